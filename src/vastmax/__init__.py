@@ -1,0 +1,22 @@
+"""vastmax: word embeddings and large-vocabulary models without paying for the whole softmax."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vastmax.embeddings import Embeddings
+    from vastmax.text import Vocabulary
+    from vastmax.training import EmbeddingOptions, train
+    from vastmax.trees import Tree
+
+__version__ = "0.1.0"
+__all__ = ["EmbeddingOptions", "Embeddings", "Tree", "Vocabulary", "__version__", "train"]
+
+_HOMES = {"train": "training", "EmbeddingOptions": "training", "Embeddings": "embeddings", "Vocabulary": "text", "Tree": "trees"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room on first use, so that ``import vastmax`` stays instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vastmax' has no attribute {name!r}")
+    return getattr(import_module(f"vastmax.{_HOMES[name]}"), name)

@@ -1,0 +1,27 @@
+"""What vastmax raises when the input, and not the program, is at fault."""
+
+__all__ = ["CheckpointError", "CorpusError", "DivergedError", "FormatError", "InputError", "VastmaxError"]
+
+
+class VastmaxError(Exception):
+    """Base of every error a user can cause; its text is one sentence: what, where, what to do. The command line exits with 1."""
+
+
+class InputError(VastmaxError, ValueError):
+    """An argument that cannot be used."""
+
+
+class CorpusError(VastmaxError):
+    """A corpus that cannot be read, or holds nothing to learn from."""
+
+
+class FormatError(VastmaxError):
+    """A file of vectors, trees, phrases or gold standards that is not what its name promises."""
+
+
+class CheckpointError(VastmaxError):
+    """A checkpoint that belongs to another corpus, another set of options or another version."""
+
+
+class DivergedError(VastmaxError):
+    """Training met NaN or infinity."""
