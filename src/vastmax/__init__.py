@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["EmbeddingOptions", "Embeddings", "Tree", "Vocabulary", "__version__", "train"]
 
-_HOMES = {"train": "training", "EmbeddingOptions": "training", "Embeddings": "embeddings", "Vocabulary": "text", "Tree": "trees"}
+_HOMES = {
+    "EmbeddingOptions": "training",
+    "Embeddings": "embeddings",
+    "Tree": "trees",
+    "Vocabulary": "text",
+    "train": "training",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -20,3 +26,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'vastmax' has no attribute {name!r}")
     return getattr(import_module(f"vastmax.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Name what is public, whether or not it has been used yet."""
+    return sorted({*globals(), *__all__})

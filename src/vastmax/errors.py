@@ -4,7 +4,7 @@ __all__ = ["CheckpointError", "CorpusError", "DivergedError", "FormatError", "In
 
 
 class VastmaxError(Exception):
-    """Base of every error a user can cause; its text is one sentence: what, where, what to do. The command line exits with 1."""
+    """Base of every error a user can cause: one sentence, what, where, what to do; the command line exits with 1."""
 
 
 class InputError(VastmaxError, ValueError):

@@ -1,0 +1,64 @@
+# What a newcomer types. Every target makes its own environment in .venv on a fresh machine and reuses it afterwards;
+# the compiled core is rebuilt when its sources change.
+#   make demo     learn the words of your own Python's documentation, and look around
+#   make test     the test suite          make lint   ruff and pyright
+#   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST_ARGS ?=
+CORPUS ?=
+BENCH_ARGS ?=
+export PYTHONUTF8 := 1
+
+BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f)
+BUILD_TOOLS := scikit-build-core nanobind cmake ninja
+
+.PHONY: help demo test lint format docs serve bench clean
+
+help:
+	@sed -n '2,5s/^# *//p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+# Two depths of one environment: what running needs, and on top of it what developing needs. Building without pip's
+# isolation keeps the build tree, so that a change of one C++ file compiles one C++ file.
+$(VENV)/.installed: $(BUILD_INPUTS) | $(BIN)/python
+	$(PIP) $(BUILD_TOOLS)
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(BUILD_INPUTS) | $(BIN)/python
+	$(PIP) $(BUILD_TOOLS)
+	$(PIP) --no-build-isolation --editable '.[dev,docs]'
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	$(BIN)/vastmax demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict --quiet
+
+serve: $(VENV)/.installed-dev
+	$(BIN)/mkdocs serve
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/embeddings.py $(CORPUS) $(BENCH_ARGS)
+
+clean:
+	rm -rf build site .pytest_cache .ruff_cache .hypothesis
