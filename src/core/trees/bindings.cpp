@@ -1,7 +1,71 @@
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <stdexcept>
+#include <utility>
+
+#include "trees/tree.hpp"
 
 namespace nb = nanobind;
 
 namespace vastmax {
-void bind_trees(nb::module_&) {}
+
+namespace {
+
+template <typename T>
+using In = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <typename T>
+nb::object to_numpy(std::vector<T>&& values) {
+    auto* held = new std::vector<T>(std::move(values));
+    nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+    return nb::cast(nb::ndarray<nb::numpy, const T, nb::ndim<1>>(held->data(), {held->size()}, owner));
+}
+
+nb::tuple to_tuple(Paths&& paths) {
+    return nb::make_tuple(to_numpy(std::move(paths.offsets)), to_numpy(std::move(paths.nodes)),
+                          to_numpy(std::move(paths.signs)));
+}
+
+template <typename Build>
+nb::tuple build_paths(size_t num_words, Build build) {
+    if (num_words < 1 || num_words > INT32_MAX) throw std::invalid_argument("a tree needs 1 to 2**31 - 1 words");
+    Paths paths;
+    {
+        nb::gil_scoped_release release;
+        paths = paths_from_children(build(), static_cast<int64_t>(num_words));
+    }
+    return to_tuple(std::move(paths));
+}
+
+nb::tuple huffman_paths(const In<int64_t>& counts) {
+    return build_paths(counts.size(), [&] { return huffman_children(counts.data(), counts.size()); });
+}
+
+nb::tuple balanced_paths(const In<int32_t>& order) {
+    for (size_t i = 0; i < order.size(); ++i)
+        if (order.data()[i] < 0 || static_cast<size_t>(order.data()[i]) >= order.size())
+            throw std::invalid_argument("order must be a permutation of the words");
+    return build_paths(order.size(), [&] { return balanced_children(order.data(), order.size()); });
+}
+
+std::string check_tree(const In<int64_t>& offsets, const In<int32_t>& nodes, const In<int8_t>& signs) {
+    if (offsets.size() < 2) return "there is no leaf";
+    if (nodes.size() != signs.size()) return "nodes and signs differ in length";
+    nb::gil_scoped_release release;
+    return tree_fault(offsets.data(), offsets.size() - 1, nodes.data(), signs.data(), nodes.size());
+}
+
+}  // namespace
+
+void bind_trees(nb::module_& m) {
+    m.def("huffman_paths", &huffman_paths, nb::arg("counts"),
+          "Huffman tree of non-negative counts: offsets (V+1,) int64, nodes int32, signs int8; path of word w at w.");
+    m.def("balanced_paths", &balanced_paths, nb::arg("order"),
+          "Tree that halves the words, taken in this order: offsets, nodes, signs as huffman_paths.");
+    m.def("tree_fault", &check_tree, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
+          "What keeps these paths from being one full binary tree with root 0; empty where nothing does.");
+}
+
 }  // namespace vastmax

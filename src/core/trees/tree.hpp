@@ -1,0 +1,37 @@
+// Binary trees over words: first as children of inner nodes, then as ragged paths from the root.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace vastmax {
+
+// The children of every inner node. A child >= 0 is an inner node, a child < 0 is the leaf of word ~child.
+struct Children {
+    std::vector<int32_t> left;   // taken with sigmoid(-h.v): sign -1
+    std::vector<int32_t> right;  // taken with sigmoid(+h.v): sign +1
+    int32_t root = 0;            // ignored where there is no inner node (one word)
+};
+
+// Path of word w: nodes[offsets[w] .. offsets[w+1]), the root first.
+struct Paths {
+    std::vector<int64_t> offsets;
+    std::vector<int32_t> nodes;
+    std::vector<int8_t> signs;
+};
+
+// The tree of least mean path length under counts; equal counts are joined in a fixed order.
+Children huffman_children(const int64_t* counts, int64_t num_words);
+
+// Halves of order[0 .. num_words), again and again; the first half takes the odd word.
+Children balanced_children(const int32_t* order, int64_t num_words);
+
+// Renumbers inner nodes level by level from the root (node 0) and writes out the path of every word.
+Paths paths_from_children(const Children& children, int64_t num_words);
+
+// Empty if the leaves' paths make one full binary tree with root 0; otherwise a sentence that says what is wrong.
+std::string tree_fault(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes, const int8_t* signs,
+                       int64_t num_steps);
+
+}  // namespace vastmax

@@ -1,0 +1,52 @@
+"""Balanced trees: every path within one of log2 V, whatever the counts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vastmax._core import balanced_paths
+from vastmax.errors import InputError
+from vastmax.trees.counts import as_counts
+from vastmax.trees.tree import Tree
+
+__all__ = ["balanced_tree"]
+
+Order = Literal["id", "rank", "random"]
+
+
+def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) -> Tree:
+    """Return the tree that halves the words again and again, in an order of choice.
+
+    Args:
+        words: V, or counts (V,), which the order by rank needs.
+        order: "id" keeps the order of the words; "rank" sorts by falling count, ties by id; "random" shuffles, which
+            is the RANDOM tree of Mnih & Hinton (2008), https://papers.nips.cc/paper/3583.
+        seed: of the shuffling; numpy's PCG64.
+
+    Raises:
+        InputError: where there is no word, or too many, or the order is unknown, or by rank without counts.
+
+    Example:
+        >>> balanced_tree(5).lengths
+        array([3, 3, 2, 2, 2])
+    """
+    counts = None if isinstance(words, (int, np.integer)) else as_counts(words)
+    num_words = int(words) if counts is None else len(counts)  # type: ignore[arg-type]
+    if not 1 <= num_words < 2**31:
+        raise InputError(f"a tree needs 1 to 2**31 - 1 words, got {num_words}")
+    return Tree(*balanced_paths(_ordered(num_words, counts, order, seed)))
+
+
+def _ordered(num_words: int, counts: NDArray[np.int64] | None, order: str, seed: int) -> NDArray[np.int32]:
+    if order == "id":
+        return np.arange(num_words, dtype=np.int32)
+    if order == "random":
+        return np.random.default_rng(seed).permutation(num_words).astype(np.int32)
+    if order == "rank":
+        if counts is None:
+            raise InputError("order='rank' sorts by count: pass counts in place of the number of words")
+        return np.argsort(-counts, kind="stable").astype(np.int32)
+    raise InputError(f"order is {order!r}: choose 'id', 'rank' or 'random'")

@@ -1,0 +1,36 @@
+"""The Huffman tree: the shortest mean path that any tree can have."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from vastmax._core import huffman_paths
+from vastmax.trees.counts import as_counts
+from vastmax.trees.tree import Tree
+
+__all__ = ["huffman_tree"]
+
+
+def huffman_tree(counts: ArrayLike) -> Tree:
+    """Return the tree of least mean path length L under these counts: H <= L < H + 1, H the entropy in bits.
+
+    Equal weights are joined in a fixed order (a word before a joined pair, a higher id before a lower), so the tree is
+    a function of the counts, and the flattest of the optimal ones. Counts need no order; zeros are welcome. The work
+    is O(V log V) for sorting, O(V) where counts are falling already, plus the paths themselves.
+
+    See Also:
+        Huffman, *A Method for the Construction of Minimum-Redundancy Codes*, 1952,
+        https://doi.org/10.1109/JRPROC.1952.273898; used for words by Mikolov, Chen, Corrado, Dean, *Efficient
+        Estimation of Word Representations in Vector Space*, 2013, https://arxiv.org/abs/1301.3781.
+
+    Args:
+        counts: (V,) non-negative whole numbers, V >= 1.
+
+    Raises:
+        InputError: where counts are empty, negative, not whole, or add up to 2**62 or more.
+
+    Example:
+        >>> huffman_tree([5, 2, 1, 1]).lengths
+        array([1, 2, 3, 3])
+    """
+    return Tree(*huffman_paths(as_counts(counts)))

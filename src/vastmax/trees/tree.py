@@ -1,0 +1,153 @@
+"""The tree that hierarchical softmax walks: one ragged array of paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vastmax._core import tree_fault
+from vastmax.errors import InputError
+from vastmax.trees.statistics import TreeStatistics, tree_statistics
+
+__all__ = ["Tree"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tree:
+    """A full binary tree over words, as the paths from the root to its leaves. Immutable.
+
+    The probability of a leaf is the product over its path of ``sigmoid(sign * h·v_node)``, and that of a word the sum
+    over its leaves. Inner nodes are numbered level by level from the root, which is node 0, so the vectors that
+    every word needs lie together in memory.
+
+    A tree of L leaves has L - 1 inner nodes; a tree of one word has one leaf with an empty path, and its
+    probability is 1.
+
+    See Also:
+        Morin, Bengio, *Hierarchical Probabilistic Neural Network Language Model*, AISTATS 2005,
+        http://proceedings.mlr.press/r5/morin05a.html; Mnih, Hinton, *A Scalable Hierarchical Distributed Language
+        Model*, NIPS 2008, https://papers.nips.cc/paper/3583.
+
+    Args:
+        offsets: (L+1,) int64; the path of leaf i is ``nodes[offsets[i]:offsets[i+1]]``, the root first.
+        nodes: (steps,) int32, inner nodes.
+        signs: (steps,) int8; +1 for the branch of probability ``sigmoid(h·v)``, -1 for ``sigmoid(-h·v)``.
+        words: (L,) int32, the word that owns each leaf; None for leaf i = word i.
+        num_words: V; None for the largest word + 1.
+
+    Raises:
+        InputError: where the paths do not make one full binary tree, or a word owns no leaf.
+
+    Example:
+        >>> from vastmax.trees import huffman_tree
+        >>> tree = huffman_tree([8, 4, 1, 1])
+        >>> tree
+        Tree(words=4, leaves=4, inner_nodes=3, longest_path=3)
+        >>> tree.path(3)
+        (array([0, 1, 2], dtype=int32), array([1, 1, 1], dtype=int8))
+    """
+
+    offsets: NDArray[np.int64]
+    nodes: NDArray[np.int32]
+    signs: NDArray[np.int8]
+    words: NDArray[np.int32] = None  # type: ignore[assignment]  # filled in below
+    num_words: int = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        words = np.arange(len(self.offsets) - 1) if self.words is None else self.words
+        for name, values, dtype in (
+            ("offsets", self.offsets, np.int64),
+            ("nodes", self.nodes, np.int32),
+            ("signs", self.signs, np.int8),
+            ("words", words, np.int32),
+        ):
+            object.__setattr__(self, name, _frozen(name, values, dtype))
+        if fault := tree_fault(self.offsets, self.nodes, self.signs):
+            raise InputError(f"the paths do not make a tree: {fault}")
+        object.__setattr__(self, "num_words", _check_words(self.words, self.num_leaves, self.num_words))
+
+    @property
+    def num_leaves(self) -> int:
+        """How many leaves: at least one a word."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_inner_nodes(self) -> int:
+        """How many inner nodes, each with a vector: one less than leaves."""
+        return self.num_leaves - 1
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(L,) int64: the length of each leaf's path, in binary decisions."""
+        lengths = np.diff(self.offsets)
+        lengths.flags.writeable = False
+        return lengths
+
+    def path(self, leaf: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """Return the inner nodes (length,) int32 and signs (length,) int8 from the root to a leaf."""
+        if not 0 <= leaf < self.num_leaves:
+            raise InputError(f"leaf is {leaf}: this tree has leaves 0 to {self.num_leaves - 1}")
+        span = slice(self.offsets[leaf], self.offsets[leaf + 1])
+        return self.nodes[span], self.signs[span]
+
+    def statistics(self, counts: ArrayLike) -> TreeStatistics:
+        """Return what this tree costs on words with these counts (V,), against their entropy and a balanced tree."""
+        return tree_statistics(self, counts)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the tree as a safetensors file."""
+        from vastmax.trees.files import save_tree
+
+        save_tree(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Tree:
+        """Read a tree written by :meth:`save`; FormatError where the file holds anything else."""
+        from vastmax.trees.files import load_tree
+
+        return load_tree(path)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tree):
+            return NotImplemented
+        return self.num_words == other.num_words and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("offsets", "nodes", "signs", "words")
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compared by value, too large to hash
+
+    def __repr__(self) -> str:
+        longest = int(self.lengths.max())
+        return (
+            f"Tree(words={self.num_words}, leaves={self.num_leaves}, inner_nodes={self.num_inner_nodes}, "
+            f"longest_path={longest})"
+        )
+
+
+def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
+    """Return values as a read-only contiguous array that nobody else can write to."""
+    given = np.asarray(values)
+    if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
+        raise InputError(f"{name} must be one-dimensional integers, got {given.dtype} of shape {given.shape}")
+    array = np.ascontiguousarray(given, dtype=dtype)
+    if given.dtype != dtype and not np.array_equal(array, given):
+        raise InputError(f"{name} holds values outside {np.dtype(dtype).name}")
+    if array.flags.writeable:
+        array = array.copy() if np.may_share_memory(array, given) else array
+        array.flags.writeable = False
+    return array
+
+
+def _check_words(words: NDArray[np.int32], num_leaves: int, num_words: int | None) -> int:
+    if len(words) != num_leaves:
+        raise InputError(f"words names the owners of {len(words)} leaves, but the tree has {num_leaves}")
+    expected = int(words.max()) + 1 if num_words is None else int(num_words)
+    if words.min() < 0 or words.max() >= expected:
+        raise InputError(f"words must lie in 0 to {expected - 1}, got {words.min()} to {words.max()}")
+    if np.count_nonzero(np.bincount(words, minlength=expected)) < expected:
+        raise InputError(f"every one of the {expected} words needs a leaf")
+    return expected
