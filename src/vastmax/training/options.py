@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+import os
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_type_hints
 
-__all__ = ["EmbeddingOptions"]
+from vastmax.errors import InputError
+
+__all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions", "available_threads"]
+
+DEFAULT_LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +22,34 @@ class EmbeddingOptions:
         Mikolov, Chen, Corrado, Dean, *Efficient Estimation of Word Representations in Vector Space*, 2013,
         https://arxiv.org/abs/1301.3781; Mikolov et al., *Distributed Representations of Words and Phrases and their
         Compositionality*, 2013, https://arxiv.org/abs/1310.4546.
+
+    Args:
+        model: ``skipgram`` predicts the context from the centre, ``cbow`` the centre from the context.
+        objective: ``negative-sampling`` or ``hierarchical-softmax`` (over a Huffman tree).
+        dim: Length d of a vector; any number, multiples of 16 are not needed.
+        window: Words on either side that count as context.
+        shrink_window: Draw each centre's window from 1 to ``window``, as published; else it is always full.
+        negatives: Words drawn as noise for each prediction.
+        negative_exponent: Noise is drawn in proportion to count to this power.
+        sharing: Who shares negatives: a ``block`` of centres (weighted; fastest), a ``window``, or nobody (``pair``).
+        cbow_combine: Mean or sum of the context's vectors.
+        cbow_gradient: ``corrected`` divides the gradient of a mean by the window's size (İrsoy, Benton, Stratos,
+            *Corrected CBOW Performs as well as Skip-gram*, 2021, https://arxiv.org/abs/2012.15332); ``published`` is
+            word2vec's own, which does not.
+        subsample: Threshold of the subsampling of frequent words; 0 keeps every word.
+        subsample_formula: The published code's formula, or the paper's.
+        epochs: Passes over the corpus.
+        learning_rate: Where the linear decay starts; by default 0.025 for skip-gram and 0.05 for CBOW.
+        min_learning_rate: Where it ends.
+        seed: Same seed and one thread: the same vectors, bit for bit.
+        threads: Training threads; by default every core this process may use.
+
+    Raises:
+        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
+
+    Example:
+        >>> EmbeddingOptions(model="cbow").initial_learning_rate
+        0.05
     """
 
     model: Literal["skipgram", "cbow"] = "skipgram"
@@ -35,3 +69,72 @@ class EmbeddingOptions:
     min_learning_rate: float = 2.5e-6
     seed: int = 1
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value once, so that nothing behind this line needs to."""
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            choices = get_args(hints[field.name])
+            if choices and all(isinstance(choice, str) for choice in choices):
+                one_of(field.name, getattr(self, field.name), choices)
+        flag("shrink_window", self.shrink_window)
+        whole("dim", self.dim, 1, 65536)
+        whole("window", self.window, 1, 1000)
+        whole("negatives", self.negatives, 1, 1000)
+        whole("epochs", self.epochs, 1, 1_000_000)
+        whole("seed", self.seed, 0, 2**63 - 1)
+        if self.threads is not None:
+            whole("threads", self.threads, 1, 1024)
+        number("negative_exponent", self.negative_exponent, -10, 10)
+        number("subsample", self.subsample, 0, 1)
+        if self.learning_rate is not None:
+            number("learning_rate", self.learning_rate, 0, 10, above=True)
+        number("min_learning_rate", self.min_learning_rate, 0, 10)
+        if self.min_learning_rate > self.initial_learning_rate:
+            raise InputError(
+                f"min_learning_rate ({self.min_learning_rate:g}) must not be above learning_rate "
+                f"({self.initial_learning_rate:g}): lower the one or raise the other."
+            )
+
+    @property
+    def initial_learning_rate(self) -> float:
+        """The learning rate training starts with: the one given, or the model's default."""
+        return self.learning_rate if self.learning_rate is not None else DEFAULT_LEARNING_RATES[self.model]
+
+    @property
+    def num_threads(self) -> int:
+        """The number of threads to train with: the one given, or one for each core this process may use."""
+        return self.threads if self.threads is not None else available_threads()
+
+
+def available_threads() -> int:
+    """Cores that this process may run on, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise InputError unless the value is one of the choices."""
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+
+
+def flag(name: str, value: Any) -> None:
+    """Raise InputError unless the value is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, not {value!r}.")
+
+
+def whole(name: str, value: Any, low: int, high: int) -> None:
+    """Raise InputError unless the value is a whole number from low to high."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= high:
+        raise InputError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+
+
+def number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> None:
+    """Raise InputError unless the value is a finite number from low to high (strictly above low on request)."""
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or not low <= value <= high or (above and value == low):
+        bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
+        raise InputError(f"{name} must be a number {bounds}, not {value!r}.")
