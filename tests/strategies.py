@@ -1,0 +1,44 @@
+"""Hypothesis strategies that several rooms share: counts as text has them, and the odd ones."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+
+
+@st.composite
+def zipf_counts(draw: st.DrawFn, max_words: int = 300) -> Counts:
+    """Falling counts by Zipf's law with any exponent and size; the rare ones tie, as in text."""
+    num_words = draw(st.integers(1, max_words))
+    exponent = draw(st.floats(0.3, 2.5))
+    largest = draw(st.integers(1, 10**9))
+    return np.maximum(largest / np.arange(1, num_words + 1) ** exponent, 1).astype(np.int64)
+
+
+def counts(max_words: int = 300) -> st.SearchStrategy[Counts]:
+    """Counts (V,) int64 of every kind: tiny V, ties, zeros, all zero, Zipf, huge, exact powers of two, Fibonacci."""
+    return st.one_of(
+        st.lists(st.integers(0, 5), min_size=1, max_size=3).map(_array),
+        st.lists(st.integers(0, 3), min_size=1, max_size=max_words).map(_array),
+        st.integers(1, max_words).map(lambda n: np.zeros(n, np.int64)),
+        st.lists(st.integers(0, 2**50), min_size=1, max_size=60).map(_array),
+        st.integers(1, 50).map(lambda n: 2 ** np.arange(n, dtype=np.int64)),
+        st.integers(1, 60).map(fibonacci),
+        zipf_counts(max_words),
+        zipf_counts(max_words).flatmap(lambda c: st.permutations(c.tolist())).map(_array),
+    )
+
+
+def fibonacci(length: int) -> Counts:
+    """The counts whose Huffman tree is a chain: the deepest there is."""
+    numbers = [1, 1]
+    while len(numbers) < length:
+        numbers.append(numbers[-1] + numbers[-2])
+    return _array(numbers[:length])
+
+
+def _array(values: Any) -> Counts:
+    return np.asarray(values, np.int64)
