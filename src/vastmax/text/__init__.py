@@ -1,1 +1,19 @@
-"""text."""
+"""Text: files or token lists in, a `Vocabulary` and an `EncodedCorpus` out."""
+
+from vastmax.text.corpus import END_OF_SENTENCE, EncodedCorpus, encode_corpus
+from vastmax.text.scan import ScanProgress
+from vastmax.text.streams import read_sentences
+from vastmax.text.subsampling import keep_probability
+from vastmax.text.tokenizers import TOKENIZERS
+from vastmax.text.vocabulary import Vocabulary
+
+__all__ = [
+    "END_OF_SENTENCE",
+    "TOKENIZERS",
+    "EncodedCorpus",
+    "ScanProgress",
+    "Vocabulary",
+    "encode_corpus",
+    "keep_probability",
+    "read_sentences",
+]

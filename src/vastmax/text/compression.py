@@ -1,0 +1,200 @@
+"""Compressed files, recognised by their first bytes, unpacked on a thread that reads ahead."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import queue
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vastmax.errors import CorpusError, InputError
+
+__all__ = ["Unpacked", "codec_of"]
+
+READ = 1 << 17
+SMALL_READ = 1 << 14
+Zlib = type(zlib.decompressobj())
+PIECE = 1 << 20  # the most that is unpacked at once, so that a small archive of a huge text cannot fill the memory
+AHEAD = 8  # pieces
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One kind of compression."""
+
+    ending: str
+    magic: bytes
+    decoder: Callable[[], Any]
+    errors: tuple[type[Exception], ...]
+
+
+def _zstd_decoder() -> Any:
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # pyright: ignore[reportMissingImports]
+
+        return zstd.ZstdDecompressor()
+    try:
+        import zstandard
+    except ImportError:
+        raise InputError(
+            "Reading .zst files takes the package zstandard; install it with: pip install 'vastmax[zstd]'."
+        ) from None
+    return zstandard.ZstdDecompressor().decompressobj()
+
+
+def _zstd_errors() -> tuple[type[Exception], ...]:
+    if sys.version_info >= (3, 14):
+        from compression import zstd  # pyright: ignore[reportMissingImports]
+
+        return (zstd.ZstdError,)
+    try:
+        import zstandard
+    except ImportError:
+        return ()
+    return (zstandard.ZstdError,)
+
+
+CODECS = [
+    Codec(".gz", b"\x1f\x8b", lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), (zlib.error,)),
+    Codec(".bz2", b"BZh", bz2.BZ2Decompressor, (OSError, ValueError)),
+    Codec(".xz", b"\xfd7zXZ\x00", lzma.LZMADecompressor, (lzma.LZMAError,)),
+    Codec(".zst", b"\x28\xb5\x2f\xfd", _zstd_decoder, ()),
+]
+
+
+def codec_of(head: bytes, name: str) -> Codec | None:
+    """The compression that a file's first bytes speak of; the name decides only where the file ends within them.
+
+    Raises:
+        CorpusError: A file that ends before its compression can be told, though its name promises one.
+    """
+    for codec in CODECS:
+        # "BZh" may start a text: the compressed file goes on with a digit and the number of a block or an end.
+        if head.startswith(codec.magic) and (codec.ending != ".bz2" or _is_bzip2(head)):
+            return codec
+        if name.endswith(codec.ending) and head and codec.magic.startswith(head):
+            raise CorpusError(f"{name} is cut short: the {codec.ending} file ends too early; fetch or write it again.")
+    return None
+
+
+def _is_bzip2(head: bytes) -> bool:
+    blocks = (b"1AY&SY", b"\x17rE8P\x90")
+    return head[3:4].isdigit() and any(head[4:10] == block[: len(head[4:10])] for block in blocks)
+
+
+class Unpacked(io.RawIOBase):
+    """The text of a compressed file, read like any file.
+
+    Args:
+        packed: The compressed file.
+        head: Bytes already taken from it.
+        codec: Its compression.
+        name: What errors call it.
+    """
+
+    def __init__(self, packed: io.RawIOBase | io.BufferedIOBase, head: bytes, codec: Codec, name: str) -> None:
+        self._packed = packed
+        self._head = head
+        self._codec = codec
+        self._name = name
+        self._rest = memoryview(b"")
+        self._pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(AHEAD)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="vastmax-unpack", daemon=True)
+        self._thread.start()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill `buffer` with unpacked bytes; 0 at the end."""
+        if not self._rest:
+            piece = self._pieces.get() if not self._stopped else None
+            if piece is None or isinstance(piece, BaseException):
+                self._stopped = True
+                if piece is not None:
+                    raise piece
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def close(self) -> None:
+        """Stop the thread; what it had unpacked is lost."""
+        if not self.closed:
+            self._stopped = True
+            while self._thread.is_alive():
+                try:
+                    self._pieces.get(timeout=0.05)  # makes room for the piece on which the thread may be waiting
+                except queue.Empty:
+                    break  # it waits for its own input, which is the owner's to close
+        super().close()
+
+    def _run(self) -> None:
+        try:
+            for piece in self._unpack():
+                if self._stopped:
+                    return
+                self._pieces.put(piece)
+            self._pieces.put(None)
+        except BaseException as error:
+            self._pieces.put(error)
+
+    def _unpack(self) -> Iterator[bytes]:
+        errors = self._codec.errors or _zstd_errors()
+        data = self._head
+        decoder = self._codec.decoder()
+        started = False  # whether the decoder has seen anything: an archive may end after any of its streams
+        try:
+            while True:
+                if not data:
+                    data = self._packed.read(READ) or b""
+                    if not data:
+                        break
+                if decoder.eof:
+                    decoder, started = self._codec.decoder(), False
+                if not started:
+                    data = data.lstrip(b"\0")  # padding between streams
+                    if not data:
+                        continue
+                started = True
+                data = yield from _decode(decoder, data)
+        except errors as error:
+            raise CorpusError(
+                f"{self._name} is damaged: its {self._codec.ending} data cannot be unpacked ({error}); "
+                "fetch or write it again."
+            ) from error
+        if started and not decoder.eof:
+            raise CorpusError(
+                f"{self._name} is cut short: its {self._codec.ending} data ends too early; fetch or write it again."
+            )
+
+
+def _decode(decoder: Any, data: bytes) -> Generator[bytes, None, bytes]:
+    """Yield what `data` unpacks to, at most PIECE bytes at once where the decoder allows; return what it left."""
+    if isinstance(decoder, Zlib):
+        while True:
+            piece = decoder.decompress(data, PIECE)
+            yield piece
+            data = decoder.unconsumed_tail
+            if not data and len(piece) < PIECE:
+                return decoder.unused_data
+    if hasattr(decoder, "needs_input"):  # bz2, lzma, compression.zstd
+        yield decoder.decompress(data, PIECE)
+        while not decoder.eof and not decoder.needs_input:
+            yield decoder.decompress(b"", PIECE)
+        return decoder.unused_data if decoder.eof else b""
+    for at in range(0, len(data), SMALL_READ):  # zstandard knows no limit
+        yield decoder.decompress(data[at : at + SMALL_READ])
+        if decoder.eof:
+            return decoder.unused_data + data[at + SMALL_READ :]
+    return b""

@@ -1,0 +1,122 @@
+"""One pass over a corpus: its words counted, its text spooled as provisional ids."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax import _core
+from vastmax.errors import CorpusError, InputError
+from vastmax.text.readers import BlockReader
+from vastmax.text.sources import Sources, describe, expand_paths, is_paths, total_bytes
+from vastmax.text.streams import WORD_END, exact_blocks, lines_of, sentences_of
+from vastmax.text.tokenizers import Tokenizer, tokenizer_named
+
+__all__ = ["Scan", "ScanProgress", "default_threads", "scan", "split_words"]
+
+
+@dataclass(frozen=True)
+class ScanProgress:
+    """How far a scan has come.
+
+    Attributes:
+        bytes_read: Bytes read, as they lie on disk; 0 for token lists.
+        bytes_total: Bytes there are; None where that is not known.
+        words: Words counted.
+        seconds: Time since the start.
+    """
+
+    bytes_read: int
+    bytes_total: int | None
+    words: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a pass over a corpus found.
+
+    Attributes:
+        lexicon: Every word and its count.
+        words: Words read.
+        invalid_utf8: Ill-formed parts of UTF-8 that were replaced.
+        table: Entry of `lexicon` for every provisional id in the spool, where words were renamed; else None.
+    """
+
+    lexicon: _core.Lexicon
+    words: int
+    invalid_utf8: int
+    table: NDArray[np.uint32] | None
+
+
+def default_threads() -> int:
+    """The processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def split_words(joined: bytes) -> list[str]:
+    """The core's lists of words as Python's."""
+    return joined.decode().split(WORD_END) if joined else []
+
+
+def scan(
+    sources: Sources,
+    *,
+    tokenizer: Tokenizer,
+    lowercase: bool,
+    threads: int | None,
+    spool: _core.Spool | None,
+    progress: Callable[[ScanProgress], None] | None,
+) -> Scan:
+    """Read `sources` once.
+
+    Raises:
+        CorpusError: A source that cannot be read or holds no words.
+        InputError: A tokeniser or a number of threads that cannot be used.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}; give 1 or more, or None for all processors.")
+    threads = threads or default_threads()
+    started = time.perf_counter()
+    replaced = 0
+
+    def count_replaced(count: int) -> None:
+        nonlocal replaced
+        replaced += count
+
+    reader: BlockReader | None = None
+    bytes_total: int | None = None
+    split = tokenizer_named(tokenizer)
+    if is_paths(sources):
+        paths = expand_paths(sources)  # type: ignore[arg-type]
+        bytes_total = total_bytes(paths)
+        exact = split is not str.split
+        reader = BlockReader(paths, whole_lines=exact)
+        blocks: Iterable[bytes | memoryview] = reader
+        if exact:
+            blocks = exact_blocks(sentences_of(split(line) for line in lines_of(reader, count_replaced)))
+    else:
+        exact = True
+        blocks = exact_blocks(sentences_of(sources))
+
+    scanner = _core.Scanner(spool, exact=exact, threads=threads)
+    for block in blocks:
+        scanner.feed(block)
+        if progress is not None:
+            bytes_read = reader.bytes_read if reader else 0
+            progress(ScanProgress(bytes_read, bytes_total, scanner.words, time.perf_counter() - started))
+
+    if scanner.words == 0:
+        raise CorpusError(f"{describe(sources)} holds no words; give a text with words in it.")
+    lexicon, table = scanner.finish(), None
+    if lowercase:
+        # All words at once: U+001F is neither a letter nor ignorable, so a final sigma comes out as in each word alone.
+        lexicon, table = lexicon.renamed(lexicon.joined().decode().lower().encode())
+    return Scan(lexicon, scanner.words, scanner.invalid_utf8 + replaced, table)

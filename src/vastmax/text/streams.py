@@ -1,0 +1,108 @@
+"""Any source as a stream: of blocks for the core, of token lists for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+from vastmax import _core
+from vastmax.errors import InputError
+from vastmax.text.readers import BlockReader
+from vastmax.text.sources import Sources, expand_paths, is_paths
+from vastmax.text.tokenizers import Tokenizer, tokenizer_named
+
+__all__ = ["WORD_END", "exact_blocks", "lines_of", "read_sentences", "sentences_of"]
+
+WORD_END = "\x1f"
+SENTENCE_END = "\x1e"
+BATCH = 10_000  # sentences handed to the core at once
+
+
+def lines_of(blocks: Iterable[memoryview], report: Callable[[int], None] = lambda count: None) -> Iterator[str]:
+    """The lines of blocks of UTF-8; `report` is told the number of ill-formed parts that were replaced."""
+    for block in blocks:
+        try:
+            text = str(block, "utf-8")
+        except UnicodeDecodeError:
+            clean, replaced = _core.clean_utf8(block)
+            report(replaced)
+            text = clean.decode()
+        for line in text.split("\n"):
+            yield line.rstrip("\r")
+
+
+def read_sentences(
+    sources: Sources, *, tokenizer: Tokenizer = "whitespace", lowercase: bool = False
+) -> Iterator[list[str]]:
+    """The sentences of a corpus as lists of words, one at a time; empty ones are left out.
+
+    Args:
+        sources: As for :func:`encode_corpus`.
+        tokenizer: ``"whitespace"``, ``"words"`` or a function from a line to its words.
+        lowercase: Lower-case the words.
+
+    Raises:
+        CorpusError: A source that cannot be read.
+        InputError: An unknown tokeniser.
+    """
+    if is_paths(sources):
+        split = tokenizer_named(tokenizer)
+        reader = BlockReader(expand_paths(sources), whole_lines=True)  # type: ignore[arg-type]
+        sentences: Iterator[Sequence[str]] = (split(line) for line in lines_of(reader))
+    else:
+        sentences = sentences_of(sources)
+    for sentence in sentences:
+        words = [word.lower() for word in sentence] if lowercase else list(sentence)
+        if words:
+            yield words
+
+
+def sentences_of(sources: object) -> Iterator[Sequence[str]]:
+    """The token lists of an iterable, checked one by one.
+
+    Raises:
+        InputError: Something that is no list of strings.
+    """
+    if not isinstance(sources, Iterable):
+        raise InputError(f"A corpus is a path or an iterable of token lists, not {type(sources).__name__}.")
+    for number, sentence in enumerate(sources, 1):
+        if isinstance(sentence, (str, bytes)) or not isinstance(sentence, Iterable):
+            raise InputError(
+                f"Sentence {number} of the corpus is a {type(sentence).__name__}; "
+                "give a list of words, for example text.split()."
+            )
+        yield sentence if isinstance(sentence, (list, tuple)) else list(sentence)
+
+
+def exact_blocks(sentences: Iterable[Sequence[str]]) -> Iterator[bytes]:
+    """Token lists as the core's scanner reads them in its exact mode.
+
+    Raises:
+        InputError: A token that is no string, or that holds one of the characters that separate tokens there.
+    """
+    sentences = iter(sentences)
+    first = 1
+    while batch := list(islice(sentences, BATCH)):
+        try:
+            text = SENTENCE_END.join([WORD_END.join(sentence) for sentence in batch])
+            block = text.encode()
+        except (TypeError, UnicodeEncodeError):
+            _refuse_token(batch, first)
+            raise
+        ends = sum(len(sentence) - 1 for sentence in batch if sentence)
+        if text.count(WORD_END) != ends or text.count(SENTENCE_END) != len(batch) - 1:
+            _refuse_token(batch, first)
+        yield block + SENTENCE_END.encode()
+        first += len(batch)
+
+
+def _refuse_token(batch: list[Sequence[str]], first: int) -> None:
+    for number, sentence in enumerate(batch, first):
+        for token in sentence:
+            where = f"Sentence {number} of the corpus holds {token!r}"
+            if not isinstance(token, str):
+                raise InputError(f"{where}, a {type(token).__name__}; words are strings: convert them with str().")
+            if WORD_END in token or SENTENCE_END in token:
+                raise InputError(f"{where}, with a control character U+001E or U+001F in it; take it out.")
+            if any("\ud800" <= character <= "\udfff" for character in token):
+                raise InputError(f"{where}, with half of a surrogate pair in it, which no UTF-8 can hold; take it out.")

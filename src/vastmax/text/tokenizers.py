@@ -1,0 +1,53 @@
+"""Lines to words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from vastmax.errors import InputError
+
+__all__ = ["TOKENIZERS", "Tokenizer", "tokenizer_named"]
+
+Tokenizer: TypeAlias = str | Callable[[str], list[str]]
+
+UNICODE_WORD = r"(?w)\b\w.*?\b"
+
+
+def _words() -> Callable[[str], list[str]]:
+    try:
+        import regex
+    except ImportError:
+        raise InputError(
+            "The tokenizer 'words' takes the package regex; install it with: pip install 'vastmax[words]'."
+        ) from None
+    return regex.compile(UNICODE_WORD).findall
+
+
+TOKENIZERS: dict[str, Callable[[], Callable[[str], list[str]]]] = {
+    "whitespace": lambda: str.split,
+    "words": _words,
+}
+"""Builders of the tokenisers the command line knows by name.
+
+- ``whitespace``: what :meth:`str.split` gives; read and counted in the compiled core.
+- ``words``: the words of Unicode's UAX #29 (https://www.unicode.org/reports/tr29/): of the pieces between two word
+  boundaries those that begin with a letter, a digit or an underscore, so punctuation disappears, while ``can't``,
+  ``3.14`` and ``naïve`` stay whole.
+"""
+
+
+def tokenizer_named(tokenizer: Tokenizer) -> Callable[[str], list[str]]:
+    """The function behind a tokeniser's name; a callable is returned as it is.
+
+    Raises:
+        InputError: An unknown name, or a package that is not installed.
+    """
+    if callable(tokenizer):
+        return tokenizer
+    if tokenizer not in TOKENIZERS:
+        known = ", ".join(TOKENIZERS)
+        raise InputError(
+            f"There is no tokenizer {tokenizer!r}; known are {known}, or give a function from str to list[str]."
+        )
+    return TOKENIZERS[tokenizer]()
