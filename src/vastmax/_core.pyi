@@ -35,7 +35,63 @@ def huffman_paths(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray
 def balanced_paths(order: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int8]]: ...
 def tree_fault(offsets: NDArray[np.int64], nodes: NDArray[np.int32], signs: NDArray[np.int8]) -> str: ...
 
-# embeddings
+# training
 
-def format_text_rows(words: list[bytes], vectors: NDArray[np.float32]) -> bytes: ...
-def parse_text_rows(text: bytes, rows: NDArray[np.float32]) -> tuple[list[bytes], int, bytes]: ...
+class ChunkStatistics:
+    @property
+    def words(self) -> int: ...
+    @property
+    def examples(self) -> int: ...
+    @property
+    def loss_sum(self) -> float: ...
+
+class Trainer:
+    def __init__(
+        self,
+        *,
+        ids: NDArray[np.uint32],
+        keep: NDArray[np.uint32],
+        noise: NDArray[np.float64] | None,
+        offsets: NDArray[np.int64] | None,
+        nodes: NDArray[np.int32] | None,
+        signs: NDArray[np.int8] | None,
+        outputs: int,
+        dim: int,
+        window: int,
+        shrink_window: bool,
+        cbow: bool,
+        cbow_mean: bool,
+        cbow_divides: bool,
+        sharing: str,
+        negatives: int,
+        drawn: int,
+        block: int,
+        learning_rate: float,
+        min_learning_rate: float,
+        epochs: int,
+        seed: int,
+        chunk: int,
+        level: str | None = None,
+    ) -> None: ...
+    def run(self, first: int, last: int, threads: int) -> ChunkStatistics: ...
+    def learning_rate(self, position: float) -> float: ...
+    @property
+    def chunks_an_epoch(self) -> int: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def vectors(self) -> NDArray[np.float32]: ...
+    @property
+    def outputs(self) -> NDArray[np.float32]: ...
+
+def simd_levels() -> list[str]: ...
+def kernel_step(
+    level: str,
+    outputs: NDArray[np.float32],
+    inputs: NDArray[np.float32],
+    positive: NDArray[np.float32],
+    total: NDArray[np.float32],
+    rate: float,
+    repeat: int = 1,
+) -> float: ...
+def draw_noise(weights: NDArray[np.float64], seed: int, epoch: int, chunk: int, count: int) -> NDArray[np.uint32]: ...

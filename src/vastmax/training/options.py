@@ -80,7 +80,7 @@ class EmbeddingOptions:
         flag("shrink_window", self.shrink_window)
         whole("dim", self.dim, 1, 65536)
         whole("window", self.window, 1, 1000)
-        whole("negatives", self.negatives, 1, 1000)
+        whole("negatives", self.negatives, 1, 75)
         whole("epochs", self.epochs, 1, 1_000_000)
         whole("seed", self.seed, 0, 2**63 - 1)
         if self.threads is not None:

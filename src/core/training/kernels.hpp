@@ -1,0 +1,55 @@
+// The inner loops, behind one table a SIMD level.
+//
+// Everything the trainers do to vectors is one step on a block: k output rows o_i against m input rows c_j, with two
+// k x m matrices of weights, `positive` P and `total` A (positive plus negative). With s_ij = o_i . c_j the loss is
+//
+//     L = sum_ij  A_ij softplus(s_ij) - P_ij s_ij        (P of the examples are positive, A - P negative)
+//
+// and the step is  g = rate (P - A sigmoid(s)),  o_i += sum_j g_ij c_j,  c_j += sum_i g_ij o_i,  all from the old rows.
+// Negative sampling and hierarchical softmax, skip-gram and CBOW differ only in which rows and weights they name.
+#pragma once
+
+namespace vastmax {
+
+// Rows start on 64 bytes and are padded with zeros to a multiple of this many floats.
+constexpr int kRowMultiple = 16;
+constexpr int kMaxOutputs = 128;
+constexpr int kMaxInputs = 64;
+
+struct Block {
+    int outputs = 0;                                    // k <= kMaxOutputs, rows distinct
+    int inputs = 0;                                     // m <= kMaxInputs
+    float* output_rows[kMaxOutputs + kRowMultiple];     // room for the kernels to pad with repeats
+    float* input_rows[kMaxInputs + kRowMultiple];
+    const float* positive[kMaxOutputs];                 // each m floats padded with zeros to a multiple of kRowMultiple
+    const float* total[kMaxOutputs];
+    // Rows of the next block: the kernels ask for them between their tiles, since a core has room for some twenty
+    // outstanding cache lines and a burst of a hundred requests would hold up everything behind it.
+    int fetches = 0;
+    const float* fetch_rows[kMaxOutputs + kMaxInputs];
+};
+
+// Scratch of one thread: gradients of the scores and of the input rows.
+struct Scratch {
+    float* score;           // kMaxOutputs + kRowMultiple rows of kMaxInputs floats
+    float* input_gradient;  // kMaxInputs rows of the padded dimension
+};
+
+struct Kernels {
+    const char* name;
+    // The whole step: updates output and input rows; returns the loss before it.
+    double (*step)(Block& block, int dim, float rate, const Scratch& scratch);
+    // The step without the update of the input rows, whose gradient times rate stays in scratch.input_gradient.
+    double (*step_outputs)(Block& block, int dim, float rate, const Scratch& scratch);
+    // out[j] = sum_i weights[i * in_stride + j * out_stride] * in[i], for j < rows, i < count.
+    void (*combine)(float* const* out, int rows, const float* const* in, int count, const float* weights,
+                    int in_stride, int out_stride, int dim);
+    // out[j] += row j of `in`; a row may be named more than once.
+    void (*add_rows)(float* const* out, int rows, const float* in, int dim);
+};
+
+// The best level this processor runs, or the one asked for by name; null where there is no such level.
+const Kernels* find_kernels(const char* name);
+const Kernels* best_kernels();
+
+}  // namespace vastmax

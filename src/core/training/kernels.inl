@@ -1,0 +1,295 @@
+// The kernels of one SIMD level. Included by kernels_*.cpp, which set VASTMAX_LANES and the shape of the register tiles and
+// are compiled with that level's flags. Everything is in an anonymous namespace and nothing from the standard library is
+// instantiated here, so that the linker cannot hand this level's code to another processor.
+#include <utility>
+
+#include "kernels.hpp"
+
+namespace vastmax {
+namespace {
+
+constexpr int kLanes = VASTMAX_LANES;
+constexpr int kTileInputs = VASTMAX_TILE_INPUTS;  // dots: input rows a tile; its kLanes / kTileInputs output rows fill a vector
+constexpr int kCombineRows = VASTMAX_COMBINE_ROWS;  // combine: rows x vectors of accumulators held in registers
+constexpr int kCombineVectors = VASTMAX_COMBINE_VECTORS;
+static_assert(kRowMultiple % kLanes == 0, "rows hold whole vectors");
+
+typedef float Floats __attribute__((vector_size(4 * VASTMAX_LANES)));
+typedef int Ints __attribute__((vector_size(4 * VASTMAX_LANES)));
+
+inline Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+inline void store(float* p, Floats x) { *reinterpret_cast<Floats*>(p) = x; }
+
+// All lanes x: adding to zero would have to be computed, and a loop of inserts is compiled as inserts.
+template <int... lane>
+inline Floats splat_lanes(float x, std::integer_sequence<int, lane...>) {
+    return Floats{(static_cast<void>(lane), x)...};
+}
+inline Floats splat(float x) { return splat_lanes(x, std::make_integer_sequence<int, kLanes>{}); }
+
+// Keeps a value in its register: GCC would rather read a vector from memory again for every use, and hold every address
+// of a row in a register of its own.
+inline Floats in_register(Floats x) {
+#if defined(__x86_64__)
+    __asm__("" : "+v"(x));
+#endif
+    return x;
+}
+inline float* base(float* row) {
+    __asm__("" : "+r"(row));
+    return row;
+}
+inline const float* base(const float* row) {
+    __asm__("" : "+r"(row));
+    return row;
+}
+
+// ---- sums ----------------------------------------------------------------------------------------------------------
+
+// One halving of the transposing sum: pieces of 2n lanes of a and b become n sums of a followed by n sums of b.
+template <int n>
+inline Floats fold(Floats a, Floats b) {
+    Ints low, high;
+    for (int lane = 0; lane < kLanes; ++lane) {
+        const int piece = lane / (2 * n) * (2 * n), within = lane % (2 * n);
+        low[lane] = within < n ? piece + within : kLanes + piece + within - n;
+        high[lane] = low[lane] + n;
+    }
+#if defined(__clang__)
+    Floats x, y;
+    for (int lane = 0; lane < kLanes; ++lane) {
+        x[lane] = low[lane] < kLanes ? a[low[lane]] : b[low[lane] - kLanes];
+        y[lane] = high[lane] < kLanes ? a[high[lane]] : b[high[lane] - kLanes];
+    }
+    return x + y;
+#else
+    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+#endif
+}
+
+// Lane i of the result is the sum of the lanes of x[i].
+template <int n = kLanes / 2>
+inline Floats transposed_sum(Floats* x) {
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) x[i] = fold<n>(x[i], x[i + n]);
+    if constexpr (n > 1) return transposed_sum<n / 2>(x);
+    return x[0];
+}
+
+inline double sum(Floats x) {
+    double total = 0;
+    for (int lane = 0; lane < kLanes; ++lane) total += static_cast<double>(x[lane]);
+    return total;
+}
+
+// Asks for the next of the rows to come.
+inline void fetch_row(Block& block, int dim) {
+    if (block.fetches == 0) return;
+    const float* row = block.fetch_rows[--block.fetches];
+    for (int x = 0; x < dim; x += kRowMultiple) __builtin_prefetch(row + x, 1, 3);
+}
+
+// ---- scores --------------------------------------------------------------------------------------------------------
+
+// score[i][j] = o_i . c_j for one tile: kLanes dot products share their loads and one transposing sum.
+template <int inputs>
+inline void dots_tile(float* const* output_rows, float* const* input_rows, int dim, float* score, long stride) {
+    constexpr int outputs = kLanes / inputs;
+    Floats sums[kLanes];
+#pragma GCC unroll 16
+    for (int t = 0; t < kLanes; ++t) sums[t] = Floats{};
+    for (int x = 0; x < dim; x += kLanes) {
+        Floats c[inputs];
+#pragma GCC unroll 4
+        for (int j = 0; j < inputs; ++j) c[j] = load(input_rows[j] + x);
+#pragma GCC unroll 8
+        for (int i = 0; i < outputs; ++i) {
+            const Floats o = load(output_rows[i] + x);
+#pragma GCC unroll 4
+            for (int j = 0; j < inputs; ++j) sums[i * inputs + j] += o * c[j];
+        }
+    }
+    typedef float Piece __attribute__((vector_size(4 * inputs), aligned(4)));
+    union {
+        Floats whole;
+        Piece pieces[outputs];
+    } view = {transposed_sum(sums)};
+#pragma GCC unroll 8
+    for (int i = 0; i < outputs; ++i) *reinterpret_cast<Piece*>(score + i * stride) = view.pieces[i];
+}
+
+// Whole columns of tiles: input rows [first, first + inputs) against all output rows. Rows past the last repeat the first.
+template <int inputs>
+inline void dots_column(Block& block, int first, int dim, float* score, int stride) {
+    for (int i = 0; i < block.outputs; i += kLanes / inputs) {
+        fetch_row(block, dim);
+        dots_tile<inputs>(block.output_rows + i, block.input_rows + first, dim, score + i * stride + first, stride);
+    }
+}
+
+inline void dots(Block& block, int dim, float* score, int stride) {
+    for (int i = block.outputs; i % kLanes; ++i) block.output_rows[i] = block.output_rows[0];
+    for (int j = block.inputs; j % kTileInputs; ++j) block.input_rows[j] = block.input_rows[0];
+    int j = 0;
+    for (; block.inputs - j > kTileInputs / 2; j += kTileInputs) dots_column<kTileInputs>(block, j, dim, score, stride);
+    if (j < block.inputs) dots_column<kTileInputs / 2>(block, j, dim, score, stride);
+}
+
+// ---- the logistic function -----------------------------------------------------------------------------------------
+
+// exp(-a) for a >= 0, relative error 2e-7; NaN stays NaN.
+inline Floats exp_negative(Floats a) {
+    const Floats y = (a > 87.0f ? splat(87.0f) : a) * -1.44269504088896341f;
+    const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    const Floats rounded = (y + magic) - magic;
+    const Floats f = y - rounded;
+    Floats p = splat(0.0013400432f);
+    p = p * f + 0.009676037f;
+    p = p * f + 0.05550327f;
+    p = p * f + 0.24022107f;
+    p = p * f + 0.6931472f;
+    p = p * f + 1.0f;
+    const Ints exponent = (__builtin_convertvector(rounded, Ints) + 127) << 23;
+    return p * (Floats)exponent;  // a vector cast keeps the bits
+}
+
+// log(1 + e) for e in [0, 1], absolute error 3e-8.
+inline Floats log1p_unit(Floats e) {
+    Floats p = splat(0.005253458f);
+    p = p * e - 0.029588507f;
+    p = p * e + 0.07836167f;
+    p = p * e - 0.1367477f;
+    p = p * e + 0.1911143f;
+    p = p * e - 0.24844369f;
+    p = p * e + 0.3331927f;
+    p = p * e - 0.49999502f;
+    p = p * e + 1.0f;
+    return p * e;
+}
+
+// Turns scores into gradients g = rate (P - A sigmoid(s)) in place; returns sum A softplus(s) - P s.
+inline double logistic(Block& block, int dim, float rate, float* score, int stride) {
+    Floats loss = {};
+    for (int i = 0; i < block.outputs; ++i) {
+        fetch_row(block, dim);
+        for (int j = 0; j < block.inputs; j += kLanes) {
+            const Floats s = load(score + i * stride + j);
+            const Floats positive = load(block.positive[i] + j), total = load(block.total[i] + j);
+            const Floats e = exp_negative(s < 0.0f ? -s : s);
+            const Floats inverse = 1.0f / (1.0f + e);
+            const Floats sigmoid = s < 0.0f ? e * inverse : inverse;
+            const Floats softplus = (s > 0.0f ? s : Floats{}) + log1p_unit(e);
+            loss += total * softplus - positive * s;
+            store(score + i * stride + j, (positive - total * sigmoid) * rate);
+        }
+    }
+    return sum(loss);
+}
+
+// ---- small matrix products -----------------------------------------------------------------------------------------
+
+// out[j] (+)= sum_i weights[i * in_stride + j * out_stride] * in[i] for R rows j and L vectors of the row.
+template <int R, int L, bool add>
+inline void combine_tile(float* const* out, const float* const* in, int count, const float* weights, long in_stride,
+                         long out_stride, long offset) {
+    Floats sums[R][L];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+        const float* row = base(out[r] + offset);
+#pragma GCC unroll 8
+        for (int l = 0; l < L; ++l) sums[r][l] = add ? load(row + l * kLanes) : Floats{};
+    }
+    for (int i = 0; i < count; ++i) {
+        const float* row = base(in[i] + offset);
+        Floats weight[R];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) weight[r] = splat(weights[r * out_stride]);
+        weights += in_stride;
+#pragma GCC unroll 8
+        for (int l = 0; l < L; ++l) {
+            const Floats x = in_register(load(row + l * kLanes));
+#pragma GCC unroll 4
+            for (int r = 0; r < R; ++r) sums[r][l] += weight[r] * x;
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+        float* row = base(out[r] + offset);
+#pragma GCC unroll 8
+        for (int l = 0; l < L; ++l) store(row + l * kLanes, sums[r][l]);
+    }
+}
+
+template <int L, bool add>
+void combine_slice(float* const* out, int rows, const float* const* in, int count, const float* weights,
+                   long in_stride, long out_stride, long offset) {
+    int j = 0;
+    for (; j + kCombineRows <= rows; j += kCombineRows)
+        combine_tile<kCombineRows, L, add>(out + j, in, count, weights + j * out_stride, in_stride, out_stride, offset);
+    if constexpr (kCombineRows > 2)
+        for (; j + 2 <= rows; j += 2)
+            combine_tile<2, L, add>(out + j, in, count, weights + j * out_stride, in_stride, out_stride, offset);
+    for (; j < rows; ++j)
+        combine_tile<1, L, add>(out + j, in, count, weights + j * out_stride, in_stride, out_stride, offset);
+}
+
+using CombineSlice = void (*)(float* const*, int, const float* const*, int, const float*, long, long, long);
+
+// One entry a width; the table is as long as the level's registers allow.
+template <bool add>
+constexpr CombineSlice kCombineSlices[] = {
+    nullptr, combine_slice<1, add>, combine_slice<2, add>, combine_slice<3, add>, combine_slice<4, add>,
+#if VASTMAX_COMBINE_VECTORS > 4
+    combine_slice<5, add>, combine_slice<6, add>,
+#endif
+#if VASTMAX_COMBINE_VECTORS > 6
+    combine_slice<7, add>, combine_slice<8, add>,
+#endif
+};
+
+// Any dimension in slices of nearly equal width, so that none is left with a sliver.
+template <bool add>
+void combine_strided(float* const* out, int rows, const float* const* in, int count, const float* weights,
+                     long in_stride, long out_stride, int dim) {
+    const int vectors = dim / kLanes, slices = (vectors + kCombineVectors - 1) / kCombineVectors;
+    int done = 0;
+    for (int s = 0; s < slices; ++s) {
+        const int width = (vectors - done) / (slices - s);
+        kCombineSlices<add>[width](out, rows, in, count, weights, in_stride, out_stride, done * kLanes);
+        done += width;
+    }
+}
+
+void combine(float* const* out, int rows, const float* const* in, int count, const float* weights, int in_stride,
+             int out_stride, int dim) {
+    combine_strided<false>(out, rows, in, count, weights, in_stride, out_stride, dim);
+}
+
+// Row after row, so that a row named twice receives both.
+void add_rows(float* const* out, int rows, const float* in, int dim) {
+    for (int j = 0; j < rows; ++j, in += dim)
+        for (int x = 0; x < dim; x += kLanes) store(out[j] + x, load(out[j] + x) + load(in + x));
+}
+
+// ---- the step ------------------------------------------------------------------------------------------------------
+
+double step_outputs(Block& block, int dim, float rate, const Scratch& scratch) {
+    const int stride = (block.inputs + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
+    dots(block, dim, scratch.score, stride);
+    const double loss = logistic(block, dim, rate, scratch.score, stride);
+    float* gradient_rows[kMaxInputs];
+    for (int j = 0; j < block.inputs; ++j) gradient_rows[j] = scratch.input_gradient + j * dim;
+    combine_strided<false>(gradient_rows, block.inputs, block.output_rows, block.outputs, scratch.score, stride, 1, dim);
+    combine_strided<true>(block.output_rows, block.outputs, block.input_rows, block.inputs, scratch.score, 1, stride, dim);
+    while (block.fetches) fetch_row(block, dim);
+    return loss;
+}
+
+double step(Block& block, int dim, float rate, const Scratch& scratch) {
+    const double loss = step_outputs(block, dim, rate, scratch);
+    add_rows(block.input_rows, block.inputs, scratch.input_gradient, dim);
+    return loss;
+}
+
+}  // namespace
+}  // namespace vastmax

@@ -1,0 +1,149 @@
+// From a chunk of the corpus to plans: subsampling, windows, negatives, and fetching the rows of the next plan early.
+#include "worker.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace vastmax {
+namespace {
+
+// The top of the tree, whose nodes come first, stays in the cache by itself.
+constexpr std::int32_t kHotNodes = 256;
+
+}  // namespace
+
+Worker::Worker(Trainer& trainer) : trainer_(trainer), settings_(trainer.settings_) {
+    const std::size_t dim = static_cast<std::size_t>(trainer.vectors.stride());
+    const std::size_t score = (kMaxOutputs + kRowMultiple) * kMaxInputs, gradient = kMaxInputs * dim;
+    const std::size_t windows = kMaxCentres * kMaxInputs, own = kMaxOutputs * kMaxInputs, hidden = kMaxCentres * dim;
+    const std::size_t sizes[] = {score, gradient, windows, kMaxInputs, kMaxInputs, own, own, hidden, gradient};
+    std::size_t total = kRowMultiple;
+    for (const std::size_t size : sizes) total += size;
+    memory_.assign(total, 0.0f);
+    const std::size_t misplaced = reinterpret_cast<std::size_t>(memory_.data()) / sizeof(float) % kRowMultiple;
+    float* next = memory_.data() + (kRowMultiple - misplaced) % kRowMultiple;
+    float** const parts[] = {&scratch_.score, &scratch_.input_gradient, &window_weights_, &shared_total_, &zeros_,
+                             &own_positive_,  &own_total_,              &hidden_,         &scatter_};
+    for (std::size_t i = 0; i < std::size(sizes); ++i) {
+        *parts[i] = next;
+        next += sizes[i];
+    }
+}
+
+void Worker::train(std::size_t epoch, std::size_t chunk) {
+    const Corpus& corpus = trainer_.corpus_;
+    const std::size_t start = chunk * settings_.chunk, size = std::min(settings_.chunk, corpus.size - start);
+    Random random(settings_.seed, epoch, chunk);
+    subsample(corpus.ids + start, size, random);
+    const double position = static_cast<double>(epoch) * static_cast<double>(corpus.size) + static_cast<double>(start);
+    const double per_word = kept_.empty() ? 0 : static_cast<double>(size) / static_cast<double>(kept_.size());
+    const std::size_t step = static_cast<std::size_t>(settings_.block);
+    for (std::size_t i = 0; i < kept_.size(); i += step) {
+        rate_ = trainer_.learning_rate(position + static_cast<double>(i) * per_word);
+        plan_windows(i, std::min(step, kept_.size() - i), random);
+    }
+    if (pending_) execute(plans_[current_]);
+    pending_ = false;
+}
+
+// Fills kept_ with the words that stay, and sentence_end_ with where their sentences end. Sentences are cut at the chunk.
+void Worker::subsample(const std::uint32_t* ids, std::size_t size, Random& random) {
+    kept_.resize(size);
+    sentence_end_.clear();
+    const std::uint32_t* keep = trainer_.corpus_.keep;
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+        if (ids[i] == kEndOfSentence) {
+            sentence_end_.push_back(count);
+            continue;
+        }
+        ++statistics_.words;
+        kept_[count] = ids[i];
+        count += static_cast<std::uint32_t>(random.next() >> 32) <= keep[ids[i]];  // no branch: it would be missed often
+    }
+    sentence_end_.push_back(count);
+    kept_.resize(count);
+    sentence_ = 0;
+}
+
+// One block of centres: their windows, cut into plans of at most kMaxInputs columns.
+void Worker::plan_windows(std::size_t position, std::size_t centres, Random& random) {
+    const std::size_t window = static_cast<std::size_t>(settings_.window);
+    std::size_t begin[kMaxCentres], end[kMaxCentres], first = kept_.size(), last = 0;
+    for (std::size_t t = 0; t < centres; ++t) {
+        const std::size_t j = position + t;
+        while (j >= sentence_end_[sentence_]) ++sentence_;
+        const std::size_t sentence_begin = sentence_ ? sentence_end_[sentence_ - 1] : 0;
+        std::size_t width = window;
+        if (settings_.shrink_window)
+            width = 1 + Random::below(static_cast<std::uint32_t>(random.next() >> 32), static_cast<std::uint32_t>(window));
+        begin[t] = j - std::min(width, j - sentence_begin);
+        end[t] = std::min(j + width + 1, sentence_end_[sentence_]);
+        first = std::min(first, begin[t]);
+        last = std::max(last, end[t]);
+    }
+    const bool pairs = settings_.sharing == Sharing::pair && !settings_.cbow;
+    const std::size_t most = pairs ? 1 : kMaxInputs;
+    for (std::size_t column = first; column < last;) {
+        Plan& plan = plans_[1 - current_];
+        const std::size_t begin_column = column;
+        plan.columns = 0;
+        for (; column < last && static_cast<std::size_t>(plan.columns) < most; ++column)
+            if (centres > 1 || column != position) plan.context[plan.columns++] = kept_[column];
+        if (plan.columns == 0) break;
+        plan.centres = static_cast<int>(centres);
+        plan.rate = rate_;
+        for (std::size_t t = 0; t < centres; ++t) {
+            plan.centre[t] = kept_[position + t];
+            if (centres == 1) {  // the centre itself is no column
+                plan.begin[0] = 0, plan.end[0] = plan.columns, plan.self[0] = -1;
+                continue;
+            }
+            const auto in_plan = [=](std::size_t q) { return static_cast<int>(std::clamp(q, begin_column, column) - begin_column); };
+            plan.begin[t] = in_plan(begin[t]);
+            plan.end[t] = in_plan(end[t]);
+            const bool inside = position + t >= begin_column && position + t < column;
+            plan.self[t] = inside ? static_cast<int>(position + t - begin_column) : -1;
+        }
+        if (!trainer_.paths_.offsets) {
+            plan.negatives = settings_.drawn;
+            for (int i = 0; i < settings_.drawn; ++i) plan.negative[i] = trainer_.noise_.draw(random);
+        }
+        prefetch(plan);
+        if (pending_) execute(plans_[current_]);
+        current_ = 1 - current_;
+        pending_ = true;
+    }
+}
+
+// Lists the plan's rows for the kernels to fetch while they compute the plan before it.
+void Worker::prefetch(const Plan& plan) {
+    block_.fetches = 0;
+    const auto fetch = [this](const float* row) { block_.fetch_rows[block_.fetches++] = row; };
+    // The columns of the plan before are in the cache already.
+    for (int j = std::max(0, plan.columns - plan.centres - 1); j < plan.columns; ++j)
+        fetch(trainer_.vectors.row(plan.context[j]));
+    if (!trainer_.paths_.offsets) {
+        for (int t = 0; t < plan.centres; ++t) fetch(trainer_.outputs.row(plan.centre[t]));
+        for (int i = 0; i < plan.negatives; ++i) fetch(trainer_.outputs.row(plan.negative[i]));
+        return;
+    }
+    const Paths& paths = trainer_.paths_;
+    for (int t = 0; t < plan.centres; ++t) {
+        const std::int64_t end = std::min(paths.offsets[plan.centre[t] + 1], paths.offsets[plan.centre[t]] + kMaxOutputs / kMaxCentres);
+        for (std::int64_t i = paths.offsets[plan.centre[t]]; i < end; ++i)
+            if (paths.nodes[i] >= kHotNodes) fetch(trainer_.outputs.row(static_cast<std::size_t>(paths.nodes[i])));
+    }
+}
+
+// window_weights_[t][j] = 1 where column j is in the window of centre t.
+void Worker::fill_window_weights(const Plan& plan) {
+    const int stride = padded(plan.columns);
+    for (int t = 0; t < plan.centres; ++t) {
+        float* row = window_weights_ + t * stride;
+        const int begin = plan.begin[t], end = plan.end[t], self = plan.self[t];
+        for (int j = 0; j < stride; ++j) row[j] = static_cast<float>((j >= begin) & (j < end) & (j != self));
+    }
+}
+
+}  // namespace vastmax

@@ -1,0 +1,181 @@
+"""The embedding trainer: a corpus and options in, vectors that get better chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax import _core
+from vastmax.errors import DivergedError, InputError
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus, keep_probability
+from vastmax.training.options import EmbeddingOptions
+from vastmax.trees import huffman_tree
+
+if TYPE_CHECKING:
+    from vastmax._core import ChunkStatistics
+
+__all__ = ["EmbeddingTrainer"]
+
+# A block of centres draws 8 negatives for 5 and weights each 5/8: what a block saves is fetching and multiplying the rows
+# of 20, and what it gives up is that some windows share theirs. docs/decisions has the figures.
+BLOCK_CENTRES = 4
+DRAWN_PER_NEGATIVE = 1.6
+
+# Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
+SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
+
+INITIALISATION_ROWS = 65536
+
+
+class EmbeddingTrainer:
+    """Skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
+
+    All that is drawn for a chunk of the corpus depends on (seed, epoch, chunk), and the learning rate on the position
+    alone. So the state of training is :attr:`vectors`, :attr:`output_vectors` and :attr:`position`: a trainer given these
+    three goes on as if it had never stopped, and with one thread bit for bit.
+
+    See Also:
+        Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
+        Compositionality*, 2013, https://arxiv.org/abs/1310.4546; Recht, Re, Wright, Niu, *Hogwild!*, 2011,
+        https://arxiv.org/abs/1106.5730; Ji, Satish, Li, Dubey, *Parallelizing Word2Vec in Shared and Distributed
+        Memory*, 2016, https://arxiv.org/abs/1604.04661 (shared negatives).
+
+    Args:
+        corpus: The encoded corpus; it must stay open while training runs.
+        options: What to train and how.
+        simd_level: ``avx512``, ``avx2`` or ``plain``; the best this processor has by default.
+
+    Attributes:
+        vectors: (V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to.
+        output_vectors: (V, d) float32 for negative sampling, (V - 1, d) for the inner nodes of the Huffman tree.
+
+    Raises:
+        InputError: An empty corpus, or a SIMD level this processor lacks.
+    """
+
+    def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
+        counts = corpus.vocabulary.counts
+        if corpus.num_words == 0 or len(counts) < 2:
+            raise InputError("the corpus holds fewer than two different words: there is nothing to learn from.")
+        if simd_level is not None and simd_level not in _core.simd_levels():
+            raise InputError(f"simd_level must be one of {', '.join(_core.simd_levels())} here, not {simd_level!r}.")
+        self.options = options
+        self._corpus = corpus
+        self._ids = np.ascontiguousarray(corpus.ids, np.uint32)
+        self._chunk = min(max(len(self._ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
+        self._core = _core.Trainer(
+            ids=self._ids,
+            keep=keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula)),
+            dim=options.dim,
+            window=options.window,
+            shrink_window=options.shrink_window,
+            cbow=options.model == "cbow",
+            cbow_mean=options.cbow_combine == "mean",
+            # Published code adds the undivided gradient of a mean to every word of the context; a sum's is right undivided.
+            cbow_divides=options.cbow_combine == "mean" and options.cbow_gradient == "corrected",
+            learning_rate=options.initial_learning_rate,
+            min_learning_rate=options.min_learning_rate,
+            epochs=options.epochs,
+            seed=options.seed,
+            chunk=self._chunk,
+            level=simd_level,
+            **self._objective(counts),
+        )
+        self.vectors: NDArray[np.float32] = self._core.vectors
+        self.output_vectors: NDArray[np.float32] = self._core.outputs
+        self._initialise()
+        self.num_chunks: int = self._core.chunks_an_epoch * options.epochs
+        self._position = 0
+        self.words_done = 0
+
+    def _objective(self, counts: NDArray[np.int64]) -> dict[str, Any]:
+        """What the core needs to know about its output rows."""
+        options = self.options
+        blocks = options.sharing == "block"
+        if options.objective == "hierarchical-softmax":
+            tree = huffman_tree(counts)
+            paths = {"offsets": tree.offsets, "nodes": tree.nodes, "signs": tree.signs, "outputs": tree.num_inner_nodes}
+            # Windows of one centre each: nodes that several centres share are few, and a block would multiply the rest in vain.
+            return {**paths, "noise": None, "sharing": "window", "negatives": 0, "drawn": 0, "block": 1}
+        return {
+            "noise": counts.astype(np.float64) ** options.negative_exponent,
+            "offsets": None,
+            "nodes": None,
+            "signs": None,
+            "outputs": len(counts),
+            "sharing": options.sharing,
+            "negatives": options.negatives,
+            "drawn": math.ceil(options.negatives * DRAWN_PER_NEGATIVE) if blocks else options.negatives,
+            "block": BLOCK_CENTRES if blocks else 1,
+        }
+
+    def _initialise(self) -> None:
+        """Vectors uniform on [-1/2d, 1/2d), output vectors zero, as in the published code."""
+        generator = np.random.default_rng(self.options.seed)
+        rows, dim = self.vectors.shape
+        for start in range(0, rows, INITIALISATION_ROWS):
+            block = generator.random((min(INITIALISATION_ROWS, rows - start), dim), np.float32)
+            self.vectors[start : start + len(block)] = (block - np.float32(0.5)) / np.float32(dim)
+
+    @property
+    def simd_level(self) -> str:
+        """The level of the kernels in use."""
+        return self._core.level
+
+    @property
+    def words_total(self) -> int:
+        """Words to pass in all epochs, those included that subsampling passes over."""
+        return self._corpus.num_words * self.options.epochs
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at the present position."""
+        epoch, chunk = divmod(self._position, self._core.chunks_an_epoch)
+        return self._core.learning_rate(epoch * len(self._ids) + min(chunk * self._chunk, len(self._ids)))
+
+    @property
+    def position(self) -> int:
+        """Chunks done, over all epochs; set it, after writing both matrices, to go on from a checkpoint."""
+        return self._position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        if not 0 <= position <= self.num_chunks:
+            raise InputError(f"position must be from 0 to {self.num_chunks} chunks, not {position}.")
+        epoch, chunk = divmod(position, self._core.chunks_an_epoch)
+        passed = int(np.count_nonzero(self._ids[: chunk * self._chunk] != END_OF_SENTENCE))
+        self.words_done = epoch * self._corpus.num_words + passed
+        self._position = position
+
+    def run(self, chunks: int) -> ChunkStatistics:
+        """Train the next chunks on all threads; the interpreter is free meanwhile.
+
+        Returns:
+            ``words`` passed, ``examples`` predicted (pairs for skip-gram, windows for CBOW) and ``loss_sum``, the sum of
+            their losses in nats, in float64.
+
+        Raises:
+            DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.
+        """
+        last = min(self._position + chunks, self.num_chunks)
+        rate = self.learning_rate
+        statistics = self._core.run(self._position, last, self.options.num_threads)
+        if not math.isfinite(statistics.loss_sum):
+            default = type(self.options)(model=self.options.model).initial_learning_rate
+            start = self.options.initial_learning_rate
+            raise DivergedError(
+                f"Training met NaN or infinity at learning rate {rate:.3g}, after {self.words_done:,} words: "
+                f"try again with learning_rate {default if start > 2 * default else start / 4:.3g}."
+            )
+        self._position = last
+        self.words_done += statistics.words
+        return statistics
+
+
+def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """(V,) uint32 thresholds: a word is kept where 32 random bits are at most its threshold."""
+    scaled = np.ceil(probability.astype(np.float64) * 2.0**32) - 1
+    return np.clip(scaled, 0, 2**32 - 1).astype(np.uint32)
