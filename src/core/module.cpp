@@ -6,12 +6,14 @@ namespace nb = nanobind;
 namespace vastmax {
 void bind_text(nb::module_& m);
 void bind_trees(nb::module_& m);
+void bind_embeddings(nb::module_& m);
 void bind_training(nb::module_& m);
 }  // namespace vastmax
 
 NB_MODULE(_core, m) {
-    m.doc() = "Compiled core of vastmax: counting, encoding, trees and the Hogwild kernels.";
+    m.doc() = "Compiled core of vastmax: counting, encoding, trees, text vectors and the Hogwild kernels.";
     vastmax::bind_text(m);
     vastmax::bind_trees(m);
+    vastmax::bind_embeddings(m);
     vastmax::bind_training(m);
 }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from tests.strategies import counts
-from vastmax.errors import FormatError
+from vastmax.errors import FormatError, InputError
 from vastmax.trees import Tree, huffman_tree
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -77,5 +77,5 @@ def test_no_tree_at_all(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         Tree.load(tmp_path / "nowhere.safetensors")

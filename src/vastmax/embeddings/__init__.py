@@ -1,1 +1,7 @@
-"""embeddings."""
+"""The result of training: vectors and their vocabulary; neighbours, analogies, and others' formats."""
+
+from vastmax.embeddings.embeddings import Embeddings, Neighbour
+from vastmax.embeddings.exchange import export, import_vectors
+from vastmax.embeddings.word2vec import read_word2vec, write_word2vec
+
+__all__ = ["Embeddings", "Neighbour", "export", "import_vectors", "read_word2vec", "write_word2vec"]

@@ -36,7 +36,7 @@ def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) ->
     counts = None if isinstance(words, (int, np.integer)) else as_counts(words)
     num_words = int(words) if counts is None else len(counts)  # type: ignore[arg-type]
     if not 1 <= num_words < 2**31:
-        raise InputError(f"a tree needs 1 to 2**31 - 1 words, got {num_words}")
+        raise InputError(f"a tree needs 1 to 2**31 - 1 words, got {num_words}.")
     return Tree(*balanced_paths(_ordered(num_words, counts, order, seed)))
 
 
@@ -47,6 +47,6 @@ def _ordered(num_words: int, counts: NDArray[np.int64] | None, order: str, seed:
         return np.random.default_rng(seed).permutation(num_words).astype(np.int32)
     if order == "rank":
         if counts is None:
-            raise InputError("order='rank' sorts by count: pass counts in place of the number of words")
+            raise InputError("order='rank' sorts by count: pass counts in place of the number of words.")
         return np.argsort(-counts, kind="stable").astype(np.int32)
-    raise InputError(f"order is {order!r}: choose 'id', 'rank' or 'random'")
+    raise InputError(f"order is {order!r}: choose 'id', 'rank' or 'random'.")

@@ -29,12 +29,12 @@ def load_tree(path: str | PathLike[str]) -> Tree:
         with safe_open(name, framework="numpy") as file:
             kind = (file.metadata() or {}).get("format")
             if kind != _KIND:
-                raise FormatError(f"{name} is no tree of this version: its format is {kind!r}, expected {_KIND!r}")
+                raise FormatError(f"{name} is no tree of this version: its format is {kind!r}, expected {_KIND!r}.")
             tensors = {key: file.get_tensor(key) for key in _TENSORS}
     except FileNotFoundError:
-        raise FormatError(f"{name} does not exist") from None
+        raise InputError(f"{name} does not exist.") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise FormatError(f"{name} is no tree: {error}") from error
+        raise FormatError(f"{name} is no tree: {error}.") from error
     try:
         return Tree(**tensors)
     except InputError as error:

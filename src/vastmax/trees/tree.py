@@ -67,7 +67,7 @@ class Tree:
         ):
             object.__setattr__(self, name, _frozen(name, values, dtype))
         if fault := tree_fault(self.offsets, self.nodes, self.signs):
-            raise InputError(f"the paths do not make a tree: {fault}")
+            raise InputError(f"the paths do not make a tree: {fault}.")
         object.__setattr__(self, "num_words", _check_words(self.words, self.num_leaves, self.num_words))
 
     @property
@@ -90,7 +90,7 @@ class Tree:
     def path(self, leaf: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Return the inner nodes (length,) int32 and signs (length,) int8 from the root to a leaf."""
         if not 0 <= leaf < self.num_leaves:
-            raise InputError(f"leaf is {leaf}: this tree has leaves 0 to {self.num_leaves - 1}")
+            raise InputError(f"leaf is {leaf}: this tree has leaves 0 to {self.num_leaves - 1}.")
         span = slice(self.offsets[leaf], self.offsets[leaf + 1])
         return self.nodes[span], self.signs[span]
 
@@ -106,7 +106,7 @@ class Tree:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Tree:
-        """Read a tree written by :meth:`save`; FormatError where the file holds anything else."""
+        """Read a tree written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
         from vastmax.trees.files import load_tree
 
         return load_tree(path)
@@ -132,10 +132,10 @@ def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
     """Return values as a read-only contiguous array that nobody else can write to."""
     given = np.asarray(values)
     if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
-        raise InputError(f"{name} must be one-dimensional integers, got {given.dtype} of shape {given.shape}")
+        raise InputError(f"{name} must be one-dimensional integers, got {given.dtype} of shape {given.shape}.")
     array = np.ascontiguousarray(given, dtype=dtype)
     if given.dtype != dtype and not np.array_equal(array, given):
-        raise InputError(f"{name} holds values outside {np.dtype(dtype).name}")
+        raise InputError(f"{name} holds values outside {np.dtype(dtype).name}.")
     if array.flags.writeable:
         array = array.copy() if np.may_share_memory(array, given) else array
         array.flags.writeable = False
@@ -144,10 +144,10 @@ def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
 
 def _check_words(words: NDArray[np.int32], num_leaves: int, num_words: int | None) -> int:
     if len(words) != num_leaves:
-        raise InputError(f"words names the owners of {len(words)} leaves, but the tree has {num_leaves}")
+        raise InputError(f"words names the owners of {len(words)} leaves, but the tree has {num_leaves}.")
     expected = int(words.max()) + 1 if num_words is None else int(num_words)
     if words.min() < 0 or words.max() >= expected:
-        raise InputError(f"words must lie in 0 to {expected - 1}, got {words.min()} to {words.max()}")
+        raise InputError(f"words must lie in 0 to {expected - 1}, got {words.min()} to {words.max()}.")
     if np.count_nonzero(np.bincount(words, minlength=expected)) < expected:
-        raise InputError(f"every one of the {expected} words needs a leaf")
+        raise InputError(f"every one of the {expected} words needs a leaf.")
     return expected

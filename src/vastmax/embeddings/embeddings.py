@@ -1,0 +1,244 @@
+"""What training leaves: one vector a word, and the questions one asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.embeddings.search import Score, analogy_score, cosine_score, inverse_norms, top_rows
+from vastmax.embeddings.unknown import unknown_word
+from vastmax.errors import InputError
+from vastmax.text import Vocabulary
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
+
+__all__ = ["Embeddings", "Neighbour"]
+
+Word = str | int | np.integer
+"""A word, or its id where words have no names."""
+
+METHODS = ("3cosadd", "3cosmul")
+_QUERIES = 256  # searched for together
+
+
+class Neighbour(NamedTuple):
+    """A word (or an id, in vocabularies without words) and how near it is."""
+
+    word: str | int
+    score: float
+
+
+class Embeddings:
+    """Vectors (V, d) float32 and the vocabulary that names their rows.
+
+    A word is given by its spelling, or by its id, which is all that vocabularies without words have.
+
+    Args:
+        vectors: (V, d) float32; other float types are converted, float32 is kept as it is, strided or mapped from disk.
+        vocabulary: V words in falling frequency.
+        output_vectors: (any, d) float32; of words after negative sampling, of inner nodes after hierarchical softmax.
+        config: what made them; anything JSON can hold.
+
+    Raises:
+        InputError: where shapes do not fit each other.
+
+    Example:
+        >>> import numpy as np
+        >>> from vastmax.text import Vocabulary
+        >>> vocabulary = Vocabulary.from_counts({"king": 4, "queen": 3, "man": 2, "woman": 1})
+        >>> embeddings = Embeddings(np.array([[1, 1], [1, -1], [0, 1], [0, -1]]), vocabulary)
+        >>> embeddings
+        Embeddings(words=4, dim=2)
+        >>> embeddings.analogy("man", "king", "woman", k=1)[0].word
+        'queen'
+    """
+
+    def __init__(
+        self,
+        vectors: NDArray[Any],
+        vocabulary: Vocabulary,
+        output_vectors: NDArray[Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.vectors = _rows("vectors", vectors)
+        self.vocabulary = vocabulary
+        self.output_vectors = None if output_vectors is None else _rows("output_vectors", output_vectors)
+        self.config: dict[str, Any] = dict(config or {})
+        if len(self.vectors) != len(vocabulary):
+            raise InputError(f"vectors has {len(self.vectors)} rows, but the vocabulary has {len(vocabulary)} words.")
+        if self.output_vectors is not None and self.output_vectors.shape[1] != self.dim:
+            raise InputError(f"output_vectors has {self.output_vectors.shape[1]} columns, but vectors has {self.dim}.")
+
+    @property
+    def dim(self) -> int:
+        """The number of columns d."""
+        return self.vectors.shape[1]
+
+    @cached_property
+    def inverse_norms(self) -> NDArray[np.float32]:
+        """1/|v| (V,) float32, 0 for zero rows; computed once, on the first search."""
+        return inverse_norms(self.vectors)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __contains__(self, word: object) -> bool:
+        if isinstance(word, (int, np.integer)):
+            return bool(0 <= word < len(self))
+        return self.vocabulary.words is not None and word in self.vocabulary
+
+    def __repr__(self) -> str:
+        return f"Embeddings(words={len(self)}, dim={self.dim})"
+
+    def id_of(self, word: Word) -> int:
+        """Return the row of a word (or check an id); InputError with similar words where it is unknown."""
+        if word not in self:
+            raise unknown_word(word, self.vocabulary)
+        return int(word) if isinstance(word, (int, np.integer)) else self.vocabulary[word]
+
+    def word_of(self, row: int) -> str | int:
+        """Return the spelling of a row, or the row itself where words have no names."""
+        return int(row) if self.vocabulary.words is None else self.vocabulary.words[row]
+
+    def __getitem__(self, word: Word | Sequence[Word]) -> NDArray[np.float32]:
+        """Return the vector (d,) of a word, or those (n, d) of a list of words."""
+        if isinstance(word, (str, int, np.integer)):
+            return self.vectors[self.id_of(word)]
+        return self.vectors[[self.id_of(each) for each in word]]
+
+    def similarity(self, a: Word, b: Word) -> float:
+        """Return the cosine of two words' vectors, -1 to 1; 0 where one is the zero vector."""
+        one, other = self.id_of(a), self.id_of(b)
+        cosine = self.vectors[one] @ self.vectors[other] * self.inverse_norms[one] * self.inverse_norms[other]
+        return float(np.clip(cosine, -1, 1))
+
+    @overload
+    def nearest(self, query: Word, k: int = 10) -> list[Neighbour]: ...
+    @overload
+    def nearest(self, query: Sequence[Word], k: int = 10) -> list[list[Neighbour]]: ...
+    @overload
+    def nearest(self, query: NDArray[np.floating], k: int = 10) -> list[Neighbour] | list[list[Neighbour]]: ...
+
+    def nearest(self, query: Any, k: int = 10) -> list[Neighbour] | list[list[Neighbour]]:
+        """Return the k words of greatest cosine, best first, equal ones by id.
+
+        Args:
+            query: a word, which is left out of its own neighbours; a vector (d,); or several of one kind, a list of
+                words or an array (n, d), which are searched for together in one matrix product and answered by a list
+                each. A float array is a vector, a list of integers is ids.
+            k: at least 1; fewer come back where there are fewer words.
+
+        Raises:
+            InputError: for an unknown word, a vector of another dimension, or a k below 1.
+        """
+        if isinstance(query, (str, int, np.integer)):
+            return self._nearest_words([query], k)[0]
+        if not isinstance(query, np.ndarray) and all(isinstance(each, (str, int, np.integer)) for each in query):
+            return self._nearest_words(list(query), k)
+        vectors = np.asarray(query, np.float32)
+        if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim:
+            raise InputError(
+                f"a query vector has the shape ({self.dim},), as the embeddings have, not {vectors.shape}."
+            )
+        found = self._search_vectors(np.atleast_2d(vectors), [()] * (len(vectors) if vectors.ndim == 2 else 1), k)
+        return found if vectors.ndim == 2 else found[0]
+
+    def analogy(
+        self, a: Word, b: Word, c: Word, k: int = 10, method: Literal["3cosadd", "3cosmul"] = "3cosadd"
+    ) -> list[Neighbour]:
+        """Return the k best answers to "a is to b as c is to ?", best first; a, b and c are no answers.
+
+        See Also:
+            Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,
+            https://aclanthology.org/W14-1618.
+
+        Args:
+            a: as "man" in man : king = woman : queen.
+            b: as "king".
+            c: as "woman".
+            k: at least 1.
+            method: "3cosadd", the cosine with b - a + c (unit vectors), or "3cosmul", which multiplies.
+
+        Raises:
+            InputError: for an unknown word or method, or a k below 1.
+        """
+        triple = [self.id_of(word) for word in (a, b, c)]
+        return self._named(self._search(self.analogy_score([triple], method), [triple], k))[0]
+
+    def analogy_score(self, triples: Any, method: str = "3cosadd") -> Score:
+        """Return the function from a slice of rows to scores (n, rows) of triples (n, 3) of ids, for evaluation."""
+        if method not in METHODS:
+            raise InputError(f"method is {method!r}: choose {' or '.join(METHODS)}.")
+        return analogy_score(method, np.asarray(triples), self.vectors, self.inverse_norms)
+
+    def _nearest_words(self, words: Sequence[Word], k: int) -> list[list[Neighbour]]:
+        ids = [self.id_of(word) for word in words]
+        return self._search_vectors(self.vectors[ids], [(row,) for row in ids], k)
+
+    def _search_vectors(
+        self, queries: NDArray[np.float32], exclude: Sequence[Iterable[int]], k: int
+    ) -> list[list[Neighbour]]:
+        answers: list[list[Neighbour]] = []
+        for start in range(0, len(queries), _QUERIES):
+            block = slice(start, start + _QUERIES)
+            score = cosine_score(queries[block], self.vectors, self.inverse_norms)
+            answers += self._named(self._search(score, exclude[block], k))
+        return answers
+
+    def _search(self, score: Score, exclude: Sequence[Iterable[int]], k: int) -> list[tuple[NDArray, NDArray]]:
+        if k < 1:
+            raise InputError(f"k is {k}: ask for at least 1 word.")
+        return top_rows(score, len(exclude), len(self), k, exclude)
+
+    def _named(self, found: list[tuple[NDArray, NDArray]]) -> list[list[Neighbour]]:
+        return [
+            [Neighbour(self.word_of(row), float(score)) for row, score in zip(ids, scores, strict=True)]
+            for ids, scores in found
+        ]
+
+    def save(self, directory: str | PathLike[str]) -> None:
+        """Write the folder ``vectors.safetensors``, ``vocabulary.tsv``, ``config.json``; other files in it stay.
+
+        A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written.
+        """
+        from vastmax.embeddings.folder import save_folder
+
+        save_folder(self, directory)
+
+    @classmethod
+    def load(cls, directory: str | PathLike[str]) -> Embeddings:
+        """Open a folder written by :meth:`save`; vectors stay on disk until they are used.
+
+        Raises:
+            InputError: where the folder is missing.
+            FormatError: where it holds something else, or damaged files.
+        """
+        from vastmax.embeddings.folder import load_folder
+
+        return load_folder(directory)
+
+    def to_gensim(self) -> KeyedVectors:
+        """Return gensim's ``KeyedVectors`` with the same words, vectors and counts; needs ``vastmax[gensim]``."""
+        from vastmax.embeddings.gensim import to_gensim
+
+        return to_gensim(self)
+
+    @classmethod
+    def from_gensim(cls, keyed_vectors: KeyedVectors) -> Embeddings:
+        """Take words, vectors and counts from gensim's ``KeyedVectors``."""
+        from vastmax.embeddings.gensim import from_gensim
+
+        return from_gensim(keyed_vectors)
+
+
+def _rows(name: str, given: Any) -> NDArray[np.float32]:
+    array = np.asarray(given)
+    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
+        raise InputError(f"{name} must be numbers of shape (rows, d), got {array.dtype} of shape {array.shape}.")
+    return array.astype(np.float32, copy=False)

@@ -1,0 +1,97 @@
+"""The rows that score best, by matrix products over blocks of rows, so that memory does not grow with V."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Score", "analogy_score", "cosine_score", "cosines", "inverse_norms", "top_rows", "unit"]
+
+Float32 = NDArray[np.float32]
+Score = Callable[[slice], Float32]
+"""Scores (n, rows) of n queries for a slice of the rows."""
+
+_ROWS = 32_768  # rows scored at once
+_SCORES = 1 << 23  # scores held at once: 32 MB
+_LOWEST = np.finfo(np.float32).min  # above -inf, the mark of excluded rows
+EPSILON = 1e-6  # keeps 3CosMul from dividing by zero (Levy & Goldberg 2014; the value is gensim's)
+
+
+def inverse_norms(vectors: Float32) -> Float32:
+    """Return 1/|v| (V,) float32 of rows (V, d); 0 for zero rows, whose cosine with anything is 0."""
+    norms = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), _ROWS):
+        block = vectors[start : start + _ROWS]
+        norms[start : start + len(block)] = np.sqrt(np.einsum("ij,ij->i", block, block))
+    return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+
+
+def unit(vectors: Float32) -> Float32:
+    """Return vectors (n, d) scaled to length 1; zero vectors stay."""
+    return np.multiply(vectors, inverse_norms(vectors)[:, None], dtype=np.float32)
+
+
+def cosines(queries: Float32, vectors: Float32, inverse: Float32) -> Float32:
+    """Return cosines (n, rows) of unit queries (n, d) with vectors (rows, d) of known inverse norms (rows,)."""
+    return np.multiply(queries @ vectors.T, inverse, dtype=np.float32)
+
+
+def cosine_score(queries: Float32, vectors: Float32, inverse: Float32) -> Score:
+    """Score rows by their cosine with queries (n, d)."""
+    queries = unit(queries)
+    return lambda rows: cosines(queries, vectors[rows], inverse[rows])
+
+
+def analogy_score(method: str, triples: NDArray[np.integer], vectors: Float32, inverse: Float32) -> Score:
+    """Score rows as the answer d of "a is to b as c is to d", for triples (n, 3) of ids a, b, c.
+
+    3CosAdd is ``cos(d, b - a + c)`` over unit vectors; 3CosMul is ``cos(d, b) cos(d, c) / (cos(d, a) + ε)`` with
+    cosines shifted to [0, 1]. Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*,
+    2014, https://aclanthology.org/W14-1618, equations 2 and 4.
+    """
+    a, b, c = (unit(vectors[ids]) for ids in np.asarray(triples).T)
+    if method == "3cosadd":
+        return cosine_score(b - a + c, vectors, inverse)
+
+    def shifted(queries: Float32, rows: slice) -> Float32:
+        return (cosines(queries, vectors[rows], inverse[rows]) + np.float32(1)) * np.float32(0.5)
+
+    def multiplied(rows: slice) -> Float32:
+        to_a, to_b, to_c = (shifted(query, rows) for query in (a, b, c))
+        return np.divide(to_b * to_c, to_a + EPSILON, dtype=np.float32)
+
+    return multiplied
+
+
+def top_rows(
+    score: Score, num_queries: int, num_rows: int, k: int, exclude: Sequence[Iterable[int]]
+) -> list[tuple[NDArray[np.int64], Float32]]:
+    """Return for each query the ids and scores of its k best rows, best first, equal scores by id.
+
+    Args:
+        score: gives the scores of all queries for a slice of the rows.
+        num_queries: n; the caller keeps it small enough for (n, rows) scores.
+        num_rows: how many rows there are.
+        k: how many to return; fewer where there are fewer.
+        exclude: for each query the ids that are not wanted.
+    """
+    found = [(np.empty(0, np.int64), np.empty(0, np.float32))] * num_queries
+    step = max(1, min(_ROWS, _SCORES // max(1, num_queries)))
+    for start in range(0, num_rows, step):
+        scores = score(slice(start, min(start + step, num_rows)))
+        for query, unwanted in enumerate(exclude):
+            block = scores[query]
+            block[[i - start for i in unwanted if start <= i < start + len(block)]] = -np.inf
+            ids, best = found[query]
+            # partition only the first block: afterwards few rows reach the k-th best so far
+            entry = best[-1] if len(best) == k else np.partition(block, -k)[-k] if k < len(block) else _LOWEST
+            near = np.flatnonzero(block >= max(entry, _LOWEST))
+            found[query] = _best(np.append(ids, near + start), np.append(best, block[near]), k)
+    return found
+
+
+def _best(ids: NDArray[np.int64], scores: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:
+    order = np.lexsort((ids, -scores))[:k]
+    return ids[order], scores[order]
