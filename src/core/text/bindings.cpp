@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "text/lexicon.hpp"
+#include "text/pairs.hpp"
 #include "text/scanner.hpp"
 #include "text/spool.hpp"
 #include "text/utf8.hpp"
@@ -21,6 +22,9 @@ namespace {
 using namespace text;
 
 using Ids = nb::ndarray<const uint32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+using Flags = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Counts = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // The bytes of any object with a buffer, held for the length of a call.
 class Bytes {
@@ -108,6 +112,12 @@ void bind_lexicon(nb::module_& m) {
         .def("find", [](const Lexicon& lexicon, nb::bytes words) { return to_array<uint32_t>(lexicon.find({words.c_str(), words.size()})); },
              nb::arg("words"))
         .def(
+            "intern",
+            [](Lexicon& lexicon, nb::bytes words) { return to_array<uint32_t>(lexicon.intern({words.c_str(), words.size()})); },
+            nb::arg("words"), "Ids of the words; new ones are added with count zero.")
+        .def("set_counts", [](Lexicon& lexicon, Counts counts) { lexicon.set_counts({counts.data(), counts.data() + counts.size()}); },
+             nb::arg("counts"))
+        .def(
             "renamed",
             [](const Lexicon& lexicon, nb::bytes names) {
                 std::vector<uint32_t> table;
@@ -115,6 +125,50 @@ void bind_lexicon(nb::module_& m) {
                 return nb::make_tuple(std::move(renamed), to_array<uint32_t>(table));
             },
             nb::arg("names"));
+}
+
+template <typename Array>
+auto to_vector(const Array& array) {
+    return std::vector<std::remove_const_t<typename Array::Scalar>>(array.data(), array.data() + array.size());
+}
+
+void bind_pairs(nb::module_& m) {
+    m.def(
+        "count_pairs",
+        [](const Spool& spool, Counts word_counts, Flags is_connector, uint64_t min_count, size_t threads) {
+            if (word_counts.size() != is_connector.size()) throw std::invalid_argument("counts and flags differ in length");
+            Pairs pairs;
+            {
+                nb::gil_scoped_release release;
+                pairs = count_pairs(spool, word_counts.data(), is_connector.data(), word_counts.size(), min_count, threads);
+            }
+            return nb::make_tuple(to_array<uint32_t>(pairs.first), to_array<uint32_t>(pairs.last), to_array<int64_t>(pairs.offsets),
+                                  to_array<uint32_t>(pairs.between), to_array<int64_t>(pairs.counts));
+        },
+        nb::arg("spool"), nb::arg("word_counts"), nb::arg("is_connector"), nb::arg("min_count"), nb::arg("threads") = 1,
+        "Pairs that occur at least min_count times: first and last word, offsets into the words between, those words, counts.");
+    m.def(
+        "join_pairs",
+        [](Spool& spool, Ids first, Ids last, Counts offsets, Ids between, Ids joined, Flags is_connector) {
+            if (first.size() != joined.size() || last.size() != joined.size() || offsets.size() != joined.size() + 1)
+                throw std::invalid_argument("the arrays of pairs differ in length");
+            Pairs pairs;
+            pairs.first = to_vector(first);
+            pairs.last = to_vector(last);
+            pairs.between = to_vector(between);
+            pairs.offsets.assign(offsets.data(), offsets.data() + offsets.size());
+            for (size_t i = 0; i + 1 < pairs.offsets.size(); ++i)
+                if (pairs.offsets[i] > pairs.offsets[i + 1] || pairs.offsets[i + 1] > pairs.between.size())
+                    throw std::invalid_argument("the offsets leave the words between");
+            std::vector<uint64_t> counts;
+            {
+                nb::gil_scoped_release release;
+                counts = join_pairs(spool, pairs, to_vector(joined), is_connector.data(), is_connector.size());
+            }
+            return to_array<int64_t>(counts);
+        },
+        nb::arg("spool"), nb::arg("first"), nb::arg("last"), nb::arg("offsets"), nb::arg("between"), nb::arg("joined"),
+        nb::arg("is_connector"), "Join the pairs listed, left to right, in place; returns the count of every id afterwards.");
 }
 
 void bind_bytes(nb::module_& m) {
@@ -153,6 +207,7 @@ void bind_text(nb::module_& m) {
     bind_spool(m);
     bind_scanner(m);
     bind_lexicon(m);
+    bind_pairs(m);
     bind_bytes(m);
 }
 

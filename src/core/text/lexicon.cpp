@@ -29,10 +29,16 @@ uint64_t first_bytes(std::string_view word) {
 
 }  // namespace
 
-uint32_t Lexicon::intern(std::string_view word) {
-    const uint32_t id = table_.add(key_of_unpadded(word.data(), word.size()), 0);
-    if (id == counts_.size()) counts_.push_back(0);
-    return id;
+void Lexicon::set_counts(std::vector<uint64_t> counts) {
+    if (counts.size() != size()) throw std::invalid_argument("give one count a word");
+    counts_ = std::move(counts);
+}
+
+std::vector<uint32_t> Lexicon::intern(std::string_view joined) {
+    std::vector<uint32_t> ids;
+    for_each_word(joined, [&](std::string_view word) { ids.push_back(table_.add(key_of_unpadded(word.data(), word.size()), 0)); });
+    counts_.resize(size());
+    return ids;
 }
 
 std::vector<uint32_t> Lexicon::ranked(uint64_t min_count, size_t max_size) const {

@@ -18,11 +18,11 @@ public:
 
     size_t size() const { return table_.size(); }
     const std::vector<uint64_t>& counts() const { return counts_; }
-    void set_counts(std::vector<uint64_t> counts) { counts_ = std::move(counts); }
+    void set_counts(std::vector<uint64_t> counts);
     std::string_view word(uint32_t id) const { return table_.word(id); }
 
-    // Id of `word`, added with count zero where it is new.
-    uint32_t intern(std::string_view word);
+    // Ids of `joined` words, added with count zero where they are new.
+    std::vector<uint32_t> intern(std::string_view joined);
 
     // Ids of the words with a count of at least `min_count`, in falling order of count, equal counts in the order of their code
     // points (which is the order of their bytes), the first `max_size` of them.

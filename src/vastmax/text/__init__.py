@@ -1,6 +1,8 @@
 """Text: files or token lists in, a `Vocabulary` and an `EncodedCorpus` out."""
 
-from vastmax.text.corpus import END_OF_SENTENCE, EncodedCorpus, encode_corpus
+from vastmax.text.corpus import END_OF_SENTENCE, EncodedCorpus
+from vastmax.text.encoding import encode_corpus
+from vastmax.text.phrases import Phrase, Phrases
 from vastmax.text.scan import ScanProgress
 from vastmax.text.streams import read_sentences
 from vastmax.text.subsampling import keep_probability
@@ -11,6 +13,8 @@ __all__ = [
     "END_OF_SENTENCE",
     "TOKENIZERS",
     "EncodedCorpus",
+    "Phrase",
+    "Phrases",
     "ScanProgress",
     "Vocabulary",
     "encode_corpus",

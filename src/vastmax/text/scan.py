@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,15 @@ from vastmax import _core
 from vastmax.errors import CorpusError, InputError
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, describe, expand_paths, is_paths, total_bytes
-from vastmax.text.streams import WORD_END, exact_blocks, lines_of, sentences_of
+from vastmax.text.spool import SpoolFile
+from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
 
-__all__ = ["Scan", "ScanProgress", "default_threads", "scan", "split_words"]
+__all__ = ["NO_WORD", "Scan", "ScanProgress", "default_threads", "scan"]
+
+
+NO_WORD = 0xFFFFFFFF
+"""In tables of ids: this word is dropped."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,13 @@ class Scan:
     invalid_utf8: int
     table: NDArray[np.uint32] | None
 
+    def settled(self, spool: SpoolFile, threads: int) -> Scan:
+        """The same with the ids of `lexicon` in the spool, for what has to read it."""
+        table = np.arange(len(self.lexicon), dtype=np.uint32) if self.table is None else self.table
+        with spool.guard():
+            spool.core.remap(table, threads)
+        return replace(self, table=None)
+
 
 def default_threads() -> int:
     """The processors this process may use."""
@@ -61,18 +74,13 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def split_words(joined: bytes) -> list[str]:
-    """The core's lists of words as Python's."""
-    return joined.decode().split(WORD_END) if joined else []
-
-
 def scan(
     sources: Sources,
     *,
     tokenizer: Tokenizer,
     lowercase: bool,
     threads: int | None,
-    spool: _core.Spool | None,
+    spool: SpoolFile | None,
     progress: Callable[[ScanProgress], None] | None,
 ) -> Scan:
     """Read `sources` once.
@@ -106,9 +114,10 @@ def scan(
         exact = True
         blocks = exact_blocks(sentences_of(sources))
 
-    scanner = _core.Scanner(spool, exact=exact, threads=threads)
+    scanner = _core.Scanner(spool.core if spool else None, exact=exact, threads=threads)
     for block in blocks:
-        scanner.feed(block)
+        with spool.guard() if spool else nullcontext():
+            scanner.feed(block)
         if progress is not None:
             bytes_read = reader.bytes_read if reader else 0
             progress(ScanProgress(bytes_read, bytes_total, scanner.words, time.perf_counter() - started))

@@ -7,14 +7,13 @@ from itertools import islice
 
 from vastmax import _core
 from vastmax.errors import InputError
+from vastmax.text.joined import SENTENCE_END, WORD_END
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, expand_paths, is_paths
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
 
-__all__ = ["WORD_END", "exact_blocks", "lines_of", "read_sentences", "sentences_of"]
+__all__ = ["exact_blocks", "lines_of", "read_sentences", "sentences_of"]
 
-WORD_END = "\x1f"
-SENTENCE_END = "\x1e"
 BATCH = 10_000  # sentences handed to the core at once
 
 

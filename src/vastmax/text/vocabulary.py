@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.errors import CorpusError, InputError
-from vastmax.text.scan import scan, split_words
+from vastmax.text.joined import split_words
+from vastmax.text.scan import scan
 from vastmax.text.sources import Sources, describe
 from vastmax.text.tokenizers import Tokenizer
 from vastmax.text.vocabulary_files import read_vocabulary, write_vocabulary

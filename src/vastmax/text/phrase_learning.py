@@ -1,0 +1,163 @@
+"""Phrases learnt from, and applied to, a corpus of ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax import _core
+from vastmax.text.joined import join_words, split_words
+from vastmax.text.phrases import Phrase, Phrases, PhraseScoring
+from vastmax.text.scan import NO_WORD, default_threads, scan
+from vastmax.text.sources import Sources
+from vastmax.text.spool import SpoolFile
+from vastmax.text.tokenizers import Tokenizer
+
+__all__ = ["apply_passes", "learn_passes", "learn_phrases", "pair_scores"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of ids; the words between the ends of pair i are ``between[offsets[i]:offsets[i + 1]]``."""
+
+    first: NDArray[np.uint32]
+    last: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    between: NDArray[np.uint32]
+
+    def words(self, lexicon: _core.Lexicon) -> list[tuple[str, ...]]:
+        """The spelling of each."""
+        first = split_words(lexicon.joined(self.first))
+        last = split_words(lexicon.joined(self.last))
+        between = split_words(lexicon.joined(self.between))
+        bounds = self.offsets.tolist()
+        return [
+            (a, *between[start:stop], b) for a, start, stop, b in zip(first, bounds[:-1], bounds[1:], last, strict=True)
+        ]
+
+
+def learn_phrases(
+    sources: Sources,
+    options: Phrases,
+    *,
+    tokenizer: Tokenizer,
+    lowercase: bool,
+    threads: int | None,
+    directory: str | PathLike[str] | None,
+) -> Phrases:
+    """The work of :meth:`Phrases.learn`."""
+    spool = SpoolFile(directory)
+    try:
+        found = scan(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, spool=spool, progress=None)
+        threads = threads or default_threads()
+        return learn_passes(spool, found.settled(spool, threads).lexicon, options, threads, join_last=False)
+    finally:
+        spool.close()
+
+
+def learn_passes(
+    spool: SpoolFile, lexicon: _core.Lexicon, options: Phrases, threads: int, *, join_last: bool
+) -> Phrases:
+    """Learn and join pass by pass; the lexicon follows. Without `join_last` the last pass is learnt but not joined."""
+    passes: list[dict[tuple[str, ...], Phrase]] = []
+    for threshold in options.thresholds:
+        if passes:
+            _apply_pass(spool, lexicon, options, passes[-1])
+        with spool.guard():
+            passes.append(_learn_pass(spool, lexicon, options, threshold, threads))
+    if join_last:
+        _apply_pass(spool, lexicon, options, passes[-1])
+    return Phrases(
+        passes,
+        thresholds=options.thresholds,
+        scoring=options.scoring,
+        min_count=options.min_count,
+        connector_words=options.connector_words,
+        delimiter=options.delimiter,
+    )
+
+
+def apply_passes(spool: SpoolFile, lexicon: _core.Lexicon, phrases: Phrases) -> None:
+    """Join all phrases in the corpus; the lexicon gains their names and has the new counts."""
+    for one_pass in phrases.passes:
+        _apply_pass(spool, lexicon, phrases, one_pass)
+
+
+def _learn_pass(
+    spool: SpoolFile, lexicon: _core.Lexicon, options: Phrases, threshold: float, threads: int
+) -> dict[tuple[str, ...], Phrase]:
+    """The phrases of the corpus as it stands, the strongest first."""
+    counts = lexicon.counts()
+    connectors = _connector_flags(lexicon, options)
+    first, last, offsets, between, pair_counts = _core.count_pairs(
+        spool.core, counts, connectors, options.min_count, threads
+    )
+    pairs = Pairs(first, last, offsets, between)
+    scores = pair_scores(
+        counts[pairs.first], counts[pairs.last], pair_counts, int(counts.sum()), options.min_count, options.scoring
+    )
+    chosen = np.flatnonzero(scores > threshold)
+    words = _take(pairs, chosen).words(lexicon)
+    found = zip(words, scores[chosen].tolist(), pair_counts[chosen].tolist(), strict=True)
+    ranked = sorted(found, key=lambda entry: (-entry[1], entry[0]))
+    return {words: Phrase(score, count) for words, score, count in ranked}
+
+
+def _apply_pass(
+    spool: SpoolFile, lexicon: _core.Lexicon, options: Phrases, phrases: dict[tuple[str, ...], Phrase]
+) -> None:
+    known = _find(lexicon, sorted({word for words in phrases for word in words}))
+    spellings = [words for words in phrases if all(known[word] != NO_WORD for word in words)]
+    if not spellings:
+        return
+    ids = [[known[word] for word in words] for words in spellings]
+    offsets = np.cumsum([0, *(len(words) - 2 for words in ids)], dtype=np.int64)
+    between = np.array([word for words in ids for word in words[1:-1]], np.uint32)
+    first = np.array([words[0] for words in ids], np.uint32)
+    last = np.array([words[-1] for words in ids], np.uint32)
+    joined = lexicon.intern(join_words(options.delimiter.join(words) for words in spellings))
+    connectors = _connector_flags(lexicon, options)
+    with spool.guard():
+        lexicon.set_counts(_core.join_pairs(spool.core, first, last, offsets, between, joined, connectors))
+
+
+def pair_scores(
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    together: NDArray[np.int64],
+    total: int,
+    min_count: int,
+    scoring: PhraseScoring,
+) -> NDArray[np.float64]:
+    """Scores by the formulas of :class:`Phrases`, from the counts of the two words and of the pair, each (n,)."""
+    a, b, ab = (counts.astype(np.float64) for counts in (first, last, together))
+    if scoring == "word2vec":
+        return (ab - min_count) / (a * b) * total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pa, pb, pab = a / total, b / total, ab / total
+        scores = np.log(pab / (pa * pb)) / -np.log(pab)
+    # A corpus that is nothing but one pair has p(ab) = 1 and no information: such a pair is no phrase.
+    return np.where((together >= min_count) & np.isfinite(scores), scores, -np.inf)
+
+
+def _take(pairs: Pairs, places: NDArray[np.intp]) -> Pairs:
+    lengths = np.diff(pairs.offsets)[places]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    starts = pairs.offsets[places]
+    steps = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    between = pairs.between[np.repeat(starts, lengths) + steps]
+    return Pairs(pairs.first[places], pairs.last[places], offsets, between)
+
+
+def _connector_flags(lexicon: _core.Lexicon, options: Phrases) -> NDArray[np.uint8]:
+    flags = np.zeros(len(lexicon), np.uint8)
+    ids = np.array(list(_find(lexicon, sorted(options.connector_words)).values()), np.uint32)
+    flags[ids[ids != NO_WORD]] = 1
+    return flags
+
+
+def _find(lexicon: _core.Lexicon, words: list[str]) -> dict[str, int]:
+    return dict(zip(words, lexicon.find(join_words(words)).tolist(), strict=True))
