@@ -2,6 +2,7 @@
 
 from vastmax.embeddings.embeddings import Embeddings, Neighbour
 from vastmax.embeddings.exchange import export, import_vectors
+from vastmax.embeddings.folder import holds_embeddings
 from vastmax.embeddings.word2vec import read_word2vec, write_word2vec
 
-__all__ = ["Embeddings", "Neighbour", "export", "import_vectors", "read_word2vec", "write_word2vec"]
+__all__ = ["Embeddings", "Neighbour", "export", "holds_embeddings", "import_vectors", "read_word2vec", "write_word2vec"]

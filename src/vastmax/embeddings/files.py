@@ -54,12 +54,28 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(abandoned, ignore_errors=True)
         staging.mkdir()
         yield staging
+        # A name must not reach the disk before the bytes it stands for: the power may fail between the two.
+        for file in staging.iterdir():
+            _sync(file)
+        _sync(staging)
         staging.rename(target / STAGING)
+        _sync(target)
         _finish_moving(target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk, where the system can."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def member(directory: Path, name: str) -> Path:

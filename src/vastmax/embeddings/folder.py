@@ -15,10 +15,15 @@ from vastmax.text import Vocabulary
 if TYPE_CHECKING:
     from vastmax.embeddings.embeddings import Embeddings
 
-__all__ = ["load_folder", "save_folder"]
+__all__ = ["holds_embeddings", "load_folder", "save_folder"]
 
 VECTORS, VOCABULARY, CONFIG = "vectors.safetensors", "vocabulary.tsv", "config.json"
 _FORMAT = "vastmax embeddings 1"
+
+
+def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds what `Embeddings.save` wrote, whole or damaged; nothing is read."""
+    return member(Path(directory), CONFIG).is_file()
 
 
 def save_folder(embeddings: Embeddings, directory: str | os.PathLike[str]) -> None:

@@ -1,0 +1,220 @@
+"""``vastmax.train``: a corpus in, embeddings out."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from vastmax.embeddings import Embeddings
+from vastmax.errors import InputError, VastmaxError
+from vastmax.text import EncodedCorpus, encode_corpus
+from vastmax.training.checkpoint import plain
+from vastmax.training.embedding_loop import EmbeddingLoop
+from vastmax.training.embedding_trainer import EmbeddingTrainer
+from vastmax.training.options import EmbeddingOptions, number, whole
+from vastmax.training.output import OutputFolder
+
+if TYPE_CHECKING:
+    from vastmax.text import Phrases, ScanProgress
+    from vastmax.training.progress import TrainingProgress
+
+__all__ = ["train"]
+
+_TEXT_OPTIONS = ("tokenizer", "lowercase", "min_count", "max_vocabulary")
+_PHRASE_OPTIONS = ("phrases", "phrase_threshold", "phrase_scoring", "connector_words")
+# The result with many threads is a matter of chance anyway, and with one it may be finished with more.
+_FREE_ON_RESUME = {"threads"}
+
+
+def train(
+    corpus: str | os.PathLike[str] | Iterable[Any] | EncodedCorpus,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[ScanProgress | TrainingProgress], None] | None = None,
+    checkpoint_minutes: float = 10,
+    keep_output_vectors: bool = False,
+    tokenizer: str | Callable[[str], Iterable[str]] = "whitespace",
+    lowercase: bool = False,
+    min_count: int = 5,
+    max_vocabulary: int | None = None,
+    phrases: int | Phrases = 0,
+    phrase_threshold: float | None = None,
+    phrase_scoring: Literal["word2vec", "npmi"] = "word2vec",
+    connector_words: Iterable[str] = (),
+    model: Literal["skipgram", "cbow"] = "skipgram",
+    objective: Literal["negative-sampling", "hierarchical-softmax"] = "negative-sampling",
+    dim: int = 100,
+    window: int = 5,
+    shrink_window: bool = True,
+    negatives: int = 5,
+    negative_exponent: float = 0.75,
+    sharing: Literal["block", "window", "pair"] = "block",
+    cbow_combine: Literal["mean", "sum"] = "mean",
+    cbow_gradient: Literal["corrected", "published"] = "corrected",
+    subsample: float = 1e-3,
+    subsample_formula: Literal["word2vec", "paper"] = "word2vec",
+    epochs: int = 5,
+    learning_rate: float | None = None,
+    min_learning_rate: float = 2.5e-6,
+    seed: int = 1,
+    threads: int | None = None,
+) -> Embeddings:
+    """Train word embeddings on a corpus.
+
+    The options from ``model`` on are those of `EmbeddingOptions`, where each is explained; those from ``tokenizer`` to
+    ``connector_words`` are those of `encode_corpus`.
+
+    Args:
+        corpus: A file, a folder, a glob, ``-`` for standard input, or several of them; an iterable of token lists; or
+            what `encode_corpus` made, which leaves nothing for the text options to do.
+        output: Folder for the model, and for checkpoints on the way; nothing is written without it.
+        resume: Go on from the checkpoint in ``output``, if there is one.
+        overwrite: Train anew although ``output`` holds a model or a checkpoint.
+        progress: Called about every second, with a `ScanProgress` while the corpus is read, then a `TrainingProgress`.
+        checkpoint_minutes: Minutes between two checkpoints; 0 for none but when stopped.
+        keep_output_vectors: Keep the output layer's vectors too, in the result and on the disk: the words' own
+            after negative sampling, those of the tree's inner nodes after hierarchical softmax.
+        tokenizer: ``whitespace``, ``words`` (Unicode), or a callable from a line to its tokens.
+        lowercase: Lower-case before counting.
+        min_count: Words rarer than this are dropped.
+        max_vocabulary: Keep at most so many words, the most frequent.
+        phrases: Passes of joining frequent pairs to one word, or `Phrases` learnt before.
+        phrase_threshold: Score from which a pair is joined; by default that of the scoring.
+        phrase_scoring: Score of a pair: word2vec's, or normalised pointwise mutual information.
+        connector_words: Words that may stand inside a phrase, and neither begin nor end one.
+        model: See `EmbeddingOptions`.
+        objective: See `EmbeddingOptions`.
+        dim: See `EmbeddingOptions`.
+        window: See `EmbeddingOptions`.
+        shrink_window: See `EmbeddingOptions`.
+        negatives: See `EmbeddingOptions`.
+        negative_exponent: See `EmbeddingOptions`.
+        sharing: See `EmbeddingOptions`.
+        cbow_combine: See `EmbeddingOptions`.
+        cbow_gradient: See `EmbeddingOptions`.
+        subsample: See `EmbeddingOptions`.
+        subsample_formula: See `EmbeddingOptions`.
+        epochs: See `EmbeddingOptions`.
+        learning_rate: See `EmbeddingOptions`.
+        min_learning_rate: See `EmbeddingOptions`.
+        seed: See `EmbeddingOptions`.
+        threads: See `EmbeddingOptions`.
+
+    Returns:
+        The embeddings: float32 vectors of shape (V, d), one for each word of the vocabulary.
+
+    Raises:
+        InputError: An option that is not accepted, or an output folder that cannot be written.
+        CorpusError: A corpus that cannot be read, or leaves nothing to learn from.
+        CheckpointError: A checkpoint of another corpus, other options or another version.
+        DivergedError: Training left the range of numbers; lower the learning rate.
+        TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is an output folder.
+
+    Example:
+        >>> sentences = [["tea", "with", "milk"], ["coffee", "with", "sugar"]] * 50
+        >>> train(sentences, dim=8, epochs=1, threads=1)["tea"].shape
+        (8,)
+    """
+    connector_words = tuple(connector_words)
+    given = dict(locals())
+    options = EmbeddingOptions(**{name: given[name] for name in EmbeddingOptions.__dataclass_fields__})
+    number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
+    whole("min_count", min_count, 1, 2**62)
+    if resume and output is None:
+        raise InputError("resume needs the output folder whose checkpoint it goes on from.")
+    names = _TEXT_OPTIONS + (_PHRASE_OPTIONS if phrases else ())
+    text_options: dict[str, Any] = {name: given[name] for name in names if given[name] is not None}
+    folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
+    try:
+        if isinstance(corpus, EncodedCorpus):
+            return _train(corpus, options, {}, folder, resume, checkpoint_minutes, progress, keep_output_vectors)
+        with encode_corpus(corpus, **text_options, threads=options.num_threads, progress=progress) as encoded:
+            return _train(
+                encoded, options, text_options, folder, resume, checkpoint_minutes, progress, keep_output_vectors
+            )
+    finally:
+        if folder is not None:
+            folder.discard_if_empty()
+
+
+def _train(
+    corpus: EncodedCorpus,
+    options: EmbeddingOptions,
+    text_options: dict[str, Any],
+    folder: OutputFolder | None,
+    resume: bool,
+    checkpoint_minutes: float,
+    progress: Callable[[Any], None] | None,
+    keep_output_vectors: bool,
+) -> Embeddings:
+    if corpus.invalid_utf8:
+        warnings.warn(
+            f"the corpus holds {corpus.invalid_utf8:,} byte sequences that are not UTF-8; each was read as U+FFFD",
+            stacklevel=3,
+        )
+    if folder is not None:
+        folder.check_room(2 * 2 * 4 * len(corpus.vocabulary) * options.dim)
+    trainer = EmbeddingTrainer(corpus, options)
+    chosen = {**text_options, **asdict(options), "learning_rate": options.initial_learning_rate}
+    shaping = {name: value for name, value in chosen.items() if name not in _FREE_ON_RESUME}
+    loop = EmbeddingLoop(trainer, corpus, shaping, folder, checkpoint_minutes, progress)
+    if folder is not None and folder.has_checkpoint:
+        if resume:
+            loop.resume()
+        else:
+            folder.drop_checkpoint()
+    loop.run()
+    embeddings = Embeddings(
+        np.ascontiguousarray(trainer.vectors),
+        corpus.vocabulary,
+        np.ascontiguousarray(trainer.output_vectors) if keep_output_vectors else None,
+        _config(corpus, chosen, options.num_threads, loop, trainer),
+    )
+    if folder is not None:
+        _save(embeddings, folder, loop)
+    return embeddings
+
+
+def _config(
+    corpus: EncodedCorpus, chosen: dict[str, Any], threads: int, loop: EmbeddingLoop, trainer: EmbeddingTrainer
+) -> dict[str, Any]:
+    """Everything needed to know where the vectors come from, and to make them again."""
+    last = loop.records[-1] if loop.records else {}
+    return {
+        "options": plain({**chosen, "threads": threads}),
+        "corpus": {
+            "words_read": corpus.num_raw_words,
+            "words_kept": corpus.num_words,
+            "sentences": corpus.num_sentences,
+            "invalid_utf8": corpus.invalid_utf8,
+            "fingerprint": corpus.fingerprint,
+        },
+        "training": {
+            "version": version("vastmax"),
+            "simd_level": trainer.simd_level,
+            "seconds": loop.seconds,
+            "words_per_second": last.get("words_per_second"),
+            "loss": last.get("loss"),
+        },
+    }
+
+
+def _save(embeddings: Embeddings, folder: OutputFolder, loop: EmbeddingLoop) -> None:
+    """Write the model, then drop the checkpoint: a kill in between leaves both."""
+    try:
+        embeddings.save(folder.path)
+        lines = "".join(json.dumps(record) + "\n" for record in loop.records)
+        (folder.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
+    except (InputError, OSError) as error:
+        kept = " The last checkpoint is kept: add --resume then." if folder.has_checkpoint else ""
+        raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
+    folder.drop_checkpoint()
