@@ -1,0 +1,5 @@
+"""``python -m vastmax``."""
+
+from vastmax.cli import main
+
+main()

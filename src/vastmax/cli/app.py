@@ -1,0 +1,110 @@
+"""The application: its verbs, and what becomes of errors."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from vastmax.cli import convert, corpus, demo, evaluate, explore, train
+from vastmax.cli.console import complain
+from vastmax.errors import VastmaxError
+
+__all__ = ["app", "run"]
+
+USAGE, BAD_INPUT, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="vastmax",
+    help="Word embeddings and large-vocabulary models without paying for the whole softmax.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.command()(demo.demo)
+app.command()(train.train)
+app.command()(explore.nearest)
+app.command()(explore.analogy)
+app.command()(evaluate.evaluate)
+app.command()(convert.export)
+app.command("import")(convert.import_)
+app.command()(corpus.vocab)
+app.command()(corpus.phrases)
+app.command()(corpus.tree)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from vastmax import __version__
+
+        print(f"vastmax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; every error a user can cause is one sentence on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.showwarning = lambda message, *_, **__: complain(f"note: {message}")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        # typer returns what `typer.Exit` carries, or what the verb returned: None.
+        code = typer.main.get_command(app).main(
+            arguments, prog_name="vastmax", standalone_mode=False, obj={"arguments": arguments}
+        )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except VastmaxError as error:
+        complain(str(error))
+        return BAD_INPUT
+    except MemoryError as error:
+        complain(f"not enough memory ({error}): choose a smaller --dim or a higher --min-count")
+        return BAD_INPUT
+    except BrokenPipeError:
+        # The reader of our output has had enough, as `head` does; Python must not complain again while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        return BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        return _usage(error)
+
+
+def _usage(error: Exception) -> int:
+    """Tell a usage error (2: unknown flag, missing argument) from a value that is not accepted (1)."""
+    # typer brings its own copy of click or uses click's, by version; the hierarchy is the same in both.
+    if not isinstance(error, typer.BadParameter.__mro__[2]):
+        raise error
+    context = getattr(error, "ctx", None)
+    message: str = getattr(error, "format_message", error.__str__)()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message)
+        return 0
+    message = message.rstrip(".")
+    if isinstance(error, typer.BadParameter) and type(error).__name__ != "MissingParameter":
+        complain(message)
+        return BAD_INPUT
+    complain(message + (f" (see {context.command_path} --help)" if context else ""))
+    return USAGE

@@ -1,0 +1,173 @@
+"""``vastmax vocab``, ``vastmax phrases`` and ``vastmax tree``: what a corpus holds, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vastmax.cli.console import note, print_json, print_table, say
+from vastmax.cli.flags import (
+    ConnectorWords,
+    Corpus,
+    Json,
+    Lowercase,
+    MaxVocabulary,
+    MinCount,
+    PhraseScoring,
+    Seed,
+    Threads,
+    Tokenizer,
+    connector_tuple,
+)
+from vastmax.errors import InputError
+
+__all__ = ["phrases", "tree", "vocab"]
+
+_Top = Annotated[int, typer.Option("--top", "-k", metavar="N", help="How many to print; 0 for none.")]
+_SaveTo = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.")]
+
+
+def vocab(
+    corpus: Corpus,
+    output: _SaveTo = None,
+    top: _Top = 20,
+    min_count: MinCount = 5,
+    max_vocabulary: MaxVocabulary = None,
+    lowercase: Lowercase = False,
+    tokenizer: Tokenizer = "whitespace",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Count the words of a corpus.
+
+    \b
+    Examples:
+      vastmax vocab corpus.txt
+      vastmax vocab corpus.txt --min-count 1 -o vocabulary.tsv
+    """  # noqa: D301
+    from vastmax.text import Vocabulary
+
+    vocabulary = Vocabulary.from_corpus(
+        corpus, tokenizer=tokenizer, lowercase=lowercase, min_count=min_count, max_size=max_vocabulary, threads=threads
+    )
+    if output is not None:
+        _save(vocabulary, output)
+    pairs = list(zip((vocabulary.words or [])[:top], vocabulary.counts[:top].tolist(), strict=True))
+    if as_json:
+        rows = [{"word": word, "count": count} for word, count in pairs]
+        print_json({"vocabulary": len(vocabulary), "words": vocabulary.total, "top": rows, "output": _name(output)})
+        return
+    print_table(("word", "count"), pairs)
+    note(f"{len(vocabulary):,} words kept, which stand for {vocabulary.total:,} of the text")
+
+
+def phrases(
+    corpus: Corpus,
+    output: _SaveTo = None,
+    top: _Top = 20,
+    passes: Annotated[int, typer.Option(metavar="N", help="Passes; each can make phrases a word longer.")] = 1,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="X", show_default="by scoring", help="Score from which a pair is joined.")
+    ] = None,
+    scoring: PhraseScoring = "word2vec",
+    connector_words: ConnectorWords = "",
+    min_count: MinCount = 5,
+    lowercase: Lowercase = False,
+    tokenizer: Tokenizer = "whitespace",
+    as_json: Json = False,
+) -> None:
+    """Find the phrases of a corpus: words that stand together more often than by chance.
+
+    \b
+    Examples:
+      vastmax phrases corpus.txt
+      vastmax phrases corpus.txt --scoring npmi --threshold 0.6 --connector-words of,the,and -o phrases.tsv
+    """  # noqa: D301
+    from vastmax.text import Phrases
+
+    options = {} if threshold is None else {"threshold": threshold}
+    learnt = Phrases.learn(
+        corpus,
+        passes=passes,
+        scoring=scoring,
+        min_count=min_count,
+        connector_words=connector_tuple(connector_words),
+        lowercase=lowercase,
+        tokenizer=tokenizer,
+        **options,
+    )
+    if output is not None:
+        _save(learnt, output)
+    best = [(phrase, score) for phrase, score in learnt.top(top)]
+    if as_json:
+        rows = [{"phrase": phrase, "score": score} for phrase, score in best]
+        print_json({"phrases": len(learnt), "top": rows, "output": _name(output)})
+        return
+    print_table(("phrase", "score"), best)
+    note(f"{len(learnt):,} phrases")
+
+
+def tree(
+    corpus: Corpus,
+    kind: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="huffman, balanced (by id), balanced-rank or balanced-random."),
+    ] = "huffman",
+    output: _SaveTo = None,
+    min_count: MinCount = 5,
+    max_vocabulary: MaxVocabulary = None,
+    lowercase: Lowercase = False,
+    tokenizer: Tokenizer = "whitespace",
+    threads: Threads = None,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Print what hierarchical softmax costs on a corpus: decisions (bits) a word, and what Huffman saves.
+
+    \b
+    Examples:
+      vastmax tree corpus.txt
+      vastmax tree corpus.txt --kind balanced --max-vocabulary 10000
+    """  # noqa: D301
+    from vastmax.text import Vocabulary
+    from vastmax.trees import TREES, balanced_tree, huffman_tree
+
+    if kind not in TREES:
+        raise InputError(f"kind must be one of {', '.join(TREES)}, not {kind!r}.")
+    vocabulary = Vocabulary.from_corpus(
+        corpus, tokenizer=tokenizer, lowercase=lowercase, min_count=min_count, max_size=max_vocabulary, threads=threads
+    )
+    counts = vocabulary.counts
+    chosen = balanced_tree(counts, order="random", seed=seed) if kind == "balanced-random" else TREES[kind](counts)
+    if output is not None:
+        chosen.save(output)
+    statistics = chosen.statistics(counts)
+    huffman = statistics if kind == "huffman" else huffman_tree(counts).statistics(counts)
+    if as_json:
+        document = {"kind": kind, **statistics.to_dict(), "huffman_bits": huffman.mean_bits}
+        print_json({**document, "huffman_saving": huffman.saving, "words": vocabulary.total, "output": _name(output)})
+        return
+    say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
+    rows = [
+        ("entropy of the words", f"{statistics.entropy_bits:.2f}", "", ""),
+        ("balanced tree", f"{statistics.balanced_bits:.2f}", "", "0.0 %"),
+        ("huffman tree", f"{huffman.mean_bits:.2f}", str(huffman.longest_path), f"{huffman.saving:.1%}"),
+    ]
+    if kind != "huffman":
+        rows.append(
+            (f"{kind} tree", f"{statistics.mean_bits:.2f}", str(statistics.longest_path), f"{statistics.saving:.1%}")
+        )
+    print_table(("", "bits a word", "longest path", "saving"), rows)
+
+
+def _save(thing: Any, path: Path) -> None:
+    try:
+        thing.save(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
+
+
+def _name(path: Path | None) -> str | None:
+    return None if path is None else str(path)

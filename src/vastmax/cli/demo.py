@@ -1,0 +1,5 @@
+"""``vastmax demo``."""
+
+
+def demo() -> None:
+    """Stub."""

@@ -1,0 +1,64 @@
+"""Flags that several verbs share, named as the arguments of the functions they reach.
+
+Choices are plain strings here: `EmbeddingOptions` and `encode_corpus` check them, so that the command line and Python
+answer a bad value with the same sentence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "ConnectorWords",
+    "Corpus",
+    "Json",
+    "Lowercase",
+    "MaxVocabulary",
+    "MinCount",
+    "Model",
+    "Neighbours",
+    "PhraseScoring",
+    "Seed",
+    "Threads",
+    "Tokenizer",
+    "connector_tuple",
+]
+
+Corpus = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CORPUS...",
+        show_default=False,
+        help="Files (plain, .gz, .bz2, .xz, .zst), folders, globs, or - for standard input; one sentence a line.",
+    ),
+]
+Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a model.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
+Lowercase = Annotated[bool, typer.Option("--lowercase/--no-lowercase", help="Lower-case before counting.")]
+Tokenizer = Annotated[
+    str, typer.Option(metavar="whitespace|words", help="Split at white space, or find Unicode words.")
+]
+MinCount = Annotated[int, typer.Option(metavar="N", help="Drop words rarer than this.")]
+MaxVocabulary = Annotated[
+    int | None, typer.Option(metavar="N", show_default="all", help="Keep at most so many words, the most frequent.")
+]
+PhraseScoring = Annotated[
+    str, typer.Option(metavar="word2vec|npmi", help="Score of a pair: word2vec's, or normalised mutual information.")
+]
+ConnectorWords = Annotated[
+    str,
+    typer.Option(metavar="A,B,...", show_default="none", help="Words that may stand inside a phrase, not at its ends."),
+]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", show_default="every core", help="Threads for reading and training.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of all chance; with --threads 1 runs repeat bit for bit.")]
+Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="How many to print.")]
+
+
+def connector_tuple(text: str) -> tuple[str, ...]:
+    """Split the comma-separated connector words."""
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
