@@ -3,6 +3,16 @@
 from vastmax.embeddings.embeddings import Embeddings, Neighbour
 from vastmax.embeddings.exchange import export, import_vectors
 from vastmax.embeddings.folder import holds_embeddings
+from vastmax.embeddings.search import analogy_objective
 from vastmax.embeddings.word2vec import read_word2vec, write_word2vec
 
-__all__ = ["Embeddings", "Neighbour", "export", "holds_embeddings", "import_vectors", "read_word2vec", "write_word2vec"]
+__all__ = [
+    "Embeddings",
+    "Neighbour",
+    "analogy_objective",
+    "export",
+    "holds_embeddings",
+    "import_vectors",
+    "read_word2vec",
+    "write_word2vec",
+]

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.embeddings.search import Score, analogy_score, cosine_score, inverse_norms, top_rows
+from vastmax.embeddings.search import (
+    Score,
+    analogy_objective,
+    cosine_score,
+    cosines,
+    inverse_norms,
+    top_rows,
+    unit,
+)
 from vastmax.embeddings.unknown import unknown_word
 from vastmax.errors import InputError
 from vastmax.text import Vocabulary
@@ -23,7 +31,6 @@ __all__ = ["Embeddings", "Neighbour"]
 Word = str | int | np.integer
 """A word, or its id where words have no names."""
 
-METHODS = ("3cosadd", "3cosmul")
 _QUERIES = 256  # searched for together
 
 
@@ -115,8 +122,9 @@ class Embeddings:
     def similarity(self, a: Word, b: Word) -> float:
         """Return the cosine of two words' vectors, -1 to 1; 0 where one is the zero vector."""
         one, other = self.id_of(a), self.id_of(b)
-        cosine = self.vectors[one] @ self.vectors[other] * self.inverse_norms[one] * self.inverse_norms[other]
-        return float(np.clip(cosine, -1, 1))
+        x, y = self.vectors[one].astype(np.float64), self.vectors[other].astype(np.float64)
+        length = float(np.sqrt((x @ x) * (y @ y)))
+        return float(np.clip(x @ y / length, -1, 1)) if length else 0.0
 
     @overload
     def nearest(self, query: Word, k: int = 10) -> list[Neighbour]: ...
@@ -169,13 +177,19 @@ class Embeddings:
             InputError: for an unknown word or method, or a k below 1.
         """
         triple = [self.id_of(word) for word in (a, b, c)]
-        return self._named(self._search(self.analogy_score([triple], method), [triple], k))[0]
+        to_a, to_b, to_c = unit(self.vectors[triple])
+        # cosines with a, b and c add up to that with b - a + c, but for its length
+        length = float(np.linalg.norm(to_b - to_a + to_c)) if method == "3cosadd" else 1.0
 
-    def analogy_score(self, triples: Any, method: str = "3cosadd") -> Score:
-        """Return the function from a slice of rows to scores (n, rows) of triples (n, 3) of ids, for evaluation."""
-        if method not in METHODS:
-            raise InputError(f"method is {method!r}: choose {' or '.join(METHODS)}.")
-        return analogy_score(method, np.asarray(triples), self.vectors, self.inverse_norms)
+        def score(rows: slice) -> NDArray[np.float32]:
+            scores = analogy_objective(method, *self.cosines(triple, rows))[None]
+            return np.multiply(scores, np.float32(1 / length if length else 0), dtype=np.float32)
+
+        return self._named(self._search(score, [triple], k))[0]
+
+    def cosines(self, ids: Sequence[int], rows: slice = slice(None)) -> NDArray[np.float32]:
+        """Return the cosines (n, rows) float32 of n words, by id, with a slice of the vocabulary."""
+        return cosines(unit(self.vectors[ids]), self.vectors[rows], self.inverse_norms[rows])
 
     def _nearest_words(self, words: Sequence[Word], k: int) -> list[list[Neighbour]]:
         ids = [self.id_of(word) for word in words]

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Score", "analogy_score", "cosine_score", "cosines", "inverse_norms", "top_rows", "unit"]
+from vastmax.errors import InputError
+
+__all__ = ["Score", "analogy_objective", "cosine_score", "cosines", "inverse_norms", "top_rows", "unit"]
 
 Float32 = NDArray[np.float32]
 Score = Callable[[slice], Float32]
@@ -16,6 +18,7 @@ Score = Callable[[slice], Float32]
 _ROWS = 32_768  # rows scored at once
 _SCORES = 1 << 23  # scores held at once: 32 MB
 _LOWEST = np.finfo(np.float32).min  # above -inf, the mark of excluded rows
+_ONE = np.float32(1)
 EPSILON = 1e-6  # keeps 3CosMul from dividing by zero (Levy & Goldberg 2014; the value is gensim's)
 
 
@@ -35,7 +38,9 @@ def unit(vectors: Float32) -> Float32:
 
 def cosines(queries: Float32, vectors: Float32, inverse: Float32) -> Float32:
     """Return cosines (n, rows) of unit queries (n, d) with vectors (rows, d) of known inverse norms (rows,)."""
-    return np.multiply(queries @ vectors.T, inverse, dtype=np.float32)
+    products = queries @ vectors.T
+    products *= inverse
+    return products
 
 
 def cosine_score(queries: Float32, vectors: Float32, inverse: Float32) -> Score:
@@ -44,25 +49,24 @@ def cosine_score(queries: Float32, vectors: Float32, inverse: Float32) -> Score:
     return lambda rows: cosines(queries, vectors[rows], inverse[rows])
 
 
-def analogy_score(method: str, triples: NDArray[np.integer], vectors: Float32, inverse: Float32) -> Score:
-    """Score rows as the answer d of "a is to b as c is to d", for triples (n, 3) of ids a, b, c.
+def analogy_objective(method: str, to_a: Float32, to_b: Float32, to_c: Float32) -> Float32:
+    """Return how well words answer "a is to b as c is to ?", given their cosines (any shape) with a, b and c.
 
-    3CosAdd is ``cos(d, b - a + c)`` over unit vectors; 3CosMul is ``cos(d, b) cos(d, c) / (cos(d, a) + ε)`` with
-    cosines shifted to [0, 1]. Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*,
-    2014, https://aclanthology.org/W14-1618, equations 2 and 4.
+    3CosAdd is ``cos(d, b) - cos(d, a) + cos(d, c)``; 3CosMul is ``cos(d, b) cos(d, c) / (cos(d, a) + ε)`` with cosines
+    shifted to [0, 1]. Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,
+    https://aclanthology.org/W14-1618, equations 2 and 4.
+
+    Raises:
+        InputError: for another method.
     """
-    a, b, c = (unit(vectors[ids]) for ids in np.asarray(triples).T)
     if method == "3cosadd":
-        return cosine_score(b - a + c, vectors, inverse)
-
-    def shifted(queries: Float32, rows: slice) -> Float32:
-        return (cosines(queries, vectors[rows], inverse[rows]) + np.float32(1)) * np.float32(0.5)
-
-    def multiplied(rows: slice) -> Float32:
-        to_a, to_b, to_c = (shifted(query, rows) for query in (a, b, c))
-        return np.divide(to_b * to_c, to_a + EPSILON, dtype=np.float32)
-
-    return multiplied
+        return to_b - to_a + to_c
+    if method == "3cosmul":
+        # the shift's halves: (b + 1)/2 · (c + 1)/2 / ((a + 1)/2 + ε) = (b + 1)(c + 1) / (2 (a + 1 + 2ε))
+        scores = (to_b + _ONE) * (to_c + _ONE)
+        scores /= (to_a + np.float32(1 + 2 * EPSILON)) * np.float32(2)
+        return scores
+    raise InputError(f"method is {method!r}: choose 3cosadd or 3cosmul.")
 
 
 def top_rows(
