@@ -1,5 +1,134 @@
-"""``vastmax demo``."""
+"""``vastmax demo``: real text without a download."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vastmax.cli.console import note, print_json, say
+from vastmax.cli.flags import Json, Seed, Threads
+from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.cli.train import summary
+
+if TYPE_CHECKING:
+    from vastmax.embeddings import Embeddings
+
+__all__ = ["demo"]
+
+DEFAULT_FOLDER = Path("vastmax-demo")
+# Small text, many passes and a wide window: about three seconds of training.
+_RECIPE: dict[str, Any] = {"dim": 100, "window": 8, "epochs": 20, "min_count": 5, "checkpoint_minutes": 0}
+
+_LOOK_UP = ["error", "matrix", "thread", "faster", "unicode", "january", "random", "http", "red", "tuple", "sorted"]
+_LOOKED_UP, _RARE = 6, 30
+# "a is to b as c is to d", in words that documentation uses.
+_QUESTIONS = [
+    tuple(line.split())
+    for line in """
+    minimum maximum smallest largest
+    row rows column columns
+    encode decode encoding decoding
+    hour hours minute minutes
+    small smaller large larger
+    client server clients servers
+    sine cosine sin cos
+    width height horizontal vertical
+    first last begin end
+    read reading write writing
+    input output inputs outputs
+    create created delete deleted
+    left right leftmost rightmost
+    positive negative greater less
+    multiplication division multiply divide
+    open opened close closed
+    matrix matrices vector vectors
+    eigenvalue eigenvalues eigenvector eigenvectors
+    true false yes no
+    bytes byte strings string
+    call called return returned
+    is are was were
+    """.strip().splitlines()
+]
+_SHOWN = 7
 
 
-def demo() -> None:
-    """Stub."""
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the model; the default one is replaced.")
+    ] = DEFAULT_FOLDER,
+    max_words: Annotated[int, typer.Option(metavar="N", help="Read at most so many words.")] = 1_500_000,
+    threads: Threads = None,
+    seed: Seed = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew although DIR holds a model.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Learn the words of your own Python's documentation, and look around.
+
+    The text is on your disk already: docstrings and comments of the standard library and the installed packages.
+
+    \b
+    Examples:
+      vastmax demo
+      vastmax demo --max-words 300000 --json
+    """  # noqa: D301
+    from vastmax.text import read_documentation
+    from vastmax.training import train
+
+    note(f"reading the documentation of Python {platform.python_version()} and the packages installed with it …")
+    started = time.perf_counter()
+    with ProgressDisplay() as display:
+        embeddings = train(
+            read_documentation(max_words=max_words),
+            output=output,
+            overwrite=overwrite or output == DEFAULT_FOLDER,
+            progress=display,
+            threads=threads,
+            seed=seed,
+            **_RECIPE,
+        )
+    facts = summary(embeddings, time.perf_counter() - started)
+    words = [word for word in _LOOK_UP if word in embeddings and _count(embeddings, word) >= _RARE][:_LOOKED_UP]
+    neighbours = {word: [str(found.word) for found in embeddings.nearest(word, 6)] for word in words}
+    answers = list(_answers(embeddings))
+    if as_json:
+        print_json({"output": str(output), **facts, "neighbours": neighbours, "analogies": answers})
+        return
+    corpus = facts["config"]["corpus"]
+    reading = facts["seconds"] - facts["training_seconds"]
+    say(
+        f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {duration(reading)} to read them"
+    )
+    say(
+        f"{_RECIPE['epochs']} passes of training in {duration(facts['training_seconds'])}: "
+        f"{facts['words_per_second'] / 1e3:,.0f}k words/s"
+    )
+    say("\nNearest neighbours")
+    for word, found in neighbours.items():
+        say(f"  {word:<9} {', '.join(found)}")
+    right = [answer for answer in answers if answer["answer"] == answer["expected"]]
+    say(f"\nAnalogies: {len(right)} of {len(answers)} answered as expected; some of them")
+    for answer in right[:_SHOWN]:
+        say(f"  {answer['a']} is to {answer['b']} as {answer['c']} is to {answer['answer']}")
+    folder = shlex.quote(str(output))
+    say("\nNow you:")
+    say(f"  vastmax nearest {folder} {words[0] if words else 'WORD'}")
+    say(f"  vastmax analogy {folder} row rows column")
+    say("  vastmax train YOUR_TEXT.txt -o model")
+
+
+def _count(embeddings: Embeddings, word: str) -> int:
+    return int(embeddings.vocabulary.counts[embeddings.id_of(word)])
+
+
+def _answers(embeddings: Embeddings) -> Iterator[dict[str, str]]:
+    """Ask every question whose words there are; the answer is the model's, right or wrong."""
+    for a, b, c, expected in _QUESTIONS:
+        if all(word in embeddings for word in (a, b, c, expected)):
+            answer = embeddings.analogy(a, b, c, 1)[0]
+            yield {"a": a, "b": b, "c": c, "expected": expected, "answer": str(answer.word)}

@@ -1,6 +1,7 @@
 """Text: files or token lists in, a `Vocabulary` and an `EncodedCorpus` out."""
 
 from vastmax.text.corpus import END_OF_SENTENCE, EncodedCorpus
+from vastmax.text.documentation import documentation_folders, read_documentation
 from vastmax.text.encoding import encode_corpus
 from vastmax.text.phrases import Phrase, Phrases
 from vastmax.text.scan import ScanProgress
@@ -17,7 +18,9 @@ __all__ = [
     "Phrases",
     "ScanProgress",
     "Vocabulary",
+    "documentation_folders",
     "encode_corpus",
     "keep_probability",
+    "read_documentation",
     "read_sentences",
 ]
