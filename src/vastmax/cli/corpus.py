@@ -67,7 +67,7 @@ def phrases(
     corpus: Corpus,
     output: _SaveTo = None,
     top: _Top = 20,
-    passes: Annotated[int, typer.Option(metavar="N", help="Passes; each can make phrases a word longer.")] = 1,
+    passes: Annotated[int, typer.Option(metavar="N", help="N passes find phrases of up to 2**N words.")] = 2,
     threshold: Annotated[
         float | None, typer.Option(metavar="X", show_default="by scoring", help="Score from which a pair is joined.")
     ] = None,
@@ -76,6 +76,7 @@ def phrases(
     min_count: MinCount = 5,
     lowercase: Lowercase = False,
     tokenizer: Tokenizer = "whitespace",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Find the phrases of a corpus: words that stand together more often than by chance.
@@ -87,20 +88,20 @@ def phrases(
     """  # noqa: D301
     from vastmax.text import Phrases
 
-    options = {} if threshold is None else {"threshold": threshold}
     learnt = Phrases.learn(
         corpus,
         passes=passes,
-        scoring=scoring,
+        threshold=threshold,
+        scoring=scoring,  # type: ignore[arg-type]  # checked where it is used
         min_count=min_count,
         connector_words=connector_tuple(connector_words),
         lowercase=lowercase,
         tokenizer=tokenizer,
-        **options,
+        threads=threads,
     )
     if output is not None:
         _save(learnt, output)
-    best = [(phrase, score) for phrase, score in learnt.top(top)]
+    best = sorted(learnt.scores.items(), key=lambda item: (-item[1], item[0]))[:top]
     if as_json:
         rows = [{"phrase": phrase, "score": score} for phrase, score in best]
         print_json({"phrases": len(learnt), "top": rows, "output": _name(output)})

@@ -30,7 +30,7 @@ from vastmax.cli.progress import ProgressDisplay, duration
 
 __all__ = ["resume_command", "summary", "train"]
 
-_NOT_OPTIONS = {"context", "corpus", "as_json", "connector_words"}
+_NOT_OPTIONS = {"context", "corpus", "as_json", "phrases", "connector_words"}
 
 
 def train(
@@ -79,12 +79,15 @@ def train(
     max_vocabulary: MaxVocabulary = None,
     lowercase: Lowercase = False,
     tokenizer: Tokenizer = "whitespace",
-    phrases: Annotated[int, typer.Option(metavar="N", help="Passes of joining frequent pairs to one word.")] = 0,
+    phrases: Annotated[
+        str, typer.Option(metavar="N|FILE", help="Passes of joining frequent pairs to one word, or saved phrases.")
+    ] = "0",
     phrase_threshold: Annotated[
         float | None,
         typer.Option(metavar="X", show_default="by scoring", help="Score from which a pair is joined."),
     ] = None,
     phrase_scoring: PhraseScoring = "word2vec",
+    phrase_min_count: Annotated[int, typer.Option(metavar="N", help="Pairs rarer than this are no phrases.")] = 5,
     connector_words: ConnectorWords = "",
     threads: Threads = None,
     seed: Seed = 1,
@@ -115,6 +118,7 @@ def train(
       vastmax train corpus.txt -o model --resume
     """  # noqa: D301
     options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
+    from vastmax.text import Phrases
     from vastmax.training import TrainingInterrupted, train
 
     if resume and not (output / "checkpoint").exists() and not (output / "vectors.safetensors").exists():
@@ -122,7 +126,13 @@ def train(
     started = time.perf_counter()
     try:
         with ProgressDisplay() as display:
-            embeddings = train(corpus, progress=display, connector_words=connector_tuple(connector_words), **options)
+            embeddings = train(
+                corpus,
+                progress=display,
+                phrases=int(phrases) if phrases.isdigit() else Phrases.load(phrases),
+                connector_words=connector_tuple(connector_words),
+                **options,
+            )
     except TrainingInterrupted as interrupted:
         if interrupted.checkpoint is None:
             complain(f"interrupted at {interrupted.share:.1%}; no checkpoint could be written")

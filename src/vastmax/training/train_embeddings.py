@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _TEXT_OPTIONS = ("tokenizer", "lowercase", "min_count", "max_vocabulary")
-_PHRASE_OPTIONS = ("phrases", "phrase_threshold", "phrase_scoring", "connector_words")
+_PHRASE_OPTIONS = ("phrases", "phrase_threshold", "phrase_scoring", "phrase_min_count", "connector_words")
 # The result with many threads is a matter of chance anyway, and with one it may be finished with more.
 _FREE_ON_RESUME = {"threads"}
 
@@ -49,6 +49,7 @@ def train(
     phrases: int | Phrases = 0,
     phrase_threshold: float | None = None,
     phrase_scoring: Literal["word2vec", "npmi"] = "word2vec",
+    phrase_min_count: int = 5,
     connector_words: Iterable[str] = (),
     model: Literal["skipgram", "cbow"] = "skipgram",
     objective: Literal["negative-sampling", "hierarchical-softmax"] = "negative-sampling",
@@ -90,6 +91,7 @@ def train(
         phrases: Passes of joining frequent pairs to one word, or `Phrases` learnt before.
         phrase_threshold: Score from which a pair is joined; by default that of the scoring.
         phrase_scoring: Score of a pair: word2vec's, or normalised pointwise mutual information.
+        phrase_min_count: Pairs rarer than this are no phrases.
         connector_words: Words that may stand inside a phrase, and neither begin nor end one.
         model: See `EmbeddingOptions`.
         objective: See `EmbeddingOptions`.
@@ -131,8 +133,7 @@ def train(
     whole("min_count", min_count, 1, 2**62)
     if resume and output is None:
         raise InputError("resume needs the output folder whose checkpoint it goes on from.")
-    names = _TEXT_OPTIONS + (_PHRASE_OPTIONS if phrases else ())
-    text_options: dict[str, Any] = {name: given[name] for name in names if given[name] is not None}
+    text_options: dict[str, Any] = {name: given[name] for name in _TEXT_OPTIONS + _PHRASE_OPTIONS}
     folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
     try:
         if isinstance(corpus, EncodedCorpus):
