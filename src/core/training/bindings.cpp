@@ -46,7 +46,7 @@ double step(const std::string& level, Rows<float> outputs, Rows<float> inputs, R
     const std::size_t k = outputs.shape(0), m = inputs.shape(0);
     const int dim = static_cast<int>(outputs.shape(1));
     if (k > kMaxOutputs || m > kMaxInputs || k == 0 || m == 0) throw std::invalid_argument("too many or no rows");
-    Matrix o(k, dim), c(m, dim), p(k, kMaxInputs), a(k, kMaxInputs), score(kMaxOutputs + kRowMultiple, kMaxInputs);
+    Matrix o(k, dim), c(m, dim), p(m, kMaxOutputs), a(m, kMaxOutputs), score(kMaxInputs + kRowMultiple, kMaxOutputs);
     Matrix gradient(kMaxInputs, dim);
     Block block;
     block.outputs = static_cast<int>(k);
@@ -55,10 +55,13 @@ double step(const std::string& level, Rows<float> outputs, Rows<float> inputs, R
         std::copy_n(from.data() + i * from.shape(1), from.shape(1), to.row(i));
     };
     for (std::size_t i = 0; i < k; ++i) {
-        copy(outputs, o, i), copy(positive, p, i), copy(total, a, i);
-        block.output_rows[i] = o.row(i), block.positive[i] = p.row(i), block.total[i] = a.row(i);
+        copy(outputs, o, i), block.output_rows[i] = o.row(i);
+        for (std::size_t j = 0; j < m; ++j) p.row(j)[i] = positive(i, j), a.row(j)[i] = total(i, j);
     }
-    for (std::size_t j = 0; j < m; ++j) copy(inputs, c, j), block.input_rows[j] = c.row(j);
+    for (std::size_t j = 0; j < m; ++j) {
+        copy(inputs, c, j), block.input_rows[j] = c.row(j);
+        block.positive[j] = p.row(j), block.total[j] = a.row(j);
+    }
     double loss = 0;
     {
         nb::gil_scoped_release release;
@@ -97,17 +100,21 @@ void bind_training(nb::module_& m) {
                 settings.min_learning_rate = min_learning_rate, settings.epochs = epochs, settings.seed = seed;
                 settings.chunk = chunk;
                 Paths paths;
-                if (offsets) paths = {offsets->data(), nodes.value().data(), signs.value().data()};
+                if (offsets) {
+                    if (block != 1) throw std::invalid_argument("hierarchical softmax takes blocks of one centre");
+                    paths.offsets.assign(offsets->data(), offsets->data() + offsets->shape(0));
+                    for (std::size_t i = 0; i < nodes.value().shape(0); ++i)
+                        paths.steps.push_back(2 * static_cast<std::uint32_t>((*nodes)(i)) + (signs.value()(i) > 0));
+                }
                 AliasTable table;
                 if (noise) table = AliasTable(noise->data(), noise->shape(0));
-                new (self) Trainer({ids.data(), ids.shape(0), keep.data()}, paths, std::move(table), settings,
+                new (self) Trainer({ids.data(), ids.shape(0), keep.data()}, std::move(paths), std::move(table), settings,
                                    keep.shape(0), outputs, dim, kernels_named(level));
             },
             nb::kw_only(), "ids"_a, "keep"_a, "noise"_a.none(), "offsets"_a.none(), "nodes"_a.none(), "signs"_a.none(),
             "outputs"_a, "dim"_a, "window"_a, "shrink_window"_a, "cbow"_a, "cbow_mean"_a, "cbow_divides"_a, "sharing"_a,
             "negatives"_a, "drawn"_a, "block"_a, "learning_rate"_a, "min_learning_rate"_a, "epochs"_a, "seed"_a,
-            "chunk"_a, "level"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(),
-            nb::keep_alive<1, 5>(), nb::keep_alive<1, 6>(), nb::keep_alive<1, 7>())
+            "chunk"_a, "level"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
         .def("run", &Trainer::run, "first"_a, "last"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())
         .def("learning_rate", &Trainer::learning_rate, "position"_a)
         .def_prop_ro("chunks_an_epoch", &Trainer::chunks_an_epoch)

@@ -16,13 +16,17 @@ constexpr int kRowMultiple = 16;
 constexpr int kMaxOutputs = 128;
 constexpr int kMaxInputs = 64;
 
+// Floats that a row of `size` takes up.
+constexpr int padded(int size) { return (size + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
+
 struct Block {
-    int outputs = 0;                                    // k <= kMaxOutputs, rows distinct
-    int inputs = 0;                                     // m <= kMaxInputs
-    float* output_rows[kMaxOutputs + kRowMultiple];     // room for the kernels to pad with repeats
+    int outputs = 0;                                 // k <= kMaxOutputs, rows distinct
+    int inputs = 0;                                  // m <= kMaxInputs
+    float* output_rows[kMaxOutputs + kRowMultiple];  // room for the kernels to pad with repeats
     float* input_rows[kMaxInputs + kRowMultiple];
-    const float* positive[kMaxOutputs];                 // each m floats padded with zeros to a multiple of kRowMultiple
-    const float* total[kMaxOutputs];
+    // Column j of P and A, for all outputs, padded with zeros to padded(k) floats. Columns may share one array.
+    const float* positive[kMaxInputs];
+    const float* total[kMaxInputs];
     // Rows of the next block: the kernels ask for them between their tiles, since a core has room for some twenty
     // outstanding cache lines and a burst of a hundred requests would hold up everything behind it.
     int fetches = 0;
@@ -31,7 +35,7 @@ struct Block {
 
 // Scratch of one thread: gradients of the scores and of the input rows.
 struct Scratch {
-    float* score;           // kMaxOutputs + kRowMultiple rows of kMaxInputs floats
+    float* score;           // kMaxInputs + kRowMultiple rows of kMaxOutputs floats
     float* input_gradient;  // kMaxInputs rows of the padded dimension
 };
 

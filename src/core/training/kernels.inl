@@ -83,15 +83,16 @@ inline double sum(Floats x) {
 }
 
 // Asks for the next of the rows to come.
-inline void fetch_row(Block& block, int dim) {
-    if (block.fetches == 0) return;
-    const float* row = block.fetch_rows[--block.fetches];
-    for (int x = 0; x < dim; x += kRowMultiple) __builtin_prefetch(row + x, 1, 3);
+inline void fetch(Block& block, int dim, int rows) {
+    for (; rows > 0 && block.fetches > 0; --rows) {
+        const float* row = block.fetch_rows[--block.fetches];
+        for (int x = 0; x < dim; x += kRowMultiple) __builtin_prefetch(row + x, 1, 3);
+    }
 }
 
 // ---- scores --------------------------------------------------------------------------------------------------------
 
-// score[i][j] = o_i . c_j for one tile: kLanes dot products share their loads and one transposing sum.
+// score[j][i] = o_i . c_j for one tile: kLanes dot products share their loads and one transposing sum.
 template <int inputs>
 inline void dots_tile(float* const* output_rows, float* const* input_rows, int dim, float* score, long stride) {
     constexpr int outputs = kLanes / inputs;
@@ -102,37 +103,39 @@ inline void dots_tile(float* const* output_rows, float* const* input_rows, int d
         Floats c[inputs];
 #pragma GCC unroll 4
         for (int j = 0; j < inputs; ++j) c[j] = load(input_rows[j] + x);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int i = 0; i < outputs; ++i) {
             const Floats o = load(output_rows[i] + x);
 #pragma GCC unroll 4
-            for (int j = 0; j < inputs; ++j) sums[i * inputs + j] += o * c[j];
+            for (int j = 0; j < inputs; ++j) sums[j * outputs + i] += o * c[j];
         }
     }
-    typedef float Piece __attribute__((vector_size(4 * inputs), aligned(4)));
+    typedef float Piece __attribute__((vector_size(4 * outputs), aligned(4)));
     union {
         Floats whole;
-        Piece pieces[outputs];
+        Piece pieces[inputs];
     } view = {transposed_sum(sums)};
-#pragma GCC unroll 8
-    for (int i = 0; i < outputs; ++i) *reinterpret_cast<Piece*>(score + i * stride) = view.pieces[i];
+#pragma GCC unroll 4
+    for (int j = 0; j < inputs; ++j) *reinterpret_cast<Piece*>(score + j * stride) = view.pieces[j];
 }
 
-// Whole columns of tiles: input rows [first, first + inputs) against all output rows. Rows past the last repeat the first.
+// One column of tiles: input rows [first, first + inputs) against all output rows. Rows past the last repeat the first.
 template <int inputs>
-inline void dots_column(Block& block, int first, int dim, float* score, int stride) {
+inline void dots_column(Block& block, int first, int dim, float* score, int stride, int fetches) {
     for (int i = 0; i < block.outputs; i += kLanes / inputs) {
-        fetch_row(block, dim);
-        dots_tile<inputs>(block.output_rows + i, block.input_rows + first, dim, score + i * stride + first, stride);
+        fetch(block, dim, fetches);
+        dots_tile<inputs>(block.output_rows + i, block.input_rows + first, dim, score + first * stride + i, stride);
     }
 }
 
-inline void dots(Block& block, int dim, float* score, int stride) {
+inline void dots(Block& block, int dim, float* score, int stride, int fetches) {
     for (int i = block.outputs; i % kLanes; ++i) block.output_rows[i] = block.output_rows[0];
     for (int j = block.inputs; j % kTileInputs; ++j) block.input_rows[j] = block.input_rows[0];
     int j = 0;
-    for (; block.inputs - j > kTileInputs / 2; j += kTileInputs) dots_column<kTileInputs>(block, j, dim, score, stride);
-    if (j < block.inputs) dots_column<kTileInputs / 2>(block, j, dim, score, stride);
+    for (; block.inputs - j > kTileInputs / 2; j += kTileInputs)
+        dots_column<kTileInputs>(block, j, dim, score, stride, fetches);
+    if (kTileInputs > 2 && block.inputs - j == 1) dots_column<1>(block, j, dim, score, stride, fetches);
+    else if (j < block.inputs) dots_column<kTileInputs / 2>(block, j, dim, score, stride, fetches);
 }
 
 // ---- the logistic function -----------------------------------------------------------------------------------------
@@ -168,19 +171,19 @@ inline Floats log1p_unit(Floats e) {
 }
 
 // Turns scores into gradients g = rate (P - A sigmoid(s)) in place; returns sum A softplus(s) - P s.
-inline double logistic(Block& block, int dim, float rate, float* score, int stride) {
+inline double logistic(Block& block, int dim, float rate, float* score, int stride, int fetches) {
     Floats loss = {};
-    for (int i = 0; i < block.outputs; ++i) {
-        fetch_row(block, dim);
-        for (int j = 0; j < block.inputs; j += kLanes) {
-            const Floats s = load(score + i * stride + j);
-            const Floats positive = load(block.positive[i] + j), total = load(block.total[i] + j);
+    for (int j = 0; j < block.inputs; ++j) {
+        fetch(block, dim, fetches);
+        for (int i = 0; i < block.outputs; i += kLanes) {
+            const Floats s = load(score + j * stride + i);
+            const Floats positive = load(block.positive[j] + i), total = load(block.total[j] + i);
             const Floats e = exp_negative(s < 0.0f ? -s : s);
             const Floats inverse = 1.0f / (1.0f + e);
             const Floats sigmoid = s < 0.0f ? e * inverse : inverse;
             const Floats softplus = (s > 0.0f ? s : Floats{}) + log1p_unit(e);
             loss += total * softplus - positive * s;
-            store(score + i * stride + j, (positive - total * sigmoid) * rate);
+            store(score + j * stride + i, (positive - total * sigmoid) * rate);
         }
     }
     return sum(loss);
@@ -274,14 +277,16 @@ void add_rows(float* const* out, int rows, const float* in, int dim) {
 // ---- the step ------------------------------------------------------------------------------------------------------
 
 double step_outputs(Block& block, int dim, float rate, const Scratch& scratch) {
-    const int stride = (block.inputs + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
-    dots(block, dim, scratch.score, stride);
-    const double loss = logistic(block, dim, rate, scratch.score, stride);
+    const int stride = padded(block.outputs);
+    const int pauses = block.inputs + (block.outputs * block.inputs + kLanes - 1) / kLanes;  // where rows are fetched
+    const int fetches = (block.fetches + pauses - 1) / pauses;
+    dots(block, dim, scratch.score, stride, fetches);
+    const double loss = logistic(block, dim, rate, scratch.score, stride, fetches);
+    fetch(block, dim, block.fetches);
     float* gradient_rows[kMaxInputs];
     for (int j = 0; j < block.inputs; ++j) gradient_rows[j] = scratch.input_gradient + j * dim;
-    combine_strided<false>(gradient_rows, block.inputs, block.output_rows, block.outputs, scratch.score, stride, 1, dim);
-    combine_strided<true>(block.output_rows, block.outputs, block.input_rows, block.inputs, scratch.score, 1, stride, dim);
-    while (block.fetches) fetch_row(block, dim);
+    combine_strided<false>(gradient_rows, block.inputs, block.output_rows, block.outputs, scratch.score, 1, stride, dim);
+    combine_strided<true>(block.output_rows, block.outputs, block.input_rows, block.inputs, scratch.score, stride, 1, dim);
     return loss;
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <thread>
 
 #include "worker.hpp"
@@ -15,7 +14,7 @@ Trainer::Trainer(Corpus corpus, Paths paths, AliasTable noise, Settings settings
       outputs(outputs_count, dim),
       kernels(kernels_table),
       corpus_(corpus),
-      paths_(paths),
+      paths_(std::move(paths)),
       noise_(std::move(noise)),
       settings_(settings),
       chunks_((corpus.size + settings.chunk - 1) / settings.chunk) {}

@@ -28,7 +28,7 @@ struct Settings {
     Sharing sharing = Sharing::block;
     int negatives = 5;                // negatives an example is weighted for
     int drawn = 8;                    // negatives drawn for a block
-    int block = 4;                    // centres a block
+    int block = 4;                    // centres a block; 1 for hierarchical softmax
     double learning_rate = 0.025;     // at the first word
     double min_learning_rate = 0;     // at the last
     int epochs = 1;
@@ -43,10 +43,11 @@ struct Corpus {
     const std::uint32_t* keep;  // a word is kept where 32 random bits are <= keep[word]
 };
 
-struct Paths {  // hierarchical softmax; empty for negative sampling
-    const std::int64_t* offsets = nullptr;
-    const std::int32_t* nodes = nullptr;
-    const std::int8_t* signs = nullptr;
+// The paths of hierarchical softmax, root first; empty for negative sampling.
+struct Paths {
+    std::vector<std::int64_t> offsets;
+    std::vector<std::uint32_t> steps;  // 2 * inner node + 1 where the branch is sigmoid(o . c), + 0 where sigmoid(-o . c)
+    bool empty() const { return offsets.empty(); }
 };
 
 struct Statistics {

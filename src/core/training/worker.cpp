@@ -8,22 +8,22 @@ namespace vastmax {
 namespace {
 
 // The top of the tree, whose nodes come first, stays in the cache by itself.
-constexpr std::int32_t kHotNodes = 256;
+constexpr std::uint32_t kHotNodes = 256;
+constexpr std::size_t kPathsAhead = 8;
 
 }  // namespace
 
 Worker::Worker(Trainer& trainer) : trainer_(trainer), settings_(trainer.settings_) {
     const std::size_t dim = static_cast<std::size_t>(trainer.vectors.stride());
-    const std::size_t score = (kMaxOutputs + kRowMultiple) * kMaxInputs, gradient = kMaxInputs * dim;
-    const std::size_t windows = kMaxCentres * kMaxInputs, own = kMaxOutputs * kMaxInputs, hidden = kMaxCentres * dim;
-    const std::size_t sizes[] = {score, gradient, windows, kMaxInputs, kMaxInputs, own, own, hidden, gradient};
+    const std::size_t score = (kMaxInputs + kRowMultiple) * kMaxOutputs, gradient = kMaxInputs * dim;
+    const std::size_t weights = kMaxInputs * kMaxOutputs, hidden = kMaxCentres * dim;
+    const std::size_t sizes[] = {score, gradient, kMaxInputs * kMaxCentres, weights, weights, hidden, gradient};
     std::size_t total = kRowMultiple;
     for (const std::size_t size : sizes) total += size;
     memory_.assign(total, 0.0f);
     const std::size_t misplaced = reinterpret_cast<std::size_t>(memory_.data()) / sizeof(float) % kRowMultiple;
     float* next = memory_.data() + (kRowMultiple - misplaced) % kRowMultiple;
-    float** const parts[] = {&scratch_.score, &scratch_.input_gradient, &window_weights_, &shared_total_, &zeros_,
-                             &own_positive_,  &own_total_,              &hidden_,         &scatter_};
+    float** const parts[] = {&scratch_.score, &scratch_.input_gradient, &windows_, &positive_, &total_, &hidden_, &scatter_};
     for (std::size_t i = 0; i < std::size(sizes); ++i) {
         *parts[i] = next;
         next += sizes[i];
@@ -93,26 +93,41 @@ void Worker::plan_windows(std::size_t position, std::size_t centres, Random& ran
         if (plan.columns == 0) break;
         plan.centres = static_cast<int>(centres);
         plan.rate = rate_;
-        for (std::size_t t = 0; t < centres; ++t) {
-            plan.centre[t] = kept_[position + t];
-            if (centres == 1) {  // the centre itself is no column
-                plan.begin[0] = 0, plan.end[0] = plan.columns, plan.self[0] = -1;
-                continue;
-            }
-            const auto in_plan = [=](std::size_t q) { return static_cast<int>(std::clamp(q, begin_column, column) - begin_column); };
-            plan.begin[t] = in_plan(begin[t]);
-            plan.end[t] = in_plan(end[t]);
-            const bool inside = position + t >= begin_column && position + t < column;
+        for (std::size_t t = 0; t < kMaxCentres; ++t) {
+            const bool inside = t < centres && position + t >= begin_column && position + t < column;
+            const auto in_plan = [=](std::size_t q) {
+                return static_cast<int>(std::clamp(q, begin_column, column) - begin_column);
+            };
+            plan.centre[t] = t < centres ? kept_[position + t] : 0;
+            plan.begin[t] = t < centres ? in_plan(begin[t]) : 0;
+            plan.end[t] = t < centres ? in_plan(end[t]) : 0;
             plan.self[t] = inside ? static_cast<int>(position + t - begin_column) : -1;
         }
-        if (!trainer_.paths_.offsets) {
+        if (centres == 1) plan.begin[0] = 0, plan.end[0] = plan.columns, plan.self[0] = -1;  // the centre is no column
+        if (trainer_.paths_.empty()) {
             plan.negatives = settings_.drawn;
             for (int i = 0; i < settings_.drawn; ++i) plan.negative[i] = trainer_.noise_.draw(random);
+        } else {
+            plan.path = trainer_.paths_.offsets[plan.centre[0]];
+            plan.path_end = trainer_.paths_.offsets[plan.centre[0] + 1];
+            prefetch_paths(position);
         }
         prefetch(plan);
         if (pending_) execute(plans_[current_]);
         current_ = 1 - current_;
         pending_ = true;
+    }
+}
+
+// Asks for the paths of centres to come: first where they lie, then the steps.
+void Worker::prefetch_paths(std::size_t position) const {
+    const Paths& paths = trainer_.paths_;
+    if (position + 2 * kPathsAhead < kept_.size())
+        __builtin_prefetch(&paths.offsets[kept_[position + 2 * kPathsAhead]]);
+    if (position + kPathsAhead < kept_.size()) {
+        const std::uint32_t* steps = paths.steps.data() + paths.offsets[kept_[position + kPathsAhead]];
+        __builtin_prefetch(steps);
+        __builtin_prefetch(steps + 15);
     }
 }
 
@@ -123,27 +138,14 @@ void Worker::prefetch(const Plan& plan) {
     // The columns of the plan before are in the cache already.
     for (int j = std::max(0, plan.columns - plan.centres - 1); j < plan.columns; ++j)
         fetch(trainer_.vectors.row(plan.context[j]));
-    if (!trainer_.paths_.offsets) {
+    if (trainer_.paths_.empty()) {
         for (int t = 0; t < plan.centres; ++t) fetch(trainer_.outputs.row(plan.centre[t]));
         for (int i = 0; i < plan.negatives; ++i) fetch(trainer_.outputs.row(plan.negative[i]));
         return;
     }
-    const Paths& paths = trainer_.paths_;
-    for (int t = 0; t < plan.centres; ++t) {
-        const std::int64_t end = std::min(paths.offsets[plan.centre[t] + 1], paths.offsets[plan.centre[t]] + kMaxOutputs / kMaxCentres);
-        for (std::int64_t i = paths.offsets[plan.centre[t]]; i < end; ++i)
-            if (paths.nodes[i] >= kHotNodes) fetch(trainer_.outputs.row(static_cast<std::size_t>(paths.nodes[i])));
-    }
-}
-
-// window_weights_[t][j] = 1 where column j is in the window of centre t.
-void Worker::fill_window_weights(const Plan& plan) {
-    const int stride = padded(plan.columns);
-    for (int t = 0; t < plan.centres; ++t) {
-        float* row = window_weights_ + t * stride;
-        const int begin = plan.begin[t], end = plan.end[t], self = plan.self[t];
-        for (int j = 0; j < stride; ++j) row[j] = static_cast<float>((j >= begin) & (j < end) & (j != self));
-    }
+    const std::int64_t end = std::min<std::int64_t>(plan.path_end, plan.path + kMaxOutputs);
+    for (std::int64_t i = plan.path; i < end; ++i)
+        if (const std::uint32_t node = trainer_.paths_.steps[i] >> 1; node >= kHotNodes) fetch(trainer_.outputs.row(node));
 }
 
 }  // namespace vastmax

@@ -9,16 +9,17 @@ namespace vastmax {
 
 constexpr int kMaxCentres = 8;
 
-// Columns of a matrix of weights, padded to whole vectors.
-inline int padded(int columns) { return (columns + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
-
 // Consecutive centres with the columns (context positions) of their windows.
 struct Plan {
     int centres = 0;
     int columns = 0;
     std::uint32_t centre[kMaxCentres];
     std::uint32_t context[kMaxInputs];                // words of the columns
-    int begin[kMaxCentres], end[kMaxCentres], self[kMaxCentres];  // window of each centre, in columns; self is left out
+    // The window of each centre, in columns, and the column that is the centre itself and no context. Centres past the last
+    // have empty windows.
+    int begin[kMaxCentres], end[kMaxCentres], self[kMaxCentres];
+    std::int64_t path = 0;  // of the centre (hierarchical softmax)
+    std::int64_t path_end = 0;
     double rate = 0;
     int negatives = 0;
     std::uint32_t negative[kMaxOutputs];
@@ -34,20 +35,19 @@ private:
     // -- from the chunk to plans (worker.cpp)
     void subsample(const std::uint32_t* ids, std::size_t size, Random& random);
     void plan_windows(std::size_t position, std::size_t centres, Random& random);
+    void prefetch_paths(std::size_t position) const;
     void prefetch(const Plan& plan);
 
     // -- from a plan to a block (block.cpp)
     void execute(const Plan& plan);
-    void fill_window_weights(const Plan& plan);
+    void fill_windows(const Plan& plan);
     void execute_skipgram(const Plan& plan);
     void execute_cbow(const Plan& plan);
     template <class Step>
-    void for_outputs(const Plan& plan, const float* weights, int columns, Step&& step);
+    void for_outputs(const Plan& plan, const float* examples, Step&& step);
+    void name_targets_and_noise(const Plan& plan, const float* examples);
     template <class Step>
-    void for_negative_sampling(const Plan& plan, const float* weights, int columns, Step&& step);
-    template <class Step>
-    void for_tree_paths(const Plan& plan, const float* weights, int columns, Step&& step);
-    void own_weights(int output, int stride);
+    void for_path(const Plan& plan, Step&& step);
 
     Trainer& trainer_;
     const Settings& settings_;
@@ -63,13 +63,11 @@ private:
     Block block_;
     Scratch scratch_;
     std::vector<float> memory_;
-    float* window_weights_;   // kMaxCentres rows: 1 where the column is in the centre's window
-    float* shared_total_;     // one row: weight of a shared negative
-    float* zeros_;            // one row
-    float* own_positive_;     // kMaxOutputs rows, used where rows of P or A are not shared
-    float* own_total_;
-    float* hidden_;           // kMaxCentres rows of the padded dimension (CBOW)
-    float* scatter_;          // kMaxInputs rows of the padded dimension (CBOW)
+    float* windows_;   // kMaxInputs rows of kMaxCentres: 1 where column j is in the window of centre t
+    float* positive_;  // kMaxInputs rows of kMaxOutputs
+    float* total_;     // kMaxInputs rows of kMaxOutputs
+    float* hidden_;    // kMaxCentres rows of the padded dimension (CBOW)
+    float* scatter_;   // kMaxInputs rows of the padded dimension (CBOW)
 };
 
 }  // namespace vastmax
