@@ -200,7 +200,7 @@ void bind_text(nb::module_& m) {
             std::rethrow_exception(pointer);
         } catch (const std::system_error& error) {
             // OSError picks its subclass by the number, as everywhere in Python.
-            nb::object arguments = nb::make_tuple(error.code().value(), error.what());
+            nb::object arguments = nb::make_tuple(error.code().value(), error.code().message());
             PyErr_SetObject(PyExc_OSError, arguments.ptr());
         }
     });

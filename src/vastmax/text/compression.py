@@ -144,7 +144,8 @@ class Unpacked(io.RawIOBase):
             for piece in self._unpack():
                 if self._stopped:
                     return
-                self._pieces.put(piece)
+                if piece:  # decoders may need more before they give anything; an empty read would be the end
+                    self._pieces.put(piece)
             self._pieces.put(None)
         except BaseException as error:
             self._pieces.put(error)

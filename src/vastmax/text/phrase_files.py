@@ -51,12 +51,14 @@ def read_phrases(path: str | PathLike[str]) -> tuple[dict[str, list[str]], list[
             for at, line in enumerate(file, 2):  # noqa: B007 (the error below names it)
                 fields = [unescape(field) for field in line.rstrip("\r\n").split("\t")]
                 if line.startswith("#"):
+                    if fields[0][1:] not in head:
+                        raise ValueError(f"there is no entry {fields[0]!r}")
                     head[fields[0][1:]].append(_one(fields[1:]))
                 else:
                     lines.append(_phrase(fields, len(head["threshold"])))
         at = 1
         _check_head(head)
-    except (ValueError, KeyError) as error:  # UnicodeDecodeError is a ValueError
+    except ValueError as error:  # UnicodeDecodeError is a ValueError
         raise FormatError(f"Line {at} of {path} is no line of a file of phrases ({error}).") from None
     except OSError as error:
         raise InputError(f"The phrases {path} cannot be read: {error.strerror or error}.") from error

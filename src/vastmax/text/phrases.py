@@ -73,7 +73,7 @@ class Phrases:
 
     Example:
         >>> corpus = [["new", "york", "is", "big"], ["new", "york", "is", "old"], ["is", "old", "big"]]
-        >>> phrases = Phrases.learn(corpus, passes=1, threshold=1.5, min_count=1)
+        >>> phrases = Phrases.learn(corpus, passes=1, threshold=2, min_count=1)
         >>> list(phrases.apply([["in", "new", "york"]])), phrases.scores
         ([['in', 'new_york']], {'new_york': 2.75})
     """

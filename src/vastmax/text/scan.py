@@ -123,7 +123,8 @@ def scan(
             progress(ScanProgress(bytes_read, bytes_total, scanner.words, time.perf_counter() - started))
 
     if scanner.words == 0:
-        raise CorpusError(f"{describe(sources)} holds no words; give a text with words in it.")
+        nothing = "is empty" if reader and reader.bytes_read == 0 else "holds no words"
+        raise CorpusError(f"{describe(sources)} {nothing}; give a text with words in it.")
     lexicon, table = scanner.finish(), None
     if lowercase:
         # All words at once: U+001F is neither a letter nor ignorable, so a final sigma comes out as in each word alone.
