@@ -36,7 +36,7 @@ def read_binary(file: Stream, vectors: NDArray[np.float32], name: str) -> list[b
                 raise FormatError(
                     f"{name}: no word ends within {_LONGEST_WORD} bytes of byte {passed + position} after line 1."
                 )
-            more = file.read(max(_CHUNK, 4 * dim))
+            more = file.read(_CHUNK)
             if not more:
                 where = f"byte {passed + len(buffer)} after line 1, in word {len(words) + 1} of {num_words}"
                 raise FormatError(f"{name}: ends at {where}.")

@@ -31,9 +31,10 @@ def format_text(words: list[bytes], rows: NDArray[np.float32]) -> bytes:
 
 def looks_like_text(start: bytes, dim: int) -> bool:
     """Tell text from binary by what follows the header: numbers one can read, or at least no control characters."""
-    line = start.split(b"\n", 1)[0].split()[-dim:]
+    line, newline, _ = start.partition(b"\n")
+    fields = line.split()[-dim:] if newline else line.split()[1:-1]  # without its end, the last field may be cut
     try:
-        return len([float(field) for field in line]) == dim
+        return len([float(field) for field in fields]) == (dim if newline else len(fields)) > 0
     except ValueError:
         return start.translate(None, _CONTROL) == start
 

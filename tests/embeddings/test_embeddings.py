@@ -1,0 +1,123 @@
+import sys
+from subprocess import run
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tests.oracles import analogy_scores, cosine
+from vastmax.embeddings import Embeddings
+from vastmax.errors import InputError
+from vastmax.text import Vocabulary
+
+
+def test_shapes_must_fit() -> None:
+    vocabulary = Vocabulary(["a", "b"], [2, 1])
+    with pytest.raises(InputError, match="3 rows, but the vocabulary has 2"):
+        Embeddings(np.ones((3, 2)), vocabulary)
+    with pytest.raises(InputError, match="output_vectors has 3 columns, but vectors has 2"):
+        Embeddings(np.ones((2, 2)), vocabulary, np.ones((5, 3)))
+    for wrong in (np.ones(2), np.ones((2, 0)), np.array([["x"], ["y"]])):
+        with pytest.raises(InputError, match="vectors must be numbers"):
+            Embeddings(wrong, vocabulary)
+
+
+def test_float32_is_not_copied() -> None:
+    padded = np.zeros((2, 16), np.float32)
+    view = padded[:, :10]
+    assert np.shares_memory(Embeddings(view, Vocabulary(["a", "b"], [2, 1])).vectors, padded)
+    assert Embeddings(np.ones((1, 2)), Vocabulary(["a"], [1])).vectors.dtype == np.float32
+
+
+def test_words_and_ids(small: Embeddings) -> None:
+    assert_array_equal(small["the"], small.vectors[0])
+    assert_array_equal(small[3], small.vectors[3])
+    assert_array_equal(small[["42", 0]], small.vectors[[6, 0]])
+    assert "the" in small
+    assert "The" not in small
+    assert 9 in small
+    assert 10 not in small
+    assert -1 not in small
+    assert None not in small
+    assert len(small) == 10
+    assert repr(small) == "Embeddings(words=10, dim=7)"
+
+
+def test_classes_without_names() -> None:
+    items = Embeddings(np.eye(4), Vocabulary(None, [4, 3, 2, 1]))
+    assert items.nearest(2, k=1)[0].word == 0
+    assert items.similarity(1, 1) == 1
+    with pytest.raises(InputError, match="ids go from 0 to 3"):
+        items.nearest("apple")
+
+
+def test_unknown_word_comes_with_its_likes() -> None:
+    words = ["Berlin", "coffee", "tea", "USA", "coffees"]
+    embeddings = Embeddings(np.eye(5), Vocabulary(words, range(5, 0, -1)))
+    for asked, meant in (("berlin", "Berlin"), ("usa", "USA"), ("cofee", "coffee or coffees"), ("TEA", "tea")):
+        with pytest.raises(InputError, match=rf"'{asked}' is not in the vocabulary; did you mean {meant}\?"):
+            embeddings[asked]
+    with pytest.raises(InputError, match=r"'zzzzzz' is not in the vocabulary\.$"):
+        embeddings.nearest("zzzzzz")
+    with pytest.raises(InputError, match="no word 7: ids go from 0 to 4"):
+        embeddings.similarity("tea", 7)
+
+
+def test_similarity_is_the_cosine(random: Embeddings) -> None:
+    assert random.similarity("word3", "word8") == pytest.approx(cosine(random["word3"], random["word8"]), abs=1e-12)
+    assert random.similarity("word3", "word3") == 1
+
+
+def test_zero_vectors_are_like_nothing() -> None:
+    embeddings = Embeddings(np.array([[0, 0], [1, 0], [-1, 0]]), Vocabulary(["zero", "a", "b"], [3, 2, 1]))
+    assert embeddings.similarity("zero", "a") == 0
+    assert embeddings.nearest("a") == [("zero", 0.0), ("b", -1.0)]
+    assert embeddings.nearest("zero") == [("a", 0.0), ("b", 0.0)]
+    assert len(embeddings.analogy("zero", "zero", "zero")) == 2
+
+
+def test_nearest_equals_brute_force(random: Embeddings) -> None:
+    cosines = [cosine(random["word17"], row) for row in random.vectors]
+    best = sorted((i for i in range(2000) if i != 17), key=lambda i: -cosines[i])[:12]
+    found = random.nearest("word17", k=12)
+    assert [word for word, _ in found] == [f"word{i}" for i in best]
+    assert_allclose([score for _, score in found], [cosines[i] for i in best], atol=1e-6)
+
+
+def test_kinds_of_queries(random: Embeddings) -> None:
+    one = random.nearest("word5", k=4)
+    together = random.nearest(["word5", "word6"], k=4)
+    assert [word for word, _ in together[0]] == [word for word, _ in one]
+    assert random.nearest([5, 6], k=4) == together
+    assert random.nearest(np.int64(5), k=4)[0].word == one[0].word
+    assert random.nearest([], k=4) == []
+    vector = random.nearest(random["word5"] * 3, k=5)
+    assert [word for word, _ in vector] == ["word5"] + [word for word, _ in one]
+    rows = random.nearest(random.vectors[5:8], k=2)
+    assert [row[0].word for row in rows] == ["word5", "word6", "word7"]
+    assert random.nearest(random["word5"].tolist(), k=1)[0].word == "word5"
+
+
+def test_wrong_queries(random: Embeddings) -> None:
+    with pytest.raises(InputError, match=r"shape \(20,\)"):
+        random.nearest(np.ones(3))
+    with pytest.raises(InputError, match="k is 0"):
+        random.nearest("word5", k=0)
+    with pytest.raises(InputError, match="choose 3cosadd or 3cosmul"):
+        random.analogy("word1", "word2", "word3", method="cosine")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="not in the vocabulary"):
+        random.nearest(["word5", "nothing"])
+
+
+@pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
+def test_analogy_equals_brute_force(random: Embeddings, method: str) -> None:
+    scores = analogy_scores(random.vectors, 4, 9, 2, method)
+    best = sorted((i for i in range(2000) if i not in (4, 9, 2)), key=lambda i: -scores[i])[:8]
+    found = random.analogy("word4", "word9", "word2", k=8, method=method)  # type: ignore[arg-type]
+    assert [word for word, _ in found] == [f"word{i}" for i in best]
+    assert_allclose([score for _, score in found], [scores[i] for i in best], rtol=1e-4)
+
+
+def test_import_is_quick_and_light() -> None:
+    code = "import sys, vastmax.embeddings; print([m for m in ('gensim', 'safetensors', 'scipy') if m in sys.modules])"
+    assert run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
