@@ -113,6 +113,9 @@ class Phrases:
     ) -> Phrases:
         """Learn phrases from a corpus, counted in parallel in the compiled core.
 
+        Memory goes to the words, to the pairs that reach `min_count`, and to a table of 2 bytes a word of text, 256 MB at
+        most.
+
         Args:
             sources: As for :func:`encode_corpus`.
             passes: Phrases of up to ``2**passes`` words are found.
