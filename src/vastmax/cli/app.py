@@ -78,8 +78,9 @@ def run(arguments: list[str] | None = None) -> int:
     except MemoryError as error:
         complain(f"not enough memory ({error}): choose a smaller --dim or a higher --min-count")
         return BAD_INPUT
-    except BrokenPipeError:
-        # The reader of our output has had enough, as `head` does; Python must not complain again while it exits.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has had enough, as `head` does (typer turns that, and here only that, into
+        # SystemExit); Python must not complain again while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

@@ -45,7 +45,7 @@ class RunIdentity:
 
     def check(self, present: RunIdentity, folder: Path) -> None:
         """Raise CheckpointError, saying what differs, unless the present run is the one that wrote this."""
-        for name in sorted({*self.options, *present.options}):
+        for name in dict.fromkeys([*present.options, *self.options]):
             was, came = self.options.get(name), present.options.get(name)
             if was != came:
                 raise CheckpointError(

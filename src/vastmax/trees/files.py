@@ -15,9 +15,15 @@ _TENSORS = ("offsets", "nodes", "signs", "words")
 
 def save_tree(tree: Tree, path: str | PathLike[str]) -> None:
     """Write offsets, nodes, signs and words as tensors of one safetensors file."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file({name: getattr(tree, name) for name in _TENSORS}, fspath(path), metadata={"format": _KIND})
+    name = fspath(path)
+    tensors = {key: getattr(tree, key) for key in _TENSORS}
+    try:
+        save_file(tensors, name, metadata={"format": _KIND})
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{name} cannot be written: {error}") from error
 
 
 def load_tree(path: str | PathLike[str]) -> Tree:

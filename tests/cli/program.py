@@ -1,0 +1,61 @@
+"""Running the command line: in this process for speed, in its own where signals, limits and terminals matter."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vastmax.cli.app import run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def sentence(self) -> str:
+        """The one line of complaint."""
+        lines = [line for line in self.err.splitlines() if line.startswith("vastmax: ")]
+        assert len(lines) == 1, self.err
+        return lines[0].removeprefix("vastmax: ")
+
+
+def vastmax(*arguments: str | Path) -> Outcome:
+    """Run a command line here and now."""
+    out, err = io.StringIO(), io.StringIO()
+    handler, show = signal.getsignal(signal.SIGTERM), warnings.showwarning
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            code = run([str(argument) for argument in arguments])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        warnings.showwarning = show
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def start(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
+    """Start a command line in a process of its own."""
+    command = [sys.executable, "-m", "vastmax", *(str(argument) for argument in arguments)]
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment, **{**pipes, **options})
+
+
+def finish(process: "subprocess.Popen[str]") -> Outcome:
+    """Wait for it."""
+    out, err = process.communicate(timeout=60)
+    return Outcome(process.returncode, out, err)

@@ -1,0 +1,193 @@
+"""Bad input: one sentence on stderr, exit code 1, nothing on stdout, nothing lost; usage errors are 2."""
+
+import gzip
+import json
+import resource
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import finish, start, vastmax
+from tests.corpora import write_corpus
+
+
+def complaint(*arguments: str | Path, code: int = 1) -> str:
+    outcome = vastmax(*arguments)
+    assert outcome.code == code, outcome.err
+    assert outcome.out == ""
+    assert "Traceback" not in outcome.err
+    return outcome.sentence
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    return tmp_path / "model"
+
+
+def make_missing(folder: Path) -> tuple[Path, str]:
+    return folder / "missing.txt", "missing.txt"
+
+
+def make_empty(folder: Path) -> tuple[Path, str]:
+    (folder / "empty.txt").write_text("")
+    return folder / "empty.txt", "empty.txt"
+
+
+def make_one_word(folder: Path) -> tuple[Path, str]:
+    (folder / "one.txt").write_text("word\n")
+    return folder / "one.txt", "min_count"
+
+
+def make_one_word_often(folder: Path) -> tuple[Path, str]:
+    (folder / "often.txt").write_text("word " * 100)
+    return folder / "often.txt", "'word'"
+
+
+def make_rare(folder: Path) -> tuple[Path, str]:
+    (folder / "rare.txt").write_text("every word is here once\n")
+    return folder / "rare.txt", "min_count"
+
+
+def make_folder_without_text(folder: Path) -> tuple[Path, str]:
+    (folder / "nothing" / "deeper").mkdir(parents=True)
+    return folder / "nothing", "nothing"
+
+
+def make_truncated(folder: Path) -> tuple[Path, str]:
+    packed = gzip.compress(write_corpus(folder / "whole.txt").read_bytes())
+    (folder / "cut.txt.gz").write_bytes(packed[: len(packed) // 2])
+    return folder / "cut.txt.gz", "cut.txt.gz"
+
+
+def make_binary(folder: Path) -> tuple[Path, str]:
+    (folder / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)) * 40)
+    return folder / "image.png", "binary"
+
+
+MAKERS = [
+    make_missing,
+    make_empty,
+    make_one_word,
+    make_one_word_often,
+    make_rare,
+    make_folder_without_text,
+    make_truncated,
+    make_binary,
+]
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.__name__.removeprefix("make_"))
+def test_corpus_that_cannot_be_learnt_from(tmp_path: Path, model_folder: Path, maker) -> None:
+    path, told = maker(tmp_path)
+    sentence = complaint("train", path, "-o", model_folder)
+    assert told in sentence
+    assert not model_folder.exists()
+
+
+@pytest.mark.parametrize("verb", ["vocab", "phrases", "tree"])
+def test_other_readers_complain_alike(tmp_path: Path, verb: str) -> None:
+    for maker in (make_missing, make_empty, make_folder_without_text, make_truncated, make_binary):
+        path, told = maker(tmp_path)
+        assert told in complaint(verb, path)
+
+
+def test_unwritable_output(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in complaint("train", corpus, "-o", tmp_path / "file" / "model")
+    assert "cannot be written" in complaint("train", corpus, "-o", "/proc/model")
+    assert "tree.safetensors" in complaint("tree", corpus, "-o", tmp_path / "file" / "tree.safetensors")
+
+
+@pytest.mark.parametrize("verb", ["vocab", "phrases"])
+def test_unwritable_file(corpus: Path, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "file").write_text("")
+    assert "out.tsv" in complaint(verb, corpus, "-o", tmp_path / "file" / "out.tsv")
+
+
+def test_full_disk(tmp_path: Path, model_folder: Path) -> None:
+    """A limit on the size of files stands for the full disk: the corpus fits, the vectors do not."""
+    corpus = write_corpus(tmp_path / "corpus.txt")
+    limit = 150_000
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    outcome = finish(start("train", corpus, "-o", model_folder, "--dim", "300", preexec_fn=limit_files))
+    assert outcome.code == 1
+    assert "trained but not saved" in outcome.sentence
+    assert "File too large" in outcome.sentence
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--model", "glove"], "model must be one of skipgram, cbow, not 'glove'"),
+        (["--objective", "ns"], "objective must be one of"),
+        (["--sharing", "none"], "sharing must be one of"),
+        (["--cbow-combine", "max"], "cbow_combine must be one of"),
+        (["--cbow-gradient", "none"], "cbow_gradient must be one of"),
+        (["--subsample-formula", "none"], "subsample_formula must be one of"),
+        (["--tokenizer", "spacy"], "tokenizer"),
+        (["--phrase-scoring", "pmi", "--phrases", "1"], "scoring"),
+        (["--dim", "0"], "dim must be a whole number"),
+        (["--dim", "many"], "--dim"),
+        (["--learning-rate", "fast"], "--learning-rate"),
+        (["--learning-rate", "nan"], "learning_rate must be a number"),
+        (["--min-count", "0"], "min_count"),
+        (["--max-vocabulary", "0"], "max_vocabulary"),
+        (["--threads", "0"], "threads"),
+        (["--checkpoint-minutes", "-1"], "checkpoint_minutes"),
+        (["--phrases", "nowhere.tsv"], "nowhere.tsv"),
+        (["--resume", "--overwrite"], "exclude each other"),
+    ],
+)
+def test_unknown_values(corpus: Path, model_folder: Path, flags: list[str], told: str) -> None:
+    assert told in complaint("train", corpus, "-o", model_folder, *flags)
+    assert not model_folder.exists()
+
+
+def test_unknown_values_of_other_verbs(corpus: Path, model: Path) -> None:
+    assert "kind must be one of huffman" in complaint("tree", corpus, "--kind", "fir")
+    assert "method" in complaint("analogy", model, "g1w1", "g1w2", "g2w1", "--method", "sum")
+    assert "k is 0" in complaint("nearest", model, "g1w1", "-k", "0")
+    assert "scoring" in complaint("phrases", corpus, "--scoring", "pmi")
+
+
+def test_models_that_are_none(tmp_path: Path, corpus: Path, model: Path) -> None:
+    assert "nowhere" in complaint("nearest", tmp_path / "nowhere", "word")
+    assert "corpus.txt" in complaint("nearest", corpus, "word")
+    assert "vectors.safetensors" in complaint("import", model / "vectors.safetensors", tmp_path / "out")
+    assert "missing.txt" in complaint("import", tmp_path / "missing.txt", tmp_path / "out")
+    assert "missing.txt" in complaint("evaluate", model, "--similarity", tmp_path / "missing.txt")
+    assert "vectors.doc" in complaint("export", model, tmp_path / "vectors.doc")
+
+
+def test_checkpoint_of_another_corpus_or_version(tmp_path: Path, corpus: Path, model: Path, model_folder: Path) -> None:
+    checkpoint = model_folder / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    for path in model.iterdir():
+        (checkpoint / path.name).write_bytes(path.read_bytes())
+    sentence = complaint("train", corpus, "-o", model_folder, "--resume")
+    assert "format None" in sentence
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "checkpoint": 2}))
+    assert "format 2 and this vastmax reads format 1" in complaint("train", corpus, "-o", model_folder, "--resume")
+    assert "--resume to go on" in complaint("train", corpus, "-o", model_folder)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["train"],
+        ["train", "corpus.txt"],
+        ["train", "corpus.txt", "-o", "model", "--frobnicate"],
+        ["train", "corpus.txt", "-o"],
+        ["analogy", "model", "a", "b"],
+        ["nearest", "model"],
+        ["export", "model", "file.txt", "too", "many"],
+    ],
+)
+def test_usage_errors(arguments: list[str]) -> None:
+    complaint(*arguments, code=2)

@@ -1,0 +1,78 @@
+"""Signals to a real process: Ctrl-C, SIGTERM and kill -9, and the command that resumes."""
+
+import shlex
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import finish, start, vastmax
+
+FLAGS = ["--dim", "32", "--epochs", "600", "--threads", "1", "--window", "8", "--checkpoint-minutes", "0.001"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> bytes:
+    folder = tmp_path_factory.mktemp("uninterrupted") / "model"
+    assert vastmax("train", corpus, "-o", folder, *FLAGS).code == 0
+    return (folder / "vectors.safetensors").read_bytes()
+
+
+def wait_for_checkpoint(process: "subprocess.Popen[str]", folder: Path) -> None:
+    while process.poll() is None and not (folder / "checkpoint" / "config.json").exists():
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_prints_the_command_that_resumes(
+    corpus: Path, tmp_path: Path, uninterrupted: bytes, number: int
+) -> None:
+    folder = tmp_path / "a model"
+    process = start("train", corpus, "-o", folder, *FLAGS)
+    wait_for_checkpoint(process, folder)
+    process.send_signal(number)
+    outcome = finish(process)
+    assert outcome.code == 130, outcome.err
+    assert "Traceback" not in outcome.err
+    said, command = outcome.err.splitlines()[-2:]
+    assert said.startswith("vastmax: interrupted at ")
+    assert said.endswith(f"checkpoint in {folder / 'checkpoint'}. Resume with:")
+    assert f"'{folder}'" in command
+    assert not (folder / "vectors.safetensors").exists()
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert (folder / "vectors.safetensors").read_bytes() == uninterrupted
+    assert not (folder / "checkpoint").exists()
+
+
+def test_kill_at_any_moment_leaves_the_last_checkpoint(corpus: Path, tmp_path: Path, uninterrupted: bytes) -> None:
+    folder = tmp_path / "model"
+    killed = 0
+    for attempt in range(5):
+        process = start("train", corpus, "-o", folder, "--resume", *FLAGS)
+        wait_for_checkpoint(process, folder)
+        time.sleep(0.4 + 0.07 * attempt)
+        process.kill()
+        outcome = finish(process)
+        if outcome.code == 0:
+            break
+        assert outcome.code == -signal.SIGKILL, outcome.err
+        killed += 1
+    else:
+        assert vastmax("train", corpus, "-o", folder, "--resume", *FLAGS).code == 0
+    assert killed >= 1
+    assert (folder / "vectors.safetensors").read_bytes() == uninterrupted
+
+
+def test_interrupt_while_reading(tmp_path: Path) -> None:
+    process = start("train", "-", "-o", tmp_path / "model", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write("some words\n" * 1000)
+    process.stdin.flush()
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.code == 130
+    assert "interrupted before training began; nothing was written" in outcome.err
+    assert not (tmp_path / "model").exists()

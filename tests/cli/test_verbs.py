@@ -1,0 +1,221 @@
+"""Each verb: what it prints for people, what for machines, and that the two agree with Python."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vastmax as package
+from tests.cli.program import finish, start, vastmax
+from vastmax.embeddings import Embeddings
+from vastmax.text import Phrases, Vocabulary
+from vastmax.trees import Tree, huffman_tree
+
+VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "export", "import", "vocab", "phrases", "tree"]
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.txt"
+    path.write_text(": groups\ng1w0 g1w1 g2w0 g2w1\ng3w0 g3w1 g4w0 nowhere\n: gram1\ng1w0 g1w2 g2w0 g2w2\n")
+    return path
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.txt"
+    path.write_text("g1w0 g1w1 9\ng1w0 g2w0 1\ng3w1 g3w2 8\ng1w1 nowhere 5\n")
+    return path
+
+
+def test_help_lists_every_verb() -> None:
+    outcome = vastmax("--help")
+    assert outcome.code == 0
+    for verb in VERBS:
+        assert f"  {verb} " in outcome.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb_has_examples_and_json(verb: str) -> None:
+    outcome = vastmax(verb, "--help")
+    assert outcome.code == 0
+    assert f"  vastmax {verb}" in outcome.out.split("Examples:")[1]
+    assert "--json" in outcome.out
+
+
+def test_no_arguments_print_the_help() -> None:
+    assert vastmax().code == 0
+    assert "Commands:" in vastmax().out
+
+
+def test_version() -> None:
+    assert vastmax("--version").out == f"vastmax {package.__version__}\n"
+
+
+def test_help_does_not_load_the_core() -> None:
+    program = "import sys; from vastmax.cli.app import run; run(['train', '--help']); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_train_says_what_it_did_and_what_to_type_next(corpus: Path, tmp_path: Path) -> None:
+    outcome = vastmax("train", corpus, "-o", tmp_path / "a model", "--dim", "8", "--epochs", "1")
+    assert outcome.code == 0
+    assert "200 words, 8 dimensions: 24,000 words in" in outcome.out
+    assert f"try: vastmax nearest '{tmp_path / 'a model'}' WORD" in outcome.out
+
+
+def test_train_equals_python(corpus: Path, tmp_path: Path) -> None:
+    outcome = vastmax("train", corpus, "-o", tmp_path, "--dim", "9", "--epochs", "2", "--threads", "1", "--json")
+    embeddings = package.train(corpus, dim=9, epochs=2, threads=1)
+    np.testing.assert_array_equal(Embeddings.load(tmp_path).vectors, embeddings.vectors)
+    facts = outcome.json
+    assert (facts["vocabulary"], facts["dim"], facts["words"]) == (200, 9, 48_000)
+    assert facts["config"]["options"] == embeddings.config["options"]
+    assert outcome.out.count("\n") == 1
+
+
+def test_train_from_standard_input(corpus: Path, tmp_path: Path) -> None:
+    for name, source in (("file", corpus), ("stdin", "-")):
+        with corpus.open() as text:
+            process = start("train", source, "-o", tmp_path / name, "--dim", "4", "--threads", "1", stdin=text)
+            assert finish(process).code == 0
+    assert (tmp_path / "file" / "vectors.safetensors").read_bytes() == (
+        tmp_path / "stdin" / "vectors.safetensors"
+    ).read_bytes()
+
+
+def test_train_with_saved_phrases(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("we saw new york today\nyork is old but new york is new\n" * 30)
+    learnt = vastmax("phrases", text, "--threshold", "1", "--passes", "1", "-o", tmp_path / "phrases.tsv")
+    assert learnt.code == 0
+    assert "new_york" in Phrases.load(tmp_path / "phrases.tsv").scores
+    for name, phrases in (("saved", tmp_path / "phrases.tsv"), ("learnt", "1")):
+        flags = ["--phrases", phrases, "--phrase-threshold", "1"]
+        assert vastmax("train", text, "-o", tmp_path / name, *flags, "--dim", "4").code == 0
+        assert "new_york" in Embeddings.load(tmp_path / name)
+
+
+def test_nearest(model: Path) -> None:
+    table = vastmax("nearest", model, "g1w1", "g2w1", "-k", "3").out.splitlines()
+    assert table[0] == "word\tneighbour\tcosine"
+    assert len(table) == 7
+    found = vastmax("nearest", model, "g1w1", "-k", "3", "--json").json["g1w1"]
+    assert [row["word"] for row in found] == [line.split("\t")[1] for line in table[1:4]]
+    assert all(row["word"].startswith("g1w") for row in found)
+
+
+def test_unknown_word_suggests(model: Path) -> None:
+    outcome = vastmax("nearest", model, "G1W1")
+    assert outcome.code == 1
+    assert outcome.sentence.startswith("'G1W1' is not in the vocabulary; did you mean g1w1")
+
+
+@pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
+def test_analogy(model: Path, method: str) -> None:
+    outcome = vastmax("analogy", model, "g1w0", "g1w1", "g2w0", "--method", method, "-k", "4", "--json")
+    expected = Embeddings.load(model).analogy("g1w0", "g1w1", "g2w0", 4, method)  # type: ignore[arg-type]
+    assert [row["word"] for row in outcome.json["answers"]] == [found.word for found in expected]
+    assert vastmax("analogy", model, "g1w0", "g1w1", "g2w0", "--method", method).out.startswith("answer\tscore\n")
+
+
+def test_evaluate(model: Path, questions: Path, pairs: Path) -> None:
+    both = ["--analogies", questions, "--similarity", pairs]
+    document = vastmax("evaluate", model, *both, "--json").json
+    assert document["analogies"][0]["name"] == "questions"
+    assert document["analogies"][0]["total"]["total"] == 2
+    assert document["similarity"][0] == {"name": "pairs", "spearman": 1.0, "pairs": 3, "left_out": 1}
+    table = vastmax("evaluate", model, *both).out
+    assert "pairs\t100.0\t3\t1" in table
+    assert "total\t" in table
+
+
+def test_evaluate_wants_something_to_evaluate(model: Path) -> None:
+    outcome = vastmax("evaluate", model)
+    assert (outcome.code, outcome.sentence) == (1, "nothing to evaluate: give --analogies FILE or --similarity FILE")
+
+
+@pytest.mark.parametrize("ending", [".txt", ".bin", ".npy"])
+def test_export_and_import(model: Path, tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"vectors{ending}"
+    assert vastmax("export", model, file, "--json").json == {"output": str(file), "vocabulary": 200, "dim": 16}
+    assert vastmax("import", file, tmp_path / "back").code == 0
+    before, after = Embeddings.load(model), Embeddings.load(tmp_path / "back")
+    assert after.vocabulary.words == before.vocabulary.words
+    np.testing.assert_allclose(after.vectors, before.vectors, rtol=1e-5, atol=1e-7)
+    refused = vastmax("import", file, tmp_path / "back")
+    assert refused.code == 1
+    assert "--overwrite" in refused.sentence
+    assert vastmax("import", file, tmp_path / "back", "--overwrite").code == 0
+
+
+def test_vocab(corpus: Path, tmp_path: Path) -> None:
+    file = tmp_path / "vocabulary.tsv"
+    outcome = vastmax("vocab", corpus, "-k", "2", "-o", file, "--json")
+    vocabulary = Vocabulary.load(file)
+    assert outcome.json["vocabulary"] == len(vocabulary) == 200
+    assert outcome.json["words"] == vocabulary.total == 24_000
+    assert [row["word"] for row in outcome.json["top"]] == vocabulary.words[:2]  # type: ignore[index]
+    assert vastmax("vocab", corpus, "-k", "1").out.splitlines()[1] == f"{vocabulary.words[0]}\t{vocabulary.counts[0]}"  # type: ignore[index]
+
+
+def test_phrases(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("we saw new york today\nyork is old but new york is new\n" * 30)
+    document = vastmax("phrases", text, "--threshold", "1", "-k", "1", "--json").json
+    assert document["top"][0]["score"] >= 1
+    assert vastmax("phrases", text, "--threshold", "1", "--scoring", "npmi").code == 0
+
+
+def test_tree(corpus: Path, tmp_path: Path) -> None:
+    counts = Vocabulary.from_corpus(corpus).counts
+    statistics = huffman_tree(counts).statistics(counts)
+    document = vastmax("tree", corpus, "-o", tmp_path / "tree.safetensors", "--json").json
+    assert document["mean_bits"] == document["huffman_bits"] == statistics.mean_bits
+    assert document["entropy_bits"] == statistics.entropy_bits
+    assert document["saving"] == pytest.approx(1 - statistics.mean_bits / statistics.balanced_bits)
+    assert Tree.load(tmp_path / "tree.safetensors") == huffman_tree(counts)
+    table = vastmax("tree", corpus, "--kind", "balanced-random", "--seed", "3").out
+    for part in (
+        "entropy of the words",
+        "balanced tree",
+        "huffman tree",
+        "balanced-random tree",
+        f"{statistics.mean_bits:.2f}",
+    ):
+        assert part in table
+
+
+def test_random_tree_depends_on_the_seed(corpus: Path) -> None:
+    bits = [
+        vastmax("tree", corpus, "--kind", "balanced-random", "--seed", seed, "--json").json["mean_bits"]
+        for seed in ("1", "1", "2")
+    ]
+    assert bits[0] == bits[1] != bits[2]
+
+
+def test_pipe_that_closes_early_is_no_error(model: Path) -> None:
+    process = start("nearest", model, *[f"g{group}w{word}" for group in range(10) for word in range(20)], "-k", "150")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_demo(tmp_path: Path) -> None:
+    flags = ["--max-words", "60000", "-o", tmp_path / "demo", "--threads", "1"]
+    document = json.loads(vastmax("demo", *flags, "--json").out)
+    assert 40_000 < document["config"]["corpus"]["words_read"] <= 60_000
+    for answer in document["analogies"]:
+        found = Embeddings.load(tmp_path / "demo").analogy(answer["a"], answer["b"], answer["c"], 1)[0]
+        assert found.word == answer["answer"]
+    text = vastmax("demo", *flags, "--overwrite").out
+    for part in ("words/s", "Nearest neighbours", "answered as expected", f"vastmax nearest {tmp_path / 'demo'}"):
+        assert part in text
