@@ -113,8 +113,8 @@ class Phrases:
     ) -> Phrases:
         """Learn phrases from a corpus, counted in parallel in the compiled core.
 
-        Memory goes to the words, to the pairs that reach `min_count`, and to a table of 2 bytes a word of text, 256 MB at
-        most.
+        Memory goes to the words, to the pairs that reach `min_count`, and to a table of about 2 bytes a word of text,
+        256 MB at most.
 
         Args:
             sources: As for :func:`encode_corpus`.
