@@ -15,7 +15,7 @@ export PYTHONUTF8 := 1
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f)
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
-.PHONY: help demo test lint format docs serve bench clean
+.PHONY: help demo test lint format docs reference serve bench clean
 
 help:
 	@sed -n '2,5s/^# *//p' Makefile
@@ -25,10 +25,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Two depths of one environment: what running needs, and on top of it what developing needs. Building without pip's
-# isolation keeps the build tree, so that a change of one C++ file compiles one C++ file.
+# isolation keeps the build tree, so that a change of one C++ file compiles one C++ file. scipy is not imported by the
+# demo but read: with its docstrings even a bare Python holds more than a million words of documentation.
 $(VENV)/.installed: $(BUILD_INPUTS) | $(BIN)/python
 	$(PIP) $(BUILD_TOOLS)
-	$(PIP) --no-build-isolation --editable .
+	$(PIP) --no-build-isolation --editable . scipy
 	@touch $@
 
 $(VENV)/.installed-dev: $(BUILD_INPUTS) | $(BIN)/python
@@ -52,7 +53,10 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+reference: $(VENV)/.installed-dev
+	$(BIN)/python -m vastmax.cli.reference > docs/cli.md
 
 serve: $(VENV)/.installed-dev
 	$(BIN)/mkdocs serve

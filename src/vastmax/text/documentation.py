@@ -114,15 +114,18 @@ def _sentences(text: str) -> Iterator[list[str]]:
 def _without_code(text: str) -> str:
     """Drop interpreter sessions, literal blocks behind a ``::``, directives, underlines, and quoted code."""
     kept: list[str] = []
-    literal_indent = -1
+    literal_indent, session = -1, False
     for line in text.splitlines():
         bare = line.strip()
         indent = len(line) - len(line.lstrip())
+        session = bool(bare) and (session or bare.startswith(">>>"))
+        if session:
+            continue
         if literal_indent >= 0 and (not bare or indent > literal_indent):
             kept.append("")
             continue
         literal_indent = -1
-        if bare.startswith((">>>", "...", "..", "|", "+--", "===", "---", "$ ", "@")):
+        if bare.startswith(("..", "|", "+--", "===", "---", "$ ", "@")):
             kept.append("")
             continue
         if bare.endswith("::"):

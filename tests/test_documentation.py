@@ -1,0 +1,68 @@
+"""What the documentation says of the program is so: the flags, the verbs, the files, the README's first screen."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vastmax.cli.reference import reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_command_line_page_is_what_the_program_says() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference(), "run: make reference"
+
+
+def test_flags_are_the_arguments_of_train() -> None:
+    import inspect
+
+    import typer
+
+    from vastmax.cli.app import app
+    from vastmax.training import train
+
+    command = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
+    flags = {parameter.name: parameter for parameter in command.params}
+    arguments = {name: each for name, each in inspect.signature(train).parameters.items() if name != "progress"}
+    assert set(flags) - {"as_json"} == set(arguments)
+    for name, argument in arguments.items():
+        if name in {"corpus", "output"}:
+            continue
+        # What the command line must write as text: a number of passes or a file, and a list.
+        default = {"phrases": "0", "connector_words": ""}.get(name, argument.default)
+        assert flags[name].default == default, name
+        assert flags[name].opts[-1] == "--" + name.replace("_", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_flags_and_verbs_in_the_pages_exist(page: Path) -> None:
+    known = reference()
+    for line in re.findall(r"^\s*(vastmax .*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        verb = line.split()[1]
+        assert f"\n## {verb}\n" in known, line
+        section = known.split(f"\n## {verb}\n")[1].split("\n## ")[0]
+        for flag in re.findall(r"(?<=\s)--?[a-z][a-z-]*", line.split("#")[0]):
+            assert f"`{flag}`" in section, line
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_readme_says_first_what_it_is_and_what_to_type() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert any(line.startswith("make demo") for line in lines[:12])
+    assert any(line.startswith("make test") for line in lines[:12])
+    assert any("vastmax.train(" in line for line in lines[:30])
+
+
+def test_every_decision_is_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index, menu = (folder / "index.md").read_text(encoding="utf-8"), (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in folder.glob("*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index
+        assert f"decisions/{page.name}" in menu
