@@ -8,7 +8,9 @@ import pytest
 
 import vastmax
 
-MODULES = [module.name for module in walk_packages(vastmax.__path__, "vastmax.") if not module.name.endswith("__main__")]
+MODULES = [
+    module.name for module in walk_packages(vastmax.__path__, "vastmax.") if not module.name.endswith("__main__")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
