@@ -13,7 +13,7 @@ def neighbours(embeddings: Any, word: str, k: int = 15) -> set[str]:
 
 
 def test_korean() -> None:
-    embeddings = train(data_path("unicode/kowiki-3M.txt.gz"), tokenizer="words", epochs=20, threads=2)
+    embeddings = train(data_path("unicode/kowiki-3M.txt.gz"), tokenizer="words", epochs=20, threads=1)
     # war: Sino-Japanese, outbreak, Vietnam, Pacific; music: performance, musician's, conductor, chart, album, musical
     assert (
         len(neighbours(embeddings, "전쟁") & {"중일", "발발", "베트남", "태평양", "전쟁이", "전쟁으로", "전쟁에"}) >= 2
@@ -28,7 +28,7 @@ def test_items_that_users_bought() -> None:
     lines = data_path("items/Beauty.txt").read_text().splitlines()
     histories = [line.split()[1:] for line in lines]  # the first column is the user
     bought_last = [history.pop() for history in histories]
-    embeddings = train(histories, subsample=0, window=10, epochs=30, threads=2)
+    embeddings = train(histories, subsample=0, window=10, epochs=30, threads=1)
 
     # Is what a user bought last among the 20 items nearest to what they bought before? And among the 20 most popular?
     unit = embeddings.vectors * embeddings.inverse_norms[:, None]
