@@ -234,3 +234,17 @@ def test_training_works_in_any_thread() -> None:
     worker.start()
     worker.join()
     np.testing.assert_array_equal(results[0].vectors, train(sentences(), **OPTIONS).vectors)
+
+
+def test_interrupt_while_saving_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vastmax.embeddings import folder
+
+    original = folder.write_tensors
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        original(*arguments)
+
+    monkeypatch.setattr(folder, "write_tensors", interrupted)
+    embeddings = train(sentences(), output=tmp_path, **OPTIONS)
+    np.testing.assert_array_equal(Embeddings.load(tmp_path).vectors, embeddings.vectors)

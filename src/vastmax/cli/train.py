@@ -141,7 +141,7 @@ def train(
             note(resume_command(context.find_root().obj["arguments"]))
         raise typer.Exit(130) from None
     except KeyboardInterrupt:
-        complain("interrupted before training began; nothing was written")
+        complain("interrupted while reading; nothing was written")
         raise typer.Exit(130) from None
     facts = summary(embeddings, time.perf_counter() - started)
     if as_json:

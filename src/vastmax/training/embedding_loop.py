@@ -83,11 +83,11 @@ class EmbeddingLoop:
         self._examples, self._loss_sum, self.seconds = state.examples, state.loss_sum, state.seconds
         self.records = checkpoint.records
 
-    def run(self) -> None:
-        """Train to the end.
+    def run(self, stop: StopRequest) -> None:
+        """Train to the end, or until a stop is requested.
 
         Raises:
-            TrainingInterrupted: SIGINT or SIGTERM came; a checkpoint was written if there is an output folder.
+            TrainingInterrupted: A stop was requested; a checkpoint was written if there is an output folder.
             DivergedError: The vectors left the range of numbers; the last checkpoint is kept.
         """
         trainer = self._trainer
@@ -95,29 +95,29 @@ class EmbeddingLoop:
         self._begun = (trainer.words_done, self.seconds)
         chunks = 1
         clock = checkpointed = time.perf_counter()
-        reported = clock - _REPORT_SECONDS
-        reported_words = -trainer.words_total
-        with StopRequest() as stop:
-            while trainer.position < trainer.num_chunks:
-                chunks = min(chunks, trainer.num_chunks - trainer.position)
-                statistics = trainer.run(chunks)
-                now = time.perf_counter()
-                elapsed, clock = now - clock, now
-                self.seconds += elapsed
-                self._examples += statistics.examples
-                self._loss_sum += statistics.loss_sum
-                # Aim at steps short enough to answer a Ctrl-C and long enough to hide the threads' start.
-                chunks = max(1, min(4 * chunks, round(chunks * _STEP_SECONDS / max(elapsed, 1e-6))))
-                enough = trainer.words_done - reported_words >= _REPORT_SHARE * trainer.words_total
-                done = trainer.position >= trainer.num_chunks
-                if done or (enough and now - reported >= _REPORT_SECONDS):
-                    reported, reported_words = now, trainer.words_done
-                    self._report()
-                if stop.requested and not done:
-                    self._stop()
-                if now - checkpointed >= self._checkpoint_seconds and not done:
-                    self._save_or_warn()
-                    checkpointed = clock = time.perf_counter()
+        reported, reported_words = clock - _REPORT_SECONDS, -trainer.words_total
+        while trainer.position < trainer.num_chunks:
+            chunks = min(chunks, trainer.num_chunks - trainer.position)
+            statistics = trainer.run(chunks)
+            now = time.perf_counter()
+            elapsed, clock = now - clock, now
+            self.seconds += elapsed
+            self._examples += statistics.examples
+            self._loss_sum += statistics.loss_sum
+            # Aim at steps short enough to answer a Ctrl-C and long enough to hide the threads' start.
+            chunks = max(1, min(4 * chunks, round(chunks * _STEP_SECONDS / max(elapsed, 1e-6))))
+            done = trainer.position == trainer.num_chunks
+            enough = trainer.words_done - reported_words >= _REPORT_SHARE * trainer.words_total
+            if done or (enough and now - reported >= _REPORT_SECONDS):
+                reported, reported_words = now, trainer.words_done
+                self._report()
+            if done:
+                return
+            if stop.requested:
+                self._stop()
+            if now - checkpointed >= self._checkpoint_seconds:
+                self._save_or_warn()
+                checkpointed = clock = time.perf_counter()
 
     @property
     def identity(self) -> RunIdentity:

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ from vastmax.text import EncodedCorpus, encode_corpus
 from vastmax.training.checkpoint import plain
 from vastmax.training.embedding_loop import EmbeddingLoop
 from vastmax.training.embedding_trainer import EmbeddingTrainer
+from vastmax.training.interrupt import StopRequest
 from vastmax.training.options import EmbeddingOptions, number, whole
 from vastmax.training.output import OutputFolder
 
@@ -29,6 +31,8 @@ __all__ = ["train"]
 
 _TEXT_OPTIONS = ("tokenizer", "lowercase", "min_count", "max_vocabulary")
 _PHRASE_OPTIONS = ("phrases", "phrase_threshold", "phrase_scoring", "phrase_min_count", "connector_words")
+# Matrices on the disk while a new checkpoint is written beside the one before it, two in each.
+_ROOM_FOR = 4
 # The result with many threads is a matter of chance anyway, and with one it may be finished with more.
 _FREE_ON_RESUME = {"threads"}
 
@@ -135,54 +139,46 @@ def train(
         raise InputError("resume needs the output folder whose checkpoint it goes on from.")
     text_options: dict[str, Any] = {name: given[name] for name in _TEXT_OPTIONS + _PHRASE_OPTIONS}
     folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
-    try:
-        if isinstance(corpus, EncodedCorpus):
-            return _train(corpus, options, {}, folder, resume, checkpoint_minutes, progress, keep_output_vectors)
-        with encode_corpus(corpus, **text_options, threads=options.num_threads, progress=progress) as encoded:
-            return _train(
-                encoded, options, text_options, folder, resume, checkpoint_minutes, progress, keep_output_vectors
-            )
-    finally:
+    with ExitStack() as stack:
         if folder is not None:
-            folder.discard_if_empty()
+            stack.callback(folder.discard_if_empty)
+        if isinstance(corpus, EncodedCorpus):
+            text_options = {}
+        else:
+            reader = encode_corpus(corpus, **text_options, threads=options.num_threads, progress=progress)
+            corpus = stack.enter_context(reader)
+            _warn_of_invalid_utf8(corpus)
+        if folder is not None:
+            folder.check_room(_ROOM_FOR * 4 * len(corpus.vocabulary) * options.dim)
+        chosen = {**text_options, **asdict(options), "learning_rate": options.initial_learning_rate}
+        shaping = {name: value for name, value in chosen.items() if name not in _FREE_ON_RESUME}
+        trainer = EmbeddingTrainer(corpus, options)
+        loop = EmbeddingLoop(trainer, corpus, shaping, folder, checkpoint_minutes, progress)
+        if folder is not None and folder.has_checkpoint:
+            if resume:
+                loop.resume()
+            else:
+                folder.drop_checkpoint()
+        # Whoever asks to stop while the model is being saved gets the saved model.
+        with StopRequest() as stop:
+            loop.run(stop)
+            embeddings = Embeddings(
+                np.ascontiguousarray(trainer.vectors),
+                corpus.vocabulary,
+                np.ascontiguousarray(trainer.output_vectors) if keep_output_vectors else None,
+                _config(corpus, chosen, options.num_threads, loop, trainer),
+            )
+            if folder is not None:
+                _save(embeddings, folder, loop)
+    return embeddings
 
 
-def _train(
-    corpus: EncodedCorpus,
-    options: EmbeddingOptions,
-    text_options: dict[str, Any],
-    folder: OutputFolder | None,
-    resume: bool,
-    checkpoint_minutes: float,
-    progress: Callable[[Any], None] | None,
-    keep_output_vectors: bool,
-) -> Embeddings:
+def _warn_of_invalid_utf8(corpus: EncodedCorpus) -> None:
     if corpus.invalid_utf8:
         warnings.warn(
             f"the corpus holds {corpus.invalid_utf8:,} byte sequences that are not UTF-8; each was read as U+FFFD",
             stacklevel=3,
         )
-    if folder is not None:
-        folder.check_room(2 * 2 * 4 * len(corpus.vocabulary) * options.dim)
-    trainer = EmbeddingTrainer(corpus, options)
-    chosen = {**text_options, **asdict(options), "learning_rate": options.initial_learning_rate}
-    shaping = {name: value for name, value in chosen.items() if name not in _FREE_ON_RESUME}
-    loop = EmbeddingLoop(trainer, corpus, shaping, folder, checkpoint_minutes, progress)
-    if folder is not None and folder.has_checkpoint:
-        if resume:
-            loop.resume()
-        else:
-            folder.drop_checkpoint()
-    loop.run()
-    embeddings = Embeddings(
-        np.ascontiguousarray(trainer.vectors),
-        corpus.vocabulary,
-        np.ascontiguousarray(trainer.output_vectors) if keep_output_vectors else None,
-        _config(corpus, chosen, options.num_threads, loop, trainer),
-    )
-    if folder is not None:
-        _save(embeddings, folder, loop)
-    return embeddings
 
 
 def _config(
