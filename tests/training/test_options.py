@@ -65,7 +65,7 @@ def test_options_do_not_change() -> None:
 
 def test_learning_rate_depends_on_the_model() -> None:
     assert EmbeddingOptions(model="skipgram").initial_learning_rate == 0.025
-    assert EmbeddingOptions(model="cbow").initial_learning_rate == 0.05
+    assert EmbeddingOptions(model="cbow").initial_learning_rate == 0.15
     assert EmbeddingOptions(model="cbow", learning_rate=0.01).initial_learning_rate == 0.01
 
 

@@ -39,13 +39,24 @@ public:
         for (const std::uint32_t i : small) slots_[i] = {0xFFFFFFFFu, i};
     }
 
-    std::uint32_t draw(Random& random) const {
-        const std::uint64_t bits = random.next();
-        const std::uint32_t slot = Random::below(static_cast<std::uint32_t>(bits >> 32), size());
-        const Slot at = slots_[slot];
-        // No branch: half of the draws would be predicted wrong.
-        const std::uint32_t stays = 0u - static_cast<std::uint32_t>(static_cast<std::uint32_t>(bits) < at.threshold);
-        return at.alias ^ ((at.alias ^ slot) & stays);
+    // Fills drawn[0, count). In two passes, so that the table's cache lines come while other draws are made.
+    void draw(Random& random, std::uint32_t* drawn, std::size_t count) const {
+        constexpr std::size_t kBatch = 128;
+        std::uint64_t bits[kBatch];
+        for (std::size_t done = 0; done < count; done += kBatch) {
+            const std::size_t batch = count - done < kBatch ? count - done : kBatch;
+            for (std::size_t i = 0; i < batch; ++i) {
+                bits[i] = random.next();
+                __builtin_prefetch(&slots_[slot(bits[i])]);
+            }
+            for (std::size_t i = 0; i < batch; ++i) {
+                const std::uint32_t self = slot(bits[i]);
+                const Slot at = slots_[self];
+                // No branch: half of the draws would be predicted wrong.
+                const std::uint32_t stays = 0u - (static_cast<std::uint32_t>(bits[i]) < at.threshold);
+                drawn[done + i] = at.alias ^ ((at.alias ^ self) & stays);
+            }
+        }
     }
 
     std::uint32_t size() const { return static_cast<std::uint32_t>(slots_.size()); }
@@ -55,6 +66,7 @@ private:
         std::uint32_t threshold;
         std::uint32_t alias;
     };
+    std::uint32_t slot(std::uint64_t bits) const { return Random::below(static_cast<std::uint32_t>(bits >> 32), size()); }
     static std::uint32_t threshold(double mass) {
         const double scaled = mass * 4294967296.0;
         return scaled >= 4294967295.0 ? 0xFFFFFFFFu : static_cast<std::uint32_t>(scaled);

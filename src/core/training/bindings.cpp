@@ -135,7 +135,7 @@ void bind_training(nb::module_& m) {
             const AliasTable table(weights.data(), weights.shape(0));
             Random random(seed, epoch, chunk);
             auto* drawn = new std::uint32_t[count];
-            for (std::size_t i = 0; i < count; ++i) drawn[i] = table.draw(random);
+            table.draw(random, drawn, count);
             nb::capsule owner(drawn, [](void* p) noexcept { delete[] static_cast<std::uint32_t*>(p); });
             return nb::ndarray<nb::numpy, std::uint32_t>(drawn, {count}, owner);
         },

@@ -6,6 +6,27 @@
 #include "worker.hpp"
 
 namespace vastmax {
+namespace {
+
+// Four lanes, which every processor has: what runs for each column of each block is written in them.
+typedef float Quad __attribute__((vector_size(16)));
+typedef std::uint32_t WordQuad __attribute__((vector_size(16)));
+constexpr int kQuad = 4;
+Quad load(const float* p) { return *reinterpret_cast<const Quad*>(p); }
+void store(float* p, Quad x) { *reinterpret_cast<Quad*>(p) = x; }
+static_assert(kMaxCentres == 2 * kQuad, "the weights of a column's centres are two quads");
+
+// Whether the words of a plan are all different.
+bool distinct_words(const Plan& plan) {
+    const int count = plan.centres + plan.negatives;
+    const auto* quads = reinterpret_cast<const WordQuad*>(plan.word);
+    WordQuad matches = {};  // lanes count down by one for each match
+    for (int i = 0; i < count; ++i)
+        for (int q = 0; q * kQuad < count; ++q) matches += (WordQuad)(quads[q] == plan.word[i]);
+    return matches[0] + matches[1] + matches[2] + matches[3] == 0u - static_cast<std::uint32_t>(count);
+}
+
+}  // namespace
 
 void Worker::execute(const Plan& plan) {
     fill_windows(plan);
@@ -37,7 +58,7 @@ void Worker::execute_skipgram(const Plan& plan) {
 void Worker::execute_cbow(const Plan& plan) {
     const int dim = trainer_.vectors.stride();
     const Kernels& kernels = *trainer_.kernels;
-    float examples[kMaxCentres * kMaxCentres] = {};  // [t][t] = 1 where window t is not empty
+    alignas(16) float examples[kMaxCentres * kMaxCentres] = {};  // [t][t] = 1 where window t is not empty
     float size[kMaxCentres] = {}, inverse[kMaxCentres];
     float* context[kMaxInputs];
     for (int j = 0; j < plan.columns; ++j) {
@@ -84,46 +105,52 @@ void Worker::for_outputs(const Plan& plan, const float* examples, Step&& step) {
 // The centres and the shared negatives, each row once. A drawn word counts as a negative of every window but those whose
 // centre it is, as in the published code, which skips such a draw.
 void Worker::name_targets_and_noise(const Plan& plan, const float* examples) {
-    const float scale = static_cast<float>(settings_.negatives) / static_cast<float>(settings_.drawn);
-    std::uint32_t word[kMaxOutputs];
-    int slot[kMaxOutputs];  // of the centres, then of the negatives
-    int count = 0;
-    const auto name = [&](std::uint32_t wanted) {
-        int i = 0;
-        while (i < count && word[i] != wanted) ++i;
-        if (i == count) {
-            word[count] = wanted;
-            block_.output_rows[count++] = trainer_.outputs.row(wanted);
-        }
-        return i;
-    };
-    for (int t = 0; t < plan.centres; ++t) slot[t] = name(plan.centre[t]);
-    for (int n = 0; n < plan.negatives; ++n) slot[plan.centres + n] = name(plan.negative[n]);
+    const int words = plan.centres + plan.negatives;
+    const bool distinct = distinct_words(plan);
+    int slot[kMaxOutputs], count = 0;
+    for (int i = 0; i < words; ++i) {
+        slot[i] = distinct ? i : static_cast<int>(std::find(plan.word, plan.word + i, plan.word[i]) - plan.word);
+        slot[i] = slot[i] < i ? slot[slot[i]] : count;  // of the first of its kind, or a new one
+        if (slot[i] == count) block_.output_rows[count++] = trainer_.outputs.row(plan.word[i]);
+    }
     block_.outputs = count;
     const int stride = padded(count);
-    const bool distinct = count == plan.centres + plan.negatives;
+    const float scale = static_cast<float>(settings_.negatives) / static_cast<float>(settings_.drawn);
+    // What an example of centre t puts on each output: positive, and as noise.
+    alignas(16) float is_noise[kMaxOutputs], target[kMaxCentres][kMaxOutputs], noise[kMaxCentres][kMaxOutputs];
+    for (int i = 0; i < stride; ++i) is_noise[i] = i >= plan.centres && i < count ? scale : 0.0f;
+    for (int t = 0; t < plan.centres && !distinct; ++t) {
+        for (int i = 0; i < stride; ++i) target[t][i] = noise[t][i] = i == slot[t] ? 1.0f : 0.0f;
+        for (int n = plan.centres; n < words; ++n) noise[t][slot[n]] += slot[n] == slot[t] ? 0.0f : scale;
+    }
     for (int j = 0; j < block_.inputs; ++j) {
-        const float* example = examples + j * kMaxCentres;
         float* positive = positive_ + j * kMaxOutputs;
         float* total = total_ + j * kMaxOutputs;
-        float noise = 0;
-        for (int t = 0; t < plan.centres; ++t) noise += example[t];
-        noise *= scale;
-        std::memset(positive, 0, sizeof(float) * static_cast<std::size_t>(stride));
-        for (int i = 0; i < stride; ++i) total[i] = distinct && i < count ? noise : 0.0f;
-        for (int t = 0; t < plan.centres; ++t) {
-            positive[slot[t]] += example[t];
-            total[slot[t]] = distinct ? example[t] : total[slot[t]] + example[t];
-        }
-        if (!distinct)
-            for (int n = 0; n < plan.negatives; ++n) {
-                const int i = slot[plan.centres + n];
-                total[i] += noise;
-                for (int t = 0; t < plan.centres; ++t)
-                    if (slot[t] == i) total[i] -= scale * example[t];
-            }
         block_.positive[j] = positive;
         block_.total[j] = total;
+        const float* example = examples + j * kMaxCentres;  // zero past the last centre
+        if (distinct) {                                     // output i is centre or negative i
+            const Quad first = load(example), second = load(example + kQuad), sums = first + second;
+            const float windows = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+            store(positive, first);
+            store(positive + kQuad, second);
+            store(total, first + windows * load(is_noise));
+            store(total + kQuad, second + windows * load(is_noise + kQuad));
+            for (int i = 2 * kQuad; i < stride; i += kQuad) {
+                store(positive + i, Quad{});
+                store(total + i, windows * load(is_noise + i));
+            }
+            continue;
+        }
+        for (int i = 0; i < stride; i += kQuad) {
+            Quad targets = {}, all = {};
+            for (int t = 0; t < plan.centres; ++t) {
+                targets += example[t] * load(target[t] + i);
+                all += example[t] * load(noise[t] + i);
+            }
+            store(positive + i, targets);
+            store(total + i, all);
+        }
     }
 }
 

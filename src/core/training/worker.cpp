@@ -10,10 +10,11 @@ namespace {
 // The top of the tree, whose nodes come first, stays in the cache by itself.
 constexpr std::uint32_t kHotNodes = 256;
 constexpr std::size_t kPathsAhead = 8;
+constexpr std::size_t kNoiseBatch = 1024;
 
 }  // namespace
 
-Worker::Worker(Trainer& trainer) : trainer_(trainer), settings_(trainer.settings_) {
+Worker::Worker(Trainer& trainer) : trainer_(trainer), settings_(trainer.settings_), noise_(kNoiseBatch) {
     const std::size_t dim = static_cast<std::size_t>(trainer.vectors.stride());
     const std::size_t score = (kMaxInputs + kRowMultiple) * kMaxOutputs, gradient = kMaxInputs * dim;
     const std::size_t weights = kMaxInputs * kMaxOutputs, hidden = kMaxCentres * dim;
@@ -64,6 +65,7 @@ void Worker::subsample(const std::uint32_t* ids, std::size_t size, Random& rando
     sentence_end_.push_back(count);
     kept_.resize(count);
     sentence_ = 0;
+    next_noise_ = noise_.size();  // draws left from the chunk before are not this chunk's
 }
 
 // One block of centres: their windows, cut into plans of at most kMaxInputs columns.
@@ -98,18 +100,17 @@ void Worker::plan_windows(std::size_t position, std::size_t centres, Random& ran
             const auto in_plan = [=](std::size_t q) {
                 return static_cast<int>(std::clamp(q, begin_column, column) - begin_column);
             };
-            plan.centre[t] = t < centres ? kept_[position + t] : 0;
+            plan.word[t] = t < centres ? kept_[position + t] : kEndOfSentence;
             plan.begin[t] = t < centres ? in_plan(begin[t]) : 0;
             plan.end[t] = t < centres ? in_plan(end[t]) : 0;
             plan.self[t] = inside ? static_cast<int>(position + t - begin_column) : -1;
         }
         if (centres == 1) plan.begin[0] = 0, plan.end[0] = plan.columns, plan.self[0] = -1;  // the centre is no column
         if (trainer_.paths_.empty()) {
-            plan.negatives = settings_.drawn;
-            for (int i = 0; i < settings_.drawn; ++i) plan.negative[i] = trainer_.noise_.draw(random);
+            draw_negatives(plan, random);
         } else {
-            plan.path = trainer_.paths_.offsets[plan.centre[0]];
-            plan.path_end = trainer_.paths_.offsets[plan.centre[0] + 1];
+            plan.path = trainer_.paths_.offsets[plan.word[0]];
+            plan.path_end = trainer_.paths_.offsets[plan.word[0] + 1];
             prefetch_paths(position);
         }
         prefetch(plan);
@@ -117,6 +118,18 @@ void Worker::plan_windows(std::size_t position, std::size_t centres, Random& ran
         current_ = 1 - current_;
         pending_ = true;
     }
+}
+
+void Worker::draw_negatives(Plan& plan, Random& random) {
+    const std::size_t count = static_cast<std::size_t>(settings_.drawn);
+    if (next_noise_ + count > noise_.size()) {
+        trainer_.noise_.draw(random, noise_.data(), noise_.size());
+        next_noise_ = 0;
+    }
+    plan.negatives = settings_.drawn;
+    std::copy_n(noise_.data() + next_noise_, count, plan.word + plan.centres);
+    std::fill_n(plan.word + plan.centres + count, 4, kEndOfSentence);
+    next_noise_ += count;
 }
 
 // Asks for the paths of centres to come: first where they lie, then the steps.
@@ -139,8 +152,7 @@ void Worker::prefetch(const Plan& plan) {
     for (int j = std::max(0, plan.columns - plan.centres - 1); j < plan.columns; ++j)
         fetch(trainer_.vectors.row(plan.context[j]));
     if (trainer_.paths_.empty()) {
-        for (int t = 0; t < plan.centres; ++t) fetch(trainer_.outputs.row(plan.centre[t]));
-        for (int i = 0; i < plan.negatives; ++i) fetch(trainer_.outputs.row(plan.negative[i]));
+        for (int i = 0; i < plan.centres + plan.negatives; ++i) fetch(trainer_.outputs.row(plan.word[i]));
         return;
     }
     const std::int64_t end = std::min<std::int64_t>(plan.path_end, plan.path + kMaxOutputs);

@@ -13,7 +13,8 @@ constexpr int kMaxCentres = 8;
 struct Plan {
     int centres = 0;
     int columns = 0;
-    std::uint32_t centre[kMaxCentres];
+    int negatives = 0;
+    alignas(16) std::uint32_t word[kMaxOutputs + 4];  // the centres, then the negatives; kEndOfSentence behind them
     std::uint32_t context[kMaxInputs];                // words of the columns
     // The window of each centre, in columns, and the column that is the centre itself and no context. Centres past the last
     // have empty windows.
@@ -21,8 +22,6 @@ struct Plan {
     std::int64_t path = 0;  // of the centre (hierarchical softmax)
     std::int64_t path_end = 0;
     double rate = 0;
-    int negatives = 0;
-    std::uint32_t negative[kMaxOutputs];
 };
 
 class Worker {
@@ -35,6 +34,7 @@ private:
     // -- from the chunk to plans (worker.cpp)
     void subsample(const std::uint32_t* ids, std::size_t size, Random& random);
     void plan_windows(std::size_t position, std::size_t centres, Random& random);
+    void draw_negatives(Plan& plan, Random& random);
     void prefetch_paths(std::size_t position) const;
     void prefetch(const Plan& plan);
 
@@ -56,6 +56,8 @@ private:
     std::vector<std::size_t> sentence_end_;  // in kept_
     std::size_t sentence_ = 0;               // of the next centre
     double rate_ = 0;
+    std::vector<std::uint32_t> noise_;       // drawn ahead
+    std::size_t next_noise_ = 0;
     Plan plans_[2];
     int current_ = 0;
     bool pending_ = false;

@@ -66,7 +66,7 @@ def train(
     epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the corpus.")] = 5,
     learning_rate: Annotated[
         float | None,
-        typer.Option(metavar="X", show_default="0.025, 0.05 for cbow", help="Where the linear decay starts."),
+        typer.Option(metavar="X", show_default="0.025, 0.15 for cbow", help="Where the linear decay starts."),
     ] = None,
     min_learning_rate: Annotated[float, typer.Option(metavar="X", help="Where it ends.")] = 2.5e-6,
     subsample: Annotated[

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddingTrainer"]
 
-# A block of centres draws 8 negatives for 5 and weights each 5/8: what a block saves is fetching and multiplying the rows
-# of 20, and what it gives up is that some windows share theirs. docs/decisions has the figures.
-BLOCK_CENTRES = 4
-DRAWN_PER_NEGATIVE = 1.6
+# A block of centres draws 10 negatives for 5, shared by its windows and weighted 5/10. What that saves is fetching and
+# multiplying the rows of 30; that it costs no quality was measured: docs/decisions has the figures.
+BLOCK_CENTRES = {"skipgram": 6, "cbow": 4}
+DRAWN_PER_NEGATIVE = 2
 
 # Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
@@ -34,8 +34,8 @@ class EmbeddingTrainer:
     """Skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
 
     All that is drawn for a chunk of the corpus depends on (seed, epoch, chunk), and the learning rate on the position
-    alone. So the state of training is :attr:`vectors`, :attr:`output_vectors` and :attr:`position`: a trainer given these
-    three goes on as if it had never stopped, and with one thread bit for bit.
+    alone. So the state of training is :attr:`vectors`, :attr:`output_vectors` and :attr:`position`: a trainer given
+    these three goes on as if it had never stopped, and with one thread bit for bit.
 
     See Also:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -74,7 +74,7 @@ class EmbeddingTrainer:
             shrink_window=options.shrink_window,
             cbow=options.model == "cbow",
             cbow_mean=options.cbow_combine == "mean",
-            # Published code adds the undivided gradient of a mean to every word of the context; a sum's is right undivided.
+            # Published code adds the undivided gradient of a mean to every word of the context; a sum's needs none.
             cbow_divides=options.cbow_combine == "mean" and options.cbow_gradient == "corrected",
             learning_rate=options.initial_learning_rate,
             min_learning_rate=options.min_learning_rate,
@@ -98,7 +98,7 @@ class EmbeddingTrainer:
         if options.objective == "hierarchical-softmax":
             tree = huffman_tree(counts)
             paths = {"offsets": tree.offsets, "nodes": tree.nodes, "signs": tree.signs, "outputs": tree.num_inner_nodes}
-            # Windows of one centre each: nodes that several centres share are few, and a block would multiply the rest in vain.
+            # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
             return {**paths, "noise": None, "sharing": "window", "negatives": 0, "drawn": 0, "block": 1}
         return {
             "noise": counts.astype(np.float64) ** options.negative_exponent,
@@ -108,8 +108,8 @@ class EmbeddingTrainer:
             "outputs": len(counts),
             "sharing": options.sharing,
             "negatives": options.negatives,
-            "drawn": math.ceil(options.negatives * DRAWN_PER_NEGATIVE) if blocks else options.negatives,
-            "block": BLOCK_CENTRES if blocks else 1,
+            "drawn": options.negatives * (DRAWN_PER_NEGATIVE if blocks else 1),
+            "block": BLOCK_CENTRES[options.model] if blocks else 1,
         }
 
     def _initialise(self) -> None:
@@ -154,8 +154,8 @@ class EmbeddingTrainer:
         """Train the next chunks on all threads; the interpreter is free meanwhile.
 
         Returns:
-            ``words`` passed, ``examples`` predicted (pairs for skip-gram, windows for CBOW) and ``loss_sum``, the sum of
-            their losses in nats, in float64.
+            ``words`` passed, ``examples`` predicted (pairs for skip-gram, windows for CBOW) and ``loss_sum``, the sum
+            of their losses in nats, in float64.
 
         Raises:
             DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.

@@ -11,7 +11,7 @@ from vastmax.errors import InputError
 
 __all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions", "available_threads"]
 
-DEFAULT_LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.05}
+DEFAULT_LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.15}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class EmbeddingOptions:
         subsample: Threshold of the subsampling of frequent words; 0 keeps every word.
         subsample_formula: The published code's formula, or the paper's.
         epochs: Passes over the corpus.
-        learning_rate: Where the linear decay starts; by default 0.025 for skip-gram and 0.05 for CBOW.
+        learning_rate: Where the linear decay starts; by default 0.025 for skip-gram and 0.15 for CBOW.
         min_learning_rate: Where it ends.
         seed: Same seed and one thread: the same vectors, bit for bit.
         threads: Training threads; by default every core this process may use.
@@ -49,7 +49,7 @@ class EmbeddingOptions:
 
     Example:
         >>> EmbeddingOptions(model="cbow").initial_learning_rate
-        0.05
+        0.15
     """
 
     model: Literal["skipgram", "cbow"] = "skipgram"
@@ -80,7 +80,7 @@ class EmbeddingOptions:
         flag("shrink_window", self.shrink_window)
         whole("dim", self.dim, 1, 65536)
         whole("window", self.window, 1, 1000)
-        whole("negatives", self.negatives, 1, 75)
+        whole("negatives", self.negatives, 1, 60)
         whole("epochs", self.epochs, 1, 1_000_000)
         whole("seed", self.seed, 0, 2**63 - 1)
         if self.threads is not None:
