@@ -76,3 +76,15 @@ def test_interrupt_while_reading(tmp_path: Path) -> None:
     assert outcome.code == 130
     assert "interrupted while reading; nothing was written" in outcome.err
     assert not (tmp_path / "model").exists()
+
+
+def test_interrupt_of_another_verb(tmp_path: Path) -> None:
+    process = start("vocab", "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write("some words\n" * 1000)
+    process.stdin.flush()
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    outcome = finish(process)
+    assert outcome.code == 130
+    assert outcome.err == "vastmax: interrupted\n"

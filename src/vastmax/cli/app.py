@@ -67,10 +67,11 @@ def run(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         # typer returns what `typer.Exit` carries, or what the verb returned: None.
-        code = typer.main.get_command(app).main(
-            arguments, prog_name="vastmax", standalone_mode=False, obj={"arguments": arguments}
-        )
+        said: dict[str, object] = {"arguments": arguments}
+        code = typer.main.get_command(app).main(arguments, prog_name="vastmax", standalone_mode=False, obj=said)
         sys.stdout.flush()
+        if code == INTERRUPTED and "interrupted" not in said:
+            complain("interrupted")
         return code if isinstance(code, int) else 0
     except VastmaxError as error:
         complain(str(error))

@@ -139,9 +139,11 @@ def train(
         else:
             complain(f"interrupted at {interrupted.share:.1%}; checkpoint in {interrupted.checkpoint}. Resume with:")
             note(resume_command(context.find_root().obj["arguments"]))
+        context.find_root().obj["interrupted"] = True
         raise typer.Exit(130) from None
     except KeyboardInterrupt:
         complain("interrupted while reading; nothing was written")
+        context.find_root().obj["interrupted"] = True
         raise typer.Exit(130) from None
     facts = summary(embeddings, time.perf_counter() - started)
     if as_json:
@@ -150,7 +152,7 @@ def train(
     say(
         f"{facts['vocabulary']:,} words, {dim} dimensions: {facts['words']:,} words in "
         f"{duration(facts['training_seconds'])} ({facts['words_per_second'] / 1e3:,.0f}k words/s), "
-        f"{duration(facts['seconds'])} with reading and saving; mean loss {facts['loss']:.4f}"
+        f"{duration(facts['seconds'])} for the whole command; mean loss {facts['loss']:.4f}"
     )
     say(f"saved in {output}; try: vastmax nearest {shlex.quote(str(output))} WORD")
 
