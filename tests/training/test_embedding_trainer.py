@@ -152,10 +152,10 @@ def test_windows_end_with_the_sentence():
     np.testing.assert_allclose(core.vectors, vectors, atol=2e-5)
 
 
-@pytest.mark.parametrize("window", [1, 2, 29, 31, 40, 70])
+@pytest.mark.parametrize("window", [1, 2, 29, 70, 250])
 @pytest.mark.parametrize("block", [1, 4])
 def test_any_window_counts_its_pairs(window, block):
-    """Windows wider than a block of the kernels are cut, and every pair is still predicted once."""
+    """Every pair is predicted once."""
     sentence = np.random.default_rng(0).integers(0, 7, 300).tolist()
     core, _, _ = make_core([*sentence, END_OF_SENTENCE], window=window, block=block, rate=1e-3)
     assert core.run(0, 1, 1).examples == sum(len(context) for _, context in windows(sentence, window))

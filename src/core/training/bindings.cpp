@@ -92,6 +92,8 @@ void bind_training(nb::module_& m) {
                const std::optional<std::string>& level) {
                 if (block < 1 || block > kMaxCentres || negatives + block > kMaxOutputs || drawn + block > kMaxOutputs)
                     throw std::invalid_argument("a block has no room for so many centres and negatives");
+                if (window < 1 || 2 * window + block > kMaxInputs)
+                    throw std::invalid_argument("a block has no room for so wide a window");
                 Settings settings;
                 settings.window = window, settings.shrink_window = shrink_window;
                 settings.cbow = cbow, settings.cbow_mean = cbow_mean, settings.cbow_divides = cbow_divides;

@@ -29,7 +29,7 @@ bool distinct_words(const Plan& plan) {
 }  // namespace
 
 void Worker::execute(const Plan& plan) {
-    fill_windows(plan);
+    if (settings_.cbow || trainer_.paths_.empty()) fill_windows(plan);  // a path is predicted from every column alike
     settings_.cbow ? execute_cbow(plan) : execute_skipgram(plan);
 }
 
@@ -111,7 +111,7 @@ void Worker::name_targets_and_noise(const Plan& plan, const float* examples) {
     for (int i = 0; i < words; ++i) {
         slot[i] = distinct ? i : static_cast<int>(std::find(plan.word, plan.word + i, plan.word[i]) - plan.word);
         slot[i] = slot[i] < i ? slot[slot[i]] : count;  // of the first of its kind, or a new one
-        if (slot[i] == count) block_.output_rows[count++] = trainer_.outputs.row(plan.word[i]);
+        if (slot[i] == count) block_.output_rows[count++] = outputs_.row(plan.word[i]);
     }
     block_.outputs = count;
     const int stride = padded(count);
@@ -164,7 +164,7 @@ void Worker::for_path(const Plan& plan, Step&& step) {
         std::memset(positive_, 0, sizeof(float) * static_cast<std::size_t>(padded(count)));
         std::memset(total_, 0, sizeof(float) * static_cast<std::size_t>(padded(count)));
         for (int i = 0; i < count; ++i) {
-            block_.output_rows[i] = trainer_.outputs.row(steps[begin + i] >> 1);
+            block_.output_rows[i] = outputs_.row(steps[begin + i] >> 1);
             positive_[i] = static_cast<float>(steps[begin + i] & 1);
             total_[i] = 1.0f;
         }

@@ -14,7 +14,7 @@ namespace vastmax {
 // Rows start on 64 bytes and are padded with zeros to a multiple of this many floats.
 constexpr int kRowMultiple = 16;
 constexpr int kMaxOutputs = 128;
-constexpr int kMaxInputs = 64;
+constexpr int kMaxInputs = 512;
 
 // Floats that a row of `size` takes up.
 constexpr int padded(int size) { return (size + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
@@ -30,7 +30,7 @@ struct Block {
     // Rows of the next block: the kernels ask for them between their tiles, since a core has room for some twenty
     // outstanding cache lines and a burst of a hundred requests would hold up everything behind it.
     int fetches = 0;
-    const float* fetch_rows[kMaxOutputs + kMaxInputs];
+    const float* fetch_rows[kMaxOutputs + kMaxInputs + 1];
 };
 
 // Scratch of one thread: gradients of the scores and of the input rows.

@@ -29,7 +29,7 @@ Statistics Trainer::run(std::size_t first, std::size_t last, int threads) {
     std::atomic<std::size_t> next{first};
     std::vector<Statistics> results(static_cast<std::size_t>(threads));
     const auto work = [&](int thread) {
-        Worker worker(*this);
+        Worker worker(*this, threads);
         for (std::size_t chunk; (chunk = next.fetch_add(1)) < last;) worker.train(chunk / chunks_, chunk % chunks_);
         results[static_cast<std::size_t>(thread)] = worker.statistics();
     };

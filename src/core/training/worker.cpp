@@ -7,14 +7,21 @@
 namespace vastmax {
 namespace {
 
-// The top of the tree, whose nodes come first, stays in the cache by itself.
+// The top of the tree: nodes that stay in the cache by themselves, and that threads have copies of.
 constexpr std::uint32_t kHotNodes = 256;
+// Uses of a hot node, over all threads, between two exchanges: more would let the threads' steps add up to one too long.
+constexpr int kUsesOfAllThreads = 32;
 constexpr std::size_t kPathsAhead = 8;
 constexpr std::size_t kNoiseBatch = 1024;
 
 }  // namespace
 
-Worker::Worker(Trainer& trainer) : trainer_(trainer), settings_(trainer.settings_), noise_(kNoiseBatch) {
+Worker::Worker(Trainer& trainer, int threads)
+    : trainer_(trainer),
+      settings_(trainer.settings_),
+      noise_(kNoiseBatch),
+      outputs_(trainer.outputs, threads > 1 && !trainer.paths_.empty() ? kHotNodes : 0,
+               std::max(1, kUsesOfAllThreads / threads)) {
     const std::size_t dim = static_cast<std::size_t>(trainer.vectors.stride());
     const std::size_t score = (kMaxInputs + kRowMultiple) * kMaxOutputs, gradient = kMaxInputs * dim;
     const std::size_t weights = kMaxInputs * kMaxOutputs, hidden = kMaxCentres * dim;
@@ -45,6 +52,7 @@ void Worker::train(std::size_t epoch, std::size_t chunk) {
     }
     if (pending_) execute(plans_[current_]);
     pending_ = false;
+    outputs_.exchange_all();
 }
 
 // Fills kept_ with the words that stay, and sentence_end_ with where their sentences end. Sentences are cut at the chunk.
@@ -68,7 +76,7 @@ void Worker::subsample(const std::uint32_t* ids, std::size_t size, Random& rando
     next_noise_ = noise_.size();  // draws left from the chunk before are not this chunk's
 }
 
-// One block of centres: their windows, cut into plans of at most kMaxInputs columns.
+// One block of centres and their windows.
 void Worker::plan_windows(std::size_t position, std::size_t centres, Random& random) {
     const std::size_t window = static_cast<std::size_t>(settings_.window);
     std::size_t begin[kMaxCentres], end[kMaxCentres], first = kept_.size(), last = 0;
@@ -84,28 +92,25 @@ void Worker::plan_windows(std::size_t position, std::size_t centres, Random& ran
         first = std::min(first, begin[t]);
         last = std::max(last, end[t]);
     }
+    // Without sharing every pair is a plan of its own; else the block is one plan.
     const bool pairs = settings_.sharing == Sharing::pair && !settings_.cbow;
-    const std::size_t most = pairs ? 1 : kMaxInputs;
     for (std::size_t column = first; column < last;) {
         Plan& plan = plans_[1 - current_];
-        const std::size_t begin_column = column;
+        const std::size_t begin_column = column, stop = pairs ? column + 1 : last;
         plan.columns = 0;
-        for (; column < last && static_cast<std::size_t>(plan.columns) < most; ++column)
+        for (; column < stop; ++column)
             if (centres > 1 || column != position) plan.context[plan.columns++] = kept_[column];
-        if (plan.columns == 0) break;
+        if (plan.columns == 0) continue;
         plan.centres = static_cast<int>(centres);
         plan.rate = rate_;
-        for (std::size_t t = 0; t < kMaxCentres; ++t) {
-            const bool inside = t < centres && position + t >= begin_column && position + t < column;
-            const auto in_plan = [=](std::size_t q) {
-                return static_cast<int>(std::clamp(q, begin_column, column) - begin_column);
-            };
-            plan.word[t] = t < centres ? kept_[position + t] : kEndOfSentence;
-            plan.begin[t] = t < centres ? in_plan(begin[t]) : 0;
-            plan.end[t] = t < centres ? in_plan(end[t]) : 0;
-            plan.self[t] = inside ? static_cast<int>(position + t - begin_column) : -1;
+        for (std::size_t t = 0; t < centres; ++t) {
+            plan.word[t] = kept_[position + t];
+            plan.begin[t] = static_cast<int>(std::max(begin[t], begin_column) - begin_column);
+            plan.end[t] = static_cast<int>(std::min(end[t], stop) - begin_column);
+            plan.self[t] = static_cast<int>(position + t - begin_column);
         }
         if (centres == 1) plan.begin[0] = 0, plan.end[0] = plan.columns, plan.self[0] = -1;  // the centre is no column
+        for (std::size_t t = centres; t < static_cast<std::size_t>(settings_.block); ++t) plan.begin[t] = plan.end[t] = 0;
         if (trainer_.paths_.empty()) {
             draw_negatives(plan, random);
         } else {
@@ -156,8 +161,11 @@ void Worker::prefetch(const Plan& plan) {
         return;
     }
     const std::int64_t end = std::min<std::int64_t>(plan.path_end, plan.path + kMaxOutputs);
-    for (std::int64_t i = plan.path; i < end; ++i)
-        if (const std::uint32_t node = trainer_.paths_.steps[i] >> 1; node >= kHotNodes) fetch(trainer_.outputs.row(node));
+    for (std::int64_t i = plan.path; i < end; ++i) {
+        const std::uint32_t node = trainer_.paths_.steps[i] >> 1;
+        block_.fetch_rows[block_.fetches] = trainer_.outputs.row(node);
+        block_.fetches += node >= kHotNodes;  // no branch: it would be missed often
+    }
 }
 
 }  // namespace vastmax

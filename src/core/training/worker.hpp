@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "random.hpp"
+#include "replicas.hpp"
 #include "trainer.hpp"
 
 namespace vastmax {
@@ -18,7 +19,7 @@ struct Plan {
     std::uint32_t context[kMaxInputs];                // words of the columns
     // The window of each centre, in columns, and the column that is the centre itself and no context. Centres past the last
     // have empty windows.
-    int begin[kMaxCentres], end[kMaxCentres], self[kMaxCentres];
+    int begin[kMaxCentres] = {}, end[kMaxCentres] = {}, self[kMaxCentres] = {};
     std::int64_t path = 0;  // of the centre (hierarchical softmax)
     std::int64_t path_end = 0;
     double rate = 0;
@@ -26,7 +27,7 @@ struct Plan {
 
 class Worker {
 public:
-    explicit Worker(Trainer& trainer);
+    Worker(Trainer& trainer, int threads);
     void train(std::size_t epoch, std::size_t chunk);
     const Statistics& statistics() const { return statistics_; }
 
@@ -62,6 +63,7 @@ private:
     int current_ = 0;
     bool pending_ = false;
 
+    Replicas outputs_;
     Block block_;
     Scratch scratch_;
     std::vector<float> memory_;

@@ -79,7 +79,7 @@ class EmbeddingOptions:
                 one_of(field.name, getattr(self, field.name), choices)
         flag("shrink_window", self.shrink_window)
         whole("dim", self.dim, 1, 65536)
-        whole("window", self.window, 1, 1000)
+        whole("window", self.window, 1, 250)
         whole("negatives", self.negatives, 1, 60)
         whole("epochs", self.epochs, 1, 1_000_000)
         whole("seed", self.seed, 0, 2**63 - 1)

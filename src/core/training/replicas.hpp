@@ -1,0 +1,60 @@
+// One thread's own copies of the output rows that every thread writes at every step: the top of the tree in hierarchical
+// softmax, whose nodes come first.
+//
+// Two threads that step on the same row pull its cache lines from each other, which costs more than the step: how much
+// depends on where the system has put the threads, and was measured at anything from nothing to half of the speed. So a
+// thread works on its copy and exchanges it every few uses: what it added goes to the shared row, and what others added
+// comes back. Nothing is lost, it only arrives later, as in Hogwild itself. Words of negative sampling gain nothing: they
+// meet too rarely.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "matrix.hpp"
+
+namespace vastmax {
+
+class Replicas {
+public:
+    // Copies of rows [0, count); each is exchanged when it has been used `uses` times.
+    Replicas(Matrix& shared, std::size_t count, int uses)
+        : shared_(shared), count_(std::min(count, shared.rows())), uses_(uses), used_(count_), own_(count_, shared.dim()),
+          base_(count_, shared.dim()) {
+        for (std::size_t i = 0; i < count_; ++i) exchange(i);
+    }
+
+    // The row to work on.
+    float* row(std::size_t i) {
+        if (i >= count_) return shared_.row(i);
+        if (++used_[i] >= uses_) exchange(i);
+        else if (used_[i] == uses_ - 1)
+            for (int x = 0; x < shared_.stride(); x += kRowMultiple) __builtin_prefetch(shared_.row(i) + x, 1, 3);
+        return own_.row(i);
+    }
+
+    void exchange_all() {
+        for (std::size_t i = 0; i < count_; ++i)
+            if (used_[i]) exchange(i);
+    }
+
+private:
+    void exchange(std::size_t i) {
+        float* __restrict shared = shared_.row(i);
+        float* __restrict own = own_.row(i);
+        float* __restrict base = base_.row(i);
+        for (int x = 0; x < shared_.stride(); ++x) {
+            const float merged = shared[x] + (own[x] - base[x]);
+            shared[x] = own[x] = base[x] = merged;
+        }
+        used_[i] = 0;
+    }
+
+    Matrix& shared_;
+    std::size_t count_;
+    int uses_;
+    std::vector<int> used_;
+    Matrix own_;
+    Matrix base_;  // the copy as it was after the last exchange
+};
+
+}  // namespace vastmax
