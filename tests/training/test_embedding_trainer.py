@@ -324,3 +324,12 @@ def test_bad_arguments_are_named(corpus):
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
     with pytest.raises(InputError, match="position must be from 0 to"):
         trainer.position = trainer.num_chunks + 1
+
+
+def test_matrices_larger_than_memory_are_an_error_that_says_so(corpus, monkeypatch):
+    def no_memory(**_):
+        raise MemoryError
+
+    monkeypatch.setattr(_core, "Trainer", no_memory)
+    with pytest.raises(InputError, match=r"words of dim 4 need 0\.0 GB of memory.*lower dim"):
+        EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))

@@ -4,6 +4,7 @@ import errno
 import inspect
 import json
 import math
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,29 @@ def test_a_model_that_cannot_be_saved_says_so(corpus: Path, tmp_path: Path, monk
     monkeypatch.setattr(folder, "write_tensors", full)
     with pytest.raises(VastmaxError, match=r"trained but not saved: .*No space left on device"):
         train(corpus, output=tmp_path / "model", **SMALL)
+
+
+def test_a_model_whose_folder_fills_up_is_put_elsewhere(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vastmax.embeddings import folder
+
+    write = folder.write_tensors
+    (tmp_path / "spare").mkdir()
+
+    def full_but_spare(path: Path, *rest: Any, **named: Any) -> None:
+        if tmp_path / "spare" not in Path(path).parents:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, *rest, **named)
+
+    monkeypatch.setattr(folder, "write_tensors", full_but_spare)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spare"))
+    with pytest.raises(VastmaxError, match="No space left on device") as caught:
+        train(corpus, output=tmp_path / "model", **SMALL)
+    (rescued,) = (tmp_path / "spare").glob("vastmax-*")
+    assert f"It is in {rescued} instead" in str(caught.value)
+    monkeypatch.undo()
+    assert np.array_equal(Embeddings.load(rescued).vectors, train(corpus, **SMALL).vectors)
 
 
 def test_invalid_utf8_is_said_once(tmp_path: Path) -> None:

@@ -96,60 +96,68 @@ void Worker::execute_cbow(const Plan& plan) {
 // Names the output rows of the plan with their weights, and steps. examples[j][t] is 1 where centre t is predicted from input
 // row j.
 template <class Step>
-void Worker::for_outputs(const Plan& plan, const float* examples, Step&& step) {
+void Worker::for_outputs(const Plan& plan, float* examples, Step&& step) {
     if (!trainer_.paths_.empty()) return for_path(plan, step);
     name_targets_and_noise(plan, examples);
     step();
 }
 
-// The centres and the shared negatives, each row once. A drawn word counts as a negative of every window but those whose
-// centre it is, as in the published code, which skips such a draw.
-void Worker::name_targets_and_noise(const Plan& plan, const float* examples) {
+// The centres and the shared negatives, each row once. With e_t = 1 where centre t is predicted from an input, n = sum e_t the
+// predictions from it and w = negatives / drawn, the input's weights on centre t, drawn c times as a negative too, are
+//
+//     P = e_t,   A = e_t + w c (n - e_t):
+//
+// a drawn word is a negative of every prediction but those whose target it is, as in the published code, which skips such a
+// draw. On a word that is no centre and was drawn c times, P = 0 and A = w c n.
+void Worker::name_targets_and_noise(const Plan& plan, float* examples) {
     const int words = plan.centres + plan.negatives;
+    const float weight = static_cast<float>(settings_.negatives) / static_cast<float>(settings_.drawn);
     const bool distinct = distinct_words(plan);
-    int slot[kMaxOutputs], count = 0;
-    for (int i = 0; i < words; ++i) {
-        slot[i] = distinct ? i : static_cast<int>(std::find(plan.word, plan.word + i, plan.word[i]) - plan.word);
-        slot[i] = slot[i] < i ? slot[slot[i]] : count;  // of the first of its kind, or a new one
-        if (slot[i] == count) block_.output_rows[count++] = outputs_.row(plan.word[i]);
+    alignas(16) float drawn[kMaxOutputs] = {};  // w c
+    int count = plan.centres;
+    for (int t = 0; t < plan.centres; ++t) block_.output_rows[t] = trainer_.outputs.row(plan.word[t]);
+    if (distinct) {
+        for (; count < words; ++count) {
+            block_.output_rows[count] = trainer_.outputs.row(plan.word[count]);
+            drawn[count] = weight;
+        }
+    } else {
+        for (int t = 1; t < plan.centres; ++t) {
+            const int first = static_cast<int>(std::find(plan.word, plan.word + t, plan.word[t]) - plan.word);
+            if (first == t) continue;
+            // Two windows of one word: the first row gets both examples; in place of the second stands a row of zeros.
+            block_.output_rows[t] = unused_ + t * trainer_.outputs.stride();
+            for (int j = 0; j < block_.inputs; ++j) {
+                examples[j * kMaxCentres + first] += examples[j * kMaxCentres + t];
+                examples[j * kMaxCentres + t] = 0;
+            }
+        }
+        int slot[kMaxOutputs];
+        for (int i = 0; i < words; ++i) {
+            const int first = static_cast<int>(std::find(plan.word, plan.word + i, plan.word[i]) - plan.word);
+            slot[i] = first < i ? slot[first] : i < plan.centres ? i : count;
+            if (slot[i] == count) block_.output_rows[count++] = trainer_.outputs.row(plan.word[i]);
+            if (i >= plan.centres) drawn[slot[i]] += weight;
+        }
     }
     block_.outputs = count;
     const int stride = padded(count);
-    const float scale = static_cast<float>(settings_.negatives) / static_cast<float>(settings_.drawn);
-    // What an example of centre t puts on each output: positive, and as noise.
-    alignas(16) float is_noise[kMaxOutputs], target[kMaxCentres][kMaxOutputs], noise[kMaxCentres][kMaxOutputs];
-    for (int i = 0; i < stride; ++i) is_noise[i] = i >= plan.centres && i < count ? scale : 0.0f;
-    for (int t = 0; t < plan.centres && !distinct; ++t) {
-        for (int i = 0; i < stride; ++i) target[t][i] = noise[t][i] = i == slot[t] ? 1.0f : 0.0f;
-        for (int n = plan.centres; n < words; ++n) noise[t][slot[n]] += slot[n] == slot[t] ? 0.0f : scale;
-    }
+    const Quad first_own = 1.0f - load(drawn), second_own = 1.0f - load(drawn + kQuad);
     for (int j = 0; j < block_.inputs; ++j) {
         float* positive = positive_ + j * kMaxOutputs;
         float* total = total_ + j * kMaxOutputs;
         block_.positive[j] = positive;
         block_.total[j] = total;
         const float* example = examples + j * kMaxCentres;  // zero past the last centre
-        if (distinct) {                                     // output i is centre or negative i
-            const Quad first = load(example), second = load(example + kQuad), sums = first + second;
-            const float windows = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-            store(positive, first);
-            store(positive + kQuad, second);
-            store(total, first + windows * load(is_noise));
-            store(total + kQuad, second + windows * load(is_noise + kQuad));
-            for (int i = 2 * kQuad; i < stride; i += kQuad) {
-                store(positive + i, Quad{});
-                store(total + i, windows * load(is_noise + i));
-            }
-            continue;
-        }
-        for (int i = 0; i < stride; i += kQuad) {
-            Quad targets = {}, all = {};
-            for (int t = 0; t < plan.centres; ++t) {
-                targets += example[t] * load(target[t] + i);
-                all += example[t] * load(noise[t] + i);
-            }
-            store(positive + i, targets);
-            store(total + i, all);
+        const Quad first = load(example), second = load(example + kQuad), sums = first + second;
+        const float predictions = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+        store(positive, first);
+        store(positive + kQuad, second);
+        store(total, first * first_own + predictions * load(drawn));
+        store(total + kQuad, second * second_own + predictions * load(drawn + kQuad));
+        for (int i = 2 * kQuad; i < stride; i += kQuad) {
+            store(positive + i, Quad{});
+            store(total + i, predictions * load(drawn + i));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <system_error>
 #include <thread>
 
 #include "worker.hpp"
@@ -34,7 +35,11 @@ Statistics Trainer::run(std::size_t first, std::size_t last, int threads) {
         results[static_cast<std::size_t>(thread)] = worker.statistics();
     };
     std::vector<std::thread> pool;
-    for (int thread = 1; thread < threads; ++thread) pool.emplace_back(work, thread);
+    try {
+        for (int thread = 1; thread < threads; ++thread) pool.emplace_back(work, thread);
+    } catch (const std::system_error&) {
+        // The system gives no more threads; those there are do the work.
+    }
     work(0);
     for (std::thread& thread : pool) thread.join();
     Statistics total;

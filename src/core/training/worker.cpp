@@ -25,13 +25,13 @@ Worker::Worker(Trainer& trainer, int threads)
     const std::size_t dim = static_cast<std::size_t>(trainer.vectors.stride());
     const std::size_t score = (kMaxInputs + kRowMultiple) * kMaxOutputs, gradient = kMaxInputs * dim;
     const std::size_t weights = kMaxInputs * kMaxOutputs, hidden = kMaxCentres * dim;
-    const std::size_t sizes[] = {score, gradient, kMaxInputs * kMaxCentres, weights, weights, hidden, gradient};
+    const std::size_t sizes[] = {score, gradient, kMaxInputs * kMaxCentres, weights, weights, hidden, hidden, gradient};
     std::size_t total = kRowMultiple;
     for (const std::size_t size : sizes) total += size;
     memory_.assign(total, 0.0f);
     const std::size_t misplaced = reinterpret_cast<std::size_t>(memory_.data()) / sizeof(float) % kRowMultiple;
     float* next = memory_.data() + (kRowMultiple - misplaced) % kRowMultiple;
-    float** const parts[] = {&scratch_.score, &scratch_.input_gradient, &windows_, &positive_, &total_, &hidden_, &scatter_};
+    float** const parts[] = {&scratch_.score, &scratch_.input_gradient, &windows_, &positive_, &total_, &hidden_, &unused_, &scatter_};
     for (std::size_t i = 0; i < std::size(sizes); ++i) {
         *parts[i] = next;
         next += sizes[i];

@@ -45,8 +45,8 @@ private:
     void execute_skipgram(const Plan& plan);
     void execute_cbow(const Plan& plan);
     template <class Step>
-    void for_outputs(const Plan& plan, const float* examples, Step&& step);
-    void name_targets_and_noise(const Plan& plan, const float* examples);
+    void for_outputs(const Plan& plan, float* examples, Step&& step);
+    void name_targets_and_noise(const Plan& plan, float* examples);
     template <class Step>
     void for_path(const Plan& plan, Step&& step);
 
@@ -71,6 +71,7 @@ private:
     float* positive_;  // kMaxInputs rows of kMaxOutputs
     float* total_;     // kMaxInputs rows of kMaxOutputs
     float* hidden_;    // kMaxCentres rows of the padded dimension (CBOW)
+    float* unused_;    // kMaxCentres rows of zeros, which stand where a block has no output row
     float* scatter_;   // kMaxInputs rows of the padded dimension (CBOW)
 };
 

@@ -62,9 +62,9 @@ class EncodedCorpus:
         """Digest of words, counts and ids, by which a checkpoint knows its corpus again."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(WORD_END.join(self.vocabulary.words or []).encode())
-        digest.update(self.vocabulary.counts.astype("<i8").tobytes())
+        digest.update(self.vocabulary.counts.astype("<i8", copy=False).tobytes())
         for start in range(0, len(self.ids), 1 << 20):
-            digest.update(self.ids[start : start + (1 << 20)].astype("<u4").tobytes())
+            digest.update(self.ids[start : start + (1 << 20)].astype("<u4", copy=False).tobytes())
         return digest.hexdigest()
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class EmbeddingTrainer:
         output_vectors: (V, d) float32 for negative sampling, (V - 1, d) for the inner nodes of the Huffman tree.
 
     Raises:
-        InputError: An empty corpus, or a SIMD level this processor lacks.
+        InputError: An empty corpus, matrices larger than memory, or a SIMD level this processor lacks.
     """
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
@@ -66,7 +66,24 @@ class EmbeddingTrainer:
         self._corpus = corpus
         self._ids = np.ascontiguousarray(corpus.ids, np.uint32)
         self._chunk = min(max(len(self._ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
-        self._core = _core.Trainer(
+        try:
+            self._core = self._make_core(counts, simd_level)
+        except MemoryError as error:
+            gigabytes = 2 * 4 * len(counts) * options.dim / 1e9
+            raise InputError(
+                f"{len(counts):,} words of dim {options.dim} need {gigabytes:.1f} GB of memory, more than the system "
+                "gives: lower dim or max_vocabulary, or raise min_count."
+            ) from error
+        self.vectors: NDArray[np.float32] = self._core.vectors
+        self.output_vectors: NDArray[np.float32] = self._core.outputs
+        self._initialise()
+        self.num_chunks: int = self._core.chunks_an_epoch * options.epochs
+        self._position = 0
+        self.words_done = 0
+
+    def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> _core.Trainer:
+        options = self.options
+        return _core.Trainer(
             ids=self._ids,
             keep=keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula)),
             dim=options.dim,
@@ -84,12 +101,6 @@ class EmbeddingTrainer:
             level=simd_level,
             **self._objective(counts),
         )
-        self.vectors: NDArray[np.float32] = self._core.vectors
-        self.output_vectors: NDArray[np.float32] = self._core.outputs
-        self._initialise()
-        self.num_chunks: int = self._core.chunks_an_epoch * options.epochs
-        self._position = 0
-        self.words_done = 0
 
     def _objective(self, counts: NDArray[np.int64]) -> dict[str, Any]:
         """What the core needs to know about its output rows."""
@@ -100,8 +111,10 @@ class EmbeddingTrainer:
             paths = {"offsets": tree.offsets, "nodes": tree.nodes, "signs": tree.signs, "outputs": tree.num_inner_nodes}
             # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
             return {**paths, "noise": None, "sharing": "window", "negatives": 0, "drawn": 0, "block": 1}
+        seen = counts > 0  # a word of a given vocabulary may never occur: it is no noise, whatever the exponent
+        noise = np.power(counts.astype(np.float64), options.negative_exponent, where=seen, out=np.zeros(len(counts)))
         return {
-            "noise": counts.astype(np.float64) ** options.negative_exponent,
+            "noise": noise,
             "offsets": None,
             "nodes": None,
             "signs": None,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -208,10 +210,25 @@ def _config(
 def _save(embeddings: Embeddings, folder: OutputFolder, loop: EmbeddingLoop) -> None:
     """Write the model, then drop the checkpoint: a kill in between leaves both."""
     try:
-        embeddings.save(folder.path)
-        lines = "".join(json.dumps(record) + "\n" for record in loop.records)
-        (folder.path / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        _write(embeddings, folder.path, loop)
     except (InputError, OSError) as error:
-        kept = " The last checkpoint is kept: add --resume then." if folder.has_checkpoint else ""
-        raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
+        raise VastmaxError(
+            f"the model was trained but not saved: {error}{_rescue(embeddings, folder, loop)}"
+        ) from error
     folder.drop_checkpoint()
+
+
+def _write(embeddings: Embeddings, path: Path, loop: EmbeddingLoop) -> None:
+    embeddings.save(path)
+    lines = "".join(json.dumps(record) + "\n" for record in loop.records)
+    (path / "metrics.jsonl").write_text(lines, encoding="utf-8")
+
+
+def _rescue(embeddings: Embeddings, folder: OutputFolder, loop: EmbeddingLoop) -> str:
+    """Put a model whose folder cannot be written where it can be found; say where."""
+    try:
+        rescued = Path(tempfile.mkdtemp(prefix="vastmax-"))
+        _write(embeddings, rescued, loop)
+    except (InputError, OSError):
+        return " The last checkpoint is kept: add --resume then." if folder.has_checkpoint else ""
+    return f" It is in {rescued} instead: move it where you want it."
