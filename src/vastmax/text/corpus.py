@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 from functools import cached_property
 from types import TracebackType
 from typing import IO
@@ -65,7 +66,14 @@ class EncodedCorpus:
         digest.update(self.vocabulary.counts.astype("<i8", copy=False).tobytes())
         for start in range(0, len(self.ids), 1 << 20):
             digest.update(self.ids[start : start + (1 << 20)].astype("<u4", copy=False).tobytes())
+            self.release()
         return digest.hexdigest()
+
+    def release(self) -> None:
+        """Let go of what is mapped, so that resident memory does not grow to the corpus; the disk's cache keeps it."""
+        # A private mapping ("c") could hold changes of its own, which this would drop.
+        if isinstance(self.ids, np.memmap) and self.ids.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+            self.ids._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # numpy offers no other way to it
 
     def close(self) -> None:
         """Give the temporary file back; `ids` is empty afterwards. Arrays taken from `ids` before stay valid."""

@@ -27,7 +27,7 @@ DRAWN_PER_NEGATIVE = 2
 # Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
 
-INITIALISATION_ROWS = 65536
+INITIALISATION_ROWS = 4096
 
 
 class EmbeddingTrainer:
@@ -185,6 +185,7 @@ class EmbeddingTrainer:
             )
         self._position = last
         self.words_done += statistics.words
+        self._corpus.release()
         return statistics
 
 

@@ -1,0 +1,23 @@
+"""`EncodedCorpus`: letting go of what is mapped loses nothing."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vastmax.text import EncodedCorpus, Vocabulary, encode_corpus
+
+
+def test_release_loses_nothing() -> None:
+    with encode_corpus([["a", "b", "a"], ["b", "a"]], min_count=1) as corpus:
+        before = corpus.ids.tolist()
+        corpus.release()
+        assert corpus.ids.tolist() == before
+
+
+def test_release_keeps_the_changes_of_a_private_mapping(tmp_path: Path) -> None:
+    np.arange(5000, dtype=np.uint32).tofile(tmp_path / "ids")
+    ids = np.memmap(tmp_path / "ids", dtype=np.uint32, mode="c")
+    ids[0] = 7
+    vocabulary = Vocabulary.from_counts({"a": 2, "b": 1})
+    EncodedCorpus(ids, vocabulary, num_words=5000, num_raw_words=5000, num_sentences=1).release()
+    assert ids[0] == 7
