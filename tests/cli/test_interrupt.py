@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -65,12 +66,17 @@ def test_kill_at_any_moment_leaves_the_last_checkpoint(corpus: Path, tmp_path: P
     assert (folder / "vectors.safetensors").read_bytes() == uninterrupted
 
 
+def fill_pipe(pipe: IO[str]) -> None:
+    """Write more than a pipe holds: this returns when the process has begun to read, however slow its start was."""
+    pipe.write("some words\n" * 50_000)
+    pipe.flush()
+    time.sleep(0.2)
+
+
 def test_interrupt_while_reading(tmp_path: Path) -> None:
     process = start("train", "-", "-o", tmp_path / "model", stdin=subprocess.PIPE)
     assert process.stdin is not None
-    process.stdin.write("some words\n" * 1000)
-    process.stdin.flush()
-    time.sleep(1.0)
+    fill_pipe(process.stdin)
     process.send_signal(signal.SIGINT)
     outcome = finish(process)
     assert outcome.code == 130
@@ -81,9 +87,7 @@ def test_interrupt_while_reading(tmp_path: Path) -> None:
 def test_interrupt_of_another_verb(tmp_path: Path) -> None:
     process = start("vocab", "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
-    process.stdin.write("some words\n" * 1000)
-    process.stdin.flush()
-    time.sleep(1.0)
+    fill_pipe(process.stdin)
     process.send_signal(signal.SIGTERM)
     outcome = finish(process)
     assert outcome.code == 130

@@ -192,6 +192,17 @@ def test_a_model_whose_folder_fills_up_is_put_elsewhere(
     assert np.array_equal(Embeddings.load(rescued).vectors, train(corpus, **SMALL).vectors)
 
 
+@pytest.mark.parametrize("dim", [16, 20])
+def test_output_vectors_are_kept_on_request(corpus: Path, dim: int) -> None:
+    """Also where a row needs no padding, and the result could be the trainer's own memory."""
+    plain = train(corpus, **{**SMALL, "dim": dim})
+    kept = train(corpus, keep_output_vectors=True, **{**SMALL, "dim": dim})
+    assert plain.output_vectors is None
+    assert kept.output_vectors is not None
+    assert np.abs(kept.output_vectors).max() > 0
+    assert np.array_equal(plain.vectors, kept.vectors)
+
+
 def test_invalid_utf8_is_said_once(tmp_path: Path) -> None:
     path = tmp_path / "latin1.txt"
     path.write_bytes(b"caf\xe9 au lait et caf\xe9 noir\n" * 20)

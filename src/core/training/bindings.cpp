@@ -119,6 +119,7 @@ void bind_training(nb::module_& m) {
             "chunk"_a, "level"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
         .def("run", &Trainer::run, "first"_a, "last"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())
         .def("learning_rate", &Trainer::learning_rate, "position"_a)
+        .def("discard_outputs", [](Trainer& trainer) { trainer.outputs.discard(); })
         .def_prop_ro("chunks_an_epoch", &Trainer::chunks_an_epoch)
         .def_prop_ro("level", [](const Trainer& trainer) { return std::string(trainer.kernels->name); })
         .def_prop_ro("vectors", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).vectors, self); })

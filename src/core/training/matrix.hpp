@@ -30,6 +30,13 @@ public:
     Matrix(const Matrix&) = delete;
     Matrix& operator=(const Matrix&) = delete;
 
+    // Gives the memory back; on Linux the rows read as zeros afterwards.
+    void discard() {
+#if defined(MADV_DONTNEED)
+        madvise(data_, bytes_, MADV_DONTNEED);
+#endif
+    }
+
     float* row(std::size_t i) { return data_ + i * static_cast<std::size_t>(stride_); }
     float* data() { return data_; }
     std::size_t rows() const { return rows_; }

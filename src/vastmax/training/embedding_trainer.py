@@ -188,6 +188,10 @@ class EmbeddingTrainer:
         self._corpus.release()
         return statistics
 
+    def discard_output_vectors(self) -> None:
+        """Give their memory back, once training is over and nobody wants them; their values are gone."""
+        self._core.discard_outputs()
+
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:
     """(V,) uint32 thresholds: a word is kept where 32 random bits are at most its threshold."""

@@ -164,10 +164,15 @@ def train(
         # Whoever asks to stop while the model is being saved gets the saved model.
         with StopRequest() as stop:
             loop.run(stop)
+            output_vectors = None
+            if keep_output_vectors:
+                output_vectors = np.ascontiguousarray(trainer.output_vectors)
+            else:
+                trainer.discard_output_vectors()  # makes room for the copy of the others
             embeddings = Embeddings(
                 np.ascontiguousarray(trainer.vectors),
                 corpus.vocabulary,
-                np.ascontiguousarray(trainer.output_vectors) if keep_output_vectors else None,
+                output_vectors,
                 _config(corpus, chosen, options.num_threads, loop, trainer),
             )
             if folder is not None:
