@@ -13,6 +13,8 @@ namespace vastmax {
 
 namespace {
 
+using namespace trees;
+
 template <typename T>
 using In = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 

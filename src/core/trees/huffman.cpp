@@ -3,7 +3,7 @@
 
 #include "trees/tree.hpp"
 
-namespace vastmax {
+namespace vastmax::trees {
 
 namespace {
 
@@ -48,4 +48,4 @@ Children huffman_children(const int64_t* counts, int64_t num_words) {
     return children;
 }
 
-}  // namespace vastmax
+}  // namespace vastmax::trees

@@ -1,6 +1,6 @@
 #include "trees/tree.hpp"
 
-namespace vastmax {
+namespace vastmax::trees {
 
 namespace {
 
@@ -97,4 +97,4 @@ std::string tree_fault(const int64_t* offsets, int64_t num_leaves, const int32_t
     return "";
 }
 
-}  // namespace vastmax
+}  // namespace vastmax::trees

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-namespace vastmax {
+// A namespace of its own: another room has Paths too, and one name for two types is undefined behaviour.
+namespace vastmax::trees {
 
 // The children of every inner node. A child >= 0 is an inner node, a child < 0 is the leaf of word ~child.
 struct Children {
@@ -34,4 +35,4 @@ Paths paths_from_children(const Children& children, int64_t num_words);
 std::string tree_fault(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes, const int8_t* signs,
                        int64_t num_steps);
 
-}  // namespace vastmax
+}  // namespace vastmax::trees
