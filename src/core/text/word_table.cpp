@@ -1,6 +1,7 @@
 #include "text/word_table.hpp"
 
-#include <cstdlib>
+#include <stdlib.h>
+
 #include <new>
 #include <stdexcept>
 
@@ -48,13 +49,14 @@ WordKey key_of_unpadded(const char* begin, size_t length) {
     return key;
 }
 
-void WordTable::Release::operator()(Slot* slots) const { std::free(slots); }
+void WordTable::Release::operator()(Slot* slots) const { free(slots); }
 
 WordTable::Slots WordTable::allocate(size_t count) {
     const size_t bytes = count * sizeof(Slot);
     const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    void* memory = std::aligned_alloc(alignment, bytes);
-    if (memory == nullptr) throw std::bad_alloc();
+    void* memory = nullptr;
+    // Not std::aligned_alloc, which macOS has only from 10.15 on.
+    if (posix_memalign(&memory, alignment, bytes) != 0) throw std::bad_alloc();
 #if defined(__linux__)
     // Rare words land anywhere in the table: with small pages every one of them would miss the TLB as well.
     if (bytes >= HUGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
