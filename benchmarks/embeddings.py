@@ -52,7 +52,8 @@ Record = dict[str, Any]
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, nargs="?", help="text, one sentence a line")
-    parser.add_argument("--trainers", type=names(TRAINERS), default=["vastmax", "gensim"], metavar="A,B")
+    installed = [name for name in TRAINERS if name != "fasttext" or find_spec(name)]
+    parser.add_argument("--trainers", type=names(TRAINERS), default=installed, metavar="A,B", help=", ".join(TRAINERS))
     parser.add_argument("--models", type=names(MODELS), default=list(MODELS), metavar="A,B", help=", ".join(MODELS))
     parser.add_argument("--dims", type=numbers, default=[100], metavar="N,N")
     parser.add_argument("--threads", type=numbers, default=[2], metavar="N,N")
