@@ -159,7 +159,9 @@ class EmbeddingTrainer:
         if not 0 <= position <= self.num_chunks:
             raise InputError(f"position must be from 0 to {self.num_chunks} chunks, not {position}.")
         epoch, chunk = divmod(position, self._core.chunks_an_epoch)
-        passed = int(np.count_nonzero(self._ids[: chunk * self._chunk] != END_OF_SENTENCE))
+        end = min(chunk * self._chunk, len(self._ids))
+        blocks = (self._ids[at : min(at + LARGEST_CHUNK, end)] for at in range(0, end, LARGEST_CHUNK))
+        passed = sum(int(np.count_nonzero(block != END_OF_SENTENCE)) for block in blocks)
         self.words_done = epoch * self._corpus.num_words + passed
         self._position = position
 
