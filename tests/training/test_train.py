@@ -52,6 +52,15 @@ def test_sources_of_every_kind_give_the_same_vectors(corpus: Path) -> None:
         np.testing.assert_array_equal(other.vectors, from_file.vectors)
 
 
+@pytest.mark.parametrize("dim", [15, 16])
+def test_the_result_does_not_hold_the_trainer(corpus: Path, dim: int) -> None:
+    embeddings = train(corpus, keep_output_vectors=True, **{**SMALL, "dim": dim})
+    for matrix in (embeddings.vectors, embeddings.output_vectors):
+        assert matrix is not None
+        assert matrix.base is None
+        assert matrix.flags.c_contiguous
+
+
 def test_seed_and_one_thread_repeat_bit_for_bit(corpus: Path) -> None:
     first, again, other = (train(corpus, **SMALL, seed=seed).vectors for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)

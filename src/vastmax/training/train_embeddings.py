@@ -13,8 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from vastmax.embeddings import Embeddings
 from vastmax.errors import InputError, VastmaxError
 from vastmax.text import EncodedCorpus, encode_corpus
@@ -164,13 +162,14 @@ def train(
         # Whoever asks to stop while the model is being saved gets the saved model.
         with StopRequest() as stop:
             loop.run(stop)
+            # Copies: a view would keep both padded matrices, and the map of the corpus, alive as long as the result.
             output_vectors = None
             if keep_output_vectors:
-                output_vectors = np.ascontiguousarray(trainer.output_vectors)
+                output_vectors = trainer.output_vectors.copy()
             else:
                 trainer.discard_output_vectors()  # makes room for the copy of the others
             embeddings = Embeddings(
-                np.ascontiguousarray(trainer.vectors),
+                trainer.vectors.copy(),
                 corpus.vocabulary,
                 output_vectors,
                 _config(corpus, chosen, options.num_threads, loop, trainer),
