@@ -11,7 +11,7 @@ from vastmax import _core
 from vastmax.errors import DivergedError, InputError
 from vastmax.text import END_OF_SENTENCE, encode_corpus
 from vastmax.training import EmbeddingOptions, EmbeddingTrainer
-from vastmax.training.embedding_trainer import keep_thresholds
+from vastmax.training.embedding_trainer import BLOCK_CENTRES, DRAWN_PER_NEGATIVE, keep_thresholds
 from vastmax.trees import huffman_tree
 
 LEVELS = _core.simd_levels()
@@ -118,6 +118,44 @@ def test_the_update_at_rate_one_is_the_gradient(level, sentence, objective, comb
     np.testing.assert_allclose(core.outputs, outputs, atol=2e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Output seems independent")
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("combine", [None, "mean", "sum"])
+@pytest.mark.parametrize("negatives", [1, 5, 60])
+def test_the_blocks_that_ship_step_by_the_gradient(level, combine, negatives):
+    """One full block of the default size, whose words all differ, as in nearly every step of a real run."""
+    centres = BLOCK_CENTRES["skipgram" if combine is None else "cbow"]
+    drawn, vocabulary = DRAWN_PER_NEGATIVE * negatives, 200_000
+    noise = np.ones(vocabulary)
+    noise[:centres] = 0
+    core, vectors, outputs = make_core(
+        [*range(centres), END_OF_SENTENCE],
+        noise=noise,
+        vocabulary=vocabulary,
+        level=level,
+        cbow=combine is not None,
+        cbow_mean=combine == "mean",
+        cbow_divides=combine == "mean",
+        window=2,
+        negatives=negatives,
+        drawn=drawn,
+        block=centres,
+    )
+    loss = core.run(0, 1, 1).loss_sum
+    changed = np.flatnonzero((core.outputs != outputs).any(axis=1)).tolist()
+    assert len(changed) == centres + drawn  # the draws differ; their rows tell which they were
+    expected_vectors, expected_outputs, expected_loss = expected_after(
+        vectors[:centres],
+        outputs[changed],
+        [windows(list(range(centres)), 2)],
+        combine=combine,
+        negatives=dict.fromkeys(range(centres, centres + drawn), negatives / drawn),
+    )
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    np.testing.assert_allclose(core.vectors[:centres], expected_vectors, atol=2e-5)
+    np.testing.assert_allclose(core.outputs[changed], expected_outputs, atol=2e-5)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_pairs_are_stepped_one_after_the_other(level):
     sentence = [0, 1, 2, 3, 4]
@@ -161,7 +199,9 @@ def test_any_window_counts_its_pairs(window, block):
     assert core.run(0, 1, 1).examples == sum(len(context) for _, context in windows(sentence, window))
 
 
-@pytest.mark.parametrize(("sharing", "block", "drawn"), [("pair", 1, 5), ("window", 1, 5), ("block", 4, 8)])
+@pytest.mark.parametrize(
+    ("sharing", "block", "drawn"), [("pair", 1, 5), ("window", 1, 5), ("block", 4, 10), ("block", 6, 10)]
+)
 @pytest.mark.parametrize("combine", [None, "mean"])
 def test_shared_negatives_are_unbiased(sharing, block, drawn, combine):
     """Over many draws the mean step is the gradient of the published loss, where each example draws its own."""
@@ -285,11 +325,14 @@ def test_training_lowers_the_loss_on_every_level_alike(corpus, model, objective)
     np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-3)
 
 
-@pytest.mark.parametrize("sharing", ["block", "window", "pair"])
-def test_threads_reach_the_same_loss(corpus, sharing):
+SHARINGS = [{"sharing": "block"}, {"sharing": "window"}, {"sharing": "pair"}, {"objective": "hierarchical-softmax"}]
+
+
+@pytest.mark.parametrize("options", SHARINGS, ids=lambda options: next(iter(options.values())))
+def test_threads_reach_the_same_loss(corpus, options):
     losses = []
     for threads in (1, 2):
-        trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=20, epochs=2, threads=threads, sharing=sharing))
+        trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=20, epochs=2, threads=threads, **options))
         statistics = trainer.run(trainer.num_chunks)
         losses.append(statistics.loss_sum / statistics.examples)
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
