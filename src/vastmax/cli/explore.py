@@ -28,7 +28,8 @@ def nearest(
     from vastmax.embeddings import Embeddings
 
     embeddings = Embeddings.load(model)
-    found = {word: embeddings.nearest(word, neighbours) for word in dict.fromkeys(words)}
+    asked = list(dict.fromkeys(words))
+    found = dict(zip(asked, embeddings.nearest(asked, neighbours), strict=True))
     if as_json:
         document = {
             word: [{"word": other, "cosine": float(cosine)} for other, cosine in rows] for word, rows in found.items()
