@@ -50,9 +50,9 @@ def import_(
       vastmax import GoogleNews-vectors.bin model
       vastmax import vectors.txt model --overwrite
     """  # noqa: D301
-    from vastmax.embeddings import import_vectors
+    from vastmax.embeddings import holds_embeddings, import_vectors
 
-    if (model / "vectors.safetensors").exists() and not overwrite:
+    if holds_embeddings(model) and not overwrite:
         raise InputError(f"{model} holds a model: add --overwrite to replace it, or name another folder")
     embeddings = import_vectors(file)
     embeddings.save(model)

@@ -153,7 +153,7 @@ def tree(
     say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
     rows = [
         ("entropy of the words", f"{statistics.entropy_bits:.2f}", "", ""),
-        ("balanced tree", f"{statistics.balanced_bits:.2f}", "", "0.0 %"),
+        ("balanced tree", f"{statistics.balanced_bits:.2f}", "", "0.0%"),
         ("huffman tree", f"{huffman.mean_bits:.2f}", str(huffman.longest_path), f"{huffman.saving:.1%}"),
     ]
     if kind != "huffman":
