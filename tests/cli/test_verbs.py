@@ -1,6 +1,7 @@
 """Each verb: what it prints for people, what for machines, and that the two agree with Python."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import vastmax as package
 from tests.cli.program import finish, start, vastmax
+from vastmax.cli.invocation import program
 from vastmax.embeddings import Embeddings
 from vastmax.evaluation import evaluate_similarity
 from vastmax.text import Phrases, Vocabulary
@@ -67,6 +69,24 @@ def test_train_says_what_it_did_and_what_to_type_next(corpus: Path, tmp_path: Pa
     assert outcome.code == 0
     assert "200 words, 8 dimensions: 24,000 words in" in outcome.out
     assert f"try: vastmax nearest '{tmp_path / 'a model'}' WORD" in outcome.out
+
+
+def test_commands_to_type_next_are_found_by_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "my env" / "vastmax"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for called, again in (
+        (str(script), f"'{script}'"),
+        (str(Path(package.__file__).with_name("__main__.py")), f"{shlex.quote(sys.executable)} -m vastmax"),
+        ("/usr/bin/pytest", "vastmax"),
+    ):
+        monkeypatch.setattr(sys, "argv", [called])
+        assert program() == again
+    monkeypatch.setenv("PATH", str(script.parent))
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    assert program() == "vastmax"
 
 
 def test_train_equals_python(corpus: Path, tmp_path: Path) -> None:

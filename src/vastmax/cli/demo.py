@@ -13,6 +13,7 @@ import typer
 
 from vastmax.cli.console import note, print_json, say
 from vastmax.cli.flags import Json, Seed, Threads
+from vastmax.cli.invocation import program
 from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.cli.train import summary
 
@@ -117,9 +118,9 @@ def demo(
         say(f"  {answer['a']} is to {answer['b']} as {answer['c']} is to {answer['answer']}")
     folder = shlex.quote(str(output))
     say("\nNow you:")
-    say(f"  vastmax nearest {folder} {words[0] if words else 'WORD'}")
-    say(f"  vastmax analogy {folder} row rows column")
-    say("  vastmax train YOUR_TEXT.txt -o model")
+    say(f"  {program()} nearest {folder} {words[0] if words else 'WORD'}")
+    say(f"  {program()} analogy {folder} row rows column")
+    say(f"  {program()} train YOUR_TEXT.txt -o model")
 
 
 def _count(embeddings: Embeddings, word: str) -> int:

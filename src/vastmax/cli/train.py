@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +23,7 @@ from vastmax.cli.flags import (
     Tokenizer,
     connector_tuple,
 )
+from vastmax.cli.invocation import program
 from vastmax.cli.progress import ProgressDisplay, duration
 
 __all__ = ["resume_command", "summary", "train"]
@@ -129,7 +127,7 @@ def train(
             embeddings = train(
                 corpus,
                 progress=display,
-                phrases=int(phrases) if phrases.isdigit() else Phrases.load(phrases),
+                phrases=int(phrases) if phrases.isdecimal() else Phrases.load(phrases),
                 connector_words=connector_tuple(connector_words),
                 **options,
             )
@@ -154,7 +152,7 @@ def train(
         f"{duration(facts['training_seconds'])} ({facts['words_per_second'] / 1e3:,.0f}k words/s), "
         f"{duration(facts['seconds'])} for the whole command; mean loss {facts['loss']:.4f}"
     )
-    say(f"saved in {output}; try: vastmax nearest {shlex.quote(str(output))} WORD")
+    say(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
 
 
 def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
@@ -178,13 +176,4 @@ def resume_command(arguments: list[str]) -> str:
     kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
     # After a `--` everything is a corpus, so the flag goes right behind the verb.
     verb = kept.index("train") + 1
-    return shlex.join([*_program(), *kept[:verb], "--resume", *kept[verb:]])
-
-
-def _program() -> list[str]:
-    """How this program was called, in words that call it again."""
-    name = sys.argv[0]
-    if os.path.basename(name) == "__main__.py":
-        return [sys.executable, "-m", "vastmax"]
-    found = shutil.which("vastmax")
-    return ["vastmax"] if found and os.path.realpath(found) == os.path.realpath(name) else [name]
+    return f"{program()} {shlex.join([*kept[:verb], '--resume', *kept[verb:]])}"
