@@ -48,14 +48,14 @@ class SpoolFile:
             yield
         except OSError as error:
             folder = self._directory or tempfile.gettempdir()
+            another = "name another folder" + ("" if self._directory else " in the environment variable TMPDIR")
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise CorpusError(
                     f"The folder {folder} has no room for the encoded corpus (4 bytes a word): {error.strerror}; "
-                    "free some, or name another folder."
+                    f"free some, or {another}."
                 ) from error
             raise CorpusError(
-                f"The encoded corpus cannot be kept in the folder {folder}: {error.strerror or error}; "
-                "name another folder."
+                f"The encoded corpus cannot be kept in the folder {folder}: {error.strerror or error}; {another}."
             ) from error
 
     def mapped(self) -> NDArray[np.uint32]:
