@@ -39,6 +39,14 @@ def test_folders_patterns_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert words("b.txt") == "b"
 
 
+def test_a_link_that_leads_back_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "text").write_text("a b")
+    (tmp_path / "deeper" / "up").symlink_to(tmp_path)
+    (tmp_path / "here").symlink_to(tmp_path)
+    assert list(read_sentences(tmp_path)) == [["a", "b"]]
+
+
 def test_each_file_ends_its_sentence(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}").write_text("a b" + "\n" * (number % 2))

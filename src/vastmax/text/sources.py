@@ -28,7 +28,8 @@ def is_paths(sources: object) -> bool:
 def expand_paths(sources: PathSource | Sequence[PathSource]) -> list[str]:
     """Every file that `sources` names, ``"-"`` for standard input: folders with all below them and patterns, sorted.
 
-    Hidden files and folders (``.name``) are left out where a folder or a pattern is expanded.
+    Hidden files and folders (``.name``) are left out where a folder or a pattern is expanded. Each folder below one is
+    read once, whatever links lead to it.
 
     Raises:
         CorpusError: A name that leads to no file.
@@ -67,7 +68,13 @@ def _files_below(folder: str) -> Iterator[str]:
     def fail(error: OSError) -> None:
         raise CorpusError(f"The folder {error.filename} cannot be read: {error.strerror}; check its permissions.")
 
+    seen: set[tuple[int, int]] = set()
     for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back: its text would count dozens of times
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = os.path.join(place, name)
