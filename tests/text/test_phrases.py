@@ -276,8 +276,16 @@ def test_options_that_cannot_be_used(options: dict, complaint: str) -> None:
         Phrases.learn([["a", "b"]], **options)
 
 
+def test_invalid_utf8_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "latin1"
+    path.write_bytes("café noir\n".encode("latin-1") * 9)
+    with pytest.warns(UserWarning, match="9 ill-formed parts"):
+        Phrases.learn(path)
+
+
 def test_number_of_passes_in_encode_corpus() -> None:
-    with pytest.raises(InputError, match="passes for phrases is -1"):
-        encode_corpus([["a", "b"]], phrases=-1)
+    for wrong in (-1, 1.5, "phrases.tsv"):
+        with pytest.raises(InputError, match=f"passes for phrases is {wrong!r}"):
+            encode_corpus([["a", "b"]], phrases=wrong)  # type: ignore[arg-type]
     with encode_corpus([["a", "b"]], min_count=1) as corpus:
         assert corpus.phrases is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from os import PathLike
 
@@ -52,6 +53,8 @@ def learn_phrases(
     spool = SpoolFile(directory)
     try:
         found = scan(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, spool=spool, progress=None)
+        if found.invalid_utf8:
+            warnings.warn(f"{found.invalid_utf8:,} ill-formed parts of UTF-8 were replaced by U+FFFD.", stacklevel=3)
         threads = threads or default_threads()
         return learn_passes(spool, found.settled(spool, threads).lexicon, options, threads, join_last=False)
     finally:

@@ -132,10 +132,13 @@ class Phrases:
         Raises:
             CorpusError: A source that cannot be read, or a full disk.
             InputError: An argument that cannot be used.
+
+        Warns:
+            UserWarning: Invalid UTF-8 was replaced.
         """
         from vastmax.text.phrase_learning import learn_phrases  # which needs this class
 
-        if passes < 1:
+        if hasattr(passes, "__index__") and passes < 1:
             raise InputError(f"The number of passes for phrases is {passes}; give 1 or more.")
         options = cls.to_learn(
             passes,
@@ -172,10 +175,13 @@ class Phrases:
         low, high = (0.0, math.inf) if scoring == "word2vec" else (-1.0, 1.0)
         if not low <= first <= high:
             raise InputError(f"The threshold for phrases is {first}; with {scoring} scores give {low:g} to {high:g}.")
-        if passes < 0:
-            raise InputError(f"The number of passes for phrases is {passes}; give 0 (no phrases) or more.")
-        if min_count < 1:
-            raise InputError(f"The min_count of phrases is {min_count}; give 1 or more.")
+        if not hasattr(passes, "__index__") or passes < 0:
+            raise InputError(
+                f"The number of passes for phrases is {passes!r}; give a whole number, 0 (no phrases) or more, "
+                "or Phrases.load of a file."
+            )
+        if not hasattr(min_count, "__index__") or min_count < 1:
+            raise InputError(f"The min_count of phrases is {min_count!r}; give a whole number, 1 or more.")
         if isinstance(connector_words, str):
             raise InputError(f"connector_words is the string {connector_words!r}; give a list of words.")
         if not delimiter or set(delimiter) & {"\x1e", "\x1f"}:
