@@ -3,6 +3,7 @@ import gzip
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -223,9 +224,10 @@ def test_threads_default_to_the_processors() -> None:
         encode_corpus([["a", "b"]], threads=0)
 
 
-@pytest.mark.parametrize(("option", "value"), [("min_count", 0), ("max_vocabulary", 0)])
-def test_limits_below_one(option: str, value: int) -> None:
-    with pytest.raises(InputError, match=f"{option} is 0"):
+@pytest.mark.parametrize("option", ["min_count", "max_vocabulary"])
+@pytest.mark.parametrize("value", [0, 2.5, "10"])
+def test_limits_that_are_none(option: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"{option} is {value!r}; give a whole number"):
         encode_corpus([["a", "b"]], **{option: value})
 
 

@@ -178,12 +178,12 @@ def check_limits(min_count: int, max_size: int | None, name: str = "max_size") -
     """Refuse limits that are no limits.
 
     Raises:
-        InputError: A limit below 1.
+        InputError: A limit below 1, or that is no whole number.
     """
-    if min_count < 1:
-        raise InputError(f"min_count is {min_count}; give 1 or more.")
-    if max_size is not None and max_size < 1:
-        raise InputError(f"{name} is {max_size}; give 1 or more, or None for no limit.")
+    if not hasattr(min_count, "__index__") or min_count < 1:
+        raise InputError(f"min_count is {min_count!r}; give a whole number, 1 or more.")
+    if max_size is not None and (not hasattr(max_size, "__index__") or max_size < 1):
+        raise InputError(f"{name} is {max_size!r}; give a whole number, 1 or more, or None for no limit.")
 
 
 def _checked_counts(counts: ArrayLike) -> NDArray[np.int64]:

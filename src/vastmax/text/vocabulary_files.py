@@ -41,7 +41,7 @@ def read_vocabulary(path: str | PathLike[str]) -> tuple[list[str] | None, NDArra
         with open(path, encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 word, tab, count = line.rstrip("\r\n").rpartition("\t")
-                if not tab or not (count.isascii() and count.isdigit()) or int(count) >= 1 << 63:
+                if not tab or not (count.isascii() and count.isdigit()) or len(count) > 19 or int(count) >= 1 << 63:
                     raise FormatError(f"Line {number} of {path} is not 'word<TAB>count'; is it a vocabulary?")
                 try:
                     words.append(unescape(word))
