@@ -174,8 +174,11 @@ def test_a_model_that_cannot_be_saved_says_so(corpus: Path, tmp_path: Path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(folder, "write_tensors", full)
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spare"))
     with pytest.raises(VastmaxError, match=r"trained but not saved: .*No space left on device"):
         train(corpus, output=tmp_path / "model", **SMALL)
+    assert list((tmp_path / "spare").iterdir()) == []
 
 
 def test_a_model_whose_folder_fills_up_is_put_elsewhere(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
@@ -230,9 +231,12 @@ def _write(embeddings: Embeddings, path: Path, loop: EmbeddingLoop) -> None:
 
 def _rescue(embeddings: Embeddings, folder: OutputFolder, loop: EmbeddingLoop) -> str:
     """Put a model whose folder cannot be written where it can be found; say where."""
+    rescued: Path | None = None
     try:
         rescued = Path(tempfile.mkdtemp(prefix="vastmax-"))
         _write(embeddings, rescued, loop)
     except (InputError, OSError):
+        if rescued is not None:
+            shutil.rmtree(rescued, ignore_errors=True)
         return " The last checkpoint is kept: add --resume then." if folder.has_checkpoint else ""
     return f" It is in {rescued} instead: move it where you want it."
