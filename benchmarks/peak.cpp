@@ -24,6 +24,8 @@ int main() {
                 a[j] = a[j] * x + x;
 #if defined(__x86_64__)
                 __asm__ volatile("" : "+v"(a[j]));
+#elif defined(__aarch64__)
+                __asm__ volatile("" : "+w"(a[j]));
 #endif
             }
         }
