@@ -52,6 +52,14 @@ def test_sources_of_every_kind_give_the_same_vectors(corpus: Path) -> None:
         np.testing.assert_array_equal(other.vectors, from_file.vectors)
 
 
+def test_numbers_of_numpy_are_numbers(corpus: Path, tmp_path: Path) -> None:
+    """As a search over options draws them."""
+    drawn = {"dim": np.int64(16), "epochs": np.uint8(2), "threads": np.int32(1), "learning_rate": np.float32(0.03125)}
+    embeddings = train(corpus, output=tmp_path / "model", min_count=np.int64(5), checkpoint_minutes=1e-9, **drawn)
+    np.testing.assert_array_equal(embeddings.vectors, train(corpus, **SMALL, learning_rate=0.03125).vectors)
+    assert Embeddings.load(tmp_path / "model").config == embeddings.config
+
+
 @pytest.mark.parametrize("dim", [15, 16])
 def test_the_result_does_not_hold_the_trainer(corpus: Path, dim: int) -> None:
     embeddings = train(corpus, keep_output_vectors=True, **{**SMALL, "dim": dim})

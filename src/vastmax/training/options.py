@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Literal, get_args, get_type_hints
 
 from vastmax.errors import InputError
@@ -12,6 +13,22 @@ from vastmax.errors import InputError
 __all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions", "available_threads"]
 
 DEFAULT_LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.15}
+
+# Name, lowest and highest value accepted; for the second kind also whether the lowest itself is not.
+_WHOLE = (
+    ("dim", 1, 65536),
+    ("window", 1, 250),
+    ("negatives", 1, 60),
+    ("epochs", 1, 1_000_000),
+    ("seed", 0, 2**63 - 1),
+    ("threads", 1, 1024),
+)
+_NUMBERS = (
+    ("negative_exponent", -10, 10, False),
+    ("subsample", 0, 1, False),
+    ("learning_rate", 0, 10, True),
+    ("min_learning_rate", 0, 10, False),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +95,12 @@ class EmbeddingOptions:
             if choices and all(isinstance(choice, str) for choice in choices):
                 one_of(field.name, getattr(self, field.name), choices)
         flag("shrink_window", self.shrink_window)
-        whole("dim", self.dim, 1, 65536)
-        whole("window", self.window, 1, 250)
-        whole("negatives", self.negatives, 1, 60)
-        whole("epochs", self.epochs, 1, 1_000_000)
-        whole("seed", self.seed, 0, 2**63 - 1)
-        if self.threads is not None:
-            whole("threads", self.threads, 1, 1024)
-        number("negative_exponent", self.negative_exponent, -10, 10)
-        number("subsample", self.subsample, 0, 1)
-        if self.learning_rate is not None:
-            number("learning_rate", self.learning_rate, 0, 10, above=True)
-        number("min_learning_rate", self.min_learning_rate, 0, 10)
+        for name, low, high in _WHOLE:
+            if name != "threads" or self.threads is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
+        for name, low, high, above in _NUMBERS:
+            if name != "learning_rate" or self.learning_rate is not None:
+                object.__setattr__(self, name, number(name, getattr(self, name), low, high, above=above))
         if self.min_learning_rate > self.initial_learning_rate:
             raise InputError(
                 f"min_learning_rate ({self.min_learning_rate:g}) must not be above learning_rate "
@@ -126,15 +137,21 @@ def flag(name: str, value: Any) -> None:
         raise InputError(f"{name} must be True or False, not {value!r}.")
 
 
-def whole(name: str, value: Any, low: int, high: int) -> None:
-    """Raise InputError unless the value is a whole number from low to high."""
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """Return the value, which may be numpy's, as an int; raise InputError unless it is whole and from low to high."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= high:
         raise InputError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+    return int(value)
 
 
-def number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> None:
-    """Raise InputError unless the value is a finite number from low to high (strictly above low on request)."""
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or not low <= value <= high or (above and value == low):
+def number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
+    """Return the value, which may be numpy's, as a float.
+
+    Raises:
+        InputError: It is no finite number from low to high (strictly above low on request).
+    """
+    real = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not low <= real <= high or (above and real == low):
         bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
         raise InputError(f"{name} must be a number {bounds}, not {value!r}.")
+    return real
