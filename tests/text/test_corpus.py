@@ -21,3 +21,12 @@ def test_release_keeps_the_changes_of_a_private_mapping(tmp_path: Path) -> None:
     vocabulary = Vocabulary.from_counts({"a": 2, "b": 1})
     EncodedCorpus(ids, vocabulary, num_words=5000, num_raw_words=5000, num_sentences=1).release()
     assert ids[0] == 7
+
+
+def test_release_passes_over_what_is_no_map(tmp_path: Path) -> None:
+    np.arange(9).tofile(tmp_path / "ids")  # read as a map, converted to a copy that numpy calls a map all the same
+    copied = np.memmap(tmp_path / "ids", dtype=np.int64, mode="r").astype(np.uint32)
+    vocabulary = Vocabulary.from_counts({"a": 2, "b": 1})
+    for ids in (copied, np.arange(9, dtype=np.uint32)):
+        EncodedCorpus(ids, vocabulary, num_words=9, num_raw_words=9, num_sentences=1).release()
+        assert ids.tolist() == list(range(9))

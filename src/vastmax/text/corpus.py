@@ -71,9 +71,10 @@ class EncodedCorpus:
 
     def release(self) -> None:
         """Let go of what is mapped, so that resident memory does not grow to the corpus; the disk's cache keeps it."""
+        mapped = getattr(self.ids, "_mmap", None)  # numpy offers no other way to it; None where the array is a copy
         # A private mapping ("c") could hold changes of its own, which this would drop.
-        if isinstance(self.ids, np.memmap) and self.ids.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-            self.ids._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # numpy offers no other way to it
+        if mapped is not None and getattr(self.ids, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
         """Give the temporary file back; `ids` is empty afterwards. Arrays taken from `ids` before stay valid."""
