@@ -13,12 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from embeddings import commit, machine, versions
 from vastmax import _core
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, Vocabulary, keep_probability
 from vastmax.training import EmbeddingOptions, EmbeddingTrainer
@@ -58,7 +57,7 @@ def main() -> None:
         "Training, one thread", trained, ["level", "dim", "words_per_second", "traffic_gb", "copy_gb", "share_of_copy"]
     )
     if arguments.out:
-        facts = {"machine": platform.processor() or platform.machine(), "vastmax": version("vastmax")}
+        facts = {"machine": machine(), "versions": versions(), "commit": commit()}
         with arguments.out.open("a") as file:
             file.writelines(json.dumps({**row, **facts}) + "\n" for row in rows + trained)
 

@@ -191,3 +191,8 @@ def test_checkpoint_of_another_corpus_or_version(tmp_path: Path, corpus: Path, m
 )
 def test_usage_errors(arguments: list[str]) -> None:
     complaint(*arguments, code=2)
+
+
+@pytest.mark.parametrize("verb", ["vocab", "phrases"])
+def test_a_count_below_zero(corpus: Path, verb: str) -> None:
+    assert complaint(verb, corpus, "--top", "-1") == "top must be 0 or more, not -1."

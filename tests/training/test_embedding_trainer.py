@@ -9,7 +9,7 @@ from scipy import stats
 from tests.oracles import word2vec_gradients
 from vastmax import _core
 from vastmax.errors import DivergedError, InputError
-from vastmax.text import END_OF_SENTENCE, encode_corpus
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus, encode_corpus
 from vastmax.training import EmbeddingOptions, EmbeddingTrainer
 from vastmax.training.embedding_trainer import BLOCK_CENTRES, DRAWN_PER_NEGATIVE, keep_thresholds
 from vastmax.trees import huffman_tree
@@ -338,6 +338,18 @@ def test_threads_reach_the_same_loss(corpus, options):
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 64])
+@pytest.mark.parametrize("words", range(64, 97, 4))
+def test_nothing_is_lost_between_the_copies_of_the_hot_nodes(threads, words):
+    """One chunk is the work of one thread, however many there are; so copies of the tree's top change nothing."""
+    ids = [*np.random.default_rng(words).integers(0, 8, words).tolist(), END_OF_SENTENCE]
+    alone, many = (make_core(ids, tree=huffman_tree(COUNTS), rate=0.05, block=1)[0] for _ in range(2))
+    alone.run(0, 1, 1)
+    many.run(0, 1, threads)
+    np.testing.assert_allclose(many.outputs, alone.outputs, atol=1e-5)
+    np.testing.assert_allclose(many.vectors, alone.vectors, atol=1e-5)
+
+
 def test_the_learning_rate_falls_linearly(corpus):
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(learning_rate=0.1, min_learning_rate=0.02, epochs=2, dim=4))
     assert trainer.learning_rate == pytest.approx(0.1)
@@ -376,3 +388,10 @@ def test_matrices_larger_than_memory_are_an_error_that_says_so(corpus, monkeypat
     monkeypatch.setattr(_core, "Trainer", no_memory)
     with pytest.raises(InputError, match=r"words of dim 4 need 0\.0 GB of memory.*lower dim"):
         EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
+
+
+def test_an_id_of_no_word_is_refused(corpus):
+    ids = np.append(np.arange(len(corpus.vocabulary), dtype=np.uint32), np.uint32(len(corpus.vocabulary)))
+    wrong = EncodedCorpus(ids, corpus.vocabulary, num_words=len(ids), num_raw_words=len(ids), num_sentences=0)
+    with pytest.raises(InputError, match="holds the id"):
+        EmbeddingTrainer(wrong, EmbeddingOptions(dim=4))

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "text/parallel.hpp"
+#include "parallel.hpp"
 #include "text/tokenize.hpp"
 #include "text/utf8.hpp"
 

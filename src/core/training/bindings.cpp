@@ -45,6 +45,9 @@ double step(const std::string& level, Rows<float> outputs, Rows<float> inputs, R
     const Kernels* kernels = kernels_named(level);
     const std::size_t k = outputs.shape(0), m = inputs.shape(0);
     const int dim = static_cast<int>(outputs.shape(1));
+    if (inputs.shape(1) != outputs.shape(1)) throw std::invalid_argument("rows differ in length");
+    for (const auto& weights : {positive, total})
+        if (weights.shape(0) != k || weights.shape(1) != m) throw std::invalid_argument("weights are not (outputs, inputs)");
     if (k > kMaxOutputs || m > kMaxInputs || k == 0 || m == 0) throw std::invalid_argument("too many or no rows");
     Matrix o(k, dim), c(m, dim), p(m, kMaxOutputs), a(m, kMaxOutputs), score(kMaxInputs + kRowMultiple, kMaxOutputs);
     Matrix gradient(kMaxInputs, dim);
@@ -113,7 +116,7 @@ void bind_training(nb::module_& m) {
                 new (self) Trainer({ids.data(), ids.shape(0), keep.data()}, std::move(paths), std::move(table), settings,
                                    keep.shape(0), outputs, dim, kernels_named(level));
             },
-            nb::kw_only(), "ids"_a, "keep"_a, "noise"_a.none(), "offsets"_a.none(), "nodes"_a.none(), "signs"_a.none(),
+            nb::kw_only(), "ids"_a.noconvert(), "keep"_a.noconvert(), "noise"_a.none(), "offsets"_a.none(), "nodes"_a.none(), "signs"_a.none(),
             "outputs"_a, "dim"_a, "window"_a, "shrink_window"_a, "cbow"_a, "cbow_mean"_a, "cbow_divides"_a, "sharing"_a,
             "negatives"_a, "drawn"_a, "block"_a, "learning_rate"_a, "min_learning_rate"_a, "epochs"_a, "seed"_a,
             "chunk"_a, "level"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())

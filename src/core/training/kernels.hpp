@@ -17,7 +17,8 @@ constexpr int kMaxOutputs = 128;
 constexpr int kMaxInputs = 512;
 
 // Floats that a row of `size` takes up.
-constexpr int padded(int size) { return (size + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
+// Static: an inline function would be one for all levels, and the linker might keep the one compiled for AVX-512.
+static constexpr int padded(int size) { return (size + kRowMultiple - 1) / kRowMultiple * kRowMultiple; }
 
 struct Block {
     int outputs = 0;                                 // k <= kMaxOutputs, rows distinct

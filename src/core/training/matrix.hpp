@@ -15,7 +15,7 @@ namespace vastmax {
 class Matrix {
 public:
     Matrix(std::size_t rows, int dim)
-        : rows_(rows), dim_(dim), stride_((dim + kRowMultiple - 1) / kRowMultiple * kRowMultiple) {
+        : rows_(rows), dim_(dim), stride_(padded(dim)) {
         bytes_ = (rows_ * static_cast<std::size_t>(stride_) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
         // Anonymous mappings come zeroed; one huge page more leaves room to align.
         mapped_ = mmap(nullptr, bytes_ + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

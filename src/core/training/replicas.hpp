@@ -20,14 +20,17 @@ public:
     Replicas(Matrix& shared, std::size_t count, int uses)
         : shared_(shared), count_(std::min(count, shared.rows())), uses_(uses), used_(count_), own_(count_, shared.dim()),
           base_(count_, shared.dim()) {
-        for (std::size_t i = 0; i < count_; ++i) exchange(i);
+        const std::size_t size = count_ * static_cast<std::size_t>(shared.stride());
+        std::copy_n(shared.data(), size, own_.data());
+        std::copy_n(own_.data(), size, base_.data());
     }
 
     // The row to work on.
     float* row(std::size_t i) {
         if (i >= count_) return shared_.row(i);
-        if (++used_[i] >= uses_) exchange(i);
-        else if (used_[i] == uses_ - 1)
+        if (used_[i] == uses_) exchange(i);
+        // Counted after the exchange, which cannot hold what the caller is about to add.
+        if (++used_[i] == uses_)
             for (int x = 0; x < shared_.stride(); x += kRowMultiple) __builtin_prefetch(shared_.row(i) + x, 1, 3);
         return own_.row(i);
     }

@@ -1,10 +1,9 @@
 #include "trainer.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <system_error>
-#include <thread>
+#include <memory>
 
+#include "parallel.hpp"
 #include "worker.hpp"
 
 namespace vastmax {
@@ -27,23 +26,16 @@ double Trainer::learning_rate(double position) const {
 }
 
 Statistics Trainer::run(std::size_t first, std::size_t last, int threads) {
-    std::atomic<std::size_t> next{first};
-    std::vector<Statistics> results(static_cast<std::size_t>(threads));
-    const auto work = [&](int thread) {
-        Worker worker(*this, threads);
-        for (std::size_t chunk; (chunk = next.fetch_add(1)) < last;) worker.train(chunk / chunks_, chunk % chunks_);
-        results[static_cast<std::size_t>(thread)] = worker.statistics();
-    };
-    std::vector<std::thread> pool;
-    try {
-        for (int thread = 1; thread < threads; ++thread) pool.emplace_back(work, thread);
-    } catch (const std::system_error&) {
-        // The system gives no more threads; those there are do the work.
-    }
-    work(0);
-    for (std::thread& thread : pool) thread.join();
+    // A thread that finds no memory must not end the process: parallel_for hands its exception on.
+    std::vector<std::unique_ptr<Worker>> workers(static_cast<std::size_t>(threads));
+    parallel_for(last - first, workers.size(), [&](std::size_t thread, std::size_t i) {
+        if (!workers[thread]) workers[thread] = std::make_unique<Worker>(*this, threads);
+        workers[thread]->train((first + i) / chunks_, (first + i) % chunks_);
+    });
     Statistics total;
-    for (const Statistics& result : results) {
+    for (const auto& worker : workers) {
+        if (!worker) continue;
+        const Statistics& result = worker->statistics();
         total.words += result.words;
         total.examples += result.examples;
         total.loss += result.loss;

@@ -2,8 +2,8 @@
 //
 // The corpus is cut into chunks of equal length; a run trains the next chunks on all threads. What is drawn for a chunk
 // depends on (seed, epoch, chunk) alone, and the learning rate on the position alone, so the state between two runs is the
-// two matrices and the number of chunks done. References: methods.md in words; Mikolov et al. 2013 (skip-gram, CBOW, negative
-// sampling, hierarchical softmax), Recht et al. 2011 (Hogwild), Ji et al. 2016 (shared negatives).
+// two matrices and the number of chunks done. References: Mikolov et al. 2013 (skip-gram, CBOW, negative sampling,
+// hierarchical softmax), Recht et al. 2011 (Hogwild), Ji et al. 2016 (shared negatives).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -27,8 +27,8 @@ struct Settings {
     bool cbow_divides = true;         // the gradient of each context row is divided by the window's size
     Sharing sharing = Sharing::block;
     int negatives = 5;                // negatives an example is weighted for
-    int drawn = 8;                    // negatives drawn for a block
-    int block = 4;                    // centres a block; 1 for hierarchical softmax
+    int drawn = 10;                   // negatives drawn for a block
+    int block = 6;                    // centres a block; 1 for hierarchical softmax
     double learning_rate = 0.025;     // at the first word
     double min_learning_rate = 0;     // at the last
     int epochs = 1;

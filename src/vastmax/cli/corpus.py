@@ -20,12 +20,15 @@ from vastmax.cli.flags import (
     Threads,
     Tokenizer,
     connector_tuple,
+    not_negative,
 )
 from vastmax.errors import InputError
 
 __all__ = ["phrases", "tree", "vocab"]
 
-_Top = Annotated[int, typer.Option("--top", "-k", metavar="N", help="How many to print; 0 for none.")]
+_Top = Annotated[
+    int, typer.Option("--top", "-k", metavar="N", help="How many to print; 0 for none.", callback=not_negative)
+]
 _SaveTo = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.")]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vastmax.cli.console import note, print_json, say
-from vastmax.cli.flags import Json, Seed, Threads
+from vastmax.cli.flags import Json, Seed, Threads, not_negative
 from vastmax.cli.invocation import program
 from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.cli.train import summary
@@ -63,7 +63,9 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the model; the default one is replaced.")
     ] = DEFAULT_FOLDER,
-    max_words: Annotated[int, typer.Option(metavar="N", help="Read at most so many words.")] = 1_500_000,
+    max_words: Annotated[
+        int, typer.Option(metavar="N", help="Read at most so many words.", callback=not_negative)
+    ] = 1_500_000,
     threads: Threads = None,
     seed: Seed = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew although DIR holds a model.")] = False,

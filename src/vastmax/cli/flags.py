@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from vastmax.errors import InputError
+
 __all__ = [
     "ConnectorWords",
     "Corpus",
@@ -25,6 +27,7 @@ __all__ = [
     "Threads",
     "Tokenizer",
     "connector_tuple",
+    "not_negative",
 ]
 
 Corpus = Annotated[
@@ -62,3 +65,10 @@ Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help
 def connector_tuple(text: str) -> tuple[str, ...]:
     """Split the comma-separated connector words."""
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def not_negative(parameter: typer.CallbackParam, value: int) -> int:
+    """Refuse a count below zero, which no function behind the flag would."""
+    if value < 0:
+        raise InputError(f"{parameter.name} must be 0 or more, not {value}.")
+    return value

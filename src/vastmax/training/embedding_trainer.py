@@ -28,6 +28,7 @@ DRAWN_PER_NEGATIVE = 2
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
 
 INITIALISATION_ROWS = 4096
+IDS_AT_ONCE = 1 << 20
 
 
 class EmbeddingTrainer:
@@ -65,6 +66,7 @@ class EmbeddingTrainer:
         self.options = options
         self._corpus = corpus
         self._ids = np.ascontiguousarray(corpus.ids, np.uint32)
+        check_ids(self._ids, len(counts), corpus.ids)
         self._chunk = min(max(len(self._ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
         try:
             self._core = self._make_core(counts, simd_level)
@@ -193,6 +195,17 @@ class EmbeddingTrainer:
     def discard_output_vectors(self) -> None:
         """Give their memory back, once training is over and nobody wants them; their values are gone."""
         self._core.discard_outputs()
+
+
+def check_ids(ids: NDArray[np.uint32], words: int, given: NDArray[Any]) -> None:
+    """Refuse ids that name no word, which the core would follow out of its matrices; `encode_corpus` makes none."""
+    if isinstance(given, np.memmap):
+        return
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        block = ids[start : start + IDS_AT_ONCE]
+        wrong = block[(block >= words) & (block != END_OF_SENTENCE)]
+        if len(wrong):
+            raise InputError(f"the corpus holds the id {wrong[0]}, but its vocabulary ends at {words - 1}.")
 
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:

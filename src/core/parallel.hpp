@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace vastmax::text {
+namespace vastmax {
 
 // Calls work(worker, i) for every i below `count`, each i once, in rising order of start; the caller is worker 0.
 // The first exception thrown is thrown again here when all have stopped.
@@ -37,4 +37,4 @@ void parallel_for(size_t count, size_t threads, Work&& work) {
         if (error) std::rethrow_exception(error);
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax
