@@ -53,13 +53,13 @@ def test_kill_at_any_moment_leaves_the_last_checkpoint(corpus: Path, tmp_path: P
     for attempt in range(5):
         process = start("train", corpus, "-o", folder, "--resume", *FLAGS)
         wait_for_checkpoint(process, folder)
-        time.sleep(0.4 + 0.07 * attempt)
+        time.sleep(0.1 + 0.07 * attempt)
         process.kill()
         outcome = finish(process)
-        if outcome.code == 0:
+        killed += outcome.code == -signal.SIGKILL
+        assert outcome.code in (0, -signal.SIGKILL), outcome.err
+        if (folder / "vectors.safetensors").exists():  # it was done, or killed on its way out
             break
-        assert outcome.code == -signal.SIGKILL, outcome.err
-        killed += 1
     else:
         assert vastmax("train", corpus, "-o", folder, "--resume", *FLAGS).code == 0
     assert killed >= 1
