@@ -68,7 +68,7 @@ class Scan:
 
 
 def default_threads() -> int:
-    """The processors this process may use."""
+    """Processors that this process may use, which in a container can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal, get_args, get_type_hints
 
 from vastmax.errors import InputError
+from vastmax.text import default_threads
 
-__all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions", "available_threads"]
+__all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions"]
 
 DEFAULT_LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.15}
 
@@ -115,14 +115,7 @@ class EmbeddingOptions:
     @property
     def num_threads(self) -> int:
         """The number of threads to train with: the one given, or one for each core this process may use."""
-        return self.threads if self.threads is not None else available_threads()
-
-
-def available_threads() -> int:
-    """Cores that this process may run on, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+        return self.threads if self.threads is not None else default_threads()
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
