@@ -49,6 +49,18 @@ def test_nodes_are_numbered_level_by_level(build: Builder, counts: np.ndarray) -
 
 
 @every_builder
+@given(counts())
+def test_children_lead_where_the_paths_go(build: Builder, counts: np.ndarray) -> None:
+    tree = build(counts)
+    assert tree.children.shape == (tree.num_inner_nodes, 2)
+    assert tree.children.dtype == np.int32
+    for leaf in range(tree.num_leaves):
+        nodes, signs = tree.path(leaf)
+        below = [*nodes[1:].tolist(), -(leaf + 1)] if len(nodes) else []
+        assert [tree.children[n, int(s > 0)] for n, s in zip(nodes, signs, strict=True)] == below
+
+
+@every_builder
 @given(counts(max_words=80), st.integers(0, 2**32 - 1))
 def test_probabilities_sum_to_one(build: Builder, counts: np.ndarray, seed: int) -> None:
     tree = build(counts)
@@ -85,7 +97,15 @@ def test_immutable() -> None:
     tree = Tree(offsets, np.array([0, 0]), np.array([1, -1]))
     offsets[0] = 5
     assert tree.offsets[0] == 0
-    for array in (tree.offsets, tree.nodes, tree.signs, tree.words, tree.lengths, huffman_tree([1, 2]).nodes):
+    for array in (
+        tree.offsets,
+        tree.nodes,
+        tree.signs,
+        tree.words,
+        tree.lengths,
+        tree.children,
+        huffman_tree([1, 2]).nodes,
+    ):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
 
@@ -121,6 +141,15 @@ def test_a_word_may_own_several_leaves() -> None:
         ([0, 1, 3, 6], [0, 0, 1, 0, 1, 1], [-1, 1, -1, 1, 1, 1], "reached in two ways"),
         ([0, 2, 4, 6], [0, 1, 0, 1, 0, 1], [-1, 1, -1, -1, 1, 1], "reached in two ways"),
         ([0, 2, 4, 5, 6], [0, 1, 0, 1, 0, 0], [1, 1, 1, -1, -1, -1], "contradicts"),
+        ([0, 1, 3, 5], [0, 0, 1, 0, 1], [1, -1, 1, -1, 1], "contradicts"),
+        ([0, 1, 3], [0, 0, 0], [-1, 1, 1], "reached in two ways"),
+        ([0, 1, 3, 6, 9], [0, 0, 2, 0, 2, 1, 0, 2, 1], [1, -1, 1, -1, -1, 1, -1, -1, -1], "node 1 is not numbered"),
+        (
+            [0, 2, 5, 8, 10, 12],
+            [0, 1, 0, 1, 2, 0, 1, 2, 0, 3, 0, 3],
+            [-1, -1, -1, 1, -1, -1, 1, 1, 1, -1, 1, 1],
+            "node 3 is not numbered",
+        ),
     ],
 )
 def test_paths_that_make_no_tree(offsets: list[int], nodes: list[int], signs: list[int], fault: str) -> None:

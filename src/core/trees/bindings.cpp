@@ -1,6 +1,5 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/string.h>
 
 #include <stdexcept>
 #include <utility>
@@ -52,11 +51,15 @@ nb::tuple balanced_paths(const In<int32_t>& order) {
     return build_paths(order.size(), [&] { return balanced_children(order.data(), order.size()); });
 }
 
-std::string check_tree(const In<int64_t>& offsets, const In<int32_t>& nodes, const In<int8_t>& signs) {
-    if (offsets.size() < 2) return "there is no leaf";
-    if (nodes.size() != signs.size()) return "nodes and signs differ in length";
-    nb::gil_scoped_release release;
-    return tree_fault(offsets.data(), offsets.size() - 1, nodes.data(), signs.data(), nodes.size());
+nb::object tree_children(const In<int64_t>& offsets, const In<int32_t>& nodes, const In<int8_t>& signs) {
+    if (offsets.size() < 2) throw std::invalid_argument("there is no leaf");
+    if (nodes.size() != signs.size()) throw std::invalid_argument("nodes and signs differ in length");
+    std::vector<int32_t> children;
+    {
+        nb::gil_scoped_release release;
+        children = children_from_paths(offsets.data(), offsets.size() - 1, nodes.data(), signs.data(), nodes.size());
+    }
+    return to_numpy(std::move(children));
 }
 
 }  // namespace
@@ -66,8 +69,9 @@ void bind_trees(nb::module_& m) {
           "Huffman tree of non-negative counts: offsets (V+1,) int64, nodes int32, signs int8; path of word w at w.");
     m.def("balanced_paths", &balanced_paths, nb::arg("order"),
           "Tree that halves the words, taken in this order: offsets, nodes, signs as huffman_paths.");
-    m.def("tree_fault", &check_tree, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
-          "What keeps these paths from being one full binary tree with root 0; empty where nothing does.");
+    m.def("tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
+          "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
+          "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");
 }
 
 }  // namespace vastmax

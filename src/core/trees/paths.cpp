@@ -1,3 +1,6 @@
+#include <stdexcept>
+#include <string>
+
 #include "trees/tree.hpp"
 
 namespace vastmax::trees {
@@ -8,6 +11,34 @@ struct Step {
     int32_t parent;  // -1 above the root
     int8_t sign;
 };
+
+[[noreturn]] void refuse(const std::string& fault) { throw std::invalid_argument(fault); }
+
+[[noreturn]] void refuse(const char* what, int64_t leaf) { refuse(std::string(what) + " at leaf " + std::to_string(leaf)); }
+
+void check_steps(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes, const int8_t* signs,
+                 int64_t num_steps) {
+    if (offsets[0] != 0 || offsets[num_leaves] != num_steps) refuse("the offsets do not span the nodes");
+    for (int64_t leaf = 0; leaf < num_leaves; ++leaf) {
+        if (offsets[leaf + 1] < offsets[leaf]) refuse("the offsets fall", leaf);
+        if (offsets[leaf + 1] == offsets[leaf] && num_leaves > 1) refuse("there is an empty path", leaf);
+    }
+    for (int64_t i = 0; i < num_steps; ++i) {
+        if (nodes[i] < 0 || nodes[i] >= num_leaves - 1) refuse("there is no inner node " + std::to_string(nodes[i]));
+        if (signs[i] != 1 && signs[i] != -1) refuse("there is a sign " + std::to_string(signs[i]));
+    }
+}
+
+// Node by node, the parent's level is known before: a parent has the lower number, or the numbering is refused.
+void check_levels(const std::vector<int64_t>& parent_branch) {
+    std::vector<int32_t> level(parent_branch.size(), 0);
+    for (size_t node = 1; node < level.size(); ++node) {
+        const size_t parent = static_cast<size_t>(parent_branch[node] / 2);
+        if (parent < node) level[node] = level[parent] + 1;
+        if (parent >= node || level[node] < level[node - 1])
+            refuse("node " + std::to_string(node) + " is not numbered level by level from the root");
+    }
+}
 
 }  // namespace
 
@@ -58,43 +89,33 @@ Paths paths_from_children(const Children& children, int64_t num_words) {
     return paths;
 }
 
-// Every path starts at node 0, every (node, sign) leads to one child only, every child but the root has one parent,
-// and no branch is empty. Then the paths are those of a full binary tree: prefix-free, probabilities sum to one.
-std::string tree_fault(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes, const int8_t* signs,
-                       int64_t num_steps) {
+// Every path starts at node 0, every (node, sign) leads to one child only, every child but the root has one parent.
+// Then no branch is empty, for L leaves need that many branches of L - 1 nodes, and the paths are those of a full binary
+// tree: prefix-free, probabilities sum to one.
+std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes,
+                                         const int8_t* signs, int64_t num_steps) {
+    check_steps(offsets, num_leaves, nodes, signs, num_steps);
     const int64_t num_inner = num_leaves - 1;
-    const auto at_leaf = [](const char* what, int64_t leaf) {
-        return std::string(what) + " at leaf " + std::to_string(leaf);
-    };
-    if (offsets[0] != 0 || offsets[num_leaves] != num_steps) return "the offsets do not span the nodes";
-    for (int64_t leaf = 0; leaf < num_leaves; ++leaf) {
-        if (offsets[leaf + 1] < offsets[leaf]) return at_leaf("the offsets fall", leaf);
-        if (offsets[leaf + 1] == offsets[leaf] && num_leaves > 1) return at_leaf("there is an empty path", leaf);
-    }
-    for (int64_t i = 0; i < num_steps; ++i) {
-        if (nodes[i] < 0 || nodes[i] >= num_inner) return "there is no inner node " + std::to_string(nodes[i]);
-        if (signs[i] != 1 && signs[i] != -1) return "there is a sign " + std::to_string(signs[i]);
-    }
-    constexpr int64_t none = -1;
-    std::vector<int64_t> child(2 * num_inner, none);  // by branch: an inner node, or num_inner + leaf
-    std::vector<int64_t> parent(num_inner, none);     // the branch that leads to a node
+    constexpr int32_t none = 0;  // the root is nobody's child
+    std::vector<int32_t> child(2 * num_inner, none);
+    std::vector<int64_t> parent_branch(num_inner, -1);  // the branch that leads to a node
     for (int64_t leaf = 0; leaf < num_leaves; ++leaf) {
         const int64_t end = offsets[leaf + 1];
-        if (offsets[leaf] < end && nodes[offsets[leaf]] != 0) return at_leaf("a path does not start at node 0", leaf);
+        if (offsets[leaf] < end && nodes[offsets[leaf]] != 0) refuse("a path does not start at node 0", leaf);
         for (int64_t i = offsets[leaf]; i < end; ++i) {
             const int64_t branch = 2 * int64_t{nodes[i]} + (signs[i] > 0);
-            const int64_t below = i + 1 < end ? int64_t{nodes[i + 1]} : num_inner + leaf;
-            if (child[branch] != none && child[branch] != below) return at_leaf("the path contradicts another", leaf);
+            const int32_t below = i + 1 < end ? nodes[i + 1] : ~static_cast<int32_t>(leaf);
+            if (below == 0) refuse("a node is reached in two ways", leaf);
+            if (child[branch] == below) continue;
+            if (child[branch] != none) refuse("the path contradicts another", leaf);
             child[branch] = below;
-            if (below >= num_inner) continue;
-            if (below == 0 || (parent[below] != none && parent[below] != branch))
-                return at_leaf("a node is reached in two ways", leaf);
-            parent[below] = branch;
+            if (below < 0) continue;
+            if (parent_branch[below] >= 0) refuse("a node is reached in two ways", leaf);
+            parent_branch[below] = branch;
         }
     }
-    for (int64_t branch = 0; branch < 2 * num_inner; ++branch)
-        if (child[branch] == none) return "a branch of node " + std::to_string(branch / 2) + " leads nowhere";
-    return "";
+    check_levels(parent_branch);
+    return child;
 }
 
 }  // namespace vastmax::trees

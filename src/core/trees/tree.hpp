@@ -31,8 +31,10 @@ Children balanced_children(const int32_t* order, int64_t num_words);
 // Renumbers inner nodes level by level from the root (node 0) and writes out the path of every word.
 Paths paths_from_children(const Children& children, int64_t num_words);
 
-// Empty if the leaves' paths make one full binary tree with root 0; otherwise a sentence that says what is wrong.
-std::string tree_fault(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes, const int8_t* signs,
-                       int64_t num_steps);
+// The same the other way round: child 2n is where node n leads with sign -1, child 2n+1 with sign +1; a child >= 0 is
+// an inner node, a child < 0 is leaf ~child. Throws std::invalid_argument, with what is wrong, where the paths do not
+// make one full binary tree whose inner nodes are numbered level by level from the root.
+std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes,
+                                         const int8_t* signs, int64_t num_steps);
 
 }  // namespace vastmax::trees

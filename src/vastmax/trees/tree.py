@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax._core import tree_fault
+from vastmax._core import tree_children
 from vastmax.errors import InputError
 from vastmax.trees.statistics import TreeStatistics, tree_statistics
 
@@ -22,7 +22,7 @@ class Tree:
 
     The probability of a leaf is the product over its path of ``sigmoid(sign * h·v_node)``, and that of a word the sum
     over its leaves. Inner nodes are numbered level by level from the root, which is node 0, so the vectors that
-    every word needs lie together in memory.
+    every word needs lie together in memory, and a sweep over ``children`` in order meets parents before children.
 
     A tree of L leaves has L - 1 inner nodes; a tree of one word has one leaf with an empty path, and its
     probability is 1.
@@ -39,8 +39,13 @@ class Tree:
         words: (L,) int32, the word that owns each leaf; None for leaf i = word i.
         num_words: V; None for the largest word + 1.
 
+    Attributes:
+        children: (L-1, 2) int32; ``children[n, 0]`` is where node n leads with sign -1, ``children[n, 1]`` with sign
+            +1: a value >= 0 is an inner node, a value < 0 is leaf ``-(value + 1)``.
+
     Raises:
-        InputError: where the paths do not make one full binary tree, or a word owns no leaf.
+        InputError: where the paths do not make one full binary tree, its nodes numbered level by level from the root,
+            or a word owns no leaf.
 
     Example:
         >>> from vastmax.trees import huffman_tree
@@ -49,6 +54,8 @@ class Tree:
         Tree(words=4, leaves=4, inner_nodes=3, longest_path=3)
         >>> tree.path(3)
         (array([0, 1, 2], dtype=int32), array([1, 1, 1], dtype=int8))
+        >>> tree.children.tolist()  # leaves 0 to 3 are -1 to -4
+        [[-1, 1], [-2, 2], [-3, -4]]
     """
 
     offsets: NDArray[np.int64]
@@ -56,6 +63,7 @@ class Tree:
     signs: NDArray[np.int8]
     words: NDArray[np.int32] = None  # type: ignore[assignment]  # filled in below
     num_words: int = None  # type: ignore[assignment]
+    children: NDArray[np.int32] = field(init=False)
 
     def __post_init__(self) -> None:
         words = np.arange(len(self.offsets) - 1) if self.words is None else self.words
@@ -66,8 +74,11 @@ class Tree:
             ("words", words, np.int32),
         ):
             object.__setattr__(self, name, _frozen(name, values, dtype))
-        if fault := tree_fault(self.offsets, self.nodes, self.signs):
-            raise InputError(f"the paths do not make a tree: {fault}.")
+        try:
+            children = tree_children(self.offsets, self.nodes, self.signs)
+        except ValueError as fault:
+            raise InputError(f"the paths do not make a tree: {fault}.") from None
+        object.__setattr__(self, "children", children.reshape(-1, 2))
         object.__setattr__(self, "num_words", _check_words(self.words, self.num_leaves, self.num_words))
 
     @property
