@@ -1,0 +1,43 @@
+"""Output layers for PyTorch: a hidden vector and a target in; loss, log-probabilities and the best classes out."""
+
+from typing import Any
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError("vastmax.layers needs PyTorch: pip install 'vastmax[torch]'") from error
+
+from numpy.typing import ArrayLike
+
+from vastmax.errors import InputError
+from vastmax.layers.full import FullSoftmax
+from vastmax.layers.output_layer import Kind, OutputLayer, Reference
+from vastmax.text import Vocabulary
+
+__all__ = ["LAYERS", "FullSoftmax", "Kind", "OutputLayer", "Reference", "build"]
+
+LAYERS: dict[str, type[OutputLayer]] = {
+    "full": FullSoftmax,
+}
+"""Every layer by the command line's name."""
+
+
+def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> OutputLayer:
+    """Return the layer of a name for a vocabulary: the one place where a string picks a class.
+
+    Args:
+        name: a key of ``LAYERS``.
+        in_features: d, the width of the hidden vectors.
+        vocabulary: a Vocabulary, or the counts (V,) of classes without names.
+        options: what the layer's ``from_vocabulary`` takes.
+
+    Raises:
+        InputError: where no layer has this name, or the layer refuses its arguments.
+
+    Example:
+        >>> build("full", 8, [5, 3, 1])
+        FullSoftmax(in_features=8, num_classes=3)
+    """
+    if name not in LAYERS:
+        raise InputError(f"there is no output layer {name!r}: choose one of {', '.join(LAYERS)}.")
+    return LAYERS[name].from_vocabulary(in_features, vocabulary, **options)

@@ -1,0 +1,60 @@
+"""The one list of output layers that the contract is tested on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vastmax.layers import LAYERS, OutputLayer, build
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """One way to build a layer.
+
+    Attributes:
+        name: its key in ``LAYERS``.
+        options: what ``from_vocabulary`` is given besides counts.
+        label: tells cases of one layer apart.
+        big: whether it is also built at a million classes.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    big: bool = True
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.label}" if self.label else self.name
+
+    @property
+    def kind(self) -> str:
+        return LAYERS[self.name].kind
+
+    def build(
+        self, in_features: int, counts: Counts | int, *, dtype: torch.dtype = torch.float64, seed: int = 0, **more: Any
+    ) -> OutputLayer:
+        """The layer over these counts, or over so many classes with shuffled Zipf counts."""
+        counts = shuffled_zipf(counts) if isinstance(counts, int) else counts
+        torch.manual_seed(seed)
+        return build(self.name, in_features, counts, dtype=dtype, **self.options, **more)
+
+
+def shuffled_zipf(num_classes: int, seed: int = 0) -> Counts:
+    """Zipf counts (V,) in no order, zeros among them: ids need no order."""
+    counts = (3 * num_classes / np.arange(1, num_classes + 1)).astype(np.int64)
+    counts[-(num_classes // 10) :] *= num_classes < 10
+    return np.random.default_rng(seed).permutation(counts)
+
+
+CASES = [
+    LayerCase("full"),
+    LayerCase("full", {"block_size": 7}, "blocked", big=False),
+    LayerCase("full", {"bias": False}, "no-bias", big=False),
+]
