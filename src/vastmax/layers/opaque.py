@@ -30,9 +30,8 @@ _library.define("loss_backward(Tensor grad, Tensor hidden, Tensor target, Tensor
 
 def register_opaque(layer: OutputLayer) -> None:
     """Give a layer the number that compiled graphs know it by."""
-    number = next(_numbers)
-    _layers[number] = layer
-    layer.__dict__["_opaque_number"] = number
+    layer._opaque_number = next(_numbers)
+    _layers[layer._opaque_number] = layer
 
 
 def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor) -> Tensor:
