@@ -186,3 +186,32 @@ def test_arguments_of_the_wrong_kind() -> None:
         Tree([0, 1, 2], [0, 0], [1, 257])
     with pytest.raises(InputError, match="leaf is 2"):
         balanced_tree(2).path(2)
+
+
+@given(counts())
+def test_children_give_the_tree_back(numbers: np.ndarray) -> None:
+    tree = huffman_tree(numbers)
+    assert Tree.from_children(tree.children) == tree
+
+
+def test_children_keep_the_numbers_of_nodes() -> None:
+    tree = Tree.from_children([[2, 1], [-1, -2], [-3, -4]])  # the right child of the root is node 1
+    assert tree.children.tolist() == [[2, 1], [-1, -2], [-3, -4]]
+    assert tree.path(0)[0].tolist() == [0, 1] and tree.path(0)[1].tolist() == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("children", "fault"),
+    [
+        ([[0, -1]], "node 0 cannot lead to 0"),
+        ([[-1, -3]], "node 0 cannot lead to -3"),
+        ([[-1, -1]], "two branches lead to -1"),
+        ([[1, 1], [-1, -2]], "two branches lead to 1"),
+        ([[-1, 2], [-2, -3], [1, -4]], "node 2 cannot lead to 1"),
+        ([-1, -2], "two entries an inner node"),
+        ([[0.5, -1]], "integers"),
+    ],
+)
+def test_children_that_make_no_tree(children: list, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        Tree.from_children(children)

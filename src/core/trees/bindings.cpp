@@ -51,6 +51,16 @@ nb::tuple balanced_paths(const In<int32_t>& order) {
     return build_paths(order.size(), [&] { return balanced_children(order.data(), order.size()); });
 }
 
+nb::tuple children_paths(const In<int32_t>& children) {
+    if (children.size() % 2) throw std::invalid_argument("every inner node needs two children");
+    Paths paths;
+    {
+        nb::gil_scoped_release release;
+        paths = paths_from_numbered_children(children.data(), children.size() / 2 + 1);
+    }
+    return to_tuple(std::move(paths));
+}
+
 nb::object tree_children(const In<int64_t>& offsets, const In<int32_t>& nodes, const In<int8_t>& signs) {
     if (offsets.size() < 2) throw std::invalid_argument("there is no leaf");
     if (nodes.size() != signs.size()) throw std::invalid_argument("nodes and signs differ in length");
@@ -69,6 +79,8 @@ void bind_trees(nb::module_& m) {
           "Huffman tree of non-negative counts: offsets (V+1,) int64, nodes int32, signs int8; path of word w at w.");
     m.def("balanced_paths", &balanced_paths, nb::arg("order"),
           "Tree that halves the words, taken in this order: offsets, nodes, signs as huffman_paths.");
+    m.def("children_paths", &children_paths, nb::arg("children"),
+          "The other way round of tree_children: offsets, nodes, signs; ValueError where parents do not come first.");
     m.def("tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
           "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
           "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");

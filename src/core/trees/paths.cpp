@@ -40,6 +40,22 @@ void check_levels(const std::vector<int64_t>& parent_branch) {
     }
 }
 
+// Turns the lengths in offsets[1..] into offsets, and climbs from every leaf to the root.
+void write_out(Paths& paths, const std::vector<Step>& above_inner, const std::vector<Step>& above_leaf) {
+    const size_t num_leaves = above_leaf.size();
+    for (size_t leaf = 0; leaf < num_leaves; ++leaf) paths.offsets[leaf + 1] += paths.offsets[leaf];
+    paths.nodes.resize(paths.offsets[num_leaves]);
+    paths.signs.resize(paths.offsets[num_leaves]);
+    for (size_t leaf = 0; leaf < num_leaves; ++leaf) {
+        int64_t at = paths.offsets[leaf + 1];
+        for (Step step = above_leaf[leaf]; step.parent >= 0; step = above_inner[step.parent]) {
+            --at;
+            paths.nodes[at] = step.parent;
+            paths.signs[at] = step.sign;
+        }
+    }
+}
+
 }  // namespace
 
 Paths paths_from_children(const Children& children, int64_t num_words) {
@@ -74,18 +90,32 @@ Paths paths_from_children(const Children& children, int64_t num_words) {
         place(children.left[old], -1);
         place(children.right[old], +1);
     }
-    for (int64_t w = 0; w < num_words; ++w) paths.offsets[w + 1] += paths.offsets[w];
+    write_out(paths, above_inner, above_word);
+    return paths;
+}
 
-    paths.nodes.resize(paths.offsets[num_words]);
-    paths.signs.resize(paths.offsets[num_words]);
-    for (int64_t w = 0; w < num_words; ++w) {
-        int64_t at = paths.offsets[w + 1];
-        for (Step step = above_word[w]; step.parent >= 0; step = above_inner[step.parent]) {
-            --at;
-            paths.nodes[at] = step.parent;
-            paths.signs[at] = step.sign;
-        }
+Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves) {
+    const int64_t num_inner = num_leaves - 1;
+    std::vector<Step> above_inner(num_inner, Step{-1, 0});
+    std::vector<Step> above_leaf(num_leaves, Step{-1, 0});
+    std::vector<int32_t> depth(num_inner, 0);
+    Paths paths;
+    paths.offsets.assign(num_leaves + 1, 0);
+    for (int64_t branch = 0; branch < 2 * num_inner; ++branch) {
+        const int32_t child = children[branch];
+        const Step step{static_cast<int32_t>(branch / 2), static_cast<int8_t>(branch % 2 ? 1 : -1)};
+        // a parent has the lower number, so its depth is known, and no walk upwards can go round in a circle
+        if (child >= 0 ? child <= step.parent || child >= num_inner : int64_t{~child} >= num_leaves)
+            refuse("node " + std::to_string(step.parent) + " cannot lead to " + std::to_string(child));
+        Step& above = child >= 0 ? above_inner[child] : above_leaf[~child];
+        if (above.parent >= 0) refuse("two branches lead to " + std::to_string(child));
+        above = step;
+        if (child >= 0)
+            depth[child] = depth[step.parent] + 1;
+        else
+            paths.offsets[~child + 1] = depth[step.parent] + 1;
     }
+    write_out(paths, above_inner, above_leaf);
     return paths;
 }
 

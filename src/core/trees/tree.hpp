@@ -31,6 +31,10 @@ Children balanced_children(const int32_t* order, int64_t num_words);
 // Renumbers inner nodes level by level from the root (node 0) and writes out the path of every word.
 Paths paths_from_children(const Children& children, int64_t num_words);
 
+// The paths of children that are numbered already: child 2n is where node n leads with sign -1, child 2n+1 with sign +1.
+// Throws std::invalid_argument where a parent has not the lower number, or two branches lead to one place.
+Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves);
+
 // The same the other way round: child 2n is where node n leads with sign -1, child 2n+1 with sign +1; a child >= 0 is
 // an inner node, a child < 0 is leaf ~child. Throws std::invalid_argument, with what is wrong, where the paths do not
 // make one full binary tree whose inner nodes are numbered level by level from the root.

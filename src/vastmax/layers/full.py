@@ -28,8 +28,8 @@ class FullSoftmax(OutputLayer):
     ``∂(-log P(t)) = -∂s(t) + E_{w~P}[∂s(w)]``.
 
     With ``block_size`` the loss is computed in blocks of classes and never holds an (N, V) table of logits: memory
-    beside the gradients falls from O(N·V) to O(N·block_size), for one more product of matrices in backward. Both are equal
-    to rounding.
+    beside the gradients falls from O(N·V) to O(N·block_size), for one more product of matrices in backward. Both are
+    equal to rounding.
 
     The cost of a step grows with V, whichever way; so does the gradient of the table, which is dense.
 

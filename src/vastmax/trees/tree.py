@@ -9,7 +9,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax._core import tree_children
+from vastmax._core import children_paths, tree_children
 from vastmax.errors import InputError
 from vastmax.trees.statistics import TreeStatistics, tree_statistics
 
@@ -80,6 +80,26 @@ class Tree:
             raise InputError(f"the paths do not make a tree: {fault}.") from None
         object.__setattr__(self, "children", children.reshape(-1, 2))
         object.__setattr__(self, "num_words", _check_words(self.words, self.num_leaves, self.num_words))
+
+    @classmethod
+    def from_children(cls, children: ArrayLike, words: ArrayLike | None = None, num_words: int | None = None) -> Tree:
+        """Return the tree of ``children`` (L-1, 2), whose nodes keep their numbers; words as in the constructor.
+
+        Raises:
+            InputError: where these are not the children of one full binary tree, numbered level by level.
+
+        Example:
+            >>> Tree.from_children([[-1, 1], [-2, -3]]).lengths
+            array([1, 2, 2])
+        """
+        given = np.asarray(children, dtype=None if np.size(children) else np.int32)
+        if given.size and (given.ndim != 2 or given.shape[1] != 2):
+            raise InputError(f"children must have two entries an inner node, got an array of shape {given.shape}.")
+        try:
+            paths = children_paths(_frozen("children", given.reshape(-1), np.int32))
+        except ValueError as fault:
+            raise InputError(f"the children do not make a tree: {fault}.") from None
+        return cls(*paths, words, num_words)  # type: ignore[arg-type]
 
     @property
     def num_leaves(self) -> int:
