@@ -55,8 +55,6 @@ def children_paths(children: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDAr
 def tree_children(
     offsets: NDArray[np.int64], nodes: NDArray[np.int32], signs: NDArray[np.int8]
 ) -> NDArray[np.int32]: ...
-    offsets: NDArray[np.int64], nodes: NDArray[np.int32], signs: NDArray[np.int8]
-) -> NDArray[np.int32]: ...
 
 # training
 
