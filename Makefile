@@ -3,6 +3,7 @@
 #   make demo     learn the words of your own Python's documentation, and look around
 #   make test     the test suite          make lint   ruff and pyright
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
+#   make bench-layers  output layers beside torch's: time, memory, parameters
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -15,10 +16,10 @@ export PYTHONUTF8 := 1
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f)
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
-.PHONY: help demo test lint format docs reference serve bench clean
+.PHONY: help demo test lint format docs reference serve bench bench-layers clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -63,6 +64,9 @@ serve: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/embeddings.py $(CORPUS) $(BENCH_ARGS)
+
+bench-layers: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/layers.py $(BENCH_ARGS)
 
 clean:
 	rm -rf build site .pytest_cache .ruff_cache .hypothesis
