@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.trees import Tree, balanced_tree
 
 Counts = NDArray[np.int64]
 
@@ -19,7 +20,7 @@ class LayerCase:
 
     Attributes:
         name: its key in ``LAYERS``.
-        options: what ``from_vocabulary`` is given besides counts.
+        options: what ``from_vocabulary`` is given besides counts; a function is called with the counts first.
         label: tells cases of one layer apart.
         big: whether it is also built at a million classes.
     """
@@ -43,7 +44,8 @@ class LayerCase:
         """The layer over these counts, or over so many classes with shuffled Zipf counts."""
         counts = shuffled_zipf(counts) if isinstance(counts, int) else counts
         torch.manual_seed(seed)
-        return build(self.name, in_features, counts, dtype=dtype, **self.options, **more)
+        options = {key: value(counts) if callable(value) else value for key, value in self.options.items()}
+        return build(self.name, in_features, counts, dtype=dtype, **options, **more)
 
 
 def shuffled_zipf(num_classes: int, seed: int = 0) -> Counts:
@@ -53,8 +55,19 @@ def shuffled_zipf(num_classes: int, seed: int = 0) -> Counts:
     return np.random.default_rng(seed).permutation(counts)
 
 
+def tree_of_several_leaves(counts: Counts) -> Tree:
+    """A balanced tree in which about half of the words own two leaves, and one owns three."""
+    words = np.arange(len(counts))
+    words = np.concatenate([words, words[::2], words[:1]])
+    shape = balanced_tree(len(words), order="random")
+    return Tree(shape.offsets, shape.nodes, shape.signs, words)
+
+
 CASES = [
     LayerCase("full"),
     LayerCase("full", {"block_size": 7}, "blocked", big=False),
     LayerCase("full", {"bias": False}, "no-bias", big=False),
+    LayerCase("hierarchical"),
+    LayerCase("hierarchical", {"tree": "balanced-random", "bias": False, "sparse": False}, "balanced", big=False),
+    LayerCase("hierarchical", {"tree": tree_of_several_leaves}, "several-leaves", big=False),
 ]

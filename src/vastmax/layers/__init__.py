@@ -11,13 +11,15 @@ from numpy.typing import ArrayLike
 
 from vastmax.errors import InputError
 from vastmax.layers.full import FullSoftmax
+from vastmax.layers.hierarchical import HierarchicalSoftmax
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
 from vastmax.text import Vocabulary
 
-__all__ = ["LAYERS", "FullSoftmax", "Kind", "OutputLayer", "Reference", "build"]
+__all__ = ["LAYERS", "FullSoftmax", "HierarchicalSoftmax", "Kind", "OutputLayer", "Reference", "build"]
 
 LAYERS: dict[str, type[OutputLayer]] = {
     "full": FullSoftmax,
+    "hierarchical": HierarchicalSoftmax,
 }
 """Every layer by the command line's name."""
 

@@ -50,7 +50,7 @@ class OutputLayer(nn.Module, ABC):
 
     A new method implements :meth:`_target_log_prob` and :meth:`_log_prob` on flat batches, and :meth:`_loss` where it
     trains by something else than the negative log-probability; the rest of the contract follows. Where there is a
-    faster way to the best classes, it overrides :meth:`_topk`.
+    faster way to the best classes or to draws, it overrides :meth:`_topk` or :meth:`_sample`.
 
     Attributes:
         kind: "exact" (the loss is -log p of a normalised distribution), "estimator" (it converges to the full
@@ -117,6 +117,18 @@ class OutputLayer(nn.Module, ABC):
         parts = [self._log_prob(rows).topk(k) for rows in self._chunks(hidden)]
         return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
+    def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+        """(N, n) classes drawn from the distribution: here by inversion in float64."""
+        uniform = torch.rand((len(hidden), n), dtype=torch.float64, device=hidden.device, generator=generator)
+        drawn = torch.empty((len(hidden), n), dtype=torch.int64, device=hidden.device)
+        start = 0
+        for chunk in self._chunks(hidden):
+            span = slice(start, start := start + len(chunk))
+            summed = self._log_prob(chunk).double().exp_().cumsum(-1)
+            # right=True: the draw falls into [sum before, sum with), which is empty for a class of probability 0
+            drawn[span] = torch.searchsorted(summed, uniform[span] * summed[:, -1:], right=True)
+        return drawn.clamp_(max=self.num_classes - 1)
+
     # --- the contract ---
 
     def forward(
@@ -182,7 +194,7 @@ class OutputLayer(nn.Module, ABC):
 
     def log_prob(self, hidden: Tensor) -> Tensor:
         """Return (…, V) exact, normalised log-probabilities of hidden vectors (…, d)."""
-        return self._log_prob(self._rows(hidden)).view(*hidden.shape[:-1], self.num_classes)
+        return self._log_prob(self._rows(hidden)).reshape(*hidden.shape[:-1], self.num_classes)
 
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d), for layers that have logits and so a Z.
@@ -198,15 +210,14 @@ class OutputLayer(nn.Module, ABC):
         Raises:
             InputError: where k is not in 1..V.
         """
-        if not 1 <= k <= self.num_classes:
-            raise InputError(f"k is {k}: this layer has 1 to {self.num_classes} classes to return.")
+        self._check_k(k)
         values, classes = self._topk(self._rows(hidden), k)
         shape = (*hidden.shape[:-1], k)
         return values.view(shape), classes.view(shape)
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Return (…, n) classes drawn from the exact distribution, independently, by inversion in float64.
+        """Return (…, n) classes drawn from the exact distribution, independently.
 
         Args:
             hidden: (…, d).
@@ -218,16 +229,7 @@ class OutputLayer(nn.Module, ABC):
         """
         if n < 1:
             raise InputError(f"n is {n}: draw 1 or more.")
-        rows = self._rows(hidden)
-        uniform = torch.rand((len(rows), n), dtype=torch.float64, device=rows.device, generator=generator)
-        drawn = torch.empty((len(rows), n), dtype=torch.int64, device=rows.device)
-        start = 0
-        for chunk in self._chunks(rows):
-            span = slice(start, start := start + len(chunk))
-            summed = self._log_prob(chunk).double().exp_().cumsum(-1)
-            # right=True: the draw falls into [sum before, sum with), which is empty for a class of probability 0
-            drawn[span] = torch.searchsorted(summed, uniform[span] * summed[:, -1:], right=True)
-        return drawn.clamp_(max=self.num_classes - 1).view(*hidden.shape[:-1], n)
+        return self._sample(self._rows(hidden), n, generator).view(*hidden.shape[:-1], n)
 
     @property
     def num_parameters(self) -> int:
@@ -258,6 +260,10 @@ class OutputLayer(nn.Module, ABC):
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise InputError(f"target must hold class ids as integers, got {target.dtype}.")
         return rows, target.reshape(-1).long()
+
+    def _check_k(self, k: int) -> None:
+        if not 1 <= k <= self.num_classes:
+            raise InputError(f"k is {k}: this layer has 1 to {self.num_classes} classes to return.")
 
     def _check_range(self, classes: Tensor) -> None:
         if torch.compiler.is_compiling() or classes.device.type != "cpu":

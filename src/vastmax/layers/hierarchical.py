@@ -1,0 +1,277 @@
+"""Hierarchical softmax: a word is a path of binary decisions through a tree."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.paths import Steps, ragged_range, segment_logsumexp, step_logits
+from vastmax.layers.precision import wide
+from vastmax.layers.tree_search import TreeScores, beam_leaves, leaves_above
+from vastmax.layers.tree_sweep import TreeSweep
+from vastmax.text import Vocabulary
+from vastmax.trees import TREES, Tree
+
+__all__ = ["HierarchicalSoftmax"]
+
+
+class HierarchicalSoftmax(OutputLayer):
+    """Hierarchical softmax: ``p(w) = Π sigmoid(±(h·v_n + b_n))`` over the inner nodes n on the way to w.
+
+    A step costs the path, about log₂ V decisions, whatever V is: with a Huffman tree its mean lies within a bit of the
+    words' entropy. Where the tree gives a word several leaves, its probability is the sum over them. All probabilities
+    at once cost as much as a full softmax; :meth:`topk` finds the best exactly and mostly without them.
+
+    The tree decides how well it learns: a random or a Huffman tree puts unlike words together and loses some
+    perplexity against the full softmax; trees clustered from word vectors lose little or nothing (Mnih & Hinton).
+
+    See Also:
+        ``vastmax.trees`` for the builders, ``ClassBasedSoftmax`` for two levels of softmaxes.
+
+    References:
+        Morin, Bengio, *Hierarchical Probabilistic Neural Network Language Model*, 2005,
+        http://proceedings.mlr.press/r5/morin05a.html; Mnih, Hinton, *A Scalable Hierarchical Distributed Language
+        Model*, 2008, https://papers.nips.cc/paper/3583.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        tree: over the V classes; part of the layer's state, so that a checkpoint brings its own.
+        counts: (V,) of the classes, for :meth:`flops_per_token`; None for equal ones.
+        bias: whether nodes have a bias.
+        sparse: whether gradients are sparse tensors of the nodes met, for optimisers that take them (``SGD``,
+            ``Adagrad``, ``SparseAdam``); a dense gradient makes every step cost as much as V.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where counts are not one a class.
+
+    Example:
+        >>> from vastmax.trees import huffman_tree
+        >>> layer = HierarchicalSoftmax(8, huffman_tree([50, 20, 10, 5, 1]))
+        >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
+        >>> layer(hidden, target).backward()
+        >>> layer.topk(hidden, 2)[1].shape
+        torch.Size([4, 2])
+    """
+
+    kind: ClassVar[Kind] = "exact"
+    reference: ClassVar[Reference] = Reference(
+        "Morin, Bengio",
+        2005,
+        "Hierarchical Probabilistic Neural Network Language Model",
+        "http://proceedings.mlr.press/r5/morin05a.html",
+    )
+    opaque_to_compiler = True
+
+    tree_children: Tensor  # (I, 2) int32, the state that carries the tree; the other buffers are derived from it
+    tree_words: Tensor  # (L,) int32
+    path_offsets: Tensor  # (L+1,) int64
+    path_nodes: Tensor  # (steps,) int32
+    path_signs: Tensor  # (steps,) int8
+    word_leaves: Tensor  # (L,) int64, leaves in the order of their words
+    word_offsets: Tensor  # (V+1,) int64; word w owns word_leaves[word_offsets[w]:word_offsets[w+1]]
+
+    def __init__(
+        self,
+        in_features: int,
+        tree: Tree,
+        *,
+        counts: ArrayLike | None = None,
+        bias: bool = True,
+        sparse: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not isinstance(tree, Tree):
+            raise InputError(f"tree must be a vastmax.trees.Tree, got {type(tree).__name__}: build one from counts.")
+        super().__init__(in_features, tree.num_words)
+        self.mean_path = tree.statistics([1] * tree.num_words if counts is None else counts).mean_bits
+        self.sparse = sparse
+        self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
+        self.weight = nn.Parameter(torch.empty((tree.num_inner_nodes, in_features), device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(tree.num_inner_nodes, device=device, dtype=dtype)) if bias else None
+        self.tree = tree
+        self.reset_parameters()
+        self.register_load_state_dict_post_hook(_adopt_tree)
+
+    @classmethod
+    def from_vocabulary(
+        cls,
+        in_features: int,
+        vocabulary: Vocabulary | ArrayLike,
+        *,
+        tree: str | Tree = "huffman",
+        **options: Any,
+    ) -> Self:
+        """Return the layer over a tree, or over one built from the vocabulary's counts by its name in ``TREES``.
+
+        Raises:
+            InputError: where no builder has this name, or the tree is one of other words.
+        """
+        counts = as_vocabulary(vocabulary).counts
+        if isinstance(tree, str):
+            if tree not in TREES:
+                raise InputError(f"there is no tree {tree!r}: choose one of {', '.join(TREES)}, or pass a Tree.")
+            tree = TREES[tree](counts)
+        return cls(in_features, tree, counts=counts, **options)
+
+    def reset_parameters(self) -> None:
+        """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+        self._lay_out(self.tree)
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """2·d a decision forward and twice that backward, on the mean path."""
+        return 2.0 * self.in_features * self.mean_path * (3 if train else 1)
+
+    def beam_topk(self, hidden: Tensor, k: int, *, beam_width: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return (…, k) log-probabilities, falling, and (…, k) their classes, by a beam: mostly, not surely, the best.
+
+        Args:
+            hidden: (…, d).
+            k: how many classes.
+            beam_width: nodes that go on at each level, k or more; None for 2k. Where the tree gives words several
+                leaves, a wider one is needed to meet k different words.
+
+        Raises:
+            InputError: where k is not in 1..V, or the beam is narrower than k.
+        """
+        self._check_k(k)
+        width = 2 * k if beam_width is None else beam_width
+        if width < k:
+            raise InputError(f"beam_width is {width}: give {k} or more, or leave it out.")
+        rows = self._rows(hidden)
+        with torch.no_grad():
+            words, reach = self._beam_words(rows, max(width, self._most_leaves * k))
+            best = reach.topk(k).indices
+        words = words.gather(1, best)
+        owners = torch.arange(len(rows), device=rows.device).repeat_interleave(k)
+        values, order = self._log_prob_of(rows, owners, words.flatten()).view(-1, k).sort(descending=True)
+        shape = (*hidden.shape[:-1], k)
+        return values.view(shape), words.gather(1, order).view(shape)
+
+    # --- the contract on flat batches ---
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return self._log_prob_of(hidden, torch.arange(len(hidden), device=hidden.device), target)
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        logits = (self.weight @ hidden.t()).to(wide(self.weight.dtype))
+        leaves = self.sweep(logits if self.bias is None else logits + self.bias[:, None])
+        if self._most_leaves == 1:
+            return leaves[self.word_leaves].t()
+        return segment_logsumexp(leaves, self.tree_words.long(), self.num_classes).t()
+
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        parts = [self._topk_of_chunk(rows, k) for rows in self._chunks(hidden)]
+        return torch.cat([values for values, _ in parts]), torch.cat([classes for _, classes in parts])
+
+    def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+        """Walk down from the root, a draw a decision."""
+        scores = self._scores
+        rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(n)
+        drawn = torch.full_like(rows, 0 if len(scores.children) else -1)
+        while len(walking := (drawn >= 0).nonzero().squeeze(1)):
+            nodes = drawn[walking]
+            right = scores.branches(hidden, nodes, rows[walking])[:, 1].double().exp()
+            uniform = torch.rand(right.shape, dtype=torch.float64, device=hidden.device, generator=generator)
+            drawn[walking] = self.tree_children[nodes, (uniform < right).long()].long()
+        return self.tree_words[~drawn].long().view(-1, n)
+
+    # --- paths and searches ---
+
+    def _log_prob_of(self, hidden: Tensor, rows: Tensor, words: Tensor) -> Tensor:
+        """(M,) log-probability of words (M,) for rows (M,), rising, of hidden vectors (N, d)."""
+        owners = None
+        if self._most_leaves == 1:
+            leaves = self.word_leaves[words]
+        else:
+            start = self.word_offsets[words]
+            places, owners, _ = ragged_range(start, self.word_offsets[words + 1] - start)
+            leaves, rows = self.word_leaves[places], rows[owners]
+        start = self.path_offsets[leaves]
+        places, ends, _ = ragged_range(start, self.path_offsets[leaves + 1] - start)
+        steps = Steps(self.path_nodes[places].long(), rows[ends])
+        logits = step_logits(hidden, self.weight, self.bias, steps, self.sparse)
+        decisions = F.logsigmoid(logits * self.path_signs[places])
+        found = decisions.new_zeros(len(leaves)).index_add(0, ends, decisions)
+        return found if owners is None else segment_logsumexp(found, owners, len(words))
+
+    def _topk_of_chunk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            words, reach = self._beam_words(hidden, 2 * k * self._most_leaves)
+            # the k-th best of the beam bounds the k-th best of all; a word reaches it by a leaf with its share of it
+            bound = reach.topk(k).values[:, -1] - math.log(self._most_leaves)
+            found = leaves_above(self._scores, hidden, bound - 1e-4 * (1 + bound.abs()))  # and a margin for rounding
+        if found is None:
+            best = self._log_prob(hidden).topk(k)
+            return best.values, best.indices
+        rows, words = found[0], self.tree_words[found[1]].long()
+        if self._most_leaves > 1:
+            pairs = torch.unique(rows * self.num_classes + words)
+            rows, words = pairs // self.num_classes, pairs % self.num_classes
+        values = self._log_prob_of(hidden, rows, words)
+        order = values.argsort(descending=True)
+        order = order[rows[order].argsort(stable=True)]
+        first = torch.searchsorted(rows, torch.arange(len(hidden), device=rows.device))
+        best = order[first[:, None] + torch.arange(k, device=rows.device)]
+        return values[best], words[best]
+
+    def _beam_words(self, hidden: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """(N, width) words a beam ends in, and the log-probability of their best leaf found; -inf for repeated ones."""
+        leaves, reach = beam_leaves(self._scores, hidden, min(width, len(self.tree_words)))
+        words = self.tree_words[leaves].long()
+        if self._most_leaves > 1:
+            ordered, order = words.sort(stable=True)
+            again = F.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0), value=False)
+            reach = reach.masked_fill(torch.zeros_like(again).scatter(1, order, again), -torch.inf)
+        return words, reach
+
+    @property
+    def _scores(self) -> TreeScores:
+        return TreeScores(self.tree_children, self.weight, self.bias)
+
+    # --- the tree as state ---
+
+    def _lay_out(self, tree: Tree) -> None:
+        """Set all that follows from the tree, on the device of the parameters."""
+        words = torch.from_numpy(tree.words.copy())
+        leaves_of = torch.bincount(words.long(), minlength=tree.num_words)
+        self.tree, self._most_leaves = tree, int(leaves_of.max())
+        for name, values, persistent in (
+            ("tree_children", torch.from_numpy(tree.children.copy()), True),
+            ("tree_words", words, True),
+            ("path_offsets", torch.from_numpy(tree.offsets.copy()), False),
+            ("path_nodes", torch.from_numpy(tree.nodes.copy()), False),
+            ("path_signs", torch.from_numpy(tree.signs.copy()), False),
+            ("word_leaves", words.argsort(stable=True), False),
+            ("word_offsets", F.pad(leaves_of.cumsum(0), (1, 0)), False),
+        ):
+            self.register_buffer(name, values.to(self.weight.device), persistent=persistent)
+        self.sweep = TreeSweep(tree).to(self.weight.device)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return f"{super().extra_repr()}, mean_path={self.mean_path:.2f}"
+
+
+def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:
+    """Lay out the tree that a loaded state brought; InputError where it is none."""
+    if not isinstance(layer, HierarchicalSoftmax) or layer.tree_children.is_meta:
+        return
+    try:
+        layer._lay_out(Tree.from_children(layer.tree_children.cpu().numpy(), layer.tree_words.cpu().numpy()))
+    except InputError as error:
+        raise InputError(f"the state holds no tree that fits this layer: {error}") from None
