@@ -49,6 +49,26 @@ def tree_probabilities(tree: Any, hidden: Float64, node_vectors: Float64) -> Flo
     return probabilities
 
 
+def expectation(rows: Float64, means: Float64, variances: Float64, mixing: Float64) -> Float64:
+    """(n, 2): the share of each of two spherical Gaussians in each row (Dempster, Laird & Rubin 1977)."""
+    dim = rows.shape[1]
+    logs = np.empty((len(rows), 2))
+    for part in range(2):
+        squared = ((rows - means[part]) ** 2).sum(axis=1)
+        logs[:, part] = math.log(mixing[part]) - dim / 2 * math.log(2 * math.pi * variances[part])
+        logs[:, part] -= squared / (2 * variances[part])
+    densities = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return densities / densities.sum(axis=1, keepdims=True)
+
+
+def maximisation(rows: Float64, shares: Float64) -> tuple[Float64, Float64, Float64]:
+    """The means (2, d), variances (2,) and mixing shares (2,) that are likeliest under these shares."""
+    weights = shares.sum(axis=0)
+    means = shares.T @ rows / weights[:, None]
+    squared = ((rows[:, None] - means[None]) ** 2).sum(axis=2)
+    return means, (shares * squared).sum(axis=0) / (weights * rows.shape[1]), weights / len(rows)
+
+
 # --- vectors ---
 
 

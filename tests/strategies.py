@@ -37,6 +37,24 @@ def counts(max_words: int = 300) -> st.SearchStrategy[Counts]:
     )
 
 
+@st.composite
+def vectors(draw: st.DrawFn, max_words: int = 60) -> NDArray[np.float32]:
+    """Word vectors (V, d): clouds, copies of a few rows, all the same, one far outlier; of any scale and offset."""
+    num_words, dim = draw(st.integers(1, max_words)), draw(st.integers(1, 20))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows = generator.normal(size=(num_words, dim))
+    kind = draw(st.sampled_from(["cloud", "copies", "same", "outlier", "growing"]))
+    if kind == "copies":
+        rows = rows[generator.integers(0, min(3, num_words), num_words)]
+    elif kind == "same":
+        rows = np.repeat(rows[:1], num_words, axis=0)
+    elif kind == "outlier":
+        rows[-1] += 1e4
+    elif kind == "growing":
+        rows *= 2.0 ** np.arange(num_words)[:, None]
+    return (rows * draw(st.sampled_from([1e-20, 1e-3, 1.0, 1e3]))).astype(np.float32)
+
+
 def fibonacci(length: int) -> Counts:
     """The counts whose Huffman tree is a chain: the deepest there is."""
     numbers = [1, 1]

@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "vastmax"
 ROOMS = ["text", "trees", "proposals", "layers", "models", "embeddings", "training", "evaluation", "reporting", "cli"]
-LEAVES = {"errors", "_core", "__version__"}
+LEAVES = {"errors", "threads", "_core", "__version__"}
 FRONT_DOORS = {"__init__.py", "__main__.py"}
 # Counts are enough for these: users with item ids and no text need no text room.
 NOT_FROM = {("trees", "text"), ("proposals", "text")}

@@ -14,7 +14,7 @@ from tests.data import data_path
 from tests.text.oracle import assert_encodes, decoded, encoded, ranked, sentences_of
 from vastmax.errors import CorpusError, InputError
 from vastmax.text import ScanProgress, Vocabulary, encode_corpus, read_sentences
-from vastmax.text.scan import default_threads
+from vastmax.threads import default_threads
 
 ODD = "a\x1cb\x1dc\x1ed\x1fe f\x0bg\x0ch\ri\x85j\xa0k\u1680l\u2000m\u200an\u200bo\u2028p\u2029q\u202fr\u205fs\u3000t \n"
 

@@ -1,9 +1,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
 
+#include <memory>
 #include <stdexcept>
 #include <utility>
 
+#include "trees/clustered.hpp"
 #include "trees/tree.hpp"
 
 namespace nb = nanobind;
@@ -16,6 +20,8 @@ using namespace trees;
 
 template <typename T>
 using In = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Vectors = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Means = nb::ndarray<const double, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
 
 template <typename T>
 nb::object to_numpy(std::vector<T>&& values) {
@@ -30,12 +36,12 @@ nb::tuple to_tuple(Paths&& paths) {
 }
 
 template <typename Build>
-nb::tuple build_paths(size_t num_words, Build build) {
-    if (num_words < 1 || num_words > INT32_MAX) throw std::invalid_argument("a tree needs 1 to 2**31 - 1 words");
+nb::tuple build_paths(size_t num_leaves, Build build) {
+    if (num_leaves < 1 || num_leaves > INT32_MAX) throw std::invalid_argument("a tree needs 1 to 2**31 - 1 leaves");
     Paths paths;
     {
         nb::gil_scoped_release release;
-        paths = paths_from_children(build(), static_cast<int64_t>(num_words));
+        paths = paths_from_children(build(), static_cast<int64_t>(num_leaves));
     }
     return to_tuple(std::move(paths));
 }
@@ -61,6 +67,92 @@ nb::tuple children_paths(const In<int32_t>& children) {
     return to_tuple(std::move(paths));
 }
 
+nb::tuple tree_paths(const In<int32_t>& children, int32_t root) {
+    const size_t num_inner = children.size() / 2;
+    if (children.size() % 2 || root < 0 || (num_inner > 0 && static_cast<size_t>(root) >= num_inner))
+        throw std::invalid_argument("there is no such root, or a child is missing");
+    return build_paths(num_inner + 1, [&] {
+        Children pairs;
+        for (size_t node = 0; node < num_inner; ++node) {
+            pairs.left.push_back(children.data()[2 * node]);
+            pairs.right.push_back(children.data()[2 * node + 1]);
+        }
+        pairs.root = root;
+        return pairs;
+    });
+}
+
+SplitRule rule_named(const std::string& name) {
+    if (name == "adaptive") return SplitRule::adaptive;
+    if (name == "balanced") return SplitRule::balanced;
+    if (name == "2-means") return SplitRule::two_means;
+    throw std::invalid_argument("there is no rule " + name);
+}
+
+nb::tuple clustered_children(const Vectors& vectors, const std::string& rule, double epsilon, uint64_t seed,
+                             int iterations, size_t threads) {
+    if (vectors.shape(0) < 1 || vectors.shape(0) > INT32_MAX / 32) throw std::invalid_argument("too few or many rows");
+    const Clustering clustering{rule_named(rule), epsilon, seed, iterations, threads};
+    LeafyTree tree;
+    std::vector<int32_t> children;
+    {
+        nb::gil_scoped_release release;
+        tree = clustered_tree(Points(vectors.data(), vectors.shape(0), vectors.shape(1), threads), clustering);
+        for (size_t node = 0; node < tree.children.left.size(); ++node) {
+            children.push_back(tree.children.left[node]);
+            children.push_back(tree.children.right[node]);
+        }
+    }
+    return nb::make_tuple(to_numpy(std::move(children)), to_numpy(std::move(tree.words)));
+}
+
+// A mixture of all rows, for tests: what one step, or a whole fit, makes of it.
+class Fit {
+public:
+    Fit(const Vectors& vectors, bool hard, size_t threads)
+        : points_(vectors.data(), vectors.shape(0), vectors.shape(1), threads), members_(vectors.shape(0)) {
+        for (size_t i = 0; i < members_.size(); ++i) members_[i] = static_cast<int32_t>(i);
+        mixture_ = std::make_unique<Mixture>(points_, members_, hard, threads);
+    }
+
+    // The root of a tree of this seed is fitted so.
+    nb::tuple run(uint64_t seed, int iterations) {
+        Random random = mixture_random(seed);
+        mixture_->fit(random, iterations);
+        return result();
+    }
+
+    nb::tuple step(const Means& means, std::pair<double, double> variances, std::pair<double, double> mixing) {
+        for (int part = 0; part < 2; ++part) {
+            Gaussian& gaussian = mixture_->parts[part];
+            gaussian = {std::vector<double>(points_.stride()), part ? variances.second : variances.first,
+                        part ? mixing.second : mixing.first};
+            for (int64_t k = 0; k < points_.dim(); ++k) gaussian.mean[k] = means.data()[part * points_.dim() + k] - origin(k);
+        }
+        mixture_->step();
+        return result();
+    }
+
+private:
+    double origin(int64_t k) const { return points_.mean()[k] + static_cast<double>(mixture_->centre()[k]); }
+
+    nb::tuple result() {
+        std::vector<double> means, variances, mixing;
+        for (const Gaussian& part : mixture_->parts) {
+            for (int64_t k = 0; k < points_.dim(); ++k) means.push_back(part.mean[k] + origin(k));
+            variances.push_back(part.variance);
+            mixing.push_back(part.mixing);
+        }
+        std::vector<float> responsibilities = mixture_->responsibilities();
+        return nb::make_tuple(to_numpy(std::move(responsibilities)), to_numpy(std::move(means)),
+                              to_numpy(std::move(variances)), to_numpy(std::move(mixing)));
+    }
+
+    Points points_;
+    std::vector<int32_t> members_;
+    std::unique_ptr<Mixture> mixture_;
+};
+
 nb::object tree_children(const In<int64_t>& offsets, const In<int32_t>& nodes, const In<int8_t>& signs) {
     if (offsets.size() < 2) throw std::invalid_argument("there is no leaf");
     if (nodes.size() != signs.size()) throw std::invalid_argument("nodes and signs differ in length");
@@ -81,6 +173,20 @@ void bind_trees(nb::module_& m) {
           "Tree that halves the words, taken in this order: offsets, nodes, signs as huffman_paths.");
     m.def("children_paths", &children_paths, nb::arg("children"),
           "The other way round of tree_children: offsets, nodes, signs; ValueError where parents do not come first.");
+    m.def("tree_paths", &tree_paths, nb::arg("children"), nb::arg("root"),
+          "Paths of the leaves of a binary tree given as children (2 (L-1),) int32, an inner node or ~leaf each; inner "
+          "nodes in any order. They are renumbered level by level.");
+    m.def("clustered_children", &clustered_children, nb::arg("vectors"), nb::arg("rule"), nb::arg("epsilon"),
+          nb::arg("seed"), nb::arg("iterations"), nb::arg("threads"),
+          "Recursive splits of vectors (V, d): children (2 (L-1),) int32 with root 0, and the word of every leaf.");
+    nb::class_<Fit>(m, "MixtureFit", "A mixture of two spherical Gaussians (or two means) of all rows of a matrix.")
+        .def(nb::init<const Vectors&, bool, size_t>(), nb::arg("vectors"), nb::arg("hard") = false,
+             nb::arg("threads") = 1)
+        .def("run", &Fit::run, nb::arg("seed"), nb::arg("iterations"),
+             "Fit as the root of a tree of this seed; returns what step does.")
+        .def("step", &Fit::step, nb::arg("means"), nb::arg("variances"), nb::arg("mixing"),
+             "One step from these parameters; returns the first part's responsibilities (n,), the means (2 d,), the "
+             "variances (2,) and the mixing shares (2,).");
     m.def("tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
           "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
           "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");

@@ -58,13 +58,13 @@ void write_out(Paths& paths, const std::vector<Step>& above_inner, const std::ve
 
 }  // namespace
 
-Paths paths_from_children(const Children& children, int64_t num_words) {
-    const int64_t num_inner = num_words - 1;
+Paths paths_from_children(const Children& children, int64_t num_leaves) {
+    const int64_t num_inner = num_leaves - 1;
     std::vector<Step> above_inner(num_inner);
-    std::vector<Step> above_word(num_words, Step{-1, 0});
+    std::vector<Step> above_leaf(num_leaves, Step{-1, 0});
     std::vector<int32_t> depth(num_inner);
     Paths paths;
-    paths.offsets.assign(num_words + 1, 0);
+    paths.offsets.assign(num_leaves + 1, 0);
 
     // Breadth first: the queue is the new numbering, so the much-read top of the tree lies together in memory.
     std::vector<int32_t> queue;
@@ -78,11 +78,14 @@ Paths paths_from_children(const Children& children, int64_t num_words) {
         const auto place = [&](int32_t child, int8_t sign) {
             const Step step{static_cast<int32_t>(node), sign};
             if (child >= 0) {
+                if (child >= num_inner || static_cast<int64_t>(queue.size()) == num_inner)
+                    refuse("the children of inner nodes share a node");
                 above_inner[queue.size()] = step;
                 depth[queue.size()] = depth[node] + 1;
                 queue.push_back(child);
             } else {
-                above_word[~child] = step;
+                if (~child >= num_leaves) refuse("there is no leaf " + std::to_string(~child));
+                above_leaf[~child] = step;
                 paths.offsets[~child + 1] = depth[node] + 1;
             }
         };
@@ -90,7 +93,7 @@ Paths paths_from_children(const Children& children, int64_t num_words) {
         place(children.left[old], -1);
         place(children.right[old], +1);
     }
-    write_out(paths, above_inner, above_word);
+    write_out(paths, above_inner, above_leaf);
     return paths;
 }
 

@@ -8,14 +8,15 @@
 // A namespace of its own: another room has Paths too, and one name for two types is undefined behaviour.
 namespace vastmax::trees {
 
-// The children of every inner node. A child >= 0 is an inner node, a child < 0 is the leaf of word ~child.
+// The children of every inner node. A child >= 0 is an inner node, a child < 0 is leaf ~child: that of word ~child, where
+// words have one leaf each.
 struct Children {
     std::vector<int32_t> left;   // taken with sigmoid(-h.v): sign -1
     std::vector<int32_t> right;  // taken with sigmoid(+h.v): sign +1
     int32_t root = 0;            // ignored where there is no inner node (one word)
 };
 
-// Path of word w: nodes[offsets[w] .. offsets[w+1]), the root first.
+// Path of leaf i: nodes[offsets[i] .. offsets[i+1]), the root first.
 struct Paths {
     std::vector<int64_t> offsets;
     std::vector<int32_t> nodes;
@@ -28,8 +29,9 @@ Children huffman_children(const int64_t* counts, int64_t num_words);
 // Halves of order[0 .. num_words), again and again; the first half takes the odd word.
 Children balanced_children(const int32_t* order, int64_t num_words);
 
-// Renumbers inner nodes level by level from the root (node 0) and writes out the path of every word.
-Paths paths_from_children(const Children& children, int64_t num_words);
+// Renumbers inner nodes level by level from the root (node 0) and writes out the path of every leaf. Children in any
+// order will do; std::invalid_argument where they go in circles or share a node.
+Paths paths_from_children(const Children& children, int64_t num_leaves);
 
 // The paths of children that are numbered already: child 2n is where node n leads with sign -1, child 2n+1 with sign +1.
 // Throws std::invalid_argument where a parent has not the lower number, or two branches lead to one place.

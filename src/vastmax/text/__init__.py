@@ -4,7 +4,7 @@ from vastmax.text.corpus import END_OF_SENTENCE, EncodedCorpus
 from vastmax.text.documentation import documentation_folders, read_documentation
 from vastmax.text.encoding import encode_corpus
 from vastmax.text.phrases import Phrase, Phrases
-from vastmax.text.scan import ScanProgress, default_threads
+from vastmax.text.scan import ScanProgress
 from vastmax.text.streams import read_sentences
 from vastmax.text.subsampling import keep_probability
 from vastmax.text.tokenizers import TOKENIZERS
@@ -18,7 +18,6 @@ __all__ = [
     "Phrases",
     "ScanProgress",
     "Vocabulary",
-    "default_threads",
     "documentation_folders",
     "encode_corpus",
     "keep_probability",

@@ -13,11 +13,12 @@ from vastmax.text.corpus import EncodedCorpus
 from vastmax.text.joined import join_words
 from vastmax.text.phrase_learning import apply_passes, learn_passes
 from vastmax.text.phrases import Phrases, PhraseScoring
-from vastmax.text.scan import NO_WORD, Scan, ScanProgress, default_threads, scan
+from vastmax.text.scan import NO_WORD, Scan, ScanProgress, scan
 from vastmax.text.sources import Sources, describe
 from vastmax.text.spool import SpoolFile
 from vastmax.text.tokenizers import Tokenizer
 from vastmax.text.vocabulary import Vocabulary, check_limits, select_words
+from vastmax.threads import default_threads
 
 __all__ = ["encode_corpus"]
 

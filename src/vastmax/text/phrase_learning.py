@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from vastmax import _core
 from vastmax.text.joined import join_words, split_words
 from vastmax.text.phrases import Phrase, Phrases, PhraseScoring
-from vastmax.text.scan import NO_WORD, default_threads, scan
+from vastmax.text.scan import NO_WORD, scan
 from vastmax.text.sources import Sources
 from vastmax.text.spool import SpoolFile
 from vastmax.text.tokenizers import Tokenizer
+from vastmax.threads import default_threads
 
 __all__ = ["apply_passes", "learn_passes", "learn_phrases", "pair_scores"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -18,8 +17,9 @@ from vastmax.text.sources import Sources, describe, expand_paths, is_paths, tota
 from vastmax.text.spool import SpoolFile
 from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
+from vastmax.threads import default_threads
 
-__all__ = ["NO_WORD", "Scan", "ScanProgress", "default_threads", "scan"]
+__all__ = ["NO_WORD", "Scan", "ScanProgress", "scan"]
 
 
 NO_WORD = 0xFFFFFFFF
@@ -65,13 +65,6 @@ class Scan:
         with spool.guard():
             spool.core.remap(table, threads)
         return replace(self, table=None)
-
-
-def default_threads() -> int:
-    """Processors that this process may use, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def scan(

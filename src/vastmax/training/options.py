@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, Literal, get_args, get_type_hints
 
 from vastmax.errors import InputError
-from vastmax.text import default_threads
+from vastmax.threads import default_threads
 
 __all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions"]
 

@@ -1,4 +1,4 @@
-"""Trees over words for hierarchical softmax: counts in, one immutable `Tree` out."""
+"""Trees and classes over words: counts, vectors or a taxonomy in, one immutable `Tree` or `Classes` out."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,11 +6,31 @@ from functools import partial
 from numpy.typing import ArrayLike
 
 from vastmax.trees.balanced import balanced_tree
+from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
+from vastmax.trees.clustered import clustered_tree
+from vastmax.trees.custom import class_tree, custom_tree
 from vastmax.trees.huffman import huffman_tree
 from vastmax.trees.statistics import TreeStatistics, unigram_entropy
 from vastmax.trees.tree import Tree
+from vastmax.trees.union import union_tree
+from vastmax.trees.wordnet import wordnet_tree
 
-__all__ = ["TREES", "Tree", "TreeStatistics", "balanced_tree", "huffman_tree", "unigram_entropy"]
+__all__ = [
+    "TREES",
+    "ClassStatistics",
+    "Classes",
+    "Tree",
+    "TreeStatistics",
+    "balanced_tree",
+    "class_tree",
+    "clustered_tree",
+    "custom_tree",
+    "frequency_classes",
+    "huffman_tree",
+    "unigram_entropy",
+    "union_tree",
+    "wordnet_tree",
+]
 
 TREES: dict[str, Callable[[ArrayLike], Tree]] = {
     "huffman": huffman_tree,
@@ -18,4 +38,4 @@ TREES: dict[str, Callable[[ArrayLike], Tree]] = {
     "balanced-rank": partial(balanced_tree, order="rank"),
     "balanced-random": partial(balanced_tree, order="random"),
 }
-"""Builders by the command line's name; each takes counts (V,)."""
+"""Builders that need counts (V,) alone, by the command line's name."""

@@ -1,5 +1,5 @@
-// The one source of randomness of the trainers: wyrand, seeded per chunk of the corpus, so that what is drawn depends on
-// (seed, epoch, chunk) and on nothing else: not on threads, not on what was drawn before a checkpoint.
+// The one source of randomness of the core: wyrand. The trainers seed it per chunk of the corpus, so that what is drawn
+// depends on (seed, epoch, chunk) and on nothing else: not on threads, not on what was drawn before a checkpoint.
 #pragma once
 #include <cstdint>
 

@@ -1,0 +1,194 @@
+"""Two levels in place of a tree: words in classes, a softmax over classes and one over the words of a class."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vastmax.errors import InputError
+from vastmax.trees.counts import as_counts
+
+__all__ = ["ClassStatistics", "Classes", "frequency_classes"]
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """What two levels cost in logits, each one dot product, a word, weighted by counts.
+
+    Attributes:
+        num_words: V.
+        num_classes: C.
+        largest_class: how many words the largest class has.
+        mean_logits: C plus the mean size of a word's class.
+        saving: ``1 - mean_logits / V``: against the full softmax; negative where two levels cost more.
+    """
+
+    num_words: int
+    num_classes: int
+    largest_class: int
+    mean_logits: float
+    saving: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, ready for JSON."""
+        return asdict(self)
+
+
+class Classes:
+    """Words in classes, each word in one and no class empty. Immutable.
+
+    ``P(word) = P(class of the word) P(word | its class)``, which costs C + size of the class logits in place of V.
+
+    See Also:
+        Goodman, *Classes for Fast Maximum Entropy Training*, ICASSP 2001, https://arxiv.org/abs/cs/0108006.
+
+    Args:
+        class_of: (V,) the class of each word, 0 to C-1; every class must have a word.
+
+    Raises:
+        InputError: where these are no whole numbers from 0 to C-1, or a class in between is empty.
+
+    Example:
+        >>> classes = Classes([0, 1, 1, 0, 1])
+        >>> classes.members(1).tolist(), classes.sizes.tolist()
+        ([1, 2, 4], [2, 3])
+    """
+
+    def __init__(self, class_of: ArrayLike) -> None:
+        given = np.asarray(class_of)
+        if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu":
+            raise InputError(f"class_of must be one whole number a word, got {given.dtype} of shape {given.shape}.")
+        if given.min() < 0 or given.max() >= given.size:
+            raise InputError(
+                f"class_of must lie in 0 to C-1, and {given.size} words fill no more classes than that; "
+                f"got {given.min()} to {given.max()}."
+            )
+        sizes = np.bincount(given)
+        if not sizes.all():
+            raise InputError(
+                f"class {int(np.flatnonzero(sizes == 0)[0])} has no word: number classes 0 to C-1 without gaps."
+            )
+        self._class_of = _read_only(given.astype(np.int32))
+        self._sizes = _read_only(sizes.astype(np.int64))
+
+    @property
+    def class_of(self) -> NDArray[np.int32]:
+        """(V,) int32: the class of each word."""
+        return self._class_of
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(C,) int64: how many words each class has."""
+        return self._sizes
+
+    @property
+    def num_words(self) -> int:
+        """V."""
+        return len(self._class_of)
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return len(self._sizes)
+
+    @cached_property
+    def _by_class(self) -> list[NDArray[np.int32]]:
+        order = np.argsort(self._class_of, kind="stable").astype(np.int32)
+        return np.split(_read_only(order), np.cumsum(self._sizes)[:-1])
+
+    def members(self, i: int) -> NDArray[np.int32]:
+        """Return the words of class i, (size,) int32 in rising order."""
+        if not 0 <= i < self.num_classes:
+            raise InputError(f"class is {i}: there are classes 0 to {self.num_classes - 1}.")
+        return self._by_class[i]
+
+    def statistics(self, counts: ArrayLike) -> ClassStatistics:
+        """Return what these classes cost on words with these counts (V,); where all are 0, words weigh the same."""
+        weights = as_counts(counts, num_words=self.num_words)
+        weights = weights if weights.any() else np.ones_like(weights)
+        mean_size = float(
+            (weights * self._sizes[self._class_of].astype(np.float64)).sum() / weights.sum(dtype=np.float64)
+        )
+        mean = self.num_classes + mean_size
+        return ClassStatistics(
+            self.num_words, self.num_classes, int(self._sizes.max()), mean, 1 - mean / self.num_words
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the classes as a safetensors file."""
+        from vastmax.trees.files import save_classes
+
+        save_classes(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Classes:
+        """Read classes written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
+        from vastmax.trees.files import load_classes
+
+        return load_classes(path)
+
+    def __eq__(self, other: object) -> bool:
+        return np.array_equal(self._class_of, other._class_of) if isinstance(other, Classes) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # compared by value, too large to hash
+
+    def __repr__(self) -> str:
+        return f"Classes(words={self.num_words}, classes={self.num_classes}, largest={int(self._sizes.max())})"
+
+
+def frequency_classes(
+    counts: ArrayLike, num_classes: int | None = None, *, mass: Literal["count", "sqrt"] = "count"
+) -> Classes:
+    """Return classes of words of like frequency, each with an equal share of the mass.
+
+    Words are sorted by falling count, ties by id, and cut where the running sum passes i/C of the whole; a word
+    heavier than a share is a class of its own. With equal shares a word costs about C + V/C logits, least at C = √V.
+
+    See Also:
+        Goodman, *Classes for Fast Maximum Entropy Training*, ICASSP 2001, https://arxiv.org/abs/cs/0108006; Mikolov,
+        Kombrink, Burget, Černocký, Khudanpur, *Extensions of Recurrent Neural Network Language Model*, ICASSP 2011,
+        https://doi.org/10.1109/ICASSP.2011.5947611 (frequency binning), whose toolkit also has the mass by square root.
+
+    Args:
+        counts: (V,) non-negative whole numbers, in any order.
+        num_classes: C, 1 to V; by default √V, rounded.
+        mass: "count", or "sqrt" for its square root, which makes the classes of rare words smaller.
+
+    Raises:
+        InputError: where counts are none, C is not 1 to V, or `mass` is unknown.
+
+    Example:
+        >>> frequency_classes([50, 20, 10, 10, 5, 5], 3).class_of
+        array([0, 1, 2, 2, 2, 2], dtype=int32)
+    """
+    weights = as_counts(counts)
+    num_words = len(weights)
+    if mass not in ("count", "sqrt"):
+        raise InputError(f"mass is {mass!r}: choose 'count' or 'sqrt'.")
+    wanted = round(num_words**0.5) if num_classes is None else num_classes
+    if isinstance(wanted, bool) or not hasattr(wanted, "__index__") or not 1 <= wanted <= num_words:
+        raise InputError(
+            f"num_classes must be a whole number from 1 to the number of words, {num_words}, not {num_classes!r}."
+        )
+    falling = np.argsort(-weights, kind="stable")
+    masses = weights[falling].astype(np.float64)
+    masses = np.ones(num_words) if not masses.any() else np.sqrt(masses) if mass == "sqrt" else masses
+    running = np.cumsum(masses)
+    shares = running[-1] * np.arange(1, wanted) / wanted
+    steps = np.arange(wanted - 1)
+    ends = np.searchsorted(running, shares * (1 - 1e-12)) + 1
+    # One word at least for every class, those before a cut and those after it.
+    ends = np.minimum(np.maximum.accumulate(ends - steps) + steps, num_words - (wanted - 1) + steps)
+    class_of = np.empty(num_words, np.int32)
+    class_of[falling] = np.searchsorted(ends, np.arange(num_words), side="right")
+    return Classes(class_of)
+
+
+def _read_only(array: NDArray) -> NDArray:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,104 @@
+"""Trees that put like words together, by splitting their vectors in two again and again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vastmax._core import clustered_children
+from vastmax.errors import InputError
+from vastmax.threads import default_threads
+from vastmax.trees.balanced import balanced_tree
+from vastmax.trees.build import tree_from_children
+from vastmax.trees.tree import Tree
+from vastmax.trees.vectors import as_vectors
+
+__all__ = ["clustered_tree", "two_means_tree"]
+
+Rule = Literal["random", "balanced", "adaptive"]
+_RULES = ("random", "balanced", "adaptive")
+
+
+def clustered_tree(
+    vectors: ArrayLike,
+    rule: Rule = "adaptive",
+    *,
+    epsilon: float | None = None,
+    seed: int = 0,
+    iterations: int = 20,
+    threads: int | None = None,
+) -> Tree:
+    """Return a tree in which words of like vectors share the upper part of their paths.
+
+    The words of a node are split in two by a mixture of two spherical Gaussians, fitted to their vectors by EM::
+
+        r(x) = π₁ N(x; μ₁, σ₁² I) / (π₁ N(x; μ₁, σ₁² I) + π₂ N(x; μ₂, σ₂² I))
+
+    and so on for the words of each side, until every word is alone. Means start at two of the words, the second
+    drawn by its squared distance from the first; σ² at the variance of the node, below a thousandth of which it is
+    not let fall; π at one half.
+
+    Every split leaves words on both sides, whatever the vectors: where all would go one way, or all are the same,
+    halves are taken by responsibility, ties by id. They are taken too below level ``4 log2 V``, where only outliers
+    split off one by one can have led. With `epsilon` a word may go both ways four times on one path, so it owns
+    at most 16 leaves, and where all words of a node would go to one side, that node is split without `epsilon`.
+
+    The work is O(V d) a level and iteration. The tree depends on the vectors and the seed, not on the threads.
+
+    See Also:
+        Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008, https://papers.nips.cc/paper/3583,
+        whose ADAPTIVE(0.4) x 4 is ``union_tree([clustered_tree(v, epsilon=0.4, seed=i) for i in range(4)])``; Arthur,
+        Vassilvitskii, *k-means++: The Advantages of Careful Seeding*, SODA 2007 (the start).
+
+    Args:
+        vectors: (V, d), of words as any model has learnt them.
+        rule: "adaptive" sends a word to the side of higher responsibility; "balanced" sends half of the words to each
+            side, by responsibility; "random" looks at no vector, and is the tree to learn such vectors with.
+        epsilon: in (0, 0.5]: a word goes to both sides where its responsibility lies within `epsilon` of 0.5, so it
+            owns several leaves. With "adaptive" only.
+        seed: of the first means, or of the random order.
+        iterations: of EM for a split, at most; it ends when responsibilities change by less than 0.001 in the mean.
+        threads: by default all processors.
+
+    Raises:
+        InputError: where vectors are no finite matrix, or an option is not among those above.
+
+    Example:
+        >>> tree = clustered_tree([[0.0, 9.0], [5.0, 0.1], [0.1, 9.1], [5.0, 0.0]])
+        >>> [tree.path(word)[0].tolist()[-1] for word in range(4)]  # 0 and 2 hang from one node, 1 and 3 from another
+        [2, 1, 2, 1]
+    """
+    array = as_vectors(vectors)
+    if rule not in _RULES:
+        raise InputError(f"rule is {rule!r}: choose one of {', '.join(_RULES)}.")
+    if epsilon is not None and (rule != "adaptive" or not 0 < epsilon <= 0.5):
+        raise InputError(
+            f"epsilon must lie above 0 and at most at 0.5, with rule 'adaptive'; got {epsilon} with {rule!r}."
+        )
+    if isinstance(iterations, bool) or iterations < 1:
+        raise InputError(f"iterations is {iterations}: give 1 or more.")
+    if rule == "random":
+        return balanced_tree(len(array), order="random", seed=_checked(seed))
+    return _split(array, rule, -1.0 if epsilon is None else float(epsilon), seed, iterations, threads)
+
+
+def two_means_tree(vectors: NDArray, *, seed: int = 0, iterations: int = 20, threads: int | None = None) -> Tree:
+    """Return the tree of recursive 2-means: `clustered_tree` with hard responsibilities and one variance."""
+    return _split(as_vectors(vectors), "2-means", -1.0, seed, iterations, threads)
+
+
+def _split(
+    vectors: NDArray[np.float32], rule: str, epsilon: float, seed: int, iterations: int, threads: int | None
+) -> Tree:
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}: give 1 or more, or None for all processors.")
+    found = clustered_children(vectors, rule, epsilon, _checked(seed), iterations, threads or default_threads())
+    return tree_from_children(*found, num_words=len(vectors))
+
+
+def _checked(seed: int) -> int:
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to {2**63 - 1}, not {seed!r}.")
+    return int(seed)

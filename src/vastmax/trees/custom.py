@@ -1,0 +1,207 @@
+"""Trees from taxonomies that users already have."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vastmax.errors import InputError
+from vastmax.trees.classes import Classes
+from vastmax.trees.counts import as_counts
+from vastmax.trees.taxonomy import Joining, balanced_joining, binary_tree, huffman_joining, two_means_joining
+from vastmax.trees.tree import Tree
+from vastmax.trees.vectors import as_vectors
+
+__all__ = ["class_tree", "custom_tree"]
+
+Pairs = list[tuple[Hashable, Hashable]]
+
+
+def custom_tree(
+    taxonomy: Iterable[Any],
+    words: Sequence[Hashable] | None = None,
+    *,
+    counts: ArrayLike | None = None,
+    vectors: ArrayLike | None = None,
+) -> Tree:
+    """Return the tree of a taxonomy: categories with any number of children, words at the ends.
+
+    Nodes of many children are made binary by Huffman's algorithm on the counts below each child where `counts` are
+    given, by recursive 2-means on the mean vectors below each where `vectors` are, and by halves in order otherwise.
+    A word may stand in several places and owns a leaf in each. A word that is a category too hangs below itself.
+
+    Args:
+        taxonomy: either (parent, child) pairs, each a tuple of two names or a row of a numpy array, in any order;
+            several categories without a parent hang from a common root; or nested lists, a list for a category:
+            ``[["cat", "dog"], ["red", ["navy", "sky"]]]``.
+        words: (V,) the words by id. None where the ends are the ids 0 to V-1 themselves; other ends then get ids in
+            the order in which they are met.
+        counts: (V,) non-negative whole numbers.
+        vectors: (V, d).
+
+    Raises:
+        InputError: where a category has two parents or contains itself, an end is no word, a word is missing, or both
+            counts and vectors are given.
+
+    Example:
+        >>> tree = custom_tree([("animal", "cat"), ("animal", "dog"), ("colour", "red")], words=["cat", "red", "dog"])
+        >>> tree.lengths
+        array([2, 1, 2])
+        >>> custom_tree([[0, 1, 2], 3], counts=[1, 1, 8, 5]).lengths
+        array([3, 3, 2, 1])
+    """
+    pairs = _as_pairs(taxonomy)
+    ids = _word_ids(pairs, words)
+    children = _children(pairs, ids)
+    return binary_tree(children, len(ids), _joining(len(ids), counts, vectors))
+
+
+def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
+    """Return the binary tree of two levels of classes: a tree over classes, and one over the words of each.
+
+    Args:
+        classes: of V words.
+        counts: (V,): with them both levels are Huffman's, without them balanced.
+
+    Raises:
+        InputError: where counts are not one per word.
+
+    Example:
+        >>> class_tree(Classes([0, 0, 1, 1])).lengths
+        array([2, 2, 2, 2])
+    """
+    nodes = [
+        list(range(1, classes.num_classes + 1)),
+        *((~classes.members(i)).tolist() for i in range(classes.num_classes)),
+    ]
+    return binary_tree(nodes, classes.num_words, _joining(classes.num_words, counts, None))
+
+
+def _joining(num_words: int, counts: ArrayLike | None, vectors: ArrayLike | None) -> Joining:
+    if counts is not None and vectors is not None:
+        raise InputError("counts and vectors are two ways to make a node binary: give one of them.")
+    if counts is not None:
+        return huffman_joining(as_counts(counts, num_words=num_words))
+    if vectors is not None:
+        return two_means_joining(as_vectors(vectors, num_words=num_words), seed=0)
+    return balanced_joining(num_words)
+
+
+class _Category:
+    """A category of nested lists, which has no name: equal to itself alone."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __repr__(self) -> str:
+        return f"a list of {self.size}"
+
+
+def _as_pairs(taxonomy: Iterable[Any]) -> Pairs:
+    if isinstance(taxonomy, np.ndarray):
+        taxonomy = [tuple(row) for row in taxonomy.tolist()] if taxonomy.ndim == 2 else taxonomy.tolist()
+    if isinstance(taxonomy, (str, bytes)) or not isinstance(taxonomy, Iterable):
+        raise InputError(f"taxonomy must be (parent, child) pairs or nested lists, got {type(taxonomy).__name__}.")
+    entries = list(taxonomy)
+    if not entries:
+        raise InputError("taxonomy is empty: give (parent, child) pairs or nested lists.")
+    if not all(isinstance(entry, tuple) for entry in entries):
+        return _flattened(entries)
+    for pair in entries:
+        if len(pair) != 2 or not all(isinstance(name, Hashable) for name in pair):
+            raise InputError(f"taxonomy must be tuples (parent, child) of two names, got {pair!r}.")
+    return list(dict.fromkeys(entries))
+
+
+def _flattened(entries: list[Any]) -> Pairs:
+    pairs: Pairs = []
+    open_lists: list[tuple[_Category, list[Any]]] = [(_Category(len(entries)), entries)]
+    seen: set[int] = set()
+    for parent, members in open_lists:
+        for member in members:
+            child = member
+            if isinstance(member, list):
+                if id(member) in seen:
+                    raise InputError(
+                        f"taxonomy holds one list, of {len(member)}, in two places: only words may stand twice."
+                    )
+                seen.add(id(member))
+                child = _Category(len(member))
+                open_lists.append((child, member))
+            elif isinstance(member, tuple) or not isinstance(member, Hashable):
+                raise InputError(
+                    f"taxonomy must hold lists and names, or nothing but (parent, child) tuples; got {member!r}."
+                )
+            pairs.append((parent, child))
+    return pairs
+
+
+def _word_ids(pairs: Pairs, words: Sequence[Hashable] | None) -> dict[Hashable, int]:
+    """Return the id of every word; every end of the taxonomy is a word, and every word stands in it."""
+    parents = {parent for parent, _ in pairs}
+    named = dict.fromkeys(child for _, child in pairs)
+    ends = [name for name in named if name not in parents and not isinstance(name, _Category)]
+    if words is None:
+        numbered = all(isinstance(end, (int, np.integer)) and not isinstance(end, bool) for end in ends)
+        words = range(len(ends)) if numbered else ends
+    words = list(words)
+    if not words:
+        raise InputError("there are no words: a taxonomy needs ends, names that are nobody's parent.")
+    ids = {word: i for i, word in enumerate(words)}
+    if len(ids) < len(words):
+        twice = next(word for i, word in enumerate(words) if ids[word] != i)
+        raise InputError(f"words holds {twice!r} twice.")
+    if unknown := [end for end in ends if end not in ids]:
+        among = f"{words[0]!r} to {words[-1]!r}" if isinstance(unknown[0], int) else f"the {len(words)} given"
+        raise InputError(f"taxonomy ends in names that are no words ({among}): {_some(unknown)}.")
+    if missing := [word for word in words if word not in named and word not in parents]:
+        raise InputError(f"taxonomy has no place for the words {_some(missing)}: each needs one.")
+    return ids
+
+
+def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
+    """Return the children of each node, 0 the root above all that has no parent, as `binary_tree` wants them."""
+    node_of: dict[Hashable, int] = {}
+    for parent, _ in pairs:
+        node_of.setdefault(parent, len(node_of) + 1)
+    children: list[list[int]] = [[] for _ in range(len(node_of) + 1)]
+    parent_of: dict[Hashable, Hashable] = {}
+    for parent, child in pairs:
+        if child not in node_of:
+            if child in ids:
+                children[node_of[parent]].append(~ids[child])
+            continue
+        if child in parent_of:
+            raise InputError(
+                f"{child!r} has two parents, {parent_of[child]!r} and {parent!r}: only words may stand twice."
+            )
+        parent_of[child] = parent
+        children[node_of[parent]].append(node_of[child])
+    for name, node in node_of.items():
+        if name in ids:
+            children[node].insert(0, ~ids[name])
+        if name not in parent_of:
+            children[0].append(node)
+    _refuse_cycles(parent_of, node_of)
+    return children
+
+
+def _refuse_cycles(parent_of: dict[Hashable, Hashable], names: Iterable[Hashable]) -> None:
+    sound: set[Hashable] = set()
+    for name in names:
+        path: dict[Hashable, None] = {}
+        while name in parent_of and name not in sound:
+            if name in path:
+                around = [*list(path)[list(path).index(name) :], name]
+                raise InputError(f"taxonomy goes in a circle: {' below '.join(map(repr, around[:6]))}.")
+            path[name] = None
+            name = parent_of[name]
+        sound.update(path)
+
+
+def _some(names: list[Hashable]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(repr, names[:3])) + more
