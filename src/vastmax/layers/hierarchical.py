@@ -22,6 +22,9 @@ from vastmax.trees import TREES, Tree
 
 __all__ = ["HierarchicalSoftmax"]
 
+_SWEEP = 2**22  # log-probabilities that a sweep over all words works on at a time …
+_LEAST_ROWS = 16  # … but for so many rows or more
+
 
 class HierarchicalSoftmax(OutputLayer):
     """Hierarchical softmax: ``p(w) = Π sigmoid(±(h·v_n + b_n))`` over the inner nodes n on the way to w.
@@ -155,12 +158,13 @@ class HierarchicalSoftmax(OutputLayer):
         rows = self._rows(hidden)
         with torch.no_grad():
             words, reach = self._beam_words(rows, max(width, self._most_leaves * k))
-            best = reach.topk(k).indices
-        words = words.gather(1, best)
-        owners = torch.arange(len(rows), device=rows.device).repeat_interleave(k)
-        values, order = self._log_prob_of(rows, owners, words.flatten()).view(-1, k).sort(descending=True)
+            if self._most_leaves == 1:  # else the best leaves need not make the best words
+                words, reach = words[:, :k], reach[:, :k]
+        owners = torch.arange(len(rows), device=rows.device).repeat_interleave(words.shape[1])
+        values = self._log_prob_of(rows, owners, words.flatten()).view(words.shape)
+        best = values.masked_fill(reach == -torch.inf, -torch.inf).topk(k)
         shape = (*hidden.shape[:-1], k)
-        return values.view(shape), words.gather(1, order).view(shape)
+        return best.values.view(shape), words.gather(1, best.indices).view(shape)
 
     # --- the contract on flat batches ---
 
@@ -168,11 +172,9 @@ class HierarchicalSoftmax(OutputLayer):
         return self._log_prob_of(hidden, torch.arange(len(hidden), device=hidden.device), target)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        logits = (self.weight @ hidden.t()).to(wide(self.weight.dtype))
-        leaves = self.sweep(logits if self.bias is None else logits + self.bias[:, None])
-        if self._most_leaves == 1:
-            return leaves[self.word_leaves].t()
-        return segment_logsumexp(leaves, self.tree_words.long(), self.num_classes).t()
+        # few rows at a time: a level's branches stay in the cache, and its decisions are not held for the whole batch
+        rows = max(_LEAST_ROWS, _SWEEP // self.num_classes)
+        return torch.cat([self._log_prob_of_all(part).t() for part in hidden.split(rows)])
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         parts = [self._topk_of_chunk(rows, k) for rows in self._chunks(hidden)]
@@ -191,6 +193,14 @@ class HierarchicalSoftmax(OutputLayer):
         return self.tree_words[~drawn].long().view(-1, n)
 
     # --- paths and searches ---
+
+    def _log_prob_of_all(self, hidden: Tensor) -> Tensor:
+        """(V, N) log-probabilities of all words."""
+        logits = (self.weight @ hidden.t()).to(wide(self.weight.dtype))
+        leaves = self.sweep(logits if self.bias is None else logits + self.bias[:, None])
+        if self._most_leaves == 1:
+            return leaves[self.word_leaves]
+        return segment_logsumexp(leaves, self.tree_words.long(), self.num_classes)
 
     def _log_prob_of(self, hidden: Tensor, rows: Tensor, words: Tensor) -> Tensor:
         """(M,) log-probability of words (M,) for rows (M,), rising, of hidden vectors (N, d)."""

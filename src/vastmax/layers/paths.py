@@ -114,5 +114,6 @@ def _gradient(met: Tensor, values: Tensor, shape: torch.Size, sparse: bool) -> T
 def segment_logsumexp(values: Tensor, owners: Tensor, size: int) -> Tensor:
     """Return (size, …) log-sum-exps of values (M, …) by owner (M,) in 0..size-1, each of which owns one or more."""
     largest = values.new_full((size, *values.shape[1:]), -torch.inf)
-    largest.index_reduce_(0, owners, values.detach(), "amax")
+    everywhere = owners.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    largest.scatter_reduce_(0, everywhere, values.detach(), "amax")
     return torch.zeros_like(largest).index_add(0, owners, (values - largest[owners]).exp()).log() + largest
