@@ -147,8 +147,46 @@ def test_unknown_values(corpus: Path, model_folder: Path, flags: list[str], told
     assert not model_folder.exists()
 
 
+TREE_FLAGS = [
+    (["--rule", "random"], "--rule is for --kind clustered, not for huffman"),
+    (["--kind", "balanced", "--vectors", "model"], "--vectors is for --kind clustered or wordnet or custom"),
+    (["--kind", "clustered", "--rule", "fair"], "rule is 'fair'"),
+    (["--kind", "clustered", "--rule", "random", "--epsilon", "0.4"], "epsilon must lie"),
+    (["--kind", "clustered", "--trees", "0"], "--trees must be a number from 1 to 64"),
+    (["--kind", "clustered", "--vectors", "nowhere"], "nowhere"),
+    (["--kind", "wordnet", "--wordnet", "nowhere"], "apt install wordnet-base"),
+    (["--kind", "custom"], "needs --taxonomy FILE"),
+    (["--kind", "custom", "--taxonomy", "nowhere.tsv"], "nowhere.tsv cannot be read"),
+    (["--kind", "class-based", "--classes", "0"], "num_classes must be"),
+    (["--kind", "class-based", "--show", "2"], "--show draws"),
+    (["--show", "-1"], "--show draws"),
+]
+
+
+def test_taxonomies_that_are_none(corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "taxonomy.tsv"
+    for text, told in [
+        ("a\tb\nonly\n", "line 2: expected parent, tab, child, got 'only'"),
+        ("a\tb\tc\n", "line 1: expected"),
+        ("a\tb\n", "ends in names that are no words"),
+        ("a\tg0w0\n", "no place for the words"),
+        ("", "taxonomy is empty"),
+    ]:
+        path.write_text(text)
+        assert told in complaint("tree", corpus, "--kind", "custom", "--taxonomy", path)
+
+
+def test_vectors_of_other_words(corpus: Path, model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("tea milk tea milk\n" * 20)
+    told = complaint("tree", other, "--kind", "clustered", "--vectors", model)
+    assert "lacks 2 of the 2 words, such as" in told
+
+
 def test_unknown_values_of_other_verbs(corpus: Path, model: Path) -> None:
     assert "kind must be one of huffman" in complaint("tree", corpus, "--kind", "fir")
+    for flags, told in TREE_FLAGS:
+        assert told in complaint("tree", corpus, *flags)
     assert "method" in complaint("analogy", model, "g1w1", "g1w2", "g2w1", "--method", "sum")
     assert "k is 0" in complaint("nearest", model, "g1w1", "-k", "0")
     assert "scoring" in complaint("phrases", corpus, "--scoring", "pmi")

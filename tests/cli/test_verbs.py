@@ -15,7 +15,7 @@ from vastmax.cli.invocation import program
 from vastmax.embeddings import Embeddings
 from vastmax.evaluation import evaluate_similarity
 from vastmax.text import Phrases, Vocabulary
-from vastmax.trees import Tree, huffman_tree
+from vastmax.trees import Classes, Tree, clustered_tree, custom_tree, frequency_classes, huffman_tree, union_tree
 
 VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "export", "import", "vocab", "phrases", "tree"]
 
@@ -219,6 +219,45 @@ def test_random_tree_depends_on_the_seed(corpus: Path) -> None:
         for seed in ("1", "1", "2")
     ]
     assert bits[0] == bits[1] != bits[2]
+
+
+def test_clustered_trees(corpus: Path, model: Path, tmp_path: Path) -> None:
+    saved, embeddings = tmp_path / "tree.safetensors", Embeddings.load(model)
+    flags = ["--kind", "clustered", "--vectors", model, "--epsilon", "0.4", "--trees", "2", "--seed", "5"]
+    outcome = vastmax("tree", corpus, *flags, "-o", saved, "--show", "1")
+    trees = [clustered_tree(embeddings.vectors, epsilon=0.4, seed=seed) for seed in (5, 6)]
+    assert Tree.load(saved) == union_tree(trees)
+    counts, words = embeddings.vocabulary.counts, embeddings.vocabulary.words
+    assert outcome.out.endswith(union_tree(trees).show(words, levels=1, counts=counts) + "\n")
+    assert f"{Tree.load(saved).num_leaves:,} leaves" in outcome.out
+    assert vastmax("tree", corpus, *flags, "--json").json["leaves"] == Tree.load(saved).num_leaves
+
+
+def test_trees_train_their_vectors_where_none_are_given(corpus: Path) -> None:
+    wordnet = Path(__file__).parents[1] / "trees" / "wordnet"
+    for flags in (["--kind", "clustered"], ["--kind", "wordnet", "--wordnet", wordnet]):
+        outcome = vastmax("tree", corpus, *flags, "--threads", "1", "--json")
+        assert outcome.json["leaves"] == outcome.json["num_words"]
+        assert "training vectors on the corpus" in outcome.err
+    assert "training" not in vastmax("tree", corpus, "--kind", "clustered", "--rule", "random").err
+
+
+def test_custom_tree(corpus: Path, tmp_path: Path) -> None:
+    vocabulary = Vocabulary.from_corpus(corpus)
+    pairs = [(f"group {i % 7}", word) for i, word in enumerate(vocabulary.words or [])]
+    taxonomy, saved = tmp_path / "taxonomy.tsv", tmp_path / "tree.safetensors"
+    taxonomy.write_text("".join(f"{parent}\t{child}\n" for parent, child in pairs))
+    outcome = vastmax("tree", corpus, "--kind", "custom", "--taxonomy", taxonomy, "-o", saved)
+    assert outcome.code == 0
+    assert Tree.load(saved) == custom_tree(pairs, vocabulary.words, counts=vocabulary.counts)
+
+
+def test_class_based(corpus: Path, tmp_path: Path) -> None:
+    counts, saved = Vocabulary.from_corpus(corpus).counts, tmp_path / "classes.safetensors"
+    document = vastmax("tree", corpus, "--kind", "class-based", "--classes", "9", "-o", saved, "--json").json
+    assert Classes.load(saved) == frequency_classes(counts, 9)
+    assert document["mean_logits"] == Classes.load(saved).statistics(counts).mean_logits
+    assert "9 classes" in vastmax("tree", corpus, "--kind", "class-based", "--classes", "9").out
 
 
 def test_pipe_that_closes_early_is_no_error(model: Path) -> None:

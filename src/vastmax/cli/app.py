@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vastmax.cli import convert, corpus, demo, evaluate, explore, train
+from vastmax.cli import convert, corpus, demo, evaluate, explore, train, tree
 from vastmax.cli.console import complain
 from vastmax.errors import VastmaxError
 
@@ -37,7 +37,7 @@ app.command()(convert.export)
 app.command("import")(convert.import_)
 app.command()(corpus.vocab)
 app.command()(corpus.phrases)
-app.command()(corpus.tree)
+app.command()(tree.tree)
 
 
 def _print_version(wanted: bool) -> None:

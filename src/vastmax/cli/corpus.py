@@ -1,4 +1,4 @@
-"""``vastmax vocab``, ``vastmax phrases`` and ``vastmax tree``: what a corpus holds, before anything is trained."""
+"""``vastmax vocab`` and ``vastmax phrases``: what a corpus holds, before anything is trained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, print_table, say
+from vastmax.cli.console import note, print_json, print_table
 from vastmax.cli.flags import (
     ConnectorWords,
     Corpus,
@@ -16,7 +16,6 @@ from vastmax.cli.flags import (
     MaxVocabulary,
     MinCount,
     PhraseScoring,
-    Seed,
     Threads,
     Tokenizer,
     connector_tuple,
@@ -24,7 +23,7 @@ from vastmax.cli.flags import (
 )
 from vastmax.errors import InputError
 
-__all__ = ["phrases", "tree", "vocab"]
+__all__ = ["phrases", "vocab"]
 
 _Top = Annotated[
     int, typer.Option("--top", "-k", metavar="N", help="How many to print; 0 for none.", callback=not_negative)
@@ -111,59 +110,6 @@ def phrases(
         return
     print_table(("phrase", "score"), best)
     note(f"{len(learnt):,} phrases")
-
-
-def tree(
-    corpus: Corpus,
-    kind: Annotated[
-        str,
-        typer.Option(metavar="KIND", help="huffman, balanced (by id), balanced-rank or balanced-random."),
-    ] = "huffman",
-    output: _SaveTo = None,
-    min_count: MinCount = 5,
-    max_vocabulary: MaxVocabulary = None,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    threads: Threads = None,
-    seed: Seed = 1,
-    as_json: Json = False,
-) -> None:
-    """Print what hierarchical softmax costs on a corpus: decisions (bits) a word, and what Huffman saves.
-
-    \b
-    Examples:
-      vastmax tree corpus.txt
-      vastmax tree corpus.txt --kind balanced --max-vocabulary 10000
-    """  # noqa: D301
-    from vastmax.text import Vocabulary
-    from vastmax.trees import TREES, balanced_tree, huffman_tree
-
-    if kind not in TREES:
-        raise InputError(f"kind must be one of {', '.join(TREES)}, not {kind!r}.")
-    vocabulary = Vocabulary.from_corpus(
-        corpus, tokenizer=tokenizer, lowercase=lowercase, min_count=min_count, max_size=max_vocabulary, threads=threads
-    )
-    counts = vocabulary.counts
-    chosen = balanced_tree(counts, order="random", seed=seed) if kind == "balanced-random" else TREES[kind](counts)
-    if output is not None:
-        chosen.save(output)
-    statistics = chosen.statistics(counts)
-    huffman = statistics if kind == "huffman" else huffman_tree(counts).statistics(counts)
-    if as_json:
-        document = {"kind": kind, **statistics.to_dict(), "huffman_bits": huffman.mean_bits}
-        print_json({**document, "huffman_saving": huffman.saving, "words": vocabulary.total, "output": _name(output)})
-        return
-    say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
-    rows = [
-        ("entropy of the words", f"{statistics.entropy_bits:.2f}", "", ""),
-        ("balanced tree", f"{statistics.balanced_bits:.2f}", "", "0.0%"),
-        ("huffman tree", f"{huffman.mean_bits:.2f}", str(huffman.longest_path), f"{huffman.saving:.1%}"),
-    ]
-    if kind != "huffman":
-        rows.append(
-            (f"{kind} tree", f"{statistics.mean_bits:.2f}", str(statistics.longest_path), f"{statistics.saving:.1%}")
-        )
-    print_table(("", "bits a word", "longest path", "saving"), rows)
 
 
 def _save(thing: Any, path: Path) -> None:

@@ -13,6 +13,7 @@ from vastmax.trees.huffman import huffman_tree
 from vastmax.trees.statistics import TreeStatistics, unigram_entropy
 from vastmax.trees.tree import Tree
 from vastmax.trees.union import union_tree
+from vastmax.trees.wndb import WordNet
 from vastmax.trees.wordnet import wordnet_tree
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Classes",
     "Tree",
     "TreeStatistics",
+    "WordNet",
     "balanced_tree",
     "class_tree",
     "clustered_tree",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -128,6 +129,40 @@ class Tree:
     def statistics(self, counts: ArrayLike) -> TreeStatistics:
         """Return what this tree costs on words with these counts (V,), against their entropy and a balanced tree."""
         return tree_statistics(self, counts)
+
+    def show(
+        self,
+        words: Sequence[str] | None = None,
+        *,
+        levels: int = 4,
+        width: int = 100,
+        counts: ArrayLike | None = None,
+    ) -> str:
+        """Return the top of the tree as text: for each node how many words lie below, and the most frequent of them.
+
+        Args:
+            words: (V,) the words' names; None for their ids.
+            levels: how many levels below the root.
+            width: of a line, in characters; 20 or more.
+            counts: (V,): with them each line says which share of the text its words are (a word that has leaves on
+                both sides counts on both), and words are sorted by them; otherwise words stand in order of id.
+
+        Raises:
+            InputError: where words or counts are not one per word, or levels or width are too small.
+
+        Example:
+            >>> from vastmax.trees import huffman_tree
+            >>> counts = [8, 4, 1, 1]
+            >>> print(huffman_tree(counts).show(["the", "of", "cat", "dog"], levels=2, counts=counts))
+            4 words  100.0%  the of cat dog
+            ├─ the  57.1%
+            └─ 3 words  42.9%  of cat dog
+               ├─ of  28.6%
+               └─ 2 words  14.3%  cat dog
+        """
+        from vastmax.trees.show import tree_picture
+
+        return tree_picture(self, words, levels=levels, width=width, counts=counts)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the tree as a safetensors file."""

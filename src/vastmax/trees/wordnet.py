@@ -17,7 +17,11 @@ __all__ = ["wordnet_tree"]
 
 
 def wordnet_tree(
-    words: Sequence[str], vectors: ArrayLike, wordnet: str | PathLike[str] = "/usr/share/wordnet", *, seed: int = 0
+    words: Sequence[str],
+    vectors: ArrayLike,
+    wordnet: str | PathLike[str] | WordNet = "/usr/share/wordnet",
+    *,
+    seed: int = 0,
 ) -> Tree:
     """Return the tree of WordNet's IS-A links over words, made binary by clustering word vectors.
 
@@ -37,7 +41,7 @@ def wordnet_tree(
     Args:
         words: (V,).
         vectors: (V, d), of these words.
-        wordnet: folder of WordNet's ``data.*`` and ``index.*`` files; on Debian package wordnet-base.
+        wordnet: folder of WordNet's ``data.*`` and ``index.*`` files (on Debian package wordnet-base), or a `WordNet`.
         seed: of the clustering.
 
     Raises:
@@ -48,7 +52,8 @@ def wordnet_tree(
     if not words or not all(isinstance(word, str) for word in words):
         raise InputError("words must be one string or more: WordNet knows words by their spelling.")
     rows = as_vectors(vectors, num_words=len(words))
-    return binary_tree(_children(words, WordNet(wordnet)), len(words), two_means_joining(rows, seed))
+    wordnet = wordnet if isinstance(wordnet, WordNet) else WordNet(wordnet)
+    return binary_tree(_children(words, wordnet), len(words), two_means_joining(rows, seed))
 
 
 def _children(words: list[str], wordnet: WordNet) -> list[list[int]]:

@@ -1,0 +1,101 @@
+"""A tree as text: its top levels, and the words that lie below each node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vastmax.errors import InputError
+from vastmax.trees.counts import as_counts
+
+if TYPE_CHECKING:
+    from vastmax.trees.tree import Tree
+
+__all__ = ["tree_picture"]
+
+_FEWEST_COLUMNS = 20
+
+
+def tree_picture(tree: Tree, words: Sequence[str] | None, *, levels: int, width: int, counts: ArrayLike | None) -> str:
+    """Return the picture that `Tree.show` describes."""
+    if words is not None and len(words) != tree.num_words:
+        raise InputError(f"words names {len(words)}, but the tree has {tree.num_words} words.")
+    if levels < 0 or width < _FEWEST_COLUMNS:
+        raise InputError(f"levels must be 0 or more and width {_FEWEST_COLUMNS} or more, got {levels} and {width}.")
+    weights = None if counts is None else as_counts(counts, num_words=tree.num_words)
+    return "\n".join(_Picture(tree, words, weights, levels, width).lines())
+
+
+class _Picture:
+    def __init__(
+        self, tree: Tree, words: Sequence[str] | None, counts: NDArray[np.int64] | None, levels: int, width: int
+    ) -> None:
+        self.tree, self.words, self.counts, self.levels, self.width = tree, words, counts, levels, width
+        self.total = 0 if counts is None else int(counts.sum())
+        # Frequent words first; without counts words are in falling frequency, as vocabularies have them.
+        order = np.arange(tree.num_words) if counts is None else np.argsort(-counts, kind="stable")
+        self.rank = np.empty(tree.num_words, np.int64)
+        self.rank[order] = np.arange(tree.num_words)
+        self.by_rank = order
+
+    def lines(self) -> list[str]:
+        """Return the root's line and those below it."""
+        if self.tree.num_inner_nodes == 0:
+            return [self._text(self.by_rank, "", leaf=True)]
+        lines: list[str] = []
+        below = self._words_below()
+        # (child, what stands before its line, what stands before the lines below it)
+        waiting: list[tuple[int, int, str, str]] = [(0, 0, "", "")]
+        while waiting:
+            place, depth, before, under = waiting.pop()
+            found = below[place] if place >= 0 else self.tree.words[~place : ~place + 1]
+            lines.append(self._text(found, before, leaf=place < 0))
+            if place >= 0 and depth < self.levels:
+                left, right = self.tree.children[place].tolist()
+                waiting.append((right, depth + 1, f"{under}└─ ", f"{under}   "))
+                waiting.append((left, depth + 1, f"{under}├─ ", f"{under}│  "))
+        return lines
+
+    def _words_below(self) -> dict[int, NDArray]:
+        """The words below every node of the shown levels, the frequent ones first."""
+        below: dict[int, NDArray] = {}
+        ranks = self.rank[self.tree.words]
+        for level in range(self.levels + 1):
+            leaves = np.flatnonzero(self.tree.lengths > level)
+            if not len(leaves):
+                break
+            nodes = self.tree.nodes[self.tree.offsets[leaves] + level]
+            order = np.lexsort((ranks[leaves], nodes))
+            found, starts = np.unique(nodes[order], return_index=True)
+            for node, part in zip(found.tolist(), np.split(ranks[leaves[order]], starts[1:]), strict=True):
+                below[node] = self.by_rank[np.unique(part)]
+        return below
+
+    def _text(self, found: NDArray, before: str, *, leaf: bool) -> str:
+        share = "" if self.counts is None else f"  {_percent(int(self.counts[found].sum()), self.total)}"
+        if leaf:
+            return _cut(f"{before}{self._name(found[0])}{share}", self.width)
+        number = "1 word" if len(found) == 1 else f"{len(found):,} words"
+        line = f"{before}{number}{share}  "
+        for i, word in enumerate(found.tolist()):
+            name, last = self._name(word), i + 1 == len(found)
+            if i and len(line) + len(name) + (0 if last else 2) > self.width:
+                line += "…"
+                break
+            line += name if last else f"{name} "
+        return _cut(line, self.width)
+
+    def _name(self, word: int) -> str:
+        return str(word) if self.words is None else self.words[word]
+
+
+def _percent(part: int, total: int) -> str:
+    share = part / total if total else 0.0
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"
