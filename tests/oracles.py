@@ -132,3 +132,27 @@ def word2vec_gradients(vectors: Any, outputs: Any, examples: Any, **options: Any
     at = np.asarray(vectors, np.float64), np.asarray(outputs, np.float64)
     value, gradients = autograd.value_and_grad(lambda both: word2vec_loss(*both, examples, **options))(at)
     return float(value), *gradients
+
+
+# --- output layers: log-probabilities and gradients from the formula, a row and a class at a time ---
+
+
+def full_log_prob(hidden: Float64, weight: Float64, bias: Float64) -> Float64:
+    """(V,): s(w) - log sum exp s(w'), s(w) = h·v_w + b_w, for one hidden vector."""
+    logits = [float(np.dot(hidden, weight[w]) + bias[w]) for w in range(len(weight))]
+    top = max(logits)
+    log_partition = top + math.log(math.fsum(math.exp(s - top) for s in logits))
+    return np.array([s - log_partition for s in logits])
+
+
+def full_gradients(hidden: Float64, weight: Float64, bias: Float64, target: int) -> tuple[Float64, Float64, Float64]:
+    """Gradients of -log P(t) in its two terms, -ds(t) + E_{w~P}[ds(w)]: for hidden (d,), weight (V, d), bias (V,)."""
+    probability = np.exp(full_log_prob(hidden, weight, bias))
+    to_hidden, to_weight, to_bias = -weight[target].copy(), np.zeros_like(weight), np.zeros_like(bias)
+    to_weight[target] -= hidden
+    to_bias[target] -= 1
+    for w in range(len(weight)):
+        to_hidden += probability[w] * weight[w]
+        to_weight[w] += probability[w] * hidden
+        to_bias[w] += probability[w]
+    return to_hidden, to_weight, to_bias
