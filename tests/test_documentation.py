@@ -66,3 +66,12 @@ def test_every_decision_is_listed() -> None:
     for page in folder.glob("*.md"):
         assert page.name == "index.md" or f"({page.name})" in index
         assert f"decisions/{page.name}" in menu
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "layers").glob("*.md")), ids=lambda page: page.name)
+def test_examples_of_layers_run(page: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks, "every page shows its layer at work"
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
