@@ -19,7 +19,7 @@ BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 .PHONY: help demo test lint format docs reference serve bench bench-layers clean
 
 help:
-	@sed -n '2,6s/^# *//p' Makefile
+	@sed -n '3,6s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
