@@ -10,15 +10,28 @@ except ImportError as error:
 from numpy.typing import ArrayLike
 
 from vastmax.errors import InputError
+from vastmax.layers.class_index import ClassIndex
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
+from vastmax.layers.partial import PartialSoftmax
 from vastmax.text import Vocabulary
 
-__all__ = ["LAYERS", "FullSoftmax", "HierarchicalSoftmax", "Kind", "OutputLayer", "Reference", "build"]
+__all__ = [
+    "LAYERS",
+    "ClassIndex",
+    "FullSoftmax",
+    "HierarchicalSoftmax",
+    "Kind",
+    "OutputLayer",
+    "PartialSoftmax",
+    "Reference",
+    "build",
+]
 
 LAYERS: dict[str, type[OutputLayer]] = {
     "full": FullSoftmax,
+    "partial": PartialSoftmax,
     "hierarchical": HierarchicalSoftmax,
 }
 """Every layer by the command line's name."""

@@ -1,4 +1,4 @@
-"""Cross-entropy over many classes without the table of logits: blocks of classes, one after the other."""
+"""Cross-entropy and the best of many classes without the table of logits: blocks of classes, one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from vastmax.layers.precision import matmul_operands, wide
 
-__all__ = ["blocked_cross_entropy", "blocked_log_partition"]
+__all__ = ["blocked_cross_entropy", "blocked_log_partition", "blocked_topk"]
 
 
 def blocked_cross_entropy(
@@ -39,6 +39,24 @@ def blocked_log_partition(hidden: Tensor, weight: Tensor, bias: Tensor | None, b
     hidden, weight = matmul_operands(hidden, weight)
     with torch.autocast(hidden.device.type, enabled=False):
         return _BlockedCrossEntropy.apply(hidden, weight, bias, None, block_size)  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def blocked_topk(hidden: Tensor, weight: Tensor, bias: Tensor | None, k: int, block_size: int) -> Tensor:
+    """Return (N, k) the classes with the largest logits, in no order; k in 1..V, the others as above.
+
+    Each block's best contend with the best so far: memory is O(N · (block_size + k)).
+    """
+    hidden, weight = matmul_operands(hidden, weight)
+    best = hidden.new_empty((len(hidden), 0), dtype=wide(hidden.dtype))
+    classes = torch.empty_like(best, dtype=torch.int64)
+    for start, logits in _blocks(hidden, weight, bias, block_size):
+        found = logits.topk(min(k, logits.shape[1]), sorted=False)
+        best, classes = torch.cat([best, found.values], 1), torch.cat([classes, found.indices + start], 1)
+        if best.shape[1] > k:
+            best, places = best.topk(k, sorted=False)
+            classes = classes.gather(1, places)
+    return classes
 
 
 class _BlockedCrossEntropy(torch.autograd.Function):

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.errors import InputError
-from vastmax.layers.blocked import blocked_cross_entropy, blocked_log_partition
-from vastmax.layers.output_layer import Kind, OutputLayer, Reference
-from vastmax.layers.precision import wide
-from vastmax.layers.tables import tied_table
+from vastmax.layers.blocked import blocked_cross_entropy
+from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.tables import TableLayer
 
 __all__ = ["FullSoftmax"]
 
-_BLOCK = 8192  # classes at a time where nobody chose: logits of 512 rows in 16 MiB
 
-
-class FullSoftmax(OutputLayer):
+class FullSoftmax(TableLayer):
     """The full softmax, ``-s(t) + log Z`` with ``s(w) = h·v_w + b_w`` and ``Z = Σ exp s(w)``: what all others are
     measured against.
 
@@ -75,36 +70,8 @@ class FullSoftmax(OutputLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, num_classes)
-        if block_size is not None and block_size < 1:
-            raise InputError(f"block_size is {block_size}: give 1 class or more, or None for all at once.")
-        self.block_size = block_size
+        super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
         self.opaque_to_compiler = block_size is not None
-        self.weight = nn.Parameter(torch.empty((num_classes, in_features), device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(num_classes, device=device, dtype=dtype)) if bias else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the table from a uniform distribution in ±1/√d, and set the biases to 0."""
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
-        """Share the table (V, d) with an input embedding: one parameter, which both learn.
-
-        See Press, Wolf, *Using the Output Embedding to Improve Language Models*, 2017, https://arxiv.org/abs/1608.05859.
-
-        Raises:
-            InputError: where the embedding is no table of V rows of width d.
-        """
-        self.weight = tied_table(embedding, self.num_classes, self.in_features)
-
-    def log_partition(self, hidden: Tensor) -> Tensor:
-        """Return (…) log Z of hidden vectors (…, d)."""
-        rows = self._rows(hidden)
-        return blocked_log_partition(rows, self.weight, self.bias, self.block_size or _BLOCK).view(hidden.shape[:-1])
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""
@@ -115,14 +82,3 @@ class FullSoftmax(OutputLayer):
         if self.block_size is not None:
             return blocked_cross_entropy(hidden, self.weight, self.bias, target, self.block_size)
         return F.nll_loss(self._log_prob(hidden), target, reduction="none")
-
-    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -blocked_cross_entropy(hidden, self.weight, self.bias, target, self.block_size or _BLOCK)
-
-    def _log_prob(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden, self.weight, self.bias)
-        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        return super().extra_repr() + (f", block_size={self.block_size}" if self.block_size else "")

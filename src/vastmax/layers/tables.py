@@ -1,12 +1,95 @@
-"""Tables of one vector a class, shared with an input embedding or not."""
+"""Layers with one vector a class: a table (V, d), logits, and the softmax over them, exactly."""
 
 from __future__ import annotations
 
-from torch import nn
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vastmax.errors import InputError
+from vastmax.layers.blocked import blocked_cross_entropy, blocked_log_partition
+from vastmax.layers.output_layer import OutputLayer
+from vastmax.layers.precision import wide
 
-__all__ = ["tied_table"]
+__all__ = ["TableLayer", "tied_table"]
+
+_BLOCK = 8192  # classes at a time where nobody chose: logits of 512 rows in 16 MiB
+
+
+class TableLayer(OutputLayer):
+    """A softmax over ``s(w) = h·v_w + b_w``: everything but how it is trained.
+
+    Log-probabilities, the log-partition and the best classes are those of the full softmax, computed in blocks of
+    classes; a method adds its :meth:`_loss`.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        num_classes: V.
+        bias: whether classes have a bias.
+        block_size: classes a block, wherever the (N, V) logits are not themselves what is asked for.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = True,
+        block_size: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, num_classes)
+        if block_size is not None and block_size < 1:
+            raise InputError(f"block_size is {block_size}: give 1 class or more, or None for the default.")
+        self.block_size = block_size
+        self.weight = nn.Parameter(torch.empty((num_classes, in_features), device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(num_classes, device=device, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the table from a uniform distribution in ±1/√d, and set the biases to 0."""
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
+        """Share the table (V, d) with an input embedding: one parameter, which both learn.
+
+        See Press, Wolf, *Using the Output Embedding to Improve Language Models*, 2017, https://arxiv.org/abs/1608.05859.
+
+        Raises:
+            InputError: where the embedding is no table of V rows of width d.
+        """
+        self.weight = tied_table(embedding, self.num_classes, self.in_features)
+
+    def log_partition(self, hidden: Tensor) -> Tensor:
+        """Return (…) log Z of hidden vectors (…, d)."""
+        rows = self._rows(hidden)
+        return blocked_log_partition(rows, self.weight, self.bias, self._block_size).view(hidden.shape[:-1])
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return -blocked_cross_entropy(hidden, self.weight, self.bias, target, self._block_size)
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        logits = F.linear(hidden, self.weight, self.bias)
+        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+
+    @property
+    def _block_size(self) -> int:
+        return self.block_size or _BLOCK
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return super().extra_repr() + (f", block_size={self.block_size}" if self.block_size else "")
 
 
 def tied_table(embedding: nn.Embedding | nn.Parameter, num_classes: int, in_features: int) -> nn.Parameter:
