@@ -156,3 +156,26 @@ def full_gradients(hidden: Float64, weight: Float64, bias: Float64, target: int)
         to_weight[w] += probability[w] * hidden
         to_bias[w] += probability[w]
     return to_hidden, to_weight, to_bias
+
+
+def partial_loss(hidden: Any, weight: Any, bias: Any, target: int, head: Sequence[int], tail: Sequence[int]) -> Any:
+    """-s(t) + log of: exp s of head and target, and V/m times exp s of each class drawn that is none of these.
+
+    For one hidden vector; written for `autograd`, which takes its gradients.
+    """
+
+    def logit(w: int) -> Any:
+        return anp.dot(hidden, weight[w]) + bias[w]
+
+    kept = sorted({target, *head})
+    partition = sum(anp.exp(logit(w)) for w in kept)
+    for w in tail:
+        if w not in kept:
+            partition = partition + len(weight) / len(tail) * anp.exp(logit(w))
+    return anp.log(partition) - logit(target)
+
+
+def partial_gradients(*arguments: Any) -> tuple[Float64, Float64, Float64]:
+    """Gradients of `partial_loss` for hidden (d,), weight (V, d) and bias (V,)."""
+    hidden, weight, bias, *rest = arguments
+    return autograd.grad(lambda p: partial_loss(*p, *rest))((hidden, weight, bias))  # type: ignore[return-value]

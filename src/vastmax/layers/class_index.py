@@ -43,6 +43,8 @@ class ClassIndex:
         PartialSoftmax(in_features=8, num_classes=1000, head=100, tail=1000, index=ClassIndex(probes=16))
     """
 
+    _built: Any
+
     def __init__(self, *, rebuild_every: int = 1000, probes: int = 32, lists: int | None = None) -> None:
         for name, value in (("rebuild_every", rebuild_every), ("probes", probes), ("lists", lists)):
             if value is not None and value < 1:
@@ -56,7 +58,7 @@ class ClassIndex:
 
     def forget(self) -> None:
         """Drop what was built: the table is another one."""
-        self._built: Any = None
+        self._built = None
         self._searches = 0
 
     @torch.no_grad()
