@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from vastmax.layers import LAYERS, OutputLayer, build
-from vastmax.trees import Tree, balanced_tree
+from vastmax.trees import Classes, Tree, balanced_tree
 
 Counts = NDArray[np.int64]
 
@@ -63,6 +63,12 @@ def tree_of_several_leaves(counts: Counts) -> Tree:
     return Tree(shape.offsets, shape.nodes, shape.signs, words)
 
 
+def classes_of_any_size(counts: Counts) -> Classes:
+    """Classes of any words, the first as large as all others together."""
+    num_words = len(counts)
+    return Classes(np.maximum(np.arange(num_words) * 7919 % num_words - num_words // 2, 0) // 3)
+
+
 CASES = [
     LayerCase("full"),
     LayerCase("full", {"block_size": 7}, "blocked", big=False),
@@ -74,4 +80,6 @@ CASES = [
     LayerCase("hierarchical"),
     LayerCase("hierarchical", {"tree": "balanced-random", "bias": False, "sparse": False}, "balanced", big=False),
     LayerCase("hierarchical", {"tree": tree_of_several_leaves}, "several-leaves", big=False),
+    LayerCase("class-based"),
+    LayerCase("class-based", {"classes": classes_of_any_size, "bias": False, "sparse": False}, "ragged", big=False),
 ]

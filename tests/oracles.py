@@ -179,3 +179,22 @@ def partial_gradients(*arguments: Any) -> tuple[Float64, Float64, Float64]:
     """Gradients of `partial_loss` for hidden (d,), weight (V, d) and bias (V,)."""
     hidden, weight, bias, *rest = arguments
     return autograd.grad(lambda p: partial_loss(*p, *rest))((hidden, weight, bias))  # type: ignore[return-value]
+
+
+def log_sum_exp(terms: list[Any]) -> Any:
+    return anp.log(sum(anp.exp(term) for term in terms))
+
+
+def class_based_log_prob(
+    hidden: Any, class_of: Sequence[int], class_weight: Any, class_bias: Any, weight: Any, bias: Any
+) -> list[Any]:
+    """log p(c(w)|h) + log p(w|c(w),h) for every word (Goodman 2001, equation 2), softmax at both levels."""
+    of_class = [anp.dot(hidden, class_weight[c]) + class_bias[c] for c in range(len(class_weight))]
+    of_word = [anp.dot(hidden, weight[w]) + bias[w] for w in range(len(class_of))]
+    return [
+        of_class[c]
+        - log_sum_exp(of_class)
+        + of_word[w]
+        - log_sum_exp([of_word[v] for v in range(len(class_of)) if class_of[v] == c])
+        for w, c in enumerate(class_of)
+    ]

@@ -10,6 +10,7 @@ except ImportError as error:
 from numpy.typing import ArrayLike
 
 from vastmax.errors import InputError
+from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.class_index import ClassIndex
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
@@ -19,6 +20,7 @@ from vastmax.text import Vocabulary
 
 __all__ = [
     "LAYERS",
+    "ClassBasedSoftmax",
     "ClassIndex",
     "FullSoftmax",
     "HierarchicalSoftmax",
@@ -33,6 +35,7 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "full": FullSoftmax,
     "partial": PartialSoftmax,
     "hierarchical": HierarchicalSoftmax,
+    "class-based": ClassBasedSoftmax,
 }
 """Every layer by the command line's name."""
 

@@ -1,0 +1,250 @@
+"""Class-based softmax: first the class of the word, then the word among those of its class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.grouped import Group, group_by_class, grouped_log_softmax, log_prob_within_class
+from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.precision import wide
+from vastmax.layers.tables import tied_table
+from vastmax.text import Vocabulary
+from vastmax.trees import Classes, frequency_classes
+
+__all__ = ["ClassBasedSoftmax"]
+
+
+class ClassBasedSoftmax(OutputLayer):
+    """Two softmaxes in place of one: ``p(w|h) = p(c(w)|h) p(w|c(w),h)``, over C classes and over the words of a class.
+
+    A step costs ``C + size of the class`` logits a row instead of V, and its gradient holds the rows of classes met.
+    The best words are found exactly without looking into classes that are too unlikely: ``p(c|h)`` bounds their words.
+
+    The classes decide how well it learns: words of like frequency, the default, share little else, and some perplexity
+    is lost against the full softmax; classes of like meaning lose less (Brown et al. 1992). Class sizes decide what it
+    costs: with equal shares of the counts' mass, as in Goodman's and in Mikolov's toolkits, the classes of rare words
+    are huge, and a batch that meets a few of them touches most of the table.
+
+    See Also:
+        ``HierarchicalSoftmax`` for more levels, ``AdaptiveSoftmax`` for a few classes with narrower vectors.
+
+    References:
+        Goodman, *Classes for Fast Maximum Entropy Training*, 2001, https://arxiv.org/abs/cs/0108006.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        classes: of the V words, with any ids; part of the layer's state, so that a checkpoint brings its own.
+        counts: (V,) of the words, for :meth:`flops_per_token`; None for equal ones.
+        bias: whether classes and words have a bias.
+        sparse: whether the gradients of words' vectors and biases are sparse tensors of the classes met, for optimisers
+            that take them (``SGD``, ``Adagrad``, ``SparseAdam``).
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1, or ``classes`` are none.
+
+    Example:
+        >>> from vastmax.trees import Classes
+        >>> layer = ClassBasedSoftmax(8, Classes([0, 1, 1, 0, 1]))
+        >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
+        >>> layer(hidden, target).backward()
+        >>> layer.topk(hidden, 2)[1].shape
+        torch.Size([4, 2])
+    """
+
+    kind: ClassVar[Kind] = "exact"
+    reference: ClassVar[Reference] = Reference(
+        "Goodman",
+        2001,
+        "Classes for Fast Maximum Entropy Training",
+        "https://arxiv.org/abs/cs/0108006",
+    )
+    opaque_to_compiler = True
+
+    class_of: Tensor  # (V,) int64, the state that carries the classes; the other buffers are derived from it
+    class_sizes: Tensor  # (C,) int64
+    class_starts: Tensor  # (C,) int64, where a class starts in class_words
+    class_words: Tensor  # (V,) int64, words in the order of their classes
+    place_in_class: Tensor  # (V,) int64
+
+    def __init__(
+        self,
+        in_features: int,
+        classes: Classes,
+        *,
+        counts: ArrayLike | None = None,
+        bias: bool = True,
+        sparse: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not isinstance(classes, Classes):
+            raise InputError(f"classes must be vastmax.trees.Classes, got {type(classes).__name__}.")
+        super().__init__(in_features, classes.num_words)
+        self.mean_logits = classes.statistics([1] * classes.num_words if counts is None else counts).mean_logits
+        self.sparse = sparse
+        self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
+        make: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.class_weight = nn.Parameter(torch.empty((classes.num_classes, in_features), **make))
+        self.class_bias = nn.Parameter(torch.empty(classes.num_classes, **make)) if bias else None
+        self.weight = nn.Parameter(torch.empty((classes.num_words, in_features), **make))
+        self.bias = nn.Parameter(torch.empty(classes.num_words, **make)) if bias else None
+        self.classes = classes
+        self.reset_parameters()
+        self.register_load_state_dict_post_hook(_adopt_classes)
+
+    @classmethod
+    def from_vocabulary(
+        cls,
+        in_features: int,
+        vocabulary: Vocabulary | ArrayLike,
+        *,
+        classes: int | Classes | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return the layer over given classes, or over so many classes of words of like frequency.
+
+        The classes share out the square roots of the counts, which keeps those of rare words small; None is for 3√V of
+        them: by the time of a step, 2 to 4 are alike.
+
+        Raises:
+            InputError: where classes are of other words, or their number is not in 1..V.
+        """
+        counts = as_vocabulary(vocabulary).counts
+        if classes is None:
+            classes = min(len(counts), round(3 * math.sqrt(len(counts))))
+        if not isinstance(classes, Classes):
+            classes = frequency_classes(counts, classes, mass="sqrt")
+        if classes.num_words != len(counts):
+            raise InputError(f"classes are of {classes.num_words} words, the vocabulary has {len(counts)}.")
+        return cls(in_features, classes, counts=counts, **options)
+
+    def reset_parameters(self) -> None:
+        """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the classes."""
+        bound = 1 / math.sqrt(self.in_features)
+        for table, bias in ((self.class_weight, self.class_bias), (self.weight, self.bias)):
+            nn.init.uniform_(table, -bound, bound)
+            if bias is not None:
+                nn.init.zeros_(bias)
+        self._lay_out(self.classes)
+
+    def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
+        """Share the words' table (V, d) with an input embedding: one parameter, which both learn.
+
+        An embedding whose own gradient is dense makes the sum dense: give it ``sparse=True``.
+
+        Raises:
+            InputError: where the embedding is no table of V rows of width d.
+        """
+        self.weight = tied_table(embedding, self.num_classes, self.in_features)
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """2·d·(C + size of the class) forward, the mean over words, and twice that backward."""
+        return 2.0 * self.in_features * self.mean_logits * (3 if train else 1)
+
+    # --- the contract on flat batches ---
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        classes = self.class_of[target]
+        of_class = self._class_log_prob(hidden).gather(1, classes[:, None]).squeeze(1)
+        groups = list(self._groups(classes, self.in_features))
+        place = self.place_in_class[target]
+        return of_class + log_prob_within_class(hidden, self.weight, self.bias, place, groups, self.sparse)
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        logits = F.linear(hidden, self.weight, self.bias)
+        logits = logits.to(wide(logits.dtype))
+        log_z = logits.new_empty(len(hidden), len(self.class_sizes))
+        every = torch.arange(len(self.class_sizes), device=hidden.device)
+        for group in self._groups(every, len(hidden)):
+            inside = logits[:, group.words.flatten()].view(len(hidden), *group.words.shape)
+            if not group.whole:
+                inside = inside.masked_fill(~group.inside, -torch.inf)
+            log_z[:, group.items[:, 0]] = inside.logsumexp(-1)
+        return logits + (self._class_log_prob(hidden) - log_z)[:, self.class_of]
+
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Look into classes in falling order of probability until the next is below the k-th best word."""
+        bounds, ranked = self._class_log_prob(hidden).sort(dim=1, descending=True)
+        values = torch.full_like(bounds[:, :1], -torch.inf).repeat(1, k)
+        words = torch.zeros_like(values, dtype=torch.int64)
+        rows, start, width = torch.arange(len(hidden), device=hidden.device), 0, 4
+        while len(rows) and start < ranked.shape[1]:
+            span = slice(start, start + width)
+            found, which = self._best_in_classes(hidden, rows, ranked[rows, span], bounds[rows, span], k)
+            found, order = torch.cat([values[rows], found], 1).topk(k)
+            words[rows] = torch.cat([words[rows], which], 1).gather(1, order)
+            values = values.index_copy(0, rows, found)
+            start, width = start + width, 2 * width
+            if start < ranked.shape[1]:
+                rows = rows[found[:, -1] < bounds[rows, start]]
+        return values, words
+
+    def _best_in_classes(
+        self, hidden: Tensor, rows: Tensor, classes: Tensor, class_log_prob: Tensor, k: int
+    ) -> tuple[Tensor, Tensor]:
+        """(A, m·k) log-probabilities of the best words of m classes a row (A, m), -inf for none, and the words."""
+        owner = rows.repeat_interleave(classes.shape[1])
+        values = class_log_prob.new_full((len(owner), k), -torch.inf)
+        words = torch.zeros_like(values, dtype=torch.int64)
+        for group in self._groups(classes.flatten(), self.in_features):
+            inside, _ = grouped_log_softmax(hidden, self.weight, self.bias, group._replace(items=owner[group.items]))
+            best = inside.topk(min(k, inside.shape[-1]))
+            items = group.items[group.real]  # without repeats, whose gradients would count twice
+            place = items[:, None], torch.arange(best.values.shape[-1], device=hidden.device)
+            values = values.index_put(place, best.values[group.real] + class_log_prob.flatten()[items][:, None])
+            words[place] = group.words[:, None].expand(*inside.shape).gather(-1, best.indices)[group.real]
+        return values.view(len(rows), -1), words.view(len(rows), -1)
+
+    def _class_log_prob(self, hidden: Tensor) -> Tensor:
+        logits = F.linear(hidden, self.class_weight, self.class_bias)
+        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+
+    def _groups(self, classes: Tensor, width: int) -> Iterator[Group]:
+        return group_by_class(classes, self.class_words, self.class_starts, self.class_sizes, width)
+
+    # --- the classes as state ---
+
+    def _lay_out(self, classes: Classes) -> None:
+        """Set all that follows from the classes, on the device of the parameters."""
+        self.classes = classes
+        class_of, sizes = torch.from_numpy(classes.class_of.copy()).long(), torch.from_numpy(classes.sizes.copy())
+        words = class_of.argsort(stable=True)
+        starts = sizes.cumsum(0) - sizes
+        place = torch.empty_like(words)
+        place[words] = torch.arange(len(words)) - starts[class_of[words]]
+        for name, values, persistent in (
+            ("class_of", class_of, True),
+            ("class_sizes", sizes, False),
+            ("class_starts", starts, False),
+            ("class_words", words, False),
+            ("place_in_class", place, False),
+        ):
+            self.register_buffer(name, values.to(self.weight.device), persistent=persistent)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return f"{super().extra_repr()}, classes={self.classes.num_classes}, largest={int(self.classes.sizes.max())}"
+
+
+def _adopt_classes(layer: nn.Module, incompatible_keys: Any) -> None:
+    """Lay out the classes that a loaded state brought; InputError where they are none of this layer."""
+    if not isinstance(layer, ClassBasedSoftmax) or layer.class_of.is_meta:
+        return
+    try:
+        classes = Classes(layer.class_of.cpu().numpy())
+    except InputError as error:
+        raise InputError(f"the state holds no classes: {error}") from None
+    if classes.num_classes != len(layer.class_weight):
+        raise InputError(f"the state has {classes.num_classes} classes, this layer {len(layer.class_weight)}.")
+    layer._lay_out(classes)
