@@ -226,7 +226,7 @@ def test_an_index_of_few_lists_finds_much_and_never_a_class_twice() -> None:
 def test_an_index_is_rebuilt_on_schedule_and_with_another_table(monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
     build = ClassIndex._build
-    monkeypatch.setattr(ClassIndex, "_build", lambda self, table: (built.append(len(table)), build(self, table)))
+    monkeypatch.setattr(ClassIndex, "_build", lambda self, table: built.append(len(table)) or build(self, table))
     layer, hidden = layer_of(head=3, index=ClassIndex(rebuild_every=3)), hidden_of()
     seen = []
     for _ in range(7):

@@ -43,7 +43,7 @@ class ClassIndex:
         PartialSoftmax(in_features=8, num_classes=1000, head=100, tail=1000, index=ClassIndex(probes=16))
     """
 
-    _built: Any
+    _built: Any  # faiss has no types
 
     def __init__(self, *, rebuild_every: int = 1000, probes: int = 32, lists: int | None = None) -> None:
         for name, value in (("rebuild_every", rebuild_every), ("probes", probes), ("lists", lists)):
@@ -71,11 +71,12 @@ class ClassIndex:
             bias: (V,) or None.
             k: in 1..V.
         """
-        if self._built is None or self._searches >= self.rebuild_every:
-            self._build(weight if bias is None else torch.cat([weight, bias[:, None]], 1))
+        index = self._built
+        if index is None or self._searches >= self.rebuild_every:
+            index = self._build(weight if bias is None else torch.cat([weight, bias[:, None]], 1))
         self._searches += 1
         queries = hidden if bias is None else F.pad(hidden, (0, 1), value=1.0)
-        _, classes = self._built.search(queries.float().cpu().numpy(), k)
+        _, classes = index.search(queries.float().cpu().numpy(), k)
         return torch.from_numpy(classes).to(hidden.device)
 
     def num_compared(self, num_classes: int) -> float:
@@ -86,7 +87,7 @@ class ClassIndex:
     def _num_lists(self, num_classes: int) -> int:
         return min(self.lists or math.ceil(2 * math.sqrt(num_classes)), num_classes)
 
-    def _build(self, table: Tensor) -> None:
+    def _build(self, table: Tensor) -> Any:
         faiss: Any = import_module("faiss")  # when it is needed: it starts threads of its own
         vectors = table.float().cpu().numpy()
         lists = self._num_lists(len(vectors))
@@ -98,6 +99,7 @@ class ClassIndex:
         index.train(vectors)
         index.add(vectors)
         self._built, self._searches = index, 0
+        return index
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_built": None, "_searches": 0}  # a copy builds its own
