@@ -126,7 +126,7 @@ def test_ends_whatever_the_vectors(vectors: np.ndarray, rule: tuple) -> None:
     num_words = len(vectors)
     bits = int(np.ceil(np.log2(num_words + 1)))
     assert tree.num_words == num_words
-    assert np.bincount(tree.words).max() <= (16 if rule[1] else 1)
+    assert np.bincount(tree.words).max() <= (8 if rule[1] else 1)
     assert tree.lengths.max() <= (bits if rule[0] == "balanced" else 4 * bits + bits + 1)
 
 

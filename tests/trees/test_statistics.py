@@ -41,6 +41,26 @@ def test_brown_counts() -> None:
     assert balanced_tree(len(counts)).statistics(counts).mean_bits == pytest.approx(statistics.balanced_bits, abs=0.6)
 
 
+def test_ptb_counts() -> None:
+    words = Counter(data_path("ptb/ptb.train.txt").read_text(encoding="utf-8").split())
+    counts = np.array(list(words.values()))
+    statistics = huffman_tree(counts).statistics(counts)
+    assert statistics.entropy_bits == pytest.approx(entropy_bits(counts.tolist()), abs=1e-9)
+    assert statistics.entropy_bits <= statistics.mean_bits < statistics.entropy_bits + 1
+    assert statistics.mean_bits == pytest.approx(huffman_cost(counts.tolist()) / counts.sum(), abs=1e-12)
+
+
+def test_the_seeds_example_on_brown() -> None:
+    """What docs/trees.md says of Brown's 10,000 most frequent words, in lower case."""
+    words = Counter(data_path("brown/brown.txt").read_text(encoding="utf-8").lower().split())
+    counts = np.array([count for _, count in words.most_common(10_000)])
+    statistics = huffman_tree(counts).statistics(counts)
+    assert round(statistics.balanced_bits, 2) == 13.36
+    assert round(statistics.entropy_bits, 2) == 9.33
+    assert round(statistics.mean_bits, 2) == 9.36
+    assert round(statistics.saving, 3) == 0.299
+
+
 def test_balanced_saves_nothing_on_equal_counts() -> None:
     statistics = balanced_tree(37).statistics(np.full(37, 5))
     assert statistics.saving == pytest.approx(0, abs=1e-12)

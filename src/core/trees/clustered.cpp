@@ -12,7 +12,7 @@ namespace vastmax::trees {
 namespace {
 
 constexpr size_t kAlone = 8192;   // larger nodes are fitted one after the other by all threads, smaller ones one a thread
-constexpr uint8_t kDoublings = 4;  // times that a word may go both ways on one path: at most 2^4 leaves a word
+constexpr uint8_t kDoublings = 3;  // times that a word may go both ways on one path: at most 2^3 leaves a word
 
 // Words that one node is yet to split. Members are in rising order, each once.
 struct Node {

@@ -42,8 +42,8 @@ def clustered_tree(
 
     Every split leaves words on both sides, whatever the vectors: where all would go one way, or all are the same,
     halves are taken by responsibility, ties by id. They are taken too below level ``4 log2 V``, where only outliers
-    split off one by one can have led. With `epsilon` a word may go both ways four times on one path, so it owns
-    at most 16 leaves, and where all words of a node would go to one side, that node is split without `epsilon`.
+    split off one by one can have led. With `epsilon` a word may go both ways three times on one path, so it owns
+    at most 8 leaves, and where all words of a node would go to one side, that node is split without `epsilon`.
 
     The work is O(V d) a level and iteration. The tree depends on the vectors and the seed, not on the threads.
 
