@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.layers.cutoffs import StepCost
 from vastmax.trees import Classes, Tree, balanced_tree
 
 Counts = NDArray[np.int64]
@@ -69,6 +70,9 @@ def classes_of_any_size(counts: Counts) -> Classes:
     return Classes(np.maximum(np.arange(num_words) * 7919 % num_words - num_words // 2, 0) // 3)
 
 
+# cuts even few classes into clusters
+MULTIPLY_ADDS = StepCost(call=0, logit=0, multiply_add=1, parameter=0)
+
 CASES = [
     LayerCase("full"),
     LayerCase("full", {"block_size": 7}, "blocked", big=False),
@@ -82,4 +86,10 @@ CASES = [
     LayerCase("hierarchical", {"tree": tree_of_several_leaves}, "several-leaves", big=False),
     LayerCase("class-based"),
     LayerCase("class-based", {"classes": classes_of_any_size, "bias": False, "sparse": False}, "ragged", big=False),
+    LayerCase("adaptive"),
+    LayerCase("adaptive", {"cost": MULTIPLY_ADDS, "div_value": 1.2}, "clusters"),
+    LayerCase("adaptive", {"cost": MULTIPLY_ADDS, "head_bias": False, "tail_bias": False}, "no-bias", big=False),
+    LayerCase("differentiated"),
+    LayerCase("differentiated", {"variant": "projections"}, "projections"),
+    LayerCase("differentiated", {"block_size": 4, "bias": False}, "blocked", big=False),
 ]

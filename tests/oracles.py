@@ -198,3 +198,41 @@ def class_based_log_prob(
         - log_sum_exp([of_word[v] for v in range(len(class_of)) if class_of[v] == c])
         for w, c in enumerate(class_of)
     ]
+
+
+def adaptive_log_prob(parameters: Any, cutoffs: Sequence[int], hidden: Any, rank: int) -> Any:
+    """Log p of one class by its rank: the head's, or log p(cluster) + log p(class | cluster) (Grave et al. 2016).
+
+    Parameters: head weight and bias, and (projection, weight, bias) of each cluster.
+    """
+    (head, head_bias), tails = parameters
+    logits = [anp.dot(hidden, head[j]) + head_bias[j] for j in range(len(head))]
+    if not len(cutoffs) or rank < cutoffs[0]:
+        return logits[rank] - log_sum_exp(logits)
+    cluster = max(i for i in range(len(cutoffs)) if cutoffs[i] <= rank)
+    projection, weight, bias = tails[cluster]
+    narrow = anp.array([anp.dot(hidden, row) for row in projection])
+    within = [anp.dot(narrow, weight[j]) + bias[j] for j in range(len(weight))]
+    to_cluster = logits[cutoffs[0] + cluster] - log_sum_exp(logits)
+    return to_cluster + within[rank - cutoffs[cluster]] - log_sum_exp(within)
+
+
+def differentiated_log_prob(parameters: Any, hidden: Any, rank: int) -> Any:
+    """Log p of one class by its rank, one softmax over blocks of falling width (Chen, Grangier & Auli 2015).
+
+    Parameters: of each block (projection or None for the hidden vector's next slice, weight, bias).
+    """
+    logits, start = [], 0
+    for projection, weight, bias in parameters:
+        width = weight.shape[1]
+        if projection is None:
+            seen, start = hidden[start : start + width], start + width
+        else:
+            seen = anp.array([anp.dot(hidden, row) for row in projection])
+        logits += [anp.dot(seen, weight[j]) + bias[j] for j in range(len(weight))]
+    return logits[rank] - log_sum_exp(logits)
+
+
+def gradients_of(function: Any, *arguments: Any) -> Any:
+    """Gradients of a scalar with respect to its (nested) arguments."""
+    return autograd.grad(lambda given: function(*given))(arguments)

@@ -10,8 +10,11 @@ except ImportError as error:
 from numpy.typing import ArrayLike
 
 from vastmax.errors import InputError
+from vastmax.layers.adaptive import AdaptiveSoftmax
+from vastmax.layers.adaptive_embedding import AdaptiveEmbedding
 from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.class_index import ClassIndex
+from vastmax.layers.differentiated import DifferentiatedSoftmax
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
@@ -20,8 +23,11 @@ from vastmax.text import Vocabulary
 
 __all__ = [
     "LAYERS",
+    "AdaptiveEmbedding",
+    "AdaptiveSoftmax",
     "ClassBasedSoftmax",
     "ClassIndex",
+    "DifferentiatedSoftmax",
     "FullSoftmax",
     "HierarchicalSoftmax",
     "Kind",
@@ -36,6 +42,8 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "partial": PartialSoftmax,
     "hierarchical": HierarchicalSoftmax,
     "class-based": ClassBasedSoftmax,
+    "adaptive": AdaptiveSoftmax,
+    "differentiated": DifferentiatedSoftmax,
 }
 """Every layer by the command line's name."""
 

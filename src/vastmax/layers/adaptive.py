@@ -1,0 +1,260 @@
+"""Adaptive softmax: frequent classes in a short list, rare ones in clusters of narrower vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, cluster_width
+from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.parts import Part, part_logits, parts_cross_entropy
+from vastmax.layers.ranks import Ranks, checked_cutoffs
+from vastmax.text import Vocabulary
+
+__all__ = ["AdaptiveSoftmax"]
+
+
+class AdaptiveSoftmax(OutputLayer):
+    """The adaptive softmax: a head over the frequent classes and one logit for each cluster of rare ones, which are
+    told apart by a softmax of their own over a narrower projection of the hidden vector.
+
+    ``p(w) = p_head(w)`` for a class of the head, and ``p(w) = p_head(cluster i) · p_i(w)`` for one of cluster i, with
+    logits ``v_w · P_i h + b_w`` and ``P_i`` of d/div^i rows. A row pays for the head and for its target's cluster, and
+    a cluster that no row of a batch reaches costs nothing: its parameters then have no gradient (``None``), and
+    optimisers let them be.
+
+    Rare classes have less capacity than in the full softmax. Where the cut-offs are is a matter of speed above all:
+    :meth:`from_vocabulary` finds the cheapest on this machine.
+
+    References:
+        Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
+        https://arxiv.org/abs/1609.04309.
+
+    See Also:
+        :class:`~vastmax.layers.AdaptiveEmbedding` shares this layer's tables with the input; :meth:`from_torch` takes
+        over a ``torch.nn.AdaptiveLogSoftmaxWithLoss``.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        num_classes: V.
+        cutoffs: rising ranks in 1..V-1 at which the tail clusters begin; none for a full softmax.
+        div_value: each cluster's vectors are narrower than the former's by this factor.
+        order: (V,) the classes by falling frequency, or None where ids already have that order.
+        head_bias: whether head classes and clusters have a bias.
+        tail_bias: whether the clusters' classes have a bias.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1, the cut-offs do not rise or lie outside, or ``order`` is no permutation.
+
+    Example:
+        >>> layer = AdaptiveSoftmax(64, 10_000, [1000, 4000])
+        >>> hidden, target = torch.randn(4, 5, 64), torch.randint(10_000, (4, 5))
+        >>> layer(hidden, target).backward()
+        >>> layer.topk(hidden, 3)[1].shape
+        torch.Size([4, 5, 3])
+    """
+
+    kind: ClassVar[Kind] = "exact"
+    reference: ClassVar[Reference] = Reference(
+        "Grave, Joulin, Cissé, Grangier, Jégou",
+        2016,
+        "Efficient softmax approximation for GPUs",
+        "https://arxiv.org/abs/1609.04309",
+    )
+    opaque_to_compiler = True
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        cutoffs: Sequence[int],
+        *,
+        div_value: float = 4.0,
+        order: ArrayLike | None = None,
+        head_bias: bool = True,
+        tail_bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, num_classes)
+        if not 1 <= div_value < math.inf:
+            raise InputError(f"div_value is {div_value!r}: give a number of 1 or more.")
+        self.cutoffs = checked_cutoffs(cutoffs, self.num_classes)
+        self.div_value = float(div_value)
+        self.ranks = Ranks(self.num_classes, self.cutoffs, order, device)
+        self.widths = [cluster_width(self.in_features, div_value, i + 1) for i in range(len(self.cutoffs))]
+        sizes = self.ranks.sizes
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        head = sizes[0] + len(self.cutoffs)
+        self.head_weight = nn.Parameter(torch.empty((head, self.in_features), **options))
+        self.head_bias = nn.Parameter(torch.empty(head, **options)) if head_bias else None
+        self.projections = nn.ParameterList(
+            [torch.empty((width, self.in_features), **options) for width in self.widths]
+        )
+        self.tail_weights = nn.ParameterList(
+            [torch.empty(shape, **options) for shape in zip(sizes[1:], self.widths, strict=True)]
+        )
+        self.tail_biases = nn.ParameterList([torch.empty(size, **options) for size in sizes[1:]]) if tail_bias else None
+        self.reset_parameters()
+
+    @classmethod
+    def from_vocabulary(
+        cls,
+        in_features: int,
+        vocabulary: Vocabulary | ArrayLike,
+        cutoffs: Sequence[int] | Literal["auto"] = "auto",
+        *,
+        div_value: float = 4.0,
+        rows: int = 512,
+        head_share: float = 2 / 3,
+        cost: StepCost | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return the layer for a vocabulary, or for the counts (V,) of classes without names, in any order.
+
+        Args:
+            in_features: d.
+            vocabulary: whose counts say which classes are frequent.
+            cutoffs: ranks at which clusters begin, or "auto": the cheapest on this machine, see
+                :func:`~vastmax.layers.cutoffs.cheapest_cutoffs`. They then depend on a measurement; the layer names
+                them (``cutoffs``), and its state carries them.
+            div_value: each cluster's vectors are narrower than the former's by this factor.
+            rows: in a training batch, for "auto".
+            head_share: of the counts, that the head holds at least, for "auto".
+            cost: of a softmax, for "auto"; None to measure. A cost of constants always gives the same cut-offs.
+            options: the constructor's.
+
+        Raises:
+            InputError: where there is no class, or an argument cannot be used.
+        """
+        counts = as_vocabulary(vocabulary).counts
+        order = np.argsort(-counts, kind="stable")
+        if isinstance(cutoffs, str):
+            if cutoffs != "auto":
+                raise InputError(f"cutoffs is {cutoffs!r}: give rising ranks, or 'auto'.")
+            device = torch.device(options.get("device") or "cpu")
+            cost = cost or StepCost.measured("cpu" if device.type == "meta" else device)
+            cutoffs = cheapest_cutoffs(
+                counts[order], in_features, div_value=div_value, rows=rows, head_share=head_share, cost=cost
+            )
+        layer = cls(in_features, len(counts), cutoffs, div_value=div_value, order=order, **options)
+        layer.ranks.count(counts)
+        return layer
+
+    @classmethod
+    def from_torch(cls, layer: nn.AdaptiveLogSoftmaxWithLoss) -> Self:
+        """Return this layer with a copy of the parameters of torch's, and so with equal outputs.
+
+        ``layer(hidden, target)`` is torch's ``.loss``, ``target_log_prob`` its ``.output``, ``log_prob`` its
+        ``log_prob``, and ``topk(hidden, 1)`` its ``predict``.
+        """
+        weight = layer.head.weight
+        made = cls(
+            layer.in_features,
+            layer.n_classes,
+            layer.cutoffs[:-1],
+            div_value=layer.div_value,
+            head_bias=layer.head.bias is not None,
+            tail_bias=False,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            made.head_weight.copy_(weight)
+            if made.head_bias is not None:
+                made.head_bias.copy_(layer.head.bias)
+            for i in range(len(made.cutoffs)):
+                projection, table = (layer.tail.get_parameter(f"{i}.{part}.weight") for part in (0, 1))
+                if len(projection):
+                    made.projections[i].copy_(projection)
+                    made.tail_weights[i].copy_(table)
+                else:  # torch lets widths fall to 0: the cluster's classes are all alike
+                    made.tail_weights[i].zero_()
+        return made
+
+    def reset_parameters(self) -> None:
+        """Draw each table and projection from a uniform distribution in ±1/√width, and set the biases to 0."""
+        self.ranks.restore()
+        for table in (self.head_weight, *self.projections, *self.tail_weights):
+            bound = 1 / math.sqrt(table.shape[1])
+            nn.init.uniform_(table, -bound, bound)
+        for bias in (self.head_bias, *(self.tail_biases or ())):
+            if bias is not None:
+                nn.init.zeros_(bias)
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """2·d·(c_0 + n) for the head, 2·d_i·(d + V_i) for a cluster by its share of the counts; twice that backward."""
+        forward = 2.0 * self.in_features * len(self.head_weight)
+        for share, width, size in zip(self.ranks.shares[1:], self.widths, self.ranks.sizes[1:], strict=True):
+            forward += share * 2.0 * width * (self.in_features + size)
+        return 3 * forward if train else forward
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        rank = self.ranks.of(target)
+        cluster = self.ranks.cluster(rank)
+        # one sort: the rows of a cluster stand side by side, and those of the head come first
+        by_cluster = cluster.argsort(stable=True)
+        hidden, rank, cluster = hidden.index_select(0, by_cluster), rank[by_cluster], cluster[by_cluster]
+        first = self.ranks.sizes[0]
+        loss = parts_cross_entropy([self._head(hidden)], torch.where(cluster == 0, rank, first - 1 + cluster))
+        if self.cutoffs:
+            sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
+            tails = [loss.new_zeros(sizes[0])]
+            for i, (rows, ranks) in enumerate(zip(hidden.split(sizes)[1:], rank.split(sizes)[1:], strict=True)):
+                if len(rows):
+                    tails.append(parts_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i]))
+            loss = loss + torch.cat(tails)
+        return -loss.index_select(0, by_cluster.argsort())
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        head = F.log_softmax(part_logits(self._head(hidden)), -1)
+        first, clusters = head.split([self.ranks.sizes[0], len(self.cutoffs)], -1)
+        tails = [
+            F.log_softmax(part_logits(self._tail(i, hidden)), -1) + clusters[:, i, None]
+            for i in range(len(self.cutoffs))
+        ]
+        return self.ranks.unsorted(torch.cat([first, *tails], -1))
+
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The head's best, then a cluster's for those rows whose k-th best is below the cluster's probability."""
+        head = F.log_softmax(part_logits(self._head(hidden)), -1)
+        first, clusters = head.split([self.ranks.sizes[0], len(self.cutoffs)], -1)
+        values, ranks = first.topk(min(k, first.shape[1]))
+        if (missing := k - values.shape[1]) > 0:
+            values = F.pad(values, (0, missing), value=-math.inf)
+            ranks = F.pad(ranks, (0, missing))
+        for i, cutoff in enumerate(self.cutoffs):
+            hopeful = (clusters[:, i] >= values[:, -1]).nonzero().squeeze(1)
+            for rows in hopeful.split(max(1, 2**24 // self.ranks.sizes[i + 1])) if len(hopeful) else ():
+                log_prob = F.log_softmax(part_logits(self._tail(i, hidden[rows])), -1) + clusters[rows, i, None]
+                best = log_prob.topk(min(k, log_prob.shape[1]))
+                merged = torch.cat([values[rows], best.values], 1).topk(k)
+                found = torch.cat([ranks[rows], best.indices + cutoff], 1).gather(1, merged.indices)
+                values = values.index_copy(0, rows, merged.values)
+                ranks = ranks.index_copy(0, rows, found)
+        return values, self.ranks.classes(ranks)
+
+    def _head(self, hidden: Tensor) -> Part:
+        return Part(hidden, self.head_weight, self.head_bias)
+
+    def _tail(self, cluster: int, hidden: Tensor) -> Part:
+        bias = None if self.tail_biases is None else self.tail_biases[cluster]
+        return Part(F.linear(hidden, self.projections[cluster]), self.tail_weights[cluster], bias)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return super().extra_repr() + f", cutoffs={list(self.cutoffs)}, div_value={self.div_value:g}"

@@ -1,0 +1,253 @@
+"""Differentiated softmax: the rarer a class, the shorter its vector, under one normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.parts import Part, part_logits, parts_cross_entropy, parts_log_partition, parts_topk
+from vastmax.layers.ranks import Ranks, checked_cutoffs
+from vastmax.text import Vocabulary
+
+__all__ = ["DifferentiatedSoftmax"]
+
+Variant = Literal["slices", "projections"]
+
+_SHARES = (0.8, 0.95)  # of the counts, at which the default blocks end
+
+
+class DifferentiatedSoftmax(OutputLayer):
+    """The differentiated softmax: classes in blocks by frequency, whose vectors have falling widths d_A > d_B > d_C…;
+    one softmax over all.
+
+    ``s(w) = h_B · v_w + b_w`` for w in block B, and ``p = softmax(s)``. In the variant "slices", that of the paper, the
+    hidden vector is the concatenation of the blocks' slices ``h_B``, so that the widths sum to d. In the variant
+    "projections" each block sees all of it, ``h_B = P_B h``; a block as wide as the hidden vector has none, as it needs
+    none. One block is the full softmax exactly.
+
+    Every class takes part at every step, so the cost still grows with V, but by the blocks' mean width instead of d;
+    and, unlike the adaptive softmax's, as much at test as in training. In "slices" frequent classes, too, see only a
+    part of the hidden vector.
+
+    Many logits are computed in blocks of classes that are never held all at once, see ``block_size``.
+
+    References:
+        Chen, Grangier, Auli, *Strategies for Training Large Vocabulary Neural Language Models*, 2015,
+        https://arxiv.org/abs/1512.04906.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        num_classes: V.
+        cutoffs: rising ranks in 1..V-1 at which the blocks but the first begin; none for one block.
+        widths: of the blocks, one more than cut-offs, strictly falling; they sum to d in "slices", and are at most d in
+            "projections". None: see :meth:`default_widths`.
+        variant: "slices" or "projections".
+        order: (V,) the classes by falling frequency, or None where ids already have that order.
+        bias: whether classes have a bias.
+        block_size: classes at a time, whose logits are computed again in backward; None to keep the logits where they
+            are few (2^24), and a good size elsewhere.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1, cut-offs or widths do not fit, or ``order`` is no permutation.
+
+    Example:
+        >>> layer = DifferentiatedSoftmax(64, 10_000, [1000, 4000], [40, 16, 8])
+        >>> hidden, target = torch.randn(4, 5, 64), torch.randint(10_000, (4, 5))
+        >>> layer(hidden, target).backward()
+        >>> layer.num_parameters == 1000 * 40 + 3000 * 16 + 6000 * 8 + 10_000
+        True
+    """
+
+    kind: ClassVar[Kind] = "exact"
+    reference: ClassVar[Reference] = Reference(
+        "Chen, Grangier, Auli",
+        2015,
+        "Strategies for Training Large Vocabulary Neural Language Models",
+        "https://arxiv.org/abs/1512.04906",
+    )
+    opaque_to_compiler = True
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        cutoffs: Sequence[int],
+        widths: Sequence[int] | None = None,
+        *,
+        variant: Variant = "slices",
+        order: ArrayLike | None = None,
+        bias: bool = True,
+        block_size: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, num_classes)
+        if variant not in ("slices", "projections"):
+            raise InputError(f"variant is {variant!r}: choose 'slices' or 'projections'.")
+        if block_size is not None and block_size < 1:
+            raise InputError(f"block_size is {block_size}: give 1 class or more, or None.")
+        self.cutoffs = checked_cutoffs(cutoffs, self.num_classes)
+        self.variant, self.block_size = variant, block_size
+        if widths is None:
+            widths = self.default_widths(self.in_features, 1 + len(self.cutoffs), variant)
+        self.widths = _checked_widths(widths, self.in_features, 1 + len(self.cutoffs), variant)
+        self.ranks = Ranks(self.num_classes, self.cutoffs, order, device)
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.weights = nn.ParameterList(
+            [torch.empty(shape, **options) for shape in zip(self.ranks.sizes, self.widths, strict=True)]
+        )
+        self.bias = nn.Parameter(torch.empty(self.num_classes, **options)) if bias else None  # by rank
+        self.projections = nn.ParameterDict(
+            {
+                str(block): torch.empty((width, self.in_features), **options)
+                for block, width in enumerate(self.widths)
+                if variant == "projections" and width < self.in_features
+            }
+        )
+        self.reset_parameters()
+
+    @classmethod
+    def from_vocabulary(
+        cls,
+        in_features: int,
+        vocabulary: Vocabulary | ArrayLike,
+        cutoffs: Sequence[int] | None = None,
+        widths: Sequence[int] | None = None,
+        *,
+        variant: Variant = "slices",
+        **options: Any,
+    ) -> Self:
+        """Return the layer for a vocabulary, or for the counts (V,) of classes without names, in any order.
+
+        Args:
+            in_features: d.
+            vocabulary: whose counts say which classes are frequent.
+            cutoffs: ranks at which blocks begin. None for three blocks: the most frequent classes that hold 80 % of
+                the counts, those that hold the next 15 %, and the rest; fewer where V or d is too small for three.
+            widths: of the blocks; None for :meth:`default_widths`.
+            variant: "slices" or "projections".
+            options: the constructor's.
+
+        Raises:
+            InputError: where there is no class, or an argument cannot be used.
+        """
+        counts = as_vocabulary(vocabulary).counts
+        order = np.argsort(-counts, kind="stable")
+        if cutoffs is None:
+            most = _most_blocks(in_features, variant) if widths is None else len(widths)
+            cutoffs = _cutoffs_by_share(counts[order], _SHARES[: most - 1])
+        layer = cls(in_features, len(counts), cutoffs, widths, variant=variant, order=order, **options)
+        layer.ranks.count(counts)
+        return layer
+
+    @staticmethod
+    def default_widths(in_features: int, blocks: int, variant: Variant = "slices") -> tuple[int, ...]:
+        """Return widths that halve from block to block and sum to d ("slices"), or d, d/4, d/16… ("projections").
+
+        Raises:
+            InputError: where d is too small for so many blocks.
+
+        Example:
+            >>> DifferentiatedSoftmax.default_widths(256, 3)
+            (147, 73, 36)
+            >>> DifferentiatedSoftmax.default_widths(256, 3, "projections")
+            (256, 64, 16)
+        """
+        if variant == "projections":
+            widths = [in_features // 4**block for block in range(blocks)]
+        else:
+            whole = 2**blocks - 1
+            widths = [in_features * 2 ** (blocks - 1 - block) // whole for block in range(blocks)]
+            widths[0] += in_features - sum(widths)
+        if widths[-1] < 1:
+            raise InputError(
+                f"in_features is {in_features}, too narrow for {blocks} blocks: give fewer cutoffs, or widths."
+            )
+        return tuple(widths)
+
+    def reset_parameters(self) -> None:
+        """Draw each table and projection from a uniform distribution in ±1/√width, and set the biases to 0."""
+        self.ranks.restore()
+        for table in (*self.weights, *self.projections.values()):
+            bound = 1 / math.sqrt(table.shape[1])
+            nn.init.uniform_(table, -bound, bound)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def log_partition(self, hidden: Tensor) -> Tensor:
+        """Return (…) log Z of hidden vectors (…, d)."""
+        return parts_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """Σ 2·V_B·d_B and 2·d·d_B a projection; twice that backward, and with ``block_size`` the logits once more."""
+        tables = sum(2.0 * weight.numel() for weight in self.weights)
+        forward = tables + sum(2.0 * projection.numel() for projection in self.projections.values())
+        return 3 * forward + (tables if self.block_size else 0) if train else forward
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return -parts_cross_entropy(self._parts(hidden), self.ranks.of(target), self.block_size)
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        logits = torch.cat([part_logits(part) for part in self._parts(hidden)], -1)
+        return self.ranks.unsorted(F.log_softmax(logits, -1))
+
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        values, ranks = parts_topk(self._parts(hidden), k, self.block_size)
+        return values, self.ranks.classes(ranks)
+
+    def _parts(self, hidden: Tensor) -> list[Part]:
+        if self.variant == "slices":
+            seen = hidden.split(self.widths, -1)
+        else:
+            seen = [
+                F.linear(hidden, self.projections[str(block)]) if str(block) in self.projections else hidden
+                for block in range(len(self.widths))
+            ]
+        biases = [None] * len(self.widths) if self.bias is None else self.bias.split(self.ranks.sizes)
+        return [Part(*part) for part in zip(seen, self.weights, biases, strict=True)]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        blocks = f"cutoffs={list(self.cutoffs)}, widths={list(self.widths)}, variant={self.variant!r}"
+        return f"{super().extra_repr()}, {blocks}" + (f", block_size={self.block_size}" if self.block_size else "")
+
+
+def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, variant: Variant) -> tuple[int, ...]:
+    given = tuple(widths)
+    falling = all(before > after for before, after in pairwise(given))
+    fits = sum(given) == in_features if variant == "slices" else max(given, default=0) <= in_features
+    if len(given) != blocks or not falling or given[-1] < 1 or not fits:
+        limit = f"{'sum to' if variant == 'slices' else 'are at most'} in_features, {in_features}"
+        raise InputError(
+            f"widths is {list(given)}: give {blocks} whole numbers, one a block, that fall strictly and {limit}."
+        )
+    return given
+
+
+def _most_blocks(in_features: int, variant: Variant) -> int:
+    """Return how many default blocks a hidden vector is wide enough for: widths fall, and none is 0."""
+    narrow = (16, 4) if variant == "projections" else (7, 3)
+    return next((blocks for blocks, least in zip((3, 2), narrow, strict=True) if in_features >= least), 1)
+
+
+def _cutoffs_by_share(counts: NDArray[np.int64], shares: Sequence[float]) -> list[int]:
+    """Return the ranks at which falling counts reach shares of their sum; of equal classes, where all counts are 0."""
+    weights = counts if counts.any() else np.ones_like(counts)
+    reached = np.searchsorted(np.cumsum(weights), np.asarray(shares) * weights.sum()) + 1
+    return sorted({int(rank) for rank in reached if rank < len(counts)})

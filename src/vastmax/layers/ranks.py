@@ -1,0 +1,132 @@
+"""Classes by falling frequency, whatever the order of their ids, cut into blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from vastmax.errors import InputError
+
+__all__ = ["Ranks", "checked_cutoffs"]
+
+
+class Ranks(nn.Module):
+    """Which rank each class has, and in which block of ranks it stands.
+
+    The order of the classes and the cut-offs are in the state: a checkpoint tells how to build the layer that reads it.
+
+    Args:
+        num_classes: V.
+        cutoffs: rising ranks at which blocks begin, but for the first, which begins at 0.
+        order: (V,) the classes by falling frequency; None where ids are ranks.
+        device: of the buffers.
+
+    Raises:
+        InputError: where ``order`` is no permutation of the classes.
+    """
+
+    order: Tensor | None
+    rank: Tensor | None
+    cutoffs: Tensor
+
+    def __init__(
+        self, num_classes: int, cutoffs: Sequence[int], order: ArrayLike | None, device: torch.device | str | None
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.bounds = (0, *cutoffs, num_classes)
+        self.sizes = [after - before for before, after in pairwise(self.bounds)]
+        self.shares = [size / num_classes for size in self.sizes]
+        self._order = None if order is None else _checked_order(order, num_classes)
+        if self._order is not None and bool((self._order[1:] > self._order[:-1]).all()):
+            self._order = None  # ids are ranks
+        none = self._order is None
+        empty: dict[str, Any] = {"dtype": torch.int64, "device": device}
+        self.register_buffer("cutoffs", torch.empty(len(cutoffs), **empty))
+        self.register_buffer("order", None if none else torch.empty(num_classes, **empty))
+        self.register_buffer("rank", None if none else torch.empty(num_classes, **empty), persistent=False)
+        self.restore()
+
+    def restore(self) -> None:
+        """Write the buffers as they were built."""
+        self.cutoffs.copy_(torch.tensor(self.bounds[1:-1], dtype=torch.int64))
+        if self.order is not None and self._order is not None:
+            self.order.copy_(torch.from_numpy(self._order))
+            self._rank_from_order()
+
+    def count(self, counts: NDArray[np.int64]) -> None:
+        """Remember which share of the counts (V,) each block has."""
+        ordered = counts if self._order is None else counts[self._order]
+        if total := int(counts.sum()):
+            self.shares = [int(ordered[before:after].sum()) / total for before, after in pairwise(self.bounds)]
+
+    def of(self, classes: Tensor) -> Tensor:
+        """Return the classes' ranks."""
+        return classes if self.rank is None else self.rank[classes]
+
+    def classes(self, ranks: Tensor) -> Tensor:
+        """Return the classes of ranks."""
+        return ranks if self.order is None else self.order[ranks]
+
+    def cluster(self, ranks: Tensor) -> Tensor:
+        """Return which block each rank is in."""
+        return torch.bucketize(ranks, self.cutoffs, right=True)
+
+    def unsorted(self, by_rank: Tensor) -> Tensor:
+        """Return columns (N, V) that stand by rank in the order of the ids."""
+        return by_rank if self.rank is None else by_rank.index_select(1, self.rank)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the repr."""
+        return f"sizes={self.sizes}"
+
+    def _rank_from_order(self) -> None:
+        if self.order is not None:
+            places = torch.arange(self.num_classes, device=self.order.device)
+            self.rank = torch.empty_like(self.order).scatter_(0, self.order, places)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
+        found = state_dict.get(f"{prefix}cutoffs")
+        if isinstance(found, Tensor) and not found.is_meta and tuple(found.tolist()) != self.bounds[1:-1]:
+            raise InputError(
+                f"the state is of a layer with cutoffs {found.tolist()}, this one has {list(self.bounds[1:-1])}: "
+                "build the layer with the state's."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+        if self.order is not None:
+            if not self.order.is_meta:
+                self._order = self.order.cpu().numpy().copy()
+            self._rank_from_order()
+
+
+def checked_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]:
+    """Return the cut-offs; InputError where they do not rise strictly within 1..V-1."""
+    given = np.asarray(cutoffs)
+    whole = given.ndim == 1 and (given.size == 0 or given.dtype.kind in "iu")
+    if not whole or (given.size and (given[0] < 1 or given[-1] >= num_classes or (np.diff(given) <= 0).any())):
+        raise InputError(
+            f"cutoffs is {cutoffs!r}: give whole numbers that rise strictly within 1 to {num_classes - 1}."
+        )
+    return tuple(int(cutoff) for cutoff in given)
+
+
+def _checked_order(order: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+    given = np.asarray(order)
+    if (
+        given.shape != (num_classes,)
+        or given.dtype.kind not in "iu"
+        or given.min() < 0
+        or given.max() >= num_classes
+        or np.bincount(given, minlength=num_classes).max() > 1
+    ):
+        raise InputError(
+            f"order must hold each of the {num_classes} classes once, the most frequent first, "
+            f"got {given.dtype} of shape {given.shape}."
+        )
+    return given.astype(np.int64)
