@@ -51,7 +51,7 @@ def vectors(draw: st.DrawFn, max_words: int = 60) -> NDArray[np.float32]:
     elif kind == "outlier":
         rows[-1] += 1e4
     elif kind == "growing":
-        rows *= 2.0 ** np.arange(num_words)[:, None]
+        rows *= 2.0 ** np.minimum(np.arange(num_words), 60)[:, None]
     return (rows * draw(st.sampled_from([1e-20, 1e-3, 1.0, 1e3]))).astype(np.float32)
 
 
