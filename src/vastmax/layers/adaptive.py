@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from vastmax.errors import InputError
 from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, cluster_width
+from vastmax.layers.largest import largest
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
 from vastmax.layers.parts import Part, part_logits, parts_cross_entropy
 from vastmax.layers.ranks import Ranks, checked_cutoffs
@@ -230,7 +231,7 @@ class AdaptiveSoftmax(OutputLayer):
         """The head's best, then a cluster's for those rows whose k-th best is below the cluster's probability."""
         head = F.log_softmax(part_logits(self._head(hidden)), -1)
         first, clusters = head.split([self.ranks.sizes[0], len(self.cutoffs)], -1)
-        values, ranks = first.topk(min(k, first.shape[1]))
+        values, ranks = largest(first, min(k, first.shape[1]))
         if (missing := k - values.shape[1]) > 0:
             values = F.pad(values, (0, missing), value=-math.inf)
             ranks = F.pad(ranks, (0, missing))
@@ -238,9 +239,9 @@ class AdaptiveSoftmax(OutputLayer):
             hopeful = (clusters[:, i] >= values[:, -1]).nonzero().squeeze(1)
             for rows in hopeful.split(max(1, 2**24 // self.ranks.sizes[i + 1])) if len(hopeful) else ():
                 log_prob = F.log_softmax(part_logits(self._tail(i, hidden[rows])), -1) + clusters[rows, i, None]
-                best = log_prob.topk(min(k, log_prob.shape[1]))
-                merged = torch.cat([values[rows], best.values], 1).topk(k)
-                found = torch.cat([ranks[rows], best.indices + cutoff], 1).gather(1, merged.indices)
+                best, places = largest(log_prob, min(k, log_prob.shape[1]))
+                merged = torch.cat([values[rows], best], 1).topk(k)
+                found = torch.cat([ranks[rows], places + cutoff], 1).gather(1, merged.indices)
                 values = values.index_copy(0, rows, merged.values)
                 ranks = ranks.index_copy(0, rows, found)
         return values, self.ranks.classes(ranks)

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from vastmax.errors import InputError
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.parts import Part, part_logits, parts_cross_entropy, parts_log_partition, parts_topk
+from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_partition, parts_log_softmax, parts_topk
 from vastmax.layers.ranks import Ranks, checked_cutoffs
 from vastmax.text import Vocabulary
 
@@ -201,8 +201,7 @@ class DifferentiatedSoftmax(OutputLayer):
         return -parts_cross_entropy(self._parts(hidden), self.ranks.of(target), self.block_size)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        logits = torch.cat([part_logits(part) for part in self._parts(hidden)], -1)
-        return self.ranks.unsorted(F.log_softmax(logits, -1))
+        return self.ranks.unsorted(parts_log_softmax(self._parts(hidden)))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         values, ranks = parts_topk(self._parts(hidden), k, self.block_size)

@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from vastmax.layers.largest import largest
 from vastmax.layers.precision import matmul_operands, wide
 
-__all__ = ["Part", "part_logits", "parts_cross_entropy", "parts_log_partition", "parts_topk"]
+__all__ = ["Part", "part_logits", "parts_cross_entropy", "parts_log_partition", "parts_log_softmax", "parts_topk"]
 
 _KEPT = 2**24  # logits that a loss may keep for its backward: 64 MiB
-_BLOCK = 2**20  # logits at a time where there are more: they stay in a processor's cache
+_BLOCK = 2**19  # logits at a time where there are more: they stay in a processor's cache
 
 
 class Part(NamedTuple):
@@ -48,17 +49,27 @@ def parts_log_partition(parts: Sequence[Part], block_size: int | None = None) ->
 
 def parts_topk(parts: Sequence[Part], k: int, block_size: int | None = None) -> tuple[Tensor, Tensor]:
     """Return (N, k) the largest log-probabilities, falling, and (N, k) their places, a block of classes at a time."""
-    rows = len(parts[0].hidden)
-    block_size = block_size or max(k, _BLOCK // max(1, rows))
-    values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))
+    rows, dtype = len(parts[0].hidden), wide(parts[0].hidden.dtype)
+    values = parts[0].hidden.new_empty((rows, 0), dtype=dtype)
     places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
-    for number, before, span in _blocks(parts, block_size):
+    log_partition = values.new_full((rows,), -torch.inf)
+    for number, before, span in _blocks(parts, block_size or max(k, _BLOCK // max(1, rows))):
         part = parts[number]
-        bias = None if part.bias is None else part.bias[span]
-        found = part_logits(Part(part.hidden, part.weight[span], bias)).topk(min(k, span.stop - span.start))
-        values, chosen = torch.cat([values, found.values], 1).topk(min(k, values.shape[1] + found.values.shape[1]))
-        places = torch.cat([places, found.indices + before], 1).gather(1, chosen)
-    return values - parts_log_partition(parts, block_size)[:, None], places
+        logits = part_logits(Part(part.hidden, part.weight[span], None if part.bias is None else part.bias[span]))
+        log_partition = torch.logaddexp(log_partition, logits.logsumexp(1))
+        found, columns = largest(logits, min(k, logits.shape[1]))
+        values = torch.cat([values, found], 1)
+        values, chosen = values.topk(min(k, values.shape[1]))
+        places = torch.cat([places, columns + before], 1).gather(1, chosen)
+    return values - log_partition[:, None], places
+
+
+def parts_log_softmax(parts: Sequence[Part]) -> Tensor:
+    """Return (N, V) log-probabilities, the parts' classes side by side."""
+    if torch.is_grad_enabled():
+        return torch.log_softmax(torch.cat([part_logits(part) for part in parts], 1), -1)
+    logits = _all_logits([Part(*matmul_operands(part.hidden, part.weight), part.bias) for part in parts])
+    return torch.log_softmax(logits, -1, out=logits)
 
 
 def part_logits(part: Part) -> Tensor:
@@ -82,8 +93,8 @@ def _apply(parts: Sequence[Part], target: Tensor | None, block_size: int | None)
     for part in parts:
         tensors += [*matmul_operands(part.hidden, part.weight), part.bias]
     if block_size is None:
-        rows = max(1, len(parts[0].hidden))
-        if rows * sum(len(part.weight) for part in parts) > _KEPT:
+        rows, keeps = max(1, len(parts[0].hidden)), torch.is_grad_enabled()
+        if not keeps or rows * sum(len(part.weight) for part in parts) > _KEPT:
             block_size = max(1, _BLOCK // rows)
     with torch.autocast(parts[0].hidden.device.type, enabled=False):
         return _PartsCrossEntropy.apply(target, block_size, *tensors)  # type: ignore[return-value]
@@ -99,14 +110,30 @@ def _logits(part: Part, span: slice) -> Tensor:
     return logits if part.bias is None else logits.add_(part.bias[span])
 
 
+def _all_logits(parts: Sequence[Part]) -> Tensor:
+    """Return (N, V) logits that the caller may overwrite, each part's written in its place."""
+    if len(parts) == 1:
+        return _logits(parts[0], slice(None))
+    hidden, sizes = parts[0].hidden, [len(part.weight) for part in parts]
+    logits = hidden.new_empty((len(hidden), sum(sizes)), dtype=wide(hidden.dtype))
+    for part, place in zip(parts, logits.split(sizes, 1), strict=True):
+        if part.hidden.dtype == logits.dtype:
+            torch.mm(part.hidden, part.weight.t(), out=place)
+        else:
+            place.copy_(part.hidden @ part.weight.t())
+        if part.bias is not None:
+            place.add_(part.bias)
+    return logits
+
+
 class _PartsCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, target: Tensor | None, block_size: int | None, *tensors: Tensor | None) -> Tensor:
         parts = _as_parts(tensors)
         if block_size is None and target is not None:
-            each = [_logits(part, slice(None)) for part in parts]
-            loss, probabilities = _at_once(each[0] if len(each) == 1 else torch.cat(each, 1), target)
-            ctx.of_target, log_partition = probabilities.gather(1, target[:, None]), None
+            loss, probabilities = _at_once(_all_logits(parts), target)
+            ctx.place = target[:, None]
+            ctx.of_target, log_partition = probabilities.gather(1, ctx.place), None
         else:
             block_size = block_size or max(1, _BLOCK // max(1, len(parts[0].hidden)))
             log_partition, target_logit = _carried(parts, target, block_size)
@@ -122,17 +149,19 @@ class _PartsCrossEntropy(torch.autograd.Function):
         parts, needed = _as_parts(tensors), ctx.needs_input_grad[2:]
         grads = [_PartGradient(part, grad, needed[3 * i : 3 * i + 3]) for i, part in enumerate(parts)]
         probabilities: Tensor | None = ctx.probabilities
+        if probabilities is not None:
+            probabilities.scatter_(1, ctx.place, ctx.of_target - 1)
         for number, before, span in _blocks(parts, ctx.block_size or sys.maxsize):
-            if probabilities is None:
-                error = _logits(parts[number], span).sub_(log_partition[:, None]).exp_()
-            else:
+            if probabilities is not None:
                 error = probabilities[:, before : before + span.stop]
-            if target is not None:
-                place, inside = _place(target, before, span.stop - span.start)
-                error.scatter_add_(1, place[:, None], -inside[:, None].to(error.dtype))
+            else:
+                error = _logits(parts[number], span).sub_(log_partition[:, None]).exp_()
+                if target is not None:
+                    place, inside = _place(target, before, span.stop - span.start)
+                    error.scatter_add_(1, place[:, None], -inside[:, None].to(error.dtype))
             grads[number].add(error, span)
-        if probabilities is not None and target is not None:  # as it was, for whoever goes backward twice
-            probabilities.scatter_(1, target[:, None], ctx.of_target)
+        if probabilities is not None:  # as they were, for whoever goes backward twice
+            probabilities.scatter_(1, ctx.place, ctx.of_target)
         return None, None, *(tensor for each in grads for tensor in each.result())
 
 
@@ -165,26 +194,32 @@ class _PartGradient:
 def _at_once(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return (N,) the loss, and (N, V) the probabilities in the place of the logits."""
     of_target = logits.gather(1, target[:, None]).squeeze(1)
-    largest = logits.amax(1)
-    # One kernel, row by row within the processor's cache. The largest probability is exp(largest) / Z, and no underflow
-    # befalls it, as it may the target's.
-    probabilities = torch.softmax(logits, -1, out=logits)
-    return largest - of_target - probabilities.amax(1).log_(), probabilities
+    return _softmax_(logits).sub_(of_target), logits
+
+
+def _softmax_(logits: Tensor) -> Tensor:
+    """Return (N,) log Z, and put the probabilities in the place of the logits.
+
+    One kernel, row by row within the processor's cache, and two cheap passes. The largest probability is
+    exp(largest) / Z, and no underflow befalls it, as it may any other.
+    """
+    top = logits.amax(1)
+    torch.softmax(logits, -1, out=logits)
+    return top.sub_(logits.amax(1).log_())
 
 
 def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> tuple[Tensor, Tensor]:
     """Return (N,) log Z, carried from block to block, and (N,) the target's logit."""
     hidden = parts[0].hidden
-    largest = hidden.new_full((len(hidden),), -torch.inf, dtype=wide(hidden.dtype))
-    total, target_logit = torch.zeros_like(largest), torch.zeros_like(largest)
+    log_partition = hidden.new_full((len(hidden),), -torch.inf, dtype=wide(hidden.dtype))
+    target_logit = torch.zeros_like(log_partition)
     for number, before, span in _blocks(parts, block_size):
         logits = _logits(parts[number], span)
         if target is not None:
             place, inside = _place(target, before, logits.shape[1])
             target_logit = torch.where(inside, logits.gather(1, place[:, None]).squeeze(1), target_logit)
-        former, largest = largest, torch.maximum(largest, logits.amax(1))
-        total.mul_((former - largest).exp_()).add_(logits.sub_(largest[:, None]).exp_().sum(1))
-    return largest + total.log_(), target_logit
+        torch.logaddexp(log_partition, _softmax_(logits), out=log_partition)
+    return log_partition, target_logit
 
 
 def _place(target: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
