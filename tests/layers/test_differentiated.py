@@ -146,6 +146,22 @@ def test_many_logits_are_never_held_at_once(monkeypatch) -> None:
 
 
 @every_variant
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_log_prob_is_the_same_without_gradients(variant, bias: bool, dtype) -> None:
+    layer, hidden = layer_of(variant, bias=bias).to(dtype), rows_of(5).to(dtype)
+    expected = layer.log_prob(hidden)
+    with torch.no_grad():
+        found, target = layer.log_prob(hidden), layer.target_log_prob(hidden, torch.arange(5))
+    tolerance = {torch.bfloat16: 0.1, torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=tolerance)
+    torch.testing.assert_close(target, found.diagonal(), rtol=0, atol=tolerance)
+    if dtype == torch.float32:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(layer.log_prob(hidden), found, rtol=0.05, atol=0.3)
+
+
+@every_variant
 def test_costs_are_what_is_counted(variant) -> None:
     layer, hidden = layer_of(variant), rows_of(16)
     tables = 3 * WIDTHS[variant][0] + 3 * WIDTHS[variant][1] + 5 * WIDTHS[variant][2]

@@ -68,7 +68,7 @@ def parts_log_softmax(parts: Sequence[Part]) -> Tensor:
     """Return (N, V) log-probabilities, the parts' classes side by side."""
     if torch.is_grad_enabled():
         return torch.log_softmax(torch.cat([part_logits(part) for part in parts], 1), -1)
-    logits = _all_logits([Part(*matmul_operands(part.hidden, part.weight), part.bias) for part in parts])
+    logits = _all_logits([_operands(part) for part in parts])
     return torch.log_softmax(logits, -1, out=logits)
 
 
@@ -76,6 +76,11 @@ def part_logits(part: Part) -> Tensor:
     """Return (N, V_i) logits in float32 or wider."""
     logits = F.linear(*part)
     return logits.to(wide(logits.dtype))
+
+
+def _operands(part: Part) -> Part:
+    hidden, weight = matmul_operands(part.hidden, part.weight)
+    return Part(hidden, weight, part.bias)
 
 
 def _blocks(parts: Sequence[Part], block_size: int) -> Iterator[tuple[int, int, slice]]:
@@ -89,9 +94,7 @@ def _blocks(parts: Sequence[Part], block_size: int) -> Iterator[tuple[int, int, 
 
 
 def _apply(parts: Sequence[Part], target: Tensor | None, block_size: int | None) -> Tensor:
-    tensors: list[Tensor | None] = []
-    for part in parts:
-        tensors += [*matmul_operands(part.hidden, part.weight), part.bias]
+    tensors = [tensor for part in parts for tensor in _operands(part)]
     if block_size is None:
         rows, keeps = max(1, len(parts[0].hidden)), torch.is_grad_enabled()
         if not keeps or rows * sum(len(part.weight) for part in parts) > _KEPT:
