@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vastmax.layers import LAYERS, OutputLayer, build
 from vastmax.layers.cutoffs import StepCost
+from vastmax.text import Vocabulary
 from vastmax.trees import Classes, Tree, balanced_tree
 
 Counts = NDArray[np.int64]
@@ -24,12 +25,14 @@ class LayerCase:
         options: what ``from_vocabulary`` is given besides counts; a function is called with the counts first.
         label: tells cases of one layer apart.
         big: whether it is also built at a million classes.
+        words: whether it needs a vocabulary with words.
     """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
     big: bool = True
+    words: bool = False
 
     @property
     def id(self) -> str:
@@ -46,7 +49,13 @@ class LayerCase:
         counts = shuffled_zipf(counts) if isinstance(counts, int) else counts
         torch.manual_seed(seed)
         options = {key: value(counts) if callable(value) else value for key, value in self.options.items()}
-        return build(self.name, in_features, counts, dtype=dtype, **options, **more)
+        return build(self.name, in_features, self.vocabulary(counts), dtype=dtype, **options, **more)
+
+    def vocabulary(self, counts: Counts | list[int]) -> Vocabulary | Counts | list[int]:
+        """The counts, with made-up words where the layer needs some: all different, of many lengths, not all ASCII."""
+        if not self.words:
+            return counts
+        return Vocabulary([np.base_repr(7919 * i + 5, 36) + "é" * (i % 4) for i in range(len(counts))], counts)
 
 
 def shuffled_zipf(num_classes: int, seed: int = 0) -> Counts:
@@ -73,6 +82,9 @@ def classes_of_any_size(counts: Counts) -> Classes:
 # cuts even few classes into clusters
 MULTIPLY_ADDS = StepCost(call=0, logit=0, multiply_add=1, parameter=0)
 
+
+SMALL_CNN = {"char_dim": 2, "widths": (1, 3), "filters": (4, 3), "correction_dim": 3, "max_length": 10}
+
 CASES = [
     LayerCase("full"),
     LayerCase("full", {"block_size": 7}, "blocked", big=False),
@@ -92,4 +104,6 @@ CASES = [
     LayerCase("differentiated"),
     LayerCase("differentiated", {"variant": "projections"}, "projections"),
     LayerCase("differentiated", {"block_size": 4, "bias": False}, "blocked", big=False),
+    LayerCase("cnn", SMALL_CNN, words=True),
+    LayerCase("cnn", {**SMALL_CNN, "highway_layers": 0, "bias": True, "block_size": 7}, "bias", words=True, big=False),
 ]

@@ -512,12 +512,12 @@ def test_compiled_code_notices_a_target_out_of_range(case: LayerCase) -> None:
         compiled(hidden, target)
 
 
-@every_name
-def test_bad_sizes_are_told_clearly(name: str) -> None:
+@every_layer
+def test_bad_sizes_are_told_clearly(case: LayerCase) -> None:
     with pytest.raises(InputError, match="in_features is 0"):
-        build(name, 0, [3, 2, 1])
+        build(case.name, 0, case.vocabulary([3, 2, 1]))
     with pytest.raises(InputError, match="empty"):
-        build(name, 4, [])
+        build(case.name, 4, case.vocabulary([]))
 
 
 def test_unknown_names_are_answered_with_the_known() -> None:

@@ -14,6 +14,7 @@ from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_embedding import AdaptiveEmbedding
 from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.class_index import ClassIndex
+from vastmax.layers.cnn import CharCNNSoftmax
 from vastmax.layers.differentiated import DifferentiatedSoftmax
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
@@ -25,6 +26,7 @@ __all__ = [
     "LAYERS",
     "AdaptiveEmbedding",
     "AdaptiveSoftmax",
+    "CharCNNSoftmax",
     "ClassBasedSoftmax",
     "ClassIndex",
     "DifferentiatedSoftmax",
@@ -44,6 +46,7 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "class-based": ClassBasedSoftmax,
     "adaptive": AdaptiveSoftmax,
     "differentiated": DifferentiatedSoftmax,
+    "cnn": CharCNNSoftmax,
 }
 """Every layer by the command line's name."""
 

@@ -1,0 +1,121 @@
+"""Vectors of words from their spelling: bytes, filters of several widths, the largest output of each, highway layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vastmax.errors import InputError
+
+__all__ = ["CharCNN", "blocks_of_one_length", "spell"]
+
+# Bytes that no UTF-8 has: where a word begins and ends, and what stands behind it.
+BEGIN, END, NOTHING = 0xFD, 0xFE, 0xFF
+_BLOCK = 2**21  # outputs of filters that are held at a time
+
+
+def spell(words: Sequence[str], max_length: int) -> NDArray[np.uint8]:
+    """Return (K, max_length + 2) bytes: begin, the word in UTF-8 cut after max_length bytes, end, and nothing.
+
+    Raises:
+        InputError: where the words are no strings.
+    """
+    wrong = [words] if isinstance(words, str) else [word for word in words if not isinstance(word, str)]
+    if wrong:
+        raise InputError(f"words must be a list of strings, got {wrong[0]!r}.")
+    encoded = [word.encode("utf-8", "surrogatepass")[:max_length] for word in words]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    symbols = np.full((len(encoded), max_length + 2), NOTHING, np.uint8)
+    symbols[:, 0] = BEGIN
+    symbols[:, 1:][np.arange(max_length + 1) < lengths[:, None]] = np.frombuffer(b"".join(encoded), np.uint8)
+    symbols[np.arange(len(encoded)), lengths + 1] = END
+    return symbols
+
+
+def blocks_of_one_length(symbols: Tensor, filters: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (ids (n,), symbols (n, L) without nothings) of words that are equally long, so that none is padded."""
+    lengths = (symbols != NOTHING).sum(1)
+    order = lengths.argsort(stable=True)
+    stop = 0
+    for length, number in enumerate(torch.bincount(lengths).tolist()):
+        start, stop = stop, stop + number
+        for ids in order[start:stop].split(max(1, _BLOCK // (filters * max(1, length)))) if number else ():
+            yield ids, symbols[ids, :length]
+
+
+class CharCNN(nn.Module):
+    """Vectors (n, d) of n words of one length L from their symbols (n, L).
+
+    ``y_f = tanh(b_f + max_t K_f · [x_t … x_{t+w-1}])`` over all places t of the word, symbols behind its end being
+    zero; highway layers ``y ← t ⊙ relu(W y + b) + (1 - t) ⊙ y``, ``t = sigmoid(W' y + b')``; a projection to d.
+
+    References:
+        Kim, Jernite, Sontag, Rush, *Character-Aware Neural Language Models*, 2016, https://arxiv.org/abs/1508.06615.
+    """
+
+    def __init__(
+        self,
+        out_features: int,
+        char_dim: int,
+        widths: Sequence[int],
+        filters: Sequence[int],
+        highway_layers: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.widths, self.filters = tuple(widths), tuple(filters)
+        total = sum(filters)
+        self.characters = nn.Parameter(torch.empty((NOTHING, char_dim), device=device, dtype=dtype))
+        self.kernels = nn.ParameterList(
+            nn.Parameter(torch.empty((width * char_dim, number), device=device, dtype=dtype))
+            for width, number in zip(widths, filters, strict=True)
+        )
+        self.kernel_bias = nn.Parameter(torch.empty(total, device=device, dtype=dtype))
+        self.highway = nn.ModuleList(
+            nn.Linear(total, 2 * total, device=device, dtype=dtype) for _ in range(highway_layers)
+        )
+        self.projection = nn.Linear(total, out_features, bias=False, device=device, dtype=dtype)
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters so that vectors are as large as a table's; highway layers begin by letting through."""
+        total = sum(self.filters)
+        nn.init.normal_(self.characters)
+        for kernel in self.kernels:
+            nn.init.uniform_(kernel, -1 / math.sqrt(len(kernel)), 1 / math.sqrt(len(kernel)))
+        nn.init.zeros_(self.kernel_bias)
+        for linear in self.highway:
+            assert isinstance(linear, nn.Linear)
+            nn.init.uniform_(linear.weight, -1 / math.sqrt(total), 1 / math.sqrt(total))
+            nn.init.zeros_(linear.bias)
+            nn.init.constant_(linear.bias[:total], -2.0)
+        bound = math.sqrt(3 / (total * self.projection.out_features))
+        nn.init.uniform_(self.projection.weight, -bound, bound)
+
+    def forward(self, symbols: Tensor) -> Tensor:
+        """Return (n, d)."""
+        (n, length), char_dim = symbols.shape, self.characters.shape[1]
+        table = torch.cat([self.characters, self.characters.new_zeros(1, char_dim)])
+        places = F.embedding(F.pad(symbols.long(), (0, max(self.widths) - 1), value=NOTHING), table)
+        windows = places.unfold(1, max(self.widths), 1).transpose(2, 3).reshape(n * length, -1)
+        largest = [
+            (windows[:, : len(kernel)] @ kernel).view(n, length, kernel.shape[1]).amax(1) for kernel in self.kernels
+        ]
+        y = torch.tanh(torch.cat(largest, 1) + self.kernel_bias)
+        for linear in self.highway:
+            gate, new = linear(y).chunk(2, 1)
+            y = y + torch.sigmoid(gate) * (F.relu(new) - y)
+        return self.projection(y)
+
+    def flops(self, length: float) -> float:
+        """Floating-point operations of a word's vector, length symbols with its marks: 2 a multiply-add."""
+        total, char_dim = sum(self.filters), self.characters.shape[1]
+        windows = sum(width * number for width, number in zip(self.widths, self.filters, strict=True)) * char_dim
+        highway = len(self.highway) * 2 * total * total
+        return 2.0 * (length * windows + highway + total * self.projection.out_features)

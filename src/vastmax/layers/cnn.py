@@ -1,0 +1,216 @@
+"""CNN softmax: output vectors from the spelling of the words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.blocked import blocked_cross_entropy, blocked_log_partition
+from vastmax.layers.char_cnn import CharCNN, blocks_of_one_length, spell
+from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.precision import wide
+from vastmax.layers.word_table import WordTable
+from vastmax.text import Vocabulary
+
+__all__ = ["CharCNNSoftmax"]
+
+
+class CharCNNSoftmax(OutputLayer):
+    """A full softmax whose output vectors are spelt: ``s(w) = h·CNN(characters of w) + h·M c_w (+ b_w)``.
+
+    The network is shared by all words, and a word of its own has k numbers c_w in place of d, which tell apart what is
+    spelt alike and means something else. Words that were never seen have scores too: :meth:`log_prob_of_words`.
+
+    Every step of training runs all V words through the network, in blocks, forward and once more in backward: exact,
+    bounded in memory (a table (V, d) and its gradient beside the blocks), and slow, whatever the batch size: use large
+    batches. As long as no parameter changes the table is kept, so that evaluation costs what a full softmax costs, and
+    so do further batches whose gradients are accumulated. It is renewed after any change that PyTorch counts; a value
+    written behind its back, in place through ``.data`` or numpy, is seen after the next change of ``train()`` and
+    ``eval()``.
+
+    See Also:
+        ``FullSoftmax``, whose table is learnt. Words are read as the bytes of UTF-8, begin and end marked.
+
+    References:
+        Jozefowicz, Vinyals, Schuster, Shazeer, Wu, *Exploring the Limits of Language Modeling*, 2016,
+        https://arxiv.org/abs/1602.02410; the network: Kim, Jernite, Sontag, Rush, *Character-Aware Neural Language
+        Models*, 2016, https://arxiv.org/abs/1508.06615.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        words: V words; part of the layer's state as bytes.
+        char_dim: numbers that stand for a byte.
+        widths: how many bytes the filters of each kind see.
+        filters: how many filters of each kind there are.
+        highway_layers: how many highway layers there are.
+        correction_dim: k, numbers a word has of its own.
+        max_length: bytes after which words are cut.
+        bias: whether words have a bias b_w.
+        block_size: classes whose logits are held at a time in training.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1, widths and filters are not as many, or words are no strings.
+
+    Example:
+        >>> layer = CharCNNSoftmax(8, ["walk", "walks", "talk", "sea"])
+        >>> layer(torch.randn(5, 8), torch.tensor([0, 3, 2, 1, 1])).backward()
+        >>> layer.log_prob_of_words(torch.randn(5, 8), ["talks", "seas"]).shape
+        torch.Size([5, 2])
+    """
+
+    kind: ClassVar[Kind] = "exact"
+    reference: ClassVar[Reference] = Reference(
+        "Jozefowicz, Vinyals, Schuster, Shazeer, Wu",
+        2016,
+        "Exploring the Limits of Language Modeling",
+        "https://arxiv.org/abs/1602.02410",
+    )
+    opaque_to_compiler = True
+
+    symbols: Tensor  # (V, max_length + 2) uint8, the bytes of the words
+
+    def __init__(
+        self,
+        in_features: int,
+        words: Sequence[str],
+        *,
+        char_dim: int = 16,
+        widths: Sequence[int] = (1, 2, 3, 4, 5),
+        filters: Sequence[int] = (32, 32, 64, 64, 64),
+        highway_layers: int = 1,
+        correction_dim: int = 128,
+        max_length: int = 40,
+        bias: bool = False,
+        block_size: int = 8192,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, len(words))
+        _check_sizes(char_dim=char_dim, correction_dim=correction_dim, max_length=max_length, block_size=block_size)
+        if len(widths) != len(filters) or not widths or min(*widths, *filters, 1) < 1 or highway_layers < 0:
+            raise InputError(
+                f"widths {tuple(widths)} and filters {tuple(filters)} must be as many whole numbers from 1, and "
+                f"highway_layers, {highway_layers}, 0 or more."
+            )
+        make: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.max_length, self.block_size = max_length, block_size
+        self.cnn = CharCNN(in_features, char_dim, widths, filters, highway_layers, **make)
+        self.correction = nn.Parameter(torch.empty((len(words), correction_dim), **make))
+        self.correction_lift = nn.Parameter(torch.empty((in_features, correction_dim), **make))
+        self.bias = nn.Parameter(torch.empty(len(words), **make)) if bias else None
+        self._spelt = spell(words, max_length)
+        self.register_buffer("symbols", torch.empty(self._spelt.shape, dtype=torch.uint8, device=device))
+        self._words = WordTable()
+        self.reset_parameters()
+
+    @classmethod
+    def from_vocabulary(cls, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> Self:
+        """Return this layer for the words of a vocabulary.
+
+        Raises:
+            InputError: where the vocabulary has counts but no words, or an option cannot be used.
+        """
+        words = as_vocabulary(vocabulary).words
+        if words is None:
+            raise InputError(
+                f"{cls.__name__} reads how words are spelt: give a Vocabulary with words, not counts alone."
+            )
+        return cls(in_features, words, **options)
+
+    def reset_parameters(self) -> None:
+        """Draw the network anew and small corrections, set the biases to 0, and restore the words."""
+        self.cnn.reset_parameters()
+        nn.init.normal_(self.correction, std=0.01)
+        bound = 1 / math.sqrt(self.correction_lift.shape[1])
+        nn.init.uniform_(self.correction_lift, -bound, bound)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+        self.symbols.copy_(torch.from_numpy(self._spelt))
+
+    # --- words by their spelling ---
+
+    def word_vectors(self, words: Sequence[str]) -> Tensor:
+        """Return (K, d) the vectors ``CNN(characters of w)`` of any words, without corrections."""
+        symbols = torch.from_numpy(spell(words, self.max_length)).to(self.symbols.device)
+        order, parts = [torch.arange(0, device=symbols.device)], [self.correction_lift.t()[:0]]
+        for ids, spelt in blocks_of_one_length(symbols, sum(self.cnn.filters)):
+            order.append(ids)
+            parts.append(self.cnn(spelt))
+        return torch.cat(parts)[torch.cat(order).argsort()]
+
+    def log_prob_of_words(self, hidden: Tensor, words: Sequence[str]) -> Tensor:
+        """Return (…, K) the log-probabilities of K further words as classes beside the V of the vocabulary.
+
+        They are scored by spelling alone, ``h·CNN(characters of w)``, with the correction 0 and, where words have
+        biases, the lowest of the vocabulary: as rare as the rarest. The distribution is that over V + K classes: the
+        more words are given, the less is left for each. A word that the vocabulary has counts once more here.
+
+        Args:
+            hidden: (…, d).
+            words: K different words.
+
+        Raises:
+            InputError: where words repeat or are no strings.
+        """
+        if not isinstance(words, str) and len(set(words)) != len(words):
+            raise InputError("words holds one word twice: give each once, for each is a class.")
+        logits = F.linear(self._rows(hidden), self.word_vectors(words))
+        logits = logits.to(wide(logits.dtype)) + (0 if self.bias is None else self.bias.min())
+        log_z = torch.logaddexp(self.log_partition(hidden).view(-1), logits.logsumexp(1))
+        return (logits - log_z[:, None]).view(*hidden.shape[:-1], len(words))
+
+    # --- the contract ---
+
+    def log_partition(self, hidden: Tensor) -> Tensor:
+        """Return (…) log Z of hidden vectors (…, d)."""
+        rows = self._rows(hidden)
+        return blocked_log_partition(rows, self._table(), self.bias, self.block_size).view(hidden.shape[:-1])
+
+    def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
+        """2·d·V forward; in training four times that, and the network's four passes over V words, shared by the rows.
+
+        Args:
+            train: whether a step of training, or the log-probability from the kept table.
+            rows: of the batch that shares one pass of the words through the network.
+        """
+        product = 2.0 * self.in_features * self.num_classes
+        if not train:
+            return product
+        length = float((self._spelt != 0xFF).sum()) / self.num_classes
+        words = self.num_classes * (self.cnn.flops(length) + 2.0 * self.correction_lift.numel())
+        return 4 * (product + words / rows)
+
+    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return blocked_cross_entropy(hidden, self._table(), self.bias, target, self.block_size)
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return -self._loss(hidden, target)
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        logits = F.linear(hidden, self._table(), self.bias)
+        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+
+    def _table(self) -> Tensor:
+        return self._words(self.cnn, self.symbols, self.correction, self.correction_lift)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a change forgets the table, in case of writes that nothing counted."""
+        if mode != self.training:
+            self._words.forget()
+        return super().train(mode)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if not hasattr(value, "__index__") or value < 1:
+            raise InputError(f"{name} is {value!r}: give a whole number, 1 or more.")
