@@ -236,3 +236,45 @@ def differentiated_log_prob(parameters: Any, hidden: Any, rank: int) -> Any:
 def gradients_of(function: Any, *arguments: Any) -> Any:
     """Gradients of a scalar with respect to its (nested) arguments."""
     return autograd.grad(lambda given: function(*given))(arguments)
+
+
+def char_cnn_vector(
+    word: str,
+    max_length: int,
+    characters: Any,
+    kernels: list[Any],
+    kernel_bias: Any,
+    highway: list[Any],
+    projection: Any,
+) -> Any:
+    """(d,) vector of a word (Kim et al. 2016, equations 1 to 3): a filter at a time, a place at a time.
+
+    `kernels` (w·c, n) per width w; `highway` pairs of weight (2F, F) and bias (2F,), the gates' first.
+    """
+    spelt = [0xFD, *word.encode()[:max_length], 0xFE]
+    char_dim = characters.shape[1]
+    outputs = []
+    for kernel in kernels:
+        width = len(kernel) // char_dim
+        for f in range(kernel.shape[1]):
+            sums = []
+            for t in range(len(spelt)):
+                seen = [(j, spelt[t + j]) for j in range(width) if t + j < len(spelt)]  # behind the end all is zero
+                sums.append(sum(anp.dot(kernel[j * char_dim : (j + 1) * char_dim, f], characters[b]) for j, b in seen))
+            largest = sums[int(np.argmax([float(getattr(each, "_value", each)) for each in sums]))]
+            outputs.append(anp.tanh(largest + kernel_bias[len(outputs)]))
+    y = anp.array(outputs)
+    for weight, bias in highway:
+        both = anp.dot(weight, y) + bias
+        gate, new = 1 / (1 + anp.exp(-both[: len(y)])), anp.maximum(both[len(y) :], 0)
+        y = gate * new + (1 - gate) * y
+    return anp.dot(projection, y)
+
+
+def cnn_softmax_log_prob(hidden: Any, vectors: list[Any], correction: Any, lift: Any, bias: Any) -> list[Any]:
+    """s(w) - log Z, s(w) = h·CNN(w) + h·M c_w + b_w (Jozefowicz et al. 2016, section 3.2)."""
+    logits = [
+        anp.dot(hidden, vector) + anp.dot(hidden, anp.dot(lift, correction[w])) + bias[w]
+        for w, vector in enumerate(vectors)
+    ]
+    return [logit - log_sum_exp(logits) for logit in logits]

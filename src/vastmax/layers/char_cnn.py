@@ -1,4 +1,4 @@
-"""Vectors of words from their spelling: bytes, filters of several widths, the largest output of each, highway layers."""
+"""Vectors of words from their spelling: bytes, filters of several widths, the most of each, highway layers."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ class CharCNN(nn.Module):
             nn.init.uniform_(kernel, -1 / math.sqrt(len(kernel)), 1 / math.sqrt(len(kernel)))
         nn.init.zeros_(self.kernel_bias)
         for linear in self.highway:
-            assert isinstance(linear, nn.Linear)
-            nn.init.uniform_(linear.weight, -1 / math.sqrt(total), 1 / math.sqrt(total))
-            nn.init.zeros_(linear.bias)
-            nn.init.constant_(linear.bias[:total], -2.0)
+            weight, bias = linear.parameters()
+            nn.init.uniform_(weight, -1 / math.sqrt(total), 1 / math.sqrt(total))
+            nn.init.zeros_(bias)
+            nn.init.constant_(bias[:total], -2.0)
         bound = math.sqrt(3 / (total * self.projection.out_features))
         nn.init.uniform_(self.projection.weight, -bound, bound)
 

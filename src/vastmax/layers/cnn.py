@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -31,10 +31,9 @@ class CharCNNSoftmax(OutputLayer):
 
     Every step of training runs all V words through the network, in blocks, forward and once more in backward: exact,
     bounded in memory (a table (V, d) and its gradient beside the blocks), and slow, whatever the batch size: use large
-    batches. As long as no parameter changes the table is kept, so that evaluation costs what a full softmax costs, and
-    so do further batches whose gradients are accumulated. It is renewed after any change that PyTorch counts; a value
-    written behind its back, in place through ``.data`` or numpy, is seen after the next change of ``train()`` and
-    ``eval()``.
+    batches. In eval mode the table is kept, and evaluation costs what a full softmax costs. It is renewed after a
+    change of mode, a backward pass, or any change of parameters that PyTorch counts. Writes behind its back in eval
+    mode, in place through ``.data`` or numpy, are seen after ``train()`` and ``eval()``.
 
     See Also:
         ``FullSoftmax``, whose table is learnt. Words are read as the bytes of UTF-8, begin and end marked.
@@ -110,7 +109,7 @@ class CharCNNSoftmax(OutputLayer):
         self.bias = nn.Parameter(torch.empty(len(words), **make)) if bias else None
         self._spelt = spell(words, max_length)
         self.register_buffer("symbols", torch.empty(self._spelt.shape, dtype=torch.uint8, device=device))
-        self._words = WordTable()
+        self._words, self._in_chunks = WordTable(), False
         self.reset_parameters()
 
     @classmethod
@@ -201,10 +200,21 @@ class CharCNNSoftmax(OutputLayer):
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
     def _table(self) -> Tensor:
-        return self._words(self.cnn, self.symbols, self.correction, self.correction_lift)
+        keep = self._in_chunks or not self.training
+        return self._words(self.cnn, self.symbols, self.correction, self.correction_lift, keep=keep)
+
+    def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
+        """Yield parts of the rows, to which one table serves in training too."""
+        self._in_chunks = True
+        try:
+            yield from super()._chunks(rows)
+        finally:
+            self._in_chunks = False
+            if self.training:
+                self._words.forget()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; a change forgets the table, in case of writes that nothing counted."""
+        """Set the mode; a change forgets the table, for the sake of writes that nothing counted."""
         if mode != self.training:
             self._words.forget()
         return super().train(mode)

@@ -28,7 +28,7 @@ class WordTable:
         self._state: tuple[Any, ...] | None = None
         self._sources: list[Tensor] = []  # aliases, so that no other tensor comes to lie where a source lay
 
-    def __call__(self, network: CharCNN, symbols: Tensor, correction: Tensor, lift: Tensor) -> Tensor:
+    def __call__(self, network: CharCNN, symbols: Tensor, correction: Tensor, lift: Tensor, *, keep: bool) -> Tensor:
         """Return (V, d), with its gradient.
 
         Neither direction holds more than a block of words inside the network: backward computes each block again.
@@ -38,17 +38,22 @@ class WordTable:
             symbols: (V, L) uint8.
             correction: (V, k).
             lift: (d, k).
+            keep: whether to take the table of the last call where nothing has changed, and to keep this one until
+                a change that PyTorch counts or a backward pass through it: an optimiser may follow that PyTorch
+                does not count (the fused ones).
         """
         named = dict(network.named_parameters())
         tensors = [symbols, correction, lift, *named.values()]
-        state = _state(tensors)
+        state = _state(tensors) if keep else None
+        if state is None or self._state != state:
+            self.forget()  # the memory of the old table, before there is a new one
         table = self._table
-        if table is None or state is None or self._state != state:
-            table = self._table = None  # the memory of the old table, before there is a new one
+        if table is None:
             with torch.inference_mode(False), torch.no_grad():  # one made in inference mode could not be trained with
                 table = _computed(network, symbols, correction, lift)
-            self._table, self._state, self._sources = table, state, [tensor.detach() for tensor in tensors]
-        found = _Computation.apply(table, network, list(named), symbols, correction, lift, *named.values())
+            if state is not None:
+                self._table, self._state, self._sources = table, state, [tensor.detach() for tensor in tensors]
+        found = _Computation.apply(self, table, network, list(named), symbols, correction, lift, *named.values())
         return found  # type: ignore[return-value]
 
     def __reduce__(self) -> tuple[type[WordTable], tuple[()]]:
@@ -76,6 +81,7 @@ class _Computation(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        words: WordTable,
         table: Tensor,
         network: CharCNN,
         names: list[str],
@@ -85,7 +91,7 @@ class _Computation(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         ctx.save_for_backward(symbols, correction, lift, *parameters)
-        ctx.network, ctx.names = network, names
+        ctx.words, ctx.network, ctx.names = words, network, names
         device = table.device.type
         ctx.autocast = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         return table.detach()
@@ -93,10 +99,11 @@ class _Computation(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        ctx.words.forget()
         symbols, correction, *others = ctx.saved_tensors
-        needs = ctx.needs_input_grad[5:]
+        needs = ctx.needs_input_grad[6:]
         device, dtype, enabled = ctx.autocast
-        to_correction = torch.zeros_like(correction) if ctx.needs_input_grad[4] else None
+        to_correction = torch.zeros_like(correction) if ctx.needs_input_grad[5] else None
         leaves = [tensor.detach().requires_grad_(need) for tensor, need in zip(others, needs, strict=True)]
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         sums = [torch.zeros_like(leaf) for leaf in wanted]
@@ -113,4 +120,4 @@ class _Computation(torch.autograd.Function):
                 if part is not None:
                     total += part
         totals = iter(sums)
-        return None, None, None, None, to_correction, *(next(totals) if need else None for need in needs)
+        return None, None, None, None, None, to_correction, *(next(totals) if need else None for need in needs)

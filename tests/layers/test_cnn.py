@@ -1,0 +1,405 @@
+"""CNN softmax beside brute force; what spelling alone decides; a kept table that is never an old one."""
+
+import copy
+
+import autograd
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.cases import SMALL_CNN
+from tests.oracles import char_cnn_vector, cnn_softmax_log_prob
+from vastmax.errors import InputError
+from vastmax.layers import CharCNNSoftmax, FullSoftmax, build
+from vastmax.layers import char_cnn as char_cnn_file
+from vastmax.layers import output_layer as output_layer_file
+from vastmax.layers.char_cnn import NOTHING, blocks_of_one_length, spell
+from vastmax.text import Vocabulary
+
+D = 4
+WORDS = ["sea", "seas", "a", "walking", "", "Straße", "sea-side-and-more", "ab"]
+
+
+def layer_of(words=WORDS, *, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> CharCNNSoftmax:
+    torch.manual_seed(seed)
+    layer = CharCNNSoftmax(D, words, dtype=dtype, **{**SMALL_CNN, "bias": True, **options})
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter += 0.5 * torch.randn_like(parameter)
+    return layer
+
+
+def rows_of(n: int) -> Tensor:
+    return torch.randn(n, D, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+
+
+def parameters_of(layer: CharCNNSoftmax) -> dict[str, Tensor]:
+    return dict(layer.named_parameters())
+
+
+def oracle(hidden, named, words=WORDS, max_length: int = SMALL_CNN["max_length"]):
+    """Log-probabilities of one row from parameters by name."""
+    of = lambda start: [value for name, value in named.items() if name.startswith(start)]  # noqa: E731
+    highway = of("cnn.highway.")
+    network = (
+        named["cnn.characters"],
+        of("cnn.kernels."),
+        named["cnn.kernel_bias"],
+        list(zip(highway[::2], highway[1::2], strict=True)),
+        named["cnn.projection.weight"],
+    )
+    vectors = [char_cnn_vector(word, max_length, *network) for word in words]
+    return cnn_softmax_log_prob(hidden, vectors, named["correction"], named["correction_lift"], named["bias"])
+
+
+@pytest.mark.parametrize("highway_layers", [0, 1, 2])
+def test_log_probabilities_are_those_of_the_formula(highway_layers: int) -> None:
+    layer, hidden = layer_of(highway_layers=highway_layers), rows_of(3)
+    named = {name: p.detach().numpy() for name, p in parameters_of(layer).items()}
+    for row, found in zip(hidden.detach().numpy(), layer.log_prob(hidden).detach().numpy(), strict=True):
+        expected = np.array(oracle(row, named))
+        np.testing.assert_allclose(found, expected, rtol=1e-11)
+        # the oracle tells: a flipped sign, words read backwards and exchanged ids are other distributions
+        assert np.abs(expected - oracle(-row, named)).max() > 0.1
+        assert np.abs(expected - oracle(row, named, [word[::-1] for word in WORDS])).max() > 0.01
+        assert np.abs(expected - oracle(row, named, [WORDS[3], *WORDS[1:3], WORDS[0], *WORDS[4:]])).max() > 0.01
+
+
+def test_gradients_are_those_of_the_formula() -> None:
+    layer, hidden, target = layer_of(highway_layers=2, block_size=3), rows_of(4), [6, 0, 0, 4]
+    named = {name: p.detach().numpy() for name, p in parameters_of(layer).items()}
+
+    def loss(everything):
+        rows, values = everything
+        return -sum(oracle(row, values)[t] for row, t in zip(rows, target, strict=True))
+
+    to_hidden, to_parameters = autograd.grad(loss)((hidden.detach().numpy(), named))
+    layer(hidden, torch.tensor(target), reduction="sum").backward()
+    np.testing.assert_allclose(hidden.grad.numpy(), to_hidden, rtol=1e-9, atol=1e-12)
+    for name, parameter in parameters_of(layer).items():
+        np.testing.assert_allclose(parameter.grad.numpy(), to_parameters[name], rtol=1e-9, atol=1e-12, err_msg=name)
+        assert np.abs(to_parameters[name]).max() > 0, name
+
+
+def test_gradients_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [f"{i}word{i * i}" for i in range(200)]
+    layer, hidden, target = layer_of(words), rows_of(6), torch.arange(6) * 30
+    whole = torch.autograd.grad(layer(hidden, target), [hidden, *layer.parameters()])
+    monkeypatch.setattr(char_cnn_file, "_BLOCK", 200)
+    assert sum(1 for _ in blocks_of_one_length(layer.symbols, 7)) > 40
+    layer.eval()
+    for found, expected in zip(
+        torch.autograd.grad(layer(hidden, target), [hidden, *layer.parameters()]), whole, strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+# --- spelling ---
+
+
+@given(st.lists(st.text(max_size=12), max_size=30), st.integers(1, 9))
+def test_words_are_spelt_in_bytes(words: list[str], max_length: int) -> None:
+    symbols = spell(words, max_length)
+    assert symbols.shape == (len(words), max_length + 2)
+    for row, word in zip(symbols, words, strict=True):
+        spelt = [0xFD, *word.encode("utf-8", "surrogatepass")[:max_length], 0xFE]
+        assert row.tolist() == spelt + [NOTHING] * (max_length + 2 - len(spelt))
+    seen = []
+    for ids, spelt in blocks_of_one_length(torch.from_numpy(symbols), 2**20):
+        assert len(ids) == 1 and (spelt != NOTHING).all()
+        seen += ids.tolist()
+    assert sorted(seen) == list(range(len(words)))
+
+
+def test_a_word_s_vector_is_its_own() -> None:
+    """Neither other words nor room for longer ones change it."""
+    layer = layer_of()
+    alone = layer.word_vectors(["sea"])
+    among = layer.word_vectors(["a", "sea-side-and", "sea", "sold", "tea"])
+    torch.testing.assert_close(among[2:3], alone, rtol=1e-12, atol=1e-12)
+    wider = layer_of(["sea", "antidisestablishmentarianism"], max_length=60)
+    wider.cnn.load_state_dict(layer.cnn.state_dict())
+    torch.testing.assert_close(wider.word_vectors(["sea"]), alone, rtol=1e-12, atol=1e-12)
+    assert (among[2] - among[4]).abs().max() > 0.01
+    assert layer.word_vectors([]).shape == (0, D)
+
+
+def test_corrections_tell_apart_what_is_spelt_alike() -> None:
+    words = ["bank", "bank", "shore", "a-word-that-is-cut-here", "a-word-that-is-cut-there"]
+    layer, hidden = layer_of(words, bias=False), rows_of(5)
+    assert (layer.log_prob(hidden)[:, 0] - layer.log_prob(hidden)[:, 1]).abs().max() > 0.01
+    with torch.no_grad():
+        layer.correction.zero_()
+    log_prob = layer.log_prob(hidden)
+    torch.testing.assert_close(log_prob[:, 0], log_prob[:, 1])
+    torch.testing.assert_close(log_prob[:, 3], log_prob[:, 4])
+    assert (log_prob[:, 0] - log_prob[:, 2]).abs().max() > 0.01
+
+
+def test_with_its_table_it_is_a_full_softmax() -> None:
+    layer, hidden, target = layer_of(), rows_of(5), torch.tensor([0, 7, 2, 2, 4])
+    full = FullSoftmax(D, len(WORDS), dtype=torch.float64)
+    with torch.no_grad():
+        full.weight.copy_(layer.word_vectors(WORDS) + layer.correction @ layer.correction_lift.t())
+        full.bias.copy_(layer.bias)
+    torch.testing.assert_close(layer.log_prob(hidden), full.log_prob(hidden))
+    torch.testing.assert_close(layer.log_partition(hidden), full.log_partition(hidden))
+    for of in (layer, full):
+        of.to_hidden = torch.autograd.grad(of(hidden, target), hidden)[0]
+    torch.testing.assert_close(layer.to_hidden, full.to_hidden)
+
+
+# --- words never seen ---
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_unseen_word_scores_as_if_it_were_known_without_a_correction(bias: bool) -> None:
+    new = ["walks", "Straßen"]
+    layer, known, hidden = layer_of(bias=bias), layer_of([*WORDS, *new], bias=bias), rows_of(3)
+    known.cnn.load_state_dict(layer.cnn.state_dict())
+    with torch.no_grad():
+        known.correction_lift.copy_(layer.correction_lift)
+        known.correction.copy_(torch.cat([layer.correction, torch.zeros(2, 3)]))
+        if bias:
+            known.bias.copy_(torch.cat([layer.bias, layer.bias.min().repeat(2)]))
+    found = layer.log_prob_of_words(hidden, new)
+    torch.testing.assert_close(found, known.log_prob(hidden)[:, len(WORDS) :])
+    assert layer.log_prob_of_words(hidden.view(3, 1, D), new).shape == (3, 1, 2)
+    assert layer.log_prob_of_words(hidden, []).shape == (3, 0)
+    (to_characters,) = torch.autograd.grad(found.sum(), layer.cnn.characters)
+    (expected,) = torch.autograd.grad(known.log_prob(hidden)[:, len(WORDS) :].sum(), known.cnn.characters)
+    torch.testing.assert_close(to_characters, expected)
+
+
+def test_words_are_refused_clearly() -> None:
+    layer, hidden = layer_of(), rows_of(2)
+    with pytest.raises(InputError, match="one word twice"):
+        layer.log_prob_of_words(hidden, ["walks", "walks"])
+    for wrong in ("walks", ["walks", 3]):
+        with pytest.raises(InputError, match="words must be a list of strings, got"):
+            layer.log_prob_of_words(hidden, wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="words must be a list of strings, got 'abc'"):
+        CharCNNSoftmax(D, "abc")
+    with pytest.raises(InputError, match="give a Vocabulary with words, not counts alone"):
+        build("cnn", D, [3, 2, 1])
+    with pytest.raises(InputError, match="must be as many"):
+        build("cnn", D, Vocabulary(["a"], [1]), widths=(1, 2), filters=(3,))
+    for name in ("char_dim", "correction_dim", "max_length", "block_size"):
+        with pytest.raises(InputError, match=f"{name} is 0"):
+            build("cnn", D, Vocabulary(["a"], [1]), **{name: 0})
+
+
+# --- the table that is kept ---
+
+
+class Calls:
+    """How many blocks ran through the network."""
+
+    def __init__(self, layer: CharCNNSoftmax) -> None:
+        self.number = 0
+        layer.cnn.register_forward_hook(lambda *_: setattr(self, "number", self.number + 1))
+
+    def __call__(self) -> int:
+        found, self.number = self.number, 0
+        return found
+
+
+def fresh(layer: CharCNNSoftmax, hidden: Tensor) -> Tensor:
+    """What a copy, which has no table yet, computes."""
+    return copy.deepcopy(layer).log_prob(hidden)
+
+
+def optimizer_step(kind, **options):
+    def change(layer: CharCNNSoftmax) -> None:
+        optimizer = kind(layer.parameters(), lr=0.1, **options)
+        layer(rows_of(3).to(layer.correction.dtype), torch.tensor([0, 1, 2])).backward()
+        optimizer.step()
+
+    return change
+
+
+@torch.no_grad()
+def under_inference_mode(layer: CharCNNSoftmax) -> None:
+    with torch.inference_mode():
+        layer.correction.add_(0.1)
+
+
+def swap_data_back_and_forth(layer: CharCNNSoftmax) -> None:
+    """Memory that is freed is handed out again: new numbers may come to lie where the old lay."""
+    for _ in range(4):
+        for parameter in layer.parameters():
+            parameter.data = parameter.data * 1.1
+
+
+CHANGES = {
+    "sgd": optimizer_step(torch.optim.SGD),
+    "adam": optimizer_step(torch.optim.Adam, foreach=True),
+    "fused": optimizer_step(torch.optim.AdamW, fused=True),
+    "one number": lambda layer: nn.init.constant_(layer.cnn.characters[ord("s")][:1], 3.0),
+    "correction": lambda layer: nn.init.normal_(layer.correction),
+    "lift": lambda layer: nn.init.normal_(layer.correction_lift),
+    "inference mode": under_inference_mode,
+    "load": lambda layer: layer.load_state_dict(layer_of(seed=5).state_dict()),
+    "assign": lambda layer: layer.load_state_dict(layer_of(seed=5).state_dict(), assign=True),
+    "words": lambda layer: layer.load_state_dict({**layer.state_dict(), "symbols": layer.symbols.flip(0).clone()}),
+    "data": swap_data_back_and_forth,
+    "vector": lambda layer: nn.utils.vector_to_parameters(
+        torch.randn(layer.num_parameters).double(), layer.parameters()
+    ),
+    "replaced": lambda layer: setattr(layer, "correction", nn.Parameter(torch.randn_like(layer.correction))),
+    "reset": lambda layer: layer.reset_parameters(),
+    "copied through data": lambda layer: (layer.train(), layer.correction.data.mul_(2), layer.eval()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("grad", [True, False], ids=["grad", "no grad"])
+def test_no_change_leaves_an_old_table(change, grad: bool) -> None:
+    layer, hidden = layer_of().eval(), rows_of(4)
+    with torch.set_grad_enabled(grad):
+        before = layer.log_prob(hidden).detach()
+        assert torch.equal(layer.log_prob(hidden), before)
+        with torch.enable_grad():
+            change(layer)
+        after = layer.log_prob(hidden).detach()
+        assert not torch.equal(after, before)  # the table is read, or the next line is blind
+        torch.testing.assert_close(after, fresh(layer, hidden), rtol=1e-12, atol=1e-12)
+        assert torch.equal(
+            layer.target_log_prob(hidden, torch.arange(4)), -layer(hidden, torch.arange(4), reduction="none")
+        )
+        torch.testing.assert_close(layer.target_log_prob(hidden, torch.arange(4)), after.diagonal())
+
+
+def test_the_table_is_kept_while_nothing_changes() -> None:
+    layer, hidden, target = layer_of().eval(), rows_of(4), torch.arange(4)
+    calls = Calls(layer)
+    with torch.no_grad():
+        layer.log_prob(hidden)
+        assert calls() > 0
+        for _ in range(2):
+            layer.log_prob(hidden), layer.topk(hidden, 2), layer.target_log_prob(hidden, target), layer.eval()
+            layer.log_partition(hidden), layer.sample(hidden, 2), layer(hidden, target)
+        with torch.inference_mode():
+            layer.log_prob(hidden)
+        assert calls() == 0
+    layer(hidden, target).backward()
+    blocks = calls()
+    layer(hidden, target)
+    assert calls() == blocks > 0  # after a backward pass there may have been a step
+    layer.train()
+    for _ in range(2):
+        layer(hidden, target)
+        assert calls() == blocks
+
+
+def test_one_table_serves_all_chunks_in_training_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_layer_file, "_CHUNK", 2 * len(WORDS))
+    layer, hidden = layer_of(), rows_of(7)
+    calls = Calls(layer)
+    values, classes = layer.topk(hidden, 3)
+    blocks = calls()
+    assert layer._words._table is None
+    expected = layer.log_prob(hidden).topk(3)
+    assert calls() == blocks
+    torch.testing.assert_close(values, expected.values)
+    assert torch.equal(classes, expected.indices)
+
+
+def test_a_look_between_backward_and_a_step_that_nothing_counts() -> None:
+    layer, hidden, target = layer_of(), rows_of(4), torch.arange(4)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)
+    layer(hidden, target).backward()
+    with torch.no_grad():
+        before = layer.log_prob(hidden)
+    versions = [p._version for p in layer.parameters()]
+    optimizer.step()
+    assert versions == [p._version for p in layer.parameters()]  # else this test says nothing
+    assert (layer.log_prob(hidden) - before).abs().max() > 0.01
+    torch.testing.assert_close(layer.log_prob(hidden), fresh(layer, hidden))
+
+
+def test_gradients_flow_through_a_kept_table() -> None:
+    layer, hidden, target = layer_of().eval(), rows_of(4), torch.arange(4)
+    with torch.inference_mode():
+        layer.log_prob(hidden)  # a table made where no gradient is recorded
+    found = torch.autograd.grad(layer(hidden, target), list(layer.parameters()))
+    expected = torch.autograd.grad(copy.deepcopy(layer)(hidden, target), hidden)
+    torch.testing.assert_close(torch.autograd.grad(layer(hidden, target), hidden), expected)
+    other = copy.deepcopy(layer).train()
+    for gradient, wanted in zip(
+        found, torch.autograd.grad(other(hidden, target), list(other.parameters())), strict=True
+    ):
+        assert torch.equal(gradient, wanted)
+
+
+def test_a_step_between_forward_and_backward_is_noticed() -> None:
+    layer, hidden = layer_of(), rows_of(4)
+    loss = layer(hidden, torch.arange(4))
+    with torch.no_grad():
+        layer.correction_lift.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_dtypes_have_tables_of_their_own() -> None:
+    layer, hidden = layer_of(dtype=torch.float32).eval(), rows_of(4).float().detach()
+    with torch.no_grad():
+        plain = layer.log_prob(hidden)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = layer.log_prob(hidden)
+        assert not torch.equal(plain, rounded)
+        assert torch.equal(layer.log_prob(hidden), plain)
+        doubled = layer.double().log_prob(hidden.double())
+        assert doubled.dtype == torch.float64
+        torch.testing.assert_close(doubled.float(), plain, rtol=1e-4, atol=1e-4)
+
+
+def test_parameters_made_in_inference_mode_are_read_every_time() -> None:
+    with torch.inference_mode():
+        layer, hidden = layer_of().eval(), rows_of(3)
+        before = layer.log_prob(hidden)
+        layer.correction.mul_(3)
+        assert not torch.equal(layer.log_prob(hidden), before)
+
+
+def test_copies_and_states_leave_the_table_behind() -> None:
+    layer, hidden = layer_of().eval(), rows_of(3)
+    layer.log_prob(hidden)
+    assert copy.deepcopy(layer)._words._table is None
+    assert set(layer.state_dict()) == {*parameters_of(layer), "symbols"}
+    assert layer.state_dict()["symbols"].dtype == torch.uint8
+
+
+# --- costs ---
+
+
+def test_costs_are_counted() -> None:
+    words = ["abcd", "efgh", "ijkl", "mnop"] * 4
+    layer, hidden, target = layer_of(words, highway_layers=2, bias=False), rows_of(8), torch.arange(8)
+    # torch counts a product that is added to a tensor, not yet one that is added in place
+    counted = {torch.ops.aten.addmm_: lambda total, a, b, *args, out_shape=None, **kwargs: 2 * a[0] * a[1] * b[1]}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
+        layer(hidden, target).backward()
+    assert counter.get_total_flops() == 8 * layer.flops_per_token(rows=8)
+    layer.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        layer.log_prob(hidden)
+    assert counter.get_total_flops() == 8 * layer.flops_per_token(train=False) + layer.num_classes * (
+        layer.cnn.flops(6) + 2 * D * 3
+    )
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        layer.log_prob(hidden)
+    assert counter.get_total_flops() == 8 * layer.flops_per_token(train=False)
+    network = 255 * 2 + 7 + (1 * 2 * 4 + 3 * 2 * 3) + 2 * (14 * 7 + 14) + 7 * D
+    assert layer.num_parameters == network + 16 * 3 + D * 3
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 3])
+def test_defaults_suit_any_vocabulary(num_classes: int) -> None:
+    layer = build("cnn", 8, Vocabulary(["one", "two", "three"][:num_classes], [1] * num_classes))
+    layer(torch.randn(4, 8), torch.arange(4) % num_classes).backward()
+    torch.testing.assert_close(layer.log_prob(torch.randn(4, 8)).exp().sum(-1), torch.ones(4))
