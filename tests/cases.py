@@ -104,6 +104,12 @@ CASES = [
     LayerCase("differentiated"),
     LayerCase("differentiated", {"variant": "projections"}, "projections"),
     LayerCase("differentiated", {"block_size": 4, "bias": False}, "blocked", big=False),
-    LayerCase("cnn", SMALL_CNN, words=True),
-    LayerCase("cnn", {**SMALL_CNN, "highway_layers": 0, "bias": True, "block_size": 7}, "bias", words=True, big=False),
+    LayerCase("cnn", {**SMALL_CNN, "char_dim": 1}, words=True),
+    LayerCase(
+        "cnn",
+        {**SMALL_CNN, "char_dim": 1, "highway_layers": 0, "bias": True, "block_size": 7},
+        "bias",
+        words=True,
+        big=False,
+    ),
 ]
