@@ -174,20 +174,25 @@ class ClassBasedSoftmax(OutputLayer):
         return logits + (self._class_log_prob(hidden) - log_z)[:, self.class_of]
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Look into classes in falling order of probability until the next is below the k-th best word."""
+        """Look into classes in falling order of probability until the next is below the k-th best word.
+
+        Rows for which that takes more than one class in 16 are swept: many small products cost more than a large one.
+        """
         bounds, ranked = self._class_log_prob(hidden).sort(dim=1, descending=True)
         values = torch.full_like(bounds[:, :1], -torch.inf).repeat(1, k)
         words = torch.zeros_like(values, dtype=torch.int64)
         rows, start, width = torch.arange(len(hidden), device=hidden.device), 0, 4
-        while len(rows) and start < ranked.shape[1]:
+        while len(rows) and start <= ranked.shape[1] // 16:
             span = slice(start, start + width)
             found, which = self._best_in_classes(hidden, rows, ranked[rows, span], bounds[rows, span], k)
             found, order = torch.cat([values[rows], found], 1).topk(k)
             words[rows] = torch.cat([words[rows], which], 1).gather(1, order)
             values = values.index_copy(0, rows, found)
             start, width = start + width, 2 * width
-            if start < ranked.shape[1]:
-                rows = rows[found[:, -1] < bounds[rows, start]]
+            rows = rows[found[:, -1] < bounds[rows, start]] if start < ranked.shape[1] else rows[:0]
+        if len(rows):
+            found, which = super()._topk(hidden[rows], k)
+            values, words[rows] = values.index_copy(0, rows, found), which
         return values, words
 
     def _best_in_classes(
