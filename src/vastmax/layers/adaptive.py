@@ -17,7 +17,7 @@ from vastmax.errors import InputError
 from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, cluster_width
 from vastmax.layers.largest import largest
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.parts import Part, part_logits, parts_cross_entropy
+from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_softmax
 from vastmax.layers.ranks import Ranks, checked_cutoffs
 from vastmax.text import Vocabulary
 
@@ -219,18 +219,14 @@ class AdaptiveSoftmax(OutputLayer):
         return -loss.index_select(0, by_cluster.argsort())
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        head = F.log_softmax(part_logits(self._head(hidden)), -1)
-        first, clusters = head.split([self.ranks.sizes[0], len(self.cutoffs)], -1)
-        tails = [
-            F.log_softmax(part_logits(self._tail(i, hidden)), -1) + clusters[:, i, None]
-            for i in range(len(self.cutoffs))
-        ]
-        return self.ranks.unsorted(torch.cat([first, *tails], -1))
+        first, clusters = self._first_step(hidden)
+        return self.ranks.unsorted(
+            torch.cat([first, *(self._tail_log_prob(i, hidden, clusters) for i in range(len(self.cutoffs)))], -1)
+        )
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The head's best, then a cluster's for those rows whose k-th best is below the cluster's probability."""
-        head = F.log_softmax(part_logits(self._head(hidden)), -1)
-        first, clusters = head.split([self.ranks.sizes[0], len(self.cutoffs)], -1)
+        first, clusters = self._first_step(hidden)
         values, ranks = largest(first, min(k, first.shape[1]))
         if (missing := k - values.shape[1]) > 0:
             values = F.pad(values, (0, missing), value=-math.inf)
@@ -238,13 +234,23 @@ class AdaptiveSoftmax(OutputLayer):
         for i, cutoff in enumerate(self.cutoffs):
             hopeful = (clusters[:, i] >= values[:, -1]).nonzero().squeeze(1)
             for rows in hopeful.split(max(1, 2**24 // self.ranks.sizes[i + 1])) if len(hopeful) else ():
-                log_prob = F.log_softmax(part_logits(self._tail(i, hidden[rows])), -1) + clusters[rows, i, None]
+                log_prob = self._tail_log_prob(i, hidden[rows], clusters[rows])
                 best, places = largest(log_prob, min(k, log_prob.shape[1]))
                 merged = torch.cat([values[rows], best], 1).topk(k)
                 found = torch.cat([ranks[rows], places + cutoff], 1).gather(1, merged.indices)
                 values = values.index_copy(0, rows, merged.values)
                 ranks = ranks.index_copy(0, rows, found)
         return values, self.ranks.classes(ranks)
+
+    def _first_step(self, hidden: Tensor) -> list[Tensor]:
+        """Log-probabilities of the head's classes (N, c_0) and of the clusters (N, n)."""
+        log_prob = parts_log_softmax([self._head(hidden)])
+        return list(log_prob.split([self.ranks.sizes[0], len(self.cutoffs)], -1))
+
+    def _tail_log_prob(self, cluster: int, hidden: Tensor, clusters: Tensor) -> Tensor:
+        within = parts_log_softmax([self._tail(cluster, hidden)])
+        add = torch.add if torch.is_grad_enabled() else Tensor.add_
+        return add(within, clusters[:, cluster, None])
 
     def _head(self, hidden: Tensor) -> Part:
         return Part(hidden, self.head_weight, self.head_bias)
