@@ -228,8 +228,11 @@ def check(setting: Setting, layer: Any) -> str | None:
     return check_gradient(layer, truth, hidden.double(), target)
 
 
-def check_gradient(layer: nn.Module, truth: Any, hidden: Tensor, target: Tensor, step: float = 1e-5) -> str | None:
-    """Compare the gradient of ``layer`` with slopes of the negative log-probability of ``truth``."""
+def check_gradient(layer: nn.Module, truth: Any, hidden: Tensor, target: Tensor, step: float = 1e-7) -> str | None:
+    """Compare the gradient of ``layer`` with slopes of the negative log-probability of ``truth``.
+
+    The step is short: on a longer one, some of the units that are rectified or pooled would turn a corner.
+    """
     pairs = [(ours.grad, theirs) for ours, theirs in zip(layer.parameters(), truth.parameters(), strict=True)]
     length = sum(float(grad.to_dense().double().pow(2).sum()) for grad, _ in pairs if grad is not None) ** 0.5
     generator = torch.Generator(hidden.device).manual_seed(0)

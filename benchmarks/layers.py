@@ -199,11 +199,14 @@ def show(records: list[Record], console: Console) -> None:
         for record in group:
             table.add_row(record["contender"], *cells(record, reference))
         console.print(table)
+        for record in group:
+            if record.get("fault"):
+                console.print(f"{record['contender']} failed: {record['fault']}")
 
 
 def cells(record: Record, reference: Record) -> list[str]:
     if record.get("fault"):
-        return ["failed:", record["fault"]]
+        return ["failed"]
     found = [f"{record['parameters'] / 1e6:,.2f}"]
     for name in MEASURES:
         seconds, base = record[f"{name}_seconds"], reference.get(f"{name}_seconds")
