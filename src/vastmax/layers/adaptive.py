@@ -204,19 +204,20 @@ class AdaptiveSoftmax(OutputLayer):
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         rank = self.ranks.of(target)
         cluster = self.ranks.cluster(rank)
-        # one sort: the rows of a cluster stand side by side, and those of the head come first
-        by_cluster = cluster.argsort(stable=True)
-        hidden, rank, cluster = hidden.index_select(0, by_cluster), rank[by_cluster], cluster[by_cluster]
         first = self.ranks.sizes[0]
         loss = parts_cross_entropy([self._head(hidden)], torch.where(cluster == 0, rank, first - 1 + cluster))
-        if self.cutoffs:
-            sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
-            tails = [loss.new_zeros(sizes[0])]
-            for i, (rows, ranks) in enumerate(zip(hidden.split(sizes)[1:], rank.split(sizes)[1:], strict=True)):
-                if len(rows):
-                    tails.append(parts_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i]))
-            loss = loss + torch.cat(tails)
-        return -loss.index_select(0, by_cluster.argsort())
+        if not self.cutoffs:
+            return -loss
+        # one sort: the rows of a cluster stand side by side, and those of the head come first
+        in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
+        rare = cluster.argsort(stable=True)[in_head:]
+        tails = zip(hidden.index_select(0, rare).split(sizes), rank[rare].split(sizes), strict=True)
+        losses = [
+            parts_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i])
+            for i, (rows, ranks) in enumerate(tails)
+            if len(rows)
+        ]
+        return -(loss.index_add(0, rare, torch.cat(losses)) if losses else loss)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         first, clusters = self._first_step(hidden)
