@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from vastmax.errors import InputError
+from vastmax.layers.largest import largest
 from vastmax.layers.opaque import opaque_loss, register_opaque
 from vastmax.text import Vocabulary
 
@@ -114,8 +115,8 @@ class OutputLayer(nn.Module, ABC):
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
-        parts = [self._log_prob(rows).topk(k) for rows in self._chunks(hidden)]
-        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+        parts = [largest(self._log_prob(rows), k) for rows in self._chunks(hidden)]
+        return torch.cat([values for values, _ in parts]), torch.cat([classes for _, classes in parts])
 
     def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
         """(N, n) classes drawn from the distribution: here by inversion in float64."""
