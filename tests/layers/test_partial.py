@@ -14,7 +14,7 @@ from tests.layers.test_full import LargestTensor
 from tests.oracles import full_gradients, full_log_prob, partial_gradients, partial_loss
 from vastmax.errors import InputError
 from vastmax.layers import ClassIndex, FullSoftmax, PartialSoftmax
-from vastmax.layers.blocked import blocked_topk
+from vastmax.layers.parts import parts_largest
 
 D, V, N = 6, 40, 5
 TARGET = torch.tensor([0, V - 1, 7, 7, 12])
@@ -176,7 +176,7 @@ def test_compiled_backward_draws_what_forward_drew() -> None:
 @pytest.mark.parametrize("k", [1, 9, V])
 def test_blocked_search_is_exact(k: int, block_size: int) -> None:
     layer, hidden = layer_of(), hidden_of()
-    found = blocked_topk(hidden, layer.weight, layer.bias, k, block_size)
+    found = parts_largest([layer._part(hidden)], k, block_size)
     for row, h in zip(found.tolist(), hidden.detach().numpy(), strict=True):
         assert sorted(row) == sorted(best(layer, h, k))
 

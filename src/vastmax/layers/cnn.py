@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.layers.blocked import blocked_cross_entropy, blocked_log_partition
 from vastmax.layers.char_cnn import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_partition, parts_topk
 from vastmax.layers.precision import wide
 from vastmax.layers.word_table import WordTable
 from vastmax.text import Vocabulary
@@ -173,7 +173,7 @@ class CharCNNSoftmax(OutputLayer):
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
         rows = self._rows(hidden)
-        return blocked_log_partition(rows, self._table(), self.bias, self.block_size).view(hidden.shape[:-1])
+        return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
 
     def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
         """2·d·V forward; in training four times that, and the network's four passes over V words, shared by the rows.
@@ -190,7 +190,7 @@ class CharCNNSoftmax(OutputLayer):
         return 4 * (product + words / rows)
 
     def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return blocked_cross_entropy(hidden, self._table(), self.bias, target, self.block_size)
+        return parts_cross_entropy([self._part(hidden)], target, self.block_size)
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         return -self._loss(hidden, target)
@@ -198,6 +198,12 @@ class CharCNNSoftmax(OutputLayer):
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self._table(), self.bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        return parts_topk([self._part(hidden)], k, self.block_size)
+
+    def _part(self, hidden: Tensor) -> Part:
+        return Part(hidden, self._table(), self.bias)
 
     def _table(self) -> Tensor:
         keep = self._in_chunks or not self.training

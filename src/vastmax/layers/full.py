@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.layers.blocked import blocked_cross_entropy
 from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.parts import parts_cross_entropy
 from vastmax.layers.tables import TableLayer
 
 __all__ = ["FullSoftmax"]
@@ -80,5 +80,5 @@ class FullSoftmax(TableLayer):
 
     def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
         if self.block_size is not None:
-            return blocked_cross_entropy(hidden, self.weight, self.bias, target, self.block_size)
+            return parts_cross_entropy([self._part(hidden)], target, self.block_size)
         return F.nll_loss(self._log_prob(hidden), target, reduction="none")

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vastmax.errors import InputError
-from vastmax.layers.blocked import blocked_topk
 from vastmax.layers.class_index import ClassIndex
 from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.parts import parts_largest
 from vastmax.layers.paths import Steps, step_logits
 from vastmax.layers.shared_logits import shared_logits
 from vastmax.layers.tables import TableLayer
@@ -134,7 +134,7 @@ class PartialSoftmax(TableLayer):
         k = min(self.head, self.num_classes)
         if self.index is not None:
             return self.index.search(hidden, self.weight, self.bias, k)
-        return blocked_topk(hidden, self.weight, self.bias, k, self._block_size)
+        return parts_largest([self._part(hidden)], k, self.block_size)
 
     def _tail_logits(self, hidden: Tensor, head: Tensor) -> Tensor:
         """(N, m) logits of classes drawn from all, with log V/m added; -inf for those in the row's head (N, k+1)."""

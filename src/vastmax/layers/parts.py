@@ -14,7 +14,15 @@ from torch.nn import functional as F
 from vastmax.layers.largest import largest
 from vastmax.layers.precision import matmul_operands, wide
 
-__all__ = ["Part", "part_logits", "parts_cross_entropy", "parts_log_partition", "parts_log_softmax", "parts_topk"]
+__all__ = [
+    "Part",
+    "part_logits",
+    "parts_cross_entropy",
+    "parts_largest",
+    "parts_log_partition",
+    "parts_log_softmax",
+    "parts_topk",
+]
 
 _KEPT = 2**24  # logits that a loss may keep for its backward: 64 MiB
 _BLOCK = 2**19  # logits at a time where there are more: they stay in a processor's cache
@@ -49,19 +57,14 @@ def parts_log_partition(parts: Sequence[Part], block_size: int | None = None) ->
 
 def parts_topk(parts: Sequence[Part], k: int, block_size: int | None = None) -> tuple[Tensor, Tensor]:
     """Return (N, k) the largest log-probabilities, falling, and (N, k) their places, a block of classes at a time."""
-    rows, dtype = len(parts[0].hidden), wide(parts[0].hidden.dtype)
-    values = parts[0].hidden.new_empty((rows, 0), dtype=dtype)
-    places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
-    log_partition = values.new_full((rows,), -torch.inf)
-    for number, before, span in _blocks(parts, block_size or max(k, _BLOCK // max(1, rows))):
-        part = parts[number]
-        logits = part_logits(Part(part.hidden, part.weight[span], None if part.bias is None else part.bias[span]))
-        log_partition = torch.logaddexp(log_partition, logits.logsumexp(1))
-        found, columns = largest(logits, min(k, logits.shape[1]))
-        values = torch.cat([values, found], 1)
-        values, chosen = values.topk(min(k, values.shape[1]))
-        places = torch.cat([places, columns + before], 1).gather(1, chosen)
+    values, places, log_partition = _search(parts, k, block_size, normalised=True)
     return values - log_partition[:, None], places
+
+
+@torch.no_grad()
+def parts_largest(parts: Sequence[Part], k: int, block_size: int | None = None) -> Tensor:
+    """Return (N, k) the places of the largest logits, falling; arguments as in :func:`parts_topk`."""
+    return _search(parts, k, block_size, normalised=False)[1]
 
 
 def parts_log_softmax(parts: Sequence[Part]) -> Tensor:
@@ -76,6 +79,26 @@ def part_logits(part: Part) -> Tensor:
     """Return (N, V_i) logits in float32 or wider."""
     logits = F.linear(*part)
     return logits.to(wide(logits.dtype))
+
+
+def _search(
+    parts: Sequence[Part], k: int, block_size: int | None, *, normalised: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (N, k) the largest logits, falling, their places, and, where asked for, (N,) log Z."""
+    rows = len(parts[0].hidden)
+    values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))
+    places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
+    log_partition = values.new_full((rows,), -torch.inf)
+    for number, before, span in _blocks(parts, block_size or max(k, _BLOCK // max(1, rows))):
+        part = parts[number]
+        logits = part_logits(Part(part.hidden, part.weight[span], None if part.bias is None else part.bias[span]))
+        if normalised:
+            log_partition = torch.logaddexp(log_partition, logits.logsumexp(1))
+        found, columns = largest(logits, min(k, logits.shape[1]))
+        values = torch.cat([values, found], 1)
+        values, chosen = values.topk(min(k, values.shape[1]))
+        places = torch.cat([places, columns + before], 1).gather(1, chosen)
+    return values, places, log_partition
 
 
 def _operands(part: Part) -> Part:

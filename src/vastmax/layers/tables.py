@@ -9,13 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vastmax.errors import InputError
-from vastmax.layers.blocked import blocked_cross_entropy, blocked_log_partition
 from vastmax.layers.output_layer import OutputLayer
+from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_partition, parts_topk
 from vastmax.layers.precision import wide
 
 __all__ = ["TableLayer", "tied_table"]
-
-_BLOCK = 8192  # classes at a time where nobody chose: logits of 512 rows in 16 MiB
 
 
 class TableLayer(OutputLayer):
@@ -74,18 +72,20 @@ class TableLayer(OutputLayer):
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
         rows = self._rows(hidden)
-        return blocked_log_partition(rows, self.weight, self.bias, self._block_size).view(hidden.shape[:-1])
+        return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -blocked_cross_entropy(hidden, self.weight, self.bias, target, self._block_size)
+        return -parts_cross_entropy([self._part(hidden)], target, self.block_size)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self.weight, self.bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
-    @property
-    def _block_size(self) -> int:
-        return self.block_size or _BLOCK
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        return parts_topk([self._part(hidden)], k, self.block_size)
+
+    def _part(self, hidden: Tensor) -> Part:
+        return Part(hidden, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
