@@ -1,6 +1,7 @@
 // A loop shared among threads.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <exception>
@@ -15,7 +16,8 @@ template <typename Work>
 void parallel_for(size_t count, size_t threads, Work&& work) {
     std::atomic<size_t> next{0};
     std::atomic<bool> failed{false};
-    std::vector<std::exception_ptr> errors(threads);
+    const size_t workers = std::max<size_t>(1, std::min(threads, count));
+    std::vector<std::exception_ptr> errors(workers);
     const auto loop = [&](size_t worker) {
         try {
             for (size_t i; !failed.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < count;) work(worker, i);
@@ -25,9 +27,8 @@ void parallel_for(size_t count, size_t threads, Work&& work) {
         }
     };
     std::vector<std::thread> others;
-    const size_t helpers = (threads < count ? threads : count);
     try {
-        for (size_t worker = 1; worker < helpers; ++worker) others.emplace_back(loop, worker);
+        for (size_t worker = 1; worker < workers; ++worker) others.emplace_back(loop, worker);
     } catch (...) {
         // No more threads to be had: those that started, and this one, do the work.
     }

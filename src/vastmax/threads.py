@@ -2,7 +2,10 @@
 
 import os
 
-__all__ = ["default_threads"]
+__all__ = ["MOST_THREADS", "default_threads"]
+
+MOST_THREADS = 1024
+"""More are a slip of the finger: every one takes memory."""
 
 
 def default_threads() -> int:

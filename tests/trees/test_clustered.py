@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterable
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.oracles import expectation, maximisation
 from tests.strategies import vectors
-from vastmax._core import MixtureFit
+from vastmax._core import MixtureFit, clustered_children
 from vastmax.errors import InputError
 from vastmax.trees import Tree, balanced_tree, clustered_tree
 
@@ -49,6 +50,13 @@ def test_one_step_of_em(dim: int, offset: float) -> None:
         assert_allclose(means.reshape(2, dim), expected[0], rtol=1e-4, atol=2e-4)
         assert_allclose(variances, expected[1], rtol=1e-4)
         assert_allclose(mixing, expected[2], rtol=1e-4)
+
+
+def test_means_of_another_length() -> None:
+    with pytest.raises(ValueError, match="differ in length"):
+        MixtureFit(np.ones((3, 4), np.float32)).step(np.ones((2, 3)), (1.0, 1.0), (0.5, 0.5))
+    with pytest.raises(ValueError, match="no row"):
+        MixtureFit(np.ones((0, 4), np.float32))
 
 
 def test_em_reaches_a_fixed_point() -> None:
@@ -152,13 +160,38 @@ def test_another_seed_is_another_tree() -> None:
 def test_the_same_words_make_a_balanced_tree() -> None:
     for epsilon in (None, 0.5):
         tree = clustered_tree(np.ones((37, 4)), epsilon=epsilon)
-        assert tree == balanced_tree(37)
+        assert sorted(tree.lengths) == sorted(balanced_tree(37).lengths)
 
 
 def test_a_chain_of_outliers_ends() -> None:
     rows = 1.02 ** np.arange(1500)[:, None] * np.ones(3)
     lengths = clustered_tree(rows).lengths
     assert lengths.max() <= 5 * 11 + 1
+
+
+def test_the_largest_whole_numbers() -> None:
+    tree = clustered_tree(np.array([[-(2**63), 1], [5, 5], [6, 5], [-(2**63), 2]]))
+    assert below_one_node(tree, [1, 2])
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
+def test_an_interrupt_ends_a_long_build() -> None:
+    calls = []
+
+    def second_call_interrupts(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 2:  # a build that never looks has all signals answered by one call, when it is done
+            raise KeyboardInterrupt
+
+    rows = np.random.default_rng(0).normal(size=(50_000, 40)).astype(np.float32)
+    before = signal.signal(signal.SIGALRM, second_call_interrupts)
+    signal.setitimer(signal.ITIMER_REAL, 0.3, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            clustered_children(rows, "adaptive", 0.4, 0, 20, 2)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e30])
@@ -184,8 +217,10 @@ def test_scale_does_not_matter(factor: float) -> None:
         ([[1.0]], {"epsilon": 0.1, "rule": "balanced"}, "with rule 'adaptive'"),
         ([[1.0]], {"seed": -1}, "seed must be a whole number"),
         ([[1.0]], {"seed": -1, "rule": "random"}, "seed must be a whole number"),
-        ([[1.0]], {"iterations": 0}, "iterations is 0"),
-        ([[1.0]], {"threads": 0}, "threads is 0"),
+        ([[1.0]], {"iterations": 0}, "iterations must be a whole number from 1 to 10000, not 0"),
+        ([[1.0]], {"iterations": 2.5}, "iterations must be a whole number"),
+        ([[1.0]], {"threads": 0}, "threads must be a whole number from 1 to 1024, not 0"),
+        ([[1.0]], {"threads": 10**9}, "threads must be a whole number"),
     ],
 )
 def test_wrong_arguments(rows: list, options: dict, message: str) -> None:

@@ -3,6 +3,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -89,10 +90,26 @@ SplitRule rule_named(const std::string& name) {
     throw std::invalid_argument("there is no rule " + name);
 }
 
+// Lets Ctrl-C end a long build: throws what Python's handler of a signal raised. It looks a few times a second, for
+// taking the lock of the interpreter may mean waiting for other threads.
+class SignalCheck {
+public:
+    void operator()() {
+        const auto now = std::chrono::steady_clock::now();
+        if (now - looked_ < std::chrono::milliseconds(100)) return;
+        looked_ = now;
+        nb::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals()) throw nb::python_error();
+    }
+
+private:
+    std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
+};
+
 nb::tuple clustered_children(const Vectors& vectors, const std::string& rule, double epsilon, uint64_t seed,
                              int iterations, size_t threads) {
     if (vectors.shape(0) < 1 || vectors.shape(0) > INT32_MAX / 32) throw std::invalid_argument("too few or many rows");
-    const Clustering clustering{rule_named(rule), epsilon, seed, iterations, threads};
+    const Clustering clustering{rule_named(rule), epsilon, seed, iterations, threads, SignalCheck()};
     LeafyTree tree;
     std::vector<int32_t> children;
     {
@@ -111,6 +128,7 @@ class Fit {
 public:
     Fit(const Vectors& vectors, bool hard, size_t threads)
         : points_(vectors.data(), vectors.shape(0), vectors.shape(1), threads), members_(vectors.shape(0)) {
+        if (members_.empty()) throw std::invalid_argument("there is no row");
         for (size_t i = 0; i < members_.size(); ++i) members_[i] = static_cast<int32_t>(i);
         mixture_ = std::make_unique<Mixture>(points_, members_, hard, threads);
     }
@@ -123,6 +141,8 @@ public:
     }
 
     nb::tuple step(const Means& means, std::pair<double, double> variances, std::pair<double, double> mixing) {
+        if (static_cast<int64_t>(means.shape(1)) != points_.dim())
+            throw std::invalid_argument("means and vectors differ in length");
         for (int part = 0; part < 2; ++part) {
             Gaussian& gaussian = mixture_->parts[part];
             gaussian = {std::vector<double>(points_.stride()), part ? variances.second : variances.first,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -75,6 +76,7 @@ private:
         const size_t n = ratios.size();
         std::vector<size_t> order(n);
         std::iota(order.begin(), order.end(), size_t{0});
+        // The odd word goes to the first part: begun at a word drawn evenly it tends to be the denser, of rarer words.
         const auto middle = order.begin() + (n + 1) / 2;
         std::nth_element(order.begin(), middle, order.end(), [&](size_t a, size_t b) {
             return ratios[a] != ratios[b] ? ratios[a] > ratios[b] : a < b;
@@ -106,8 +108,11 @@ public:
     explicit Builder(const Splitter& splitter) : splitter_(splitter) {}
 
     // Splits `pending` and what comes of it; leaves nodes of at most `smallest` words where it is told to.
-    void grow(std::vector<Node> pending, size_t threads, size_t smallest, std::vector<Node>* small) {
+    // `between` is called before every split.
+    void grow(std::vector<Node> pending, size_t threads, size_t smallest, std::vector<Node>* small,
+              const std::function<void()>& between) {
         while (!pending.empty()) {
+            between();
             const Node node = std::move(pending.back());
             pending.pop_back();
             if (node.members.size() == 1) {
@@ -161,13 +166,14 @@ LeafyTree clustered_tree(const Points& points, const Clustering& clustering) {
     if (clustering.epsilon >= 0) root.doubled.assign(points.size(), 0);
     std::vector<Node> small;
     Builder top(splitter);
-    top.grow({std::move(root)}, clustering.threads, kAlone, &small);
+    top.grow({std::move(root)}, clustering.threads, kAlone, &small, clustering.between);
     std::vector<LeafyTree> below(small.size());
-    parallel_for(small.size(), clustering.threads, [&](size_t, size_t i) {
+    const std::function<void()> nothing = [] {};  // worker 0 is the caller, and alone may look for signals
+    parallel_for(small.size(), clustering.threads, [&](size_t worker, size_t i) {
         Node node = small[i];
         node.parent = -1;
         Builder builder(splitter);
-        builder.grow({std::move(node)}, 1, 0, nullptr);
+        builder.grow({std::move(node)}, 1, 0, nullptr, worker == 0 ? clustering.between : nothing);
         below[i] = std::move(builder.tree);
     });
     for (size_t i = 0; i < small.size(); ++i) top.graft(small[i], below[i]);

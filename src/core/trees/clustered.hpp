@@ -1,6 +1,8 @@
 // Trees that put like words together: recursive splits of word vectors.
 #pragma once
 
+#include <functional>
+
 #include "trees/mixture.hpp"
 #include "trees/tree.hpp"
 
@@ -18,6 +20,7 @@ struct Clustering {
     uint64_t seed = 0;
     int iterations = 20;
     size_t threads = 1;
+    std::function<void()> between = [] {};  // called again and again by the caller's thread; may throw to stop
 };
 
 // Children name leaves, and leaf i belongs to words[i]: with epsilon a word may own several.

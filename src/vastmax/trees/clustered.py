@@ -9,16 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import clustered_children
 from vastmax.errors import InputError
-from vastmax.threads import default_threads
+from vastmax.threads import MOST_THREADS, default_threads
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.build import tree_from_children
 from vastmax.trees.tree import Tree
 from vastmax.trees.vectors import as_vectors
+from vastmax.trees.whole import LARGEST_SEED, whole_number
 
 __all__ = ["clustered_tree", "two_means_tree"]
 
 Rule = Literal["random", "balanced", "adaptive"]
 _RULES = ("random", "balanced", "adaptive")
+_MOST_ITERATIONS = 10_000
 
 
 def clustered_tree(
@@ -59,8 +61,9 @@ def clustered_tree(
         epsilon: in (0, 0.5]: a word goes to both sides where its responsibility lies within `epsilon` of 0.5, so it
             owns several leaves. With "adaptive" only.
         seed: of the first means, or of the random order.
-        iterations: of EM for a split, at most; it ends when responsibilities change by less than 0.001 in the mean.
-        threads: by default all processors.
+        iterations: of EM for a split, at most; 1 to 10,000. It ends when responsibilities change by less than 0.001 in
+            the mean.
+        threads: at most 1024; by default all processors.
 
     Raises:
         InputError: where vectors are no finite matrix, or an option is not among those above.
@@ -77,10 +80,8 @@ def clustered_tree(
         raise InputError(
             f"epsilon must lie above 0 and at most at 0.5, with rule 'adaptive'; got {epsilon} with {rule!r}."
         )
-    if isinstance(iterations, bool) or iterations < 1:
-        raise InputError(f"iterations is {iterations}: give 1 or more.")
     if rule == "random":
-        return balanced_tree(len(array), order="random", seed=_checked(seed))
+        return balanced_tree(len(array), order="random", seed=seed)
     return _split(array, rule, -1.0 if epsilon is None else float(epsilon), seed, iterations, threads)
 
 
@@ -92,13 +93,7 @@ def two_means_tree(vectors: NDArray, *, seed: int = 0, iterations: int = 20, thr
 def _split(
     vectors: NDArray[np.float32], rule: str, epsilon: float, seed: int, iterations: int, threads: int | None
 ) -> Tree:
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}: give 1 or more, or None for all processors.")
-    found = clustered_children(vectors, rule, epsilon, _checked(seed), iterations, threads or default_threads())
-    return tree_from_children(*found, num_words=len(vectors))
-
-
-def _checked(seed: int) -> int:
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**63:
-        raise InputError(f"seed must be a whole number from 0 to {2**63 - 1}, not {seed!r}.")
-    return int(seed)
+    threads = default_threads() if threads is None else whole_number("threads", threads, 1, MOST_THREADS)
+    seed = whole_number("seed", seed, 0, LARGEST_SEED)
+    iterations = whole_number("iterations", iterations, 1, _MOST_ITERATIONS)
+    return tree_from_children(*clustered_children(vectors, rule, epsilon, seed, iterations, threads), len(vectors))
