@@ -15,6 +15,13 @@ def test_every_path_is_within_one_of_log2(num_words: int, order: str) -> None:
     assert lengths.mean() == pytest.approx(balanced_tree(num_words).statistics(np.ones(num_words)).balanced_bits)
 
 
+@given(st.integers(1, 2000))
+def test_the_first_words_have_the_shorter_paths(num_words: int) -> None:
+    lengths = balanced_tree(num_words).lengths
+    assert (np.cumsum(lengths) <= np.cumsum(lengths[::-1])).all()
+    assert num_words % 2 == 0 or num_words == 1 or lengths[0] <= lengths[-1]
+
+
 def by_code(tree: object, num_words: int) -> list[int]:
     return sorted(range(num_words), key=lambda word: tree.path(word)[1].tolist())  # type: ignore[attr-defined]
 
@@ -49,3 +56,9 @@ def test_numpy_integer_is_a_number_of_words() -> None:
 def test_wrong_arguments(words: int, order: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         balanced_tree(words, order)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, None, True])
+def test_wrong_seeds(seed: int) -> None:
+    with pytest.raises(InputError, match="seed must be a whole number from 0 to 9223372036854775807"):
+        balanced_tree(5, "random", seed=seed)

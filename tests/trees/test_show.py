@@ -13,12 +13,12 @@ def test_picture() -> None:
     assert tree.show(levels=2) == "\n".join(
         [
             "5 words  0 1 2 3 4",
-            "├─ 3 words  0 1 2",
-            "│  ├─ 2 words  0 1",
-            "│  └─ 2",
-            "└─ 2 words  3 4",
-            "   ├─ 3",
-            "   └─ 4",
+            "├─ 2 words  0 1",
+            "│  ├─ 0",
+            "│  └─ 1",
+            "└─ 3 words  2 3 4",
+            "   ├─ 2",
+            "   └─ 2 words  3 4",
         ]
     )
 
@@ -35,6 +35,14 @@ def test_lines_keep_to_the_width() -> None:
         assert max(map(len, lines)) <= width
         assert lines[0].endswith(" …")
     assert balanced_tree(1).show(["x" * 99], width=20) == "x" * 19 + "…"
+
+
+def test_wide_characters_take_two_columns() -> None:
+    words = ["漢字", "e\u0301te\u0301", "カタカナ", "中文字符測試"]
+    assert balanced_tree(4).show(words, levels=0, width=29) == "4 words  漢字 e\u0301te\u0301 カタカナ …"
+    assert balanced_tree(4).show(words, levels=0, width=39) == "4 words  " + " ".join(words)
+    assert balanced_tree(4).show(words, levels=0, width=38).endswith("カタカナ …")
+    assert balanced_tree(1).show(["漢" * 30], width=20) == "漢" * 9 + "…"
 
 
 def test_words_with_several_leaves_are_counted_once_a_node() -> None:

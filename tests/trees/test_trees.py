@@ -172,7 +172,15 @@ def test_no_damaged_step_goes_unseen(counts: np.ndarray, data: st.DataObject) ->
 
 @pytest.mark.parametrize(
     ("words", "num_words", "fault"),
-    [([0], None, "owners of 1"), ([0, -1], None, "lie in 0"), ([0, 2], None, "needs a leaf"), ([0, 1], 1, "lie in 0")],
+    [
+        ([0], None, "owners of 1"),
+        ([0, -1], None, "lie in 0"),
+        ([0, 2], None, "needs a leaf"),
+        ([0, 0], 2, "needs a leaf"),
+        ([0, 1], 1, "lie in 0"),
+        ([0, 2**31 - 1], None, "every one of the 2147483648 words needs a leaf, and there are 2 leaves"),
+        ([0, 1], 2**50, "needs a leaf"),
+    ],
 )
 def test_owners_must_be_words(words: list[int], num_words: int | None, fault: str) -> None:
     with pytest.raises(InputError, match=fault):

@@ -21,7 +21,7 @@ Children balanced_children(const int32_t* order, int64_t num_words) {
     };
     for (int64_t node = 0; node < num_inner; ++node) {
         const Range range = ranges[node];
-        const int64_t middle = range.first + (range.last - range.first + 1) / 2;
+        const int64_t middle = range.first + (range.last - range.first) / 2;
         children.left[node] = place(range.first, middle);
         children.right[node] = place(middle, range.last);
     }

@@ -26,7 +26,8 @@ struct Paths {
 // The tree of least mean path length under counts; equal counts are joined in a fixed order.
 Children huffman_children(const int64_t* counts, int64_t num_words);
 
-// Halves of order[0 .. num_words), again and again; the first half takes the odd word.
+// Halves of order[0 .. num_words), again and again; the second half takes the odd word, so that the first words have
+// the shorter paths.
 Children balanced_children(const int32_t* order, int64_t num_words);
 
 // Renumbers inner nodes level by level from the root (node 0) and writes out the path of every leaf. Children in any

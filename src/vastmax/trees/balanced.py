@@ -11,6 +11,7 @@ from vastmax._core import balanced_paths
 from vastmax.errors import InputError
 from vastmax.trees.counts import as_counts
 from vastmax.trees.tree import Tree
+from vastmax.trees.whole import LARGEST_SEED, whole_number
 
 __all__ = ["balanced_tree"]
 
@@ -20,18 +21,20 @@ Order = Literal["id", "rank", "random"]
 def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) -> Tree:
     """Return the tree that halves the words again and again, in an order of choice.
 
+    Of an odd number of words the first half has one less, so that words that come first have the shorter paths.
+
     Args:
         words: V, or counts (V,), which the order by rank needs.
         order: "id" keeps the order of the words; "rank" sorts by falling count, ties by id; "random" shuffles, which
             is the RANDOM tree of Mnih & Hinton (2008), https://papers.nips.cc/paper/3583.
-        seed: of the shuffling; numpy's PCG64.
+        seed: of the shuffling, 0 to 2**63 - 1; numpy's PCG64.
 
     Raises:
-        InputError: where there is no word, or too many, or the order is unknown, or by rank without counts.
+        InputError: where there is no word, or too many, or the order or the seed is none, or by rank without counts.
 
     Example:
         >>> balanced_tree(5).lengths
-        array([3, 3, 2, 2, 2])
+        array([2, 2, 2, 3, 3])
     """
     counts = None if isinstance(words, (int, np.integer)) else as_counts(words)
     num_words = int(words) if counts is None else len(counts)  # type: ignore[arg-type]
@@ -44,7 +47,8 @@ def _ordered(num_words: int, counts: NDArray[np.int64] | None, order: str, seed:
     if order == "id":
         return np.arange(num_words, dtype=np.int32)
     if order == "random":
-        return np.random.default_rng(seed).permutation(num_words).astype(np.int32)
+        generator = np.random.default_rng(whole_number("seed", seed, 0, LARGEST_SEED))
+        return generator.permutation(num_words).astype(np.int32)
     if order == "rank":
         if counts is None:
             raise InputError("order='rank' sorts by count: pass counts in place of the number of words.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -80,9 +81,11 @@ class _Picture:
             return _cut(f"{before}{self._name(found[0])}{share}", self.width)
         number = "1 word" if len(found) == 1 else f"{len(found):,} words"
         line = f"{before}{number}{share}  "
+        used = _columns(line)
         for i, word in enumerate(found.tolist()):
             name, last = self._name(word), i + 1 == len(found)
-            if i and len(line) + len(name) + (0 if last else 2) > self.width:
+            used += _columns(name) + (0 if last else 1)
+            if i and used + (0 if last else 1) > self.width:  # a column is left for the dots
                 line += "…"
                 break
             line += name if last else f"{name} "
@@ -97,5 +100,19 @@ def _percent(part: int, total: int) -> str:
     return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
+def _columns(text: str) -> int:
+    """How wide text is on a terminal."""
+    return len(text) if text.isascii() else sum(map(_character_columns, text))
+
+
+def _character_columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    if _columns(line) <= width:
+        return line
+    ends = np.cumsum([_character_columns(character) for character in line])
+    return f"{line[: int(np.searchsorted(ends, width - 1, side='right'))]}…"

@@ -143,7 +143,7 @@ class Tree:
         Args:
             words: (V,) the words' names; None for their ids.
             levels: how many levels below the root.
-            width: of a line, in characters; 20 or more.
+            width: of a line, in columns of a terminal, of which the wide characters of East Asia take two; 20 or more.
             counts: (V,): with them each line says which share of the text its words are (a word that has leaves on
                 both sides counts on both), and words are sorted by them; otherwise words stand in order of id.
 
@@ -214,6 +214,7 @@ def _check_words(words: NDArray[np.int32], num_leaves: int, num_words: int | Non
     expected = int(words.max()) + 1 if num_words is None else int(num_words)
     if words.min() < 0 or words.max() >= expected:
         raise InputError(f"words must lie in 0 to {expected - 1}, got {words.min()} to {words.max()}.")
-    if np.count_nonzero(np.bincount(words, minlength=expected)) < expected:
-        raise InputError(f"every one of the {expected} words needs a leaf.")
+    # More words than leaves are refused before anything of their number is allocated.
+    if expected > num_leaves or not np.bincount(words, minlength=expected).all():
+        raise InputError(f"every one of the {expected} words needs a leaf, and there are {num_leaves} leaves.")
     return expected
