@@ -152,6 +152,9 @@ TREE_FLAGS = [
     (["--kind", "balanced", "--vectors", "model"], "--vectors is for --kind clustered or wordnet or custom"),
     (["--kind", "clustered", "--rule", "fair"], "rule is 'fair'"),
     (["--kind", "clustered", "--rule", "random", "--epsilon", "0.4"], "epsilon must lie"),
+    (["--kind", "clustered", "--rule", "random", "--vectors", "model"], "--rule random looks at no vectors"),
+    (["--kind", "balanced-random", "--seed", "-1"], "seed must be a whole number from 0 to"),
+    (["--threads", "1000000000"], "threads is 1000000000; give 1 to 1024"),
     (["--kind", "clustered", "--trees", "0"], "--trees must be a number from 1 to 64"),
     (["--kind", "clustered", "--vectors", "nowhere"], "nowhere"),
     (["--kind", "wordnet", "--wordnet", "nowhere"], "apt install wordnet-base"),
@@ -168,12 +171,19 @@ def test_taxonomies_that_are_none(corpus: Path, tmp_path: Path) -> None:
     for text, told in [
         ("a\tb\nonly\n", "line 2: expected parent, tab, child, got 'only'"),
         ("a\tb\tc\n", "line 1: expected"),
-        ("a\tb\n", "ends in names that are no words"),
+        ("a\tb\n", "ends in names that are not among the words given"),
         ("a\tg0w0\n", "no place for the words"),
         ("", "taxonomy is empty"),
     ]:
         path.write_text(text)
         assert told in complaint("tree", corpus, "--kind", "custom", "--taxonomy", path)
+
+
+@pytest.mark.parametrize("verb", ["tree", "vocab", "phrases"])
+def test_a_place_that_cannot_be_written_is_told_first(verb: str, tmp_path: Path) -> None:
+    told = complaint(verb, "no-corpus.txt", "-o", tmp_path / "no folder" / "x")
+    assert told == f"{tmp_path / 'no folder' / 'x'} cannot be written: there is no folder {tmp_path / 'no folder'}."
+    assert complaint(verb, "no-corpus.txt", "-o", tmp_path) == f"{tmp_path} is a folder: name a file in it."
 
 
 def test_vectors_of_other_words(corpus: Path, model: Path, tmp_path: Path) -> None:

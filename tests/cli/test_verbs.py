@@ -246,7 +246,7 @@ def test_custom_tree(corpus: Path, tmp_path: Path) -> None:
     vocabulary = Vocabulary.from_corpus(corpus)
     pairs = [(f"group {i % 7}", word) for i, word in enumerate(vocabulary.words or [])]
     taxonomy, saved = tmp_path / "taxonomy.tsv", tmp_path / "tree.safetensors"
-    taxonomy.write_text("".join(f"{parent}\t{child}\n" for parent, child in pairs))
+    taxonomy.write_text("\ufeff" + "".join(f"{parent}\t{child}\r\n" for parent, child in pairs))  # as spreadsheets do
     outcome = vastmax("tree", corpus, "--kind", "custom", "--taxonomy", taxonomy, "-o", saved)
     assert outcome.code == 0
     assert Tree.load(saved) == custom_tree(pairs, vocabulary.words, counts=vocabulary.counts)

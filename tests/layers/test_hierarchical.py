@@ -244,7 +244,7 @@ def test_a_damaged_tree_is_refused() -> None:
 def test_bad_trees_are_told_clearly() -> None:
     with pytest.raises(InputError, match="there is no tree 'oak': choose one of huffman"):
         build("hierarchical", D, [1, 2], tree="oak")
-    with pytest.raises(InputError, match="counts has 3 entries, but the tree has 5 words"):
+    with pytest.raises(InputError, match="counts has 3 entries, but there are 5 words"):
         build("hierarchical", D, [1, 2, 3], tree=balanced_tree(5))
     with pytest.raises(InputError, match=r"tree must be a vastmax.trees.Tree, got ndarray"):
         HierarchicalSoftmax(D, np.ones(3))  # type: ignore[arg-type]

@@ -2,6 +2,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.data import data_path
 from tests.oracles import entropy_bits, huffman_cost
@@ -67,6 +69,12 @@ def test_balanced_saves_nothing_on_equal_counts() -> None:
     assert statistics.longest_path == 6
 
 
+@given(st.integers(2, 5000))
+def test_a_tree_as_good_as_a_balanced_one_saves_exactly_nothing(num_words: int) -> None:
+    counts = np.ones(num_words, np.int64)
+    assert huffman_tree(counts).statistics(counts).saving == 0.0
+
+
 def test_zero_counts_weigh_the_same() -> None:
     assert balanced_tree(5).statistics(np.zeros(5)).mean_bits == pytest.approx(12 / 5)
     assert unigram_entropy([0, 0]) == 0.0
@@ -84,5 +92,5 @@ def test_reaches_json() -> None:
 
 
 def test_counts_of_other_words() -> None:
-    with pytest.raises(InputError, match="3 entries, but the tree has 2 words"):
+    with pytest.raises(InputError, match="3 entries, but there are 2 words"):
         huffman_tree([1, 2]).statistics([1, 2, 3])

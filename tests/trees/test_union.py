@@ -42,6 +42,15 @@ def test_one_tree_is_itself() -> None:
     assert union_tree([huffman_tree([3, 2, 1])]) == huffman_tree([3, 2, 1])
 
 
+def test_trees_of_one_word_hang_as_leaves() -> None:
+    one = balanced_tree(1)
+    two = union_tree([one, one])
+    assert (two.num_words, two.num_leaves) == (1, 2)
+    for trees in ([two, one], [one, two], [one, two, one, two]):
+        union = union_tree(trees)
+        assert (union.num_words, union.num_leaves) == (1, sum(tree.num_leaves for tree in trees))
+
+
 def test_wrong_arguments() -> None:
     with pytest.raises(InputError, match="trees is empty"):
         union_tree([])

@@ -16,6 +16,7 @@ from vastmax.cli.flags import (
     MaxVocabulary,
     MinCount,
     PhraseScoring,
+    SaveTo,
     Threads,
     Tokenizer,
     connector_tuple,
@@ -28,12 +29,11 @@ __all__ = ["phrases", "vocab"]
 _Top = Annotated[
     int, typer.Option("--top", "-k", metavar="N", help="How many to print; 0 for none.", callback=not_negative)
 ]
-_SaveTo = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.")]
 
 
 def vocab(
     corpus: Corpus,
-    output: _SaveTo = None,
+    output: SaveTo = None,
     top: _Top = 20,
     min_count: MinCount = 5,
     max_vocabulary: MaxVocabulary = None,
@@ -67,7 +67,7 @@ def vocab(
 
 def phrases(
     corpus: Corpus,
-    output: _SaveTo = None,
+    output: SaveTo = None,
     top: _Top = 20,
     passes: Annotated[int, typer.Option(metavar="N", help="N passes find phrases of up to 2**N words.")] = 2,
     threshold: Annotated[

@@ -6,6 +6,7 @@ answer a bad value with the same sentence.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ __all__ = [
     "Model",
     "Neighbours",
     "PhraseScoring",
+    "SaveTo",
     "Seed",
     "Threads",
     "Tokenizer",
@@ -59,6 +61,26 @@ Threads = Annotated[
     int | None, typer.Option(metavar="N", show_default="every core", help="Threads for reading and training.")
 ]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of all chance; with --threads 1 runs repeat bit for bit.")]
+
+
+def _writable(value: Path | None) -> Path | None:
+    """Refuse a place that cannot be written before anything is computed for it."""
+    if value is None:
+        return None
+    if value.is_dir():
+        raise InputError(f"{value} is a folder: name a file in it.")
+    if not value.parent.is_dir():
+        raise InputError(f"{value} cannot be written: there is no folder {value.parent}.")
+    closed = value if value.exists() else value.parent
+    if not os.access(closed, os.W_OK):
+        raise InputError(f"{value} cannot be written: there is no permission to write {closed}; name another place.")
+    return value
+
+
+SaveTo = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
+]
 Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="How many to print.")]
 
 

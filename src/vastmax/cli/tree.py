@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, print_table, say
+from vastmax.cli.console import is_terminal, note, print_json, print_table, say
 from vastmax.cli.flags import (
     Corpus,
     Json,
     Lowercase,
     MaxVocabulary,
     MinCount,
+    SaveTo,
     Seed,
     Threads,
     Tokenizer,
@@ -33,6 +36,7 @@ __all__ = ["tree"]
 
 _COUNTED = ("huffman", "balanced", "balanced-rank", "balanced-random")
 _KINDS = (*_COUNTED, "clustered", "wordnet", "class-based", "custom")
+_COLUMNS, _FEWEST_COLUMNS = 100, 20  # of a picture
 # Which kinds an option is for; whoever gives it to another kind would be told a lie by silence.
 _ONLY = {
     "vectors": ("clustered", "wordnet", "custom"),
@@ -48,9 +52,7 @@ _ONLY = {
 def tree(
     corpus: Corpus,
     kind: Annotated[str, typer.Option(metavar="KIND", help=f"One of {', '.join(_KINDS)}.")] = "huffman",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.")
-    ] = None,
+    output: SaveTo = None,
     show: Annotated[
         int | None, typer.Option(metavar="LEVELS", show_default="none", help="Draw so many levels, with their words.")
     ] = None,
@@ -114,14 +116,18 @@ def tree(
             from vastmax.trees import frequency_classes
 
             found = frequency_classes(source.vocabulary.counts, classes)
-            _save(found, output)
+            if output is not None:
+                found.save(output)
             _report_classes(found, source.vocabulary, output, as_json)
             return
         built = _build(kind, given, source)
-        _save(built, output)
+        if output is not None:
+            built.save(output)
         _report(kind, built, source.vocabulary, output, as_json)
         if show is not None:
-            picture = built.show(source.vocabulary.words, levels=show, counts=source.vocabulary.counts)
+            picture = built.show(
+                source.vocabulary.words, levels=show, width=_columns(as_json), counts=source.vocabulary.counts
+            )
             (note if as_json else say)(picture)
 
 
@@ -136,6 +142,8 @@ def _check(kind: str, given: dict[str, Any]) -> None:
         raise InputError("--show draws a number of levels, 0 or more, of a tree, and classes are none.")
     if kind == "custom" and given["taxonomy"] is None:
         raise InputError("--kind custom needs --taxonomy FILE, lines of parent, tab, child.")
+    if given["rule"] == "random" and given["vectors"] is not None:
+        raise InputError("--rule random looks at no vectors: leave out --vectors.")
     if given["trees"] is not None and not 1 <= given["trees"] <= 64:
         raise InputError(f"--trees must be a number from 1 to 64, not {given['trees']}.")
     # What can be wrong with these is found before anything is trained for them.
@@ -226,9 +234,10 @@ def _build(kind: str, given: dict[str, Any], source: _Source) -> Tree:
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as lines of parent, tab, child: {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read as lines of parent, tab, child: {reason}.") from error
     pairs = []
     for number, line in enumerate(lines, start=1):
         parent, tab, child = line.partition("\t")
@@ -238,6 +247,12 @@ def _read_pairs(path: Path) -> list[tuple[str, str]]:
             raise InputError(f"{path}, line {number}: expected parent, tab, child, got {line[:60]!r}.")
         pairs.append((parent, child))
     return pairs
+
+
+def _columns(as_json: bool) -> int:
+    """Return how wide the picture may be: as the terminal where it is seen on one."""
+    seen = is_terminal(sys.stderr if as_json else sys.stdout)
+    return max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns) if seen else _COLUMNS
 
 
 def _report(kind: str, built: Tree, vocabulary: Vocabulary, output: Path | None, as_json: bool) -> None:
@@ -253,7 +268,7 @@ def _report(kind: str, built: Tree, vocabulary: Vocabulary, output: Path | None,
     say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
     rows = [
         ("entropy of the words", f"{statistics.entropy_bits:.2f}", "", ""),
-        ("balanced tree", f"{statistics.balanced_bits:.2f}", "", "0.0%"),
+        ("balanced tree, mean of all orders", f"{statistics.balanced_bits:.2f}", "", "0.0%"),
         ("huffman tree", f"{huffman.mean_bits:.2f}", str(huffman.longest_path), f"{huffman.saving:.1%}"),
     ]
     if kind != "huffman":
@@ -274,12 +289,3 @@ def _report_classes(classes: Classes, vocabulary: Vocabulary, output: Path | Non
     own = f"{statistics.mean_logits:.1f}", str(statistics.largest_class), f"{statistics.saving:.1%}"
     rows = [("full softmax", f"{statistics.num_words:.1f}", "", "0.0%"), (f"{statistics.num_classes} classes", *own)]
     print_table(("", "logits a word", "largest class", "saving"), rows)
-
-
-def _save(thing: Tree | Classes, path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        thing.save(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error

@@ -17,7 +17,7 @@ from vastmax.text.sources import Sources, describe, expand_paths, is_paths, tota
 from vastmax.text.spool import SpoolFile
 from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
-from vastmax.threads import default_threads
+from vastmax.threads import MOST_THREADS, default_threads
 
 __all__ = ["NO_WORD", "Scan", "ScanProgress", "scan"]
 
@@ -82,8 +82,8 @@ def scan(
         CorpusError: A source that cannot be read or holds no words.
         InputError: A tokeniser or a number of threads that cannot be used.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}; give 1 or more, or None for all processors.")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads is {threads}; give 1 to {MOST_THREADS}, or None for all processors.")
     threads = threads or default_threads()
     started = time.perf_counter()
     replaced = 0

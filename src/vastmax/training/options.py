@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, Literal, get_args, get_type_hints
 
 from vastmax.errors import InputError
-from vastmax.threads import default_threads
+from vastmax.threads import MOST_THREADS, default_threads
 
 __all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions"]
 
@@ -21,7 +21,7 @@ _WHOLE = (
     ("negatives", 1, 60),
     ("epochs", 1, 1_000_000),
     ("seed", 0, 2**63 - 1),
-    ("threads", 1, 1024),
+    ("threads", 1, MOST_THREADS),
 )
 _NUMBERS = (
     ("negative_exponent", -10, 10, False),

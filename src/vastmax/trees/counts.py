@@ -18,7 +18,7 @@ def as_counts(counts: ArrayLike, *, num_words: int | None = None) -> NDArray[np.
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"counts must hold one number a word, got an array of shape {array.shape}.")
     if num_words is not None and array.size != num_words:
-        raise InputError(f"counts has {array.size} entries, but the tree has {num_words} words.")
+        raise InputError(f"counts has {array.size} entries, but there are {num_words} words.")
     if array.dtype.kind not in "iu":
         whole = array.dtype.kind == "f" and np.isfinite(array).all() and bool((array == np.floor(array)).all())
         if not whole:

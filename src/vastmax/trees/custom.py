@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ class _Category:
 def _as_pairs(taxonomy: Iterable[Any]) -> Pairs:
     if isinstance(taxonomy, np.ndarray):
         taxonomy = [tuple(row) for row in taxonomy.tolist()] if taxonomy.ndim == 2 else taxonomy.tolist()
-    if isinstance(taxonomy, (str, bytes)) or not isinstance(taxonomy, Iterable):
+    if isinstance(taxonomy, (str, bytes, Mapping)) or not isinstance(taxonomy, Iterable):
         raise InputError(f"taxonomy must be (parent, child) pairs or nested lists, got {type(taxonomy).__name__}.")
     entries = list(taxonomy)
     if not entries:
@@ -144,9 +144,11 @@ def _word_ids(pairs: Pairs, words: Sequence[Hashable] | None) -> dict[Hashable, 
     parents = {parent for parent, _ in pairs}
     named = dict.fromkeys(child for _, child in pairs)
     ends = [name for name in named if name not in parents and not isinstance(name, _Category)]
+    among = "the words given"
     if words is None:
         numbered = all(isinstance(end, (int, np.integer)) and not isinstance(end, bool) for end in ends)
         words = range(len(ends)) if numbered else ends
+        among = f"the ids 0 to {len(ends) - 1}"
     words = list(words)
     if not words:
         raise InputError("there are no words: a taxonomy needs ends, names that are nobody's parent.")
@@ -155,8 +157,7 @@ def _word_ids(pairs: Pairs, words: Sequence[Hashable] | None) -> dict[Hashable, 
         twice = next(word for i, word in enumerate(words) if ids[word] != i)
         raise InputError(f"words holds {twice!r} twice.")
     if unknown := [end for end in ends if end not in ids]:
-        among = f"{words[0]!r} to {words[-1]!r}" if isinstance(unknown[0], int) else f"the {len(words)} given"
-        raise InputError(f"taxonomy ends in names that are no words ({among}): {_some(unknown)}.")
+        raise InputError(f"taxonomy ends in names that are not among {among}: {_some(unknown)}.")
     if missing := [word for word in words if word not in named and word not in parents]:
         raise InputError(f"taxonomy has no place for the words {_some(missing)}: each needs one.")
     return ids

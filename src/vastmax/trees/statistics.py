@@ -61,7 +61,7 @@ def balanced_bits(num_words: int) -> float:
         (3.0, 13.36)
     """
     floor = num_words.bit_length() - 1
-    return floor + 2 * (num_words - 2**floor) / num_words
+    return (floor * num_words + 2 * (num_words - 2**floor)) / num_words
 
 
 def tree_statistics(tree: Tree, counts: ArrayLike) -> TreeStatistics:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -45,10 +44,11 @@ def union_tree(trees: Sequence[Tree]) -> Tree:
         )
     if len(trees) == 1:
         return trees[0]
-    first_leaf = np.cumsum([0, *(tree.num_leaves for tree in trees)])
-    leaves = [~np.arange(first, last) for first, last in pairwise(first_leaf)]
     words = np.concatenate([tree.words for tree in trees])
-    top = balanced_tree(len(trees))
-    if sizes[0] == 1 and all(tree.num_leaves == 1 for tree in trees):
-        return tree_from_children(top.children, words, 1)
-    return tree_from_children(assemble([top, *trees], [np.arange(1, len(trees) + 1), *leaves]), words, sizes[0])
+    leaves = np.split(~np.arange(len(words)), np.cumsum([tree.num_leaves for tree in trees])[:-1])
+    larger = [i for i, tree in enumerate(trees) if tree.num_leaves > 1]
+    # The rest, trees of one word, hang from the top as the leaves that they are.
+    below_top = np.array([part[0] for part in leaves])
+    below_top[larger] = np.arange(1, len(larger) + 1)
+    parts = [balanced_tree(len(trees)), *(trees[i] for i in larger)]
+    return tree_from_children(assemble(parts, [below_top, *(leaves[i] for i in larger)]), words, sizes[0])

@@ -27,7 +27,7 @@ def as_vectors(vectors: ArrayLike, *, num_words: int | None = None) -> NDArray[n
         raise InputError(f"vectors must be numbers of shape (V, d), got {array.dtype} of shape {array.shape}.")
     if num_words is not None and len(array) != num_words:
         raise InputError(f"vectors has {len(array)} rows, but there are {num_words} words.")
-    largest = float(max(array.max(), -array.min()))
+    largest = max(float(array.max()), -float(array.min()))
     if not np.isfinite(largest):
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise InputError(f"vectors must be finite: that of word {row} holds NaN or infinity.")
