@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,14 @@ def test_no_tree_at_all(tmp_path: Path, content: bytes) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         Tree.load(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
+def test_numbers_that_numpy_lacks(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "tree.safetensors"
+    tensor = {"dtype": kind, "shape": [0], "data_offsets": [0, 0]}
+    header = {"__metadata__": {"format": "vastmax tree 1"}, **dict.fromkeys(("offsets", "nodes", "signs"), tensor)}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(FormatError, match="is no tree"):
+        Tree.load(path)

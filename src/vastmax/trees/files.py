@@ -78,5 +78,5 @@ def _load(kind: str, names: tuple[str, ...], path: Path) -> dict[str, NDArray]:
             return {key: file.get_tensor(key) for key in names}
     except FileNotFoundError:
         raise InputError(f"{name} does not exist.") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy type
         raise FormatError(f"{name} is {what}: {error}.") from error
