@@ -153,6 +153,7 @@ def test_a_state_brings_its_classes() -> None:
     assert other.classes == layer.classes
     assert torch.equal(other(hidden, target), layer(hidden, target))
     assert torch.equal(other.topk(hidden, 9)[1], layer.topk(hidden, 9)[1])
+    assert other.flops_per_token() == layer.flops_per_token()
     state = layer.state_dict()
     state["class_of"] = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
     with pytest.raises(InputError, match="the state has 3 classes, this layer 4"):

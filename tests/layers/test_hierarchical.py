@@ -228,6 +228,7 @@ def test_a_state_brings_its_tree() -> None:
     model = torch.nn.ModuleDict({"output": other})
     model.load_state_dict({f"output.{name}": values for name, values in trained.state_dict().items()})
     assert other.tree == trained.tree
+    assert other.flops_per_token() == trained.flops_per_token()
     hidden, target = hidden_of(30), torch.arange(30)
     assert torch.equal(other.log_prob(hidden), trained.log_prob(hidden))
     assert torch.equal(other.target_log_prob(hidden, target), trained.target_log_prob(hidden, target))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ class ClassBasedSoftmax(OutputLayer):
         if not isinstance(classes, Classes):
             raise InputError(f"classes must be vastmax.trees.Classes, got {type(classes).__name__}.")
         super().__init__(in_features, classes.num_words)
-        self.mean_logits = classes.statistics([1] * classes.num_words if counts is None else counts).mean_logits
+        self._counts = np.ones(classes.num_words, np.int64) if counts is None else counts
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         make: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -223,11 +224,12 @@ class ClassBasedSoftmax(OutputLayer):
     def _lay_out(self, classes: Classes) -> None:
         """Set all that follows from the classes, on the device of the parameters."""
         self.classes = classes
+        self.mean_logits = classes.statistics(self._counts).mean_logits
         class_of, sizes = torch.from_numpy(classes.class_of.copy()).long(), torch.from_numpy(classes.sizes.copy())
         words = class_of.argsort(stable=True)
         starts = sizes.cumsum(0) - sizes
         place = torch.empty_like(words)
-        place[words] = torch.arange(len(words)) - starts[class_of[words]]
+        place[words] = torch.arange(len(words), device=words.device) - starts[class_of[words]]
         for name, values, persistent in (
             ("class_of", class_of, True),
             ("class_sizes", sizes, False),

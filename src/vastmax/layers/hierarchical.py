@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -97,7 +98,7 @@ class HierarchicalSoftmax(OutputLayer):
         if not isinstance(tree, Tree):
             raise InputError(f"tree must be a vastmax.trees.Tree, got {type(tree).__name__}: build one from counts.")
         super().__init__(in_features, tree.num_words)
-        self.mean_path = tree.statistics([1] * tree.num_words if counts is None else counts).mean_bits
+        self._counts = np.ones(tree.num_words, np.int64) if counts is None else counts
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         self.weight = nn.Parameter(torch.empty((tree.num_inner_nodes, in_features), device=device, dtype=dtype))
@@ -260,6 +261,7 @@ class HierarchicalSoftmax(OutputLayer):
         words = torch.from_numpy(tree.words.copy())
         leaves_of = torch.bincount(words.long(), minlength=tree.num_words)
         self.tree, self._most_leaves = tree, int(leaves_of.max())
+        self.mean_path = tree.statistics(self._counts).mean_bits
         for name, values, persistent in (
             ("tree_children", torch.from_numpy(tree.children.copy()), True),
             ("tree_words", words, True),

@@ -2,8 +2,9 @@
 
 Where rows travel paths of different lengths, or are sorted into clusters, sizes are known only when targets are. The
 compiler would have to break its graph there; it sees ``vastmax::loss`` instead, which runs the layer's own eager
-code. Its backward runs that code once more, with gradients: eager training does not pay for this. A loss that draws
-samples draws the same ones then, from a seed that the graph carries.
+code on the parameters that the graph hands it. Its backward runs that code once more, with gradients: eager training
+does not pay for this. A loss that draws samples draws the same ones then, from a seed that the graph carries; the graph
+carries autocast's dtype as well, because compiled graphs run with autocast off.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vastmax.layers.precision import wide
 
 if TYPE_CHECKING:
     from vastmax.layers.output_layer import OutputLayer
@@ -27,10 +31,9 @@ _layers: WeakValueDictionary[int, OutputLayer] = WeakValueDictionary()
 _numbers = itertools.count()
 
 _library = torch.library.Library("vastmax", "FRAGMENT")
-_library.define("loss(Tensor hidden, Tensor target, Tensor[] parameters, int layer, Tensor? seed) -> Tensor")
-_library.define(
-    "loss_backward(Tensor grad, Tensor hidden, Tensor target, Tensor[] parameters, int layer, Tensor? seed) -> Tensor[]"
-)
+_given = "Tensor hidden, Tensor target, Tensor[] parameters, int layer, Tensor? seed, ScalarType? autocast"
+_library.define(f"loss({_given}) -> Tensor")
+_library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
 
 
 def register_opaque(layer: OutputLayer) -> None:
@@ -41,24 +44,51 @@ def register_opaque(layer: OutputLayer) -> None:
 
 def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor) -> Tensor:
     """Return ``layer._loss(hidden, target)``, (N,), through the operator."""
+    device = hidden.device.type
     seed = None if layer.kind == "exact" else torch.randint(2**31, (), device=hidden.device)
-    return torch.ops.vastmax.loss(hidden, target, list(layer.parameters()), layer._opaque_number, seed)
+    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return torch.ops.vastmax.loss(hidden, target, list(layer.parameters()), layer._opaque_number, seed, autocast)
 
 
-def _loss(hidden: Tensor, target: Tensor, parameters: list[Tensor], layer: int, seed: Tensor | None) -> Tensor:
-    with torch.no_grad(), _drawing_from(seed):
-        return _layers[layer]._loss(hidden, target).clone()
+class _Rows(nn.Module):
+    """A layer's loss a row, as a module: what parameters can be handed to."""
+
+    def __init__(self, layer: OutputLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return self.layer._loss(hidden, target)
 
 
-def _loss_backward(
-    grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], layer: int, seed: Tensor | None
-) -> list[Tensor]:
-    module = _layers[layer]
-    with torch.enable_grad(), _drawing_from(seed):
+def _eager(
+    hidden: Tensor,
+    target: Tensor,
+    parameters: list[Tensor],
+    layer: int,
+    seed: Tensor | None,
+    autocast: torch.dtype | None,
+) -> Tensor:
+    module = _Rows(_layers[layer])
+    named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
+    with _drawing_from(seed), torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
+        return functional_call(module, named, (hidden, target))
+
+
+def _loss(hidden: Tensor, *given: Any) -> Tensor:
+    with torch.no_grad():
+        return _eager(hidden, *given).clone()
+
+
+def _loss_backward(grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> list[Tensor]:
+    own = [p.requires_grad for p in _layers[given[0]].parameters()]
+    with torch.enable_grad():
         hidden = hidden.detach().requires_grad_()
-        inputs = [hidden, *(p for p in module.parameters() if p.requires_grad)]
-        found = iter(torch.autograd.grad(module._loss(hidden, target), inputs, grad, materialize_grads=True))
-    return [next(found), *(next(found) if p.requires_grad else torch.zeros_like(p) for p in module.parameters())]
+        leaves = [p.detach().requires_grad_(needed) for p, needed in zip(parameters, own, strict=True)]
+        inputs = [hidden, *(leaf for leaf in leaves if leaf.requires_grad)]
+        loss = _eager(hidden, target, leaves, *given)
+    found = iter(torch.autograd.grad(loss, inputs, grad, materialize_grads=True))
+    return [next(found), *(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)]
 
 
 @contextmanager
@@ -77,20 +107,18 @@ _library.impl("loss_backward", _loss_backward, "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("vastmax::loss", lib=_library)
-def _(hidden: Tensor, target: Tensor, parameters: list[Tensor], layer: int, seed: Tensor | None) -> Tensor:
-    return hidden.new_empty(target.shape, dtype=torch.promote_types(parameters[0].dtype, torch.float32))
+def _(hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> Tensor:
+    return hidden.new_empty(target.shape, dtype=wide(parameters[0].dtype))
 
 
 @torch.library.register_fake("vastmax::loss_backward", lib=_library)
-def _(
-    grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], layer: int, seed: Tensor | None
-) -> list[Tensor]:
-    sparse = _layers[layer].sparse_parameters
+def _(grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> list[Tensor]:
+    layer = _layers[given[0]]
     return [
         torch.empty_like(hidden),
         *(
-            _fake_sparse(p, target) if name in sparse else torch.empty_like(p)
-            for p, (name, _) in zip(parameters, _layers[layer].named_parameters(), strict=True)
+            _fake_sparse(p, target) if name in layer.sparse_parameters else torch.empty_like(p)
+            for p, (name, _) in zip(parameters, layer.named_parameters(), strict=True)
         ),
     ]
 
@@ -101,14 +129,16 @@ def _fake_sparse(parameter: Tensor, target: Tensor) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    hidden, target, parameters, ctx.layer, seed = inputs
+    hidden, target, parameters, ctx.layer, seed, ctx.autocast = inputs
     ctx.save_for_backward(hidden, target, seed, *parameters)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     hidden, target, seed, *parameters = ctx.saved_tensors
-    to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(grad, hidden, target, parameters, ctx.layer, seed)
-    return to_hidden, None, to_parameters, None, None
+    to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(
+        grad, hidden, target, parameters, ctx.layer, seed, ctx.autocast
+    )
+    return to_hidden, None, to_parameters, None, None, None
 
 
 torch.library.register_autograd("vastmax::loss", _backward, setup_context=_keep, lib=_library)

@@ -78,7 +78,7 @@ def leaves_above(tree: TreeScores, hidden: Tensor, bound: Tensor) -> tuple[Tenso
         if (budget := budget - len(nodes)) < 0:
             return None
         reach = reach[:, None] + tree.branches(hidden, nodes, rows)
-        kept = reach >= bound[rows, None]
+        kept = ~(reach < bound[rows, None])  # of a row that holds NaN all is kept, and no other row suffers
         reach, places, rows = reach[kept], tree.children[nodes][kept].long(), rows[:, None].expand(-1, 2)[kept]
         inner = places >= 0
         found_rows.append(rows[~inner])

@@ -1,0 +1,41 @@
+"""What the tests of the contract share: every layer, a batch, the loss with its chance fixed."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.cases import CASES
+from vastmax.layers import LAYERS, OutputLayer
+
+D, V = 12, 30
+
+every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+every_exact = pytest.mark.parametrize("case", [c for c in CASES if c.kind == "exact"], ids=lambda case: case.id)
+every_name = pytest.mark.parametrize("name", LAYERS)
+
+
+def batch(shape: tuple[int, ...] = (6,), num_classes: int = V, dtype: torch.dtype = torch.float64, seed: int = 1):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(*shape, D, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
+    return hidden, torch.randint(num_classes, shape, generator=generator)
+
+
+def sharpened(layer: OutputLayer) -> OutputLayer:
+    """Parameters as after training: far from uniform, every bias in use."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter += 0.7 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter)
+    return layer.eval().train()
+
+
+def loss_of(layer: OutputLayer, *args: Tensor, **options) -> Tensor:
+    """The loss with its chance, where it has any, fixed."""
+    torch.manual_seed(3)
+    return layer(*args, **options)
+
+
+def gradients(layer: OutputLayer, hidden: Tensor, loss: Tensor) -> dict[str, Tensor]:
+    named = dict(layer.named_parameters())
+    found = torch.autograd.grad(loss, [hidden, *named.values()], materialize_grads=True)
+    return {name: grad.to_dense() for name, grad in zip(["hidden", *named], found, strict=True)}

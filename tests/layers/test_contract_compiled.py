@@ -1,0 +1,133 @@
+"""What every output layer promises, continued: compiled, on another device, and at a million classes."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.cases import CASES, LayerCase
+from tests.layers.contract import D, V, batch, every_exact, every_layer, gradients, loss_of, sharpened
+
+
+@every_layer
+def test_compiles_whole(case: LayerCase) -> None:
+    torch.compiler.reset()
+    layer = sharpened(case.build(D, V))
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for shape in [(6,), (2, 5)]:
+        hidden, target = batch(shape)
+        target.view(-1)[0] = -100
+        eager, other = loss_of(layer, hidden, target), loss_of(compiled, hidden, target)
+        assert other.isfinite() and other.dtype == eager.dtype
+        if case.kind == "exact":
+            torch.testing.assert_close(other, eager)
+            wanted, found = gradients(layer, hidden, eager), gradients(layer, hidden, other)
+            for name in wanted:
+                torch.testing.assert_close(found[name], wanted[name], msg=name)
+        other = loss_of(compiled, hidden, target)
+        layer.zero_grad()
+        other.backward()
+        sparse = {name for name, p in layer.named_parameters() if p.grad is not None and p.grad.is_sparse}
+        assert sparse == set(layer.sparse_parameters)
+
+
+@every_layer
+def test_compiles_under_autocast(case: LayerCase) -> None:
+    torch.compiler.reset()
+    layer = sharpened(case.build(D, V, dtype=torch.float32))
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    hidden, target = batch((32,), dtype=torch.bfloat16)  # as a linear layer under autocast leaves them
+    with torch.autocast("cpu", torch.bfloat16):
+        eager, other = loss_of(layer, hidden, target), loss_of(compiled, hidden, target)
+    assert other.dtype == eager.dtype == torch.float32
+    if case.kind == "exact":
+        torch.testing.assert_close(other, eager)
+    wanted, found = gradients(layer, hidden, eager), gradients(layer, hidden, other)
+    for name in wanted:
+        assert found[name].dtype == wanted[name].dtype, name
+        if case.kind == "exact":
+            torch.testing.assert_close(found[name], wanted[name], rtol=0.02, atol=1e-3, msg=name)
+
+
+@every_exact
+def test_compiled_code_uses_the_parameters_that_it_is_handed(case: LayerCase) -> None:
+    torch.compiler.reset()
+    layer, twice = case.build(D, V), case.build(D, V)
+    handed = {name: (2 * p).detach().requires_grad_() for name, p in layer.named_parameters()}
+    twice.load_state_dict({**twice.state_dict(), **handed})
+    hidden, target = batch((6,))
+    expected = twice(hidden, target)
+    wanted = torch.autograd.grad(expected, list(twice.parameters()), materialize_grads=True)
+
+    def call(parameters: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(layer, parameters, (hidden, target))
+
+    for function in (call, torch.compile(call, fullgraph=True, backend="aot_eager")):
+        loss = function(handed)
+        torch.testing.assert_close(loss, expected)
+        found = torch.autograd.grad(loss, list(handed.values()), materialize_grads=True)
+        for name, a, b in zip(handed, found, wanted, strict=True):
+            torch.testing.assert_close(a.to_dense(), b.to_dense(), msg=name)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.label], ids=lambda case: case.id)
+def test_compiles_with_inductor(case: LayerCase) -> None:
+    torch.compiler.reset()
+    layer = sharpened(case.build(D, V, dtype=torch.float32))
+    hidden, target = batch((6,), dtype=torch.float32)
+    loss = loss_of(torch.compile(layer, fullgraph=True), hidden, target)
+    if case.kind == "exact":
+        eager = layer(hidden, target)
+        torch.testing.assert_close(loss, eager)
+        wanted, found = gradients(layer, hidden, eager), gradients(layer, hidden, loss)
+        for name in wanted:
+            torch.testing.assert_close(found[name], wanted[name], msg=name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_layer
+def test_cuda(case: LayerCase) -> None:
+    layer = sharpened(case.build(D, V))
+    there = copy.deepcopy(layer).cuda()
+    hidden, target = batch((2, 4))
+    target[0, 0] = -100
+    moved = hidden.detach().cuda().requires_grad_()
+    torch.testing.assert_close(there.log_prob(moved).cpu(), layer.log_prob(hidden))
+    kept = target.clamp(min=0)
+    torch.testing.assert_close(there.target_log_prob(moved, kept.cuda()).cpu(), layer.target_log_prob(hidden, kept))
+    assert torch.equal(there.topk(moved, 3)[1].cpu(), layer.topk(hidden, 3)[1])
+    assert there.sample(moved, 2).is_cuda
+    loss = loss_of(there, moved, target.cuda())
+    assert loss.isfinite()
+    if case.kind == "exact":
+        torch.testing.assert_close(loss.cpu(), layer(hidden, target))
+        wanted, found = gradients(layer, hidden, layer(hidden, target)), gradients(there, moved, loss)
+        for name in wanted:
+            torch.testing.assert_close(found[name].cpu(), wanted[name], msg=name)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.big], ids=lambda case: case.id)
+def test_a_million_classes(case: LayerCase) -> None:
+    layer = case.build(4, 10**6, dtype=torch.float32)
+    hidden = torch.randn(3, 4, requires_grad=True)
+    target = torch.tensor([0, 10**6 - 1, 123_456])
+    loss = loss_of(layer, hidden, target)
+    loss.backward()
+    assert loss.isfinite() and hidden.grad is not None and hidden.grad.isfinite().all()
+    log_prob = layer.log_prob(hidden)
+    torch.testing.assert_close(
+        log_prob.double().exp().sum(-1), torch.ones(3, dtype=torch.float64), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(layer.target_log_prob(hidden, target), log_prob[range(3), target], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer.topk(hidden, 5)[0], log_prob.topk(5).values, rtol=1e-4, atol=1e-4)
+
+
+@every_layer
+def test_compiled_code_notices_a_target_out_of_range(case: LayerCase) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(case.build(D, V), fullgraph=True, backend="aot_eager")
+    hidden, target = batch((4,))
+    target[2] = V
+    with pytest.raises(RuntimeError, match=f"classes are 0 to {V - 1}"):
+        compiled(hidden, target)
