@@ -4,12 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import zipf_counts
 from vastmax.errors import InputError
-from vastmax.layers import AdaptiveSoftmax
+from vastmax.layers import AdaptiveSoftmax, cutoffs
 from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, cluster_width
 
 COSTS = [
@@ -88,6 +89,13 @@ def test_one_cost_gives_one_answer_and_a_measured_one_is_kept() -> None:
     assert measured is StepCost.measured()
     assert measured.multiply_add > 0 and min(measured.call, measured.logit, measured.parameter) >= 0
     assert AdaptiveSoftmax.from_vocabulary(64, counts).cutoffs == cheapest_cutoffs(counts, 64, cost=measured)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_cost_is_measured_without_gradients_too(mode) -> None:
+    cutoffs._measured.cache_clear()
+    with mode():
+        assert StepCost.measured().multiply_add > 0
 
 
 def test_bad_arguments() -> None:

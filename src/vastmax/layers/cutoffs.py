@@ -66,7 +66,8 @@ def _measured(device: str, threads: int) -> StepCost:
     shapes = np.array(_MEASURED, np.float64)
     logits, parameters = shapes[:, 0] * shapes[:, 1], shapes[:, 1] * shapes[:, 2]
     terms = np.stack([np.ones(len(shapes)), logits, logits * shapes[:, 2], parameters], axis=1)
-    seconds = np.array([_seconds(device, _step(device, *shape)) for shape in _MEASURED])
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the mode that a layer is built in
+        seconds = np.array([_seconds(device, _step(device, *shape)) for shape in _MEASURED])
     factors = _not_negative_fit(terms / seconds[:, None])
     if _clock(device) is time.thread_time:
         factors[1:] /= threads
@@ -86,8 +87,8 @@ def _not_negative_fit(relative: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _step(device: str, rows: int, classes: int, width: int) -> Callable[[], None]:
-    weight = torch.zeros((classes, width), device=device, requires_grad=True)
-    hidden = torch.zeros((rows, width), device=device, requires_grad=True)
+    weight = torch.zeros((classes, width), dtype=torch.float32, device=device, requires_grad=True)
+    hidden = torch.zeros((rows, width), dtype=torch.float32, device=device, requires_grad=True)
     target = torch.zeros(rows, dtype=torch.int64, device=device)
 
     def step() -> None:
