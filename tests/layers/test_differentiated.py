@@ -241,3 +241,22 @@ def test_other_bad_arguments() -> None:
         DifferentiatedSoftmax(8, 4, [2], block_size=0)
     with pytest.raises(InputError, match="in_features is 3, too narrow for 3 blocks"):
         DifferentiatedSoftmax(3, 9, [2, 4])
+
+
+def test_what_backward_needs_is_let_go_after_it() -> None:
+    layer, hidden = DifferentiatedSoftmax(D, 900, [100, 300]), torch.randn(40, D, requires_grad=True)
+    saved: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        saved.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):  # what autograd frees, or offloads
+        layer(hidden, torch.randint(900, (40,)))
+    assert max(saved) == 40 * 900
+
+
+def test_counts_may_be_as_large_as_int64() -> None:
+    counts = [2**61] * 6 + [2**40] * 6
+    layer = DifferentiatedSoftmax.from_vocabulary(D, counts)
+    assert layer.cutoffs[0] == 5 and layer.ranks.shares[0] == pytest.approx(5 / 6, rel=1e-3)

@@ -247,6 +247,6 @@ def _most_blocks(in_features: int, variant: Variant) -> int:
 
 def _cutoffs_by_share(counts: NDArray[np.int64], shares: Sequence[float]) -> list[int]:
     """Return the ranks at which falling counts reach shares of their sum; of equal classes, where all counts are 0."""
-    weights = counts if counts.any() else np.ones_like(counts)
+    weights = (counts if counts.any() else np.ones_like(counts)).astype(np.float64)
     reached = np.searchsorted(np.cumsum(weights), np.asarray(shares) * weights.sum()) + 1
     return sorted({int(rank) for rank in reached if rank < len(counts)})

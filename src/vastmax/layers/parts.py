@@ -158,25 +158,24 @@ class _PartsCrossEntropy(torch.autograd.Function):
         parts = _as_parts(tensors)
         if block_size is None and target is not None:
             loss, probabilities = _at_once(_all_logits(parts), target)
-            ctx.place = target[:, None]
-            ctx.of_target, log_partition = probabilities.gather(1, ctx.place), None
+            of_target, log_partition = probabilities.gather(1, target[:, None]), None
         else:
             block_size = block_size or max(1, _BLOCK // max(1, len(parts[0].hidden)))
             log_partition, target_logit = _carried(parts, target, block_size)
-            loss, probabilities = log_partition - target_logit, None
-        ctx.save_for_backward(target, log_partition, *tensors)
-        ctx.block_size, ctx.probabilities = block_size, probabilities
+            loss, probabilities, of_target = log_partition - target_logit, None, None
+        ctx.save_for_backward(target, log_partition, probabilities, of_target, *tensors)
+        ctx.block_size = block_size
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        target, log_partition, *tensors = ctx.saved_tensors
+        target, log_partition, probabilities, of_target, *tensors = ctx.saved_tensors
         parts, needed = _as_parts(tensors), ctx.needs_input_grad[2:]
         grads = [_PartGradient(part, grad, needed[3 * i : 3 * i + 3]) for i, part in enumerate(parts)]
-        probabilities: Tensor | None = ctx.probabilities
         if probabilities is not None:
-            probabilities.scatter_(1, ctx.place, ctx.of_target - 1)
+            probabilities = probabilities.data  # written to and put back: no change that autograd should count
+            probabilities.scatter_(1, target[:, None], of_target - 1)
         for number, before, span in _blocks(parts, ctx.block_size or sys.maxsize):
             if probabilities is not None:
                 error = probabilities[:, before : before + span.stop]
@@ -187,7 +186,7 @@ class _PartsCrossEntropy(torch.autograd.Function):
                     error.scatter_add_(1, place[:, None], -inside[:, None].to(error.dtype))
             grads[number].add(error, span)
         if probabilities is not None:  # as they were, for whoever goes backward twice
-            probabilities.scatter_(1, ctx.place, ctx.of_target)
+            probabilities.scatter_(1, target[:, None], of_target)  # type: ignore[index]
         return None, None, *(tensor for each in grads for tensor in each.result())
 
 

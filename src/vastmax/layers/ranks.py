@@ -62,9 +62,9 @@ class Ranks(nn.Module):
 
     def count(self, counts: NDArray[np.int64]) -> None:
         """Remember which share of the counts (V,) each block has."""
-        ordered = counts if self._order is None else counts[self._order]
-        if total := int(counts.sum()):
-            self.shares = [int(ordered[before:after].sum()) / total for before, after in pairwise(self.bounds)]
+        ordered = (counts if self._order is None else counts[self._order]).astype(np.float64)
+        if total := ordered.sum():
+            self.shares = [float(ordered[before:after].sum() / total) for before, after in pairwise(self.bounds)]
 
     def of(self, classes: Tensor) -> Tensor:
         """Return the classes' ranks."""
