@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vastmax.layers.precision import matmul_operands, wide
+from vastmax.layers.row_gradient import row_gradient
 
 __all__ = ["Group", "group_by_class", "grouped_log_softmax", "log_prob_within_class"]
 
@@ -155,15 +156,9 @@ class _WithinClass(torch.autograd.Function):
                 to_bias[start:stop] = to_logits.sum(1)[group.inside]
         return (
             to_hidden.to(hidden.dtype) if ctx.needs_input_grad[0] else None,
-            _scattered(words, to_weight, ctx.shape, ctx.sparse) if ctx.needs_input_grad[1] else None,
-            _scattered(words, to_bias, ctx.shape[:1], ctx.sparse) if ctx.needs_input_grad[2] else None,
+            row_gradient(words, to_weight, ctx.shape, sparse=ctx.sparse) if ctx.needs_input_grad[1] else None,
+            row_gradient(words, to_bias, ctx.shape[:1], sparse=ctx.sparse) if ctx.needs_input_grad[2] else None,
             None,
             None,
             None,
         )
-
-
-def _scattered(words: Tensor, values: Tensor, shape: torch.Size, sparse: bool) -> Tensor:
-    if sparse:
-        return torch.sparse_coo_tensor(words[None], values, shape, check_invariants=False)
-    return values.new_zeros(shape).index_copy_(0, words, values)

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from vastmax.layers.precision import wide
+from vastmax.layers.row_gradient import row_gradient
 
 __all__ = ["Steps", "decision_logits", "ragged_range", "segment_logsumexp", "step_logits"]
 
@@ -93,22 +94,17 @@ class _StepLogits(torch.autograd.Function):
             met, times = torch.unique_consecutive(ordered, return_counts=True)
             if ctx.needs_input_grad[1]:
                 values = _bags(hidden, rows[order], times.cumsum(0) - times, grad[order])
-                to_weight = _gradient(met, values, weight.shape, ctx.sparse)
+                to_weight = row_gradient(met, values, weight.shape, sparse=ctx.sparse, rising=True)
             if ctx.needs_input_grad[2]:
                 summed = grad.new_zeros(len(met)).index_add_(0, torch.repeat_interleave(times), grad[order])
-                to_bias = _gradient(met, summed.to(weight.dtype), weight.shape[:1], ctx.sparse)
+                summed = summed.to(weight.dtype)
+                to_bias = row_gradient(met, summed, weight.shape[:1], sparse=ctx.sparse, rising=True)
         return to_hidden, to_weight, to_bias, None, None, None
 
 
 def _bags(table: Tensor, places: Tensor, first: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted sums of rows of a table, bag by bag."""
     return F.embedding_bag(places, table, first, mode="sum", per_sample_weights=weights.to(table.dtype))
-
-
-def _gradient(met: Tensor, values: Tensor, shape: torch.Size, sparse: bool) -> Tensor:
-    if not sparse:
-        return values.new_zeros(shape).index_copy_(0, met, values)
-    return torch.sparse_coo_tensor(met[None], values, shape, is_coalesced=True, check_invariants=False)
 
 
 def segment_logsumexp(values: Tensor, owners: Tensor, size: int) -> Tensor:

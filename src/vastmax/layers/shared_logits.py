@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vastmax.layers.precision import matmul_operands, wide
+from vastmax.layers.row_gradient import row_gradient
 
 __all__ = ["shared_logits"]
 
@@ -44,13 +45,7 @@ class _SharedLogits(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_hidden = (product @ vectors).to(ctx.hidden_dtype)
         if ctx.needs_input_grad[1]:
-            to_weight = _rows(classes, (product.t() @ hidden).to(ctx.dtype), ctx.shape, ctx.sparse)
+            to_weight = row_gradient(classes, (product.t() @ hidden).to(ctx.dtype), ctx.shape, sparse=ctx.sparse)
         if ctx.needs_input_grad[2]:
-            to_bias = _rows(classes, grad.sum(0).to(ctx.dtype), ctx.shape[:1], ctx.sparse)
+            to_bias = row_gradient(classes, grad.sum(0).to(ctx.dtype), ctx.shape[:1], sparse=ctx.sparse)
         return to_hidden, to_weight, to_bias, None, None
-
-
-def _rows(classes: Tensor, values: Tensor, shape: torch.Size, sparse: bool) -> Tensor:
-    if sparse:
-        return torch.sparse_coo_tensor(classes[None], values, shape, check_invariants=False)
-    return values.new_zeros(shape).index_add_(0, classes, values)
