@@ -53,6 +53,13 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_pages_quote_is_there(page: Path) -> None:
+    for line in re.findall(r"^-+8.*$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        quoted = re.fullmatch(r'--8<-- "(.+)"', line)
+        assert quoted and (ROOT / quoted[1]).is_file(), line
+
+
 def test_readme_says_first_what_it_is_and_what_to_type() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert any(line.startswith("make demo") for line in lines[:12])
