@@ -197,3 +197,16 @@ def test_errors() -> None:
         build("class-based", D, [1, 2, 3], classes=4)
     with pytest.raises(InputError, match="classes are of 2 words, the vocabulary has 3"):
         build("class-based", D, [1, 2, 3], classes=Classes([0, 1]))
+
+
+def test_classes_with_unlike_numbers_of_rows_share_a_product() -> None:
+    class_of = np.arange(12) % 3
+    hidden, target = rows_of(9), torch.tensor([0, 3, 6, 9, 1, 4, 7, 2, 5])  # four rows, three, and two: padded to four
+    layer, plain = layer_of(class_of), layer_of(class_of)
+    layer(hidden, target, reduction="sum").backward()
+    together, hidden.grad = hidden.grad, None
+    for row, word in zip(hidden.split(1), target.split(1), strict=True):
+        plain(row, word, reduction="sum").backward()
+    torch.testing.assert_close(together, hidden.grad)
+    for a, b in zip(layer.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a.grad.to_dense(), b.grad.to_dense())  # type: ignore[union-attr]

@@ -160,3 +160,11 @@ def test_what_cannot_be_tied() -> None:
 def test_bad_blocks() -> None:
     with pytest.raises(InputError, match="block_size is 0: give 1 class or more"):
         FullSoftmax(D, V, block_size=0)
+
+
+def test_a_class_of_probability_zero_is_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, (hidden, _) = layer_of(None), batch()
+    with torch.no_grad():
+        layer.bias[0] = -1e9  # type: ignore[index]
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=torch.float64))
+    assert (layer.sample(hidden, 3) == 1).all()  # the lowest draw there is falls into the first class that has any
