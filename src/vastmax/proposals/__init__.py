@@ -1,0 +1,27 @@
+"""What samples are drawn from: counts in, class ids and their probabilities out."""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError("vastmax.proposals needs PyTorch: pip install 'vastmax[torch]'") from error
+
+from vastmax.proposals.alias import AliasTable
+from vastmax.proposals.proposal import Proposal, Samples
+from vastmax.proposals.static import LogUniformProposal, UniformProposal, UnigramProposal
+
+__all__ = [
+    "PROPOSALS",
+    "AliasTable",
+    "LogUniformProposal",
+    "Proposal",
+    "Samples",
+    "UniformProposal",
+    "UnigramProposal",
+]
+
+PROPOSALS: dict[str, type[Proposal]] = {
+    "uniform": UniformProposal,
+    "unigram": UnigramProposal,
+    "log-uniform": LogUniformProposal,
+}
+"""Every proposal by the command line's name; each has ``from_counts(counts, **options)``."""

@@ -1,0 +1,155 @@
+"""What every proposal can do: draw, with and without replacement, and say how likely it was to."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+
+__all__ = ["Proposal", "Samples"]
+
+
+class Samples(NamedTuple):
+    """Classes that were drawn, and how often each was to be expected among them.
+
+    Attributes:
+        ids: (n,) shared by a batch, or (N, n); int64.
+        log_expected_count: float64 in the same shape: ``log(n Q(w))`` with replacement, else the log of the probability
+            that w is among the n. A sum of ``f(w) / expected count`` over the samples is an unbiased estimate of the
+            sum of f over all classes that can be drawn.
+    """
+
+    ids: Tensor
+    log_expected_count: Tensor
+
+
+class Proposal(nn.Module, ABC):
+    """A distribution over V classes to draw samples from. Its state goes into ``state_dict``; it lives on one device.
+
+    Args:
+        num_classes: V.
+
+    Attributes:
+        support: how many classes can be drawn at all.
+    """
+
+    support: int
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise InputError(f"num_classes is {num_classes}: a proposal needs 1 class or more.")
+        self.num_classes = num_classes
+
+    @classmethod
+    @abstractmethod
+    def from_counts(cls, counts: ArrayLike, **options: object) -> Self:
+        """Return the proposal for classes with these counts (V,)."""
+
+    @abstractmethod
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return ``log Q`` of ids, float64 in their shape; -inf for classes that are never drawn."""
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Restore what the proposal was built with, after ``to_empty``."""
+
+    @abstractmethod
+    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        """Return ids (shape), independent draws."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num_samples: int,
+        *,
+        num_rows: int | None = None,
+        replacement: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Samples:
+        """Draw n classes, for a whole batch or for each of its rows.
+
+        Without replacement the classes are those that come first when every class w arrives at the rate Q(w), and
+        given the moment τ at which one more would have come, each was among them with probability ``1 - exp(-Q(w) τ)``:
+        exact, so that sums weighted by it are unbiased (Cohen & Kaplan 2007). Where all that can be drawn are drawn,
+        it is 1.
+
+        See Also:
+            Cohen, Kaplan, *Summarizing Data using Bottom-k Sketches*, 2007, https://doi.org/10.1145/1281100.1281133.
+
+        Args:
+            num_samples: n.
+            num_rows: None for samples (n,) that a batch shares, or N for (N, n), independent between rows.
+            replacement: whether a class may come twice among the n.
+            generator: of the proposal's device, for draws that repeat.
+
+        Raises:
+            InputError: where n is below 1, or more different classes are asked for than can be drawn.
+        """
+        if num_samples < 1:
+            raise InputError(f"num_samples is {num_samples}: draw 1 or more.")
+        if not replacement and num_samples > self.support:
+            raise InputError(
+                f"num_samples is {num_samples}: without replacement at most {self.support} classes can be drawn; "
+                "draw fewer, or with replacement."
+            )
+        rows = 1 if num_rows is None else num_rows
+        if replacement:
+            ids = self._draw((rows, num_samples), generator)
+            expected = self.log_prob(ids) + math.log(num_samples)
+        else:
+            ids, expected = self._draw_distinct(rows, num_samples, generator)
+        return Samples(ids[0], expected[0]) if num_rows is None else Samples(ids, expected)
+
+    def _draw_distinct(self, rows: int, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return ids (rows, n) without repetition and their log inclusion probabilities."""
+        needed = min(n + 1, self.support)  # the one that comes too late sets the moment
+        ids = self._draw((rows, 2 * needed), generator)
+        while int((fresh := _is_first(ids)).sum(1).min()) < needed and ids.shape[1] <= 8 * self.num_classes:
+            ids = torch.cat([ids, self._draw(tuple(ids.shape), generator)], 1)
+        waited = torch.empty(ids.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
+        moments = waited.cumsum_(1)
+        if int(fresh.sum(1).min()) < needed:
+            ids, moments = self._all_arrivals(ids, moments, fresh, generator)
+            fresh = torch.ones_like(ids, dtype=torch.bool)
+        moments, place = moments.masked_fill_(~fresh, torch.inf).topk(needed, largest=False)
+        ids = ids.gather(1, place[:, :n])
+        if needed == n:  # all there are
+            return ids, torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
+        return ids, torch.log(-torch.expm1(-self.log_prob(ids).exp() * moments[:, -1:]))
+
+    def _all_arrivals(
+        self, ids: Tensor, moments: Tensor, fresh: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the moment (rows, V) at which every class comes first, given the draws so far.
+
+        Where draws repeat themselves too often to wait for: a class that has not come yet comes after the last draw by
+        a time of the same distribution as from the start.
+        """
+        classes = torch.arange(self.num_classes, device=ids.device).expand(len(ids), -1)
+        later = torch.empty(classes.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
+        later = moments[:, -1:] + later / self.log_prob(classes[:1]).exp()
+        return classes, later.scatter_reduce_(1, ids, moments.masked_fill(~fresh, torch.inf), "amin")
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.buffers()).device
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the proposal's repr."""
+        return f"num_classes={self.num_classes}"
+
+
+def _is_first(ids: Tensor) -> Tensor:
+    """Return (rows, n) whether a class comes for the first time in its row."""
+    ordered, order = ids.sort(dim=1, stable=True)
+    first = torch.ones_like(ids, dtype=torch.bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    return torch.empty_like(first).scatter_(1, order, first)

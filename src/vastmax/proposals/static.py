@@ -1,0 +1,182 @@
+"""Proposals that stay as they are: uniform, powers of the unigram distribution, and Zipf's law without counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.proposals.alias import AliasTable
+from vastmax.proposals.proposal import Proposal
+
+__all__ = ["LogUniformProposal", "UniformProposal", "UnigramProposal"]
+
+
+class UniformProposal(Proposal):
+    """Every class alike: ``Q(w) = 1/V``. Needs no table; a poor guess where classes are as uneven as words.
+
+    Args:
+        num_classes: V.
+        device: that samples are drawn on.
+
+    Example:
+        >>> UniformProposal(4).sample(4, replacement=False).log_expected_count.tolist()
+        [0.0, 0.0, 0.0, 0.0]
+    """
+
+    here: Tensor  # () nothing but the device
+
+    def __init__(self, num_classes: int, *, device: torch.device | str | None = None) -> None:
+        super().__init__(num_classes)
+        self.support = num_classes
+        self.register_buffer("here", torch.empty((), dtype=torch.int64, device=device), persistent=False)
+
+    @classmethod
+    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
+        """Return the proposal for V = len(counts) classes."""
+        return cls(len(np.asarray(counts)), **options)
+
+    def reset_parameters(self) -> None:
+        """Nothing to restore."""
+
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return -log V in the shape of ids, float64."""
+        return torch.full(ids.shape, -math.log(self.num_classes), dtype=torch.float64, device=ids.device)
+
+    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        return torch.randint(2**62, shape, device=self.here.device, generator=generator) % self.num_classes
+
+    def _draw_distinct(self, rows: int, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        ids, _ = super()._draw_distinct(rows, n, generator)
+        inclusion = math.log(n / self.num_classes)  # known without a moment, the same for all
+        return ids, torch.full(ids.shape, inclusion, dtype=torch.float64, device=ids.device)
+
+
+class UnigramProposal(Proposal):
+    """In proportion to a power of the counts: ``Q(w) ∝ c(w)^alpha``; alpha = 1 is the unigram distribution.
+
+    Classes that never occurred are never drawn, and so never pushed down; ``smoothing`` adds to all counts.
+
+    References:
+        Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,
+        http://proceedings.mlr.press/r4/bengio03a.html (alpha = 1); Mikolov, Sutskever, Chen, Corrado, Dean,
+        *Distributed Representations of Words and Phrases and their Compositionality*, 2013,
+        https://arxiv.org/abs/1310.4546 (alpha = 3/4).
+
+    Args:
+        counts: (V,) non-negative, not all zero.
+        power: alpha.
+        smoothing: added to every count first.
+        device: of the table.
+
+    Raises:
+        InputError: where counts are negative, not finite or all zero, or the power is not a finite number.
+
+    Example:
+        >>> proposal = UnigramProposal([16, 1, 0], power=0.75)
+        >>> proposal.log_prob(torch.tensor([0, 1, 2])).exp()
+        tensor([0.8889, 0.1111, 0.0000], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        counts: ArrayLike,
+        power: float = 0.75,
+        *,
+        smoothing: float = 0.0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        values = np.asarray(counts, np.float64) + smoothing
+        if not math.isfinite(power):
+            raise InputError(f"power is {power}: give a finite number, 1 for the unigram distribution itself.")
+        if values.ndim != 1 or not values.size or values.min() < 0:
+            raise InputError(f"counts must be one number a class, 0 or more, got an array of shape {values.shape}.")
+        super().__init__(len(values))
+        self.power = float(power)
+        weights = np.zeros_like(values)
+        np.power(values / max(values.max(), 1e-300), power, out=weights, where=values > 0)
+        self.table = AliasTable(weights, device=device)
+        self.support = self.table.support
+
+    @classmethod
+    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
+        """Return the proposal for these counts (V,)."""
+        return cls(counts, **options)
+
+    def reset_parameters(self) -> None:
+        """Build the table from the counts."""
+        self.table.reset_parameters()
+
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return ``log Q`` of ids, float64 in their shape."""
+        return self.table.log_prob(ids)
+
+    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        return self.table.draw(shape, generator)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the proposal's repr."""
+        return f"{super().extra_repr()}, power={self.power}"
+
+
+class LogUniformProposal(Proposal):
+    """Zipf's law in closed form, ``Q(rank) = log((rank + 2) / (rank + 1)) / log(V + 1)``: no counts, only their order.
+
+    References:
+        The candidate sampler of TensorFlow, *Candidate Sampling Algorithms Reference*, 2015,
+        https://www.tensorflow.org/extras/candidate_sampling.pdf.
+
+    Args:
+        num_classes: V.
+        order: (V,) ids by falling frequency; None where they are sorted already.
+        device: that samples are drawn on.
+
+    Raises:
+        InputError: where the order is no permutation of the classes.
+
+    Example:
+        >>> LogUniformProposal(3).log_prob(torch.arange(3)).exp()
+        tensor([0.5000, 0.2925, 0.2075], dtype=torch.float64)
+    """
+
+    order: Tensor  # (V,) int64, id of each rank
+    rank: Tensor  # (V,) int64, rank of each id
+
+    def __init__(
+        self, num_classes: int, order: ArrayLike | None = None, *, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__(num_classes)
+        self.support = num_classes
+        self._order = np.arange(num_classes) if order is None else np.array(order, np.int64)
+        if self._order.shape != (num_classes,) or not np.array_equal(np.sort(self._order), np.arange(num_classes)):
+            raise InputError(f"order must hold each of the {num_classes} classes once, by falling frequency.")
+        for name in ("order", "rank"):
+            self.register_buffer(name, torch.empty(num_classes, dtype=torch.int64, device=device))
+        self.reset_parameters()
+
+    @classmethod
+    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
+        """Return the proposal for classes in the order of their counts (V,), ties by id."""
+        counts = np.asarray(counts)
+        return cls(len(counts), np.argsort(-counts, kind="stable"), **options)
+
+    def reset_parameters(self) -> None:
+        """Set the order and the ranks."""
+        self.order.copy_(torch.from_numpy(self._order))
+        self.rank.copy_(torch.from_numpy(np.argsort(self._order)))
+
+    def log_prob(self, ids: Tensor) -> Tensor:
+        """Return ``log Q`` of ids, float64 in their shape."""
+        rank = self.rank[ids].double()
+        return (torch.log1p(1 / (rank + 1)) / math.log(self.num_classes + 1)).log()
+
+    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+        uniform = torch.rand(shape, dtype=torch.float64, device=self.order.device, generator=generator)
+        rank = torch.expm1(uniform * math.log(self.num_classes + 1)).long()
+        return self.order[rank.clamp_(max=self.num_classes - 1)]

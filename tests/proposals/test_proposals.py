@@ -1,0 +1,235 @@
+"""What every proposal promises: it draws what it says it draws."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from tests.strategies import counts
+from vastmax.errors import InputError
+from vastmax.proposals import (
+    PROPOSALS,
+    AliasTable,
+    LogUniformProposal,
+    Proposal,
+    UniformProposal,
+    UnigramProposal,
+)
+
+FALSE_ALARM = 1e-5
+
+
+def zipf_with_zeros(num_classes: int) -> np.ndarray:
+    numbers = (1e6 / np.arange(1, num_classes + 1)).astype(np.int64)
+    numbers[num_classes // 2 :: 7] = 0
+    numbers[0] = 10**6
+    return np.random.default_rng(0).permutation(numbers)
+
+
+every_proposal = pytest.mark.parametrize("kind", PROPOSALS.values(), ids=PROPOSALS.keys())
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pvalue(drawn: torch.Tensor, log_prob: torch.Tensor) -> float:
+    """Of Pearson's test of draws against stated probabilities; rare classes are pooled to 10 expected draws or more."""
+    probability = log_prob.exp().numpy()
+    seen = np.bincount(drawn.flatten().numpy(), minlength=len(probability))
+    assert seen[probability == 0].sum() == 0
+    order = np.argsort(-probability, kind="stable")
+    expected = probability[order] * drawn.numel()
+    pool = np.minimum(np.floor(np.cumsum(expected) / 10), np.floor(expected.sum() / 10) - 1)
+    _, pool = np.unique(pool, return_inverse=True)
+    seen, expected = np.bincount(pool, seen[order]), np.bincount(pool, expected)
+    return 1.0 if len(seen) == 1 else stats.chisquare(seen, expected * seen.sum() / expected.sum()).pvalue
+
+
+@every_proposal
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 1000, 10**6])
+def test_draws_follow_the_stated_probabilities(kind: type[Proposal], num_classes: int) -> None:
+    proposal = kind.from_counts(zipf_with_zeros(num_classes))
+    log_prob = proposal.log_prob(torch.arange(num_classes))
+    assert log_prob.dtype == torch.float64
+    assert math.isclose(log_prob.exp().sum().item(), 1, rel_tol=1e-9)
+    drawn = proposal.sample(400_000, generator=generator(1)).ids
+    assert pvalue(drawn, log_prob) > FALSE_ALARM
+    rows = proposal.sample(200, num_rows=2000, generator=generator(2)).ids
+    assert rows.shape == (2000, 200)
+    assert pvalue(rows, log_prob) > FALSE_ALARM
+    assert pvalue(rows[:, 0], log_prob) > FALSE_ALARM and pvalue(rows[0], log_prob) > FALSE_ALARM
+
+
+def test_the_test_of_draws_can_fail() -> None:
+    numbers = zipf_with_zeros(1000)
+    drawn = UnigramProposal(numbers, power=0.75).sample(400_000, generator=generator()).ids
+    assert pvalue(drawn, UnigramProposal(numbers, power=0.7).log_prob(torch.arange(1000))) < FALSE_ALARM
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 0.75, 1.0, 2.0])
+def test_unigram_is_a_power_of_counts(power: float) -> None:
+    numbers = np.array([5, 0, 1, 30])
+    expected = np.where(numbers > 0, numbers.astype(float) ** power, 0)
+    found = UnigramProposal(numbers, power=power).log_prob(torch.arange(4)).exp().numpy()
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-12)
+
+
+def test_log_uniform_is_the_closed_form_in_any_order() -> None:
+    numbers = [1, 50, 7, 7]
+    proposal = LogUniformProposal.from_counts(numbers)
+    ranks = [3, 0, 1, 2]
+    expected = [math.log((rank + 2) / (rank + 1)) / math.log(5) for rank in ranks]
+    np.testing.assert_allclose(proposal.log_prob(torch.arange(4)).exp().numpy(), expected, rtol=1e-14)
+
+
+# --- the alias table ---
+
+
+@given(counts())
+def test_alias_tables_hold_the_masses_exactly(numbers: np.ndarray) -> None:
+    if not numbers.any():
+        return
+    table = AliasTable(numbers)
+    held = np.zeros(len(numbers), object)  # of unbounded size: what each slot answers with
+    for slot in range(len(numbers)):
+        threshold = int(table.threshold[slot])
+        assert 0 <= threshold <= table._slot
+        held[slot] += threshold
+        held[int(table.alias[slot])] += table._slot - threshold
+    assert held.tolist() == table.mass.tolist()
+    assert sum(held) == len(numbers) * table._slot
+    share = numbers / numbers.sum(dtype=np.float64)
+    stated = table.log_prob(torch.arange(len(numbers))).exp().numpy()
+    np.testing.assert_allclose(stated, share, rtol=1e-9, atol=2.0**-61)
+    assert ((table.mass.numpy() > 0) == (numbers > 0)).all()
+
+
+def test_more_classes_than_torch_can_draw_from() -> None:
+    num_classes = 2**25
+    weights = np.ones(num_classes)
+    weights[-1] = num_classes / 3  # a quarter of the mass on the last class
+    with pytest.raises(RuntimeError, match="2\\^24"):
+        torch.multinomial(torch.from_numpy(weights), 1)
+    drawn = AliasTable(weights).draw((200_000,), generator(3))
+    last = int((drawn == num_classes - 1).sum())
+    assert stats.binomtest(last, 200_000, 0.25).pvalue > FALSE_ALARM
+    others = drawn[drawn < num_classes - 1].numpy()
+    quarters = np.bincount(others // 2**23, minlength=4)
+    assert stats.chisquare(quarters).pvalue > FALSE_ALARM  # the far end is as likely as the near one
+    assert stats.chisquare(np.bincount(others % 8, minlength=8)).pvalue > FALSE_ALARM  # and so are odd ids
+
+
+# --- without replacement ---
+
+
+@every_proposal
+@pytest.mark.parametrize("num_rows", [None, 50])
+def test_nothing_comes_twice(kind: type[Proposal], num_rows: int | None) -> None:
+    proposal = kind.from_counts(zipf_with_zeros(60))
+    for n in (1, 7, proposal.support - 1, proposal.support):
+        ids, expected = proposal.sample(n, num_rows=num_rows, replacement=False, generator=generator(n))
+        assert ids.shape == expected.shape == ((n,) if num_rows is None else (num_rows, n))
+        assert all(len(set(row)) == n for row in ids.view(-1, n).tolist())
+        assert (expected <= 0).all() and expected.isfinite().all()
+        assert proposal.log_prob(ids).isfinite().all()  # nothing that cannot be drawn
+    assert (expected == 0).all()
+
+
+@every_proposal
+@pytest.mark.parametrize("n", [1, 5, 11])
+def test_weighted_sums_are_unbiased(kind: type[Proposal], n: int) -> None:
+    """The mean of sums weighted by 1 / expected count is the sum over all classes: a z-test for each of 12 classes."""
+    proposal = kind.from_counts([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1])
+    for replacement in (True, False):
+        ids, expected = proposal.sample(n, num_rows=40_000, replacement=replacement, generator=generator(n))
+        weight = torch.zeros(40_000, 12, dtype=torch.float64).scatter_add_(1, ids, (-expected).exp())
+        # where nearly all are drawn, weights are 1 but for rare large ones, which no standard deviation foretells
+        error = (weight.mean(0) - 1) / (weight.std(0) / 200).clamp(min=1e-4)
+        assert error.abs().max() < 5  # false alarms: one in 150,000 for each of the twelve
+
+
+def test_the_test_of_weights_can_fail() -> None:
+    proposal = UnigramProposal([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1], power=1.0)
+    ids, _ = proposal.sample(5, num_rows=40_000, replacement=False, generator=generator())
+    naive = proposal.log_prob(ids) + math.log(5)  # as if it were with replacement
+    weight = torch.zeros(40_000, 12, dtype=torch.float64).scatter_add_(1, ids, (-naive).exp())
+    assert ((weight.mean(0) - 1) / (weight.std(0) / 200)).abs().max() > 5
+
+
+def test_lopsided_distributions_do_not_wait_for_ever() -> None:
+    proposal = UnigramProposal([10**15] + [1] * 20, power=1.0)
+    ids, expected = proposal.sample(10, num_rows=1000, replacement=False, generator=generator())
+    assert (ids == 0).any(1).all()
+    others = torch.bincount(ids.flatten(), minlength=21)[1:]
+    assert stats.chisquare(others.numpy()).pvalue > FALSE_ALARM
+    weight = torch.zeros(1000, 21, dtype=torch.float64).scatter_add_(1, ids, (-expected).exp()).mean(0)
+    assert abs(weight[1:].mean() - 1) < 0.1 and abs(weight[0] - 1) < 1e-9
+
+
+def test_uniform_inclusion_is_known() -> None:
+    expected = UniformProposal(40).sample(10, replacement=False).log_expected_count
+    assert torch.equal(expected, torch.full((10,), math.log(0.25), dtype=torch.float64))
+
+
+# --- state, chance, errors ---
+
+
+@every_proposal
+def test_generators_repeat(kind: type[Proposal]) -> None:
+    proposal = kind.from_counts(zipf_with_zeros(500))
+    for options in ({}, {"num_rows": 3}, {"replacement": False}, {"replacement": False, "num_rows": 3}):
+        first, again, other = (proposal.sample(40, generator=generator(seed), **options) for seed in (1, 1, 2))
+        assert torch.equal(first.ids, again.ids) and not torch.equal(first.ids, other.ids)
+        assert torch.equal(first.log_expected_count, again.log_expected_count)
+    same = generator(1)
+    assert not torch.equal(proposal.sample(40, generator=same).ids, proposal.sample(40, generator=same).ids)
+
+
+@every_proposal
+def test_state_and_casts(kind: type[Proposal]) -> None:
+    proposal = kind.from_counts(zipf_with_zeros(100))
+    other = kind.from_counts(np.arange(1, 101))
+    other.load_state_dict(proposal.state_dict())
+    everything = torch.arange(100)
+    assert torch.equal(other.log_prob(everything), proposal.log_prob(everything))
+    before = proposal.log_prob(everything)
+    assert torch.equal(proposal.half().log_prob(everything), before)  # probabilities stay in double precision
+    assert torch.equal(
+        proposal.bfloat16().sample(50, generator=generator()).ids, other.sample(50, generator=generator()).ids
+    )
+    proposal.to_empty(device="cpu").reset_parameters()
+    assert torch.equal(proposal.log_prob(everything), before)
+
+
+@given(st.sampled_from(list(PROPOSALS)), counts(max_words=40))
+def test_all_counts_are_welcome(name: str, numbers: np.ndarray) -> None:
+    if name == "unigram" and not numbers.any():
+        with pytest.raises(InputError, match="not all 0"):
+            PROPOSALS[name].from_counts(numbers)
+        return
+    proposal = PROPOSALS[name].from_counts(numbers)
+    ids, expected = proposal.sample(proposal.support, replacement=False, generator=generator())
+    assert len(set(ids.tolist())) == proposal.support and (expected == 0).all()
+    assert int(proposal.sample(30).ids.max()) < len(numbers)
+
+
+def test_bad_input_is_told_clearly() -> None:
+    with pytest.raises(InputError, match="num_samples is 0"):
+        UniformProposal(3).sample(0)
+    with pytest.raises(InputError, match="without replacement at most 2 classes"):
+        UnigramProposal([4, 0, 1]).sample(3, replacement=False)
+    with pytest.raises(InputError, match="0 or more"):
+        UnigramProposal([4, -1])
+    with pytest.raises(InputError, match="power is nan"):
+        UnigramProposal([4, 1], power=math.nan)
+    with pytest.raises(InputError, match="finite, 0 or more and not all 0"):
+        AliasTable([math.inf, 1])
+    with pytest.raises(InputError, match="each of the 3 classes once"):
+        LogUniformProposal(3, order=[0, 0, 1])
+    with pytest.raises(InputError, match="num_classes is 0"):
+        UniformProposal(0)
