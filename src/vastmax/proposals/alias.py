@@ -38,8 +38,8 @@ class AliasTable(nn.Module):
 
     Example:
         >>> table = AliasTable([3, 0, 1])
-        >>> table.log_prob(torch.tensor([0, 1, 2])).exp().tolist()
-        [0.75, 0.0, 0.25]
+        >>> table.log_prob(torch.tensor([0, 1, 2])).exp()
+        tensor([0.7500, 0.0000, 0.2500], dtype=torch.float64)
     """
 
     mass: Tensor  # (V,) int64, the probability in units of 1 / (V * slot)
@@ -72,7 +72,7 @@ class AliasTable(nn.Module):
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return the log-probabilities of ids, float64 in their shape; -inf for classes that are never drawn."""
-        return self.mass[ids].double().log() - math.log(self.num_classes * self._slot)
+        return (self.mass[ids].double() / (self.num_classes * self._slot)).log()
 
 
 def _checked(weights: ArrayLike) -> NDArray[np.float64]:
