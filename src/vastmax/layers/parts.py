@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _KEPT = 2**24  # logits that a loss may keep for its backward: 64 MiB
+_SEARCHED = 8192  # classes at a time that a search for many of them may look through
 _BLOCK = 2**19  # logits at a time where there are more: they stay in a processor's cache
 
 
@@ -89,7 +90,9 @@ def _search(
     values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))
     places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
     log_partition = values.new_full((rows,), -torch.inf)
-    for number, before, span in _blocks(parts, block_size or max(k, _BLOCK // max(1, rows))):
+    # a block of few more than k classes would be sorted almost whole
+    block_size = block_size or max(k, min(64 * k, _SEARCHED), _BLOCK // max(1, rows))
+    for number, before, span in _blocks(parts, block_size):
         part = parts[number]
         logits = part_logits(Part(part.hidden, part.weight[span], None if part.bias is None else part.bias[span]))
         if normalised:
