@@ -1,6 +1,7 @@
 """What every proposal promises: it draws what it says it draws."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_more_classes_than_torch_can_draw_from() -> None:
 def test_nothing_comes_twice(kind: type[Proposal], num_rows: int | None) -> None:
     proposal = kind.from_counts(zipf_with_zeros(60))
     for n in (1, 7, proposal.support - 1, proposal.support):
-        ids, expected = proposal.sample(n, num_rows=num_rows, replacement=False, generator=generator(n))
+        ids, expected, *_ = proposal.sample(n, num_rows=num_rows, replacement=False, generator=generator(n))
         assert ids.shape == expected.shape == ((n,) if num_rows is None else (num_rows, n))
         assert all(len(set(row)) == n for row in ids.view(-1, n).tolist())
         assert (expected <= 0).all() and expected.isfinite().all()
@@ -146,7 +147,7 @@ def test_weighted_sums_are_unbiased(kind: type[Proposal], n: int) -> None:
     """The mean of sums weighted by 1 / expected count is the sum over all classes: a z-test for each of 12 classes."""
     proposal = kind.from_counts([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1])
     for replacement in (True, False):
-        ids, expected = proposal.sample(n, num_rows=40_000, replacement=replacement, generator=generator(n))
+        ids, expected, *_ = proposal.sample(n, num_rows=40_000, replacement=replacement, generator=generator(n))
         weight = torch.zeros(40_000, 12, dtype=torch.float64).scatter_add_(1, ids, (-expected).exp())
         # where nearly all are drawn, weights are 1 but for rare large ones, which no standard deviation foretells
         error = (weight.mean(0) - 1) / (weight.std(0) / 200).clamp(min=1e-4)
@@ -155,7 +156,7 @@ def test_weighted_sums_are_unbiased(kind: type[Proposal], n: int) -> None:
 
 def test_the_test_of_weights_can_fail() -> None:
     proposal = UnigramProposal([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1], power=1.0)
-    ids, _ = proposal.sample(5, num_rows=40_000, replacement=False, generator=generator())
+    ids, *_ = proposal.sample(5, num_rows=40_000, replacement=False, generator=generator())
     naive = proposal.log_prob(ids) + math.log(5)  # as if it were with replacement
     weight = torch.zeros(40_000, 12, dtype=torch.float64).scatter_add_(1, ids, (-naive).exp())
     assert ((weight.mean(0) - 1) / (weight.std(0) / 200)).abs().max() > 5
@@ -163,7 +164,7 @@ def test_the_test_of_weights_can_fail() -> None:
 
 def test_lopsided_distributions_do_not_wait_for_ever() -> None:
     proposal = UnigramProposal([10**15] + [1] * 20, power=1.0)
-    ids, expected = proposal.sample(10, num_rows=1000, replacement=False, generator=generator())
+    ids, expected, *_ = proposal.sample(10, num_rows=1000, replacement=False, generator=generator())
     assert (ids == 0).any(1).all()
     others = torch.bincount(ids.flatten(), minlength=21)[1:]
     assert stats.chisquare(others.numpy()).pvalue > FALSE_ALARM
@@ -173,7 +174,22 @@ def test_lopsided_distributions_do_not_wait_for_ever() -> None:
 
 def test_uniform_inclusion_is_known() -> None:
     expected = UniformProposal(40).sample(10, replacement=False).log_expected_count
-    assert torch.equal(expected, torch.full((10,), math.log(0.25), dtype=torch.float64))
+    torch.testing.assert_close(expected, torch.full((10,), math.log(0.25), dtype=torch.float64), rtol=1e-14, atol=0)
+
+
+@every_proposal
+def test_expected_counts_of_any_class(kind: type[Proposal]) -> None:
+    """Of those drawn it is what stands beside them; of all together it adds up to how many were drawn."""
+    proposal = kind.from_counts(zipf_with_zeros(60))
+    log_prob = proposal.log_prob(torch.arange(60))
+    for n, replacement in ((7, True), (7, False), (proposal.support, False)):
+        for num_rows in (None, 2000):
+            samples = proposal.sample(n, num_rows=num_rows, replacement=replacement, generator=generator())
+            assert torch.equal(samples.log_expected_count_of(log_prob[samples.ids]), samples.log_expected_count)
+            counts = samples.log_expected_count_of(log_prob).exp()
+            assert (counts[..., log_prob == -torch.inf] == 0).all()
+            if replacement or n == proposal.support or isinstance(proposal, UniformProposal):
+                torch.testing.assert_close(counts.sum(-1).mean().item(), float(n))
 
 
 # --- state, chance, errors ---
@@ -182,7 +198,8 @@ def test_uniform_inclusion_is_known() -> None:
 @every_proposal
 def test_generators_repeat(kind: type[Proposal]) -> None:
     proposal = kind.from_counts(zipf_with_zeros(500))
-    for options in ({}, {"num_rows": 3}, {"replacement": False}, {"replacement": False, "num_rows": 3}):
+    choices: list[dict[str, Any]] = [{}, {"num_rows": 3}, {"replacement": False}, {"replacement": False, "num_rows": 3}]
+    for options in choices:
         first, again, other = (proposal.sample(40, generator=generator(seed), **options) for seed in (1, 1, 2))
         assert torch.equal(first.ids, again.ids) and not torch.equal(first.ids, other.ids)
         assert torch.equal(first.log_expected_count, again.log_expected_count)
@@ -213,7 +230,7 @@ def test_all_counts_are_welcome(name: str, numbers: np.ndarray) -> None:
             PROPOSALS[name].from_counts(numbers)
         return
     proposal = PROPOSALS[name].from_counts(numbers)
-    ids, expected = proposal.sample(proposal.support, replacement=False, generator=generator())
+    ids, expected, *_ = proposal.sample(proposal.support, replacement=False, generator=generator())
     assert len(set(ids.tolist())) == proposal.support and (expected == 0).all()
     assert int(proposal.sample(30).ids.max()) < len(numbers)
 

@@ -6,12 +6,13 @@ except ImportError as error:
     raise ImportError("vastmax.proposals needs PyTorch: pip install 'vastmax[torch]'") from error
 
 from vastmax.proposals.alias import AliasTable
-from vastmax.proposals.proposal import Proposal, Samples
+from vastmax.proposals.proposal import Context, Proposal, Samples
 from vastmax.proposals.static import LogUniformProposal, UniformProposal, UnigramProposal
 
 __all__ = [
     "PROPOSALS",
     "AliasTable",
+    "Context",
     "LogUniformProposal",
     "Proposal",
     "Samples",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
@@ -13,7 +12,9 @@ from typing_extensions import Self
 
 from vastmax.errors import InputError
 
-__all__ = ["Proposal", "Samples"]
+__all__ = ["Context", "Proposal", "Samples"]
+
+Context = Literal["nothing", "previous", "hidden"]
 
 
 class Samples(NamedTuple):
@@ -24,22 +25,38 @@ class Samples(NamedTuple):
         log_expected_count: float64 in the same shape: ``log(n Q(w))`` with replacement, else the log of the probability
             that w is among the n. A sum of ``f(w) / expected count`` over the samples is an unbiased estimate of the
             sum of f over all classes that can be drawn.
+        exposure: float64, () or (N, 1): n with replacement; without, the moment τ at which one more would have come.
+        distinct: whether they were drawn without replacement.
     """
 
     ids: Tensor
     log_expected_count: Tensor
+    exposure: Tensor
+    distinct: bool
+
+    def log_expected_count_of(self, log_prob: Tensor) -> Tensor:
+        """Return what ``log_expected_count`` is for classes of these ``log Q``, drawn or not; float64."""
+        return _log_expected_count(log_prob, self.exposure, self.distinct)
 
 
 class Proposal(nn.Module, ABC):
     """A distribution over V classes to draw samples from. Its state goes into ``state_dict``; it lives on one device.
 
+    Some proposals depend on a context that each row of a batch has of its own: ``Q(w | context)``. Classes of shape
+    (N, m) are judged, and samples for N rows drawn, each row by its own context; samples that a batch shares are drawn
+    from the mixture of its rows' distributions, and classes (m,) or (1, m) are judged by that. Proposals that look at
+    nothing take classes of any shape, and no notice of a context.
+
     Args:
         num_classes: V.
 
     Attributes:
+        context: what the proposal looks at: "nothing"; the "previous" class, (N,) int64, where what is out of 0..V-1
+            stands for none; or the "hidden" vector, (N, d).
         support: how many classes can be drawn at all.
     """
 
+    context: ClassVar[Context] = "nothing"
     support: int
 
     def __init__(self, num_classes: int) -> None:
@@ -54,7 +71,7 @@ class Proposal(nn.Module, ABC):
         """Return the proposal for classes with these counts (V,)."""
 
     @abstractmethod
-    def log_prob(self, ids: Tensor) -> Tensor:
+    def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``log Q`` of ids, float64 in their shape; -inf for classes that are never drawn."""
 
     @abstractmethod
@@ -62,14 +79,21 @@ class Proposal(nn.Module, ABC):
         """Restore what the proposal was built with, after ``to_empty``."""
 
     @abstractmethod
-    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-        """Return ids (shape), independent draws."""
+    def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
+        """Return ids (rows, n), independent draws; of one row and several contexts, draws from their mixture."""
+
+    def update(self, weight: Tensor, bias: Tensor | None = None, ids: Tensor | None = None) -> None:
+        """Take notice of the vectors (V, d) and biases (V,) of classes: of these ids, or of all.
+
+        Proposals that follow the hidden vector need to know them; others do nothing.
+        """
 
     @torch.no_grad()
     def sample(
         self,
         num_samples: int,
         *,
+        context: Tensor | None = None,
         num_rows: int | None = None,
         replacement: bool = True,
         generator: torch.Generator | None = None,
@@ -86,6 +110,7 @@ class Proposal(nn.Module, ABC):
 
         Args:
             num_samples: n.
+            context: of the N rows, for proposals that look at it.
             num_rows: None for samples (n,) that a batch shares, or N for (N, n), independent between rows.
             replacement: whether a class may come twice among the n.
             generator: of the proposal's device, for draws that repeat.
@@ -100,33 +125,43 @@ class Proposal(nn.Module, ABC):
                 f"num_samples is {num_samples}: without replacement at most {self.support} classes can be drawn; "
                 "draw fewer, or with replacement."
             )
-        rows = 1 if num_rows is None else num_rows
+        shape = (1 if num_rows is None else num_rows, num_samples)
         if replacement:
-            ids = self._draw((rows, num_samples), generator)
-            expected = self.log_prob(ids) + math.log(num_samples)
+            ids = self._draw(shape, generator, context)
+            exposure = torch.tensor(float(num_samples), dtype=torch.float64, device=ids.device)
         else:
-            ids, expected = self._draw_distinct(rows, num_samples, generator)
-        return Samples(ids[0], expected[0]) if num_rows is None else Samples(ids, expected)
+            ids, exposure = self._draw_distinct(shape, generator, context)
+        expected = _log_expected_count(self.log_prob(ids, context), exposure, not replacement)
+        if num_rows is None:
+            ids, expected, exposure = ids[0], expected[0], exposure.view(())
+        return Samples(ids, expected, exposure, not replacement)
 
-    def _draw_distinct(self, rows: int, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Return ids (rows, n) without repetition and their log inclusion probabilities."""
+    def _draw_distinct(
+        self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return ids (rows, n) without repetition, and the moments (rows, 1) at which one more would have come."""
+        rows, n = shape
         needed = min(n + 1, self.support)  # the one that comes too late sets the moment
-        ids = self._draw((rows, 2 * needed), generator)
+        ids = self._draw((rows, 2 * needed), generator, context)
         while int((fresh := _is_first(ids)).sum(1).min()) < needed and ids.shape[1] <= 8 * self.num_classes:
-            ids = torch.cat([ids, self._draw(tuple(ids.shape), generator)], 1)
+            ids = torch.cat([ids, self._draw((rows, ids.shape[1]), generator, context)], 1)
         waited = torch.empty(ids.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
         moments = waited.cumsum_(1)
         if int(fresh.sum(1).min()) < needed:
-            ids, moments = self._all_arrivals(ids, moments, fresh, generator)
+            ids, moments = self._all_arrivals(ids, moments, fresh, generator, context)
             fresh = torch.ones_like(ids, dtype=torch.bool)
         moments, place = moments.masked_fill_(~fresh, torch.inf).topk(needed, largest=False)
-        ids = ids.gather(1, place[:, :n])
-        if needed == n:  # all there are
-            return ids, torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
-        return ids, torch.log(-torch.expm1(-self.log_prob(ids).exp() * moments[:, -1:]))
+        # where all there are were drawn, none comes too late
+        moment = moments[:, -1:] if needed > n else torch.full_like(moments[:, -1:], torch.inf)
+        return ids.gather(1, place[:, :n]), moment
 
     def _all_arrivals(
-        self, ids: Tensor, moments: Tensor, fresh: Tensor, generator: torch.Generator | None
+        self,
+        ids: Tensor,
+        moments: Tensor,
+        fresh: Tensor,
+        generator: torch.Generator | None,
+        context: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return the moment (rows, V) at which every class comes first, given the draws so far.
 
@@ -135,7 +170,7 @@ class Proposal(nn.Module, ABC):
         """
         classes = torch.arange(self.num_classes, device=ids.device).expand(len(ids), -1)
         later = torch.empty(classes.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
-        later = moments[:, -1:] + later / self.log_prob(classes[:1]).exp()
+        later = moments[:, -1:] + later / self.log_prob(classes, context).exp()
         return classes, later.scatter_reduce_(1, ids, moments.masked_fill(~fresh, torch.inf), "amin")
 
     @property
@@ -153,3 +188,10 @@ def _is_first(ids: Tensor) -> Tensor:
     first = torch.ones_like(ids, dtype=torch.bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     return torch.empty_like(first).scatter_(1, order, first)
+
+
+def _log_expected_count(log_prob: Tensor, exposure: Tensor, distinct: bool) -> Tensor:
+    if not distinct:
+        return log_prob + exposure.log()
+    never = log_prob == -torch.inf
+    return torch.log(-torch.expm1(-log_prob.exp() * exposure)).masked_fill_(never, -torch.inf)

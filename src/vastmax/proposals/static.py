@@ -45,17 +45,20 @@ class UniformProposal(Proposal):
     def reset_parameters(self) -> None:
         """Nothing to restore."""
 
-    def log_prob(self, ids: Tensor) -> Tensor:
+    def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return -log V in the shape of ids, float64."""
         return torch.full(ids.shape, -math.log(self.num_classes), dtype=torch.float64, device=ids.device)
 
-    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         return torch.randint(2**62, shape, device=self.here.device, generator=generator) % self.num_classes
 
-    def _draw_distinct(self, rows: int, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        ids, _ = super()._draw_distinct(rows, n, generator)
-        inclusion = math.log(n / self.num_classes)  # known without a moment, the same for all
-        return ids, torch.full(ids.shape, inclusion, dtype=torch.float64, device=ids.device)
+    def _draw_distinct(
+        self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        ids, moment = super()._draw_distinct(shape, generator, context)
+        share = shape[1] / self.num_classes  # of all classes the same, so known without a moment: chance less
+        known = -self.num_classes * math.log1p(-share) if share < 1 else math.inf
+        return ids, torch.full_like(moment, known)
 
 
 class UnigramProposal(Proposal):
@@ -113,11 +116,11 @@ class UnigramProposal(Proposal):
         """Build the table from the counts."""
         self.table.reset_parameters()
 
-    def log_prob(self, ids: Tensor) -> Tensor:
+    def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``log Q`` of ids, float64 in their shape."""
         return self.table.log_prob(ids)
 
-    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         return self.table.draw(shape, generator)
 
     def extra_repr(self) -> str:
@@ -171,12 +174,12 @@ class LogUniformProposal(Proposal):
         self.order.copy_(torch.from_numpy(self._order))
         self.rank.copy_(torch.from_numpy(np.argsort(self._order)))
 
-    def log_prob(self, ids: Tensor) -> Tensor:
+    def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``log Q`` of ids, float64 in their shape."""
         rank = self.rank[ids].double()
         return (torch.log1p(1 / (rank + 1)) / math.log(self.num_classes + 1)).log()
 
-    def _draw(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         uniform = torch.rand(shape, dtype=torch.float64, device=self.order.device, generator=generator)
         rank = torch.expm1(uniform * math.log(self.num_classes + 1)).long()
         return self.order[rank.clamp_(max=self.num_classes - 1)]
