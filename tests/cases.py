@@ -1,4 +1,4 @@
-"""The one list of output layers that the contract is tested on."""
+"""The one list of output layers, and the one of proposals, that the contracts are tested on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vastmax.layers import LAYERS, OutputLayer, build
 from vastmax.layers.cutoffs import StepCost
+from vastmax.proposals import PROPOSALS, Proposal
 from vastmax.text import Vocabulary
 from vastmax.trees import Classes, Tree, balanced_tree
 
@@ -112,4 +113,51 @@ CASES = [
         words=True,
         big=False,
     ),
+]
+
+
+@dataclass(frozen=True)
+class ProposalCase:
+    """One way to build a proposal.
+
+    Attributes:
+        name: its key in ``PROPOSALS``.
+        options: what ``from_counts`` is given besides counts; a function is called with the counts first.
+        label: tells cases of one proposal apart.
+        big: whether it is also built at a million classes.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    big: bool = True
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.label}" if self.label else self.name
+
+    def build(self, counts: Any) -> Proposal:
+        """The proposal over these counts; those that follow the hidden vector are told some vectors of classes."""
+        options = {key: value(counts) if callable(value) else value for key, value in self.options.items()}
+        proposal = PROPOSALS[self.name].from_counts(counts, **options)
+        if proposal.context == "hidden":
+            generator = torch.Generator().manual_seed(len(counts))
+            proposal.update(torch.randn(len(counts), self.options["in_features"], generator=generator))
+        return proposal
+
+    def contexts(self, num_rows: int, num_classes: int, seed: int = 0) -> torch.Tensor | None:
+        """Contexts of so many rows, as the proposal takes them: all different, and an unknown previous class first."""
+        generator = torch.Generator().manual_seed(seed)
+        if PROPOSALS[self.name].context == "previous":
+            return torch.randint(num_classes, (num_rows,), generator=generator).index_fill_(0, torch.tensor(0), -1)
+        if PROPOSALS[self.name].context == "hidden":
+            return torch.randn(num_rows, self.options["in_features"], generator=generator)
+        return None
+
+
+PROPOSAL_CASES = [
+    ProposalCase("uniform"),
+    ProposalCase("unigram"),
+    ProposalCase("unigram", {"power": 1.0, "smoothing": 0.5}, "smoothed"),
+    ProposalCase("log-uniform"),
 ]

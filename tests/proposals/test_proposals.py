@@ -10,18 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tests.cases import PROPOSAL_CASES, ProposalCase
 from tests.strategies import counts
 from vastmax.errors import InputError
-from vastmax.proposals import (
-    PROPOSALS,
-    AliasTable,
-    LogUniformProposal,
-    Proposal,
-    UniformProposal,
-    UnigramProposal,
-)
+from vastmax.proposals import PROPOSALS, AliasTable, LogUniformProposal, Proposal, UniformProposal, UnigramProposal
 
 FALSE_ALARM = 1e-5
+NEED_COUNTS = {"unigram"}  # cases that no distribution comes of where nothing was counted
 
 
 def zipf_with_zeros(num_classes: int) -> np.ndarray:
@@ -31,7 +26,7 @@ def zipf_with_zeros(num_classes: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(numbers)
 
 
-every_proposal = pytest.mark.parametrize("kind", PROPOSALS.values(), ids=PROPOSALS.keys())
+every_proposal = pytest.mark.parametrize("case", PROPOSAL_CASES, ids=lambda case: case.id)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -51,19 +46,53 @@ def pvalue(drawn: torch.Tensor, log_prob: torch.Tensor) -> float:
     return 1.0 if len(seen) == 1 else stats.chisquare(seen, expected * seen.sum() / expected.sum()).pvalue
 
 
+def for_rows(context: torch.Tensor | None, num_rows: int) -> torch.Tensor | None:
+    """Contexts of so many rows: the given ones in turn."""
+    return None if context is None else context[torch.arange(num_rows) % len(context)]
+
+
+def each_row(proposal: Proposal, context: torch.Tensor | None, num_classes: int) -> list[torch.Tensor]:
+    """log Q (V,) of all classes, by each of the contexts."""
+    everything = torch.arange(num_classes)[None]
+    if context is None:
+        return [proposal.log_prob(everything)[0]]
+    return [proposal.log_prob(everything, row)[0] for row in context.split(1)]
+
+
+def test_every_proposal_has_a_case() -> None:
+    assert {case.name for case in PROPOSAL_CASES} == set(PROPOSALS)
+
+
 @every_proposal
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 1000, 10**6])
-def test_draws_follow_the_stated_probabilities(kind: type[Proposal], num_classes: int) -> None:
-    proposal = kind.from_counts(zipf_with_zeros(num_classes))
-    log_prob = proposal.log_prob(torch.arange(num_classes))
-    assert log_prob.dtype == torch.float64
-    assert math.isclose(log_prob.exp().sum().item(), 1, rel_tol=1e-9)
-    drawn = proposal.sample(400_000, generator=generator(1)).ids
-    assert pvalue(drawn, log_prob) > FALSE_ALARM
-    rows = proposal.sample(200, num_rows=2000, generator=generator(2)).ids
+def test_draws_follow_the_stated_probabilities(case: ProposalCase, num_classes: int) -> None:
+    if num_classes > 1000 and not case.big:
+        pytest.skip("another case of this proposal is as large")
+    proposal, context = case.build(zipf_with_zeros(num_classes)), case.contexts(4, num_classes)
+    of_rows = each_row(proposal, context, num_classes)
+    for log_prob in of_rows:
+        assert log_prob.dtype == torch.float64
+        assert math.isclose(log_prob.exp().sum().item(), 1, rel_tol=1e-9)
+    mixture = torch.stack(of_rows).logsumexp(0) - math.log(len(of_rows))
+    torch.testing.assert_close(proposal.log_prob(torch.arange(num_classes), context), mixture)
+    drawn = proposal.sample(400_000, context=context, generator=generator(1)).ids
+    assert pvalue(drawn, mixture) > FALSE_ALARM
+    rows = proposal.sample(200, num_rows=2000, context=for_rows(context, 2000), generator=generator(2)).ids
     assert rows.shape == (2000, 200)
-    assert pvalue(rows, log_prob) > FALSE_ALARM
-    assert pvalue(rows[:, 0], log_prob) > FALSE_ALARM and pvalue(rows[0], log_prob) > FALSE_ALARM
+    for i, log_prob in enumerate(of_rows):
+        own = rows[i :: len(of_rows)]
+        assert pvalue(own, log_prob) > FALSE_ALARM
+        assert pvalue(own[:, 0], log_prob) > FALSE_ALARM and pvalue(own[0], log_prob) > FALSE_ALARM
+
+
+@every_proposal
+def test_what_stands_beside_draws_is_their_log_prob(case: ProposalCase) -> None:
+    proposal = case.build(zipf_with_zeros(60))
+    context = case.contexts(5, 60)
+    for num_rows in (None, 5):
+        samples = proposal.sample(9, num_rows=num_rows, context=context, generator=generator())
+        stated = proposal.log_prob(samples.ids, context) + math.log(9)
+        torch.testing.assert_close(samples.log_expected_count, stated, rtol=1e-12, atol=1e-12)
 
 
 def test_the_test_of_draws_can_fail() -> None:
@@ -130,24 +159,27 @@ def test_more_classes_than_torch_can_draw_from() -> None:
 
 @every_proposal
 @pytest.mark.parametrize("num_rows", [None, 50])
-def test_nothing_comes_twice(kind: type[Proposal], num_rows: int | None) -> None:
-    proposal = kind.from_counts(zipf_with_zeros(60))
+def test_nothing_comes_twice(case: ProposalCase, num_rows: int | None) -> None:
+    proposal = case.build(zipf_with_zeros(60))
+    context = for_rows(case.contexts(4, 60), num_rows or 4)
     for n in (1, 7, proposal.support - 1, proposal.support):
-        ids, expected, *_ = proposal.sample(n, num_rows=num_rows, replacement=False, generator=generator(n))
+        samples = proposal.sample(n, num_rows=num_rows, context=context, replacement=False, generator=generator(n))
+        ids, expected = samples.ids, samples.log_expected_count
         assert ids.shape == expected.shape == ((n,) if num_rows is None else (num_rows, n))
         assert all(len(set(row)) == n for row in ids.view(-1, n).tolist())
         assert (expected <= 0).all() and expected.isfinite().all()
-        assert proposal.log_prob(ids).isfinite().all()  # nothing that cannot be drawn
+        assert proposal.log_prob(ids, context).isfinite().all()  # nothing that cannot be drawn
     assert (expected == 0).all()
 
 
 @every_proposal
 @pytest.mark.parametrize("n", [1, 5, 11])
-def test_weighted_sums_are_unbiased(kind: type[Proposal], n: int) -> None:
+def test_weighted_sums_are_unbiased(case: ProposalCase, n: int) -> None:
     """The mean of sums weighted by 1 / expected count is the sum over all classes: a z-test for each of 12 classes."""
-    proposal = kind.from_counts([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1])
+    proposal = case.build([500, 100, 60, 60, 20, 10, 5, 3, 2, 1, 1, 1])
+    options: dict[str, Any] = {"num_rows": 40_000, "context": for_rows(case.contexts(4, 12), 40_000)}
     for replacement in (True, False):
-        ids, expected, *_ = proposal.sample(n, num_rows=40_000, replacement=replacement, generator=generator(n))
+        ids, expected, *_ = proposal.sample(n, replacement=replacement, generator=generator(n), **options)
         weight = torch.zeros(40_000, 12, dtype=torch.float64).scatter_add_(1, ids, (-expected).exp())
         # where nearly all are drawn, weights are 1 but for rare large ones, which no standard deviation foretells
         error = (weight.mean(0) - 1) / (weight.std(0) / 200).clamp(min=1e-4)
@@ -178,61 +210,70 @@ def test_uniform_inclusion_is_known() -> None:
 
 
 @every_proposal
-def test_expected_counts_of_any_class(kind: type[Proposal]) -> None:
+def test_expected_counts_of_any_class(case: ProposalCase) -> None:
     """Of those drawn it is what stands beside them; of all together it adds up to how many were drawn."""
-    proposal = kind.from_counts(zipf_with_zeros(60))
-    log_prob = proposal.log_prob(torch.arange(60))
+    proposal = case.build(zipf_with_zeros(60))
+    everything = torch.arange(60)
     for n, replacement in ((7, True), (7, False), (proposal.support, False)):
         for num_rows in (None, 2000):
-            samples = proposal.sample(n, num_rows=num_rows, replacement=replacement, generator=generator())
-            assert torch.equal(samples.log_expected_count_of(log_prob[samples.ids]), samples.log_expected_count)
-            counts = samples.log_expected_count_of(log_prob).exp()
-            assert (counts[..., log_prob == -torch.inf] == 0).all()
+            context = for_rows(case.contexts(4, 60), num_rows or 4)
+            log_prob = proposal.log_prob(everything.expand(num_rows or 1, -1), context)
+            samples = proposal.sample(
+                n, num_rows=num_rows, context=context, replacement=replacement, generator=generator()
+            )
+            beside = log_prob.gather(1, samples.ids.view(num_rows or 1, n)).view(samples.ids.shape)
+            torch.testing.assert_close(samples.log_expected_count_of(beside), samples.log_expected_count)
+            expected = samples.log_expected_count_of(log_prob).exp()
+            assert (expected[log_prob == -torch.inf] == 0).all()
             if replacement or n == proposal.support or isinstance(proposal, UniformProposal):
-                torch.testing.assert_close(counts.sum(-1).mean().item(), float(n))
+                torch.testing.assert_close(expected.sum(-1).mean().item(), float(n))
 
 
 # --- state, chance, errors ---
 
 
 @every_proposal
-def test_generators_repeat(kind: type[Proposal]) -> None:
-    proposal = kind.from_counts(zipf_with_zeros(500))
+def test_generators_repeat(case: ProposalCase) -> None:
+    proposal, context = case.build(zipf_with_zeros(500)), case.contexts(3, 500)
     choices: list[dict[str, Any]] = [{}, {"num_rows": 3}, {"replacement": False}, {"replacement": False, "num_rows": 3}]
     for options in choices:
-        first, again, other = (proposal.sample(40, generator=generator(seed), **options) for seed in (1, 1, 2))
+        first, again, other = (
+            proposal.sample(40, context=context, generator=generator(seed), **options) for seed in (1, 1, 2)
+        )
         assert torch.equal(first.ids, again.ids) and not torch.equal(first.ids, other.ids)
         assert torch.equal(first.log_expected_count, again.log_expected_count)
     same = generator(1)
-    assert not torch.equal(proposal.sample(40, generator=same).ids, proposal.sample(40, generator=same).ids)
+    first, second = (proposal.sample(40, context=context, generator=same) for _ in range(2))
+    assert not torch.equal(first.ids, second.ids)
 
 
 @every_proposal
-def test_state_and_casts(kind: type[Proposal]) -> None:
-    proposal = kind.from_counts(zipf_with_zeros(100))
-    other = kind.from_counts(np.arange(1, 101))
-    other.load_state_dict(proposal.state_dict())
+def test_state_and_casts(case: ProposalCase) -> None:
+    proposal, context = case.build(zipf_with_zeros(100)), case.contexts(3, 100)
+    other = case.build(np.arange(1, 101))
     everything = torch.arange(100)
-    assert torch.equal(other.log_prob(everything), proposal.log_prob(everything))
-    before = proposal.log_prob(everything)
-    assert torch.equal(proposal.half().log_prob(everything), before)  # probabilities stay in double precision
-    assert torch.equal(
-        proposal.bfloat16().sample(50, generator=generator()).ids, other.sample(50, generator=generator()).ids
-    )
-    proposal.to_empty(device="cpu").reset_parameters()
-    assert torch.equal(proposal.log_prob(everything), before)
+    before = proposal.log_prob(everything, context)
+    other.load_state_dict(proposal.state_dict())
+    assert torch.equal(other.log_prob(everything, context), before)
+    assert torch.equal(proposal.half().log_prob(everything, context), before)  # probabilities stay in double precision
+    ids = proposal.bfloat16().sample(50, context=context, generator=generator()).ids
+    assert torch.equal(ids, other.sample(50, context=context, generator=generator()).ids)
+    built = case.build(zipf_with_zeros(100))
+    built.to_empty(device="cpu").reset_parameters()
+    if proposal.context != "hidden":  # these have yet to be told of vectors again
+        assert torch.equal(built.log_prob(everything, context), before)
 
 
-@given(st.sampled_from(list(PROPOSALS)), counts(max_words=40))
-def test_all_counts_are_welcome(name: str, numbers: np.ndarray) -> None:
-    if name == "unigram" and not numbers.any():
+@given(st.sampled_from(PROPOSAL_CASES), counts(max_words=40))
+def test_all_counts_are_welcome(case: ProposalCase, numbers: np.ndarray) -> None:
+    if case.id in NEED_COUNTS and not numbers.any():
         with pytest.raises(InputError, match="not all 0"):
-            PROPOSALS[name].from_counts(numbers)
+            case.build(numbers)
         return
-    proposal = PROPOSALS[name].from_counts(numbers)
-    ids, expected, *_ = proposal.sample(proposal.support, replacement=False, generator=generator())
-    assert len(set(ids.tolist())) == proposal.support and (expected == 0).all()
-    assert int(proposal.sample(30).ids.max()) < len(numbers)
+    proposal, context = case.build(numbers), case.contexts(2, len(numbers))
+    samples = proposal.sample(proposal.support, context=context, replacement=False, generator=generator())
+    assert len(set(samples.ids.tolist())) == proposal.support and (samples.log_expected_count == 0).all()
+    assert int(proposal.sample(30, context=context).ids.max()) < len(numbers)
 
 
 def test_bad_input_is_told_clearly() -> None:
