@@ -113,6 +113,12 @@ CASES = [
         words=True,
         big=False,
     ),
+    LayerCase("sampled"),
+    LayerCase(
+        "sampled", {"num_samples": 20, "shared": False, "correct_target": True, "bias": False}, "rows", big=False
+    ),
+    LayerCase("sampled", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
+    LayerCase("sampled", {"in_batch": True, "proposal": "uniform"}, "in-batch", big=False),
 ]
 
 

@@ -88,6 +88,26 @@ def test_nothing_but_ignored_rows(case: LayerCase) -> None:
     assert loss_of(layer, hidden, target, reduction="sum") == 0
 
 
+@every_exact
+def test_several_positives_are_the_mean_over_them(case: LayerCase) -> None:
+    layer = sharpened(case.build(D, V))
+    hidden, _ = batch((4,))
+    target = torch.tensor([[1, 5, 5], [7, -100, -100], [-100, -100, -100], [0, 3, -100]])
+    per_class = -layer.log_prob(hidden)
+    weight = torch.linspace(0.5, 2, V, dtype=torch.float64)
+    for factor in (torch.ones(V, dtype=torch.float64), weight):
+        of = [[factor[t] * per_class[i, t] for t in row if t >= 0] for i, row in enumerate(target.tolist())]
+        expected = torch.stack([sum(row) / len(row) if row else hidden.new_zeros(()) for row in of])
+        options = {"weight": None if factor is not weight else weight}
+        found = loss_of(layer, hidden, target, reduction="none", **options)
+        torch.testing.assert_close(found, expected)
+        total = [sum(factor[t] for t in row if t >= 0) / max(1, sum(t >= 0 for t in row)) for row in target.tolist()]
+        torch.testing.assert_close(loss_of(layer, hidden, target, **options), expected.sum() / sum(total))
+        assert loss_of(layer, hidden[0], target[0], **options).shape == ()
+    found.sum().backward()
+    assert hidden.grad is not None and hidden.grad.isfinite().all() and not hidden.grad[2].any()
+
+
 @every_layer
 def test_class_weights_are_those_of_cross_entropy(case: LayerCase) -> None:
     layer = sharpened(case.build(D, V))

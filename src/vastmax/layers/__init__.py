@@ -20,6 +20,8 @@ from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
 from vastmax.layers.partial import PartialSoftmax
+from vastmax.layers.sampled import SampledSoftmax
+from vastmax.layers.sampling import SamplingLayer
 from vastmax.text import Vocabulary
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "OutputLayer",
     "PartialSoftmax",
     "Reference",
+    "SampledSoftmax",
+    "SamplingLayer",
     "build",
 ]
 
@@ -47,6 +51,7 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "adaptive": AdaptiveSoftmax,
     "differentiated": DifferentiatedSoftmax,
     "cnn": CharCNNSoftmax,
+    "sampled": SampledSoftmax,
 }
 """Every layer by the command line's name."""
 

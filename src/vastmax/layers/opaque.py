@@ -31,7 +31,9 @@ _layers: WeakValueDictionary[int, OutputLayer] = WeakValueDictionary()
 _numbers = itertools.count()
 
 _library = torch.library.Library("vastmax", "FRAGMENT")
-_given = "Tensor hidden, Tensor target, Tensor[] parameters, int layer, Tensor? seed, ScalarType? autocast"
+_given = (
+    "Tensor hidden, Tensor target, Tensor? context, Tensor[] parameters, int layer, Tensor? seed, ScalarType? autocast"
+)
 _library.define(f"loss({_given}) -> Tensor")
 _library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
 
@@ -42,12 +44,13 @@ def register_opaque(layer: OutputLayer) -> None:
     _layers[layer._opaque_number] = layer
 
 
-def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor) -> Tensor:
-    """Return ``layer._loss(hidden, target)``, (N,), through the operator."""
+def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+    """Return ``layer._loss_in_context(hidden, target, context)``, (N,), through the operator."""
     device = hidden.device.type
     seed = None if layer.kind == "exact" else torch.randint(2**31, (), device=hidden.device)
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    return torch.ops.vastmax.loss(hidden, target, list(layer.parameters()), layer._opaque_number, seed, autocast)
+    parameters = list(layer.parameters())
+    return torch.ops.vastmax.loss(hidden, target, context, parameters, layer._opaque_number, seed, autocast)
 
 
 class _Rows(nn.Module):
@@ -57,13 +60,14 @@ class _Rows(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return self.layer._loss(hidden, target)
+    def forward(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        return self.layer._loss_in_context(hidden, target, context)
 
 
 def _eager(
     hidden: Tensor,
     target: Tensor,
+    context: Tensor | None,
     parameters: list[Tensor],
     layer: int,
     seed: Tensor | None,
@@ -72,7 +76,7 @@ def _eager(
     module = _Rows(_layers[layer])
     named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
     with _drawing_from(seed), torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
-        return functional_call(module, named, (hidden, target))
+        return functional_call(module, named, (hidden, target, context))
 
 
 def _loss(hidden: Tensor, *given: Any) -> Tensor:
@@ -80,13 +84,15 @@ def _loss(hidden: Tensor, *given: Any) -> Tensor:
         return _eager(hidden, *given).clone()
 
 
-def _loss_backward(grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> list[Tensor]:
+def _loss_backward(
+    grad: Tensor, hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any
+) -> list[Tensor]:
     own = [p.requires_grad for p in _layers[given[0]].parameters()]
     with torch.enable_grad():
         hidden = hidden.detach().requires_grad_()
         leaves = [p.detach().requires_grad_(needed) for p, needed in zip(parameters, own, strict=True)]
         inputs = [hidden, *(leaf for leaf in leaves if leaf.requires_grad)]
-        loss = _eager(hidden, target, leaves, *given)
+        loss = _eager(hidden, target, context, leaves, *given)
     found = iter(torch.autograd.grad(loss, inputs, grad, materialize_grads=True))
     return [next(found), *(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)]
 
@@ -107,12 +113,14 @@ _library.impl("loss_backward", _loss_backward, "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("vastmax::loss", lib=_library)
-def _(hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> Tensor:
+def _(hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any) -> Tensor:
     return hidden.new_empty(target.shape, dtype=wide(parameters[0].dtype))
 
 
 @torch.library.register_fake("vastmax::loss_backward", lib=_library)
-def _(grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> list[Tensor]:
+def _(
+    grad: Tensor, hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any
+) -> list[Tensor]:
     layer = _layers[given[0]]
     return [
         torch.empty_like(hidden),
@@ -129,16 +137,16 @@ def _fake_sparse(parameter: Tensor, target: Tensor) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    hidden, target, parameters, ctx.layer, seed, ctx.autocast = inputs
-    ctx.save_for_backward(hidden, target, seed, *parameters)
+    hidden, target, context, parameters, ctx.layer, seed, ctx.autocast = inputs
+    ctx.save_for_backward(hidden, target, context, seed, *parameters)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    hidden, target, seed, *parameters = ctx.saved_tensors
+    hidden, target, context, seed, *parameters = ctx.saved_tensors
     to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(
-        grad, hidden, target, parameters, ctx.layer, seed, ctx.autocast
+        grad, hidden, target, context, parameters, ctx.layer, seed, ctx.autocast
     )
-    return to_hidden, None, to_parameters, None, None, None
+    return to_hidden, None, None, to_parameters, None, None, None
 
 
 torch.library.register_autograd("vastmax::loss", _backward, setup_context=_keep, lib=_library)

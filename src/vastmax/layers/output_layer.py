@@ -113,6 +113,10 @@ class OutputLayer(nn.Module, ABC):
         """(N,) training loss."""
         return -self._target_log_prob(hidden, target)
 
+    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        """(N,) training loss, given (N,) the class before each target where the caller knows it."""
+        return self._loss(hidden, target)
+
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
         parts = [largest(self._log_prob(rows), k) for rows in self._chunks(hidden)]
@@ -140,16 +144,22 @@ class OutputLayer(nn.Module, ABC):
         reduction: Reduction = "mean",
         ignore_index: int = -100,
         weight: Tensor | None = None,
+        context: Tensor | None = None,
     ) -> Tensor:
         """Return the training loss, in nats.
 
+        A row may have several positives: then ``target`` has one dimension more than the rows, and a row's loss is
+        the mean over those that are not ignored. It is the cross-entropy to the uniform distribution over them.
+
         Args:
             hidden: (…, d) hidden vectors.
-            target: (…) classes, integers in 0..V-1, or ``ignore_index``.
+            target: (…) classes, integers in 0..V-1, or ``ignore_index``; or (…, T), of which a row counts as one.
             reduction: "mean" over the targets that are not ignored (weighted by ``weight``; NaN where there are none),
                 "sum", or "none" for one loss a row, 0 where ignored. As torch's cross_entropy.
             ignore_index: rows with this target count for nothing.
             weight: (V,) factors of the classes' losses.
+            context: (…) the class that came before each target, as in a language model's input; outside 0..V-1 where
+                none did. For layers that draw from a proposal conditional on it; others take no notice.
 
         Returns:
             () or, for "none", (…).
@@ -162,21 +172,35 @@ class OutputLayer(nn.Module, ABC):
             raise InputError(f"reduction is {reduction!r}: choose 'mean', 'sum' or 'none'.")
         if weight is not None and weight.shape != (self.num_classes,):
             raise InputError(f"weight must have one factor a class, ({self.num_classes},), got {tuple(weight.shape)}.")
+        if context is not None and context.shape != hidden.shape[:-1]:
+            raise InputError(
+                f"context must hold one class a row, {tuple(hidden.shape[:-1])}, got {tuple(context.shape)}."
+            )
+        several = target.dim() == hidden.dim()
+        if several:
+            hidden = hidden.unsqueeze(-2).expand(*hidden.shape[:-1], target.shape[-1], -1)
+            context = None if context is None else context.unsqueeze(-1).expand(hidden.shape[:-1])
         rows, classes = self._flat(hidden, target)
+        before = None if context is None else context.reshape(-1).long()
         kept = classes != ignore_index
+        share = kept.view(target.shape)
+        share = (share / share.sum(-1, keepdim=True)).view(-1) if several else None  # 0/0 where a row is ignored
         chosen = None
         if not torch.compiler.is_compiling() and rows.device.type == "cpu" and not bool(kept.all()):
             chosen = kept.nonzero().squeeze(1)  # costs a synchronisation elsewhere: there, ignored rows are computed
             rows, classes, kept = rows[chosen], classes[chosen], kept[chosen]
+            before, share = (None if each is None else each[chosen] for each in (before, share))
         classes = torch.where(kept, classes, 0)
         self._check_range(classes)
         opaque = self.opaque_to_compiler and torch.compiler.is_compiling()
-        loss = opaque_loss(self, rows, classes) if opaque else self._loss(rows, classes)
+        loss = opaque_loss(self, rows, classes, before) if opaque else self._loss_in_context(rows, classes, before)
         importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
+        if share is not None:
+            importance = torch.where(kept, importance * share, 0)
         loss = torch.where(kept, loss, 0) * importance
         if reduction == "none":
             everywhere = loss if chosen is None else loss.new_zeros(target.numel()).index_copy(0, chosen, loss)
-            return everywhere.view(target.shape)
+            return everywhere.view(target.shape).sum(-1) if several else everywhere.view(target.shape)
         return loss.sum() if reduction == "sum" else loss.sum() / importance.sum()
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
