@@ -15,6 +15,7 @@ from vastmax.layers.adaptive_embedding import AdaptiveEmbedding
 from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.class_index import ClassIndex
 from vastmax.layers.cnn import CharCNNSoftmax
+from vastmax.layers.diagnostics import Diagnostics
 from vastmax.layers.differentiated import DifferentiatedSoftmax
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
@@ -31,6 +32,7 @@ __all__ = [
     "CharCNNSoftmax",
     "ClassBasedSoftmax",
     "ClassIndex",
+    "Diagnostics",
     "DifferentiatedSoftmax",
     "FullSoftmax",
     "HierarchicalSoftmax",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from numpy.typing import ArrayLike
@@ -16,6 +16,9 @@ from vastmax.errors import InputError
 from vastmax.layers.largest import largest
 from vastmax.layers.opaque import opaque_loss, register_opaque
 from vastmax.text import Vocabulary
+
+if TYPE_CHECKING:
+    from vastmax.layers.diagnostics import Diagnostics
 
 __all__ = ["Kind", "OutputLayer", "Reference", "as_vocabulary"]
 
@@ -172,10 +175,7 @@ class OutputLayer(nn.Module, ABC):
             raise InputError(f"reduction is {reduction!r}: choose 'mean', 'sum' or 'none'.")
         if weight is not None and weight.shape != (self.num_classes,):
             raise InputError(f"weight must have one factor a class, ({self.num_classes},), got {tuple(weight.shape)}.")
-        if context is not None and context.shape != hidden.shape[:-1]:
-            raise InputError(
-                f"context must hold one class a row, {tuple(hidden.shape[:-1])}, got {tuple(context.shape)}."
-            )
+        self._check_context(hidden, context)
         several = target.dim() == hidden.dim()
         if several:
             hidden = hidden.unsqueeze(-2).expand(*hidden.shape[:-1], target.shape[-1], -1)
@@ -256,6 +256,43 @@ class OutputLayer(nn.Module, ABC):
             raise InputError(f"n is {n}: draw 1 or more.")
         return self._sample(self._rows(hidden), n, generator).view(*hidden.shape[:-1], n)
 
+    def diagnostics(
+        self,
+        hidden: Tensor,
+        target: Tensor,
+        *,
+        context: Tensor | None = None,
+        ignore_index: int = -100,
+        repeats: int = 32,
+        seed: int = 0,
+    ) -> Diagnostics:
+        """Return how the training loss and its gradient stand to the exact softmax's on this batch.
+
+        Draws the loss and its gradient ``repeats`` times. Changes nothing: a copy of the layer is looked at, in eval
+        mode, so that a proposal that adapts itself does not; gradients, the state of chance and the mode stay.
+        Memory beside that copy: three gradients, and what the loss itself takes.
+
+        Args:
+            hidden: (…, d) hidden vectors.
+            target: (…) classes, integers in 0..V-1, or ``ignore_index``.
+            context: (…) the class before each target, as :meth:`forward` takes it.
+            ignore_index: rows with this target count for nothing.
+            repeats: how often, 2 or more.
+            seed: of the draws.
+
+        Raises:
+            InputError: where shapes do not fit, a target is out of range, every row is ignored, or repeats is below 2.
+        """
+        from vastmax.layers.diagnostics import diagnose  # which knows the layers that sample, and so this one
+
+        rows, classes = self._flat(hidden, target)
+        kept = (classes != ignore_index).nonzero().squeeze(1)
+        rows, classes = rows[kept], classes[kept]
+        self._check_range(classes)
+        self._check_context(hidden, context)
+        before = None if context is None else context.reshape(-1)[kept]
+        return diagnose(self, rows, classes, before, repeats=repeats, seed=seed)
+
     @property
     def num_parameters(self) -> int:
         """How many numbers are learnt."""
@@ -285,6 +322,12 @@ class OutputLayer(nn.Module, ABC):
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise InputError(f"target must hold class ids as integers, got {target.dtype}.")
         return rows, target.reshape(-1).long()
+
+    def _check_context(self, hidden: Tensor, context: Tensor | None) -> None:
+        if context is not None and context.shape != hidden.shape[:-1]:
+            raise InputError(
+                f"context must hold one class a row, {tuple(hidden.shape[:-1])}, got {tuple(context.shape)}."
+            )
 
     def _check_k(self, k: int) -> None:
         if not 1 <= k <= self.num_classes:

@@ -1,0 +1,252 @@
+"""Whether an approximation is any good: a layer's loss and gradient, many times over, beside the exact softmax's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from statistics import fmean, stdev
+
+import torch
+from torch import Tensor
+
+from vastmax.errors import InputError
+from vastmax.layers.output_layer import OutputLayer
+from vastmax.layers.precision import wide
+from vastmax.layers.sampling import SamplingLayer
+
+__all__ = ["Diagnostics", "diagnose"]
+
+_CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a time
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a layer's training loss and gradient stand to the exact softmax's on one batch, over repeated draws.
+
+    With R repeats, ``g_r`` the gradient of the mean training loss in repeat r, ``ḡ`` their mean and ``g`` the gradient
+    of the mean of ``-log P(t)``::
+
+        std²  = Σ_r ‖g_r - ḡ‖² / (R - 1) / ‖g‖²
+        bias² = ‖ḡ - g‖² / ‖g‖² - std² / R      (0 where that is negative)
+        rmse² = mean_r ‖g_r - g‖² / ‖g‖²
+
+    The second term of the bias is what chance alone adds to the first; a bias well below ``std / √R`` cannot be told
+    from none. All are relative: a gradient error of 1 is as large as the gradient.
+
+    Attributes:
+        rows: N, rows that counted.
+        repeats: R.
+        loss: the exact loss, mean ``-log P(t)`` over the rows, in nats.
+        loss_bias: mean training loss less the exact loss, in nats; its standard error is ``loss_std / √R``.
+        loss_std: standard deviation of the batch's training loss from repeat to repeat, in nats.
+        gradient_bias: bias of the gradient of all parameters of the layer, relative.
+        gradient_std: its standard deviation, relative.
+        gradient_rmse: its error, relative.
+        hidden_gradient_bias: the same of the gradient to the hidden vectors: what the rest of a model learns from.
+        hidden_gradient_std: its standard deviation, relative.
+        hidden_gradient_rmse: its error, relative.
+        samples: k, classes that were drawn for a row; None where the layer does not draw from a proposal, as below.
+        effective_sample_size: ``(Σr)² / Σr²`` with ``r = exp(s(w)) / Q(w)`` over a row's samples, mean over rows and
+            repeats: with how many draws from P itself they compare.
+        kl_divergence: ``KL(P‖Q)`` in nats, mean over rows; infinite where Q never draws a class. Where rows share
+            their samples, Q is what those are drawn from.
+        hit_rate: share of the samples that are their row's target.
+        log_partition_mean: mean of log Z over the rows; None where the layer has no Z.
+        log_partition_std: standard deviation of log Z from row to row.
+    """
+
+    rows: int
+    repeats: int
+    loss: float
+    loss_bias: float
+    loss_std: float
+    gradient_bias: float
+    gradient_std: float
+    gradient_rmse: float
+    hidden_gradient_bias: float
+    hidden_gradient_std: float
+    hidden_gradient_rmse: float
+    samples: float | None = None
+    effective_sample_size: float | None = None
+    kl_divergence: float | None = None
+    hit_rate: float | None = None
+    log_partition_mean: float | None = None
+    log_partition_std: float | None = None
+
+    def as_record(self) -> dict[str, float | int | None]:
+        """Return the fields by name, flat: a part of a line of JSON (in which Python writes ``Infinity``)."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """One number a line; what the layer has not got is left out."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        lines = {name.replace("_", " "): value for name, value in found.items() if value is not None}
+        width = max(len(name) for name in lines)
+        return "\n".join(
+            f"{name:{width}}  {value}" if isinstance(value, int) else f"{name:{width}}  {value:.4g}"
+            for name, value in lines.items()
+        )
+
+
+def diagnose(
+    layer: OutputLayer,
+    hidden: Tensor,
+    target: Tensor,
+    context: Tensor | None = None,
+    *,
+    repeats: int = 32,
+    seed: int = 0,
+) -> Diagnostics:
+    """Return what :meth:`OutputLayer.diagnostics` does, of flat rows (N, d), targets (N,) and contexts (N,).
+
+    A copy of the layer is looked at, in eval mode, so that nothing is adapted to what it meets here.
+    """
+    if repeats < 2:
+        raise InputError(f"repeats is {repeats}: give 2 or more, or there is no spread to see.")
+    if not len(hidden):
+        raise InputError("target holds no class to judge by: give 1 row or more that is not ignored.")
+    with torch.inference_mode(False), torch.enable_grad(), _drawing_from(seed, hidden.device):
+        twin = copy.deepcopy(layer).eval().requires_grad_()
+        rows, target = hidden.detach().clone().requires_grad_(), target.clone()  # clones are no inference tensors
+        context = None if context is None else context.clone()
+        parameters = list(twin.parameters())
+
+        def gradients(loss: Tensor) -> tuple[float, Tensor, list[Tensor]]:
+            to_rows, *others = torch.autograd.grad(loss, [rows, *parameters], materialize_grads=True)
+            return loss.item(), to_rows, others
+
+        exact, to_hidden, to_parameters = gradients(-twin.target_log_prob(rows, target).mean())
+        of_hidden, of_parameters = _Errors([to_hidden]), _Errors(to_parameters)
+        losses = []
+        for _ in range(repeats):
+            loss, to_hidden, to_parameters = gradients(twin(rows, target, context=context))
+            losses.append(loss)
+            of_hidden.add([to_hidden])
+            of_parameters.add(to_parameters)
+        del to_parameters
+        with torch.no_grad():
+            about_samples = _of_samples(twin, rows, target, context, repeats)
+            about_partition = _of_partition(twin, rows)
+    return Diagnostics(
+        rows=len(hidden),
+        repeats=repeats,
+        loss=exact,
+        loss_bias=fmean(loss - exact for loss in losses),
+        loss_std=stdev(losses),
+        gradient_bias=of_parameters.bias,
+        gradient_std=of_parameters.std,
+        gradient_rmse=of_parameters.rmse,
+        hidden_gradient_bias=of_hidden.bias,
+        hidden_gradient_std=of_hidden.std,
+        hidden_gradient_rmse=of_hidden.rmse,
+        **about_samples,
+        **about_partition,
+    )
+
+
+class _Errors:
+    """Estimates of some tensors beside the truth: carries the mean error and sums of squares, and keeps no estimate."""
+
+    def __init__(self, truth: Sequence[Tensor]) -> None:
+        self._truth = [each.to_dense().to(wide(each.dtype)) for each in truth]
+        self._mean = [torch.zeros_like(each) for each in self._truth]
+        self._deviations = self._squares = 0.0  # from the mean, and of the error itself
+        self._count = 0
+
+    def add(self, estimates: Sequence[Tensor]) -> None:
+        self._count += 1
+        for truth, mean, estimate in zip(self._truth, self._mean, estimates, strict=True):
+            error = truth.neg().add_(estimate.to(truth.dtype))  # sparse estimates are added row by row
+            self._squares += _square(error)
+            error -= mean
+            mean += error / self._count  # Welford's: exact where all are alike
+            self._deviations += _square(error) * (self._count - 1) / self._count
+
+    @property
+    def bias(self) -> float:
+        of_mean = sum(_square(each) for each in self._mean)
+        return self._relative(max(0.0, of_mean - self._variance / self._count))
+
+    @property
+    def std(self) -> float:
+        return self._relative(self._variance)
+
+    @property
+    def rmse(self) -> float:
+        return self._relative(self._squares / self._count)
+
+    @property
+    def _variance(self) -> float:
+        return self._deviations / (self._count - 1)
+
+    def _relative(self, squared: float) -> float:
+        whole = sum(_square(each) for each in self._truth)
+        if whole == 0:  # one class, say: there is nothing to learn, and nothing to miss
+            return 0.0 if squared == 0 else float("inf")
+        return (squared / whole) ** 0.5
+
+
+def _square(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2
+
+
+def _of_partition(layer: OutputLayer, hidden: Tensor) -> dict[str, float]:
+    if type(layer).log_partition is OutputLayer.log_partition:
+        return {}
+    log_partition = layer.log_partition(hidden).double()
+    return {
+        "log_partition_mean": float(log_partition.mean()),
+        "log_partition_std": float(log_partition.std(correction=0)),
+    }
+
+
+def _of_samples(
+    layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None, repeats: int
+) -> dict[str, float]:
+    if not isinstance(layer, SamplingLayer):
+        return {}
+    drawn = effective = hits = 0.0
+    for _ in range(repeats):
+        found = layer._candidates(hidden, target, context)
+        logits = found.logits[:, 1:].double()
+        times = torch.where(logits > -torch.inf, found.times.double(), 0)  # (N, m)
+        log_ratio = logits - found.log_expected.double()
+        once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
+        effective += float((2 * once - twice).exp().mean())
+        drawn += float(times.sum(1).mean())
+        hits += float(times[found.hits].sum()) / len(hidden)
+    return {
+        "samples": drawn / repeats,
+        "effective_sample_size": effective / repeats,
+        "kl_divergence": _divergence(layer, hidden, context),
+        "hit_rate": hits / drawn,
+    }
+
+
+def _divergence(layer: SamplingLayer, hidden: Tensor, context: Tensor | None) -> float:
+    """KL(P‖Q) in nats, mean over rows."""
+    classes, looks_at = torch.arange(layer.num_classes, device=hidden.device), layer._proposal_context(hidden, context)
+    own = None if layer.shared else looks_at
+    log_q = layer.proposal.log_prob(classes, looks_at) if own is None else torch.empty(0)
+    total, start = 0.0, 0
+    for rows in hidden.split(max(1, _CHUNK // layer.num_classes)):
+        log_p = layer.log_prob(rows).double()
+        if own is not None:
+            of_rows = own[start : (start := start + len(rows))]
+            log_q = layer.proposal.log_prob(classes.expand(len(rows), -1), of_rows)
+        p = log_p.exp()
+        total += float(torch.where(p > 0, p * (log_p - log_q), 0).sum())
+    return total / len(hidden)
+
+
+@contextmanager
+def _drawing_from(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from this seed on the CPU and on this device, and go on afterwards as if nothing had been drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
