@@ -161,9 +161,21 @@ class ProposalCase:
         return None
 
 
+def some_bigrams(counts: Any) -> tuple[Counts, Counts, Counts]:
+    """Bigrams of about half of the histories: previous class, class, how often; classes without a count among them."""
+    generator = np.random.default_rng(len(counts))
+    size = (3 * len(counts),)
+    previous = (
+        np.minimum(generator.integers(len(counts), size=size), generator.integers(len(counts), size=size)) // 2 * 2
+    )
+    return previous, generator.integers(len(counts), size=size), generator.integers(1, 50, size)
+
+
 PROPOSAL_CASES = [
     ProposalCase("uniform"),
     ProposalCase("unigram"),
     ProposalCase("unigram", {"power": 1.0, "smoothing": 0.5}, "smoothed"),
     ProposalCase("log-uniform"),
+    ProposalCase("bigram"),
+    ProposalCase("bigram", {"bigrams": some_bigrams, "smoothing": 0.1}, "bigrams"),
 ]

@@ -320,3 +320,42 @@ def effective_sample_size(logits: Sequence[float], proposal: Sequence[float], dr
 def kl_divergence(p: Sequence[float], q: Sequence[float]) -> float:
     """sum p log(p/q)."""
     return math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+# --- proposals ---
+
+
+class BigramOracle:
+    """Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h) (Bengio & Senécal 2008): dictionaries, and a loop over everything.
+
+    Attributes:
+        unigram: Q_1 of each class.
+        bigram: Q_2 of each history seen: a dictionary of its classes.
+        share: a of each history seen.
+    """
+
+    def __init__(self, tokens: Sequence[int], num_classes: int) -> None:
+        counts, following = [0] * num_classes, {}
+        for place, token in enumerate(tokens):
+            if 0 <= token < num_classes:
+                counts[token] += 1
+                if place + 1 < len(tokens) and 0 <= tokens[place + 1] < num_classes:
+                    row = following.setdefault(token, {})
+                    row[tokens[place + 1]] = row.get(tokens[place + 1], 0) + 1
+        self.unigram = [count / sum(counts) for count in counts]
+        self.bigram = {h: {w: n / sum(row.values()) for w, n in row.items()} for h, row in following.items()}
+        kinds_and_tokens: dict[int, tuple[int, int]] = {}
+        for row in following.values():
+            before = kinds_and_tokens.get(self.bin(row), (0, 0))
+            kinds_and_tokens[self.bin(row)] = (before[0] + len(row), before[1] + sum(row.values()))
+        self.share = {h: kinds_and_tokens[self.bin(row)] for h, row in following.items()}
+        self.share = {h: kinds / (kinds + tokens) for h, (kinds, tokens) in self.share.items()}
+
+    @staticmethod
+    def bin(row: dict[int, int]) -> int:
+        return int(math.log2(sum(row.values())))
+
+    def probability(self, w: int, h: int) -> float:
+        if h not in self.bigram:
+            return self.unigram[w]
+        return self.share[h] * self.unigram[w] + (1 - self.share[h]) * self.bigram[h].get(w, 0.0)

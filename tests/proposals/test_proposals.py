@@ -16,7 +16,7 @@ from vastmax.errors import InputError
 from vastmax.proposals import PROPOSALS, AliasTable, LogUniformProposal, Proposal, UniformProposal, UnigramProposal
 
 FALSE_ALARM = 1e-5
-NEED_COUNTS = {"unigram"}  # cases that no distribution comes of where nothing was counted
+NEED_COUNTS = {"unigram", "bigram"}  # cases that no distribution comes of where nothing was counted
 
 
 def zipf_with_zeros(num_classes: int) -> np.ndarray:

@@ -6,16 +6,20 @@ except ImportError as error:
     raise ImportError("vastmax.proposals needs PyTorch: pip install 'vastmax[torch]'") from error
 
 from vastmax.proposals.alias import AliasTable
+from vastmax.proposals.bigram import BigramProposal
 from vastmax.proposals.proposal import Context, Proposal, Samples
 from vastmax.proposals.static import LogUniformProposal, UniformProposal, UnigramProposal
+from vastmax.proposals.sum_tree import SumTree
 
 __all__ = [
     "PROPOSALS",
     "AliasTable",
+    "BigramProposal",
     "Context",
     "LogUniformProposal",
     "Proposal",
     "Samples",
+    "SumTree",
     "UniformProposal",
     "UnigramProposal",
 ]
@@ -24,5 +28,6 @@ PROPOSALS: dict[str, type[Proposal]] = {
     "uniform": UniformProposal,
     "unigram": UnigramProposal,
     "log-uniform": LogUniformProposal,
+    "bigram": BigramProposal,
 }
 """Every proposal by the command line's name; each has ``from_counts(counts, **options)``."""

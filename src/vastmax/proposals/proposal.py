@@ -7,10 +7,11 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import Self
 
 from vastmax.errors import InputError
+from vastmax.proposals.doubles import DoublesModule
 
 __all__ = ["Context", "Proposal", "Samples"]
 
@@ -39,7 +40,7 @@ class Samples(NamedTuple):
         return _log_expected_count(log_prob, self.exposure, self.distinct)
 
 
-class Proposal(nn.Module, ABC):
+class Proposal(DoublesModule, ABC):
     """A distribution over V classes to draw samples from. Its state goes into ``state_dict``; it lives on one device.
 
     Some proposals depend on a context that each row of a batch has of its own: ``Q(w | context)``. Classes of shape

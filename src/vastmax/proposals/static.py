@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from typing_extensions import Self
 
@@ -95,15 +95,9 @@ class UnigramProposal(Proposal):
         smoothing: float = 0.0,
         device: torch.device | str | None = None,
     ) -> None:
-        values = np.asarray(counts, np.float64) + smoothing
-        if not math.isfinite(power):
-            raise InputError(f"power is {power}: give a finite number, 1 for the unigram distribution itself.")
-        if values.ndim != 1 or not values.size or values.min() < 0:
-            raise InputError(f"counts must be one number a class, 0 or more, got an array of shape {values.shape}.")
-        super().__init__(len(values))
+        weights = powers(counts, power, smoothing)
+        super().__init__(len(weights))
         self.power = float(power)
-        weights = np.zeros_like(values)
-        np.power(values / max(values.max(), 1e-300), power, out=weights, where=values > 0)
         self.table = AliasTable(weights, device=device)
         self.support = self.table.support
 
@@ -126,6 +120,18 @@ class UnigramProposal(Proposal):
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
         return f"{super().extra_repr()}, power={self.power}"
+
+
+def powers(counts: ArrayLike, power: float, smoothing: float) -> NDArray[np.float64]:
+    """Return (counts + smoothing) ** power of counts (V,), up to a factor; 0 stays 0, whatever the power."""
+    values = np.asarray(counts, np.float64) + smoothing
+    if not math.isfinite(power):
+        raise InputError(f"power is {power}: give a finite number, 1 for the unigram distribution itself.")
+    if values.ndim != 1 or not values.size or not values.min() >= 0:
+        raise InputError(f"counts must be one number a class, 0 or more, got an array of shape {values.shape}.")
+    weights = np.zeros_like(values)
+    np.power(values / max(values.max(), 1e-300), power, out=weights, where=values > 0)
+    return weights
 
 
 class LogUniformProposal(Proposal):

@@ -1,0 +1,227 @@
+"""What followed the previous class so far, mixed with what comes anywhere."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.proposals.proposal import Context, Proposal
+from vastmax.proposals.static import powers
+from vastmax.proposals.sum_tree import SumTree
+
+__all__ = ["BigramProposal"]
+
+_BINS = 64  # of frequency, by powers of two: bin b holds counts from 2**(b - 1) to before 2**b
+_CELLS = 2**22  # probabilities of rows and classes that are held at once
+
+Bigrams = tuple[ArrayLike, ArrayLike, ArrayLike]
+
+
+class BigramProposal(Proposal):
+    """A unigram and a bigram table, mixed: ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``.
+
+    h is the previous class and b the bin of its frequency, one for each power of two; ``Q_1(w) ∝ c(w)^alpha`` and
+    ``Q_2(w|h) = c(h, w) / c(h)``. The weights a_b start at T / (T + N), where the histories of the bin were followed
+    by N tokens, T of them for the first time (Witten & Bell 1991), and can be learned. A history of which no bigram is
+    known, or none at all, leaves ``Q_1``. Both tables live in sum trees, so that they can follow a model while it
+    learns.
+
+    Samples that a batch shares come from the mean of its rows' distributions. To judge m classes by that costs m times
+    the number of different histories: each row's own samples are what this proposal is for.
+
+    References:
+        Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,
+        IEEE Transactions on Neural Networks 19(4), 2008, https://doi.org/10.1109/TNN.2007.912312; Witten, Bell, *The
+        Zero-Frequency Problem*, 1991, https://doi.org/10.1109/18.87000.
+
+    Args:
+        counts: (V,) non-negative, not all zero; a class that a bigram leads to counts at least as often.
+        bigrams: three arrays (B,): previous class, class, how often one followed the other; None for none. What stands
+            there twice is added up.
+        power: alpha, of the unigram table.
+        smoothing: added to every count of the unigram table.
+        device: of the tables.
+
+    Raises:
+        InputError: where counts are negative, not finite or all zero, or bigrams name what is no class.
+
+    Example:
+        >>> proposal = BigramProposal.from_tokens([0, 1, 0, 1, 2, -1, 0], num_classes=3)
+        >>> proposal.log_prob(torch.tensor([[0, 1, 2]]), torch.tensor([0])).exp()
+        tensor([[0.2143, 0.7143, 0.0714]], dtype=torch.float64)
+    """
+
+    context: ClassVar[Context] = "previous"
+
+    pairs: Tensor  # (B,) int64, previous * V + class, rising
+    bins: Tensor  # (V,) uint8
+    mixture: Tensor  # (64,) float64, of each bin log(a / (1 - a))
+
+    def __init__(
+        self,
+        counts: ArrayLike,
+        bigrams: Bigrams | None = None,
+        *,
+        power: float = 1.0,
+        smoothing: float = 0.0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        given = np.asarray(counts, np.float64)
+        super().__init__(given.size)
+        pairs, times = _merged(bigrams, self.num_classes)
+        following = np.bincount(pairs % self.num_classes, times, minlength=self.num_classes)
+        weights = powers(np.maximum(given, following), power, smoothing)
+        if not np.isfinite(weights).all() or not weights.any():
+            raise InputError("counts must be finite and not all 0: nothing could be drawn; or give smoothing above 0.")
+        weights /= weights.sum()
+        self.support = int(np.count_nonzero(weights))
+        previous = pairs // self.num_classes
+        seen = np.bincount(previous, times, minlength=self.num_classes)  # of each history
+        kinds = np.bincount(previous, minlength=self.num_classes)
+        bins = np.clip(np.frexp(seen)[1], 0, _BINS - 1).astype(np.uint8)
+        self._built = (pairs, bins, _witten_bell(bins, kinds, seen))
+        self.unigram = SumTree(weights, device=device)
+        self.bigram = SumTree(times / seen[previous], device=device)
+        for name, values in zip(("pairs", "bins", "mixture"), self._built, strict=True):
+            self.register_buffer(name, torch.tensor(values, device=device))
+
+    @classmethod
+    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
+        """Return the proposal for classes with these counts (V,), and no bigrams unless they are given as an option."""
+        return cls(counts, **options)
+
+    @classmethod
+    def from_tokens(
+        cls, tokens: ArrayLike, num_classes: int, *, counts: ArrayLike | None = None, **options: Any
+    ) -> Self:
+        """Return the proposal for a stream of tokens, O(T log T) in its length.
+
+        Args:
+            tokens: (T,) class ids; what is out of 0..V-1, such as -1, is an unknown token or the break between two
+                sentences, and makes no bigram with its neighbours.
+            num_classes: V.
+            counts: (V,) of the unigram table; None for those of the stream.
+            **options: of the constructor.
+        """
+        stream = np.asarray(tokens, np.int64).reshape(-1)
+        known = (stream >= 0) & (stream < num_classes)
+        if counts is None:
+            counts = np.bincount(stream[known], minlength=num_classes)
+        both = known[:-1] & known[1:]
+        previous, following = stream[:-1][both], stream[1:][both]
+        return cls(counts, (previous, following, np.ones(len(previous))), **options)
+
+    def reset_parameters(self) -> None:
+        """Restore the tables and the mixture that the proposal was built with."""
+        self.unigram.reset_parameters()
+        self.bigram.reset_parameters()
+        for name, values in zip(("pairs", "bins", "mixture"), self._built, strict=True):
+            getattr(self, name).copy_(torch.from_numpy(values))
+
+    def unigram_share(self, context: Tensor) -> Tensor:
+        """Return the weights a_b of the unigram table for histories (N,), float64; 1 where no bigram is known."""
+        return self._rows(context)[3]
+
+    def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return ``log Q`` of ids, float64 in their shape; -inf for classes that are never drawn.
+
+        Args:
+            ids: (N, m), each row judged by its own history; (m,) or (1, m), by the mean over all histories.
+            context: (N,) the previous classes; None for none.
+        """
+        if context is None or not len(self.pairs):
+            return (self.unigram.weights[ids] / self.unigram.total).log()
+        if ids.dim() == 2 and len(ids) == len(context):
+            return self._prob(ids, context).log()
+        histories, times = context.unique(return_counts=True)
+        share = times.double() / len(context)
+        mean = torch.zeros(ids.numel(), dtype=torch.float64, device=ids.device)
+        step = max(_CELLS // max(ids.numel(), 1), 1)
+        for some, of_them in zip(histories.split(step), share.split(step), strict=True):
+            mean += of_them @ self._prob(ids.view(1, -1).expand(len(some), -1), some)
+        return mean.log_().view(ids.shape)
+
+    def _prob(self, ids: Tensor, context: Tensor) -> Tensor:
+        """Return Q (N, m) of ids (N, m) by the histories (N,)."""
+        first, start, stop, share = self._rows(context)
+        place, known = self._entries(first, ids)
+        mass = self.bigram.sum(start, stop)[:, None]
+        bigram = self.bigram.weights[place].masked_fill_(~known, 0) / mass.where(mass > 0, 1)
+        share = share[:, None]
+        return share * (self.unigram.weights[ids] / self.unigram.total) + (1 - share) * bigram
+
+    def _rows(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return of histories (N,) the pair with class 0, where bigrams start and stop, and Q_1's share."""
+        known = (context >= 0) & (context < self.num_classes)
+        first = torch.where(known, context, -1) * self.num_classes
+        start, stop = torch.searchsorted(self.pairs, torch.stack([first, first + self.num_classes]))
+        share = self.mixture[self.bins[context.where(known, 0)].long()].sigmoid()
+        return first, start, stop, share.where(self.bigram.sum(start, stop) > 0, 1)
+
+    def _entries(self, first: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where classes (N, m) stand in the rows of the bigram table, and whether they do."""
+        wanted = first[:, None] + ids
+        place = torch.searchsorted(self.pairs, wanted).clamp_(max=len(self.pairs) - 1)
+        return place, self.pairs[place] == wanted
+
+    def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
+        rows, n = shape
+        unigram = self.unigram.draw(rows * n, generator=generator).view(shape)
+        if context is None or not len(self.pairs):
+            return unigram
+        if rows == 1:  # each draw by the history of a row that is drawn itself
+            row = torch.randint(2**62, (n,), device=context.device, generator=generator) % len(context)
+            context = context[row]
+        _, start, stop, share = self._rows(context)
+        entry = self.bigram.draw(rows * n // len(context), start, stop, generator=generator)
+        bigram = self.pairs[entry.clamp_(min=0)] % self.num_classes
+        coin = torch.rand(entry.shape, dtype=torch.float64, device=context.device, generator=generator)
+        return torch.where(coin < share[:, None], unigram.view(entry.shape), bigram).view(shape)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        pairs, sums = state_dict.get(f"{prefix}pairs"), state_dict.get(f"{prefix}unigram.sums")
+        if pairs is not None and pairs.shape != self.pairs.shape:  # learned from another text
+            self.pairs = torch.empty(pairs.shape, dtype=torch.int64, device=self._device)
+            self.bigram = SumTree(np.zeros(len(pairs)), device=self._device)
+        if sums is not None:
+            self.support = int(sums[len(sums) // 2 :].count_nonzero())
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the proposal's repr."""
+        return f"{super().extra_repr()}, num_bigrams={len(self.pairs)}"
+
+
+def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the bigrams as rising numbers ``previous * V + class``, each once, and how often each came."""
+    if bigrams is None:
+        return np.zeros(0, np.int64), np.zeros(0)
+    previous, following = np.asarray(bigrams[0], np.int64), np.asarray(bigrams[1], np.int64)
+    times = np.asarray(bigrams[2], np.float64)
+    if previous.ndim != 1 or not previous.shape == following.shape == times.shape:
+        raise InputError(
+            "bigrams must be three arrays (B,): previous class, class, how often; "
+            f"got shapes {previous.shape}, {following.shape} and {times.shape}."
+        )
+    for side in (previous, following):
+        if len(side) and (side.min() < 0 or side.max() >= num_classes):
+            raise InputError(
+                f"bigrams name classes from {side.min()} to {side.max()}: there are 0 to {num_classes - 1}."
+            )
+    if not (np.isfinite(times) & (times >= 0)).all():
+        raise InputError("bigrams must come a finite number of times, 0 or more.")
+    positive = times > 0
+    pairs, place = np.unique((previous * num_classes + following)[positive], return_inverse=True)
+    return pairs, np.bincount(place, times[positive], minlength=len(pairs)).astype(np.float64)
+
+
+def _witten_bell(bins: NDArray[np.uint8], kinds: NDArray[np.int64], seen: NDArray[Any]) -> NDArray[np.float64]:
+    """Return log(a / (1 - a)) (64,): of a bin, a is T / (T + N) for N tokens of T kinds that followed its histories."""
+    first, tokens = np.bincount(bins, kinds, minlength=_BINS), np.bincount(bins, seen, minlength=_BINS)
+    return np.log(np.where(tokens > 0, first, 1) / np.where(tokens > 0, tokens, 1))
