@@ -359,3 +359,28 @@ class BigramOracle:
         if h not in self.bigram:
             return self.unigram[w]
         return self.share[h] * self.unigram[w] + (1 - self.share[h]) * self.bigram[h].get(w, 0.0)
+
+    def adapt(self, histories: Sequence[int], drawn: Sequence[dict[int, float]], rate: float) -> None:
+        """q <- (1 - rate) q + rate qbar P on the classes drawn, the rows of a table together; drawn: P of each row."""
+        unigram = dict(enumerate(self.unigram))
+        tables = [(unigram, list(drawn))]
+        for h in set(histories) & set(self.bigram):
+            tables.append((self.bigram[h], [row for row, its in zip(drawn, histories, strict=True) if its == h]))
+        for table, rows in tables:
+            moves, times = dict.fromkeys(table, 0.0), dict.fromkeys(table, 0)
+            for row in rows:
+                inside = {w: p for w, p in row.items() if w in table}
+                held = sum(table[w] for w in inside)
+                for w, p in inside.items():
+                    moves[w] += held * p / sum(inside.values()) - table[w]
+                    times[w] += 1
+            most = max(times.values())
+            for w, move in moves.items():
+                table[w] += move * (1 - (1 - rate) ** most) / max(most, 1)
+        self.unigram = list(unigram.values())
+
+    def divergence(self, h: int, drawn: dict[int, float], share: float) -> float:
+        """KL(P || Q) on the classes drawn, where both add up to one, with this share in place of a_b."""
+        mixed = {w: share * self.unigram[w] + (1 - share) * self.bigram[h].get(w, 0.0) for w in drawn}
+        total, asked = sum(mixed.values()), sum(drawn.values())
+        return sum(p / asked * math.log(p / asked * total / mixed[w]) for w, p in drawn.items())

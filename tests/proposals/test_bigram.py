@@ -89,6 +89,124 @@ def test_state_of_another_text() -> None:
     assert f"num_bigrams={len(proposal.pairs)}" in repr(other)
 
 
+# --- adaptation ---
+
+
+def drawn_rows(num_rows: int, num_classes: int, size: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distinct classes (N, m) and probabilities of them; some rows hold fewer."""
+    chance = generator(seed)
+    ids = torch.rand(num_rows, num_classes, generator=chance).argsort(1)[:, :size]
+    probability = torch.rand(num_rows, size, generator=chance, dtype=torch.float64) ** 4 + 1e-3
+    short = torch.rand(num_rows, size, generator=chance) < 0.2
+    return ids.masked_fill(short, -1), probability / probability.masked_fill(short, 0).sum(1, keepdim=True)
+
+
+def rows_of(ids: torch.Tensor, probability: torch.Tensor) -> list[dict[int, float]]:
+    pairs = (zip(row.tolist(), values.tolist(), strict=True) for row, values in zip(ids, probability, strict=True))
+    return [{w: p for w, p in row if w >= 0} for row in pairs]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05, 1.0])
+def test_adaptation_is_the_formula(rate: float) -> None:
+    """Many rows: histories in common, unknown ones, sets that overlap, sets that no bigram is of."""
+    tokens = stream(600, 30)
+    proposal, oracle = BigramProposal.from_tokens(tokens, 30), BigramOracle(tokens.tolist(), 30)
+    histories = torch.tensor([3, 3, 3, 7, -1, 7, 12, 40, 3, 25] * 3)
+    ids, probability = drawn_rows(30, 30, 8)
+    proposal.adapt(histories, ids, probability, rate)
+    oracle.adapt(histories.tolist(), rows_of(ids, probability), rate)
+    everything = torch.arange(-1, 30)
+    expected = [[oracle.probability(w, h) for w in range(30)] for h in everything.tolist()]
+    np.testing.assert_allclose(table(proposal, everything).numpy(), expected, rtol=1e-11, atol=1e-15)
+
+
+def test_one_row_moves_as_the_paper_says() -> None:
+    proposal = BigramProposal([8, 4, 2, 2], ([0, 0, 0], [0, 1, 2], [4, 3, 1]))
+    proposal.adapt(torch.tensor([0]), torch.tensor([[1, 3, 2]]), torch.tensor([[0.5, 0.3, 0.2]]), 0.1)
+    q = proposal.unigram.weights.tolist()
+    assert q == pytest.approx([0.5, 0.9 * 0.25 + 0.1 * 0.5 * 0.5, 0.9 / 8 + 0.1 * 0.5 * 0.2, 0.9 / 8 + 0.1 * 0.5 * 0.3])
+    q = proposal.bigram.weights.tolist()  # class 3 never followed class 0
+    assert q == pytest.approx([0.5, 0.9 * 3 / 8 + 0.1 * 0.5 * 5 / 7, 0.9 / 8 + 0.1 * 0.5 * 2 / 7])
+
+
+def test_rows_together_are_rows_in_turn() -> None:
+    """Where they share a history and the classes and agree, and where they share no class."""
+    together, in_turn = (BigramProposal.from_tokens(stream(600, 30), 30) for _ in range(2))
+    same = torch.arange(10).expand(5, -1), torch.arange(1.0, 11).expand(5, -1)
+    apart = torch.arange(30).view(5, 6), torch.arange(1.0, 31).view(5, 6)
+    histories = torch.full((5,), 3)
+    for ids, probability in (same, apart):
+        together.adapt(histories, ids, probability, 0.2)
+        for row in range(5):
+            in_turn.adapt(histories[:1], ids[row, None], probability[row, None], 0.2)
+    everything = torch.arange(-1, 30)
+    torch.testing.assert_close(table(together, everything), table(in_turn, everything), rtol=1e-12, atol=1e-15)
+
+
+def test_adaptation_keeps_mass_and_what_can_be_drawn() -> None:
+    proposal = BigramProposal.from_tokens(stream(2000, 40), 40)
+    before = proposal.unigram.weights > 0, proposal.bigram.weights > 0
+    histories = torch.arange(40)
+    start = torch.searchsorted(proposal.pairs, histories * 40)
+    stop = torch.searchsorted(proposal.pairs, histories * 40 + 40)
+    for step in range(200):
+        proposal.adapt(torch.arange(64) % 13, *drawn_rows(64, 40, 12, seed=step), rate=0.3)
+    torch.testing.assert_close(proposal.unigram.total.item(), 1.0, rtol=1e-12, atol=0)
+    sums = proposal.bigram.sum(start, stop)[stop > start]
+    torch.testing.assert_close(sums, torch.ones_like(sums), rtol=1e-12, atol=0)
+    assert torch.equal(proposal.unigram.weights > 0, before[0]) and torch.equal(proposal.bigram.weights > 0, before[1])
+    ids = proposal.sample(100_000, context=torch.tensor([5]), generator=generator()).ids
+    assert pvalue(ids, table(proposal, torch.tensor([5]))[0].log()) > FALSE_ALARM
+
+
+def test_proposals_follow_a_model() -> None:
+    """KL(P || Q) falls as Q hears of P on its own samples."""
+    proposal = BigramProposal.from_tokens(stream(4000, 30), 30)
+    histories = torch.arange(30)
+    model = (table(proposal, histories).log() + 0.8 * torch.randn(30, 30, generator=generator(5))).softmax(1)
+
+    def divergence() -> float:
+        return float((model * (model.log() - table(proposal, histories).log())).sum(1).mean())
+
+    chance, before = generator(1), divergence()
+    for _ in range(150):
+        ids = proposal.sample(10, context=histories, num_rows=30, generator=chance).ids.sort(1).values
+        ids[:, 1:] = ids[:, 1:].masked_fill(ids[:, 1:] == ids[:, :-1], -1)
+        probability = model.gather(1, ids.clamp(min=0)).masked_fill(ids < 0, 0)
+        proposal.adapt(histories, ids, probability, 0.05)
+    assert divergence() < 0.6 * before
+
+
+def test_the_mixture_goes_down_the_divergence() -> None:
+    """A step of SGD against slopes of the oracle's divergence, bin by bin."""
+    tokens = stream(600, 30)
+    proposal, oracle = BigramProposal.from_tokens(tokens, 30), BigramOracle(tokens.tolist(), 30)
+    histories = torch.tensor([3, 7, -1, 12, 25, 3, 9, 40])
+    ids, probability = drawn_rows(8, 30, 12)
+    before = proposal.mixture.clone()
+    proposal.adapt_mixture(histories, ids, probability, 0.7)
+    slopes: dict[int, list[float]] = {}
+    for h, drawn in zip(histories.tolist(), rows_of(ids, probability), strict=True):
+        if h in oracle.bigram:
+            bin_of = int(proposal.bins[h])
+            up, down = (1 / (1 + np.exp(-before[bin_of].item() - side)) for side in (1e-6, -1e-6))
+            slope = (oracle.divergence(h, drawn, up) - oracle.divergence(h, drawn, down)) / 2e-6
+            slopes.setdefault(bin_of, []).append(slope)
+    assert len(slopes) > 1
+    expected = before.numpy().copy()
+    for bin_of, found in slopes.items():
+        expected[bin_of] -= 0.7 * np.mean(found)
+    np.testing.assert_allclose(proposal.mixture.numpy(), expected, rtol=1e-7, atol=1e-8)
+
+
+def test_a_mixture_that_is_right_stays() -> None:
+    proposal = BigramProposal.from_tokens(stream(600, 30), 30)
+    histories, before = torch.arange(30), proposal.mixture.clone()
+    ids, _ = drawn_rows(30, 30, 12)
+    proposal.adapt_mixture(histories, ids, table(proposal, histories).gather(1, ids.clamp(min=0)), 1.0)
+    torch.testing.assert_close(proposal.mixture, before, rtol=0, atol=1e-12)
+
+
 def test_bad_input_is_told_clearly() -> None:
     with pytest.raises(InputError, match="three arrays"):
         BigramProposal([1, 1], ([0], [1], [1, 2]))
@@ -96,3 +214,5 @@ def test_bad_input_is_told_clearly() -> None:
         BigramProposal([1, 1], ([0], [2], [1]))
     with pytest.raises(InputError, match="0 or more"):
         BigramProposal([1, 1], ([0], [1], [-1]))
+    with pytest.raises(InputError, match="rate is 2"):
+        BigramProposal([1, 1]).adapt(torch.tensor([0]), torch.tensor([[0]]), torch.tensor([[1.0]]), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from vastmax.proposals.sum_tree import SumTree
 __all__ = ["BigramProposal"]
 
 _BINS = 64  # of frequency, by powers of two: bin b holds counts from 2**(b - 1) to before 2**b
+_TINY = 1e-300  # in place of a zero that something is divided by
 _CELLS = 2**22  # probabilities of rows and classes that are held at once
 
 Bigrams = tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -147,14 +149,76 @@ class BigramProposal(Proposal):
             mean += of_them @ self._prob(ids.view(1, -1).expand(len(some), -1), some)
         return mean.log_().view(ids.shape)
 
+    @torch.no_grad()
+    def adapt(self, context: Tensor, ids: Tensor, probability: Tensor, rate: float) -> None:
+        """Move both tables towards what a model says of classes that were drawn: ``q ← (1 - λ) q + λ q̄ P̃`` on them.
+
+        q̄ is what the table gave to the drawn classes W together, so it gives them as much afterwards; classes that were
+        not drawn stay. The bigram table has no room for classes that never followed: for it W is what is left without
+        them.
+
+        Rows that share a history move its bigrams together, and all rows the unigrams: the sum of their moves, each at
+        the rate ``(1 - (1 - λ)^M) / M``, where M is the number of rows that hold the class that most rows hold. This is
+        what one row after another would do where they hold no class in common, and where they hold all and agree.
+
+        Args:
+            context: (N,) histories.
+            ids: (N, m) the classes W of each row, none of them twice; below 0 where there are fewer than m.
+            probability: (N, m) ``P̃`` of them, in proportion.
+            rate: λ, 0 to 1.
+
+        Raises:
+            InputError: where the rate is out of its range.
+        """
+        if not 0 <= rate <= 1:
+            raise InputError(f"rate is {rate}: give a number from 0, nothing moves, to 1, what was drawn is forgotten.")
+        drawn, ids = ids >= 0, ids.clamp(min=0)
+        _move(self.unigram, ids, drawn, torch.zeros_like(context), probability, rate)
+        if len(self.pairs):
+            first, start, _, _ = self._rows(context)
+            entry, known = self._entries(first, ids)
+            _move(self.bigram, entry, drawn & known, start, probability, rate)
+
+    @torch.no_grad()
+    def adapt_mixture(self, context: Tensor, ids: Tensor, probability: Tensor, rate: float) -> None:
+        """Take a step of gradient descent on the mixture, ``log(a_b / (1 - a_b))``, down KL(P̃ ‖ Q̃) on classes drawn.
+
+        Q̃ is Q in proportion on the classes W, as P̃ is: of the others nothing is known, and a mixture that is right
+        already must stay. The gradient of a bin is the mean of its rows'; histories without bigrams have no say.
+
+        Args:
+            context: (N,) histories.
+            ids: (N, m) the classes W of each row, none of them twice; below 0 where there are fewer than m.
+            probability: (N, m) ``P̃`` of them, in proportion.
+            rate: of the step.
+        """
+        drawn = ids >= 0
+        unigram, bigram, share = self._parts(ids.clamp(min=0), context)
+        mixed = torch.lerp(bigram, unigram, share).masked_fill_(~drawn, 0)
+        difference = (unigram - bigram).masked_fill_(~drawn, 0)
+        target = probability.double().masked_fill(~(mixed > 0), 0)
+        target = target / target.sum(1, keepdim=True).clamp(min=_TINY)
+        slope = difference.sum(1) / mixed.sum(1).clamp(min=_TINY) - (target * difference / mixed.clamp(min=_TINY)).sum(
+            1
+        )
+        slope *= (share * (1 - share)).squeeze(1)
+        told = (share.squeeze(1) < 1) & (target.sum(1) > 0)
+        bins = self.bins[context[told]].long()
+        total = torch.zeros_like(self.mixture).index_add_(0, bins, slope[told])
+        self.mixture -= rate * total / bins.bincount(minlength=_BINS).clamp(min=1)
+
     def _prob(self, ids: Tensor, context: Tensor) -> Tensor:
         """Return Q (N, m) of ids (N, m) by the histories (N,)."""
+        unigram, bigram, share = self._parts(ids, context)
+        return torch.lerp(bigram, unigram, share)
+
+    def _parts(self, ids: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return Q_1 and Q_2 (N, m) of ids (N, m) by the histories (N,), and the share (N, 1) of Q_1."""
         first, start, stop, share = self._rows(context)
         place, known = self._entries(first, ids)
         mass = self.bigram.sum(start, stop)[:, None]
         bigram = self.bigram.weights[place].masked_fill_(~known, 0) / mass.where(mass > 0, 1)
-        share = share[:, None]
-        return share * (self.unigram.weights[ids] / self.unigram.total) + (1 - share) * bigram
+        return self.unigram.weights[ids] / self.unigram.total, bigram, share[:, None]
 
     def _rows(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return of histories (N,) the pair with class 0, where bigrams start and stop, and Q_1's share."""
@@ -196,6 +260,25 @@ class BigramProposal(Proposal):
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
         return f"{super().extra_repr()}, num_bigrams={len(self.pairs)}"
+
+
+def _move(tree: SumTree, cells: Tensor, known: Tensor, group: Tensor, probability: Tensor, rate: float) -> None:
+    """Move the weights at known cells (N, m) towards their probability (N, m), rows of one group (N,) together."""
+    weight = tree.weights[cells].masked_fill_(~known, 0)
+    target = probability.double().masked_fill(~known, 0)
+    asked = target.sum(1, keepdim=True)
+    move = target * (weight.sum(1, keepdim=True) / asked.clamp(min=_TINY)) - weight
+    known = known & (asked > 0)
+    cells, place, rows = cells[known].unique(return_inverse=True, return_counts=True)
+    moves = torch.zeros(len(cells), dtype=torch.float64, device=cells.device).index_add_(0, place, move[known])
+    # the rate is one for a group, else it would gain or lose mass
+    groups, group = group.unique(return_inverse=True)
+    group = group[:, None].expand_as(known)[known]
+    most = torch.zeros(len(groups), dtype=torch.float64, device=cells.device)
+    most.scatter_reduce_(0, group, rows[place].double(), "amax")
+    each = -torch.expm1(most * math.log1p(-rate)) / most if rate < 1 else 1 / most
+    of_cell = torch.empty_like(moves).scatter_(0, place, each[group])
+    tree.update(cells, tree.weights[cells].addcmul_(of_cell, moves).clamp_(min=0))
 
 
 def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
