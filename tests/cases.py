@@ -113,6 +113,11 @@ CASES = [
         words=True,
         big=False,
     ),
+    LayerCase("self-normalized"),
+    LayerCase("self-normalized", {"penalty": 0.5, "bias": False, "block_size": 7}, "no-bias", big=False),
+    LayerCase("infrequent-normalized", {"fraction": 0.5}),
+    LayerCase("infrequent-normalized", {"fraction": 1.0, "sparse": True, "block_size": 7}, "sparse", big=False),
+    LayerCase("infrequent-normalized", {"fraction": 1e-9, "sparse": True, "bias": False}, "never", big=False),
     LayerCase("sampled"),
     LayerCase(
         "sampled", {"num_samples": 20, "shared": False, "correct_target": True, "bias": False}, "rows", big=False

@@ -238,6 +238,32 @@ def gradients_of(function: Any, *arguments: Any) -> Any:
     return autograd.grad(lambda given: function(*given))(arguments)
 
 
+def table_logits(hidden: Any, weight: Any, bias: Any, classes: Sequence[int]) -> list[Any]:
+    """Return s(w) = h·v_w + b_w of these classes, for one hidden vector."""
+    return [anp.dot(hidden, weight[w]) + bias[w] for w in classes]
+
+
+def self_normalized_loss(hidden: Any, weight: Any, bias: Any, target: int, penalty: float) -> Any:
+    """-s(t) + log Z + penalty (log Z)^2 (Devlin et al. 2014), for one hidden vector."""
+    logits = table_logits(hidden, weight, bias, range(len(weight)))
+    return -logits[target] + log_sum_exp(logits) + penalty * log_sum_exp(logits) ** 2
+
+
+def infrequently_normalized_loss(
+    hidden: Any, weight: Any, bias: Any, target: int, penalty: float, fraction: float, sampled: bool
+) -> Any:
+    """-s(t), and penalty / fraction (log Z)^2 where the row is sampled (Andreas & Klein 2015)."""
+    logits = table_logits(hidden, weight, bias, range(len(weight)))
+    return -logits[target] + (penalty / fraction * log_sum_exp(logits) ** 2 if sampled else 0.0)
+
+
+def target_sampled_loss(hidden: Any, weight: Any, bias: Any, target: int, candidates: Sequence[int]) -> Any:
+    """-s(t) + log of the sum of exp s over the candidates, each once, the target among them (Jean et al. 2015)."""
+    kept = sorted({target, *candidates})
+    logits = table_logits(hidden, weight, bias, kept)
+    return log_sum_exp(logits) - logits[kept.index(target)]
+
+
 def char_cnn_vector(
     word: str,
     max_length: int,

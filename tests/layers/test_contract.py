@@ -93,7 +93,7 @@ def test_several_positives_are_the_mean_over_them(case: LayerCase) -> None:
     layer = sharpened(case.build(D, V))
     hidden, _ = batch((4,))
     target = torch.tensor([[1, 5, 5], [7, -100, -100], [-100, -100, -100], [0, 3, -100]])
-    per_class = -layer.log_prob(hidden)
+    per_class = layer(hidden[:, None].expand(4, V, D), torch.arange(V).expand(4, V), reduction="none")
     weight = torch.linspace(0.5, 2, V, dtype=torch.float64)
     for factor in (torch.ones(V, dtype=torch.float64), weight):
         of = [[factor[t] * per_class[i, t] for t in row if t >= 0] for i, row in enumerate(target.tolist())]
@@ -197,7 +197,9 @@ def test_facts(name: str) -> None:
 def test_costs(case: LayerCase) -> None:
     layer = case.build(D, V)
     assert layer.num_parameters == sum(p.numel() for p in layer.parameters()) > 0
-    assert layer.flops_per_token() > layer.flops_per_token(train=False) > 0
+    assert layer.flops_per_token() > 0 and layer.flops_per_token(train=False) > 0
+    if case.kind == "exact":  # others train on fewer classes than there are
+        assert layer.flops_per_token() > layer.flops_per_token(train=False)
 
 
 @every_layer

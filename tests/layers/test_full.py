@@ -60,8 +60,9 @@ def test_gradient_has_two_terms(block_size: int | None) -> None:
     torch.testing.assert_close(layer.bias.grad, torch.from_numpy(to_bias))  # type: ignore[union-attr]
 
 
-def test_gradient_of_log_partition_is_an_expectation() -> None:
-    layer, (hidden, _) = layer_of(4), batch()
+@every_block
+def test_gradient_of_log_partition_is_an_expectation(block_size: int | None) -> None:
+    layer, (hidden, _) = layer_of(block_size), batch()
     found = torch.autograd.grad(layer.log_partition(hidden).sum(), [hidden, *layer.parameters()])
     logits = hidden @ layer.weight.t() + layer.bias
     expected = torch.autograd.grad(logits.logsumexp(-1).sum(), [hidden, *layer.parameters()])

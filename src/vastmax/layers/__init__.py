@@ -19,10 +19,12 @@ from vastmax.layers.diagnostics import Diagnostics
 from vastmax.layers.differentiated import DifferentiatedSoftmax
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
+from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
 from vastmax.layers.partial import PartialSoftmax
 from vastmax.layers.sampled import SampledSoftmax
 from vastmax.layers.sampling import SamplingLayer
+from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.text import Vocabulary
 
 __all__ = [
@@ -36,12 +38,14 @@ __all__ = [
     "DifferentiatedSoftmax",
     "FullSoftmax",
     "HierarchicalSoftmax",
+    "InfrequentlyNormalizedSoftmax",
     "Kind",
     "OutputLayer",
     "PartialSoftmax",
     "Reference",
     "SampledSoftmax",
     "SamplingLayer",
+    "SelfNormalizedSoftmax",
     "build",
 ]
 
@@ -53,6 +57,8 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "adaptive": AdaptiveSoftmax,
     "differentiated": DifferentiatedSoftmax,
     "cnn": CharCNNSoftmax,
+    "self-normalized": SelfNormalizedSoftmax,
+    "infrequent-normalized": InfrequentlyNormalizedSoftmax,
     "sampled": SampledSoftmax,
 }
 """Every layer by the command line's name."""

@@ -159,11 +159,10 @@ class _PartsCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, target: Tensor | None, block_size: int | None, *tensors: Tensor | None) -> Tensor:
         parts = _as_parts(tensors)
-        if block_size is None and target is not None:
+        if block_size is None:
             loss, probabilities = _at_once(_all_logits(parts), target)
-            of_target, log_partition = probabilities.gather(1, target[:, None]), None
+            of_target, log_partition = None if target is None else probabilities.gather(1, target[:, None]), None
         else:
-            block_size = block_size or max(1, _BLOCK // max(1, len(parts[0].hidden)))
             log_partition, target_logit = _carried(parts, target, block_size)
             loss, probabilities, of_target = log_partition - target_logit, None, None
         ctx.save_for_backward(target, log_partition, probabilities, of_target, *tensors)
@@ -176,7 +175,7 @@ class _PartsCrossEntropy(torch.autograd.Function):
         target, log_partition, probabilities, of_target, *tensors = ctx.saved_tensors
         parts, needed = _as_parts(tensors), ctx.needs_input_grad[2:]
         grads = [_PartGradient(part, grad, needed[3 * i : 3 * i + 3]) for i, part in enumerate(parts)]
-        if probabilities is not None:
+        if probabilities is not None and target is not None:
             probabilities = probabilities.data  # written to and put back: no change that autograd should count
             probabilities.scatter_(1, target[:, None], of_target - 1)
         for number, before, span in _blocks(parts, ctx.block_size or sys.maxsize):
@@ -188,8 +187,8 @@ class _PartsCrossEntropy(torch.autograd.Function):
                     place, inside = _place(target, before, span.stop - span.start)
                     error.scatter_add_(1, place[:, None], -inside[:, None].to(error.dtype))
             grads[number].add(error, span)
-        if probabilities is not None:  # as they were, for whoever goes backward twice
-            probabilities.scatter_(1, target[:, None], of_target)  # type: ignore[index]
+        if probabilities is not None and target is not None:  # as they were, for whoever goes backward twice
+            probabilities.scatter_(1, target[:, None], of_target)
         return None, None, *(tensor for each in grads for tensor in each.result())
 
 
@@ -219,9 +218,9 @@ class _PartGradient:
         return hidden, self.weight, self.bias
 
 
-def _at_once(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (N,) the loss, and (N, V) the probabilities in the place of the logits."""
-    of_target = logits.gather(1, target[:, None]).squeeze(1)
+def _at_once(logits: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return (N,) log Z, less the target's logit where there is one; (N, V) the probabilities in the logits' place."""
+    of_target = 0 if target is None else logits.gather(1, target[:, None]).squeeze(1)
     return _softmax_(logits).sub_(of_target), logits
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vastmax.layers.precision import wide
 from vastmax.layers.row_gradient import row_gradient
 
-__all__ = ["Steps", "decision_logits", "ragged_range", "segment_logsumexp", "step_logits"]
+__all__ = ["Steps", "decision_logits", "ragged_range", "segment_logsumexp", "step_logits", "target_logits"]
 
 
 class Steps(NamedTuple):
@@ -68,6 +68,12 @@ def step_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, steps: Step
         sparse: whether the gradients of weight and bias are sparse tensors, one entry a node that was met.
     """
     return _StepLogits.apply(hidden, weight, bias, *steps, sparse)  # type: ignore[return-value]
+
+
+def target_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, sparse: bool) -> Tensor:
+    """Return (N,) the logit of each row's target (N,): one decision a row, else as :func:`step_logits`."""
+    rows = torch.arange(len(hidden), device=hidden.device)
+    return step_logits(hidden, weight, bias, Steps(target, rows), sparse)
 
 
 class _StepLogits(torch.autograd.Function):

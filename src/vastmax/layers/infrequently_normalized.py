@@ -1,0 +1,145 @@
+"""Infrequent normalisation: a normaliser for a few rows of a batch, kept in check for all."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from vastmax.errors import InputError
+from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.parts import Part, parts_log_partition
+from vastmax.layers.paths import target_logits
+from vastmax.layers.row_gradient import row_gradient
+from vastmax.layers.self_normalized import SelfNormalizedSoftmax
+
+__all__ = ["InfrequentlyNormalizedSoftmax"]
+
+
+class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
+    """Self-normalisation that computes log Z for a fraction of the rows: ``-s(t) + (α/γ) Σ_{sampled rows} (log Z)²``.
+
+    Each row is sampled with probability γ, so that loss and gradient are on average over the draws what they are with
+    γ = 1; the products with the whole table fall to a γ-th. All rows raise their target's logit, and the sampled ones
+    alone push down.
+
+    There is no log Z in the loss beside its square, and so the loss is not -log p, not even with γ = 1: where it is
+    least, ``2α log Z = 1`` and the distribution is that of the full softmax. So log Z settles at ``1/(2α)``, not at 0;
+    the biases start it there, where the gradient is on average the full softmax's, and :meth:`unnormalized_log_prob`
+    takes it off.
+
+    A small γ is noisy: one sampled row stands for 1/γ others, and pushes that hard. Even a single sampled row touches
+    the whole table, so a step costs O(V·d) unless no row is sampled. Methods that touch few classes cost less still.
+
+    References:
+        Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015, https://aclanthology.org/N15-1027/.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        num_classes: V.
+        penalty: α, above 0: nothing else keeps the logits from growing without bound.
+        fraction: γ, the probability that a row's log Z is computed.
+        bias: whether classes have a bias.
+        block_size: classes a block; None to keep the logits where they are few.
+        sparse: whether the gradients of table and biases are sparse tensors: of the targets' rows where no row was
+            sampled, else of all. For γ so small that most steps sample no row; else they only cost.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1, the penalty not above 0, or the fraction not in (0, 1].
+
+    Example:
+        >>> layer = InfrequentlyNormalizedSoftmax(8, 1000, fraction=0.1)
+        >>> hidden, target = torch.randn(4, 5, 8), torch.randint(1000, (4, 5))
+        >>> layer(hidden, target).backward()
+        >>> layer.usual_log_partition
+        5.0
+    """
+
+    kind: ClassVar[Kind] = "surrogate"
+    reference: ClassVar[Reference] = Reference(
+        "Andreas, Klein",
+        2015,
+        "When and why are log-linear models self-normalizing?",
+        "https://aclanthology.org/N15-1027/",
+    )
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        penalty: float = 0.1,
+        fraction: float = 0.1,
+        bias: bool = True,
+        block_size: int | None = None,
+        sparse: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not 0 < penalty < math.inf:
+            raise InputError(f"penalty is {penalty}: give a number above 0.")
+        if not 0 < fraction <= 1:
+            raise InputError(f"fraction is {fraction}: give the share of rows to normalise, above 0 and at most 1.")
+        super().__init__(
+            in_features,
+            num_classes,
+            penalty=penalty,
+            bias=bias,
+            block_size=block_size,
+            device=device,
+            dtype=dtype,
+        )
+        self.fraction = float(fraction)
+        self.sparse = sparse
+        self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
+
+    @property
+    def usual_log_partition(self) -> float:
+        """What the training loss draws log Z to: 1/(2α)."""
+        return 0.5 / self.penalty
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """The target's own logit, and for a fraction γ of the rows what the full softmax costs."""
+        forward = 2.0 * self.in_features * self.num_classes
+        own = 6.0 * self.in_features
+        return self.fraction * forward * (4 if self.block_size else 3) + own if train else forward
+
+    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+        chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
+        weight, bias = self.weight, self.bias
+        if self.sparse:
+            weight, bias = _sparsely(weight), None if bias is None else _sparsely(bias)
+        # beside the dense gradients of log Z the few rows of the targets need no dense ones of their own
+        loss = -target_logits(hidden, weight, bias, target, sparse=self.sparse or len(chosen) > 0)
+        if not len(chosen):
+            return loss
+        log_partition = parts_log_partition([Part(hidden[chosen], weight, bias)], self.block_size)
+        return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return f"{super().extra_repr()}, fraction={self.fraction:g}"
+
+
+def _sparsely(parameter: Tensor) -> Tensor:
+    """Return the parameter, whose gradient will be sparse, be it of few rows or of all."""
+    return _Sparsely.apply(parameter)  # type: ignore[return-value]
+
+
+class _Sparsely(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, parameter: Tensor) -> Tensor:
+        return parameter.view_as(parameter)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        if grad.is_sparse:
+            return grad
+        rows = torch.arange(len(grad), device=grad.device)
+        return row_gradient(rows, grad, grad.shape, sparse=True, rising=True)

@@ -1,0 +1,129 @@
+"""Self-normalised softmax: logits that learn to be log-probabilities."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vastmax.errors import InputError
+from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.parts import parts_cross_entropy
+from vastmax.layers.paths import target_logits
+from vastmax.layers.tables import TableLayer
+
+__all__ = ["SelfNormalizedSoftmax"]
+
+
+class SelfNormalizedSoftmax(TableLayer):
+    """The full softmax with a penalty for an unusual normaliser: ``-s(t) + log Z + α (log Z)²``.
+
+    A model so trained has ``log Z ≈ 0`` for every hidden vector, and its logit ``s(w)`` alone serves as
+    log-probability: :meth:`unnormalized_log_prob` costs one dot product, whatever V is. The biases start at ``-log V``,
+    so that log Z is near 0 from the first step. Without biases it starts near log V, and the penalty has to bring it
+    down.
+
+    Training costs what the full softmax costs; only the test is fast. The penalty takes a little perplexity, the more
+    the larger α is, and how far log Z strays from 0 on hidden vectors unlike those of training is not bounded by
+    anything: look at :meth:`log_partition` on held-out data. The log-probabilities of the contract are normalised
+    exactly, as everywhere.
+
+    With α = 0 this is the full softmax.
+
+    See Also:
+        :class:`InfrequentlyNormalizedSoftmax`, which computes log Z for some rows only.
+
+    References:
+        Devlin, Zbib, Huang, Lamar, Schwartz, Makhoul, *Fast and Robust Neural Network Joint Models for Statistical
+        Machine Translation*, 2014, https://aclanthology.org/P14-1129/.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        num_classes: V.
+        penalty: α.
+        bias: whether classes have a bias.
+        block_size: classes a block; None to keep the logits where they are few.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1, or the penalty below 0 or no number.
+
+    Example:
+        >>> layer = SelfNormalizedSoftmax(8, 1000, penalty=0.1)
+        >>> hidden, target = torch.randn(4, 5, 8), torch.randint(1000, (4, 5))
+        >>> layer(hidden, target).backward()
+        >>> layer.unnormalized_log_prob(hidden, target).shape
+        torch.Size([4, 5])
+    """
+
+    kind: ClassVar[Kind] = "exact"
+    trains_by_likelihood: ClassVar[bool] = False
+    reference: ClassVar[Reference] = Reference(
+        "Devlin, Zbib, Huang, Lamar, Schwartz, Makhoul",
+        2014,
+        "Fast and Robust Neural Network Joint Models for Statistical Machine Translation",
+        "https://aclanthology.org/P14-1129/",
+    )
+    opaque_to_compiler = True  # which rows of the table the targets meet depends on them
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        penalty: float = 0.1,
+        bias: bool = True,
+        block_size: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not 0 <= penalty < math.inf:
+            raise InputError(f"penalty is {penalty}: give a number, 0 or more.")
+        self.penalty = float(penalty)
+        super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
+
+    @property
+    def usual_log_partition(self) -> float:
+        """What the training loss draws log Z to: 0."""
+        return 0.0
+
+    def reset_parameters(self) -> None:
+        """Draw the table from a uniform distribution in ±1/√d, and set the biases so that log Z starts as usual."""
+        super().reset_parameters()
+        if self.bias is not None:
+            nn.init.constant_(self.bias, self.usual_log_partition - math.log(self.num_classes))
+
+    def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """Return (…) the score of each target that serves as log-probability where log Z is as usual, without a sum.
+
+        That is ``s(t)``, less :attr:`usual_log_partition`; it is wrong by as much as log Z differs from that.
+
+        Args:
+            hidden: (…, d).
+            target: (…) classes in 0..V-1.
+
+        Raises:
+            InputError: where shapes do not fit, or a target is out of range.
+        """
+        rows, classes = self._flat(hidden, target)
+        self._check_range(classes)
+        score = target_logits(rows, self.weight, self.bias, classes, sparse=False)
+        return (score - self.usual_log_partition).view(target.shape)
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """2·d·V forward, twice that backward, in blocks once more to have the logits again; and the target's own."""
+        forward = 2.0 * self.in_features * self.num_classes
+        return forward * (4 if self.block_size else 3) + 6.0 * self.in_features if train else forward
+
+    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+        loss = parts_cross_entropy([self._part(hidden)], target, self.block_size)
+        # few rows' gradients, which autograd adds to the dense ones
+        log_partition = loss + target_logits(hidden, self.weight, self.bias, target, sparse=True)
+        return loss + self.penalty * log_partition.square()
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return f"{super().extra_repr()}, penalty={self.penalty:g}"

@@ -1,0 +1,166 @@
+"""The self-normalised softmax: its formula, what it is without a penalty, and log Z on text that it has not seen."""
+
+import math
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.data import data_path
+from tests.oracles import gradients_of, self_normalized_loss
+from vastmax.errors import InputError
+from vastmax.layers import FullSoftmax, OutputLayer, SelfNormalizedSoftmax, build
+
+D, V, N = 6, 23, 5
+TARGET = torch.tensor([0, V - 1, 7, 7, 12])
+UPSTREAM = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0], dtype=torch.float64)
+
+
+def spread(layer: OutputLayer) -> None:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+
+
+def layer_of(**options) -> SelfNormalizedSoftmax:
+    layer = SelfNormalizedSoftmax(D, V, **options, dtype=torch.float64)
+    spread(layer)
+    return layer
+
+
+def hidden_of(rows: int = N) -> Tensor:
+    return torch.randn(rows, D, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+
+
+@pytest.mark.parametrize("block_size", [None, 1, 7, 100])
+@pytest.mark.parametrize("penalty", [0.1, 2.0])
+def test_loss_and_gradients_are_those_of_the_formula(penalty: float, block_size: int | None) -> None:
+    layer, hidden = layer_of(penalty=penalty, block_size=block_size), hidden_of()
+    loss = layer(hidden, TARGET, reduction="none")
+    found = torch.autograd.grad(loss, [hidden, *layer.parameters()], UPSTREAM)
+    expected = [np.zeros(tuple(part.shape)) for part in found]
+    arrays = [parameter.detach().numpy() for parameter in layer.parameters()]
+    for i, (h, t) in enumerate(zip(hidden.detach().numpy(), TARGET.tolist(), strict=True)):
+        assert loss[i].item() == pytest.approx(float(self_normalized_loss(h, *arrays, t, penalty)), rel=1e-12)
+        terms = gradients_of(lambda *given, t=t: self_normalized_loss(*given, t, penalty), h, *arrays)
+        expected[0][i] = float(UPSTREAM[i]) * terms[0]
+        for total, term in zip(expected[1:], terms[1:], strict=True):
+            total += float(UPSTREAM[i]) * term
+    for ours, truth in zip(found, expected, strict=True):
+        assert not ours.is_sparse
+        torch.testing.assert_close(ours, torch.from_numpy(truth))
+
+
+@pytest.mark.parametrize("block_size", [None, 4])
+def test_without_a_penalty_it_is_the_full_softmax(block_size: int | None) -> None:
+    layer, full, hidden = (
+        layer_of(penalty=0.0),
+        FullSoftmax(D, V, block_size=block_size, dtype=torch.float64),
+        hidden_of(),
+    )
+    full.load_state_dict(layer.state_dict())
+    ours, truth = layer(hidden, TARGET, reduction="none"), full(hidden, TARGET, reduction="none")
+    torch.testing.assert_close(ours, truth, rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(ours, [hidden, *layer.parameters()], UPSTREAM)
+    expected = torch.autograd.grad(truth, [hidden, *full.parameters()], UPSTREAM)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_the_score_is_off_by_log_z() -> None:
+    layer, hidden = layer_of(), hidden_of(6).view(2, 3, D)
+    target = torch.tensor([[0, 1, 2], [V - 1, 3, 3]])
+    score = layer.unnormalized_log_prob(hidden, target)
+    assert score.shape == (2, 3)
+    torch.testing.assert_close(score - layer.log_partition(hidden), layer.target_log_prob(hidden, target))
+    assert layer.log_partition(hidden).abs().min() > 0.1  # or the line above could not fail
+    with pytest.raises(InputError, match=f"target holds {V}"):
+        layer.unnormalized_log_prob(hidden, target + 1)
+    score.sum().backward()
+    assert layer.weight.grad is not None and layer.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_log_z_starts_near_zero(dtype: torch.dtype) -> None:
+    hidden = torch.tanh(torch.randn(50, 32)).to(dtype)
+    log_partition = SelfNormalizedSoftmax(32, 5000, dtype=dtype).log_partition(hidden)
+    assert log_partition.dtype == torch.float32 and log_partition.abs().max() < 0.4
+    without = SelfNormalizedSoftmax(32, 5000, bias=False).log_partition(hidden.float())
+    assert (without - math.log(5000)).abs().max() < 0.4
+
+
+def test_flops_are_those_that_are_counted() -> None:
+    for block_size in (None, 7):
+        layer, hidden = layer_of(block_size=block_size), hidden_of()
+        with FlopCounterMode(display=False) as counter:
+            layer(hidden, TARGET).backward()
+        targets = 3 * 2 * D * N  # bags of embeddings, which torch does not count
+        assert counter.get_total_flops() + targets == N * layer.flops_per_token()
+    assert layer.flops_per_token(train=False) == 2 * D * V
+    assert layer.num_parameters == V * (D + 1)
+
+
+@pytest.mark.parametrize("penalty", [-0.1, math.nan, math.inf])
+def test_bad_penalties(penalty: float) -> None:
+    with pytest.raises(InputError, match=f"penalty is {penalty}: give a number, 0 or more"):
+        SelfNormalizedSoftmax(D, V, penalty=penalty)
+
+
+# --- on text: Penn Treebank's commonest words, from two words to the next ---
+
+
+class Held(NamedTuple):
+    """What a trained layer is like on held-out text."""
+
+    distance: float  # mean |log Z - usual|
+    loss: float  # mean -log p of the targets
+    score: float  # mean of the unnormalised scores' opposite
+
+
+def penn_treebank(part: str, num_classes: int, words: int) -> Tensor:
+    text = data_path(f"ptb/ptb.{part}.txt").read_text().replace("\n", " <eos> ").split()
+    common = Counter(data_path("ptb/ptb.train.txt").read_text().split()).most_common(num_classes - 1)
+    ids = {word: number for number, (word, _) in enumerate(common, 1)}
+    return torch.tensor([ids.get(word, 0) for word in text[:words]])
+
+
+def held_out(name: str, *, num_classes: int = 500, steps: int = 300, **options) -> Held:
+    """Train a small model of the next word given two, and look at its layer on other text."""
+    train = penn_treebank("train", num_classes, 200_000)
+    held = penn_treebank("valid", num_classes, 10_000)
+    torch.manual_seed(0)
+    embedding, mix = nn.Embedding(num_classes, 32), nn.Linear(64, 32)
+    layer = build(name, 32, np.bincount(train, minlength=num_classes), **options)
+    optimizer = torch.optim.Adam([*embedding.parameters(), *mix.parameters(), *layer.parameters()], lr=5e-3)
+
+    def hidden_before(text: Tensor, places: Tensor) -> Tensor:
+        return torch.tanh(mix(embedding(torch.stack([text[places - 1], text[places - 2]], 1)).flatten(1)))
+
+    for _ in range(steps):
+        places = torch.randint(2, len(train), (128,))
+        optimizer.zero_grad()
+        layer(hidden_before(train, places), train[places]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        places = torch.arange(2, len(held))
+        hidden, target = hidden_before(held, places), held[places]
+        log_partition, log_prob = layer.log_partition(hidden), layer.target_log_prob(hidden, target)
+        usual = getattr(layer, "usual_log_partition", 0.0)
+        distance = (log_partition - usual).abs().mean().item()
+        return Held(distance, -log_prob.mean().item(), -(log_prob + log_partition - usual).mean().item())
+
+
+def test_log_z_of_unseen_text_is_near_zero_with_the_penalty_alone() -> None:
+    full, without = held_out("full"), held_out("self-normalized", penalty=0.0)
+    weak, strong = held_out("self-normalized", penalty=0.1), held_out("self-normalized", penalty=1.0)
+    print(full, without, weak, strong, sep="\n")
+    assert full.distance > 3  # the full softmax leaves log Z where the biases happened to start
+    assert strong.distance < weak.distance < without.distance
+    assert strong.distance < 0.4 * without.distance
+    assert strong.loss < full.loss + 0.05
+    assert abs(strong.score - strong.loss) < 0.1
