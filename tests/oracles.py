@@ -181,6 +181,27 @@ def partial_gradients(*arguments: Any) -> tuple[Float64, Float64, Float64]:
     return autograd.grad(lambda p: partial_loss(*p, *rest))((hidden, weight, bias))  # type: ignore[return-value]
 
 
+def sampled_softmax_loss(
+    hidden: Any,
+    weight: Any,
+    bias: Any,
+    target: int,
+    samples: Sequence[int],
+    expected: Sequence[float],
+    target_expected: float | None = None,
+) -> Any:
+    """-log of exp s(t) / E(t) over that and the sum of exp s(w) / E(w), sample by sample, the target's left out.
+
+    expected: how often each sample's class is to be expected among all; the target's is 1 where it is not corrected.
+    """
+    own = anp.exp(anp.dot(hidden, weight[target]) + bias[target]) / (target_expected or 1.0)
+    total = own
+    for word, often in zip(samples, expected, strict=True):
+        if word != target:
+            total = total + anp.exp(anp.dot(hidden, weight[word]) + bias[word]) / often
+    return -anp.log(own / total)
+
+
 def log_sum_exp(terms: list[Any]) -> Any:
     return anp.log(sum(anp.exp(term) for term in terms))
 

@@ -19,6 +19,7 @@ from vastmax.layers.diagnostics import Diagnostics
 from vastmax.layers.differentiated import DifferentiatedSoftmax
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
+from vastmax.layers.in_batch import in_batch_softmax
 from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
 from vastmax.layers.partial import PartialSoftmax
@@ -47,6 +48,7 @@ __all__ = [
     "SamplingLayer",
     "SelfNormalizedSoftmax",
     "build",
+    "in_batch_softmax",
 ]
 
 LAYERS: dict[str, type[OutputLayer]] = {

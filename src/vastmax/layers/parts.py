@@ -22,6 +22,7 @@ __all__ = [
     "parts_log_partition",
     "parts_log_softmax",
     "parts_topk",
+    "softmax_",
 ]
 
 _KEPT = 2**24  # logits that a loss may keep for its backward: 64 MiB
@@ -221,10 +222,10 @@ class _PartGradient:
 def _at_once(logits: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return (N,) log Z, less the target's logit where there is one; (N, V) the probabilities in the logits' place."""
     of_target = 0 if target is None else logits.gather(1, target[:, None]).squeeze(1)
-    return _softmax_(logits).sub_(of_target), logits
+    return softmax_(logits).sub_(of_target), logits
 
 
-def _softmax_(logits: Tensor) -> Tensor:
+def softmax_(logits: Tensor) -> Tensor:
     """Return (N,) log Z, and put the probabilities in the place of the logits.
 
     One kernel, row by row within the processor's cache, and two cheap passes. The largest probability is
@@ -245,7 +246,7 @@ def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> t
         if target is not None:
             place, inside = _place(target, before, logits.shape[1])
             target_logit = torch.where(inside, logits.gather(1, place[:, None]).squeeze(1), target_logit)
-        torch.logaddexp(log_partition, _softmax_(logits), out=log_partition)
+        torch.logaddexp(log_partition, softmax_(logits), out=log_partition)
     return log_partition, target_logit
 
 

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 
 from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.parts import softmax_
 from vastmax.layers.sampling import Candidates, SamplingLayer
 from vastmax.proposals import Proposal
 
@@ -74,7 +75,37 @@ class SampledSoftmax(SamplingLayer):
         correction = candidates.times.log() - candidates.log_expected
         if self.correct_target:  # relative to the target's: one that is never drawn has nothing against it
             correction = correction + candidates.target_log_expected[:, None]
-        logits = candidates.logits + F.pad(correction, (1, 0))
-        rows, places = candidates.hits
+        return first_cross_entropy(candidates.logits, correction, candidates.hits)
+
+
+def first_cross_entropy(logits: Tensor, correction: Tensor, removed: tuple[Tensor, Tensor]) -> Tensor:
+    """Return (N,) ``logsumexp(corrected) - corrected[:, 0]``, and leave the logits overwritten.
+
+    Args:
+        logits: (N, 1 + m), of which nothing else may need the values.
+        correction: (m,) or (N, m), added to all but the first.
+        removed: rows and places in 0..m-1 that count for nothing.
+    """
+    return _FirstCrossEntropy.apply(logits, correction, *removed)  # type: ignore[return-value]
+
+
+class _FirstCrossEntropy(torch.autograd.Function):
+    """In place, three passes over the logits: on a processor, fresh memory costs more than the arithmetic."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, correction: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+        logits = logits.data
+        logits[:, 1:].add_(correction)
         logits[rows, places + 1] = -torch.inf
-        return logits.logsumexp(1) - logits[:, 0]
+        first = logits[:, 0].clone()
+        loss = softmax_(logits) - first
+        ctx.save_for_backward(logits)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        (probabilities,) = ctx.saved_tensors
+        to_logits = probabilities * grad[:, None]
+        to_logits[:, 0].sub_(grad)
+        return to_logits, None, None, None

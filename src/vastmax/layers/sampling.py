@@ -103,7 +103,8 @@ class SamplingLayer(TableLayer):
         self.sparse = sparse
         if sparse:
             self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"])
-        self._unseen: Tensor | None = None
+        self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
+        self._version = -1
         self.proposal.update(self.weight, self.bias)
 
     @classmethod
@@ -173,6 +174,8 @@ class SamplingLayer(TableLayer):
         if self.shared and self.replacement and not self.in_batch:
             ids, places, times = ids.unique(return_inverse=True, return_counts=True)
             log_expected = torch.empty_like(ids, dtype=torch.float64).scatter_(0, places, log_expected)
+        if self.proposal.context == "hidden" and torch.is_grad_enabled():
+            self._met += [target, ids.flatten()]
         logits = self._logits(hidden, target, ids)
         of_target = samples.log_expected_count_of(self.proposal.log_prob(target[:, None], looks_at)).squeeze(1)
         return Candidates(
@@ -200,9 +203,10 @@ class SamplingLayer(TableLayer):
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
         """Return what the proposal looks at, brought up to date with the table."""
         if self.proposal.context == "hidden":
-            if self._unseen is not None:
-                self.proposal.update(self.weight, self.bias, self._unseen)
-                self._unseen = None
+            if self._version != self.weight._version:  # an optimiser has been here
+                if self._met:
+                    self.proposal.update(self.weight, self.bias, torch.cat(self._met).unique())
+                self._met, self._version = [], self.weight._version
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
 

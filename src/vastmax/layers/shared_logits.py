@@ -49,7 +49,7 @@ class _SharedLogits(torch.autograd.Function):
         own = 0 if target is None else 1
         met = classes if target is None else torch.cat([target, classes])
         rows = len(met) - len(classes)
-        same, vectors = matmul_operands(hidden, weight[met])
+        same, vectors = matmul_operands(hidden, weight.index_select(0, met))
         ctx.save_for_backward(same, vectors, met)
         ctx.own, ctx.rows, ctx.sparse = own, rows, sparse
         ctx.hidden_dtype, ctx.dtype, ctx.shape = hidden.dtype, weight.dtype, weight.shape

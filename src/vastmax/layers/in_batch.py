@@ -1,0 +1,73 @@
+"""Sampled softmax for two towers: items come from a network, and the batch's other items stand against each query."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vastmax.errors import InputError
+from vastmax.layers.precision import wide
+from vastmax.layers.sampled import first_cross_entropy
+
+__all__ = ["in_batch_softmax"]
+
+
+def in_batch_softmax(
+    queries: Tensor,
+    items: Tensor,
+    log_prob: Tensor,
+    ids: Tensor | None = None,
+    *,
+    correct_target: bool = False,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Tensor:
+    """Return the sampled softmax's loss of queries whose item stands in the same place, in nats.
+
+    The other items of the batch are the samples: each is drawn as often as it is an item of the data, so popular items
+    would be pushed down by their popularity, were their logits not corrected for it. For items that have vectors of
+    their own, in a table, use ``SampledSoftmax(…, in_batch=True)``.
+
+    References:
+        Yi, Yang, Hong, Cheng, Heldt, Kumthekar, Zhao, Wei, Chi, *Sampling-Bias-Corrected Neural Modeling for Large
+        Corpus Item Recommendations*, 2019, https://doi.org/10.1145/3298689.3346996 (with ``correct_target``).
+
+    Args:
+        queries: (N, d).
+        items: (N, d), scores are the products; scale both for cosines or a temperature.
+        log_prob: (N,) log Q of the items: how likely each is to be a batch's item, as of
+            ``UnigramProposal(counts, power=1).log_prob(ids)``.
+        ids: (N,) int64, which items they are: the same item elsewhere in the batch is then no sample of a query.
+        correct_target: whether the logit of a query's own item is corrected as well, as in the paper; see
+            SampledSoftmax.
+        reduction: "mean", "sum", or "none" for (N,).
+
+    Raises:
+        InputError: where shapes do not fit.
+
+    Example:
+        >>> queries, items = torch.randn(4, 8), torch.randn(4, 8)
+        >>> in_batch_softmax(queries, items, torch.full((4,), -3.0)).shape
+        torch.Size([])
+    """
+    if queries.dim() != 2 or items.shape != queries.shape or log_prob.shape != queries.shape[:1]:
+        raise InputError(
+            "queries and items must be of one shape (N, d) and log_prob of shape (N,), got "
+            f"{tuple(queries.shape)}, {tuple(items.shape)} and {tuple(log_prob.shape)}."
+        )
+    if ids is not None and ids.shape != log_prob.shape:
+        raise InputError(f"ids must be of shape {tuple(log_prob.shape)}, one a query, got {tuple(ids.shape)}.")
+    if reduction not in ("mean", "sum", "none"):
+        raise InputError(f"reduction is {reduction!r}: choose 'mean', 'sum' or 'none'.")
+    rows = len(queries)
+    logits = queries @ items.t()
+    logits = torch.cat([logits.diagonal()[:, None], logits], 1)
+    logits = logits.to(wide(logits.dtype))
+    expected = log_prob.double() + math.log(max(1, rows - 1))
+    correction = expected[:, None] - expected if correct_target else -expected
+    names = torch.arange(rows, device=queries.device) if ids is None else ids
+    same = (names[:, None] == names).nonzero(as_tuple=True)
+    loss = first_cross_entropy(logits, correction.to(logits.dtype), (same[0], same[1]))
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
