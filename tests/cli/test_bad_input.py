@@ -161,14 +161,15 @@ TREE_FLAGS = [
     (["--kind", "custom"], "needs --taxonomy FILE"),
     (["--kind", "custom", "--taxonomy", "nowhere.tsv"], "nowhere.tsv cannot be read"),
     (["--kind", "class-based", "--classes", "0"], "num_classes must be"),
-    (["--kind", "class-based", "--show", "2"], "--show draws"),
-    (["--show", "-1"], "--show draws"),
+    (["--kind", "class-based", "--show", "2"], "--show draws trees"),
+    (["--show", "-1"], "0 or more, not -1"),
 ]
 
 
 def test_taxonomies_that_are_none(corpus: Path, tmp_path: Path) -> None:
     path = tmp_path / "taxonomy.tsv"
     for text, told in [
+        ("\n", "taxonomy.tsv has no lines of parent, tab, child"),
         ("a\tb\nonly\n", "line 2: expected parent, tab, child, got 'only'"),
         ("a\tb\tc\n", "line 1: expected"),
         ("a\tb\n", "ends in names that are not among the words given"),

@@ -138,8 +138,10 @@ def _check(kind: str, given: dict[str, Any]) -> None:
     for name, kinds in _ONLY.items():
         if given[name] is not None and kind not in kinds:
             raise InputError(f"--{name} is for --kind {' or '.join(kinds)}, not for {kind}.")
-    if given["show"] is not None and (kind == "class-based" or given["show"] < 0):
-        raise InputError("--show draws a number of levels, 0 or more, of a tree, and classes are none.")
+    if given["show"] is not None and kind == "class-based":
+        raise InputError("--show draws trees, and --kind class-based makes none.")
+    if given["show"] is not None and given["show"] < 0:
+        raise InputError(f"--show draws a number of levels, 0 or more, not {given['show']}.")
     if kind == "custom" and given["taxonomy"] is None:
         raise InputError("--kind custom needs --taxonomy FILE, lines of parent, tab, child.")
     if given["rule"] == "random" and given["vectors"] is not None:
@@ -246,6 +248,8 @@ def _read_pairs(path: Path) -> list[tuple[str, str]]:
         if not (parent and tab and child) or "\t" in child:
             raise InputError(f"{path}, line {number}: expected parent, tab, child, got {line[:60]!r}.")
         pairs.append((parent, child))
+    if not pairs:
+        raise InputError(f"{path} has no lines of parent, tab, child.")
     return pairs
 
 
