@@ -174,7 +174,7 @@ def test_taxonomies_that_are_none(corpus: Path, tmp_path: Path) -> None:
         ("a\tb\tc\n", "line 1: expected"),
         ("a\tb\n", "ends in names that are not among the words given"),
         ("a\tg0w0\n", "no place for the words"),
-        ("", "taxonomy is empty"),
+        ("", "taxonomy.tsv has no lines of parent, tab, child"),
     ]:
         path.write_text(text)
         assert told in complaint("tree", corpus, "--kind", "custom", "--taxonomy", path)
