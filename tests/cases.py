@@ -124,6 +124,18 @@ CASES = [
     ),
     LayerCase("sampled", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
     LayerCase("sampled", {"in_batch": True, "proposal": "uniform"}, "in-batch", big=False),
+    LayerCase("nce"),
+    LayerCase("nce", {"num_samples": 20, "shared": False, "bias": False}, "rows", big=False),
+    LayerCase("nce", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
+    LayerCase("nce", {"in_batch": True}, "in-batch", big=False),
+    LayerCase("negative-sampling"),
+    LayerCase("negative-sampling", {"num_samples": 30, "shared": True, "keep_hits": True}, "shared", big=False),
+    LayerCase("negative-sampling", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
+    LayerCase("negative-sampling", {"in_batch": True, "bias": False}, "in-batch", big=False),
+    LayerCase("blackout"),
+    LayerCase("blackout", {"num_samples": 20, "shared": False, "bias": False}, "rows", big=False),
+    LayerCase("blackout", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
+    LayerCase("blackout", {"in_batch": True}, "in-batch", big=False),
 ]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from vastmax.errors import InputError
 from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_embedding import AdaptiveEmbedding
+from vastmax.layers.blackout import BlackOut
 from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.class_index import ClassIndex
 from vastmax.layers.cnn import CharCNNSoftmax
@@ -21,6 +22,8 @@ from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
 from vastmax.layers.in_batch import in_batch_softmax
 from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
+from vastmax.layers.nce import NoiseContrastiveEstimation
+from vastmax.layers.negative_sampling import NegativeSampling
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
 from vastmax.layers.partial import PartialSoftmax
 from vastmax.layers.sampled import SampledSoftmax
@@ -32,6 +35,7 @@ __all__ = [
     "LAYERS",
     "AdaptiveEmbedding",
     "AdaptiveSoftmax",
+    "BlackOut",
     "CharCNNSoftmax",
     "ClassBasedSoftmax",
     "ClassIndex",
@@ -41,6 +45,8 @@ __all__ = [
     "HierarchicalSoftmax",
     "InfrequentlyNormalizedSoftmax",
     "Kind",
+    "NegativeSampling",
+    "NoiseContrastiveEstimation",
     "OutputLayer",
     "PartialSoftmax",
     "Reference",
@@ -62,6 +68,9 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "self-normalized": SelfNormalizedSoftmax,
     "infrequent-normalized": InfrequentlyNormalizedSoftmax,
     "sampled": SampledSoftmax,
+    "nce": NoiseContrastiveEstimation,
+    "negative-sampling": NegativeSampling,
+    "blackout": BlackOut,
 }
 """Every layer by the command line's name."""
 

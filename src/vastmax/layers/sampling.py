@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
@@ -70,9 +70,13 @@ class SamplingLayer(TableLayer):
 
     Raises:
         InputError: where the proposal is none, or a size cannot be used.
+
+    Attributes:
+        power: the default power of the unigram proposal that :meth:`from_vocabulary` makes.
     """
 
     opaque_to_compiler = True
+    power: ClassVar[float] = 0.75
 
     def __init__(
         self,
@@ -114,6 +118,7 @@ class SamplingLayer(TableLayer):
         vocabulary: Vocabulary | ArrayLike,
         *,
         proposal: str | Proposal = "unigram",
+        power: float | None = None,
         device: torch.device | str | None = None,
         **options: Any,
     ) -> Self:
@@ -123,13 +128,19 @@ class SamplingLayer(TableLayer):
             in_features: d.
             vocabulary: its counts are what the proposal is made of.
             proposal: a name of ``PROPOSALS``, or a proposal.
+            power: of the counts, for the proposal "unigram"; None for the layer's own.
             device: of the layer.
             options: what the layer takes.
 
         Raises:
-            InputError: where no proposal has this name, or the counts do not make one.
+            InputError: where no proposal has this name, or has no power, or the counts do not make one.
         """
-        made = proposal_for(proposal, as_vocabulary(vocabulary), in_features, device=device)
+        more: dict[str, Any] = {}
+        if isinstance(proposal, str) and proposal == "unigram":
+            more["power"] = cls.power if power is None else power
+        elif power is not None:
+            raise InputError(f"power is {power}: only the proposal 'unigram' that is made here has one.")
+        made = proposal_for(proposal, as_vocabulary(vocabulary), in_features, device=device, **more)
         return cls(in_features, made, device=device, **options)
 
     def reset_parameters(self) -> None:
@@ -218,7 +229,9 @@ class SamplingLayer(TableLayer):
     def _other_targets(self, target: Tensor, looks_at: Tensor | None) -> Samples:
         """Return the batch's targets as samples that it shares: to each row the others are draws."""
         others = torch.tensor(max(1.0, len(target) - 1.0), dtype=torch.float64, device=target.device)
-        return Samples(target, self.proposal.log_prob(target, looks_at) + others.log(), others, False)
+        expected = self.proposal.log_prob(target, looks_at) + others.log()
+        expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
+        return Samples(target, expected, others, False)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
@@ -226,7 +239,11 @@ class SamplingLayer(TableLayer):
 
 
 def proposal_for(
-    proposal: str | Proposal, vocabulary: Vocabulary, in_features: int, device: torch.device | str | None = None
+    proposal: str | Proposal,
+    vocabulary: Vocabulary,
+    in_features: int,
+    device: torch.device | str | None = None,
+    **options: Any,
 ) -> Proposal:
     """Return the proposal of a name for a vocabulary; a proposal as it is, where it fits.
 
@@ -243,7 +260,7 @@ def proposal_for(
         raise InputError(f"there is no proposal {proposal!r}: choose one of {', '.join(PROPOSALS)}, or give one.")
     kind = PROPOSALS[proposal]
     sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}
-    return kind.from_counts(vocabulary.counts, device=device, **sized)
+    return kind.from_counts(vocabulary.counts, device=device, **sized, **options)
 
 
 def _hits(ids: Tensor, target: Tensor, *, rising: bool) -> tuple[Tensor, Tensor]:

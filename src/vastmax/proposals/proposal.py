@@ -127,7 +127,7 @@ class Proposal(DoublesModule, ABC):
                 "draw fewer, or with replacement."
             )
         shape = (1 if num_rows is None else num_rows, num_samples)
-        if replacement:
+        if replacement or num_rows == 0:  # no row, no two draws to tell apart
             ids = self._draw(shape, generator, context)
             exposure = torch.tensor(float(num_samples), dtype=torch.float64, device=ids.device)
         else:

@@ -1,0 +1,85 @@
+"""Noise contrastive estimation: tell the target from noise, one class at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from vastmax.layers.known_gradient import with_known_gradient
+from vastmax.layers.logistic import logistic_loss_
+from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.sampling import Candidates, SamplingLayer
+from vastmax.proposals import Proposal
+
+__all__ = ["NoiseContrastiveEstimation"]
+
+
+class NoiseContrastiveEstimation(SamplingLayer):
+    """Logistic regression of the target against k noise words, whose odds are known: ``exp s(w) / (k Q(w))``.
+
+    ``-log σ(s(t) - log(k Q(t))) - Σ_j log(1 - σ(s(w_j) - log(k Q(w_j))))`` with w_j ~ Q. The probability that a word
+    comes from the data is ``P / (P + k Q)``, and ``exp s(w)`` stands for P as it is: Z is taken as 1. At the optimum it
+    is 1, since the odds leave no freedom, so that ``s(w)`` alone serves as log-probability; biases start at ``-log V``,
+    where Z is near 1. As k grows the gradient becomes maximum likelihood's (at Z = 1), with an error that falls as 1/k.
+
+    Noise that is the target stays: it is what the odds count on. A target that is never drawn is known to come from the
+    data: its loss is 0, and nothing is learnt from it.
+
+    What the odds need is how often each class is to be expected among the noise, and nothing else. So noise may be
+    drawn without replacement: the probability that a class is among it takes the place of ``k Q(w)``.
+
+    See Also:
+        SampledSoftmax, whose candidates compete with one another, and whose scores have no fixed level;
+        NegativeSampling, which leaves the odds of the noise away.
+
+    References:
+        Gutmann, Hyvärinen, *Noise-contrastive estimation: A new estimation principle for unnormalized statistical
+        models*, 2010, https://proceedings.mlr.press/v9/gutmann10a.html; Mnih, Teh, *A Fast and Simple Algorithm for
+        Training Neural Probabilistic Language Models*, 2012, https://arxiv.org/abs/1206.6426.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        proposal: Q, what noise is drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is the
+            unigram distribution itself (``power=1``), as in Mnih & Teh.
+        initial_bias: what biases start at; None for ``-log V``.
+        options: what every layer that samples takes: ``num_samples`` (k), ``shared``, ``replacement``, ``in_batch``,
+            ``bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
+
+    Raises:
+        InputError: where the proposal is none, or a size cannot be used.
+
+    Example:
+        >>> import torch
+        >>> from vastmax.proposals import UnigramProposal
+        >>> layer = NoiseContrastiveEstimation(8, UnigramProposal(range(1, 1001), power=1), num_samples=50)
+        >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
+        >>> layer(hidden, target).backward()
+        >>> bool(layer.log_partition(hidden).abs().max() < 1)
+        True
+    """
+
+    kind: ClassVar[Kind] = "surrogate"
+    reference: ClassVar[Reference] = Reference(
+        "Gutmann, Hyvärinen",
+        2010,
+        "Noise-contrastive estimation: A new estimation principle for unnormalized statistical models",
+        "https://proceedings.mlr.press/v9/gutmann10a.html",
+    )
+    power: ClassVar[float] = 1.0
+
+    def __init__(
+        self, in_features: int, proposal: Proposal, *, initial_bias: float | None = None, **options: Any
+    ) -> None:
+        if initial_bias is None and isinstance(proposal, Proposal):
+            initial_bias = -math.log(proposal.num_classes)
+        super().__init__(in_features, proposal, initial_bias=initial_bias or 0.0, **options)
+
+    def _sampled_loss(self, candidates: Candidates) -> Tensor:
+        def loss(logits: Tensor) -> Tensor:
+            logits[:, 0].sub_(candidates.target_log_expected)
+            logits[:, 1:].sub_(candidates.log_expected)
+            return logistic_loss_(logits, candidates.times)
+
+        return with_known_gradient(candidates.logits, loss)

@@ -1,0 +1,89 @@
+"""Negative sampling: word2vec's simplification of noise contrastive estimation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vastmax.layers.known_gradient import with_known_gradient
+from vastmax.layers.logistic import logistic_loss_
+from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.sampling import Candidates, SamplingLayer
+from vastmax.proposals import Proposal
+
+__all__ = ["NegativeSampling"]
+
+
+class NegativeSampling(SamplingLayer):
+    """``-log σ(s(t)) - Σ_j log σ(-s(w_j))``, w_j ~ Q: to learn word vectors, not a language model.
+
+    At its optimum ``s(w) = log P(w|h) - log(k Q(w))``, a pointwise mutual information shifted by log k. That is good
+    for vectors, but the softmax of these scores, which log-probabilities here are made of as everywhere, is not P:
+    frequent classes come out too rare. For a language model take NoiseContrastiveEstimation, which is this with the
+    ``log(k Q(w))`` accounted for; the two are one where ``k Q(w) = 1`` and hits are kept.
+
+    Where a negative is the target, word2vec's code passes over it, and so do this layer and ``vastmax train``; the
+    paper's formula keeps it (``keep_hits``). One step of the compiled trainer is one step of SGD on this loss.
+
+    References:
+        Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
+        Compositionality*, 2013, https://arxiv.org/abs/1310.4546; the optimum: Levy, Goldberg, *Neural Word Embedding as
+        Implicit Matrix Factorization*, 2014, https://papers.nips.cc/paper/5477.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        proposal: Q, what negatives are drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is
+            the unigram distribution to the power of 3/4.
+        num_samples: k, negatives of a row; 5 to 20 for small corpora, 2 to 5 for large ones, says the paper.
+        shared: whether the batch shares its negatives.
+        keep_hits: whether a negative that is the target counts.
+        options: what every layer that samples takes: ``replacement``, ``in_batch``, ``bias``, ``initial_bias``,
+            ``sparse``, ``block_size``, ``device``, ``dtype``.
+
+    Raises:
+        InputError: where the proposal is none, or a size cannot be used.
+
+    Example:
+        >>> from vastmax.proposals import UnigramProposal
+        >>> layer = NegativeSampling(8, UnigramProposal(range(1, 1001), power=0.75), bias=False)
+        >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
+        >>> layer(hidden, target).backward()
+        >>> layer.weight.grad.is_sparse
+        True
+    """
+
+    kind: ClassVar[Kind] = "surrogate"
+    reference: ClassVar[Reference] = Reference(
+        "Mikolov, Sutskever, Chen, Corrado, Dean",
+        2013,
+        "Distributed Representations of Words and Phrases and their Compositionality",
+        "https://arxiv.org/abs/1310.4546",
+    )
+
+    def __init__(
+        self,
+        in_features: int,
+        proposal: Proposal,
+        *,
+        num_samples: int = 5,
+        shared: bool = False,
+        keep_hits: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(in_features, proposal, num_samples=num_samples, shared=shared, **options)
+        self.keep_hits = keep_hits
+
+    def _sampled_loss(self, candidates: Candidates) -> Tensor:
+        def loss(logits: Tensor) -> Tensor:
+            if not self.keep_hits:
+                rows, places = candidates.hits
+                logits[rows, places + 1] = -torch.inf
+            return logistic_loss_(logits, candidates.times)
+
+        return with_known_gradient(candidates.logits, loss)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return super().extra_repr() + (", keep_hits=True" if self.keep_hits else "")
