@@ -285,6 +285,18 @@ def target_sampled_loss(hidden: Any, weight: Any, bias: Any, target: int, candid
     return log_sum_exp(logits) - logits[kept.index(target)]
 
 
+def target_partitions(targets: Sequence[int], size: int, ignored: int) -> list[tuple[int, int, list[int]]]:
+    """(start, stop, distinct targets), each as long as its distinct targets are at most `size`: a target at a time."""
+    found, start, met = [], 0, set()
+    for place, target in enumerate(targets):
+        if target not in met and target != ignored:
+            if len(met) == size:
+                found.append((start, place, sorted(met)))
+                start, met = place, set()
+            met.add(target)
+    return [*found, (start, len(targets), sorted(met))] if len(targets) else []
+
+
 def char_cnn_vector(
     word: str,
     max_length: int,

@@ -29,6 +29,8 @@ from vastmax.layers.partial import PartialSoftmax
 from vastmax.layers.sampled import SampledSoftmax
 from vastmax.layers.sampling import SamplingLayer
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
+from vastmax.layers.target_partitions import Partition, partitions
+from vastmax.layers.target_sampled import TargetSampledSoftmax
 from vastmax.text import Vocabulary
 
 __all__ = [
@@ -49,12 +51,15 @@ __all__ = [
     "NoiseContrastiveEstimation",
     "OutputLayer",
     "PartialSoftmax",
+    "Partition",
     "Reference",
     "SampledSoftmax",
     "SamplingLayer",
     "SelfNormalizedSoftmax",
+    "TargetSampledSoftmax",
     "build",
     "in_batch_softmax",
+    "partitions",
 ]
 
 LAYERS: dict[str, type[OutputLayer]] = {
@@ -67,6 +72,7 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "cnn": CharCNNSoftmax,
     "self-normalized": SelfNormalizedSoftmax,
     "infrequent-normalized": InfrequentlyNormalizedSoftmax,
+    "target-sampling": TargetSampledSoftmax,
     "sampled": SampledSoftmax,
     "nce": NoiseContrastiveEstimation,
     "negative-sampling": NegativeSampling,

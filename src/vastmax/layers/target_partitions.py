@@ -1,0 +1,130 @@
+"""A data set cut into partitions of few distinct targets: the candidates that target sampling learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vastmax.errors import InputError
+
+__all__ = ["Partition", "partitions"]
+
+_LARGEST = 2**22  # targets that are looked at together
+
+
+class Partition(NamedTuple):
+    """A stretch of a data set, and the classes that are its targets.
+
+    Attributes:
+        start: its first target's place in the data set.
+        stop: the place after its last.
+        candidates: (m,) int64, the distinct targets, rising.
+    """
+
+    start: int
+    stop: int
+    candidates: NDArray[np.int64]
+
+
+def partitions(
+    targets: ArrayLike | Iterable[ArrayLike], num_candidates: int, *, ignore_index: int = -100
+) -> Iterator[Partition]:
+    """Cut a data set where its distinct targets would become more than τ, and yield the partitions in order.
+
+    Every partition but the last has exactly τ candidates, and is as long as it can be; together they cover all places.
+    One pass, in O(n log n) and in memory for some million targets and one byte a class, whatever n is: an array that
+    is mapped from disk is never read whole.
+
+    References:
+        Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
+        https://arxiv.org/abs/1412.2007, section 3.2.
+
+    Args:
+        targets: an array of class ids, of any shape, or an iterable of such arrays: the batches, in training's order.
+            Places count through all of them.
+        num_candidates: τ.
+        ignore_index: targets that count for nothing, as in the layers' loss.
+
+    Raises:
+        InputError: where τ is below 1, or targets are no class ids.
+
+    Example:
+        >>> for partition in partitions([3, 1, 3, 3, 2, 2, 0], 2):
+        ...     print(partition.start, partition.stop, partition.candidates)
+        0 4 [1 3]
+        4 7 [0 2]
+    """
+    if not hasattr(num_candidates, "__index__") or num_candidates < 1:
+        raise InputError(f"num_candidates is {num_candidates!r}: give a whole number, 1 or more.")
+    return _cut(_arrays(targets), int(num_candidates), ignore_index)
+
+
+def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterator[Partition]:
+    met = _Met(ignore_index)
+    start = before = 0
+    for array in arrays:
+        done, step = 0, size
+        while done < len(array):
+            stretch = array[done : done + step]
+            places, classes = met.not_met_before(stretch)
+            room = size - met.number
+            met.add(classes[:room])
+            if len(classes) <= room:
+                # twice as many the next time: what is read beyond a cut, and read again, is less than the partition
+                done, step = done + len(stretch), min(2 * step, _LARGEST)
+                continue
+            done, step = done + int(places[room]), size
+            yield Partition(start, before + done, met.take())
+            start = before + done
+        before += len(array)
+    if before > start:
+        yield Partition(start, before, met.take())
+
+
+class _Met:
+    """The classes that a partition has met so far."""
+
+    def __init__(self, ignore_index: int) -> None:
+        self.ignore_index = ignore_index
+        self.is_met = np.zeros(0, bool)
+        self.classes: list[NDArray[np.int64]] = []
+        self.number = 0
+
+    def not_met_before(self, stretch: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where classes come for the first time, rising, and these classes."""
+        places = np.flatnonzero(stretch != self.ignore_index)
+        ids = stretch[places].astype(np.int64)
+        if not len(ids):
+            return places, ids
+        if ids.min() < 0:
+            raise InputError(f"targets hold {ids.min()}: classes are 0 or more, or ignore_index, {self.ignore_index}.")
+        if ids.max() >= len(self.is_met):
+            self.is_met = np.pad(self.is_met, (0, int(ids.max()) + 1 - len(self.is_met)))
+        new = np.flatnonzero(~self.is_met[ids])
+        classes, first = np.unique(ids[new], return_index=True)
+        order = first.argsort()
+        return places[new[first[order]]], classes[order]
+
+    def add(self, classes: NDArray[np.int64]) -> None:
+        self.is_met[classes] = True
+        self.classes.append(classes)
+        self.number += len(classes)
+
+    def take(self) -> NDArray[np.int64]:
+        """Return the classes, rising, and begin anew."""
+        classes = np.sort(np.concatenate(self.classes))
+        self.is_met[classes] = False
+        self.classes, self.number = [], 0
+        return classes
+
+
+def _arrays(targets: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
+    whole = hasattr(targets, "__array__") or (isinstance(targets, (list, tuple)) and all(map(np.isscalar, targets)))
+    for given in [targets] if whole else targets:  # type: ignore[union-attr]
+        array = np.asarray(given).reshape(-1)
+        if array.size and not np.issubdtype(array.dtype, np.integer):
+            raise InputError(f"targets must hold class ids as integers, got {array.dtype}.")
+        yield array

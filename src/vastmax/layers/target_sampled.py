@@ -1,0 +1,194 @@
+"""Target sampling: a softmax over the classes that a part of the data set has for targets."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.output_layer import Kind, Reference, as_vocabulary
+from vastmax.layers.parts import Part, parts_cross_entropy
+from vastmax.layers.precision import wide
+from vastmax.layers.shared_logits import shared_logits
+from vastmax.layers.tables import TableLayer
+from vastmax.text import Vocabulary
+
+__all__ = ["TargetSampledSoftmax"]
+
+
+class TargetSampledSoftmax(TableLayer):
+    """A softmax over candidates alone: ``-s(t) + log Σ_{w ∈ V'} exp s(w)``, V' the targets of a part of the data.
+
+    The data set is cut into partitions of τ distinct targets (:func:`partitions`), and while a partition is trained on,
+    its targets are the candidates (:meth:`set_candidates`). This is sampled softmax with a proposal uniform over V', in
+    which the correction for the proposal cancels. V' also holds the distinct targets of the batch at hand, and
+    the classes named ``common``.
+
+    **Without candidates V' is the batch's own targets alone**: then rare classes are hardly ever pushed down, and come
+    out too likely. So they do, less, where partitions are short: a frequent class stands in each of them, a rare one
+    in few. With all classes as candidates this is the full softmax.
+
+    At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score.
+
+    References:
+        Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
+        https://arxiv.org/abs/1412.2007.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        num_classes: V.
+        common: ids of classes that are always among the candidates, or None. They travel in the layer's state.
+        bias: whether classes have a bias.
+        block_size: classes a block; None to keep the logits where they are few.
+        sparse: whether the gradients of table and biases are sparse tensors of the candidates' rows, for optimisers
+            that take them (``SGD``, ``Adagrad``, ``SparseAdam``).
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Attributes:
+        candidates: (m,) int64, rising, or None; set by :meth:`set_candidates`, and no part of the state.
+
+    Raises:
+        InputError: where a size is below 1, or ids are no classes.
+
+    Example:
+        >>> from vastmax.layers import partitions
+        >>> layer = TargetSampledSoftmax(8, 1000)
+        >>> hidden, target = torch.randn(64, 8), torch.randint(1000, (64,))
+        >>> for partition in partitions(target, 20):
+        ...     layer.set_candidates(partition.candidates)
+        ...     span = slice(partition.start, partition.stop)
+        ...     layer(hidden[span], target[span]).backward()
+    """
+
+    kind: ClassVar[Kind] = "estimator"
+    reference: ClassVar[Reference] = Reference(
+        "Jean, Cho, Memisevic, Bengio",
+        2015,
+        "On Using Very Large Target Vocabulary for Neural Machine Translation",
+        "https://arxiv.org/abs/1412.2007",
+    )
+    opaque_to_compiler = True
+    candidates: Tensor | None
+    common: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        common: ArrayLike | Tensor | None = None,
+        bias: bool = True,
+        block_size: int | None = None,
+        sparse: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
+        self.sparse = sparse
+        self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
+        self._common = None if common is None else self._classes(common, "common").unique()
+        self.register_buffer("common", None if self._common is None else self._common.to(self.weight.device))
+        self.register_buffer("candidates", None, persistent=False)
+
+    @classmethod
+    def from_vocabulary(
+        cls, in_features: int, vocabulary: Vocabulary | ArrayLike, *, num_common: int = 0, **options: Any
+    ) -> Self:
+        """Return this layer for a vocabulary, or for counts (V,).
+
+        Args:
+            in_features: d.
+            vocabulary: its counts tell which classes are common.
+            num_common: the most frequent classes, so many of them, are always candidates; above V as V.
+            options: what the layer takes.
+
+        Raises:
+            InputError: where an option cannot be used.
+        """
+        counts = as_vocabulary(vocabulary).counts
+        if num_common < 0:
+            raise InputError(f"num_common is {num_common}: give the number of classes that are always candidates.")
+        if num_common:
+            options["common"] = np.argsort(-counts, kind="stable")[:num_common]
+        return cls(in_features, len(counts), **options)
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew, set the biases to 0, restore the common classes, and forget the candidates."""
+        super().reset_parameters()
+        if "candidates" in self._buffers:  # not yet, while the table is being made
+            self.candidates = None
+            self.common = None if self._common is None else self._common.to(self.weight.device)
+
+    def set_candidates(self, ids: ArrayLike | Tensor | None) -> None:
+        """Set the classes that the next steps learn from, beside their own targets; None for no others.
+
+        Args:
+            ids: (m,) integers in 0..V-1; one that comes more than once counts once.
+
+        Raises:
+            InputError: where ids are no such thing.
+        """
+        self.candidates = None if ids is None else self._classes(ids, "candidates").unique().to(self.weight.device)
+
+    def shortlist_log_prob(self, hidden: Tensor, ids: ArrayLike | Tensor) -> Tensor:
+        """Return (…, m) log-probabilities of the classes of a shortlist, as if there were no others.
+
+        The exact ones less the log of the shortlist's probability; classes stand in the same order.
+
+        Args:
+            hidden: (…, d).
+            ids: (m,) distinct classes in 0..V-1, one or more.
+
+        Raises:
+            InputError: where hidden has another width, or ids are no such thing.
+        """
+        classes = self._classes(ids, "ids")
+        if not len(classes) or len(classes.unique()) < len(classes):
+            raise InputError("ids must hold one class or more, and none twice.")
+        classes = classes.to(self.weight.device)
+        logits = shared_logits(self._rows(hidden), self.weight, self.bias, classes, self.sparse)
+        return logits.log_softmax(-1).view(*hidden.shape[:-1], len(classes))
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """2·d a class: the candidates forward and twice backward, or all classes once.
+
+        Targets of the batch that are no candidates come on top; counted is the row's own, where there are none.
+        """
+        always = self._always()
+        met = max(1, len(torch.cat(always).unique())) if always else 1
+        return 2.0 * self.in_features * (3 * met if train else self.num_classes)
+
+    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+        if not len(target):
+            return hidden.sum(1, dtype=wide(hidden.dtype))  # no candidates either, it may be
+        classes, places = torch.cat([*self._always(), target]).unique(return_inverse=True)
+        vectors = F.embedding(classes, self.weight, sparse=self.sparse)
+        bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=self.sparse)
+        return parts_cross_entropy([Part(hidden, vectors, bias)], places[-len(target) :], self.block_size)
+
+    def _always(self) -> list[Tensor]:
+        """Classes that take part whatever the batch's targets are."""
+        return [ids for ids in (self.common, self.candidates) if ids is not None]
+
+    def _classes(self, ids: ArrayLike | Tensor, name: str) -> Tensor:
+        """(m,) int64 ids as a tensor of their own."""
+        given = ids if isinstance(ids, Tensor) else torch.from_numpy(np.array(ids))
+        if given.dim() != 1 or (given.numel() and (given.is_floating_point() or given.dtype == torch.bool)):
+            raise InputError(f"{name} must be class ids (m,), integers, got {given.dtype} of {tuple(given.shape)}.")
+        given = given.long()
+        wrong = given[(given < 0) | (given >= self.num_classes)]
+        if len(wrong):
+            raise InputError(f"{name} hold {int(wrong[0])}: classes are 0 to {self.num_classes - 1}.")
+        return given
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        known = {"common": self.common, "candidates": self.candidates}
+        return super().extra_repr() + "".join(f", {name}={len(ids)}" for name, ids in known.items() if ids is not None)

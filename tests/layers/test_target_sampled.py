@@ -1,0 +1,176 @@
+"""Target sampling: its formula on the candidates, what it is with every class, and what its gradient touches."""
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.layers.test_full import LargestTensor
+from tests.layers.test_self_normalized import TARGET, UPSTREAM, D, N, V, hidden_of, spread
+from tests.oracles import gradients_of, target_sampled_loss
+from vastmax.errors import InputError
+from vastmax.layers import FullSoftmax, TargetSampledSoftmax, partitions
+
+
+def layer_of(num_classes: int = V, **options) -> TargetSampledSoftmax:
+    layer = TargetSampledSoftmax(D, num_classes, **options, dtype=torch.float64)
+    spread(layer)
+    return layer
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("block_size", [None, 3])
+@pytest.mark.parametrize(
+    ("candidates", "common"),
+    [(None, None), ([4, 7, 2, 4], None), (None, [20, 3]), ([12, 3, 21], [3, 20])],
+)
+def test_loss_and_gradients_are_those_of_the_formula(
+    candidates: list[int] | None, common: list[int] | None, block_size: int | None, sparse: bool
+) -> None:
+    layer, hidden = layer_of(common=common, block_size=block_size, sparse=sparse), hidden_of()
+    layer.set_candidates(candidates)
+    loss = layer(hidden, TARGET, reduction="none")
+    found = torch.autograd.grad(loss, [hidden, *layer.parameters()], UPSTREAM)
+    expected = [np.zeros(tuple(part.shape)) for part in found]
+    arrays = [parameter.detach().numpy() for parameter in layer.parameters()]
+    among = [*(candidates or []), *(common or []), *TARGET.tolist()]  # other rows' targets are candidates
+    for i, (h, t) in enumerate(zip(hidden.detach().numpy(), TARGET.tolist(), strict=True)):
+        assert loss[i].item() == pytest.approx(float(target_sampled_loss(h, *arrays, t, among)), rel=1e-12)
+        terms = gradients_of(lambda *given, t=t: target_sampled_loss(*given, t, among), h, *arrays)
+        expected[0][i] = float(UPSTREAM[i]) * terms[0]
+        for total, term in zip(expected[1:], terms[1:], strict=True):
+            total += float(UPSTREAM[i]) * term
+    for ours, truth in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.to_dense(), torch.from_numpy(truth))
+    assert all(gradient.is_sparse == sparse for gradient in found[1:])
+
+
+@pytest.mark.parametrize("by", ["candidates", "common"])
+def test_with_every_class_it_is_the_full_softmax(by: str) -> None:
+    every = torch.randperm(V)
+    layer, full, hidden = layer_of(common=every if by == "common" else None), FullSoftmax(D, V).double(), hidden_of()
+    if by == "candidates":
+        layer.set_candidates(every)
+    full.load_state_dict({name: value for name, value in layer.state_dict().items() if name != "common"})
+    ours, truth = layer(hidden, TARGET, reduction="none"), full(hidden, TARGET, reduction="none")
+    torch.testing.assert_close(ours, truth, rtol=1e-12, atol=1e-12)
+    found = torch.autograd.grad(ours, [hidden, *layer.parameters()], UPSTREAM)
+    expected = torch.autograd.grad(truth, [hidden, *full.parameters()], UPSTREAM)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.to_dense(), b, rtol=1e-10, atol=1e-12)
+
+
+def test_gradient_nears_the_full_softmax_as_candidates_grow() -> None:
+    num_classes, hidden = 300, hidden_of()
+    layer, full = layer_of(num_classes), FullSoftmax(D, num_classes, dtype=torch.float64)
+    full.load_state_dict(layer.state_dict())
+    (truth,) = torch.autograd.grad(full(hidden, TARGET), full.weight)
+    errors = []
+    for number in (0, 20, 80, 200, 290):
+        layer.set_candidates(torch.randperm(num_classes, generator=torch.Generator().manual_seed(0))[:number])
+        (found,) = torch.autograd.grad(layer(hidden, TARGET), layer.weight)
+        errors.append(float((found.to_dense() - truth).norm() / truth.norm()))
+    assert all(after < before for before, after in pairwise(errors)), errors
+    assert errors[0] > 0.3 and errors[-1] < 0.05, errors
+
+
+def test_gradients_touch_candidates_and_targets_alone() -> None:
+    layer = layer_of(1000, common=[500, 7])
+    layer.set_candidates(np.array([3, 999], np.int32))
+    layer(hidden_of(), TARGET).backward()
+    assert layer.weight.grad is not None and layer.bias is not None and layer.bias.grad is not None
+    for gradient in (layer.weight.grad, layer.bias.grad):
+        assert gradient.coalesce().indices()[0].tolist() == sorted({3, 999, 500, 7, *TARGET.tolist()})
+
+
+def test_a_partition_at_a_time() -> None:
+    """The candidates of a partition hold all of its targets, so that a step is over them alone."""
+    targets = torch.randint(V, (200,), generator=torch.Generator().manual_seed(0))
+    layer, hidden = layer_of(), hidden_of(200)
+    for partition in partitions(targets, 6):
+        layer.set_candidates(partition.candidates)
+        span = slice(partition.start, partition.stop)
+        whole = layer(hidden[span], targets[span], reduction="none")
+        alone = torch.cat(
+            [layer(hidden[i : i + 1], targets[i : i + 1], reduction="none") for i in range(*span.indices(200))]
+        )
+        torch.testing.assert_close(whole, alone)
+    layer.set_candidates(None)
+    assert layer.candidates is None and (layer(hidden[:1], targets[:1], reduction="none") == 0).all()
+
+
+def test_common_classes_are_the_most_frequent() -> None:
+    layer = TargetSampledSoftmax.from_vocabulary(D, [1, 9, 3, 9, 0], num_common=3)
+    assert layer.common is not None and layer.common.tolist() == [1, 2, 3]
+    assert TargetSampledSoftmax.from_vocabulary(D, [1, 9, 3], num_common=50).common.tolist() == [0, 1, 2]  # type: ignore[union-attr]
+    assert TargetSampledSoftmax.from_vocabulary(D, [1, 9, 3]).common is None
+    with pytest.raises(InputError, match="num_common is -1"):
+        TargetSampledSoftmax.from_vocabulary(D, [1, 9, 3], num_common=-1)
+
+
+def test_candidates_are_no_part_of_the_state_and_common_classes_are() -> None:
+    layer, other = layer_of(common=[4, 2]), layer_of(common=[0, 1])
+    layer.set_candidates([9, 9, 5])
+    assert layer.candidates is not None and layer.candidates.tolist() == [5, 9]
+    assert set(layer.state_dict()) == {"weight", "bias", "common"}
+    other.load_state_dict(layer.state_dict())
+    assert other.common is not None and other.common.tolist() == [2, 4] and other.candidates is None
+    assert copy.deepcopy(layer).candidates.tolist() == [5, 9]  # type: ignore[union-attr]
+    assert repr(layer).endswith("num_classes=23, common=2, candidates=2)")
+    layer.reset_parameters()
+    assert layer.candidates is None and layer.common is not None and layer.common.tolist() == [2, 4]
+
+
+def test_a_shortlist_is_normalised_alone() -> None:
+    layer, hidden = layer_of(), hidden_of(6).view(2, 3, D)
+    shortlist = [7, 0, V - 1]
+    found, exact = layer.shortlist_log_prob(hidden, shortlist), layer.log_prob(hidden)[..., shortlist]
+    assert found.shape == (2, 3, 3)
+    torch.testing.assert_close(found, exact - exact.logsumexp(-1, keepdim=True))
+    every = layer.shortlist_log_prob(hidden, torch.arange(V))
+    torch.testing.assert_close(every, layer.log_prob(hidden))
+    for ids in ([], [1, 2, 1]):
+        with pytest.raises(InputError, match="one class or more, and none twice"):
+            layer.shortlist_log_prob(hidden, ids)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([0, V], f"hold {V}: classes are 0 to {V - 1}"),
+        ([-1], "hold -1"),
+        ([0.5], r"must be class ids \(m,\), integers, got torch.float64"),
+        ([True], "got torch.bool"),
+        ([[1, 2]], r"of \(1, 2\)"),
+        (3, r"of \(\)"),
+    ],
+)
+def test_bad_ids(ids, message: str) -> None:
+    layer = layer_of()
+    with pytest.raises(InputError, match="candidates " + message if "hold" in message else message):
+        layer.set_candidates(ids)
+    with pytest.raises(InputError, match=message):
+        TargetSampledSoftmax(D, V, common=ids)
+
+
+def test_costs_are_those_of_the_candidates() -> None:
+    layer, hidden = layer_of(1000, common=[0, 1, V - 1]), hidden_of()
+    layer.set_candidates([0, 7, 12, 500])  # all targets are among these and the common
+    with FlopCounterMode(display=False) as counter:
+        layer(hidden, TARGET).backward()
+    assert counter.get_total_flops() == N * layer.flops_per_token() == N * 3 * 2 * D * 6
+    assert layer.flops_per_token(train=False) == 2 * D * 1000
+    with LargestTensor() as mode:
+        layer(hidden, TARGET)
+    assert mode.largest < 1000
+
+
+def test_many_candidates_never_hold_all_logits() -> None:
+    layer, hidden = layer_of(3000, block_size=50), torch.randn(400, D, dtype=torch.float64, requires_grad=True)
+    layer.set_candidates(range(3000))
+    with LargestTensor() as mode:
+        layer(hidden, torch.randint(3000, (400,))).backward()
+    assert mode.largest == max(400 * 50, 3000 * D)
