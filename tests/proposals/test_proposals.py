@@ -125,14 +125,17 @@ def test_alias_tables_hold_the_masses_exactly(numbers: np.ndarray) -> None:
     if not numbers.any():
         return
     table = AliasTable(numbers)
-    held = np.zeros(len(numbers), object)  # of unbounded size: what each slot answers with
-    for slot in range(len(numbers)):
-        threshold = int(table.threshold[slot])
-        assert 0 <= threshold <= table._slot
-        held[slot] += threshold
-        held[int(table.alias[slot])] += table._slot - threshold
-    assert held.tolist() == table.mass.tolist()
-    assert sum(held) == len(numbers) * table._slot
+    slots = len(table.entry)
+    assert len(numbers) <= slots < 2 * len(numbers)
+    held = [0] * slots  # of unbounded size: at how many levels a slot answers with each class
+    for slot, entry in enumerate(table.entry.tolist()):
+        level, alias = divmod(entry, slots)  # below this level min(draw, entry) is the draw, above it is the entry
+        own = level + (slot < alias)
+        assert 0 <= own <= 2**62 // slots
+        held[slot] += own
+        held[alias] += 2**62 // slots - own
+    assert held[: len(numbers)] == table.mass.tolist()
+    assert sum(table.mass.tolist()) == 2**62 and not any(held[len(numbers) :])
     share = numbers / numbers.sum(dtype=np.float64)
     stated = table.log_prob(torch.arange(len(numbers))).exp().numpy()
     np.testing.assert_allclose(stated, share, rtol=1e-9, atol=2.0**-61)

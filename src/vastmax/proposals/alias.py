@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from vastmax.errors import InputError
+from vastmax.proposals.doubles import DoublesModule
 
 __all__ = ["AliasTable"]
 
-_BITS = 62  # masses add up to less than 2**62, so sums of them are exact in int64
+_BITS = 62  # masses add up to 2**62, so sums of them are exact in int64
 
 
-class AliasTable(nn.Module):
-    """A distribution over V classes that gives a draw for two memory accesses, whatever V is.
+class AliasTable(DoublesModule):
+    """A distribution over V classes that gives a draw for one memory access, whatever V is.
 
-    Probabilities are kept as whole numbers of which the sum is known, ``V * 2**k`` just below 2**62: what is drawn is
-    what is stated, to the last bit, for any V, and casts of the module to half precision cannot touch it. A class of
-    weight 0 is never drawn. Built in O(V) by sums and merges of sorted arrays, without a loop over classes.
+    Probabilities are kept as whole numbers that add up to 2**62, and a draw takes 62 random bits once: what is drawn is
+    what is stated, to the last bit, for any V. A class of weight 0 is never drawn. Built in O(V) by sums and merges of
+    sorted arrays, without a loop over classes.
+
+    The lowest s bits of a draw choose one of 2**s slots, the others, a level, decide between the slot's own class and
+    its alias: its own at levels below a threshold. An entry holds the threshold above the s bits of the alias. So the
+    smaller of draw and entry ends in the class that is drawn; where the levels are equal that is the smaller class,
+    which the threshold allows for.
 
     References:
         Walker, *An Efficient Method for Generating Discrete Random Variables with General Distributions*, 1977,
@@ -33,6 +40,9 @@ class AliasTable(nn.Module):
         weights: (V,) finite and non-negative, not all zero; need not sum to one.
         device: of the tables.
 
+    Attributes:
+        support: how many classes can be drawn at all.
+
     Raises:
         InputError: where the weights are no such thing.
 
@@ -42,37 +52,51 @@ class AliasTable(nn.Module):
         tensor([0.7500, 0.0000, 0.2500], dtype=torch.float64)
     """
 
-    mass: Tensor  # (V,) int64, the probability in units of 1 / (V * slot)
-    threshold: Tensor  # (V,) int64 in 0..slot: below it a slot answers with its own class
-    alias: Tensor  # (V,) int64: else with this one
+    mass: Tensor  # (V,) int64, the probability in units of 2**-62; all else follows from it
+    entry: Tensor  # (2**s,) int64
+    log_mass: Tensor  # (V,) float64, log of the probability
 
     def __init__(self, weights: ArrayLike, *, device: torch.device | str | None = None) -> None:
         super().__init__()
         self._weights = _checked(weights)
         self.num_classes = len(self._weights)
         self.support = int(np.count_nonzero(self._weights))
-        self._slot = 2 ** (_BITS - math.ceil(math.log2(self.num_classes)))
-        for name in ("mass", "threshold", "alias"):
-            self.register_buffer(name, torch.empty(self.num_classes, dtype=torch.int64, device=device))
+        self._last_slot = 2 ** (self.num_classes - 1).bit_length() - 1
+        self.register_buffer("mass", torch.empty(self.num_classes, dtype=torch.int64, device=device))
+        entry = torch.empty(self._last_slot + 1, dtype=torch.int64, device=device)
+        self.register_buffer("entry", entry, persistent=False)
+        log_mass = torch.empty(self.num_classes, dtype=torch.float64, device=device)
+        self.register_buffer("log_mass", log_mass, persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Build the tables from the weights."""
-        mass = _masses(self._weights, self.num_classes * self._slot)
-        for name, values in zip(("mass", "threshold", "alias"), (mass, *_tables(mass, self._slot)), strict=True):
-            getattr(self, name).copy_(torch.from_numpy(values))
+        self._build(_masses(self._weights, 2**_BITS))
+
+    def _build(self, mass: NDArray[np.int64]) -> None:
+        self.mass.copy_(torch.from_numpy(mass))
+        self.log_mass.copy_(torch.from_numpy(mass).double().log_().sub_(_BITS * math.log(2)))
+        in_slots = np.zeros(len(self.entry), np.int64)
+        in_slots[: len(mass)] = mass
+        self.entry.copy_(torch.from_numpy(_entries(*_tables(in_slots, 2**_BITS // len(in_slots)))))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        mass = state_dict.get(f"{prefix}mass")
+        if mass is not None and mass.shape == self.mass.shape and not mass.is_meta:
+            self.support = int(mass.count_nonzero())
+            self._build(mass.cpu().numpy())
 
     def draw(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Return ids (shape) int64, drawn independently and with replacement."""
-        device = self.alias.device
-        # 62 random bits for each number: torch takes 32 for a small range, and V does not divide 2**32
-        slot = torch.randint(2**_BITS, tuple(shape), device=device, generator=generator) % self.num_classes
-        level = torch.randint(self._slot, tuple(shape), device=device, generator=generator)
-        return torch.where(level < self.threshold[slot], slot, self.alias[slot])
+        # of 2**62 torch takes the lowest of 64 random bits; a number that is no power of two it would draw unevenly
+        chance = torch.randint(2**_BITS, (math.prod(shape),), device=self.entry.device, generator=generator)
+        entry = self.entry.index_select(0, chance & self._last_slot)
+        return entry.minimum(chance).bitwise_and_(self._last_slot).view(shape)
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return the log-probabilities of ids, float64 in their shape; -inf for classes that are never drawn."""
-        return (self.mass[ids].double() / (self.num_classes * self._slot)).log()
+        return self.log_mass.index_select(0, ids.flatten()).view_as(ids)
 
 
 def _checked(weights: ArrayLike) -> NDArray[np.float64]:
@@ -95,7 +119,7 @@ def _masses(weights: NDArray[np.float64], total: int) -> NDArray[np.int64]:
 
 
 def _tables(mass: NDArray[np.int64], slot: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return thresholds and aliases.
+    """Return thresholds and aliases, for masses of which the mean is `slot`.
 
     Heavy classes, in order, fill up the slots of light ones, in order. A heavy class that has given away all beyond its
     own slot, and a part of that, is filled up by the next. Who fills whom follows from sums of what is lacked and of
@@ -116,3 +140,9 @@ def _tables(mass: NDArray[np.int64], slot: int) -> tuple[NDArray[np.int64], NDAr
     threshold[heavy[overdrawn]] = slot - (lacked[taker[overdrawn]] - spare[overdrawn])
     alias[heavy[overdrawn]] = heavy[overdrawn + 1]
     return threshold, alias
+
+
+def _entries(threshold: NDArray[np.int64], alias: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return threshold and alias in one number; a threshold of 0 may become -1 there, below every draw."""
+    reached = np.arange(len(alias)) < alias  # at the threshold itself the smaller class wins: one level too many
+    return (threshold - reached) * len(alias) + alias

@@ -129,12 +129,13 @@ class Proposal(DoublesModule, ABC):
         shape = (1 if num_rows is None else num_rows, num_samples)
         if replacement or num_rows == 0:  # no row, no two draws to tell apart
             ids = self._draw(shape, generator, context)
-            exposure = torch.tensor(float(num_samples), dtype=torch.float64, device=ids.device)
+            exposure = torch.full((), num_samples, dtype=torch.float64, device=ids.device)
         else:
             ids, exposure = self._draw_distinct(shape, generator, context)
-        expected = _log_expected_count(self.log_prob(ids, context), exposure, not replacement)
+            exposure = exposure.view(()) if num_rows is None else exposure
         if num_rows is None:
-            ids, expected, exposure = ids[0], expected[0], exposure.view(())
+            ids = ids[0]
+        expected = _log_expected_count(self.log_prob(ids, context), exposure, not replacement)
         return Samples(ids, expected, exposure, not replacement)
 
     def _draw_distinct(
