@@ -5,7 +5,8 @@
 Times a training step (forward, backward, a step of SGD that keeps sparse gradients sparse), `log_prob`,
 `target_log_prob` and `topk(10)` of every layer in `LAYERS` and of torch's own: nn.Linear with cross_entropy, which all
 ratios are against, AdaptiveLogSoftmaxWithLoss, and linear_cross_entropy where this torch has it. ``--layers`` takes
-names, with options as in ``full:block_size=4096``.
+names, with options as in ``full:block_size=4096``. Layers that learn from samples answer as the full softmax does:
+``--measures step`` says all of them.
 
 A layer is held against float64 first; a wrong one gets no speed. Then contenders take turns, `--repeat` rounds of a few
 calls each, the first call of a turn not counted, until one has used up `--seconds`: slow ones are called less often.
@@ -37,7 +38,7 @@ from embeddings import commit, machine, numbers, versions
 from layer_runs import LAYERS, PEERS, Setting, check, optimizer_of, parse, step
 
 REFERENCE = "torch-full"
-VARIANTS = ["full:block_size=8192"]
+VARIANTS = ["full:block_size=8192", "negative-sampling:num_samples=1024:shared=true"]
 MEASURES = ["step", "log_prob", "target_log_prob", "topk"]
 TURN_CALLS, TURN_SECONDS = 10, 0.3
 STEADY = 1.25
@@ -54,6 +55,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--measures", type=lambda text: text.split(","), default=MEASURES, metavar="A,B", help=", ".join(MEASURES)
+    )
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds of turns")
     parser.add_argument(
         "--seconds", type=float, default=60, help="of one measure, after which a layer takes no more turns"
@@ -63,12 +67,16 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if unknown := {parse(name)[0] for name in arguments.layers} - set(PEERS) - set(LAYERS):
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join([*PEERS, *LAYERS])}")
+    if unknown := set(arguments.measures) - set(MEASURES):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(MEASURES)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("this torch sees no CUDA device")
     return arguments
 
 
-def measure(settings: list[Setting], repeat: int, seconds: float, console: Console) -> list[Record]:
+def measure(
+    settings: list[Setting], measures: list[str], repeat: int, seconds: float, console: Console
+) -> list[Record]:
     """One vocabulary: build, check, time in turn, and measure memory, layer after layer."""
     records = [asdict(setting) for setting in settings]
     layers = {}
@@ -85,7 +93,7 @@ def measure(settings: list[Setting], repeat: int, seconds: float, console: Conso
             record["fault"] = f"{type(error).__name__}: {error}"
         if record.get("fault") is None:
             layers[setting] = layer
-    for name in MEASURES:
+    for name in measures:
         calls = {setting: call(name, setting, layer) for setting, layer in layers.items()}
         times = take_turns(calls, repeat, seconds, settings[0].device)
         for setting, record in zip(settings, records, strict=True):
@@ -209,6 +217,9 @@ def cells(record: Record, reference: Record) -> list[str]:
         return ["failed"]
     found = [f"{record['parameters'] / 1e6:,.2f}"]
     for name in MEASURES:
+        if f"{name}_seconds" not in record:
+            found += ["", ""]
+            continue
         seconds, base = record[f"{name}_seconds"], reference.get(f"{name}_seconds")
         found.append(f"{seconds * 1e3:,.2f}" + ("" if record[f"{name}_steady"] else "?"))
         found.append(f"{base / seconds:,.2f}" if base else "-")
@@ -235,7 +246,7 @@ def main() -> None:
     about = facts(arguments.device)
     for vocabulary in arguments.vocabulary:
         settings = [replace(base, contender=name, vocabulary=vocabulary) for name in arguments.layers]
-        records = measure(settings, arguments.repeat, arguments.seconds, console)
+        records = measure(settings, arguments.measures, arguments.repeat, arguments.seconds, console)
         show(records, console)
         if arguments.output:
             with arguments.output.open("a", encoding="utf-8") as file:
