@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from vastmax.layers.known_gradient import with_known_gradient
 from vastmax.layers.output_layer import Kind, Reference
 from vastmax.layers.parts import softmax_
 from vastmax.layers.sampling import Candidates, SamplingLayer
@@ -86,26 +86,14 @@ def first_cross_entropy(logits: Tensor, correction: Tensor, removed: tuple[Tenso
         correction: (m,) or (N, m), added to all but the first.
         removed: rows and places in 0..m-1 that count for nothing.
     """
-    return _FirstCrossEntropy.apply(logits, correction, *removed)  # type: ignore[return-value]
+    rows, places = removed
 
-
-class _FirstCrossEntropy(torch.autograd.Function):
-    """In place, three passes over the logits: on a processor, fresh memory costs more than the arithmetic."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, correction: Tensor, rows: Tensor, places: Tensor) -> Tensor:
-        logits = logits.data
+    def loss(logits: Tensor) -> Tensor:
         logits[:, 1:].add_(correction)
         logits[rows, places + 1] = -torch.inf
         first = logits[:, 0].clone()
-        loss = softmax_(logits) - first
-        ctx.save_for_backward(logits)
-        return loss
+        log_partition = softmax_(logits)
+        logits[:, 0].sub_(1)
+        return log_partition - first
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        (probabilities,) = ctx.saved_tensors
-        to_logits = probabilities * grad[:, None]
-        to_logits[:, 0].sub_(grad)
-        return to_logits, None, None, None
+    return with_known_gradient(logits, loss)
