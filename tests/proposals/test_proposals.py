@@ -257,6 +257,7 @@ def test_state_and_casts(case: ProposalCase) -> None:
     everything = torch.arange(100)
     before = proposal.log_prob(everything, context)
     other.load_state_dict(proposal.state_dict())
+    assert other.support == proposal.support
     assert torch.equal(other.log_prob(everything, context), before)
     assert torch.equal(proposal.half().log_prob(everything, context), before)  # probabilities stay in double precision
     ids = proposal.bfloat16().sample(50, context=context, generator=generator()).ids

@@ -117,6 +117,11 @@ class UnigramProposal(Proposal):
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         return self.table.draw(shape, generator)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if f"{prefix}table.mass" in state_dict:
+            self.support = int(state_dict[f"{prefix}table.mass"].count_nonzero())
+
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
         return f"{super().extra_repr()}, power={self.power}"
