@@ -4,6 +4,7 @@
 #   make test     the test suite          make lint   ruff and pyright
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
 #   make bench-layers  output layers beside torch's: time, memory, parameters
+#   make bench-proposals  drawing samples beside torch's
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -16,10 +17,10 @@ export PYTHONUTF8 := 1
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f)
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
-.PHONY: help demo test lint format docs reference serve bench bench-layers clean
+.PHONY: help demo test lint format docs reference serve bench bench-layers bench-proposals clean
 
 help:
-	@sed -n '3,6s/^# *//p' Makefile
+	@sed -n '3,7s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -67,6 +68,9 @@ bench: $(VENV)/.installed-dev
 
 bench-layers: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/layers.py $(BENCH_ARGS)
+
+bench-proposals: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/proposals.py $(BENCH_ARGS)
 
 clean:
 	rm -rf build site .pytest_cache .ruff_cache .hypothesis

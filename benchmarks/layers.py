@@ -28,7 +28,7 @@ from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.console import Console
@@ -44,6 +44,7 @@ TURN_CALLS, TURN_SECONDS = 10, 0.3
 STEADY = 1.25
 
 Record = dict[str, Any]
+Key = TypeVar("Key")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -133,12 +134,10 @@ def call(name: str, setting: Setting, layer: Any) -> Callable[[], Any]:
     return run
 
 
-def take_turns(
-    calls: dict[Setting, Callable[[], Any]], repeat: int, seconds: float, device: str
-) -> dict[Setting, list[float]]:
+def take_turns(calls: dict[Key, Callable[[], Any]], repeat: int, seconds: float, device: str) -> dict[Key, list[float]]:
     """Seconds of single calls. The first call of a turn is for the caches; it counts only where there was no other."""
-    times: dict[Setting, list[float]] = {setting: [] for setting in calls}
-    first: dict[Setting, list[float]] = {setting: [] for setting in calls}
+    times: dict[Key, list[float]] = {setting: [] for setting in calls}
+    first: dict[Key, list[float]] = {setting: [] for setting in calls}
     for _ in range(repeat):
         for setting, run in calls.items():
             if sum(first[setting]) + sum(times[setting]) > seconds:
