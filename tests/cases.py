@@ -139,6 +139,16 @@ CASES = [
     LayerCase("blackout", {"num_samples": 20, "shared": False, "bias": False}, "rows", big=False),
     LayerCase("blackout", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
     LayerCase("blackout", {"in_batch": True}, "in-batch", big=False),
+    LayerCase("importance"),
+    LayerCase(
+        "importance", {"num_samples": 16, "effective_samples": 8, "max_samples": 64, "bias": False}, "blocks", big=False
+    ),
+    LayerCase(
+        "importance",
+        {"num_samples": 40, "effective_samples": None, "shared": False, "sparse": False},
+        "rows",
+        big=False,
+    ),
 ]
 
 

@@ -443,3 +443,33 @@ class BigramOracle:
         mixed = {w: share * self.unigram[w] + (1 - share) * self.bigram[h].get(w, 0.0) for w in drawn}
         total, asked = sum(mixed.values()), sum(drawn.values())
         return sum(p / asked * math.log(p / asked * total / mixed[w]) for w, p in drawn.items())
+
+
+# --- importance sampling ---
+
+
+def importance_ratios(hidden: Any, weight: Any, bias: Any, samples: Sequence[int], proposal: Sequence[float]) -> list:
+    """r_j = exp(-E(w_j)) / Q(w_j), a sample at a time (Bengio & Senécal 2003)."""
+    return [anp.exp(anp.dot(hidden, weight[w]) + bias[w]) / proposal[w] for w in samples]
+
+
+def importance_loss(hidden: Any, weight: Any, bias: Any, target: int, samples: Any, proposal: Any) -> Any:
+    """-s(t) + log of the mean of r_j."""
+    ratios = importance_ratios(hidden, weight, bias, samples, proposal)
+    return anp.log(sum(ratios) / len(ratios)) - (anp.dot(hidden, weight[target]) + bias[target])
+
+
+def importance_gradients(
+    hidden: Float64, weight: Float64, bias: Float64, target: int, samples: Sequence[int], proposal: Sequence[float]
+) -> tuple[Float64, Float64, Float64]:
+    """-ds(t) + sum_j r_j ds(w_j) / sum_j r_j: for hidden (d,), weight (V, d), bias (V,)."""
+    ratios = importance_ratios(hidden, weight, bias, samples, proposal)
+    to_hidden, to_weight, to_bias = -weight[target].copy(), np.zeros_like(weight), np.zeros_like(bias)
+    to_weight[target] -= hidden
+    to_bias[target] -= 1
+    for ratio, w in zip(ratios, samples, strict=True):
+        share = ratio / math.fsum(ratios)
+        to_hidden += share * weight[w]
+        to_weight[w] += share * hidden
+        to_bias[w] += share
+    return to_hidden, to_weight, to_bias

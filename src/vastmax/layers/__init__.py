@@ -20,6 +20,7 @@ from vastmax.layers.diagnostics import Diagnostics
 from vastmax.layers.differentiated import DifferentiatedSoftmax
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
+from vastmax.layers.importance import ImportanceSampledSoftmax
 from vastmax.layers.in_batch import in_batch_softmax
 from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
 from vastmax.layers.nce import NoiseContrastiveEstimation
@@ -45,6 +46,7 @@ __all__ = [
     "DifferentiatedSoftmax",
     "FullSoftmax",
     "HierarchicalSoftmax",
+    "ImportanceSampledSoftmax",
     "InfrequentlyNormalizedSoftmax",
     "Kind",
     "NegativeSampling",
@@ -77,6 +79,7 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "nce": NoiseContrastiveEstimation,
     "negative-sampling": NegativeSampling,
     "blackout": BlackOut,
+    "importance": ImportanceSampledSoftmax,
 }
 """Every layer by the command line's name."""
 

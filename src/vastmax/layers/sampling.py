@@ -18,7 +18,7 @@ from vastmax.layers.tables import TableLayer
 from vastmax.proposals import PROPOSALS, Proposal, Samples
 from vastmax.text import Vocabulary
 
-__all__ = ["Candidates", "SamplingLayer", "proposal_for"]
+__all__ = ["Candidates", "SamplingLayer", "logits_of", "merged", "proposal_for"]
 
 
 class Candidates(NamedTuple):
@@ -183,10 +183,8 @@ class SamplingLayer(TableLayer):
         samples = self._other_targets(target, looks_at) if self.in_batch else self._draw(hidden, looks_at)
         ids, log_expected, times = samples.ids, samples.log_expected_count, None
         if self.shared and self.replacement and not self.in_batch:
-            ids, places, times = ids.unique(return_inverse=True, return_counts=True)
-            log_expected = torch.empty_like(ids, dtype=torch.float64).scatter_(0, places, log_expected)
-        if self.proposal.context == "hidden" and torch.is_grad_enabled():
-            self._met += [target, ids.flatten()]
+            ids, log_expected, times = merged(ids, log_expected)
+        self._meet(target, ids)
         logits = self._logits(hidden, target, ids)
         of_target = samples.log_expected_count_of(self.proposal.log_prob(target[:, None], looks_at)).squeeze(1)
         return Candidates(
@@ -200,12 +198,7 @@ class SamplingLayer(TableLayer):
 
     def _logits(self, hidden: Tensor, target: Tensor, ids: Tensor) -> Tensor:
         """(N, 1 + m) logits of the target and the samples."""
-        if ids.dim() == 2:
-            chosen = torch.cat([target[:, None], ids], 1)
-            rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
-            steps = Steps(chosen.flatten(), rows)
-            return step_logits(hidden, self.weight, self.bias, steps, self.sparse).view(chosen.shape)
-        logits = shared_logits(hidden, self.weight, self.bias, ids, self.sparse, target)
+        logits = logits_of(hidden, self.weight, self.bias, ids, self.sparse, target)
         if not self.in_batch:
             return logits
         itself = torch.eye(len(hidden), len(hidden) + 1, dtype=torch.bool, device=hidden.device).roll(1, 1)
@@ -220,6 +213,11 @@ class SamplingLayer(TableLayer):
                 self._met, self._version = [], self.weight._version
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
+
+    def _meet(self, *ids: Tensor) -> None:
+        """Note classes whose vectors may be about to move, for a proposal that follows them."""
+        if self.proposal.context == "hidden" and torch.is_grad_enabled():
+            self._met += [each.flatten() for each in ids]
 
     def _draw(self, hidden: Tensor, looks_at: Tensor | None) -> Samples:
         number = self.num_samples if self.replacement else min(self.num_samples, self.proposal.support)
@@ -236,6 +234,23 @@ class SamplingLayer(TableLayer):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, num_samples={self.num_samples}, shared={self.shared}"
+
+
+def logits_of(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, sparse: bool, target: Tensor | None = None
+) -> Tensor:
+    """Return (N, m) logits of samples (m,) or (N, m) in float32 or wider, behind the targets' (N, 1) if there are."""
+    if ids.dim() == 1:
+        return shared_logits(hidden, weight, bias, ids, sparse, target)
+    chosen = ids if target is None else torch.cat([target[:, None], ids], 1)
+    rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
+    return step_logits(hidden, weight, bias, Steps(chosen.flatten(), rows), sparse).view(chosen.shape)
+
+
+def merged(ids: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the different classes among ids (n,), rising, the log-probability of each, and how often each is there."""
+    classes, places, times = ids.unique(return_inverse=True, return_counts=True)
+    return classes, torch.empty_like(classes, dtype=log_prob.dtype).scatter_(0, places, log_prob), times
 
 
 def proposal_for(

@@ -1,0 +1,200 @@
+"""Importance sampling: the softmax's gradient from draws weighted by how much too seldom they come."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vastmax.errors import InputError
+from vastmax.layers.output_layer import Kind, Reference
+from vastmax.layers.parts import Part, parts_cross_entropy
+from vastmax.layers.paths import Steps, step_logits
+from vastmax.layers.row_gradient import sparse_uses
+from vastmax.layers.sampling import Candidates, SamplingLayer, logits_of, merged
+from vastmax.proposals import Proposal
+
+__all__ = ["Block", "ImportanceSampledSoftmax", "SamplesUsed"]
+
+_BLOCKS = 16  # as many samples as this many blocks hold are worth trying before all classes are
+
+
+class SamplesUsed(NamedTuple):
+    """What the rows of a batch needed.
+
+    Attributes:
+        samples: (N,) int64, how many were drawn for each row.
+        effective: (N,) the effective sample size that they reached.
+        exact: (N,) bool, whether it was too small, and the row took all classes.
+    """
+
+    samples: Tensor
+    effective: Tensor
+    exact: Tensor
+
+
+class Block(NamedTuple):
+    """Samples that some rows drew, ids (m,) or (rows, m), and their logits (rows, m)."""
+
+    rows: Tensor
+    ids: Tensor
+    logits: Tensor
+
+
+class ImportanceSampledSoftmax(SamplingLayer):
+    """The softmax's gradient by self-normalised importance sampling, with as many samples as each row needs.
+
+    ``-s(t) + log Ẑ`` with ``Ẑ = 1/k Σ_j r_j``, ``r_j = exp(s(w_j)) / Q(w_j)``. Its gradient replaces the expectation
+    over all classes, ``E_{w~P}[∂s(w)]``, by ``Σ_j r_j ∂s(w_j) / Σ_j r_j``: biased by O(1/k), and consistent. The target
+    is estimated like any class: draws that are the target stay, and it is not added to them.
+
+    A few draws of which one outweighs all others are worse than none: with a fixed number of samples training diverges
+    as P leaves Q (Bengio & Senécal 2003). So draws go on, in blocks each as large as all before it, until the effective
+    sample size ``S = (Σ r)² / Σ r²`` of a row reaches ``effective_samples``. A row that ``max_samples`` did not suffice
+    for takes its exact gradient, over all classes. Where a batch shares samples, the rows that go on share each block.
+
+    To stop by S is itself a bias, as in the paper: where no draw has hit a class of great weight yet, S looks large, so
+    Ẑ is low more often than it is high. It vanishes as ``effective_samples`` grows. Classes that are never drawn are
+    never pushed down: give the proposal some smoothing where counts are zero and such classes are targets.
+
+    See Also:
+        AdaptiveImportanceSampledSoftmax, whose Q follows P; SampledSoftmax, which adds the target to the samples.
+
+    References:
+        Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,
+        http://proceedings.mlr.press/r4/bengio03a.html.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        proposal: Q, what samples are drawn from; it tells V.
+        num_samples: of the first block.
+        effective_samples: S that a row is to reach; None for one block and no guard.
+        max_samples: what a row may draw; None for 16 first blocks, or V where that is less: all classes cost no more.
+        options: what every layer that samples takes: ``shared``, ``bias``, ``initial_bias``, ``sparse``,
+            ``block_size``, ``device``, ``dtype``; and ``replacement``, which must be true unless
+            ``effective_samples`` is None.
+
+    Attributes:
+        used: what the rows of the last batch needed, or None before the first.
+
+    Raises:
+        InputError: where the proposal is none, or a number cannot be used.
+
+    Example:
+        >>> from vastmax.proposals import UnigramProposal
+        >>> layer = ImportanceSampledSoftmax(8, UnigramProposal(range(1, 1001)), num_samples=64, effective_samples=40)
+        >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
+        >>> layer(hidden, target).backward()
+        >>> layer.used.effective.min() >= 40
+        tensor(True)
+    """
+
+    kind: ClassVar[Kind] = "estimator"
+    reference: ClassVar[Reference] = Reference(
+        "Bengio, Senécal",
+        2003,
+        "Quick Training of Probabilistic Neural Nets by Importance Sampling",
+        "http://proceedings.mlr.press/r4/bengio03a.html",
+    )
+    used: SamplesUsed | None = None
+
+    def __init__(
+        self,
+        in_features: int,
+        proposal: Proposal,
+        *,
+        num_samples: int = 1024,
+        effective_samples: float | None = 50.0,
+        max_samples: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(in_features, proposal, num_samples=num_samples, **options)
+        if self.in_batch:
+            raise InputError("in_batch is for SampledSoftmax: a row without others would have no samples here.")
+        if effective_samples is not None and not self.replacement:
+            raise InputError("replacement=False needs effective_samples=None: blocks of different draws do not add up.")
+        if effective_samples is not None and not effective_samples > 0:
+            raise InputError(f"effective_samples is {effective_samples}: give a number above 0, or None for one block.")
+        if max_samples is None:
+            max_samples = max(num_samples, min(_BLOCKS * num_samples, self.num_classes))
+        if max_samples < num_samples:
+            raise InputError(f"max_samples is {max_samples}: give num_samples, {num_samples}, or more.")
+        self.effective_samples, self.max_samples = effective_samples, max_samples
+
+    def _sampled_loss(self, candidates: Candidates) -> Tensor:
+        logits, of_target = candidates.logits[:, 1:], candidates.logits[:, 0]
+        log_sum, log_squares = _log_sums(logits, candidates.log_expected, candidates.times)
+        exact = torch.zeros_like(of_target, dtype=torch.bool)
+        drawn = torch.full_like(of_target, self.num_samples, dtype=torch.int64)
+        self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
+        return log_sum - of_target
+
+    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        if self.effective_samples is None:
+            return super()._loss_in_context(hidden, target, context)
+        looks_at = self._proposal_context(hidden, context)
+        self._meet(target)
+        sizes = self._block_sizes()
+        weights, biases = self._uses(self.weight, len(sizes) + 2), self._uses(self.bias, len(sizes) + 2)
+        rows, blocks = torch.arange(len(hidden), device=hidden.device), []
+        target_logit = step_logits(hidden, weights[-1], biases[-1], Steps(target, rows), self.sparse)
+        log_sum = log_squares = torch.full_like(target_logit, -torch.inf)
+        drawn = torch.zeros_like(target_logit)
+        for size, weight, bias in zip(sizes, weights, biases, strict=False):
+            ids, log_prob, times = self._block(size, None if looks_at is None else looks_at[rows], len(rows))
+            logits = logits_of(hidden[rows] if blocks else hidden, weight, bias, ids, self.sparse)
+            self._meet(ids)
+            blocks.append(Block(rows, ids, logits.detach()))
+            more, more_squares = _log_sums(logits, log_prob.to(logits.dtype), times)
+            log_sum = log_sum.index_copy(0, rows, torch.logaddexp(log_sum[rows], more))
+            log_squares = log_squares.index_copy(0, rows, torch.logaddexp(log_squares[rows], more_squares))
+            drawn[rows] += size
+            rows = rows[_effective(log_sum, log_squares)[rows] < self.effective_samples]
+            if not len(rows):
+                break
+        exact = torch.zeros_like(drawn, dtype=torch.bool).index_fill_(0, rows, True)
+        self.used = SamplesUsed(drawn.long(), _effective(log_sum, log_squares), exact)
+        self._learn(blocks, looks_at)
+        loss = log_sum - drawn.log() - target_logit
+        if not len(rows):
+            return loss
+        self._meet(torch.arange(self.num_classes, device=rows.device))
+        whole = Part(hidden[rows], weights[-2], biases[-2])
+        return loss.index_copy(0, rows, parts_cross_entropy([whole], target[rows], self.block_size).to(loss.dtype))
+
+    def _learn(self, blocks: list[Block], looks_at: Tensor | None) -> None:
+        """Learn from what was drawn, for proposals that do."""
+
+    def _block(self, size: int, looks_at: Tensor | None, num_rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Draw a block: ids (m,) or (rows, m), their log Q, and how often each was drawn where they are merged."""
+        samples = self.proposal.sample(size, context=looks_at, num_rows=None if self.shared else num_rows)
+        log_prob = samples.log_expected_count - samples.exposure.log()
+        return merged(samples.ids, log_prob) if self.shared else (samples.ids, log_prob, None)
+
+    def _block_sizes(self) -> list[int]:
+        """Return the sizes of blocks: each as large as all before it, up to ``max_samples``."""
+        sizes = [self.num_samples]
+        while (total := sum(sizes)) < self.max_samples:
+            sizes.append(min(total, self.max_samples - total))
+        return sizes
+
+    def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
+        return sparse_uses(table, times) if self.sparse and table is not None else (table,) * times
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return f"{super().extra_repr()}, effective_samples={self.effective_samples}, max_samples={self.max_samples}"
+
+
+def _log_sums(logits: Tensor, log_expected: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return (N,) the logs of Σ r, which has a gradient, and of Σ r², which has none."""
+    terms = logits - log_expected
+    if times is None:
+        return terms.logsumexp(1), (2 * terms.detach()).logsumexp(1)
+    times = times.to(logits.dtype).log()
+    return (terms + times).logsumexp(1), (2 * terms.detach() + times).logsumexp(1)
+
+
+def _effective(log_sum: Tensor, log_squares: Tensor) -> Tensor:
+    return (2 * log_sum.detach() - log_squares).exp()
