@@ -85,6 +85,10 @@ class AliasTable(DoublesModule):
         mass = state_dict.get(f"{prefix}mass")
         if mass is not None and mass.shape == self.mass.shape and not mass.is_meta:
             self.support = int(mass.count_nonzero())
+            if self.entry.is_meta and not self.mass.is_meta:  # a state that was assigned brought its device along
+                self.entry, self.log_mass = (
+                    torch.empty_like(each, device=mass.device) for each in (self.entry, self.log_mass)
+                )
             self._build(mass.cpu().numpy())
 
     def draw(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
