@@ -202,6 +202,53 @@ def sampled_softmax_loss(
     return -anp.log(own / total)
 
 
+def nce_loss(
+    hidden: Any,
+    weight: Any,
+    bias: Any,
+    target: int,
+    noise: Sequence[int],
+    expected: Sequence[float],
+    target_expected: float,
+    *,
+    keep_hits: bool = True,
+) -> Any:
+    """-log p(D=1|t) - sum over the noise of log p(D=0|w), p(D=1|w) = e^s / (e^s + E) (Mnih & Teh 2012, equation 8).
+
+    expected: E = k Q of each noise word; with E = 1 everywhere this is negative sampling.
+    """
+
+    def data(word: int, often: float) -> Any:
+        score = anp.exp(anp.dot(hidden, weight[word]) + bias[word])
+        return score / (score + often)
+
+    loss = -anp.log(data(target, target_expected))
+    for word, often in zip(noise, expected, strict=True):
+        if keep_hits or word != target:
+            loss = loss - anp.log(1 - data(word, often))
+    return loss
+
+
+def blackout_loss(
+    hidden: Any,
+    weight: Any,
+    bias: Any,
+    target: int,
+    samples: Sequence[int],
+    expected: Sequence[float],
+    target_expected: float,
+) -> Any:
+    """-log p(t) - sum over samples other than it of log(1 - p(w)), p as e^s / Q (Ji et al. 2015, 5 and 6)."""
+
+    def mass(word: int, often: float) -> Any:
+        return anp.exp(anp.dot(hidden, weight[word]) + bias[word]) / often
+
+    own = mass(target, target_expected)
+    others = [mass(word, often) for word, often in zip(samples, expected, strict=True) if word != target]
+    total = own + sum(others)
+    return -anp.log(own / total) - sum(anp.log(1 - other / total) for other in others)
+
+
 def log_sum_exp(terms: list[Any]) -> Any:
     return anp.log(sum(anp.exp(term) for term in terms))
 

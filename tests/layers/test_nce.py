@@ -1,0 +1,227 @@
+"""Noise contrastive estimation: its formula, its way to maximum likelihood, and what breaks it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.layers.drawing import COUNTS, D, V, arrays, check_formula, some_rows, trained
+from tests.oracles import full_gradients, nce_loss
+from vastmax.errors import InputError
+from vastmax.layers import NoiseContrastiveEstimation
+from vastmax.layers.sampling import Candidates
+from vastmax.proposals import Proposal, UniformProposal, UnigramProposal
+
+PROBABILITY = np.array(COUNTS) / sum(COUNTS)
+EVERY = torch.arange(V)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("replacement", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_loss_and_gradients_are_the_formulas(shared: bool, replacement: bool, bias: bool) -> None:
+    options = {"shared": shared, "replacement": replacement, "bias": bias, "num_samples": 9}
+    check_formula(trained(NoiseContrastiveEstimation, **options), nce_loss)
+
+
+# --- to maximum likelihood ---
+
+
+def normalised(number: int, proposal: Proposal | None = None) -> tuple[Any, Tensor]:
+    """A layer near the counts, and one hidden vector, at which Z is 1."""
+    proposal = UnigramProposal(COUNTS, power=1) if proposal is None else proposal
+    layer = trained(NoiseContrastiveEstimation, proposal, num_samples=number, shared=False)
+    hidden = some_rows(1, seed=2)[0].detach() / 2
+    with torch.no_grad():
+        layer.bias.mul_(0.3).add_(torch.tensor(COUNTS).log())
+        layer.bias -= layer.log_partition(hidden)
+    assert abs(layer.log_partition(hidden).item()) < 1e-12
+    return layer, hidden
+
+
+def expected_gradient(number: int, target: int, proposal: Proposal | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Of the hidden vector, over all noise that may be drawn: every class, as often as is to be expected."""
+    layer, hidden = normalised(number, proposal)
+    hidden.requires_grad_()
+    expected = layer.proposal.log_prob(EVERY) + math.log(number)
+    none = torch.zeros(0, dtype=torch.int64)
+    scores = hidden @ layer.weight.t() + layer.bias
+    logits = torch.cat([scores[:, target, None], scores], 1)
+    every = Candidates(logits, EVERY, expected.exp(), expected, expected[target, None], (none, none))
+    (found,) = torch.autograd.grad(layer._sampled_loss(every).sum(), hidden)
+    exact, *_ = full_gradients(hidden.detach()[0].numpy(), *arrays(layer), target)
+    return found[0].numpy(), exact
+
+
+@pytest.mark.parametrize("proposal", [UniformProposal(V), UnigramProposal(COUNTS, power=1)], ids=["uniform", "unigram"])
+def test_the_mean_gradient_nears_maximum_likelihoods_as_one_over_k(proposal: Proposal) -> None:
+    numbers, errors = [64, 256, 1024, 4096], []
+    for number in numbers:
+        found, exact = expected_gradient(number, target=3, proposal=proposal)
+        errors.append(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)))
+    slope = float(np.polyfit(np.log(numbers), np.log(errors), 1)[0])
+    assert -1.05 < slope < -0.9 and errors[-1] < 5e-3, errors
+
+
+REPEATS = 20_000
+Change = Callable[[Candidates], Candidates]
+
+
+def sampled_gradients(number: int, target: int, change: Change = lambda c: c) -> tuple[np.ndarray, np.ndarray]:
+    """(REPEATS, d) gradients of the hidden vector over as many draws, and maximum likelihood's."""
+    layer, hidden = normalised(number)
+    drawn = layer._candidates
+    layer._candidates = lambda *given: change(drawn(*given))
+    rows = hidden.repeat(REPEATS, 1).requires_grad_()
+    torch.manual_seed(number)
+    layer(rows, torch.full((REPEATS,), target), reduction="sum").backward()
+    assert rows.grad is not None
+    exact, *_ = full_gradients(hidden[0].numpy(), *arrays(layer), target)
+    return rows.grad.numpy(), exact
+
+
+def errors_in_spreads(found: np.ndarray, truth: np.ndarray) -> float:
+    """How far the mean lies from the truth, in standard errors, at the worst place of d = 4."""
+    return float((np.abs(found.mean(0) - truth) / (found.std(0) / math.sqrt(len(found)))).max())
+
+
+FALSE_ALARM = 5.0  # standard errors: 1 in 400,000 for 4 places
+
+
+@pytest.mark.parametrize("number", [4, 32])
+def test_the_gradients_drawn_have_this_mean(number: int) -> None:
+    truth, _ = expected_gradient(number, target=7)
+    found, _ = sampled_gradients(number, target=7)
+    assert errors_in_spreads(found, truth) < FALSE_ALARM
+
+
+def flipped(candidates: Candidates) -> Candidates:
+    return candidates._replace(
+        log_expected=-candidates.log_expected, target_log_expected=-candidates.target_log_expected
+    )
+
+
+def without_hits(candidates: Candidates) -> Candidates:
+    logits, (rows, places) = candidates.logits.clone(), candidates.hits
+    logits[rows, places + 1] = -torch.inf
+    return candidates._replace(logits=logits)
+
+
+def relative_error(found: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.linalg.norm(found.mean(0) - exact) / np.linalg.norm(exact))
+
+
+@pytest.mark.parametrize("change", [flipped, without_hits], ids=["flipped", "without-hits"])
+def test_the_sign_of_log_q_and_the_kept_hits_matter(change: Change) -> None:
+    right, wrong = (relative_error(*sampled_gradients(256, 7, how)) for how in (lambda c: c, change))
+    assert right < 0.03 and wrong > 10 * right, (right, wrong)
+
+
+def gradient_at_the_truth(proposal: Proposal, change: Change = lambda c: c, **options) -> float:
+    """The largest of the biases' mean gradients, over targets drawn from what the scores say: 0 at the optimum."""
+    torch.manual_seed(11)
+    layer = NoiseContrastiveEstimation(1, proposal, shared=False, dtype=torch.float64, **options)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.copy_(torch.from_numpy(np.log(PROBABILITY)))  # type: ignore[union-attr]
+    drawn = layer._candidates
+    layer._candidates = lambda *given: change(drawn(*given))  # type: ignore[method-assign]
+    target = torch.multinomial(torch.from_numpy(PROBABILITY), 100_000, replacement=True)
+    layer(torch.ones(len(target), 1, dtype=torch.float64), target).backward()
+    return float(layer.bias.grad.to_dense().abs().max())  # type: ignore[union-attr]
+
+
+UNIFORM, UNIGRAM = UniformProposal(V), UnigramProposal(COUNTS)
+OPTIMA = [(UNIFORM, True, 1), (UNIFORM, False, 3), (UNIGRAM, True, 1), (UNIGRAM, True, 3), (UNIGRAM, False, 6)]
+
+
+@pytest.mark.parametrize(("proposal", "replacement", "number"), OPTIMA, ids=str)
+def test_the_truth_is_the_optimum_however_few_are_drawn(proposal: Proposal, replacement: bool, number: int) -> None:
+    """Standard errors are near 1e-3."""
+    options = {"replacement": replacement, "num_samples": number}
+    assert gradient_at_the_truth(proposal, **options) < 6e-3
+    assert gradient_at_the_truth(proposal, without_hits, **options) > 0.02
+
+
+# --- the edges ---
+
+
+def test_scores_start_as_log_probabilities() -> None:
+    layer = NoiseContrastiveEstimation(64, UnigramProposal(range(1, 5001)))
+    assert layer.bias is not None and torch.allclose(layer.bias, torch.tensor(-math.log(5000)))
+    assert layer.log_partition(torch.randn(20, 64)).abs().max() < 0.8
+    other = NoiseContrastiveEstimation(64, UnigramProposal([1, 2]), initial_bias=0.0)
+    assert other.bias is not None and not other.bias.any()
+    assert NoiseContrastiveEstimation(64, UnigramProposal([1, 2]), bias=False).bias is None
+
+
+def test_noise_is_the_unigram_distribution_by_default() -> None:
+    for given, power in ((None, 1.0), (0.5, 0.5)):
+        layer = NoiseContrastiveEstimation.from_vocabulary(D, COUNTS, power=given)
+        expected = torch.tensor(COUNTS, dtype=torch.float64).pow(power)
+        torch.testing.assert_close(layer.proposal.log_prob(EVERY).exp(), expected / expected.sum())
+    for proposal in ("uniform", UnigramProposal(COUNTS)):
+        with pytest.raises(InputError, match=r"power is 0.5: only the proposal 'unigram' that is made here has one"):
+            NoiseContrastiveEstimation.from_vocabulary(D, COUNTS, proposal=proposal, power=0.5)
+
+
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_a_target_that_is_never_noise_is_known_to_be_data(in_batch: bool) -> None:
+    counts = [0, *COUNTS[1:]]
+    layer = trained(NoiseContrastiveEstimation, UnigramProposal(counts, power=1), num_samples=5, in_batch=in_batch)
+    hidden, target = some_rows()
+    target[2] = 0
+    rows = layer(hidden, target, reduction="none")
+    assert rows.isfinite().all() and (rows[[0, 1, 3, 4]] > 0).all()
+    for gradient in torch.autograd.grad(rows.sum(), [hidden, *layer.parameters()]):
+        assert gradient.to_dense().isfinite().all()
+    _, to_weight, to_bias = torch.autograd.grad(layer(hidden, target), [hidden, *layer.parameters()])
+    assert not to_weight.to_dense()[0].any() and to_bias.to_dense()[0] == 0 and to_bias.to_dense()[1:].any()
+
+
+@pytest.mark.parametrize("score", [-1e4, -100.0, 0.0, 100.0, 1e4])
+def test_scores_far_out(score: float) -> None:
+    """In float32: the loss grows as the score does, and no exponential overflows."""
+    layer = NoiseContrastiveEstimation(1, UniformProposal(4), num_samples=2)
+    with torch.no_grad():
+        layer.weight.fill_(score)
+        layer.bias.zero_()  # type: ignore[union-attr]
+    hidden = torch.ones(1, 1, requires_grad=True)
+    loss = layer(hidden, torch.tensor([1]))
+    loss.backward()
+    log_odds = score + math.log(2)  # k Q = 1/2
+    expected = np.logaddexp(0, -log_odds) + 2 * np.logaddexp(0, log_odds)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    assert hidden.grad is not None and hidden.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_keeps_log_q(dtype: torch.dtype) -> None:
+    """Rare classes among many: log(k Q) in the layer's dtype would be off by 0.03 in bfloat16, as would the loss."""
+    counts = np.maximum(1, (10**7 / np.arange(1, 200_001)).astype(np.int64))
+    counts[100_000:] = 1
+    target = torch.arange(0, 200_000, 4000)
+    losses = []
+    for each in (torch.float64, dtype):
+        layer = NoiseContrastiveEstimation(
+            8, UnigramProposal(counts, power=1), num_samples=200, initial_bias=-12.0, dtype=each
+        )
+        assert layer.proposal.log_prob(target).min() < math.log(1e-7)
+        torch.manual_seed(3)
+        losses.append(layer(torch.zeros(50, 8, dtype=each), target, reduction="none").double())
+    # all logits are -12 in any precision: what differs is log Q alone
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-6)
+
+
+def test_draws_repeat_with_the_seed_and_differ_without() -> None:
+    layer, (hidden, target) = trained(NoiseContrastiveEstimation, num_samples=6), some_rows(30)
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append([layer(hidden, target).item() for _ in range(2)])
+    assert found[0] == found[1] != found[2]
+    assert found[0][0] != found[0][1]
