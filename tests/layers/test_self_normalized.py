@@ -13,7 +13,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.data import data_path
 from tests.oracles import gradients_of, self_normalized_loss
 from vastmax.errors import InputError
-from vastmax.layers import FullSoftmax, OutputLayer, SelfNormalizedSoftmax, build
+from vastmax.layers import (
+    FullSoftmax,
+    OutputLayer,
+    Partition,
+    SelfNormalizedSoftmax,
+    TargetSampledSoftmax,
+    build,
+    partitions,
+)
 
 D, V, N = 6, 23, 5
 TARGET = torch.tensor([0, V - 1, 7, 7, 12])
@@ -129,8 +137,11 @@ def penn_treebank(part: str, num_classes: int, words: int) -> Tensor:
     return torch.tensor([ids.get(word, 0) for word in text[:words]])
 
 
-def held_out(name: str, *, num_classes: int = 500, steps: int = 300, **options) -> Held:
-    """Train a small model of the next word given two, and look at its layer on other text."""
+def held_out(name: str, *, num_classes: int = 500, steps: int = 300, partition: int = 0, **options) -> Held:
+    """Train a small model of the next word given two, and look at its layer on other text.
+
+    With `partition`, for target sampling, a batch is from one partition with so many candidates.
+    """
     train = penn_treebank("train", num_classes, 200_000)
     held = penn_treebank("valid", num_classes, 10_000)
     torch.manual_seed(0)
@@ -141,8 +152,13 @@ def held_out(name: str, *, num_classes: int = 500, steps: int = 300, **options) 
     def hidden_before(text: Tensor, places: Tensor) -> Tensor:
         return torch.tanh(mix(embedding(torch.stack([text[places - 1], text[places - 2]], 1)).flatten(1)))
 
+    parts = list(partitions(train, partition)) if partition else [Partition(0, len(train), np.zeros(0, np.int64))]
+    stops = torch.tensor([part.stop for part in parts])
     for _ in range(steps):
-        places = torch.randint(2, len(train), (128,))
+        part = parts[int(torch.searchsorted(stops, torch.randint(len(train), ()), right=True))]
+        places = torch.randint(max(2, part.start), max(3, part.stop), (128,))
+        if isinstance(layer, TargetSampledSoftmax):
+            layer.set_candidates(part.candidates)
         optimizer.zero_grad()
         layer(hidden_before(train, places), train[places]).backward()
         optimizer.step()

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.layers.test_full import LargestTensor
-from tests.layers.test_self_normalized import TARGET, UPSTREAM, D, N, V, hidden_of, spread
+from tests.layers.test_self_normalized import TARGET, UPSTREAM, D, N, V, held_out, hidden_of, spread
 from tests.oracles import gradients_of, target_sampled_loss
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax, TargetSampledSoftmax, partitions
@@ -174,3 +174,11 @@ def test_many_candidates_never_hold_all_logits() -> None:
     with LargestTensor() as mode:
         layer(hidden, torch.randint(3000, (400,))).backward()
     assert mode.largest == max(400 * 50, 3000 * D)
+
+
+def test_perplexity_of_unseen_text_nears_the_full_softmax_as_partitions_grow() -> None:
+    full = held_out("full")
+    losses = [held_out("target-sampling", partition=size, sparse=False).loss for size in (30, 100, 400)]
+    print(full, losses)
+    assert losses[0] > losses[1] > losses[2]
+    assert losses[0] > full.loss + 0.5 and losses[2] < full.loss + 0.05
