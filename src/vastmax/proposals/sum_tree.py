@@ -135,16 +135,20 @@ class SumTree(DoublesModule):
         place = torch.searchsorted(upto, left_over, right=True).clamp_(max=parts.shape[1] - 1)
         place = _heavy(mass).gather(1, place)
         left_over -= F.pad(upto[:, :-1], (1, 0)).gather(1, place)
-        node = parts.gather(1, place)
-        children = self.sums.view(-1, 2)
+        node = self._descend(parts.gather(1, place).flatten(), left_over.flatten(), levels)
+        return torch.where(total > 0, node.view_as(place) - self.num_weights, -1)
+
+    def _descend(self, node: Tensor, left_over: Tensor, levels: int) -> Tensor:
+        """Return the leaves (n,) that lie where so much mass is left over, below nodes (n,) at most so many levels."""
         for _ in range(levels):
             inner = node < self.num_weights
-            left, right = children[node.masked_fill(~inner, 0)].unbind(-1)
+            left = 2 * node * inner  # of a leaf 0, which leads nowhere
+            mass = self.sums.index_select(0, left)
             # where rounding leaves more than the right child has, the draw is still of what has weight
-            goes_right = (left_over >= left) & (right > 0)
-            left_over = torch.where(goes_right, left_over - left, left_over)
-            node = torch.where(inner, 2 * node + goes_right, node)
-        return torch.where(total > 0, node - self.num_weights, -1)
+            goes_right = (left_over >= mass).logical_and_(self.sums.index_select(0, left + 1) > 0)
+            left_over -= mass.mul_(goes_right)
+            node = torch.where(inner, left.add_(goes_right), node)
+        return node
 
     def _parts(self, start: Tensor, stop: Tensor) -> Tensor:
         """Return nodes (R, K) of which the leaves are the ids of ranges; 0 for none. Level by level, two a level."""
