@@ -208,4 +208,7 @@ PROPOSAL_CASES = [
     ProposalCase("log-uniform"),
     ProposalCase("bigram"),
     ProposalCase("bigram", {"bigrams": some_bigrams, "smoothing": 0.1}, "bigrams"),
+    ProposalCase("quadratic-kernel", {"in_features": 3}),
+    ProposalCase("quadratic-kernel", {"in_features": 4, "alpha": 0.5, "bucket_size": 9}, "wide-buckets", big=False),
+    ProposalCase("random-fourier", {"in_features": 3, "num_frequencies": 6}),
 ]

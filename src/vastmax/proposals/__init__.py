@@ -8,6 +8,8 @@ except ImportError as error:
 from vastmax.proposals.alias import AliasTable
 from vastmax.proposals.bigram import BigramProposal
 from vastmax.proposals.proposal import Context, Proposal, Samples
+from vastmax.proposals.quadratic_kernel import QuadraticKernelProposal
+from vastmax.proposals.random_fourier import RandomFourierProposal
 from vastmax.proposals.static import LogUniformProposal, UniformProposal, UnigramProposal
 from vastmax.proposals.sum_tree import SumTree
 
@@ -18,6 +20,8 @@ __all__ = [
     "Context",
     "LogUniformProposal",
     "Proposal",
+    "QuadraticKernelProposal",
+    "RandomFourierProposal",
     "Samples",
     "SumTree",
     "UniformProposal",
@@ -29,5 +33,7 @@ PROPOSALS: dict[str, type[Proposal]] = {
     "unigram": UnigramProposal,
     "log-uniform": LogUniformProposal,
     "bigram": BigramProposal,
+    "quadratic-kernel": QuadraticKernelProposal,
+    "random-fourier": RandomFourierProposal,
 }
 """Every proposal by the command line's name; each has ``from_counts(counts, **options)``."""

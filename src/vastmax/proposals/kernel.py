@@ -1,0 +1,274 @@
+"""What proposals that follow the hidden vector share: class vectors, a tree of features, exact shares in buckets."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.proposals.feature_tree import FeatureTree, Query
+from vastmax.proposals.proposal import Context, Proposal
+
+__all__ = ["KernelProposal"]
+
+_LARGEST_BIAS = 60.0  # e**60 times a million is still a float32
+_CHUNK = 2**24  # numbers held at a time
+
+
+class KernelProposal(Proposal):
+    """``Q(w|h)`` in proportion to a kernel ``K(h, w)`` that grows with the logit: classes that matter are drawn.
+
+    Classes lie in buckets. A tree of feature sums finds a bucket, and within it the kernel is computed class by class.
+    Until :meth:`update` tells it of class vectors it is the uniform distribution. It keeps a copy of them: what it
+    states holds for the vectors it was last told, and is exact for these, also after casts of the module.
+
+    Args:
+        num_classes: V.
+        in_features: d, the width of hidden vectors and class vectors.
+        num_features: D, of the kernel.
+        bucket_size: classes a bucket, about.
+        device: of the vectors and sums.
+
+    Raises:
+        InputError: where a size is below 1.
+    """
+
+    context: ClassVar[Context] = "hidden"
+    vectors: Tensor  # (V, d) float32
+    biases: Tensor  # (V,) float32
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_features: int,
+        *,
+        num_features: int,
+        bucket_size: int,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(num_classes)
+        for name, value in (("in_features", in_features), ("bucket_size", bucket_size)):
+            if value < 1:
+                raise InputError(f"{name} is {value}: give 1 or more.")
+        self.support = num_classes
+        self.in_features = in_features
+        # a power of two near V / bucket_size, and not above V: class w lies in bucket w mod this, so that none is empty
+        fitting = round(math.log2(max(1.0, num_classes / bucket_size)))
+        num_buckets = 2 ** min(fitting, num_classes.bit_length() - 1)
+        self.bucket_size = -(-num_classes // num_buckets)
+        self.register_buffer("vectors", torch.empty((num_classes, in_features), dtype=torch.float32, device=device))
+        self.register_buffer("biases", torch.empty(num_classes, dtype=torch.float32, device=device))
+        self.tree = FeatureTree(num_buckets, num_features, device=device)
+        self.register_load_state_dict_post_hook(_rebuild)
+
+    @classmethod
+    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
+        """Return the proposal for V = len(counts) classes; ``in_features`` must be among the options.
+
+        Raises:
+            InputError: where it is not.
+        """
+        if "in_features" not in options:
+            raise InputError("in_features is missing: give the width of the hidden vectors that this proposal follows.")
+        return cls(len(np.asarray(counts)), **options)
+
+    def reset_parameters(self) -> None:
+        """Forget all class vectors."""
+        self.vectors.zero_()
+        self.biases.zero_()
+        self._refresh(None)
+
+    # --- what a kernel defines ---
+
+    @abstractmethod
+    def _query(self, hidden: Tensor) -> Query:
+        """Of hidden vectors (R, d), in float64."""
+
+    @abstractmethod
+    def _bucket_sums(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        """(c, D) sums of features of class vectors (c, B, d), each times its weight (c, B)."""
+
+    @abstractmethod
+    def _log_kernel(self, product: Tensor) -> Tensor:
+        """``log K`` where the class vector's product with the hidden vector is this and its bias 0; elementwise."""
+
+    # --- what follows ---
+
+    @torch.no_grad()
+    def update(self, weight: Tensor, bias: Tensor | None = None, ids: Tensor | None = None) -> None:
+        """Take notice of the vectors (V, d) and biases (V,) of classes: of these ids, or of all.
+
+        The sums of every bucket that is touched are computed anew: they depend on the vectors alone, and not on the
+        order in which they came.
+
+        Raises:
+            InputError: where the table has another shape.
+        """
+        if weight.shape != self.vectors.shape:
+            raise InputError(f"weight must have the shape {tuple(self.vectors.shape)}, got {tuple(weight.shape)}.")
+        if bias is not None and bias.shape != self.biases.shape:
+            raise InputError(f"bias must have the shape {tuple(self.biases.shape)}, got {tuple(bias.shape)}.")
+        chosen = slice(None) if ids is None else ids
+        self.vectors[chosen] = weight.detach()[chosen].to(self.vectors)
+        if bias is not None:
+            self.biases[chosen] = bias.detach()[chosen].to(self.biases).clamp_(-_LARGEST_BIAS, _LARGEST_BIAS)
+        self._refresh(None if ids is None else (ids.flatten() % self.tree.num_buckets).unique())
+
+    @torch.no_grad()
+    def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return ``log Q`` of ids, float64 in their shape: by each row's hidden vector, or by the rows' mixture.
+
+        Args:
+            ids: (N, m), or (m,) or (1, m) for the mixture.
+            context: (N, d) hidden vectors.
+
+        Raises:
+            InputError: where the hidden vectors are missing or of another width, or are not as many as rows of ids.
+        """
+        hidden = self._hidden(context)
+        own = ids.dim() == 2 and len(ids) > 1
+        if own and len(ids) != len(hidden):
+            raise InputError(
+                f"ids has {len(ids)} rows for {len(hidden)} hidden vectors: give one row for each, or one."
+            )
+        if own:
+            parts = [self._own_log_prob(hidden[rows], ids[rows]) for rows in self._chunks(len(hidden), ids.shape[1])]
+            return torch.cat(parts) if parts else torch.empty(ids.shape, dtype=torch.float64, device=ids.device)
+        return self._mixture_log_prob(hidden, ids.flatten()).view(ids.shape)
+
+    def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
+        hidden = self._hidden(context)
+        rows, n = shape
+        if rows == 1 and len(hidden) > 1:
+            return self._mixture_draw(hidden, n, generator)[None]
+        if rows != len(hidden):
+            raise InputError(f"num_rows is {rows} for {len(hidden)} hidden vectors: give one vector a row.")
+        drawn = [self._own_draw(hidden[part], n, generator) for part in self._chunks(rows, n)]
+        return torch.cat(drawn) if drawn else torch.empty(shape, dtype=torch.int64, device=hidden.device)
+
+    def _mixture_draw(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+        """(n,) classes: each by a row of its own choice."""
+        row = torch.randint(len(hidden), (n,), device=hidden.device, generator=generator)
+        return torch.cat([self._own_draw(hidden[row[part]], 1, generator) for part in self._chunks(n, 1)]).squeeze(1)
+
+    def _mixture_log_prob(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        """(m,) the logs of the means over rows."""
+        width = len(ids) * max(self.bucket_size, 2)
+        parts = [
+            self._own_log_prob(hidden[rows], ids).logsumexp(0, keepdim=True)
+            for rows in _ranges(len(hidden), max(1, _CHUNK // max(width, 1)))
+        ]
+        return torch.cat(parts).logsumexp(0) - math.log(len(hidden))
+
+    def _own_draw(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+        return self._draw_by(self._query(hidden), n, lambda vectors: self._log_kernels(hidden, vectors), generator)
+
+    def _own_log_prob(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        """(R, m) of ids (R, m), or of ids (m,) by all rows."""
+        return self._log_prob_by(self._query(hidden), ids, lambda vectors: self._log_kernels(hidden, vectors))
+
+    # log-kernels are asked for class vectors (c, d), the same for all rows, or (R, c, d), and answer (R, c)
+
+    def _draw_by(
+        self, query: Query, n: int, log_kernels: Callable[[Tensor], Tensor], generator: torch.Generator | None
+    ) -> Tensor:
+        """(R, n) classes: a bucket by the tree, and in it by the kernel."""
+        bucket = self.tree.draw(query, n, generator)
+        if self.tree.whole(n) or len(bucket) == 1:
+            met, places = bucket.unique(return_inverse=True)
+            summed = self._log_shares(met, log_kernels).exp_().cumsum(2)
+            summed = summed.gather(1, places[..., None].expand(-1, -1, self.bucket_size))
+        else:
+            summed = self._log_shares(bucket, log_kernels).exp_().cumsum(2)
+        uniform = torch.rand((*bucket.shape, 1), dtype=torch.float64, device=bucket.device, generator=generator)
+        # right=True: the draw falls into [sum before, sum with), which is empty for a place that holds no class
+        place = torch.searchsorted(summed, uniform * summed[..., -1:], right=True).squeeze(2)
+        last = (self.num_classes - 1 - bucket) // self.tree.num_buckets
+        return bucket + self.tree.num_buckets * torch.minimum(place, last)
+
+    def _log_prob_by(self, query: Query, ids: Tensor, log_kernels: Callable[[Tensor], Tensor]) -> Tensor:
+        """(R, m) log-probabilities of ids (R, m), or of ids (m,) by all rows."""
+        bucket, place = ids % self.tree.num_buckets, ids // self.tree.num_buckets
+        if ids.dim() == 2 and not self.tree.whole(ids.shape[1]):
+            shares = self._log_shares(bucket, log_kernels).gather(2, place[..., None]).squeeze(2)
+            return self.tree.log_prob(query, bucket) + shares
+        met, places = bucket.unique(return_inverse=True)
+        shares = self._log_shares(met, log_kernels) + self.tree.log_prob(query, met)[..., None]
+        cells = (places * self.bucket_size + place).expand(len(shares), -1)
+        return shares.flatten(1).gather(1, cells)
+
+    def _log_shares(self, bucket: Tensor, log_kernels: Callable[[Tensor], Tensor]) -> Tensor:
+        """(R, m, B) logs of the shares of classes in buckets (R, m) or (m,); -inf where there is no class."""
+        classes, there = self._members(bucket)
+        logs = log_kernels(self.vectors[classes].double().flatten(-3, -2))
+        logs = logs.view(-1, *classes.shape[-2:]) + self.biases[classes].double()
+        return logs.masked_fill_(~there, -torch.inf).log_softmax(2)
+
+    def _members(self, bucket: Tensor) -> tuple[Tensor, Tensor]:
+        """(…, B) classes of buckets (…), and whether there is one."""
+        classes = bucket[..., None] + self.tree.num_buckets * torch.arange(self.bucket_size, device=bucket.device)
+        return classes.clamp(max=self.num_classes - 1), classes < self.num_classes
+
+    def _log_kernels(self, hidden: Tensor, vectors: Tensor) -> Tensor:
+        """(R, c) log-kernels of class vectors (c, d) or (R, c, d)."""
+        if vectors.dim() == 2:
+            return self._log_kernel(hidden @ vectors.t())
+        return self._log_kernel((vectors @ hidden[..., None]).squeeze(2))
+
+    def _refresh(self, buckets: Tensor | None) -> None:
+        """Compute the sums of these buckets (rising), or of all, and what is above them."""
+        tree = self.tree
+        chosen = torch.arange(tree.num_buckets, device=self.vectors.device) if buckets is None else buckets
+        widest = self.bucket_size * max(self.in_features, tree.sums.shape[1])
+        for part in chosen.split(max(1, _CHUNK // widest)):
+            classes, there = self._members(part)
+            weights = self.biases[classes].exp() * there
+            tree.sums[tree.num_buckets + part] = self._bucket_sums(self.vectors[classes], weights)
+            tree.weights[tree.num_buckets + part] = weights.sum(1)
+        tree.add_up(buckets)
+
+    def _hidden(self, context: Tensor | None) -> Tensor:
+        if context is None or context.dim() != 2 or context.shape[1] != self.in_features or not len(context):
+            shape = None if context is None else tuple(context.shape)
+            raise InputError(
+                f"context must hold hidden vectors (N, {self.in_features}), which this proposal follows, got {shape}."
+            )
+        return context.detach().double()
+
+    def _chunks(self, rows: int, m: int) -> Iterator[slice]:
+        """Rows that are worked on at a time, m classes each."""
+        features = self.tree.sums.shape[1]
+        if self.tree.whole(m):
+            a_row = max(m * self.bucket_size, 2 * self.num_classes, features)
+        else:
+            a_row = m * max(2 * features, self.bucket_size * self.in_features)
+        return _ranges(rows, max(1, _CHUNK // max(1, a_row)))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move, but do not cast: in half precision the stated probabilities would be others."""
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(move, recurse)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the proposal's repr."""
+        return f"num_classes={self.num_classes}, in_features={self.in_features}"
+
+
+def _ranges(length: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, length, size))
+
+
+def _rebuild(module: Any, incompatible_keys: Any) -> None:
+    module._refresh(None)

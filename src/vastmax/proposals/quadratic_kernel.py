@@ -1,0 +1,116 @@
+"""Samples in proportion to the square of the logit: the kernel that a tree of sums serves exactly."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vastmax.errors import InputError
+from vastmax.proposals.feature_tree import Query
+from vastmax.proposals.kernel import KernelProposal
+
+__all__ = ["QuadraticKernelProposal"]
+
+
+class QuadraticKernelProposal(KernelProposal):
+    """``Q(w|h) = K(h, w) / Σ K`` with ``K(h, w) = e^b_w · (alpha (h·v_w)² + 1)``: large where logits are large.
+
+    The kernel is an inner product of d² features, ``(h·v)² = Σ_ij h_i h_j v_i v_j``; of these the d(d+1)/2 that
+    differ are summed over subtrees. A draw costs about ``d² log(V/d)``, an update of a class about d³/2, and the sums
+    take about twice the table's memory. That pays where V is much larger than ``d log V`` times the number of draws.
+    Samples that a batch shares come from the exact mixture of its rows' distributions, which is a sum of squares as
+    well: they cost as one row's and ``d²`` for each class of the buckets met, whatever the number of rows.
+
+    The paper's kernel has no biases. As one more coordinate of the vectors they would be squared with the product: with
+    biases near the log of the class's frequency, rare classes would be drawn most. In ``exp(h·v + b)`` a bias
+    is a factor, and so it is here: without biases, or with all the same, this is the paper's kernel.
+
+    References:
+        Blanc, Rendle, *Adaptive Sampled Softmax with Kernel Based Sampling*, 2018, https://arxiv.org/abs/1712.00527.
+
+    Args:
+        num_classes: V.
+        in_features: d, the width of hidden vectors and class vectors.
+        alpha: the weight of the square, above 0; the paper uses 100 for logits without biases.
+        bucket_size: classes a bucket, of which the kernel is computed one by one; None for half of d, as the paper
+            has it: a bucket then costs as much as a node.
+        device: of the vectors and sums.
+
+    Raises:
+        InputError: where a size or alpha cannot be used.
+
+    Example:
+        >>> proposal = QuadraticKernelProposal(3, 2, alpha=1.0)
+        >>> proposal.update(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
+        >>> proposal.log_prob(torch.arange(3), torch.tensor([[2.0, 0.0]])).exp()  # 4 + 1, 0 + 1, 4 + 1, of 11
+        tensor([0.4545, 0.0909, 0.4545], dtype=torch.float64)
+    """
+
+    above: Tensor  # (2, D) int64: rows and columns of the upper triangle
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_features: int,
+        *,
+        alpha: float = 1.0,
+        bucket_size: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if not (math.isfinite(alpha) and alpha > 0):
+            raise InputError(f"alpha is {alpha}: give a number above 0.")
+        num_features = in_features * (in_features + 1) // 2
+        bucket_size = max(1, in_features // 2) if bucket_size is None else bucket_size
+        super().__init__(num_classes, in_features, num_features=num_features, bucket_size=bucket_size, device=device)
+        self.alpha = float(alpha)
+        above = torch.empty((2, num_features), dtype=torch.int64, device=device)
+        self.register_buffer("above", above, persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Forget all class vectors."""
+        self.above.copy_(torch.triu_indices(self.in_features, self.in_features))
+        super().reset_parameters()
+
+    def _query(self, hidden: Tensor) -> Query:
+        rows, columns = self.above
+        twice = 2.0 - (rows == columns).double()  # what stands below the diagonal as well
+        features = self.alpha * twice * hidden[:, rows] * hidden[:, columns]
+        return Query(features, torch.ones(len(hidden), dtype=torch.float64, device=hidden.device))
+
+    def _bucket_sums(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        rows, columns = self.above
+        moments = (weights[..., None] * vectors).transpose(1, 2) @ vectors
+        return moments[:, rows, columns]
+
+    def _log_kernel(self, product: Tensor) -> Tensor:
+        return torch.log1p(self.alpha * product.square())
+
+    # --- the mixture of rows: alpha Σ_n q_n (h_n·v)² + Σ_n q_n, q_n = 1 / Σ_w K(h_n, w), is one query among others ---
+
+    def _mixture_draw(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+        query, moment = self._mixture(hidden)
+        return self._draw_by(query, n, lambda vectors: _log_mixture(vectors, moment, query.floor), generator)[0]
+
+    def _mixture_log_prob(self, hidden: Tensor, ids: Tensor) -> Tensor:
+        query, moment = self._mixture(hidden)
+        return self._log_prob_by(query, ids, lambda vectors: _log_mixture(vectors, moment, query.floor))[0]
+
+    def _mixture(self, hidden: Tensor) -> tuple[Query, Tensor]:
+        """The query of one row, and the moment (d, d) ``alpha Σ q_n h_n h_nᵀ`` that it stands for."""
+        rows, columns = self.above
+        symmetric = torch.empty((self.in_features,) * 2, dtype=torch.float64, device=hidden.device)
+        symmetric[rows, columns] = symmetric[columns, rows] = self.tree.sums[1].double()
+        squares = ((hidden @ symmetric) * hidden).sum(1).clamp_(min=0)
+        share = 1 / (self.alpha * squares + self.tree.weights[1].double())
+        share = share / share.numel()
+        moment = self.alpha * (share[:, None] * hidden).t() @ hidden
+        twice = 2.0 - (rows == columns).double()
+        return Query((twice * moment[rows, columns])[None], share.sum()[None]), moment
+
+
+def _log_mixture(vectors: Tensor, moment: Tensor, floor: Tensor) -> Tensor:
+    """(1, c) log-kernels of class vectors (c, d)."""
+    return torch.log(((vectors @ moment) * vectors).sum(1).clamp_(min=0) + floor)[None]

@@ -1,0 +1,108 @@
+"""Samples nearly in proportion to the softmax itself: its kernel in random Fourier features."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vastmax.errors import InputError
+from vastmax.proposals.feature_tree import Query
+from vastmax.proposals.kernel import KernelProposal
+
+__all__ = ["RandomFourierProposal"]
+
+_FLOOR = 0.5
+
+
+class RandomFourierProposal(KernelProposal):
+    """``Q(w|h)`` nearly in proportion to ``e^b_w · exp(nu cos(h, v_w))``, by random Fourier features.
+
+    With h and v of length 1, ``exp(nu h·v)`` is, but for a constant, the Gaussian kernel ``exp(-nu |h - v|² / 2)``, and
+    this the mean of ``cos ω·(h - v)`` over ω ~ N(0, nu I): an inner product of D = 2F features
+    ``φ(x) = [cos ω_1·x … cos ω_F·x, sin ω_1·x … sin ω_F·x] / √F``. A tree of their sums finds a bucket; in the bucket
+    the softmax of the logits ``h·v + b`` is exact. A draw costs about ``2 D log(V / B) + B d``.
+
+    An inner product of so few features is noisy, and may be negative where the kernel is small. So a node's mass is
+    clipped at 0, and half of what its classes would have at a right angle to h is added: no class that matters is
+    missed for long. What is stated is the probability of what is drawn, clipped and all. A larger nu follows the
+    softmax more closely and needs more features: the noise is as large as the kernel at a right angle when
+    ``F = e^(2nu) / 2``.
+
+    Samples that a batch shares come from the mixture of its rows' distributions, a row of its own for each draw; to
+    state their probabilities costs ``N D`` for every node met.
+
+    The paper normalises the vectors of the model itself; here only copies of them are, for the proposal. A bias is
+    a factor of the kernel, as it is of the softmax's.
+
+    References:
+        Rawat, Chen, Yu, Suresh, Kumar, *Sampled Softmax with Random Fourier Features*, 2019,
+        https://arxiv.org/abs/1907.10747.
+
+    Args:
+        num_classes: V.
+        in_features: d, the width of hidden vectors and class vectors.
+        nu: sharpness of the kernel, above 0; 1/τ² where the paper has a temperature.
+        num_frequencies: F.
+        bucket_size: B, classes a bucket.
+        seed: of the frequencies.
+        device: of the vectors and sums.
+
+    Raises:
+        InputError: where a size or nu cannot be used.
+
+    Example:
+        >>> proposal = RandomFourierProposal(1000, 16)
+        >>> proposal.update(torch.randn(1000, 16))
+        >>> hidden = torch.randn(4, 16)
+        >>> proposal.sample(20, context=hidden, num_rows=4).ids.shape
+        torch.Size([4, 20])
+    """
+
+    frequencies: Tensor  # (F, d) float32, times sqrt(nu)
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_features: int,
+        *,
+        nu: float = 3.0,
+        num_frequencies: int = 512,
+        bucket_size: int = 32,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if not (math.isfinite(nu) and nu > 0):
+            raise InputError(f"nu is {nu}: give a number above 0.")
+        if num_frequencies < 1:
+            raise InputError(f"num_frequencies is {num_frequencies}: give 1 or more.")
+        super().__init__(
+            num_classes, in_features, num_features=2 * num_frequencies, bucket_size=bucket_size, device=device
+        )
+        self.nu, self.seed = float(nu), seed
+        empty = torch.empty((num_frequencies, in_features), dtype=torch.float32, device=device)
+        self.register_buffer("frequencies", empty)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the frequencies of the seed, and forget all class vectors."""
+        generator = torch.Generator().manual_seed(self.seed)
+        self.frequencies.copy_(math.sqrt(self.nu) * torch.randn(self.frequencies.shape, generator=generator))
+        super().reset_parameters()
+
+    def _query(self, hidden: Tensor) -> Query:
+        floor = torch.full((len(hidden),), _FLOOR * math.exp(-self.nu), dtype=torch.float64, device=hidden.device)
+        return Query(self._features(hidden), floor)
+
+    def _bucket_sums(self, vectors: Tensor, weights: Tensor) -> Tensor:
+        return (weights[:, None] @ self._features(vectors)).squeeze(1)
+
+    def _features(self, vectors: Tensor) -> Tensor:
+        """φ (…, D) of vectors (…, d), in their dtype."""
+        angles = F.normalize(vectors, dim=-1) @ self.frequencies.to(vectors.dtype).t()
+        return torch.cat([angles.cos(), angles.sin()], -1) / math.sqrt(len(self.frequencies))
+
+    def _log_kernel(self, product: Tensor) -> Tensor:
+        return product
