@@ -80,6 +80,12 @@ def classes_of_any_size(counts: Counts) -> Classes:
     return Classes(np.maximum(np.arange(num_words) * 7919 % num_words - num_words // 2, 0) // 3)
 
 
+def text_over(counts: Counts) -> list[int]:
+    """A text of the classes that have counts, and of breaks."""
+    seen = np.concatenate([np.arange(len(counts))[counts > 0], [-1]])
+    return np.random.default_rng(0).choice(seen, 4 * len(counts)).tolist()
+
+
 # cuts even few classes into clusters
 MULTIPLY_ADDS = StepCost(call=0, logit=0, multiply_add=1, parameter=0)
 
@@ -139,6 +145,13 @@ CASES = [
     LayerCase("blackout", {"num_samples": 20, "shared": False, "bias": False}, "rows", big=False),
     LayerCase("blackout", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
     LayerCase("blackout", {"in_batch": True}, "in-batch", big=False),
+    LayerCase("adaptive-importance"),
+    LayerCase(
+        "adaptive-importance",
+        {"tokens": text_over, "num_samples": 16, "effective_samples": 8, "bias": False, "adaptation_rate": 0.1},
+        "bigrams",
+        big=False,
+    ),
     LayerCase("importance"),
     LayerCase(
         "importance", {"num_samples": 16, "effective_samples": 8, "max_samples": 64, "bias": False}, "blocks", big=False

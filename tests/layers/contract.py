@@ -30,9 +30,13 @@ def sharpened(layer: OutputLayer) -> OutputLayer:
 
 
 def loss_of(layer: OutputLayer, *args: Tensor, **options) -> Tensor:
-    """The loss with its chance, where it has any, fixed."""
+    """The loss with its chance, where it has any, fixed, and what a proposal learns of it undone."""
     torch.manual_seed(3)
-    return layer(*args, **options)
+    before = [(buffer, buffer.clone()) for buffer in layer.buffers()]
+    loss = layer(*args, **options)
+    for buffer, values in before:
+        buffer.copy_(values)
+    return loss
 
 
 def gradients(layer: OutputLayer, hidden: Tensor, loss: Tensor) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from vastmax.errors import InputError
 from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_embedding import AdaptiveEmbedding
+from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
 from vastmax.layers.blackout import BlackOut
 from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.class_index import ClassIndex
@@ -37,6 +38,7 @@ from vastmax.text import Vocabulary
 __all__ = [
     "LAYERS",
     "AdaptiveEmbedding",
+    "AdaptiveImportanceSampledSoftmax",
     "AdaptiveSoftmax",
     "BlackOut",
     "CharCNNSoftmax",
@@ -80,6 +82,7 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "negative-sampling": NegativeSampling,
     "blackout": BlackOut,
     "importance": ImportanceSampledSoftmax,
+    "adaptive-importance": AdaptiveImportanceSampledSoftmax,
 }
 """Every layer by the command line's name."""
 

@@ -155,7 +155,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
                 break
         exact = torch.zeros_like(drawn, dtype=torch.bool).index_fill_(0, rows, True)
         self.used = SamplesUsed(drawn.long(), _effective(log_sum, log_squares), exact)
-        self._learn(blocks, looks_at)
+        self._learn(blocks, looks_at, torch.is_grad_enabled())
         loss = log_sum - drawn.log() - target_logit
         if not len(rows):
             return loss
@@ -163,8 +163,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
         whole = Part(hidden[rows], weights[-2], biases[-2])
         return loss.index_copy(0, rows, parts_cross_entropy([whole], target[rows], self.block_size).to(loss.dtype))
 
-    def _learn(self, blocks: list[Block], looks_at: Tensor | None) -> None:
-        """Learn from what was drawn, for proposals that do."""
+    def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:
+        """Teach the proposal by what was drawn, where it learns."""
 
     def _block(self, size: int, looks_at: Tensor | None, num_rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Draw a block: ids (m,) or (rows, m), their log Q, and how often each was drawn where they are merged."""

@@ -192,6 +192,8 @@ class BigramProposal(Proposal):
             probability: (N, m) ``P̃`` of them, in proportion.
             rate: of the step.
         """
+        if not len(self.pairs):
+            return
         drawn = ids >= 0
         unigram, bigram, share = self._parts(ids.clamp(min=0), context)
         mixed = torch.lerp(bigram, unigram, share).masked_fill_(~drawn, 0)

@@ -1,0 +1,169 @@
+"""Adaptive importance sampling: a proposal of bigrams that follows the model while it learns."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.importance import Block, ImportanceSampledSoftmax
+from vastmax.layers.output_layer import Kind, Reference, as_vocabulary
+from vastmax.proposals import BigramProposal
+from vastmax.text import Vocabulary
+
+__all__ = ["AdaptiveImportanceSampledSoftmax"]
+
+
+class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
+    """Importance sampling from bigrams that are moved towards what the model says of the classes drawn.
+
+    Samples are drawn for each row, given the class before its target, until its effective sample size is reached, as in
+    :class:`ImportanceSampledSoftmax`; from ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``, a unigram and a bigram table,
+    mixed by the frequency bin b of the class before. A training step then teaches Q what it has paid for: on the
+    classes W that a row drew, the model's ``P̃(w) = exp s(w) / Σ_W exp s``
+
+    - moves both tables, ``q ← (1 - λ) q + λ q̄ P̃(w)``, q̄ the mass that the table has on W, which it keeps;
+    - and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
+
+    So Q stays near P, and the samples that a row needs few. The class before each target comes through
+    ``forward(…, context=…)``; without it, or without bigrams, the unigram table alone is used, and moved. Q adapts in
+    training mode while gradients are recorded, once a training step, and in eval mode never. Its tables travel in the
+    layer's state.
+
+    See Also:
+        ImportanceSampledSoftmax, whose proposal stays as it is and may be shared by a batch.
+
+    References:
+        Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,
+        IEEE Transactions on Neural Networks 19(4), 2008, https://doi.org/10.1109/TNN.2007.912312.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        proposal: Q; it tells V.
+        num_samples: a row's first block.
+        effective_samples: S that a row is to reach.
+        max_samples: what a row may draw before it takes its exact gradient; None for 16 first blocks, or V where that
+            is less.
+        adaptation_rate: λ, of the tables; 0 keeps them.
+        mixture_rate: of the mixture's gradient steps; 0 keeps it.
+        options: ``bias``, ``initial_bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
+
+    Raises:
+        InputError: where the proposal is no :class:`~vastmax.proposals.BigramProposal`, or a number cannot be used.
+
+    Example:
+        >>> tokens = torch.randint(100, (2000,))
+        >>> proposal = BigramProposal.from_tokens(tokens, num_classes=100)
+        >>> layer = AdaptiveImportanceSampledSoftmax(8, proposal, effective_samples=20)
+        >>> layer(torch.randn(1999, 8), tokens[1:], context=tokens[:-1]).backward()
+    """
+
+    kind: ClassVar[Kind] = "estimator"
+    reference: ClassVar[Reference] = Reference(
+        "Bengio, Senécal",
+        2008,
+        "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model",
+        "https://doi.org/10.1109/TNN.2007.912312",
+    )
+    proposal: BigramProposal
+
+    def __init__(
+        self,
+        in_features: int,
+        proposal: BigramProposal,
+        *,
+        num_samples: int = 64,
+        effective_samples: float = 32.0,
+        max_samples: int | None = None,
+        adaptation_rate: float = 0.01,
+        mixture_rate: float = 0.1,
+        **options: Any,
+    ) -> None:
+        if not isinstance(proposal, BigramProposal):
+            raise InputError(f"proposal is {proposal!r}: only a BigramProposal adapts.")
+        for name in ("shared", "replacement", "in_batch"):
+            if name in options:
+                raise InputError(f"{name} has no meaning here: every row draws for itself, with replacement.")
+        if not 0 <= adaptation_rate <= 1:
+            raise InputError(f"adaptation_rate is {adaptation_rate}: give a number from 0 to 1.")
+        if not mixture_rate >= 0:
+            raise InputError(f"mixture_rate is {mixture_rate}: give 0 or more.")
+        super().__init__(
+            in_features,
+            proposal,
+            num_samples=num_samples,
+            effective_samples=effective_samples,
+            max_samples=max_samples,
+            shared=False,
+            **options,
+        )
+        self.adaptation_rate, self.mixture_rate = adaptation_rate, mixture_rate
+
+    @classmethod
+    def from_vocabulary(
+        cls,
+        in_features: int,
+        vocabulary: Vocabulary | ArrayLike,
+        *,
+        tokens: ArrayLike | None = None,
+        smoothing: float = 0.5,
+        device: torch.device | str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return this layer for a vocabulary, or for counts (V,).
+
+        Args:
+            in_features: d.
+            vocabulary: its counts are what the unigram table starts as.
+            tokens: (T,) a text in class ids, -1 between two sentences, whose bigrams are what the other starts as;
+                None for no bigrams.
+            smoothing: added to every count of the unigram table, so that every class can be drawn.
+            device: of the layer.
+            options: what the layer takes.
+
+        Raises:
+            InputError: where the counts make no proposal.
+        """
+        counts = as_vocabulary(vocabulary).counts
+        if tokens is None:
+            proposal = BigramProposal.from_counts(counts, smoothing=smoothing, device=device)
+        else:
+            proposal = BigramProposal.from_tokens(
+                tokens, len(counts), counts=counts, smoothing=smoothing, device=device
+            )
+        return cls(in_features, proposal, device=device, **options)
+
+    @torch.no_grad()
+    def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:
+        if not (self.training and trains) or self.adaptation_rate == self.mixture_rate == 0:
+            return
+        ids, probability = _different(blocks)
+        looks_at = torch.full_like(ids[:, 0], -1) if looks_at is None else looks_at
+        if self.mixture_rate:
+            self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
+        if self.adaptation_rate:
+            self.proposal.adapt(looks_at, ids, probability, self.adaptation_rate)
+
+
+def _different(blocks: list[Block]) -> tuple[Tensor, Tensor]:
+    """Return of each row the different classes drawn, (N, m), -1 in the places of others, and their softmax (N, m)."""
+    first = blocks[0]
+    shape = len(first.rows), sum(block.ids.shape[1] for block in blocks)
+    ids = torch.full(shape, -1, device=first.ids.device)
+    logits = torch.full(shape, -torch.inf, dtype=first.logits.dtype, device=ids.device)
+    start = 0
+    for block in blocks:
+        stop = start + block.ids.shape[1]
+        ids[block.rows, start:stop], logits[block.rows, start:stop] = block.ids, block.logits
+        start = stop
+    ids, order = ids.sort(1)
+    logits = logits.gather(1, order)
+    again = torch.zeros_like(ids, dtype=torch.bool)
+    again[:, 1:] = ids[:, 1:] == ids[:, :-1]
+    probability = logits.masked_fill_(again, -torch.inf).softmax(1)
+    spoilt = ~probability.isfinite().all(1, keepdim=True)  # of such a row nothing is to be learnt
+    return ids.masked_fill_(again | spoilt, -1), probability.masked_fill_(spoilt, 0)
