@@ -94,9 +94,9 @@ class AliasTable(DoublesModule):
     def draw(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Return ids (shape) int64, drawn independently and with replacement."""
         # of 2**62 torch takes the lowest of 64 random bits; a number that is no power of two it would draw unevenly
-        chance = torch.randint(2**_BITS, (math.prod(shape),), device=self.entry.device, generator=generator)
-        entry = self.entry.index_select(0, chance & self._last_slot)
-        return entry.minimum(chance).bitwise_and_(self._last_slot).view(shape)
+        entry = self.entry
+        chance = torch.randint(2**_BITS, (math.prod(shape),), device=entry.device, generator=generator)
+        return entry.index_select(0, chance & self._last_slot).minimum(chance).bitwise_and_(self._last_slot).view(shape)
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return the log-probabilities of ids, float64 in their shape; -inf for classes that are never drawn."""
