@@ -212,7 +212,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--train", type=Path, default=DATA / "ptb.train.txt", help="text, one sentence a line")
     parser.add_argument("--valid", type=Path, default=DATA / "ptb.valid.txt", help="text that the rows are taken from")
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=3000, help="of training, 512 rows each")
+    parser.add_argument("--steps", type=int, default=6000, help="of training, 256 rows each")
     parser.add_argument("--weights", type=Path, help="file of a trained model: read where it exists, else written")
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=16)

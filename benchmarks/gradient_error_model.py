@@ -18,8 +18,8 @@ from vastmax.layers import FullSoftmax
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, encode_corpus
 
 CONTEXT = 3  # words before the one that is predicted
-BATCH = 512
-LEARNING_RATE = 2e-3
+BATCH = 256
+LEARNING_RATE = 4e-3
 
 Ids = NDArray[np.int64]
 
@@ -83,6 +83,7 @@ class Model(nn.Module):
         self.embedding = nn.Embedding(classes, dim)
         self.network = nn.Sequential(nn.Linear(CONTEXT * dim, 2 * dim), nn.Tanh(), nn.Linear(2 * dim, dim), nn.Tanh())
         self.output = FullSoftmax(dim, classes)
+        nn.init.normal_(self.embedding.weight, std=0.3)
 
     def forward(self, before: Tensor) -> Tensor:
         return self.network(self.embedding(before).flatten(1))
@@ -129,6 +130,9 @@ def train(text: Text, dim: int, steps: int, weights: Path | None, console: Conso
 
 def fit(model: Model, text: Text, steps: int, console: Console) -> None:
     before, words = windows(text.train)
+    assert model.output.bias is not None
+    with torch.no_grad():  # frequencies need not be learnt
+        model.output.bias.copy_(torch.bincount(words, minlength=text.classes).clamp(min=1).float().log())
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=steps)
     began = time.perf_counter()
