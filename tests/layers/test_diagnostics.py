@@ -23,7 +23,7 @@ from tests.oracles import (
     sampled_estimate,
 )
 from vastmax.errors import InputError
-from vastmax.layers import Diagnostics, FullSoftmax, PartialSoftmax, SampledSoftmax
+from vastmax.layers import Diagnostics, FullSoftmax, ImportanceSampledSoftmax, PartialSoftmax, SampledSoftmax
 from vastmax.layers.sampling import Candidates
 from vastmax.proposals import UnigramProposal
 
@@ -106,6 +106,28 @@ def test_sampled_softmax_against_loops(kind: type[SampledSoftmax], shared: bool)
     assert found.effective_sample_size == pytest.approx(np.mean(sizes), rel=1e-9)
     assert found.hit_rate == pytest.approx(np.mean([w == targets[i] for d in later for i in range(4) for w in d[i]]))
     assert found.kl_divergence == pytest.approx(np.mean([kl_divergence(np.exp(each), Q) for each in logits]), rel=1e-9)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_importance_sampling_tells_of_the_draws_it_used(shared: bool) -> None:
+    torch.manual_seed(0)
+    options = {"num_samples": K, "shared": shared, "dtype": torch.float64}
+    layer = sharpened(ImportanceSampledSoftmax(D, UnigramProposal(COUNTS, 1.0), effective_samples=None, **options))
+    hidden, target = batch((4,))
+    found = layer.diagnostics(hidden, target, repeats=REPEATS, seed=11)
+    torch.manual_seed(11)
+    num_rows = None if shared else len(hidden)
+    draws = [layer.proposal.sample(K, num_rows=num_rows).ids.expand(4, K).tolist() for _ in range(REPEATS)]
+    h, weight, bias = arrays(layer, hidden)
+    logits = [full_log_prob(row, weight, bias) for row in h]
+    sizes = [effective_sample_size(logits[i], Q, drawn[i]) for drawn in draws for i in range(4)]
+    assert found.effective_sample_size == pytest.approx(np.mean(sizes), rel=1e-9)
+    assert found.samples == K
+    layer = ImportanceSampledSoftmax(
+        D, UnigramProposal(COUNTS, 1.0), effective_samples=3 * K, max_samples=100 * K, **options
+    )
+    found = layer.diagnostics(hidden, target)
+    assert found.samples > 3 * K < found.effective_sample_size < found.samples
 
 
 def test_partial_softmax_against_loops() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import InputError
+from vastmax.layers.importance import ImportanceSampledSoftmax
 from vastmax.layers.output_layer import OutputLayer
 from vastmax.layers.precision import wide
 from vastmax.layers.sampling import SamplingLayer
@@ -47,7 +48,8 @@ class Diagnostics:
         hidden_gradient_bias: the same of the gradient to the hidden vectors: what the rest of a model learns from.
         hidden_gradient_std: its standard deviation, relative.
         hidden_gradient_rmse: its error, relative.
-        samples: k, classes that were drawn for a row; None where the layer does not draw from a proposal, as below.
+        samples: k, classes that were drawn for a row, mean over rows and repeats where it varies; None where the layer
+            does not draw from a proposal, as below.
         effective_sample_size: ``(Σr)² / Σr²`` with ``r = exp(s(w)) / Q(w)`` over a row's samples, mean over rows and
             repeats: with how many draws from P itself they compare.
         kl_divergence: ``KL(P‖Q)`` in nats, mean over rows; infinite where Q never draws a class. Where rows share
@@ -119,15 +121,20 @@ def diagnose(
 
         exact, to_hidden, to_parameters = gradients(-twin.target_log_prob(rows, target).mean())
         of_hidden, of_parameters = _Errors([to_hidden]), _Errors(to_parameters)
-        losses = []
+        losses, used = [], []
         for _ in range(repeats):
             loss, to_hidden, to_parameters = gradients(twin(rows, target, context=context))
             losses.append(loss)
+            if isinstance(twin, ImportanceSampledSoftmax) and twin.used is not None:
+                used.append([each.double().mean().item() for each in twin.used[:2]])
             of_hidden.add([to_hidden])
             of_parameters.add(to_parameters)
         del to_parameters
         with torch.no_grad():
             about_samples = _of_samples(twin, rows, target, context, repeats)
+            if used:  # of the very draws that the losses are made of, as many as each row needed
+                samples, effective = (fmean(each) for each in zip(*used, strict=True))
+                about_samples |= {"samples": samples, "effective_sample_size": effective}
             about_partition = _of_partition(twin, rows)
     return Diagnostics(
         rows=len(hidden),
