@@ -38,7 +38,7 @@ from embeddings import commit, machine, numbers, versions
 from layer_runs import LAYERS, PEERS, Setting, check, optimizer_of, parse, step
 
 REFERENCE = "torch-full"
-VARIANTS = ["full:block_size=8192", "negative-sampling:num_samples=1024:shared=true"]
+VARIANTS = ["full:block_size=8192", "negative-sampling:num_samples=1024:shared=true", "target-sampling:num_common=1024"]
 MEASURES = ["step", "log_prob", "target_log_prob", "topk"]
 TURN_CALLS, TURN_SECONDS = 10, 0.3
 STEADY = 1.25

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -130,6 +131,7 @@ class Held(NamedTuple):
     score: float  # mean of the unnormalised scores' opposite
 
 
+@cache
 def penn_treebank(part: str, num_classes: int, words: int) -> Tensor:
     text = data_path(f"ptb/ptb.{part}.txt").read_text().replace("\n", " <eos> ").split()
     common = Counter(data_path("ptb/ptb.train.txt").read_text().split()).most_common(num_classes - 1)
@@ -137,6 +139,7 @@ def penn_treebank(part: str, num_classes: int, words: int) -> Tensor:
     return torch.tensor([ids.get(word, 0) for word in text[:words]])
 
 
+@cache
 def held_out(name: str, *, num_classes: int = 500, steps: int = 300, partition: int = 0, **options) -> Held:
     """Train a small model of the next word given two, and look at its layer on other text.
 

@@ -114,11 +114,11 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         weight, bias = self.weight, self.bias
         if self.sparse:
             weight, bias = _sparsely(weight), None if bias is None else _sparsely(bias)
-        # beside the dense gradients of log Z the few rows of the targets need no dense ones of their own
-        loss = -target_logits(hidden, weight, bias, target, sparse=self.sparse or len(chosen) > 0)
         if not len(chosen):
-            return loss
+            return -target_logits(hidden, weight, bias, target, self.sparse)
         log_partition = parts_log_partition([Part(hidden[chosen], weight, bias)], self.block_size)
+        # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
+        loss = -target_logits(hidden, weight, bias, target, sparse=True)
         return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
 
     def extra_repr(self) -> str:
