@@ -87,10 +87,10 @@ class SumTree(DoublesModule):
         if len(ids) * levels >= self.num_weights:
             self._add_up()
             return
-        children = self.sums.view(-1, 2)
         for _ in range(levels):  # leaves may stand on two levels: what came too early is added up again
             node = (node >> 1).clamp_(min=1)
-            self.sums[node] = children[node].sum(-1)
+            left = 2 * node
+            self.sums[node] = self.sums.index_select(0, left) + self.sums.index_select(0, left + 1)
 
     def sum(self, start: Tensor, stop: Tensor) -> Tensor:
         """Return the sums (R,) float64 of the weights from start (R,) to before stop (R,); prefix sums from 0.
@@ -166,7 +166,7 @@ class SumTree(DoublesModule):
         high = self.num_weights
         while high > 1:
             low = (high + 1) // 2  # children of nodes from here on stand at `high` or behind
-            self.sums[low:high] = self.sums[2 * low : 2 * high].view(-1, 2).sum(1)
+            torch.add(self.sums[2 * low : 2 * high : 2], self.sums[2 * low + 1 : 2 * high : 2], out=self.sums[low:high])
             high = low
 
 
