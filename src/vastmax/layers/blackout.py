@@ -88,13 +88,13 @@ def _blackout_loss_(logits: Tensor, times: Tensor) -> Tensor:
     log_rest = softmax_(logits)[:, None]
     log_total = torch.logaddexp(log_rest, largest)
     of_rest, of_largest = (log_rest - log_total).exp(), (largest - log_total).exp()
-    probability = (samples * of_rest).div_(times)  # of one draw, at most 1/2 but for the largest
     repeated = torch.where(again > 0, of_largest, 0)
-    probability.scatter_(1, place, repeated)
-    counted = torch.log1p(-probability)
-    improbable = (counted @ times)[:, None] if times.dim() == 1 else (counted * times).sum(1, keepdim=True)
+    negative = (samples * -of_rest).div_(times)  # -p̃ of one draw: at least -1/2 but for the largest
+    negative.scatter_(1, place, -repeated)
+    logs = torch.log1p(negative)
+    improbable = (logs @ times)[:, None] if times.dim() == 1 else (logs * times).sum(1, keepdim=True)
     improbable -= torch.log1p(-repeated)  # of the largest, all draws but the one set apart
-    odds = probability.div_(1 - probability).mul_(times)
+    odds = negative.div_(torch.add(negative, 1, out=logs)).mul_(-times)
     odds.scatter_(1, place, again * repeated / (1 - repeated))
     to_total = 2 - odds.sum(1, keepdim=True)
     logits.mul_(to_total * of_rest - 1)

@@ -24,11 +24,12 @@ class NoiseContrastiveEstimation(SamplingLayer):
     is 1, since the odds leave no freedom, so that ``s(w)`` alone serves as log-probability; biases start at ``-log V``,
     where Z is near 1. As k grows the gradient becomes maximum likelihood's (at Z = 1), with an error that falls as 1/k.
 
-    Noise that is the target stays: it is what the odds count on. A target that is never drawn is known to come from the
-    data: its loss is 0, and nothing is learnt from it.
+    Noise that is the target stays: it is what the odds count on. A class that is never drawn is known to come from the
+    data: its term is 0, and its vector is not learnt.
 
-    What the odds need is how often each class is to be expected among the noise, and nothing else. So noise may be
-    drawn without replacement: the probability that a class is among it takes the place of ``k Q(w)``.
+    What the odds need is how often each class is to be expected among the noise, and nothing else. So noise may be drawn
+    without replacement: the probability that a class is among it takes the place of ``k Q(w)``. Of a proposal that is not
+    uniform this probability is told by the draw itself, which shifts the optimum a little, the less the larger k is.
 
     See Also:
         SampledSoftmax, whose candidates compete with one another, and whose scores have no fixed level;
@@ -75,6 +76,20 @@ class NoiseContrastiveEstimation(SamplingLayer):
         if initial_bias is None and isinstance(proposal, Proposal):
             initial_bias = -math.log(proposal.num_classes)
         super().__init__(in_features, proposal, initial_bias=initial_bias or 0.0, **options)
+
+    def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """Return (…) ``s(t)`` of each target, which serves as log-probability where Z is 1: one dot product, no sum.
+
+        It is wrong by log Z: :meth:`log_partition` tells by how much.
+
+        Args:
+            hidden: (…, d).
+            target: (…) classes in 0..V-1.
+
+        Raises:
+            InputError: where shapes do not fit, or a target is out of range.
+        """
+        return self._scores(hidden, target)
 
     def _sampled_loss(self, candidates: Candidates) -> Tensor:
         def loss(logits: Tensor) -> Tensor:

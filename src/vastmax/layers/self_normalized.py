@@ -108,10 +108,7 @@ class SelfNormalizedSoftmax(TableLayer):
         Raises:
             InputError: where shapes do not fit, or a target is out of range.
         """
-        rows, classes = self._flat(hidden, target)
-        self._check_range(classes)
-        score = target_logits(rows, self.weight, self.bias, classes, sparse=False)
-        return (score - self.usual_log_partition).view(target.shape)
+        return self._scores(hidden, target) - self.usual_log_partition
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·V forward, twice that backward, in blocks once more to have the logits again; and the target's own."""

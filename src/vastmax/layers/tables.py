@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from vastmax.errors import InputError
 from vastmax.layers.output_layer import OutputLayer
 from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_partition, parts_topk
+from vastmax.layers.paths import target_logits
 from vastmax.layers.precision import wide
 
 __all__ = ["TableLayer", "tied_table"]
@@ -73,6 +74,12 @@ class TableLayer(OutputLayer):
         """Return (…) log Z of hidden vectors (…, d)."""
         rows = self._rows(hidden)
         return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
+
+    def _scores(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
+        rows, classes = self._flat(hidden, target)
+        self._check_range(classes)
+        return target_logits(rows, self.weight, self.bias, classes, sparse=False).view(target.shape)
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         return -parts_cross_entropy([self._part(hidden)], target, self.block_size)
