@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.layers.drawing import COUNTS, D, V, arrays, check_formula, some_rows, trained
+from tests.layers.test_self_normalized import Held, held_out
 from tests.oracles import full_gradients, nce_loss
 from vastmax.errors import InputError
 from vastmax.layers import NoiseContrastiveEstimation
@@ -225,3 +226,28 @@ def test_draws_repeat_with_the_seed_and_differ_without() -> None:
         found.append([layer(hidden, target).item() for _ in range(2)])
     assert found[0] == found[1] != found[2]
     assert found[0][0] != found[0][1]
+
+
+# --- what it is for ---
+
+
+@pytest.mark.slow
+def test_learned_scores_are_log_probabilities_of_text_that_it_has_not_seen() -> None:
+    full, few, many = held_out("full"), learned(50), learned(200)
+    print(full, few, many, sep="\n")
+    assert full.distance > 3  # the full softmax leaves log Z where it likes
+    assert many.distance < 0.2 and many.distance < few.distance < 0.6
+    assert many.loss < full.loss + 0.06 and abs(many.score - many.loss) < 0.12
+
+
+def learned(number: int) -> Held:
+    return held_out("nce", num_samples=number, sparse=False)
+
+
+def test_the_score_is_the_log_probability_but_for_log_z() -> None:
+    layer, (hidden, target) = trained(NoiseContrastiveEstimation), some_rows()
+    expected = layer.target_log_prob(hidden, target) + layer.log_partition(hidden)
+    torch.testing.assert_close(layer.unnormalized_log_prob(hidden, target), expected)
+    assert layer.unnormalized_log_prob(hidden.view(5, 1, D), target.view(5, 1)).shape == (5, 1)
+    with pytest.raises(InputError, match=f"target holds {V}"):
+        layer.unnormalized_log_prob(hidden, torch.full((5,), V))

@@ -27,9 +27,9 @@ class NoiseContrastiveEstimation(SamplingLayer):
     Noise that is the target stays: it is what the odds count on. A class that is never drawn is known to come from the
     data: its term is 0, and its vector is not learnt.
 
-    What the odds need is how often each class is to be expected among the noise, and nothing else. So noise may be drawn
-    without replacement: the probability that a class is among it takes the place of ``k Q(w)``. Of a proposal that is not
-    uniform this probability is told by the draw itself, which shifts the optimum a little, the less the larger k is.
+    What the odds need is how often each class is to be expected among the noise, and nothing else. So noise may be
+    drawn without replacement: the probability that a class is among it takes the place of ``k Q(w)``. Unless the proposal
+    is uniform, the draw itself tells this probability, which shifts the optimum a little, the less the larger k is.
 
     See Also:
         SampledSoftmax, whose candidates compete with one another, and whose scores have no fixed level;

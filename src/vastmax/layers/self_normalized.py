@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from vastmax.errors import InputError
 from vastmax.layers.output_layer import Kind, Reference
 from vastmax.layers.parts import parts_cross_entropy
-from vastmax.layers.paths import target_logits
 from vastmax.layers.tables import TableLayer
 
 __all__ = ["SelfNormalizedSoftmax"]
