@@ -28,8 +28,8 @@ class NoiseContrastiveEstimation(SamplingLayer):
     data: its term is 0, and its vector is not learnt.
 
     What the odds need is how often each class is to be expected among the noise, and nothing else. So noise may be
-    drawn without replacement: the probability that a class is among it takes the place of ``k Q(w)``. Unless the proposal
-    is uniform, the draw itself tells this probability, which shifts the optimum a little, the less the larger k is.
+    drawn without replacement: the probability that a class is among it takes the place of ``k Q(w)``. Unless the
+    proposal is uniform, the draw itself tells it, which shifts the optimum a little, the less the larger k is.
 
     See Also:
         SampledSoftmax, whose candidates compete with one another, and whose scores have no fixed level;
@@ -89,7 +89,7 @@ class NoiseContrastiveEstimation(SamplingLayer):
         Raises:
             InputError: where shapes do not fit, or a target is out of range.
         """
-        return self._scores(hidden, target)
+        return self._target_scores(hidden, target)
 
     def _sampled_loss(self, candidates: Candidates) -> Tensor:
         def loss(logits: Tensor) -> Tensor:

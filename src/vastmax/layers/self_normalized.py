@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vastmax.errors import InputError
 from vastmax.layers.output_layer import Kind, Reference
 from vastmax.layers.parts import parts_cross_entropy
+from vastmax.layers.paths import target_logits
 from vastmax.layers.tables import TableLayer
 
 __all__ = ["SelfNormalizedSoftmax"]
@@ -107,7 +108,7 @@ class SelfNormalizedSoftmax(TableLayer):
         Raises:
             InputError: where shapes do not fit, or a target is out of range.
         """
-        return self._scores(hidden, target) - self.usual_log_partition
+        return self._target_scores(hidden, target) - self.usual_log_partition
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·V forward, twice that backward, in blocks once more to have the logits again; and the target's own."""

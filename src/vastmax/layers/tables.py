@@ -75,7 +75,7 @@ class TableLayer(OutputLayer):
         rows = self._rows(hidden)
         return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
 
-    def _scores(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
         """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
         rows, classes = self._flat(hidden, target)
         self._check_range(classes)
