@@ -520,3 +520,48 @@ def importance_gradients(
         to_weight[w] += share * hidden
         to_bias[w] += share
     return to_hidden, to_weight, to_bias
+
+
+def quadratic_kernel_log_prob(hidden: Any, vectors: Any, biases: Any, alpha: float) -> Float64:
+    """(V,): log of K / sum K, K = e^b (alpha (h·v)^2 + 1), for one hidden vector (Blanc & Rendle 2018)."""
+    kernels = []
+    for vector, bias in zip(vectors, biases, strict=True):
+        product = sum(float(h) * float(v) for h, v in zip(hidden, vector, strict=True))
+        kernels.append(math.exp(bias) * (alpha * product**2 + 1))
+    total = math.fsum(kernels)
+    return np.array([math.log(kernel / total) for kernel in kernels])
+
+
+def random_fourier_log_prob(
+    hidden: Any, vectors: Any, biases: Any, frequencies: Any, nu: float, num_buckets: int
+) -> Float64:
+    """(V,): class by class down the tree over buckets w mod num_buckets, then the softmax of its bucket.
+
+    The mass of classes C is max(0, sum_C e^b φ(h)·φ(v)) + sum_C e^b e^-nu / 2, with φ(x)·φ(y) the mean over frequencies
+    of cos ω·(x/|x| - y/|y|) (Rawat et al. 2019).
+    """
+    length = [math.sqrt(float(v @ v)) for v in (hidden, *vectors)]
+    units = [v / (size or 1) for v, size in zip((hidden, *vectors), length, strict=True)]
+    kernel = [float(np.mean([math.cos(float(w @ (units[0] - unit))) for w in frequencies])) for unit in units[1:]]
+
+    masses: dict[tuple[int, int], float] = {}
+    spans = [1 << level for level in range(num_buckets.bit_length())]
+    for span in spans:  # nodes of as many buckets in a row
+        for first in range(0, num_buckets, span):
+            inside = [w for w in range(len(vectors)) if first <= w % num_buckets < first + span]
+            weight = math.fsum(math.exp(biases[w]) for w in inside)
+            product = math.fsum(math.exp(biases[w]) * kernel[w] for w in inside)
+            masses[first, span] = max(0.0, product) + weight * math.exp(-nu) / 2
+    result = []
+    for w in range(len(vectors)):
+        bucket, log_prob = w % num_buckets, 0.0
+        for span in spans[:-1]:
+            first = bucket // span * span
+            other = first + span if first // span % 2 == 0 else first - span
+            log_prob += math.log(masses[first, span] / (masses[first, span] + masses[other, span]))
+        members = [u for u in range(len(vectors)) if u % num_buckets == bucket]
+        logits = {u: float(hidden @ vectors[u] + biases[u]) for u in members}
+        top = max(logits.values())
+        log_prob += logits[w] - top - math.log(math.fsum(math.exp(s - top) for s in logits.values()))
+        result.append(log_prob)
+    return np.array(result)

@@ -48,8 +48,6 @@ class QuadraticKernelProposal(KernelProposal):
         tensor([0.4545, 0.0909, 0.4545], dtype=torch.float64)
     """
 
-    above: Tensor  # (2, D) int64: rows and columns of the upper triangle
-
     def __init__(
         self,
         num_classes: int,
@@ -65,23 +63,21 @@ class QuadraticKernelProposal(KernelProposal):
         bucket_size = max(1, in_features // 2) if bucket_size is None else bucket_size
         super().__init__(num_classes, in_features, num_features=num_features, bucket_size=bucket_size, device=device)
         self.alpha = float(alpha)
-        above = torch.empty((2, num_features), dtype=torch.int64, device=device)
-        self.register_buffer("above", above, persistent=False)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Forget all class vectors."""
-        self.above.copy_(torch.triu_indices(self.in_features, self.in_features))
-        super().reset_parameters()
+    @property
+    def _above(self) -> Tensor:
+        """(2, D): rows and columns of the upper triangle."""
+        return torch.triu_indices(self.in_features, self.in_features, device=self.vectors.device)
 
     def _query(self, hidden: Tensor) -> Query:
-        rows, columns = self.above
+        rows, columns = self._above
         twice = 2.0 - (rows == columns).double()  # what stands below the diagonal as well
         features = self.alpha * twice * hidden[:, rows] * hidden[:, columns]
         return Query(features, torch.ones(len(hidden), dtype=torch.float64, device=hidden.device))
 
     def _bucket_sums(self, vectors: Tensor, weights: Tensor) -> Tensor:
-        rows, columns = self.above
+        rows, columns = self._above
         moments = (weights[..., None] * vectors).transpose(1, 2) @ vectors
         return moments[:, rows, columns]
 
@@ -100,7 +96,7 @@ class QuadraticKernelProposal(KernelProposal):
 
     def _mixture(self, hidden: Tensor) -> tuple[Query, Tensor]:
         """The query of one row, and the moment (d, d) ``alpha Σ q_n h_n h_nᵀ`` that it stands for."""
-        rows, columns = self.above
+        rows, columns = self._above
         symmetric = torch.empty((self.in_features,) * 2, dtype=torch.float64, device=hidden.device)
         symmetric[rows, columns] = symmetric[columns, rows] = self.tree.sums[1].double()
         squares = ((hidden @ symmetric) * hidden).sum(1).clamp_(min=0)
