@@ -136,9 +136,10 @@ def test_a_target_that_is_never_drawn_teaches_nothing() -> None:
             assert gradient.to_dense().isfinite().all()
 
 
-def test_the_power_is_the_papers() -> None:
-    layer = BlackOut.from_vocabulary(D, COUNTS)
-    expected = torch.tensor(COUNTS, dtype=torch.float64).pow(0.4)
+@pytest.mark.parametrize(("in_batch", "power"), [(False, 0.4), (True, 1.0)])
+def test_the_power_is_the_papers_but_for_a_batchs_own_targets(in_batch: bool, power: float) -> None:
+    layer = BlackOut.from_vocabulary(D, COUNTS, in_batch=in_batch)
+    expected = torch.tensor(COUNTS, dtype=torch.float64).pow(power)
     torch.testing.assert_close(layer.proposal.log_prob(torch.arange(V)).exp(), expected / expected.sum())
 
 

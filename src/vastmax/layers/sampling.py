@@ -128,7 +128,7 @@ class SamplingLayer(TableLayer):
             in_features: d.
             vocabulary: its counts are what the proposal is made of.
             proposal: a name of ``PROPOSALS``, or a proposal.
-            power: of the counts, for the proposal "unigram"; None for the layer's own.
+            power: of the counts, for the proposal "unigram"; None for the layer's own, and 1 for ``in_batch``.
             device: of the layer.
             options: what the layer takes.
 
@@ -137,7 +137,8 @@ class SamplingLayer(TableLayer):
         """
         more: dict[str, Any] = {}
         if isinstance(proposal, str) and proposal == "unigram":
-            more["power"] = cls.power if power is None else power
+            usual = 1.0 if options.get("in_batch") else cls.power  # targets are as frequent as they are
+            more["power"] = usual if power is None else power
         elif power is not None:
             raise InputError(f"power is {power}: only the proposal 'unigram' that is made here has one.")
         made = proposal_for(proposal, as_vocabulary(vocabulary), in_features, device=device, **more)
