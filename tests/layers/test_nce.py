@@ -15,7 +15,7 @@ from tests.oracles import full_gradients, nce_loss
 from vastmax.errors import InputError
 from vastmax.layers import NoiseContrastiveEstimation
 from vastmax.layers.sampling import Candidates
-from vastmax.proposals import Proposal, UniformProposal, UnigramProposal
+from vastmax.proposals import BigramProposal, Proposal, UniformProposal, UnigramProposal
 
 PROBABILITY = np.array(COUNTS) / sum(COUNTS)
 EVERY = torch.arange(V)
@@ -149,6 +149,25 @@ def test_the_truth_is_the_optimum_however_few_are_drawn(proposal: Proposal, repl
 
 
 # --- the edges ---
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_targets_and_noise_are_judged_by_what_the_noise_was_drawn_from(shared: bool, in_batch: bool) -> None:
+    """Noise that a batch shares comes from the mean of its rows' distributions, whatever the row."""
+    bigrams = (np.array([0, 0, 1, 2, 5]), np.array([3, 4, 3, 0, 7]), np.array([6, 2, 5, 9, 40]))
+    proposal = BigramProposal(COUNTS, bigrams)
+    layer = trained(NoiseContrastiveEstimation, proposal, num_samples=9, shared=shared, in_batch=in_batch)
+    (hidden, target), context = some_rows(), torch.tensor([0, 1, 2, 5, -1])
+    each = proposal.log_prob(EVERY.expand(5, -1), context).exp()  # (rows, classes)
+    assert (each[0] - each[1]).abs().max() > 0.1
+    found = layer._candidates(hidden, target, context)
+    mixed = shared or in_batch
+    drawn_from = each.mean(0, keepdim=True).expand(5, -1) if mixed else each
+    expected = (4 if in_batch else 9) * drawn_from
+    torch.testing.assert_close(found.target_log_expected.exp(), expected[torch.arange(5), target])
+    ids = found.ids.expand(5, -1)
+    torch.testing.assert_close(found.log_expected.exp().expand(5, -1), expected.gather(1, ids))
 
 
 def test_scores_start_as_log_probabilities() -> None:

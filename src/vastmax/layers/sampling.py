@@ -187,7 +187,8 @@ class SamplingLayer(TableLayer):
             ids, log_expected, times = merged(ids, log_expected)
         self._meet(target, ids)
         logits = self._logits(hidden, target, ids)
-        of_target = samples.log_expected_count_of(self.proposal.log_prob(target[:, None], looks_at)).squeeze(1)
+        judged = target if ids.dim() == 1 else target[:, None]  # as the samples are: by the mixture, or by its own row
+        of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at)).view(-1)
         return Candidates(
             logits,
             ids,
