@@ -180,3 +180,20 @@ def test_log_z_of_unseen_text_is_as_usual_though_few_rows_are_normalised() -> No
 def test_bad_options(options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         InfrequentlyNormalizedSoftmax(D, V, **options)  # type: ignore[arg-type]
+
+
+def test_compiled_backward_samples_the_rows_that_forward_did() -> None:
+    torch.compiler.reset()
+    layer, hidden = layer_of(fraction=0.4), hidden_of()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+
+    def loss(given: Tensor, seed: int = 5) -> Tensor:
+        torch.manual_seed(seed)
+        return compiled(given, TARGET, reduction="sum")
+
+    (found,) = torch.autograd.grad(loss(hidden), hidden)
+    direction = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        slope = (loss(hidden + 1e-6 * direction) - loss(hidden - 1e-6 * direction)) / 2e-6
+        assert len({round(float(loss(hidden, seed)), 6) for seed in range(8)}) > 2  # other seeds, other rows
+    torch.testing.assert_close((found * direction).sum(), slope, rtol=1e-6, atol=1e-8)

@@ -182,3 +182,20 @@ def test_perplexity_of_unseen_text_nears_the_full_softmax_as_partitions_grow() -
     print(full, losses)
     assert losses[0] > losses[1] > losses[2]
     assert losses[0] > full.loss + 0.5 and losses[2] < full.loss + 0.05
+
+
+def test_compiled_code_follows_the_candidates() -> None:
+    torch.compiler.reset()
+    layer, hidden = layer_of(), hidden_of()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    losses = []
+    for candidates in (None, [3, 4], [3, 4, 5, 9], None):
+        layer.set_candidates(candidates)
+        ours, truth = compiled(hidden, TARGET), layer(hidden, TARGET)
+        torch.testing.assert_close(ours, truth)
+        found = torch.autograd.grad(ours, [hidden, *layer.parameters()])
+        expected = torch.autograd.grad(truth, [hidden, *layer.parameters()])
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a.to_dense(), b.to_dense())
+        losses.append(truth.item())
+    assert losses[0] == losses[3] and len(set(losses)) == 3
