@@ -109,9 +109,9 @@ def test_unigram_is_a_power_of_counts(power: float) -> None:
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-12)
 
 
-def test_log_uniform_is_the_closed_form_in_any_order() -> None:
-    numbers = [1, 50, 7, 7]
-    proposal = LogUniformProposal.from_counts(numbers)
+@pytest.mark.parametrize("dtype", [np.int64, np.uint32, np.float32])
+def test_log_uniform_is_the_closed_form_in_any_order(dtype: type) -> None:
+    proposal = LogUniformProposal.from_counts(np.array([0, 50, 7, 7], dtype))
     ranks = [3, 0, 1, 2]
     expected = [math.log((rank + 2) / (rank + 1)) / math.log(5) for rank in ranks]
     np.testing.assert_allclose(proposal.log_prob(torch.arange(4)).exp().numpy(), expected, rtol=1e-14)

@@ -178,7 +178,9 @@ class LogUniformProposal(Proposal):
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
         """Return the proposal for classes in the order of their counts (V,), ties by id."""
         counts = np.asarray(counts)
-        return cls(len(counts), np.argsort(-counts, kind="stable"), **options)
+        # sorted from the rear, for -counts of unsigned integers would put those that never came first
+        rising = len(counts) - 1 - np.argsort(counts[::-1], kind="stable")
+        return cls(len(counts), rising[::-1], **options)
 
     def reset_parameters(self) -> None:
         """Set the order and the ranks."""
