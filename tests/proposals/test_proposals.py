@@ -207,6 +207,28 @@ def test_lopsided_distributions_do_not_wait_for_ever() -> None:
     assert abs(weight[1:].mean() - 1) < 0.1 and abs(weight[0] - 1) < 1e-9
 
 
+def test_lopsided_distributions_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    proposal, drawn, draw = UnigramProposal([10**15] + [1] * 999, power=1.0), 0, UnigramProposal._draw
+
+    def counting(self: UnigramProposal, shape: tuple[int, int], *others: Any) -> torch.Tensor:
+        nonlocal drawn
+        drawn += shape[1]
+        return draw(self, shape, *others)
+
+    monkeypatch.setattr(UnigramProposal, "_draw", counting)
+    proposal.sample(10, replacement=False, generator=generator())
+    assert drawn < 2 * 1000
+
+
+def test_inclusion_of_what_is_hardly_ever_drawn() -> None:
+    """Where ``Q τ`` is 1e-20 it is the inclusion, where Q is 0 in double precision as well; all of all are drawn."""
+    proposal = UnigramProposal([5, 3, 1, 1])
+    log_prob = torch.tensor([-45.0, -2000.0, -torch.inf], dtype=torch.float64)
+    some, whole = (proposal.sample(n, replacement=False, generator=generator()) for n in (2, 4))
+    torch.testing.assert_close(some.log_expected_count_of(log_prob), log_prob + some.exposure.log(), rtol=1e-15, atol=0)
+    assert whole.log_expected_count_of(log_prob).tolist() == [0, 0, -torch.inf]
+
+
 def test_uniform_inclusion_is_known() -> None:
     expected = UniformProposal(40).sample(10, replacement=False).log_expected_count
     torch.testing.assert_close(expected, torch.full((10,), math.log(0.25), dtype=torch.float64), rtol=1e-14, atol=0)

@@ -17,6 +17,8 @@ __all__ = ["Context", "Proposal", "Samples"]
 
 Context = Literal["nothing", "previous", "hidden"]
 
+_TINY = -37.0  # log of less than half of what a float64 near 1 can tell apart
+
 
 class Samples(NamedTuple):
     """Classes that were drawn, and how often each was to be expected among them.
@@ -145,7 +147,8 @@ class Proposal(DoublesModule, ABC):
         rows, n = shape
         needed = min(n + 1, self.support)  # the one that comes too late sets the moment
         ids = self._draw((rows, 2 * needed), generator, context)
-        while int((fresh := _is_first(ids)).sum(1).min()) < needed and ids.shape[1] <= 8 * self.num_classes:
+        # as many draws as classes, and to take all classes costs no more
+        while int((fresh := _is_first(ids)).sum(1).min()) < needed and ids.shape[1] < self.num_classes:
             ids = torch.cat([ids, self._draw((rows, ids.shape[1]), generator, context)], 1)
         waited = torch.empty(ids.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
         moments = waited.cumsum_(1)
@@ -193,7 +196,9 @@ def _is_first(ids: Tensor) -> Tensor:
 
 
 def _log_expected_count(log_prob: Tensor, exposure: Tensor, distinct: bool) -> Tensor:
+    log_count = log_prob + exposure.log()
     if not distinct:
-        return log_prob + exposure.log()
-    never = log_prob == -torch.inf
-    return torch.log(-torch.expm1(-log_prob.exp() * exposure)).masked_fill_(never, -torch.inf)
+        return log_count
+    # 1 - exp(-x) is x where that is tiny, down to where exp(log_prob) is 0 and τ infinite
+    inclusion = torch.log(-torch.expm1(-log_count.exp())).where(log_count > _TINY, log_count)
+    return inclusion.masked_fill_(log_prob == -torch.inf, -torch.inf)
