@@ -185,10 +185,10 @@ class ProposalCase:
     def id(self) -> str:
         return f"{self.name}-{self.label}" if self.label else self.name
 
-    def build(self, counts: Any) -> Proposal:
+    def build(self, counts: Any, **more: Any) -> Proposal:
         """The proposal over these counts; those that follow the hidden vector are told some vectors of classes."""
         options = {key: value(counts) if callable(value) else value for key, value in self.options.items()}
-        proposal = PROPOSALS[self.name].from_counts(counts, **options)
+        proposal = PROPOSALS[self.name].from_counts(counts, **options, **more)
         if proposal.context == "hidden":
             generator = torch.Generator().manual_seed(len(counts))
             proposal.update(torch.randn(len(counts), self.options["in_features"], generator=generator))

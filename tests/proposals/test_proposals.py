@@ -290,6 +290,18 @@ def test_state_and_casts(case: ProposalCase) -> None:
         assert torch.equal(built.log_prob(everything, context), before)
 
 
+@every_proposal
+def test_state_can_be_assigned_to_the_meta_device(case: ProposalCase) -> None:
+    proposal, context = case.build(zipf_with_zeros(100)), case.contexts(3, 100)
+    with torch.device("meta"):
+        other = case.build(np.arange(1, 101), device="meta")
+    other.load_state_dict(proposal.state_dict(), assign=True)
+    everything = torch.arange(100)
+    assert torch.equal(other.log_prob(everything, context), proposal.log_prob(everything, context))
+    first, again = (each.sample(9, context=context, generator=generator()) for each in (proposal, other))
+    assert torch.equal(first.ids, again.ids)
+
+
 @given(st.sampled_from(PROPOSAL_CASES), counts(max_words=40))
 def test_all_counts_are_welcome(case: ProposalCase, numbers: np.ndarray) -> None:
     if case.id in NEED_COUNTS and not numbers.any():

@@ -271,4 +271,6 @@ def _ranges(length: int, size: int) -> Iterator[slice]:
 
 
 def _rebuild(module: Any, incompatible_keys: Any) -> None:
+    if module.tree.sums.is_meta and not module.vectors.is_meta:  # a state that was assigned brought its device along
+        module.tree.to_empty(device=module.vectors.device)
     module._refresh(None)

@@ -30,12 +30,12 @@ class UniformProposal(Proposal):
         [0.0, 0.0, 0.0, 0.0]
     """
 
-    here: Tensor  # () nothing but the device
+    here: Tensor  # () nothing but the device, which a state that is assigned brings along
 
     def __init__(self, num_classes: int, *, device: torch.device | str | None = None) -> None:
         super().__init__(num_classes)
         self.support = num_classes
-        self.register_buffer("here", torch.empty((), dtype=torch.int64, device=device), persistent=False)
+        self.register_buffer("here", torch.zeros((), dtype=torch.int64, device=device))
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
@@ -43,7 +43,8 @@ class UniformProposal(Proposal):
         return cls(len(np.asarray(counts)), **options)
 
     def reset_parameters(self) -> None:
-        """Nothing to restore."""
+        """Nothing to restore but a defined state."""
+        self.here.zero_()
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return -log V in the shape of ids, float64."""
