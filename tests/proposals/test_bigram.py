@@ -80,6 +80,26 @@ def test_no_history_is_the_unigram() -> None:
     assert proposal.unigram_share(torch.tensor([0])) < 1
 
 
+def test_rows_and_histories_must_be_as_many() -> None:
+    proposal = BigramProposal.from_tokens(TOKENS, 5)
+    histories = torch.tensor([0, 1])
+    for num_rows in (0, 3, 4):
+        with pytest.raises(InputError, match=f"num_rows is {num_rows} for 2 previous classes"):
+            proposal.sample(6, num_rows=num_rows, context=histories)
+    with pytest.raises(InputError, match=r"ids of shape \(3, 1\) came with 2 previous classes"):
+        proposal.log_prob(torch.zeros(3, 1, dtype=torch.int64), histories)
+    none = histories[:0]
+    assert proposal.sample(6, num_rows=0, context=none).log_expected_count.shape == (0, 6)
+    with pytest.raises(InputError, match="num_rows is 1 for 0"):
+        proposal.sample(6, context=none)
+
+
+def test_histories_may_be_narrow_integers() -> None:
+    proposal = BigramProposal.from_tokens([99_999, 99_998, 99_999, 99_997], 100_000)
+    ids, histories = torch.tensor([[99_998]]), torch.tensor([99_999])
+    assert torch.equal(proposal.log_prob(ids, histories.int()), proposal.log_prob(ids, histories))
+
+
 def test_state_of_another_text() -> None:
     proposal, other = (BigramProposal.from_tokens(stream(size, 30, seed=size), 30) for size in (400, 90))
     other.load_state_dict(proposal.state_dict())
@@ -214,5 +234,9 @@ def test_bad_input_is_told_clearly() -> None:
         BigramProposal([1, 1], ([0], [2], [1]))
     with pytest.raises(InputError, match="0 or more"):
         BigramProposal([1, 1], ([0], [1], [-1]))
+    with pytest.raises(InputError, match=r"one number a class, got an array of shape \(1, 2\)"):
+        BigramProposal([[1, 1]])
+    with pytest.raises(InputError, match="each of 3 classes, got \\(2,\\)"):
+        BigramProposal.from_tokens([0, 1], 3, counts=[1, 1])
     with pytest.raises(InputError, match="rate is 2"):
         BigramProposal([1, 1]).adapt(torch.tensor([0]), torch.tensor([[0]]), torch.tensor([[1.0]]), 2)

@@ -75,6 +75,8 @@ class BigramProposal(Proposal):
         device: torch.device | str | None = None,
     ) -> None:
         given = np.asarray(counts, np.float64)
+        if given.ndim != 1:
+            raise InputError(f"counts must be one number a class, got an array of shape {given.shape}.")
         super().__init__(given.size)
         pairs, times = _merged(bigrams, self.num_classes)
         following = np.bincount(pairs % self.num_classes, times, minlength=self.num_classes)
@@ -110,9 +112,14 @@ class BigramProposal(Proposal):
             num_classes: V.
             counts: (V,) of the unigram table; None for those of the stream.
             **options: of the constructor.
+
+        Raises:
+            InputError: where there are not as many counts as classes.
         """
         stream = np.asarray(tokens, np.int64).reshape(-1)
         known = (stream >= 0) & (stream < num_classes)
+        if counts is not None and np.shape(counts) != (num_classes,):
+            raise InputError(f"counts must be one number for each of {num_classes} classes, got {np.shape(counts)}.")
         if counts is None:
             counts = np.bincount(stream[known], minlength=num_classes)
         both = known[:-1] & known[1:]
@@ -136,11 +143,19 @@ class BigramProposal(Proposal):
         Args:
             ids: (N, m), each row judged by its own history; (m,) or (1, m), by the mean over all histories.
             context: (N,) the previous classes; None for none.
+
+        Raises:
+            InputError: where there are not as many previous classes as rows of ids.
         """
         if context is None or not len(self.pairs):
             return (self.unigram.weights[ids] / self.unigram.total).log()
         if ids.dim() == 2 and len(ids) == len(context):
             return self._prob(ids, context).log()
+        if not len(context) or (ids.dim() == 2 and len(ids) != 1):
+            raise InputError(
+                f"ids of shape {tuple(ids.shape)} came with {len(context)} previous classes: give one row of ids for "
+                "each, or one for the mixture of one or more."
+            )
         histories, times = context.unique(return_counts=True)
         share = times.double() / len(context)
         mean = torch.zeros(ids.numel(), dtype=torch.float64, device=ids.device)
@@ -225,7 +240,7 @@ class BigramProposal(Proposal):
     def _rows(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return of histories (N,) the pair with class 0, where bigrams start and stop, and Q_1's share."""
         known = (context >= 0) & (context < self.num_classes)
-        first = torch.where(known, context, -1) * self.num_classes
+        first = torch.where(known, context, -1).long() * self.num_classes
         start, stop = torch.searchsorted(self.pairs, torch.stack([first, first + self.num_classes]))
         share = self.mixture[self.bins[context.where(known, 0)].long()].sigmoid()
         return first, start, stop, share.where(self.bigram.sum(start, stop) > 0, 1)
@@ -241,11 +256,13 @@ class BigramProposal(Proposal):
         unigram = self.unigram.draw(rows * n, generator=generator).view(shape)
         if context is None or not len(self.pairs):
             return unigram
-        if rows == 1:  # each draw by the history of a row that is drawn itself
+        if rows == 1 and len(context):  # each draw by the history of a row that is drawn itself
             row = torch.randint(2**62, (n,), device=context.device, generator=generator) % len(context)
-            context = context[row]
+            context, n = context[row], 1
+        elif rows != len(context):
+            raise InputError(f"num_rows is {rows} for {len(context)} previous classes: give one class a row.")
         _, start, stop, share = self._rows(context)
-        entry = self.bigram.draw(rows * n // len(context), start, stop, generator=generator)
+        entry = self.bigram.draw(n, start, stop, generator=generator)
         bigram = self.pairs[entry.clamp_(min=0)] % self.num_classes
         coin = torch.rand(entry.shape, dtype=torch.float64, device=context.device, generator=generator)
         return torch.where(coin < share[:, None], unigram.view(entry.shape), bigram).view(shape)
