@@ -79,12 +79,14 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         num_samples: int = 64,
         effective_samples: float = 32.0,
         max_samples: int | None = None,
-        adaptation_rate: float = 0.01,
-        mixture_rate: float = 0.1,
+        adaptation_rate: float = 0.05,
+        mixture_rate: float = 1.0,
         **options: Any,
     ) -> None:
         if not isinstance(proposal, BigramProposal):
             raise InputError(f"proposal is {proposal!r}: only a BigramProposal adapts.")
+        if effective_samples is None:
+            raise InputError("effective_samples is None: give what rows are to reach, or use ImportanceSampledSoftmax.")
         for name in ("shared", "replacement", "in_batch"):
             if name in options:
                 raise InputError(f"{name} has no meaning here: every row draws for itself, with replacement.")
@@ -143,10 +145,10 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             return
         ids, probability = _different(blocks)
         looks_at = torch.full_like(ids[:, 0], -1) if looks_at is None else looks_at
-        if self.mixture_rate:
-            self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
         if self.adaptation_rate:
             self.proposal.adapt(looks_at, ids, probability, self.adaptation_rate)
+        if self.mixture_rate:
+            self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
 
 
 def _different(blocks: list[Block]) -> tuple[Tensor, Tensor]:

@@ -2,5 +2,6 @@
 
 from vastmax.reporting.figures import save_figure
 from vastmax.reporting.gradient_error import gradient_error_plot
+from vastmax.reporting.importance_curves import importance_curves
 
-__all__ = ["gradient_error_plot", "save_figure"]
+__all__ = ["gradient_error_plot", "importance_curves", "save_figure"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "INK", "MARKERS", "label_lines", "new_figure", "save_figure"]
+__all__ = ["COLOURS", "INK", "MARKERS", "label_lines", "new_figure", "new_panels", "save_figure"]
 
 # Told apart by people who do not see red and green alike, and not by colour alone: after Okabe, Ito, *Color Universal
 # Design*, 2008, https://jfly.uni-koeln.de/color/, its yellow left out and its light colours darkened for text on white.
@@ -29,15 +29,22 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     Raises:
         InputError: where matplotlib is not installed.
     """
+    figure, panels = new_panels(width, height, 1)
+    return figure, panels[0]
+
+
+def new_panels(width: float, height: float, number: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many inches, with so many pairs of axes side by side; else as :func:`new_figure`."""
     try:
         figure: Figure = import_module("matplotlib.figure").Figure((width, height), layout="constrained", facecolor="w")
     except ImportError:
         raise InputError("plots need matplotlib: pip install 'vastmax[report]'") from None
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#9A9A9A")
-    axes.tick_params(which="both", color="#9A9A9A", labelcolor=INK)
-    return figure, axes
+    panels = figure.subplots(1, number, squeeze=False)[0].tolist()
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color("#9A9A9A")
+        axes.tick_params(which="both", color="#9A9A9A", labelcolor=INK)
+    return figure, panels
 
 
 def label_lines(axes: Axes, names: Sequence[str], *, apart: float) -> None:
