@@ -75,7 +75,11 @@ def test_every_decision_is_listed() -> None:
         assert f"decisions/{page.name}" in menu
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "layers").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [*sorted((ROOT / "docs" / "layers").glob("*.md")), ROOT / "docs" / "diagnostics.md"],
+    ids=lambda page: page.name,
+)
 def test_examples_of_layers_run(page: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks, "every page shows its layer at work"
