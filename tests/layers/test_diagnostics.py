@@ -23,7 +23,14 @@ from tests.oracles import (
     sampled_estimate,
 )
 from vastmax.errors import InputError
-from vastmax.layers import Diagnostics, FullSoftmax, ImportanceSampledSoftmax, PartialSoftmax, SampledSoftmax
+from vastmax.layers import (
+    Diagnostics,
+    FullSoftmax,
+    ImportanceSampledSoftmax,
+    PartialSoftmax,
+    SampledSoftmax,
+    build,
+)
 from vastmax.layers.sampling import Candidates
 from vastmax.proposals import UnigramProposal
 
@@ -233,6 +240,23 @@ def test_leaves_no_trace(case: LayerCase) -> None:
         assert parameter.grad is same
         assert same is None or torch.equal(same.to_dense(), value.to_dense())
     assert torch.equal(hidden.grad, of_hidden)  # type: ignore[arg-type]
+
+
+def test_a_proposal_that_adapts_stands_still() -> None:
+    """From repeat to repeat: the numbers are those of a layer that never adapts."""
+    tokens = np.random.default_rng(0).integers(V, size=500)
+    context = torch.arange(6)
+    found, moved = [], []
+    for rate in (0.5, 0.0):
+        torch.manual_seed(0)
+        options = {"tokens": tokens, "num_samples": K, "adaptation_rate": rate, "mixture_rate": 0.0}
+        layer = sharpened(build("adaptive-importance", D, COUNTS, dtype=torch.float64, **options))
+        found.append(layer.diagnostics(*batch((6,)), context=context, repeats=4))
+        before = copy.deepcopy(layer.state_dict())
+        layer(*batch((6,)), context=context).backward()
+        moved.append(any(not torch.equal(value, before[name]) for name, value in layer.state_dict().items()))
+    assert found[0] == found[1]
+    assert moved == [True, False]  # or the test is blind
 
 
 @every_layer
