@@ -133,6 +133,10 @@ CASES = [
     ),
     LayerCase("sampled", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),
     LayerCase("sampled", {"in_batch": True, "proposal": "uniform"}, "in-batch", big=False),
+    LayerCase("sampled", {"num_samples": 10, "proposal": "quadratic-kernel"}, "quadratic-kernel", big=False),
+    LayerCase(
+        "sampled", {"num_samples": 10, "proposal": "random-fourier", "shared": False}, "random-fourier", big=False
+    ),
     LayerCase("nce"),
     LayerCase("nce", {"num_samples": 20, "shared": False, "bias": False}, "rows", big=False),
     LayerCase("nce", {"num_samples": 10, "replacement": False, "sparse": False}, "distinct", big=False),

@@ -142,13 +142,13 @@ class KernelProposal(Proposal):
         if own:
             parts = [self._own_log_prob(hidden[rows], ids[rows]) for rows in self._chunks(len(hidden), ids.shape[1])]
             return torch.cat(parts) if parts else torch.empty(ids.shape, dtype=torch.float64, device=ids.device)
-        return self._mixture_log_prob(hidden, ids.flatten()).view(ids.shape)
+        return self._mixture_log_prob(_one_or_more(hidden), ids.flatten()).view(ids.shape)
 
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         hidden = self._hidden(context)
         rows, n = shape
-        if rows == 1 and len(hidden) > 1:
-            return self._mixture_draw(hidden, n, generator)[None]
+        if rows == 1 and len(hidden) != 1:
+            return self._mixture_draw(_one_or_more(hidden), n, generator)[None]
         if rows != len(hidden):
             raise InputError(f"num_rows is {rows} for {len(hidden)} hidden vectors: give one vector a row.")
         drawn = [self._own_draw(hidden[part], n, generator) for part in self._chunks(rows, n)]
@@ -209,7 +209,7 @@ class KernelProposal(Proposal):
         """(R, m, B) logs of the shares of classes in buckets (R, m) or (m,); -inf where there is no class."""
         classes, there = self._members(bucket)
         logs = log_kernels(self.vectors[classes].double().flatten(-3, -2))
-        logs = logs.view(-1, *classes.shape[-2:]) + self.biases[classes].double()
+        logs = logs.view(len(logs), *classes.shape[-2:]) + self.biases[classes].double()
         return logs.masked_fill_(~there, -torch.inf).log_softmax(2)
 
     def _members(self, bucket: Tensor) -> tuple[Tensor, Tensor]:
@@ -236,7 +236,7 @@ class KernelProposal(Proposal):
         tree.add_up(buckets)
 
     def _hidden(self, context: Tensor | None) -> Tensor:
-        if context is None or context.dim() != 2 or context.shape[1] != self.in_features or not len(context):
+        if context is None or context.dim() != 2 or context.shape[1] != self.in_features:
             shape = None if context is None else tuple(context.shape)
             raise InputError(
                 f"context must hold hidden vectors (N, {self.in_features}), which this proposal follows, got {shape}."
@@ -264,6 +264,11 @@ class KernelProposal(Proposal):
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
         return f"num_classes={self.num_classes}, in_features={self.in_features}"
+
+
+def _one_or_more(hidden: Tensor) -> Tensor:
+    """Return the hidden vectors, or a vector of zeros where an empty batch shares its samples."""
+    return hidden if len(hidden) else hidden.new_zeros((1, hidden.shape[1]))
 
 
 def _ranges(length: int, size: int) -> Iterator[slice]:
