@@ -223,7 +223,7 @@ PROPOSAL_CASES = [
     ProposalCase("unigram"),
     ProposalCase("unigram", {"power": 1.0, "smoothing": 0.5}, "smoothed"),
     ProposalCase("log-uniform"),
-    ProposalCase("bigram"),
+    ProposalCase("bigram", big=False),
     ProposalCase("bigram", {"bigrams": some_bigrams, "smoothing": 0.1}, "bigrams"),
     ProposalCase("quadratic-kernel", {"in_features": 3}),
     ProposalCase("quadratic-kernel", {"in_features": 4, "alpha": 0.5, "bucket_size": 9}, "wide-buckets", big=False),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.cases import PROPOSAL_CASES, ProposalCase
+from tests.data import data_path
 from tests.strategies import counts
 from vastmax.errors import InputError
 from vastmax.proposals import PROPOSALS, AliasTable, LogUniformProposal, Proposal, UniformProposal, UnigramProposal
@@ -140,6 +141,19 @@ def test_alias_tables_hold_the_masses_exactly(numbers: np.ndarray) -> None:
     stated = table.log_prob(torch.arange(len(numbers))).exp().numpy()
     np.testing.assert_allclose(stated, share, rtol=1e-9, atol=2.0**-61)
     assert ((table.mass.numpy() > 0) == (numbers > 0)).all()
+
+
+def test_draws_from_the_counts_of_a_large_corpus() -> None:
+    """793,471 words: among so many, sums in single precision give the rare ones another share."""
+    counts_of_words = np.load(data_path("counts/lm1b_word_freq_int32.npy"))
+    proposal = UnigramProposal(counts_of_words, power=0.75)
+    log_prob = proposal.log_prob(torch.arange(len(counts_of_words)))
+    assert pvalue(proposal.sample(2_000_000, generator=generator(4)).ids, log_prob) > FALSE_ALARM
+    rare = counts_of_words <= np.sort(counts_of_words)[100_000]
+    drawn = rare[proposal.sample(2_000_000, generator=generator(5)).ids.numpy()].sum()
+    assert (
+        stats.binomtest(int(drawn), 2_000_000, log_prob.exp()[torch.from_numpy(rare)].sum().item()).pvalue > FALSE_ALARM
+    )
 
 
 def test_more_classes_than_torch_can_draw_from() -> None:
