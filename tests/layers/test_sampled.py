@@ -13,7 +13,7 @@ from tests.oracles import full_gradients, gradients_of, sampled_softmax_loss
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax, SampledSoftmax
 from vastmax.layers.sampling import Candidates
-from vastmax.proposals import Proposal, UniformProposal, UnigramProposal
+from vastmax.proposals import BigramProposal, Proposal, QuadraticKernelProposal, UniformProposal, UnigramProposal
 
 D, V, N = 4, 12, 5
 COUNTS = [50, 1, 7, 30, 2, 9, 9, 120, 4, 3, 60, 5]
@@ -214,19 +214,31 @@ def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved() ->
     layer = trained(proposal=proposal, num_samples=2)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     hidden, target = some_rows(2)
-    assert proposal.told == [None]
+    with torch.no_grad():
+        layer(hidden, target)
+    assert proposal.told == [None, None]  # trained() has set the table since the layer was made
     met: set[int] = set()
     for _ in range(2):  # two batches, one step
         layer(hidden.detach(), target).backward()
         met |= set(layer.weight.grad.coalesce().indices()[0].tolist())  # type: ignore[union-attr]
     with torch.no_grad():
         layer(hidden, target)
-    assert proposal.told == [None]
+    assert proposal.told == [None, None]
     optimizer.step()
     layer(hidden.detach(), target)
-    assert proposal.told == [None, sorted(met)]
+    assert proposal.told == [None, None, sorted(met)]
     layer.reset_parameters()
     assert proposal.told[-1] is None
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("proposal", [BigramProposal(COUNTS, ([0], [1], [2])), QuadraticKernelProposal(V, D)])
+def test_a_batch_of_which_nothing_counts(proposal: Proposal, shared: bool) -> None:
+    layer, (hidden, _) = trained(proposal=proposal, shared=shared), some_rows(2)
+    target = torch.full((2,), -100)
+    layer(hidden, target, context=torch.tensor([0, 1]), reduction="sum").backward()
+    for tensor in (hidden, *layer.parameters()):
+        assert tensor.grad is not None and not tensor.grad.to_dense().any()
 
 
 def test_bad_input_is_told_clearly() -> None:

@@ -186,7 +186,8 @@ class OutputLayer(nn.Module, ABC):
         share = kept.view(target.shape)
         share = (share / share.sum(-1, keepdim=True)).view(-1) if several else None  # 0/0 where a row is ignored
         chosen = None
-        if not torch.compiler.is_compiling() and rows.device.type == "cpu" and not bool(kept.all()):
+        cheap = not torch.compiler.is_compiling() and rows.device.type == "cpu"
+        if cheap and not bool(kept.all()) and bool(kept.any()):  # of no row at all nothing can be computed
             chosen = kept.nonzero().squeeze(1)  # costs a synchronisation elsewhere: there, ignored rows are computed
             rows, classes, kept = rows[chosen], classes[chosen], kept[chosen]
             before, share = (None if each is None else each[chosen] for each in (before, share))

@@ -108,7 +108,7 @@ class SamplingLayer(TableLayer):
         if sparse:
             self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"])
         self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
-        self._version = -1
+        self._version = self.weight._version
         self.proposal.update(self.weight, self.bias)
 
     @classmethod
@@ -210,8 +210,8 @@ class SamplingLayer(TableLayer):
         """Return what the proposal looks at, brought up to date with the table."""
         if self.proposal.context == "hidden":
             if self._version != self.weight._version:  # an optimiser has been here
-                if self._met:
-                    self.proposal.update(self.weight, self.bias, torch.cat(self._met).unique())
+                moved = torch.cat(self._met).unique() if self._met else None  # by whom else, that may be any
+                self.proposal.update(self.weight, self.bias, moved)
                 self._met, self._version = [], self.weight._version
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
