@@ -141,9 +141,7 @@ def means(used: list[Tensor]) -> Record:
 def judged(model: Model, text: Text, rows: int = 8192, of_them: int = 512) -> Record:
     """Perplexity and KL(P‖Q) on held-out text, the latter on fewer rows."""
     layer, classes = model.output, torch.arange(text.classes)
-    windows = torch.from_numpy(text.valid).unfold(
-        0, model.network[0].in_features // model.embedding.embedding_dim + 1, 1
-    )
+    windows = torch.from_numpy(text.valid).unfold(0, model.before + 1, 1)
     windows = windows[torch.linspace(0, len(windows) - 1, rows).long()]
     hidden = model.hidden(windows[:, :-1])
     loss = -layer.target_log_prob(hidden, windows[:, -1]).double().mean()

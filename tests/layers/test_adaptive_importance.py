@@ -85,7 +85,7 @@ def test_a_step_teaches_both_tables_and_then_the_mixture() -> None:
     first = np.stack([np.random.default_rng(i).integers(0, V, 4) for i in range(N)])
     second = np.stack([np.random.default_rng(i + N).integers(0, V, 4) for i in range(N)])
     probe, hidden = layer_of(num_samples=4), rows_of()
-    logits = (hidden @ probe.weight.t() + probe.bias).detach().numpy()
+    logits = torch.nn.functional.linear(hidden, probe.weight, probe.bias).detach().numpy()
     sizes = []
     for i in range(N):
         proposal = [truth.probability(w, int(CONTEXT[i])) for w in range(V)]
@@ -103,6 +103,8 @@ def test_a_step_teaches_both_tables_and_then_the_mixture() -> None:
         mixture_rate=0.7,
     )
     before = layer.proposal.unigram_share(CONTEXT)
+    for i, h in enumerate(CONTEXT.tolist()):
+        assert before[i].item() == pytest.approx(truth.share.get(h, 1.0), rel=1e-12)
     layer(hidden, TARGET, context=CONTEXT).backward()
     drawn = []
     for i in range(N):
@@ -115,7 +117,7 @@ def test_a_step_teaches_both_tables_and_then_the_mixture() -> None:
     slope: dict[int, list[float]] = {}
     for i, h in enumerate(CONTEXT.tolist()):
         if h in truth.bigram:
-            log_odds = math.log(truth.share[h] / (1 - truth.share[h]))
+            log_odds = float(torch.logit(before[i]))
             above, below = (
                 truth.divergence(h, drawn[i], 1 / (1 + math.exp(-log_odds - step))) for step in (1e-5, -1e-5)
             )
@@ -174,13 +176,13 @@ def test_a_rate_of_zero_keeps_the_proposal() -> None:
     assert torch.equal(stated(layer), before)
 
 
-def test_compiled_code_adapts_once_a_step() -> None:
+def test_compiled_code_adapts_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator runs the loss twice, forward and again backward: with the same draws, and one adaptation."""
     torch.compiler.reset()
     layer = layer_of(num_samples=8)
     calls = []
     adapt = layer.proposal.adapt
-    layer.proposal.adapt = lambda *given: calls.append(given) or adapt(*given)
+    monkeypatch.setattr(layer.proposal, "adapt", lambda *given: calls.append(given) or adapt(*given))
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     compiled(rows_of(), TARGET, context=CONTEXT).backward()
     assert len(calls) == 1
