@@ -179,6 +179,14 @@ def test_adaptation_keeps_mass_and_what_can_be_drawn() -> None:
     assert pvalue(ids, table(proposal, torch.tensor([5]))[0].log()) > FALSE_ALARM
 
 
+def test_what_a_model_rules_out_can_still_be_drawn() -> None:
+    proposal = BigramProposal([1, 1, 1, 0])
+    proposal.adapt(torch.tensor([0]), torch.tensor([[0, 1, 2, 3]]), torch.tensor([[1.0, 0, 0, 0]]), 1.0)
+    assert (proposal.unigram.weights > 0).tolist() == [True, True, True, False]
+    samples = proposal.sample(3, replacement=False, generator=generator())
+    assert sorted(samples.ids.tolist()) == [0, 1, 2] and samples.log_expected_count.tolist() == [0, 0, 0]
+
+
 def test_proposals_follow_a_model() -> None:
     """KL(P || Q) falls as Q hears of P on its own samples."""
     proposal = BigramProposal.from_tokens(stream(4000, 30), 30)

@@ -297,7 +297,9 @@ def _move(tree: SumTree, cells: Tensor, known: Tensor, group: Tensor, probabilit
     most.scatter_reduce_(0, group, rows[place].double(), "amax")
     each = -torch.expm1(most * math.log1p(-rate)) / most if rate < 1 else 1 / most
     of_cell = torch.empty_like(moves).scatter_(0, place, each[group])
-    tree.update(cells, tree.weights[cells].addcmul_(of_cell, moves).clamp_(min=0))
+    before = tree.weights[cells]
+    # what could be drawn still can, or there would be fewer classes than support says
+    tree.update(cells, before.addcmul(of_cell, moves).maximum(before.clamp(max=_TINY)))
 
 
 def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
