@@ -156,6 +156,13 @@ def test_draws_from_the_counts_of_a_large_corpus() -> None:
     )
 
 
+def test_alias_tables_take_their_support_from_a_state() -> None:
+    table, other = AliasTable([3, 0, 1]), AliasTable([1, 1, 1])
+    other.load_state_dict(table.state_dict())
+    assert other.support == table.support == 2
+    assert torch.equal(other.draw((99,), generator()), table.draw((99,), generator()))
+
+
 def test_more_classes_than_torch_can_draw_from() -> None:
     num_classes = 2**25
     weights = np.ones(num_classes)

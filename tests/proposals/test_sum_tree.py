@@ -69,6 +69,13 @@ def test_rounding_never_draws_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tree.draw(1, torch.tensor([0]), torch.tensor([4])).tolist() == [[2]]
 
 
+def test_the_smallest_chance_never_draws_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.zeros(size, dtype=torch.float64))
+    tree = SumTree([0, 0, 0, 2, 0, 1])
+    assert tree.draw(1).tolist() == [3]
+    assert tree.draw(1, torch.tensor([1, 4]), torch.tensor([5, 6])).tolist() == [[3], [5]]
+
+
 def test_sums_that_go_back_lead_to_what_has_weight() -> None:
     """A device that adds up in parallel may find two sums in a row in the wrong order."""
     mass = torch.tensor([[0.0, 0, 2, 0, 1, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 1]])

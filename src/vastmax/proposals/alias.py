@@ -118,7 +118,7 @@ def _masses(weights: NDArray[np.float64], total: int) -> NDArray[np.int64]:
     share = weights / weights.max()
     mass = np.floor(share * (total / share.sum())).astype(np.int64)
     mass = np.maximum(mass, weights > 0)
-    mass[weights.argmax()] += total - mass.sum()  # less than one part in 2**50
+    mass[weights.argmax()] += total - mass.sum()  # what rounding leaves: about V of 2**62 at most
     return mass
 
 
