@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from tests.cases import CASES
-from vastmax.layers import LAYERS, OutputLayer
+from vastmax.layers import LAYERS, OutputLayer, SamplingLayer
 
 D, V = 12, 30
 
@@ -26,6 +26,8 @@ def sharpened(layer: OutputLayer) -> OutputLayer:
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter += 0.7 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(parameter)
+    if isinstance(layer, SamplingLayer):
+        layer.proposal.update(layer.weight, layer.bias)  # else the next loss would, and loss_of undo it
     return layer.eval().train()
 
 
@@ -35,7 +37,8 @@ def loss_of(layer: OutputLayer, *args: Tensor, **options) -> Tensor:
     before = [(buffer, buffer.clone()) for buffer in layer.buffers()]
     loss = layer(*args, **options)
     for buffer, values in before:
-        buffer.copy_(values)
+        if not torch.equal(buffer, values):  # writing the same would spoil the graph that has saved them
+            buffer.copy_(values)
     return loss
 
 

@@ -100,7 +100,7 @@ def test_several_positives_are_the_mean_over_them(case: LayerCase) -> None:
         expected = torch.stack([sum(row) / len(row) if row else hidden.new_zeros(()) for row in of])
         options = {"weight": None if factor is not weight else weight}
         found = loss_of(layer, hidden, target, reduction="none", **options)
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
         total = [sum(factor[t] for t in row if t >= 0) / max(1, sum(t >= 0 for t in row)) for row in target.tolist()]
         torch.testing.assert_close(loss_of(layer, hidden, target, **options), expected.sum() / sum(total))
         assert loss_of(layer, hidden[0], target[0], **options).shape == ()

@@ -32,6 +32,26 @@ def test_compiles_whole(case: LayerCase) -> None:
         assert sparse == set(layer.sparse_parameters)
 
 
+OF_THE_BATCH = [case for case in CASES if case.options.get("in_batch") or case.name == "target-sampling"]
+
+
+@pytest.mark.parametrize("case", OF_THE_BATCH, ids=lambda case: case.id)
+def test_ignored_rows_are_no_other_rows_samples(case: LayerCase) -> None:
+    torch.compiler.reset()
+    layer = sharpened(case.build(D, V))
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    hidden, target = batch((6,))
+    target[[1, 4, 5]] = -100
+    kept = target >= 0
+    wanted = gradients(layer, hidden, layer(hidden[kept], target[kept]))
+    for call in (layer, compiled):
+        loss = call(hidden, target)
+        torch.testing.assert_close(loss, layer(hidden[kept], target[kept]))
+        for name, found in gradients(layer, hidden, loss).items():
+            torch.testing.assert_close(found, wanted[name], msg=name)
+    assert compiled(hidden, torch.full_like(target, -100), reduction="sum") == 0
+
+
 @every_layer
 def test_compiles_under_autocast(case: LayerCase) -> None:
     torch.compiler.reset()

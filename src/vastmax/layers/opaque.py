@@ -45,7 +45,10 @@ def register_opaque(layer: OutputLayer) -> None:
 
 
 def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-    """Return ``layer._loss_in_context(hidden, target, context)``, (N,), through the operator."""
+    """Return ``layer._loss_in_context(hidden, target, context)``, (N,), through the operator.
+
+    Rows whose target is -1 take no part, not even as other rows' samples; their loss is 0.
+    """
     device = hidden.device.type
     seed = None if layer.kind == "exact" else torch.randint(2**31, (), device=hidden.device)
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -61,7 +64,12 @@ class _Rows(nn.Module):
         self.layer = layer
 
     def forward(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-        return self.layer._loss_in_context(hidden, target, context)
+        kept = (target >= 0).nonzero().squeeze(1)
+        if len(kept) == len(target):
+            return self.layer._loss_in_context(hidden, target, context)
+        before = None if context is None else context[kept]
+        loss = self.layer._loss_in_context(hidden[kept], target[kept], before)
+        return loss.new_zeros(len(target)).index_copy(0, kept, loss)
 
 
 def _eager(

@@ -183,21 +183,24 @@ class OutputLayer(nn.Module, ABC):
         rows, classes = self._flat(hidden, target)
         before = None if context is None else context.reshape(-1).long()
         kept = classes != ignore_index
-        share = kept.view(target.shape)
-        share = (share / share.sum(-1, keepdim=True)).view(-1) if several else None  # 0/0 where a row is ignored
+        # how many a row has: 0 where it is ignored
+        positives = kept.view(target.shape).sum(-1, keepdim=True).expand(target.shape).reshape(-1) if several else None
         chosen = None
-        cheap = not torch.compiler.is_compiling() and rows.device.type == "cpu"
-        if cheap and not bool(kept.all()) and bool(kept.any()):  # of no row at all nothing can be computed
-            chosen = kept.nonzero().squeeze(1)  # costs a synchronisation elsewhere: there, ignored rows are computed
+        # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
+        sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
+        if not torch.compiler.is_compiling() and sifts and not bool(kept.all()):
+            chosen = kept.nonzero().squeeze(1)
             rows, classes, kept = rows[chosen], classes[chosen], kept[chosen]
-            before, share = (None if each is None else each[chosen] for each in (before, share))
+            before, positives = (None if each is None else each[chosen] for each in (before, positives))
         classes = torch.where(kept, classes, 0)
         self._check_range(classes)
-        opaque = self.opaque_to_compiler and torch.compiler.is_compiling()
-        loss = opaque_loss(self, rows, classes, before) if opaque else self._loss_in_context(rows, classes, before)
+        if self.opaque_to_compiler and torch.compiler.is_compiling():
+            loss = opaque_loss(self, rows, torch.where(kept, classes, -1), before)
+        else:
+            loss = self._loss_in_context(rows, classes, before)
         importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
-        if share is not None:
-            importance = torch.where(kept, importance * share, 0)
+        if positives is not None:
+            importance = torch.where(kept, importance / positives, 0)
         loss = torch.where(kept, loss, 0) * importance
         if reduction == "none":
             everywhere = loss if chosen is None else loss.new_zeros(target.numel()).index_copy(0, chosen, loss)

@@ -147,7 +147,7 @@ class BigramProposal(Proposal):
         Raises:
             InputError: where there are not as many previous classes as rows of ids.
         """
-        if context is None or not len(self.pairs):
+        if context is None or not len(context) or not len(self.pairs):
             return (self.unigram.weights[ids] / self.unigram.total).log()
         if ids.dim() == 2 and len(ids) == len(context):
             return self._prob(ids, context).log()
@@ -254,7 +254,7 @@ class BigramProposal(Proposal):
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         rows, n = shape
         unigram = self.unigram.draw(rows * n, generator=generator).view(shape)
-        if context is None or not len(self.pairs):
+        if context is None or not len(context) or not len(self.pairs):
             return unigram
         if rows == 1 and len(context):  # each draw by the history of a row that is drawn itself
             row = torch.randint(2**62, (n,), device=context.device, generator=generator) % len(context)
