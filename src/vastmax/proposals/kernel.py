@@ -226,12 +226,17 @@ class KernelProposal(Proposal):
     def _refresh(self, buckets: Tensor | None) -> None:
         """Compute the sums of these buckets (rising), or of all, and what is above them."""
         tree = self.tree
+        if self.vectors.is_meta:  # there is nothing to add up
+            return
+        if tree.sums.is_meta:  # a state came by assignment, and this is derived from it
+            tree.to_empty(device=self.vectors.device)
         chosen = torch.arange(tree.num_buckets, device=self.vectors.device) if buckets is None else buckets
         widest = self.bucket_size * max(self.in_features, tree.sums.shape[1])
         for part in chosen.split(max(1, _CHUNK // widest)):
             classes, there = self._members(part)
             weights = self.biases[classes].exp() * there
-            tree.sums[tree.num_buckets + part] = self._bucket_sums(self.vectors[classes], weights)
+            with torch.autocast(weights.device.type, enabled=False):
+                tree.sums[tree.num_buckets + part] = self._bucket_sums(self.vectors[classes], weights)
             tree.weights[tree.num_buckets + part] = weights.sum(1)
         tree.add_up(buckets)
 
@@ -241,7 +246,7 @@ class KernelProposal(Proposal):
             raise InputError(
                 f"context must hold hidden vectors (N, {self.in_features}), which this proposal follows, got {shape}."
             )
-        return context.detach().double()
+        return context.detach().double().nan_to_num(0, 0, 0)  # else a spoilt row would spoil the mixture, and so others
 
     def _chunks(self, rows: int, m: int) -> Iterator[slice]:
         """Rows that are worked on at a time, m classes each."""
