@@ -228,7 +228,27 @@ def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved() ->
     layer(hidden.detach(), target)
     assert proposal.told == [None, None, sorted(met)]
     layer.reset_parameters()
-    assert proposal.told[-1] is None
+    layer(hidden.detach(), target)
+    assert proposal.told[3:] == [None]
+
+
+@pytest.mark.parametrize("name", ["quadratic-kernel", "random-fourier"])
+def test_a_spoilt_row_spoils_no_mixture(name: str) -> None:
+    layer, (hidden, target) = SampledSoftmax.from_vocabulary(D, COUNTS, proposal=name), some_rows()
+    hidden = hidden.detach().float()
+    hidden[1, 2], hidden[3, 0] = torch.nan, torch.inf
+    rows = layer(hidden, target, reduction="none")
+    assert rows.isfinite().tolist() == [True, False, True, False, True]
+    with torch.autocast("cpu", torch.bfloat16):  # the proposal is brought up to date in its own precision
+        layer.weight.data.normal_()
+        layer.weight.detach().add_(1)
+        assert layer(hidden[:1], target[:1]).isfinite()
+
+
+def test_a_frozen_table_leaves_nothing_to_remember() -> None:
+    layer, (hidden, target) = trained(proposal=Watched()).requires_grad_(False), some_rows(2)
+    layer(hidden, target).backward()
+    assert not layer._met
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -236,6 +256,7 @@ def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved() ->
 def test_a_batch_of_which_nothing_counts(proposal: Proposal, shared: bool) -> None:
     layer, (hidden, _) = trained(proposal=proposal, shared=shared), some_rows(2)
     target = torch.full((2,), -100)
+    assert layer(hidden[:0], target[:0], context=target[:0], reduction="sum") == 0
     layer(hidden, target, context=torch.tensor([0, 1]), reduction="sum").backward()
     for tensor in (hidden, *layer.parameters()):
         assert tensor.grad is not None and not tensor.grad.to_dense().any()

@@ -108,8 +108,8 @@ class SamplingLayer(TableLayer):
         if sparse:
             self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"])
         self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
-        self._version = self.weight._version
-        self.proposal.update(self.weight, self.bias)
+        self._version = -1  # of the table, when the proposal last took notice
+        self._tell_proposal()
 
     @classmethod
     def from_vocabulary(
@@ -152,7 +152,7 @@ class SamplingLayer(TableLayer):
         proposal = getattr(self, "proposal", None)  # not yet, while the table is being made
         if proposal is not None:
             proposal.reset_parameters()
-            proposal.update(self.weight, self.bias)
+            self._tell_proposal()
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
         """Share the table (V, d) with an input embedding: one parameter, which both learn.
@@ -161,7 +161,7 @@ class SamplingLayer(TableLayer):
         ``sparse=False``.
         """
         super().tie_weights(embedding)
-        self.proposal.update(self.weight, self.bias)
+        self._tell_proposal()
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the target and the samples forward and twice backward, or all classes once."""
@@ -209,16 +209,20 @@ class SamplingLayer(TableLayer):
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
         """Return what the proposal looks at, brought up to date with the table."""
         if self.proposal.context == "hidden":
-            if self._version != self.weight._version:  # an optimiser has been here
-                moved = torch.cat(self._met).unique() if self._met else None  # by whom else, that may be any
-                self.proposal.update(self.weight, self.bias, moved)
-                self._met, self._version = [], self.weight._version
+            if self._version != self.weight._version:  # an optimiser has been here, or someone who may have moved all
+                self._tell_proposal(torch.cat(self._met).unique() if self._met else None)
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
 
+    def _tell_proposal(self, ids: Tensor | None = None) -> None:
+        """Bring the proposal up to date with these classes of the table, or with all."""
+        self.proposal.update(self.weight, self.bias, ids)
+        if self.proposal.context == "hidden" and not self.weight.is_inference():
+            self._met, self._version = [], self.weight._version
+
     def _meet(self, *ids: Tensor) -> None:
         """Note classes whose vectors may be about to move, for a proposal that follows them."""
-        if self.proposal.context == "hidden" and torch.is_grad_enabled():
+        if self.proposal.context == "hidden" and torch.is_grad_enabled() and self.weight.requires_grad:
             self._met += [each.flatten() for each in ids]
 
     def _draw(self, hidden: Tensor, looks_at: Tensor | None) -> Samples:
