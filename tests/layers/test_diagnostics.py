@@ -275,6 +275,12 @@ def test_few_classes(case: LayerCase, num_classes: int) -> None:
     assert not any(math.isnan(value) for value in found.as_record().values() if value is not None)
 
 
+@pytest.mark.parametrize("name", ["sampled", "nce", "negative-sampling", "blackout"])
+def test_a_row_without_others_has_no_samples(name: str) -> None:
+    found = LayerCase(name, {"in_batch": True}).build(D, V).diagnostics(*batch((1,)), repeats=2)
+    assert found.samples == found.hit_rate == found.effective_sample_size == 0
+
+
 def test_half_precision_is_judged_in_wider() -> None:
     torch.manual_seed(0)
     layer = sampled().to(torch.bfloat16)

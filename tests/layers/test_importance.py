@@ -296,5 +296,6 @@ def test_costs_are_the_counted_ones_where_a_block_suffices() -> None:
     )
     with FlopCounterMode(display=False) as counter:
         distinct(hidden, TARGET).backward()
+    assert distinct.used is not None and distinct.used.samples.tolist() == [V] * len(TARGET)
     of_target = 3 * 2 * D  # a product of vectors, which the counter does not see
     assert counter.get_total_flops() == len(TARGET) * (distinct.flops_per_token() - of_target)

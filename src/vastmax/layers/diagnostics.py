@@ -221,14 +221,14 @@ def _of_samples(
         times = torch.where(logits > -torch.inf, found.times.double(), 0)  # (N, m)
         log_ratio = logits - found.log_expected.double()
         once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
-        effective += float((2 * once - twice).exp().mean())
+        effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 of no samples
         drawn += float(times.sum(1).mean())
         hits += float(times[found.hits].sum()) / len(hidden)
     return {
         "samples": drawn / repeats,
         "effective_sample_size": effective / repeats,
         "kl_divergence": _divergence(layer, hidden, context),
-        "hit_rate": hits / drawn,
+        "hit_rate": hits / drawn if drawn else 0.0,
     }
 
 

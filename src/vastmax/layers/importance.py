@@ -126,7 +126,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         logits, of_target = candidates.logits[:, 1:], candidates.logits[:, 0]
         log_sum, log_squares = _log_sums(logits, candidates.log_expected, candidates.times)
         exact = torch.zeros_like(of_target, dtype=torch.bool)
-        drawn = torch.full_like(of_target, self.num_samples, dtype=torch.int64)
+        drawn = candidates.times.sum(-1).long().expand(len(of_target))
         self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
         return log_sum - of_target
 
