@@ -193,6 +193,22 @@ def test_an_empty_batch_has_samples_to_share(kind: Kind) -> None:
     assert proposal.sample(7, context=nobody, num_rows=0).ids.shape == (0, 7)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_that_has_diverged_still_gets_classes(kind: Kind) -> None:
+    """And probabilities that are no numbers, so that its loss tells of it rather than an index out of range."""
+    proposal, hidden = told(kind, 50, bucket_size=3), contexts(3)
+    vectors, biases = table(50)
+    vectors[4] = math.nan
+    proposal.update(vectors, biases)
+    samples = proposal.sample(100, context=hidden, num_rows=3, generator=generator())
+    assert samples.ids.min() >= 0 and samples.ids.max() < 50
+    assert samples.log_expected_count.isnan().all()
+    proposal.update(*table(50), ids=torch.tensor([4]))
+    assert torch.equal(
+        proposal.log_prob(samples.ids, hidden), told(kind, 50, bucket_size=3).log_prob(samples.ids, hidden)
+    )
+
+
 # --- errors ---
 
 
