@@ -90,8 +90,7 @@ def test_rows_and_histories_must_be_as_many() -> None:
         proposal.log_prob(torch.zeros(3, 1, dtype=torch.int64), histories)
     none = histories[:0]
     assert proposal.sample(6, num_rows=0, context=none).log_expected_count.shape == (0, 6)
-    with pytest.raises(InputError, match="num_rows is 1 for 0"):
-        proposal.sample(6, context=none)
+    assert proposal.sample(6, context=none).log_expected_count.isfinite().all()
 
 
 def test_histories_may_be_narrow_integers() -> None:

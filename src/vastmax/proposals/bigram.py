@@ -151,7 +151,7 @@ class BigramProposal(Proposal):
             return (self.unigram.weights[ids] / self.unigram.total).log()
         if ids.dim() == 2 and len(ids) == len(context):
             return self._prob(ids, context).log()
-        if not len(context) or (ids.dim() == 2 and len(ids) != 1):
+        if ids.dim() == 2 and len(ids) != 1:
             raise InputError(
                 f"ids of shape {tuple(ids.shape)} came with {len(context)} previous classes: give one row of ids for "
                 "each, or one for the mixture of one or more."
@@ -256,7 +256,7 @@ class BigramProposal(Proposal):
         unigram = self.unigram.draw(rows * n, generator=generator).view(shape)
         if context is None or not len(context) or not len(self.pairs):
             return unigram
-        if rows == 1 and len(context):  # each draw by the history of a row that is drawn itself
+        if rows == 1:  # each draw by the history of a row that is drawn itself
             row = torch.randint(2**62, (n,), device=context.device, generator=generator) % len(context)
             context, n = context[row], 1
         elif rows != len(context):
