@@ -257,6 +257,11 @@ def test_gradients_stay_sparse_where_all_rows_fall_back(optimizer: type[torch.op
 # --- edges, errors, costs ---
 
 
+def test_a_row_may_draw_sixteen_blocks_or_all_classes() -> None:
+    for num_classes, most in ((1000, 128), (100, 100), (4, 8)):
+        assert ImportanceSampledSoftmax(D, UniformProposal(num_classes), num_samples=8).max_samples == most
+
+
 def test_one_class_is_certain() -> None:
     layer = ImportanceSampledSoftmax.from_vocabulary(D, [5], dtype=torch.float64)
     loss = layer(rows_of(), torch.zeros(5, dtype=torch.int64), reduction="none")

@@ -237,6 +237,18 @@ def test_half_precision_keeps_log_q(dtype: torch.dtype) -> None:
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-6)
 
 
+def test_in_a_batch_the_others_targets_are_the_noise_and_no_rows_own() -> None:
+    layer, (hidden, target) = trained(NoiseContrastiveEstimation, in_batch=True), some_rows()
+    target[:2] = 7  # noise that is the target stays; a row's own place does not
+    rows = layer(hidden, target, reduction="none")
+    expected = (4 * layer.proposal.log_prob(target).exp()).tolist()
+    for i, h in enumerate(hidden.detach().numpy()):
+        others = [j for j in range(len(target)) if j != i]
+        noise = [int(target[j]) for j in others], [expected[j] for j in others]
+        wanted = nce_loss(h, *arrays(layer), int(target[i]), *noise, expected[i])
+        assert rows[i].item() == pytest.approx(float(wanted), rel=1e-10)
+
+
 def test_draws_repeat_with_the_seed_and_differ_without() -> None:
     layer, (hidden, target) = trained(NoiseContrastiveEstimation, num_samples=6), some_rows(30)
     found = []
