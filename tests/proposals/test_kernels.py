@@ -10,7 +10,14 @@ import torch
 from tests import oracles
 from tests.proposals.test_proposals import FALSE_ALARM, generator, pvalue
 from vastmax.errors import InputError
-from vastmax.proposals import PROPOSALS, Proposal, QuadraticKernelProposal, RandomFourierProposal
+from vastmax.proposals import (
+    PROPOSALS,
+    Proposal,
+    QuadraticKernelProposal,
+    RandomFourierProposal,
+    feature_tree,
+    kernel,
+)
 
 Kind = type[QuadraticKernelProposal] | type[RandomFourierProposal]
 KINDS: list[Kind] = [QuadraticKernelProposal, RandomFourierProposal]
@@ -128,6 +135,20 @@ def test_how_many_are_asked_for_does_not_matter(kind: Kind) -> None:
         torch.testing.assert_close(proposal.log_prob(ids, hidden), whole.gather(1, ids), rtol=0, atol=1e-9)
         mixture = whole.logsumexp(0) - math.log(40)
         torch.testing.assert_close(proposal.log_prob(ids[0], hidden), mixture[ids[0]], rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chunks_make_no_difference(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums that are built, rows that are judged, and rows that draw a few at a time."""
+    whole, hidden = told(kind, 300, bucket_size=3), contexts(6)
+    stated = whole.log_prob(everything(300, 6), hidden)
+    monkeypatch.setattr(kernel, "_CHUNK", 1000)
+    monkeypatch.setattr(feature_tree, "_CHUNK", 200)
+    proposal = told(kind, 300, bucket_size=3)
+    torch.testing.assert_close(proposal.tree.sums[1:], whole.tree.sums[1:])
+    torch.testing.assert_close(proposal.log_prob(everything(300, 6), hidden), stated, rtol=0, atol=1e-5)
+    drawn = proposal.sample(20_000, num_rows=6, context=hidden, generator=generator(1)).ids
+    assert all(pvalue(row, own) > FALSE_ALARM for row, own in zip(drawn, stated, strict=True))
 
 
 # --- keeping up with the vectors ---
