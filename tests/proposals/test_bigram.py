@@ -73,6 +73,18 @@ def test_classes_that_only_a_bigram_leads_to_can_be_drawn_anywhere() -> None:
     assert table(proposal, torch.tensor([2])).tolist() == [[pytest.approx(2 / 3), pytest.approx(1 / 3), 0]]
 
 
+def test_histories_that_come_twice_count_twice_in_the_mixture() -> None:
+    proposal, histories = BigramProposal.from_tokens(TOKENS, 5), torch.tensor([0, 3, 0, 0])
+    mixture = proposal.log_prob(torch.arange(5), histories).exp()
+    torch.testing.assert_close(mixture, table(proposal, histories).mean(0), rtol=1e-12, atol=0)
+
+
+def test_the_power_is_the_unigram_tables() -> None:
+    proposal = BigramProposal([16, 1, 0], ([1], [0], [3]), power=0.75)
+    assert table(proposal, torch.tensor([0])).tolist() == [[pytest.approx(8 / 9), pytest.approx(1 / 9), 0]]
+    assert proposal.bigram.weights.tolist() == [1]
+
+
 def test_no_history_is_the_unigram() -> None:
     proposal = BigramProposal.from_tokens(TOKENS, 5)
     assert torch.equal(proposal.log_prob(torch.arange(5)), table(proposal, torch.tensor([-1]))[0].log())

@@ -246,6 +246,9 @@ def test_inclusion_of_what_is_hardly_ever_drawn() -> None:
     proposal = UnigramProposal([5, 3, 1, 1])
     log_prob = torch.tensor([-45.0, -2000.0, -torch.inf], dtype=torch.float64)
     some, whole = (proposal.sample(n, replacement=False, generator=generator()) for n in (2, 4))
+    often = torch.tensor([-0.5, -5.0, -12.0, -30.0, -36.0], dtype=torch.float64)
+    expected = (-torch.expm1(-often.exp() * some.exposure)).log()
+    torch.testing.assert_close(some.log_expected_count_of(often), expected, rtol=1e-13, atol=0)
     torch.testing.assert_close(some.log_expected_count_of(log_prob), log_prob + some.exposure.log(), rtol=1e-15, atol=0)
     assert whole.log_expected_count_of(log_prob).tolist() == [0, 0, -torch.inf]
 
