@@ -161,7 +161,7 @@ def main() -> None:
         records = [json.loads(line) for line in arguments.show.read_text().splitlines()]
     else:
         text = read(arguments.train, arguments.valid)
-        facts = {"machine": machine(), "versions": versions(), "commit": commit()}
+        facts = {"machine": machine(), "versions": {**versions(), "torch": torch.__version__}, "commit": commit()}
         settings = {key: value for key, value in vars(arguments).items() if isinstance(value, (int, float))}
         for name in arguments.methods:
             for record in trained(name, text, arguments):

@@ -125,7 +125,7 @@ CASES = [
     LayerCase("infrequent-normalized", {"fraction": 1.0, "sparse": True, "block_size": 7}, "sparse", big=False),
     LayerCase("infrequent-normalized", {"fraction": 1e-9, "sparse": True, "bias": False}, "never", big=False),
     LayerCase("target-sampling"),
-    LayerCase("target-sampling", {"num_common": 7, "block_size": 4}, "common"),
+    LayerCase("target-sampling", {"num_common": 7, "block_size": 4}, "common", big=False),
     LayerCase("target-sampling", {"num_common": 9, "bias": False, "sparse": False}, "dense", big=False),
     LayerCase("sampled"),
     LayerCase(
