@@ -52,6 +52,25 @@ def test_ignored_rows_are_no_other_rows_samples(case: LayerCase) -> None:
     assert compiled(hidden, torch.full_like(target, -100), reduction="sum") == 0
 
 
+DRAWING = [
+    case for case in CASES if case.kind != "exact" and case.name != "adaptive-importance"
+]  # which moves its draws
+
+
+@pytest.mark.parametrize("case", DRAWING, ids=lambda case: case.id)
+def test_the_operators_gradient_is_of_the_samples_that_its_loss_is_of(case: LayerCase) -> None:
+    layer = sharpened(case.build(D, V))
+    hidden, target = batch((6,))
+    parameters, number = list(layer.parameters()), layer._opaque_number
+    found = torch.ops.vastmax.loss(hidden, target, None, parameters, number, torch.tensor(11), None)
+    found_gradients = gradients(layer, hidden, found.sum())
+    torch.manual_seed(11)
+    wanted = layer(hidden, target, reduction="none")
+    torch.testing.assert_close(found, wanted)
+    for name, gradient in gradients(layer, hidden, wanted.sum()).items():
+        torch.testing.assert_close(found_gradients[name], gradient, msg=name)
+
+
 @every_layer
 def test_compiles_under_autocast(case: LayerCase) -> None:
     torch.compiler.reset()

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests import oracles
 from tests.layers.contract import sharpened
+from tests.layers.test_sampled import Watched
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax, ImportanceSampledSoftmax
 from vastmax.proposals import UniformProposal, UnigramProposal
@@ -235,6 +236,27 @@ def test_with_a_bad_proposal_the_guard_keeps_training_sane() -> None:
     _, without, fixed = trained(effective_samples=None)
     assert set(fixed) == {8.0}
     assert not without < 2 * divergence  # NaN, or far from the truth
+
+
+@pytest.mark.parametrize("effective_samples", [4.0, 1e9], ids=["blocks", "all classes"])
+def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved(effective_samples: float) -> None:
+    proposal = Watched(200)
+    layer = ImportanceSampledSoftmax(
+        D, proposal, num_samples=4, max_samples=16, effective_samples=effective_samples, dtype=torch.float64
+    )
+    sharpened(layer)
+    hidden, target = 0.1 * rows_of(2).detach(), TARGET[:2]
+    layer(hidden, target)  # hears of the sharpening
+    layer._met.clear()
+    layer(hidden, target).backward()
+    gradient = layer.weight.grad
+    assert gradient is not None
+    moved = gradient.coalesce().indices()[0].tolist()
+    assert layer.used is not None and bool(layer.used.exact.all()) == (effective_samples > 200)
+    assert layer.used.samples.max() > 4
+    torch.optim.SGD(layer.parameters(), lr=0.1).step()
+    layer(hidden, target)
+    assert proposal.told[-1] == moved and (len(moved) == 200) == (effective_samples > 200)
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.SparseAdam, torch.optim.Adagrad])

@@ -201,8 +201,8 @@ class Watched(UniformProposal):
 
     context = "hidden"
 
-    def __init__(self) -> None:
-        super().__init__(V)
+    def __init__(self, num_classes: int = V) -> None:
+        super().__init__(num_classes)
         self.told: list[list[int] | None] = []
 
     def update(self, weight: Tensor, bias: Tensor | None = None, ids: Tensor | None = None) -> None:
