@@ -286,6 +286,8 @@ def test_bad_options(options: dict, message: str) -> None:
 
 
 def test_only_a_bigram_proposal_adapts() -> None:
+    with pytest.raises(InputError, match="proposal is made here"):
+        AdaptiveImportanceSampledSoftmax.from_vocabulary(4, [3, 2, 1], proposal="unigram")
     with pytest.raises(InputError, match="only a BigramProposal adapts"):
         AdaptiveImportanceSampledSoftmax(D, UnigramProposal([1, 2]))  # type: ignore[arg-type]
     assert issubclass(AdaptiveImportanceSampledSoftmax, ImportanceSampledSoftmax)

@@ -130,6 +130,8 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         Raises:
             InputError: where the counts make no proposal.
         """
+        if "proposal" in options:
+            raise InputError("proposal is made here, of counts and tokens: give another one to the constructor.")
         counts = as_vocabulary(vocabulary).counts
         if tokens is None:
             proposal = BigramProposal.from_counts(counts, smoothing=smoothing, device=device)
