@@ -96,7 +96,6 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         )
         self.fraction = float(fraction)
         self.sparse = sparse
-        self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
 
     @property
     def usual_log_partition(self) -> float:

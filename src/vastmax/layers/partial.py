@@ -94,7 +94,6 @@ class PartialSoftmax(TableLayer):
         self.head = head
         self.tail = tail
         self.sparse = sparse
-        self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         self.register_load_state_dict_post_hook(_forget)
 
     def reset_parameters(self) -> None:

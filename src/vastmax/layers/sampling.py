@@ -105,8 +105,6 @@ class SamplingLayer(TableLayer):
         self.proposal = proposal if device is None else proposal.to(device)
         self.num_samples, self.shared, self.replacement, self.in_batch = num_samples, shared, replacement, in_batch
         self.sparse = sparse
-        if sparse:
-            self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"])
         self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
         self._version = -1  # of the table, when the proposal last took notice
         self._tell_proposal()

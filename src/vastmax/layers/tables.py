@@ -35,6 +35,8 @@ class TableLayer(OutputLayer):
         InputError: where a size is below 1.
     """
 
+    sparse: bool = False  # whether the gradients of table and biases are sparse tensors; for a method to say
+
     def __init__(
         self,
         in_features: int,
@@ -59,6 +61,11 @@ class TableLayer(OutputLayer):
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+    @property
+    def sparse_parameters(self) -> frozenset[str]:  # type: ignore[override]
+        """Names of the parameters whose gradients are sparse."""
+        return frozenset(name for name in ("weight", "bias") if self.sparse and getattr(self, name) is not None)
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
         """Share the table (V, d) with an input embedding: one parameter, which both learn.

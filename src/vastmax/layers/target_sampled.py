@@ -92,7 +92,6 @@ class TargetSampledSoftmax(TableLayer):
     ) -> None:
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
         self.sparse = sparse
-        self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         self._common = None if common is None else self._classes(common, "common").unique()
         self.register_buffer("common", None if self._common is None else self._common.to(self.weight.device))
         self.register_buffer("candidates", None, persistent=False)
