@@ -11,7 +11,6 @@ from vastmax.errors import InputError
 from vastmax.layers.output_layer import Kind, Reference
 from vastmax.layers.parts import Part, parts_cross_entropy
 from vastmax.layers.paths import Steps, step_logits
-from vastmax.layers.row_gradient import sparse_uses
 from vastmax.layers.sampling import Candidates, SamplingLayer, logits_of, merged
 from vastmax.proposals import Proposal
 
@@ -178,9 +177,6 @@ class ImportanceSampledSoftmax(SamplingLayer):
         while (total := sum(sizes)) < self.max_samples:
             sizes.append(min(total, self.max_samples - total))
         return sizes
-
-    def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
-        return sparse_uses(table, times) if self.sparse and table is not None else (table,) * times
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from vastmax.errors import InputError
 from vastmax.layers.output_layer import Kind, Reference
 from vastmax.layers.parts import Part, parts_log_partition
 from vastmax.layers.paths import target_logits
-from vastmax.layers.row_gradient import row_gradient
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 
 __all__ = ["InfrequentlyNormalizedSoftmax"]
@@ -110,12 +108,10 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
 
     def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
         chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
-        weight, bias = self.weight, self.bias
-        if self.sparse:
-            weight, bias = _sparsely(weight), None if bias is None else _sparsely(bias)
+        (weight, all_weights), (bias, all_biases) = self._uses(self.weight, 2), self._uses(self.bias, 2)
         if not len(chosen):
             return -target_logits(hidden, weight, bias, target, self.sparse)
-        log_partition = parts_log_partition([Part(hidden[chosen], weight, bias)], self.block_size)
+        log_partition = parts_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
         # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
         loss = -target_logits(hidden, weight, bias, target, sparse=True)
         return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
@@ -123,22 +119,3 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, fraction={self.fraction:g}"
-
-
-def _sparsely(parameter: Tensor) -> Tensor:
-    """Return the parameter, whose gradient will be sparse, be it of few rows or of all."""
-    return _Sparsely.apply(parameter)  # type: ignore[return-value]
-
-
-class _Sparsely(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, parameter: Tensor) -> Tensor:
-        return parameter.view_as(parameter)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        if grad.is_sparse:
-            return grad
-        rows = torch.arange(len(grad), device=grad.device)
-        return row_gradient(rows, grad, grad.shape, sparse=True, rising=True)

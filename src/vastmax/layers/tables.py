@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from vastmax.layers.output_layer import OutputLayer
 from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_partition, parts_topk
 from vastmax.layers.paths import target_logits
 from vastmax.layers.precision import wide
+from vastmax.layers.row_gradient import sparse_uses
 
 __all__ = ["TableLayer", "tied_table"]
 
@@ -97,6 +99,10 @@ class TableLayer(OutputLayer):
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return parts_topk([self._part(hidden)], k, self.block_size)
+
+    def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
+        """Return a table as often as it is used, so that a sparse gradient stays one whatever the uses give."""
+        return sparse_uses(table, times) if self.sparse and table is not None else (table,) * times
 
     def _part(self, hidden: Tensor) -> Part:
         return Part(hidden, self.weight, self.bias)
