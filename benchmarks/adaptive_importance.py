@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from embeddings import commit, machine, versions
+from embeddings import commit, machine, read_records, versions
 from gradient_error_model import Text, read
 from vastmax.layers import AdaptiveImportanceSampledSoftmax, ImportanceSampledSoftmax
 from vastmax.proposals import UnigramProposal
@@ -158,7 +158,7 @@ def main() -> None:
     console = Console(stderr=True, soft_wrap=True)
     records: list[Record] = []
     if arguments.show:
-        records = [json.loads(line) for line in arguments.show.read_text().splitlines()]
+        records = read_records(arguments.show)
     else:
         text = read(arguments.train, arguments.valid)
         facts = {"machine": machine(), "versions": {**versions(), "torch": torch.__version__}, "commit": commit()}

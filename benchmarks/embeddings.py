@@ -204,6 +204,14 @@ def machine() -> Record:
     return {"processor": processor, "cores": cores, "memory_bytes": memory, "system": platform.platform()}
 
 
+def read_records(path: Path) -> list[Record]:
+    """The records in a file, a line of JSON each."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{path} cannot be read as lines of JSON: {error}") from None
+
+
 def versions() -> Record:
     found = {"python": platform.python_version()}
     for package in ("vastmax", "numpy", "gensim", "fasttext"):

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from embeddings import numbers
+from embeddings import numbers, read_records
 from gradient_error_model import Trained, read, train
 from layers import facts
 from vastmax.layers import LAYERS, OutputLayer, PartialSoftmax, SamplingLayer, TargetSampledSoftmax, partitions
@@ -240,7 +240,7 @@ def main() -> None:
     arguments = parse_arguments()
     console = Console() if sys.stdout.isatty() else Console(width=200)
     if arguments.show:
-        records = [json.loads(line) for line in arguments.show.read_text(encoding="utf-8").splitlines()]
+        records = read_records(arguments.show)
     else:
         torch.set_num_threads(arguments.threads)
         text = read(arguments.train, arguments.valid)

@@ -34,7 +34,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from embeddings import commit, machine, numbers, versions
+from embeddings import commit, machine, numbers, read_records, versions
 from layer_runs import LAYERS, PEERS, Setting, check, optimizer_of, parse, step
 
 REFERENCE = "torch-full"
@@ -238,7 +238,7 @@ def main() -> None:
     arguments = parse_arguments()
     console = Console() if sys.stdout.isatty() else Console(width=200)
     if arguments.show:
-        show([json.loads(line) for line in arguments.show.read_text(encoding="utf-8").splitlines()], console)
+        show(read_records(arguments.show), console)
         return
     torch.set_num_threads(arguments.threads)
     base = Setting("", 1, arguments.rows, arguments.dim, arguments.device, arguments.threads)

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from embeddings import numbers
+from embeddings import numbers, read_records
 from layer_runs import counts
 from layers import facts, statistics, take_turns
 from vastmax.proposals import LogUniformProposal, Proposal, SumTree, UniformProposal, UnigramProposal
@@ -167,7 +167,7 @@ def main() -> None:
     arguments = parse_arguments()
     console = Console() if sys.stdout.isatty() else Console(width=120)
     if arguments.show:
-        show([json.loads(line) for line in arguments.show.read_text(encoding="utf-8").splitlines()], console)
+        show(read_records(arguments.show), console)
         return
     torch.set_num_threads(arguments.threads)
     about = facts(arguments.device)
