@@ -11,14 +11,26 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "vastmax"
-ROOMS = ["text", "trees", "proposals", "layers", "models", "embeddings", "training", "evaluation", "reporting", "cli"]
-LEAVES = {"errors", "threads", "_core", "__version__"}
+ROOMS = [
+    "text",
+    "trees",
+    "proposals",
+    "layers",
+    "models",
+    "embeddings",
+    "training",
+    "evaluation",
+    "reporting",
+    "experiments",
+    "cli",
+]
+LEAVES = {"errors", "files", "threads", "_core", "__version__"}
 FRONT_DOORS = {"__init__.py", "__main__.py"}
 # Counts are enough for these: users with item ids and no text need no text room.
 NOT_FROM = {("trees", "text"), ("proposals", "text")}
 # Libraries that only these rooms may load; everybody else stays light.
 RESERVED = {
-    "torch": {"layers", "models", "training", "evaluation", "proposals"},
+    "torch": {"layers", "models", "training", "evaluation", "proposals", "experiments"},
     "matplotlib": {"reporting"},
     "plotly": {"reporting"},
     "jinja2": {"reporting"},

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vastmax.embeddings.files import replacing
 from vastmax.embeddings.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
+from vastmax.files import replacing
 from vastmax.text import Vocabulary
 
 if TYPE_CHECKING:

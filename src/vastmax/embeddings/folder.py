@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vastmax.embeddings.files import member, replacing_members
 from vastmax.embeddings.tensors import map_tensors, write_tensors
 from vastmax.errors import FormatError, InputError
+from vastmax.files import member, replacing_members
 from vastmax.text import Vocabulary
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.embeddings.files import opened, replacing
 from vastmax.embeddings.named import named_vectors
 from vastmax.embeddings.word2vec_binary import format_binary, read_binary
 from vastmax.embeddings.word2vec_text import format_text, looks_like_text, read_text
 from vastmax.errors import FormatError, InputError
+from vastmax.files import opened, replacing
 
 if TYPE_CHECKING:
     from vastmax.embeddings.embeddings import Embeddings

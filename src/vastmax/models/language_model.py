@@ -1,0 +1,143 @@
+"""What every language model shares: words in, a hidden vector for each, the output layer on top."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from vastmax.errors import InputError
+from vastmax.layers import AdaptiveEmbedding, AdaptiveSoftmax, OutputLayer
+
+__all__ = ["LanguageModel", "State"]
+
+State: TypeAlias = tuple[Tensor, ...]
+
+
+class LanguageModel(nn.Module, ABC):
+    """The words so far -> a hidden vector -> any output layer.
+
+    Words come as (T, B): T steps in time of B texts side by side. A model carries a state from one call to the next,
+    so that a text may be cut anywhere; what it is made of is the model's affair, and ``None`` stands for the beginning
+    of a text.
+
+    Args:
+        output: the output layer over the V words; its ``in_features`` is the width d of the hidden vectors.
+        embedding_dim: width of the input embeddings.
+        tie: whether input embeddings are the output's own table: a table layer's (V, d), or an adaptive softmax's
+            short and long vectors with their projections (Baevski & Auli 2019).
+        dropout: share of the embeddings' and of the hidden vectors' components that are dropped while training.
+
+    Raises:
+        InputError: where the output layer has no table to share, or one of another width.
+    """
+
+    def __init__(
+        self, output: OutputLayer, *, embedding_dim: int | None = None, tie: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout is {dropout}: give a share from 0 to below 1.")
+        self.output = output
+        self.embedding_dim = output.in_features if embedding_dim is None else embedding_dim
+        if tie and self.embedding_dim != output.in_features:
+            raise InputError(
+                f"tie shares one table: the embeddings' width {self.embedding_dim} must be the hidden vectors' "
+                f"{output.in_features}."
+            )
+        self.embedding = self._embedding(tie)
+        self.dropout = nn.Dropout(dropout)
+
+    def _embedding(self, tie: bool) -> nn.Module:
+        size = self.output.num_classes, self.embedding_dim
+        if not tie:
+            embedding = nn.Embedding(*size, sparse=True)
+            nn.init.uniform_(embedding.weight, -0.1, 0.1)
+            return embedding
+        if isinstance(self.output, AdaptiveSoftmax):
+            return AdaptiveEmbedding(self.output)
+        weight = getattr(self.output, "weight", None)
+        if not hasattr(self.output, "tie_weights") or weight is None or weight.shape != size:
+            raise InputError(
+                f"{type(self.output).__name__} has no table of one vector a word that the input could share: "
+                "leave out tie."
+            )
+        embedding = nn.Embedding(*size, sparse="weight" in self.output.sparse_parameters)
+        embedding.weight = weight
+        return embedding
+
+    @abstractmethod
+    def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return (T, B, d) hidden vectors that predict what comes after each of the words (T, B), and the state after.
+
+        Args:
+            words: (T, B) ids in 0..V-1.
+            state: what the call before returned, or None at the beginning of the texts.
+        """
+
+    def forward(
+        self, words: Tensor, target: Tensor, state: State | None = None, *, ignore_index: int = -100
+    ) -> tuple[Tensor, State]:
+        """Return () the mean training loss in nats, and the state after, detached: gradients stop there.
+
+        Args:
+            words: (T, B) ids.
+            target: (T, B) the words that follow, or ``ignore_index``.
+            state: as :meth:`hidden` takes it.
+            ignore_index: targets that count for nothing.
+        """
+        hidden, state = self.hidden(words, state)
+        loss = self.output(hidden, target, ignore_index=ignore_index, context=words)
+        return loss, tuple(each.detach() for each in state)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        words: Tensor,
+        n: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        forbidden: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return (n, B) words that go on after words (T, B), drawn one after the other from the exact distribution.
+
+        Args:
+            words: (T, B) ids, T of 1 or more.
+            n: words to draw.
+            temperature: log-probabilities are divided by it; 1 draws from the model as it is.
+            top_k: draw among the best so many only; all where None.
+            forbidden: (f,) ids that are never drawn, or None.
+            generator: of the words' device, for draws that repeat.
+
+        Raises:
+            InputError: where n, temperature or top_k cannot be used.
+        """
+        if n < 1 or not temperature > 0 or (top_k is not None and not 1 <= top_k <= self.output.num_classes):
+            raise InputError(
+                f"n={n}, temperature={temperature}, top_k={top_k}: give n of 1 or more, a temperature above 0, and "
+                f"top_k from 1 to {self.output.num_classes} or None."
+            )
+        drawn = []
+        hidden, state = self.hidden(words)
+        for _ in range(n):
+            log_prob = self.output.log_prob(hidden[-1]) / temperature  # (B, V)
+            if forbidden is not None:
+                log_prob[:, forbidden] = -torch.inf
+            if top_k is not None:
+                log_prob[log_prob < log_prob.topk(top_k).values[:, -1:]] = -torch.inf
+            last = _draw(log_prob, generator)
+            drawn.append(last)
+            hidden, state = self.hidden(last[None], state)
+        return torch.stack(drawn)
+
+
+def _draw(log_prob: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return (B,) classes drawn by inversion in float64: torch's multinomial stops at 2^24 classes."""
+    summed = log_prob.double().softmax(-1).cumsum(-1)
+    uniform = torch.rand((len(summed), 1), dtype=torch.float64, device=summed.device, generator=generator)
+    place = torch.searchsorted(summed, uniform * summed[:, -1:], right=True).squeeze(1)
+    return place.clamp_(max=log_prob.shape[-1] - 1)

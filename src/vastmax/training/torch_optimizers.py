@@ -1,0 +1,154 @@
+"""Optimisers for models with large tables: the rows that a step did not touch cost it nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vastmax.errors import CheckpointError, InputError
+from vastmax.layers import OutputLayer
+
+__all__ = ["OPTIMIZERS", "SparseAwareOptimizer", "sparse_parameters"]
+
+OPTIMIZERS = ("adagrad", "adam", "sgd")
+
+
+def sparse_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of a model whose gradients are sparse: those of output layers and of sparse embeddings."""
+    found: dict[int, nn.Parameter] = {}
+    for part in module.modules():
+        names: Iterable[str] = ()
+        if isinstance(part, OutputLayer):
+            names = part.sparse_parameters
+        elif isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse:
+            names = ("weight",)
+        for name in names:
+            parameter = part.get_parameter(name)
+            found[id(parameter)] = parameter
+    return list(found.values())
+
+
+class SparseAwareOptimizer:
+    """One optimiser over dense and sparse gradients, which leaves untouched rows of a sparse table alone.
+
+    ``sgd`` and ``adagrad`` take both kinds of gradients as they come; ``adam`` is torch's Adam on the dense parameters
+    and its SparseAdam, which moves the moments of met rows only, on the sparse ones. There is no weight decay and no
+    momentum: both would touch every row at every step.
+
+    References:
+        Duchi, Hazan, Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, 2011,
+        https://jmlr.org/papers/v12/duchi11a.html; Kingma, Ba, *Adam: A Method for Stochastic Optimization*, 2015,
+        https://arxiv.org/abs/1412.6980.
+
+    Args:
+        module: whose parameters it moves.
+        name: "adagrad", "adam" or "sgd".
+        learning_rate: above 0.
+
+    Raises:
+        InputError: where there is no such optimiser, or the learning rate is not above 0.
+
+    Example:
+        >>> from vastmax.layers import build
+        >>> layer = build("sampled", 8, [5, 3, 2, 1], num_samples=2)
+        >>> optimizer = SparseAwareOptimizer(layer, "adagrad", 0.1)
+        >>> layer(torch.randn(4, 8), torch.tensor([0, 1, 0, 1])).backward()
+        >>> optimizer.step()
+    """
+
+    def __init__(self, module: nn.Module, name: str = "adagrad", learning_rate: float = 0.1) -> None:
+        if name not in OPTIMIZERS:
+            raise InputError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {name!r}.")
+        if not 0 < learning_rate < math.inf:
+            raise InputError(f"learning_rate must be a number above 0, not {learning_rate!r}.")
+        self.name = name
+        self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        sparse = {id(parameter) for parameter in sparse_parameters(module)}
+        apart = [
+            [parameter for parameter in self._parameters if (id(parameter) in sparse) is wanted]
+            for wanted in (False, True)
+        ]
+        self._optimizers: list[torch.optim.Optimizer] = []
+        if name == "adam":
+            dense, rows = apart
+            self._optimizers += [torch.optim.Adam(dense, lr=learning_rate)] if dense else []
+            self._optimizers += [torch.optim.SparseAdam(rows, lr=learning_rate)] if rows else []
+        elif name == "adagrad":
+            self._optimizers = [torch.optim.Adagrad(self._parameters, lr=learning_rate)]
+        else:
+            self._optimizers = [torch.optim.SGD(self._parameters, lr=learning_rate)]
+        self._learning_rate = learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step; set it to follow a schedule."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate = value
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = value
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Move the parameters; with a learning rate of 0 they stay where they are."""
+        if self._learning_rate == 0:
+            return
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+    @torch.no_grad()
+    def clip(self, max_norm: float) -> float:
+        """Scale all gradients down together where their joint Euclidean norm is above ``max_norm``; return that norm.
+
+        Sparse gradients are summed row by row first: rows that a batch met twice count with their sum.
+        """
+        values = []
+        for parameter in self._parameters:
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.coalesce()
+                values.append(parameter.grad._values())
+            elif parameter.grad is not None:
+                values.append(parameter.grad)
+        norm = math.sqrt(sum(float(torch.linalg.vector_norm(each, dtype=torch.float32)) ** 2 for each in values))
+        if norm > max_norm:  # not where it is NaN: the loss says so too
+            for each in values:
+                each.mul_(max_norm / norm)
+        return norm
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return what the optimisers remember, by names that :meth:`load_state_tensors` knows again."""
+        return {
+            f"{number}.{place}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+            for number, optimizer in enumerate(self._optimizers)
+            for place, state in optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what :meth:`state_tensors` returned.
+
+        Raises:
+            CheckpointError: where they are of another optimiser or another model.
+        """
+        states: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
+        try:
+            for key, value in tensors.items():
+                number, place, name = key.split(".")
+                # SparseAdam counts its steps in a Python number, all others in a tensor
+                plain = isinstance(self._optimizers[int(number)], torch.optim.SparseAdam) and name == "step"
+                states[int(number)].setdefault(int(place), {})[name] = int(value) if plain else value
+            for optimizer, state in zip(self._optimizers, states, strict=True):
+                optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        except (IndexError, KeyError, ValueError) as error:
+            raise CheckpointError(f"the optimiser's state does not fit this model and {self.name}: {error}.") from error
