@@ -1,0 +1,225 @@
+"""One typed row a run, and the file of JSON lines that rows are kept in."""
+
+from __future__ import annotations
+
+import json
+import os
+import types
+import warnings
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vastmax.errors import InputError
+
+__all__ = ["RunRecord", "append_record", "read_records"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What is known of one run of a comparison: enough to show it, and to repeat it.
+
+    Only ``label`` and ``layer`` have to be given: what a failed run never came to know stays at its default.
+
+    Attributes:
+        label: the method's name in the comparison; runs that differ by the seed alone share it.
+        layer: the output layer's name, a key of ``vastmax.layers.LAYERS``.
+        options: what the layer was built with.
+        kind: "exact", "estimator" or "surrogate".
+        reference: where the method was published: authors, title, year, address.
+        seed: of everything that chance decides.
+        status: "done" or "failed".
+        error: one sentence, of a run that failed.
+        budget: what the run was given, as "13 epochs" or "5 minutes".
+        command: the command line that was typed.
+        config: everything needed to repeat the run.
+        corpus: ``train``, ``valid``, ``test`` (names), ``vocabulary_size``, ``train_words``, ``valid_words``,
+            ``test_words``, ``fingerprint``.
+        perplexity: of ``train``, ``valid`` and ``test``, as far as measured.
+        epochs: passes over the training text; fractions where minutes ended the run.
+        words: words trained on.
+        training_seconds: spent in training steps, evaluation left out.
+        training_words_per_second: in training.
+        evaluation_words_per_second: exact log-probabilities of the test text's words.
+        peak_memory: bytes, resident, of the run's own process.
+        parameters: of the whole model.
+        output_parameters: of its output layer.
+        flops_per_token_train: of the output layer, a training step.
+        flops_per_token_test: of the output layer, one exact log-probability.
+        curve: one point an evaluation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss``,
+            ``valid_perplexity``.
+        bands: perplexity by frequency: ``lowest_rank``, ``highest_rank`` (both within; rank 1 is the training text's
+            most frequent word), ``words`` (of the test text), ``perplexity``.
+        diagnostics: the fields of ``vastmax.layers.Diagnostics``.
+        gradient_error: ``samples``, ``gradient_rmse``, ``gradient_bias`` on the trained model, for several numbers of
+            samples.
+        tree: the statistics of the layer's tree or classes, and its ``kind``.
+        brute_force: ``rows``, ``largest_difference``, ``largest_sum_error``: log-probabilities on a sample against the
+            normalised table in float64.
+        machine: processor, cores, accelerator.
+        versions: of vastmax and what it stands on.
+        commit: of the source.
+        finished: when, in UTC, as ISO 8601.
+
+    Example:
+        >>> record = RunRecord(label="nce-25", layer="nce", perplexity={"test": 143.1})
+        >>> RunRecord.from_json(record.to_json()) == record
+        True
+    """
+
+    label: str
+    layer: str
+    options: dict[str, Any] = field(default_factory=dict)
+    kind: Literal["exact", "estimator", "surrogate"] | None = None
+    reference: str | None = None
+    seed: int = 0
+    status: Literal["done", "failed"] = "done"
+    error: str | None = None
+    budget: str = ""
+    command: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    corpus: dict[str, Any] = field(default_factory=dict)
+    perplexity: dict[str, float | None] = field(default_factory=dict)
+    epochs: float | None = None
+    words: int | None = None
+    training_seconds: float | None = None
+    training_words_per_second: float | None = None
+    evaluation_words_per_second: float | None = None
+    peak_memory: int | None = None
+    parameters: int | None = None
+    output_parameters: int | None = None
+    flops_per_token_train: float | None = None
+    flops_per_token_test: float | None = None
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    bands: list[dict[str, Any]] = field(default_factory=list)
+    diagnostics: dict[str, Any] | None = None
+    gradient_error: list[dict[str, Any]] = field(default_factory=list)
+    tree: dict[str, Any] | None = None
+    brute_force: dict[str, Any] | None = None
+    machine: str = ""
+    versions: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None
+    finished: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name, ready for ``json.dumps``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> RunRecord:
+        """Return the record of a JSON object; fields that a newer version may have added are left out.
+
+        Raises:
+            InputError: where it is no object, lacks ``label`` or ``layer``, or a field holds what it cannot.
+        """
+        if not isinstance(document, Mapping):
+            raise InputError(f"a record is a JSON object, and this is {_short(document)}.")
+        hints = get_type_hints(cls)
+        known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
+        for each in fields(cls):
+            required = each.default is MISSING and each.default_factory is MISSING
+            if required and each.name not in known:
+                raise InputError(f"the record has no {each.name!r}: every record needs 'label' and 'layer'.")
+        for name, value in known.items():
+            if not _fits(value, hints[name]):
+                raise InputError(f"the record's {name!r} is {_short(value)}: {_wanted(hints[name])} is wanted.")
+        return cls(**known)
+
+
+def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
+    """Return the records of a file of JSON lines, in its order; empty lines count for nothing.
+
+    A last line that was cut while it was written, by a kill or a full disk, is left out with a warning.
+
+    Raises:
+        InputError: where the file cannot be read or a line holds no record, naming file and line.
+    """
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"the records {os.fspath(path)} cannot be read: {error.strerror or error}.") from None
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            records.append(RunRecord.from_json(json.loads(line)))
+        except ValueError as error:
+            # what follows the last line's end has none itself: only there can a line have been cut
+            if number == len(lines) and not isinstance(error, InputError):
+                warnings.warn(f"{os.fspath(path)}, line {number}: the last record was cut; left out", stacklevel=2)
+                continue
+            why = str(error) if isinstance(error, InputError) else f"this is no JSON ({_short(line)})."
+            raise InputError(f"{os.fspath(path)}, line {number}: {why}") from None
+    return records
+
+
+def append_record(path: str | os.PathLike[str], record: RunRecord) -> None:
+    """Add a record to a file of JSON lines, which is made where it is missing, and see it safely on the disk.
+
+    A kill leaves the file as it was or with a cut last line, which the next call takes away.
+
+    Raises:
+        InputError: where the file cannot be written.
+    """
+    line = json.dumps(record.to_json(), ensure_ascii=False).encode() + b"\n"
+    try:
+        with Path(path).open("a+b") as file:
+            line = _end_of_last_line(file) + line
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(f"the records {os.fspath(path)} cannot be written: {error.strerror or error}.") from None
+
+
+def _end_of_last_line(file: Any) -> bytes:
+    """Take away a last line that was cut; return the line end that a whole last line may lack."""
+    file.seek(0)
+    last = file.read().rpartition(b"\n")[2]
+    if not last.strip():
+        return b""
+    try:
+        json.loads(last)
+    except ValueError:
+        file.truncate(file.seek(0, os.SEEK_END) - len(last))
+        return b""
+    return b"\n"
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON is of an annotated type, as far as the fields above go."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, each) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(each, inner[1]) for each in value.values())
+    if origin is list:
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _wanted(hint: Any) -> str:
+    names = {str: "text", int: "a whole number", float: "a number", type(None): "null", dict: "an object"}
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_wanted, inner))
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is list:
+        return "a list of objects"
+    if hint == dict[str, float | None]:
+        return "an object of numbers"
+    return names[origin or hint]
+
+
+def _short(value: Any) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
