@@ -13,7 +13,7 @@ from typing import IO
 
 from vastmax.errors import FormatError, InputError
 
-__all__ = ["cannot_write", "opened", "replacing", "replacing_members"]
+__all__ = ["cannot_write", "member", "opened", "replacing", "replacing_members"]
 
 STAGING = ".incoming"
 
