@@ -19,6 +19,17 @@ def ranked(sentences: Iterable[Sequence[str]], min_count: int = 1, max_size: int
     return dict(sorted(kept, key=lambda item: (-item[1], item[0]))[:max_size])
 
 
+def with_unknown(
+    sentences: Iterable[Sequence[str]], unknown: str, min_count: int = 1, max_size: int | None = None
+) -> dict[str, int]:
+    """As `ranked`, with a word for those that are left out; `max_size` counts it in."""
+    counts = Counter(word for sentence in sentences for word in sentence)
+    frequent = sorted((-count, word) for word, count in counts.items() if count >= min_count and word != unknown)
+    kept = {word: -count for count, word in frequent[: None if max_size is None else max_size - 1]}
+    kept[unknown] = sum(counts.values()) - sum(kept.values())
+    return dict(sorted(kept.items(), key=lambda item: (-item[1], item[0])))
+
+
 def encoded(sentences: Iterable[Sequence[str]], words: Iterable[str]) -> NDArray[np.uint32]:
     index = {word: place for place, word in enumerate(words)}
     ids: list[int] = []

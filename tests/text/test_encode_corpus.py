@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data import data_path
-from tests.text.oracle import assert_encodes, decoded, encoded, ranked, sentences_of
+from tests.text.oracle import assert_encodes, decoded, encoded, ranked, sentences_of, with_unknown
 from vastmax.errors import CorpusError, InputError
 from vastmax.text import ScanProgress, Vocabulary, encode_corpus, read_sentences
 from vastmax.threads import default_threads
@@ -235,3 +235,41 @@ def test_ranked_words_break_ties_as_python_sorts(tmp_path: Path) -> None:
     words = ["aaaaaaaab", "aaaaaaaa", "aaaaaaaaa", "b", "a", "\U0001f600", "\uffff", "z" * 30, "z" * 29]
     with encode_corpus([words], min_count=1) as corpus:
         assert corpus.vocabulary.words == list(ranked([words])) == sorted(words)
+
+
+few_words = st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "<unk>", "é", "A"]), max_size=8), max_size=12)
+
+
+@given(few_words, st.integers(1, 4), st.one_of(st.none(), st.integers(2, 6)), st.integers(1, 3))
+def test_unknown_word_stands_for_the_dropped(
+    sentences: list[list[str]], min_count: int, max_size: int | None, threads: int
+) -> None:
+    sentences = [*sentences, ["a"] * 4]
+    counts = with_unknown(sentences, "<unk>", min_count, max_size)
+    with encode_corpus(
+        sentences, min_count=min_count, max_vocabulary=max_size, unknown="<unk>", threads=threads
+    ) as corpus:
+        assert corpus.vocabulary.words == list(counts)
+        assert corpus.vocabulary.counts.tolist() == list(counts.values())
+        known = [[word if word in counts else "<unk>" for word in sentence] for sentence in sentences]
+        assert corpus.ids.tolist() == encoded(known, counts).tolist()
+        assert corpus.num_words == corpus.num_raw_words == corpus.vocabulary.total
+        assert corpus.num_sentences == sum(map(bool, sentences))
+
+
+def test_unknown_word_of_a_given_vocabulary() -> None:
+    vocabulary = Vocabulary(["never", "?", "a"], [1, 2, 3])
+    sentences = [["a", "x", "B", "?"], ["x"], []]
+    with encode_corpus(sentences, vocabulary=vocabulary, unknown="?", lowercase=True) as corpus:
+        assert decoded(corpus) == [["a", "?", "?", "?"], ["?"]]
+        assert corpus.vocabulary is vocabulary
+    with pytest.raises(CorpusError, match="none of the 3 words"):
+        encode_corpus([["x", "?"]], vocabulary=vocabulary, unknown="?")
+    with pytest.raises(InputError, match="unknown is '<unk>', which is no word of the vocabulary given"):
+        encode_corpus(sentences, vocabulary=vocabulary, unknown="<unk>")
+
+
+@pytest.mark.parametrize("unknown", ["", 3, b"?", "a\x1fb", "\ud800"])
+def test_unknown_word_that_is_none(unknown: Any) -> None:
+    with pytest.raises(InputError, match="word"):
+        encode_corpus([["a", "b"]], min_count=1, unknown=unknown)

@@ -15,6 +15,7 @@ from vastmax.text.phrase_learning import apply_passes, learn_passes
 from vastmax.text.phrases import Phrases, PhraseScoring
 from vastmax.text.scan import NO_WORD, Scan, ScanProgress, scan
 from vastmax.text.sources import Sources, describe
+from vastmax.text.special_words import check_word, select_known
 from vastmax.text.spool import SpoolFile
 from vastmax.text.tokenizers import Tokenizer
 from vastmax.text.vocabulary import Vocabulary, check_limits, select_words
@@ -36,6 +37,7 @@ def encode_corpus(
     phrase_min_count: int = 5,
     connector_words: Iterable[str] = (),
     vocabulary: Vocabulary | None = None,
+    unknown: str | None = None,
     threads: int | None = None,
     directory: str | PathLike[str] | None = None,
     progress: Callable[[ScanProgress], None] | None = None,
@@ -57,6 +59,9 @@ def encode_corpus(
         phrase_min_count: Pairs rarer than this are no phrases.
         connector_words: Words that may stand inside phrases.
         vocabulary: Encode with these words and drop all others, instead of choosing by count.
+        unknown: The word that stands for every word outside the vocabulary, instead of dropping it. A vocabulary chosen
+            here holds it, with the count of all that it stands for and of itself, also where that is 0, and
+            `max_vocabulary` counts it in; a vocabulary given must hold it.
         threads: Default: all processors. The result does not depend on it.
         directory: Folder of the temporary file; it needs 4 bytes a word. Default: the system's.
         progress: Called now and then.
@@ -69,6 +74,9 @@ def encode_corpus(
         >>> corpus = encode_corpus([["a", "rose", "is", "a", "rose"], ["a", "thorn"]], min_count=2)
         >>> corpus.vocabulary.words, corpus.ids[:4].tolist()
         (['a', 'rose'], [0, 1, 0, 1])
+        >>> corpus = encode_corpus([["a", "rose", "is", "a", "rose"], ["a", "thorn"]], min_count=2, unknown="<unk>")
+        >>> corpus.vocabulary.words, corpus.vocabulary.counts.tolist()
+        (['a', '<unk>', 'rose'], [3, 2, 2])
     """
     check_limits(min_count, max_vocabulary, "max_vocabulary")
     wanted = phrases
@@ -80,25 +88,27 @@ def encode_corpus(
             min_count=phrase_min_count,
             connector_words=connector_words,
         )
+    if unknown is not None:
+        check_word(unknown, "unknown")
     spool = SpoolFile(directory)
     try:
         found = scan(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, spool=spool, progress=progress)
         threads = threads or default_threads()
         found, joined = _join_phrases(found, spool, wanted, threads)
-        if vocabulary is None:
-            vocabulary, chosen = select_words(found.lexicon, sources, min_count, max_vocabulary)
+        if vocabulary is not None:
+            chosen = _known_words(found, vocabulary, sources, unknown)
+        elif unknown is not None:
+            vocabulary, chosen = select_known(found.lexicon, sources, min_count, max_vocabulary, unknown)
         else:
-            chosen = _known_words(found, vocabulary)
+            vocabulary, chosen = select_words(found.lexicon, sources, min_count, max_vocabulary)
         if len(vocabulary) < 2:
             raise CorpusError(
                 f"{describe(sources)} has one word to learn, {(vocabulary.words or [''])[0]!r}; "
                 "there is nothing to tell it from: give more text, or lower min_count."
             )
         with spool.guard():
-            words, sentences = spool.core.remap(_table(found, chosen), threads)
-        if words == 0:
-            raise CorpusError(f"{describe(sources)} holds none of the {len(vocabulary)} words of the vocabulary given.")
-        with spool.guard():
+            fill = NO_WORD if unknown is None else vocabulary[unknown]
+            words, sentences = spool.core.remap(table_of(found, chosen, fill), threads)
             ids = spool.mapped()
     except BaseException:
         spool.close()
@@ -125,16 +135,24 @@ def _join_phrases(found: Scan, spool: SpoolFile, phrases: Phrases, threads: int)
     return found, learn_passes(spool, found.lexicon, phrases, threads, join_last=True)
 
 
-def _known_words(found: Scan, vocabulary: Vocabulary) -> NDArray[np.uint32]:
+def _known_words(found: Scan, vocabulary: Vocabulary, sources: Sources, unknown: str | None) -> NDArray[np.uint32]:
     """The scan's number of each word of a given vocabulary, NO_WORD for those that the text does not hold."""
     if vocabulary.words is None:
         raise InputError("The vocabulary has counts but no words; text needs words to be encoded.")
-    return found.lexicon.find(join_words(vocabulary.words))
+    if unknown is not None and unknown not in vocabulary:
+        raise InputError(f"unknown is {unknown!r}, which is no word of the vocabulary given; name one of its words.")
+    chosen = found.lexicon.find(join_words(vocabulary.words))
+    held = chosen != NO_WORD
+    if unknown is not None:
+        held[vocabulary[unknown]] = False
+    if not held.any():
+        raise CorpusError(f"{describe(sources)} holds none of the {len(vocabulary)} words of the vocabulary given.")
+    return chosen
 
 
-def _table(found: Scan, chosen: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Final id of each provisional one."""
-    table = np.full(len(found.lexicon) + 1, NO_WORD, np.uint32)
+def table_of(found: Scan, chosen: NDArray[np.uint32], fill: int = NO_WORD) -> NDArray[np.uint32]:
+    """Final id of each provisional one; `fill` for the words that were not chosen."""
+    table = np.full(len(found.lexicon) + 1, fill, np.uint32)
     table[np.minimum(chosen, len(found.lexicon))] = np.arange(len(chosen), dtype=np.uint32)
     table = table[:-1]
     return table if found.table is None else table[found.table]
