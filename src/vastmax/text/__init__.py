@@ -1,8 +1,9 @@
-"""Text: files or token lists in, a `Vocabulary` and an `EncodedCorpus` out."""
+"""Text: files or token lists in, a `Vocabulary` and an `EncodedCorpus` or a `LanguageCorpus` out."""
 
 from vastmax.text.corpus import END_OF_SENTENCE, EncodedCorpus
 from vastmax.text.documentation import documentation_folders, read_documentation
 from vastmax.text.encoding import encode_corpus
+from vastmax.text.language_corpus import LanguageCorpus
 from vastmax.text.phrases import Phrase, Phrases
 from vastmax.text.scan import ScanProgress
 from vastmax.text.streams import read_sentences
@@ -14,6 +15,7 @@ __all__ = [
     "END_OF_SENTENCE",
     "TOKENIZERS",
     "EncodedCorpus",
+    "LanguageCorpus",
     "Phrase",
     "Phrases",
     "ScanProgress",
