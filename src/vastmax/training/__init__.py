@@ -1,15 +1,57 @@
-"""Gradient steps: options, the embedding trainer over the compiled core, checkpoints, and `train` around them."""
+"""Gradient steps: the embedding trainer over the compiled core, the loop over torch models, checkpoints of both."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from vastmax.training.embedding_trainer import EmbeddingTrainer
-from vastmax.training.interrupt import TrainingInterrupted
+from vastmax.training.interrupt import StopRequest, TrainingInterrupted
+from vastmax.training.loop_options import LoopOptions
 from vastmax.training.options import EmbeddingOptions
 from vastmax.training.progress import TrainingProgress
 from vastmax.training.train_embeddings import train
 
+if TYPE_CHECKING:
+    from vastmax.training.batches import Batch, SentenceBatches, StreamBatches, make_batches
+    from vastmax.training.model_loop import LanguageModelLoop
+    from vastmax.training.torch_optimizers import OPTIMIZERS, SparseAwareOptimizer, sparse_parameters
+    from vastmax.training.torch_state import load_model_tensors, model_tensors
+
 __all__ = [
+    "OPTIMIZERS",
+    "Batch",
     "EmbeddingOptions",
     "EmbeddingTrainer",
+    "LanguageModelLoop",
+    "LoopOptions",
+    "SentenceBatches",
+    "SparseAwareOptimizer",
+    "StopRequest",
+    "StreamBatches",
     "TrainingInterrupted",
     "TrainingProgress",
+    "load_model_tensors",
+    "make_batches",
+    "model_tensors",
+    "sparse_parameters",
     "train",
 ]
+
+# What needs torch is loaded when it is asked for: embeddings train without.
+_OVER_TORCH = {
+    "OPTIMIZERS": "torch_optimizers",
+    "Batch": "batches",
+    "LanguageModelLoop": "model_loop",
+    "SentenceBatches": "batches",
+    "SparseAwareOptimizer": "torch_optimizers",
+    "StreamBatches": "batches",
+    "load_model_tensors": "torch_state",
+    "make_batches": "batches",
+    "model_tensors": "torch_state",
+    "sparse_parameters": "torch_optimizers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OVER_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_OVER_TORCH[name]}"), name)

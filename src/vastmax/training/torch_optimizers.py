@@ -104,8 +104,9 @@ class SparseAwareOptimizer:
         """Move the parameters; with a learning rate of 0 they stay where they are."""
         if self._learning_rate == 0:
             return
-        for optimizer in self._optimizers:
-            optimizer.step()
+        with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, as torch warns of silence
+            for optimizer in self._optimizers:
+                optimizer.step()
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> float:

@@ -1,0 +1,160 @@
+"""Texts cut into batches, each reached by its number: what a resumed run needs, and what chance may not change."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from vastmax.errors import InputError
+
+__all__ = ["Batch", "Batches", "SentenceBatches", "StreamBatches", "make_batches"]
+
+IGNORED = -100
+Batching = Literal["stream", "sentence"]
+
+
+class Batch(NamedTuple):
+    """Words and what follows them.
+
+    Attributes:
+        words: (T, B) int64 ids, T steps in time of B texts.
+        target: (T, B) int64, the words that follow; -100 where a text has ended.
+        continues: whether the texts go on where those of the batch before ended.
+    """
+
+    words: Tensor
+    target: Tensor
+    continues: bool
+
+
+class Batches(Protocol):
+    """A text in batches, the same ones in the same order for every run that has the seed."""
+
+    num_words: int
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        ...
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """Return a batch of an epoch, both counted from 0."""
+        ...
+
+
+class StreamBatches:
+    """One stream of words, cut into B columns that are read side by side, T words at a time.
+
+    Every word is a target once an epoch. What comes before the first word of the text is ``start``; a later column
+    begins with the word before it, but its state does not reach further back.
+
+    Args:
+        ids: (n,) words.
+        rows: B; fewer where the text has fewer words.
+        length: T; the last batch of an epoch may be shorter.
+        start: id of what stands before the text: the end of a sentence.
+
+    Raises:
+        InputError: where there is no word, or a size is below 1.
+
+    Example:
+        >>> batches = StreamBatches([5, 6, 7, 8, 9], rows=2, length=2, start=0)
+        >>> [batches.batch(0, number).target.tolist() for number in range(len(batches))]
+        [[[5, 8], [6, 9]], [[7, -100]]]
+    """
+
+    def __init__(self, ids: ArrayLike, rows: int = 20, length: int = 20, start: int = 0) -> None:
+        self._ids = _checked(ids, rows, length)
+        self.num_words = len(self._ids)
+        rows = min(rows, self.num_words)
+        steps = -(-self.num_words // rows)
+        # the columns' first words: the longer columns, where lengths differ by one, stand first
+        lengths = np.full(rows, steps) - (np.arange(rows) >= self.num_words - (steps - 1) * rows)
+        self._starts = np.concatenate([[0], lengths.cumsum()[:-1]])
+        self._lengths, self._steps, self._length, self._start = lengths, steps, length, start
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-self._steps // self._length)
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """Return a batch; it is the same one in every epoch."""
+        steps = np.arange(number * self._length, min((number + 1) * self._length, self._steps))[:, None]
+        places, inside = self._starts + steps, steps < self._lengths
+        places = np.minimum(places, self.num_words - 1)
+        target = np.where(inside, self._ids[places].astype(np.int64), IGNORED)
+        words = np.where(places > 0, self._ids[places - 1].astype(np.int64), self._start)
+        return Batch(torch.from_numpy(words), torch.from_numpy(target), number > 0)
+
+
+class SentenceBatches:
+    """Sentences, each a text of its own, in an order drawn anew for every epoch.
+
+    Args:
+        ids: (n,) words, every sentence ended by ``end``.
+        rows: B sentences a batch; the last batch of an epoch may have fewer.
+        end: id of the end of a sentence; it stands before every sentence too.
+        seed: of the order.
+
+    Raises:
+        InputError: where there is no word, or rows is below 1.
+
+    Example:
+        >>> batches = SentenceBatches([5, 6, 0, 7, 0], rows=2, end=0)
+        >>> sorted(batches.batch(0, 0).target.T.tolist())
+        [[5, 6, 0], [7, 0, -100]]
+    """
+
+    def __init__(self, ids: ArrayLike, rows: int = 20, end: int = 0, seed: int = 0) -> None:
+        self._ids = _checked(ids, rows, 1)
+        self.num_words = len(self._ids)
+        stops = np.flatnonzero(self._ids == end) + 1
+        if not len(stops) or stops[-1] < len(self._ids):
+            stops = np.append(stops, len(self._ids))
+        self._starts, self._stops = np.concatenate([[0], stops[:-1]]), stops
+        self._rows, self._end, self._seed = rows, end, seed
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self._stops) // self._rows)
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """Return a batch of an epoch's order."""
+        if self._order[0] != epoch:
+            self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._stops))
+        chosen = self._order[1][number * self._rows : (number + 1) * self._rows]
+        starts, lengths = self._starts[chosen], (self._stops - self._starts)[chosen]
+        steps = np.arange(lengths.max())[:, None]
+        inside = steps < lengths
+        places = np.minimum(starts + steps, self.num_words - 1)
+        ids = self._ids[places].astype(np.int64)
+        words = np.concatenate([np.full((1, len(chosen)), self._end), np.where(inside, ids, self._end)[:-1]])
+        return Batch(torch.from_numpy(words), torch.from_numpy(np.where(inside, ids, IGNORED)), False)
+
+
+def make_batches(
+    batching: Batching, ids: ArrayLike, *, rows: int, length: int, end: int, seed: int = 0
+) -> StreamBatches | SentenceBatches:
+    """Return the batches of a text of this kind.
+
+    Raises:
+        InputError: where there is no such kind, no word, or a size below 1.
+    """
+    if batching == "stream":
+        return StreamBatches(ids, rows, length, end)
+    if batching == "sentence":
+        return SentenceBatches(ids, rows, end, seed)
+    raise InputError(f"batching must be stream or sentence, not {batching!r}.")
+
+
+def _checked(ids: ArrayLike, rows: int, length: int) -> NDArray[np.integer]:
+    array = np.asarray(ids)
+    if array.ndim != 1 or not len(array):
+        raise InputError(f"a text must be word ids (n,), one or more, got an array of shape {array.shape}.")
+    if rows < 1 or length < 1:
+        raise InputError(f"rows={rows} and length={length}: a batch has 1 row and 1 word or more.")
+    return array
