@@ -56,16 +56,17 @@ class ProgressDisplay:
             self._bar.stop()
 
     def __call__(self, report: ScanProgress | TrainingProgress) -> None:
-        """Show a report."""
+        """Show a report of reading or training."""
         from vastmax.training import TrainingProgress
 
         if isinstance(report, TrainingProgress):
             self.last = report
-            self._show("training", report.share, training_facts(report))
+            self.show("training", report.share, training_facts(report))
         else:
-            self._show("reading", *reading_facts(report))
+            self.show("reading", *reading_facts(report))
 
-    def _show(self, description: str, share: float | None, facts: str) -> None:
+    def show(self, description: str, share: float | None, facts: str) -> None:
+        """Show how far something is; ``share`` is None where that is not known."""
         if self._bar is not None:
             if description != self._described:
                 if self._task is not None:

@@ -6,7 +6,7 @@ from vastmax.reporting.figures import save_figure
 from vastmax.reporting.gradient_error import gradient_error_plot
 from vastmax.reporting.importance_curves import importance_curves
 from vastmax.reporting.records import RunRecord, append_record, read_records
-from vastmax.reporting.report import write_report
+from vastmax.reporting.report import require_report, write_report
 
 __all__ = [
     "Estimate",
@@ -18,6 +18,7 @@ __all__ = [
     "importance_curves",
     "pareto_front",
     "read_records",
+    "require_report",
     "save_figure",
     "summary_rows",
     "write_report",

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,9 +21,16 @@ from vastmax.reporting.formats import whole
 from vastmax.reporting.records import RunRecord
 from vastmax.reporting.report_tables import extra_tables, method_table
 
-__all__ = ["write_report"]
+__all__ = ["require_report", "write_report"]
 
 _PAGE = Path(__file__).parent / "page"
+
+
+def require_report() -> None:
+    """Raise InputError where what a report is made with is not installed: before hours are spent on what it shows."""
+    for name in ("jinja2", "plotly"):
+        if find_spec(name) is None:
+            raise InputError(f"the report needs {name}: pip install 'vastmax[report]'")
 
 
 def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> Path:

@@ -1,0 +1,26 @@
+"""Experiments: a corpus and a config in; one run, or all methods beside each other, out as records and a report."""
+
+from vastmax.experiments.compare import ComparisonProgress, compare
+from vastmax.experiments.config import ModelOptions, RunConfig
+from vastmax.experiments.config_file import read_comparison
+from vastmax.experiments.methods import METHODS, Method, build_layer, method_named
+from vastmax.experiments.run import Run, run_language_model
+from vastmax.experiments.saved import SavedModel, holds_model, load_language_model, save_language_model
+
+__all__ = [
+    "METHODS",
+    "ComparisonProgress",
+    "Method",
+    "ModelOptions",
+    "Run",
+    "RunConfig",
+    "SavedModel",
+    "build_layer",
+    "compare",
+    "holds_model",
+    "load_language_model",
+    "method_named",
+    "read_comparison",
+    "run_language_model",
+    "save_language_model",
+]

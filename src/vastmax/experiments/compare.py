@@ -1,0 +1,253 @@
+"""Every method on one corpus, one model and one budget, one after the other; a report after each."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vastmax.errors import InputError
+from vastmax.experiments.config import RunConfig
+from vastmax.experiments.run import CHECKPOINT, RECORD, described, write_record
+from vastmax.experiments.worker import JOB
+from vastmax.files import replacing
+from vastmax.reporting import RunRecord, read_records, require_report, write_report
+from vastmax.text import LanguageCorpus
+from vastmax.training import TrainingInterrupted, TrainingProgress
+
+__all__ = ["ComparisonProgress", "compare"]
+
+RECORDS, REPORT = "records.jsonl", "report.html"
+_RUNS, _CORPUS, _ERRORS = "runs", "corpus", "errors.log"
+_PATIENCE = 120.0  # seconds that a run asked to stop has for its checkpoint
+
+
+@dataclass(frozen=True)
+class ComparisonProgress:
+    """Where a comparison stands.
+
+    Attributes:
+        label: the method whose run this is about.
+        seed: of the run.
+        number: which run of how many, from 1.
+        total: how many there are.
+        training: how far its training is; None where the run begins or has ended.
+        record: what the run came to, once it has ended.
+        kept: whether the record is one of an earlier call.
+        warning: what the run has to say meanwhile.
+    """
+
+    label: str
+    seed: int
+    number: int
+    total: int
+    training: TrainingProgress | None = None
+    record: RunRecord | None = None
+    kept: bool = False
+    warning: str | None = None
+
+
+def compare(
+    corpus: LanguageCorpus,
+    configs: Sequence[RunConfig],
+    folder: Path,
+    *,
+    text: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    checkpoint_minutes: float = 10.0,
+    progress: Callable[[ComparisonProgress], None] | None = None,
+) -> list[RunRecord]:
+    """Run every config in a process of its own, and write ``records.jsonl`` and ``report.html`` after each.
+
+    Called again with the same folder it keeps what is finished, goes on where a run was stopped, and tries again what
+    failed. Configs may be added from call to call; records of others stay.
+
+    Args:
+        corpus: What all train on.
+        configs: The runs, in order; a label and a seed name one.
+        folder: For everything.
+        text: How text became words, kept with the models.
+        command: The command line, for the report.
+        checkpoint_minutes: Time between two checkpoints of a run.
+        progress: Called as runs begin, go on and end.
+
+    Raises:
+        InputError: The folder cannot be written, or holds another comparison; two runs have one name.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
+    """
+    require_report()
+    names = [run_name(config) for config in configs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"two runs are called {min(twice)}: give each method and seed once.")
+    _keep_corpus(corpus, folder)
+    runs = folder / _RUNS
+    records: list[RunRecord] = []
+    for number, config in enumerate(configs, 1):
+        place = runs / run_name(config)
+
+        def tell(number: int = number, config: RunConfig = config, **about: Any) -> None:
+            if progress is not None:
+                progress(
+                    ComparisonProgress(config.method.label, config.loop_options.seed, number, len(configs), **about)
+                )
+
+        record = finished(_known(folder).get(run_name(config)), config, corpus)
+        kept = record is not None
+        if record is None:
+            tell()
+            job = {
+                "corpus": str((folder / _CORPUS).resolve()),
+                "config": config.to_json(),
+                "text": dict(text or {}),
+                "command": command,
+                "checkpoint_minutes": checkpoint_minutes,
+                "runs": {each.method.label: str((runs / run_name(each)).resolve()) for each in configs[: number - 1]},
+            }
+            record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
+        records.append(record)
+        tell(record=record, kept=kept)
+        _write(folder)
+    return records
+
+
+def run_name(config: RunConfig) -> str:
+    """Return the name of a run's folder."""
+    return f"{config.method.label}-seed{config.loop_options.seed}"
+
+
+def finished(record: RunRecord | None, config: RunConfig, corpus: LanguageCorpus) -> RunRecord | None:
+    """Return the record of a run where it was finished under this config, or None.
+
+    Raises:
+        InputError: it was finished under another one.
+    """
+    if record is None or record.status != "done":
+        return None
+    here = json.loads(json.dumps(config.to_json()))
+    if record.corpus.get("fingerprint") != corpus.fingerprint:
+        raise InputError(
+            f"{run_name(config)} was trained on another text or vocabulary: give the one it was begun with, or name "
+            "another folder."
+        )
+    if differs := _difference(record.config, here):
+        raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
+    return record
+
+
+def _difference(was: Any, came: Any, name: str = "") -> str | None:
+    """What differs in two configs, in words; threads and device may."""
+    if isinstance(was, dict) and isinstance(came, dict):
+        for key in dict.fromkeys([*came, *was]):
+            if key in ("threads", "device"):
+                continue
+            if found := _difference(was.get(key), came.get(key), key):
+                return found
+        return None
+    return None if was == came else f"{name}={was!r}, and now came {name}={came!r}"
+
+
+def _keep_corpus(corpus: LanguageCorpus, folder: Path) -> None:
+    """Save the corpus where every run's process finds it."""
+    place = folder / _CORPUS
+    if place.exists():
+        if LanguageCorpus.load(place).fingerprint != corpus.fingerprint:
+            raise InputError(f"{folder} holds a comparison on another text or vocabulary: name another folder.")
+        return
+    corpus.save(place)
+
+
+def _run(
+    place: Path,
+    job: Mapping[str, Any],
+    config: RunConfig,
+    corpus: LanguageCorpus,
+    tell: Callable[..., None],
+    share: float,
+) -> RunRecord:
+    """Let a process of its own do the job; its record, or one that says how it failed."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / RECORD).unlink(missing_ok=True)  # of a run that failed
+    with replacing(place / JOB) as temporary:
+        temporary.write_text(json.dumps(job), encoding="utf-8")
+    error = None
+    # a session of its own: a terminal's Ctrl-C reaches us alone, and we pass it on once
+    with (place / _ERRORS).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vastmax.experiments.worker", str(place)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = json.loads(line)
+                if "progress" in said:
+                    tell(training=TrainingProgress(**said["progress"]))
+                elif "warning" in said:
+                    tell(warning=said["warning"])
+                else:
+                    error = said["error"]
+            code = process.wait()
+        except BaseException:
+            _stop(process)
+            raise TrainingInterrupted(place / CHECKPOINT, share) from None
+    record = _read(place / RECORD)
+    if code == 0 and record is not None:
+        (place / _ERRORS).unlink(missing_ok=True)
+        return record
+    if code == 130:
+        raise TrainingInterrupted(place / CHECKPOINT, share)
+    if error is None:
+        error = f"the run's process ended with {_ending(code)}; {place / _ERRORS} has what it said."
+    record = RunRecord(**described(config, corpus, job["command"]), status="failed", error=error)
+    write_record(place / RECORD, record)
+    return record
+
+
+def _ending(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "SIGKILL, as the system ends what takes too much memory"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Ask a run to stop, and wait for its checkpoint."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=_PATIENCE)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+
+
+def _read(path: Path) -> RunRecord | None:
+    try:
+        return RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _known(folder: Path) -> dict[str, RunRecord]:
+    """Every record of a folder by its run's name: from the runs' own folders and, where those are gone, the file."""
+    path = folder / RECORDS
+    found = {f"{record.label}-seed{record.seed}": record for record in (read_records(path) if path.exists() else [])}
+    for place in (folder / _RUNS).glob(f"*/{RECORD}"):
+        if (record := _read(place)) is not None:
+            found[place.parent.name] = record
+    return found
+
+
+def _write(folder: Path) -> None:
+    """Write all records that there are, those of earlier calls with other methods too, and the report over them."""
+    found = sorted(_known(folder).values(), key=lambda record: (record.status != "done", record.finished))
+    with replacing(folder / RECORDS) as temporary:
+        lines = (json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in found)
+        temporary.write_text("".join(lines), encoding="utf-8")
+    write_report(found, folder / REPORT)

@@ -1,0 +1,80 @@
+"""A comparison as a file of TOML: what the command line's flags say, and methods with options of their own."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vastmax.errors import InputError
+from vastmax.experiments.methods import METHODS, Method, method_named
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+__all__ = ["ComparisonFile", "read_comparison"]
+
+
+@dataclass(frozen=True)
+class ComparisonFile:
+    """What such a file says.
+
+    Attributes:
+        flags: The flags by name, with underscores, as the file gives them; paths are relative to the file.
+        methods: Its methods in order; none where it says nothing of methods.
+    """
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    methods: list[Method] = field(default_factory=list)
+
+
+def read_comparison(path: Path, flags: frozenset[str]) -> ComparisonFile:
+    """Read a comparison.
+
+    Top-level keys are flags of ``vastmax compare``, words joined by ``-`` or ``_``. ``methods`` is a list of names, or
+    tables ``[methods.NAME]``, a row each: ``layer`` is a key of ``LAYERS``, without it NAME is one of the catalogue's;
+    ``[methods.NAME.training]`` holds what differs in its training, and all other keys are options of the layer.
+
+    Args:
+        path: Of the file.
+        flags: Names that are accepted.
+
+    Raises:
+        InputError: The file cannot be read, is not TOML, or says what cannot be.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the config {path} cannot be read as TOML: {reason}.") from None
+    given = {name.replace("-", "_"): value for name, value in document.items()}
+    tables = given.pop("methods", {})
+    if unknown := sorted(set(given) - flags):
+        raise InputError(f"{path}: there is no option {unknown[0]!r}: choose of {', '.join(sorted(flags))}.")
+    if isinstance(tables, list):
+        return ComparisonFile(_with_paths(given, path), [method_named(name) for name in tables])
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise InputError(f"{path}: methods must be a list of names, or tables [methods.NAME].")
+    return ComparisonFile(_with_paths(given, path), [_method(name, dict(table)) for name, table in tables.items()])
+
+
+def _method(label: str, table: dict[str, Any]) -> Method:
+    training = table.pop("training", {})
+    if "layer" in table:
+        return Method(label, table.pop("layer"), table, training)
+    known = METHODS.get(label)
+    if known is None:
+        raise InputError(f"[methods.{label}] has no layer, and no method of the catalogue has this name: add layer = …")
+    return Method(label, known.layer, {**known.options, **table}, training)
+
+
+def _with_paths(flags: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Texts' paths are relative to the file, not to where the command is typed."""
+    for name in ("train", "valid", "test"):
+        if name in flags:
+            texts = [flags[name]] if isinstance(flags[name], str) else flags[name]
+            flags[name] = [str(path.parent / text) for text in texts]
+    return flags

@@ -1,0 +1,161 @@
+"""The methods that are compared: a layer and its options under a name, and what must be learnt before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.errors import InputError
+from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus, LanguageCorpus
+from vastmax.trees import Tree, WordNet, clustered_tree, union_tree, wordnet_tree
+
+__all__ = ["METHODS", "Method", "build_layer", "method_named"]
+
+WORDNET = "/usr/share/wordnet"
+_CLUSTERED = ("rule", "epsilon", "trees", "vectors")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the comparison.
+
+    Args:
+        label: its name there.
+        layer: a key of ``LAYERS``.
+        options: what the layer's ``from_vocabulary`` takes, as JSON has it. For hierarchical softmax ``tree`` may
+            also be "clustered" (with ``rule``, ``epsilon``, ``trees`` for a union of so many, and ``vectors``) or
+            "wordnet" (with ``wordnet``, the folder, and ``vectors``). ``vectors`` names the run of this comparison
+            whose input embeddings are clustered; without it skip-gram vectors are trained on the training text.
+        training: what differs from the other methods' training, by the names of ``LoopOptions``.
+
+    Raises:
+        InputError: where there is no such layer.
+    """
+
+    label: str
+    layer: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.layer not in LAYERS:
+            raise InputError(f"there is no output layer {self.layer!r}: choose one of {', '.join(LAYERS)}.")
+        if not self.label or not all(each.isalnum() or each in "-_.+()" for each in self.label):
+            raise InputError(f"a method's name {self.label!r} may hold letters, digits and -_.+() only.")
+
+
+def _catalogue() -> dict[str, Method]:
+    trees = {"balanced": "balanced", "random": "balanced-random", "clustered": "clustered", "wordnet": "wordnet"}
+    found = {name: Method(name, name) for name in LAYERS}
+    found |= {
+        label: Method(label, "hierarchical", {"tree": tree})
+        for label, tree in ((f"hierarchical-{name}", tree) for name, tree in trees.items())
+    }
+    order = list(LAYERS)
+    return dict(sorted(found.items(), key=lambda item: order.index(item[1].layer)))
+
+
+METHODS: dict[str, Method] = _catalogue()
+"""Every method by name: each layer with its defaults, and hierarchical softmax (by itself a Huffman tree) by tree."""
+
+
+def method_named(name: str) -> Method:
+    """Return a method of the catalogue.
+
+    Raises:
+        InputError: where there is none of this name.
+    """
+    if name not in METHODS:
+        raise InputError(f"there is no method {name!r}: choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def build_layer(
+    method: Method,
+    in_features: int,
+    corpus: LanguageCorpus,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    vectors_of: Callable[[str], NDArray] | None = None,
+) -> OutputLayer:
+    """Return the layer of a method for a corpus, with trees clustered and bigrams counted where it wants them.
+
+    Args:
+        method: which.
+        in_features: d.
+        corpus: whose vocabulary and training text it is for.
+        seed: of the clustering.
+        threads: for vectors and clustering.
+        vectors_of: from the name of a finished run to its input embeddings (V, d).
+
+    Raises:
+        InputError: where the layer refuses an option, or there is no WordNet.
+    """
+    options = dict(method.options)
+    if method.layer == "hierarchical" and options.get("tree") in ("clustered", "wordnet"):
+        options["tree"] = _tree(options, corpus, seed, threads, vectors_of)
+    if method.layer == "adaptive-importance":
+        # no bigram reaches over the end of a sentence, which is a class of its own here
+        options.setdefault("tokens", corpus.train)
+    return build(method.layer, in_features, corpus.vocabulary, **options)
+
+
+def _tree(
+    options: dict[str, Any],
+    corpus: LanguageCorpus,
+    seed: int,
+    threads: int | None,
+    vectors_of: Callable[[str], NDArray] | None,
+) -> Tree:
+    """Build the tree that the options describe, and take those that do out of them."""
+    kind = options.pop("tree")
+    source = options.pop("vectors", None)
+    if kind == "wordnet":
+        wordnet = WordNet(options.pop("wordnet", WORDNET))  # what is wrong with it is found before vectors are trained
+        return wordnet_tree(corpus.vocabulary.words or [], _vectors(source, corpus, seed, threads, vectors_of), wordnet)
+    rule, epsilon, trees = options.pop("rule", "adaptive"), options.pop("epsilon", None), options.pop("trees", 1)
+    clustered_tree([[0.0]], rule, epsilon=epsilon)  # what is wrong with them, too
+    if rule == "random":
+        vectors = np.zeros((len(corpus.vocabulary), 1))
+    else:
+        vectors = _vectors(source, corpus, seed, threads, vectors_of)
+    return union_tree(
+        [clustered_tree(vectors, rule, epsilon=epsilon, seed=seed + i, threads=threads) for i in range(trees)]
+    )
+
+
+def _vectors(
+    source: str | None,
+    corpus: LanguageCorpus,
+    seed: int,
+    threads: int | None,
+    vectors_of: Callable[[str], NDArray] | None,
+) -> NDArray:
+    """Return vectors (V, d): those of a run, or skip-gram's."""
+    if source is not None:
+        if vectors_of is None:
+            raise InputError(f"vectors={source!r} names a run of a comparison: leave it out elsewhere.")
+        return vectors_of(source)
+    from vastmax.training import train
+
+    options = {"dim": 100, "epochs": 5, "subsample": 1e-3, "seed": max(seed, 0), "threads": threads}
+    return train(_sentences(corpus), **options).vectors
+
+
+def _sentences(corpus: LanguageCorpus) -> EncodedCorpus:
+    """The training text for the embedding trainer: a mark behind each sentence, whose end stays a word."""
+    ids = corpus.train.astype(np.uint32)
+    ends = np.flatnonzero(corpus.train == corpus.end_of_sentence)
+    return EncodedCorpus(
+        np.insert(ids, ends + 1, np.uint32(END_OF_SENTENCE)),
+        corpus.vocabulary,
+        num_words=len(ids),
+        num_raw_words=len(ids),
+        num_sentences=len(ends),
+    )

@@ -1,0 +1,168 @@
+"""One run: a corpus and a config in; a trained model, its judgement and a record out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from vastmax.errors import InputError
+from vastmax.evaluation import perplexity
+from vastmax.experiments.config import RunConfig
+from vastmax.experiments.judging import diagnose, judge, tree_facts
+from vastmax.experiments.memory import check_memory
+from vastmax.experiments.methods import build_layer
+from vastmax.experiments.saved import save_language_model
+from vastmax.experiments.surroundings import commit, machine, peak_memory, versions
+from vastmax.files import replacing
+from vastmax.layers import LAYERS
+from vastmax.models import LanguageModel
+from vastmax.reporting import RunRecord
+from vastmax.text import LanguageCorpus
+from vastmax.training import LanguageModelLoop, StopRequest, TrainingProgress, make_batches
+
+__all__ = ["CHECKPOINT", "RECORD", "Run", "run_language_model"]
+
+CHECKPOINT, RECORD = "checkpoint", "record.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run came to."""
+
+    record: RunRecord
+    model: LanguageModel
+
+
+def run_language_model(
+    corpus: LanguageCorpus,
+    config: RunConfig,
+    folder: Path | None = None,
+    *,
+    text: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    checkpoint_minutes: float = 10.0,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    vectors_of: Callable[[str], NDArray] | None = None,
+) -> Run:
+    """Train a language model, judge it, and save both; goes on from the checkpoint in the folder, if there is one.
+
+    Args:
+        corpus: Training, validation and test text.
+        config: What to train.
+        folder: For the model, its record and checkpoints; None to keep nothing.
+        text: How text became words, kept with the model: ``tokenizer``, ``lowercase``, ``unknown``,
+            ``end_of_sentence``.
+        command: The command line that asked for it, for the record.
+        checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
+        progress: Called about every second while training.
+        vectors_of: From the name of a finished run to its input embeddings, for trees that are clustered from them.
+
+    Raises:
+        InputError: A layer, model or option that does not fit, or too little memory.
+        TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is a folder.
+        DivergedError: The loss is no number any more.
+    """
+    check_memory(config, len(corpus.vocabulary))
+    options, model_options, method = config.loop_options, config.model, config.method
+    device = _device(config.device)
+    torch.set_num_threads(config.num_threads)
+    torch.manual_seed(options.seed)
+    layer = build_layer(
+        method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
+    )
+    model = model_options.build(layer, corpus.end_of_sentence).to(device)
+    end, batching = corpus.end_of_sentence, model_options.batching
+    shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
+    loop = LanguageModelLoop(
+        model,
+        make_batches(batching, corpus.train, **shape, seed=options.seed),
+        options,
+        validate=lambda it: perplexity(it, corpus.valid, end=end, batching=batching).perplexity,
+        identity={
+            "model": config.to_json()["model"],
+            "method": config.to_json()["method"],
+            "corpus": corpus.fingerprint,
+        },
+        checkpoint=None if folder is None else folder / CHECKPOINT,
+        checkpoint_minutes=checkpoint_minutes,
+        progress=progress,
+    )
+    if loop.has_checkpoint:
+        loop.resume()
+    with StopRequest() as stop:
+        loop.run(stop)
+    found = judge(model, corpus, batching)
+    peak = peak_memory()
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    found |= diagnose(model, corpus)
+    kind = LAYERS[method.layer]
+    record = RunRecord(
+        **described(config, corpus, command),
+        kind=kind.kind,
+        reference=str(kind.reference),
+        epochs=loop.epochs,
+        words=loop.words,
+        training_seconds=loop.seconds,
+        training_words_per_second=loop.words / max(loop.seconds, 1e-9),
+        peak_memory=peak,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        output_parameters=layer.num_parameters,
+        flops_per_token_train=layer.flops_per_token(),
+        flops_per_token_test=layer.flops_per_token(train=False),
+        curve=loop.curve,
+        tree=tree_facts(layer, dict(method.options), corpus.vocabulary.counts),
+        **found,
+    )
+    if folder is not None:
+        save_language_model(folder, model, corpus.vocabulary, config, text or {}, loop.curve)
+        write_record(folder / RECORD, record)
+        loop.drop_checkpoint()
+    return Run(record, model)
+
+
+def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = None) -> dict[str, Any]:
+    """Return what is known of a run before it begins, by the names of ``RunRecord``."""
+    facts = {f"{name}_words": len(getattr(corpus, name)) for name in ("train", "valid", "test")}
+    return {
+        "label": config.method.label,
+        "layer": config.method.layer,
+        "options": dict(config.method.options),
+        "seed": config.loop_options.seed,
+        "budget": config.budget,
+        "command": command,
+        "config": config.to_json(),
+        "corpus": {
+            **corpus.names,
+            "vocabulary_size": len(corpus.vocabulary),
+            **facts,
+            "fingerprint": corpus.fingerprint,
+        },
+        "machine": machine(config.device),
+        "versions": versions(),
+        "commit": commit(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Write one record as a file of its own, at one moment."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device is {name!r}: give cpu, cuda, or cuda:0 and so on.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device is {name!r}, and torch finds no CUDA device here: leave it out to use the processor.")
+    return device

@@ -1,0 +1,116 @@
+"""A trained language model on disk: a folder that anyone can read without running code from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from vastmax.errors import FormatError, InputError
+from vastmax.experiments.config import RunConfig
+from vastmax.files import member, replacing_members
+from vastmax.layers import AdaptiveSoftmax, ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, build
+from vastmax.models import LanguageModel
+from vastmax.text import Vocabulary
+from vastmax.training import load_model_tensors, model_tensors
+from vastmax.trees import Classes, Tree
+
+__all__ = ["SavedModel", "holds_model", "load_language_model", "save_language_model"]
+
+_MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
+_TREE, _CLASSES = "tree.safetensors", "classes.safetensors"
+_FORMAT = "vastmax language model 1"
+_PROPOSAL = "output.proposal."
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model read back.
+
+    Attributes:
+        model: in eval mode.
+        vocabulary: its words.
+        config: of the run that made it.
+        text: how text becomes words: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
+    """
+
+    model: LanguageModel
+    vocabulary: Vocabulary
+    config: RunConfig
+    text: dict[str, Any]
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder holds a saved language model, whole or damaged."""
+    return member(folder, _MODEL).is_file()
+
+
+def save_language_model(
+    folder: Path,
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    config: RunConfig,
+    text: Mapping[str, Any],
+    curve: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a model; a kill leaves the old files or the new.
+
+    Raises:
+        InputError: where the folder cannot be written.
+    """
+    record: dict[str, Any] = {"format": _FORMAT, "run": config.to_json(), "text": dict(text)}
+    layer = model.output
+    if isinstance(layer, AdaptiveSoftmax):  # which may have been measured
+        record["cutoffs"] = [int(each) for each in layer.cutoffs]
+    with replacing_members(folder) as staging:
+        save_file({name: each.cpu() for name, each in model_tensors(model).items()}, staging / _MODEL)
+        vocabulary.save(staging / _WORDS)
+        if isinstance(layer, HierarchicalSoftmax):
+            layer.tree.save(staging / _TREE)
+        if isinstance(layer, ClassBasedSoftmax):
+            layer.classes.save(staging / _CLASSES)
+        (staging / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        lines = "".join(json.dumps(point) + "\n" for point in curve)
+        (staging / _CURVE).write_text(lines, encoding="utf-8")
+
+
+def load_language_model(folder: Path) -> SavedModel:
+    """Read what :func:`save_language_model` wrote, for scoring and drawing: what layers draw noise from is left out.
+
+    Raises:
+        InputError: where there is no such folder.
+        FormatError: where a file is missing or damaged.
+    """
+    if not holds_model(folder):
+        raise InputError(f"{folder} holds no language model: `vastmax lm TRAIN -o {folder}` makes one.")
+    try:
+        record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
+        if record["format"] != _FORMAT:
+            raise FormatError(f"{folder} is of another version: its format must be {_FORMAT!r}.")
+        config, text = RunConfig.from_json(record["run"]), dict(record["text"])
+        tensors = load_file(member(folder, _MODEL))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise FormatError(f"{folder} is damaged: {error}.") from error
+    vocabulary = Vocabulary.load(member(folder, _WORDS))
+    layer = _layer(folder, config, vocabulary, record)
+    model = config.model.build(layer, vocabulary[text["end_of_sentence"]])
+    here = {name: each for name, each in model.state_dict().items() if name.startswith(_PROPOSAL)}
+    load_model_tensors(model, {**{k: v for k, v in tensors.items() if not k.startswith(_PROPOSAL)}, **here})
+    return SavedModel(model.eval(), vocabulary, config, text)
+
+
+def _layer(folder: Path, config: RunConfig, vocabulary: Vocabulary, record: Mapping[str, Any]) -> OutputLayer:
+    options = dict(config.method.options)
+    if config.method.layer == "hierarchical":
+        options = {name: options[name] for name in ("bias", "sparse") if name in options}
+        options["tree"] = Tree.load(member(folder, _TREE))
+    if config.method.layer == "class-based":
+        options["classes"] = Classes.load(member(folder, _CLASSES))
+    if config.method.layer == "adaptive":
+        options["cutoffs"] = record["cutoffs"]
+    return build(config.method.layer, config.model.dim, vocabulary, **options)

@@ -1,0 +1,59 @@
+"""Where a run ran: processor, versions, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from vastmax.threads import default_threads
+
+__all__ = ["commit", "machine", "peak_memory", "versions"]
+
+
+def machine(device: str = "cpu") -> str:
+    """Return the processor and how many cores of it this process may use; the accelerator, where it runs on one."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    found = f"{name}, {default_threads()} cores"
+    if device.startswith("cuda"):
+        import torch
+
+        found = f"{torch.cuda.get_device_name(device)}; {found}"
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what results depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("vastmax", "torch", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Return the commit of the source that runs, where it runs from a git checkout and git is there."""
+    try:
+        asked = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%h"]
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout.strip() or None if said.returncode == 0 else None
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes of memory that this process has had resident, or None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else 1024 * peak

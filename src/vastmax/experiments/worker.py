@@ -1,0 +1,94 @@
+"""A run of a comparison in a process of its own: ``python -m vastmax.experiments.worker FOLDER``.
+
+Reads ``job.json`` in the folder, and leaves there what :func:`run_language_model` leaves. What it has to say comes as
+lines of JSON on standard output: ``{"progress": …}`` while it trains, ``{"error": …}`` with exit code 1 where it fails.
+A process of its own, so that a crash, or the system's killing what takes too much memory, ends one run and not all,
+and so that the peak of memory is the run's alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from vastmax.errors import InputError, VastmaxError
+from vastmax.experiments.config import RunConfig
+from vastmax.text import LanguageCorpus
+from vastmax.training import TrainingInterrupted, TrainingProgress
+
+__all__ = ["JOB", "main"]
+
+JOB = "job.json"
+
+
+def main(folder: Path) -> int:
+    """Run the job of a folder, and return the exit code."""
+    from vastmax.experiments.run import run_language_model
+
+    warnings.showwarning = lambda message, *_, **__: _say({"warning": str(message)})
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+
+    def vectors_of(label: str) -> Any:
+        return _vectors(Path(job["runs"].get(label, "")), label)
+
+    try:
+        run_language_model(
+            LanguageCorpus.load(job["corpus"]),
+            RunConfig.from_json(job["config"]),
+            folder,
+            text=job["text"],
+            command=job["command"],
+            checkpoint_minutes=job["checkpoint_minutes"],
+            progress=_report,
+            vectors_of=vectors_of,
+        )
+    except TrainingInterrupted:
+        return 130
+    except VastmaxError as error:
+        return _fail(str(error))
+    except MemoryError as error:
+        return _fail(f"not enough memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        return _fail(f"{type(error).__name__}: {error}")
+    return 0
+
+
+def _vectors(folder: Path, label: str) -> Any:
+    """Input embeddings (V, d) of a finished run."""
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise InputError(f"vectors names {label!r}, and no run of this name is finished: let it stand before this one.")
+    with safe_open(file, framework="numpy") as tensors:
+        return tensors.get_tensor("embedding.weight")
+
+
+def _report(progress: TrainingProgress) -> None:
+    try:
+        _say({"progress": asdict(progress)})
+    except BrokenPipeError:  # whoever asked for this is gone: stop as for Ctrl-C, with a checkpoint
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _fail(sentence: str) -> int:
+    _say({"error": sentence})
+    return 1
+
+
+def _say(record: dict[str, Any]) -> None:
+    print(json.dumps(record), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
