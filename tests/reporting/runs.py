@@ -134,7 +134,8 @@ def _diagnostics(kind: str, chance: random.Random) -> dict:
         "gradient_bias": 0.04 * drawn, "gradient_std": 0.21 * drawn, "gradient_rmse": 0.22 * drawn,
         "hidden_gradient_bias": 0.03 * drawn, "hidden_gradient_std": 0.2 * drawn, "hidden_gradient_rmse": 0.2 * drawn,
         "samples": 256.0 if drawn else None, "effective_sample_size": 41.0 if drawn else None,
-        "kl_divergence": math.inf if chance.random() < 0.1 else 1.2, "hit_rate": 0.03 if drawn else None,
+        "kl_divergence": (math.inf if chance.random() < 0.1 else 1.2) if drawn else None,
+        "hit_rate": 0.03 if drawn else None,
         "log_partition_mean": chance.gauss(0, 3), "log_partition_std": 0.8,
     }  # fmt: skip
 

@@ -126,8 +126,8 @@ def _tradeoff(rows: Sequence[SummaryRow]) -> ComparisonFigure:
         ),
         _costs(
             rows,
-            "Time to full + 5 %",
-            Axis("training until full softmax's validation perplexity + 5 %", unit="seconds"),
+            "Time to full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
+            Axis("training time to full softmax + 5 %", unit="seconds"),
             lambda row: row.seconds_to_full,
             seconds,
             1,
@@ -217,7 +217,7 @@ def _bands(by_label: Mapping[str, list[RunRecord]], reference: str | None) -> Co
     values = {label: _band_means(runs) for label, runs in by_label.items()}
     values = {label: bands for label, bands in values.items() if bands}
     order = sorted({band for bands in values.values() for band in bands})
-    axis = Axis("words by rank in the training text, frequent to rare", False, [_band_name(*band) for band in order])
+    axis = Axis("rank of the word, frequent to rare", False, ["–".join(map(_rank, band)) for band in order])
     whole_view = View(
         "Perplexity",
         axis,
@@ -270,6 +270,11 @@ def _band_series(
 
 def _band_name(lowest: int, highest: int) -> str:
     return f"{lowest:,}–{highest:,}"
+
+
+def _rank(rank: int) -> str:
+    """A rank in few characters: 1,001 and 1,000 are 1k."""
+    return f"{rank / 1000:.3g}k" if rank >= 1000 else str(rank)
 
 
 def _gradients(by_label: Mapping[str, list[RunRecord]]) -> ComparisonFigure:

@@ -8,7 +8,7 @@ from vastmax.reporting.comparison import Estimate, SummaryRow, summary_rows
 from vastmax.reporting.formats import memory, number, seconds, whole
 from vastmax.reporting.records import RunRecord
 
-__all__ = ["comparison_table", "mean_text", "spread_text", "status_text", "to_full_text"]
+__all__ = ["comparison_table", "deviation_text", "mean_text", "spread_text", "status_text", "to_full_text"]
 
 
 def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[str]]]:
@@ -60,7 +60,12 @@ def spread_text(text: Callable[[float], str], value: Estimate | None) -> str:
     """Return a mean in a format, and over several seeds its standard deviation."""
     if value is None or value.deviation is None:
         return mean_text(text, value)
-    return f"{text(value.mean)} ± {value.deviation:.2g}"
+    return f"{text(value.mean)} ± {deviation_text(value.deviation)}"
+
+
+def deviation_text(deviation: float) -> str:
+    """Return a standard deviation with a decimal, like what it belongs to; with one digit where that would be none."""
+    return f"{deviation:.1g}" if 0 < deviation < 0.05 else number(deviation)
 
 
 def to_full_text(row: SummaryRow) -> str:

@@ -74,9 +74,12 @@ def _fastest(title: str, row: SummaryRow, full: SummaryRow | None) -> Finding:
 
 def _against(row: SummaryRow, full: SummaryRow) -> str:
     difference = 100 * (_test(row) / _test(full) - 1)
+    if difference >= 100:
+        return f"at {1 + difference / 100:.2g} times {full.label}'s {number(_test(full))}"
     if abs(difference) < 0.05:
         return f"level with {full.label}'s {number(_test(full))}"
-    return f"{abs(difference):.1f} % {'above' if difference > 0 else 'below'} {full.label}'s {number(_test(full))}"
+    side = "above" if difference > 0 else "below"
+    return f"{abs(difference):.1f}\N{NO-BREAK SPACE}% {side} {full.label}'s {number(_test(full))}"
 
 
 def _mean_of(value: Callable[[SummaryRow], Estimate | None]) -> Callable[[SummaryRow], float]:

@@ -78,7 +78,8 @@ def _render(context: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    scripts = [plotly, (_PAGE / "report.js").read_text(encoding="utf-8")]
+    theme, drawing = ((_PAGE / name).read_text(encoding="utf-8") for name in ("theme.js", "report.js"))
+    scripts = [theme, plotly, drawing]
     return environment.get_template("report.html").render(
         **context,
         style=markup((_PAGE / "report.css").read_text(encoding="utf-8")),
@@ -108,7 +109,7 @@ def _context(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "configurations": [_configuration(run) for run in runs],
         "footer": "Made by vastmax from the records of these runs alone.",
         "data": {
-            "methods": [{"label": row.label, "reference": row.label == reference} for row in rows],
+            "methods": [{"label": row.label, "reference": row.label == reference} for row in rows if row.done],
             "reference": reference,
             "figures": [asdict(figure) for figure in figures],
         },
@@ -136,7 +137,9 @@ def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
     if budgets:
         facts.append(("Budget a run", " or ".join(budgets), ""))
     seeds = sorted({run.seed for run in runs})
-    facts.append(("Seeds", ", ".join(map(str, seeds)), ""))
+    facts.append(("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds)), ""))
+    failed = sum(run.status == "failed" for run in runs)
+    facts.append(("Runs", f"{len(runs) - failed} done" + (f", {failed} failed" if failed else ""), ""))
     finished = max(run.finished for run in runs)
     if finished:
         facts.append(("Finished", finished[:16].replace("T", " ") + " UTC", ""))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from vastmax.reporting.comparison import Estimate, SummaryRow
-from vastmax.reporting.comparison_table import mean_text, spread_text, status_text, to_full_text
+from vastmax.reporting.comparison_table import deviation_text, mean_text, status_text, to_full_text
 from vastmax.reporting.formats import memory, number, seconds, whole
 from vastmax.reporting.records import RunRecord
 
@@ -19,12 +19,16 @@ _COLUMNS = [
     ("Method", False, "its name here; a link leads to where it was published"),
     ("Kind", False, ""),
     ("Test", True, "perplexity of the test text"),
-    ("vs full", True, "test perplexity against the full softmax's"),
+    ("vs\N{NO-BREAK SPACE}full", True, "test perplexity against the full softmax's"),
     ("Valid", True, "perplexity of the validation text"),
     ("Train", True, "perplexity of the training text"),
     ("Training", True, "time spent in training"),
     ("Words/s", True, "words a second in training"),
-    ("To full + 5 %", True, "training until full softmax's final validation perplexity + 5 %"),
+    (
+        "To full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
+        True,
+        "training until full softmax's final validation perplexity + 5 %",
+    ),
     ("Test words/s", True, "words of the test text a second, exact and normalised"),
     ("Memory", True, "the most that the run's process held"),
     ("Parameters", True, "of the whole model"),
@@ -49,7 +53,7 @@ _CHECKS = {
     "kl_divergence": "KL(P‖Q), nats",
     "log_partition_mean": "mean log Z",
     "log_partition_std": "spread of log Z",
-    "largest_difference": "largest difference from brute force",
+    "largest_difference": "largest error",
     "largest_sum_error": "largest |Σp − 1|",
 }
 
@@ -98,10 +102,10 @@ def _cells(row: SummaryRow, full: float | None) -> list[dict[str, Any]]:
     if row.reaches_full is False:
         to_full["value"] = "Infinity"
     return [
-        _cell(row.test, spread_text(number, row.test)),
-        _cell(ratio, "" if ratio is None else f"{100 * (ratio.mean - 1):+.1f} %".replace("-", "−")),
-        _cell(row.valid, spread_text(number, row.valid)),
-        _cell(row.train, spread_text(number, row.train)),
+        _cell(row.test, mean_text(number, row.test), spread=True),
+        _cell(ratio, "" if ratio is None else _difference(ratio.mean)),
+        _cell(row.valid, mean_text(number, row.valid), spread=True),
+        _cell(row.train, mean_text(number, row.train)),
         _cell(row.training_seconds, mean_text(seconds, row.training_seconds)),
         _cell(row.training_speed, mean_text(whole, row.training_speed)),
         to_full,
@@ -111,8 +115,21 @@ def _cells(row: SummaryRow, full: float | None) -> list[dict[str, Any]]:
     ]
 
 
-def _cell(value: Estimate | None, text: str) -> dict[str, Any]:
-    return {"text": text, "value": "" if value is None else repr(value.mean), "best": False, "share": None}
+def _cell(value: Estimate | None, text: str, *, spread: bool = False) -> dict[str, Any]:
+    deviation = value.deviation if value and spread else None
+    return {
+        "text": text,
+        "spread": "" if deviation is None else deviation_text(deviation),
+        "value": "" if value is None else repr(value.mean),
+        "best": False,
+        "share": None,
+    }
+
+
+def _difference(ratio: float) -> str:
+    if ratio == 1:
+        return "0 %"
+    return f"× {ratio:.2f}" if ratio >= 2 else f"{100 * (ratio - 1):+.1f} %".replace("-", "−")
 
 
 def _stand_out(cells: Sequence[dict[str, Any]], better: Callable[[Iterable[float]], float], bars: bool) -> None:
@@ -124,7 +141,7 @@ def _stand_out(cells: Sequence[dict[str, Any]], better: Callable[[Iterable[float
             continue
         value = float(cell["value"])
         cell["best"] = value == better(values)
-        cell["share"] = round(100 * value / max(values), 1) if bars and max(values) > 0 else None
+        cell["share"] = round(value / max(values), 3) if bars and max(values) > 0 else None
 
 
 def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -158,7 +175,7 @@ def _table(name: str, title: str, text: str, fields: dict[str, str], rows: list[
         "name": name,
         "title": title,
         "text": text,
-        "columns": [fields[field] for field in known],
+        "columns": [{"name": fields[field], "numeric": field != "kind"} for field in known],
         "rows": [(label, [_value(field, row.get(field)) for field in known]) for label, row in rows],
     }
 
@@ -169,5 +186,7 @@ def _value(field: str, value: Any) -> str:
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞"
     if field == "saving":
-        return f"{100 * value:.1f} %"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.2g}"
+        return f"{100 * value:.1f} %".replace("-", "−")
+    decimals = 0 if value == int(value) else 2
+    text = f"{value:,.{decimals}f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"
+    return text.replace("-", "−")

@@ -5,7 +5,14 @@
   const root = document.documentElement;
   const coarse = matchMedia("(pointer: coarse)").matches;
   const hidden = new Set();
-  let marked = null;
+  let marked = null, printing = false;
+  const main = document.querySelector("main");
+  let pending = 0;
+  function busy(work) {
+    pending++;
+    main.setAttribute("aria-busy", "true");
+    return work.finally(() => { if (--pending === 0) main.setAttribute("aria-busy", "false"); });
+  }
 
   // --- colours: told apart by people who do not see red and green alike, and never by colour alone ---
   const COLOURS = {
@@ -48,22 +55,19 @@
 
   // --- numbers and axes ---
   const trim = (value) => Number(value.toPrecision(6)).toLocaleString("en-US", { maximumFractionDigits: 6 });
-  const short = (value) => (value >= 1e6 ? trim(value / 1e6) + "M" : value >= 1e4 ? trim(value / 1e3) + "k" : trim(value));
+  const short = (value) => (value >= 1e6 ? trim(value / 1e6) + "M" : value >= 1e5 ? trim(value / 1e3) + "k" : trim(value));
   function span(value) {
     if (value < 60) return trim(value) + " s";
     if (value < 3600) return trim(value / 60) + " min";
     return value < 86400 ? trim(value / 3600) + " h" : trim(value / 86400) + " d";
   }
-  const STEPS = {
-    number: [1, 1.5, 2, 3, 5, 7],
-    seconds: [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 57600, 86400, 172800, 345600, 864000],
-  };
+  const SECONDS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 57600, 86400, 172800, 345600, 864000];
   // Round values between low and high, no more than fit: whole decades where there are many, equal steps where few.
   function ticks(axis, low, high, most) {
     if (axis.names) return axis.names.map((_, index) => index);
     let found = [];
-    if (axis.unit === "seconds") found = STEPS.seconds.filter((value) => value >= low && value <= high);
-    for (const steps of [[1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9], STEPS.number, [1, 2, 5], [1, 3], [1]]) {
+    if (axis.unit === "seconds") found = SECONDS.filter((value) => value >= low && value <= high);
+    for (const steps of [[1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9], [1, 1.5, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]]) {
       if (axis.unit === "seconds") break;
       found = [];
       for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
@@ -72,7 +76,7 @@
       found = found.filter((value) => value >= low && value <= high);
       if (found.length <= most) break;
     }
-    if (found.length < 4) {
+    if (axis.unit !== "seconds" && (found.length < 4 || high / low < 3)) {
       const step = [1, 2, 2.5, 5, 10].map((each) => each * 10 ** Math.floor(Math.log10((high - low) / most))).find((each) => (high - low) / each <= most);
       found = [];
       for (let value = Math.ceil(low / step) * step; value <= high; value += step) found.push(value);
@@ -98,33 +102,36 @@
     const view = figure.views[figure.view];
     const shown = view.series.filter((series) => !hidden.has(series.method));
     const values = (key) => shown.flatMap((series) => series[key]).filter((value) => value !== null);
+    // where the way down begins above the picture, the picture begins where the first method comes into it
+    const across = (all, { y }) => all.flatMap((series) => series.x.filter((x, index) => x !== null && (figure.style === "points" || y.limit === null || series.y[index] <= y.limit)));
     const extra = view.level && shown.length ? [view.level[0]] : [];
-    figure.range = shown.length ? { x: extent(view.x, values("x")), y: extent(view.y, [...values("y"), ...extra]) } : figure.range;
+    figure.range = shown.length ? { x: extent(view.x, across(shown, view)), y: extent(view.y, [...values("y"), ...extra]) } : figure.range;
     const layout = frame(figure, view);
-    Plotly.react(figure.element, traces(figure, view), layout, {
+    busy(Plotly.react(figure.element, traces(figure, view), layout, {
       responsive: false, displaylogo: false, displayModeBar: coarse ? false : "hover",
       modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]], toImageButtonOptions: { format: "svg", filename: figure.name },
-    }).then(() => write(figure));
+    }).then(() => write(figure)));
     caption(figure, view, shown);
   }
 
   function traces(figure, view) {
-    const points = figure.style === "points";
+    const points = figure.style === "points", [low, high] = figure.range.y;
+    const outside = (value) => points && view.y.limit !== null && value > view.y.limit;
+    const height = (value) => (outside(value) ? 10 ** (high - 0.02 * (high - low)) : value);
     const drawn = view.series.map((series) => {
       const style = styles[series.method], colourOf = colour(series.method);
-      const beyond = series.y.map((value) => points && view.y.limit !== null && value > view.y.limit);
       return {
         type: "scatter", name: plain(series.method), mode: points ? "markers" : "lines+markers", visible: !hidden.has(series.method),
-        x: series.x, y: series.y.map((value, index) => (beyond[index] ? 10 ** (figure.range.y[1] - 0.02 * (figure.range.y[1] - figure.range.y[0])) : value)),
+        x: series.x, y: series.y.map(height),
         text: series.notes.map((note, index) => `<b>${plain(series.method)}</b><br>${note}`), hovertemplate: "%{text}<extra></extra>",
         opacity: marked && marked !== series.method ? 0.15 : 1, cliponaxis: !points, connectgaps: false, meta: "method",
-        line: { color: colourOf, width: style.width, dash: style.dash },
-        marker: { color: colourOf, size: points ? style.size : style.size * 0.55, symbol: points && beyond[0] ? "arrow-up" : style.symbol, line: { color: token("card"), width: points ? 1 : 0 } },
+        line: { color: colourOf, width: series.y.includes(null) ? style.width * 0.65 : style.width, dash: style.dash },
+        marker: { color: colourOf, size: points ? style.size : style.size * 0.55, symbol: outside(series.y[0]) ? "arrow-up" : style.symbol, line: { color: token("card"), width: points ? 1 : 0 } },
       };
     });
-    const front = view.front.map((label) => view.series.find((series) => series.method === label)).filter((series) => !hidden.has(series.method) && !(view.y.limit !== null && series.y[0] > view.y.limit));
+    const front = view.front.map((label) => view.series.find((series) => series.method === label)).filter((series) => !hidden.has(series.method));
     if (front.length > 1) {
-      drawn.unshift({ type: "scatter", mode: "lines", hoverinfo: "skip", x: front.map((each) => each.x[0]), y: front.map((each) => each.y[0]), line: { color: token("accent"), width: 6, shape: "linear" }, opacity: 0.25, meta: "front" });
+      drawn.unshift({ type: "scatter", mode: "lines", hoverinfo: "skip", x: front.map((each) => each.x[0]), y: front.map((each) => height(each.y[0])), line: { color: token("accent"), width: 6, shape: "linear" }, opacity: 0.25, meta: "front" });
     }
     for (const guide of view.guides) {
       drawn.unshift({ type: "scatter", mode: "lines", hoverinfo: "skip", x: guide.map((each) => each[0]), y: guide.map((each) => each[1]), line: { color: token("soft"), width: 1, dash: "dot" }, opacity: 0.6, meta: "guide" });
@@ -133,7 +140,9 @@
   }
 
   function frame(figure, view) {
-    const width = figure.element.clientWidth, height = figure.element.clientHeight, narrow = width < 620;
+    // what prints is told of it before paper's width is known: the narrower of A4 and Letter, then
+    const [width, height] = printing ? [650, 360] : [figure.element.clientWidth, figure.element.clientHeight];
+    const narrow = width < 620;
     const margin = { l: narrow ? 44 : 62, r: narrow ? 10 : figure.style === "points" ? 30 : 186, t: 14, b: 52 };
     figure.size = { width, height, margin, narrow };
     const axis = (key, most) => {
@@ -161,7 +170,7 @@
   function caption(figure, view, shown) {
     const limit = view.y.limit;
     const off = limit === null ? [] : shown.filter((series) => series.y.every((value) => value === null || value > limit));
-    const worst = off.map((series) => `${series.method} (${short(Math.round(Math.min(...series.y.filter((value) => value !== null)) * 100) / 100)})`);
+    const worst = off.map((series) => `${series.method} (${trim(Number(Math.min(...series.y.filter((value) => value !== null)).toPrecision(4)))})`);
     const sentences = [view.note, worst.length ? `Above the picture: ${worst.join(", ")}.` : "", figure.size && figure.size.narrow && shown.length > 1 ? "Tap a point for its name." : ""];
     figure.element.parentElement.querySelector("figcaption").textContent = sentences.filter(Boolean).join(" ");
   }
@@ -189,7 +198,7 @@
       annotations.push({ text: view.level[1], xref: "paper", x: 0, xanchor: "left", yanchor: "bottom", y: place(view.y, view.level[0]), showarrow: false, font: { color: token("soft"), size: 11.5 } });
     }
     figure.writing = true;
-    Plotly.relayout(figure.element, { annotations }).then(() => { figure.writing = false; });
+    return Plotly.relayout(figure.element, { annotations }).then(() => { figure.writing = false; });
   }
 
   // The front's names first; each where it meets nothing that stands already, or else nowhere: pointing tells it.
@@ -198,12 +207,20 @@
     const label = (trace) => view.series[figure.element.data.filter((each) => each.meta === "method").indexOf(trace)].method;
     const all = drawn.map((trace) => ({ label: label(trace), x: across(trace.x[0]), y: up(trace.y[0]), trace }));
     const taken = all.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]);
+    const front = view.front.map((name) => all.find((each) => each.label === name)).filter(Boolean);
+    for (let index = 1; index < front.length; index++) {
+      const from = front[index - 1], to = front[index], steps = Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / 8);
+      for (let step = 0; step <= steps; step++) {
+        const x = from.x + ((to.x - from.x) * step) / steps, y = from.y + ((to.y - from.y) * step) / steps;
+        taken.push([x - 2, y - 2, x + 2, y + 2]);
+      }
+    }
     const order = (each) => (data.reference === each.label ? -1 : view.front.includes(each.label) ? 0 : 1);
     const found = [];
     for (const each of [...all].sort((a, b) => order(a) - order(b))) {
       const wide = widthOf(each.label, size) + 4, tall = size + 3;
       const boxes = [];
-      for (const away of [9, 18, 30, 46, 64]) {
+      for (const away of figure.size.narrow ? [9, 18, 30] : [9, 18, 30, 46, 64]) {
         for (const [dx, dy] of [[1, 0], [-1, 0], [0, -1], [0, 1], [0.8, -0.8], [0.8, 0.8], [-0.8, -0.8], [-0.8, 0.8]]) {
           const left = each.x + dx * away - (dx > 0 ? 0 : dx < 0 ? wide : wide / 2), top = each.y + dy * away - (dy > 0 ? 0 : dy < 0 ? tall : tall / 2);
           boxes.push({ box: [left, top, left + wide, top + tall], away });
@@ -216,7 +233,7 @@
       const middle = [(spot.box[0] + spot.box[2]) / 2, (spot.box[1] + spot.box[3]) / 2];
       found.push(annotation(each.label, {
         x: place(view.x, each.trace.x[0]), y: place(view.y, each.trace.y[0]), ax: middle[0] - each.x, ay: middle[1] - each.y,
-        showarrow: true, arrowhead: 0, arrowwidth: spot.away > 18 ? 0.7 : 0.01, arrowcolor: colour(each.label), standoff: 4,
+        showarrow: true, arrowhead: 0, arrowwidth: 0.7, arrowcolor: spot.away > 18 ? colour(each.label) : "rgba(0,0,0,0)", standoff: 4,
         font: { color: colour(each.label), size },
       }));
     }
@@ -243,7 +260,7 @@
     }
     return ends.map((end) => annotation(end.label, {
       x: place(view.x, end.x), y: place(view.y, end.y), ax: width - margin.r + 14 - across(end.x), ay: end.at - up(end.y), xanchor: "left",
-      showarrow: true, arrowhead: 0, arrowwidth: 0.7, arrowcolor: colour(end.label), standoff: 3,
+      showarrow: true, arrowhead: 0, arrowwidth: 0.7, arrowcolor: colour(end.label) + "70", standoff: 3,
     }));
   }
 
@@ -275,7 +292,8 @@
       const traces = figure.element.data || [];
       const places = traces.map((trace, index) => (trace.meta === "method" ? index : -1)).filter((index) => index >= 0);
       const methods = figure.views[figure.view].series;
-      Plotly.restyle(figure.element, { opacity: methods.map((series) => (marked && marked !== series.method ? 0.15 : 1)) }, places).then(() => write(figure));
+      const opacity = methods.map((series) => (marked && marked !== series.method ? 0.15 : 1));
+      busy(Plotly.restyle(figure.element, { opacity }, places).then(() => write(figure)));
     }
   }
   if (!coarse) {
@@ -311,11 +329,9 @@
   }
 
   // --- light and dark, the window's size, paper ---
-  const system = matchMedia("(prefers-color-scheme: dark)");
   let chosen = null;
-  try { chosen = localStorage.getItem("vastmax-theme"); } catch { /* not kept, then */ }
   function paint(theme) {
-    root.dataset.theme = theme || chosen || (system.matches ? "dark" : "light");
+    root.dataset.theme = theme || chosen || window.vastmaxTheme();
     paintSwatches();
     redraw();
   }
@@ -324,9 +340,9 @@
     try { localStorage.setItem("vastmax-theme", chosen); } catch { /* not kept, then */ }
     paint();
   });
-  system.addEventListener("change", () => paint());
-  addEventListener("beforeprint", () => paint("light"));
-  addEventListener("afterprint", () => paint());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint());
+  addEventListener("beforeprint", () => { printing = true; paint("light"); });
+  addEventListener("afterprint", () => { printing = false; paint(); });
   let width = innerWidth, waiting = 0;
   addEventListener("resize", () => {
     if (innerWidth === width) return;
@@ -344,7 +360,7 @@
       const { xaxis, yaxis } = figure.element.layout;
       if (Object.keys(change).some((key) => key.includes("autorange"))) return draw(figure);
       figure.range = { x: [...xaxis.range], y: [...yaxis.range] };
-      Plotly.relayout(figure.element, frame(figure, figure.views[figure.view])).then(() => write(figure));
+      busy(Plotly.relayout(figure.element, frame(figure, figure.views[figure.view])).then(() => write(figure)));
     });
     figure.element.on("plotly_doubleclick", () => { draw(figure); return false; });
   }
