@@ -97,6 +97,16 @@ def cut_after(sentences: Sentences, words: float) -> int:
     return len(sentences)
 
 
+@pytest.mark.parametrize(("wanted", "got"), [(4, 4), (20, 20), (21, 20), (10_000, 20)])
+def test_words_held_out_are_a_tenth_at_most(wanted: int, got: int) -> None:
+    corpus = quiet([["a", "b"]] * 100, held_out=wanted)
+    assert [len(text) for text in (corpus.train, corpus.valid, corpus.test)] == [
+        1.5 * (200 - 2 * got),
+        1.5 * got,
+        1.5 * got,
+    ]
+
+
 @given(sentences, st.integers(1, 2), st.floats(0.1, 0.4), st.booleans(), st.booleans())
 def test_any_text_that_is_cut(
     train: Sentences, min_count: int, share: float, valid_is_given: bool, by_words: bool
@@ -250,6 +260,7 @@ def test_texts_that_cannot_be_used(texts: list[Any], options: dict[str, Any], me
     ("texts", "options", "message"),
     [
         ([TRAIN], {"held_out": 0.5}, "held_out is 0.5; give a share"),
+        ([TRAIN], {"held_out": 1.5}, "held_out is 1.5; give a share"),
         ([TRAIN], {"held_out": "much"}, "held_out is 'much'; give a share"),
         ([TRAIN], {"split": 0.1}, "split is 0.1; give two whole numbers"),
         ([TRAIN], {"split": (10, 0)}, "give two whole numbers"),

@@ -80,7 +80,7 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", show_default=False, help="TOML with these flags and methods of your own."),
     ] = None,
-    held_out: HeldOut = 0.05,
+    held_out: HeldOut = 20_000,
     split: Annotated[
         str | None,
         typer.Option(metavar="N,M", show_default=False, help="Of TRAIN, N words train, M validate, the rest tests."),

@@ -62,7 +62,8 @@ Test = Annotated[
     typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Test text; may be given several times."),
 ]
 HeldOut = Annotated[
-    float, typer.Option(metavar="SHARE", help="Share of TRAIN's end that each text not given is cut from it.")
+    float,
+    typer.Option(metavar="N|SHARE", help="Words, or share, of TRAIN that each text not given is cut from its end."),
 ]
 ModelName = Annotated[str, typer.Option(metavar="lstm|feed-forward", help="What makes the hidden vectors.")]
 Dim = Annotated[int, typer.Option(metavar="D", help="Width of the hidden vectors.")]

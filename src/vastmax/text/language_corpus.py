@@ -98,7 +98,8 @@ class LanguageCorpus:
             max_vocabulary: At most so many classes, the unknown word and the end of a sentence among them.
             unknown: The word that stands for unknown ones. A text may hold it already, as the Penn Treebank does.
             end_of_sentence: The class behind each sentence. No text may hold it already.
-            held_out: Share of the words of `train` that each text that is missing gets.
+            held_out: Share of the words of `train` that each text that is missing gets; or how many words, 1 or more,
+                of which it gets a tenth of `train` at most.
             split: Instead of a share: so many words of `train` for training, so many for validation, each up to the end
                 of the sentence, and the rest for the test. ``(800_000, 200_000)`` is the usual split of Brown.
             threads: Default: all processors. The result does not depend on it.

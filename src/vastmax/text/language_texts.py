@@ -30,6 +30,7 @@ __all__ = ["Reading", "Split", "read_texts"]
 
 TITLES = {"train": "training", "valid": "validation", "test": "test"}
 PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
+_MOST_HELD_OUT = 0.1  # of the training text, where a number of words is given
 Progress = Callable[[ScanProgress], None] | None
 
 
@@ -42,8 +43,11 @@ class Split:
 
     def __post_init__(self) -> None:
         share = self.held_out
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 0.5:
-            raise InputError(f"held_out is {share!r}; give a share above 0 and below 0.5.")
+        number = isinstance(share, (int, float)) and not isinstance(share, bool)
+        if not number or not (0 < share < 0.5 or (share >= 1 and share == int(share))):
+            raise InputError(
+                f"held_out is {share!r}; give a share above 0 and below 0.5, or a whole number of words, 1 or more."
+            )
         if self.words is None:
             return
         pair = isinstance(self.words, (tuple, list)) and len(self.words) == 2
@@ -54,7 +58,8 @@ class Split:
         """Words before each cut of a text of `total` words."""
         if self.words is not None:
             return [self.words[0], sum(self.words)]
-        return [total * (1 - self.held_out * behind) for behind in range(missing, 0, -1)]
+        words = total * self.held_out if self.held_out < 1 else min(self.held_out, total * _MOST_HELD_OUT)
+        return [total - words * behind for behind in range(missing, 0, -1)]
 
 
 @dataclass(frozen=True)
