@@ -1,5 +1,6 @@
 """Output layers for PyTorch: a hidden vector and a target in; loss, log-probabilities and the best classes out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 try:
@@ -26,6 +27,7 @@ from vastmax.layers.in_batch import in_batch_softmax
 from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
 from vastmax.layers.nce import NoiseContrastiveEstimation
 from vastmax.layers.negative_sampling import NegativeSampling
+from vastmax.layers.options import parse_layer_options
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference
 from vastmax.layers.partial import PartialSoftmax
 from vastmax.layers.sampled import SampledSoftmax
@@ -63,6 +65,7 @@ __all__ = [
     "TargetSampledSoftmax",
     "build",
     "in_batch_softmax",
+    "parse_options",
     "partitions",
 ]
 
@@ -97,12 +100,39 @@ def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **opt
         options: what the layer's ``from_vocabulary`` takes.
 
     Raises:
-        InputError: where no layer has this name, or the layer refuses its arguments.
+        InputError: where no layer has this name, the layer has no such option, or it refuses a value.
 
     Example:
         >>> build("full", 8, [5, 3, 1])
         FullSoftmax(in_features=8, num_classes=3)
     """
+    return _layer(name).from_vocabulary(in_features, vocabulary, **options)
+
+
+def parse_options(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return options for :func:`build` from text, as the command line's ``--option name=value`` gives them.
+
+    Args:
+        name: a key of ``LAYERS``.
+        texts: of each option its value: ``true`` or ``false``, numbers, ``none``, names of trees and proposals,
+            and sequences with commas between.
+
+    Returns:
+        Options of JSON's types, so that a record can hold them.
+
+    Raises:
+        InputError: where no layer has this name, the layer has no such option, or the text is no value of it.
+
+    Example:
+        >>> parse_options("sampled", {"num_samples": "64", "proposal": "log-uniform", "shared": "false"})
+        {'num_samples': 64, 'proposal': 'log-uniform', 'shared': False}
+        >>> parse_options("differentiated", {"cutoffs": "1000,4000", "block_size": "none"})
+        {'cutoffs': [1000, 4000], 'block_size': None}
+    """
+    return parse_layer_options(_layer(name), texts)
+
+
+def _layer(name: str) -> type[OutputLayer]:
     if name not in LAYERS:
         raise InputError(f"there is no output layer {name!r}: choose one of {', '.join(LAYERS)}.")
-    return LAYERS[name].from_vocabulary(in_features, vocabulary, **options)
+    return LAYERS[name]

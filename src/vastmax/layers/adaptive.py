@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, cluster_width
+from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
 from vastmax.layers.largest import largest
 from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
 from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_softmax
@@ -74,6 +74,7 @@ class AdaptiveSoftmax(OutputLayer):
         "https://arxiv.org/abs/1609.04309",
     )
     opaque_to_compiler = True
+    refused_options: ClassVar[Mapping[str, str]] = {"order": "is that of the vocabulary's counts"}
 
     def __init__(
         self,
@@ -89,8 +90,7 @@ class AdaptiveSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes)
-        if not 1 <= div_value < math.inf:
-            raise InputError(f"div_value is {div_value!r}: give a number of 1 or more.")
+        check_div_value(div_value)
         self.cutoffs = checked_cutoffs(cutoffs, self.num_classes)
         self.div_value = float(div_value)
         self.ranks = Ranks(self.num_classes, self.cutoffs, order, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -70,6 +71,14 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         "https://doi.org/10.1109/TNN.2007.912312",
     )
     proposal: BigramProposal
+    refused_options: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("shared", "replacement", "in_batch"),
+            "has no meaning here: every row draws for itself, with replacement",
+        ),
+        "proposal": "is made here, of counts and tokens: give another one to the constructor",
+        "power": "is 1 here: the proposal is made of the counts as they are",
+    }
 
     def __init__(
         self,
@@ -87,9 +96,8 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             raise InputError(f"proposal is {proposal!r}: only a BigramProposal adapts.")
         if effective_samples is None:
             raise InputError("effective_samples is None: give what rows are to reach, or use ImportanceSampledSoftmax.")
-        for name in ("shared", "replacement", "in_batch"):
-            if name in options:
-                raise InputError(f"{name} has no meaning here: every row draws for itself, with replacement.")
+        for name in self.refused_options.keys() & options:
+            raise InputError(f"{name} {self.refused_options[name]}.")
         if not 0 <= adaptation_rate <= 1:
             raise InputError(f"adaptation_rate is {adaptation_rate}: give a number from 0 to 1.")
         if not mixture_rate >= 0:
@@ -130,8 +138,6 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         Raises:
             InputError: where the counts make no proposal.
         """
-        if "proposal" in options:
-            raise InputError("proposal is made here, of counts and tokens: give another one to the constructor.")
         counts = as_vocabulary(vocabulary).counts
         if tokens is None:
             proposal = BigramProposal.from_counts(counts, smoothing=smoothing, device=device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,6 +71,7 @@ class ClassBasedSoftmax(OutputLayer):
         "https://arxiv.org/abs/cs/0108006",
     )
     opaque_to_compiler = True
+    refused_options: ClassVar[Mapping[str, str]] = {"counts": "are the vocabulary's"}
 
     class_of: Tensor  # (V,) int64, the state that carries the classes; the other buffers are derived from it
     class_sizes: Tensor  # (C,) int64

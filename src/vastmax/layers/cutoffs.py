@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from vastmax.errors import InputError
 from vastmax.layers.parts import Part, parts_cross_entropy
 
-__all__ = ["StepCost", "cheapest_cutoffs", "cluster_width"]
+__all__ = ["StepCost", "cheapest_cutoffs", "check_div_value", "cluster_width"]
 
 _NARROWEST = 4  # automatic cut-offs make no cluster narrower: cost alone would squeeze the rare classes into one number
 _MOST_CLUSTERS = 6
@@ -121,6 +122,16 @@ def _seconds(device: str, step: Callable[[], None], repeats: int = 5) -> float:
         torch.set_num_threads(threads)
 
 
+def check_div_value(div_value: float) -> None:
+    """Refuse a factor by which vectors would not become narrower.
+
+    Raises:
+        InputError: where it is below 1, or not finite.
+    """
+    if not 1 <= div_value < math.inf:
+        raise InputError(f"div_value is {div_value!r}: give a number of 1 or more.")
+
+
 def cluster_width(in_features: int, div_value: float, cluster: int) -> int:
     """Return the width of a cluster's vectors, d/div^i and at least 1; the head is cluster 0."""
     return max(1, int(in_features // div_value**cluster))
@@ -162,13 +173,14 @@ def cheapest_cutoffs(
         Rising ranks in 1..V-1; none where a full softmax is cheapest.
 
     Raises:
-        InputError: where rows is below 1, or head_share no share.
+        InputError: where rows or div_value is below 1, or head_share no share.
 
     Example:
         >>> cost = StepCost(call=1e-4, logit=2e-9, multiply_add=4e-11, parameter=1e-9)
         >>> cheapest_cutoffs([1_000_000 // rank for rank in range(1, 100_001)], 256, cost=cost)
         (1722, 8609, 35994)
     """
+    check_div_value(div_value)
     if rows < 1:
         raise InputError(f"rows is {rows}: a batch has 1 or more.")
     if not 0 <= head_share <= 1:

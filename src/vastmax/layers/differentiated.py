@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -79,6 +79,7 @@ class DifferentiatedSoftmax(OutputLayer):
         "https://arxiv.org/abs/1512.04906",
     )
     opaque_to_compiler = True
+    refused_options: ClassVar[Mapping[str, str]] = {"order": "is that of the vocabulary's counts"}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -75,6 +76,7 @@ class HierarchicalSoftmax(OutputLayer):
         "http://proceedings.mlr.press/r5/morin05a.html",
     )
     opaque_to_compiler = True
+    refused_options: ClassVar[Mapping[str, str]] = {"counts": "are the vocabulary's"}
 
     tree_children: Tensor  # (I, 2) int32, the state that carries the tree; the other buffers are derived from it
     tree_words: Tensor  # (L,) int32

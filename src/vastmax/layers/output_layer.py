@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from typing_extensions import Self
 from vastmax.errors import InputError
 from vastmax.layers.largest import largest
 from vastmax.layers.opaque import opaque_loss, register_opaque
+from vastmax.layers.options import checked
 from vastmax.text import Vocabulary
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class OutputLayer(nn.Module, ABC):
         opaque_to_compiler: whether compiled graphs see the loss as one operator, because its shapes depend on data.
         sparse_parameters: names of the parameters whose gradients are sparse.
         trains_by_likelihood: whether the training loss is -log p of the target and nothing else.
+        refused_options: arguments of the constructor that are no options of :meth:`from_vocabulary`, each with the
+            reason, as the rest of a sentence that begins with the name.
     """
 
     kind: ClassVar[Kind]
@@ -70,6 +73,7 @@ class OutputLayer(nn.Module, ABC):
     opaque_to_compiler: bool = False
     sparse_parameters: frozenset[str] = frozenset()
     trains_by_likelihood: ClassVar[bool] = True
+    refused_options: ClassVar[Mapping[str, str]] = {}
     _opaque_number: int
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -81,7 +85,14 @@ class OutputLayer(nn.Module, ABC):
         self.num_classes = int(num_classes)
         register_opaque(self)
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        own = vars(cls).get("from_vocabulary")
+        if isinstance(own, classmethod):  # a method need not check the types of its options
+            cls.from_vocabulary = classmethod(checked(own.__func__))  # type: ignore[assignment]
+
     @classmethod
+    @checked
     def from_vocabulary(cls, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> Self:
         """Return this layer for a vocabulary, or for the counts (V,) of classes without names, with sensible defaults.
 
