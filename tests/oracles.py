@@ -158,6 +158,28 @@ def full_gradients(hidden: Float64, weight: Float64, bias: Float64, target: int)
     return to_hidden, to_weight, to_bias
 
 
+def word_model_gradients(
+    vectors: Float64, weight: Float64, bias: Float64, examples: list[tuple[list[int], int]], combine: str | None
+) -> tuple[float, Float64, Float64, Float64]:
+    """Loss and gradients of skip-gram (combine None) or CBOW over the full softmax, summed over (window, middle).
+
+    Skip-gram's hidden vectors are those of the window's words, one after the other; CBOW's is their mean or sum, whose
+    gradient each word of the window receives, of a mean divided by how many they are.
+    """
+    loss, to_vectors, to_weight, to_bias = 0.0, np.zeros_like(vectors), np.zeros_like(weight), np.zeros_like(bias)
+    for words, middle in examples:
+        for together in [words] if combine else [[word] for word in words]:
+            share = 1 / len(together) if combine == "mean" else 1.0
+            hidden = share * np.sum([vectors[word] for word in together], axis=0)
+            loss -= full_log_prob(hidden, weight, bias)[middle]
+            of_hidden, of_weight, of_bias = full_gradients(hidden, weight, bias, middle)
+            to_weight += of_weight
+            to_bias += of_bias
+            for word in together:
+                to_vectors[word] += share * of_hidden
+    return float(loss), to_vectors, to_weight, to_bias
+
+
 def partial_loss(hidden: Any, weight: Any, bias: Any, target: int, head: Sequence[int], tail: Sequence[int]) -> Any:
     """-s(t) + log of: exp s of head and target, and V/m times exp s of each class drawn that is none of these.
 

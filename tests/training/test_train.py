@@ -107,17 +107,17 @@ def test_metrics_and_progress_tell_the_truth(corpus: Path, tmp_path: Path) -> No
 
 
 def test_recent_losses_add_up_to_the_loss(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vastmax.training import embedding_loop
+    from vastmax.training import embedding_loop, embedding_trainer
 
     examples: list[int] = []
-    original = embedding_loop.EmbeddingTrainer.run
+    original = embedding_trainer.EmbeddingTrainer.run
 
     def run(self: Any, chunks: int) -> Any:
         statistics = original(self, chunks)
         examples.append(statistics.examples)
         return statistics
 
-    monkeypatch.setattr(embedding_loop.EmbeddingTrainer, "run", run)
+    monkeypatch.setattr(embedding_trainer.EmbeddingTrainer, "run", run)
     monkeypatch.setattr(embedding_loop, "_REPORT_SECONDS", 0)
     monkeypatch.setattr(embedding_loop, "_REPORT_SHARE", 0)
     reports: list[Any] = []

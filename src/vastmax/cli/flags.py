@@ -18,6 +18,7 @@ __all__ = [
     "ConnectorWords",
     "Corpus",
     "Json",
+    "LayerOptions",
     "Lowercase",
     "MaxVocabulary",
     "MinCount",
@@ -29,6 +30,7 @@ __all__ = [
     "Threads",
     "Tokenizer",
     "connector_tuple",
+    "keys_and_values",
     "not_negative",
 ]
 
@@ -42,6 +44,10 @@ Corpus = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
+LayerOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="K=V", show_default=False, help="An option of the output layer; repeatable."),
+]
 Lowercase = Annotated[bool, typer.Option("--lowercase/--no-lowercase", help="Lower-case before counting.")]
 Tokenizer = Annotated[
     str, typer.Option(metavar="whitespace|words", help="Split at white space, or find Unicode words.")
@@ -87,6 +93,15 @@ Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help
 def connector_tuple(text: str) -> tuple[str, ...]:
     """Split the comma-separated connector words."""
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def keys_and_values(texts: list[str] | None) -> dict[str, str]:
+    """Split the options K=V of an output layer."""
+    parts = [(text, *text.partition("=")) for text in texts or ()]
+    for text, key, equals, _ in parts:
+        if not (key and equals):
+            raise InputError(f"--option is {text!r}: give a name and a value, as num_samples=64.")
+    return {key.strip().replace("-", "_"): value for _, key, _, value in parts}
 
 
 def not_negative(parameter: typer.CallbackParam, value: int) -> int:

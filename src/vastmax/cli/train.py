@@ -14,6 +14,7 @@ from vastmax.cli.flags import (
     ConnectorWords,
     Corpus,
     Json,
+    LayerOptions,
     Lowercase,
     MaxVocabulary,
     MinCount,
@@ -22,13 +23,15 @@ from vastmax.cli.flags import (
     Threads,
     Tokenizer,
     connector_tuple,
+    keys_and_values,
 )
 from vastmax.cli.invocation import program
 from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.errors import InputError
 
 __all__ = ["resume_command", "summary", "train"]
 
-_NOT_OPTIONS = {"context", "corpus", "as_json", "phrases", "connector_words"}
+_NOT_OPTIONS = {"context", "corpus", "as_json", "phrases", "connector_words", "layer_options"}
 
 
 def train(
@@ -37,12 +40,21 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Folder for the model.")
     ],
+    engine: Annotated[
+        str, typer.Option(metavar="compiled|torch", help="What computes: torch takes every output layer as objective.")
+    ] = "compiled",
     model: Annotated[
         str, typer.Option(metavar="skipgram|cbow", help="Predict the context from the word, or the word from it.")
     ] = "skipgram",
     objective: Annotated[
-        str, typer.Option(metavar="negative-sampling|hierarchical-softmax", help="How the softmax is avoided.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How the softmax is avoided: negative-sampling or hierarchical-softmax; for --engine torch any output "
+            "layer, such as nce, sampled or adaptive.",
+        ),
     ] = "negative-sampling",
+    layer_options: LayerOptions = None,
     dim: Annotated[int, typer.Option(metavar="N", help="Length of a vector; any number.")] = 100,
     window: Annotated[int, typer.Option(metavar="N", help="Words on either side that count as context.")] = 5,
     shrink_window: Annotated[
@@ -64,7 +76,11 @@ def train(
     epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the corpus.")] = 5,
     learning_rate: Annotated[
         float | None,
-        typer.Option(metavar="X", show_default="0.025, 0.15 for cbow", help="Where the linear decay starts."),
+        typer.Option(
+            metavar="X",
+            show_default="0.025, 0.15 for cbow, 0.1 for --engine torch",
+            help="Where the linear decay starts.",
+        ),
     ] = None,
     min_learning_rate: Annotated[float, typer.Option(metavar="X", help="Where it ends.")] = 2.5e-6,
     subsample: Annotated[
@@ -113,6 +129,7 @@ def train(
       vastmax train news/ 'wiki/*.txt.gz' -o model --dim 300 --lowercase --tokenizer words
       zcat big.gz | vastmax train - -o model --model cbow --epochs 1
       vastmax train corpus.txt -o model --objective hierarchical-softmax --phrases 2
+      vastmax train corpus.txt -o model --engine torch --objective nce --option num_samples=256
       vastmax train corpus.txt -o model --resume
     """  # noqa: D301
     options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
@@ -129,6 +146,7 @@ def train(
                 progress=display,
                 phrases=int(phrases) if phrases.isdecimal() else Phrases.load(phrases),
                 connector_words=connector_tuple(connector_words),
+                layer_options=_layer_options(engine, objective, keys_and_values(layer_options)),
                 **options,
             )
     except TrainingInterrupted as interrupted:
@@ -153,6 +171,17 @@ def train(
         f"{duration(facts['seconds'])} for the whole command; mean loss {facts['loss']:.4f}"
     )
     say(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
+
+
+def _layer_options(engine: str, objective: str, given: dict[str, str]) -> dict[str, Any] | None:
+    """The options of the output layer, as its types ask for: torch is loaded where there are some, and it computes."""
+    if not given or engine != "torch":
+        return given or None
+    try:
+        from vastmax.layers import parse_options
+    except ImportError as error:
+        raise InputError(f"{error}.") from error
+    return parse_options(objective, given)
 
 
 def summary(embeddings: Any, seconds: float) -> dict[str, Any]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vastmax.embeddings.tensors import map_tensors, write_tensors
+from vastmax.embeddings.tensors import map_tensors, read_state, write_state, write_tensors
 from vastmax.errors import FormatError, InputError
 from vastmax.files import member, replacing_members
 from vastmax.text import Vocabulary
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vastmax.embeddings.embeddings import Embeddings
 
-__all__ = ["holds_embeddings", "load_folder", "save_folder"]
+__all__ = ["holds_embeddings", "load_folder", "load_state", "save_folder"]
 
-VECTORS, VOCABULARY, CONFIG = "vectors.safetensors", "vocabulary.tsv", "config.json"
+VECTORS, VOCABULARY, CONFIG, STATE = "vectors.safetensors", "vocabulary.tsv", "config.json", "state.safetensors"
 _FORMAT = "vastmax embeddings 1"
 
 
@@ -26,8 +29,10 @@ def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
     return member(Path(directory), CONFIG).is_file()
 
 
-def save_folder(embeddings: Embeddings, directory: str | os.PathLike[str]) -> None:
-    """Write the three files; see `Embeddings.save`."""
+def save_folder(
+    embeddings: Embeddings, directory: str | os.PathLike[str], state: Mapping[str, NDArray[Any]] | None = None
+) -> None:
+    """Write the three files; see `Embeddings.save`. Tensors that are no embeddings go into a fourth, if there are."""
     tensors = {"vectors": embeddings.vectors}
     if embeddings.output_vectors is not None:
         tensors["output_vectors"] = embeddings.output_vectors
@@ -39,6 +44,8 @@ def save_folder(embeddings: Embeddings, directory: str | os.PathLike[str]) -> No
         write_tensors(staging / VECTORS, tensors)
         embeddings.vocabulary.save(staging / VOCABULARY)
         (staging / CONFIG).write_text(config + "\n", encoding="utf-8")
+        if state:
+            write_state(staging / STATE, state)
 
 
 def load_folder(directory: str | os.PathLike[str]) -> Embeddings:
@@ -60,6 +67,12 @@ def load_folder(directory: str | os.PathLike[str]) -> Embeddings:
         return Embeddings(tensors["vectors"], vocabulary, tensors.get("output_vectors"), config)
     except InputError as error:
         raise FormatError(f"{folder} is damaged: {error}") from error
+
+
+def load_state(directory: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """Return the tensors that :func:`save_folder` put beside the embeddings; none where there were none."""
+    path = member(Path(directory), STATE)
+    return read_state(path) if path.is_file() else {}
 
 
 def _read_config(path: Path) -> dict[str, Any]:

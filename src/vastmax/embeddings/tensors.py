@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import FormatError
 
-__all__ = ["map_tensors", "write_tensors"]
+__all__ = ["map_tensors", "read_state", "write_state", "write_tensors"]
 
 _ROWS = 8192
 
@@ -59,3 +60,21 @@ def map_tensors(path: Path, required: Iterable[str], optional: Iterable[str]) ->
         start = 8 + size + header[name]["data_offsets"][0]
         tensors[name] = np.memmap(path, "<f4", "r", offset=start, shape=tuple(shape)).view(np.ndarray)
     return tensors
+
+
+def write_state(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays of any shape and type, as the library does."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}, path)
+
+
+def read_state(path: Path) -> dict[str, NDArray[Any]]:
+    """Return what :func:`write_state` wrote; FormatError for anything else."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path} is no safetensors file: {error}.") from error

@@ -3,8 +3,9 @@
 from vastmax.models.feed_forward import FeedForward
 from vastmax.models.language_model import LanguageModel, State
 from vastmax.models.lstm import LSTM
+from vastmax.models.word2vec import CBOW, SkipGram
 
-__all__ = ["LSTM", "MODELS", "FeedForward", "LanguageModel", "State"]
+__all__ = ["CBOW", "LSTM", "MODELS", "FeedForward", "LanguageModel", "SkipGram", "State"]
 
 MODELS: dict[str, type[LanguageModel]] = {"feed-forward": FeedForward, "lstm": LSTM}
 """Every language model by the command line's name."""

@@ -10,12 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vastmax.embeddings import Embeddings
+from vastmax.embeddings import Embeddings, load_state, save_folder
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.text import EncodedCorpus, Vocabulary
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "RunIdentity", "RunState", "load_checkpoint", "plain", "save_checkpoint"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Checkpoint",
+    "RunIdentity",
+    "RunState",
+    "checked_tensor",
+    "load_checkpoint",
+    "plain",
+    "save_checkpoint",
+]
 
 FORMAT_VERSION = 1
 
@@ -67,20 +77,20 @@ class Checkpoint:
     identity: RunIdentity
     state: RunState
     records: list[dict[str, Any]]
-    vectors: np.ndarray
-    output_vectors: np.ndarray
+    tensors: Mapping[str, NDArray[Any]]
 
 
 def save_checkpoint(
     folder: Path,
-    vectors: np.ndarray,
-    output_vectors: np.ndarray,
+    tensors: Mapping[str, NDArray[Any]],
     vocabulary: Vocabulary,
     identity: RunIdentity,
     state: RunState,
     records: Sequence[Mapping[str, Any]],
 ) -> None:
     """Let a new checkpoint take the place of the last, at one moment: a kill leaves the one or the other.
+
+    The tensors ``vectors`` and ``output_vectors`` make it a folder of embeddings; others lie beside them.
 
     Raises:
         InputError: The folder cannot be written or the disk is full; the last checkpoint stands as it was.
@@ -91,7 +101,9 @@ def save_checkpoint(
         "state": asdict(state),
         "records": list(records),
     }
-    Embeddings(vectors, vocabulary, output_vectors, config).save(folder)
+    others = dict(tensors)
+    vectors, output_vectors = others.pop("vectors"), others.pop("output_vectors", None)
+    save_folder(Embeddings(vectors, vocabulary, output_vectors, config), folder, others)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -102,6 +114,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """
     try:
         embeddings = Embeddings.load(folder)
+        tensors = {"vectors": embeddings.vectors, **load_state(folder)}
     except (FormatError, InputError) as error:
         raise CheckpointError(f"the checkpoint cannot be read ({error}): start again with --overwrite.") from error
     config = embeddings.config
@@ -112,11 +125,22 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         )
     try:
         identity, state = RunIdentity(**config["identity"]), RunState(**config["state"])
-        if embeddings.output_vectors is None:
-            raise KeyError("output_vectors")
-        return Checkpoint(identity, state, config["records"], embeddings.vectors, embeddings.output_vectors)
+        if embeddings.output_vectors is not None:
+            tensors["output_vectors"] = embeddings.output_vectors
+        return Checkpoint(identity, state, config["records"], tensors)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint in {folder} lacks {error}: start again with --overwrite.") from error
+
+
+def checked_tensor(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a tensor of a checkpoint; CheckpointError where it is missing or of another shape."""
+    found = tensors.get(name)
+    if found is None or found.shape != shape:
+        has = "lacks" if found is None else f"has, of shape {found.shape},"
+        raise CheckpointError(
+            f"the checkpoint {has} {name!r}, which this run needs of shape {shape}: start again with --overwrite."
+        )
+    return found
 
 
 def vocabulary_fingerprint(vocabulary: Vocabulary) -> str:

@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from vastmax.errors import CheckpointError, InputError
+from vastmax.errors import InputError
 from vastmax.text import EncodedCorpus
 from vastmax.training.checkpoint import RunIdentity, RunState, load_checkpoint, save_checkpoint
-from vastmax.training.embedding_trainer import EmbeddingTrainer
 from vastmax.training.interrupt import StopRequest, TrainingInterrupted
 from vastmax.training.output import OutputFolder
 from vastmax.training.progress import TrainingProgress
+from vastmax.training.trainer import Trainer
 
 __all__ = ["EmbeddingLoop"]
 
@@ -39,7 +39,7 @@ class EmbeddingLoop:
 
     def __init__(
         self,
-        trainer: EmbeddingTrainer,
+        trainer: Trainer,
         corpus: EncodedCorpus,
         options: dict[str, Any],
         output: OutputFolder | None,
@@ -70,14 +70,7 @@ class EmbeddingLoop:
             return
         checkpoint = load_checkpoint(self._output.checkpoint)
         checkpoint.identity.check(self.identity, self._output.checkpoint)
-        for name in ("vectors", "output_vectors"):
-            stored, array = getattr(checkpoint, name), getattr(self._trainer, name)
-            if stored.shape != array.shape:
-                raise CheckpointError(
-                    f"the checkpoint in {self._output.checkpoint} has {name} of shape {stored.shape} where this run "
-                    f"needs {array.shape}: start again with --overwrite."
-                )
-            array[...] = stored
+        self._trainer.restore(checkpoint.tensors)
         state = checkpoint.state
         self._trainer.position = state.position
         self._examples, self._loss_sum, self.seconds = state.examples, state.loss_sum, state.seconds
@@ -133,8 +126,7 @@ class EmbeddingLoop:
             state = RunState(trainer.position, self._examples, self._loss_sum, self.seconds)
             save_checkpoint(
                 self._output.checkpoint,
-                trainer.vectors,
-                trainer.output_vectors,
+                trainer.tensors(),
                 self._corpus.vocabulary,
                 self.identity,
                 state,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vastmax import _core
-from vastmax.errors import DivergedError, InputError
-from vastmax.text import END_OF_SENTENCE, EncodedCorpus, keep_probability
+from vastmax.errors import InputError
+from vastmax.text import EncodedCorpus, keep_probability
+from vastmax.training.checkpoint import checked_tensor
 from vastmax.training.options import EmbeddingOptions
+from vastmax.training.trainer import check_corpus, count_words, diverged, initialise
 from vastmax.trees import huffman_tree
 
 if TYPE_CHECKING:
@@ -26,9 +29,6 @@ DRAWN_PER_NEGATIVE = 2
 
 # Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
-
-INITIALISATION_ROWS = 4096
-IDS_AT_ONCE = 1 << 20
 
 
 class EmbeddingTrainer:
@@ -59,14 +59,11 @@ class EmbeddingTrainer:
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
         counts = corpus.vocabulary.counts
-        if corpus.num_words == 0 or len(counts) < 2:
-            raise InputError("the corpus holds fewer than two different words: there is nothing to learn from.")
         if simd_level is not None and simd_level not in _core.simd_levels():
             raise InputError(f"simd_level must be one of {', '.join(_core.simd_levels())} here, not {simd_level!r}.")
         self.options = options
         self._corpus = corpus
-        self._ids = np.ascontiguousarray(corpus.ids, np.uint32)
-        check_ids(self._ids, len(counts), corpus.ids)
+        self._ids = check_corpus(corpus)
         self._chunk = min(max(len(self._ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
         try:
             self._core = self._make_core(counts, simd_level)
@@ -78,7 +75,7 @@ class EmbeddingTrainer:
             ) from error
         self.vectors: NDArray[np.float32] = self._core.vectors
         self.output_vectors: NDArray[np.float32] = self._core.outputs
-        self._initialise()
+        initialise(self.vectors, options.seed)  # output vectors are zero
         self.num_chunks: int = self._core.chunks_an_epoch * options.epochs
         self._position = 0
         self.words_done = 0
@@ -127,18 +124,15 @@ class EmbeddingTrainer:
             "block": BLOCK_CENTRES[options.model] if blocks else 1,
         }
 
-    def _initialise(self) -> None:
-        """Vectors uniform on [-1/2d, 1/2d), output vectors zero, as in the published code."""
-        generator = np.random.default_rng(self.options.seed)
-        rows, dim = self.vectors.shape
-        for start in range(0, rows, INITIALISATION_ROWS):
-            block = generator.random((min(INITIALISATION_ROWS, rows - start), dim), np.float32)
-            self.vectors[start : start + len(block)] = (block - np.float32(0.5)) / np.float32(dim)
-
     @property
     def simd_level(self) -> str:
         """The level of the kernels in use."""
         return self._core.level
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What computed, for the model's config."""
+        return {"simd_level": self.simd_level}
 
     @property
     def words_total(self) -> int:
@@ -161,9 +155,7 @@ class EmbeddingTrainer:
         if not 0 <= position <= self.num_chunks:
             raise InputError(f"position must be from 0 to {self.num_chunks} chunks, not {position}.")
         epoch, chunk = divmod(position, self._core.chunks_an_epoch)
-        end = min(chunk * self._chunk, len(self._ids))
-        blocks = (self._ids[at : min(at + LARGEST_CHUNK, end)] for at in range(0, end, LARGEST_CHUNK))
-        passed = sum(int(np.count_nonzero(block != END_OF_SENTENCE)) for block in blocks)
+        passed = count_words(self._ids, min(chunk * self._chunk, len(self._ids)))
         self.words_done = epoch * self._corpus.num_words + passed
         self._position = position
 
@@ -181,31 +173,28 @@ class EmbeddingTrainer:
         rate = self.learning_rate
         statistics = self._core.run(self._position, last, self.options.num_threads)
         if not math.isfinite(statistics.loss_sum):
-            default = type(self.options)(model=self.options.model).initial_learning_rate
-            start = self.options.initial_learning_rate
-            raise DivergedError(
-                f"Training met NaN or infinity at learning rate {rate:.3g}, after {self.words_done:,} words: "
-                f"try again with learning_rate {default if start > 2 * default else start / 4:.3g}."
-            )
+            raise diverged(self.options, rate, self.words_done)
         self._position = last
         self.words_done += statistics.words
         self._corpus.release()
         return statistics
 
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All that training changes but the position, by name: what a checkpoint holds."""
+        return {"vectors": self.vectors, "output_vectors": self.output_vectors}
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`tensors` returned.
+
+        Raises:
+            CheckpointError: where one is missing, or of another shape.
+        """
+        for name, array in self.tensors().items():
+            array[...] = checked_tensor(tensors, name, array.shape)
+
     def discard_output_vectors(self) -> None:
         """Give their memory back, once training is over and nobody wants them; their values are gone."""
         self._core.discard_outputs()
-
-
-def check_ids(ids: NDArray[np.uint32], words: int, given: NDArray[Any]) -> None:
-    """Refuse ids that name no word, which the core would follow out of its matrices; `encode_corpus` makes none."""
-    if isinstance(given, np.memmap):
-        return
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        block = ids[start : start + IDS_AT_ONCE]
-        wrong = block[(block >= words) & (block != END_OF_SENTENCE)]
-        if len(wrong):
-            raise InputError(f"the corpus holds the id {wrong[0]}, but its vocabulary ends at {words - 1}.")
 
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:

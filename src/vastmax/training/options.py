@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal, get_args, get_type_hints
@@ -12,7 +13,18 @@ from vastmax.threads import MOST_THREADS, default_threads
 
 __all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions"]
 
-DEFAULT_LEARNING_RATES = {"skipgram": 0.025, "cbow": 0.15}
+DEFAULT_LEARNING_RATES = {
+    "compiled": {"skipgram": 0.025, "cbow": 0.15},
+    "torch": {"skipgram": 0.1, "cbow": 0.1},
+}
+COMPILED_OBJECTIVES = ("negative-sampling", "hierarchical-softmax")
+# What the compiled engine alone has, and what stands in its place.
+_COMPILED_ONLY = {
+    "negatives": "the output layer's own layer_options say how many it draws, as num_samples",
+    "negative_exponent": "the output layer's own layer_options say what it draws from, as power",
+    "sharing": "the output layer's own layer_options say who shares what it draws, as shared",
+    "cbow_gradient": "its gradient is always the corrected one",
+}
 
 # Name, lowest and highest value accepted; for the second kind also whether the lowest itself is not.
 _WHOLE = (
@@ -41,8 +53,11 @@ class EmbeddingOptions:
         Compositionality*, 2013, https://arxiv.org/abs/1310.4546.
 
     Args:
-        model: ``skipgram`` predicts the context from the centre, ``cbow`` the centre from the context.
-        objective: ``negative-sampling`` or ``hierarchical-softmax`` (over a Huffman tree).
+        engine: ``compiled``, or ``torch`` for any output layer of `vastmax.layers` (extra ``vastmax[torch]``).
+        model: ``skipgram`` predicts the centre from each word of its window, ``cbow`` from all of them together.
+        objective: ``negative-sampling`` or ``hierarchical-softmax`` (over a Huffman tree); for the engine ``torch`` any
+            key of ``vastmax.layers.LAYERS``.
+        layer_options: What the output layer's ``from_vocabulary`` takes; for the engine ``torch``.
         dim: Length d of a vector; any number, multiples of 16 are not needed.
         window: Words on either side that count as context.
         shrink_window: Draw each centre's window from 1 to ``window``, as published; else it is always full.
@@ -56,7 +71,8 @@ class EmbeddingOptions:
         subsample: Threshold of the subsampling of frequent words; 0 keeps every word.
         subsample_formula: The published code's formula, or the paper's.
         epochs: Passes over the corpus.
-        learning_rate: Where the linear decay starts; by default 0.025 for skip-gram and 0.15 for CBOW.
+        learning_rate: Where the linear decay starts; by default 0.025 for skip-gram and 0.15 for CBOW, and 0.1, of
+            Adagrad, for the engine ``torch``.
         min_learning_rate: Where it ends.
         seed: Same seed and one thread: the same vectors, bit for bit.
         threads: Training threads; by default every core this process may use.
@@ -69,8 +85,10 @@ class EmbeddingOptions:
         0.15
     """
 
+    engine: Literal["compiled", "torch"] = "compiled"
     model: Literal["skipgram", "cbow"] = "skipgram"
-    objective: Literal["negative-sampling", "hierarchical-softmax"] = "negative-sampling"
+    objective: str = "negative-sampling"
+    layer_options: Mapping[str, Any] | None = None
     dim: int = 100
     window: int = 5
     shrink_window: bool = True
@@ -95,6 +113,7 @@ class EmbeddingOptions:
             if choices and all(isinstance(choice, str) for choice in choices):
                 one_of(field.name, getattr(self, field.name), choices)
         flag("shrink_window", self.shrink_window)
+        self._check_engine()
         for name, low, high in _WHOLE:
             if name != "threads" or self.threads is not None:
                 object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
@@ -107,10 +126,31 @@ class EmbeddingOptions:
                 f"({self.initial_learning_rate:g}): lower the one or raise the other."
             )
 
+    def _check_engine(self) -> None:
+        """Refuse what only the other engine has; which layers there are is known where torch is loaded."""
+        if not isinstance(self.layer_options, (Mapping, type(None))):
+            raise InputError(f"layer_options must be a mapping from names to values, not {self.layer_options!r}.")
+        if self.engine == "compiled":
+            if self.objective not in COMPILED_OBJECTIVES:
+                raise InputError(
+                    f"objective must be one of {', '.join(COMPILED_OBJECTIVES)}, not {self.objective!r}: only engine "
+                    "'torch' takes the names of all output layers."
+                )
+            if self.layer_options:
+                raise InputError(
+                    "layer_options are for engine 'torch', not for 'compiled': leave out "
+                    f"{', '.join(self.layer_options)}."
+                )
+            return
+        for name, instead in _COMPILED_ONLY.items():
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise InputError(f"{name} is for engine 'compiled', not for 'torch': {instead}.")
+
     @property
     def initial_learning_rate(self) -> float:
-        """The learning rate training starts with: the one given, or the model's default."""
-        return self.learning_rate if self.learning_rate is not None else DEFAULT_LEARNING_RATES[self.model]
+        """The learning rate training starts with: the one given, or the default of engine and model."""
+        usual = DEFAULT_LEARNING_RATES[self.engine][self.model]
+        return usual if self.learning_rate is None else self.learning_rate
 
     @property
     def num_threads(self) -> int:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from vastmax.training.embedding_trainer import EmbeddingTrainer
 from vastmax.training.interrupt import StopRequest
 from vastmax.training.options import EmbeddingOptions, number, whole
 from vastmax.training.output import OutputFolder
+from vastmax.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from vastmax.text import Phrases, ScanProgress
@@ -56,8 +57,10 @@ def train(
     phrase_scoring: Literal["word2vec", "npmi"] = "word2vec",
     phrase_min_count: int = 5,
     connector_words: Iterable[str] = (),
+    engine: Literal["compiled", "torch"] = "compiled",
     model: Literal["skipgram", "cbow"] = "skipgram",
-    objective: Literal["negative-sampling", "hierarchical-softmax"] = "negative-sampling",
+    objective: str = "negative-sampling",
+    layer_options: Mapping[str, Any] | None = None,
     dim: int = 100,
     window: int = 5,
     shrink_window: bool = True,
@@ -76,7 +79,7 @@ def train(
 ) -> Embeddings:
     """Train word embeddings on a corpus.
 
-    The options from ``model`` on are those of `EmbeddingOptions`, where each is explained; those from ``tokenizer`` to
+    The options from ``engine`` on are those of `EmbeddingOptions`, where each is explained; those from ``tokenizer`` to
     ``connector_words`` are those of `encode_corpus`.
 
     Args:
@@ -88,7 +91,8 @@ def train(
         progress: Called about every second, with a `ScanProgress` while the corpus is read, then a `TrainingProgress`.
         checkpoint_minutes: Minutes between two checkpoints; 0 for none but when stopped.
         keep_output_vectors: Keep the output layer's vectors too, in the result and on the disk: the words' own
-            after negative sampling, those of the tree's inner nodes after hierarchical softmax.
+            after negative sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the
+            engine ``torch`` that have no one table of vectors refuse.
         tokenizer: ``whitespace``, ``words`` (Unicode), or a callable from a line to its tokens.
         lowercase: Lower-case before counting.
         min_count: Words rarer than this are dropped.
@@ -98,8 +102,10 @@ def train(
         phrase_scoring: Score of a pair: word2vec's, or normalised pointwise mutual information.
         phrase_min_count: Pairs rarer than this are no phrases.
         connector_words: Words that may stand inside a phrase, and neither begin nor end one.
+        engine: See `EmbeddingOptions`.
         model: See `EmbeddingOptions`.
         objective: See `EmbeddingOptions`.
+        layer_options: See `EmbeddingOptions`.
         dim: See `EmbeddingOptions`.
         window: See `EmbeddingOptions`.
         shrink_window: See `EmbeddingOptions`.
@@ -120,7 +126,7 @@ def train(
         The embeddings: float32 vectors of shape (V, d), one for each word of the vocabulary.
 
     Raises:
-        InputError: An option that is not accepted, or an output folder that cannot be written.
+        InputError: An option that is not accepted, an output folder that cannot be written, or PyTorch missing.
         CorpusError: A corpus that cannot be read, or leaves nothing to learn from.
         CheckpointError: A checkpoint of another corpus, other options or another version.
         DivergedError: Training left the range of numbers; lower the learning rate.
@@ -136,6 +142,7 @@ def train(
     options = EmbeddingOptions(**{name: given[name] for name in EmbeddingOptions.__dataclass_fields__})
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
+    make_trainer = _trainer_class(options)
     if resume and output is None:
         raise InputError("resume needs the output folder whose checkpoint it goes on from.")
     text_options: dict[str, Any] = {name: given[name] for name in _TEXT_OPTIONS + _PHRASE_OPTIONS}
@@ -153,7 +160,11 @@ def train(
             folder.check_room(_ROOM_FOR * 4 * len(corpus.vocabulary) * options.dim)
         chosen = {**text_options, **asdict(options), "learning_rate": options.initial_learning_rate}
         shaping = {name: value for name, value in chosen.items() if name not in _FREE_ON_RESUME}
-        trainer = EmbeddingTrainer(corpus, options)
+        trainer = make_trainer(corpus, options)
+        if keep_output_vectors and trainer.output_vectors is None:
+            raise InputError(
+                f"objective {options.objective!r} has no one table of output vectors to keep: leave it out."
+            )
         loop = EmbeddingLoop(trainer, corpus, shaping, folder, checkpoint_minutes, progress)
         if folder is not None and folder.has_checkpoint:
             if resume:
@@ -165,7 +176,7 @@ def train(
             loop.run(stop)
             # Copies: a view would keep both padded matrices, and the map of the corpus, alive as long as the result.
             output_vectors = None
-            if keep_output_vectors:
+            if keep_output_vectors and trainer.output_vectors is not None:
                 output_vectors = trainer.output_vectors.copy()
             else:
                 trainer.discard_output_vectors()  # makes room for the copy of the others
@@ -180,6 +191,18 @@ def train(
     return embeddings
 
 
+def _trainer_class(options: EmbeddingOptions) -> Callable[[EncodedCorpus, EmbeddingOptions], Trainer]:
+    """Return what trains under these options; torch is loaded only where it computes."""
+    if options.engine == "compiled":
+        return EmbeddingTrainer
+    try:
+        from vastmax.training.torch_embeddings import TorchEmbeddingTrainer, check_objective
+    except ImportError as error:
+        raise InputError(f"engine 'torch' needs PyTorch ({error}): pip install 'vastmax[torch]'.") from error
+    check_objective(options.objective)
+    return TorchEmbeddingTrainer
+
+
 def _warn_of_invalid_utf8(corpus: EncodedCorpus) -> None:
     if corpus.invalid_utf8:
         warnings.warn(
@@ -189,7 +212,7 @@ def _warn_of_invalid_utf8(corpus: EncodedCorpus) -> None:
 
 
 def _config(
-    corpus: EncodedCorpus, chosen: dict[str, Any], threads: int, loop: EmbeddingLoop, trainer: EmbeddingTrainer
+    corpus: EncodedCorpus, chosen: dict[str, Any], threads: int, loop: EmbeddingLoop, trainer: Trainer
 ) -> dict[str, Any]:
     """Everything needed to know where the vectors come from, and to make them again."""
     last = loop.records[-1] if loop.records else {}
@@ -204,7 +227,7 @@ def _config(
         },
         "training": {
             "version": version("vastmax"),
-            "simd_level": trainer.simd_level,
+            **trainer.facts,
             "seconds": loop.seconds,
             "words_per_second": last.get("words_per_second"),
             "loss": last.get("loss"),
