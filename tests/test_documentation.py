@@ -33,7 +33,8 @@ def test_flags_are_the_arguments_of_train() -> None:
         # What the command line must write as text: a number of passes or a file, and a list.
         default = {"phrases": "0", "connector_words": ""}.get(name, argument.default)
         assert flags[name].default == default, name
-        assert flags[name].opts[-1] == "--" + name.replace("_", "-")
+        flag = {"layer_options": "option"}.get(name, name)  # given one by one
+        assert flags[name].opts[-1] == "--" + flag.replace("_", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

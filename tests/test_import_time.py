@@ -37,6 +37,21 @@ print(json.dumps({"missing": names, "loaded": sorted(sys.modules)}))
     assert [name for name in HEAVY if name in outcome["loaded"]] == []
 
 
+def test_the_compiled_engine_loads_no_torch() -> None:
+    program = """
+import json, sys
+from vastmax.cli.app import run
+import tempfile
+with tempfile.TemporaryDirectory() as folder:
+    with open(f"{folder}/text.txt", "w") as text:
+        text.write("some words and some more words\\n" * 20)
+    code = run(["train", f"{folder}/text.txt", "-o", f"{folder}/model", "--dim", "4", "--threads", "1"])
+print(json.dumps({"code": code, "torch": "torch" in sys.modules}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == {"code": 0, "torch": False}
+
+
 def test_public_names_are_listed() -> None:
     import vastmax
 

@@ -19,6 +19,7 @@ from vastmax.text import EncodedCorpus, keep_probability
 from vastmax.training.checkpoint import checked_tensor
 from vastmax.training.options import EmbeddingOptions
 from vastmax.training.torch_optimizers import SparseAwareOptimizer
+from vastmax.training.torch_state import load_model_tensors, model_tensors
 from vastmax.training.trainer import check_corpus, count_words, diverged, initialise
 from vastmax.training.windows import Windows, find_windows
 
@@ -207,7 +208,7 @@ class TorchEmbeddingTrainer:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All that training changes but the position, by name: what a checkpoint holds."""
-        state = {f"{_MODEL}{name}": tensor for name, tensor in self.model.state_dict().items() if name != _TABLE}
+        state = {f"{_MODEL}{name}": tensor for name, tensor in model_tensors(self.model).items() if name != _TABLE}
         state |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
         return {"vectors": self.vectors, **{name: tensor.detach().numpy() for name, tensor in state.items()}}
 
@@ -231,13 +232,10 @@ class TorchEmbeddingTrainer:
             self._make({**(self.options.layer_options or {}), "cutoffs": cutoffs.tolist()})
         self.vectors[...] = vectors
         try:
-            self.model.load_state_dict({**model, _TABLE: self.model.embedding.weight})
-        except (RuntimeError, InputError) as error:
-            raise CheckpointError(
-                f"the checkpoint does not fit this output layer ({' '.join(str(error).split())}): start again with "
-                "--overwrite."
-            ) from error
-        self.optimizer.load_state_tensors(optimizer)
+            load_model_tensors(self.model, {**model, _TABLE: self.model.embedding.weight})
+            self.optimizer.load_state_tensors(optimizer)
+        except CheckpointError as error:
+            raise CheckpointError(f"{str(error).rstrip('.')}: start again with --overwrite.") from error
 
     def discard_output_vectors(self) -> None:
         """Give the memory of the optimiser back; training is over then."""
