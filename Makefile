@@ -3,6 +3,7 @@
 #   make demo     learn the words of your own Python's documentation, and look around
 #   make test     the test suite          make lint   ruff and pyright
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
+#   make compare  every output layer in one language model on your text: make compare TEXT=FILE
 #   make bench-layers  output layers beside torch's: time, memory, parameters
 #   make bench-proposals  drawing samples beside torch's
 PYTHON ?= python3
@@ -11,16 +12,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
 CORPUS ?=
+TEXT ?=
+COMPARE_ARGS ?=
 BENCH_ARGS ?=
 export PYTHONUTF8 := 1
 
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f)
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
-.PHONY: help demo test lint format docs reference serve bench bench-layers bench-proposals clean
+
+.PHONY: help demo compare test lint format docs reference serve bench bench-layers bench-proposals clean
 
 help:
-	@sed -n '3,7s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -34,13 +38,22 @@ $(VENV)/.installed: $(BUILD_INPUTS) | $(BIN)/python
 	$(PIP) --no-build-isolation --editable . scipy
 	@touch $@
 
+$(VENV)/.installed-torch: $(BUILD_INPUTS) | $(BIN)/python
+	$(PIP) $(BUILD_TOOLS)
+	$(PIP) --no-build-isolation --editable '.[torch,report]'
+	@touch $@
+
 $(VENV)/.installed-dev: $(BUILD_INPUTS) | $(BIN)/python
 	$(PIP) $(BUILD_TOOLS)
 	$(PIP) --no-build-isolation --editable '.[dev,docs]'
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-torch
 
 demo: $(VENV)/.installed
 	$(BIN)/vastmax demo
+
+compare: $(VENV)/.installed-torch
+	@test -n "$(TEXT)" || { echo "name your text: make compare TEXT=corpus.txt"; exit 1; }
+	$(BIN)/vastmax compare "$(TEXT)" -o comparison $(COMPARE_ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

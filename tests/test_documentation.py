@@ -1,6 +1,8 @@
 """What the documentation says of the program is so: the flags, the verbs, the files, the README's first screen."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,9 @@ def test_examples_of_layers_run(page: Path) -> None:
     names: dict = {}
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_tables_are_in_step_with_the_records() -> None:
+    program = [sys.executable, str(ROOT / "experiments" / "tables.py"), "--check"]
+    said = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
