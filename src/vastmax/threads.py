@@ -9,7 +9,13 @@ MOST_THREADS = 1024
 
 
 def default_threads() -> int:
-    """Return the processors that this process may use, which in a container can be fewer than the machine has."""
+    """Return what ``OMP_NUM_THREADS`` asks for, as torch does; without it, the processors that this process may use.
+
+    In a container those can be fewer than the machine has.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdecimal() and 1 <= int(asked) <= MOST_THREADS:
+        return int(asked)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -14,7 +14,6 @@ from tests.data import data_path
 from tests.text.oracle import assert_encodes, decoded, encoded, ranked, sentences_of, with_unknown
 from vastmax.errors import CorpusError, InputError
 from vastmax.text import ScanProgress, Vocabulary, encode_corpus, read_sentences
-from vastmax.threads import default_threads
 
 ODD = "a\x1cb\x1dc\x1ed\x1fe f\x0bg\x0ch\ri\x85j\xa0k\u1680l\u2000m\u200an\u200bo\u2028p\u2029q\u202fr\u205fs\u3000t \n"
 
@@ -218,8 +217,7 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_threads_default_to_the_processors() -> None:
-    assert 1 <= default_threads() <= (os.cpu_count() or 1)
+def test_no_threads_are_refused() -> None:
     with pytest.raises(InputError, match="threads is 0"):
         encode_corpus([["a", "b"]], threads=0)
 

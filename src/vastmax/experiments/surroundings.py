@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from vastmax.threads import default_threads
 
 __all__ = ["commit", "machine", "peak_memory", "versions"]
 
@@ -20,7 +19,8 @@ def machine(device: str = "cpu") -> str:
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     except OSError:
         pass
-    found = f"{name}, {default_threads()} cores"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = f"{name}, {cores} cores"
     if device.startswith("cuda"):
         import torch
 
