@@ -175,9 +175,9 @@ def test_nothing_to_report(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none.report\.html cannot be written: No such file"):
+    with pytest.raises(InputError, match=r"cannot write .*none.report\.html: No such file"):
         write_report(comparison_records(), tmp_path / "none" / "report.html")
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot write"):
         write_report(comparison_records(), tmp_path / "report.html")
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]

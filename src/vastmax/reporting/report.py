@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from vastmax.errors import InputError
+from vastmax.files import replacing
 from vastmax.reporting.comparison import latest, reference_label, summary_rows
 from vastmax.reporting.comparison_figures import comparison_figures
 from vastmax.reporting.findings import findings
@@ -24,6 +25,7 @@ from vastmax.reporting.report_tables import extra_tables, method_table
 __all__ = ["require_report", "write_report"]
 
 _PAGE = Path(__file__).parent / "page"
+_SCRIPTS = ("theme.js", "methods.js", "axes.js", "names.js", "figures.js", "controls.js")
 
 
 def require_report() -> None:
@@ -58,13 +60,8 @@ def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> 
         raise InputError("there is nothing to report: give one record or more.")
     page = _render(_context(runs))
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"the report {path} cannot be written: {error.strerror or error}.") from None
     return path
 
 
@@ -78,8 +75,8 @@ def _render(context: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    theme, drawing = ((_PAGE / name).read_text(encoding="utf-8") for name in ("theme.js", "report.js"))
-    scripts = [theme, plotly, drawing]
+    first, *own = ((_PAGE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    scripts = [first, plotly, *own]
     return environment.get_template("report.html").render(
         **context,
         style=markup((_PAGE / "report.css").read_text(encoding="utf-8")),
