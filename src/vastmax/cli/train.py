@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ from vastmax.cli.flags import (
 )
 from vastmax.cli.invocation import program
 from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.errors import InputError
 
 __all__ = ["resume_command", "summary", "train"]
 
@@ -174,22 +174,14 @@ def train(
 
 
 def _layer_options(engine: str, objective: str, given: dict[str, str]) -> dict[str, Any] | None:
-    """The options of the output layer; as they came where the engine will refuse them."""
+    """The options of the output layer as its types ask for; as they came where the engine will refuse them."""
     if not given or engine != "torch":
         return given or None
-    return {name: _value(text) for name, text in given.items()}
-
-
-def _value(text: str) -> Any:
-    """What text stands for: none, true, false, a number, numbers with commas between, or itself."""
-    if text.lower() in ("none", "true", "false"):
-        return {"none": None, "true": True, "false": False}[text.lower()]
-    if "," in text:
-        return [_value(part.strip()) for part in text.split(",") if part.strip()]
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text
+    try:
+        from vastmax.layers import parse_options
+    except ImportError as error:
+        raise InputError(f"{error}.") from error
+    return parse_options(objective, given)
 
 
 def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
