@@ -3,15 +3,10 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
-
-# a busy machine is no failure: examples are bounded in number and size, not in time
-settings.register_profile("vastmax", deadline=None)
-settings.load_profile("vastmax")
 
 
 @st.composite
