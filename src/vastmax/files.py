@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from safetensors import SafetensorError
+
 from vastmax.errors import FormatError, InputError
 
 __all__ = ["cannot_write", "member", "opened", "replacing", "replacing_members"]
@@ -18,9 +20,9 @@ __all__ = ["cannot_write", "member", "opened", "replacing", "replacing_members"]
 STAGING = ".incoming"
 
 
-def cannot_write(path: str | os.PathLike[str], error: OSError) -> InputError:
+def cannot_write(path: str | os.PathLike[str], error: OSError | SafetensorError) -> InputError:
     """Return the one sentence for a folder without permission, a full disk and the like."""
-    reason = error.strerror or str(error) or type(error).__name__
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return InputError(f"cannot write {os.fspath(path)}: {reason}; make room or name another place.")
 
 
@@ -32,7 +34,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the library has a full disk as an error of its own
         raise cannot_write(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -61,7 +63,7 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
         staging.rename(target / STAGING)
         _sync(target)
         _finish_moving(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
