@@ -18,6 +18,7 @@ from vastmax.training import make_batches
 __all__ = ["PerplexityReport", "frequency_bands", "perplexity"]
 
 _ROWS = 10  # texts side by side: few, so that nearly every word is scored with all that comes before it
+_WORDS_A_ROW = 1000  # in stream batching; a text that has no more is scored as one
 _LENGTH = 100
 
 
@@ -27,8 +28,7 @@ class PerplexityReport:
 
     Attributes:
         perplexity: ``exp`` of the mean negative log-probability of a word.
-        log_prob: (n,) float64, log-probability of every word in nats, in the order of scoring, which is the text's
-            where there is one row.
+        log_prob: (n,) float64, log-probability of every word in nats, in the order of the text.
         target: (n,) int64, the words.
         seconds: what scoring took.
     """
@@ -51,7 +51,7 @@ def perplexity(
     *,
     end: int,
     batching: Any = "stream",
-    rows: int = _ROWS,
+    rows: int | None = None,
     length: int = _LENGTH,
 ) -> PerplexityReport:
     """Score every word of a text by the model's exact, normalised distribution, in eval mode.
@@ -64,7 +64,8 @@ def perplexity(
         ids: (n,) words.
         end: id of the end of a sentence, which stands before the text.
         batching: "stream" or "sentence", as in training.
-        rows: texts, or sentences, side by side.
+        rows: texts, or sentences, side by side; by default 10, in stream batching fewer where one would have less than
+            1,000 words.
         length: words a batch and row.
 
     Raises:
@@ -77,11 +78,13 @@ def perplexity(
         >>> len(report.log_prob), 25 < report.perplexity < 100
         (5, True)
     """
+    if rows is None:
+        rows = _ROWS if batching == "sentence" else max(1, min(_ROWS, np.size(ids) // _WORDS_A_ROW))
     batches = make_batches(batching, ids, rows=rows, length=length, end=end)
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    log_probs, targets, state = [], [], None
+    log_probs, targets, places, state = [], [], [], None
     started = time.perf_counter()
     for number in range(len(batches)):
         batch = batches.batch(0, number)
@@ -89,10 +92,13 @@ def perplexity(
         hidden, state = model.hidden(words, state if batch.continues else None)
         scored = target >= 0
         log_probs.append(model.output.target_log_prob(hidden[scored], target[scored]).double().cpu())
-        targets.append(batch.target[batch.target >= 0])
+        kept = batch.target >= 0
+        targets.append(batch.target[kept])
+        places.append(batch.places[kept])
     seconds = time.perf_counter() - started
     model.train(was_training)
-    log_prob, target = torch.cat(log_probs).numpy(), torch.cat(targets).numpy()
+    order = torch.cat(places).argsort()
+    log_prob, target = torch.cat(log_probs)[order].numpy(), torch.cat(targets)[order].numpy()
     mean = float(-log_prob.mean())
     return PerplexityReport(math.exp(mean) if mean < 700 else math.inf, log_prob, target, seconds)
 

@@ -7,6 +7,7 @@ from vastmax.training.embedding_trainer import EmbeddingTrainer
 from vastmax.training.interrupt import StopRequest, TrainingInterrupted
 from vastmax.training.loop_options import LoopOptions
 from vastmax.training.options import EmbeddingOptions
+from vastmax.training.output import OutputFolder, check_room
 from vastmax.training.progress import TrainingProgress
 from vastmax.training.train_embeddings import train
 
@@ -23,12 +24,14 @@ __all__ = [
     "EmbeddingTrainer",
     "LanguageModelLoop",
     "LoopOptions",
+    "OutputFolder",
     "SentenceBatches",
     "SparseAwareOptimizer",
     "StopRequest",
     "StreamBatches",
     "TrainingInterrupted",
     "TrainingProgress",
+    "check_room",
     "load_model_tensors",
     "make_batches",
     "model_tensors",

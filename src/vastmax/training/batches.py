@@ -23,11 +23,13 @@ class Batch(NamedTuple):
     Attributes:
         words: (T, B) int64 ids, T steps in time of B texts.
         target: (T, B) int64, the words that follow; -100 where a text has ended.
+        places: (T, B) int64, where in the text each target stands.
         continues: whether the texts go on where those of the batch before ended.
     """
 
     words: Tensor
     target: Tensor
+    places: Tensor
     continues: bool
 
 
@@ -87,7 +89,7 @@ class StreamBatches:
         places = np.minimum(places, self.num_words - 1)
         target = np.where(inside, self._ids[places].astype(np.int64), IGNORED)
         words = np.where(places > 0, self._ids[places - 1].astype(np.int64), self._start)
-        return Batch(torch.from_numpy(words), torch.from_numpy(target), number > 0)
+        return Batch(torch.from_numpy(words), torch.from_numpy(target), torch.from_numpy(places), number > 0)
 
 
 class SentenceBatches:
@@ -133,7 +135,8 @@ class SentenceBatches:
         places = np.minimum(starts + steps, self.num_words - 1)
         ids = self._ids[places].astype(np.int64)
         words = np.concatenate([np.full((1, len(chosen)), self._end), np.where(inside, ids, self._end)[:-1]])
-        return Batch(torch.from_numpy(words), torch.from_numpy(np.where(inside, ids, IGNORED)), False)
+        target = np.where(inside, ids, IGNORED)
+        return Batch(torch.from_numpy(words), torch.from_numpy(target), torch.from_numpy(places), False)
 
 
 def make_batches(

@@ -101,6 +101,9 @@ class LanguageModelLoop:
     def run(self, stop: StopRequest) -> None:
         """Train to the end of the budget, or until a stop is requested.
 
+        At the end it leaves a checkpoint of what is finished, which :meth:`drop_checkpoint` takes away: judging and
+        saving a model may fail, too.
+
         Raises:
             TrainingInterrupted: A stop was requested; a checkpoint was written if there is a folder for it.
             DivergedError: The loss is no number any more; the last checkpoint is kept.
@@ -132,6 +135,8 @@ class LanguageModelLoop:
             self._validate_now()
         if self._best_tensors:
             load_model_tensors(self._model, self._best_tensors)
+        if self._checkpoint is not None:
+            self._save_or_warn()
 
     # --- a step ---
 

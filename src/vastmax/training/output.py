@@ -10,12 +10,29 @@ from pathlib import Path
 
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import InputError
+from vastmax.files import member
 
-__all__ = ["OutputFolder"]
+__all__ = ["TORCH_STATE", "OutputFolder", "check_room"]
+
+TORCH_STATE = "state.json"
+"""The file by which a checkpoint of a torch model is known; named here, where no torch is loaded."""
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise InputError if the disk of a folder has fewer bytes free than a model and its checkpoint will take."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return
+    if free < needed:
+        raise InputError(
+            f"the disk of {folder} has {free / 1e6:.0f} MB free where the model and its checkpoint need "
+            f"{needed / 1e6:.0f} MB: free some, or name a folder on another disk."
+        )
 
 
 class OutputFolder:
-    """A folder that will hold a model, and until then its checkpoint.
+    """A folder that will hold a model, embeddings or a language model, and until then its checkpoint.
 
     Args:
         path: Made where it is missing.
@@ -41,7 +58,7 @@ class OutputFolder:
                     f"{self.path} holds the checkpoint of an unfinished run: add --resume to go on, --overwrite to "
                     "start again, or name another folder."
                 )
-        elif holds_embeddings(self.path):
+        elif holds_embeddings(self.path):  # or a language model, which has a file of the same name
             ways = "nothing is left to resume: add" if resume else "add"
             raise InputError(
                 f"{self.path} holds a finished model: {ways} --overwrite to train again, or name another folder."
@@ -60,24 +77,16 @@ class OutputFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is anything to resume from."""
-        return holds_embeddings(self.checkpoint)
+        """Whether there is anything to resume from, by this kind of run or another."""
+        return holds_embeddings(self.checkpoint) or member(self.checkpoint, TORCH_STATE).is_file()
 
     def drop_checkpoint(self) -> None:
         """Delete the checkpoint: the run is finished, or starts anew."""
         shutil.rmtree(self.checkpoint, ignore_errors=True)
 
     def check_room(self, needed: int) -> None:
-        """Raise InputError if the disk has fewer bytes free than the model and a checkpoint will take."""
-        try:
-            free = shutil.disk_usage(self.path).free
-        except OSError:
-            return
-        if free < needed:
-            raise InputError(
-                f"the disk of {self.path} has {free / 1e6:.0f} MB free where the model and its checkpoint need "
-                f"{needed / 1e6:.0f} MB: free some, or name a folder on another disk."
-            )
+        """Do what the function of this name does, for this folder."""
+        check_room(self.path, needed)
 
     def discard_if_empty(self) -> None:
         """Take back a folder made for a run that never began."""
