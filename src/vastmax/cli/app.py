@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vastmax.cli import compare, convert, corpus, demo, evaluate, explore, train, tree
+from vastmax.cli import compare, convert, corpus, demo, evaluate, explore, lm, train, tree
 from vastmax.cli.console import complain
 from vastmax.errors import VastmaxError
 
@@ -38,6 +38,7 @@ app.command("import")(convert.import_)
 app.command()(corpus.vocab)
 app.command()(corpus.phrases)
 app.command()(tree.tree)
+app.add_typer(lm.app, name="lm")
 app.command()(compare.compare)
 
 

@@ -39,6 +39,7 @@ from vastmax.cli.model_flags import (
     Validations,
     output_folder,
     read_corpus,
+    require_torch,
     run_config,
     text_facts,
 )
@@ -130,6 +131,7 @@ def compare(
       vastmax compare corpus.txt -o comparison --methods full,hierarchical,sampled,nce --minutes-each 5 --seeds 3
       vastmax compare --config comparison.toml -o comparison
     """  # noqa: D301
+    require_torch()
     given = {name: value for name, value in locals().items() if name not in ("context",)}
     if list_methods:
         _list_methods(as_json)

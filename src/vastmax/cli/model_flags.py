@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,14 +28,17 @@ __all__ = [
     "EmbeddingDim",
     "Epochs",
     "HeldOut",
+    "LayerOptions",
     "Layers",
     "LearningRate",
     "Length",
     "Linear",
     "MaxNorm",
+    "Minutes",
     "ModelName",
     "Optimizer",
     "Order",
+    "OutputLayerName",
     "Patience",
     "Precision",
     "Schedule",
@@ -42,9 +47,10 @@ __all__ = [
     "Train",
     "Valid",
     "Validations",
-    "missing_torch",
+    "method",
     "output_folder",
     "read_corpus",
+    "require_torch",
     "run_config",
     "text_facts",
 ]
@@ -65,6 +71,16 @@ HeldOut = Annotated[
     float,
     typer.Option(metavar="N|SHARE", help="Words, or share, of TRAIN that each text not given is cut from its end."),
 ]
+OutputLayerName = Annotated[
+    str,
+    typer.Option("--output-layer", metavar="NAME", help="A method, as `vastmax compare --list-methods` names them."),
+]
+LayerOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", metavar="K=V", show_default="none", help="Option of the output layer; may be given several times."
+    ),
+]
 ModelName = Annotated[str, typer.Option(metavar="lstm|feed-forward", help="What makes the hidden vectors.")]
 Dim = Annotated[int, typer.Option(metavar="D", help="Width of the hidden vectors.")]
 EmbeddingDim = Annotated[
@@ -81,6 +97,12 @@ BatchingFlag = Annotated[
 BatchRows = Annotated[int, typer.Option("--rows", metavar="N", help="Texts, or sentences, side by side in a batch.")]
 Length = Annotated[int, typer.Option(metavar="N", help="Words that gradients reach back, in stream batching.")]
 Epochs = Annotated[float, typer.Option(metavar="N", help="Passes over the training text.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        metavar="M", show_default="no limit", help="Training time, validation not counted, instead of epochs."
+    ),
+]
 Optimizer = Annotated[str, typer.Option(metavar="adagrad|adam|sgd", help="Tables get sparse updates with each.")]
 LearningRate = Annotated[
     float | None,
@@ -103,9 +125,21 @@ Precision = Annotated[str, typer.Option(metavar="float32|bfloat16", help="Of pro
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")]
 
 
-def missing_torch() -> InputError:
-    """Return the sentence for who has installed embeddings only."""
-    return InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
+def require_torch() -> None:
+    """Raise InputError for who has installed embeddings only."""
+    if importlib.util.find_spec("torch") is None:
+        raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
+
+
+def method(name: str, options: Sequence[str] | None) -> Method:
+    """Return a method of the catalogue with options given as ``k=v``."""
+    from vastmax.experiments import method_with
+
+    pairs = [option.partition("=") for option in options or ()]
+    for option, equals, _ in pairs:
+        if not (option and equals):
+            raise InputError(f"--option {option!r} names no value: write it as --option k=v.")
+    return method_with(name, {option.strip().replace("-", "_"): value for option, _, value in pairs})
 
 
 def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:
@@ -114,7 +148,9 @@ def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpu
 
     chosen = {name: given[name] for name in ("tokenizer", "lowercase", "min_count", "max_vocabulary", "threads")}
     more = {name: given[name] for name in ("held_out", "split") if given.get(name) is not None}
-    return LanguageCorpus.read(given["train"], given["valid"], given["test"], progress=progress, **chosen, **more)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
+        return LanguageCorpus.read(given["train"], given["valid"], given["test"], progress=progress, **chosen, **more)
 
 
 def text_facts(given: Mapping[str, Any], corpus: LanguageCorpus) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -26,12 +28,32 @@ This page is written by `make reference` from the program itself.
 def reference() -> str:
     """Return the page in Markdown."""
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return _HEAD + "".join(_section(name, command) for name, command in commands.items())
+    return _HEAD + "".join(_sections("", commands))
+
+
+def _sections(above: str, commands: dict[str, Any]) -> Iterator[str]:
+    """A section for each verb; behind one that has sub-commands, a section for each of those."""
+    for name, command in commands.items():
+        below = getattr(command, "commands", None)
+        yield _section(above + name, command) if below is None else _overview(above + name, command)
+        yield from _sections(f"{above}{name} ", below or {})
+
+
+def _overview(name: str, group: Any) -> str:
+    text, examples = _help(group)
+    usage = f"vastmax {name} {'|'.join(group.commands)} ..."
+    return f"\n## {name}\n\n```\n{usage}\n```\n\n{text}\n\n```\n{examples}\n```\n"
+
+
+def _help(command: Any) -> tuple[str, str]:
+    """The explanation and the examples of a command."""
+    text, _, examples = command.help.partition("\b")
+    lines = inspect.cleandoc(examples).splitlines()[1:]
+    return inspect.cleandoc(text), inspect.cleandoc("\n".join(lines))
 
 
 def _section(name: str, command: Any) -> str:
-    text, _, examples = command.help.partition("\b")
-    examples = "\n".join(line.removeprefix("  ") for line in examples.strip().splitlines()[1:])
+    text, examples = _help(command)
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
     required = [f"{option.opts[-1]} {option.metavar}" for option in options if option.required]
@@ -39,7 +61,7 @@ def _section(name: str, command: Any) -> str:
     rows = [f"| `{argument.metavar}` | {_cell(argument.help)} | |" for argument in arguments]
     rows += [f"| {_flags(option)} | {_cell(option.help)} | {_default(option)} |" for option in options]
     table = "\n".join(["| | | default |", "|---|---|---|", *rows])
-    return f"\n## {name}\n\n```\n{usage}\n```\n\n{text.strip()}\n\n```\n{examples}\n```\n\n{table}\n"
+    return f"\n## {name}\n\n```\n{usage}\n```\n\n{text}\n\n```\n{examples}\n```\n\n{table}\n"
 
 
 def _flags(option: Any) -> str:

@@ -200,9 +200,9 @@ def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
     }
 
 
-def resume_command(arguments: list[str]) -> str:
+def resume_command(arguments: list[str], behind: str = "train") -> str:
     """The command line that goes on where this one was stopped, quoted for the shell."""
     kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
     # After a `--` everything is a corpus, so the flag goes right behind the verb.
-    verb = kept.index("train") + 1
+    verb = kept.index(behind) + 1
     return f"{program()} {shlex.join([*kept[:verb], '--resume', *kept[verb:]])}"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from vastmax.errors import InputError
 from vastmax.experiments.config import RunConfig
-from vastmax.layers import LAYERS
-from vastmax.layers import OutputLayer as _OutputLayer
 
-__all__ = ["available_memory", "check_memory", "memory_needed"]
+__all__ = ["STATES", "available_memory", "check_memory", "memory_needed"]
+
+STATES = {"sgd": 0, "adagrad": 1, "adam": 2}
+"""Numbers that an optimiser keeps for each parameter."""
 
 # Layers whose steps touch every class: their tables get dense gradients, and each row of a batch V logits.
 _TOUCH_ALL = {"full", "differentiated", "cnn", "self-normalized", "infrequent-normalized"}
@@ -20,8 +21,7 @@ _BLOCK = 2**24  # logits that the blocked layers hold at a time
 def memory_needed(config: RunConfig, num_classes: int) -> int:
     """Return roughly how many bytes a run takes: tables with gradients and the optimiser's state, and logits."""
     layer, model, training = config.method.layer, config.model, config.loop_options
-    assert issubclass(LAYERS[layer], _OutputLayer)
-    states = {"sgd": 0, "adagrad": 1, "adam": 2}[training.optimizer]
+    states = STATES[training.optimizer]
     table = 4 * num_classes
     width = model.embedding_dim or model.dim
     inputs = 0 if model.tie else table * width * (1 + states)

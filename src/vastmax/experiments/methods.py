@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import InputError
-from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.layers import LAYERS, OutputLayer, build, parse_options
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, LanguageCorpus
 from vastmax.trees import Tree, WordNet, clustered_tree, union_tree, wordnet_tree
 
-__all__ = ["METHODS", "Method", "build_layer", "method_named"]
+__all__ = ["METHODS", "Method", "build_layer", "method_named", "method_with"]
 
 WORDNET = "/usr/share/wordnet"
-_CLUSTERED = ("rule", "epsilon", "trees", "vectors")
+# What is learnt from the corpus before the layer is built, and what is said of it: see `Method`.
+_LEARNT_TREES: dict[str, dict[str, type]] = {
+    "clustered": {"rule": str, "epsilon": float, "trees": int, "vectors": str},
+    "wordnet": {"wordnet": str, "vectors": str},
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,28 @@ def method_named(name: str) -> Method:
     return METHODS[name]
 
 
+def method_with(name: str, texts: Mapping[str, str]) -> Method:
+    """Return a method of the catalogue with options of its layer as the command line gives them, each as text.
+
+    Raises:
+        InputError: where there is no such method or option, or a text stands for nothing that the option takes.
+    """
+    method, texts = method_named(name), dict(texts)
+    learnt: dict[str, Any] = {}
+    tree = texts.get("tree", method.options.get("tree"))
+    if method.layer == "hierarchical" and tree in _LEARNT_TREES:
+        kinds = {"tree": str, **_LEARNT_TREES[tree]}
+        learnt = {option: _number(option, texts.pop(option), kinds[option]) for option in kinds if option in texts}
+    return replace(method, options={**method.options, **parse_options(method.layer, texts), **learnt})
+
+
+def _number(option: str, text: str, kind: type) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise InputError(f"{option} is {text!r}: give a {'whole ' if kind is int else ''}number.") from None
+
+
 def build_layer(
     method: Method,
     in_features: int,
@@ -98,7 +124,7 @@ def build_layer(
         InputError: where the layer refuses an option, or there is no WordNet.
     """
     options = dict(method.options)
-    if method.layer == "hierarchical" and options.get("tree") in ("clustered", "wordnet"):
+    if method.layer == "hierarchical" and options.get("tree") in _LEARNT_TREES:
         options["tree"] = _tree(options, corpus, seed, threads, vectors_of)
     if method.layer == "adaptive-importance":
         # no bigram reaches over the end of a sentence, which is a class of its own here

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,11 +14,12 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from vastmax.errors import InputError
+from vastmax.embeddings import holds_embeddings
+from vastmax.errors import InputError, VastmaxError
 from vastmax.evaluation import perplexity
 from vastmax.experiments.config import RunConfig
 from vastmax.experiments.judging import diagnose, judge, tree_facts
-from vastmax.experiments.memory import check_memory
+from vastmax.experiments.memory import STATES, check_memory
 from vastmax.experiments.methods import build_layer
 from vastmax.experiments.saved import save_language_model
 from vastmax.experiments.surroundings import commit, machine, peak_memory, versions
@@ -25,7 +28,7 @@ from vastmax.layers import LAYERS
 from vastmax.models import LanguageModel
 from vastmax.reporting import RunRecord
 from vastmax.text import LanguageCorpus
-from vastmax.training import LanguageModelLoop, StopRequest, TrainingProgress, make_batches
+from vastmax.training import LanguageModelLoop, StopRequest, TrainingProgress, check_room, make_batches
 
 __all__ = ["CHECKPOINT", "RECORD", "Run", "run_language_model"]
 
@@ -78,6 +81,9 @@ def run_language_model(
         method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
     )
     model = model_options.build(layer, corpus.end_of_sentence).to(device)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_room(folder, _room_needed(model, options.optimizer))
     end, batching = corpus.end_of_sentence, model_options.batching
     shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
     loop = LanguageModelLoop(
@@ -96,6 +102,8 @@ def run_language_model(
     )
     if loop.has_checkpoint:
         loop.resume()
+    elif folder is not None and holds_embeddings(folder / CHECKPOINT):
+        raise InputError(f"{folder} holds the checkpoint of embeddings: go on with those, or name another folder.")
     with StopRequest() as stop:
         loop.run(stop)
     found = judge(model, corpus, batching)
@@ -122,10 +130,35 @@ def run_language_model(
         **found,
     )
     if folder is not None:
-        save_language_model(folder, model, corpus.vocabulary, config, text or {}, loop.curve)
+        _save(
+            folder, lambda place: save_language_model(place, model, corpus.vocabulary, config, text or {}, loop.curve)
+        )
         write_record(folder / RECORD, record)
         loop.drop_checkpoint()
     return Run(record, model)
+
+
+def _room_needed(model: LanguageModel, optimizer: str) -> int:
+    """Bytes on the disk while a new checkpoint is written beside the one before it, and for the model."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return 4 * parameters * (1 + 2 * (1 + STATES[optimizer]))
+
+
+def _save(folder: Path, save: Callable[[Path], None]) -> None:
+    """Save a model; where that fails, put it where it can be found, and say where."""
+    try:
+        save(folder)
+    except InputError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="vastmax-"))
+        try:
+            save(rescued)
+        except InputError:
+            shutil.rmtree(rescued, ignore_errors=True)
+            kept = " The checkpoint is kept." if (folder / CHECKPOINT).exists() else ""
+            raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
+        raise VastmaxError(
+            f"the model was trained but not saved: {error} It is in {rescued} instead: move it where you want it."
+        ) from error
 
 
 def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = None) -> dict[str, Any]:

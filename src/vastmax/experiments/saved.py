@@ -11,12 +11,13 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from vastmax.errors import FormatError, InputError
+from vastmax.embeddings import holds_embeddings
+from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.experiments.config import RunConfig
 from vastmax.files import member, replacing_members
 from vastmax.layers import AdaptiveSoftmax, ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, build
 from vastmax.models import LanguageModel
-from vastmax.text import Vocabulary
+from vastmax.text import TOKENIZERS, Vocabulary
 from vastmax.training import load_model_tensors, model_tensors
 from vastmax.trees import Classes, Tree
 
@@ -43,6 +44,26 @@ class SavedModel:
     vocabulary: Vocabulary
     config: RunConfig
     text: dict[str, Any]
+
+    @property
+    def unknown(self) -> int:
+        """Id of the word that stands for all others."""
+        return self.vocabulary[self.text["unknown"]]
+
+    @property
+    def end_of_sentence(self) -> int:
+        """Id of the class behind each sentence."""
+        return self.vocabulary[self.text["end_of_sentence"]]
+
+    def split(self, line: str) -> list[str]:
+        """Return the words of a line, found as in training."""
+        words = TOKENIZERS[self.text["tokenizer"]]()(line)
+        return [word.lower() for word in words] if self.text["lowercase"] else words
+
+    def ids(self, words: Sequence[str]) -> list[int]:
+        """Return the id of each word; that of the unknown word for those that the model does not know."""
+        index, unknown = self.vocabulary.index, self.unknown
+        return [index.get(word, unknown) for word in words]
 
 
 def holds_model(folder: Path) -> bool:
@@ -87,7 +108,8 @@ def load_language_model(folder: Path) -> SavedModel:
         FormatError: where a file is missing or damaged.
     """
     if not holds_model(folder):
-        raise InputError(f"{folder} holds no language model: `vastmax lm TRAIN -o {folder}` makes one.")
+        what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
+        raise InputError(f"{folder} holds {what}: `vastmax lm TRAIN -o DIR` makes one.")
     try:
         record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:
@@ -97,10 +119,14 @@ def load_language_model(folder: Path) -> SavedModel:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise FormatError(f"{folder} is damaged: {error}.") from error
     vocabulary = Vocabulary.load(member(folder, _WORDS))
-    layer = _layer(folder, config, vocabulary, record)
-    model = config.model.build(layer, vocabulary[text["end_of_sentence"]])
-    here = {name: each for name, each in model.state_dict().items() if name.startswith(_PROPOSAL)}
-    load_model_tensors(model, {**{k: v for k, v in tensors.items() if not k.startswith(_PROPOSAL)}, **here})
+    try:
+        if text["tokenizer"] not in TOKENIZERS or text["unknown"] not in vocabulary:
+            raise FormatError(f"{folder} is damaged: {_CONFIG} does not say how its text was read.")
+        model = config.model.build(_layer(folder, config, vocabulary, record), vocabulary[text["end_of_sentence"]])
+        here = {name: each for name, each in model.state_dict().items() if name.startswith(_PROPOSAL)}
+        load_model_tensors(model, {**{k: v for k, v in tensors.items() if not k.startswith(_PROPOSAL)}, **here})
+    except (InputError, CheckpointError, KeyError, TypeError) as error:
+        raise FormatError(f"{folder} is damaged, its files do not fit each other: {error}") from error
     return SavedModel(model.eval(), vocabulary, config, text)
 
 

@@ -6,6 +6,7 @@ from vastmax.text.encoding import encode_corpus
 from vastmax.text.language_corpus import LanguageCorpus
 from vastmax.text.phrases import Phrase, Phrases
 from vastmax.text.scan import ScanProgress
+from vastmax.text.sources import Sources
 from vastmax.text.streams import read_sentences
 from vastmax.text.subsampling import keep_probability
 from vastmax.text.tokenizers import TOKENIZERS
@@ -19,6 +20,7 @@ __all__ = [
     "Phrase",
     "Phrases",
     "ScanProgress",
+    "Sources",
     "Vocabulary",
     "documentation_folders",
     "encode_corpus",
