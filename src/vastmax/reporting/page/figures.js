@@ -66,6 +66,7 @@ function frame(figure, view) {
     width, height, margin, autosize: false, showlegend: false, hovermode: "closest", dragmode: coarse ? false : "zoom",
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, color: token("ink"), size: 12.5 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: token("soft"), activecolor: token("accent") },
     hoverlabel: { bgcolor: token("card"), bordercolor: token("line"), align: "left", font: { color: token("ink"), size: 13 } },
     xaxis: axis("x", narrow ? 5 : 10), yaxis: axis("y", 9), shapes: level ? [level] : [], annotations: [],
   };
