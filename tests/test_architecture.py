@@ -24,7 +24,7 @@ ROOMS = [
     "experiments",
     "cli",
 ]
-LEAVES = {"errors", "files", "threads", "_core", "__version__"}
+LEAVES = {"checks", "errors", "files", "threads", "_core", "__version__"}
 FRONT_DOORS = {"__init__.py", "__main__.py"}
 # Counts are enough for these: users with item ids and no text need no text room.
 NOT_FROM = {("trees", "text"), ("proposals", "text")}

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from vastmax.checks import flag, number, one_of, whole
 from vastmax.errors import InputError
 from vastmax.experiments.methods import Method
 from vastmax.layers import OutputLayer
 from vastmax.models import LSTM, MODELS, FeedForward, LanguageModel
-from vastmax.threads import default_threads
+from vastmax.threads import MOST_THREADS, default_threads
 from vastmax.training import LoopOptions
 
 __all__ = ["ModelOptions", "RunConfig"]
+
+Batching = Literal["stream", "sentence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,18 +50,20 @@ class ModelOptions:
     dropout: float = 0.0
     initial_range: float = 0.1
     tie: bool = False
-    batching: Literal["stream", "sentence"] = "stream"
+    batching: Batching = "stream"
     rows: int = 20
     length: int = 20
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise InputError(f"model must be one of {', '.join(MODELS)}, not {self.model!r}.")
-        if self.batching not in ("stream", "sentence"):
-            raise InputError(f"batching must be stream or sentence, not {self.batching!r}.")
-        for name in ("dim", "rows", "length"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be 1 or more, not {getattr(self, name)!r}.")
+        one_of("model", self.model, tuple(MODELS))
+        one_of("batching", self.batching, get_args(Batching))
+        for name, low in (("dim", 1), ("embedding_dim", 1), ("layers", 1), ("order", 2), ("rows", 1), ("length", 1)):
+            if name != "embedding_dim" or self.embedding_dim is not None:
+                object.__setattr__(self, name, whole(name, getattr(self, name), low, 2**31 - 1))
+        for name, high in (("dropout", 1), ("initial_range", 1e6)):
+            object.__setattr__(self, name, number(name, getattr(self, name), 0, high))
+        flag("linear", self.linear)
+        flag("tie", self.tie)
 
     def build(self, output: OutputLayer, start: int) -> LanguageModel:
         """Return the model below an output layer; ``start`` is the id of the end of a sentence."""
@@ -78,6 +83,9 @@ class RunConfig:
         training: How it is trained; what the method says stands above it.
         threads: Of the processor; None for all.
         device: "cpu" or "cuda".
+
+    Raises:
+        InputError: where threads is no such number.
     """
 
     method: Method
@@ -85,6 +93,10 @@ class RunConfig:
     training: LoopOptions = field(default_factory=LoopOptions)
     threads: int | None = None
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            whole("threads", self.threads, 1, MOST_THREADS)
 
     @property
     def loop_options(self) -> LoopOptions:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_type_hints
 
-from vastmax.training.options import number, one_of, whole
+from vastmax.checks import number, one_of, whole
 
 __all__ = ["LoopOptions"]
 

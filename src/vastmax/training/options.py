@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from numbers import Real
 from typing import Any, Literal, get_args, get_type_hints
 
+from vastmax.checks import flag, number, one_of, whole
 from vastmax.errors import InputError
 from vastmax.threads import MOST_THREADS, default_threads
 
@@ -156,35 +155,3 @@ class EmbeddingOptions:
     def num_threads(self) -> int:
         """The number of threads to train with: the one given, or one for each core this process may use."""
         return self.threads if self.threads is not None else default_threads()
-
-
-def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise InputError unless the value is one of the choices."""
-    if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
-
-
-def flag(name: str, value: Any) -> None:
-    """Raise InputError unless the value is True or False."""
-    if not isinstance(value, bool):
-        raise InputError(f"{name} must be True or False, not {value!r}.")
-
-
-def whole(name: str, value: Any, low: int, high: int) -> int:
-    """Return the value, which may be numpy's, as an int; raise InputError unless it is whole and from low to high."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= high:
-        raise InputError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
-    return int(value)
-
-
-def number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
-    """Return the value, which may be numpy's, as a float.
-
-    Raises:
-        InputError: It is no finite number from low to high (strictly above low on request).
-    """
-    real = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not low <= real <= high or (above and real == low):
-        bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
-        raise InputError(f"{name} must be a number {bounds}, not {value!r}.")
-    return real

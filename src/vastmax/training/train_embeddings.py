@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vastmax.checks import number, whole
 from vastmax.embeddings import Embeddings
 from vastmax.errors import InputError, VastmaxError
 from vastmax.text import EncodedCorpus, encode_corpus
@@ -21,7 +22,7 @@ from vastmax.training.checkpoint import plain
 from vastmax.training.embedding_loop import EmbeddingLoop
 from vastmax.training.embedding_trainer import EmbeddingTrainer
 from vastmax.training.interrupt import StopRequest
-from vastmax.training.options import EmbeddingOptions, number, whole
+from vastmax.training.options import EmbeddingOptions
 from vastmax.training.output import OutputFolder
 from vastmax.training.trainer import Trainer
 
