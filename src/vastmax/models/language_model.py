@@ -105,39 +105,49 @@ class LanguageModel(nn.Module, ABC):
     ) -> Tensor:
         """Return (n, B) words that go on after words (T, B), drawn one after the other from the exact distribution.
 
+        Dropout rests meanwhile, as in :func:`~vastmax.evaluation.perplexity`.
+
         Args:
             words: (T, B) ids, T of 1 or more.
             n: words to draw.
             temperature: log-probabilities are divided by it; 1 draws from the model as it is.
-            top_k: draw among the best so many only; all where None.
+            top_k: draw among the best so many only, and those that equal the last of them; all where None.
             forbidden: (f,) ids that are never drawn, or None.
             generator: of the words' device, for draws that repeat.
 
         Raises:
-            InputError: where n, temperature or top_k cannot be used.
+            InputError: where there is no word to go on from, all are forbidden, or n, temperature or top_k cannot be
+                used.
         """
+        if words.dim() != 2 or not words.numel():
+            raise InputError(f"words must be (T, B) ids, T and B of 1 or more, got shape {tuple(words.shape)}.")
         if n < 1 or not temperature > 0 or (top_k is not None and not 1 <= top_k <= self.output.num_classes):
             raise InputError(
                 f"n={n}, temperature={temperature}, top_k={top_k}: give n of 1 or more, a temperature above 0, and "
                 f"top_k from 1 to {self.output.num_classes} or None."
             )
-        drawn = []
+        if forbidden is not None and len(forbidden.unique()) == self.output.num_classes:
+            raise InputError("every word is forbidden: leave one or more that may be drawn.")
+        drawn, was_training = [], self.training
+        self.eval()
         hidden, state = self.hidden(words)
         for _ in range(n):
-            log_prob = self.output.log_prob(hidden[-1]) / temperature  # (B, V)
+            log_prob = self.output.log_prob(hidden[-1]).double()  # (B, V)
             if forbidden is not None:
                 log_prob[:, forbidden] = -torch.inf
             if top_k is not None:
                 log_prob[log_prob < log_prob.topk(top_k).values[:, -1:]] = -torch.inf
-            last = _draw(log_prob, generator)
+            log_prob -= log_prob.amax(-1, keepdim=True)  # else a low temperature would leave nothing but -inf
+            last = _draw(log_prob / temperature, generator)
             drawn.append(last)
             hidden, state = self.hidden(last[None], state)
+        self.train(was_training)
         return torch.stack(drawn)
 
 
 def _draw(log_prob: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return (B,) classes drawn by inversion in float64: torch's multinomial stops at 2^24 classes."""
-    summed = log_prob.double().softmax(-1).cumsum(-1)
+    """Return (B,) classes drawn by inversion, log_prob in float64: torch's multinomial stops at 2^24 classes."""
+    summed = log_prob.softmax(-1).cumsum(-1)
     uniform = torch.rand((len(summed), 1), dtype=torch.float64, device=summed.device, generator=generator)
     place = torch.searchsorted(summed, uniform * summed[:, -1:], right=True).squeeze(1)
     return place.clamp_(max=log_prob.shape[-1] - 1)

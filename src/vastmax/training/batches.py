@@ -156,8 +156,10 @@ def make_batches(
 
 def _checked(ids: ArrayLike, rows: int, length: int) -> NDArray[np.integer]:
     array = np.asarray(ids)
-    if array.ndim != 1 or not len(array):
-        raise InputError(f"a text must be word ids (n,), one or more, got an array of shape {array.shape}.")
+    if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(
+            f"a text must be word ids (n,), integers, one or more, got {array.dtype} of shape {array.shape}."
+        )
     if rows < 1 or length < 1:
         raise InputError(f"rows={rows} and length={length}: a batch has 1 row and 1 word or more.")
     return array
