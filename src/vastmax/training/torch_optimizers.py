@@ -14,7 +14,12 @@ from vastmax.layers import OutputLayer
 
 __all__ = ["OPTIMIZERS", "SparseAwareOptimizer", "sparse_parameters"]
 
-OPTIMIZERS = ("adagrad", "adam", "sgd")
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "adagrad": ("step", "sum"),
+    "adam": ("step", "exp_avg", "exp_avg_sq"),
+    "sgd": (),
+}
+"""Every optimiser by name, and what it remembers of each parameter."""
 
 
 def sparse_parameters(module: nn.Module) -> list[nn.Parameter]:
@@ -121,7 +126,9 @@ class SparseAwareOptimizer:
                 values.append(parameter.grad._values())
             elif parameter.grad is not None:
                 values.append(parameter.grad)
-        norm = math.sqrt(sum(float(torch.linalg.vector_norm(each, dtype=torch.float32)) ** 2 for each in values))
+        wide = [torch.promote_types(each.dtype, torch.float32) for each in values]
+        norms = [torch.linalg.vector_norm(each, dtype=dtype) for each, dtype in zip(values, wide, strict=True)]
+        norm = math.sqrt(sum(float(each) ** 2 for each in norms))
         if norm > max_norm:  # not where it is NaN: the loss says so too
             for each in values:
                 each.mul_(max_norm / norm)
@@ -146,10 +153,17 @@ class SparseAwareOptimizer:
         try:
             for key, value in tensors.items():
                 number, place, name = key.split(".")
+                if name not in OPTIMIZERS[self.name]:
+                    raise KeyError(name)
                 # SparseAdam counts its steps in a Python number, all others in a tensor
                 plain = isinstance(self._optimizers[int(number)], torch.optim.SparseAdam) and name == "step"
                 states[int(number)].setdefault(int(place), {})[name] = int(value) if plain else value
             for optimizer, state in zip(self._optimizers, states, strict=True):
+                parameters = [each for group in optimizer.param_groups for each in group["params"]]
+                for place, known in state.items():
+                    for name, value in known.items():
+                        if name != "step" and value.shape != parameters[place].shape:
+                            raise ValueError(f"{name} of shape {tuple(value.shape)}")
                 optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         except (IndexError, KeyError, ValueError) as error:
             raise CheckpointError(f"the optimiser's state does not fit this model and {self.name}: {error}.") from error

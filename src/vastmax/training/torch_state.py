@@ -16,7 +16,7 @@ from vastmax.errors import CheckpointError
 from vastmax.files import member, replacing_members
 from vastmax.training.output import TORCH_STATE
 
-__all__ = ["load_model_tensors", "load_state", "model_tensors", "save_state"]
+__all__ = ["holds_state", "load_model_tensors", "load_state", "model_tensors", "save_state"]
 
 _TENSORS, _FACTS = "state.safetensors", TORCH_STATE
 _FORMAT = 1
