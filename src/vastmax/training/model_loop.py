@@ -7,6 +7,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class LanguageModelLoop:
         self.seconds, self.words = 0.0, 0
         self._model, self._batches, self._options = model, batches, options
         self._validate, self._progress = validate, progress
-        self._identity = plain({"options": _shaping(options), **(identity or {})})
+        self._identity = plain({"options": asdict(options), **(identity or {})})
         self._checkpoint = checkpoint
         self._checkpoint_seconds = 60 * checkpoint_minutes if checkpoint_minutes else math.inf
         self._device = next(model.parameters()).device
@@ -135,8 +136,8 @@ class LanguageModelLoop:
             self._validate_now()
         if self._best_tensors:
             load_model_tensors(self._model, self._best_tensors)
-        if self._checkpoint is not None:
-            self._save_or_warn()
+        if self._checkpoint is not None and math.isfinite(self._checkpoint_seconds):
+            self._save_or_warn()  # what is done with the model next may be stopped too
 
     # --- a step ---
 
@@ -184,7 +185,7 @@ class LanguageModelLoop:
                 if changed:
                     layer.set_candidates(partition.candidates)
                 place += self._batches.batch(epoch, number).target.numel()
-                if number >= self._number or self._epoch > epoch:  # those before were trained on ere the run resumed
+                if number >= self._number:  # those before were trained on ere the run resumed
                     yield
 
     # --- validation ---
@@ -197,12 +198,11 @@ class LanguageModelLoop:
 
     @property
     def _out_of_patience(self) -> bool:
-        since = 0
-        for point in reversed(self.curve):
-            if point["valid_perplexity"] == self._best:
-                break
-            since += 1
-        return 0 < self._options.patience <= since
+        if not self._options.patience or self._validate is None:
+            return False
+        met = [point["valid_perplexity"] for point in self.curve]
+        since = len(met) - 1 - met.index(self._best) if self._best in met else len(met)
+        return since >= self._options.patience
 
     def _validate_now(self) -> None:
         perplexity = None
@@ -360,10 +360,6 @@ class _Losses:
 
     def facts(self) -> dict[str, float]:
         return {"whole": self._whole, "words": self._words, "span": self._span, "span_words": self._span_words}
-
-
-def _shaping(options: LoopOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in LoopOptions.__dataclass_fields__}
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
