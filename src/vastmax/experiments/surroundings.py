@@ -41,8 +41,11 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """Return the commit of the source that runs, where it runs from a git checkout and git is there."""
+    checkout = Path(__file__).parents[3]
+    if not (checkout / ".git").exists():  # installed: a checkout further up is someone else's
+        return None
     try:
-        asked = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%h"]
+        asked = ["git", "-C", str(checkout), "log", "-1", "--format=%h"]
         said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -51,6 +54,11 @@ def commit() -> str | None:
 
 def peak_memory() -> int | None:
     """Return the most bytes of memory that this process has had resident, or None where the system does not say."""
+    try:  # as getrusage's peak is inherited from the process that started this one
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
     try:
         import resource
     except ImportError:
