@@ -156,6 +156,27 @@ def test_one_method_far_off_lies_beyond_the_edge() -> None:
     assert limit is not None and 140 < limit < 150
 
 
+def test_the_full_softmax_is_always_within_the_picture() -> None:
+    def run(label: str, value: float) -> RunRecord:
+        curve = [{"seconds": float(n), "valid_perplexity": value * 4 / n} for n in (1, 2, 4)]
+        return RunRecord(
+            label=label,
+            layer=label,
+            perplexity={"test": value, "valid": value},
+            training_words_per_second=1.0,
+            curve=curve,
+        )
+
+    near = [run(str(n), 100.0 + n) for n in range(6)]
+    for records in ([*near, run("full", 900.0)], [near[0], run("full", 900.0)]):
+        tradeoff, progress = comparison_figures(records)
+        assert tradeoff.views[0].y.limit is None
+        limit = progress.views[0].y.limit
+        assert limit is not None and limit > 900.0 * 1.05  # and the line of full + 5 %
+    tradeoff, _ = comparison_figures([*near, run("full", 900.0), run("lost", 5000.0)])
+    assert tradeoff.views[0].y.limit == pytest.approx(900.9)
+
+
 @pytest.mark.parametrize("missing", ["jinja2", "plotly.offline", "markupsafe"])
 def test_a_missing_library_is_one_sentence(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> object:

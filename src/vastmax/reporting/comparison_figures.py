@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import fmean, quantiles
 from typing import Any, TypeGuard
 
@@ -19,83 +18,9 @@ from vastmax.reporting.comparison import (
 )
 from vastmax.reporting.formats import number, seconds, whole
 from vastmax.reporting.records import RunRecord
+from vastmax.reporting.views import Axis, ComparisonFigure, Point, Series, View
 
-__all__ = ["Axis", "ComparisonFigure", "Series", "View", "comparison_figures"]
-
-Point = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis: its title, and how its numbers are laid out and written.
-
-    Attributes:
-        title: what is measured, and in what unit.
-        log: logarithmic.
-        names: one a place from 0, where there are names and no numbers.
-        unit: "number" or "seconds".
-        limit: what is above lies beyond the edge, so that one method far off does not press all others together.
-    """
-
-    title: str
-    log: bool = True
-    names: list[str] | None = None
-    unit: str = "number"
-    limit: float | None = None
-
-
-@dataclass(frozen=True)
-class Series:
-    """One method in one picture; ``y`` of None breaks the line, and ``notes`` are told where a point is pointed at."""
-
-    method: str
-    x: list[float | None]
-    y: list[float | None]
-    notes: list[str]
-
-
-@dataclass(frozen=True)
-class View:
-    """One way to look at a picture: two axes, a series a method, and what is drawn beneath them.
-
-    Attributes:
-        name: on the switch between views.
-        x: the axis across.
-        y: the axis up.
-        series: one a method.
-        front: the methods on the Pareto front, from best perplexity to lowest cost.
-        guides: dotted lines, each (x, y) from one end to the other.
-        level: a horizontal line and what it stands for.
-        note: a sentence below the picture.
-    """
-
-    name: str
-    x: Axis
-    y: Axis
-    series: list[Series]
-    front: list[str] = field(default_factory=list)
-    guides: list[list[Point]] = field(default_factory=list)
-    level: tuple[float, str] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class ComparisonFigure:
-    """A picture with one view or more.
-
-    Attributes:
-        name: its identifier in the page.
-        title: its heading.
-        text: how to read it.
-        style: "points" or "lines".
-        views: what can be switched between; those without any data are left out.
-    """
-
-    name: str
-    title: str
-    text: str
-    style: str
-    views: list[View]
+__all__ = ["comparison_figures"]
 
 
 def comparison_figures(records: Iterable[RunRecord]) -> list[ComparisonFigure]:
@@ -110,7 +35,7 @@ def comparison_figures(records: Iterable[RunRecord]) -> list[ComparisonFigure]:
     rows = [row for row in summary_rows(runs) if row.status == "done"]
     by_label = {row.label: [run for run in runs if run.label == row.label] for row in rows}
     figures = [
-        _tradeoff(rows),
+        _tradeoff(rows, reference_label(runs)),
         _progress(by_label, target_perplexity(runs)),
         _bands(by_label, reference_label(runs)),
         _gradients(by_label),
@@ -118,14 +43,29 @@ def comparison_figures(records: Iterable[RunRecord]) -> list[ComparisonFigure]:
     return [figure for figure in figures if figure.views]
 
 
-def _tradeoff(rows: Sequence[SummaryRow]) -> ComparisonFigure:
+def _tradeoff(rows: Sequence[SummaryRow], reference: str | None) -> ComparisonFigure:
     views = [
-        _costs(rows, "Training speed", Axis("words a second in training"), lambda row: row.training_speed, whole, -1),
         _costs(
-            rows, "Test speed", Axis("words of the test text a second"), lambda row: row.evaluation_speed, whole, -1
+            rows,
+            reference,
+            "Training speed",
+            Axis("words a second in training"),
+            lambda row: row.training_speed,
+            whole,
+            -1,
         ),
         _costs(
             rows,
+            reference,
+            "Test speed",
+            Axis("words of the test text a second"),
+            lambda row: row.evaluation_speed,
+            whole,
+            -1,
+        ),
+        _costs(
+            rows,
+            reference,
             "Time to full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
             Axis("training time to full softmax + 5 %", unit="seconds"),
             lambda row: row.seconds_to_full,
@@ -144,6 +84,7 @@ def _tradeoff(rows: Sequence[SummaryRow]) -> ComparisonFigure:
 
 def _costs(
     rows: Sequence[SummaryRow],
+    reference: str | None,
     name: str,
     axis: Axis,
     cost: Callable[[SummaryRow], Estimate | None],
@@ -156,13 +97,15 @@ def _costs(
         Series(row.label, [x], [y], [f"perplexity {number(y)}<br>{text(x)}{' words/s' if sign < 0 else ''}"])
         for row, x, y in found
     ]
+    # what others are measured by is always within the picture
+    full = next((y for row, _, y in found if row.label == reference), 0.0)
     front = pareto_front([(sign * x, y) for _, x, y in found])
     missing = [row.label for row in rows if row.label not in {each.method for each in series}]
     note = f"Never got there: {', '.join(missing)}." if missing and sign > 0 and series else ""
     return View(
         name,
         axis,
-        Axis("test perplexity", limit=_limit(y for *_, y in found)),
+        Axis("test perplexity", limit=_limit((y for *_, y in found), full)),
         series,
         [found[index][0].label for index in front],
         note=note,
@@ -181,7 +124,7 @@ def _progress(by_label: Mapping[str, list[RunRecord]], target: float | None) -> 
             level = (target, "full + 5 %") if target else None
             finals = [next(y for y in reversed(each.y) if y) for each in drawn]
             # the way down is steep: the end of it, where methods differ, gets the most of the height
-            limit = max(2 * min(finals), _limit(finals) or 0)
+            limit = max(2 * min(finals), _limit(finals) or 1.1 * max(finals), 1.1 * (target or 0))
             views.append(View(name, axis, Axis("validation perplexity", limit=limit), drawn, level=level))
     return ComparisonFigure(
         "progress",
@@ -319,14 +262,15 @@ def _guides(series: Sequence[Series], power: float) -> list[list[Point]]:
     return [[(x, level * x**-power) for x in (first, last)] for level in (scaled[0] * 0.8, scaled[-1] * 1.25)]
 
 
-def _limit(values: Iterable[float]) -> float | None:
-    """The largest value that is not far off: within 3 interquartile ranges of the others, in logarithms."""
+def _limit(values: Iterable[float], keep: float = 0.0) -> float | None:
+    """The largest value that is not far off: within 3 interquartile ranges of the others, in logarithms, or to keep."""
     logs = sorted(map(math.log, values))
     if len(logs) < 4:
         return None
     lower, _, upper = quantiles(logs, n=4, method="inclusive")
     inside = [value for value in logs if value <= upper + 3 * max(upper - lower, 0.02)]
-    return math.exp(inside[-1]) * 1.001 if len(inside) < len(logs) else None
+    limit = 1.001 * max(math.exp(inside[-1]), keep)
+    return limit if logs[-1] > math.log(limit) else None
 
 
 def _positive(value: Any) -> TypeGuard[float]:
