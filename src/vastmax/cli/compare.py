@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -186,7 +186,8 @@ def _with_file(context: typer.Context, given: dict[str, Any]) -> list[Method]:
 
     if given["config"] is None:
         return []
-    found = read_comparison(given["config"], frozenset(set(given) - _NOT_IN_A_FILE))
+    hints = {name: hint for name, hint in get_type_hints(compare).items() if name in set(given) - _NOT_IN_A_FILE}
+    found = read_comparison(given["config"], {**hints, "split": Any})  # as text, or as a list of two
     for name, value in found.flags.items():
         # by name: typer's own copy of click has an enumeration of its own
         typed = getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"

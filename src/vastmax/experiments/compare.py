@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,11 +85,14 @@ def compare(
     names = [run_name(config) for config in configs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"two runs are called {min(twice)}: give each method and seed once.")
-    _keep_corpus(corpus, folder)
+    known = _known(folder)
+    # all before the first run: what is refused, is refused before hours are spent
+    kept = {name: finished(known.get(name), config) for name, config in zip(names, configs, strict=True)}
+    _keep_corpus(corpus, folder, known)
     runs = folder / _RUNS
     records: list[RunRecord] = []
-    for number, config in enumerate(configs, 1):
-        place = runs / run_name(config)
+    for number, (name, config) in enumerate(zip(names, configs, strict=True), 1):
+        place = runs / name
 
         def tell(number: int = number, config: RunConfig = config, **about: Any) -> None:
             if progress is not None:
@@ -96,10 +100,11 @@ def compare(
                     ComparisonProgress(config.method.label, config.loop_options.seed, number, len(configs), **about)
                 )
 
-        record = finished(_known(folder).get(run_name(config)), config, corpus)
-        kept = record is not None
+        record = kept[name]
         if record is None:
             tell()
+            if name in known and _difference(known[name].config, _plain(config)):
+                shutil.rmtree(place / CHECKPOINT, ignore_errors=True)  # it failed, and is tried with other options
             job = {
                 "corpus": str((folder / _CORPUS).resolve()),
                 "config": config.to_json(),
@@ -110,7 +115,7 @@ def compare(
             }
             record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
         records.append(record)
-        tell(record=record, kept=kept)
+        tell(record=record, kept=kept[name] is not None)
         _write(folder)
     return records
 
@@ -120,7 +125,7 @@ def run_name(config: RunConfig) -> str:
     return f"{config.method.label}-seed{config.loop_options.seed}"
 
 
-def finished(record: RunRecord | None, config: RunConfig, corpus: LanguageCorpus) -> RunRecord | None:
+def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
     """Return the record of a run where it was finished under this config, or None.
 
     Raises:
@@ -128,15 +133,14 @@ def finished(record: RunRecord | None, config: RunConfig, corpus: LanguageCorpus
     """
     if record is None or record.status != "done":
         return None
-    here = json.loads(json.dumps(config.to_json()))
-    if record.corpus.get("fingerprint") != corpus.fingerprint:
-        raise InputError(
-            f"{run_name(config)} was trained on another text or vocabulary: give the one it was begun with, or name "
-            "another folder."
-        )
-    if differs := _difference(record.config, here):
+    if differs := _difference(record.config, _plain(config)):
         raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
     return record
+
+
+def _plain(config: RunConfig) -> dict[str, Any]:
+    """A config as it comes back from JSON."""
+    return json.loads(json.dumps(config.to_json()))
 
 
 def _difference(was: Any, came: Any, name: str = "") -> str | None:
@@ -151,14 +155,15 @@ def _difference(was: Any, came: Any, name: str = "") -> str | None:
     return None if was == came else f"{name}={was!r}, and now came {name}={came!r}"
 
 
-def _keep_corpus(corpus: LanguageCorpus, folder: Path) -> None:
-    """Save the corpus where every run's process finds it."""
+def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRecord]) -> None:
+    """Save the corpus where every run's process finds it; all records of a folder are of one."""
     place = folder / _CORPUS
-    if place.exists():
-        if LanguageCorpus.load(place).fingerprint != corpus.fingerprint:
-            raise InputError(f"{folder} holds a comparison on another text or vocabulary: name another folder.")
-        return
-    corpus.save(place)
+    if any(record.corpus.get("fingerprint") != corpus.fingerprint for record in known.values()):
+        raise InputError(f"{folder} holds a comparison on another text or vocabulary: name another folder.")
+    if not place.exists():
+        corpus.save(place)
+    elif LanguageCorpus.load(place).fingerprint != corpus.fingerprint:
+        raise InputError(f"{folder} holds a comparison on another text or vocabulary: name another folder.")
 
 
 def _run(
@@ -195,9 +200,12 @@ def _run(
                 else:
                     error = said["error"]
             code = process.wait()
-        except BaseException:
+        except KeyboardInterrupt:
             _stop(process)
             raise TrainingInterrupted(place / CHECKPOINT, share) from None
+        except BaseException:
+            _stop(process)
+            raise
     record = _read(place / RECORD)
     if code == 0 and record is not None:
         (place / _ERRORS).unlink(missing_ok=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from vastmax.errors import InputError
 from vastmax.experiments.methods import METHODS, Method, method_named
@@ -31,7 +33,7 @@ class ComparisonFile:
     methods: list[Method] = field(default_factory=list)
 
 
-def read_comparison(path: Path, flags: frozenset[str]) -> ComparisonFile:
+def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     """Read a comparison.
 
     Top-level keys are flags of ``vastmax compare``, words joined by ``-`` or ``_``. ``methods`` is a list of names, or
@@ -40,7 +42,7 @@ def read_comparison(path: Path, flags: frozenset[str]) -> ComparisonFile:
 
     Args:
         path: Of the file.
-        flags: Names that are accepted.
+        flags: Names that are accepted, and the type of each.
 
     Raises:
         InputError: The file cannot be read, is not TOML, or says what cannot be.
@@ -52,8 +54,12 @@ def read_comparison(path: Path, flags: frozenset[str]) -> ComparisonFile:
         raise InputError(f"the config {path} cannot be read as TOML: {reason}.") from None
     given = {name.replace("-", "_"): value for name, value in document.items()}
     tables = given.pop("methods", {})
-    if unknown := sorted(set(given) - flags):
+    if unknown := sorted(set(given) - set(flags)):
         raise InputError(f"{path}: there is no option {unknown[0]!r}: choose of {', '.join(sorted(flags))}.")
+    for name, value in given.items():
+        kind = _kind(flags[name])
+        if kind is not None and not _fits(value, kind):
+            raise InputError(f"{path}: {name} must be {_KINDS[kind]}, not {value!r}.")
     if isinstance(tables, list):
         return ComparisonFile(_with_paths(given, path), [method_named(name) for name in tables])
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
@@ -62,6 +68,10 @@ def read_comparison(path: Path, flags: frozenset[str]) -> ComparisonFile:
 
 
 def _method(label: str, table: dict[str, Any]) -> Method:
+    try:
+        json.dumps(table)
+    except TypeError:
+        raise InputError(f"[methods.{label}] holds a date or a time, which no option takes.") from None
     training = table.pop("training", {})
     if "layer" in table:
         return Method(label, table.pop("layer"), table, training)
@@ -69,6 +79,30 @@ def _method(label: str, table: dict[str, Any]) -> Method:
     if known is None:
         raise InputError(f"[methods.{label}] has no layer, and no method of the catalogue has this name: add layer = …")
     return Method(label, known.layer, {**known.options, **table}, training)
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "text, or a list of texts",
+}
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Whether what TOML holds is what a flag takes; one text stands for a list of one."""
+    if kind is list:
+        return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _kind(hint: Any) -> type | None:
+    """The first of the types above in a flag's type, or None where anything goes."""
+    kinds = [get_origin(each) or each for each in (hint, *get_args(hint))]
+    return next((kind for kind in kinds if kind in _KINDS), None)
 
 
 def _with_paths(flags: dict[str, Any], path: Path) -> dict[str, Any]:

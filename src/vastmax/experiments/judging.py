@@ -68,7 +68,7 @@ def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> 
         scored = layer.target_log_prob(hidden, target).double()
         difference = float((scored - table.gather(1, target[:, None]).squeeze(1)).abs().max())
         error = float(table.logsumexp(1).abs().max())
-    if not max(difference, error) < _TOLERANCE:
+    if not (difference < _TOLERANCE and error < _TOLERANCE):  # nor where one is NaN
         raise VastmaxError(
             f"{type(layer).__name__}'s log-probabilities differ from brute force by {difference:.2g} nats, and sum to "
             f"1 within {error:.2g}: its perplexity is not to be trusted; please report this."

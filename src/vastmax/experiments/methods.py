@@ -38,7 +38,7 @@ class Method:
         training: what differs from the other methods' training, by the names of ``LoopOptions``.
 
     Raises:
-        InputError: where there is no such layer.
+        InputError: where there is no such layer, or the name cannot be that of a folder.
     """
 
     label: str
@@ -47,8 +47,11 @@ class Method:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.layer not in LAYERS:
+        if not isinstance(self.layer, str) or self.layer not in LAYERS:
             raise InputError(f"there is no output layer {self.layer!r}: choose one of {', '.join(LAYERS)}.")
+        for name in ("options", "training"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InputError(f"method {self.label}: {name} must be a table, not {getattr(self, name)!r}.")
         if not self.label or not all(each.isalnum() or each in "-_.+()" for each in self.label):
             raise InputError(f"a method's name {self.label!r} may hold letters, digits and -_.+() only.")
 
@@ -74,7 +77,7 @@ def method_named(name: str) -> Method:
     Raises:
         InputError: where there is none of this name.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise InputError(f"there is no method {name!r}: choose one of {', '.join(METHODS)}.")
     return METHODS[name]
 

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from vastmax.errors import InputError, VastmaxError
 from vastmax.experiments.config import RunConfig
 from vastmax.text import LanguageCorpus
-from vastmax.training import TrainingInterrupted, TrainingProgress
+from vastmax.training import TrainingInterrupted
 
 __all__ = ["JOB", "main"]
 
@@ -33,6 +33,7 @@ def main(folder: Path) -> int:
     """Run the job of a folder, and return the exit code."""
     from vastmax.experiments.run import run_language_model
 
+    sys.stdout = sys.stderr  # what libraries print; standard output is for our lines alone
     warnings.showwarning = lambda message, *_, **__: _say({"warning": str(message)})
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
 
@@ -47,7 +48,7 @@ def main(folder: Path) -> int:
             text=job["text"],
             command=job["command"],
             checkpoint_minutes=job["checkpoint_minutes"],
-            progress=_report,
+            progress=lambda report: _say({"progress": asdict(report)}),
             vectors_of=vectors_of,
         )
     except TrainingInterrupted:
@@ -70,15 +71,9 @@ def _vectors(folder: Path, label: str) -> Any:
     if not file.is_file():
         raise InputError(f"vectors names {label!r}, and no run of this name is finished: let it stand before this one.")
     with safe_open(file, framework="numpy") as tensors:
+        if "embedding.weight" not in tensors.keys():  # noqa: SIM118
+            raise InputError(f"vectors names {label!r}, whose input embeddings are the output's: leave out tie there.")
         return tensors.get_tensor("embedding.weight")
-
-
-def _report(progress: TrainingProgress) -> None:
-    try:
-        _say({"progress": asdict(progress)})
-    except BrokenPipeError:  # whoever asked for this is gone: stop as for Ctrl-C, with a checkpoint
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _fail(sentence: str) -> int:
@@ -87,7 +82,11 @@ def _fail(sentence: str) -> int:
 
 
 def _say(record: dict[str, Any]) -> None:
-    print(json.dumps(record), flush=True)
+    try:
+        print(json.dumps(record), file=sys.__stdout__, flush=True)
+    except BrokenPipeError:  # whoever asked for this is gone: stop as for Ctrl-C, with a checkpoint
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
