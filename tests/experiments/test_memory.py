@@ -1,0 +1,45 @@
+"""What a run needs is told before it is taken, and near enough to what it takes."""
+
+import dataclasses
+
+import pytest
+
+from vastmax.errors import InputError
+from vastmax.experiments import METHODS, ModelOptions, RunConfig, memory
+from vastmax.training import LoopOptions
+
+
+def config(label: str = "full", **training: object) -> RunConfig:
+    options = LoopOptions(**training)  # type: ignore[arg-type]
+    return RunConfig(method=METHODS[label], model=ModelOptions(dim=200), training=options)
+
+
+@pytest.mark.parametrize(
+    ("label", "peak"), [("full", 757e6), ("hierarchical", 556e6), ("sampled", 682e6), ("adaptive", 259e6)]
+)
+def test_estimates_are_near_measured_peaks(label: str, peak: float) -> None:
+    # 50,000 words, two layers of 200 units, batches of 20 by 20; resident memory above that of a process with torch
+    assert 0.85 < memory.memory_needed(config(label), 50_000) / peak < 1.35
+
+
+def test_more_of_anything_needs_more() -> None:
+    least = memory.memory_needed(config(optimizer="sgd"), 10_000)
+    assert memory.memory_needed(config(optimizer="adam"), 10_000) > least
+    assert memory.memory_needed(config(optimizer="sgd"), 20_000) > least
+    wide = dataclasses.replace(config(optimizer="sgd"), model=ModelOptions(dim=400))
+    assert memory.memory_needed(wide, 10_000) > least
+
+
+def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 500_000_000)
+    with pytest.raises(InputError, match=r"full over 50,000 words needs about 0\.[78] GB and 0\.5 GB are free"):
+        memory.check_memory(config(), 50_000)
+    memory.check_memory(config("adaptive"), 50_000)
+    memory.check_memory(dataclasses.replace(config(), device="cuda"), 50_000)  # which has its own
+    monkeypatch.setattr(memory, "available_memory", lambda: None)  # the system does not say
+    memory.check_memory(config(), 50_000)
+
+
+def test_the_system_says_what_is_free() -> None:
+    found = memory.available_memory()
+    assert found is None or found > 0
