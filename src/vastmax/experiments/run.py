@@ -130,9 +130,8 @@ def run_language_model(
         **found,
     )
     if folder is not None:
-        _save(
-            folder, lambda place: save_language_model(place, model, corpus.vocabulary, config, text or {}, loop.curve)
-        )
+        what = (model, corpus.vocabulary, config, text or {}, loop.curve)
+        _save(folder, *what, otherwise=" The checkpoint is kept." if loop.has_checkpoint else "")
         write_record(folder / RECORD, record)
         loop.drop_checkpoint()
     return Run(record, model)
@@ -144,21 +143,18 @@ def _room_needed(model: LanguageModel, optimizer: str) -> int:
     return 4 * parameters * (1 + 2 * (1 + STATES[optimizer]))
 
 
-def _save(folder: Path, save: Callable[[Path], None]) -> None:
-    """Save a model; where that fails, put it where it can be found, and say where."""
+def _save(folder: Path, *what: Any, otherwise: str) -> None:
+    """Save a model; where that fails, put it where it can be found, and say where, or else what is left."""
     try:
-        save(folder)
+        save_language_model(folder, *what)
     except InputError as error:
         rescued = Path(tempfile.mkdtemp(prefix="vastmax-"))
         try:
-            save(rescued)
+            save_language_model(rescued, *what)
+            otherwise = f" It is in {rescued} instead: move it where you want it."
         except InputError:
             shutil.rmtree(rescued, ignore_errors=True)
-            kept = " The checkpoint is kept." if (folder / CHECKPOINT).exists() else ""
-            raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
-        raise VastmaxError(
-            f"the model was trained but not saved: {error} It is in {rescued} instead: move it where you want it."
-        ) from error
+        raise VastmaxError(f"the model was trained but not saved: {error}{otherwise}") from error
 
 
 def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = None) -> dict[str, Any]:

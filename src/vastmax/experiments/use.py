@@ -120,7 +120,7 @@ def score_text(
         log_prob=float(report.log_prob.sum()),
         words=len(ids),
         sentences=len(stops),
-        unknown_share=1 - known / words,
+        unknown_share=(words - known) / words,
         seconds=report.seconds,
         sentence_log_prob=np.add.reduceat(report.log_prob, starts),
         sentence_words=stops - starts,
