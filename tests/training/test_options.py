@@ -69,7 +69,8 @@ def test_learning_rate_depends_on_the_model() -> None:
     assert EmbeddingOptions(model="cbow", learning_rate=0.01).initial_learning_rate == 0.01
 
 
-def test_threads_are_those_this_process_may_use() -> None:
+def test_threads_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert EmbeddingOptions(threads=3).num_threads == 3
     if hasattr(os, "sched_getaffinity"):
         assert EmbeddingOptions().num_threads == len(os.sched_getaffinity(0))

@@ -34,7 +34,9 @@ class Method:
         options: what the layer's ``from_vocabulary`` takes, as JSON has it. For hierarchical softmax ``tree`` may
             also be "clustered" (with ``rule``, ``epsilon``, ``trees`` for a union of so many, and ``vectors``) or
             "wordnet" (with ``wordnet``, the folder, and ``vectors``). ``vectors`` names the run of this comparison
-            whose input embeddings are clustered; without it skip-gram vectors are trained on the training text.
+            whose words' vectors are clustered: its output table where it has one, else its input embeddings; without it
+            skip-gram vectors are trained on the training text, with a window of one word: what stands next to a word
+            tells where in a sentence it may stand, and that is what a path must say first.
         training: what differs from the other methods' training, by the names of ``LoopOptions``.
 
     Raises:
@@ -121,7 +123,7 @@ def build_layer(
         corpus: whose vocabulary and training text it is for.
         seed: of the clustering.
         threads: for vectors and clustering.
-        vectors_of: from the name of a finished run to its input embeddings (V, d).
+        vectors_of: from the name of a finished run to its words' vectors (V, d).
 
     Raises:
         InputError: where the layer refuses an option, or there is no WordNet.
@@ -173,7 +175,7 @@ def _vectors(
         return vectors_of(source)
     from vastmax.training import train
 
-    options = {"dim": 100, "epochs": 5, "subsample": 1e-3, "seed": max(seed, 0), "threads": threads}
+    options = {"dim": 100, "window": 1, "subsample": 0.0, "epochs": 5, "seed": max(seed, 0), "threads": threads}
     return train(_sentences(corpus), **options).vectors
 
 

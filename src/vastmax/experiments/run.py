@@ -65,7 +65,7 @@ def run_language_model(
         command: The command line that asked for it, for the record.
         checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
         progress: Called about every second while training.
-        vectors_of: From the name of a finished run to its input embeddings, for trees that are clustered from them.
+        vectors_of: From the name of a finished run to its words' vectors, for trees that are clustered from them.
 
     Raises:
         InputError: A layer, model or option that does not fit, or too little memory.

@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from vastmax.errors import InputError, VastmaxError
 from vastmax.experiments.config import RunConfig
-from vastmax.text import LanguageCorpus
+from vastmax.text import LanguageCorpus, Vocabulary
 from vastmax.training import TrainingInterrupted
 
 __all__ = ["JOB", "main"]
@@ -66,14 +66,17 @@ def main(folder: Path) -> int:
 
 
 def _vectors(folder: Path, label: str) -> Any:
-    """Input embeddings (V, d) of a finished run."""
+    """Words' vectors (V, d) of a finished run: its output's, which tell what stands in one place, or its input's."""
     file = folder / "model.safetensors"
     if not file.is_file():
         raise InputError(f"vectors names {label!r}, and no run of this name is finished: let it stand before this one.")
+    num_words = len(Vocabulary.load(folder / "vocabulary.tsv"))
     with safe_open(file, framework="numpy") as tensors:
-        if "embedding.weight" not in tensors.keys():  # noqa: SIM118
-            raise InputError(f"vectors names {label!r}, whose input embeddings are the output's: leave out tie there.")
-        return tensors.get_tensor("embedding.weight")
+        for name in ("output.weight", "embedding.weight"):
+            # an output's vectors may also be those of nodes, classes or clusters; a shared table has one name only
+            if name in tensors.keys() and tensors.get_slice(name).get_shape()[0] == num_words:  # noqa: SIM118
+                return tensors.get_tensor(name)
+    raise InputError(f"vectors names {label!r}, which has no vector a word: name a run with a table of its words.")
 
 
 def _fail(sentence: str) -> int:
