@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import CheckpointError, DivergedError, InputError
-from vastmax.layers import TargetSampledSoftmax, partitions
 from vastmax.models import LanguageModel, State
 from vastmax.training.batches import Batches
+from vastmax.training.candidates import follow_partitions
 from vastmax.training.checkpoint import plain
 from vastmax.training.interrupt import StopRequest, TrainingInterrupted
 from vastmax.training.loop_options import LoopOptions
+from vastmax.training.loss_sums import LossSums
 from vastmax.training.progress import TrainingProgress
 from vastmax.training.torch_optimizers import SparseAwareOptimizer
 from vastmax.training.torch_state import holds_state, load_model_tensors, load_state, model_tensors, save_state
@@ -79,7 +80,7 @@ class LanguageModelLoop:
         self._state: State | None = None
         self._validations = self._setbacks = 0
         self._best, self._best_tensors = math.inf, {}
-        self._losses = _Losses()
+        self._losses = LossSums()
 
     @property
     def has_checkpoint(self) -> bool:
@@ -112,7 +113,9 @@ class LanguageModelLoop:
         if self._epoch == self._number == 0 and not self.words:
             torch.manual_seed(self._options.seed)
         self._model.train()
-        candidates = self._candidates()
+        candidates = follow_partitions(
+            self._model.output, self._batches, self._options.num_candidates, self._epoch, self._number
+        )
         clock = checkpointed = reported = time.perf_counter()
         self._losses.begin(self.words, self.seconds)
         while self.share < 1 and not self._out_of_patience:
@@ -165,28 +168,6 @@ class LanguageModelLoop:
         self._number += 1
         if self._number == len(self._batches):
             self._epoch, self._number = self._epoch + 1, 0
-
-    def _candidates(self) -> Iterator[None]:
-        """Before each step, see to it that a target sampling layer has the candidates of the batch's partition."""
-        layer = self._model.output
-        if not isinstance(layer, TargetSampledSoftmax):
-            while True:
-                yield
-        while True:
-            epoch, place = self._epoch, 0
-            targets = (self._batches.batch(epoch, i).target.numpy() for i in range(len(self._batches)))
-            cut = partitions(targets, self._options.num_candidates)
-            partition = next(cut)
-            layer.set_candidates(partition.candidates)
-            for number in range(len(self._batches)):
-                changed = False
-                while place >= partition.stop:
-                    partition, changed = next(cut), True
-                if changed:
-                    layer.set_candidates(partition.candidates)
-                place += self._batches.batch(epoch, number).target.numel()
-                if number >= self._number:  # those before were trained on ere the run resumed
-                    yield
 
     # --- validation ---
 
@@ -289,7 +270,7 @@ class LanguageModelLoop:
                 setattr(self, f"_{name}", facts[name])
             self._best = math.inf if facts["best"] is None else facts["best"]
             self.curve, self.words, self.seconds = facts["curve"], facts["words"], facts["seconds"]
-            self._losses = _Losses(**facts["losses"])
+            self._losses = LossSums(**facts["losses"])
             torch.set_rng_state(tensors["chance.cpu"])
             if self._device.type == "cuda" and "chance.cuda" in tensors:
                 torch.cuda.set_rng_state(tensors["chance.cuda"], self._device)
@@ -323,43 +304,6 @@ class LanguageModelLoop:
         if self._checkpoint is not None:
             self._save_or_warn()
         raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share)
-
-
-class _Losses:
-    """Sums of losses over words, in float64, from the last report, the last validation and the beginning."""
-
-    def __init__(self, whole: float = 0.0, words: int = 0, span: float = 0.0, span_words: int = 0) -> None:
-        self._whole, self._words, self._span, self._span_words = whole, words, span, span_words
-        self._recent, self._recent_words = 0.0, 0
-        self._begun = (0, 0.0)
-
-    def begin(self, words: int, seconds: float) -> None:
-        self._begun = words, seconds
-
-    def add(self, loss: float, words: int) -> None:
-        self._whole, self._words = self._whole + loss * words, self._words + words
-        self._span, self._span_words = self._span + loss * words, self._span_words + words
-        self._recent, self._recent_words = self._recent + loss * words, self._recent_words + words
-
-    @property
-    def mean(self) -> float:
-        return self._whole / max(1, self._words)
-
-    def since_validation(self) -> float:
-        mean = self._span / max(1, self._span_words)
-        self._span, self._span_words = 0.0, 0
-        return mean
-
-    def recent(self) -> float:
-        mean = self._recent / max(1, self._recent_words)
-        self._recent, self._recent_words = 0.0, 0
-        return mean
-
-    def speed(self, words: int, seconds: float) -> float:
-        return (words - self._begun[0]) / max(seconds - self._begun[1], 1e-9)
-
-    def facts(self) -> dict[str, float]:
-        return {"whole": self._whole, "words": self._words, "span": self._span, "span_words": self._span_words}
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
