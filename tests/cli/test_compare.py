@@ -116,6 +116,13 @@ def test_a_method_that_fails_loses_no_other_and_may_be_mended(tmp_path: Path, te
     assert kept == full
 
 
+def test_a_comparison_that_has_nothing_but_failures_has_failed(tmp_path: Path, text: Path) -> None:
+    arguments = ["compare", text, "-o", tmp_path / "out", *SHORT]
+    outcome = vastmax(*arguments, "--methods", "hierarchical", "--tie")
+    assert outcome.code == 1
+    assert [row["status"] for row in records(tmp_path / "out")] == ["failed"]
+
+
 # --- signals ---
 
 LONG = [*SMALL, "--epochs", "10", "--checkpoint-minutes", "0.0005"]
@@ -160,6 +167,9 @@ def test_an_interrupt_prints_the_command_that_goes_on(tmp_path: Path, text: Path
     assert not (run / "record.json").exists()
     words = json.loads((run / "checkpoint" / "state.json").read_text(encoding="utf-8"))["words"]
     assert words > 0
+    other = vastmax("compare", text, "-o", folder, "--methods", "full", *LONG, "--epochs", "20")
+    assert other.code == 1
+    assert "full-seed1 was begun with epochs=10.0, and now came epochs=20.0: go back to it" in other.sentence
     subprocess.run(shlex.split(command), check=True, capture_output=True)
     (record,) = records(folder)
     assert record["status"] == "done"
@@ -221,6 +231,7 @@ def test_methods_are_listed() -> None:
         (["TEXT", "-o", "OUT", "--methods", ","], "--methods names none"),
         (["TEXT", "-o", "OUT", "--methods", "full,full"], "two runs are called full-seed1"),
         (["TEXT", "-o", "OUT", "--seeds", "0"], "--seeds is 0: give 1 or more"),
+        (["TEXT", "-o", "OUT", "--device", "gpu"], "device is 'gpu': give cpu, cuda"),
         (["TEXT", "-o", "OUT", "--split", "many"], "--split must be two whole numbers of words"),
         (["TEXT", "-o", "OUT", "--epochs", "-1"], "epochs must be a number above 0"),
         (["TEXT", "-o", "OUT", "--minutes-each", "0"], "minutes must be a number above 0"),

@@ -1,6 +1,7 @@
 """What a run needs is told before it is taken, and near enough to what it takes."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,13 @@ def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyP
 def test_the_system_says_what_is_free() -> None:
     found = memory.available_memory()
     assert found is None or found > 0
+
+
+def test_files_that_were_read_do_not_fill_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    facts = {"max": "900\n", "current": "800\n", "stat": "anon 100\ninactive_file 500\nactive_file 200\n"}
+    for name, text in facts.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory.available_memory() == 800
+    (tmp_path / "memory.max").write_text("max\n")  # no limit
+    assert (memory.available_memory() or 10**9) > 10**6

@@ -1,5 +1,6 @@
 """The loop: what a budget, a schedule and patience do, and that a run that was stopped ends as one that was not."""
 
+import copy
 import math
 import os
 import signal
@@ -24,6 +25,7 @@ from vastmax.training import (
     LanguageModelLoop,
     LoopOptions,
     StopRequest,
+    StreamBatches,
     TrainingInterrupted,
     make_batches,
     model_tensors,
@@ -239,6 +241,36 @@ def test_the_curve_tells_the_schedule_and_the_losses() -> None:
     losses = [point["train_loss"] for point in loop.curve]
     assert losses == sorted(losses, reverse=True)
     assert losses[0] < math.log(V) * 1.05
+
+
+def test_the_loop_is_what_one_writes_by_hand() -> None:
+    """Two epochs by torch alone: the state goes on within an epoch, gradients stop there, are clipped and forgotten."""
+    model = small_model(tie=True)  # every gradient is dense
+    hand = copy.deepcopy(model)
+    batches = StreamBatches(TEXT, rows=3, length=30, start=1)  # the last of an epoch is shorter
+    loop = LanguageModelLoop(
+        model, batches, LoopOptions(epochs=2, optimizer="sgd", learning_rate=2.0, schedule="constant", max_norm=0.05)
+    )
+    with StopAfter() as stop:
+        loop.run(stop)
+
+    optimizer, losses = torch.optim.SGD(hand.parameters(), lr=2.0), []
+    for epoch in range(2):
+        state, sums, words = None, 0.0, 0
+        for number in range(len(batches)):
+            batch = batches.batch(epoch, number)
+            hidden, state = hand.hidden(batch.words, None if state is None else tuple(each.detach() for each in state))
+            loss = hand.output(hidden, batch.target)
+            optimizer.zero_grad()
+            loss.backward()
+            assert nn.utils.clip_grad_norm_(hand.parameters(), 0.05) > 0.05  # or nothing would be clipped here
+            optimizer.step()
+            kept = int((batch.target >= 0).sum())
+            sums, words = sums + float(loss.detach()) * kept, words + kept
+        losses.append(sums / words)
+    assert [point["train_loss"] for point in loop.curve] == pytest.approx(losses, rel=1e-6)
+    for (name, ours), theirs in zip(model.named_parameters(), hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_patience_ends_the_run_and_gives_back_the_best() -> None:

@@ -21,7 +21,6 @@ from vastmax.cli.model_flags import (
     Dim,
     Dropout,
     EmbeddingDim,
-    Epochs,
     HeldOut,
     Layers,
     LearningRate,
@@ -75,7 +74,9 @@ def compare(
         float | None,
         typer.Option(metavar="M", show_default="0.15 without --epochs", help="Training time of each method."),
     ] = None,
-    epochs: Epochs = 0,
+    epochs: Annotated[
+        float, typer.Option(metavar="N", show_default="as --minutes-each says", help="Passes over the training text.")
+    ] = 0,
     seeds: Annotated[int, typer.Option(metavar="N", help="Runs a method: with --seed, --seed + 1, and so on.")] = 1,
     config: Annotated[
         Path | None,
@@ -142,7 +143,11 @@ def compare(
     if not given["train"]:
         raise InputError("compare needs a training text: name TRAIN, or give it in --config.")
     from vastmax.experiments import compare
+    from vastmax.reporting import require_report
     from vastmax.training import TrainingInterrupted
+
+    require_report()
+    folder = output_folder(output)
 
     configs = _configs(chosen, given)
     started = time.perf_counter()
@@ -155,7 +160,7 @@ def compare(
             records = compare(
                 corpus,
                 configs,
-                output_folder(output),
+                folder,
                 text=text_facts(given, corpus),
                 command=command,
                 checkpoint_minutes=checkpoint_minutes,
@@ -274,11 +279,14 @@ def _outcome(report: ComparisonProgress) -> str:
 def _report(records: list[Any], output: Path, seconds: float, as_json: bool) -> None:
     from vastmax.reporting import comparison_table
 
+    failed = sum(record.status == "failed" for record in records)
     if as_json:
         print_json({"output": str(output), "seconds": seconds, "records": [each.to_json() for each in records]})
-        return
-    print_table(*comparison_table(records))
-    failed = sum(record.status == "failed" for record in records)
+    else:
+        print_table(*comparison_table(records))
     if failed:
         complain(f"{failed} of {len(records)} runs failed; the same command tries them again")
-    say(f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}")
+    if not as_json:
+        say(f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}")
+    if failed == len(records):
+        raise typer.Exit(1)

@@ -14,7 +14,7 @@ from typing import Any
 
 from vastmax.errors import InputError
 from vastmax.experiments.config import RunConfig
-from vastmax.experiments.run import CHECKPOINT, RECORD, described, write_record
+from vastmax.experiments.run import CHECKPOINT, RECORD, check_device, described, write_record
 from vastmax.experiments.worker import JOB
 from vastmax.files import replacing
 from vastmax.reporting import RunRecord, read_records, require_report, write_report
@@ -78,7 +78,8 @@ def compare(
         progress: Called as runs begin, go on and end.
 
     Raises:
-        InputError: The folder cannot be written, or holds another comparison; two runs have one name.
+        InputError: The folder cannot be written, or holds another comparison; two runs have one name; there is no
+            such device.
         TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
     """
     require_report()
@@ -88,8 +89,13 @@ def compare(
     known = _known(folder)
     # all before the first run: what is refused, is refused before hours are spent
     kept = {name: finished(known.get(name), config) for name, config in zip(names, configs, strict=True)}
-    _keep_corpus(corpus, folder, known)
+    for config in configs:
+        check_device(config.device)
     runs = folder / _RUNS
+    for name, config in zip(names, configs, strict=True):
+        if kept[name] is None:
+            _check_begun(runs / name, config)
+    _keep_corpus(corpus, folder, known)
     records: list[RunRecord] = []
     for number, (name, config) in enumerate(zip(names, configs, strict=True), 1):
         place = runs / name
@@ -103,7 +109,7 @@ def compare(
         record = kept[name]
         if record is None:
             tell()
-            if name in known and _difference(known[name].config, _plain(config)):
+            if _begun_with_other(place, config):
                 shutil.rmtree(place / CHECKPOINT, ignore_errors=True)  # it failed, and is tried with other options
             job = {
                 "corpus": str((folder / _CORPUS).resolve()),
@@ -136,6 +142,24 @@ def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
     if differs := _difference(record.config, _plain(config)):
         raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
     return record
+
+
+def _check_begun(place: Path, config: RunConfig) -> None:
+    """Raise InputError where a run was interrupted under another config; what failed may be tried with any."""
+    differs = _begun_with_other(place, config)
+    if differs and _read(place / RECORD) is None:
+        raise InputError(
+            f"{run_name(config)} was begun with {differs}: go back to it, name another folder, or delete {place}."
+        )
+
+
+def _begun_with_other(place: Path, config: RunConfig) -> str | None:
+    """How the config of the checkpoint in a run's folder differs from this one, in words; None without either."""
+    try:
+        was = json.loads((place / JOB).read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return _difference(was, _plain(config)) if (place / CHECKPOINT).exists() else None
 
 
 def _plain(config: RunConfig) -> dict[str, Any]:

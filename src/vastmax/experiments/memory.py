@@ -18,6 +18,9 @@ _NARROW = {"adaptive": 8, "differentiated": 2, "cnn": 2}  # how often their tabl
 _BESIDES = 100_000_000  # what torch and a run's small things take, as measured
 _COPIES = 11  # of the output's table while a trained model is diagnosed: gradients, their sums, float64
 
+_GROUP = Path("/sys/fs/cgroup")
+_CACHES = ("inactive_file", "active_file")
+
 
 def memory_needed(config: RunConfig, num_classes: int) -> int:
     """Return roughly how many bytes a run takes: tables with the optimiser's state, and the larger of two more.
@@ -50,9 +53,12 @@ def available_memory() -> int | None:
 def _within_the_group(found: int | None) -> int | None:
     """The same, or less where a container has a limit of its own."""
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
-        rest = int(limit) - int(used)
+        limit, used, facts = (
+            (_GROUP / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat")
+        )
+        # files that were read count as used, and are let go where memory is wanted
+        cached = sum(int(size) for name, size in map(str.split, facts.splitlines()) if name in _CACHES)
+        rest = int(limit) - int(used) + cached
     except (OSError, ValueError):
         return found
     return rest if found is None else min(found, rest)

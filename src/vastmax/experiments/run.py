@@ -30,7 +30,7 @@ from vastmax.reporting import RunRecord
 from vastmax.text import LanguageCorpus
 from vastmax.training import LanguageModelLoop, StopRequest, TrainingProgress, check_room, make_batches
 
-__all__ = ["CHECKPOINT", "RECORD", "Run", "run_language_model"]
+__all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
 
 CHECKPOINT, RECORD = "checkpoint", "record.json"
 
@@ -74,7 +74,7 @@ def run_language_model(
     """
     check_memory(config, len(corpus.vocabulary))
     options, model_options, method = config.loop_options, config.model, config.method
-    device = _device(config.device)
+    device = check_device(config.device)
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
     layer = build_layer(
@@ -187,7 +187,12 @@ def write_record(path: Path, record: RunRecord) -> None:
         temporary.write_text(json.dumps(record.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _device(name: str) -> torch.device:
+def check_device(name: str) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        InputError: There is none of this name here.
+    """
     try:
         device = torch.device(name)
     except RuntimeError:
