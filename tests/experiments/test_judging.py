@@ -8,6 +8,7 @@ import torch
 
 from tests.corpora import sentences
 from vastmax.errors import VastmaxError
+from vastmax.evaluation import perplexity
 from vastmax.experiments import surroundings
 from vastmax.experiments.judging import check_by_brute_force, diagnose, judge, tree_facts
 from vastmax.layers import FullSoftmax, build
@@ -62,12 +63,15 @@ def test_a_layer_that_does_not_sum_to_1_is_found(wrong: dict[str, float]) -> Non
 
 
 def test_a_judgement_has_its_parts_and_changes_nothing() -> None:
-    corpus = LanguageCorpus.read(sentences(60), sentences(30, seed=1), sentences(30, seed=2), min_count=1)
+    corpus = LanguageCorpus.read(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
     layer = build("sampled", 8, corpus.vocabulary, num_samples=5)
     model = LSTM(layer, layers=1, dropout=0.5)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     found = judge(model, corpus, "stream") | diagnose(model, corpus)
-    assert set(found["perplexity"]) == {"train", "valid", "test"}
+    texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
+    end = corpus.end_of_sentence
+    assert found["perplexity"] == {name: perplexity(model, ids, end=end).perplexity for name, ids in texts.items()}
+    assert len(set(found["perplexity"].values())) == 3
     assert sum(band["words"] for band in found["bands"]) == len(corpus.test)
     assert [point["samples"] for point in found["gradient_error"]] == [8, 32, 128]
     assert found["brute_force"]["rows"] == 16

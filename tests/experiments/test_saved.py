@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,38 @@ def test_an_interrupted_run_ends_as_another(
     timed = ("seconds",)
     for there, here in zip(whole.curve, resumed.curve, strict=True):
         assert {k: v for k, v in there.items() if k not in timed} == {k: v for k, v in here.items() if k not in timed}
+
+
+@pytest.mark.parametrize(
+    ("label", "place"), [("adaptive", "vastmax.layers.adaptive.cheapest_cutoffs"), ("hierarchical-clustered", None)]
+)
+def test_what_was_measured_or_learnt_for_a_layer_is_taken_from_the_checkpoint(
+    corpus: LanguageCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, place: str | None
+) -> None:
+    """Cut-offs are measured and vectors trained by several threads: another process would not build the same layer."""
+    built = 0
+
+    def another(*_: Any, **__: Any) -> Any:
+        nonlocal built
+        built += 1
+        if place:
+            return [3 * built]
+        return np.random.default_rng(built).normal(size=(len(corpus.vocabulary), 4))
+
+    monkeypatch.setattr(place or "vastmax.experiments.methods._vectors", another)
+    monkeypatch.setattr(model_loop, "_REPORT_SECONDS", 0.0)
+    options = {} if place else {"epsilon": 0.3}  # words in several leaves, and so trees of other sizes
+    config = config_of(replace(METHODS[label], options={**METHODS[label].options, **options}))
+
+    def interrupt(_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(TrainingInterrupted):
+        train(corpus, config, tmp_path, progress=interrupt)
+    run = train(corpus, config, tmp_path)
+    assert built == 1
+    saved = load_language_model(tmp_path)
+    np.testing.assert_array_equal(log_probs(saved.model, corpus), log_probs(run.model, corpus))
 
 
 def test_what_is_interrupted_while_it_is_judged_is_not_trained_again(

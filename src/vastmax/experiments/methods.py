@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from vastmax.errors import InputError
 from vastmax.layers import LAYERS, OutputLayer, build, parse_options
-from vastmax.text import END_OF_SENTENCE, EncodedCorpus, LanguageCorpus
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus, LanguageCorpus, Vocabulary
 from vastmax.trees import Tree, WordNet, clustered_tree, union_tree, wordnet_tree
 
-__all__ = ["METHODS", "Method", "build_layer", "method_named", "method_with"]
+__all__ = ["METHODS", "Method", "build_again", "build_layer", "method_named", "method_with"]
 
 WORDNET = "/usr/share/wordnet"
 # What is learnt from the corpus before the layer is built, and what is said of it: see `Method`.
@@ -135,6 +135,24 @@ def build_layer(
         # no bigram reaches over the end of a sentence, which is a class of its own here
         options.setdefault("tokens", corpus.train)
     return build(method.layer, in_features, corpus.vocabulary, **options)
+
+
+def build_again(method: Method, in_features: int, vocabulary: Vocabulary, **learnt: Any) -> OutputLayer:
+    """Return the layer of a method with what was learnt or measured when it was first built.
+
+    Args:
+        method: which.
+        in_features: d.
+        vocabulary: that it is for.
+        learnt: ``tree`` of hierarchical softmax, ``classes`` of a class-based, ``cutoffs`` of an adaptive one.
+
+    Raises:
+        InputError: where they do not fit.
+    """
+    options = dict(method.options)
+    if "tree" in learnt:  # in place of what says how to build it
+        options = {name: options[name] for name in ("bias", "sparse") if name in options}
+    return build(method.layer, in_features, vocabulary, **{**options, **learnt})
 
 
 def _tree(

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from vastmax.embeddings import holds_embeddings
-from vastmax.errors import InputError, VastmaxError
+from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.evaluation import perplexity
 from vastmax.experiments.config import RunConfig
 from vastmax.experiments.judging import diagnose, judge, tree_facts
 from vastmax.experiments.memory import STATES, check_memory
-from vastmax.experiments.methods import build_layer
+from vastmax.experiments.methods import build_again, build_layer
 from vastmax.experiments.saved import save_language_model
 from vastmax.experiments.surroundings import commit, machine, peak_memory, versions
 from vastmax.files import replacing
@@ -28,7 +28,16 @@ from vastmax.layers import LAYERS
 from vastmax.models import LanguageModel
 from vastmax.reporting import RunRecord
 from vastmax.text import LanguageCorpus
-from vastmax.training import LanguageModelLoop, StopRequest, TrainingProgress, check_room, make_batches
+from vastmax.training import (
+    LanguageModelLoop,
+    StopRequest,
+    TrainingProgress,
+    check_room,
+    holds_state,
+    load_state,
+    make_batches,
+)
+from vastmax.trees import Tree
 
 __all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
 
@@ -77,9 +86,15 @@ def run_language_model(
     device = check_device(config.device)
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
-    layer = build_layer(
-        method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
-    )
+    as_read = json.loads(json.dumps(config.to_json()))  # as a checkpoint gives it back
+    identity = {"model": as_read["model"], "method": as_read["method"], "corpus": corpus.fingerprint}
+    learnt = {} if folder is None else _learnt(folder / CHECKPOINT, identity, method.layer)
+    if learnt:
+        layer = build_again(method, model_options.dim, corpus.vocabulary, **learnt)
+    else:
+        layer = build_layer(
+            method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
+        )
     model = model_options.build(layer, corpus.end_of_sentence).to(device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,11 +106,7 @@ def run_language_model(
         make_batches(batching, corpus.train, **shape, seed=options.seed),
         options,
         validate=lambda it: perplexity(it, corpus.valid, end=end, batching=batching).perplexity,
-        identity={
-            "model": config.to_json()["model"],
-            "method": config.to_json()["method"],
-            "corpus": corpus.fingerprint,
-        },
+        identity=identity,
         checkpoint=None if folder is None else folder / CHECKPOINT,
         checkpoint_minutes=checkpoint_minutes,
         progress=progress,
@@ -135,6 +146,26 @@ def run_language_model(
         write_record(folder / RECORD, record)
         loop.drop_checkpoint()
     return Run(record, model)
+
+
+def _learnt(checkpoint: Path, identity: Mapping[str, Any], layer: str) -> dict[str, Any]:
+    """What the layer of a checkpoint of this run was built from, where that would come out otherwise a second time.
+
+    Vectors that several threads train are never the same, nor are trees clustered from them; cut-offs are measured.
+    """
+    if layer not in ("adaptive", "hierarchical") or not holds_state(checkpoint):
+        return {}
+    tensors, facts = load_state(checkpoint)
+    was = facts.get("identity")
+    if not isinstance(was, dict) or any(was.get(name) != value for name, value in identity.items()):
+        return {}  # another run's: whoever resumes it hears what differs
+    try:
+        if layer == "adaptive":
+            return {"cutoffs": tensors["model.output.ranks.cutoffs"].tolist()}
+        children, words = (tensors[f"model.output.tree_{name}"].numpy() for name in ("children", "words"))
+        return {"tree": Tree.from_children(children, words)}
+    except KeyError as error:
+        raise CheckpointError(f"the checkpoint in {checkpoint} lacks {error}: start again.") from error
 
 
 def _room_needed(model: LanguageModel, optimizer: str) -> int:

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.experiments.config import RunConfig
+from vastmax.experiments.methods import build_again
 from vastmax.files import member, replacing_members
-from vastmax.layers import AdaptiveSoftmax, ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, build
+from vastmax.layers import AdaptiveSoftmax, ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer
 from vastmax.models import LanguageModel
 from vastmax.text import TOKENIZERS, Vocabulary
 from vastmax.training import load_model_tensors, model_tensors
@@ -131,12 +132,11 @@ def load_language_model(folder: Path) -> SavedModel:
 
 
 def _layer(folder: Path, config: RunConfig, vocabulary: Vocabulary, record: Mapping[str, Any]) -> OutputLayer:
-    options = dict(config.method.options)
+    learnt: dict[str, Any] = {}
     if config.method.layer == "hierarchical":
-        options = {name: options[name] for name in ("bias", "sparse") if name in options}
-        options["tree"] = Tree.load(member(folder, _TREE))
+        learnt["tree"] = Tree.load(member(folder, _TREE))
     if config.method.layer == "class-based":
-        options["classes"] = Classes.load(member(folder, _CLASSES))
+        learnt["classes"] = Classes.load(member(folder, _CLASSES))
     if config.method.layer == "adaptive":
-        options["cutoffs"] = record["cutoffs"]
-    return build(config.method.layer, config.model.dim, vocabulary, **options)
+        learnt["cutoffs"] = record["cutoffs"]
+    return build_again(config.method, config.model.dim, vocabulary, **learnt)

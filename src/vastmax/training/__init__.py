@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vastmax.training.batches import Batch, SentenceBatches, StreamBatches, make_batches
     from vastmax.training.model_loop import LanguageModelLoop
     from vastmax.training.torch_optimizers import OPTIMIZERS, SparseAwareOptimizer, sparse_parameters
-    from vastmax.training.torch_state import load_model_tensors, model_tensors
+    from vastmax.training.torch_state import holds_state, load_model_tensors, load_state, model_tensors
 
 __all__ = [
     "OPTIMIZERS",
@@ -32,7 +32,9 @@ __all__ = [
     "TrainingInterrupted",
     "TrainingProgress",
     "check_room",
+    "holds_state",
     "load_model_tensors",
+    "load_state",
     "make_batches",
     "model_tensors",
     "sparse_parameters",
@@ -47,7 +49,9 @@ _OVER_TORCH = {
     "SentenceBatches": "batches",
     "SparseAwareOptimizer": "torch_optimizers",
     "StreamBatches": "batches",
+    "holds_state": "torch_state",
     "load_model_tensors": "torch_state",
+    "load_state": "torch_state",
     "make_batches": "batches",
     "model_tensors": "torch_state",
     "sparse_parameters": "torch_optimizers",
