@@ -1,6 +1,7 @@
 """Perplexity against brute force, however a text is cut, and its bands of frequency made by hand."""
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,11 @@ def test_what_is_impossible_is_infinite() -> None:
     model = model_over("full")
     with torch.no_grad():
         model.output.bias[TEXT[5]] = -1e6
-    assert perplexity(model, TEXT, end=0).perplexity == math.inf
+    report = perplexity(model, TEXT, end=0)
+    assert report.perplexity == math.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert frequency_bands(report, COUNTS)[0]["perplexity"] == math.inf
 
 
 def test_no_word_is_refused() -> None:

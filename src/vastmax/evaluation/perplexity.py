@@ -99,8 +99,12 @@ def perplexity(
     model.train(was_training)
     order = torch.cat(places).argsort()
     log_prob, target = torch.cat(log_probs)[order].numpy(), torch.cat(targets)[order].numpy()
+    return PerplexityReport(_perplexity(log_prob), log_prob, target, seconds)
+
+
+def _perplexity(log_prob: NDArray[np.float64]) -> float:
     mean = float(-log_prob.mean())
-    return PerplexityReport(math.exp(mean) if mean < 700 else math.inf, log_prob, target, seconds)
+    return math.exp(mean) if mean < 700 else math.inf
 
 
 def frequency_bands(report: PerplexityReport, counts: ArrayLike) -> list[dict[str, float | int | None]]:
@@ -133,7 +137,7 @@ def frequency_bands(report: PerplexityReport, counts: ArrayLike) -> list[dict[st
                 "lowest_rank": lowest,
                 "highest_rank": min(highest, len(order)),
                 "words": int(inside.sum()),
-                "perplexity": float(np.exp(-report.log_prob[inside].mean())) if inside.any() else None,
+                "perplexity": _perplexity(report.log_prob[inside]) if inside.any() else None,
             }
         )
         lowest, highest = highest + 1, highest * 10
