@@ -5,13 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-
-from safetensors import SafetensorError
 
 from vastmax.errors import FormatError, InputError
 
@@ -20,10 +19,16 @@ __all__ = ["cannot_write", "member", "opened", "replacing", "replacing_members"]
 STAGING = ".incoming"
 
 
-def cannot_write(path: str | os.PathLike[str], error: OSError | SafetensorError) -> InputError:
+def cannot_write(path: str | os.PathLike[str], error: Exception) -> InputError:
     """Return the one sentence for a folder without permission, a full disk and the like."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return InputError(f"cannot write {os.fspath(path)}: {reason}; make room or name another place.")
+
+
+def _writing_errors() -> tuple[type[Exception], ...]:
+    """What a disk that cannot be written raises; safetensors has an error of its own, which needs it to be loaded."""
+    library = sys.modules.get("safetensors")
+    return (OSError,) if library is None else (OSError, library.SafetensorError)
 
 
 @contextmanager
@@ -34,7 +39,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, target)
-    except (OSError, SafetensorError) as error:  # the library has a full disk as an error of its own
+    except _writing_errors() as error:
         raise cannot_write(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -63,7 +68,7 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
         staging.rename(target / STAGING)
         _sync(target)
         _finish_moving(target)
-    except (OSError, SafetensorError) as error:
+    except _writing_errors() as error:
         raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -52,7 +52,12 @@ def start(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "vastmax", *(str(argument) for argument in arguments)]
     environment = {**os.environ, "PYTHONUTF8": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=environment, **{**pipes, **options})
+    # a shell's background jobs ignore Ctrl-C, and so would the children of tests that are run as one
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, text=True, env=environment, **{**pipes, **options})
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def finish(process: "subprocess.Popen[str]") -> Outcome:
