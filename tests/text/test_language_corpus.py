@@ -120,7 +120,7 @@ def test_any_text_that_is_cut(
         targets = [float(split[0]), float(sum(split))]
     else:
         split = None
-        targets = [total * (1 - behind * share) for behind in range(missing, 0, -1)]
+        targets = [total - behind * (total * share) for behind in range(missing, 0, -1)]
     bounds = [0, *(cut_after(train, target) for target in targets), len(train)]
     texts = [train[low:high] for low, high in pairwise(bounds)]
     valid = given_valid if missing == 1 else None
