@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from vastmax.cli.console import complain, note, print_json, print_table, say
-from vastmax.cli.flags import Json, Lowercase, MaxVocabulary, MinCount, Seed, Threads, Tokenizer
+from vastmax.cli.flags import CheckpointMinutes, Json, Lowercase, MaxVocabulary, MinCount, Seed, Threads, Tokenizer
 from vastmax.cli.invocation import program
 from vastmax.cli.model_flags import (
     BatchingFlag,
@@ -47,6 +47,7 @@ from vastmax.errors import InputError
 
 if TYPE_CHECKING:
     from vastmax.experiments import ComparisonProgress, Method, RunConfig
+    from vastmax.reporting import RunRecord
 
 __all__ = ["compare"]
 
@@ -113,9 +114,7 @@ def compare(
     device: Device = "cpu",
     threads: Threads = None,
     seed: Seed = 1,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(metavar="X", help="Minutes between two checkpoints of a run; 0 for none but when stopped.")
-    ] = 10,
+    checkpoint_minutes: CheckpointMinutes = 10,
     list_methods: Annotated[bool, typer.Option("--list-methods", help="Print the methods' names, and stop.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -258,21 +257,18 @@ class _Display:
         elif report.training is not None:
             self._display.show(name, report.training.share, training_facts(report.training))
         elif report.record is not None:
-            note(f"{name}: {_outcome(report)}")
+            note(f"{name}: {_outcome(report.record, report.kept)}")
         else:
             self._display.show(name, None, "")
 
 
-def _outcome(report: ComparisonProgress) -> str:
-    record = report.record
-    assert record is not None
+def _outcome(record: RunRecord, kept: bool) -> str:
     if record.status == "failed":
         return f"failed: {record.error}"
     speed = (record.training_words_per_second or 0) / 1e3
-    kept = ", of an earlier call" if report.kept else ""
     return (
         f"test perplexity {record.perplexity['test']:,.1f} after {record.epochs:.2g} epochs, "
-        f"{duration(record.training_seconds or 0)} at {speed:,.1f}k words/s{kept}"
+        f"{duration(record.training_seconds or 0)} at {speed:,.1f}k words/s" + (", of an earlier call" if kept else "")
     )
 
 

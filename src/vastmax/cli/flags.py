@@ -15,6 +15,7 @@ import typer
 from vastmax.errors import InputError
 
 __all__ = [
+    "CheckpointMinutes",
     "ConnectorWords",
     "Corpus",
     "Json",
@@ -24,7 +25,9 @@ __all__ = [
     "MinCount",
     "Model",
     "Neighbours",
+    "Overwrite",
     "PhraseScoring",
+    "Resume",
     "SaveTo",
     "Seed",
     "Threads",
@@ -66,6 +69,11 @@ ConnectorWords = Annotated[
 Threads = Annotated[
     int | None, typer.Option(metavar="N", show_default="every core", help="Threads for reading and training.")
 ]
+CheckpointMinutes = Annotated[
+    float, typer.Option(metavar="X", help="Minutes between two checkpoints; 0 for none but when stopped.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in DIR, if there is one.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Train anew although DIR holds a model or a checkpoint.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of all chance; with --threads 1 runs repeat bit for bit.")]
 
 

@@ -11,7 +11,18 @@ from typer.core import TyperGroup
 
 from vastmax.cli import lm_saved
 from vastmax.cli.console import complain, note, print_json, say
-from vastmax.cli.flags import Json, Lowercase, MaxVocabulary, MinCount, Seed, Threads, Tokenizer
+from vastmax.cli.flags import (
+    CheckpointMinutes,
+    Json,
+    Lowercase,
+    MaxVocabulary,
+    MinCount,
+    Overwrite,
+    Resume,
+    Seed,
+    Threads,
+    Tokenizer,
+)
 from vastmax.cli.invocation import program
 from vastmax.cli.model_flags import (
     BatchingFlag,
@@ -130,15 +141,9 @@ def train(
     device: Device = "cpu",
     threads: Threads = None,
     seed: Seed = 1,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(metavar="X", help="Minutes between two checkpoints; 0 for none but when stopped.")
-    ] = 10,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in DIR, if there is one.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Train anew although DIR holds a model or a checkpoint.")
-    ] = False,
+    checkpoint_minutes: CheckpointMinutes = 10,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train a language model with an output layer, and judge it.

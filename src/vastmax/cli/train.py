@@ -11,6 +11,7 @@ import typer
 
 from vastmax.cli.console import complain, note, print_json, say
 from vastmax.cli.flags import (
+    CheckpointMinutes,
     ConnectorWords,
     Corpus,
     Json,
@@ -18,7 +19,9 @@ from vastmax.cli.flags import (
     Lowercase,
     MaxVocabulary,
     MinCount,
+    Overwrite,
     PhraseScoring,
+    Resume,
     Seed,
     Threads,
     Tokenizer,
@@ -105,15 +108,9 @@ def train(
     connector_words: ConnectorWords = "",
     threads: Threads = None,
     seed: Seed = 1,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(metavar="X", help="Minutes between two checkpoints; 0 for none but when stopped.")
-    ] = 10,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in DIR, if there is one.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Train anew although DIR holds a model or a checkpoint.")
-    ] = False,
+    checkpoint_minutes: CheckpointMinutes = 10,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     keep_output_vectors: Annotated[
         bool, typer.Option("--keep-output-vectors", help="Save the output layer's vectors too.")
     ] = False,

@@ -122,7 +122,8 @@ def compare(
             record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
         records.append(record)
         tell(record=record, kept=kept[name] is not None)
-        _write(folder)
+        if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
+            _write(folder)
     return records
 
 
@@ -182,12 +183,13 @@ def _difference(was: Any, came: Any, name: str = "") -> str | None:
 def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRecord]) -> None:
     """Save the corpus where every run's process finds it; all records of a folder are of one."""
     place = folder / _CORPUS
-    if any(record.corpus.get("fingerprint") != corpus.fingerprint for record in known.values()):
+    saved = place.exists()
+    there = {record.corpus.get("fingerprint") for record in known.values()}
+    there |= {LanguageCorpus.load(place).fingerprint} if saved else set()
+    if there - {corpus.fingerprint}:
         raise InputError(f"{folder} holds a comparison on another text or vocabulary: name another folder.")
-    if not place.exists():
+    if not saved:
         corpus.save(place)
-    elif LanguageCorpus.load(place).fingerprint != corpus.fingerprint:
-        raise InputError(f"{folder} holds a comparison on another text or vocabulary: name another folder.")
 
 
 def _run(
@@ -214,8 +216,7 @@ def _run(
             start_new_session=True,
         )
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in process.stdout or ():
                 said = json.loads(line)
                 if "progress" in said:
                     tell(training=TrainingProgress(**said["progress"]))

@@ -193,7 +193,7 @@ def _bounds(sources: Any, ids: NDArray[np.uint32], split: Split, missing: list[s
     if min(np.diff(bounds)) <= 0:
         raise CorpusError(
             f"{describe(sources)} is too short to cut {' and '.join(TITLES[name] for name in missing)} text from it at "
-            f"ends of sentences (it holds {int(words[-1]):,} words in {len(ends):,}); give those texts, or more text."
+            f"ends of sentences (sentences: {len(ends):,}, words: {int(words[-1]):,}); give those texts, or more text."
         )
     return bounds
 
