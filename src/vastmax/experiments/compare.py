@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class ComparisonProgress:
 def compare(
     corpus: LanguageCorpus,
     configs: Sequence[RunConfig],
-    folder: Path,
+    folder: str | PathLike[str],
     *,
     text: Mapping[str, Any] | None = None,
     command: str | None = None,
@@ -86,6 +87,7 @@ def compare(
     names = [run_name(config) for config in configs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"two runs are called {min(twice)}: give each method and seed once.")
+    folder = Path(folder)
     known = _known(folder)
     # all before the first run: what is refused, is refused before hours are spent
     kept = {name: finished(known.get(name), config) for name, config in zip(names, configs, strict=True)}

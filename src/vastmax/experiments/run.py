@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Run:
 def run_language_model(
     corpus: LanguageCorpus,
     config: RunConfig,
-    folder: Path | None = None,
+    folder: str | PathLike[str] | None = None,
     *,
     text: Mapping[str, Any] | None = None,
     command: str | None = None,
@@ -81,6 +82,7 @@ def run_language_model(
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is a folder.
         DivergedError: The loss is no number any more.
     """
+    folder = None if folder is None else Path(folder)
     check_memory(config, len(corpus.vocabulary))
     options, model_options, method = config.loop_options, config.model, config.method
     device = check_device(config.device)

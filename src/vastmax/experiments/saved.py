@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ class SavedModel:
         return [index.get(word, unknown) for word in words]
 
 
-def holds_model(folder: Path) -> bool:
+def holds_model(folder: str | PathLike[str]) -> bool:
     """Whether a folder holds a saved language model, whole or damaged."""
-    return member(folder, _MODEL).is_file()
+    return member(Path(folder), _MODEL).is_file()
 
 
 def save_language_model(
-    folder: Path,
+    folder: str | PathLike[str],
     model: LanguageModel,
     vocabulary: Vocabulary,
     config: RunConfig,
@@ -101,13 +102,14 @@ def save_language_model(
         (staging / _CURVE).write_text(lines, encoding="utf-8")
 
 
-def load_language_model(folder: Path) -> SavedModel:
+def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     """Read what :func:`save_language_model` wrote, for scoring and drawing: what layers draw noise from is left out.
 
     Raises:
         InputError: where there is no such folder.
         FormatError: where a file is missing or damaged.
     """
+    folder = Path(folder)
     if not holds_model(folder):
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
         raise InputError(f"{folder} holds {what}: `vastmax lm TRAIN -o DIR` makes one.")
