@@ -251,6 +251,19 @@ def test_draws_repeat_and_leave_out_what_is_forbidden(folder: Path) -> None:
     assert best.texts[0] == best.texts[1]
 
 
+def test_a_model_of_single_sentences_draws_them_one_by_one(corpus: LanguageCorpus, tmp_path: Path) -> None:
+    train(corpus, config_of(Method("full", "full"), batching="sentence"), tmp_path)
+    saved = load_language_model(tmp_path)
+    once = draw_text(saved, prompt="g0w0 g0w1\ng1w0", words=60, seed=3)
+    assert once.prompt == ["g0w0", "g0w1", "</s>", "g1w0"]
+    assert once.texts == draw_text(saved, prompt="g1w1 g0w0 g1w0\ng1w0", words=60, seed=3).texts
+    text = once.texts[0]
+    assert "</s>" in text
+    best = draw_text(saved, words=60, top_k=1).texts[0]  # the same best sentence again and again
+    length = best.index("</s>") + 1 if "</s>" in best else len(best)
+    assert best == (best[:length] * 60)[:60]
+
+
 @pytest.mark.parametrize(
     "options", [{"words": 0}, {"samples": 0}, {"temperature": 0.0}, {"temperature": float("nan")}, {"top_k": 0}]
 )

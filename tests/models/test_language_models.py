@@ -203,6 +203,29 @@ def test_draws_follow_what_was_drawn() -> None:
         assert drawn[step].tolist() == model.output.log_prob(hidden[-1]).argmax(1).tolist()
 
 
+@pytest.mark.parametrize(
+    "build", [lambda: LSTM(FullSoftmax(D, V), layers=2), feed_forward], ids=["lstm", "feed-forward"]
+)
+def test_texts_begin_anew_behind_a_word(build: Callable[[], LanguageModel]) -> None:
+    """Each text by itself: one may end where another goes on."""
+    model = spread(build())
+    with torch.no_grad():
+        model.output.get_parameter("bias").zero_()  # else one word is the best everywhere
+        model.output.get_parameter("weight").mul_(4)
+    words = torch.tensor([WORDS, WORDS[::-1], [3] * len(WORDS)]).T
+    on = model.generate(words, 12, top_k=1)
+    restart = int(on[1, 0])  # so that it is met at least once, and not by all at once
+    drawn = model.generate(words, 12, top_k=1, restart=restart)
+    assert not torch.equal(on, drawn)
+    for text in range(3):
+        seen = words[:, text].tolist()
+        for step in range(12):
+            hidden, _ = model.hidden(torch.tensor(seen)[:, None])
+            assert int(drawn[step, text]) == int(model.output.log_prob(hidden[-1, 0]).argmax())
+            word = int(drawn[step, text])
+            seen = [restart] if word == restart else [*seen, word]
+
+
 def test_a_seed_repeats_draws() -> None:
     model, _ = known_model()
     draws = [model.generate(torch.tensor([[1, 2]]), 30, generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2)]

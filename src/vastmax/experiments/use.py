@@ -143,7 +143,8 @@ def draw_text(
 
     Args:
         saved: the model.
-        prompt: what the text begins with; its lines are sentences, the last of which goes on.
+        prompt: what the text begins with; its lines are sentences, the last of which goes on. A model of single
+            sentences (``batching="sentence"``) looks at that one only, and begins anew behind each end of a sentence.
         words: to draw, ends of sentences among them.
         samples: texts to draw, each for itself.
         temperature: log-probabilities are divided by it; 1 draws from the model as it is.
@@ -164,13 +165,16 @@ def draw_text(
         raise InputError(f"seed is {seed}: give 0 or more, below 2^63.")
     end = saved.end_of_sentence
     sentences = [words for words in map(saved.split, prompt.splitlines()) if words]
+    alone = saved.config.model.batching == "sentence"  # as the model was trained: what stands before does not count
     context = [each for sentence in sentences for each in (end, *saved.ids(sentence))] or [end]
+    seen = context[len(context) - 1 - context[::-1].index(end) :] if alone else context
     drawn = saved.model.generate(
-        torch.tensor(context)[:, None].expand(-1, samples),
+        torch.tensor(seen)[:, None].expand(-1, samples),
         words,
         temperature=temperature,
         top_k=None if top_k is None else min(top_k, len(saved.vocabulary)),
         forbidden=None if unknown else torch.tensor([saved.unknown]),
+        restart=end if alone else None,
         generator=torch.Generator().manual_seed(seed),
     )
     names = saved.vocabulary.words or []

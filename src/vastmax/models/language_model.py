@@ -20,8 +20,8 @@ class LanguageModel(nn.Module, ABC):
     """The words so far -> a hidden vector -> any output layer.
 
     Words come as (T, B): T steps in time of B texts side by side. A model carries a state from one call to the next,
-    so that a text may be cut anywhere; what it is made of is the model's affair, and ``None`` stands for the beginning
-    of a text.
+    so that a text may be cut anywhere; what it is made of is the model's affair, but that texts lie along the second
+    dimension of its tensors, and ``None`` stands for the beginning of a text.
 
     Args:
         output: the output layer over the V words; its ``in_features`` is the width d of the hidden vectors.
@@ -101,6 +101,7 @@ class LanguageModel(nn.Module, ABC):
         temperature: float = 1.0,
         top_k: int | None = None,
         forbidden: Tensor | None = None,
+        restart: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return (n, B) words that go on after words (T, B), drawn one after the other from the exact distribution.
@@ -113,6 +114,8 @@ class LanguageModel(nn.Module, ABC):
             temperature: log-probabilities are divided by it; 1 draws from the model as it is.
             top_k: draw among the best so many only, and those that equal the last of them; all where None.
             forbidden: (f,) ids that are never drawn, or None.
+            restart: id with which a text begins anew whenever it is drawn, as the end of a sentence does for a model of
+                single sentences; None for no such word.
             generator: of the words' device, for draws that repeat.
 
         Raises:
@@ -141,6 +144,14 @@ class LanguageModel(nn.Module, ABC):
             last = _draw(log_prob / temperature, generator)
             drawn.append(last)
             hidden, state = self.hidden(last[None], state)
+            anew = last == restart if restart is not None else None
+            if anew is not None and anew.any():
+                fresh, begun = self.hidden(last[None])
+                hidden = torch.where(anew[:, None], fresh, hidden)
+                state = tuple(
+                    torch.where(anew.view(1, -1, *[1] * (old.dim() - 2)), new, old)
+                    for new, old in zip(begun, state, strict=True)
+                )
         self.train(was_training)
         return torch.stack(drawn)
 
