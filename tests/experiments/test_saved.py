@@ -62,6 +62,7 @@ def test_what_was_trained_is_what_is_read(corpus: LanguageCorpus, tmp_path: Path
     np.testing.assert_array_equal(log_probs(saved.model, corpus), log_probs(run.model, corpus))
     assert saved.vocabulary == corpus.vocabulary
     assert saved.config.to_json() == run.record.config
+    assert (run.record.building_seconds or 0) > 0
     assert not (tmp_path / "model" / "checkpoint").exists()
 
 
@@ -155,6 +156,7 @@ def test_what_was_measured_or_learnt_for_a_layer_is_taken_from_the_checkpoint(
         train(corpus, config, tmp_path, progress=interrupt)
     run = train(corpus, config, tmp_path)
     assert built == 1
+    assert run.record.building_seconds is None  # nobody knows any more
     saved = load_language_model(str(tmp_path))
     np.testing.assert_array_equal(log_probs(saved.model, corpus), log_probs(run.model, corpus))
 

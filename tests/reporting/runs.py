@@ -86,6 +86,7 @@ def _run(label: str, seed: int) -> RunRecord:
         perplexity={"train": test * 0.62, "valid": test * 1.04, "test": test},
         epochs=float(EPOCHS),
         words=EPOCHS * WORDS,
+        building_seconds=2.5 if layer == "hierarchical" else 0.01,
         training_seconds=seconds,
         training_words_per_second=speed,
         evaluation_words_per_second=test_speed,

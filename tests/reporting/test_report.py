@@ -94,6 +94,23 @@ def test_each_method_alone_makes_a_page(label: str, tmp_path: Path) -> None:
     assert ("no run of the full softmax" in html) == (label != "full")
 
 
+def test_trees_say_what_building_them_took(tmp_path: Path) -> None:
+    """Which is part of no budget, so that a reader must find it."""
+    tree = {"kind": "clustered", "mean_bits": 14.5}
+    runs = [
+        RunRecord(label="built", layer="hierarchical", tree=tree, building_seconds=123.4),
+        RunRecord(label="resumed", layer="hierarchical", tree=tree),
+        RunRecord(label="full", layer="full", building_seconds=0.01),
+    ]
+    html = page(runs, tmp_path)
+    table = html[html.index("Trees and classes") :]
+    table = table[: table.index("</table>")]
+    assert "built in, s" in table
+    assert "123.40" in table
+    assert ">resumed<" in table
+    assert ">full<" not in table
+
+
 def test_all_failed_is_a_page_too(tmp_path: Path) -> None:
     html = page([RunRecord(label="a", layer="a", status="failed", error="Out of luck.")], tmp_path)
     assert "Out of luck." in html and data(html)["figures"] == []

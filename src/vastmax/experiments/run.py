@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -91,12 +92,14 @@ def run_language_model(
     as_read = json.loads(json.dumps(config.to_json()))  # as a checkpoint gives it back
     identity = {"model": as_read["model"], "method": as_read["method"], "corpus": corpus.fingerprint}
     learnt = {} if folder is None else _learnt(folder / CHECKPOINT, identity, method.layer)
+    started = time.perf_counter()
     if learnt:
         layer = build_again(method, model_options.dim, corpus.vocabulary, **learnt)
     else:
         layer = build_layer(
             method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
         )
+    building_seconds = None if learnt else time.perf_counter() - started
     model = model_options.build(layer, corpus.end_of_sentence).to(device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,6 +134,7 @@ def run_language_model(
         reference=str(kind.reference),
         epochs=loop.epochs,
         words=loop.words,
+        building_seconds=building_seconds,
         training_seconds=loop.seconds,
         training_words_per_second=loop.words / max(loop.seconds, 1e-9),
         peak_memory=peak,

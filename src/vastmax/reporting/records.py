@@ -39,6 +39,8 @@ class RunRecord:
         perplexity: of ``train``, ``valid`` and ``test``, as far as measured.
         epochs: passes over the training text; fractions where minutes ended the run.
         words: words trained on.
+        building_seconds: spent building the output layer before training, the word vectors of its tree included; part
+            of no budget. None where a checkpoint brought the layer along.
         training_seconds: spent in training steps, evaluation left out.
         training_words_per_second: in training.
         evaluation_words_per_second: exact log-probabilities of the test text's words.
@@ -83,6 +85,7 @@ class RunRecord:
     perplexity: dict[str, float | None] = field(default_factory=dict)
     epochs: float | None = None
     words: int | None = None
+    building_seconds: float | None = None
     training_seconds: float | None = None
     training_words_per_second: float | None = None
     evaluation_words_per_second: float | None = None
