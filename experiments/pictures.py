@@ -1,0 +1,106 @@
+"""Draws docs/images/EXPERIMENT.svg from the committed records of every experiment.
+
+    python experiments/pictures.py [RECORDS SVG]
+
+On the left what a method's speed in training costs in perplexity, with the Pareto front: no method is both faster and
+better than one on it. On the right how the perplexity of the validation text fell.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adjustText import adjust_text
+
+from vastmax.reporting import RunRecord, SummaryRow, read_records, summary_rows
+from vastmax.reporting.comparison import latest
+from vastmax.reporting.figures import COLOURS, INK, MARKERS, label_lines, new_panels, save_figure
+
+ROOT = Path(__file__).parents[1]
+KINDS = {"exact": 0, "estimator": 1, "surrogate": 2}
+FARTHEST = 3.0  # what comes out worse than the best by this factor stands at the edge
+
+
+def draw(records: Iterable[RunRecord], picture: Path) -> None:
+    """Write an experiment's picture."""
+    runs = latest(records)
+    rows = [row for row in summary_rows(runs) if row.test is not None and row.training_speed is not None]
+    figure, (trade, fall) = new_panels(12, max(4.5, 0.24 * len(rows) + 1.2), 2)
+    limit = FARTHEST * min(value(row)[1] for row in rows)
+    _trade(trade, rows, limit)
+    _fall(fall, [run for run in runs if run.curve], limit)
+    save_figure(figure, picture)
+    picture.with_suffix(".png").unlink()
+
+
+def value(row: SummaryRow) -> tuple[float, float]:
+    """Words a second in training, and the test text's perplexity."""
+    assert row.training_speed is not None and row.test is not None
+    return row.training_speed.mean, row.test.mean
+
+
+def _trade(axes: Any, rows: Sequence[SummaryRow], limit: float) -> None:
+    front = [row for row in rows if not any(_better(other, row) for other in rows)]
+    steps = sorted(map(value, front))
+    axes.plot(*zip(*steps, strict=True), color="#B5B5B5", lw=1.5, drawstyle="steps-pre", zorder=1)
+    texts = []
+    for row in rows:
+        speed, perplexity = value(row)
+        kind = KINDS[row.kind or "exact"]
+        far = perplexity > limit
+        axes.plot(speed, min(perplexity, limit), MARKERS[kind], color=COLOURS[kind], ms=6, zorder=2, clip_on=False)
+        name = f"{row.label} ({perplexity:,.0f})" if far else row.label
+        texts.append(axes.text(speed, min(perplexity, limit), name, fontsize=8.5, color=INK))
+    for name, kind in KINDS.items():
+        axes.plot([], [], MARKERS[kind], color=COLOURS[kind], label=name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    _plain(axes, "xy")
+    axes.set_xlabel("words a second in training")
+    axes.set_ylabel("perplexity of the test text")
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    adjust_text(texts, ax=axes, expand=(1.1, 1.3), arrowprops={"arrowstyle": "-", "color": "#B5B5B5", "lw": 0.6})
+
+
+def _better(one: SummaryRow, other: SummaryRow) -> bool:
+    (fast, low), (speed, perplexity) = value(one), value(other)
+    return fast >= speed and low <= perplexity and (fast, low) != (speed, perplexity)
+
+
+def _fall(axes: Any, runs: Sequence[RunRecord], limit: float) -> None:
+    """The full softmax always, the others where they come near the best."""
+    ends = {run.label: run.curve[-1]["valid_perplexity"] for run in runs}
+    shown = [run for run in runs if run.layer == "full" or ends[run.label] <= limit]
+    for number, run in enumerate(shown):
+        curve = [(point["seconds"] / 60, point["valid_perplexity"]) for point in run.curve]
+        style = ("-", "--", ":")[number // len(COLOURS) % 3]
+        axes.plot(*zip(*curve, strict=True), style, color=COLOURS[number % len(COLOURS)], lw=1.4)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(top=1.3 * max(limit, *(ends[run.label] for run in shown)))
+    _plain(axes, "xy")
+    axes.set_xlabel("minutes of training")
+    axes.set_ylabel("perplexity of the validation text")
+    label_lines(axes, [run.label for run in shown], apart=0.95 / max(len(shown), 12))
+
+
+def _plain(axes: Any, which: str) -> None:
+    """Numbers as people write them on logarithmic axes."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for each in which:
+        axis = getattr(axes, f"{each}axis")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+if __name__ == "__main__":
+    if given := sys.argv[1:]:
+        draw(read_records(given[0]), Path(given[1]))
+    else:
+        for file in sorted((ROOT / "experiments").glob("*/records.jsonl")):
+            draw(read_records(file), ROOT / "docs" / "images" / f"{file.parent.name}.svg")
