@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from adjustText import adjust_text
 
 from vastmax.reporting import RunRecord, SummaryRow, read_records, summary_rows
@@ -21,7 +22,7 @@ from vastmax.reporting.figures import COLOURS, INK, MARKERS, label_lines, new_pa
 
 ROOT = Path(__file__).parents[1]
 KINDS = {"exact": 0, "estimator": 1, "surrogate": 2}
-FARTHEST = 3.0  # what comes out worse than the best by this factor stands at the edge
+FARTHEST = 1.3  # what comes out worse by this factor than three quarters of the rows stands at the edge
 
 
 def draw(records: Iterable[RunRecord], picture: Path) -> None:
@@ -29,7 +30,7 @@ def draw(records: Iterable[RunRecord], picture: Path) -> None:
     runs = latest(records)
     rows = [row for row in summary_rows(runs) if row.test is not None and row.training_speed is not None]
     figure, (trade, fall) = new_panels(12, max(4.5, 0.24 * len(rows) + 1.2), 2)
-    limit = FARTHEST * min(value(row)[1] for row in rows)
+    limit = FARTHEST * float(np.quantile([value(row)[1] for row in rows], 0.75))
     _trade(trade, rows, limit)
     _fall(fall, [run for run in runs if run.curve], limit)
     save_figure(figure, picture)
@@ -44,7 +45,7 @@ def value(row: SummaryRow) -> tuple[float, float]:
 
 def _trade(axes: Any, rows: Sequence[SummaryRow], limit: float) -> None:
     front = [row for row in rows if not any(_better(other, row) for other in rows)]
-    steps = sorted(map(value, front))
+    steps = sorted((speed, min(perplexity, limit)) for speed, perplexity in map(value, front))
     axes.plot(*zip(*steps, strict=True), color="#B5B5B5", lw=1.5, drawstyle="steps-pre", zorder=1)
     texts = []
     for row in rows:
@@ -80,7 +81,7 @@ def _fall(axes: Any, runs: Sequence[RunRecord], limit: float) -> None:
         axes.plot(*zip(*curve, strict=True), style, color=COLOURS[number % len(COLOURS)], lw=1.4)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(top=1.3 * max(limit, *(ends[run.label] for run in shown)))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 2 * limit))
     _plain(axes, "xy")
     axes.set_xlabel("minutes of training")
     axes.set_ylabel("perplexity of the validation text")

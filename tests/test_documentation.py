@@ -1,5 +1,6 @@
 """What the documentation says of the program is so: the flags, the verbs, the files, the README's first screen."""
 
+import json
 import re
 import subprocess
 import sys
@@ -97,3 +98,15 @@ def test_tables_are_in_step_with_the_records() -> None:
     program = [sys.executable, str(ROOT / "experiments" / "tables.py"), "--check"]
     said = subprocess.run(program, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_pictures_show_every_run_of_the_records(tmp_path: Path) -> None:
+    records = ROOT / "experiments" / "ptb-trees" / "records.jsonl"
+    picture = tmp_path / "trees.svg"
+    program = [sys.executable, str(ROOT / "experiments" / "pictures.py"), str(records), str(picture)]
+    said = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    drawn = picture.read_text(encoding="utf-8")
+    for line in records.read_text(encoding="utf-8").splitlines():
+        assert f"<!-- {json.loads(line)['label']} -->" in drawn  # what matplotlib writes above the outlines of a text
+    assert list(tmp_path.iterdir()) == [picture]
