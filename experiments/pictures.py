@@ -94,7 +94,8 @@ def _plain(axes: Any, which: str) -> None:
 
     for each in which:
         axis = getattr(axes, f"{each}axis")
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        lowest, highest = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1,) if highest > 100 * lowest else (1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,g}"))
         axis.set_minor_formatter(NullFormatter())
 

@@ -48,33 +48,34 @@ def methods(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[st
     """Every run of an experiment: perplexity, what it costs, and how much faster than the full softmax it trained."""
     full = next((row for row in rows if row.layer == "full"), None)
     known = PUBLISHED.get(experiment, {})
-    lines = [
-        "| method | kind | test perplexity | against full | published | training | words/s | times full | test words/s "
-        "| budget |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    columns = ["method", "kind", "test perplexity", "against full", "training", "words/s", "times full", "test words/s"]
+    columns += ["published", "budget"] if known else ["budget"]
+    lines = [f"| {' | '.join(columns)} |", f"|---|---|{'---:|' * (len(columns) - 3)}---|"]
     for row in rows:
         if row.test is None or row.training_speed is None or row.training_seconds is None:
-            lines.append(f"| {row.label} | {row.kind or ''} | failed: {row.error} | | | | | | | {row.budget} |")
+            lines.append(
+                f"| {row.label} | {row.kind or ''} | failed: {row.error} {'| ' * (len(columns) - 3)}{row.budget} |"
+            )
             continue
         against, times = "", ""
         if full is not None and full.test is not None and full.training_speed is not None:
             against = f"{row.test.mean / full.test.mean - 1:+.1%}"
             times = f"{row.training_speed.mean / full.training_speed.mean:.1f}"
         tested = f"{row.evaluation_speed.mean:,.0f}" if row.evaluation_speed else ""
-        published = known.get(row.label)
         cells = [
             row.label,
             row.kind or "",
             f"{row.test.mean:,.1f}",
             against,
-            "" if published is None else f"{published:,.1f} ({published / known['full'] - 1:+.1%})",
             f"{row.training_seconds.mean / 60:.1f} min",
             f"{row.training_speed.mean:,.0f}",
             times,
             tested,
-            row.budget,
         ]
+        if known:
+            published = known.get(row.label)
+            cells.append("" if published is None else f"{published:,.1f} ({published / known['full'] - 1:+.1%})")
+        cells.append(row.budget)
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
