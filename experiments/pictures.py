@@ -32,7 +32,7 @@ def draw(records: Iterable[RunRecord], picture: Path) -> None:
     figure, (trade, fall) = new_panels(12, max(4.5, 0.24 * len(rows) + 1.2), 2)
     limit = FARTHEST * float(np.quantile([value(row)[1] for row in rows], 0.75))
     _trade(trade, rows, limit)
-    _fall(fall, [run for run in runs if run.curve], limit)
+    _fall(fall, [run for run in runs if run.curve])
     save_figure(figure, picture)
     picture.with_suffix(".png").unlink()
 
@@ -71,9 +71,10 @@ def _better(one: SummaryRow, other: SummaryRow) -> bool:
     return fast >= speed and low <= perplexity and (fast, low) != (speed, perplexity)
 
 
-def _fall(axes: Any, runs: Sequence[RunRecord], limit: float) -> None:
+def _fall(axes: Any, runs: Sequence[RunRecord]) -> None:
     """The full softmax always, the others where they come near the best."""
     ends = {run.label: run.curve[-1]["valid_perplexity"] for run in runs}
+    limit = FARTHEST * float(np.quantile(list(ends.values()), 0.75))
     shown = [run for run in runs if run.layer == "full" or ends[run.label] <= limit]
     for number, run in enumerate(shown):
         curve = [(point["seconds"] / 60, point["valid_perplexity"]) for point in run.curve]

@@ -26,7 +26,7 @@ PUBLISHED = {  # test perplexities of what comes nearest to a row, and of the fu
         "differentiated": 121.1,
         "infrequent-normalized": 122.1,
         "target-sampling": 124.2,
-        "hierarchical": 138.2,
+        "class-based": 138.2,  # a hierarchical softmax over clusters
         "nce": 143.1,
     },
     "brown-feed-forward": {  # Morin, Bengio 2005, http://proceedings.mlr.press/r5/morin05a.html

@@ -108,5 +108,16 @@ def test_pictures_show_every_run_of_the_records(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stdout + said.stderr
     drawn = picture.read_text(encoding="utf-8")
     for line in records.read_text(encoding="utf-8").splitlines():
-        assert f"<!-- {json.loads(line)['label']} -->" in drawn  # what matplotlib writes above the outlines of a text
+        # what matplotlib writes above the outlines of a text, in either half
+        assert drawn.count(f"<!-- {json.loads(line)['label']} -->") == 2
     assert list(tmp_path.iterdir()) == [picture]
+
+
+@pytest.mark.parametrize(
+    "records", sorted((ROOT / "experiments").glob("*/records.jsonl")), ids=lambda file: file.parent.name
+)
+def test_pictures_are_in_step_with_the_records(records: Path) -> None:
+    drawn = (ROOT / "docs" / "images" / f"{records.parent.name}.svg").read_text(encoding="utf-8")
+    for line in records.read_text(encoding="utf-8").splitlines():
+        label = json.loads(line)["label"]
+        assert re.search(rf"<!-- {re.escape(label)}( \([\d,]+\))? -->", drawn), label

@@ -262,7 +262,8 @@ def test_a_model_of_single_sentences_draws_them_one_by_one(corpus: LanguageCorpu
     text = once.texts[0]
     assert "</s>" in text
     best = draw_text(saved, words=60, top_k=1).texts[0]  # the same best sentence again and again
-    length = best.index("</s>") + 1 if "</s>" in best else len(best)
+    assert "</s>" in best
+    length = best.index("</s>") + 1
     assert best == (best[:length] * 60)[:60]
 
 

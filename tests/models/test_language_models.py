@@ -217,6 +217,7 @@ def test_texts_begin_anew_behind_a_word(build: Callable[[], LanguageModel]) -> N
     restart = int(on[1, 0])  # so that it is met at least once, and not by all at once
     drawn = model.generate(words, 12, top_k=1, restart=restart)
     assert not torch.equal(on, drawn)
+    assert not (drawn == restart).all(1).any()
     for text in range(3):
         seen = words[:, text].tolist()
         for step in range(12):
@@ -224,6 +225,16 @@ def test_texts_begin_anew_behind_a_word(build: Callable[[], LanguageModel]) -> N
             assert int(drawn[step, text]) == int(model.output.log_prob(hidden[-1, 0]).argmax())
             word = int(drawn[step, text])
             seen = [restart] if word == restart else [*seen, word]
+
+
+def test_a_model_of_one_word_has_nothing_to_forget() -> None:
+    model = spread(feed_forward(order=2))
+    words = torch.tensor([WORDS, WORDS[::-1]]).T
+    draws = [
+        model.generate(words, 30, restart=restart, generator=torch.Generator().manual_seed(1)) for restart in (None, 1)
+    ]
+    assert (draws[0] == 1).any()
+    assert torch.equal(*draws)
 
 
 def test_a_seed_repeats_draws() -> None:
@@ -253,6 +264,8 @@ def test_dropout_rests_while_words_are_drawn() -> None:
         ({"n": 0}, "n=0"),
         ({"temperature": 0.0}, "a temperature above 0"),
         ({"temperature": float("nan")}, "a temperature above 0"),
+        ({"restart": V}, f"an id from 0 to {V - 1}"),
+        ({"restart": -1}, f"an id from 0 to {V - 1}"),
         ({"top_k": 0}, f"top_k from 1 to {V}"),
         ({"top_k": V + 1}, f"top_k from 1 to {V}"),
         ({"forbidden": torch.arange(V)}, "every word is forbidden"),

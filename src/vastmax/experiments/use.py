@@ -57,7 +57,7 @@ class Drawn:
 
     Attributes:
         texts: the words of each sample behind the prompt's, ends of sentences among them.
-        prompt: the prompt's words, as the model sees them.
+        prompt: the prompt's words, unknown ones replaced; a model of single sentences sees the last line's only.
         unknown: those of the prompt's words that the model does not know, each once.
     """
 

@@ -115,12 +115,12 @@ class LanguageModel(nn.Module, ABC):
             top_k: draw among the best so many only, and those that equal the last of them; all where None.
             forbidden: (f,) ids that are never drawn, or None.
             restart: id with which a text begins anew whenever it is drawn, as the end of a sentence does for a model of
-                single sentences; None for no such word.
+                single sentences; None for no such word. One among ``words`` does nothing.
             generator: of the words' device, for draws that repeat.
 
         Raises:
-            InputError: where there is no word to go on from, all are forbidden, or n, temperature or top_k cannot be
-                used.
+            InputError: where there is no word to go on from, all are forbidden, or n, temperature, top_k or restart
+                cannot be used.
         """
         if words.dim() != 2 or not words.numel():
             raise InputError(f"words must be (T, B) ids, T and B of 1 or more, got shape {tuple(words.shape)}.")
@@ -129,6 +129,8 @@ class LanguageModel(nn.Module, ABC):
                 f"n={n}, temperature={temperature}, top_k={top_k}: give n of 1 or more, a temperature above 0, and "
                 f"top_k from 1 to {self.output.num_classes} or None."
             )
+        if restart is not None and not 0 <= restart < self.output.num_classes:
+            raise InputError(f"restart is {restart}: give an id from 0 to {self.output.num_classes - 1}, or None.")
         if forbidden is not None and len(forbidden.unique()) == self.output.num_classes:
             raise InputError("every word is forbidden: leave one or more that may be drawn.")
         drawn, was_training = [], self.training

@@ -39,8 +39,9 @@ class RunRecord:
         perplexity: of ``train``, ``valid`` and ``test``, as far as measured.
         epochs: passes over the training text; fractions where minutes ended the run.
         words: words trained on.
-        building_seconds: spent building the output layer before training, the word vectors of its tree included; part
-            of no budget. None where a checkpoint brought the layer along.
+        building_seconds: spent building the output layer before training, skip-gram vectors for its tree included, but
+            not another run whose vectors it borrows; part of no budget. None where a
+            checkpoint brought the layer.
         training_seconds: spent in training steps, evaluation left out.
         training_words_per_second: in training.
         evaluation_words_per_second: exact log-probabilities of the test text's words.

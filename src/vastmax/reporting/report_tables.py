@@ -38,11 +38,11 @@ _TREE = {
     "num_words": "words",
     "entropy_bits": "entropy, bits",
     "mean_bits": "mean path, bits",
-    "longest_path": "longest path",
+    "longest_path": "longest",
     "balanced_bits": "balanced, bits",
     "num_classes": "classes",
-    "largest_class": "largest class",
-    "mean_logits": "mean logits",
+    "largest_class": "largest",
+    "mean_logits": "logits",
     "saving": "saving",
     "building_seconds": "built in, s",
 }
@@ -153,8 +153,8 @@ def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
             "trees",
             "Trees and classes",
             "What a word costs: decisions along its path in a tree, or logits of two levels, weighted by frequency. "
-            "The entropy is the least that any tree can reach. Building one, its word vectors included, is part of no "
-            "budget.",
+            "The entropy is the least that any tree can reach. Building one, skip-gram vectors for it included, is "
+            "part of no budget, nor is another run whose vectors it borrows.",
             _TREE,
             [(run.label, {**run.tree, "building_seconds": run.building_seconds} if run.tree else {}) for run in first],
         ),
