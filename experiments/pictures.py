@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from adjustText import adjust_text
 
-from vastmax.reporting import RunRecord, SummaryRow, read_records, summary_rows
+from vastmax.reporting import RunRecord, SummaryRow, pareto_front, read_records, summary_rows
 from vastmax.reporting.comparison import latest
 from vastmax.reporting.figures import COLOURS, INK, MARKERS, label_lines, new_panels, save_figure
 
@@ -30,8 +30,7 @@ def draw(records: Iterable[RunRecord], picture: Path) -> None:
     runs = latest(records)
     rows = [row for row in summary_rows(runs) if row.test is not None and row.training_speed is not None]
     figure, (trade, fall) = new_panels(12, max(4.5, 0.24 * len(rows) + 1.2), 2)
-    limit = FARTHEST * float(np.quantile([value(row)[1] for row in rows], 0.75))
-    _trade(trade, rows, limit)
+    _trade(trade, rows)
     _fall(fall, [run for run in runs if run.curve])
     save_figure(figure, picture)
     picture.with_suffix(".png").unlink()
@@ -43,13 +42,18 @@ def value(row: SummaryRow) -> tuple[float, float]:
     return row.training_speed.mean, row.test.mean
 
 
-def _trade(axes: Any, rows: Sequence[SummaryRow], limit: float) -> None:
-    front = [row for row in rows if not any(_better(other, row) for other in rows)]
-    steps = sorted((speed, min(perplexity, limit)) for speed, perplexity in map(value, front))
+def _edge(perplexities: Iterable[float]) -> float:
+    return FARTHEST * float(np.quantile(list(perplexities), 0.75))
+
+
+def _trade(axes: Any, rows: Sequence[SummaryRow]) -> None:
+    values = [value(row) for row in rows]
+    limit = _edge(perplexity for _, perplexity in values)
+    front = pareto_front([(-speed, perplexity) for speed, perplexity in values])
+    steps = sorted((values[row][0], min(values[row][1], limit)) for row in front)
     axes.plot(*zip(*steps, strict=True), color="#B5B5B5", lw=1.5, drawstyle="steps-pre", zorder=1)
     texts = []
-    for row in rows:
-        speed, perplexity = value(row)
+    for row, (speed, perplexity) in zip(rows, values, strict=True):
         kind = KINDS[row.kind or "exact"]
         far = perplexity > limit
         axes.plot(speed, min(perplexity, limit), MARKERS[kind], color=COLOURS[kind], ms=6, zorder=2, clip_on=False)
@@ -69,15 +73,10 @@ def _trade(axes: Any, rows: Sequence[SummaryRow], limit: float) -> None:
     )
 
 
-def _better(one: SummaryRow, other: SummaryRow) -> bool:
-    (fast, low), (speed, perplexity) = value(one), value(other)
-    return fast >= speed and low <= perplexity and (fast, low) != (speed, perplexity)
-
-
 def _fall(axes: Any, runs: Sequence[RunRecord]) -> None:
     """The full softmax always, the others where they come near the best."""
     ends = {run.label: run.curve[-1]["valid_perplexity"] for run in runs}
-    limit = FARTHEST * float(np.quantile(list(ends.values()), 0.75))
+    limit = _edge(ends.values())
     shown = [run for run in runs if run.layer == "full" or ends[run.label] <= limit]
     for number, run in enumerate(shown):
         curve = [(point["seconds"] / 60, point["valid_perplexity"]) for point in run.curve]
