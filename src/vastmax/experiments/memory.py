@@ -6,11 +6,9 @@ from pathlib import Path
 
 from vastmax.errors import InputError
 from vastmax.experiments.config import RunConfig
+from vastmax.training import OPTIMIZERS
 
-__all__ = ["STATES", "available_memory", "check_memory", "memory_needed"]
-
-STATES = {"sgd": 0, "adagrad": 1, "adam": 2}
-"""Numbers that an optimiser keeps for each parameter."""
+__all__ = ["available_memory", "check_memory", "memory_needed", "numbers_kept"]
 
 # Layers whose steps touch every class: their tables get dense gradients, and each row of a batch V logits.
 _TOUCH_ALL = {"full", "differentiated", "cnn", "self-normalized", "infrequent-normalized"}
@@ -22,6 +20,11 @@ _GROUP = Path("/sys/fs/cgroup")
 _CACHES = ("inactive_file", "active_file")
 
 
+def numbers_kept(optimizer: str) -> int:
+    """Return how many numbers each parameter takes: itself, and those that its optimiser keeps for it."""
+    return 1 + sum(name != "step" for name in OPTIMIZERS[optimizer])
+
+
 def memory_needed(config: RunConfig, num_classes: int) -> int:
     """Return roughly how many bytes a run takes: tables with the optimiser's state, and the larger of two more.
 
@@ -29,13 +32,13 @@ def memory_needed(config: RunConfig, num_classes: int) -> int:
     measured peaks this came out between 0.9 and 1.3 times as large, for 50,000 to 200,000 words.
     """
     layer, model, training = config.method.layer, config.model, config.loop_options
-    states = STATES[training.optimizer]
+    kept = numbers_kept(training.optimizer)
     table = 4 * num_classes
     inputs = 0 if model.tie else table * (model.embedding_dim or model.dim)
     outputs = table * model.dim // _NARROW.get(layer, 1)
     dense = layer in _TOUCH_ALL
     training_peak = outputs + 3 * table * model.rows * model.length if dense else 0
-    return _BESIDES + (1 + states) * (inputs + outputs) + max(training_peak, _COPIES * outputs)
+    return _BESIDES + kept * (inputs + outputs) + max(training_peak, _COPIES * outputs)
 
 
 def available_memory() -> int | None:

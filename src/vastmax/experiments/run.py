@@ -21,7 +21,7 @@ from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.evaluation import perplexity
 from vastmax.experiments.config import RunConfig
 from vastmax.experiments.judging import diagnose, judge, tree_facts
-from vastmax.experiments.memory import STATES, check_memory
+from vastmax.experiments.memory import check_memory, numbers_kept
 from vastmax.experiments.methods import build_again, build_layer
 from vastmax.experiments.saved import save_language_model
 from vastmax.experiments.surroundings import commit, machine, peak_memory, versions
@@ -177,7 +177,7 @@ def _learnt(checkpoint: Path, identity: Mapping[str, Any], layer: str) -> dict[s
 def _room_needed(model: LanguageModel, optimizer: str) -> int:
     """Bytes on the disk while a new checkpoint is written beside the one before it, and for the model."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return 4 * parameters * (1 + 2 * (1 + STATES[optimizer]))
+    return 4 * parameters * (1 + 2 * numbers_kept(optimizer))
 
 
 def _save(folder: Path, *what: Any, otherwise: str) -> None:
