@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -166,10 +167,10 @@ def draw_text(
     end = saved.end_of_sentence
     sentences = [words for words in map(saved.split, prompt.splitlines()) if words]
     alone = saved.config.model.batching == "sentence"  # as the model was trained: what stands before does not count
-    context = [each for sentence in sentences for each in (end, *saved.ids(sentence))] or [end]
-    seen = context[len(context) - 1 - context[::-1].index(end) :] if alone else context
+    begun = [[end, *saved.ids(sentence)] for sentence in sentences] or [[end]]
+    seen = begun[-1:] if alone else begun
     drawn = saved.model.generate(
-        torch.tensor(seen)[:, None].expand(-1, samples),
+        torch.tensor(list(chain(*seen)))[:, None].expand(-1, samples),
         words,
         temperature=temperature,
         top_k=None if top_k is None else min(top_k, len(saved.vocabulary)),
@@ -181,6 +182,6 @@ def draw_text(
     missing = dict.fromkeys(word for sentence in sentences for word in sentence if word not in saved.vocabulary)
     return Drawn(
         [[names[place] for place in column] for column in drawn.T.tolist()],
-        [names[place] for place in context[1:]],
+        [names[place] for place in chain(*begun)][1:],
         list(missing),
     )

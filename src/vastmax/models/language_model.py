@@ -146,8 +146,7 @@ class LanguageModel(nn.Module, ABC):
             last = _draw(log_prob / temperature, generator)
             drawn.append(last)
             hidden, state = self.hidden(last[None], state)
-            anew = last == restart if restart is not None else None
-            if anew is not None and anew.any():
+            if restart is not None and (anew := last == restart).any():
                 fresh, begun = self.hidden(last[None])
                 hidden = torch.where(anew[:, None], fresh, hidden)
                 state = tuple(

@@ -32,10 +32,8 @@ def follow_partitions(
         partition, place = next(cut), 0
         layer.set_candidates(partition.candidates)
         for i in range(len(batches)):
-            changed = False
-            while place >= partition.stop:
-                partition, changed = next(cut), True
-            if changed:
+            if place >= partition.stop:
+                partition = next(each for each in cut if each.stop > place)
                 layer.set_candidates(partition.candidates)
             place += batches.batch(epoch, i).target.numel()
             if i >= number:
