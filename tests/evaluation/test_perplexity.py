@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests import language_oracles as oracles
+from tests.oracles import language as oracles
 from tests.oracles import tree_probabilities
 from vastmax.errors import InputError
 from vastmax.evaluation import PerplexityReport, frequency_bands, perplexity

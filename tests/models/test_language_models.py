@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tests import language_oracles as oracles
+from tests.oracles import language as oracles
 from vastmax.errors import InputError
 from vastmax.layers import AdaptiveSoftmax, FullSoftmax, build
 from vastmax.models import LSTM, MODELS, FeedForward, LanguageModel

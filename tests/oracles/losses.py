@@ -1,0 +1,162 @@
+"""Losses that stand in for that of the full softmax, from the formula, for one hidden vector."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+
+from tests.oracles.common import Float64, log_sum_exp, table_logits
+
+
+def partial_loss(hidden: Any, weight: Any, bias: Any, target: int, head: Sequence[int], tail: Sequence[int]) -> Any:
+    """-s(t) + log of: exp s of head and target, and V/m times exp s of each class drawn that is none of these.
+
+    For one hidden vector; written for `autograd`, which takes its gradients.
+    """
+
+    def logit(w: int) -> Any:
+        return anp.dot(hidden, weight[w]) + bias[w]
+
+    kept = sorted({target, *head})
+    partition = sum(anp.exp(logit(w)) for w in kept)
+    for w in tail:
+        if w not in kept:
+            partition = partition + len(weight) / len(tail) * anp.exp(logit(w))
+    return anp.log(partition) - logit(target)
+
+
+def partial_gradients(*arguments: Any) -> tuple[Float64, Float64, Float64]:
+    """Gradients of `partial_loss` for hidden (d,), weight (V, d) and bias (V,)."""
+    hidden, weight, bias, *rest = arguments
+    return autograd.grad(lambda p: partial_loss(*p, *rest))((hidden, weight, bias))  # type: ignore[return-value]
+
+
+def sampled_softmax_loss(
+    hidden: Any,
+    weight: Any,
+    bias: Any,
+    target: int,
+    samples: Sequence[int],
+    expected: Sequence[float],
+    target_expected: float | None = None,
+) -> Any:
+    """-log of exp s(t) / E(t) over that and the sum of exp s(w) / E(w), sample by sample, the target's left out.
+
+    expected: how often each sample's class is to be expected among all; the target's is 1 where it is not corrected.
+    """
+    own = anp.exp(anp.dot(hidden, weight[target]) + bias[target]) / (target_expected or 1.0)
+    total = own
+    for word, often in zip(samples, expected, strict=True):
+        if word != target:
+            total = total + anp.exp(anp.dot(hidden, weight[word]) + bias[word]) / often
+    return -anp.log(own / total)
+
+
+def nce_loss(
+    hidden: Any,
+    weight: Any,
+    bias: Any,
+    target: int,
+    noise: Sequence[int],
+    expected: Sequence[float],
+    target_expected: float,
+    *,
+    keep_hits: bool = True,
+) -> Any:
+    """-log p(D=1|t) - sum over the noise of log p(D=0|w), p(D=1|w) = e^s / (e^s + E) (Mnih & Teh 2012, equation 8).
+
+    expected: E = k Q of each noise word; with E = 1 everywhere this is negative sampling.
+    """
+
+    def data(word: int, often: float) -> Any:
+        score = anp.exp(anp.dot(hidden, weight[word]) + bias[word])
+        return score / (score + often)
+
+    loss = -anp.log(data(target, target_expected))
+    for word, often in zip(noise, expected, strict=True):
+        if keep_hits or word != target:
+            loss = loss - anp.log(1 - data(word, often))
+    return loss
+
+
+def blackout_loss(
+    hidden: Any,
+    weight: Any,
+    bias: Any,
+    target: int,
+    samples: Sequence[int],
+    expected: Sequence[float],
+    target_expected: float,
+) -> Any:
+    """-log p(t) - sum over samples other than it of log(1 - p(w)), p as e^s / Q (Ji et al. 2015, 5 and 6)."""
+
+    def mass(word: int, often: float) -> Any:
+        return anp.exp(anp.dot(hidden, weight[word]) + bias[word]) / often
+
+    own = mass(target, target_expected)
+    others = [mass(word, often) for word, often in zip(samples, expected, strict=True) if word != target]
+    total = own + sum(others)
+    return -anp.log(own / total) - sum(anp.log(1 - other / total) for other in others)
+
+
+def self_normalized_loss(hidden: Any, weight: Any, bias: Any, target: int, penalty: float) -> Any:
+    """-s(t) + log Z + penalty (log Z)^2 (Devlin et al. 2014), for one hidden vector."""
+    logits = table_logits(hidden, weight, bias, range(len(weight)))
+    return -logits[target] + log_sum_exp(logits) + penalty * log_sum_exp(logits) ** 2
+
+
+def infrequently_normalized_loss(
+    hidden: Any, weight: Any, bias: Any, target: int, penalty: float, fraction: float, sampled: bool
+) -> Any:
+    """-s(t), and penalty / fraction (log Z)^2 where the row is sampled (Andreas & Klein 2015)."""
+    logits = table_logits(hidden, weight, bias, range(len(weight)))
+    return -logits[target] + (penalty / fraction * log_sum_exp(logits) ** 2 if sampled else 0.0)
+
+
+def target_sampled_loss(hidden: Any, weight: Any, bias: Any, target: int, candidates: Sequence[int]) -> Any:
+    """-s(t) + log of the sum of exp s over the candidates, each once, the target among them (Jean et al. 2015)."""
+    kept = sorted({target, *candidates})
+    logits = table_logits(hidden, weight, bias, kept)
+    return log_sum_exp(logits) - logits[kept.index(target)]
+
+
+def target_partitions(targets: Sequence[int], size: int, ignored: int) -> list[tuple[int, int, list[int]]]:
+    """(start, stop, distinct targets), each as long as its distinct targets are at most `size`: a target at a time."""
+    found, start, met = [], 0, set()
+    for place, target in enumerate(targets):
+        if target not in met and target != ignored:
+            if len(met) == size:
+                found.append((start, place, sorted(met)))
+                start, met = place, set()
+            met.add(target)
+    return [*found, (start, len(targets), sorted(met))] if len(targets) else []
+
+
+def importance_ratios(hidden: Any, weight: Any, bias: Any, samples: Sequence[int], proposal: Sequence[float]) -> list:
+    """r_j = exp(-E(w_j)) / Q(w_j), a sample at a time (Bengio & Senécal 2003)."""
+    return [anp.exp(anp.dot(hidden, weight[w]) + bias[w]) / proposal[w] for w in samples]
+
+
+def importance_loss(hidden: Any, weight: Any, bias: Any, target: int, samples: Any, proposal: Any) -> Any:
+    """-s(t) + log of the mean of r_j."""
+    ratios = importance_ratios(hidden, weight, bias, samples, proposal)
+    return anp.log(sum(ratios) / len(ratios)) - (anp.dot(hidden, weight[target]) + bias[target])
+
+
+def importance_gradients(
+    hidden: Float64, weight: Float64, bias: Float64, target: int, samples: Sequence[int], proposal: Sequence[float]
+) -> tuple[Float64, Float64, Float64]:
+    """-ds(t) + sum_j r_j ds(w_j) / sum_j r_j: for hidden (d,), weight (V, d), bias (V,)."""
+    ratios = importance_ratios(hidden, weight, bias, samples, proposal)
+    to_hidden, to_weight, to_bias = -weight[target].copy(), np.zeros_like(weight), np.zeros_like(bias)
+    to_weight[target] -= hidden
+    to_bias[target] -= 1
+    for ratio, w in zip(ratios, samples, strict=True):
+        share = ratio / math.fsum(ratios)
+        to_hidden += share * weight[w]
+        to_weight[w] += share * hidden
+        to_bias[w] += share
+    return to_hidden, to_weight, to_bias
