@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,18 @@ def test_what_was_measured_or_learnt_for_a_layer_is_taken_from_the_checkpoint(
     assert run.record.building_seconds is None  # nobody knows any more
     saved = load_language_model(str(tmp_path))
     np.testing.assert_array_equal(log_probs(saved.model, corpus), log_probs(run.model, corpus))
+
+
+def test_building_a_layer_takes_the_vectors_of_its_tree_in(
+    corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_: Any) -> np.ndarray:
+        time.sleep(0.5)
+        return np.random.default_rng(0).normal(size=(len(corpus.vocabulary), 4))
+
+    monkeypatch.setattr("vastmax.experiments.methods._vectors", slow)
+    assert (train(corpus, config_of(METHODS["hierarchical-clustered"])).record.building_seconds or 0) >= 0.5
+    assert (train(corpus, config_of(METHODS["full"])).record.building_seconds or 1) < 0.5
 
 
 def test_what_is_interrupted_while_it_is_judged_is_not_trained_again(
