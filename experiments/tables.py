@@ -9,6 +9,7 @@ A table stands between ``<!-- records: EXPERIMENT TABLE -->`` and ``<!-- end of 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -40,6 +41,12 @@ PUBLISHED = {  # test perplexities of what comes nearest to a row, and of the fu
         "adaptive": 127.0,
         "adaptive(0.4)x4": 112.1,
     },
+}
+UNITS = {  # of remarks
+    "perplexity": "{:,.2f}",
+    "share": "{:.1%}",
+    "µs a word": "{:.1f} µs a word",
+    "billion operations a second": "{:.0f} billion operations a second",
 }
 MARK = re.compile(r"(<!-- records: (\S+) (\S+) -->\n)(.*?)(<!-- end of records -->)", re.DOTALL)
 
@@ -102,7 +109,18 @@ def layers(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[str
     return lines
 
 
-TABLES: dict[str, Callable[[str, Sequence[SummaryRow], str], list[str]]] = {"methods": methods, "layers": layers}
+def remarks(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
+    """What remarks.py has measured besides."""
+    measured = json.loads((EXPERIMENTS / experiment / "remarks.json").read_text(encoding="utf-8"))["remarks"]
+    lines = [f"| {each['what']} | {UNITS[each['unit']].format(each['figure'])} |" for each in measured]
+    return ["| measured besides | |", "|---|---:|", *lines]
+
+
+TABLES: dict[str, Callable[[str, Sequence[SummaryRow], str], list[str]]] = {
+    "methods": methods,
+    "layers": layers,
+    "remarks": remarks,
+}
 
 
 def records_of(experiment: str) -> list[RunRecord]:

@@ -1,0 +1,182 @@
+"""Measures what docs/results.md says besides the records, from the models that a comparison has saved.
+
+    python experiments/remarks.py ptb-lstm experiments/ptb-lstm
+
+The first is an experiment, the second the folder of its comparison. Writes experiments/EXPERIMENT/remarks.json, which
+tables.py shows. Everything runs on one thread; run it beside nothing else, as parts of it are timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vastmax.evaluation import perplexity
+from vastmax.experiments import SavedModel, load_language_model
+from vastmax.experiments.surroundings import commit, machine, versions
+from vastmax.reporting import read_records
+from vastmax.text import LanguageCorpus
+from vastmax.training import SparseAwareOptimizer, make_batches
+
+EXPERIMENTS = Path(__file__).parent
+
+
+class Remark(NamedTuple):
+    """A figure.
+
+    Attributes:
+        what: was measured.
+        figure: that came out.
+        unit: "perplexity", "share", "µs a word" or "billion operations a second".
+    """
+
+    what: str
+    figure: float
+    unit: str
+
+
+class Comparison(NamedTuple):
+    """A finished comparison's folder."""
+
+    folder: Path
+
+    @property
+    def corpus(self) -> LanguageCorpus:
+        """What it was trained and tested on."""
+        return LanguageCorpus.load(self.folder / "corpus")
+
+    def model(self, label: str) -> SavedModel:
+        """What a run has trained."""
+        return load_language_model(self.folder / "runs" / f"{label}-seed1")
+
+    def words(self, label: str) -> int:
+        """How many words of the training text, repeated ones too, a run has seen."""
+        return next(run.words for run in read_records(self.folder / "records.jsonl") if run.label == label) or 0
+
+
+@torch.no_grad()
+def log_probs(saved: SavedModel, ids: NDArray[np.integer]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Targets (T,) and log-probabilities of all words (T, V), float64, of a text that is read as one stream."""
+    text = torch.cat([torch.tensor([saved.end_of_sentence]), torch.from_numpy(ids.astype(np.int64))])
+    weight, bias = (saved.model.output.get_parameter(name).double() for name in ("weight", "bias"))
+    state = None
+    for start in range(0, len(ids), 200):
+        stop = min(start + 200, len(ids))
+        hidden, state = saved.model.hidden(text[start:stop, None], state)
+        logits = hidden[:, 0].double() @ weight.T + bias
+        yield text[start + 1 : stop + 1], logits - logits.logsumexp(1, keepdim=True)
+
+
+def ptb_lstm(comparison: Comparison) -> Iterator[Remark]:
+    """The perplexity of noise contrastive estimation, by other code than the records'."""
+    ids = comparison.corpus.test
+    total = sum(
+        float(log_prob.gather(1, target[:, None]).sum()) for target, log_prob in log_probs(comparison.model("nce"), ids)
+    )
+    yield Remark("test perplexity of `nce`, computed by another program", math.exp(-total / len(ids)), "perplexity")
+
+
+def brown(comparison: Comparison) -> Iterator[Remark]:
+    """What the perplexity is made of; what a step takes besides its output, and the output's products of matrices."""
+    corpus, saved = comparison.corpus, comparison.model("full")
+    log_prob = perplexity(saved.model, corpus.test, end=corpus.end_of_sentence).log_prob
+    end, unknown = corpus.test == saved.end_of_sentence, corpus.test == saved.unknown
+    for name, words in {"ends of sentences": end, "unknown words": unknown}.items():
+        yield Remark(f"{name} among the test text's words", float(words.mean()), "share")
+        yield Remark(f"test perplexity of `full` on {name}", math.exp(-log_prob[words].mean()), "perplexity")
+    for name, words in {"ends of sentences": ~end, "both": ~(end | unknown)}.items():
+        yield Remark(f"test perplexity of `full` without {name}", math.exp(-log_prob[words].mean()), "perplexity")
+
+    model, options = saved.model.train(), saved.config.model
+    optimizer = SparseAwareOptimizer(model, "adagrad", 1e-6)
+    batches = make_batches("stream", corpus.train, rows=options.rows, length=options.length, end=corpus.end_of_sentence)
+    words = options.rows * options.length
+
+    def step(number: int, whole: bool) -> None:
+        optimizer.zero_grad()
+        batch = batches.batch(0, number)
+        hidden, _ = model.hidden(batch.words)
+        loss = model.output(hidden, batch.target) if whole else 1e-3 * hidden.sum()
+        loss.backward()
+        optimizer.step()
+
+    for what, whole in {"all but the output": False, "all of `full`": True}.items():
+        seconds = typical(lambda number, whole=whole: step(number, whole))
+        yield Remark(f"a step of training, {what}", 1e6 * seconds / words, "µs a word")
+    hidden, weight, logits = (torch.randn(*shape) for shape in ((words, 100), (10_000, 100), (words, 10_000)))
+    operations = 2 * words * 100 * 10_000
+    products: dict[str, Callable[[int], object]] = {
+        "logits": lambda _: torch.mm(hidden, weight.T),
+        "the hidden vectors' gradient": lambda _: torch.mm(logits, weight),
+        "the table's gradient": lambda _: torch.mm(logits.T, hidden),
+    }
+    for what, product in products.items():
+        rate = operations / typical(product)
+        yield Remark(f"product of matrices, {what}", rate / 1e9, "billion operations a second")
+
+
+def typical(step: Callable[[int], object]) -> float:
+    """Median of the processor's seconds that a step takes, the first few left out."""
+    seconds = []
+    for number in range(120):
+        started = time.thread_time()
+        step(number)
+        seconds.append(time.thread_time() - started)
+    return median(seconds[20:])
+
+
+def wikipedia(comparison: Comparison) -> Iterator[Remark]:
+    """How target sampling, and the full softmax, treat words that target sampling has not met."""
+    corpus, options = comparison.corpus, comparison.model("full").config.model
+    batches = make_batches("stream", corpus.train, rows=options.rows, length=options.length, end=corpus.end_of_sentence)
+    met, words, number = torch.zeros(len(corpus.vocabulary), dtype=torch.bool), 0, 0
+    while words < comparison.words("target-sampling"):
+        targets = batches.batch(0, number).target
+        targets = targets[targets >= 0]
+        met[targets] = True
+        words, number = words + targets.numel(), number + 1
+    yield Remark("words of the vocabulary that `target-sampling` never met", 1 - float(met.double().mean()), "share")
+    for label in ("target-sampling", "full"):
+        masses, log_likelihoods = [], []
+        for target, log_prob in log_probs(comparison.model(label), corpus.test):
+            mass = log_prob[:, ~met].exp().sum(1)
+            masses.append(mass)
+            among = log_prob.gather(1, target[:, None])[:, 0] - torch.log1p(-mass)
+            log_likelihoods.append(among[met[target]])
+        mean = float(torch.cat(masses).mean())
+        yield Remark(f"probability that `{label}` gives them all together", mean, "share")
+        only = math.exp(-float(torch.cat(log_likelihoods).mean()))
+        yield Remark(f"test perplexity of `{label}` among the words met", only, "perplexity")
+
+
+MEASURED = {"ptb-lstm": ptb_lstm, "brown-feed-forward": brown, "wikipedia-large-vocabulary": wikipedia}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=MEASURED)
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    remarks = []
+    for remark in MEASURED[given.experiment](Comparison(given.folder)):
+        print(f"{remark.what}: {remark.figure:,.4g} {remark.unit}", flush=True)
+        remarks.append(remark._asdict())
+    text = json.dumps({"remarks": remarks, "machine": machine(), "versions": versions(), "commit": commit()}, indent=1)
+    (EXPERIMENTS / given.experiment / "remarks.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
