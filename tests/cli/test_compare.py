@@ -234,6 +234,7 @@ def test_methods_are_listed() -> None:
         (["TEXT", "-o", "OUT", "--device", "gpu"], "device is 'gpu': give cpu, cuda"),
         (["TEXT", "-o", "OUT", "--split", "many"], "--split must be two whole numbers of words"),
         (["TEXT", "-o", "OUT", "--epochs", "-1"], "epochs must be a number above 0"),
+        (["TEXT", "-o", "OUT", "--epochs", "0"], "epochs must be a number above 0"),
         (["TEXT", "-o", "OUT", "--minutes-each", "0"], "minutes must be a number above 0"),
         (["TEXT", "-o", "OUT", "--model", "gpt"], "model must be one of feed-forward, lstm"),
         (["TEXT", "-o", "OUT", "--dim", "0"], "dim must be a whole number from 1"),

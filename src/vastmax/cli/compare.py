@@ -76,8 +76,9 @@ def compare(
         typer.Option(metavar="M", show_default="0.15 without --epochs", help="Training time of each method."),
     ] = None,
     epochs: Annotated[
-        float, typer.Option(metavar="N", show_default="as --minutes-each says", help="Passes over the training text.")
-    ] = 0,
+        float | None,
+        typer.Option(metavar="N", show_default="as --minutes-each says", help="Passes over the training text."),
+    ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Runs a method: with --seed, --seed + 1, and so on.")] = 1,
     config: Annotated[
         Path | None,
@@ -219,10 +220,10 @@ def _configs(chosen: list[Method], given: dict[str, Any]) -> list[RunConfig]:
         raise InputError("--methods names none: leave it out for all, or name one or more.")
     if given["seeds"] < 1:
         raise InputError(f"--seeds is {given['seeds']}: give 1 or more.")
-    minutes = given["minutes_each"]
-    if minutes is None and not given["epochs"]:
+    minutes, epochs = given["minutes_each"], given["epochs"]
+    if minutes is None and epochs is None:
         minutes = _SMALL_BUDGET
-    given["minutes"], given["epochs"] = minutes, given["epochs"] or 5.0
+    given["minutes"], given["epochs"] = minutes, 5.0 if epochs is None else epochs
     if minutes is not None and not given["validations"]:
         given["validations"] = 3 if minutes < 1 else 10
     if given["split"] is not None:
