@@ -5,14 +5,13 @@ from vastmax.reporting.comparison_table import comparison_table
 from vastmax.reporting.figures import save_figure
 from vastmax.reporting.gradient_error import gradient_error_plot
 from vastmax.reporting.importance_curves import importance_curves
-from vastmax.reporting.records import RunRecord, append_record, read_records
+from vastmax.reporting.records import RunRecord, read_records
 from vastmax.reporting.report import require_report, write_report
 
 __all__ = [
     "Estimate",
     "RunRecord",
     "SummaryRow",
-    "append_record",
     "comparison_table",
     "gradient_error_plot",
     "importance_curves",

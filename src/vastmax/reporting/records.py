@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import types
 import warnings
@@ -13,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vastmax.errors import InputError
 
-__all__ = ["RunRecord", "append_record", "read_records"]
+__all__ = ["RunRecord", "read_records"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +108,8 @@ class RunRecord:
     finished: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields by name, ready for ``json.dumps``."""
-        return asdict(self)
+        """Return the fields by name, ready for ``json.dumps``; what is infinite or no number becomes null."""
+        return _finite(asdict(self))
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> RunRecord:
@@ -159,37 +160,13 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
     return records
 
 
-def append_record(path: str | os.PathLike[str], record: RunRecord) -> None:
-    """Add a record to a file of JSON lines, which is made where it is missing, and see it safely on the disk.
-
-    A kill leaves the file as it was or with a cut last line, which the next call takes away.
-
-    Raises:
-        InputError: where the file cannot be written.
-    """
-    line = json.dumps(record.to_json(), ensure_ascii=False).encode() + b"\n"
-    try:
-        with Path(path).open("a+b") as file:
-            line = _end_of_last_line(file) + line
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(f"the records {os.fspath(path)} cannot be written: {error.strerror or error}.") from None
-
-
-def _end_of_last_line(file: Any) -> bytes:
-    """Take away a last line that was cut; return the line end that a whole last line may lack."""
-    file.seek(0)
-    last = file.read().rpartition(b"\n")[2]
-    if not last.strip():
-        return b""
-    try:
-        json.loads(last)
-    except ValueError:
-        file.truncate(file.seek(0, os.SEEK_END) - len(last))
-        return b""
-    return b"\n"
+def _finite(value: Any) -> Any:
+    """The same without infinities and NaN, for which JSON has no word."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _fits(value: Any, hint: Any) -> bool:
