@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from vastmax.errors import InputError
 from vastmax.experiments import METHODS, ModelOptions, RunConfig, memory
@@ -36,9 +37,20 @@ def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match=r"full over 50,000 words needs about 0\.[78] GB and 0\.5 GB are free"):
         memory.check_memory(config(), 50_000)
     memory.check_memory(config("adaptive"), 50_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
     memory.check_memory(dataclasses.replace(config(), device="cuda"), 50_000)  # which has its own
+    with pytest.raises(InputError, match=r"about 2\.[0-9] GB and 1\.0 GB are free"):
+        memory.check_memory(dataclasses.replace(config(), device="cuda"), 200_000)
     monkeypatch.setattr(memory, "available_memory", lambda: None)  # the system does not say
     memory.check_memory(config(), 50_000)
+
+
+def test_a_tree_of_many_paths_needs_what_its_nodes_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 2_000_000_000)
+    memory.check_memory(config("hierarchical"), 50_000)
+    memory.check_memory(config("hierarchical"), 50_000, 50_000 * 200)
+    with pytest.raises(InputError, match=r"hierarchical over 50,000 words needs about 1?\d\.\d GB"):
+        memory.check_memory(config("hierarchical"), 50_000, 14 * 50_000 * 200)
 
 
 def test_the_system_says_what_is_free() -> None:

@@ -162,6 +162,26 @@ def test_what_was_measured_or_learnt_for_a_layer_is_taken_from_the_checkpoint(
     np.testing.assert_array_equal(log_probs(saved.model, corpus), log_probs(run.model, corpus))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_run_on_a_gpu_is_stopped_and_goes_on(
+    corpus: LanguageCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_loop, "_REPORT_SECONDS", 0.0)
+    training = LoopOptions(epochs=2, precision="bfloat16")
+    config = replace(config_of(METHODS["sampled"]), training=training, device="cuda")
+    whole = train(corpus, config)
+
+    def interrupt(_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(TrainingInterrupted):
+        train(corpus, config, tmp_path, progress=interrupt)
+    resumed = train(corpus, config, tmp_path)
+    np.testing.assert_allclose(log_probs(resumed.model, corpus), log_probs(whole.model, corpus), atol=1e-2)
+    saved = load_language_model(tmp_path)  # on the processor
+    np.testing.assert_allclose(log_probs(saved.model, corpus), log_probs(resumed.model, corpus), atol=1e-2)
+
+
 def test_building_a_layer_takes_the_vectors_of_its_tree_in(
     corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

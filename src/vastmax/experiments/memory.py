@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from vastmax.errors import InputError
 from vastmax.experiments.config import RunConfig
 from vastmax.training import OPTIMIZERS
@@ -25,17 +27,18 @@ def numbers_kept(optimizer: str) -> int:
     return 1 + sum(name != "step" for name in OPTIMIZERS[optimizer])
 
 
-def memory_needed(config: RunConfig, num_classes: int) -> int:
+def memory_needed(config: RunConfig, num_classes: int, output_parameters: int | None = None) -> int:
     """Return roughly how many bytes a run takes: tables with the optimiser's state, and the larger of two more.
 
     Those are gradients and logits while it trains, and the copies that diagnosing the trained layer makes. Beside
-    measured peaks this came out between 0.9 and 1.3 times as large, for 50,000 to 200,000 words.
+    measured peaks this came out between 0.9 and 1.3 times as large, for 50,000 to 200,000 words. How many parameters
+    the output layer has is guessed where it is not said: a tree's depends on the tree.
     """
     layer, model, training = config.method.layer, config.model, config.loop_options
     kept = numbers_kept(training.optimizer)
     table = 4 * num_classes
     inputs = 0 if model.tie else table * (model.embedding_dim or model.dim)
-    outputs = table * model.dim // _NARROW.get(layer, 1)
+    outputs = table * model.dim // _NARROW.get(layer, 1) if output_parameters is None else 4 * output_parameters
     dense = layer in _TOUCH_ALL
     training_peak = outputs + 3 * table * model.rows * model.length if dense else 0
     return _BESIDES + kept * (inputs + outputs) + max(training_peak, _COPIES * outputs)
@@ -67,10 +70,11 @@ def _within_the_group(found: int | None) -> int | None:
     return rest if found is None else min(found, rest)
 
 
-def check_memory(config: RunConfig, num_classes: int) -> None:
+def check_memory(config: RunConfig, num_classes: int, output_parameters: int | None = None) -> None:
     """Raise InputError where a run needs more memory than there is."""
-    needed, there = memory_needed(config, num_classes), available_memory()
-    if config.device == "cpu" and there is not None and needed > there:
+    needed = memory_needed(config, num_classes, output_parameters)
+    there = available_memory() if config.device == "cpu" else torch.cuda.mem_get_info(config.device)[0]
+    if there is not None and needed > there + 4 * (output_parameters or 0):  # which a layer that is there has taken
         raise InputError(
             f"{config.method.label} over {num_classes:,} words needs about {needed / 1e9:.1f} GB and {there / 1e9:.1f} "
             "GB are free: keep fewer words (--max-vocabulary, --min-count), or lower --dim, --rows or --length."

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from vastmax.errors import InputError
 from vastmax.layers import LAYERS, OutputLayer, build, parse_options
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, LanguageCorpus, Vocabulary
-from vastmax.trees import Tree, WordNet, clustered_tree, union_tree, wordnet_tree
+from vastmax.trees import Classes, Tree, WordNet, clustered_tree, union_tree, wordnet_tree
 
-__all__ = ["METHODS", "Method", "build_again", "build_layer", "method_named", "method_with"]
+__all__ = ["METHODS", "WORDNET", "Method", "build_again", "build_layer", "learnt", "method_named", "method_with"]
 
 WORDNET = "/usr/share/wordnet"
+"""Where Debian's wordnet-base puts WordNet."""
 # What is learnt from the corpus before the layer is built, and what is said of it: see `Method`.
 _LEARNT_TREES: dict[str, dict[str, type]] = {
     "clustered": {"rule": str, "epsilon": float, "trees": int, "vectors": str},
@@ -91,12 +92,12 @@ def method_with(name: str, texts: Mapping[str, str]) -> Method:
         InputError: where there is no such method or option, or a text stands for nothing that the option takes.
     """
     method, texts = method_named(name), dict(texts)
-    learnt: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     tree = texts.get("tree", method.options.get("tree"))
     if method.layer == "hierarchical" and tree in _LEARNT_TREES:
         kinds = {"tree": str, **_LEARNT_TREES[tree]}
-        learnt = {option: _number(option, texts.pop(option), kinds[option]) for option in kinds if option in texts}
-    return replace(method, options={**method.options, **parse_options(method.layer, texts), **learnt})
+        more = {option: _number(option, texts.pop(option), kinds[option]) for option in kinds if option in texts}
+    return replace(method, options={**method.options, **parse_options(method.layer, texts), **more})
 
 
 def _number(option: str, text: str, kind: type) -> Any:
@@ -137,22 +138,44 @@ def build_layer(
     return build(method.layer, in_features, corpus.vocabulary, **options)
 
 
-def build_again(method: Method, in_features: int, vocabulary: Vocabulary, **learnt: Any) -> OutputLayer:
+def build_again(method: Method, in_features: int, vocabulary: Vocabulary, **given: Any) -> OutputLayer:
     """Return the layer of a method with what was learnt or measured when it was first built.
 
     Args:
         method: which.
         in_features: d.
         vocabulary: that it is for.
-        learnt: ``tree`` of hierarchical softmax, ``classes`` of a class-based, ``cutoffs`` of an adaptive one.
+        given: ``tree`` of hierarchical softmax, ``classes`` of a class-based, ``cutoffs`` of an adaptive one.
 
     Raises:
         InputError: where they do not fit.
     """
     options = dict(method.options)
-    if "tree" in learnt:  # in place of what says how to build it
+    if "tree" in given:  # in place of what says how to build it
         options = {name: options[name] for name in ("bias", "sparse") if name in options}
-    return build(method.layer, in_features, vocabulary, **{**options, **learnt})
+    return build(method.layer, in_features, vocabulary, **{**options, **given})
+
+
+def learnt(layer: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a layer was built from that would come out otherwise a second time, as :func:`build_again` takes it.
+
+    Vectors that several threads train are never the same, nor are trees clustered from them; cut-offs are measured.
+
+    Args:
+        layer: a key of ``LAYERS``.
+        tensors: the layer's own, by name.
+
+    Raises:
+        KeyError: where one is missing.
+        InputError: where they make no tree or classes.
+    """
+    if layer == "adaptive":
+        return {"cutoffs": tensors["ranks.cutoffs"].tolist()}
+    if layer == "class-based":
+        return {"classes": Classes(tensors["class_of"].numpy())}
+    if layer == "hierarchical":
+        return {"tree": Tree.from_children(tensors["tree_children"].numpy(), tensors["tree_words"].numpy())}
+    return {}
 
 
 def _tree(

@@ -22,7 +22,7 @@ from vastmax.evaluation import perplexity
 from vastmax.experiments.config import RunConfig
 from vastmax.experiments.judging import diagnose, judge, tree_facts
 from vastmax.experiments.memory import check_memory, numbers_kept
-from vastmax.experiments.methods import build_again, build_layer
+from vastmax.experiments.methods import build_again, build_layer, learnt
 from vastmax.experiments.saved import save_language_model
 from vastmax.experiments.surroundings import commit, machine, peak_memory, versions
 from vastmax.files import replacing
@@ -38,8 +38,8 @@ from vastmax.training import (
     holds_state,
     load_state,
     make_batches,
+    tensors_under,
 )
-from vastmax.trees import Tree
 
 __all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
 
@@ -84,22 +84,23 @@ def run_language_model(
         DivergedError: The loss is no number any more.
     """
     folder = None if folder is None else Path(folder)
+    device = check_device(config.device)
     check_memory(config, len(corpus.vocabulary))
     options, model_options, method = config.loop_options, config.model, config.method
-    device = check_device(config.device)
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
     as_read = json.loads(json.dumps(config.to_json()))  # as a checkpoint gives it back
     identity = {"model": as_read["model"], "method": as_read["method"], "corpus": corpus.fingerprint}
-    learnt = {} if folder is None else _learnt(folder / CHECKPOINT, identity, method.layer)
+    known = {} if folder is None else _learnt(folder / CHECKPOINT, identity, method.layer)
     started = time.perf_counter()
-    if learnt:
-        layer = build_again(method, model_options.dim, corpus.vocabulary, **learnt)
+    if known:
+        layer = build_again(method, model_options.dim, corpus.vocabulary, **known)
     else:
         layer = build_layer(
             method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
         )
-    building_seconds = None if learnt else time.perf_counter() - started
+    building_seconds = None if known else time.perf_counter() - started
+    check_memory(config, len(corpus.vocabulary), layer.num_parameters)  # a tree may have many times the words' nodes
     model = model_options.build(layer, corpus.end_of_sentence).to(device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,22 +156,16 @@ def run_language_model(
 
 
 def _learnt(checkpoint: Path, identity: Mapping[str, Any], layer: str) -> dict[str, Any]:
-    """What the layer of a checkpoint of this run was built from, where that would come out otherwise a second time.
-
-    Vectors that several threads train are never the same, nor are trees clustered from them; cut-offs are measured.
-    """
-    if layer not in ("adaptive", "hierarchical") or not holds_state(checkpoint):
+    """What the layer of a checkpoint of this run was built from; nothing where there is no such checkpoint."""
+    if not holds_state(checkpoint):
         return {}
     tensors, facts = load_state(checkpoint)
     was = facts.get("identity")
     if not isinstance(was, dict) or any(was.get(name) != value for name, value in identity.items()):
         return {}  # another run's: whoever resumes it hears what differs
     try:
-        if layer == "adaptive":
-            return {"cutoffs": tensors["model.output.ranks.cutoffs"].tolist()}
-        children, words = (tensors[f"model.output.tree_{name}"].numpy() for name in ("children", "words"))
-        return {"tree": Tree.from_children(children, words)}
-    except KeyError as error:
+        return learnt(layer, tensors_under("model.output", tensors))
+    except (KeyError, InputError) as error:
         raise CheckpointError(f"the checkpoint in {checkpoint} lacks {error}: start again.") from error
 
 
@@ -233,7 +228,13 @@ def check_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"device is {name!r}: give cpu, cuda, or cuda:0 and so on.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device is {name!r}, and torch finds no CUDA device here: leave it out to use the processor.")
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"device is {name!r}: give cpu, cuda, or cuda:0 and so on.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        there = torch.cuda.device_count() or "no"
+        raise InputError(
+            f"device is {name!r}, and torch finds {there} CUDA device{'s' * (there != 1)} here: leave it out to use "
+            "the processor."
+        )
     return device

@@ -15,18 +15,15 @@ from safetensors.torch import load_file, save_file
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.experiments.config import RunConfig
-from vastmax.experiments.methods import build_again
+from vastmax.experiments.methods import build_again, learnt
 from vastmax.files import member, replacing_members
-from vastmax.layers import AdaptiveSoftmax, ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer
 from vastmax.models import LanguageModel
 from vastmax.text import TOKENIZERS, Vocabulary
-from vastmax.training import load_model_tensors, model_tensors
-from vastmax.trees import Classes, Tree
+from vastmax.training import load_model_tensors, model_tensors, tensors_under
 
 __all__ = ["SavedModel", "holds_model", "load_language_model", "save_language_model"]
 
 _MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
-_TREE, _CLASSES = "tree.safetensors", "classes.safetensors"
 _FORMAT = "vastmax language model 1"
 _PROPOSAL = "output.proposal."
 
@@ -86,17 +83,10 @@ def save_language_model(
     Raises:
         InputError: where the folder cannot be written.
     """
-    record: dict[str, Any] = {"format": _FORMAT, "run": config.to_json(), "text": dict(text)}
-    layer = model.output
-    if isinstance(layer, AdaptiveSoftmax):  # which may have been measured
-        record["cutoffs"] = [int(each) for each in layer.cutoffs]
+    record = {"format": _FORMAT, "run": config.to_json(), "text": dict(text)}
     with replacing_members(folder) as staging:
         save_file({name: each.cpu() for name, each in model_tensors(model).items()}, staging / _MODEL)
         vocabulary.save(staging / _WORDS)
-        if isinstance(layer, HierarchicalSoftmax):
-            layer.tree.save(staging / _TREE)
-        if isinstance(layer, ClassBasedSoftmax):
-            layer.classes.save(staging / _CLASSES)
         (staging / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         lines = "".join(json.dumps(point) + "\n" for point in curve)
         (staging / _CURVE).write_text(lines, encoding="utf-8")
@@ -125,20 +115,11 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     try:
         if text["tokenizer"] not in TOKENIZERS or text["unknown"] not in vocabulary:
             raise FormatError(f"{folder} is damaged: {_CONFIG} does not say how its text was read.")
-        model = config.model.build(_layer(folder, config, vocabulary, record), vocabulary[text["end_of_sentence"]])
+        known = learnt(config.method.layer, tensors_under("output", tensors))
+        layer = build_again(config.method, config.model.dim, vocabulary, **known)
+        model = config.model.build(layer, vocabulary[text["end_of_sentence"]])
         here = {name: each for name, each in model.state_dict().items() if name.startswith(_PROPOSAL)}
         load_model_tensors(model, {**{k: v for k, v in tensors.items() if not k.startswith(_PROPOSAL)}, **here})
     except (InputError, CheckpointError, KeyError, TypeError) as error:
         raise FormatError(f"{folder} is damaged, its files do not fit each other: {error}") from error
     return SavedModel(model.eval(), vocabulary, config, text)
-
-
-def _layer(folder: Path, config: RunConfig, vocabulary: Vocabulary, record: Mapping[str, Any]) -> OutputLayer:
-    learnt: dict[str, Any] = {}
-    if config.method.layer == "hierarchical":
-        learnt["tree"] = Tree.load(member(folder, _TREE))
-    if config.method.layer == "class-based":
-        learnt["classes"] = Classes.load(member(folder, _CLASSES))
-    if config.method.layer == "adaptive":
-        learnt["cutoffs"] = record["cutoffs"]
-    return build_again(config.method, config.model.dim, vocabulary, **learnt)

@@ -12,14 +12,15 @@ from vastmax.training.progress import TrainingProgress
 from vastmax.training.train_embeddings import train
 
 if TYPE_CHECKING:
-    from vastmax.training.batches import Batch, SentenceBatches, StreamBatches, make_batches
+    from vastmax.training.batches import Batch, Batching, SentenceBatches, StreamBatches, make_batches
     from vastmax.training.model_loop import LanguageModelLoop
     from vastmax.training.torch_optimizers import OPTIMIZERS, SparseAwareOptimizer, sparse_parameters
-    from vastmax.training.torch_state import holds_state, load_model_tensors, load_state, model_tensors
+    from vastmax.training.torch_state import holds_state, load_model_tensors, load_state, model_tensors, tensors_under
 
 __all__ = [
     "OPTIMIZERS",
     "Batch",
+    "Batching",
     "EmbeddingOptions",
     "EmbeddingTrainer",
     "LanguageModelLoop",
@@ -38,6 +39,7 @@ __all__ = [
     "make_batches",
     "model_tensors",
     "sparse_parameters",
+    "tensors_under",
     "train",
 ]
 
@@ -45,6 +47,7 @@ __all__ = [
 _OVER_TORCH = {
     "OPTIMIZERS": "torch_optimizers",
     "Batch": "batches",
+    "Batching": "batches",
     "LanguageModelLoop": "model_loop",
     "SentenceBatches": "batches",
     "SparseAwareOptimizer": "torch_optimizers",
@@ -55,6 +58,7 @@ _OVER_TORCH = {
     "make_batches": "batches",
     "model_tensors": "torch_state",
     "sparse_parameters": "torch_optimizers",
+    "tensors_under": "torch_state",
 }
 
 

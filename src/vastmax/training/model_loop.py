@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vastmax.checks import number
 from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.models import LanguageModel, State
 from vastmax.training.batches import Batches
@@ -24,7 +25,14 @@ from vastmax.training.loop_options import LoopOptions
 from vastmax.training.loss_sums import LossSums
 from vastmax.training.progress import TrainingProgress
 from vastmax.training.torch_optimizers import SparseAwareOptimizer
-from vastmax.training.torch_state import holds_state, load_model_tensors, load_state, model_tensors, save_state
+from vastmax.training.torch_state import (
+    holds_state,
+    load_model_tensors,
+    load_state,
+    model_tensors,
+    save_state,
+    tensors_under,
+)
 
 __all__ = ["LanguageModelLoop"]
 
@@ -53,6 +61,9 @@ class LanguageModelLoop:
             since the one before) and ``valid_perplexity``.
         seconds: Training time, validation and saving not counted.
         words: Words trained on.
+
+    Raises:
+        InputError: checkpoint_minutes is no such number.
     """
 
     def __init__(
@@ -73,7 +84,7 @@ class LanguageModelLoop:
         self._validate, self._progress = validate, progress
         self._identity = plain({"options": asdict(options), **(identity or {})})
         self._checkpoint = checkpoint
-        self._checkpoint_seconds = 60 * checkpoint_minutes if checkpoint_minutes else math.inf
+        self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._device = next(model.parameters()).device
         self._optimizer = SparseAwareOptimizer(model, options.optimizer, options.initial_learning_rate)
         self._epoch = self._number = 0  # of the batch that comes next
@@ -108,7 +119,8 @@ class LanguageModelLoop:
 
         Raises:
             TrainingInterrupted: A stop was requested; a checkpoint was written if there is a folder for it.
-            DivergedError: The loss is no number any more; the last checkpoint is kept.
+            DivergedError: The loss, or a validation's perplexity, is no number any more, or infinite; the last
+                checkpoint is kept.
         """
         if self._epoch == self._number == 0 and not self.words:
             torch.manual_seed(self._options.seed)
@@ -158,16 +170,20 @@ class LanguageModelLoop:
             optimizer.clip(options.max_norm)
         optimizer.step()
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss became {value} after {self.words:,} words: lower the learning rate "
-                f"({options.initial_learning_rate:g}) or the limit of the gradient's norm ({options.max_norm:g})."
-            )
+        self._check_finite("the loss", value)
         self._losses.add(value, kept)
         self.words += kept
         self._number += 1
         if self._number == len(self._batches):
             self._epoch, self._number = self._epoch + 1, 0
+
+    def _check_finite(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"{name} became {value} after {self.words:,} words: lower the learning rate "
+                f"({self._options.initial_learning_rate:g}) or the limit of the gradient's norm "
+                f"({self._options.max_norm:g})."
+            )
 
     # --- validation ---
 
@@ -189,6 +205,7 @@ class LanguageModelLoop:
         perplexity = None
         if self._validate is not None:
             perplexity = self._validate(self._model)
+            self._check_finite("the validation text's perplexity", perplexity)
             self._model.train()
             if perplexity < self._best:
                 self._best = perplexity
@@ -261,10 +278,10 @@ class LanguageModelLoop:
         tensors, facts = load_state(self._checkpoint)
         self._check(facts.get("identity"))
         try:
-            load_model_tensors(self._model, _under("model", tensors))
-            self._best_tensors = _under("best", tensors)
-            self._optimizer.load_state_tensors(_under("optimizer", tensors))
-            carried = _under("carried", tensors)
+            load_model_tensors(self._model, tensors_under("model", tensors))
+            self._best_tensors = tensors_under("best", tensors)
+            self._optimizer.load_state_tensors(tensors_under("optimizer", tensors))
+            carried = tensors_under("carried", tensors)
             self._state = tuple(carried[str(i)].to(self._device) for i in range(len(carried))) or None
             for name in ("epoch", "number", "validations", "setbacks"):
                 setattr(self, f"_{name}", facts[name])
@@ -308,8 +325,3 @@ class LanguageModelLoop:
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}

@@ -16,7 +16,7 @@ from vastmax.errors import CheckpointError
 from vastmax.files import member, replacing_members
 from vastmax.training.output import TORCH_STATE
 
-__all__ = ["holds_state", "load_model_tensors", "load_state", "model_tensors", "save_state"]
+__all__ = ["holds_state", "load_model_tensors", "load_state", "model_tensors", "save_state", "tensors_under"]
 
 _TENSORS, _FACTS = "state.safetensors", TORCH_STATE
 _FORMAT = 1
@@ -48,6 +48,12 @@ def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None
     if lacking or unexpected:
         wrong = sorted(lacking)[:1] or unexpected[:1]
         raise CheckpointError(f"the saved tensors are those of another model: {wrong[0]} fits nothing.")
+
+
+def tensors_under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix.``, by the rest of their names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
