@@ -118,7 +118,7 @@ def test_a_method_that_fails_loses_no_other_and_may_be_mended(tmp_path: Path, te
 
 def test_a_comparison_that_has_nothing_but_failures_has_failed(tmp_path: Path, text: Path) -> None:
     arguments = ["compare", text, "-o", tmp_path / "out", *SHORT]
-    outcome = vastmax(*arguments, "--methods", "hierarchical", "--tie")
+    outcome = vastmax(*arguments, "--methods", "full", "--tie", "--embedding-dim", "3")
     assert outcome.code == 1
     assert [row["status"] for row in records(tmp_path / "out")] == ["failed"]
 
@@ -232,6 +232,11 @@ def test_methods_are_listed() -> None:
         (["TEXT", "-o", "OUT", "--methods", "full,full"], "two runs are called full-seed1"),
         (["TEXT", "-o", "OUT", "--seeds", "0"], "--seeds is 0: give 1 or more"),
         (["TEXT", "-o", "OUT", "--device", "gpu"], "device is 'gpu': give cpu, cuda"),
+        (["TEXT", "-o", "OUT", "--device", "meta"], "device is 'meta': give cpu, cuda"),
+        (["TEXT", "-o", "OUT", "--device", "cuda:99"], "device is 'cuda:99', and torch finds"),
+        (["TEXT", "-o", "OUT", "--checkpoint-minutes", "-1"], "checkpoint_minutes must be a number from 0"),
+        (["TEXT", "-o", "OUT", "--checkpoint-minutes", "nan"], "checkpoint_minutes must be a number from 0"),
+        (["TEXT", "-o", "OUT", "--dropout", "1"], "dropout is 1, which drops all"),
         (["TEXT", "-o", "OUT", "--split", "many"], "--split must be two whole numbers of words"),
         (["TEXT", "-o", "OUT", "--epochs", "-1"], "epochs must be a number above 0"),
         (["TEXT", "-o", "OUT", "--epochs", "0"], "epochs must be a number above 0"),

@@ -176,13 +176,18 @@ def test_interrupt_without_a_folder(texts: list[str]) -> None:
 REFUSALS = {
     "no-layer": (["--output-layer", "nonsense"], "hierarchical"),
     "no-option": (["--output-layer", "sampled", "--option", "nonsense=1"], "num_samples"),
-    "no-value": (["--output-layer", "sampled", "--option", "num_samples"], "--option k=v"),
+    "no-value": (
+        ["--output-layer", "sampled", "--option", "num_samples"],
+        "give a name and a value",
+    ),
     "wrong-type": (["--output-layer", "sampled", "--option", "num_samples=ten"], "num_samples"),
     "tree-option": (["--output-layer", "hierarchical", "--option", "rule=adaptive"], "rule"),
     "no-model": (["--model", "transformer"], "feed-forward"),
     "no-tie": (["--output-layer", "hierarchical", "--tie"], "tie"),
     "epochs": (["--epochs", "0"], "epochs"),
     "device": (["--device", "abacus"], "abacus"),
+    "meta": (["--device", "meta"], "device is 'meta': give cpu, cuda"),
+    "checkpoints": (["--checkpoint-minutes", "-1"], "checkpoint_minutes must be a number from 0"),
     "both": (["--resume", "--overwrite"], "resume and overwrite"),
 }
 

@@ -77,6 +77,7 @@ def test_no_config_is_refused(record: dict[str, Any]) -> None:
         ({"order": 1}, "order must be a whole number from 2"),
         ({"layers": True}, "layers must be"),
         ({"dropout": "much"}, "dropout must be a number from 0 to 1"),
+        ({"dropout": 1}, "dropout is 1, which drops all"),
         ({"tie": "yes"}, "tie must be True or False"),
     ],
 )
@@ -122,9 +123,9 @@ def test_a_file_says_flags_and_methods(tmp_path: Path) -> None:
         epsilon = 0.1
         [methods.few]
         layer = "sampled"
-        num_samples = 3
+        num-samples = 3
         [methods.few.training]
-        learning_rate = 0.2
+        learning-rate = 0.2
         """,
     )
     paths = {"train": [str(tmp_path / "a.txt"), "/there/b.txt"], "valid": [str(tmp_path / "c.txt")]}

@@ -1,5 +1,6 @@
 """The check of a layer by brute force, and what a judgement leaves as it was."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from tests.corpora import sentences
-from vastmax.errors import VastmaxError
+from vastmax.errors import DivergedError, VastmaxError
 from vastmax.evaluation import perplexity
 from vastmax.experiments import surroundings
 from vastmax.experiments.judging import check_by_brute_force, diagnose, judge, tree_facts
@@ -78,6 +79,32 @@ def test_a_judgement_has_its_parts_and_changes_nothing() -> None:
     assert model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert layer.num_samples == 5
+
+
+def test_a_partial_softmax_has_an_error_of_its_gradient_too() -> None:
+    corpus = LanguageCorpus.read(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
+    layer = build("partial", 8, corpus.vocabulary)
+    errors = diagnose(LSTM(layer, layers=1), corpus)["gradient_error"]
+    assert [point["samples"] for point in errors] == [8, 32, 128]
+    assert errors[0]["gradient_rmse"] > errors[-1]["gradient_rmse"] > 0
+    assert (layer.head, layer.tail) == (100, 1000)
+
+
+@pytest.mark.parametrize("words", [100, 128, 129, 200, 400])
+def test_diagnostics_are_of_more_than_a_row(words: int) -> None:
+    corpus = LanguageCorpus.read(sentences(60), sentences(60, seed=1), sentences(30, seed=2), min_count=1)
+    corpus = dataclasses.replace(corpus, valid=corpus.valid[:words])
+    model = LSTM(build("full", 8, corpus.vocabulary), layers=1)
+    assert diagnose(model, corpus)["diagnostics"]["rows"] == min(words, 128)
+
+
+def test_an_infinite_perplexity_is_no_judgement() -> None:
+    corpus = LanguageCorpus.read(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
+    layer = build("full", 8, corpus.vocabulary)
+    with torch.no_grad():
+        layer.bias.copy_(torch.linspace(0, -1e5, layer.num_classes))
+    with pytest.raises(DivergedError, match="the train text's perplexity is inf: lower the learning rate"):
+        judge(LSTM(layer, layers=1), corpus, "stream")
 
 
 def test_facts_of_trees_and_classes() -> None:

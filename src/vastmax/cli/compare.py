@@ -21,7 +21,7 @@ from vastmax.cli.model_flags import (
     Dim,
     Dropout,
     EmbeddingDim,
-    HeldOut,
+    InitialRange,
     Layers,
     LearningRate,
     Length,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 _SMALL_BUDGET = 0.15  # minutes a method: all of them in some minutes
+_SMALL_HELD_OUT = 8_000  # else scoring them six times would outlast the training where there are 100,000 words
 _NOT_IN_A_FILE = {"context", "config", "output", "as_json", "list_methods", "methods"}
 
 
@@ -84,7 +85,14 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", show_default=False, help="TOML with these flags and methods of your own."),
     ] = None,
-    held_out: HeldOut = 20_000,
+    held_out: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N|SHARE",
+            show_default="20000, and 8000 where neither --minutes-each nor --epochs is given",
+            help="Words, or share, of TRAIN that each text not given is cut from its end.",
+        ),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(metavar="N,M", show_default=False, help="Of TRAIN, N words train, M validate, the rest tests."),
@@ -100,6 +108,7 @@ def compare(
     order: Order = 5,
     linear: Linear = False,
     dropout: Dropout = 0.0,
+    initial_range: InitialRange = 0.1,
     tie: Tie = False,
     batching: BatchingFlag = "stream",
     rows: BatchRows = 20,
@@ -205,7 +214,9 @@ def _configs(chosen: list[Method], given: dict[str, Any]) -> list[RunConfig]:
     """The runs: seed by seed, so that a first picture of all is there early."""
     from dataclasses import replace
 
-    from vastmax.experiments import METHODS, method_named
+    from vastmax.experiments import METHODS, WORDNET, method_named
+    from vastmax.layers import LAYERS
+    from vastmax.models import can_tie
 
     catalogue = {method.label: method for method in chosen} or METHODS
     if given["methods"] is not None:
@@ -216,19 +227,27 @@ def _configs(chosen: list[Method], given: dict[str, Any]) -> list[RunConfig]:
         wanted = [catalogue[name] if name in catalogue else method_named(name) for name in names]
     else:
         wanted = list(catalogue.values())
+        if not chosen and not Path(WORDNET).exists():
+            wanted.remove(METHODS["hierarchical-wordnet"])
+            note(f"note: hierarchical-wordnet is left out, as WordNet is not in {WORDNET}: apt install wordnet-base")
     if not wanted:
         raise InputError("--methods names none: leave it out for all, or name one or more.")
     if given["seeds"] < 1:
         raise InputError(f"--seeds is {given['seeds']}: give 1 or more.")
     minutes, epochs = given["minutes_each"], given["epochs"]
-    if minutes is None and epochs is None:
+    if small := minutes is None and epochs is None:
         minutes = _SMALL_BUDGET
     given["minutes"], given["epochs"] = minutes, 5.0 if epochs is None else epochs
+    if given["held_out"] is None:
+        given["held_out"] = _SMALL_HELD_OUT if small else 20_000
     if minutes is not None and not given["validations"]:
         given["validations"] = 3 if minutes < 1 else 10
     if given["split"] is not None:
         given["split"] = _split(given["split"])
-    base = [run_config(method, given) for method in wanted]
+    untied = [method.label for method in wanted if given["tie"] and not can_tie(LAYERS[method.layer])]
+    if untied:
+        note(f"note: no table of words to share, and so --tie does nothing: {', '.join(untied)}")
+    base = [run_config(method, given | {"tie": given["tie"] and method.label not in untied}) for method in wanted]
     return [
         replace(each, training=replace(each.training, seed=given["seed"] + i))
         for i in range(given["seeds"])

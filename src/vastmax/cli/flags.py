@@ -7,6 +7,7 @@ answer a bad value with the same sentence.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -103,7 +104,7 @@ def connector_tuple(text: str) -> tuple[str, ...]:
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
 
 
-def keys_and_values(texts: list[str] | None) -> dict[str, str]:
+def keys_and_values(texts: Sequence[str] | None) -> dict[str, str]:
     """Split the options K=V of an output layer."""
     parts = [(text, *text.partition("=")) for text in texts or ()]
     for text, key, equals, _ in parts:

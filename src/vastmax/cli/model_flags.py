@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vastmax.cli.flags import keys_and_values
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ __all__ = [
     "EmbeddingDim",
     "Epochs",
     "HeldOut",
-    "LayerOptions",
+    "InitialRange",
     "Layers",
     "LearningRate",
     "Length",
@@ -75,12 +76,6 @@ OutputLayerName = Annotated[
     str,
     typer.Option("--output-layer", metavar="NAME", help="A method, as `vastmax compare --list-methods` names them."),
 ]
-LayerOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option", metavar="K=V", show_default="none", help="Option of the output layer; may be given several times."
-    ),
-]
 ModelName = Annotated[str, typer.Option(metavar="lstm|feed-forward", help="What makes the hidden vectors.")]
 Dim = Annotated[int, typer.Option(metavar="D", help="Width of the hidden vectors.")]
 EmbeddingDim = Annotated[
@@ -90,6 +85,9 @@ Layers = Annotated[int, typer.Option(metavar="N", help="Layers of the LSTM.")]
 Order = Annotated[int, typer.Option(metavar="N", help="The feed-forward model looks at N - 1 words.")]
 Linear = Annotated[bool, typer.Option(help="Leave out the feed-forward model's tanh: the log-bilinear model.")]
 Dropout = Annotated[float, typer.Option(metavar="SHARE", help="Dropped of embeddings and hidden vectors.")]
+InitialRange = Annotated[
+    float, typer.Option(metavar="X", help="Input embeddings and the LSTM's weights start uniform in -X to X.")
+]
 Tie = Annotated[bool, typer.Option(help="Input embeddings share the output layer's table, where it has one.")]
 BatchingFlag = Annotated[
     str, typer.Option("--batching", metavar="stream|sentence", help="Text as one stream, or each sentence by itself.")
@@ -135,11 +133,7 @@ def method(name: str, options: Sequence[str] | None) -> Method:
     """Return a method of the catalogue with options given as ``k=v``."""
     from vastmax.experiments import method_with
 
-    pairs = [option.partition("=") for option in options or ()]
-    for option, equals, _ in pairs:
-        if not (option and equals):
-            raise InputError(f"--option {option!r} names no value: write it as --option k=v.")
-    return method_with(name, {option.strip().replace("-", "_"): value for option, _, value in pairs})
+    return method_with(name, keys_and_values(options))
 
 
 def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:

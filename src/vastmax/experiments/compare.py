@@ -13,11 +13,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from vastmax import checks
 from vastmax.errors import InputError
 from vastmax.experiments.config import RunConfig
 from vastmax.experiments.run import CHECKPOINT, RECORD, check_device, described, write_record
 from vastmax.experiments.worker import JOB
-from vastmax.files import replacing
+from vastmax.files import member, replacing
 from vastmax.reporting import RunRecord, read_records, require_report, write_report
 from vastmax.text import LanguageCorpus
 from vastmax.training import TrainingInterrupted, TrainingProgress
@@ -80,7 +81,7 @@ def compare(
 
     Raises:
         InputError: The folder cannot be written, or holds another comparison; two runs have one name; there is no
-            such device.
+            such device; checkpoint_minutes is no such number.
         TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
     """
     require_report()
@@ -91,6 +92,7 @@ def compare(
     known = _known(folder)
     # all before the first run: what is refused, is refused before hours are spent
     kept = {name: finished(known.get(name), config) for name, config in zip(names, configs, strict=True)}
+    checks.number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     for config in configs:
         check_device(config.device)
     runs = folder / _RUNS
@@ -119,7 +121,7 @@ def compare(
                 "text": dict(text or {}),
                 "command": command,
                 "checkpoint_minutes": checkpoint_minutes,
-                "runs": {each.method.label: str((runs / run_name(each)).resolve()) for each in configs[: number - 1]},
+                "runs": _lenders([*known.values(), *records], config, runs),
             }
             record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
         records.append(record)
@@ -127,6 +129,13 @@ def compare(
         if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
             _write(folder)
     return records
+
+
+def _lenders(records: Sequence[RunRecord], config: RunConfig, runs: Path) -> dict[str, str]:
+    """The folders of the finished runs of a config's seed, whose words' vectors it may ask for, by label."""
+    seed = config.loop_options.seed
+    done = [record.label for record in records if record.status == "done" and record.seed == seed]
+    return {label: str((runs / f"{label}-seed{seed}").resolve()) for label in done}
 
 
 def run_name(config: RunConfig) -> str:
@@ -185,7 +194,7 @@ def _difference(was: Any, came: Any, name: str = "") -> str | None:
 def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRecord]) -> None:
     """Save the corpus where every run's process finds it; all records of a folder are of one."""
     place = folder / _CORPUS
-    saved = place.exists()
+    saved = member(place, "corpus.json").exists()  # not where saving it failed
     there = {record.corpus.get("fingerprint") for record in known.values()}
     there |= {LanguageCorpus.load(place).fingerprint} if saved else set()
     if there - {corpus.fingerprint}:

@@ -12,11 +12,9 @@ from vastmax.experiments.methods import Method
 from vastmax.layers import OutputLayer
 from vastmax.models import LSTM, MODELS, FeedForward, LanguageModel
 from vastmax.threads import MOST_THREADS, default_threads
-from vastmax.training import LoopOptions
+from vastmax.training import Batching, LoopOptions
 
 __all__ = ["ModelOptions", "RunConfig"]
-
-Batching = Literal["stream", "sentence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +28,8 @@ class ModelOptions:
         layers: Of the LSTM.
         order: n of the feed-forward model, which looks at n - 1 words.
         linear: A feed-forward model without its tanh: the log-bilinear model.
-        dropout: Share of embeddings and hidden vectors that are dropped while training.
-        initial_range: Of the LSTM's weights.
+        dropout: Share of embeddings and hidden vectors that are dropped while training, below 1.
+        initial_range: Of the input embeddings and the LSTM's weights, which start uniform in plus and minus this.
         tie: Input embeddings are the output's own table, where it has one.
         batching: "stream", the text as one; or "sentence", each sentence for itself.
         rows: Texts, or sentences, a batch.
@@ -62,14 +60,17 @@ class ModelOptions:
                 object.__setattr__(self, name, whole(name, getattr(self, name), low, 2**31 - 1))
         for name, high in (("dropout", 1), ("initial_range", 1e6)):
             object.__setattr__(self, name, number(name, getattr(self, name), 0, high))
+        if self.dropout == 1:
+            raise InputError("dropout is 1, which drops all: give a share from 0 to below 1.")
         flag("linear", self.linear)
         flag("tie", self.tie)
 
     def build(self, output: OutputLayer, start: int) -> LanguageModel:
         """Return the model below an output layer; ``start`` is the id of the end of a sentence."""
-        shared: dict[str, Any] = {"embedding_dim": self.embedding_dim, "tie": self.tie, "dropout": self.dropout}
+        names = ("embedding_dim", "tie", "dropout", "initial_range")
+        shared: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.model == "lstm":
-            return LSTM(output, layers=self.layers, initial_range=self.initial_range, **shared)
+            return LSTM(output, layers=self.layers, **shared)
         return FeedForward(output, order=self.order, start=start, linear=self.linear, **shared)
 
 

@@ -52,7 +52,7 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"the config {path} cannot be read as TOML: {reason}.") from None
-    given = {name.replace("-", "_"): value for name, value in document.items()}
+    given = _names(document)
     tables = given.pop("methods", {})
     if unknown := sorted(set(given) - set(flags)):
         raise InputError(f"{path}: there is no option {unknown[0]!r}: choose of {', '.join(sorted(flags))}.")
@@ -72,13 +72,19 @@ def _method(label: str, table: dict[str, Any]) -> Method:
         json.dumps(table)
     except TypeError:
         raise InputError(f"[methods.{label}] holds a date or a time, which no option takes.") from None
-    training = table.pop("training", {})
+    table = _names(table)
+    training = _names(table.pop("training", {}))
     if "layer" in table:
         return Method(label, table.pop("layer"), table, training)
     known = METHODS.get(label)
     if known is None:
         raise InputError(f"[methods.{label}] has no layer, and no method of the catalogue has this name: add layer = …")
     return Method(label, known.layer, {**known.options, **table}, training)
+
+
+def _names(table: Any) -> Any:
+    """The table with words joined by ``_`` in its keys."""
+    return {name.replace("-", "_"): value for name, value in table.items()} if isinstance(table, dict) else table
 
 
 _KINDS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vastmax.errors import VastmaxError
+from vastmax.errors import DivergedError, VastmaxError
 from vastmax.evaluation import PerplexityReport, frequency_bands, perplexity
-from vastmax.layers import ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, SamplingLayer
+from vastmax.layers import ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, PartialSoftmax, SamplingLayer
 from vastmax.models import LanguageModel
 from vastmax.text import LanguageCorpus
 from vastmax.training import StreamBatches
@@ -32,13 +33,15 @@ def judge(model: LanguageModel, corpus: LanguageCorpus, batching: str) -> dict[s
     The training text's perplexity is that of as many words from its beginning as the validation text has.
 
     Raises:
-        VastmaxError: where the model's probabilities are not those of a normalised distribution.
+        DivergedError: where a text's perplexity is no number, or infinite.
     """
     end = corpus.end_of_sentence
     reports: dict[str, PerplexityReport] = {}
     texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
     for name, ids in texts.items():
         reports[name] = perplexity(model, ids, end=end, batching=batching)
+        if not math.isfinite(reports[name].perplexity):
+            raise DivergedError(f"the {name} text's perplexity is {reports[name].perplexity}: lower the learning rate.")
     return {
         "perplexity": {name: report.perplexity for name, report in reports.items()},
         "evaluation_words_per_second": reports["test"].words_per_second,
@@ -99,15 +102,19 @@ def _sample(model: LanguageModel, corpus: LanguageCorpus) -> tuple[Tensor, Tenso
             hidden, state = model.hidden(words, state)
             kept = target >= 0
             parts.append((hidden[kept], target[kept], words[kept]))
-    return parts[-1]
+    return max(reversed(parts), key=lambda part: len(part[1]))  # the second of a short text may hold next to nothing
 
 
 def _gradient_error(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor) -> list[dict[str, Any]]:
-    if not isinstance(layer, SamplingLayer) or layer.in_batch:
+    if isinstance(layer, PartialSoftmax):  # half of its classes are the largest, half are drawn
+        numbers = {samples: {"head": samples // 2, "tail": samples - samples // 2} for samples in _SAMPLES}
+    elif isinstance(layer, SamplingLayer) and not layer.in_batch:
+        numbers = {each: {"num_samples": each, "max_samples": each, "effective_samples": None} for each in _SAMPLES}
+    else:
         return []
     found = []
-    for samples in (each for each in _SAMPLES if each <= layer.num_classes):
-        with _set(layer, num_samples=samples, max_samples=samples, effective_samples=None):
+    for samples in (each for each in numbers if each <= layer.num_classes):
+        with _set(layer, **numbers[samples]):
             report = layer.diagnostics(hidden, target, context=context, repeats=_REPEATS)
         about = {"gradient_rmse": report.gradient_rmse, "gradient_bias": report.gradient_bias}
         found.append({"samples": samples, **about})

@@ -2,6 +2,7 @@
 
 Reads ``job.json`` in the folder, and leaves there what :func:`run_language_model` leaves. What it has to say comes as
 lines of JSON on standard output: ``{"progress": …}`` while it trains, ``{"error": …}`` with exit code 1 where it fails.
+What anyone else prints there, a library's C code too, goes to standard error.
 A process of its own, so that a crash, or the system's killing what takes too much memory, ends one run and not all,
 and so that the peak of memory is the run's alone.
 """
@@ -33,13 +34,22 @@ def main(folder: Path) -> int:
     """Run the job of a folder, and return the exit code."""
     from vastmax.experiments.run import run_language_model
 
-    sys.stdout = sys.stderr  # what libraries print; standard output is for our lines alone
-    warnings.showwarning = lambda message, *_, **__: _say({"warning": str(message)})
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(**record: Any) -> None:
+        try:
+            print(json.dumps(record), file=lines, flush=True)
+        except BrokenPipeError:  # whoever asked for this is gone: stop as for Ctrl-C, with a checkpoint
+            os.dup2(os.open(os.devnull, os.O_WRONLY), lines.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def fail(sentence: str) -> int:
+        say(error=sentence)
+        return 1
+
+    warnings.showwarning = lambda message, *_, **__: say(warning=str(message))
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
-
-    def vectors_of(label: str) -> Any:
-        return _vectors(Path(job["runs"].get(label, "")), label)
-
     try:
         run_language_model(
             LanguageCorpus.load(job["corpus"]),
@@ -48,48 +58,35 @@ def main(folder: Path) -> int:
             text=job["text"],
             command=job["command"],
             checkpoint_minutes=job["checkpoint_minutes"],
-            progress=lambda report: _say({"progress": asdict(report)}),
-            vectors_of=vectors_of,
+            progress=lambda report: say(progress=asdict(report)),
+            vectors_of=lambda label: _vectors(job["runs"].get(label), label),
         )
     except TrainingInterrupted:
         return 130
     except VastmaxError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except MemoryError as error:
-        return _fail(f"not enough memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
+        return fail(f"not enough memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        return _fail(f"{type(error).__name__}: {error}")
+        return fail(f"{type(error).__name__}: {error}")
     return 0
 
 
-def _vectors(folder: Path, label: str) -> Any:
+def _vectors(folder: str | None, label: str) -> Any:
     """Words' vectors (V, d) of a finished run: its output's, which tell what stands in one place, or its input's."""
-    file = folder / "model.safetensors"
-    if not file.is_file():
+    file = Path(folder or "", "model.safetensors")
+    if folder is None or not file.is_file():
         raise InputError(f"vectors names {label!r}, and no run of this name is finished: let it stand before this one.")
-    num_words = len(Vocabulary.load(folder / "vocabulary.tsv"))
+    num_words = len(Vocabulary.load(file.with_name("vocabulary.tsv")))
     with safe_open(file, framework="numpy") as tensors:
         for name in ("output.weight", "embedding.weight"):
             # an output's vectors may also be those of nodes, classes or clusters; a shared table has one name only
             if name in tensors.keys() and tensors.get_slice(name).get_shape()[0] == num_words:  # noqa: SIM118
                 return tensors.get_tensor(name)
     raise InputError(f"vectors names {label!r}, which has no vector a word: name a run with a table of its words.")
-
-
-def _fail(sentence: str) -> int:
-    _say({"error": sentence})
-    return 1
-
-
-def _say(record: dict[str, Any]) -> None:
-    try:
-        print(json.dumps(record), file=sys.__stdout__, flush=True)
-    except BrokenPipeError:  # whoever asked for this is gone: stop as for Ctrl-C, with a checkpoint
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from vastmax.errors import InputError
 from vastmax.layers import AdaptiveEmbedding, AdaptiveSoftmax, OutputLayer
 
-__all__ = ["LanguageModel", "State"]
+__all__ = ["LanguageModel", "State", "can_tie"]
 
 State: TypeAlias = tuple[Tensor, ...]
+
+
+def can_tie(layer: type[OutputLayer]) -> bool:
+    """Whether an output layer has a table of its words that input embeddings may share."""
+    return issubclass(layer, AdaptiveSoftmax) or hasattr(layer, "tie_weights")
 
 
 class LanguageModel(nn.Module, ABC):
@@ -29,13 +34,20 @@ class LanguageModel(nn.Module, ABC):
         tie: whether input embeddings are the output's own table: a table layer's (V, d), or an adaptive softmax's
             short and long vectors with their projections (Baevski & Auli 2019).
         dropout: share of the embeddings' and of the hidden vectors' components that are dropped while training.
+        initial_range: input embeddings that are not the output's start uniform in plus and minus this.
 
     Raises:
         InputError: where the output layer has no table to share, or one of another width.
     """
 
     def __init__(
-        self, output: OutputLayer, *, embedding_dim: int | None = None, tie: bool = False, dropout: float = 0.0
+        self,
+        output: OutputLayer,
+        *,
+        embedding_dim: int | None = None,
+        tie: bool = False,
+        dropout: float = 0.0,
+        initial_range: float = 0.1,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -47,19 +59,19 @@ class LanguageModel(nn.Module, ABC):
                 f"tie shares one table: the embeddings' width {self.embedding_dim} must be the hidden vectors' "
                 f"{output.in_features}."
             )
-        self.embedding = self._embedding(tie)
+        self.embedding = self._embedding(tie, initial_range)
         self.dropout = nn.Dropout(dropout)
 
-    def _embedding(self, tie: bool) -> nn.Module:
+    def _embedding(self, tie: bool, initial_range: float) -> nn.Module:
         size = self.output.num_classes, self.embedding_dim
         if not tie:
             embedding = nn.Embedding(*size, sparse=True)
-            nn.init.uniform_(embedding.weight, -0.1, 0.1)
+            nn.init.uniform_(embedding.weight, -initial_range, initial_range)
             return embedding
         if isinstance(self.output, AdaptiveSoftmax):
             return AdaptiveEmbedding(self.output)
         weight = getattr(self.output, "weight", None)
-        if not hasattr(self.output, "tie_weights") or weight is None or weight.shape != size:
+        if not can_tie(type(self.output)) or weight is None or weight.shape != size:
             raise InputError(
                 f"{type(self.output).__name__} has no table of one vector a word that the input could share: "
                 "leave out tie."

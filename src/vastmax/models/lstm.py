@@ -25,7 +25,7 @@ class LSTM(LanguageModel):
     Args:
         output: the output layer; d is its ``in_features``.
         layers: how many, one on top of the other.
-        initial_range: of the recurrent layers' weights.
+        initial_range: of the recurrent layers' weights and the input embeddings.
         options: what ``LanguageModel`` takes.
 
     Raises:
@@ -40,7 +40,7 @@ class LSTM(LanguageModel):
     """
 
     def __init__(self, output: OutputLayer, *, layers: int = 2, initial_range: float = 0.1, **options: Any) -> None:
-        super().__init__(output, **options)
+        super().__init__(output, initial_range=initial_range, **options)
         if layers < 1:
             raise InputError(f"layers is {layers}: give 1 or more.")
         between = self.dropout.p if layers > 1 else 0.0  # torch warns of a dropout that has no place
