@@ -25,6 +25,7 @@ from torch import Tensor
 from vastmax.evaluation import perplexity
 from vastmax.experiments import SavedModel, load_language_model
 from vastmax.experiments.surroundings import commit, machine, versions
+from vastmax.layers import partitions
 from vastmax.reporting import read_records
 from vastmax.text import LanguageCorpus
 from vastmax.training import SparseAwareOptimizer, make_batches
@@ -66,25 +67,48 @@ class Comparison(NamedTuple):
 
 
 @torch.no_grad()
-def log_probs(saved: SavedModel, ids: NDArray[np.integer]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Targets (T,) and log-probabilities of all words (T, V), float64, of a text that is read as one stream."""
+def log_probs(
+    saved: SavedModel, ids: NDArray[np.integer], added: Tensor | float = 0.0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Targets (T,) and log-probabilities of all words (T, V), float64, of a text that is read as one stream.
+
+    What is added (V,) to the words' scores changes them before they are normalised.
+    """
     text = torch.cat([torch.tensor([saved.end_of_sentence]), torch.from_numpy(ids.astype(np.int64))])
     weight, bias = (saved.model.output.get_parameter(name).double() for name in ("weight", "bias"))
     state = None
     for start in range(0, len(ids), 200):
         stop = min(start + 200, len(ids))
         hidden, state = saved.model.hidden(text[start:stop, None], state)
-        logits = hidden[:, 0].double() @ weight.T + bias
+        logits = hidden[:, 0].double() @ weight.T + bias + added
         yield text[start + 1 : stop + 1], logits - logits.logsumexp(1, keepdim=True)
 
 
+def perplexity_again(saved: SavedModel, ids: NDArray[np.integer], added: Tensor | float = 0.0) -> float:
+    """By other code than the records' perplexities."""
+    found = (float(each.gather(1, target[:, None]).sum()) for target, each in log_probs(saved, ids, added))
+    return math.exp(-sum(found) / len(ids))
+
+
 def ptb_lstm(comparison: Comparison) -> Iterator[Remark]:
-    """The perplexity of noise contrastive estimation, by other code than the records'."""
-    ids = comparison.corpus.test
-    total = sum(
-        float(log_prob.gather(1, target[:, None]).sum()) for target, log_prob in log_probs(comparison.model("nce"), ids)
-    )
-    yield Remark("test perplexity of `nce`, computed by another program", math.exp(-total / len(ids)), "perplexity")
+    """Noise contrastive estimation by a second program; target sampling without the bias of its partitions."""
+    corpus, nce, sampling = comparison.corpus, comparison.model("nce"), comparison.model("target-sampling")
+    yield Remark("test perplexity of `nce`, by a second program", perplexity_again(nce, corpus.test), "perplexity")
+    cut = list(partitions(targets(corpus, sampling), sampling.config.loop_options.num_candidates))
+    held = sum(np.bincount(each.candidates, minlength=len(corpus.vocabulary)) for each in cut) / len(cut)
+    yield Remark("partitions of `target-sampling` that hold a word, median over words", float(np.median(held)), "share")
+    corrected = perplexity_again(sampling, corpus.test, torch.from_numpy(held).log())
+    what = "test perplexity of `target-sampling`, the logarithm of a word's share of the partitions added to its score"
+    yield Remark(what, corrected, "perplexity")
+
+
+def targets(corpus: LanguageCorpus, saved: SavedModel) -> Iterator[NDArray[np.integer]]:
+    """The targets of a pass over the training text, batch by batch in the order of training."""
+    options = saved.config.model
+    batches = make_batches("stream", corpus.train, rows=options.rows, length=options.length, end=corpus.end_of_sentence)
+    for number in range(len(batches)):
+        target = batches.batch(0, number).target
+        yield target[target >= 0].numpy()
 
 
 def brown(comparison: Comparison) -> Iterator[Remark]:
@@ -138,14 +162,13 @@ def typical(step: Callable[[int], object]) -> float:
 
 def wikipedia(comparison: Comparison) -> Iterator[Remark]:
     """How target sampling, and the full softmax, treat words that target sampling has not met."""
-    corpus, options = comparison.corpus, comparison.model("full").config.model
-    batches = make_batches("stream", corpus.train, rows=options.rows, length=options.length, end=corpus.end_of_sentence)
-    met, words, number = torch.zeros(len(corpus.vocabulary), dtype=torch.bool), 0, 0
-    while words < comparison.words("target-sampling"):
-        targets = batches.batch(0, number).target
-        targets = targets[targets >= 0]
-        met[targets] = True
-        words, number = words + targets.numel(), number + 1
+    corpus, words = comparison.corpus, comparison.words("target-sampling")
+    met = torch.zeros(len(corpus.vocabulary), dtype=torch.bool)
+    for target in targets(corpus, comparison.model("target-sampling")):
+        met[target] = True
+        words -= len(target)
+        if words <= 0:
+            break
     yield Remark("words of the vocabulary that `target-sampling` never met", 1 - float(met.double().mean()), "share")
     for label in ("target-sampling", "full"):
         masses, log_likelihoods = [], []
