@@ -153,6 +153,7 @@ def test_a_file_may_name_methods_or_say_nothing_of_them(tmp_path: Path) -> None:
         ('embedding_dim = "8"', "embedding_dim must be a whole number"),
         ('dropout = "a"', "dropout must be a number, not 'a'"),
         ("tie = 1", "tie must be true or false, not 1"),
+        ("held-out = 1\nheld_out = 2", "held_out is given twice in one table"),
         ("model = 1", "model must be text, not 1"),
         ("train = 5", "train must be text, or a list of texts, not 5"),
         ("train = [5]", "train must be text, or a list of texts"),

@@ -38,6 +38,10 @@ def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyP
         memory.check_memory(config(), 50_000)
     memory.check_memory(config("adaptive"), 50_000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 7)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5)
+    with pytest.raises(InputError, match=r"0\.5 GB are free"):
+        memory.check_memory(dataclasses.replace(config(), device="cpu:0"), 50_000)
     memory.check_memory(dataclasses.replace(config(), device="cuda"), 50_000)  # which has its own
     with pytest.raises(InputError, match=r"about 2\.[0-9] GB and 1\.0 GB are free"):
         memory.check_memory(dataclasses.replace(config(), device="cuda"), 200_000)

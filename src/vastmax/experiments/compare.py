@@ -198,7 +198,10 @@ def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRe
     there = {record.corpus.get("fingerprint") for record in known.values()}
     there |= {LanguageCorpus.load(place).fingerprint} if saved else set()
     if there - {corpus.fingerprint}:
-        raise InputError(f"{folder} holds a comparison on another text or vocabulary: name another folder.")
+        raise InputError(
+            f"{folder} holds a comparison on another text or vocabulary, as --held-out or --min-count make of the same "
+            "file: name another folder."
+        )
     if not saved:
         corpus.save(place)
 

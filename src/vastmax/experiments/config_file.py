@@ -84,7 +84,12 @@ def _method(label: str, table: dict[str, Any]) -> Method:
 
 def _names(table: Any) -> Any:
     """The table with words joined by ``_`` in its keys."""
-    return {name.replace("-", "_"): value for name, value in table.items()} if isinstance(table, dict) else table
+    if not isinstance(table, dict):
+        return table
+    names = [name.replace("-", "_") for name in table]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{twice[0]} is given twice in one table, with - and with _: give it once.")
+    return dict(zip(names, table.values(), strict=True))
 
 
 _KINDS = {

@@ -73,8 +73,12 @@ def _within_the_group(found: int | None) -> int | None:
 def check_memory(config: RunConfig, num_classes: int, output_parameters: int | None = None) -> None:
     """Raise InputError where a run needs more memory than there is."""
     needed = memory_needed(config, num_classes, output_parameters)
-    there = available_memory() if config.device == "cpu" else torch.cuda.mem_get_info(config.device)[0]
-    if there is not None and needed > there + 4 * (output_parameters or 0):  # which a layer that is there has taken
+    if torch.device(config.device).type == "cuda":
+        kept = torch.cuda.memory_reserved(config.device) - torch.cuda.memory_allocated(config.device)
+        there = torch.cuda.mem_get_info(config.device)[0] + kept  # torch keeps what it freed, for us
+    elif (there := available_memory()) is not None:
+        there += 4 * (output_parameters or 0)  # which the layer has taken already
+    if there is not None and needed > there:
         raise InputError(
             f"{config.method.label} over {num_classes:,} words needs about {needed / 1e9:.1f} GB and {there / 1e9:.1f} "
             "GB are free: keep fewer words (--max-vocabulary, --min-count), or lower --dim, --rows or --length."

@@ -14,10 +14,22 @@ from vastmax.layers import LAYERS, OutputLayer, build, parse_options
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, LanguageCorpus, Vocabulary
 from vastmax.trees import Classes, Tree, WordNet, clustered_tree, union_tree, wordnet_tree
 
-__all__ = ["METHODS", "WORDNET", "Method", "build_again", "build_layer", "learnt", "method_named", "method_with"]
+__all__ = [
+    "LEARNT",
+    "METHODS",
+    "WORDNET",
+    "Method",
+    "build_again",
+    "build_layer",
+    "learnt",
+    "method_named",
+    "method_with",
+]
 
 WORDNET = "/usr/share/wordnet"
 """Where Debian's wordnet-base puts WordNet."""
+LEARNT = ("adaptive", "class-based", "hierarchical")
+"""Layers that are built from something learnt or measured, which is among their tensors."""
 # What is learnt from the corpus before the layer is built, and what is said of it: see `Method`.
 _LEARNT_TREES: dict[str, dict[str, type]] = {
     "clustered": {"rule": str, "epsilon": float, "trees": int, "vectors": str},
@@ -169,13 +181,13 @@ def learnt(layer: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
         KeyError: where one is missing.
         InputError: where they make no tree or classes.
     """
+    if layer not in LEARNT:
+        return {}
     if layer == "adaptive":
         return {"cutoffs": tensors["ranks.cutoffs"].tolist()}
     if layer == "class-based":
         return {"classes": Classes(tensors["class_of"].numpy())}
-    if layer == "hierarchical":
-        return {"tree": Tree.from_children(tensors["tree_children"].numpy(), tensors["tree_words"].numpy())}
-    return {}
+    return {"tree": Tree.from_children(tensors["tree_children"].numpy(), tensors["tree_words"].numpy())}
 
 
 def _tree(

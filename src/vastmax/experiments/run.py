@@ -22,7 +22,7 @@ from vastmax.evaluation import perplexity
 from vastmax.experiments.config import RunConfig
 from vastmax.experiments.judging import diagnose, judge, tree_facts
 from vastmax.experiments.memory import check_memory, numbers_kept
-from vastmax.experiments.methods import build_again, build_layer, learnt
+from vastmax.experiments.methods import LEARNT, build_again, build_layer, learnt
 from vastmax.experiments.saved import save_language_model
 from vastmax.experiments.surroundings import commit, machine, peak_memory, versions
 from vastmax.files import replacing
@@ -157,7 +157,7 @@ def run_language_model(
 
 def _learnt(checkpoint: Path, identity: Mapping[str, Any], layer: str) -> dict[str, Any]:
     """What the layer of a checkpoint of this run was built from; nothing where there is no such checkpoint."""
-    if not holds_state(checkpoint):
+    if layer not in LEARNT or not holds_state(checkpoint):  # which may be large
         return {}
     tensors, facts = load_state(checkpoint)
     was = facts.get("identity")

@@ -40,16 +40,19 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the commit of the source that runs, where it runs from a git checkout and git is there."""
+    """Return the commit of the source that runs, with "+" where files differ; None without a checkout or git."""
     checkout = Path(__file__).parents[3]
     if not (checkout / ".git").exists():  # installed: a checkout further up is someone else's
         return None
     try:
-        asked = ["git", "-C", str(checkout), "log", "-1", "--format=%h"]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+        head, changed = (
+            subprocess.run(["git", "-C", checkout, *asked], capture_output=True, text=True, timeout=10, check=False)
+            for asked in (("log", "-1", "--format=%h"), ("status", "--porcelain", "--untracked-files=no", "src"))
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return said.stdout.strip() or None if said.returncode == 0 else None
+    found = head.stdout.strip() if head.returncode == 0 else ""
+    return found + "+" * bool(changed.stdout) if found else None
 
 
 def peak_memory() -> int | None:

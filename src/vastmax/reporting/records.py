@@ -21,7 +21,8 @@ __all__ = ["RunRecord", "read_records"]
 class RunRecord:
     """What is known of one run of a comparison: enough to show it, and to repeat it.
 
-    Only ``label`` and ``layer`` have to be given: what a failed run never came to know stays at its default.
+    Only ``label`` and ``layer`` have to be given: what a failed run never came to know stays at its default. What is
+    infinite or no number is null once it is written, as JSON has no word for it.
 
     Attributes:
         label: the method's name in the comparison; runs that differ by the seed alone share it.
