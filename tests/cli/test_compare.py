@@ -92,7 +92,8 @@ def test_another_text_is_refused(copied: Path, tmp_path: Path) -> None:
     for methods in ("full", "sampled"):  # of which nothing is known there
         outcome = vastmax("compare", other, "-o", copied, "--methods", methods, *SHORT)
         assert outcome.code == 1
-        assert outcome.sentence == (f"{copied} holds a comparison on another text or vocabulary: name another folder.")
+        assert outcome.sentence.startswith(f"{copied} holds a comparison on another text or vocabulary")
+        assert outcome.sentence.endswith("name another folder.")
 
 
 def test_a_method_that_fails_loses_no_other_and_may_be_mended(tmp_path: Path, text: Path) -> None:
