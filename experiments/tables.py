@@ -60,9 +60,8 @@ def methods(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[st
     lines = [f"| {' | '.join(columns)} |", f"|---|---|{'---:|' * (len(columns) - 3)}---|"]
     for row in rows:
         if row.test is None or row.training_speed is None or row.training_seconds is None:
-            lines.append(
-                f"| {row.label} | {row.kind or ''} | failed: {row.error} {'| ' * (len(columns) - 3)}{row.budget} |"
-            )
+            why = f"failed: {row.error}" if row.status == "failed" else "∞"
+            lines.append(f"| {row.label} | {row.kind or ''} | {why} {'| ' * (len(columns) - 3)}{row.budget} |")
             continue
         against, times = "", ""
         if full is not None and full.test is not None and full.training_speed is not None:

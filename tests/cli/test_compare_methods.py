@@ -9,7 +9,8 @@ import pytest
 from tests.cli.program import vastmax
 from tests.corpora import write_corpus
 from vastmax.cli import compare as compare_file
-from vastmax.experiments import METHODS, WORDNET
+from vastmax.experiments import METHODS, WORDNET, ComparisonProgress
+from vastmax.reporting import RunRecord
 
 SHORT = ["--dim", "16", "--layers", "1", "--threads", "1", "--held-out", "0.1", "--epochs", "0.1"]
 
@@ -101,13 +102,22 @@ def test_a_corpus_that_could_not_be_saved_is_saved_again(tmp_path: Path, text: P
     assert outcome.code == 0, outcome.err
 
 
-def test_a_run_that_diverges_has_failed(tmp_path: Path, text: Path) -> None:
-    flags = ["--optimizer", "sgd", "--learning-rate", "10000", "--max-norm", "0", "--epochs", "3"]
-    outcome = vastmax("compare", text, "-o", tmp_path / "out", "--methods", "full,nce", *SHORT, *flags)
-    assert outcome.code == 1
-    for row in records(tmp_path / "out").values():
-        assert row["status"] == "failed"
-        assert "lower the learning rate (10000)" in row["error"]
+def test_an_infinite_perplexity_is_told_and_loses_nothing_else(
+    tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the first steps of a layer that is too slow for the budget: its speed is worth knowing all the same."""
+    record = RunRecord(
+        label="cnn", layer="cnn", kind="exact", epochs=0.1, perplexity={"test": None}, training_seconds=1.0
+    )
+
+    def run(*_: object, progress: Any, **__: object) -> list[RunRecord]:
+        progress(ComparisonProgress("cnn", 1, 1, 1, record=record))
+        return [record]
+
+    monkeypatch.setattr("vastmax.experiments.compare", run)
+    outcome = vastmax("compare", text, "-o", tmp_path / "out", "--methods", "cnn", *SHORT)
+    assert outcome.code == 0, outcome.err
+    assert "cnn: test perplexity ∞ after 0.1 epochs" in outcome.err
 
 
 def test_the_default_budget_holds_less_out(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,3 +174,15 @@ def test_findings_where_little_is_known() -> None:
     ]
     wild = [*full, run("wild", 250.0, training_words_per_second=40.0)]
     assert findings(summary_rows(wild), "full")[1].sentence.endswith("comes out at 2.5 times full's 100.0.")
+
+
+@pytest.mark.parametrize("infinite", [None, math.inf])
+def test_a_method_that_blew_up_for_one_seed_is_not_the_better_for_it(infinite: float | None) -> None:
+    runs = [
+        RunRecord(label=label, layer=label, seed=seed, perplexity={"test": value})
+        for label, values in {"nce": (90.0, infinite), "full": (100.0, 102.0)}.items()
+        for seed, value in enumerate(values)
+    ]
+    full, nce = summary_rows(runs)
+    assert (full.label, nce.label, nce.status) == ("full", "nce", "done")
+    assert nce.test is None

@@ -285,9 +285,9 @@ class _Display:
 def _outcome(record: RunRecord, kept: bool) -> str:
     if record.status == "failed":
         return f"failed: {record.error}"
-    speed = (record.training_words_per_second or 0) / 1e3
+    speed, perplexity = (record.training_words_per_second or 0) / 1e3, record.perplexity.get("test")
     return (
-        f"test perplexity {record.perplexity['test']:,.1f} after {record.epochs:.2g} epochs, "
+        f"test perplexity {'∞' if perplexity is None else f'{perplexity:,.1f}'} after {record.epochs:.2g} epochs, "
         f"{duration(record.training_seconds or 0)} at {speed:,.1f}k words/s" + (", of an earlier call" if kept else "")
     )
 

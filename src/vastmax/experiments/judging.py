@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vastmax.errors import DivergedError, VastmaxError
+from vastmax.errors import VastmaxError
 from vastmax.evaluation import PerplexityReport, frequency_bands, perplexity
 from vastmax.layers import ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, PartialSoftmax, SamplingLayer
 from vastmax.models import LanguageModel
@@ -31,17 +30,12 @@ def judge(model: LanguageModel, corpus: LanguageCorpus, batching: str) -> dict[s
     """Return the perplexities of a model and what comes with them, by the names of ``RunRecord``.
 
     The training text's perplexity is that of as many words from its beginning as the validation text has.
-
-    Raises:
-        DivergedError: where a text's perplexity is no number, or infinite.
     """
     end = corpus.end_of_sentence
     reports: dict[str, PerplexityReport] = {}
     texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
     for name, ids in texts.items():
         reports[name] = perplexity(model, ids, end=end, batching=batching)
-        if not math.isfinite(reports[name].perplexity):
-            raise DivergedError(f"the {name} text's perplexity is {reports[name].perplexity}: lower the learning rate.")
     return {
         "perplexity": {name: report.perplexity for name, report in reports.items()},
         "evaluation_words_per_second": reports["test"].words_per_second,

@@ -127,6 +127,11 @@ def _row(runs: Sequence[RunRecord], target: float | None) -> SummaryRow:
     def over(value: Callable[[RunRecord], float | None]) -> Estimate | None:
         return Estimate.of(map(value, done))
 
+    def perplexity(text: str) -> Estimate | None:
+        # a mean over the seeds that have one would make a method look better for those where it is infinite
+        found = [run.perplexity.get(text) for run in done]
+        return None if any(value is None or not math.isfinite(value) for value in found) else Estimate.of(found)
+
     reached = [seconds_to_reach(run, target) for run in done if run.curve] if target else []
     return SummaryRow(
         label=facts.label,
@@ -138,9 +143,9 @@ def _row(runs: Sequence[RunRecord], target: float | None) -> SummaryRow:
         error=failed[-1].error if failed else None,
         done=len(done),
         failed=len(failed),
-        test=over(lambda run: run.perplexity.get("test")),
-        valid=over(lambda run: run.perplexity.get("valid")),
-        train=over(lambda run: run.perplexity.get("train")),
+        test=perplexity("test"),
+        valid=perplexity("valid"),
+        train=perplexity("train"),
         training_seconds=over(lambda run: run.training_seconds),
         training_speed=over(lambda run: run.training_words_per_second),
         reaches_full=None not in reached if reached else None,

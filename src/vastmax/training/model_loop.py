@@ -58,7 +58,8 @@ class LanguageModelLoop:
 
     Attributes:
         curve: A dict for each validation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss`` (mean
-            since the one before) and ``valid_perplexity``.
+            since the one before) and ``valid_perplexity``, which is None where it is infinite, as it may be after the
+            first steps, or there is no validation.
         seconds: Training time, validation and saving not counted.
         words: Words trained on.
 
@@ -119,8 +120,7 @@ class LanguageModelLoop:
 
         Raises:
             TrainingInterrupted: A stop was requested; a checkpoint was written if there is a folder for it.
-            DivergedError: The loss, or a validation's perplexity, is no number any more, or infinite; the last
-                checkpoint is kept.
+            DivergedError: The loss is no number any more; the last checkpoint is kept.
         """
         if self._epoch == self._number == 0 and not self.words:
             torch.manual_seed(self._options.seed)
@@ -170,20 +170,16 @@ class LanguageModelLoop:
             optimizer.clip(options.max_norm)
         optimizer.step()
         value = float(loss.detach())
-        self._check_finite("the loss", value)
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss became {value} after {self.words:,} words: lower the learning rate "
+                f"({options.initial_learning_rate:g}) or the limit of the gradient's norm ({options.max_norm:g})."
+            )
         self._losses.add(value, kept)
         self.words += kept
         self._number += 1
         if self._number == len(self._batches):
             self._epoch, self._number = self._epoch + 1, 0
-
-    def _check_finite(self, name: str, value: float) -> None:
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"{name} became {value} after {self.words:,} words: lower the learning rate "
-                f"({self._options.initial_learning_rate:g}) or the limit of the gradient's norm "
-                f"({self._options.max_norm:g})."
-            )
 
     # --- validation ---
 
@@ -205,7 +201,6 @@ class LanguageModelLoop:
         perplexity = None
         if self._validate is not None:
             perplexity = self._validate(self._model)
-            self._check_finite("the validation text's perplexity", perplexity)
             self._model.train()
             if perplexity < self._best:
                 self._best = perplexity
@@ -221,7 +216,7 @@ class LanguageModelLoop:
                 "seconds": self.seconds,
                 "learning_rate": self._optimizer.learning_rate,
                 "train_loss": self._losses.since_validation(),
-                "valid_perplexity": perplexity,
+                "valid_perplexity": perplexity if perplexity is not None and math.isfinite(perplexity) else None,
             }
         )
 
