@@ -114,6 +114,18 @@ def test_patience_ends_the_run_and_gives_back_the_best() -> None:
     assert not torch.equal(model.output.weight, kept[-1])
 
 
+def test_an_infinite_perplexity_is_the_first_to_be_beaten() -> None:
+    """As a layer's first steps may leave it; the next validation is waited for."""
+    loop = small_loop(small_model(), epochs=4, patience=1, validate=Scripted([math.inf, 9.0, 8.0, 7.0]))
+    with StopAfter() as stop:
+        loop.run(stop)
+    assert [point["valid_perplexity"] for point in loop.curve] == [None, 9.0, 8.0, 7.0]
+    loop = small_loop(small_model(), epochs=4, patience=1, validate=Scripted([math.inf]))
+    with StopAfter() as stop:
+        loop.run(stop)
+    assert len(loop.curve) == 2
+
+
 def test_without_patience_the_last_stays() -> None:
     model = small_model()
     loop = small_loop(model, epochs=4, validate=Scripted([5, 6, 7, 8]))

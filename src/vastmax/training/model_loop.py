@@ -194,8 +194,8 @@ class LanguageModelLoop:
         if not self._options.patience or self._validate is None:
             return False
         met = [point["valid_perplexity"] for point in self.curve]
-        since = len(met) - 1 - met.index(self._best) if self._best in met else len(met)
-        return since >= self._options.patience
+        best = met.index(self._best) if self._best in met else 0  # where none is finite, the first sets the mark
+        return len(met) - 1 - best >= self._options.patience
 
     def _validate_now(self) -> None:
         perplexity = None
