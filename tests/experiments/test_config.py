@@ -78,6 +78,7 @@ def test_no_config_is_refused(record: dict[str, Any]) -> None:
         ({"layers": True}, "layers must be"),
         ({"dropout": "much"}, "dropout must be a number from 0 to 1"),
         ({"dropout": 1}, "dropout is 1, which drops all"),
+        ({"initial_range": 0}, "initial_range must be a number above 0"),
         ({"tie": "yes"}, "tie must be True or False"),
     ],
 )

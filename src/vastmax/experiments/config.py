@@ -58,8 +58,8 @@ class ModelOptions:
         for name, low in (("dim", 1), ("embedding_dim", 1), ("layers", 1), ("order", 2), ("rows", 1), ("length", 1)):
             if name != "embedding_dim" or self.embedding_dim is not None:
                 object.__setattr__(self, name, whole(name, getattr(self, name), low, 2**31 - 1))
-        for name, high in (("dropout", 1), ("initial_range", 1e6)):
-            object.__setattr__(self, name, number(name, getattr(self, name), 0, high))
+        object.__setattr__(self, "dropout", number("dropout", self.dropout, 0, 1))
+        object.__setattr__(self, "initial_range", number("initial_range", self.initial_range, 0, 1e6, above=True))
         if self.dropout == 1:
             raise InputError("dropout is 1, which drops all: give a share from 0 to below 1.")
         flag("linear", self.linear)
