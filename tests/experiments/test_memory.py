@@ -38,12 +38,12 @@ def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyP
         memory.check_memory(config(), 50_000)
     memory.check_memory(config("adaptive"), 50_000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 7)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * 10**8)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 10**8)
     with pytest.raises(InputError, match=r"0\.5 GB are free"):
         memory.check_memory(dataclasses.replace(config(), device="cpu:0"), 50_000)
     memory.check_memory(dataclasses.replace(config(), device="cuda"), 50_000)  # which has its own
-    with pytest.raises(InputError, match=r"about 2\.[0-9] GB and 1\.0 GB are free"):
+    with pytest.raises(InputError, match=r"about 2\.[0-9] GB and 1\.3 GB are free"):
         memory.check_memory(dataclasses.replace(config(), device="cuda"), 200_000)
     monkeypatch.setattr(memory, "available_memory", lambda: None)  # the system does not say
     memory.check_memory(config(), 50_000)
@@ -55,6 +55,15 @@ def test_a_tree_of_many_paths_needs_what_its_nodes_take(monkeypatch: pytest.Monk
     memory.check_memory(config("hierarchical"), 50_000, 50_000 * 200)
     with pytest.raises(InputError, match=r"hierarchical over 50,000 words needs about 1?\d\.\d GB"):
         memory.check_memory(config("hierarchical"), 50_000, 14 * 50_000 * 200)
+
+
+def test_what_a_layer_has_taken_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed, table = memory.memory_needed(config("hierarchical"), 50_000, 10**7), 4 * 10**7
+    monkeypatch.setattr(memory, "available_memory", lambda: needed - table)
+    memory.check_memory(config("hierarchical"), 50_000, 10**7)
+    monkeypatch.setattr(memory, "available_memory", lambda: needed - table - 1)
+    with pytest.raises(InputError, match="GB are free"):
+        memory.check_memory(config("hierarchical"), 50_000, 10**7)
 
 
 def test_the_system_says_what_is_free() -> None:
