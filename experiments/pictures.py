@@ -31,7 +31,7 @@ def draw(records: Iterable[RunRecord], picture: Path) -> None:
     rows = [row for row in summary_rows(runs) if row.test is not None and row.training_speed is not None]
     figure, (trade, fall) = new_panels(12, max(4.5, 0.24 * len(rows) + 1.2), 2)
     _trade(trade, rows)
-    _fall(fall, [run for run in runs if run.curve])
+    _fall(fall, [run for run in runs if run.curve and run.curve[-1]["valid_perplexity"]])
     save_figure(figure, picture)
     picture.with_suffix(".png").unlink()
 

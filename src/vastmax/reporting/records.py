@@ -38,12 +38,11 @@ class RunRecord:
         config: everything needed to repeat the run.
         corpus: ``train``, ``valid``, ``test`` (names), ``vocabulary_size``, ``train_words``, ``valid_words``,
             ``test_words``, ``fingerprint``.
-        perplexity: of ``train``, ``valid`` and ``test``, as far as measured.
+        perplexity: of ``train``, ``valid`` and ``test``, as far as measured and finite.
         epochs: passes over the training text; fractions where minutes ended the run.
         words: words trained on.
         building_seconds: spent building the output layer before training, skip-gram vectors for its tree included, but
-            not another run whose vectors it borrows; part of no budget. None where a
-            checkpoint brought the layer.
+            not another run whose vectors it borrows; part of no budget. None where a checkpoint brought the layer.
         training_seconds: spent in training steps, evaluation left out.
         training_words_per_second: in training.
         evaluation_words_per_second: exact log-probabilities of the test text's words.
