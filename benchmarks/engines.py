@@ -19,7 +19,7 @@ from rich.table import Table
 from embeddings import commit, machine, number, read_records, versions
 from vastmax.evaluation import evaluate_similarity
 from vastmax.text import read_sentences
-from vastmax.training import TrainingProgress, train
+from vastmax.training import train
 
 COMPILED: tuple[dict[str, Any], ...] = ({}, {"learning_rate": 0.1}, {"epochs": 20})
 TORCH: tuple[dict[str, Any], ...] = (
@@ -49,17 +49,11 @@ def name(options: Record) -> str:
 def measured(sentences: list[list[str]], options: Record, standards: list[Path]) -> Record:
     """Train once, and compare with people's judgement."""
     common = {"dim": 100, "epochs": 5, "threads": 1, "seed": 1}
-    reports: list[TrainingProgress] = []
-
-    def keep(report: object) -> None:
-        if isinstance(report, TrainingProgress):
-            reports.append(report)
-
-    embeddings = train(sentences, **{**common, **options}, progress=keep)
+    embeddings = train(sentences, **{**common, **options})
     return {
         "run": name(options),
         "options": {**common, **options},
-        "words_per_second": reports[-1].words / reports[-1].seconds,
+        "words_per_second": embeddings.config["training"]["words_per_second"],
         "vocabulary": len(embeddings),
         "similarity": {path.stem: evaluate_similarity(embeddings, path).spearman for path in standards},
     }
@@ -67,7 +61,7 @@ def measured(sentences: list[list[str]], options: Record, standards: list[Path])
 
 def show(records: list[Record], console: Console) -> None:
     """Print a row a run."""
-    table = Table("run", "words/s", *records[0]["similarity"], title="Spearman's correlation")
+    table = Table("run", "words/s", *(records[0]["similarity"] if records else ()), title="Spearman's correlation")
     for record in records:
         figures = (number(value, digits=2) for value in record["similarity"].values())
         table.add_row(record["run"], f"{record['words_per_second']:,.0f}", *figures)
@@ -86,10 +80,10 @@ def main() -> None:
     if arguments.show:
         show(read_records(arguments.show), console)
         return
-    torch.set_num_threads(1)
-    facts = {"machine": machine(), "versions": {**versions(), "torch": torch.__version__}, "commit": commit()}
     if arguments.corpus is None:
         parser.error("give a corpus, or --show RECORDS")
+    torch.set_num_threads(1)
+    facts = {"machine": machine(), "versions": {**versions(), "torch": torch.__version__}, "commit": commit()}
     sentences, words = [], 0
     for sentence in read_sentences(arguments.corpus, tokenizer="words", lowercase=True):
         sentences.append(sentence)
