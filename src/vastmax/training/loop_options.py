@@ -34,7 +34,7 @@ class LoopOptions:
         patience: Stop after so many validations without a better one, and take the model back to the best; 0 for never.
         validations: How often the model is validated in the whole run; 0 for once an epoch.
         precision: "float32", or "bfloat16" for autocast: half the memory of activations, and faster where the hardware
-            multiplies it.
+            multiplies it. An LSTM stays in float32 on a CPU that has none in bfloat16, as with AVX2.
         num_candidates: τ of target sampling, distinct targets a partition; other layers take no notice.
         seed: Of the order of sentences and of all chance in the model.
 
