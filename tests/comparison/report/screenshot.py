@@ -15,7 +15,7 @@ from tests.comparison.report.browser import chromium
 from tests.comparison.report.runs import comparison_records
 from vastmax.comparison.report import RunRecord, read_records, write_report
 
-PICTURE = Path(__file__).parents[2] / "docs" / "images" / "report.png"
+PICTURE = Path(__file__).parents[3] / "docs" / "images" / "report.png"
 
 
 def screenshot(records: list[RunRecord], picture: Path, *, last: str = "#tradeoff") -> None:
