@@ -23,11 +23,12 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from drawing.figures import save_figure
+from drawing.importance_curves import importance_curves
 from embeddings import commit, machine, read_records, versions
 from gradient_error_model import Text, read
 from vastmax.layers import AdaptiveImportanceSampledSoftmax, ImportanceSampledSoftmax
 from vastmax.proposals import UnigramProposal
-from vastmax.reporting import importance_curves, save_figure
 
 DATA = Path(__file__).parents[1] / "../shared/data/ptb"
 SMOOTHING = 0.5

@@ -45,8 +45,8 @@ class Stopwatch:
 
 def run_vastmax(spec: Spec) -> Facts:
     """Scan with encode_corpus, train with train, save as a folder."""
+    from vastmax.embeddings import train
     from vastmax.text import encode_corpus
-    from vastmax.training import train
 
     model, objective = MODELS[spec["model"]]
     watch = Stopwatch()
@@ -171,7 +171,7 @@ def evaluate(spec: Spec) -> Facts:
     """Measure the vectors that a run saved; every trainer's by the same code."""
     import numpy as np
 
-    from vastmax.evaluation import evaluate_analogies, evaluate_similarity
+    from vastmax.embeddings import evaluate_analogies, evaluate_similarity
 
     embeddings = load(Path(spec["output"]))
     if not np.isfinite(embeddings.vectors).all() or not embeddings.vectors.any():
@@ -193,7 +193,9 @@ def load(folder: Path) -> Any:
     if (folder / "vectors.kv").exists():
         from gensim.models import KeyedVectors
 
-        return Embeddings.from_gensim(KeyedVectors.load(str(folder / "vectors.kv")))
+        from vastmax.integrations import from_gensim
+
+        return from_gensim(KeyedVectors.load(str(folder / "vectors.kv")))
     if (folder / "vectors.vec").exists():
         return read_word2vec(folder / "vectors.vec")
     return Embeddings.load(folder)

@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from embeddings import commit, machine, number, read_records, versions
-from vastmax.evaluation import evaluate_similarity
+from vastmax.embeddings import evaluate_similarity, train
 from vastmax.text import read_sentences
-from vastmax.training import train
 
 COMPILED: tuple[dict[str, Any], ...] = ({}, {"learning_rate": 0.1}, {"epochs": 20})
 TORCH: tuple[dict[str, Any], ...] = (

@@ -30,12 +30,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from drawing.figures import save_figure
+from drawing.gradient_error import gradient_error_plot
 from embeddings import numbers, read_records
 from gradient_error_model import Trained, read, train
 from layers import facts
 from vastmax.layers import LAYERS, OutputLayer, PartialSoftmax, SamplingLayer, TargetSampledSoftmax, partitions
 from vastmax.proposals import PROPOSALS, Proposal
-from vastmax.reporting import gradient_error_plot, save_figure
 
 DATA = Path(__file__).parents[1] / "../shared/data/ptb"
 ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02)  # at which proposals are compared

@@ -26,8 +26,9 @@ from rich.table import Table
 
 from embeddings import commit, machine, versions
 from vastmax import _core
-from vastmax.text import END_OF_SENTENCE, EncodedCorpus, Vocabulary, keep_probability
-from vastmax.training import EmbeddingOptions, EmbeddingTrainer
+from vastmax.embeddings import EmbeddingOptions, EmbeddingTrainer, keep_probability
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus
+from vastmax.vocabulary import Vocabulary
 
 FLAGS = {
     "avx512": ["-DLANES=16", "-mavx512f", "-mfma"],

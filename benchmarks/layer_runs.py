@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from embedding_runs import peak_bytes
 from vastmax.layers import LAYERS, build
-from vastmax.text import Vocabulary
+from vastmax.vocabulary import Vocabulary
 
 REAL_COUNTS = Path(__file__).parents[1] / "../shared/data/counts/lm1b_word_freq_int32.npy"
 REAL_VOCABULARY = 793_471  # words of the One Billion Word benchmark

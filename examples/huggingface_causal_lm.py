@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from vastmax.layers import LAYERS, OutputLayer, build
-from vastmax.text import END_OF_SENTENCE, Vocabulary, encode_corpus, read_documentation
+from vastmax.text import END_OF_SENTENCE, encode_corpus, read_documentation
+from vastmax.vocabulary import Vocabulary
 
 LENGTH = 20
 

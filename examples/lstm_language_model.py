@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vastmax.layers import LAYERS, OutputLayer, build
-from vastmax.text import END_OF_SENTENCE, Vocabulary, encode_corpus, read_documentation
+from vastmax.text import END_OF_SENTENCE, encode_corpus, read_documentation
+from vastmax.vocabulary import Vocabulary
 
 LENGTH = 20  # words a row
 

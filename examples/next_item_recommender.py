@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from vastmax.layers import LAYERS, OutputLayer, build
-from vastmax.text import Vocabulary
+from vastmax.vocabulary import Vocabulary
 
 LENGTH, NO_TARGET = 20, -100  # items that a session is cut to; the `ignore_index` of every output layer
 

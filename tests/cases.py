@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from vastmax.layers import LAYERS, OutputLayer, build
 from vastmax.layers.cutoffs import StepCost
 from vastmax.proposals import PROPOSALS, Proposal
-from vastmax.text import Vocabulary
 from vastmax.trees import Classes, Tree, balanced_tree
+from vastmax.vocabulary import Vocabulary
 
 Counts = NDArray[np.int64]
 

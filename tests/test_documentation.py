@@ -24,7 +24,7 @@ def test_flags_are_the_arguments_of_train() -> None:
     import typer
 
     from vastmax.cli.app import app
-    from vastmax.training import train
+    from vastmax.embeddings import train
 
     command = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
     flags = {parameter.name: parameter for parameter in command.params}
@@ -95,16 +95,16 @@ def test_examples_of_layers_run(page: Path) -> None:
 
 
 def test_tables_are_in_step_with_the_records() -> None:
-    program = [sys.executable, str(ROOT / "experiments" / "tables.py"), "--check"]
+    program = [sys.executable, str(ROOT / "studies" / "tables.py"), "--check"]
     said = subprocess.run(program, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
 
 
 def test_pictures_show_every_run_of_the_records(tmp_path: Path) -> None:
-    records = ROOT / "experiments" / "ptb-trees" / "records.jsonl"
+    records = ROOT / "studies" / "ptb-trees" / "records.jsonl"
     picture = tmp_path / "trees.svg"
-    program = [sys.executable, str(ROOT / "experiments" / "pictures.py"), str(records), str(picture)]
-    said = subprocess.run(program, capture_output=True, text=True, check=False)
+    program = [sys.executable, "-m", "studies.pictures", str(records), str(picture)]
+    said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
     drawn = picture.read_text(encoding="utf-8")
     for line in records.read_text(encoding="utf-8").splitlines():
@@ -114,7 +114,7 @@ def test_pictures_show_every_run_of_the_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "records", sorted((ROOT / "experiments").glob("*/records.jsonl")), ids=lambda file: file.parent.name
+    "records", sorted((ROOT / "studies").glob("*/records.jsonl")), ids=lambda file: file.parent.name
 )
 def test_pictures_are_in_step_with_the_records(records: Path) -> None:
     drawn = (ROOT / "docs" / "images" / f"{records.parent.name}.svg").read_text(encoding="utf-8")

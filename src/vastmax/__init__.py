@@ -4,20 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vastmax.embeddings import Embeddings
-    from vastmax.text import Vocabulary
-    from vastmax.training import EmbeddingOptions, train
+    from vastmax.embeddings import EmbeddingOptions, Embeddings, train
     from vastmax.trees import Tree
+    from vastmax.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
 __all__ = ["EmbeddingOptions", "Embeddings", "Tree", "Vocabulary", "__version__", "train"]
 
 _HOMES = {
-    "EmbeddingOptions": "training",
+    "EmbeddingOptions": "embeddings",
     "Embeddings": "embeddings",
     "Tree": "trees",
-    "Vocabulary": "text",
-    "train": "training",
+    "Vocabulary": "vocabulary",
+    "train": "embeddings",
 }
 
 

@@ -136,7 +136,7 @@ def pid_of(folder: Path) -> int | None:
             words = (place / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"vastmax.experiments.worker" in words and str(folder).encode() in words:
+        if b"vastmax.comparison.worker" in words and str(folder).encode() in words:
             return int(place.name)
     return None
 

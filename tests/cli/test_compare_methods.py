@@ -9,8 +9,8 @@ import pytest
 from tests.cli.program import vastmax
 from tests.corpora import write_corpus
 from vastmax.cli import compare as compare_file
-from vastmax.experiments import METHODS, WORDNET, ComparisonProgress
-from vastmax.reporting import RunRecord
+from vastmax.comparison import METHODS, WORDNET, ComparisonProgress
+from vastmax.comparison.report import RunRecord
 
 SHORT = ["--dim", "16", "--layers", "1", "--threads", "1", "--held-out", "0.1", "--epochs", "0.1"]
 
@@ -37,14 +37,14 @@ def test_every_method_has_a_row_and_none_fails(tmp_path: Path, text: Path) -> No
 
 
 def test_wordnet_is_left_out_where_it_is_not(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vastmax.experiments.WORDNET", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("vastmax.comparison.WORDNET", str(tmp_path / "nowhere"))
     asked: list[str] = []
 
     def run(_: object, configs: list[Any], *__: object, **___: object) -> list[Any]:
         asked.extend(config.method.label for config in configs)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vastmax.experiments.compare", run)
+    monkeypatch.setattr("vastmax.comparison.compare", run)
     outcome = vastmax("compare", text, "-o", tmp_path / "out", *SHORT)
     assert set(METHODS) - set(asked) == {"hierarchical-wordnet"}
     assert "note: hierarchical-wordnet is left out, as WordNet is not in" in outcome.err
@@ -114,7 +114,7 @@ def test_an_infinite_perplexity_is_told_and_loses_nothing_else(
         progress(ComparisonProgress("cnn", 1, 1, 1, record=record))
         return [record]
 
-    monkeypatch.setattr("vastmax.experiments.compare", run)
+    monkeypatch.setattr("vastmax.comparison.compare", run)
     outcome = vastmax("compare", text, "-o", tmp_path / "out", "--methods", "cnn", *SHORT)
     assert outcome.code == 0, outcome.err
     assert "cnn: test perplexity ∞ after 0.1 epochs" in outcome.err

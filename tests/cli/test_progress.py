@@ -10,8 +10,8 @@ import pytest
 
 from vastmax.cli import progress
 from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.runs import TrainingProgress
 from vastmax.text import ScanProgress
-from vastmax.training import TrainingProgress
 
 REPORT = TrainingProgress(
     words=250_000,

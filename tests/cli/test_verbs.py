@@ -12,10 +12,10 @@ import pytest
 import vastmax as package
 from tests.cli.program import finish, start, vastmax
 from vastmax.cli.invocation import program
-from vastmax.embeddings import Embeddings
-from vastmax.evaluation import evaluate_similarity
-from vastmax.text import Phrases, Vocabulary
+from vastmax.embeddings import Embeddings, evaluate_similarity
+from vastmax.text import Phrases, build_vocabulary
 from vastmax.trees import Classes, Tree, clustered_tree, custom_tree, frequency_classes, huffman_tree, union_tree
+from vastmax.vocabulary import Vocabulary
 
 VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "export", "import", "vocab", "phrases", "tree"]
 
@@ -195,7 +195,7 @@ def test_phrases(tmp_path: Path) -> None:
 
 
 def test_tree(corpus: Path, tmp_path: Path) -> None:
-    counts = Vocabulary.from_corpus(corpus).counts
+    counts = build_vocabulary(corpus).counts
     statistics = huffman_tree(counts).statistics(counts)
     document = vastmax("tree", corpus, "-o", tmp_path / "tree.safetensors", "--json").json
     assert document["mean_bits"] == document["huffman_bits"] == statistics.mean_bits
@@ -243,7 +243,7 @@ def test_trees_train_their_vectors_where_none_are_given(corpus: Path) -> None:
 
 
 def test_custom_tree(corpus: Path, tmp_path: Path) -> None:
-    vocabulary = Vocabulary.from_corpus(corpus)
+    vocabulary = build_vocabulary(corpus)
     pairs = [(f"group {i % 7}", word) for i, word in enumerate(vocabulary.words or [])]
     taxonomy, saved = tmp_path / "taxonomy.tsv", tmp_path / "tree.safetensors"
     taxonomy.write_text("\ufeff" + "".join(f"{parent}\t{child}\r\n" for parent, child in pairs))  # as spreadsheets do
@@ -253,7 +253,7 @@ def test_custom_tree(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_class_based(corpus: Path, tmp_path: Path) -> None:
-    counts, saved = Vocabulary.from_corpus(corpus).counts, tmp_path / "classes.safetensors"
+    counts, saved = build_vocabulary(corpus).counts, tmp_path / "classes.safetensors"
     document = vastmax("tree", corpus, "--kind", "class-based", "--classes", "9", "-o", saved, "--json").json
     assert Classes.load(saved) == frequency_classes(counts, 9)
     assert document["mean_logits"] == Classes.load(saved).statistics(counts).mean_logits

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vastmax.embeddings import Embeddings
-from vastmax.text import Vocabulary
+from vastmax.vocabulary import Vocabulary
 
 WORDS = ["the", "naïve", "한국어", "🙂", "new_york", "-0.5", "42", "a\u00a0b", "\u2028", "nan"]
 

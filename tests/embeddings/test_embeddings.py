@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tests.oracles import analogy_scores, cosine
 from vastmax.embeddings import Embeddings
 from vastmax.errors import InputError
-from vastmax.text import Vocabulary
+from vastmax.vocabulary import Vocabulary
 
 
 def test_shapes_must_fit() -> None:

@@ -12,7 +12,7 @@ from tests.cases import shuffled_zipf
 from tests.oracles import class_based_log_prob
 from vastmax.errors import InputError
 from vastmax.layers import ClassBasedSoftmax, FullSoftmax, build
-from vastmax.layers.grouped import group_by_class
+from vastmax.ops.class_softmax import group_by_class
 from vastmax.trees import Classes
 
 D = 5

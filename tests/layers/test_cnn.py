@@ -13,9 +13,9 @@ from tests.layers.cnn import WORDS, D, layer_of, parameters_of, rows_of
 from tests.oracles import char_cnn_vector, cnn_softmax_log_prob
 from vastmax.errors import InputError
 from vastmax.layers import CharCNNSoftmax, FullSoftmax, build
-from vastmax.layers import char_cnn as char_cnn_file
-from vastmax.layers.char_cnn import NOTHING, blocks_of_one_length, spell
-from vastmax.text import Vocabulary
+from vastmax.layers import cnn_network as char_cnn_file
+from vastmax.layers.cnn_network import NOTHING, blocks_of_one_length, spell
+from vastmax.vocabulary import Vocabulary
 
 
 def oracle(hidden, named, words=WORDS, max_length: int = SMALL_CNN["max_length"]):

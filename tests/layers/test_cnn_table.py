@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.layers.cnn import WORDS, layer_of, parameters_of, rows_of
 from vastmax.layers import CharCNNSoftmax
-from vastmax.layers import output_layer as output_layer_file
+from vastmax.layers.base import output_layer as output_layer_file
 
 
 class Calls:

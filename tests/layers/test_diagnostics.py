@@ -23,15 +23,8 @@ from tests.oracles import (
     sampled_estimate,
 )
 from vastmax.errors import InputError
-from vastmax.layers import (
-    Diagnostics,
-    FullSoftmax,
-    ImportanceSampledSoftmax,
-    PartialSoftmax,
-    SampledSoftmax,
-    build,
-)
-from vastmax.layers.sampling import Candidates
+from vastmax.layers import Diagnostics, FullSoftmax, ImportanceSampledSoftmax, PartialSoftmax, SampledSoftmax, build
+from vastmax.layers.base.sampling_layer import Candidates
 from vastmax.proposals import UnigramProposal
 
 COUNTS = np.random.default_rng(0).permutation(3 * V // np.arange(1, V + 1))

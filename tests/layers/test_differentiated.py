@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.oracles import differentiated_log_prob, gradients_of
 from vastmax.errors import InputError
 from vastmax.layers import DifferentiatedSoftmax, FullSoftmax
-from vastmax.layers import parts as parts_module
+from vastmax.ops import linear_cross_entropy as parts_module
 
 D, V, CUTOFFS = 9, 11, (3, 6)
 WIDTHS = {"slices": (5, 3, 1), "projections": (9, 4, 2)}

@@ -9,8 +9,8 @@ from tests.cases import shuffled_zipf, tree_of_several_leaves
 from tests.oracles import tree_probabilities
 from vastmax.errors import InputError
 from vastmax.layers import HierarchicalSoftmax, build
-from vastmax.layers.paths import Steps, ragged_range, segment_logsumexp, step_logits
-from vastmax.layers.tree_search import leaves_above
+from vastmax.ops.gathered_logits import Steps, ragged_range, segment_logsumexp, step_logits
+from vastmax.ops.tree_search import leaves_above
 from vastmax.trees import TREES, Tree, balanced_tree, huffman_tree
 
 D = 5

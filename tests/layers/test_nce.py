@@ -14,7 +14,7 @@ from tests.layers.test_self_normalized import Held, held_out
 from tests.oracles import full_gradients, nce_loss
 from vastmax.errors import InputError
 from vastmax.layers import NoiseContrastiveEstimation
-from vastmax.layers.sampling import Candidates
+from vastmax.layers.base.sampling_layer import Candidates
 from vastmax.proposals import BigramProposal, Proposal, UniformProposal, UnigramProposal
 
 PROBABILITY = np.array(COUNTS) / sum(COUNTS)

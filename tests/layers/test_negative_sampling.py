@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.embeddings.trainers.test_compiled import LEVELS, NOISE_WORD, make_core, windows
 from tests.layers.drawing import COUNTS, D, Given, V, check_formula, some_rows, trained
 from tests.oracles import nce_loss
-from tests.training.test_embedding_trainer import LEVELS, NOISE_WORD, make_core, windows
 from vastmax.layers import NegativeSampling, NoiseContrastiveEstimation
 from vastmax.proposals import UniformProposal, UnigramProposal
 from vastmax.text import END_OF_SENTENCE

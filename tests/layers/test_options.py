@@ -15,8 +15,8 @@ from vastmax.errors import InputError
 from vastmax.layers import LAYERS, FullSoftmax, OutputLayer, SampledSoftmax, build, parse_options
 from vastmax.layers.options import options_of
 from vastmax.proposals import PROPOSALS
-from vastmax.text import Vocabulary
 from vastmax.trees import TREES
+from vastmax.vocabulary import Vocabulary
 
 D = 8
 WORDS = Vocabulary(["one", "two", "three", "four", "five", "six"], [9, 7, 5, 3, 2, 1])

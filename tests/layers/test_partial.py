@@ -14,7 +14,7 @@ from tests.layers.test_full import LargestTensor
 from tests.oracles import full_gradients, full_log_prob, partial_gradients, partial_loss
 from vastmax.errors import InputError
 from vastmax.layers import ClassIndex, FullSoftmax, PartialSoftmax
-from vastmax.layers.parts import parts_largest
+from vastmax.ops.linear_cross_entropy import parts_largest
 
 D, V, N = 6, 40, 5
 TARGET = torch.tensor([0, V - 1, 7, 7, 12])

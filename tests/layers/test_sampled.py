@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.oracles import full_gradients, gradients_of, sampled_softmax_loss
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax, SampledSoftmax
-from vastmax.layers.sampling import Candidates
+from vastmax.layers.base.sampling_layer import Candidates
 from vastmax.proposals import BigramProposal, Proposal, QuadraticKernelProposal, UniformProposal, UnigramProposal
 
 D, V, N = 4, 12, 5

@@ -10,14 +10,7 @@ import torch
 from tests import oracles
 from tests.proposals.test_proposals import FALSE_ALARM, generator, pvalue
 from vastmax.errors import InputError
-from vastmax.proposals import (
-    PROPOSALS,
-    Proposal,
-    QuadraticKernelProposal,
-    RandomFourierProposal,
-    feature_tree,
-    kernel,
-)
+from vastmax.proposals import PROPOSALS, Proposal, QuadraticKernelProposal, RandomFourierProposal, feature_tree, kernel
 
 Kind = type[QuadraticKernelProposal] | type[RandomFourierProposal]
 KINDS: list[Kind] = [QuadraticKernelProposal, RandomFourierProposal]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vastmax.text import EncodedCorpus, Vocabulary, encode_corpus
+from vastmax.text import EncodedCorpus, encode_corpus
+from vastmax.vocabulary import Vocabulary
 
 
 def test_release_loses_nothing() -> None:

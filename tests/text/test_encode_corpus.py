@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.data import data_path
 from tests.text.oracle import assert_encodes, decoded, encoded, ranked, sentences_of, with_unknown
 from vastmax.errors import CorpusError, InputError
-from vastmax.text import ScanProgress, Vocabulary, encode_corpus, read_sentences
+from vastmax.text import ScanProgress, build_vocabulary, encode_corpus, read_sentences
+from vastmax.vocabulary import Vocabulary
 
 ODD = "a\x1cb\x1dc\x1ed\x1fe f\x0bg\x0ch\ri\x85j\xa0k\u1680l\u2000m\u200an\u200bo\u2028p\u2029q\u202fr\u205fs\u3000t \n"
 
@@ -130,7 +131,7 @@ def test_invalid_utf8_is_replaced_and_counted(tmp_path: Path) -> None:
         assert decoded(corpus) == [data.decode(errors="replace").split()]
         assert corpus.invalid_utf8 == 3
     with pytest.warns(UserWarning, match="3 ill-formed"):
-        Vocabulary.from_corpus(path, min_count=1)
+        build_vocabulary(path, min_count=1)
 
 
 def test_given_vocabulary_drops_all_other_words() -> None:
@@ -155,11 +156,11 @@ def test_vocabulary_from_corpus_is_that_of_the_encoded_corpus(tmp_path: Path) ->
     path = tmp_path / "text"
     path.write_text("The the the THE cat a A cat\n" * 3)
     for lowercase in (False, True):
-        vocabulary = Vocabulary.from_corpus(path, lowercase=lowercase, min_count=4, threads=2)
+        vocabulary = build_vocabulary(path, lowercase=lowercase, min_count=4, threads=2)
         with encode_corpus(path, lowercase=lowercase, min_count=4) as corpus:
             assert corpus.vocabulary == vocabulary
     assert vocabulary.words == ["the", "a", "cat"]
-    assert Vocabulary.from_corpus([["one"]], min_count=1).words == ["one"]
+    assert build_vocabulary([["one"]], min_count=1).words == ["one"]
 
 
 def test_progress_rises_to_the_end(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.data import data_path
-from vastmax.text import Vocabulary
-from vastmax.training import train
+from vastmax.embeddings import train
 from vastmax.trees import Tree, balanced_tree, clustered_tree, union_tree
+from vastmax.vocabulary import Vocabulary
 
 torch = pytest.importorskip("torch")
 

@@ -77,7 +77,7 @@ void bind_training(nb::module_& m) {
         .def_ro("examples", &Statistics::examples)
         .def_ro("loss_sum", &Statistics::loss);
 
-    nb::class_<Trainer>(m, "Trainer", "Hogwild training of word vectors; vastmax.training.EmbeddingTrainer is its front.")
+    nb::class_<Trainer>(m, "Trainer", "Hogwild training of word vectors; vastmax.embeddings.EmbeddingTrainer is its front.")
         .def(
             "__init__",
             [](Trainer* self, Vector<std::uint32_t> ids, Vector<std::uint32_t> keep,

@@ -46,8 +46,8 @@ from vastmax.cli.progress import ProgressDisplay, duration, training_facts
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
-    from vastmax.experiments import ComparisonProgress, Method, RunConfig
-    from vastmax.reporting import RunRecord
+    from vastmax.comparison import ComparisonProgress, Method, RunConfig
+    from vastmax.comparison.report import RunRecord
 
 __all__ = ["compare"]
 
@@ -151,9 +151,9 @@ def compare(
         raise InputError("compare needs a folder for its results: add -o DIR.")
     if not given["train"]:
         raise InputError("compare needs a training text: name TRAIN, or give it in --config.")
-    from vastmax.experiments import compare
-    from vastmax.reporting import require_report
-    from vastmax.training import TrainingInterrupted
+    from vastmax.comparison import compare
+    from vastmax.comparison.report import require_report
+    from vastmax.runs import TrainingInterrupted
 
     require_report()
     folder = output_folder(output)
@@ -184,7 +184,7 @@ def compare(
 
 
 def _list_methods(as_json: bool) -> None:
-    from vastmax.experiments import METHODS
+    from vastmax.comparison import METHODS
     from vastmax.layers import LAYERS
 
     if as_json:
@@ -196,7 +196,7 @@ def _list_methods(as_json: bool) -> None:
 
 def _with_file(context: typer.Context, given: dict[str, Any]) -> list[Method]:
     """Put what the config file says in place of flags that were not typed; return the file's methods."""
-    from vastmax.experiments import read_comparison
+    from vastmax.comparison import read_comparison
 
     if given["config"] is None:
         return []
@@ -214,9 +214,9 @@ def _configs(chosen: list[Method], given: dict[str, Any]) -> list[RunConfig]:
     """The runs: seed by seed, so that a first picture of all is there early."""
     from dataclasses import replace
 
-    from vastmax.experiments import METHODS, WORDNET, method_named
+    from vastmax.comparison import METHODS, WORDNET, method_named
+    from vastmax.language import can_tie
     from vastmax.layers import LAYERS
-    from vastmax.models import can_tie
 
     catalogue = {method.label: method for method in chosen} or METHODS
     if given["methods"] is not None:
@@ -293,7 +293,7 @@ def _outcome(record: RunRecord, kept: bool) -> str:
 
 
 def _report(records: list[Any], output: Path, seconds: float, as_json: bool) -> None:
-    from vastmax.reporting import comparison_table
+    from vastmax.comparison.report import comparison_table
 
     failed = sum(record.status == "failed" for record in records)
     if as_json:

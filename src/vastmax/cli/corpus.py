@@ -49,9 +49,9 @@ def vocab(
       vastmax vocab corpus.txt
       vastmax vocab corpus.txt --min-count 1 -o vocabulary.tsv
     """  # noqa: D301
-    from vastmax.text import Vocabulary
+    from vastmax.text import build_vocabulary
 
-    vocabulary = Vocabulary.from_corpus(
+    vocabulary = build_vocabulary(
         corpus, tokenizer=tokenizer, lowercase=lowercase, min_count=min_count, max_size=max_vocabulary, threads=threads
     )
     if output is not None:

@@ -80,8 +80,8 @@ def demo(
       vastmax demo
       vastmax demo --max-words 300000 --json
     """  # noqa: D301
+    from vastmax.embeddings import train
     from vastmax.text import read_documentation
-    from vastmax.training import train
 
     note(f"reading the documentation of Python {platform.python_version()} and the packages installed with it …")
     started = time.perf_counter()

@@ -40,8 +40,7 @@ def evaluate(
     """  # noqa: D301
     if not analogies and not similarity:
         raise InputError("nothing to evaluate: give --analogies FILE or --similarity FILE")
-    from vastmax.embeddings import Embeddings
-    from vastmax.evaluation import evaluate_analogies, evaluate_similarity
+    from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity
 
     embeddings = Embeddings.load(model)
     analogy_reports = [

@@ -66,9 +66,9 @@ from vastmax.cli.train import resume_command
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
-    from vastmax.experiments import RunConfig
-    from vastmax.reporting import RunRecord
-    from vastmax.training import OutputFolder
+    from vastmax.comparison import RunConfig
+    from vastmax.comparison.report import RunRecord
+    from vastmax.runs import OutputFolder
 
 __all__ = ["app", "train"]
 
@@ -165,7 +165,7 @@ def train(
     given = dict(locals())
     if resume and output is None:
         raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
-    from vastmax.training import OutputFolder
+    from vastmax.runs import OutputFolder
 
     config = run_config(method(output_layer, option), given)
     folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
@@ -192,7 +192,7 @@ app.command()(lm_saved.sample)
 
 def _run(context: typer.Context, config: RunConfig, folder: OutputFolder | None, given: dict[str, Any]) -> RunRecord:
     """Read the text and train; whoever interrupts hears what is kept, and how to go on."""
-    from vastmax.experiments import run_language_model
+    from vastmax.comparison import run_language_model
 
     arguments: list[str] = context.find_root().obj["arguments"]
     reading = True

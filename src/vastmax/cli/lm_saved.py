@@ -12,7 +12,7 @@ from vastmax.cli.flags import Json, Seed, Threads
 from vastmax.cli.model_flags import require_torch
 
 if TYPE_CHECKING:
-    from vastmax.experiments import SavedModel, TextScore
+    from vastmax.language import SavedModel, TextScore
 
 __all__ = ["sample", "score"]
 
@@ -51,7 +51,7 @@ def score(
       echo 'the company said' | vastmax lm score model - --json
     """  # noqa: D301
     saved = _load(model)
-    from vastmax.experiments import score_text
+    from vastmax.language import score_text
 
     rows = 1 if per_sentence else None
     found = score_text(saved, text, batching=batching, rows=rows, keep=per_sentence, threads=threads)
@@ -93,7 +93,7 @@ def sample(
       vastmax lm sample model -n 5 --temperature 0.8 --top-k 50 --seed 7
     """  # noqa: D301
     saved = _load(model)
-    from vastmax.experiments import draw_text
+    from vastmax.language import draw_text
 
     drawn = draw_text(
         saved,
@@ -118,7 +118,7 @@ def sample(
 
 def _load(folder: Path) -> SavedModel:
     require_torch()
-    from vastmax.experiments import load_language_model
+    from vastmax.language import load_language_model
 
     return load_language_model(folder)
 

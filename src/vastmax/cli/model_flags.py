@@ -15,8 +15,8 @@ from vastmax.cli.flags import keys_and_values
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
-    from vastmax.experiments import Method, RunConfig
-    from vastmax.text import LanguageCorpus
+    from vastmax.comparison import Method, RunConfig
+    from vastmax.language import LanguageCorpus
 
 __all__ = [
     "BatchRows",
@@ -131,14 +131,14 @@ def require_torch() -> None:
 
 def method(name: str, options: Sequence[str] | None) -> Method:
     """Return a method of the catalogue with options given as ``k=v``."""
-    from vastmax.experiments import method_with
+    from vastmax.comparison import method_with
 
     return method_with(name, keys_and_values(options))
 
 
 def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:
     """Read the texts that the flags name."""
-    from vastmax.text import LanguageCorpus
+    from vastmax.language import LanguageCorpus
 
     chosen = {name: given[name] for name in ("tokenizer", "lowercase", "min_count", "max_vocabulary", "threads")}
     more = {name: given[name] for name in ("held_out", "split") if given.get(name) is not None}
@@ -160,8 +160,8 @@ def text_facts(given: Mapping[str, Any], corpus: LanguageCorpus) -> dict[str, An
 
 def run_config(method: Method, given: Mapping[str, Any]) -> RunConfig:
     """Return the config of a run from flags, named as the options they reach."""
-    from vastmax.experiments import ModelOptions, RunConfig
-    from vastmax.training import LoopOptions
+    from vastmax.comparison import ModelOptions, RunConfig
+    from vastmax.language import LoopOptions
 
     model = {each.name: given[each.name] for each in fields(ModelOptions) if each.name in given}
     training = {each.name: given[each.name] for each in fields(LoopOptions) if each.name in given}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vastmax.cli.console import is_terminal, note
 
 if TYPE_CHECKING:
+    from vastmax.runs import TrainingProgress
     from vastmax.text import ScanProgress
-    from vastmax.training import TrainingProgress
 
 __all__ = ["ProgressDisplay", "duration"]
 
@@ -57,7 +57,7 @@ class ProgressDisplay:
 
     def __call__(self, report: ScanProgress | TrainingProgress) -> None:
         """Show a report of reading or training."""
-        from vastmax.training import TrainingProgress
+        from vastmax.runs import TrainingProgress
 
         if isinstance(report, TrainingProgress):
             self.last = report

@@ -130,8 +130,9 @@ def train(
       vastmax train corpus.txt -o model --resume
     """  # noqa: D301
     options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
+    from vastmax.embeddings import train
+    from vastmax.runs import TrainingInterrupted
     from vastmax.text import Phrases
-    from vastmax.training import TrainingInterrupted, train
 
     if resume and not (output / "checkpoint").exists() and not (output / "vectors.safetensors").exists():
         note(f"no checkpoint in {output} yet: starting from the beginning")

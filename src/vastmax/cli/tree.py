@@ -12,25 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vastmax.cli.console import is_terminal, note, print_json, print_table, say
-from vastmax.cli.flags import (
-    Corpus,
-    Json,
-    Lowercase,
-    MaxVocabulary,
-    MinCount,
-    SaveTo,
-    Seed,
-    Threads,
-    Tokenizer,
-)
+from vastmax.cli.flags import Corpus, Json, Lowercase, MaxVocabulary, MinCount, SaveTo, Seed, Threads, Tokenizer
 from vastmax.cli.progress import ProgressDisplay
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vastmax.text import EncodedCorpus, Vocabulary
+    from vastmax.text import EncodedCorpus
     from vastmax.trees import Classes, Tree
+    from vastmax.vocabulary import Vocabulary
 
 __all__ = ["tree"]
 
@@ -164,7 +155,7 @@ class _Source:
     """The corpus, read once: its vocabulary, and vectors of its words where a kind needs them."""
 
     def __init__(self, given: dict[str, Any], stack: ExitStack) -> None:
-        from vastmax.text import Vocabulary, encode_corpus
+        from vastmax.text import build_vocabulary, encode_corpus
 
         self._given = given
         self._encoded: EncodedCorpus | None = None
@@ -179,7 +170,7 @@ class _Source:
             self._encoded = stack.enter_context(reader)
             self.vocabulary = self._encoded.vocabulary
         else:
-            self.vocabulary = Vocabulary.from_corpus(given["corpus"], max_size=given["max_vocabulary"], **text)
+            self.vocabulary = build_vocabulary(given["corpus"], max_size=given["max_vocabulary"], **text)
 
     @property
     def words(self) -> Sequence[str]:
@@ -189,7 +180,7 @@ class _Source:
         """Vectors (V, d) of a saved model, or of one trained here and now."""
         if self._encoded is None:
             return self._saved_vectors(self._given["vectors"])
-        from vastmax.training import train
+        from vastmax.embeddings import train
 
         note("training vectors on the corpus, for want of --vectors …")
         with ProgressDisplay() as display:
@@ -209,14 +200,7 @@ class _Source:
 
 
 def _build(kind: str, given: dict[str, Any], source: _Source) -> Tree:
-    from vastmax.trees import (
-        TREES,
-        balanced_tree,
-        clustered_tree,
-        custom_tree,
-        union_tree,
-        wordnet_tree,
-    )
+    from vastmax.trees import TREES, balanced_tree, clustered_tree, custom_tree, union_tree, wordnet_tree
 
     counts, seed = source.vocabulary.counts, given["seed"]
     if kind == "balanced-random":

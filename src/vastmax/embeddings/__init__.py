@@ -1,20 +1,39 @@
-"""The result of training: vectors and their vocabulary; neighbours, analogies, and others' formats."""
+"""Word embeddings: train them, search them, judge them, exchange them with other programs."""
 
+from vastmax.embeddings.checkpoint import plain
 from vastmax.embeddings.embeddings import Embeddings, Neighbour
-from vastmax.embeddings.exchange import export, import_vectors
-from vastmax.embeddings.folder import holds_embeddings, load_state, save_folder
+from vastmax.embeddings.evaluation.analogies import AnalogyReport, AnalogyScore, evaluate_analogies
+from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity
+from vastmax.embeddings.evaluation.spearman import spearman
+from vastmax.embeddings.formats.exchange import export, import_vectors
+from vastmax.embeddings.formats.folder import holds_embeddings, load_extra, save_folder
+from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
+from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.search import analogy_objective
-from vastmax.embeddings.word2vec import read_word2vec, write_word2vec
+from vastmax.embeddings.train import train
+from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
+from vastmax.embeddings.trainers.subsampling import keep_probability
 
 __all__ = [
+    "AnalogyReport",
+    "AnalogyScore",
+    "EmbeddingOptions",
+    "EmbeddingTrainer",
     "Embeddings",
     "Neighbour",
+    "SimilarityReport",
     "analogy_objective",
+    "evaluate_analogies",
+    "evaluate_similarity",
     "export",
     "holds_embeddings",
     "import_vectors",
-    "load_state",
+    "keep_probability",
+    "load_extra",
+    "plain",
     "read_word2vec",
     "save_folder",
+    "spearman",
+    "train",
     "write_word2vec",
 ]

@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.embeddings.search import (
-    Score,
-    analogy_objective,
-    cosine_score,
-    cosines,
-    inverse_norms,
-    top_rows,
-    unit,
-)
+from vastmax.embeddings.formats.folder import load_folder, save_folder
+from vastmax.embeddings.search import Score, analogy_objective, cosine_score, cosines, inverse_norms, top_rows, unit
 from vastmax.embeddings.unknown import unknown_word
-from vastmax.errors import InputError
-from vastmax.text import Vocabulary
-
-if TYPE_CHECKING:
-    from gensim.models import KeyedVectors
+from vastmax.errors import FormatError, InputError
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["Embeddings", "Neighbour"]
 
@@ -57,7 +47,7 @@ class Embeddings:
 
     Example:
         >>> import numpy as np
-        >>> from vastmax.text import Vocabulary
+        >>> from vastmax.vocabulary import Vocabulary
         >>> vocabulary = Vocabulary.from_counts({"king": 4, "queen": 3, "man": 2, "woman": 1})
         >>> embeddings = Embeddings(np.array([[1, 1], [1, -1], [0, 1], [0, -1]]), vocabulary)
         >>> embeddings
@@ -221,9 +211,7 @@ class Embeddings:
 
         A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written.
         """
-        from vastmax.embeddings.folder import save_folder
-
-        save_folder(self, directory)
+        save_folder(directory, self.vectors, self.vocabulary, self.output_vectors, self.config)
 
     @classmethod
     def load(cls, directory: str | PathLike[str]) -> Embeddings:
@@ -233,22 +221,11 @@ class Embeddings:
             InputError: where the folder is missing.
             FormatError: where it holds something else, or damaged files.
         """
-        from vastmax.embeddings.folder import load_folder
-
-        return load_folder(directory)
-
-    def to_gensim(self) -> KeyedVectors:
-        """Return gensim's ``KeyedVectors`` with the same words, vectors and counts; needs ``vastmax[gensim]``."""
-        from vastmax.embeddings.gensim import to_gensim
-
-        return to_gensim(self)
-
-    @classmethod
-    def from_gensim(cls, keyed_vectors: KeyedVectors) -> Embeddings:
-        """Take words, vectors and counts from gensim's ``KeyedVectors``."""
-        from vastmax.embeddings.gensim import from_gensim
-
-        return from_gensim(keyed_vectors)
+        found = load_folder(directory)
+        try:
+            return cls(*found)
+        except InputError as error:
+            raise FormatError(f"{directory} is damaged: {error}") from error
 
 
 def _rows(name: str, given: Any) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
-    from vastmax.text import Vocabulary
+    from vastmax.vocabulary import Vocabulary
 
 _FREQUENT = 50_000  # comparing spellings is slow, and frequent words are what people mean
 

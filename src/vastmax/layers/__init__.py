@@ -14,6 +14,8 @@ from vastmax.errors import InputError
 from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_embedding import AdaptiveEmbedding
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
+from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference
+from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.layers.blackout import BlackOut
 from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.class_index import ClassIndex
@@ -28,14 +30,12 @@ from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
 from vastmax.layers.nce import NoiseContrastiveEstimation
 from vastmax.layers.negative_sampling import NegativeSampling
 from vastmax.layers.options import parse_layer_options
-from vastmax.layers.output_layer import Kind, OutputLayer, Reference
 from vastmax.layers.partial import PartialSoftmax
 from vastmax.layers.sampled import SampledSoftmax
-from vastmax.layers.sampling import SamplingLayer
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.layers.target_partitions import Partition, partitions
 from vastmax.layers.target_sampled import TargetSampledSoftmax
-from vastmax.text import Vocabulary
+from vastmax.vocabulary import Vocabulary
 
 __all__ = [
     "LAYERS",

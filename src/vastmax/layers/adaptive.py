@@ -14,12 +14,11 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
+from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
+from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
 from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
-from vastmax.layers.largest import largest
-from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_softmax
-from vastmax.layers.ranks import Ranks, checked_cutoffs
-from vastmax.text import Vocabulary
+from vastmax.ops import Part, largest, parts_cross_entropy, parts_log_softmax
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["AdaptiveSoftmax"]
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from typing_extensions import Self
 
 from vastmax.errors import InputError
+from vastmax.layers.base.output_layer import Kind, Reference, as_vocabulary
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
-from vastmax.layers.output_layer import Kind, Reference, as_vocabulary
 from vastmax.proposals import BigramProposal
-from vastmax.text import Vocabulary
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["AdaptiveImportanceSampledSoftmax"]
 

@@ -7,10 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vastmax.layers.known_gradient import with_known_gradient
-from vastmax.layers.output_layer import Kind, Reference
-from vastmax.layers.parts import softmax_
-from vastmax.layers.sampling import Candidates, SamplingLayer
+from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer
+from vastmax.ops import softmax_, with_known_gradient
 
 __all__ = ["BlackOut"]
 

@@ -14,12 +14,11 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.layers.grouped import Group, group_by_class, grouped_log_softmax, log_prob_within_class
-from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.precision import wide
-from vastmax.layers.tables import tied_table
-from vastmax.text import Vocabulary
+from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.base.table_layer import tied_table
+from vastmax.ops import Group, group_by_class, grouped_log_softmax, log_prob_within_class, wide
 from vastmax.trees import Classes, frequency_classes
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["ClassBasedSoftmax"]
 

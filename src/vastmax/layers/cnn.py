@@ -13,12 +13,11 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.layers.char_cnn import CharCNN, blocks_of_one_length, spell
-from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_partition, parts_topk
-from vastmax.layers.precision import wide
-from vastmax.layers.word_table import WordTable
-from vastmax.text import Vocabulary
+from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
+from vastmax.layers.cnn_table import WordTable
+from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_topk, wide
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["CharCNNSoftmax"]
 

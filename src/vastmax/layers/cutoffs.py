@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.errors import InputError
-from vastmax.layers.parts import Part, parts_cross_entropy
+from vastmax.ops import Part, parts_cross_entropy
 
 __all__ = ["StepCost", "cheapest_cutoffs", "check_div_value", "cluster_width"]
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import InputError
+from vastmax.layers.base.output_layer import OutputLayer
+from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.layers.importance import ImportanceSampledSoftmax
-from vastmax.layers.output_layer import OutputLayer
-from vastmax.layers.precision import wide
-from vastmax.layers.sampling import SamplingLayer
+from vastmax.ops import wide
 
 __all__ = ["Diagnostics", "diagnose"]
 

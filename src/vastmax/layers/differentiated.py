@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.parts import Part, parts_cross_entropy, parts_log_partition, parts_log_softmax, parts_topk
-from vastmax.layers.ranks import Ranks, checked_cutoffs
-from vastmax.text import Vocabulary
+from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
+from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_log_softmax, parts_topk
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["DifferentiatedSoftmax"]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.layers.output_layer import Kind, Reference
-from vastmax.layers.parts import parts_cross_entropy
-from vastmax.layers.tables import TableLayer
+from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.table_layer import TableLayer
+from vastmax.ops import parts_cross_entropy
 
 __all__ = ["FullSoftmax"]
 

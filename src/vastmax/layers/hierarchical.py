@@ -14,13 +14,20 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.layers.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.paths import Steps, ragged_range, segment_logsumexp, step_logits
-from vastmax.layers.precision import wide
-from vastmax.layers.tree_search import TreeScores, beam_leaves, leaves_above
-from vastmax.layers.tree_sweep import TreeSweep
-from vastmax.text import Vocabulary
+from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.ops import (
+    Steps,
+    TreeScores,
+    TreeSweep,
+    beam_leaves,
+    leaves_above,
+    ragged_range,
+    segment_logsumexp,
+    step_logits,
+    wide,
+)
 from vastmax.trees import TREES, Tree
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["HierarchicalSoftmax"]
 

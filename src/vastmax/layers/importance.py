@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import InputError
-from vastmax.layers.output_layer import Kind, Reference
-from vastmax.layers.parts import Part, parts_cross_entropy
-from vastmax.layers.paths import Steps, step_logits
-from vastmax.layers.sampling import Candidates, SamplingLayer, logits_of, merged
+from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer, logits_of, merged
+from vastmax.ops import Part, Steps, parts_cross_entropy, step_logits
 from vastmax.proposals import Proposal
 
 __all__ = ["Block", "ImportanceSampledSoftmax", "SamplesUsed"]

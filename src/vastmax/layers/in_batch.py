@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import InputError
-from vastmax.layers.precision import wide
 from vastmax.layers.sampled import first_cross_entropy
+from vastmax.ops import wide
 
 __all__ = ["in_batch_softmax"]
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import InputError
-from vastmax.layers.output_layer import Kind, Reference
-from vastmax.layers.parts import Part, parts_log_partition
-from vastmax.layers.paths import target_logits
+from vastmax.layers.base.output_layer import Kind, Reference
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
+from vastmax.ops import Part, parts_log_partition, target_logits
 
 __all__ = ["InfrequentlyNormalizedSoftmax"]
 

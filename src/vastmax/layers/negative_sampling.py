@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vastmax.layers.known_gradient import with_known_gradient
-from vastmax.layers.logistic import logistic_loss_
-from vastmax.layers.output_layer import Kind, Reference
-from vastmax.layers.sampling import Candidates, SamplingLayer
+from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer
+from vastmax.ops import logistic_loss_, with_known_gradient
 from vastmax.proposals import Proposal
 
 __all__ = ["NegativeSampling"]

@@ -18,7 +18,7 @@ from vastmax.proposals import PROPOSALS
 from vastmax.trees import TREES
 
 if TYPE_CHECKING:
-    from vastmax.layers.output_layer import OutputLayer
+    from vastmax.layers.base.output_layer import OutputLayer
 
 __all__ = ["checked", "options_of", "parse_layer_options"]
 

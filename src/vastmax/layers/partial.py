@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from vastmax.errors import InputError
+from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.class_index import ClassIndex
-from vastmax.layers.output_layer import Kind, Reference
-from vastmax.layers.parts import parts_largest
-from vastmax.layers.paths import Steps, step_logits
-from vastmax.layers.shared_logits import shared_logits
-from vastmax.layers.tables import TableLayer
+from vastmax.ops import Steps, parts_largest, shared_logits, step_logits
 
 __all__ = ["PartialSoftmax"]
 

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vastmax.errors import InputError
-from vastmax.layers.output_layer import Kind, Reference
-from vastmax.layers.parts import parts_cross_entropy
-from vastmax.layers.paths import target_logits
-from vastmax.layers.tables import TableLayer
+from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.table_layer import TableLayer
+from vastmax.ops import parts_cross_entropy, target_logits
 
 __all__ = ["SelfNormalizedSoftmax"]
 

@@ -12,12 +12,10 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.layers.output_layer import Kind, Reference, as_vocabulary
-from vastmax.layers.parts import Part, parts_cross_entropy
-from vastmax.layers.precision import wide
-from vastmax.layers.shared_logits import shared_logits
-from vastmax.layers.tables import TableLayer
-from vastmax.text import Vocabulary
+from vastmax.layers.base.output_layer import Kind, Reference, as_vocabulary
+from vastmax.layers.base.table_layer import TableLayer
+from vastmax.ops import Part, parts_cross_entropy, shared_logits, wide
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["TargetSampledSoftmax"]
 

@@ -11,9 +11,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.text.joined import WORD_END
 from vastmax.text.phrases import Phrases
-from vastmax.text.vocabulary import Vocabulary
+from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["END_OF_SENTENCE", "EncodedCorpus"]
 

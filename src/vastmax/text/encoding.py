@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import CorpusError, InputError
+from vastmax.machine import default_threads
 from vastmax.text.corpus import EncodedCorpus
-from vastmax.text.joined import join_words
+from vastmax.text.counting import select_words
 from vastmax.text.phrase_learning import apply_passes, learn_passes
 from vastmax.text.phrases import Phrases, PhraseScoring
 from vastmax.text.scan import NO_WORD, Scan, ScanProgress, scan
@@ -18,8 +19,7 @@ from vastmax.text.sources import Sources, describe
 from vastmax.text.special_words import check_word, select_known
 from vastmax.text.spool import SpoolFile
 from vastmax.text.tokenizers import Tokenizer
-from vastmax.text.vocabulary import Vocabulary, check_limits, select_words
-from vastmax.threads import default_threads
+from vastmax.vocabulary import Vocabulary, check_limits, join_words
 
 __all__ = ["encode_corpus"]
 

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TypeAlias
 
 from vastmax.errors import FormatError, InputError
-from vastmax.text.escapes import escape, unescape
+from vastmax.vocabulary import escape, unescape
 
 __all__ = ["read_phrases", "write_phrases"]
 

@@ -9,14 +9,14 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax import _core
-from vastmax.text.joined import join_words, split_words
+from vastmax._core import Lexicon, count_pairs, join_pairs
+from vastmax.machine import default_threads
 from vastmax.text.phrases import Phrase, Phrases, PhraseScoring
 from vastmax.text.scan import NO_WORD, scan
 from vastmax.text.sources import Sources
 from vastmax.text.spool import SpoolFile
 from vastmax.text.tokenizers import Tokenizer
-from vastmax.threads import default_threads
+from vastmax.vocabulary import join_words, split_words
 
 __all__ = ["apply_passes", "learn_passes", "learn_phrases", "pair_scores"]
 
@@ -30,7 +30,7 @@ class Pairs:
     offsets: NDArray[np.int64]
     between: NDArray[np.uint32]
 
-    def words(self, lexicon: _core.Lexicon) -> list[tuple[str, ...]]:
+    def words(self, lexicon: Lexicon) -> list[tuple[str, ...]]:
         """The spelling of each."""
         first = split_words(lexicon.joined(self.first))
         last = split_words(lexicon.joined(self.last))
@@ -62,9 +62,7 @@ def learn_phrases(
         spool.close()
 
 
-def learn_passes(
-    spool: SpoolFile, lexicon: _core.Lexicon, options: Phrases, threads: int, *, join_last: bool
-) -> Phrases:
+def learn_passes(spool: SpoolFile, lexicon: Lexicon, options: Phrases, threads: int, *, join_last: bool) -> Phrases:
     """Learn and join pass by pass; the lexicon follows. Without `join_last` the last pass is learnt but not joined."""
     passes: list[dict[tuple[str, ...], Phrase]] = []
     for threshold in options.thresholds:
@@ -84,21 +82,19 @@ def learn_passes(
     )
 
 
-def apply_passes(spool: SpoolFile, lexicon: _core.Lexicon, phrases: Phrases) -> None:
+def apply_passes(spool: SpoolFile, lexicon: Lexicon, phrases: Phrases) -> None:
     """Join all phrases in the corpus; the lexicon gains their names and has the new counts."""
     for one_pass in phrases.passes:
         _apply_pass(spool, lexicon, phrases, one_pass)
 
 
 def _learn_pass(
-    spool: SpoolFile, lexicon: _core.Lexicon, options: Phrases, threshold: float, threads: int
+    spool: SpoolFile, lexicon: Lexicon, options: Phrases, threshold: float, threads: int
 ) -> dict[tuple[str, ...], Phrase]:
     """The phrases of the corpus as it stands, the strongest first."""
     counts = lexicon.counts()
     connectors = _connector_flags(lexicon, options)
-    first, last, offsets, between, pair_counts = _core.count_pairs(
-        spool.core, counts, connectors, options.min_count, threads
-    )
+    first, last, offsets, between, pair_counts = count_pairs(spool.core, counts, connectors, options.min_count, threads)
     pairs = Pairs(first, last, offsets, between)
     scores = pair_scores(
         counts[pairs.first], counts[pairs.last], pair_counts, int(counts.sum()), options.min_count, options.scoring
@@ -110,9 +106,7 @@ def _learn_pass(
     return {words: Phrase(score, count) for words, score, count in ranked}
 
 
-def _apply_pass(
-    spool: SpoolFile, lexicon: _core.Lexicon, options: Phrases, phrases: dict[tuple[str, ...], Phrase]
-) -> None:
+def _apply_pass(spool: SpoolFile, lexicon: Lexicon, options: Phrases, phrases: dict[tuple[str, ...], Phrase]) -> None:
     known = _find(lexicon, sorted({word for words in phrases for word in words}))
     spellings = [words for words in phrases if all(known[word] != NO_WORD for word in words)]
     if not spellings:
@@ -125,7 +119,7 @@ def _apply_pass(
     joined = lexicon.intern(join_words(options.delimiter.join(words) for words in spellings))
     connectors = _connector_flags(lexicon, options)
     with spool.guard():
-        lexicon.set_counts(_core.join_pairs(spool.core, first, last, offsets, between, joined, connectors))
+        lexicon.set_counts(join_pairs(spool.core, first, last, offsets, between, joined, connectors))
 
 
 def pair_scores(
@@ -156,12 +150,12 @@ def _take(pairs: Pairs, places: NDArray[np.intp]) -> Pairs:
     return Pairs(pairs.first[places], pairs.last[places], offsets, between)
 
 
-def _connector_flags(lexicon: _core.Lexicon, options: Phrases) -> NDArray[np.uint8]:
+def _connector_flags(lexicon: Lexicon, options: Phrases) -> NDArray[np.uint8]:
     flags = np.zeros(len(lexicon), np.uint8)
     ids = np.array(list(_find(lexicon, sorted(options.connector_words)).values()), np.uint32)
     flags[ids[ids != NO_WORD]] = 1
     return flags
 
 
-def _find(lexicon: _core.Lexicon, words: list[str]) -> dict[str, int]:
+def _find(lexicon: Lexicon, words: list[str]) -> dict[str, int]:
     return dict(zip(words, lexicon.find(join_words(words)).tolist(), strict=True))

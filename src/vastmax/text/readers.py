@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vastmax import _core
+from vastmax._core import clean_utf8, last_cut
 from vastmax.errors import CorpusError
 from vastmax.text.compression import Unpacked, codec_of
 from vastmax.text.sources import STDIN
@@ -102,7 +102,7 @@ class BlockReader:
     def _cut(self) -> int:
         if self._whole_lines and (end := self._buffer.rfind(b"\n", 0, self._filled)) >= 0:
             return end + 1
-        return _core.last_cut(self._buffer, self._filled)
+        return last_cut(self._buffer, self._filled)
 
     def _grow(self, path: str) -> None:
         if len(self._buffer) >= LONGEST_WORD:
@@ -134,7 +134,7 @@ def _refuse_other_than_text(title: str, head: bytes) -> None:
             )
     if b"\0" in head:
         raise CorpusError(f"{title} looks like a binary file (it holds NUL bytes); give plain or compressed text.")
-    if len(head) >= 64 and not head.isascii() and _core.clean_utf8(head)[1] > 0.3 * len(head):
+    if len(head) >= 64 and not head.isascii() and clean_utf8(head)[1] > 0.3 * len(head):
         raise CorpusError(
             f"{title} looks like a binary file or text in another encoding (most of it is not UTF-8); "
             "convert text to UTF-8, for example with iconv."

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax import _core
+from vastmax._core import Lexicon, Scanner
 from vastmax.errors import CorpusError, InputError
+from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, describe, expand_paths, is_paths, total_bytes
 from vastmax.text.spool import SpoolFile
 from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
-from vastmax.threads import MOST_THREADS, default_threads
 
 __all__ = ["NO_WORD", "Scan", "ScanProgress", "scan"]
 
@@ -54,7 +54,7 @@ class Scan:
         table: Entry of `lexicon` for every provisional id in the spool, where words were renamed; else None.
     """
 
-    lexicon: _core.Lexicon
+    lexicon: Lexicon
     words: int
     invalid_utf8: int
     table: NDArray[np.uint32] | None
@@ -107,7 +107,7 @@ def scan(
         exact = True
         blocks = exact_blocks(sentences_of(sources))
 
-    scanner = _core.Scanner(spool.core if spool else None, exact=exact, threads=threads)
+    scanner = Scanner(spool.core if spool else None, exact=exact, threads=threads)
     for block in blocks:
         with spool.guard() if spool else nullcontext():
             scanner.feed(block)

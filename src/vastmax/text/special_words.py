@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import InputError
-from vastmax.text.joined import join_words
-from vastmax.text.vocabulary import Vocabulary, select_words
+from vastmax.text.counting import select_words
+from vastmax.vocabulary import Vocabulary, join_words
 
 __all__ = ["check_word", "number_of", "select_known", "with_word"]
 

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax import _core
+from vastmax._core import Spool
 from vastmax.errors import CorpusError
 
 __all__ = ["SpoolFile"]
@@ -35,7 +35,7 @@ class SpoolFile:
         self._directory = directory
         with self.guard():
             self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory, prefix="vastmax-")  # noqa: SIM115
-            self.core = _core.Spool(self.file.fileno())
+            self.core = Spool(self.file.fileno())
 
     @contextmanager
     def guard(self) -> Iterator[None]:

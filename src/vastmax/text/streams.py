@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from vastmax import _core
+from vastmax._core import clean_utf8
 from vastmax.errors import InputError
-from vastmax.text.joined import SENTENCE_END, WORD_END
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, expand_paths, is_paths
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
+from vastmax.vocabulary import SENTENCE_END, WORD_END
 
 __all__ = ["exact_blocks", "lines_of", "read_sentences", "sentences_of"]
 
@@ -23,7 +23,7 @@ def lines_of(blocks: Iterable[memoryview], report: Callable[[int], None] = lambd
         try:
             text = str(block, "utf-8")
         except UnicodeDecodeError:
-            clean, replaced = _core.clean_utf8(block)
+            clean, replaced = clean_utf8(block)
             report(replaced)
             text = clean.decode()
         for line in text.split("\n"):

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import balanced_paths
 from vastmax.errors import InputError
-from vastmax.trees.counts import as_counts
 from vastmax.trees.tree import Tree
 from vastmax.trees.whole import LARGEST_SEED, whole_number
+from vastmax.vocabulary import as_counts
 
 __all__ = ["balanced_tree"]
 

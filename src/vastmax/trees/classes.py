@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.errors import InputError
-from vastmax.trees.counts import as_counts
+from vastmax.vocabulary import as_counts
 
 __all__ = ["ClassStatistics", "Classes", "frequency_classes"]
 

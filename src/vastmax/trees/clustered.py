@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import clustered_children
 from vastmax.errors import InputError
-from vastmax.threads import MOST_THREADS, default_threads
+from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.build import tree_from_children
 from vastmax.trees.tree import Tree

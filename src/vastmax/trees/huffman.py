@@ -5,8 +5,8 @@ from __future__ import annotations
 from numpy.typing import ArrayLike
 
 from vastmax._core import huffman_paths
-from vastmax.trees.counts import as_counts
 from vastmax.trees.tree import Tree
+from vastmax.vocabulary import as_counts
 
 __all__ = ["huffman_tree"]
 

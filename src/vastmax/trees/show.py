@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.errors import InputError
-from vastmax.trees.counts import as_counts
+from vastmax.vocabulary import as_counts
 
 if TYPE_CHECKING:
     from vastmax.trees.tree import Tree

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vastmax.trees.counts import as_counts
+from vastmax.vocabulary import as_counts
 
 if TYPE_CHECKING:
     from vastmax.trees.tree import Tree

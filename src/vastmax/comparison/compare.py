@@ -1,0 +1,300 @@
+"""Every method on one corpus, one model and one budget, one after the other; a report after each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from vastmax import checks
+from vastmax.comparison.config import RunConfig
+from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
+from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_record
+from vastmax.comparison.worker import JOB
+from vastmax.errors import InputError
+from vastmax.files import member, replacing
+from vastmax.language import LanguageCorpus
+from vastmax.runs import TrainingInterrupted, TrainingProgress
+
+__all__ = ["ComparisonProgress", "compare"]
+
+RECORDS, REPORT = "records.jsonl", "report.html"
+_RUNS, _CORPUS, _ERRORS = "runs", "corpus", "errors.log"
+_PATIENCE = 120.0  # seconds that a run asked to stop has for its checkpoint
+
+
+@dataclass(frozen=True)
+class ComparisonProgress:
+    """Where a comparison stands.
+
+    Attributes:
+        label: the method whose run this is about.
+        seed: of the run.
+        number: which run of how many, from 1.
+        total: how many there are.
+        training: how far its training is; None where the run begins or has ended.
+        record: what the run came to, once it has ended.
+        kept: whether the record is one of an earlier call.
+        warning: what the run has to say meanwhile.
+    """
+
+    label: str
+    seed: int
+    number: int
+    total: int
+    training: TrainingProgress | None = None
+    record: RunRecord | None = None
+    kept: bool = False
+    warning: str | None = None
+
+
+def compare(
+    corpus: LanguageCorpus,
+    configs: Sequence[RunConfig],
+    folder: str | PathLike[str],
+    *,
+    text: Mapping[str, Any] | None = None,
+    command: str | None = None,
+    checkpoint_minutes: float = 10.0,
+    progress: Callable[[ComparisonProgress], None] | None = None,
+) -> list[RunRecord]:
+    """Run every config in a process of its own, and write ``records.jsonl`` and ``report.html`` after each.
+
+    Called again with the same folder it keeps what is finished, goes on where a run was stopped, and tries again what
+    failed. Configs may be added from call to call; records of others stay.
+
+    Args:
+        corpus: What all train on.
+        configs: The runs, in order; a label and a seed name one.
+        folder: For everything.
+        text: How text became words, kept with the models.
+        command: The command line, for the report.
+        checkpoint_minutes: Time between two checkpoints of a run.
+        progress: Called as runs begin, go on and end.
+
+    Raises:
+        InputError: The folder cannot be written, or holds another comparison; two runs have one name; there is no
+            such device; checkpoint_minutes is no such number.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
+    """
+    require_report()
+    names = [run_name(config) for config in configs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"two runs are called {min(twice)}: give each method and seed once.")
+    folder = Path(folder)
+    known = _known(folder)
+    # all before the first run: what is refused, is refused before hours are spent
+    kept = {name: finished(known.get(name), config) for name, config in zip(names, configs, strict=True)}
+    checks.number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
+    for config in configs:
+        check_device(config.device)
+    runs = folder / _RUNS
+    for name, config in zip(names, configs, strict=True):
+        if kept[name] is None:
+            _check_begun(runs / name, config)
+    _keep_corpus(corpus, folder, known)
+    records: list[RunRecord] = []
+    for number, (name, config) in enumerate(zip(names, configs, strict=True), 1):
+        place = runs / name
+
+        def tell(number: int = number, config: RunConfig = config, **about: Any) -> None:
+            if progress is not None:
+                progress(
+                    ComparisonProgress(config.method.label, config.loop_options.seed, number, len(configs), **about)
+                )
+
+        record = kept[name]
+        if record is None:
+            tell()
+            if _begun_with_other(place, config):
+                shutil.rmtree(place / CHECKPOINT, ignore_errors=True)  # it failed, and is tried with other options
+            job = {
+                "corpus": str((folder / _CORPUS).resolve()),
+                "config": config.to_json(),
+                "text": dict(text or {}),
+                "command": command,
+                "checkpoint_minutes": checkpoint_minutes,
+                "runs": _lenders([*known.values(), *records], config, runs),
+            }
+            record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
+        records.append(record)
+        tell(record=record, kept=kept[name] is not None)
+        if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
+            _write(folder)
+    return records
+
+
+def _lenders(records: Sequence[RunRecord], config: RunConfig, runs: Path) -> dict[str, str]:
+    """The folders of the finished runs of a config's seed, whose words' vectors it may ask for, by label."""
+    seed = config.loop_options.seed
+    done = [record.label for record in records if record.status == "done" and record.seed == seed]
+    return {label: str((runs / f"{label}-seed{seed}").resolve()) for label in done}
+
+
+def run_name(config: RunConfig) -> str:
+    """Return the name of a run's folder."""
+    return f"{config.method.label}-seed{config.loop_options.seed}"
+
+
+def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
+    """Return the record of a run where it was finished under this config, or None.
+
+    Raises:
+        InputError: it was finished under another one.
+    """
+    if record is None or record.status != "done":
+        return None
+    if differs := _difference(record.config, _plain(config)):
+        raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
+    return record
+
+
+def _check_begun(place: Path, config: RunConfig) -> None:
+    """Raise InputError where a run was interrupted under another config; what failed may be tried with any."""
+    differs = _begun_with_other(place, config)
+    if differs and _read(place / RECORD) is None:
+        raise InputError(
+            f"{run_name(config)} was begun with {differs}: go back to it, name another folder, or delete {place}."
+        )
+
+
+def _begun_with_other(place: Path, config: RunConfig) -> str | None:
+    """How the config of the checkpoint in a run's folder differs from this one, in words; None without either."""
+    try:
+        was = json.loads((place / JOB).read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return _difference(was, _plain(config)) if (place / CHECKPOINT).exists() else None
+
+
+def _plain(config: RunConfig) -> dict[str, Any]:
+    """A config as it comes back from JSON."""
+    return json.loads(json.dumps(config.to_json()))
+
+
+def _difference(was: Any, came: Any, name: str = "") -> str | None:
+    """What differs in two configs, in words; threads and device may."""
+    if isinstance(was, dict) and isinstance(came, dict):
+        for key in dict.fromkeys([*came, *was]):
+            if key in ("threads", "device"):
+                continue
+            if found := _difference(was.get(key), came.get(key), key):
+                return found
+        return None
+    return None if was == came else f"{name}={was!r}, and now came {name}={came!r}"
+
+
+def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRecord]) -> None:
+    """Save the corpus where every run's process finds it; all records of a folder are of one."""
+    place = folder / _CORPUS
+    saved = member(place, "corpus.json").exists()  # not where saving it failed
+    there = {record.corpus.get("fingerprint") for record in known.values()}
+    there |= {LanguageCorpus.load(place).fingerprint} if saved else set()
+    if there - {corpus.fingerprint}:
+        raise InputError(
+            f"{folder} holds a comparison on another text or vocabulary, as --held-out or --min-count make of the same "
+            "file: name another folder."
+        )
+    if not saved:
+        corpus.save(place)
+
+
+def _run(
+    place: Path,
+    job: Mapping[str, Any],
+    config: RunConfig,
+    corpus: LanguageCorpus,
+    tell: Callable[..., None],
+    share: float,
+) -> RunRecord:
+    """Let a process of its own do the job; its record, or one that says how it failed."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / RECORD).unlink(missing_ok=True)  # of a run that failed
+    with replacing(place / JOB) as temporary:
+        temporary.write_text(json.dumps(job), encoding="utf-8")
+    error = None
+    # a session of its own: a terminal's Ctrl-C reaches us alone, and we pass it on once
+    with (place / _ERRORS).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vastmax.comparison.worker", str(place)],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            for line in process.stdout or ():
+                said = json.loads(line)
+                if "progress" in said:
+                    tell(training=TrainingProgress(**said["progress"]))
+                elif "warning" in said:
+                    tell(warning=said["warning"])
+                else:
+                    error = said["error"]
+            code = process.wait()
+        except KeyboardInterrupt:
+            _stop(process)
+            raise TrainingInterrupted(place / CHECKPOINT, share) from None
+        except BaseException:
+            _stop(process)
+            raise
+    record = _read(place / RECORD)
+    if code == 0 and record is not None:
+        (place / _ERRORS).unlink(missing_ok=True)
+        return record
+    if code == 130:
+        raise TrainingInterrupted(place / CHECKPOINT, share)
+    if error is None:
+        error = f"the run's process ended with {_ending(code)}; {place / _ERRORS} has what it said."
+    record = RunRecord(**described(config, corpus, job["command"]), status="failed", error=error)
+    write_record(place / RECORD, record)
+    return record
+
+
+def _ending(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "SIGKILL, as the system ends what takes too much memory"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Ask a run to stop, and wait for its checkpoint."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=_PATIENCE)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+
+
+def _read(path: Path) -> RunRecord | None:
+    try:
+        return RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _known(folder: Path) -> dict[str, RunRecord]:
+    """Every record of a folder by its run's name: from the runs' own folders and, where those are gone, the file."""
+    path = folder / RECORDS
+    found = {f"{record.label}-seed{record.seed}": record for record in (read_records(path) if path.exists() else [])}
+    for place in (folder / _RUNS).glob(f"*/{RECORD}"):
+        if (record := _read(place)) is not None:
+            found[place.parent.name] = record
+    return found
+
+
+def _write(folder: Path) -> None:
+    """Write all records that there are, those of earlier calls with other methods too, and the report over them."""
+    found = sorted(_known(folder).values(), key=lambda record: (record.status != "done", record.finished))
+    with replacing(folder / RECORDS) as temporary:
+        lines = (json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in found)
+        temporary.write_text("".join(lines), encoding="utf-8")
+    write_report(found, folder / REPORT)

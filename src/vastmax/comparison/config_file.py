@@ -1,0 +1,125 @@
+"""A comparison as a file of TOML: what the command line's flags say, and methods with options of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from vastmax.comparison.methods import METHODS, Method, method_named
+from vastmax.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+__all__ = ["ComparisonFile", "read_comparison"]
+
+
+@dataclass(frozen=True)
+class ComparisonFile:
+    """What such a file says.
+
+    Attributes:
+        flags: The flags by name, with underscores, as the file gives them; paths are relative to the file.
+        methods: Its methods in order; none where it says nothing of methods.
+    """
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    methods: list[Method] = field(default_factory=list)
+
+
+def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
+    """Read a comparison.
+
+    Top-level keys are flags of ``vastmax compare``, words joined by ``-`` or ``_``. ``methods`` is a list of names, or
+    tables ``[methods.NAME]``, a row each: ``layer`` is a key of ``LAYERS``, without it NAME is one of the catalogue's;
+    ``[methods.NAME.training]`` holds what differs in its training, and all other keys are options of the layer.
+
+    Args:
+        path: Of the file.
+        flags: Names that are accepted, and the type of each.
+
+    Raises:
+        InputError: The file cannot be read, is not TOML, or says what cannot be.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the config {path} cannot be read as TOML: {reason}.") from None
+    given = _names(document)
+    tables = given.pop("methods", {})
+    if unknown := sorted(set(given) - set(flags)):
+        raise InputError(f"{path}: there is no option {unknown[0]!r}: choose of {', '.join(sorted(flags))}.")
+    for name, value in given.items():
+        kind = _kind(flags[name])
+        if kind is not None and not _fits(value, kind):
+            raise InputError(f"{path}: {name} must be {_KINDS[kind]}, not {value!r}.")
+    if isinstance(tables, list):
+        return ComparisonFile(_with_paths(given, path), [method_named(name) for name in tables])
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise InputError(f"{path}: methods must be a list of names, or tables [methods.NAME].")
+    return ComparisonFile(_with_paths(given, path), [_method(name, dict(table)) for name, table in tables.items()])
+
+
+def _method(label: str, table: dict[str, Any]) -> Method:
+    try:
+        json.dumps(table)
+    except TypeError:
+        raise InputError(f"[methods.{label}] holds a date or a time, which no option takes.") from None
+    table = _names(table)
+    training = _names(table.pop("training", {}))
+    if "layer" in table:
+        return Method(label, table.pop("layer"), table, training)
+    known = METHODS.get(label)
+    if known is None:
+        raise InputError(f"[methods.{label}] has no layer, and no method of the catalogue has this name: add layer = …")
+    return Method(label, known.layer, {**known.options, **table}, training)
+
+
+def _names(table: Any) -> Any:
+    """The table with words joined by ``_`` in its keys."""
+    if not isinstance(table, dict):
+        return table
+    names = [name.replace("-", "_") for name in table]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{twice[0]} is given twice in one table, with - and with _: give it once.")
+    return dict(zip(names, table.values(), strict=True))
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "text, or a list of texts",
+}
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Whether what TOML holds is what a flag takes; one text stands for a list of one."""
+    if kind is list:
+        return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _kind(hint: Any) -> type | None:
+    """The first of the types above in a flag's type, or None where anything goes."""
+    kinds = [get_origin(each) or each for each in (hint, *get_args(hint))]
+    return next((kind for kind in kinds if kind in _KINDS), None)
+
+
+def _with_paths(flags: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Texts' paths are relative to the file, not to where the command is typed."""
+    for name in ("train", "valid", "test"):
+        if name in flags:
+            texts = [flags[name]] if isinstance(flags[name], str) else flags[name]
+            flags[name] = [str(path.parent / text) for text in texts]
+    return flags

@@ -1,0 +1,135 @@
+"""What is asked of a trained model: perplexities, bands of frequency, a check by brute force, diagnostics."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vastmax.errors import VastmaxError
+from vastmax.language import LanguageCorpus, LanguageModel, PerplexityReport, StreamBatches, frequency_bands, perplexity
+from vastmax.layers import ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, PartialSoftmax, SamplingLayer
+
+__all__ = ["check_by_brute_force", "judge", "tree_facts"]
+
+_ROWS = 128  # hidden vectors that diagnostics look at
+_CHECKED = 16  # and that are checked by brute force
+_REPEATS = 8
+_SAMPLES = (8, 32, 128, 512, 2048)
+_TOLERANCE = 1e-2  # nats; rounding in float32 and bfloat16 stays far below, a missing term far above
+
+
+def judge(model: LanguageModel, corpus: LanguageCorpus, batching: str) -> dict[str, Any]:
+    """Return the perplexities of a model and what comes with them, by the names of ``RunRecord``.
+
+    The training text's perplexity is that of as many words from its beginning as the validation text has.
+    """
+    end = corpus.end_of_sentence
+    reports: dict[str, PerplexityReport] = {}
+    texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
+    for name, ids in texts.items():
+        reports[name] = perplexity(model, ids, end=end, batching=batching)
+    return {
+        "perplexity": {name: report.perplexity for name, report in reports.items()},
+        "evaluation_words_per_second": reports["test"].words_per_second,
+        "bands": frequency_bands(reports["test"], corpus.vocabulary.counts),
+    }
+
+
+def diagnose(model: LanguageModel, corpus: LanguageCorpus) -> dict[str, Any]:
+    """Return how the layer's loss stands to the exact one on held-out text, by the names of ``RunRecord``."""
+    with _at_rest(model):
+        hidden, target, context = _sample(model, corpus)
+        layer = model.output
+        found: dict[str, Any] = {"brute_force": check_by_brute_force(layer, hidden[:_CHECKED], target[:_CHECKED])}
+        found["diagnostics"] = layer.diagnostics(hidden, target, context=context, repeats=_REPEATS).as_record()
+        found["gradient_error"] = _gradient_error(layer, hidden, target, context)
+    return found
+
+
+def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> dict[str, float | int]:
+    """Compare ``target_log_prob`` with the whole table of log-probabilities of the layer's copy in float64.
+
+    Raises:
+        VastmaxError: where they differ, or the table's probabilities do not sum to 1.
+    """
+    with torch.no_grad():
+        table = copy.deepcopy(layer).double().log_prob(hidden.double())
+        scored = layer.target_log_prob(hidden, target).double()
+        difference = float((scored - table.gather(1, target[:, None]).squeeze(1)).abs().max())
+        error = float(table.logsumexp(1).abs().max())
+    if not (difference < _TOLERANCE and error < _TOLERANCE):  # nor where one is NaN
+        raise VastmaxError(
+            f"{type(layer).__name__}'s log-probabilities differ from brute force by {difference:.2g} nats, and sum to "
+            f"1 within {error:.2g}: its perplexity is not to be trusted; please report this."
+        )
+    return {"rows": len(hidden), "largest_difference": difference, "largest_sum_error": error}
+
+
+def tree_facts(layer: OutputLayer, options: dict[str, Any], counts: Any) -> dict[str, Any] | None:
+    """Return the statistics of a layer's tree or classes, or None where it has none."""
+    if isinstance(layer, HierarchicalSoftmax):
+        facts = layer.tree.statistics(counts).to_dict()
+        return {"kind": options.get("tree", "huffman"), **facts, "num_leaves": layer.tree.num_leaves}
+    if isinstance(layer, ClassBasedSoftmax):
+        return {"kind": "class-based", **layer.classes.statistics(counts).to_dict()}
+    return None
+
+
+def _sample(model: LanguageModel, corpus: LanguageCorpus) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden vectors (N, d) of the validation text, what followed (N,), and the words before (N,)."""
+    device = next(model.parameters()).device
+    batches = StreamBatches(corpus.valid, rows=8, length=_ROWS // 8, start=corpus.end_of_sentence)
+    state = None
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.no_grad():
+        for number in range(min(2, len(batches))):  # the second batch, which has something to remember
+            batch = batches.batch(0, number)
+            words, target = batch.words.to(device), batch.target.to(device)
+            hidden, state = model.hidden(words, state)
+            kept = target >= 0
+            parts.append((hidden[kept], target[kept], words[kept]))
+    return max(reversed(parts), key=lambda part: len(part[1]))  # the second of a short text may hold next to nothing
+
+
+def _gradient_error(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor) -> list[dict[str, Any]]:
+    if isinstance(layer, PartialSoftmax):  # half of its classes are the largest, half are drawn
+        numbers = {samples: {"head": samples // 2, "tail": samples - samples // 2} for samples in _SAMPLES}
+    elif isinstance(layer, SamplingLayer) and not layer.in_batch:
+        numbers = {each: {"num_samples": each, "max_samples": each, "effective_samples": None} for each in _SAMPLES}
+    else:
+        return []
+    found = []
+    for samples in (each for each in numbers if each <= layer.num_classes):
+        with _set(layer, **numbers[samples]):
+            report = layer.diagnostics(hidden, target, context=context, repeats=_REPEATS)
+        about = {"gradient_rmse": report.gradient_rmse, "gradient_bias": report.gradient_bias}
+        found.append({"samples": samples, **about})
+    return found
+
+
+@contextmanager
+def _set(layer: OutputLayer, **values: Any) -> Iterator[None]:
+    """Let attributes that the layer has take other values for a while."""
+    before = {name: getattr(layer, name) for name in values if hasattr(layer, name)}
+    try:
+        for name in before:
+            setattr(layer, name, values[name])
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(layer, name, value)
+
+
+@contextmanager
+def _at_rest(model: LanguageModel) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

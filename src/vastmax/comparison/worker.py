@@ -1,0 +1,94 @@
+"""A run of a comparison in a process of its own: ``python -m vastmax.comparison.worker FOLDER``.
+
+Reads ``job.json`` in the folder, and leaves there what :func:`run_language_model` leaves. What it has to say comes as
+lines of JSON on standard output: ``{"progress": …}`` while it trains, ``{"error": …}`` with exit code 1 where it fails.
+What anyone else prints there, a library's C code too, goes to standard error.
+A process of its own, so that a crash, or the system's killing what takes too much memory, ends one run and not all,
+and so that the peak of memory is the run's alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from vastmax.comparison.config import RunConfig
+from vastmax.errors import InputError, VastmaxError
+from vastmax.language import LanguageCorpus
+from vastmax.runs import TrainingInterrupted
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["JOB", "main"]
+
+JOB = "job.json"
+
+
+def main(folder: Path) -> int:
+    """Run the job of a folder, and return the exit code."""
+    from vastmax.comparison.run import run_language_model
+
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(**record: Any) -> None:
+        try:
+            print(json.dumps(record), file=lines, flush=True)
+        except BrokenPipeError:  # whoever asked for this is gone: stop as for Ctrl-C, with a checkpoint
+            os.dup2(os.open(os.devnull, os.O_WRONLY), lines.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def fail(sentence: str) -> int:
+        say(error=sentence)
+        return 1
+
+    warnings.showwarning = lambda message, *_, **__: say(warning=str(message))
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    try:
+        run_language_model(
+            LanguageCorpus.load(job["corpus"]),
+            RunConfig.from_json(job["config"]),
+            folder,
+            text=job["text"],
+            command=job["command"],
+            checkpoint_minutes=job["checkpoint_minutes"],
+            progress=lambda report: say(progress=asdict(report)),
+            vectors_of=lambda label: _vectors(job["runs"].get(label), label),
+        )
+    except TrainingInterrupted:
+        return 130
+    except VastmaxError as error:
+        return fail(str(error))
+    except MemoryError as error:
+        return fail(f"not enough memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        return fail(f"{type(error).__name__}: {error}")
+    return 0
+
+
+def _vectors(folder: str | None, label: str) -> Any:
+    """Words' vectors (V, d) of a finished run: its output's, which tell what stands in one place, or its input's."""
+    file = Path(folder or "", "model.safetensors")
+    if folder is None or not file.is_file():
+        raise InputError(f"vectors names {label!r}, and no run of this name is finished: let it stand before this one.")
+    num_words = len(Vocabulary.load(file.with_name("vocabulary.tsv")))
+    with safe_open(file, framework="numpy") as tensors:
+        for name in ("output.weight", "embedding.weight"):
+            # an output's vectors may also be those of nodes, classes or clusters; a shared table has one name only
+            if name in tensors.keys() and tensors.get_slice(name).get_shape()[0] == num_words:  # noqa: SIM118
+                return tensors.get_tensor(name)
+    raise InputError(f"vectors names {label!r}, which has no vector a word: name a run with a table of its words.")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

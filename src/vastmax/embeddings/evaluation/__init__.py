@@ -1,0 +1,1 @@
+"""Gold standards of embeddings: analogies and word similarity."""

@@ -1,0 +1,1 @@
+"""Embeddings on disk: our folder, and the formats of other programs."""

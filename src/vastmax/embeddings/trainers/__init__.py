@@ -1,0 +1,1 @@
+"""What computes: the trainer over the compiled core, the one over PyTorch."""

@@ -1,0 +1,203 @@
+"""The embedding trainer: a corpus and options in, vectors that get better chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax._core import Trainer
+from vastmax.embeddings.checkpoint import checked_tensor
+from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.trainers.subsampling import keep_probability
+from vastmax.embeddings.trainers.trainer import check_corpus, count_words, diverged, initialise
+from vastmax.errors import InputError
+from vastmax.text import EncodedCorpus
+from vastmax.trees import huffman_tree
+
+if TYPE_CHECKING:
+    from vastmax._core import ChunkStatistics
+
+__all__ = ["EmbeddingTrainer"]
+
+# A block of centres draws 10 negatives for 5, shared by its windows and weighted 5/10. What that saves is fetching and
+# multiplying the rows of 30; that it costs no quality was measured: docs/decisions has the figures.
+BLOCK_CENTRES = {"skipgram": 6, "cbow": 4}
+DRAWN_PER_NEGATIVE = 2
+
+# Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
+SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
+
+
+class EmbeddingTrainer:
+    """Skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
+
+    All that is drawn for a chunk of the corpus depends on (seed, epoch, chunk), and the learning rate on the position
+    alone. So the state of training is :attr:`vectors`, :attr:`output_vectors` and :attr:`position`: a trainer given
+    these three goes on as if it had never stopped, and with one thread bit for bit.
+
+    See Also:
+        Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
+        Compositionality*, 2013, https://arxiv.org/abs/1310.4546; Recht, Re, Wright, Niu, *Hogwild!*, 2011,
+        https://arxiv.org/abs/1106.5730; Ji, Satish, Li, Dubey, *Parallelizing Word2Vec in Shared and Distributed
+        Memory*, 2016, https://arxiv.org/abs/1604.04661 (shared negatives).
+
+    Args:
+        corpus: The encoded corpus; it must stay open while training runs.
+        options: What to train and how.
+        simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
+            the best this processor has.
+
+    Attributes:
+        vectors: (V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to.
+        output_vectors: (V, d) float32 for negative sampling, (V - 1, d) for the inner nodes of the Huffman tree.
+
+    Raises:
+        InputError: An empty corpus, matrices larger than memory, or a SIMD level this processor lacks.
+    """
+
+    def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
+        counts = corpus.vocabulary.counts
+        self.options = options
+        self._corpus = corpus
+        self._ids = check_corpus(corpus)
+        self._chunk = min(max(len(self._ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
+        try:
+            self._core = self._make_core(counts, simd_level)
+        except MemoryError as error:
+            gigabytes = 2 * 4 * len(counts) * options.dim / 1e9
+            raise InputError(
+                f"{len(counts):,} words of dim {options.dim} need {gigabytes:.1f} GB of memory, more than the system "
+                "gives: lower dim or max_vocabulary, or raise min_count."
+            ) from error
+        self.vectors: NDArray[np.float32] = self._core.vectors
+        self.output_vectors: NDArray[np.float32] = self._core.outputs
+        initialise(self.vectors, options.seed)  # output vectors are zero
+        self.num_chunks: int = self._core.chunks_an_epoch * options.epochs
+        self._position = 0
+        self.words_done = 0
+
+    def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> Trainer:
+        options = self.options
+        return Trainer(
+            ids=self._ids,
+            keep=keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula)),
+            dim=options.dim,
+            window=options.window,
+            shrink_window=options.shrink_window,
+            cbow=options.model == "cbow",
+            cbow_mean=options.cbow_combine == "mean",
+            # Published code adds the undivided gradient of a mean to every word of the context; a sum's needs none.
+            cbow_divides=options.cbow_combine == "mean" and options.cbow_gradient == "corrected",
+            learning_rate=options.initial_learning_rate,
+            min_learning_rate=options.min_learning_rate,
+            epochs=options.epochs,
+            seed=options.seed,
+            chunk=self._chunk,
+            level=simd_level,
+            **self._objective(counts),
+        )
+
+    def _objective(self, counts: NDArray[np.int64]) -> dict[str, Any]:
+        """What the core needs to know about its output rows."""
+        options = self.options
+        blocks = options.sharing == "block"
+        if options.objective == "hierarchical-softmax":
+            tree = huffman_tree(counts)
+            paths = {"offsets": tree.offsets, "nodes": tree.nodes, "signs": tree.signs, "outputs": tree.num_inner_nodes}
+            # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
+            return {**paths, "noise": None, "sharing": "window", "negatives": 0, "drawn": 0, "block": 1}
+        seen = counts > 0  # a word of a given vocabulary may never occur: it is no noise, whatever the exponent
+        noise = np.power(counts.astype(np.float64), options.negative_exponent, where=seen, out=np.zeros(len(counts)))
+        return {
+            "noise": noise,
+            "offsets": None,
+            "nodes": None,
+            "signs": None,
+            "outputs": len(counts),
+            "sharing": options.sharing,
+            "negatives": options.negatives,
+            "drawn": options.negatives * (DRAWN_PER_NEGATIVE if blocks else 1),
+            "block": BLOCK_CENTRES[options.model] if blocks else 1,
+        }
+
+    @property
+    def simd_level(self) -> str:
+        """The level of the kernels in use."""
+        return self._core.level
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What computed, for the model's config."""
+        return {"simd_level": self.simd_level}
+
+    @property
+    def words_total(self) -> int:
+        """Words to pass in all epochs, those included that subsampling passes over."""
+        return self._corpus.num_words * self.options.epochs
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at the present position."""
+        epoch, chunk = divmod(self._position, self._core.chunks_an_epoch)
+        return self._core.learning_rate(epoch * len(self._ids) + min(chunk * self._chunk, len(self._ids)))
+
+    @property
+    def position(self) -> int:
+        """Chunks done, over all epochs; set it, after writing both matrices, to go on from a checkpoint."""
+        return self._position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        if not 0 <= position <= self.num_chunks:
+            raise InputError(f"position must be from 0 to {self.num_chunks} chunks, not {position}.")
+        epoch, chunk = divmod(position, self._core.chunks_an_epoch)
+        passed = count_words(self._ids, min(chunk * self._chunk, len(self._ids)))
+        self.words_done = epoch * self._corpus.num_words + passed
+        self._position = position
+
+    def run(self, chunks: int) -> ChunkStatistics:
+        """Train the next chunks on all threads; the interpreter is free meanwhile.
+
+        Returns:
+            ``words`` passed, ``examples`` predicted (pairs for skip-gram, windows for CBOW) and ``loss_sum``, the sum
+            of their losses in nats, in float64.
+
+        Raises:
+            DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.
+        """
+        last = min(self._position + chunks, self.num_chunks)
+        rate = self.learning_rate
+        statistics = self._core.run(self._position, last, self.options.num_threads)
+        if not math.isfinite(statistics.loss_sum):
+            raise diverged(self.options, rate, self.words_done)
+        self._position = last
+        self.words_done += statistics.words
+        self._corpus.release()
+        return statistics
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All that training changes but the position, by name: what a checkpoint holds."""
+        return {"vectors": self.vectors, "output_vectors": self.output_vectors}
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`tensors` returned.
+
+        Raises:
+            CheckpointError: where one is missing, or of another shape.
+        """
+        for name, array in self.tensors().items():
+            array[...] = checked_tensor(tensors, name, array.shape)
+
+    def discard_output_vectors(self) -> None:
+        """Give their memory back, once training is over and nobody wants them; their values are gone."""
+        self._core.discard_outputs()
+
+
+def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """(V,) uint32 thresholds: a word is kept where 32 random bits are at most its threshold."""
+    scaled = np.ceil(probability.astype(np.float64) * 2.0**32) - 1
+    return np.clip(scaled, 0, 2**32 - 1).astype(np.uint32)

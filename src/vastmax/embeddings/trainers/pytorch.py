@@ -1,0 +1,255 @@
+"""The embedding trainer over torch: skip-gram and CBOW with any output layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vastmax.embeddings.checkpoint import checked_tensor
+from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.trainers.models import CBOW, SkipGram
+from vastmax.embeddings.trainers.subsampling import keep_probability
+from vastmax.embeddings.trainers.trainer import check_corpus, count_words, diverged, initialise
+from vastmax.embeddings.trainers.windows import Windows, find_windows
+from vastmax.errors import CheckpointError, InputError
+from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.optimizers import SparseAwareOptimizer
+from vastmax.runs.torch_state import load_model_tensors, model_tensors
+from vastmax.text import EncodedCorpus
+
+__all__ = ["TorchEmbeddingTrainer", "check_objective"]
+
+# A step learns from this many words of the text: about two thousand examples once frequent words are passed over.
+STEP_PAIRS = 6144
+STEP_WINDOWS = 2048
+# The examples of a few steps are found and shuffled together; so many numbers are held for that.
+STEPS_TOGETHER = 64
+CONTEXT_PLACES = 1 << 22
+
+_TABLE, _MODEL, _OPTIMIZER = "embedding.weight", "model.", "optimizer."
+
+
+class StepStatistics(NamedTuple):
+    """What a few steps did; see `Statistics`."""
+
+    words: int
+    examples: int
+    loss_sum: float
+
+
+class TorchEmbeddingTrainer:
+    """Skip-gram or CBOW over any output layer, by Adagrad whose cost does not grow with V where the layer's does not.
+
+    A step learns from a batch of examples, whose losses are added up as the compiled trainer adds them. What is drawn
+    depends on (seed, position) alone, so vectors, layer, optimiser and position are all there is to the state: a
+    trainer given these goes on as if it had never stopped, and with the same number of threads bit for bit.
+
+    See Also:
+        :class:`~vastmax.embeddings.EmbeddingTrainer`, tens of times as fast, for two objectives.
+
+    Args:
+        corpus: The encoded corpus; it must stay open while training runs.
+        options: What to train and how; its objective is the name of an output layer.
+
+    Raises:
+        InputError: An empty corpus, no such output layer, or one that refuses its options.
+    """
+
+    def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> None:
+        check_objective(options.objective)
+        self.options = options
+        self._corpus, self._ids = corpus, check_corpus(corpus)
+        self._keep = keep_probability(corpus.vocabulary.counts, options.subsample, options.subsample_formula)
+        each = STEP_PAIRS // (options.window + 1) if options.model == "skipgram" else STEP_WINDOWS
+        self._step = max(1, each)
+        self._together = max(1, min(STEPS_TOGETHER, CONTEXT_PLACES // (2 * options.window * self._step)))
+        self._steps_an_epoch = -(-len(self._ids) // self._step)
+        self.num_chunks = self._steps_an_epoch * options.epochs
+        self._position = self.words_done = 0
+        self._found: tuple[tuple[int, int], list[Windows] | list[tuple[NDArray, NDArray]]] | None = None
+        with self._chance():
+            torch.default_generator.manual_seed(options.seed)
+            self._make(dict(options.layer_options or {}))
+        initialise(self.vectors, options.seed)
+
+    def _make(self, layer_options: dict[str, Any]) -> None:
+        options = self.options
+        output = build(options.objective, options.dim, self._corpus.vocabulary, **layer_options)
+        if options.model == "cbow":
+            self.model = CBOW(output, combine=options.cbow_combine)
+        else:
+            self.model = SkipGram(output)
+        self.optimizer = SparseAwareOptimizer(self.model, "adagrad", options.initial_learning_rate)
+
+    @contextmanager
+    def _chance(self) -> Iterator[None]:
+        """Leave the caller's state of chance and number of threads as they were."""
+        threads = torch.get_num_threads()
+        with torch.random.fork_rng(devices=[]):
+            torch.set_num_threads(self.options.num_threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(threads)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """(V, d) float32, the word vectors; a view."""
+        return self.model.embedding.weight.detach().numpy()
+
+    @property
+    def output_vectors(self) -> NDArray[np.float32] | None:
+        """(any, d) float32, the layer's vectors of words or inner nodes; None where it has no one table of them."""
+        weight = getattr(self.model.output, "weight", None)
+        if isinstance(weight, Tensor) and weight.dim() == 2 and weight.shape[1] == self.options.dim:
+            return weight.detach().numpy()
+        return None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What computed, for the model's config."""
+        return {"torch": torch.__version__, "output_layer": repr(self.model.output)}
+
+    @property
+    def words_total(self) -> int:
+        """Words to pass in all epochs, those included that subsampling passes over."""
+        return self._corpus.num_words * self.options.epochs
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at the present position."""
+        epoch, step = divmod(self._position, self._steps_an_epoch)
+        passed = epoch * len(self._ids) + min(step * self._step, len(self._ids))
+        first, last = self.options.initial_learning_rate, self.options.min_learning_rate
+        return max(first + (last - first) * passed / (len(self._ids) * self.options.epochs), last)
+
+    @property
+    def position(self) -> int:
+        """Steps done, over all epochs; set it, after `restore`, to go on from a checkpoint."""
+        return self._position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        if not 0 <= position <= self.num_chunks:
+            raise InputError(f"position must be from 0 to {self.num_chunks} steps, not {position}.")
+        epoch, step = divmod(position, self._steps_an_epoch)
+        self.words_done = epoch * self._corpus.num_words + count_words(
+            self._ids, min(step * self._step, len(self._ids))
+        )
+        self._position = position
+
+    def run(self, chunks: int) -> StepStatistics:
+        """Make the next steps.
+
+        Raises:
+            DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.
+        """
+        words, examples, loss_sum = 0, 0, 0.0
+        with self._chance():
+            for _ in range(min(chunks, self.num_chunks - self._position)):
+                inputs, target = self._batch()
+                if len(target):
+                    examples += len(target)
+                    loss_sum += self._learn(inputs, target)
+                start = self._position % self._steps_an_epoch * self._step
+                words += count_words(self._ids, min(start + self._step, len(self._ids)), start)
+                self._position += 1
+        self.words_done += words
+        self._corpus.release()
+        return StepStatistics(words, examples, loss_sum)
+
+    def _learn(self, inputs: tuple[Tensor, ...], target: Tensor) -> float:
+        """One step; return the sum of the losses."""
+        rate = self.optimizer.learning_rate = self.learning_rate
+        torch.default_generator.manual_seed(_seed(self.options.seed, self._position))
+        self.optimizer.zero_grad()
+        loss = self.model(*inputs, target, reduction="sum")
+        value = loss.item()
+        if not math.isfinite(value):
+            raise diverged(self.options, rate, self.words_done)
+        loss.backward()
+        self.optimizer.step()
+        return value
+
+    def _batch(self) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return what the model takes in this step: the inputs, and the targets."""
+        epoch, step = divmod(self._position, self._steps_an_epoch)
+        stretch, number = divmod(step, self._together)
+        if self._found is None or self._found[0] != (epoch, stretch):
+            self._found = (epoch, stretch), self._examples(epoch, stretch)
+        found = self._found[1][number]
+        if isinstance(found, Windows):
+            inside = found.context >= 0
+            starts = np.concatenate([[0], inside.sum(1).cumsum()[:-1]])
+            return (torch.from_numpy(found.context[inside]), torch.from_numpy(starts)), torch.from_numpy(found.centre)
+        words, target = found
+        return (torch.from_numpy(words),), torch.from_numpy(target)
+
+    def _examples(self, epoch: int, stretch: int) -> list[Any]:
+        """Return the examples of all steps of a stretch of text, shuffled, in equal parts."""
+        options, size = self.options, self._together * self._step
+        ids = self._ids[stretch * size : (stretch + 1) * size]
+        generator = np.random.default_rng([options.seed, epoch, stretch])
+        windows = find_windows(ids, self._keep, options.window, options.shrink_window, generator)
+        steps = -(-len(ids) // self._step)
+        if options.model == "cbow":
+            windows = windows.filled()
+            parts = np.array_split(generator.permutation(len(windows.centre)), steps)
+            return [Windows(windows.centre[part], windows.context[part]) for part in parts]
+        words, target = windows.pairs()
+        parts = np.array_split(generator.permutation(len(target)), steps)
+        return [(words[part], target[part]) for part in parts]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """All that training changes but the position, by name: what a checkpoint holds."""
+        state = {f"{_MODEL}{name}": tensor for name, tensor in model_tensors(self.model).items() if name != _TABLE}
+        state |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
+        return {"vectors": self.vectors, **{name: tensor.detach().numpy() for name, tensor in state.items()}}
+
+    def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`tensors` returned.
+
+        Raises:
+            CheckpointError: where it does not fit this model.
+        """
+        vectors = checked_tensor(tensors, "vectors", self.vectors.shape)
+        model, optimizer = (
+            {
+                name[len(part) :]: torch.from_numpy(np.array(found))
+                for name, found in tensors.items()
+                if name.startswith(part)
+            }
+            for part in (_MODEL, _OPTIMIZER)
+        )
+        cutoffs = model.get("output.ranks.cutoffs")
+        if cutoffs is not None:  # which may have been chosen by measuring, and come out otherwise this time
+            self._make({**(self.options.layer_options or {}), "cutoffs": cutoffs.tolist()})
+        self.vectors[...] = vectors
+        try:
+            load_model_tensors(self.model, {**model, _TABLE: self.model.embedding.weight})
+            self.optimizer.load_state_tensors(optimizer)
+        except CheckpointError as error:
+            raise CheckpointError(f"{str(error).rstrip('.')}: start again with --overwrite.") from error
+
+    def discard_output_vectors(self) -> None:
+        """Give the memory of the optimiser back; training is over then."""
+        del self.optimizer
+
+
+def check_objective(objective: str) -> type[OutputLayer]:
+    """Return the class of an output layer's name; InputError where there is none."""
+    if objective not in LAYERS:
+        raise InputError(f"objective must be one of {', '.join(LAYERS)} for engine 'torch', not {objective!r}.")
+    return LAYERS[objective]
+
+
+def _seed(seed: int, position: int) -> int:
+    """A seed for torch of a step, unlike those of all others."""
+    return int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,208 @@
+"""Training, validation and test text of a language model, as ids of one vocabulary."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.errors import FormatError, InputError
+from vastmax.files import member, replacing_members
+from vastmax.text import ScanProgress, Sources, Tokenizer
+from vastmax.vocabulary import WORD_END, Vocabulary
+
+__all__ = ["TEXTS", "LanguageCorpus"]
+
+TEXTS = ("train", "valid", "test")
+FORMAT = "vastmax language corpus, version 1"
+BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageCorpus:
+    """Three texts as ids of one vocabulary, each sentence followed by the class that ends it.
+
+    The ids are mapped from disk: memory does not grow with the text.
+
+    Attributes:
+        vocabulary: The words, the unknown word and the end of a sentence among them, in falling frequency of the
+            training text; its counts are those of `train`.
+        train: (n,) int32, read-only.
+        valid: The same of the validation text.
+        test: The same of the test text.
+        unknown: Id of the word that stands for all others.
+        end_of_sentence: Id of the class behind each sentence.
+        names: What the three texts came from.
+        notes: Sentences on what was found, for a report: what was cut off, what looks wrong.
+
+    Example:
+        >>> sentences = [["a", "rose", "is", "a", "rose"], ["a", "thorn"]]
+        >>> corpus = LanguageCorpus.read(sentences, [["a", "rose"]], [["a", "daisy"]], min_count=2)
+        >>> corpus.vocabulary.words, corpus.vocabulary.counts.tolist()
+        (['a', '</s>', '<unk>', 'rose'], [3, 2, 2, 2])
+        >>> corpus.test.tolist(), corpus.unknown_share["test"]
+        ([0, 2, 1], 0.5)
+    """
+
+    vocabulary: Vocabulary
+    train: NDArray[np.int32]
+    valid: NDArray[np.int32]
+    test: NDArray[np.int32]
+    unknown: int
+    end_of_sentence: int
+    names: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(
+        cls,
+        train: Sources,
+        valid: Sources | None = None,
+        test: Sources | None = None,
+        *,
+        tokenizer: Tokenizer = "whitespace",
+        lowercase: bool = False,
+        min_count: int = 1,
+        max_vocabulary: int | None = None,
+        unknown: str = "<unk>",
+        end_of_sentence: str = "</s>",
+        held_out: float = 0.05,
+        split: tuple[int, int] | None = None,
+        threads: int | None = None,
+        directory: str | PathLike[str] | None = None,
+        progress: Callable[[ScanProgress], None] | None = None,
+    ) -> LanguageCorpus:
+        """Read the texts, each once and in parallel in the compiled core; the vocabulary is that of the training text.
+
+        Without `valid` or `test`, those are cut from the end of the training text at ends of sentences, and the
+        vocabulary knows nothing of what was cut off.
+
+        Args:
+            train: The training text, as `sources` of :func:`encode_corpus`.
+            valid: The validation text.
+            test: The test text.
+            tokenizer: As for :func:`encode_corpus`, and so are the next arguments.
+            lowercase: Lower-case the words.
+            min_count: Words that the training text holds less often are unknown.
+            max_vocabulary: At most so many classes, the unknown word and the end of a sentence among them.
+            unknown: The word that stands for unknown ones. A text may hold it already, as the Penn Treebank does.
+            end_of_sentence: The class behind each sentence. No text may hold it already.
+            held_out: Share of the words of `train` that each text that is missing gets; or how many words, 1 or more,
+                of which it gets a tenth of `train` at most.
+            split: Instead of a share: so many words of `train` for training, so many for validation, each up to the end
+                of the sentence, and the rest for the test. ``(800_000, 200_000)`` is the usual split of Brown.
+            threads: Default: all processors. The result does not depend on it.
+            directory: Folder of the temporary files, which take 4 bytes a word. Default: the system's.
+            progress: Called now and then for each text in turn.
+
+        Raises:
+            CorpusError: A text that cannot be read, is empty, too short to be cut or holds only unknown words.
+            InputError: An argument that cannot be used.
+
+        Warns:
+            UserWarning: A text that is (or is in) another one; ill-formed UTF-8; unknown words that the training text
+                does not have. The same sentences stand in `notes`.
+        """
+        from vastmax.language.read import Reading, Split, read_texts
+
+        reading = Reading(tokenizer, lowercase, min_count, max_vocabulary, unknown, end_of_sentence, threads, directory)
+        return read_texts({"train": train, "valid": valid, "test": test}, reading, Split(held_out, split), progress)
+
+    @cached_property
+    def unknown_share(self) -> dict[str, float]:
+        """Share of unknown words among the words of each text, ends of sentences not counted."""
+        shares = {}
+        for name in TEXTS:
+            unknown = ends = 0
+            for block in blocks_of(getattr(self, name)):
+                unknown += int(np.count_nonzero(block == self.unknown))
+                ends += int(np.count_nonzero(block == self.end_of_sentence))
+            shares[name] = unknown / max(len(getattr(self, name)) - ends, 1)
+        return shares
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of words, counts and ids, by which a run knows its corpus again."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(WORD_END.join(self.vocabulary.words or []).encode())
+        digest.update(self.vocabulary.counts.astype("<i8", copy=False).tobytes())
+        digest.update(np.array([self.unknown, self.end_of_sentence, *self._lengths()], "<i8").tobytes())
+        for name in TEXTS:
+            for block in blocks_of(getattr(self, name)):
+                digest.update(block.astype("<i4", copy=False).tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write ``vocabulary.tsv``, ``train.npy``, ``valid.npy``, ``test.npy`` and ``corpus.json``.
+
+        A kill at any moment leaves the folder as it was, or as it will be.
+
+        Raises:
+            InputError: A place that cannot be written.
+        """
+        with replacing_members(folder) as staging:
+            self.vocabulary.save(staging / "vocabulary.tsv")
+            for name in TEXTS:
+                np.save(staging / f"{name}.npy", getattr(self, name))
+            facts = {
+                "format": FORMAT,
+                "unknown": self.unknown,
+                "end_of_sentence": self.end_of_sentence,
+                "lengths": self._lengths(),
+                "fingerprint": self.fingerprint,
+                "names": self.names,
+                "notes": self.notes,
+            }
+            (staging / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> LanguageCorpus:
+        """Open what :meth:`save` wrote; the ids stay on disk until they are used.
+
+        Raises:
+            InputError: A folder that is not there.
+            FormatError: A folder that holds something else, or parts of two corpora.
+        """
+        place = Path(folder)
+        if not place.is_dir():
+            raise InputError(f"There is no folder {place}; give one that LanguageCorpus.save wrote.")
+        try:
+            facts = json.loads(member(place, "corpus.json").read_text(encoding="utf-8"))
+            texts = [np.load(member(place, f"{name}.npy"), mmap_mode="r") for name in TEXTS]
+            whole = facts["format"] == FORMAT and facts["lengths"] == [len(text) for text in texts]
+            corpus = cls(
+                Vocabulary.load(member(place, "vocabulary.tsv")),
+                *texts,
+                unknown=facts["unknown"],
+                end_of_sentence=facts["end_of_sentence"],
+                names=facts["names"],
+                notes=facts["notes"],
+            )
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"{place} holds no whole language corpus ({error}); save it again.") from error
+        classes = range(len(corpus.vocabulary))
+        if not whole or any(text.dtype != np.int32 or text.ndim != 1 for text in texts):
+            raise FormatError(f"{place} holds parts of different language corpora; save it again.")
+        if corpus.vocabulary.words is None or not {corpus.unknown, corpus.end_of_sentence} <= set(classes):
+            raise FormatError(f"{place} holds a vocabulary of another corpus; save it again.")
+        return corpus
+
+    def _lengths(self) -> list[int]:
+        return [len(getattr(self, name)) for name in TEXTS]
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{length:,} {name}" for length, name in zip(self._lengths(), TEXTS, strict=True))
+        return f"<LanguageCorpus of {len(self.vocabulary):,} classes: {sizes}>"
+
+
+def blocks_of(ids: NDArray[Any]) -> list[NDArray[Any]]:
+    """Views of the ids, a block each."""
+    return [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]

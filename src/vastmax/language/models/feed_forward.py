@@ -1,0 +1,62 @@
+"""The feed-forward n-gram model: the last few words, side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vastmax.errors import InputError
+from vastmax.language.models.language_model import LanguageModel, State
+from vastmax.layers import OutputLayer
+
+__all__ = ["FeedForward"]
+
+
+class FeedForward(LanguageModel):
+    """``h = tanh(b + Σ_i C_i e(w_{t-i}))`` over the last n - 1 words: the neural probabilistic language model.
+
+    Without the tanh it is the log-bilinear model of Mnih & Hinton, a linear prediction of the next word's vector. At
+    the beginning of a text the places of words that are not there hold ``start``.
+
+    References:
+        Bengio, Ducharme, Vincent, Jauvin, *A Neural Probabilistic Language Model*, 2003,
+        https://www.jmlr.org/papers/v3/bengio03a.html; Mnih, Hinton, *Three New Graphical Models for Statistical
+        Language Modelling*, 2007, https://dl.acm.org/doi/10.1145/1273496.1273577.
+
+    Args:
+        output: the output layer; d is its ``in_features``.
+        order: n of the n-gram: n - 1 words are looked at.
+        start: id of the word that stands before a text, that of the end of a sentence.
+        linear: leave out the tanh.
+        options: what ``LanguageModel`` takes.
+
+    Raises:
+        InputError: where the order is below 2, or ``LanguageModel`` refuses its arguments.
+
+    Example:
+        >>> from vastmax.layers import FullSoftmax
+        >>> model = FeedForward(FullSoftmax(16, 100), order=4)
+        >>> loss, state = model(torch.randint(100, (20, 8)), torch.randint(100, (20, 8)))
+        >>> loss.backward()
+    """
+
+    def __init__(
+        self, output: OutputLayer, *, order: int = 5, start: int = 0, linear: bool = False, **options: Any
+    ) -> None:
+        super().__init__(output, **options)
+        if order < 2:
+            raise InputError(f"order is {order}: a feed-forward model looks at 1 word or more, so give 2 or more.")
+        self.order, self.start = order, start
+        self.projection = nn.Linear((order - 1) * self.embedding_dim, output.in_features)
+        self.activation = nn.Identity() if linear else nn.Tanh()
+
+    def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return (T, B, d) hidden vectors and the state: the last n - 2 words of each text."""
+        before = words.new_full((self.order - 2, words.shape[1]), self.start) if state is None else state[0]
+        known = torch.cat([before, words])
+        embedded = self.dropout(self.embedding(known))  # (n-2+T, B, e)
+        contexts = embedded.unfold(0, self.order - 1, 1).movedim(-1, -2)  # (T, B, n-1, e), the oldest word first
+        hidden = self.activation(self.projection(contexts.flatten(-2)))
+        return self.dropout(hidden), (known[len(words) :],)

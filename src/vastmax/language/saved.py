@@ -1,0 +1,130 @@
+"""A trained language model on disk: a folder that anyone can read without running code from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from vastmax.embeddings import holds_embeddings
+from vastmax.errors import CheckpointError, FormatError, InputError
+from vastmax.files import member, replacing_members
+from vastmax.language.models.language_model import LanguageModel
+from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
+from vastmax.text import TOKENIZERS
+from vastmax.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from vastmax.comparison import RunConfig
+
+__all__ = ["SavedModel", "holds_model", "load_language_model", "save_language_model"]
+
+_MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
+_FORMAT = "vastmax language model 1"
+_PROPOSAL = "output.proposal."
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model read back.
+
+    Attributes:
+        model: in eval mode.
+        vocabulary: its words.
+        config: of the run that made it.
+        text: how text becomes words: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
+    """
+
+    model: LanguageModel
+    vocabulary: Vocabulary
+    config: RunConfig
+    text: dict[str, Any]
+
+    @property
+    def unknown(self) -> int:
+        """Id of the word that stands for all others."""
+        return self.vocabulary[self.text["unknown"]]
+
+    @property
+    def end_of_sentence(self) -> int:
+        """Id of the class behind each sentence."""
+        return self.vocabulary[self.text["end_of_sentence"]]
+
+    def split(self, line: str) -> list[str]:
+        """Return the words of a line, found as in training."""
+        words = TOKENIZERS[self.text["tokenizer"]]()(line)
+        return [word.lower() for word in words] if self.text["lowercase"] else words
+
+    def ids(self, words: Sequence[str]) -> list[int]:
+        """Return the id of each word; that of the unknown word for those that the model does not know."""
+        index, unknown = self.vocabulary.index, self.unknown
+        return [index.get(word, unknown) for word in words]
+
+
+def holds_model(folder: str | PathLike[str]) -> bool:
+    """Whether a folder holds a saved language model, whole or damaged."""
+    return member(Path(folder), _MODEL).is_file()
+
+
+def save_language_model(
+    folder: str | PathLike[str],
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    config: RunConfig,
+    text: Mapping[str, Any],
+    curve: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write a model; a kill leaves the old files or the new.
+
+    Raises:
+        InputError: where the folder cannot be written.
+    """
+    record = {"format": _FORMAT, "run": config.to_json(), "text": dict(text)}
+    with replacing_members(folder) as staging:
+        save_file({name: each.cpu() for name, each in model_tensors(model).items()}, staging / _MODEL)
+        vocabulary.save(staging / _WORDS)
+        (staging / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        lines = "".join(json.dumps(point) + "\n" for point in curve)
+        (staging / _CURVE).write_text(lines, encoding="utf-8")
+
+
+def load_language_model(folder: str | PathLike[str]) -> SavedModel:
+    """Read what :func:`save_language_model` wrote, for scoring and drawing: what layers draw noise from is left out.
+
+    Raises:
+        InputError: where there is no such folder.
+        FormatError: where a file is missing or damaged.
+    """
+    from vastmax.comparison import RunConfig
+    from vastmax.comparison.methods import build_again, learnt
+
+    folder = Path(folder)
+    if not holds_model(folder):
+        what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
+        raise InputError(f"{folder} holds {what}: `vastmax lm TRAIN -o DIR` makes one.")
+    try:
+        record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
+        if record["format"] != _FORMAT:
+            raise FormatError(f"{folder} is of another version: its format must be {_FORMAT!r}.")
+        config, text = RunConfig.from_json(record["run"]), dict(record["text"])
+        tensors = load_file(member(folder, _MODEL))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise FormatError(f"{folder} is damaged: {error}.") from error
+    vocabulary = Vocabulary.load(member(folder, _WORDS))
+    try:
+        if text["tokenizer"] not in TOKENIZERS or text["unknown"] not in vocabulary:
+            raise FormatError(f"{folder} is damaged: {_CONFIG} does not say how its text was read.")
+        known = learnt(config.method.layer, tensors_under("output", tensors))
+        layer = build_again(config.method, config.model.dim, vocabulary, **known)
+        model = config.model.build(layer, vocabulary[text["end_of_sentence"]])
+        here = {name: each for name, each in model.state_dict().items() if name.startswith(_PROPOSAL)}
+        load_model_tensors(model, {**{k: v for k, v in tensors.items() if not k.startswith(_PROPOSAL)}, **here})
+    except (InputError, CheckpointError, KeyError, TypeError) as error:
+        raise FormatError(f"{folder} is damaged, its files do not fit each other: {error}") from error
+    return SavedModel(model.eval(), vocabulary, config, text)

@@ -1,0 +1,160 @@
+"""A loss whose shapes depend on data, as one operator that `torch.compile` need not look into.
+
+Where rows travel paths of different lengths, or are sorted into clusters, sizes are known only when targets are. The
+compiler would have to break its graph there; it sees ``vastmax::loss`` instead, which runs the layer's own eager
+code on the parameters that the graph hands it. Its backward runs that code once more, with gradients: eager training
+does not pay for this. A loss that draws samples draws the same ones then, from a seed that the graph carries; the graph
+carries autocast's dtype as well, because compiled graphs run with autocast off.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vastmax.ops import wide
+
+if TYPE_CHECKING:
+    from vastmax.layers.base.output_layer import OutputLayer
+
+__all__ = ["opaque_loss", "register_opaque"]
+
+# Operators take tensors and numbers, so a graph names its layer by a number.
+_layers: WeakValueDictionary[int, OutputLayer] = WeakValueDictionary()
+_numbers = itertools.count()
+
+_library = torch.library.Library("vastmax", "FRAGMENT")
+_given = (
+    "Tensor hidden, Tensor target, Tensor? context, Tensor[] parameters, int layer, Tensor? seed, ScalarType? autocast"
+)
+_library.define(f"loss({_given}) -> Tensor")
+_library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
+
+
+def register_opaque(layer: OutputLayer) -> None:
+    """Give a layer the number that compiled graphs know it by."""
+    layer._opaque_number = next(_numbers)
+    _layers[layer._opaque_number] = layer
+
+
+def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+    """Return ``layer._loss_in_context(hidden, target, context)``, (N,), through the operator.
+
+    Rows whose target is -1 take no part, not even as other rows' samples; their loss is 0.
+    """
+    device = hidden.device.type
+    seed = None if layer.kind == "exact" else torch.randint(2**31, (), device=hidden.device)
+    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    parameters = list(layer.parameters())
+    return torch.ops.vastmax.loss(hidden, target, context, parameters, layer._opaque_number, seed, autocast)
+
+
+class _Rows(nn.Module):
+    """A layer's loss a row, as a module: what parameters can be handed to."""
+
+    def __init__(self, layer: OutputLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        kept = (target >= 0).nonzero().squeeze(1)
+        if len(kept) == len(target):
+            return self.layer._loss_in_context(hidden, target, context)
+        before = None if context is None else context[kept]
+        loss = self.layer._loss_in_context(hidden[kept], target[kept], before)
+        return loss.new_zeros(len(target)).index_copy(0, kept, loss)
+
+
+def _eager(
+    hidden: Tensor,
+    target: Tensor,
+    context: Tensor | None,
+    parameters: list[Tensor],
+    layer: int,
+    seed: Tensor | None,
+    autocast: torch.dtype | None,
+) -> Tensor:
+    module = _Rows(_layers[layer])
+    named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
+    with _drawing_from(seed), torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
+        return functional_call(module, named, (hidden, target, context))
+
+
+def _loss(hidden: Tensor, *given: Any) -> Tensor:
+    with torch.no_grad():
+        return _eager(hidden, *given).clone()
+
+
+def _loss_backward(
+    grad: Tensor, hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any
+) -> list[Tensor]:
+    own = [p.requires_grad for p in _layers[given[0]].parameters()]
+    with torch.enable_grad():
+        hidden = hidden.detach().requires_grad_()
+        leaves = [p.detach().requires_grad_(needed) for p, needed in zip(parameters, own, strict=True)]
+        inputs = [hidden, *(leaf for leaf in leaves if leaf.requires_grad)]
+        loss = _eager(hidden, target, context, leaves, *given)
+    found = iter(torch.autograd.grad(loss, inputs, grad, materialize_grads=True))
+    return [next(found), *(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)]
+
+
+@contextmanager
+def _drawing_from(seed: Tensor | None) -> Iterator[None]:
+    """Draw from this seed, and go on afterwards as if nothing had been drawn."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng([seed.device] if seed.is_cuda else []):
+        torch.manual_seed(int(seed))
+        yield
+
+
+_library.impl("loss", _loss, "CompositeExplicitAutograd")
+_library.impl("loss_backward", _loss_backward, "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("vastmax::loss", lib=_library)
+def _(hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any) -> Tensor:
+    return hidden.new_empty(target.shape, dtype=wide(parameters[0].dtype))
+
+
+@torch.library.register_fake("vastmax::loss_backward", lib=_library)
+def _(
+    grad: Tensor, hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any
+) -> list[Tensor]:
+    layer = _layers[given[0]]
+    return [
+        torch.empty_like(hidden),
+        *(
+            _fake_sparse(p, target) if name in layer.sparse_parameters else torch.empty_like(p)
+            for p, (name, _) in zip(parameters, layer.named_parameters(), strict=True)
+        ),
+    ]
+
+
+def _fake_sparse(parameter: Tensor, target: Tensor) -> Tensor:
+    rows = target.new_empty(1, 1), parameter.new_empty(1, *parameter.shape[1:])
+    return torch.sparse_coo_tensor(*rows, parameter.shape, check_invariants=False)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    hidden, target, context, parameters, ctx.layer, seed, ctx.autocast = inputs
+    ctx.save_for_backward(hidden, target, context, seed, *parameters)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    hidden, target, context, seed, *parameters = ctx.saved_tensors
+    to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(
+        grad, hidden, target, context, parameters, ctx.layer, seed, ctx.autocast
+    )
+    return to_hidden, None, None, to_parameters, None, None, None
+
+
+torch.library.register_autograd("vastmax::loss", _backward, setup_context=_keep, lib=_library)

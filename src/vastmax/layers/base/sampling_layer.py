@@ -1,0 +1,291 @@
+"""What layers that learn from samples share: a proposal, targets and samples with their logits, sparse gradients."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from vastmax.errors import InputError
+from vastmax.layers.base.output_layer import as_vocabulary
+from vastmax.layers.base.table_layer import TableLayer
+from vastmax.ops import Steps, shared_logits, step_logits
+from vastmax.proposals import PROPOSALS, Proposal, Samples
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["Candidates", "SamplingLayer", "logits_of", "merged", "proposal_for"]
+
+
+class Candidates(NamedTuple):
+    """The targets of N rows, and the samples that stand against them.
+
+    Samples that a batch shares are merged: a class that was drawn more than once stands there once.
+
+    Attributes:
+        logits: (N, 1 + m) in float32 or wider: the target's first, then the samples'; -inf for one that a row has not.
+        ids: (m,) or (N, m) int64, the samples.
+        times: (m,) or (N, m), how often each was drawn.
+        log_expected: (m,) or (N, m), log of how often each was to be expected.
+        target_log_expected: (N,), the same of the target.
+        hits: rows (H,) and places (H,) in 0..m-1 of the samples that are their row's target.
+    """
+
+    logits: Tensor
+    ids: Tensor
+    times: Tensor
+    log_expected: Tensor
+    target_log_expected: Tensor
+    hits: tuple[Tensor, Tensor]
+
+
+class SamplingLayer(TableLayer):
+    """A table of classes that learns from the target and a few samples: the cost of a step does not grow with V.
+
+    What is not trained by samples is exact: log-probabilities, log Z and the best classes are those of the full
+    softmax, computed in blocks of classes. A method adds its formula, :meth:`_sampled_loss`.
+
+    The samples of a batch are drawn once and shared by its rows, which makes their logits one product of matrices; or
+    drawn for each row, which makes rows independent and costs a gather a sample.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        proposal: Q, what samples are drawn from; it tells V. The layer owns it, and its state travels with the layer's.
+        num_samples: k, samples a batch, or a row where they are not shared.
+        shared: whether the batch shares its samples.
+        replacement: whether a class may be drawn more than once; without, no more are drawn than there are.
+        in_batch: whether the targets of the batch's other rows are the samples, instead of draws. The proposal then
+            states how likely a class is to be a target: the unigram distribution, as a rule.
+        bias: whether classes have a bias.
+        initial_bias: what biases start at.
+        sparse: whether the gradients of table and bias are sparse tensors of the rows met, for optimisers that take
+            them (``SGD``, ``Adagrad``, ``SparseAdam``).
+        block_size: classes a block of exact log-probabilities.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where the proposal is none, or a size cannot be used.
+
+    Attributes:
+        power: the default power of the unigram proposal that :meth:`from_vocabulary` makes.
+    """
+
+    opaque_to_compiler = True
+    power: ClassVar[float] = 0.75
+
+    def __init__(
+        self,
+        in_features: int,
+        proposal: Proposal,
+        *,
+        num_samples: int = 1024,
+        shared: bool = True,
+        replacement: bool = True,
+        in_batch: bool = False,
+        bias: bool = True,
+        initial_bias: float = 0.0,
+        sparse: bool = True,
+        block_size: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not isinstance(proposal, Proposal):
+            raise InputError(f"proposal is {proposal!r}: give one of vastmax.proposals, made of the classes' counts.")
+        if not hasattr(num_samples, "__index__") or num_samples < 1:
+            raise InputError(f"num_samples is {num_samples!r}: give a whole number, 1 or more.")
+        self.initial_bias = initial_bias
+        super().__init__(
+            in_features, proposal.num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype
+        )
+        self.proposal = proposal if device is None else proposal.to(device)
+        self.num_samples, self.shared, self.replacement, self.in_batch = num_samples, shared, replacement, in_batch
+        self.sparse = sparse
+        self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
+        self._version = -1  # of the table, when the proposal last took notice
+        self._tell_proposal()
+
+    @classmethod
+    def from_vocabulary(
+        cls,
+        in_features: int,
+        vocabulary: Vocabulary | ArrayLike,
+        *,
+        proposal: str | Proposal = "unigram",
+        power: float | None = None,
+        device: torch.device | str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return this layer for a vocabulary, or for counts (V,), with a proposal made of its counts.
+
+        Args:
+            in_features: d.
+            vocabulary: its counts are what the proposal is made of.
+            proposal: a name of ``PROPOSALS``, or a proposal.
+            power: of the counts, for the proposal "unigram"; None for the layer's own, and 1 for ``in_batch``.
+            device: of the layer.
+            options: what the layer takes.
+
+        Raises:
+            InputError: where no proposal has this name, or has no power, or the counts do not make one.
+        """
+        more: dict[str, Any] = {}
+        if isinstance(proposal, str) and proposal == "unigram":
+            usual = 1.0 if options.get("in_batch") else cls.power  # targets are as frequent as they are
+            more["power"] = usual if power is None else power
+        elif power is not None:
+            raise InputError(f"power is {power}: only the proposal 'unigram' that is made here has one.")
+        made = proposal_for(proposal, as_vocabulary(vocabulary), in_features, device=device, **more)
+        return cls(in_features, made, device=device, **options)
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew, set the biases to where they start, and restore the proposal."""
+        super().reset_parameters()
+        if self.bias is not None:
+            nn.init.constant_(self.bias, self.initial_bias)
+        proposal = getattr(self, "proposal", None)  # not yet, while the table is being made
+        if proposal is not None:
+            proposal.reset_parameters()
+            self._tell_proposal()
+
+    def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
+        """Share the table (V, d) with an input embedding: one parameter, which both learn.
+
+        A table's gradient must come in one layout: make the embedding ``sparse=True`` as well, or the layer
+        ``sparse=False``.
+        """
+        super().tie_weights(embedding)
+        self._tell_proposal()
+
+    def flops_per_token(self, train: bool = True) -> float:
+        """2·d a class: the target and the samples forward and twice backward, or all classes once."""
+        classes = 3 * (1 + self.num_samples) if train else self.num_classes
+        return 2.0 * self.in_features * classes
+
+    @abstractmethod
+    def _sampled_loss(self, candidates: Candidates) -> Tensor:
+        """(N,) training loss."""
+
+    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return self._loss_in_context(hidden, target, None)
+
+    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        return self._sampled_loss(self._candidates(hidden, target, context))
+
+    def _candidates(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Candidates:
+        """Draw samples, and compute all logits."""
+        looks_at = self._proposal_context(hidden, context)
+        samples = self._other_targets(target, looks_at) if self.in_batch else self._draw(hidden, looks_at)
+        ids, log_expected, times = samples.ids, samples.log_expected_count, None
+        if self.shared and self.replacement and not self.in_batch:
+            ids, log_expected, times = merged(ids, log_expected)
+        self._meet(target, ids)
+        logits = self._logits(hidden, target, ids)
+        judged = target if ids.dim() == 1 else target[:, None]  # as the samples are: by the mixture, or by its own row
+        of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at)).view(-1)
+        return Candidates(
+            logits,
+            ids,
+            torch.ones_like(log_expected, dtype=logits.dtype) if times is None else times.to(logits.dtype),
+            log_expected.to(logits.dtype),
+            of_target.to(logits.dtype),
+            _hits(ids, target, rising=times is not None),
+        )
+
+    def _logits(self, hidden: Tensor, target: Tensor, ids: Tensor) -> Tensor:
+        """(N, 1 + m) logits of the target and the samples."""
+        logits = logits_of(hidden, self.weight, self.bias, ids, self.sparse, target)
+        if not self.in_batch:
+            return logits
+        itself = torch.eye(len(hidden), len(hidden) + 1, dtype=torch.bool, device=hidden.device).roll(1, 1)
+        return logits.masked_fill(itself, -torch.inf)  # a row's own target is no sample of its
+
+    def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
+        """Return what the proposal looks at, brought up to date with the table."""
+        if self.proposal.context == "hidden":
+            if self._version != self.weight._version:  # an optimiser has been here, or someone who may have moved all
+                self._tell_proposal(torch.cat(self._met).unique() if self._met else None)
+            return hidden.detach()
+        return context if self.proposal.context == "previous" else None
+
+    def _tell_proposal(self, ids: Tensor | None = None) -> None:
+        """Bring the proposal up to date with these classes of the table, or with all."""
+        self.proposal.update(self.weight, self.bias, ids)
+        if self.proposal.context == "hidden" and not self.weight.is_inference():
+            self._met, self._version = [], self.weight._version
+
+    def _meet(self, *ids: Tensor) -> None:
+        """Note classes whose vectors may be about to move, for a proposal that follows them."""
+        if self.proposal.context == "hidden" and torch.is_grad_enabled() and self.weight.requires_grad:
+            self._met += [each.flatten() for each in ids]
+
+    def _draw(self, hidden: Tensor, looks_at: Tensor | None) -> Samples:
+        number = self.num_samples if self.replacement else min(self.num_samples, self.proposal.support)
+        num_rows = None if self.shared else len(hidden)
+        return self.proposal.sample(number, context=looks_at, num_rows=num_rows, replacement=self.replacement)
+
+    def _other_targets(self, target: Tensor, looks_at: Tensor | None) -> Samples:
+        """Return the batch's targets as samples that it shares: to each row the others are draws."""
+        others = torch.tensor(max(1.0, len(target) - 1.0), dtype=torch.float64, device=target.device)
+        expected = self.proposal.log_prob(target, looks_at) + others.log()
+        expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
+        return Samples(target, expected, others, False)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return f"{super().extra_repr()}, num_samples={self.num_samples}, shared={self.shared}"
+
+
+def logits_of(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, sparse: bool, target: Tensor | None = None
+) -> Tensor:
+    """Return (N, m) logits of samples (m,) or (N, m) in float32 or wider, behind the targets' (N, 1) if there are."""
+    if ids.dim() == 1:
+        return shared_logits(hidden, weight, bias, ids, sparse, target)
+    chosen = ids if target is None else torch.cat([target[:, None], ids], 1)
+    rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
+    return step_logits(hidden, weight, bias, Steps(chosen.flatten(), rows), sparse).view(chosen.shape)
+
+
+def merged(ids: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the different classes among ids (n,), rising, the log-probability of each, and how often each is there."""
+    classes, places, times = ids.unique(return_inverse=True, return_counts=True)
+    return classes, torch.empty_like(classes, dtype=log_prob.dtype).scatter_(0, places, log_prob), times
+
+
+def proposal_for(
+    proposal: str | Proposal,
+    vocabulary: Vocabulary,
+    in_features: int,
+    device: torch.device | str | None = None,
+    **options: Any,
+) -> Proposal:
+    """Return the proposal of a name for a vocabulary; a proposal as it is, where it fits.
+
+    Raises:
+        InputError: where no proposal has this name, or it is for another number of classes.
+    """
+    if isinstance(proposal, Proposal):
+        if proposal.num_classes != len(vocabulary):
+            raise InputError(
+                f"the proposal is for {proposal.num_classes} classes, and the vocabulary has {len(vocabulary)}."
+            )
+        return proposal
+    if proposal not in PROPOSALS:
+        raise InputError(f"there is no proposal {proposal!r}: choose one of {', '.join(PROPOSALS)}, or give one.")
+    kind = PROPOSALS[proposal]
+    sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}
+    return kind.from_counts(vocabulary.counts, device=device, **sized, **options)
+
+
+def _hits(ids: Tensor, target: Tensor, *, rising: bool) -> tuple[Tensor, Tensor]:
+    """Return rows and places where samples are their row's target; of rising ids (m,) by search."""
+    if not rising:
+        rows, places = (ids == target[:, None]).nonzero(as_tuple=True)
+        return rows, places
+    places = torch.searchsorted(ids, target).clamp_(max=len(ids) - 1)
+    rows = (ids[places] == target).nonzero().squeeze(1)
+    return rows, places[rows]

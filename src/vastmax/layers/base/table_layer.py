@@ -1,0 +1,120 @@
+"""Layers with one vector a class: a table (V, d), logits, and the softmax over them, exactly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vastmax.errors import InputError
+from vastmax.layers.base.output_layer import OutputLayer
+from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_topk, sparse_uses, target_logits, wide
+
+__all__ = ["TableLayer", "tied_table"]
+
+
+class TableLayer(OutputLayer):
+    """A softmax over ``s(w) = h·v_w + b_w``: everything but how it is trained.
+
+    Log-probabilities, the log-partition and the best classes are those of the full softmax, computed in blocks of
+    classes; a method adds its :meth:`_loss`.
+
+    Args:
+        in_features: d, the width of the hidden vectors.
+        num_classes: V.
+        bias: whether classes have a bias.
+        block_size: classes a block, wherever the (N, V) logits are not themselves what is asked for.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: where a size is below 1.
+    """
+
+    sparse: bool = False  # whether the gradients of table and biases are sparse tensors; for a method to say
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = True,
+        block_size: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, num_classes)
+        if block_size is not None and block_size < 1:
+            raise InputError(f"block_size is {block_size}: give 1 class or more, or None for the default.")
+        self.block_size = block_size
+        self.weight = nn.Parameter(torch.empty((num_classes, in_features), device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(num_classes, device=device, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the table from a uniform distribution in ±1/√d, and set the biases to 0."""
+        bound = 1 / math.sqrt(self.in_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @property
+    def sparse_parameters(self) -> frozenset[str]:  # type: ignore[override]
+        """Names of the parameters whose gradients are sparse."""
+        return frozenset(name for name in ("weight", "bias") if self.sparse and getattr(self, name) is not None)
+
+    def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
+        """Share the table (V, d) with an input embedding: one parameter, which both learn.
+
+        See Press, Wolf, *Using the Output Embedding to Improve Language Models*, 2017, https://arxiv.org/abs/1608.05859.
+
+        Raises:
+            InputError: where the embedding is no table of V rows of width d.
+        """
+        self.weight = tied_table(embedding, self.num_classes, self.in_features)
+
+    def log_partition(self, hidden: Tensor) -> Tensor:
+        """Return (…) log Z of hidden vectors (…, d)."""
+        rows = self._rows(hidden)
+        return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
+
+    def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
+        rows, classes = self._flat(hidden, target)
+        self._check_range(classes)
+        return target_logits(rows, self.weight, self.bias, classes, sparse=False).view(target.shape)
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return -parts_cross_entropy([self._part(hidden)], target, self.block_size)
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        logits = F.linear(hidden, self.weight, self.bias)
+        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        return parts_topk([self._part(hidden)], k, self.block_size)
+
+    def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
+        """Return a table as often as it is used, so that a sparse gradient stays one whatever the uses give."""
+        return sparse_uses(table, times) if self.sparse and table is not None else (table,) * times
+
+    def _part(self, hidden: Tensor) -> Part:
+        return Part(hidden, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return super().extra_repr() + (f", block_size={self.block_size}" if self.block_size else "")
+
+
+def tied_table(embedding: nn.Embedding | nn.Parameter, num_classes: int, in_features: int) -> nn.Parameter:
+    """Return the parameter (V, d) of an embedding; InputError where it has another shape."""
+    table = embedding.weight if isinstance(embedding, nn.Embedding) else embedding
+    if not isinstance(table, nn.Parameter) or table.shape != (num_classes, in_features):
+        raise InputError(
+            f"tie_weights needs an nn.Embedding or an nn.Parameter of shape {(num_classes, in_features)}, "
+            f"got {type(table).__name__} of shape {tuple(getattr(table, 'shape', ()))}."
+        )
+    return table

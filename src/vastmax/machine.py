@@ -1,0 +1,86 @@
+"""The machine a program runs on: threads, memory, processor, versions, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+__all__ = ["MOST_THREADS", "commit", "default_threads", "machine", "peak_memory", "versions"]
+
+MOST_THREADS = 1024
+"""More are a slip of the finger: every one takes memory."""
+
+
+def default_threads() -> int:
+    """Return what ``OMP_NUM_THREADS`` asks for, as torch does; without it, the processors that this process may use.
+
+    In a container those can be fewer than the machine has.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdecimal() and 1 <= int(asked) <= MOST_THREADS:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def machine(device: str = "cpu") -> str:
+    """Return the processor and how many cores of it this process may use; the accelerator, where it runs on one."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found = f"{name}, {cores} cores"
+    if device.startswith("cuda"):
+        import torch
+
+        found = f"{torch.cuda.get_device_name(device)}; {found}"
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what results depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("vastmax", "torch", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Return the commit of the source that runs, with "+" where files differ; None without a checkout or git."""
+    checkout = Path(__file__).parents[3]
+    if not (checkout / ".git").exists():  # installed: a checkout further up is someone else's
+        return None
+    try:
+        head, changed = (
+            subprocess.run(["git", "-C", checkout, *asked], capture_output=True, text=True, timeout=10, check=False)
+            for asked in (("log", "-1", "--format=%h"), ("status", "--porcelain", "--untracked-files=no", "src"))
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = head.stdout.strip() if head.returncode == 0 else ""
+    return found + "+" * bool(changed.stdout) if found else None
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes of memory that this process has had resident, or None where the system does not say."""
+    try:  # as getrusage's peak is inherited from the process that started this one
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else 1024 * peak

@@ -1,0 +1,88 @@
+"""The most probable leaves of a tree without visiting all: a beam, and branch and bound that makes sure of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vastmax.ops.dtypes import wide
+from vastmax.ops.gathered_logits import decision_logits
+
+__all__ = ["TreeScores", "beam_leaves", "leaves_above"]
+
+_WORTHWHILE = 16  # a search that has met this part of all leaves is slower than the sweep over them
+
+
+class TreeScores(NamedTuple):
+    """A tree whose nodes have vectors.
+
+    Attributes:
+        children: (I, 2) where each inner node leads with sign -1 and +1: an inner node, or a leaf as ``~leaf``.
+        weight: (I, d).
+        bias: (I,) or None.
+    """
+
+    children: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    def branches(self, hidden: Tensor, nodes: Tensor, rows: Tensor) -> Tensor:
+        """Return (T, 2) log-probabilities of both branches, at nodes (T,) for rows (T,) of hidden (N, d)."""
+        logits = decision_logits(hidden.to(self.weight.dtype), self.weight, nodes, rows).to(wide(self.weight.dtype))
+        logits = logits if self.bias is None else logits + self.bias[nodes]
+        return torch.stack((F.logsigmoid(-logits), F.logsigmoid(logits)), -1)
+
+
+def beam_leaves(tree: TreeScores, hidden: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return the leaves (N, width) that a beam ends in, and their log-probabilities (N, width), falling.
+
+    From the root on, the ``width`` most probable of what a row has reached go on. A leaf that is missed had an ancestor
+    less probable than all of these. Where a row meets fewer leaves, the rest have log-probability -inf.
+    """
+    num_rows = len(hidden)
+    places = torch.full((num_rows, 1), 0 if len(tree.children) else -1, dtype=torch.int64, device=hidden.device)
+    reach = torch.zeros((num_rows, 1), dtype=wide(tree.weight.dtype), device=hidden.device)
+    while bool((places >= 0).any()):
+        inner = (places >= 0)[..., None]
+        nodes = places.clamp(min=0)
+        rows = torch.arange(num_rows, device=hidden.device)[:, None].expand_as(nodes)
+        branches = tree.branches(hidden, nodes.flatten(), rows.flatten()).view(*nodes.shape, 2)
+        ended = torch.stack((torch.zeros_like(reach), torch.full_like(reach, -torch.inf)), -1)  # a leaf stays, once
+        reach = (reach[..., None] + torch.where(inner, branches, ended)).flatten(1)
+        places = torch.where(inner, tree.children[nodes].long(), places[..., None]).flatten(1)
+        if reach.shape[1] > width:
+            reach, best = reach.topk(width)
+            places = places.gather(1, best)
+    reach, order = reach.sort(descending=True)
+    missing = (0, width - reach.shape[1])
+    return ~F.pad(places.gather(1, order), missing, value=-1), F.pad(reach, missing, value=-torch.inf)
+
+
+def leaves_above(tree: TreeScores, hidden: Tensor, bound: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return all (row, leaf) pairs, rows (M,) rising and leaves (M,), whose log-probability is at least bound (N,).
+
+    A node is at most as probable as its ancestors: what lies below the bound is left, with all that hangs from it. None
+    where so much lies above that a sweep over all leaves costs less.
+    """
+    rows = torch.arange(len(hidden), device=hidden.device)
+    if not len(tree.children):
+        return rows, torch.zeros_like(rows)
+    budget = len(hidden) * (len(tree.children) + 1) // _WORTHWHILE + 4096
+    nodes = torch.zeros_like(rows)
+    reach = torch.zeros(len(rows), dtype=wide(tree.weight.dtype), device=hidden.device)
+    found_rows, found_leaves = [rows[:0]], [rows[:0]]
+    while len(nodes):
+        if (budget := budget - len(nodes)) < 0:
+            return None
+        reach = reach[:, None] + tree.branches(hidden, nodes, rows)
+        kept = ~(reach < bound[rows, None])  # of a row that holds NaN all is kept, and no other row suffers
+        reach, places, rows = reach[kept], tree.children[nodes][kept].long(), rows[:, None].expand(-1, 2)[kept]
+        inner = places >= 0
+        found_rows.append(rows[~inner])
+        found_leaves.append(~places[~inner])
+        nodes, reach, rows = places[inner], reach[inner], rows[inner]
+    rows, order = torch.cat(found_rows).sort(stable=True)
+    return rows, torch.cat(found_leaves)[order]

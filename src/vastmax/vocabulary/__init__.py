@@ -1,0 +1,18 @@
+"""Words and their counts as a value: `Vocabulary`, and its file."""
+
+from vastmax.vocabulary.counts import as_counts
+from vastmax.vocabulary.escapes import escape, unescape
+from vastmax.vocabulary.joined import SENTENCE_END, WORD_END, join_words, split_words
+from vastmax.vocabulary.vocabulary import Vocabulary, check_limits
+
+__all__ = [
+    "SENTENCE_END",
+    "WORD_END",
+    "Vocabulary",
+    "as_counts",
+    "check_limits",
+    "escape",
+    "join_words",
+    "split_words",
+    "unescape",
+]

@@ -1,0 +1,151 @@
+"""Words, their counts and their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from os import PathLike
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vastmax.errors import InputError
+from vastmax.vocabulary.files import read_vocabulary, write_vocabulary
+
+__all__ = ["Vocabulary", "check_limits"]
+
+
+class Vocabulary:
+    """Words with their counts; a word's id is its place. Immutable.
+
+    Vocabularies that are counted from text or from a dict have their words in falling frequency, words of one count in
+    the order of their code points. Those made from an array of counts keep the array's order and have no words.
+
+    Args:
+        words: V different words, or None for classes without names.
+        counts: How often each occurs, (V,) int64.
+
+    Raises:
+        InputError: Counts that are negative or not whole, words that repeat, or a different number of words and counts.
+
+    Example:
+        >>> vocabulary = Vocabulary.from_counts({"the": 10, "cat": 2, "sat": 2})
+        >>> vocabulary.words, vocabulary["sat"], "dog" in vocabulary
+        (['the', 'cat', 'sat'], 2, False)
+    """
+
+    def __init__(self, words: list[str] | None, counts: ArrayLike) -> None:
+        self.counts: NDArray[np.int64] = _checked_counts(counts)
+        self.words = None if words is None else list(words)
+        if self.words is not None and len(self.words) != len(self.counts):
+            raise InputError(f"{len(self.words)} words and {len(self.counts)} counts are given; give one count a word.")
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Id of each word."""
+        if self.words is None:
+            raise InputError("This vocabulary has counts but no words; look classes up by their number.")
+        index = dict(zip(self.words, range(len(self.words)), strict=True))
+        if len(index) != len(self.words):
+            twice = next(word for place, word in enumerate(self.words) if index[word] != place)
+            raise InputError(f"The word {twice!r} stands twice in the vocabulary; words must differ.")
+        return index
+
+    @property
+    def total(self) -> int:
+        """Sum of the counts."""
+        return int(self.counts.sum())
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __contains__(self, word: object) -> bool:
+        return self.words is not None and word in self.index
+
+    def __getitem__(self, word: str) -> int:
+        return self.index[word]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return self.words == other.words and np.array_equal(self.counts, other.counts)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        first = "" if self.words is None else f": {', '.join(self.words[:5])}{', …' if len(self) > 5 else ''}"
+        return f"<Vocabulary of {len(self):,} {'classes' if self.words is None else 'words'}{first}>"
+
+    @classmethod
+    def from_counts(
+        cls, counts: Mapping[str, int] | ArrayLike, *, min_count: int = 1, max_size: int | None = None
+    ) -> Vocabulary:
+        """From the counts of words, or of classes without names.
+
+        Args:
+            counts: ``{word: count}``, which is sorted by falling count; or (V,) whole numbers, whose order is kept.
+            min_count: Words rarer than this are left out (only with words: classes are known by their places).
+            max_size: At most so many words, the most frequent (only with words).
+
+        Raises:
+            InputError: Counts that are negative or not whole; limits that leave nothing, or that are given for classes.
+        """
+        check_limits(min_count, max_size)
+        if not isinstance(counts, Mapping):
+            if min_count != 1 or max_size is not None:
+                raise InputError("min_count and max_size need words; leave them out, or drop classes before.")
+            return cls(None, counts)
+        numbers = _checked_counts(list(counts.values()))
+        words = list(counts)
+        order = sorted(
+            np.flatnonzero(numbers >= min_count).tolist(), key=lambda place: (-numbers[place], words[place])
+        )[:max_size]
+        if not order:
+            raise InputError(f"None of {len(words)} words occurs {min_count} times or more; lower min_count.")
+        return cls([words[place] for place in order], numbers[order])
+
+    def save(self, path: str | PathLike[str]) -> None:
+        r"""Write ``word<TAB>count`` lines; tab, line feed, carriage return and backslash in words are escaped by ``\``.
+
+        Raises:
+            InputError: A place that cannot be written.
+        """
+        write_vocabulary(path, self.words, self.counts)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Vocabulary:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FormatError: A file that is no vocabulary, with the number of the line.
+            InputError: A file that cannot be read.
+        """
+        return cls(*read_vocabulary(path))
+
+
+def check_limits(min_count: int, max_size: int | None, name: str = "max_size") -> None:
+    """Refuse limits that are no limits.
+
+    Raises:
+        InputError: A limit below 1, or that is no whole number.
+    """
+    if not hasattr(min_count, "__index__") or min_count < 1:
+        raise InputError(f"min_count is {min_count!r}; give a whole number, 1 or more.")
+    if max_size is not None and (not hasattr(max_size, "__index__") or max_size < 1):
+        raise InputError(f"{name} is {max_size!r}; give a whole number, 1 or more, or None for no limit.")
+
+
+def _checked_counts(counts: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(counts)
+    if array.ndim != 1:
+        raise InputError(f"Counts have the shape {array.shape}; give one number a word, (V,).")
+    if array.size == 0:
+        array = array.astype(np.int64)
+    whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool(np.all(array == np.floor(array))))
+    if not whole:
+        raise InputError("Counts must be whole numbers; round them first.")
+    result = array.astype(np.int64)
+    if result.size and result.min() < 0:
+        raise InputError(f"The count of id {int(result.argmin())} is {result.min()}; counts are 0 or more.")
+    result.flags.writeable = False
+    return result

@@ -1,0 +1,197 @@
+"""A run's config through JSON and TOML, and what neither may say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vastmax.comparison import METHODS, Method, ModelOptions, RunConfig, method_named, read_comparison
+from vastmax.errors import InputError
+from vastmax.language import LoopOptions
+from vastmax.layers import LAYERS
+
+WHOLE = RunConfig(method=METHODS["full"]).to_json()
+FLAGS = {
+    "train": list[str] | None,
+    "valid": list[str] | None,
+    "dim": int,
+    "embedding_dim": int | None,
+    "dropout": float,
+    "minutes_each": float | None,
+    "tie": bool,
+    "model": str,
+    "split": Any,
+}
+
+
+def read(tmp_path: Path, text: str) -> Any:
+    (tmp_path / "comparison.toml").write_text(text, encoding="utf-8")
+    return read_comparison(tmp_path / "comparison.toml", FLAGS)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_a_config_goes_through_json(method: Method) -> None:
+    config = RunConfig(
+        method=method,
+        model=ModelOptions(model="feed-forward", dim=7, embedding_dim=3, tie=True, dropout=0.25, batching="sentence"),
+        training=LoopOptions(epochs=2.5, minutes=None, schedule="halving", optimizer="sgd", learning_rate=0.5, seed=9),
+        threads=1,
+    )
+    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_a_method_has_training_of_its_own() -> None:
+    method = Method("slow", "full", training={"learning_rate": 0.5, "epochs": 3})
+    config = RunConfig(method=method, training=LoopOptions(learning_rate=1.0, seed=4))
+    assert (config.loop_options.learning_rate, config.loop_options.seed, config.budget) == (0.5, 4, "3 epochs")
+    assert RunConfig(method=METHODS["full"], training=LoopOptions(minutes=0.5)).budget == "0.5 minutes"
+    with pytest.raises(InputError, match="method slow: training has no option 'rate': choose of epochs"):
+        _ = RunConfig(method=Method("slow", "full", training={"rate": 1})).loop_options
+
+
+def test_every_layer_is_a_method() -> None:
+    assert set(LAYERS) <= set(METHODS)
+    assert {method.layer for method in METHODS.values()} == set(LAYERS)
+    assert all(label == method.label for label, method in METHODS.items())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"method": {"label": "a", "layer": "full"}}, {"method": 3}, {**WHOLE, "model": {"depth": 2}}],
+)
+def test_no_config_is_refused(record: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="this is no config of a run"):
+        RunConfig.from_json(record)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"model": "transformer"}, "model must be one of feed-forward, lstm, not 'transformer'"),
+        ({"batching": "page"}, "batching must be one of stream, sentence"),
+        ({"dim": 0}, "dim must be a whole number from 1"),
+        ({"dim": "200"}, "dim must be a whole number"),
+        ({"rows": 2.5}, "rows must be a whole number"),
+        ({"embedding_dim": 0}, "embedding_dim must be"),
+        ({"order": 1}, "order must be a whole number from 2"),
+        ({"layers": True}, "layers must be"),
+        ({"dropout": "much"}, "dropout must be a number from 0 to 1"),
+        ({"dropout": 1}, "dropout is 1, which drops all"),
+        ({"initial_range": 0}, "initial_range must be a number above 0"),
+        ({"tie": "yes"}, "tie must be True or False"),
+    ],
+)
+def test_model_options_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        ModelOptions(**options)
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2", 1.5])
+def test_threads_that_cannot_be(threads: Any) -> None:
+    with pytest.raises(InputError, match="threads must be a whole number from 1"):
+        RunConfig(method=METHODS["full"], threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Method("a", "softmax"), "there is no output layer 'softmax': choose one of full"),
+        (lambda: Method("a", ["full"]), "there is no output layer"),  # type: ignore[arg-type]
+        (lambda: Method("a/b", "full"), "may hold letters, digits"),
+        (lambda: Method("", "full"), "may hold letters, digits"),
+        (lambda: Method("a", "full", training=5), "training must be a table, not 5"),  # type: ignore[arg-type]
+        (lambda: method_named("fast"), "there is no method 'fast': choose one of full"),
+        (lambda: method_named(["fast"]), "there is no method"),  # type: ignore[arg-type]
+    ],
+)
+def test_methods_that_cannot_be(make: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        make()
+
+
+def test_a_file_says_flags_and_methods(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+        train = ["a.txt", "/there/b.txt"]
+        valid = "c.txt"
+        embedding-dim = 5
+        minutes_each = 2
+        tie = true
+        [methods.full]
+        [methods.hierarchical-clustered]
+        epsilon = 0.1
+        [methods.few]
+        layer = "sampled"
+        num-samples = 3
+        [methods.few.training]
+        learning-rate = 0.2
+        """,
+    )
+    paths = {"train": [str(tmp_path / "a.txt"), "/there/b.txt"], "valid": [str(tmp_path / "c.txt")]}
+    assert found.flags == {**paths, "embedding_dim": 5, "minutes_each": 2, "tie": True}
+    assert found.methods == [
+        Method("full", "full"),
+        Method("hierarchical-clustered", "hierarchical", {"tree": "clustered", "epsilon": 0.1}),
+        Method("few", "sampled", {"num_samples": 3}, {"learning_rate": 0.2}),
+    ]
+
+
+def test_a_file_may_name_methods_or_say_nothing_of_them(tmp_path: Path) -> None:
+    assert read(tmp_path, 'methods = ["nce", "full"]').methods == [METHODS["nce"], METHODS["full"]]
+    assert read(tmp_path, "dim = 8").methods == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("dim = ", "cannot be read as TOML"),
+        ("depth = 3", "there is no option 'depth': choose of dim, dropout"),
+        ('dim = "8"', "dim must be a whole number, not '8'"),
+        ("dim = 8.5", "dim must be a whole number, not 8.5"),
+        ("dim = true", "dim must be a whole number, not True"),
+        ('embedding_dim = "8"', "embedding_dim must be a whole number"),
+        ('dropout = "a"', "dropout must be a number, not 'a'"),
+        ("tie = 1", "tie must be true or false, not 1"),
+        ("held-out = 1\nheld_out = 2", "held_out is given twice in one table"),
+        ("model = 1", "model must be text, not 1"),
+        ("train = 5", "train must be text, or a list of texts, not 5"),
+        ("train = [5]", "train must be text, or a list of texts"),
+        ('methods = "full"', "methods must be a list of names, or tables"),
+        ("methods = [3]", "there is no method 3"),
+        ('methods = ["fast"]', "there is no method 'fast'"),
+        ("[methods]\nfull = 3", "methods must be a list of names, or tables"),
+        ("[methods.mine]\nnum_samples = 3", r"\[methods.mine\] has no layer"),
+        ('[methods.mine]\nlayer = "x"', "there is no output layer 'x'"),
+        ('[methods."a b"]\nlayer = "full"', "may hold letters, digits"),
+        ("[methods.full]\ntraining = 3", "training must be a table"),
+        ("[methods.full]\nsince = 2020-01-01", "holds a date or a time"),
+    ],
+)
+def test_a_file_that_says_what_cannot_be(text: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read(tmp_path, text)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read as TOML: No such file"):
+        read_comparison(tmp_path / "none.toml", FLAGS)
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="cannot be read as TOML"):
+        read_comparison(tmp_path / "a.toml", FLAGS)
+
+
+EXAMPLES = sorted(Path(__file__).parents[2].glob("studies/*.toml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_comparison_in_the_repository_is_sound(path: Path) -> None:
+    from typing import get_type_hints
+
+    from vastmax.cli.compare import compare
+
+    found = read_comparison(path, {**get_type_hints(compare), "split": Any})
+    assert found.methods
+    for method in found.methods:
+        assert RunConfig(method=method).loop_options

@@ -1,0 +1,127 @@
+"""The check of a layer by brute force, and what a judgement leaves as it was."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.corpora import sentences
+from vastmax import machine as surroundings
+from vastmax.comparison.judging import check_by_brute_force, diagnose, judge, tree_facts
+from vastmax.errors import VastmaxError
+from vastmax.language import LSTM, LanguageCorpus, perplexity
+from vastmax.layers import FullSoftmax, build
+
+
+class Unnormalised(FullSoftmax):
+    """Forgets log Z by a little, everywhere or for one class of its table alone."""
+
+    table: float = 0.0
+    score: float = 0.0
+    broken: float = 0.0
+
+    def _log_prob(self, hidden):
+        found = super()._log_prob(hidden) + self.table
+        found[0, -1] += self.broken
+        return found
+
+    def _target_log_prob(self, hidden, target):
+        return super()._target_log_prob(hidden, target) + self.score
+
+
+def check(**wrong: float) -> dict[str, float | int]:
+    torch.manual_seed(0)
+    layer = Unnormalised(4, 9)
+    for name, value in wrong.items():
+        setattr(layer, name, value)
+    return check_by_brute_force(layer, torch.randn(3, 4), torch.tensor([0, 1, 2]))
+
+
+def test_a_sound_layer_passes() -> None:
+    facts = check()
+    assert facts["rows"] == 3
+    assert max(facts["largest_difference"], facts["largest_sum_error"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"table": 0.1, "score": 0.1},  # both alike, so that only the sum tells
+        {"table": -0.1, "score": -0.1},
+        {"score": 0.1},
+        {"score": float("nan")},
+        {"broken": float("nan")},  # of a class that is no target
+        {"broken": 5.0},
+    ],
+)
+def test_a_layer_that_does_not_sum_to_1_is_found(wrong: dict[str, float]) -> None:
+    with pytest.raises(VastmaxError, match="Unnormalised's log-probabilities differ from brute force"):
+        check(**wrong)
+
+
+def test_a_judgement_has_its_parts_and_changes_nothing() -> None:
+    corpus = LanguageCorpus.read(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
+    layer = build("sampled", 8, corpus.vocabulary, num_samples=5)
+    model = LSTM(layer, layers=1, dropout=0.5)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = judge(model, corpus, "stream") | diagnose(model, corpus)
+    texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
+    end = corpus.end_of_sentence
+    assert found["perplexity"] == {name: perplexity(model, ids, end=end).perplexity for name, ids in texts.items()}
+    assert len(set(found["perplexity"].values())) == 3
+    assert sum(band["words"] for band in found["bands"]) == len(corpus.test)
+    assert [point["samples"] for point in found["gradient_error"]] == [8, 32, 128]
+    assert found["brute_force"]["rows"] == 16
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert layer.num_samples == 5
+
+
+def test_a_partial_softmax_has_an_error_of_its_gradient_too() -> None:
+    corpus = LanguageCorpus.read(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
+    layer = build("partial", 8, corpus.vocabulary)
+    errors = diagnose(LSTM(layer, layers=1), corpus)["gradient_error"]
+    assert [point["samples"] for point in errors] == [8, 32, 128]
+    assert errors[0]["gradient_rmse"] > errors[-1]["gradient_rmse"] > 0
+    assert (layer.head, layer.tail) == (100, 1000)
+
+
+@pytest.mark.parametrize("words", [100, 128, 129, 200, 400])
+def test_diagnostics_are_of_more_than_a_row(words: int) -> None:
+    corpus = LanguageCorpus.read(sentences(60), sentences(60, seed=1), sentences(30, seed=2), min_count=1)
+    corpus = dataclasses.replace(corpus, valid=corpus.valid[:words])
+    model = LSTM(build("full", 8, corpus.vocabulary), layers=1)
+    assert diagnose(model, corpus)["diagnostics"]["rows"] == min(words, 128)
+
+
+def test_facts_of_trees_and_classes() -> None:
+    counts = [4, 3, 2, 1]
+    assert tree_facts(FullSoftmax(2, 4), {}, counts) is None
+    tree = tree_facts(build("hierarchical", 2, counts), {}, counts)
+    assert tree is not None
+    assert (tree["kind"], tree["num_leaves"]) == ("huffman", 4)
+    classes = tree_facts(build("class-based", 2, counts), {}, counts)
+    assert classes is not None
+    assert classes["kind"] == "class-based"
+
+
+def test_surroundings_are_named() -> None:
+    assert "cores" in surroundings.machine()
+    assert {"python", "torch", "numpy", "vastmax"} <= set(surroundings.versions())
+    said = surroundings.commit()
+    assert said is None or int(said.rstrip("+"), 16) >= 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is the peak inherited")
+def test_the_peak_of_memory_is_the_processes_own() -> None:
+    """Started by a process that once took 300 MB more: `getrusage` would count those."""
+    # the file alone, as its room would load torch, which takes more than that
+    child = f"import runpy; print(runpy.run_path({surroundings.__file__!r})['peak_memory']())"
+    parent = (
+        "import subprocess, sys; b = bytearray(300_000_000); b[::4096] = b'x' * len(b[::4096]); "
+        "print(subprocess.run([sys.executable, '-c', sys.argv[1]], capture_output=True, text=True, check=True).stdout)"
+    )
+    ran = subprocess.run([sys.executable, "-c", parent, child], capture_output=True, text=True, check=True)
+    assert 1_000_000 < int(ran.stdout) < 200_000_000

@@ -1,0 +1,144 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.data import data_path
+from tests.oracles import analogy_scores
+from vastmax.embeddings import AnalogyScore, Embeddings, evaluate_analogies
+from vastmax.embeddings.evaluation import analogies
+from vastmax.errors import FormatError, InputError
+from vastmax.integrations import from_gensim
+from vastmax.vocabulary import Vocabulary
+
+Write = Callable[..., Path]
+QUESTIONS = ": people\nman woman king queen\nman king woman cow\n: gram1-animals\nox cow man woman\nox cow bull cow\n"
+
+
+def test_sections_and_sums(plane: Embeddings, written: Write) -> None:
+    report = evaluate_analogies(plane, written(QUESTIONS))
+    assert report.sections == (AnalogyScore("people", 1, 2, 0), AnalogyScore("gram1-animals", 1, 1, 1))
+    assert report.semantic == AnalogyScore("semantic", 1, 2, 0)
+    assert report.syntactic == AnalogyScore("syntactic", 1, 1, 1)
+    assert report.total == AnalogyScore("total", 2, 3, 1)
+    assert report.accuracy == pytest.approx(2 / 3)
+    assert report.skipped == 1
+    assert report.to_dict()["sections"][0] == {
+        "name": "people",
+        "correct": 1,
+        "total": 2,
+        "skipped": 0,
+        "accuracy": 0.5,
+    }
+    assert set(report.to_dict()) >= {"semantic", "syntactic", "total", "method", "restrict_vocabulary", "lowercase"}
+
+
+def test_nothing_asked(plane: Embeddings, written: Write) -> None:
+    report = evaluate_analogies(plane, written(": a\nx y z w\n: b\n"))
+    assert report.total == AnalogyScore("total", 0, 0, 1)
+    assert report.accuracy is None
+    assert report.sections[1].total == 0
+
+
+def test_restricted_vocabulary(plane: Embeddings, written: Write) -> None:
+    path = written(": all\nman woman king queen\nox cow man woman\n")
+    assert evaluate_analogies(plane, path, restrict_vocabulary=4).total == AnalogyScore("total", 1, 1, 1)
+    assert evaluate_analogies(plane, path, restrict_vocabulary=None).total == AnalogyScore("total", 2, 2, 0)
+    assert evaluate_analogies(plane, path, restrict_vocabulary=1).total.skipped == 2
+    with pytest.raises(InputError, match="restrict_vocabulary is 0"):
+        evaluate_analogies(plane, path, restrict_vocabulary=0)
+
+
+def test_case(plane: Embeddings, written: Write) -> None:
+    path = written(": all\nMan Woman KING queen\n")
+    assert evaluate_analogies(plane, path).total.correct == 1
+    assert evaluate_analogies(plane, path, lowercase=False).total.skipped == 1
+
+
+def test_another_spelling_of_a_question_word_is_no_answer(written: Write) -> None:
+    words = ["man", "woman", "king", "King", "queen"]
+    vectors = np.array([[1, 1], [1, -1], [3, 1], [1.9, -2], [2, -1]])
+    embeddings = Embeddings(vectors, Vocabulary(words, range(5, 0, -1)))
+    path = written(": all\nman woman king queen\n")
+    assert evaluate_analogies(embeddings, path).total.correct == 1
+    assert evaluate_analogies(embeddings, path, lowercase=False).total.correct == 0
+
+
+@pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
+@pytest.mark.parametrize("block", [7, 100_000])
+def test_equals_brute_force(written: Write, monkeypatch: pytest.MonkeyPatch, method: str, block: int) -> None:
+    monkeypatch.setattr(analogies, "_ROWS", block)
+    generator = np.random.default_rng(8)
+    vectors = generator.normal(size=(40, 4))
+    embeddings = Embeddings(vectors, Vocabulary([f"w{i}" for i in range(40)], range(40, 0, -1)))
+    questions = generator.integers(0, 40, (300, 4))
+    right = 0
+    for a, b, c, expected in questions.tolist():
+        scores = analogy_scores(vectors, a, b, c, method)
+        right += expected == max((i for i in range(40) if i not in (a, b, c)), key=lambda i: scores[i])
+    path = written(": all\n" + "".join(" ".join(f"w{i}" for i in row) + "\n" for row in questions))
+    report = evaluate_analogies(embeddings, path, method=method)  # type: ignore[arg-type]
+    assert report.total == AnalogyScore("total", right, 300, 0)
+    assert right > 0
+
+
+def assert_equals_gensim(theirs: Any, limit: int, lowercase: bool) -> None:
+    path = data_path("eval/questions-words.txt")
+    report = evaluate_analogies(from_gensim(theirs), path, restrict_vocabulary=limit, lowercase=lowercase)
+    accuracy, sections = theirs.evaluate_word_analogies(str(path), restrict_vocab=limit, case_insensitive=lowercase)
+    total = sections.pop()
+    assert [section.name for section in report.sections] == [section["section"] for section in sections]
+    for ours, section in zip(report.sections, sections, strict=True):
+        assert (ours.name, ours.correct) == (section["section"], len(section["correct"]))
+        assert ours.total == len(section["correct"]) + len(section["incorrect"])
+    assert report.accuracy == pytest.approx(accuracy, abs=1e-12)
+    assert report.total.total + report.skipped == 19_544
+    assert 0.2 < accuracy < 0.8
+    assert len(total["correct"]) > 300
+
+
+def test_equals_gensim(trained: Any) -> None:
+    assert_equals_gensim(trained, 4000, True)
+
+
+def test_equals_gensim_where_case_differs(trained: Any) -> None:
+    """Every third word gets a capitalised double, some before it and some after, with a vector of its own."""
+    models = pytest.importorskip("gensim.models")
+    generator = np.random.default_rng(2)
+    words, vectors = [], []
+    for i, word in enumerate(trained.index_to_key[:4000]):
+        spellings = [word, word.capitalize()] if i % 3 == 0 else [word.capitalize() if i % 3 == 1 else word]
+        for spelling in spellings[:: 1 if i % 2 else -1]:
+            words.append(spelling)
+            vectors.append(trained[word] + generator.normal(scale=0.05, size=50))
+    doubled = models.KeyedVectors(50)
+    doubled.add_vectors(words, np.array(vectors, np.float32))
+    assert_equals_gensim(doubled, 5200, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("man woman king queen\n", "line 1 comes before any"),
+        (": people\nman woman king queen\n\nman woman king\n", "line 4 has 3 words"),
+        (": people\na b c d e\n", "line 2 has 5 words"),
+        (b": people\n\xff\xfe a b c\n", "line 2 is not UTF-8"),
+    ],
+)
+def test_malformed(plane: Embeddings, written: Write, content: str | bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        evaluate_analogies(plane, written(content))
+
+
+def test_wrong_arguments(plane: Embeddings, written: Write, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        evaluate_analogies(plane, tmp_path / "nowhere")
+    with pytest.raises(InputError, match="cannot read"):
+        evaluate_analogies(plane, tmp_path)
+    with pytest.raises(InputError, match="choose 3cosadd or 3cosmul"):
+        evaluate_analogies(plane, written(QUESTIONS), method="euclid")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no words, only ids"):
+        evaluate_analogies(Embeddings(np.eye(2), Vocabulary(None, [1, 1])), written(QUESTIONS))

@@ -1,0 +1,199 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from safetensors.numpy import load_file, save_file
+
+from vastmax.embeddings import Embeddings
+from vastmax.errors import FormatError, InputError
+from vastmax.vocabulary import Vocabulary
+
+# Saves a new model over the old one of each folder given, and dies at the first, second, … touch of the file system.
+CRASHES = """
+import os, sys
+import numpy as np
+from vastmax.embeddings import Embeddings
+from vastmax.vocabulary import Vocabulary
+
+def save(folder, touches):
+    def crash(event, arguments):
+        nonlocal touches
+        if event in ("os.rename", "os.mkdir", "os.rmdir", "open") and folder in str(arguments):
+            touches -= 1
+            if touches == 0:
+                os._exit(9)
+
+    sys.addaudithook(crash)
+    Embeddings(np.full((3, 2), 2), Vocabulary(["x", "y", "z"], [3, 2, 1]), config={"model": "new"}).save(folder)
+
+for touches, folder in enumerate(sys.argv[1:], 1):
+    child = os.fork()
+    if child == 0:
+        save(folder, touches)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def old() -> Embeddings:
+    return Embeddings(np.full((2, 2), 1), Vocabulary(["a", "b"], [2, 1]), config={"model": "old"})
+
+
+def test_round_trip(small: Embeddings, tmp_path: Path) -> None:
+    small.save(tmp_path / "deep" / "model")
+    loaded = Embeddings.load(tmp_path / "deep" / "model")
+    assert_array_equal(loaded.vectors, small.vectors)
+    assert loaded.vocabulary == small.vocabulary
+    assert_array_equal(loaded.output_vectors, small.output_vectors)
+    assert loaded.config == {"dim": 7, "note": "한"}
+    names = sorted(path.name for path in (tmp_path / "deep" / "model").iterdir())
+    assert names == ["config.json", "vectors.safetensors", "vocabulary.tsv"]
+
+
+def test_plain_formats(small: Embeddings, tmp_path: Path) -> None:
+    small.save(tmp_path)
+    tensors = load_file(tmp_path / "vectors.safetensors")
+    assert_array_equal(tensors["vectors"], small.vectors)
+    assert_array_equal(tensors["output_vectors"], small.output_vectors)
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["note"] == "한"
+
+
+def test_padded_rows_are_saved_as_they_read(tmp_path: Path) -> None:
+    padded = np.arange(20_000 * 16, dtype=np.float32).reshape(-1, 16)[:, :10]
+    Embeddings(padded, Vocabulary(None, np.ones(20_000)), padded[:3]).save(tmp_path)
+    assert_array_equal(load_file(tmp_path / "vectors.safetensors")["vectors"], padded)
+    assert_array_equal(Embeddings.load(tmp_path).vectors, padded)
+    assert_array_equal(Embeddings.load(tmp_path).output_vectors, padded[:3])
+
+
+def test_vectors_stay_on_disk(small: Embeddings, tmp_path: Path) -> None:
+    small.save(tmp_path)
+    vectors = Embeddings.load(tmp_path).vectors
+    assert not vectors.flags.owndata
+    assert not vectors.flags.writeable
+
+
+def test_a_loaded_model_outlives_its_replacement(tmp_path: Path) -> None:
+    old().save(tmp_path)
+    loaded = Embeddings.load(tmp_path)
+    Embeddings(np.full((2, 2), 7), loaded.vocabulary).save(tmp_path)
+    assert_array_equal(loaded.vectors, 1)
+    assert_array_equal(Embeddings.load(tmp_path).vectors, 7)
+
+
+def test_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    (tmp_path / "checkpoint").mkdir()
+    old().save(tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == "{}\n"
+    assert (tmp_path / "checkpoint").is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="dies in forked processes")
+def test_a_kill_at_any_moment_leaves_one_good_model(tmp_path: Path) -> None:
+    folders = [tmp_path / f"{moment}." for moment in range(30)]
+    for folder in folders:
+        old().save(folder)
+    done = subprocess.run([sys.executable, "-c", CRASHES, *folders], check=True, capture_output=True, text=True)
+    codes = done.stdout.split()
+    assert codes == sorted(codes, reverse=True)  # killed, killed, …, then there was no such moment any more
+    assert {"9", "0"} == set(codes)
+    outcomes = []
+    for folder in folders:
+        for _ in range(2):  # the second time after the next save has cleaned up
+            loaded = Embeddings.load(folder)
+            if loaded.config["model"] == "old":
+                assert_array_equal(loaded.vectors, np.ones((2, 2)))
+                assert loaded.vocabulary.words == ["a", "b"]
+            else:
+                assert_array_equal(loaded.vectors, np.full((3, 2), 2))
+                assert loaded.vocabulary.words == ["x", "y", "z"]
+            outcomes.append(loaded.config["model"])
+            loaded.save(folder)
+            assert len(list(folder.iterdir())) == 3
+    assert outcomes == sorted(outcomes, reverse=True)  # old up to one moment, new from then on
+    assert len({*outcomes}) == 2
+
+
+def test_an_error_leaves_the_old_model(tmp_path: Path) -> None:
+    old().save(tmp_path)
+    with pytest.raises(InputError, match="does not fit JSON"):
+        Embeddings(np.ones((1, 1)), Vocabulary(["a"], [1]), config={"set": {1}}).save(tmp_path)
+    assert Embeddings.load(tmp_path).config == {"model": "old"}
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    old().save(tmp_path)
+    big = Embeddings(np.ones((5000, 20)), Vocabulary([str(i) for i in range(5000)], np.ones(5000)))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*too large.*make room"):
+            big.save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Embeddings.load(tmp_path).config == {"model": "old"}
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        old().save(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot write"):
+        old().save(tmp_path / "file" / "model")
+
+
+def test_no_folder_of_embeddings(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing there"):
+        Embeddings.load(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="it is a file"):
+        Embeddings.load(tmp_path / "file")
+    with pytest.raises(FormatError, match=r"it has no vectors\.safetensors"):
+        Embeddings.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", b"{", "not JSON"),
+        ("config.json", b"[]", "another version"),
+        ("config.json", b'{"format": "vastmax embeddings 99"}', "another version"),
+        ("config.json", b"\xff\xff", "not JSON"),
+        ("vocabulary.tsv", b"a\t2\n", "2 rows, but the vocabulary has 1"),
+        ("vocabulary.tsv", b"a\t2\nb\n", "Line 2"),
+        ("vectors.safetensors", b"", "no safetensors file"),
+        ("vectors.safetensors", b"\xff" * 100, "no safetensors file"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    old().save(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FormatError, match=message):
+        Embeddings.load(tmp_path)
+
+
+def test_truncated_vectors(tmp_path: Path) -> None:
+    old().save(tmp_path)
+    path = tmp_path / "vectors.safetensors"
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(FormatError, match="no safetensors file"):
+        Embeddings.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [{"other": np.ones((2, 2), np.float32)}, {"vectors": np.ones((2, 2))}, {"vectors": np.ones(2, np.float32)}],
+)
+def test_other_tensors(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
+    old().save(tmp_path)
+    save_file(tensors, tmp_path / "vectors.safetensors")
+    with pytest.raises(FormatError, match="no matrix 'vectors'"):
+        Embeddings.load(tmp_path)

@@ -1,0 +1,78 @@
+"""Options: every bad value is one sentence that names the option, what came and what is accepted."""
+
+import os
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from vastmax.embeddings import EmbeddingOptions
+from vastmax.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("model", "glove", "skipgram, cbow"),
+        ("objective", "ns", "negative-sampling, hierarchical-softmax"),
+        ("sharing", "all", "block, window, pair"),
+        ("cbow_combine", "max", "mean, sum"),
+        ("cbow_gradient", "", "corrected, published"),
+        ("subsample_formula", None, "word2vec, paper"),
+        ("dim", 0, "from 1 to"),
+        ("dim", 2.5, "whole number"),
+        ("dim", True, "whole number"),
+        ("dim", "100", "whole number"),
+        ("window", -1, "from 1 to"),
+        ("negatives", 0, "from 1 to"),
+        ("epochs", 0, "from 1 to"),
+        ("seed", -1, "from 0 to"),
+        ("seed", 2**63, "from 0 to"),
+        ("threads", 0, "from 1 to"),
+        ("subsample", 1.5, "from 0 to 1"),
+        ("subsample", float("nan"), "from 0 to 1"),
+        ("negative_exponent", float("inf"), "from -10 to 10"),
+        ("learning_rate", 0.0, "above 0"),
+        ("learning_rate", -1, "above 0"),
+        ("min_learning_rate", -1e-9, "from 0"),
+        ("shrink_window", 1, "True or False"),
+    ],
+)
+def test_bad_value_is_one_sentence(name: str, value: Any, accepted: str) -> None:
+    with pytest.raises(InputError) as caught:
+        EmbeddingOptions(**{name: value})
+    message = str(caught.value)
+    assert message.startswith(name)
+    assert repr(value) in message
+    assert accepted in message
+    assert "\n" not in message
+
+
+def test_rates_that_cross_are_refused() -> None:
+    with pytest.raises(InputError, match=r"min_learning_rate \(0.1\) must not be above learning_rate \(0.025\)"):
+        EmbeddingOptions(min_learning_rate=0.1)
+
+
+def test_bounds_are_accepted() -> None:
+    EmbeddingOptions(dim=1, window=1, negatives=1, epochs=1, seed=0, threads=1, subsample=0, min_learning_rate=0)
+    EmbeddingOptions(seed=2**63 - 1, subsample=1, negative_exponent=-1, learning_rate=0.5, min_learning_rate=0.5)
+
+
+def test_options_do_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        EmbeddingOptions().dim = 3  # type: ignore[misc]
+
+
+def test_learning_rate_depends_on_the_model() -> None:
+    assert EmbeddingOptions(model="skipgram").initial_learning_rate == 0.025
+    assert EmbeddingOptions(model="cbow").initial_learning_rate == 0.15
+    assert EmbeddingOptions(model="cbow", learning_rate=0.01).initial_learning_rate == 0.01
+
+
+def test_threads_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert EmbeddingOptions(threads=3).num_threads == 3
+    if hasattr(os, "sched_getaffinity"):
+        assert EmbeddingOptions().num_threads == len(os.sched_getaffinity(0))
+    else:
+        assert EmbeddingOptions().num_threads == os.cpu_count()

@@ -1,0 +1,250 @@
+"""Checkpoints: a stop anywhere loses nothing, and a stranger's checkpoint is refused with a sentence."""
+
+import errno
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.corpora import sentences
+from vastmax.embeddings import Embeddings, train
+from vastmax.errors import CheckpointError, InputError
+from vastmax.runs import TrainingInterrupted, TrainingProgress
+from vastmax.runs.interrupt import StopRequest
+
+OPTIONS: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_vectors": True}
+
+
+@pytest.fixture(autouse=True)
+def _report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vastmax.embeddings import loop as embedding_loop
+
+    monkeypatch.setattr(embedding_loop, "_REPORT_SECONDS", 0)
+    monkeypatch.setattr(embedding_loop, "_REPORT_SHARE", 0)
+    monkeypatch.setattr(embedding_loop, "_STEP_SECONDS", 1e-9)  # a chunk a step
+
+
+def stop_at(step: int, number: int = signal.SIGINT) -> Callable[[Any], None]:
+    """A progress callback that asks to stop after so many steps, as Ctrl-C would."""
+    steps = 0
+
+    def progress(report: Any) -> None:
+        nonlocal steps
+        if isinstance(report, TrainingProgress):
+            steps += 1
+            if steps == step:
+                signal.raise_signal(number)
+
+    return progress
+
+
+def interrupt(output: Path, step: int = 3, number: int = signal.SIGINT, **options: Any) -> TrainingInterrupted:
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(sentences(), output=output, progress=stop_at(step, number), **{**OPTIONS, **options})
+    return caught.value
+
+
+@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical-softmax"])
+@pytest.mark.parametrize("model", ["skipgram", "cbow"])
+@pytest.mark.parametrize("step", [1, 7, 40])
+def test_resumed_run_equals_uninterrupted_one(tmp_path: Path, model: Any, objective: Any, step: int) -> None:
+    options = {**OPTIONS, "model": model, "objective": objective}
+    whole = train(sentences(), **options)
+    stopped = interrupt(tmp_path, step, **options)
+    assert stopped.checkpoint == tmp_path / "checkpoint"
+    assert 0 < stopped.share < 1
+    resumed = train(sentences(), output=tmp_path, resume=True, **options)
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+    np.testing.assert_array_equal(resumed.output_vectors, whole.output_vectors)
+    assert resumed.config["training"]["loss"] == pytest.approx(whole.config["training"]["loss"], rel=1e-12)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_resumed_again_and_again(tmp_path: Path) -> None:
+    whole = train(sentences(), **OPTIONS)
+    interrupt(tmp_path, 5)
+    for _ in range(3):
+        interrupt(tmp_path, 5, resume=True)
+    resumed = train(sentences(), output=tmp_path, resume=True, **OPTIONS)
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+    words = [json.loads(line)["words"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert words == sorted(set(words))
+    assert words[-1] == 48_000
+
+
+def test_sigterm_is_as_polite(tmp_path: Path) -> None:
+    interrupt(tmp_path, number=signal.SIGTERM)
+    assert (tmp_path / "checkpoint").is_dir()
+
+
+def test_checkpoint_is_a_folder_of_embeddings(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    embeddings = Embeddings.load(tmp_path / "checkpoint")
+    assert len(embeddings.nearest("g1w1", 3)) == 3
+
+
+def test_without_output_an_interrupt_is_only_an_interrupt() -> None:
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(sentences(), progress=stop_at(2), **OPTIONS)
+    assert caught.value.checkpoint is None
+    assert isinstance(caught.value, KeyboardInterrupt)
+
+
+def test_checkpoints_are_written_by_the_clock(tmp_path: Path) -> None:
+    seen = []
+
+    def progress(report: Any) -> None:
+        seen.append((tmp_path / "checkpoint" / "config.json").exists())
+
+    train(sentences(), output=tmp_path, progress=progress, checkpoint_minutes=1e-9, **OPTIONS)
+    assert any(seen)
+    assert not (tmp_path / "checkpoint").exists()
+    seen.clear()
+    train(sentences(), output=tmp_path, overwrite=True, progress=progress, checkpoint_minutes=0, **OPTIONS)
+    assert not any(seen)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dim": 13}, "dim=12, now came dim=13"),
+        ({"seed": 2}, "seed=1, now came seed=2"),
+        ({"model": "cbow"}, "model='skipgram', now came model='cbow'"),
+        ({"learning_rate": 0.01}, "learning_rate=0.025, now came learning_rate=0.01"),
+        ({"min_count": 6}, "min_count=5, now came min_count=6"),
+        ({"lowercase": True}, "lowercase=False"),
+    ],
+)
+def test_other_options_are_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    interrupt(tmp_path)
+    with pytest.raises(CheckpointError, match="go back to it, or start again with --overwrite") as caught:
+        train(sentences(), output=tmp_path, resume=True, **{**OPTIONS, **change})
+    assert told in str(caught.value)
+    assert (tmp_path / "checkpoint").is_dir()
+
+
+def test_other_threads_are_welcome(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    train(sentences(), output=tmp_path, resume=True, **{**OPTIONS, "threads": 2})
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [(sentences(seed=1), "other words or counts"), (sentences()[::-1], "the same words in another order")],
+)
+def test_another_corpus_is_refused(tmp_path: Path, other: list[list[str]], told: str) -> None:
+    interrupt(tmp_path)
+    with pytest.raises(CheckpointError, match=told):
+        train(other, output=tmp_path, resume=True, **OPTIONS)
+
+
+def test_checkpoint_is_not_passed_over_unasked(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    with pytest.raises(InputError, match=r"checkpoint of an unfinished run: add --resume to go on, --overwrite"):
+        train(sentences(), output=tmp_path, **OPTIONS)
+    train(sentences(), output=tmp_path, overwrite=True, **OPTIONS)
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_resume_begins_where_there_is_no_checkpoint(tmp_path: Path) -> None:
+    train(sentences(), output=tmp_path, resume=True, **OPTIONS)
+    assert (tmp_path / "vectors.safetensors").exists()
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_other_version_is_refused(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    edit_config(tmp_path / "checkpoint", checkpoint=99)
+    with pytest.raises(CheckpointError, match="has format 99 and this vastmax reads format 1"):
+        train(sentences(), output=tmp_path, resume=True, **OPTIONS)
+
+
+def damage_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"format": ')
+
+
+def damage_state(folder: Path) -> None:
+    edit_config(folder, state={"position": 3})
+    edit_config(folder, identity={})
+
+
+def damage_vectors(folder: Path) -> None:
+    path = folder / "vectors.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def lose_vocabulary(folder: Path) -> None:
+    (folder / "vocabulary.tsv").unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_config, damage_state, damage_vectors, lose_vocabulary])
+def test_damage_is_one_sentence(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    interrupt(tmp_path)
+    damage(tmp_path / "checkpoint")
+    with pytest.raises(CheckpointError, match="start again with --overwrite") as caught:
+        train(sentences(), output=tmp_path, resume=True, **OPTIONS)
+    assert "\n" not in str(caught.value)
+
+
+def test_full_disk_keeps_the_last_checkpoint_and_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vastmax.embeddings.formats import folder
+
+    whole = train(sentences(), **OPTIONS)
+    interrupt(tmp_path, 5)
+    good = tmp_path / "good"
+    shutil.copytree(tmp_path / "checkpoint", good)
+
+    def full(path: Path, tensors: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "write_tensors", full)
+        with pytest.warns(UserWarning, match="no checkpoint was written; the one before it is kept: .*No space left"):
+            interrupt(tmp_path, 5, resume=True)
+    for path in good.iterdir():
+        assert (tmp_path / "checkpoint" / path.name).read_bytes() == path.read_bytes()
+    resumed = train(sentences(), output=tmp_path, resume=True, **OPTIONS)
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+
+
+def test_handlers_are_put_back() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with StopRequest() as stop:
+        assert not stop.requested
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # a second one kills
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_training_works_in_any_thread() -> None:
+    results: list[Any] = []
+    worker = threading.Thread(target=lambda: results.append(train(sentences(), **OPTIONS)))
+    worker.start()
+    worker.join()
+    np.testing.assert_array_equal(results[0].vectors, train(sentences(), **OPTIONS).vectors)
+
+
+def test_interrupt_while_saving_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vastmax.embeddings.formats import folder
+
+    original = folder.write_tensors
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        original(*arguments)
+
+    monkeypatch.setattr(folder, "write_tensors", interrupted)
+    embeddings = train(sentences(), output=tmp_path, **OPTIONS)
+    np.testing.assert_array_equal(Embeddings.load(tmp_path).vectors, embeddings.vectors)

@@ -1,0 +1,1 @@
+from tests.embeddings.conftest import random  # noqa: F401

@@ -1,0 +1,62 @@
+"""Gensim's answers and ours, on the same vectors."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from vastmax.embeddings import Embeddings
+from vastmax.errors import InputError
+from vastmax.integrations import from_gensim, to_gensim
+from vastmax.vocabulary import Vocabulary
+
+gensim_models = pytest.importorskip("gensim.models")
+
+
+def assert_same(ours: list, theirs: list) -> None:
+    assert [word for word, _ in ours] == [word for word, _ in theirs]
+    assert_allclose([score for _, score in ours], [score for _, score in theirs], rtol=1e-4)
+
+
+def test_there_and_back(random: Embeddings) -> None:
+    theirs = to_gensim(random)
+    assert theirs.get_vecattr("word3", "count") == 1997
+    assert not np.shares_memory(theirs.vectors, random.vectors)
+    back = from_gensim(theirs)
+    assert_array_equal(back.vectors, random.vectors)
+    assert back.vocabulary == random.vocabulary
+
+
+def test_without_counts_order_is_kept() -> None:
+    theirs = gensim_models.KeyedVectors(2)
+    theirs.add_vectors(["b", "a"], np.eye(2, dtype=np.float32))
+    back = from_gensim(theirs)
+    assert back.vocabulary.words == ["b", "a"]
+    assert_array_equal(back.vocabulary.counts, [2, 1])
+
+
+def test_classes_without_names() -> None:
+    assert to_gensim(Embeddings(np.eye(2), Vocabulary(None, [2, 1]))).index_to_key == ["0", "1"]
+
+
+def test_nothing_in_it() -> None:
+    with pytest.raises(InputError, match="hold no words"):
+        from_gensim(gensim_models.KeyedVectors(2))
+
+
+def test_nearest(random: Embeddings) -> None:
+    theirs = to_gensim(random)
+    for word in ("word0", "word77", "word1999"):
+        assert_same(random.nearest(word, k=15), theirs.most_similar(word, topn=15))
+    vector = random["word1"] + random["word2"]
+    assert_same(random.nearest(vector, k=5), theirs.similar_by_vector(vector, topn=5))
+    assert random.similarity("word1", "word2") == pytest.approx(theirs.similarity("word1", "word2"), abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated")
+def test_analogies(random: Embeddings) -> None:
+    theirs = to_gensim(random)
+    for a, b, c in (("word1", "word2", "word3"), ("word50", "word60", "word50")):
+        ours = random.analogy(a, b, c, k=10)
+        assert_same(ours, theirs.most_similar(positive=[b, c], negative=[a], topn=10))
+        multiplied = random.analogy(a, b, c, k=10, method="3cosmul")
+        assert_same(multiplied, theirs.most_similar_cosmul(positive=[b, c], negative=[a], topn=10))

@@ -1,0 +1,81 @@
+"""Schedules against tables made by hand, and values that are not accepted."""
+
+import math
+from typing import Any
+
+import pytest
+
+from vastmax.errors import InputError
+from vastmax.language import LoopOptions
+
+
+def rates(options: LoopOptions, epochs: int) -> list[float]:
+    """At the beginning of each epoch."""
+    return [options.rate(epoch / epochs, 0) for epoch in range(epochs)]
+
+
+def test_halving_is_zarembas_small_network() -> None:
+    """13 epochs: rate 1 for 4, then half of it at each."""
+    options = LoopOptions(epochs=13, optimizer="sgd", learning_rate=1.0, schedule="halving")
+    assert rates(options, 13) == [1, 1, 1, 1, *(0.5**k for k in range(1, 10))]
+    assert options.rate(3.99 / 13, 0) == 1
+    assert options.rate(1.0, 0) == 0.5**9
+
+
+def test_halving_is_zarembas_medium_network() -> None:
+    """39 epochs: rate 1 for 6, then divided by 1.2 at each."""
+    options = LoopOptions(epochs=39, learning_rate=1.0, schedule="halving", decay=1 / 1.2, constant_epochs=6)
+    assert rates(options, 39) == pytest.approx([1.0] * 6 + [1.2**-k for k in range(1, 34)])
+
+
+@pytest.mark.parametrize(
+    ("options", "share", "setbacks", "rate"),
+    [
+        ({"schedule": "constant"}, 0.99, 7, 2.0),
+        ({"schedule": "linear"}, 0.0, 7, 2.0),
+        ({"schedule": "linear"}, 0.25, 0, 1.5),
+        ({"schedule": "linear"}, 1.0, 0, 0.0),
+        ({"schedule": "plateau"}, 0.9, 0, 2.0),
+        ({"schedule": "plateau"}, 0.0, 3, 0.25),
+        ({"schedule": "plateau", "decay": 0.1}, 0.0, 2, 0.02),
+        ({"schedule": "halving", "epochs": 0.5}, 0.9, 0, 2.0),
+        ({"schedule": "halving", "epochs": 2.5, "constant_epochs": 1}, 0.9, 0, 0.5),
+        ({"schedule": "halving", "epochs": 2, "constant_epochs": 0}, 0.0, 0, 1.0),
+    ],
+)
+def test_schedules(options: dict[str, Any], share: float, setbacks: int, rate: float) -> None:
+    assert LoopOptions(learning_rate=2.0, **options).rate(share, setbacks) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("adagrad", 0.1), ("adam", 0.002), ("sgd", 20.0)])
+def test_a_default_rate_for_each_optimizer(optimizer: Any, rate: float) -> None:
+    assert LoopOptions(optimizer=optimizer).initial_learning_rate == rate
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", math.nan),
+        ("epochs", "5"),
+        ("minutes", 0),
+        ("minutes", -1),
+        ("optimizer", "rmsprop"),
+        ("learning_rate", 0),
+        ("learning_rate", math.inf),
+        ("schedule", "cosine"),
+        ("decay", 0),
+        ("decay", 1.1),
+        ("constant_epochs", -1),
+        ("max_norm", -0.1),
+        ("patience", 1.5),
+        ("validations", -1),
+        ("precision", "float16"),
+        ("num_candidates", 0),
+        ("seed", -1),
+        ("seed", True),
+    ],
+)
+def test_a_value_that_is_not_accepted_is_named(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"^{name} must be .*, not {value!r}"):
+        LoopOptions(**{name: value})

@@ -1,0 +1,176 @@
+"""Optimisers: rows that no batch met keep their bits; sparse gradients give what dense ones give."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vastmax.errors import CheckpointError, InputError
+from vastmax.layers import build
+from vastmax.optimizers import OPTIMIZERS, SparseAwareOptimizer, sparse_parameters
+
+every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+
+
+class Twins(nn.Module):
+    """A table and a matrix behind it; the table's gradient is sparse or dense, by request."""
+
+    def __init__(self, sparse: bool) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.table = nn.Embedding(20, 3, sparse=sparse)
+        self.matrix = nn.Linear(3, 2)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+
+    def backward(self, words: list[int], scale: float = 1.0) -> None:
+        loss = self.matrix(self.table(torch.tensor(words))).tanh().sum() * scale
+        loss.backward()
+
+    def values(self) -> list[torch.Tensor]:
+        return [parameter.detach().clone() for parameter in self.parameters()]
+
+
+STEPS = [[3, 5, 3, 3], [5, 0], [3, 19, 19], [1, 1]]  # words met twice in a step, and again later
+
+
+def train(model: Twins, optimizer: SparseAwareOptimizer, steps: list[list[int]], scale: float = 1.0) -> None:
+    for words in steps:
+        optimizer.zero_grad()
+        model.backward(words, scale)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", ["adagrad", "sgd"])
+def test_sparse_gradients_give_what_dense_ones_give(name: str) -> None:
+    twins = [Twins(sparse) for sparse in (True, False)]
+    for twin in twins:
+        train(twin, SparseAwareOptimizer(twin, name, 0.3), STEPS)
+    for sparse, dense in zip(twins[0].values(), twins[1].values(), strict=True):
+        torch.testing.assert_close(sparse, dense, rtol=1e-6, atol=1e-7)
+
+
+def test_adagrad_is_the_formula() -> None:
+    """Duchi et al. 2011, with the diagonal: x -= rate * g / sqrt(sum of g² so far)."""
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, "adagrad", 0.3)
+    value, squares = model.table.weight.detach().double().numpy().copy(), np.zeros((20, 3))
+    for words in STEPS:
+        optimizer.zero_grad()
+        model.backward(words)
+        gradient = model.table.weight.grad.to_dense().double().numpy()
+        squares += gradient**2
+        value -= 0.3 * gradient / (np.sqrt(squares) + 1e-10)
+        optimizer.step()
+    np.testing.assert_allclose(model.table.weight.detach().numpy(), value, rtol=1e-5, atol=1e-6)
+
+
+@every_optimizer
+def test_rows_that_no_batch_met_keep_their_bits(name: str) -> None:
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, name, 0.3)
+    before = model.table.weight.detach().clone()
+    train(model, optimizer, STEPS[:3])
+    then = model.table.weight.detach().clone()
+    optimizer.zero_grad()
+    model.backward([1, 1])
+    assert optimizer.clip(1e-3) > 1e-3
+    assert model.table.weight.grad.is_sparse
+    optimizer.step()
+    after = model.table.weight.detach()
+    # nor do rows that earlier batches met move by what is remembered of them
+    assert (then != before).any(1).nonzero().flatten().tolist() == [0, 3, 5, 19]
+    assert (after != then).any(1).nonzero().flatten().tolist() == [1]
+
+
+@pytest.mark.parametrize("max_norm", [0.01, 1.0, 1e6])
+def test_clipping_is_that_of_torch(max_norm: float) -> None:
+    sparse, dense = (Twins(sparse) for sparse in (True, False))
+    for twin in (sparse, dense):
+        twin.backward([3, 3, 3, 5], scale=2.0)
+    norm = SparseAwareOptimizer(sparse).clip(max_norm)
+    expected = nn.utils.clip_grad_norm_(dense.parameters(), max_norm)
+    assert norm == pytest.approx(float(expected), rel=1e-6)
+    for one, other in zip(sparse.parameters(), dense.parameters(), strict=True):
+        torch.testing.assert_close(one.grad.to_dense(), other.grad, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_are_clipped_too(dtype: torch.dtype) -> None:
+    layer = nn.Linear(2, 1, bias=False).to(dtype)
+    layer.weight.grad = torch.tensor([[3.0, 4.0]], dtype=dtype)
+    assert SparseAwareOptimizer(layer).clip(1.0) == pytest.approx(5)
+    assert layer.weight.grad.flatten().tolist() == pytest.approx([0.6, 0.8], rel=1e-2)
+
+
+def test_no_gradient_is_no_norm() -> None:
+    assert SparseAwareOptimizer(Twins(sparse=True)).clip(1.0) == 0
+
+
+@every_optimizer
+def test_state_goes_on_bit_for_bit(name: str) -> None:
+    whole = Twins(sparse=True)
+    train(whole, SparseAwareOptimizer(whole, name, 0.3), STEPS)
+
+    cut = Twins(sparse=True)
+    first = SparseAwareOptimizer(cut, name, 0.3)
+    train(cut, first, STEPS[:2])
+    state = {name: tensor.clone() for name, tensor in first.state_tensors().items()}
+    second = SparseAwareOptimizer(cut, name, 0.3)
+    second.load_state_tensors(state)
+    train(cut, second, STEPS[2:])
+    for one, other in zip(whole.values(), cut.values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_adam_moves_by_the_rate_whatever_the_gradients_scale(scale: float) -> None:
+    """Kingma & Ba 2015, section 2.1: the first step is the rate times the gradient's sign."""
+    model = Twins(sparse=True)
+    before = model.values()
+    train(model, SparseAwareOptimizer(model, "adam", 0.01), [[3]], scale)
+    moved = [(after - each).abs() for after, each in zip(model.values(), before, strict=True)]
+    assert moved[0][3].tolist() == pytest.approx([0.01] * 3, rel=1e-2)
+    assert float(moved[1].max()) == pytest.approx(0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize(("was", "now"), [("adam", "adagrad"), ("adagrad", "sgd")])
+def test_a_state_of_another_optimizer_or_model_is_refused(was: str, now: str) -> None:
+    model = Twins(sparse=True)
+    first = SparseAwareOptimizer(model, was)
+    train(model, first, STEPS)
+    other = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    for wrong in (SparseAwareOptimizer(model, now), SparseAwareOptimizer(other, was)):
+        with pytest.raises(CheckpointError, match="does not fit this model"):
+            wrong.load_state_tensors(first.state_tensors())
+
+
+@every_optimizer
+def test_a_learning_rate_of_0_moves_nothing(name: str) -> None:
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, name, 0.3)
+    before = model.values()
+    optimizer.learning_rate = 0.0
+    train(model, optimizer, STEPS)
+    assert all(torch.equal(one, other) for one, other in zip(model.values(), before, strict=True))
+    optimizer.learning_rate = 0.1
+    train(model, optimizer, STEPS)
+    assert not torch.equal(model.values()[1], before[1])
+
+
+@pytest.mark.parametrize("options", [{"name": "adamw"}, {"learning_rate": 0}, {"learning_rate": math.nan}])
+def test_what_is_no_optimizer_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="must be"):
+        SparseAwareOptimizer(Twins(sparse=True), **options)
+
+
+def test_sparse_parameters_are_the_layers_and_the_embeddings() -> None:
+    layer = build("sampled", 4, [3, 2, 1], num_samples=2)
+    model = nn.ModuleDict({"layer": layer, "in": nn.Embedding(3, 4, sparse=True), "dense": nn.Embedding(3, 4)})
+    model["in"].weight = layer.weight  # shared: named once
+    assert {id(each) for each in sparse_parameters(model)} == {id(layer.weight), id(layer.bias)}
+    assert len(sparse_parameters(model)) == 2

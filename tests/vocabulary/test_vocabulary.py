@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import strategies
+from vastmax.errors import FormatError, InputError
+from vastmax.vocabulary import Vocabulary
+
+words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+word_counts = st.dictionaries(words, st.integers(1, 2**62), min_size=1)
+
+
+def test_members() -> None:
+    vocabulary = Vocabulary.from_counts({"cat": 2, "the": 10, "ant": 2})
+    assert vocabulary.words == ["the", "ant", "cat"]
+    assert vocabulary.counts.tolist() == [10, 2, 2]
+    assert vocabulary.counts.dtype == np.int64
+    assert not vocabulary.counts.flags.writeable
+    assert (len(vocabulary), vocabulary.total, vocabulary["cat"]) == (3, 14, 2)
+    assert "ant" in vocabulary
+    assert "dog" not in vocabulary
+    assert 3 not in vocabulary
+    assert repr(vocabulary) == "<Vocabulary of 3 words: the, ant, cat>"
+    with pytest.raises(KeyError):
+        vocabulary["dog"]
+
+
+@given(word_counts, st.integers(1, 5), st.integers(1, 20))
+def test_dict_is_ranked(counts: dict[str, int], min_count: int, max_size: int) -> None:
+    counts["sure"] = 9
+    vocabulary = Vocabulary.from_counts(counts, min_count=min_count, max_size=max_size)
+    kept = sorted((-count, word) for word, count in counts.items() if count >= min_count)[:max_size]
+    assert vocabulary.words == [word for _, word in kept]
+    assert vocabulary.counts.tolist() == [-count for count, _ in kept]
+
+
+@given(strategies.counts())
+def test_array_keeps_its_order(counts: np.ndarray) -> None:
+    vocabulary = Vocabulary.from_counts(counts)
+    assert vocabulary.words is None
+    assert np.array_equal(vocabulary.counts, counts)
+    assert "a" not in vocabulary
+    with pytest.raises(InputError, match="no words"):
+        vocabulary["a"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "complaint"),
+    [
+        ({"a": -1}, "count of id 0 is -1"),
+        ([3, -2], "count of id 1 is -2"),
+        ([0.5], "whole numbers"),
+        ([float("nan")], "whole numbers"),
+        (["a"], "whole numbers"),
+        ([[1]], r"shape \(1, 1\)"),
+        ({"a": 0}, "1 times or more"),
+        ({}, "None of 0 words"),
+    ],
+)
+def test_counts_that_are_none(counts: object, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Vocabulary.from_counts(counts)  # type: ignore[arg-type]
+
+
+def test_limits_are_for_words() -> None:
+    with pytest.raises(InputError, match="min_count and max_size need words"):
+        Vocabulary.from_counts([1, 2], min_count=2)
+    with pytest.raises(InputError, match="min_count is 0"):
+        Vocabulary.from_counts({"a": 1}, min_count=0)
+    with pytest.raises(InputError, match="max_size is 0"):
+        Vocabulary.from_counts({"a": 1}, max_size=0)
+
+
+def test_words_and_counts_must_match() -> None:
+    with pytest.raises(InputError, match="2 words and 1 counts"):
+        Vocabulary(["a", "b"], [1])
+    with pytest.raises(InputError, match="'a' stands twice"):
+        Vocabulary(["a", "a"], [1, 2])["a"]
+
+
+@given(word_counts)
+def test_file_brings_back_every_word(tmp_path_factory: pytest.TempPathFactory, counts: dict[str, int]) -> None:
+    path = tmp_path_factory.getbasetemp() / "vocabulary.tsv"
+    vocabulary = Vocabulary.from_counts(counts)
+    vocabulary.save(path)
+    assert Vocabulary.load(path) == vocabulary
+    assert path.read_bytes().count(b"\n") == len(counts)
+
+
+def test_file_is_readable(tmp_path: Path) -> None:
+    path = tmp_path / "v.tsv"
+    Vocabulary.from_counts({"a\tb\\c": 3, "line\nend\r": 2, "\x85": 1}).save(path)
+    assert path.read_text(encoding="utf-8") == "a\\tb\\\\c\t3\nline\\nend\\r\t2\n\x85\t1\n"
+
+
+def test_classes_without_names_have_files_too(tmp_path: Path) -> None:
+    path = tmp_path / "v.tsv"
+    vocabulary = Vocabulary.from_counts([3, 0, 7])
+    vocabulary.save(path)
+    assert Vocabulary.load(path) == vocabulary
+
+
+def test_windows_line_ends_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "v.tsv"
+    path.write_bytes(b"a\t2\r\nb\t1\r\n")
+    assert Vocabulary.load(path).counts.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is empty"),
+        (b"a\t2\nb\n", "Line 2 .* is not 'word<TAB>count'"),
+        (b"a\t2\nb\t-1\n", "Line 2"),
+        (b"a\t2\nb\t1.5\n", "Line 2"),
+        (b"a\t2\nb\t\xd9\xa3\n", "Line 2"),
+        (b"a\t99999999999999999999\n", "Line 1"),
+        (b"a\t2\n\\x\t1\n", r"Line 2 .* unknown escape"),
+        (b"a\t2\nb\t2\na\t1\n", "Line 3 .* repeats the word 'a' of line 1"),
+        (b"\xff\t2\n", "Line 1 .* not UTF-8"),
+        (b"a 2\n", "Line 1"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "v.tsv"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=complaint) as caught:
+        Vocabulary.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read: No such file"):
+        Vocabulary.load(tmp_path / "none")
+    with pytest.raises(InputError, match=r"cannot be written to .*No such file"):
+        Vocabulary.from_counts({"a": 1}).save(tmp_path / "none" / "v.tsv")
