@@ -15,6 +15,8 @@ from vastmax.evaluation import PerplexityReport, frequency_bands, perplexity
 from vastmax.layers import FullSoftmax, build
 from vastmax.models import LSTM, FeedForward, LanguageModel
 
+pytestmark = pytest.mark.numerics
+
 V, D = 12, 5
 TEXT = np.random.default_rng(3).integers(0, V, 57)
 COUNTS = np.arange(2 * V, V, -1)

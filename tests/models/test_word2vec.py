@@ -14,6 +14,8 @@ from vastmax.text import END_OF_SENTENCE
 from vastmax.training.torch_optimizers import SparseAwareOptimizer
 from vastmax.training.windows import Windows, find_windows
 
+pytestmark = pytest.mark.numerics
+
 EXAMPLES = [([3, 1, 0], 2), ([1], 0), ([4, 4, 2, 0], 5), ([5, 2], 2)]  # a window's words, and its middle
 
 
