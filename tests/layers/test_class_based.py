@@ -15,6 +15,8 @@ from vastmax.layers import ClassBasedSoftmax, FullSoftmax, build
 from vastmax.ops.class_softmax import group_by_class
 from vastmax.trees import Classes
 
+pytestmark = pytest.mark.numerics
+
 D = 5
 RAGGED = [2, 0, 0, 1, 0, 2, 0, 0, 3]
 

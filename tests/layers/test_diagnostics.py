@@ -81,6 +81,7 @@ def check_against_oracle(found: Diagnostics, loss_of, hidden, weight, bias, targ
 # --- the numbers ---
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("kind", [SampledSoftmax, Flipped])
 def test_sampled_softmax_against_loops(kind: type[SampledSoftmax], shared: bool) -> None:

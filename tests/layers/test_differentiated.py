@@ -10,6 +10,8 @@ from vastmax.errors import InputError
 from vastmax.layers import DifferentiatedSoftmax, FullSoftmax
 from vastmax.ops import linear_cross_entropy as parts_module
 
+pytestmark = pytest.mark.numerics
+
 D, V, CUTOFFS = 9, 11, (3, 6)
 WIDTHS = {"slices": (5, 3, 1), "projections": (9, 4, 2)}
 ORDER = np.random.default_rng(3).permutation(V)

@@ -13,6 +13,8 @@ from vastmax.ops.gathered_logits import Steps, ragged_range, segment_logsumexp, 
 from vastmax.ops.tree_search import leaves_above
 from vastmax.trees import TREES, Tree, balanced_tree, huffman_tree
 
+pytestmark = pytest.mark.numerics
+
 D = 5
 
 

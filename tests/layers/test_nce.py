@@ -21,6 +21,7 @@ PROBABILITY = np.array(COUNTS) / sum(COUNTS)
 EVERY = torch.arange(V)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("replacement", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
@@ -203,6 +204,7 @@ def test_a_target_that_is_never_noise_is_known_to_be_data(in_batch: bool) -> Non
     assert not to_weight.to_dense()[0].any() and to_bias.to_dense()[0] == 0 and to_bias.to_dense()[1:].any()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("score", [-1e4, -100.0, 0.0, 100.0, 1e4])
 def test_scores_far_out(score: float) -> None:
     """In float32: the loss grows as the score does, and no exponential overflows."""
@@ -219,6 +221,7 @@ def test_scores_far_out(score: float) -> None:
     assert hidden.grad is not None and hidden.grad.isfinite().all()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_keeps_log_q(dtype: torch.dtype) -> None:
     """Rare classes among many: log(k Q) in the layer's dtype would be off by 0.03 in bfloat16, as would the loss."""

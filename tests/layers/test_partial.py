@@ -55,6 +55,7 @@ def best(layer: PartialSoftmax, hidden: np.ndarray, k: int) -> list[int]:
     return np.argsort(-full_log_prob(hidden, *arrays(layer)))[:k].tolist()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize(("head", "tail"), [(1, 3), (4, 10), (4, 0), (V - 1, 5), (3, 300)])
 def test_loss_and_gradients_are_those_of_the_formula(head: int, tail: int, sparse: bool) -> None:

@@ -35,6 +35,7 @@ def some_rows(n: int = N) -> tuple[Tensor, Tensor]:
     return hidden.requires_grad_(), torch.randint(V, (n,), generator=generator)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("replacement", [True, False])
 @pytest.mark.parametrize("correct_target", [True, False])

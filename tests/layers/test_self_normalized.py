@@ -46,6 +46,7 @@ def hidden_of(rows: int = N) -> Tensor:
     return torch.randn(rows, D, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("block_size", [None, 1, 7, 100])
 @pytest.mark.parametrize("penalty", [0.1, 2.0])
 def test_loss_and_gradients_are_those_of_the_formula(penalty: float, block_size: int | None) -> None:
