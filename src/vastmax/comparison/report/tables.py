@@ -1,4 +1,4 @@
-"""The report's tables as cells ready to be shown: text, the number to sort by, what stands out."""
+"""A comparison's tables: text for a terminal, and the page's cells with what they are sorted by and what stands out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from vastmax.comparison.report.comparison_table import deviation_text, mean_text, status_text, to_full_text
 from vastmax.comparison.report.formats import memory, number, seconds, whole
 from vastmax.comparison.report.records import RunRecord
-from vastmax.comparison.report.summary import Estimate, SummaryRow
+from vastmax.comparison.report.summary import Estimate, SummaryRow, summary_rows
 
-__all__ = ["extra_tables", "method_table"]
+__all__ = ["comparison_table", "extra_tables", "method_table"]
 
 _COLUMNS = [
     ("Method", False, "its name here; a link leads to where it was published"),
@@ -59,6 +58,38 @@ _CHECKS = {
 }
 
 
+def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of text for a terminal, in the order of :func:`summary_rows`.
+
+    A failed run's row ends in its sentence.
+
+    Example:
+        >>> columns, rows = comparison_table([RunRecord(label="full", layer="full", perplexity={"test": 114.53})])
+        >>> dict(zip(columns, rows[0]))["test"]
+        '114.5'
+    """
+    columns = [
+        "method", "kind", "test", "valid", "train", "training", "words/s", "to full + 5 %", "test words/s", "memory",
+        "parameters", "status",
+    ]  # fmt: skip
+    return columns, [_texts(row) for row in summary_rows(records)]
+
+
+def _texts(row: SummaryRow) -> list[str]:
+    return [
+        row.label,
+        row.kind or "",
+        *(_spread_text(number, each) for each in (row.test, row.valid, row.train)),
+        _mean_text(seconds, row.training_seconds),
+        _mean_text(whole, row.training_speed),
+        _to_full_text(row),
+        _mean_text(whole, row.evaluation_speed),
+        _mean_text(memory, row.peak_memory),
+        _mean_text(whole, row.parameters),
+        _status_text(row),
+    ]
+
+
 def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str, Any]:
     """Return columns, rows of runs that are done and of those that failed, and a note, for the page's first table."""
     done = [row for row in rows if row.status == "done"]
@@ -86,7 +117,7 @@ _STANDING_OUT = {0: (min, False), 5: (max, True), 6: (min, False), 7: (max, True
 
 def _method(row: SummaryRow, usual_budget: str) -> dict[str, Any]:
     notes = [row.budget] if row.budget != usual_budget else []
-    notes += [status_text(row)] if row.failed and row.done else []
+    notes += [_status_text(row)] if row.failed and row.done else []
     url = re.search(r"https?://\S+", row.reference or "")
     return {
         "label": row.label,
@@ -99,20 +130,20 @@ def _method(row: SummaryRow, usual_budget: str) -> dict[str, Any]:
 
 def _cells(row: SummaryRow, full: float | None) -> list[dict[str, Any]]:
     ratio = None if full is None or row.test is None else Estimate(row.test.mean / full)
-    to_full = _cell(row.seconds_to_full, to_full_text(row))
+    to_full = _cell(row.seconds_to_full, _to_full_text(row))
     if row.reaches_full is False:
         to_full["value"] = "Infinity"
     return [
-        _cell(row.test, mean_text(number, row.test), spread=True),
+        _cell(row.test, _mean_text(number, row.test), spread=True),
         _cell(ratio, "" if ratio is None else _difference(ratio.mean)),
-        _cell(row.valid, mean_text(number, row.valid), spread=True),
-        _cell(row.train, mean_text(number, row.train)),
-        _cell(row.training_seconds, mean_text(seconds, row.training_seconds)),
-        _cell(row.training_speed, mean_text(whole, row.training_speed)),
+        _cell(row.valid, _mean_text(number, row.valid), spread=True),
+        _cell(row.train, _mean_text(number, row.train)),
+        _cell(row.training_seconds, _mean_text(seconds, row.training_seconds)),
+        _cell(row.training_speed, _mean_text(whole, row.training_speed)),
         to_full,
-        _cell(row.evaluation_speed, mean_text(whole, row.evaluation_speed)),
-        _cell(row.peak_memory, mean_text(memory, row.peak_memory)),
-        _cell(row.parameters, mean_text(whole, row.parameters)),
+        _cell(row.evaluation_speed, _mean_text(whole, row.evaluation_speed)),
+        _cell(row.peak_memory, _mean_text(memory, row.peak_memory)),
+        _cell(row.parameters, _mean_text(whole, row.parameters)),
     ]
 
 
@@ -120,7 +151,7 @@ def _cell(value: Estimate | None, text: str, *, spread: bool = False) -> dict[st
     deviation = value.deviation if value and spread else None
     return {
         "text": text,
-        "spread": "" if deviation is None else deviation_text(deviation),
+        "spread": "" if deviation is None else _deviation_text(deviation),
         "value": "" if value is None else repr(value.mean),
         "best": False,
         "share": None,
@@ -192,3 +223,33 @@ def _value(field: str, value: Any) -> str:
     decimals = 0 if value == int(value) else 2
     text = f"{value:,.{decimals}f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"
     return text.replace("-", "−")
+
+
+def _status_text(row: SummaryRow) -> str:
+    """Return "done", or what failed and why."""
+    if not row.failed:
+        return row.status
+    which = "failed" if not row.done else f"{row.failed} of {row.done + row.failed} seeds failed"
+    return f"{which}: {row.error}" if row.error else which
+
+
+def _mean_text(text: Callable[[float], str], value: Estimate | None) -> str:
+    """Return a mean in a format, or nothing where there is none."""
+    return "" if value is None else text(value.mean)
+
+
+def _spread_text(text: Callable[[float], str], value: Estimate | None) -> str:
+    """Return a mean in a format, and over several seeds its standard deviation."""
+    if value is None or value.deviation is None:
+        return _mean_text(text, value)
+    return f"{text(value.mean)} ± {_deviation_text(value.deviation)}"
+
+
+def _deviation_text(deviation: float) -> str:
+    """Return a standard deviation with a decimal, like what it belongs to; with one digit where that would be none."""
+    return f"{deviation:.1g}" if 0 < deviation < 0.05 else number(deviation)
+
+
+def _to_full_text(row: SummaryRow) -> str:
+    """Return the time to full softmax's quality, "never", or nothing where that cannot be known."""
+    return "never" if row.reaches_full is False else _mean_text(seconds, row.seconds_to_full)

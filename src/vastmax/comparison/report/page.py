@@ -17,15 +17,17 @@ from vastmax.comparison.report.figures import comparison_figures
 from vastmax.comparison.report.findings import findings
 from vastmax.comparison.report.formats import whole
 from vastmax.comparison.report.records import RunRecord
-from vastmax.comparison.report.report_tables import extra_tables, method_table
 from vastmax.comparison.report.summary import latest, reference_label, summary_rows
+from vastmax.comparison.report.tables import extra_tables, method_table
+from vastmax.comparison.report.traces import method_styles
 from vastmax.errors import InputError
 from vastmax.files import replacing
 
 __all__ = ["require_report", "write_report"]
 
-_PAGE = Path(__file__).parent / "page"
-_SCRIPTS = ("theme.js", "methods.js", "axes.js", "names.js", "figures.js", "controls.js")
+_ASSETS = Path(__file__).parent / "assets"
+_STYLES = ("base.css", "report.css")
+_SCRIPTS = ("theme.js", "figures.js", "names.js", "controls.js")
 
 
 def require_report() -> None:
@@ -41,7 +43,8 @@ def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> 
     The page holds its figures' library (plotly, 5 MB) and loads nothing: it forbids the browser to.
 
     Args:
-        records: of one comparison, as from :func:`read_records`; of several with one label and seed the last counts.
+        records: of one comparison, as from :func:`~vastmax.comparison.report.read_records`; of several with one
+            label and seed the last counts.
         path: of the page, as ``report.html``.
 
     Raises:
@@ -69,19 +72,27 @@ def _render(context: Mapping[str, Any]) -> str:
         jinja2, markup = import_module("jinja2"), import_module("markupsafe").Markup
         plotly = import_module("plotly.offline").get_plotlyjs()
     except ImportError as error:
-        raise InputError(f"the report needs {error.name or 'plotly'}: pip install 'vastmax[report]'") from None
-    loader = jinja2.FileSystemLoader(_PAGE)
+        missing = (error.name or "plotly").partition(".")[0]
+        raise InputError(f"the report needs {missing}: pip install 'vastmax[report]'") from None
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    first, *own = ((_PAGE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    scripts = [first, plotly, *own]
+    theme, *own = map(_asset, _SCRIPTS)
+    scripts = [theme, plotly, *own]
     return environment.get_template("report.html").render(
         **context,
-        style=markup((_PAGE / "report.css").read_text(encoding="utf-8")),
+        style=markup("".join(map(_asset, _STYLES))),
         scripts=[markup(script) for script in scripts],
         script_hashes=markup(" ".join(map(_hash, scripts))),
     )
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:
@@ -92,23 +103,21 @@ def _hash(script: str) -> str:
 def _context(runs: Sequence[RunRecord]) -> dict[str, Any]:
     rows, reference = summary_rows(runs), reference_label(runs)
     figures = comparison_figures(runs)
+    drawn = {trace.get("meta") for figure in figures for view in figure.views for trace in view.data}
     return {
         "title": _title(runs),
         "facts": _facts(runs),
         "warnings": _warnings(runs, reference),
         "findings": findings(rows, reference),
         **method_table(rows, reference),
-        "figures": figures,
+        "styles": method_styles((row.label for row in rows if row.done), reference),
+        "chips": [row.label for row in rows if row.label in drawn],
+        "figures": [asdict(figure) for figure in figures],
         "tables": extra_tables(runs),
         "commands": _distinct(run.command for run in runs),
         "machine": _machine(runs),
         "configurations": [_configuration(run) for run in runs],
         "footer": "Made by vastmax from the records of these runs alone.",
-        "data": {
-            "methods": [{"label": row.label, "reference": row.label == reference} for row in rows if row.done],
-            "reference": reference,
-            "figures": [asdict(figure) for figure in figures],
-        },
     }
 
 
