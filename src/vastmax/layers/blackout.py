@@ -41,6 +41,7 @@ class BlackOut(SamplingLayer):
         InputError: where the proposal is none, or a size cannot be used.
 
     Example:
+        >>> import torch
         >>> from vastmax.proposals import UnigramProposal
         >>> layer = BlackOut(8, UnigramProposal(range(1, 1001), power=0.4), num_samples=50)
         >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])

@@ -43,6 +43,7 @@ class NegativeSampling(SamplingLayer):
         InputError: where the proposal is none, or a size cannot be used.
 
     Example:
+        >>> import torch
         >>> from vastmax.proposals import UnigramProposal
         >>> layer = NegativeSampling(8, UnigramProposal(range(1, 1001), power=0.75), bias=False)
         >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
