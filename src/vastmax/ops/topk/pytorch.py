@@ -1,17 +1,15 @@
-"""The largest of many numbers in a row, without sorting them all."""
+"""Maxima of chunks, and then only the chunks that can hold one of the largest."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["largest"]
-
 _CHUNK = 64
 
 
-def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return (N, k) the largest of (N, C) numbers, falling, and (N, k) their columns: ``topk``, but faster.
+def topk(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As :func:`vastmax.ops.topk`, faster than torch's.
 
     The k largest stand in the k chunks with the largest maxima; so one pass for maxima, and two small searches.
     """

@@ -1,4 +1,4 @@
-"""Log-softmax within the class of each row: rows of one class share one product, without a loop over classes."""
+"""Rows of one class share one product of matrices, and classes of like size one call: no loop over classes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch.autograd.function import once_differentiable
 
 from vastmax.ops.dtypes import matmul_operands, wide
 from vastmax.ops.sparse_gradient import row_gradient
+from vastmax.ops.values import WordClasses
 
-__all__ = ["Group", "group_by_class", "grouped_log_softmax", "log_prob_within_class"]
+__all__ = ["Group", "class_softmax", "group_by_class", "grouped_log_softmax"]
 
 _GATHERED = 2**23  # numbers gathered at a time, unless a single class has more
 
@@ -35,7 +36,17 @@ class Group(NamedTuple):
     whole: bool
 
 
-def group_by_class(class_of_item: Tensor, order: Tensor, starts: Tensor, sizes: Tensor, width: int) -> Iterator[Group]:
+def class_softmax(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: WordClasses, words: Tensor, *, sparse: bool = False
+) -> Tensor:
+    """As :func:`vastmax.ops.class_softmax`."""
+    groups = list(group_by_class(classes.class_of[words], classes, hidden.shape[1]))
+    (hidden,) = matmul_operands(hidden)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _WithinClass.apply(hidden, weight, bias, classes.place[words], groups, sparse)  # type: ignore[return-value]
+
+
+def group_by_class(class_of_item: Tensor, classes: WordClasses, width: int) -> Iterator[Group]:
     """Yield every item once, and the words of its class beside it, in few groups of like shape.
 
     Classes come together whose numbers of items round up to one power of 4 and whose sizes to one power of 2, so there
@@ -43,19 +54,17 @@ def group_by_class(class_of_item: Tensor, order: Tensor, starts: Tensor, sizes: 
 
     Args:
         class_of_item: (N,) int64.
-        order: (V,) the words, those of one class beside each other.
-        starts: (C,) where a class starts in ``order``.
-        sizes: (C,) how many words it has.
+        classes: of the words.
         width: numbers that are going to be gathered for each word; groups that would hold too many are split.
     """
     by_class, items = class_of_item.sort(stable=True)
-    classes, counts = by_class.unique_consecutive(return_counts=True)
-    kind = (_log2_up(counts) + 1) // 2 * 64 + _log2_up(sizes[classes])
+    met, counts = by_class.unique_consecutive(return_counts=True)
+    kind = (_log2_up(counts) + 1) // 2 * 64 + _log2_up(classes.sizes[met])
     kind, sequence = kind.sort()
     first = (counts.cumsum(0) - counts)[sequence]
-    classes, counts = classes[sequence], counts[sequence]
+    met, counts = met[sequence], counts[sequence]
     _, lengths = kind.unique_consecutive(return_counts=True)
-    begins, members = starts[classes], sizes[classes]
+    begins, members = classes.starts[met], classes.sizes[met]
     stop = 0
     for length in lengths.tolist():
         start, stop = stop, stop + length
@@ -64,7 +73,7 @@ def group_by_class(class_of_item: Tensor, order: Tensor, starts: Tensor, sizes: 
         for part in torch.arange(start, stop, device=items.device).split(max(1, _GATHERED // max(1, largest * width))):
             at, real = _ragged(first[part], counts[part])
             word, inside = _ragged(begins[part], members[part])
-            yield Group(items[at], real, order[word], inside, bool(inside.all()))
+            yield Group(items[at], real, classes.words[word], inside, bool(inside.all()))
 
 
 def _ragged(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,24 +97,6 @@ def grouped_log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, gro
     if not group.whole:
         logits.masked_fill_(~group.inside[:, None], -torch.inf)
     return logits.log_softmax(-1), rows
-
-
-def log_prob_within_class(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, place: Tensor, groups: list[Group], sparse: bool
-) -> Tensor:
-    """Return (N,) the log-probability of each row's word among the words of its class.
-
-    Args:
-        hidden: (N, d).
-        weight: (V, d).
-        bias: (V,) or None.
-        place: (N,) which of its class's words is each row's.
-        groups: of the rows.
-        sparse: whether the gradients of weight and bias are sparse.
-    """
-    (hidden,) = matmul_operands(hidden)
-    with torch.autocast(hidden.device.type, enabled=False):
-        return _WithinClass.apply(hidden, weight, bias, place, groups, sparse)  # type: ignore[return-value]
 
 
 class _WithinClass(torch.autograd.Function):
