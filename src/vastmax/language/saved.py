@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from vastmax.comparison import RunConfig
-from vastmax.comparison.methods import build_again, learnt
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.files import member, replacing_members
@@ -21,6 +19,9 @@ from vastmax.language.models.language_model import LanguageModel
 from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from vastmax.comparison import RunConfig
 
 __all__ = ["SavedModel", "holds_model", "load_language_model", "save_language_model"]
 
@@ -100,6 +101,9 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
         InputError: where there is no such folder.
         FormatError: where a file is missing or damaged.
     """
+    from vastmax.comparison import RunConfig
+    from vastmax.comparison.methods import build_again, learnt
+
     folder = Path(folder)
     if not holds_model(folder):
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
