@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer
 from vastmax.ops import softmax_, with_known_gradient
 
@@ -51,7 +51,7 @@ class BlackOut(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Ji, Vishwanathan, Satish, Anderson, Dubey",
         2015,
