@@ -12,7 +12,7 @@ from torch import Tensor
 from tests import oracles
 from tests.layers.contract import sharpened
 from vastmax.errors import InputError
-from vastmax.layers import AdaptiveImportanceSampledSoftmax, ImportanceSampledSoftmax
+from vastmax.layers import AdaptiveImportanceSampledSoftmax, ImportanceSampledSoftmax, diagnose
 from vastmax.proposals import BigramProposal, UnigramProposal
 
 D, V, N = 5, 12, 6
@@ -162,7 +162,7 @@ def test_it_adapts_in_training_alone() -> None:
         layer(hidden, TARGET, context=CONTEXT)
     layer.eval()
     layer(hidden, TARGET, context=CONTEXT).backward()
-    layer.diagnostics(hidden, TARGET, context=CONTEXT, repeats=2)
+    diagnose(layer, hidden, TARGET, context=CONTEXT, repeats=2)
     layer.target_log_prob(hidden, TARGET)
     assert torch.equal(stated(layer), before)
     layer.train()

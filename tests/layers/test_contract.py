@@ -146,7 +146,7 @@ def test_target_log_prob_is_log_prob_gathered(case: LayerCase, num_classes: int)
     target = torch.randperm(num_classes)
     gathered = layer.log_prob(hidden).gather(-1, target[:, None]).squeeze(-1)
     torch.testing.assert_close(layer.target_log_prob(hidden, target), gathered, rtol=1e-10, atol=1e-12)
-    if case.kind == "exact" and layer.trains_by_likelihood:
+    if case.kind == "exact":
         torch.testing.assert_close(layer(hidden, target, reduction="none"), -gathered, rtol=1e-10, atol=1e-12)
 
 

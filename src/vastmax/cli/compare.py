@@ -214,7 +214,7 @@ def _configs(chosen: list[Method], given: dict[str, Any]) -> list[RunConfig]:
     """The runs: seed by seed, so that a first picture of all is there early."""
     from dataclasses import replace
 
-    from vastmax.comparison import METHODS, WORDNET, method_named
+    from vastmax.comparison import METHODS, method_named
     from vastmax.language import can_tie
     from vastmax.layers import LAYERS
 
@@ -227,9 +227,10 @@ def _configs(chosen: list[Method], given: dict[str, Any]) -> list[RunConfig]:
         wanted = [catalogue[name] if name in catalogue else method_named(name) for name in names]
     else:
         wanted = list(catalogue.values())
-        if not chosen and not Path(WORDNET).exists():
-            wanted.remove(METHODS["hierarchical-wordnet"])
-            note(f"note: hierarchical-wordnet is left out, as WordNet is not in {WORDNET}: apt install wordnet-base")
+        for each in [] if chosen else list(wanted):
+            if (lack := each.spec.missing) is not None:
+                wanted.remove(each)
+                note(f"note: {each.label} is left out, as {lack}")
     if not wanted:
         raise InputError("--methods names none: leave it out for all, or name one or more.")
     if given["seeds"] < 1:

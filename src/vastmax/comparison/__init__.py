@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vastmax.comparison.compare import ComparisonProgress, compare
-    from vastmax.comparison.config import ModelOptions, RunConfig
+    from vastmax.comparison.config import RunConfig
     from vastmax.comparison.config_file import read_comparison
-    from vastmax.comparison.methods import METHODS, WORDNET, Method, build_layer, method_named, method_with
+    from vastmax.comparison.methods import METHODS, Method, build_layer, method_named, method_with
     from vastmax.comparison.run import Run, run_language_model
+    from vastmax.language import ModelOptions
 
 __all__ = [
     "METHODS",
-    "WORDNET",
     "ComparisonProgress",
     "Method",
     "ModelOptions",
@@ -29,7 +29,6 @@ __all__ = [
 # Loaded on first use, so that the report is drawn from records without torch.
 _HOMES = {
     "METHODS": "methods",
-    "WORDNET": "methods",
     "ComparisonProgress": "compare",
     "Method": "methods",
     "ModelOptions": "config",

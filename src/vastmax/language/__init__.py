@@ -11,6 +11,7 @@ from vastmax.language.loop import LanguageModelLoop
 from vastmax.language.models.feed_forward import FeedForward
 from vastmax.language.models.language_model import LanguageModel, State, can_tie
 from vastmax.language.models.lstm import LSTM
+from vastmax.language.models.options import MODELS, ModelOptions
 from vastmax.language.options import LoopOptions
 from vastmax.language.perplexity import PerplexityReport, frequency_bands, perplexity
 from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
@@ -27,6 +28,7 @@ __all__ = [
     "LanguageModel",
     "LanguageModelLoop",
     "LoopOptions",
+    "ModelOptions",
     "PerplexityReport",
     "SavedModel",
     "SentenceBatches",
@@ -43,6 +45,3 @@ __all__ = [
     "save_language_model",
     "score_text",
 ]
-
-MODELS: dict[str, type[LanguageModel]] = {"feed-forward": FeedForward, "lstm": LSTM}
-"""Every language model by the command line's name."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
 
 __all__ = ["BlackOut"]
@@ -50,7 +50,7 @@ class BlackOut(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Ji, Vishwanathan, Satish, Anderson, Dubey",
         2015,

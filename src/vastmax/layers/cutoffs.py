@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from vastmax.checks import number
 from vastmax.errors import InputError
 from vastmax.ops import Part, linear_cross_entropy
 
@@ -129,8 +129,7 @@ def check_div_value(div_value: float) -> None:
     Raises:
         InputError: where it is below 1, or not finite.
     """
-    if not 1 <= div_value < math.inf:
-        raise InputError(f"div_value is {div_value!r}: give a number of 1 or more.")
+    number("div_value", div_value, 1)
 
 
 def cluster_width(in_features: int, div_value: float, cluster: int) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
 
 __all__ = ["FullSoftmax"]
@@ -51,7 +51,7 @@ class FullSoftmax(TableLayer):
         torch.Size([4, 5, 1000])
     """
 
-    kind: ClassVar[Kind] = "exact"
+    kind: Kind = "exact"
     reference: ClassVar[Reference] = Reference(
         "Bengio, Ducharme, Vincent, Jauvin",
         2003,
@@ -70,7 +70,7 @@ class FullSoftmax(TableLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
-        self.opaque_to_compiler = block_size is not None
+        self.opaque_to_compiler = block_size is not None  # the plain loss is what compilers are good at
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""

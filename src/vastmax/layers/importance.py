@@ -6,30 +6,18 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
+from vastmax.checks import number, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
 from vastmax.layers.base.sampling_layer import SamplingLayer, merged
 from vastmax.ops import Part, gathered_logits, linear_cross_entropy
 from vastmax.proposals import Proposal
 
-__all__ = ["Block", "ImportanceSampledSoftmax", "SamplesUsed"]
+__all__ = ["Block", "ImportanceSampledSoftmax"]
 
 _BLOCKS = 16  # as many samples as this many blocks hold are worth trying before all classes are
-
-
-class SamplesUsed(NamedTuple):
-    """What the rows of a batch needed.
-
-    Attributes:
-        samples: (N,) int64, how many were drawn for each row.
-        effective: (N,) the effective sample size that they reached.
-        exact: (N,) bool, whether it was too small, and the row took all classes.
-    """
-
-    samples: Tensor
-    effective: Tensor
-    exact: Tensor
 
 
 class Block(NamedTuple):
@@ -88,14 +76,13 @@ class ImportanceSampledSoftmax(SamplingLayer):
         tensor(True)
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Bengio, Senécal",
         2003,
         "Quick Training of Probabilistic Neural Nets by Importance Sampling",
         "http://proceedings.mlr.press/r4/bengio03a.html",
     )
-    used: SamplesUsed | None = None
 
     def __init__(
         self,
@@ -112,13 +99,19 @@ class ImportanceSampledSoftmax(SamplingLayer):
             raise InputError("in_batch is for SampledSoftmax: a row without others would have no samples here.")
         if effective_samples is not None and not self.replacement:
             raise InputError("replacement=False needs effective_samples=None: blocks of different draws do not add up.")
-        if effective_samples is not None and not effective_samples > 0:
-            raise InputError(f"effective_samples is {effective_samples}: give a number above 0, or None for one block.")
+        if effective_samples is not None:
+            number("effective_samples", effective_samples, 0, above=True, other="None for one block")
         if max_samples is None:
             max_samples = max(num_samples, min(_BLOCKS * num_samples, self.num_classes))
-        if max_samples < num_samples:
-            raise InputError(f"max_samples is {max_samples}: give num_samples, {num_samples}, or more.")
+        max_samples = whole("max_samples", max_samples, self.num_samples, other="None for 16 first blocks")
         self.effective_samples, self.max_samples = effective_samples, max_samples
+
+    def with_samples(self, k: int) -> Self | None:
+        """Return the layer with one block of k samples and no guard, sharing its parameters and its proposal."""
+        layer = super().with_samples(k)
+        if layer is not None:
+            layer.max_samples, layer.effective_samples = k, None
+        return layer
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         if self.effective_samples is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import flag, number
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.ops import Part, gathered_logits, linear_log_partition
 
@@ -57,7 +56,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         5.0
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Andreas, Klein",
         2015,
@@ -78,26 +77,28 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if not 0 < penalty < math.inf:
-            raise InputError(f"penalty is {penalty}: give a number above 0.")
-        if not 0 < fraction <= 1:
-            raise InputError(f"fraction is {fraction}: give the share of rows to normalise, above 0 and at most 1.")
+        flag("sparse", sparse)
         super().__init__(
             in_features,
             num_classes,
-            penalty=penalty,
+            penalty=number("penalty", penalty, 0, above=True),
             bias=bias,
             block_size=block_size,
             device=device,
             dtype=dtype,
         )
-        self.fraction = float(fraction)
+        self.fraction = number("fraction", fraction, 0, 1, above=True)
         self.sparse = sparse
 
     @property
     def usual_log_partition(self) -> float:
         """What the training loss draws log Z to: 1/(2α)."""
         return 0.5 / self.penalty
+
+    @property
+    def touches_all_classes(self) -> bool:
+        """As soon as one row is sampled, also where gradients are sparse tensors."""
+        return True
 
     def flops_per_token(self, train: bool = True) -> float:
         """The target's own logit, and for a fraction γ of the rows what the full softmax costs."""

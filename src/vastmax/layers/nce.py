@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.proposals import Proposal
 
@@ -59,7 +59,7 @@ class NoiseContrastiveEstimation(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Gutmann, Hyvärinen",
         2010,
@@ -73,7 +73,7 @@ class NoiseContrastiveEstimation(SamplingLayer):
     ) -> None:
         if initial_bias is None and isinstance(proposal, Proposal):
             initial_bias = -math.log(proposal.num_classes)
-        super().__init__(in_features, proposal, initial_bias=initial_bias or 0.0, **options)
+        super().__init__(in_features, proposal, initial_bias=0.0 if initial_bias is None else initial_bias, **options)
 
     def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) ``s(t)`` of each target, which serves as log-probability where Z is 1: one dot product, no sum.

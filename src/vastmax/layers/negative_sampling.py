@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import flag
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.proposals import Proposal
 
@@ -52,7 +53,7 @@ class NegativeSampling(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Mikolov, Sutskever, Chen, Corrado, Dean",
         2013,
@@ -70,6 +71,7 @@ class NegativeSampling(SamplingLayer):
         keep_hits: bool = False,
         **options: Any,
     ) -> None:
+        flag("keep_hits", keep_hits)
         super().__init__(in_features, proposal, num_samples=num_samples, shared=shared, **options)
         self.keep_hits = keep_hits
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import flag, refused, whole
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.class_index import ClassIndex
 from vastmax.ops import gathered_logits, linear_topk
@@ -63,11 +66,10 @@ class PartialSoftmax(TableLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Rastogi, Van Durme", 2015, "Sublinear Partition Estimation", "https://arxiv.org/abs/1508.01596"
     )
-    opaque_to_compiler = True
 
     def __init__(
         self,
@@ -83,14 +85,13 @@ class PartialSoftmax(TableLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if head < 1:
-            raise InputError(f"head is {head}: give 1 class or more.")
-        if tail < 0:
-            raise InputError(f"tail is {tail}: give the classes to draw, or 0 for none.")
+        if not isinstance(index, (bool, ClassIndex)):
+            raise refused("index", index, "true, false or a ClassIndex")
+        flag("sparse", sparse)
         self.index: ClassIndex | None = ClassIndex() if index is True else index or None
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
-        self.head = head
-        self.tail = tail
+        self.head = whole("head", head, 1)
+        self.tail = whole("tail", tail, 0)
         self.sparse = sparse
         self.register_load_state_dict_post_hook(_forget)
 
@@ -106,6 +107,16 @@ class PartialSoftmax(TableLayer):
         """
         super().tie_weights(embedding)
         _forget(self)
+
+    def with_samples(self, k: int) -> Self:
+        """Return the layer with half of k classes in the head and half in the tail, sharing its parameters."""
+        layer = copy.copy(self)
+        layer.head, layer.tail = k // 2, k - k // 2
+        return layer
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some classes; the tail is drawn alike on all."""
+        return dataclasses.replace(super().shard_plan(), combine="samples")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: all of them in a search, and head and tail forward and twice backward."""

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import flag
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.proposals import Proposal
 
@@ -57,7 +58,7 @@ class SampledSoftmax(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Jean, Cho, Memisevic, Bengio",
         2015,
@@ -66,6 +67,7 @@ class SampledSoftmax(SamplingLayer):
     )
 
     def __init__(self, in_features: int, proposal: Proposal, *, correct_target: bool = False, **options: Any) -> None:
+        flag("correct_target", correct_target)
         super().__init__(in_features, proposal, **options)
         self.correct_target = correct_target
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import number
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.ops import linear_cross_entropy
 
@@ -58,15 +58,13 @@ class SelfNormalizedSoftmax(TableLayer):
         torch.Size([4, 5])
     """
 
-    kind: ClassVar[Kind] = "exact"
-    trains_by_likelihood: ClassVar[bool] = False
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Devlin, Zbib, Huang, Lamar, Schwartz, Makhoul",
         2014,
         "Fast and Robust Neural Network Joint Models for Statistical Machine Translation",
         "https://aclanthology.org/P14-1129/",
     )
-    opaque_to_compiler = True  # which rows of the table the targets meet depends on them
 
     def __init__(
         self,
@@ -79,9 +77,7 @@ class SelfNormalizedSoftmax(TableLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if not 0 <= penalty < math.inf:
-            raise InputError(f"penalty is {penalty}: give a number, 0 or more.")
-        self.penalty = float(penalty)
+        self.penalty = number("penalty", penalty, 0)
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
 
     @property

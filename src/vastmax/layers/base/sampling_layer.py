@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -10,14 +12,18 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from vastmax.checks import flag, number, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import as_vocabulary
+from vastmax.layers.base.facts import ShardPlan
+from vastmax.layers.base.output_layer import as_vocabulary, tensor_options
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import Draws, SampledLoss, sampled_loss, wide
+from vastmax.ops import Draws, SampledLoss, gathered_logits, sampled_loss, wide
 from vastmax.proposals import PROPOSALS, Proposal, Samples
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["SamplingLayer", "merged", "proposal_for"]
+
+_CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a time
 
 
 class SamplingLayer(TableLayer):
@@ -52,7 +58,6 @@ class SamplingLayer(TableLayer):
         power: the default power of the unigram proposal that :meth:`from_vocabulary` makes.
     """
 
-    opaque_to_compiler = True
     power: ClassVar[float] = 0.75
 
     def __init__(
@@ -72,10 +77,12 @@ class SamplingLayer(TableLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(proposal, Proposal):
-            raise InputError(f"proposal is {proposal!r}: give one of vastmax.proposals, made of the classes' counts.")
-        if not hasattr(num_samples, "__index__") or num_samples < 1:
-            raise InputError(f"num_samples is {num_samples!r}: give a whole number, 1 or more.")
-        self.initial_bias = initial_bias
+            raise refused("proposal", proposal, "one of vastmax.proposals, made of the classes' counts")
+        num_samples = whole("num_samples", num_samples, 1)
+        switches = {"shared": shared, "replacement": replacement, "in_batch": in_batch, "sparse": sparse}
+        for name, value in switches.items():
+            flag(name, value)
+        self.initial_bias = number("initial_bias", initial_bias)
         super().__init__(
             in_features, proposal.num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype
         )
@@ -110,10 +117,11 @@ class SamplingLayer(TableLayer):
         Raises:
             InputError: where no proposal has this name, or has no power, or the counts do not make one.
         """
+        tensor_options(device, None)
         more: dict[str, Any] = {}
         if isinstance(proposal, str) and proposal == "unigram":
             usual = 1.0 if options.get("in_batch") else cls.power  # targets are as frequent as they are
-            more["power"] = usual if power is None else power
+            more["power"] = usual if power is None else number("power", power)
         elif power is not None:
             raise InputError(f"power is {power}: only the proposal 'unigram' that is made here has one.")
         made = proposal_for(proposal, as_vocabulary(vocabulary), in_features, device=device, **more)
@@ -137,6 +145,18 @@ class SamplingLayer(TableLayer):
         """
         super().tie_weights(embedding)
         self._tell_proposal()
+
+    def with_samples(self, k: int) -> Self | None:
+        """Return the layer with k samples, sharing parameters and proposal; None where the batch is the samples."""
+        if self.in_batch:
+            return None
+        layer = copy.copy(self)
+        layer.num_samples = k
+        return layer
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some classes' vectors and biases; all draw alike, from the whole proposal."""
+        return dataclasses.replace(super().shard_plan(), combine="samples")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the target and the samples forward and twice backward, or all classes once."""
@@ -214,6 +234,45 @@ class SamplingLayer(TableLayer):
         expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
         return Samples(target, expected, others, False)
 
+    def sampling_report(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
+    ) -> dict[str, float]:
+        """Return what the draws for these rows are like, mean over some repeats, and how far Q is from P."""
+        drawn = effective = hits = 0.0
+        for _ in range(repeats):
+            draws = self.draw(hidden, target, context)
+            logits = gathered_logits(hidden, self.weight, self.bias, draws.ids).double()
+            times = draws.times.double().expand(len(hidden), -1).clone()
+            if draws.in_batch:
+                times.fill_diagonal_(0)
+            log_ratio = logits - draws.log_expected.double()
+            once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
+            effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 of no samples
+            drawn += float(times.sum(1).mean())
+            hits += float(times[draws.hits].sum()) / len(hidden)
+        return {
+            "samples": drawn / repeats,
+            "effective_sample_size": effective / repeats,
+            "kl_divergence": self._divergence(hidden, context),
+            "hit_rate": hits / drawn if drawn else 0.0,
+        }
+
+    def _divergence(self, hidden: Tensor, context: Tensor | None) -> float:
+        """KL(P‖Q) in nats, mean over rows."""
+        classes = torch.arange(self.num_classes, device=hidden.device)
+        looks_at = self._proposal_context(hidden, context)
+        own = None if self.shared else looks_at
+        log_q = self.proposal.log_prob(classes, looks_at) if own is None else torch.empty(0)
+        total, start = 0.0, 0
+        for rows in hidden.split(max(1, _CHUNK // self.num_classes)):
+            log_p = self.log_prob(rows).double()
+            if own is not None:
+                of_rows = own[start : (start := start + len(rows))]
+                log_q = self.proposal.log_prob(classes.expand(len(rows), -1), of_rows)
+            p = log_p.exp()
+            total += float(torch.where(p > 0, p * (log_p - log_q), 0).sum())
+        return total / len(hidden)
+
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, num_samples={self.num_samples}, shared={self.shared}"
@@ -243,7 +302,7 @@ def proposal_for(
                 f"the proposal is for {proposal.num_classes} classes, and the vocabulary has {len(vocabulary)}."
             )
         return proposal
-    if proposal not in PROPOSALS:
+    if not isinstance(proposal, str) or proposal not in PROPOSALS:
         raise InputError(f"there is no proposal {proposal!r}: choose one of {', '.join(PROPOSALS)}, or give one.")
     kind = PROPOSALS[proposal]
     sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}
