@@ -23,7 +23,15 @@ from tests.oracles import (
     sampled_estimate,
 )
 from vastmax.errors import InputError
-from vastmax.layers import Diagnostics, FullSoftmax, ImportanceSampledSoftmax, PartialSoftmax, SampledSoftmax, build, diagnose
+from vastmax.layers import (
+    Diagnostics,
+    FullSoftmax,
+    ImportanceSampledSoftmax,
+    PartialSoftmax,
+    SampledSoftmax,
+    build,
+    diagnose,
+)
 from vastmax.layers.base.sampling_layer import Candidates
 from vastmax.proposals import UnigramProposal
 
