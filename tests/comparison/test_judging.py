@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.corpora import sentences
-from vastmax.comparison.judging import check_by_brute_force, diagnose, judge, tree_facts
+from vastmax.comparison.judging import check_by_brute_force, diagnose, judge
 from vastmax.errors import VastmaxError
 from vastmax.language import LSTM, LanguageCorpus, perplexity
 from vastmax.layers import FullSoftmax, build
@@ -91,14 +91,3 @@ def test_diagnostics_are_of_more_than_a_row(words: int) -> None:
     corpus = dataclasses.replace(corpus, valid=corpus.valid[:words])
     model = LSTM(build("full", 8, corpus.vocabulary), layers=1)
     assert diagnose(model, corpus)["diagnostics"]["rows"] == min(words, 128)
-
-
-def test_facts_of_trees_and_classes() -> None:
-    counts = [4, 3, 2, 1]
-    assert tree_facts(FullSoftmax(2, 4), {}, counts) is None
-    tree = tree_facts(build("hierarchical", 2, counts), {}, counts)
-    assert tree is not None
-    assert (tree["kind"], tree["num_leaves"]) == ("huffman", 4)
-    classes = tree_facts(build("class-based", 2, counts), {}, counts)
-    assert classes is not None
-    assert classes["kind"] == "class-based"

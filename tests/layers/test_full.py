@@ -161,7 +161,7 @@ def test_what_cannot_be_tied() -> None:
 
 
 def test_bad_blocks() -> None:
-    with pytest.raises(InputError, match="block_size is 0: give 1 class or more"):
+    with pytest.raises(InputError, match="block_size is 0: give a whole number of 1 or more"):
         FullSoftmax(D, V, block_size=0)
 
 

@@ -305,7 +305,7 @@ def test_few_classes_are_estimated_well(counts: list[int]) -> None:
     ("options", "message"),
     [
         ({"effective_samples": 0}, "effective_samples is 0: give a number above 0"),
-        ({"max_samples": 9}, "max_samples is 9: give num_samples, 10, or more"),
+        ({"max_samples": 9}, "max_samples is 9: give a whole number of 10 or more"),
         ({"replacement": False}, "needs effective_samples=None"),
         ({"in_batch": True}, "in_batch is for SampledSoftmax"),
     ],

@@ -187,7 +187,7 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
         ("full", {"device": "toaster"}, "device is 'toaster': give a device that torch finds here"),
         ("full", {"dtype": torch.int64}, "dtype is torch.int64: give a torch dtype of real numbers"),
         ("full", {"dtype": "float64"}, "dtype is 'float64': give a torch dtype of real numbers"),
-        ("target-sampling", {"common": "x"}, "common is 'x': give class ids (m,), whole numbers"),
+        ("target-sampling", {"common": "x"}, "common is 'x': give class ids, an array of whole numbers"),
     ],
 )
 def test_wrong_values_are_told_clearly(name: str, options: dict[str, Any], message: str) -> None:
@@ -197,7 +197,7 @@ def test_wrong_values_are_told_clearly(name: str, options: dict[str, Any], messa
 
 
 def test_a_tree_that_is_grown_needs_a_text() -> None:
-    with pytest.raises(InputError, match="there is no tree 'clustered': choose one of balanced"):
+    with pytest.raises(InputError, match="there is no tree 'clustered': choose one of huffman"):
         build("hierarchical", D, WORDS, tree="clustered")
     with pytest.raises(InputError, match="has no option 'rule'"):
         build("hierarchical", D, WORDS, rule="adaptive")

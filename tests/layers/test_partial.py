@@ -258,7 +258,7 @@ def test_without_faiss_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": 0}, "head is 0: give 1 class or more"),
+        ({"head": 0}, "head is 0: give a whole number of 1 or more"),
         ({"tail": -1}, "tail is -1"),
         ({"block_size": 0}, "block_size is 0"),
     ],

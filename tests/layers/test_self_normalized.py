@@ -116,7 +116,7 @@ def test_flops_are_those_that_are_counted() -> None:
 
 @pytest.mark.parametrize("penalty", [-0.1, math.nan, math.inf])
 def test_bad_penalties(penalty: float) -> None:
-    with pytest.raises(InputError, match=f"penalty is {penalty}: give a number, 0 or more"):
+    with pytest.raises(InputError, match=f"penalty is {penalty}: give a number of 0 or more"):
         SelfNormalizedSoftmax(D, V, penalty=penalty)
 
 

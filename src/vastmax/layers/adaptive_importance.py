@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from typing_extensions import Self
 
-from vastmax.checks import number, refused
+from vastmax.checks import number
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference
-from vastmax.layers.base.output_layer import as_vocabulary, from_state, tensor_options
+from vastmax.layers.base.output_layer import as_vocabulary, class_ids, from_state, tensor_options
 from vastmax.layers.base.training_text import TrainingText
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
 from vastmax.proposals import BigramProposal
@@ -90,7 +90,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         **options: Any,
     ) -> None:
         if not isinstance(proposal, BigramProposal):
-            raise refused("proposal", proposal, "a BigramProposal: only that adapts")
+            raise InputError(f"proposal is a {type(proposal).__name__}: give a BigramProposal, as only that adapts.")
         if effective_samples is None:
             raise InputError("effective_samples is None: give what rows are to reach, or use ImportanceSampledSoftmax.")
         for name in sorted(self.not_options & options.keys()):
@@ -139,7 +139,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             proposal = BigramProposal.from_counts(counts, smoothing=smoothing, device=device)
         else:
             proposal = BigramProposal.from_tokens(
-                tokens, len(counts), counts=counts, smoothing=smoothing, device=device
+                class_ids("tokens", tokens), len(counts), counts=counts, smoothing=smoothing, device=device
             )
         return cls(in_features, proposal, device=device, **options)
 

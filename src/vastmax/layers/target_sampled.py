@@ -17,7 +17,7 @@ from typing_extensions import Self
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, ShardPlan
-from vastmax.layers.base.output_layer import as_vocabulary
+from vastmax.layers.base.output_layer import as_vocabulary, class_ids
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.target_partitions import partitions
 from vastmax.ops import Part, gathered_logits, linear_cross_entropy, wide
@@ -207,15 +207,9 @@ class TargetSampledSoftmax(TableLayer):
 
     def _classes(self, ids: ArrayLike | Tensor, name: str) -> Tensor:
         """(m,) int64 ids as a tensor of their own."""
-        try:
-            found = ids if isinstance(ids, Tensor) else np.array(ids)
-        except ValueError:  # lists of different lengths
-            found = np.array(None)
-        if isinstance(found, np.ndarray):
-            found = torch.from_numpy(found) if found.dtype.kind in "iuf" else torch.empty(())
-        if found.dim() != 1 or (found.numel() and (found.is_floating_point() or found.dtype == torch.bool)):
-            raise refused(name, ids, "class ids (m,), whole numbers")
-        given = found.long()
+        given = torch.from_numpy(class_ids(name, ids))
+        if given.dim() != 1:
+            raise refused(name, ids, "class ids, an array of whole numbers of one dimension")
         wrong = given[(given < 0) | (given >= self.num_classes)]
         if len(wrong):
             raise InputError(f"{name} hold {int(wrong[0])}: classes are 0 to {self.num_classes - 1}.")

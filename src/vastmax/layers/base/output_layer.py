@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -20,7 +21,7 @@ from vastmax.layers.base.training_text import TrainingText
 from vastmax.ops import topk
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["OutputLayer", "as_vocabulary", "from_state", "tensor_options"]
+__all__ = ["OutputLayer", "as_vocabulary", "class_ids", "from_state", "tensor_options"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -380,6 +381,17 @@ def as_vocabulary(vocabulary: Vocabulary | ArrayLike) -> Vocabulary:
     if not len(vocabulary):
         raise InputError("the vocabulary is empty: an output layer needs a class or more.")
     return vocabulary
+
+
+def class_ids(name: str, ids: ArrayLike | Tensor) -> NDArray[np.int64]:
+    """Return an array of class ids, of any shape; InputError where it holds something else than integers."""
+    try:
+        found = np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids)
+    except ValueError:  # lists of different lengths
+        found = np.empty((), object)
+    if not found.ndim or (found.size and found.dtype.kind not in "iu"):
+        raise refused(name, ids, "class ids, an array of whole numbers")
+    return found.astype(np.int64)
 
 
 def from_state(state: Mapping[str, Tensor], *names: str) -> tuple[Any, ...]:

@@ -234,6 +234,7 @@ class SamplingLayer(TableLayer):
         expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
         return Samples(target, expected, others, False)
 
+    @torch.no_grad()
     def sampling_report(
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
     ) -> dict[str, float]:
