@@ -1,6 +1,9 @@
 """The trainer against the papers' losses: same rows, weights and gradient, whatever the level and the sharing."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -325,6 +328,36 @@ def test_training_lowers_the_loss_on_every_level_alike(corpus, model, objective)
     np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-3)
 
 
+# --- which SIMD level ---
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_environment_picks_the_simd_level(level):
+    program = (
+        "from tests.training.test_embedding_trainer import make_core, LEVELS\n"
+        "print(make_core([0, 1])[0].level, make_core([0, 1], level=LEVELS[-1])[0].level)"
+    )
+    environment = {**os.environ, "VASTMAX_SIMD": level}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [level, LEVELS[-1]]  # what the caller names wins
+
+
+def test_without_the_environment_the_best_level_is_taken(monkeypatch):
+    monkeypatch.delenv("VASTMAX_SIMD", raising=False)
+    assert make_core([0, 1])[0].level == LEVELS[0]
+
+
+@pytest.mark.parametrize("bad", ["mmx", "", "AVX2", *(level for level in ("avx512", "avx2") if level not in LEVELS)])
+def test_a_simd_level_this_processor_lacks_is_refused(corpus, monkeypatch, bad):
+    choices = LEVELS[0] if len(LEVELS) == 1 else f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}"
+    monkeypatch.setenv("VASTMAX_SIMD", bad)
+    with pytest.raises(InputError, match=f"^VASTMAX_SIMD is '{bad}': give {choices}, which this processor runs.$"):
+        EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
+    monkeypatch.delenv("VASTMAX_SIMD")
+    with pytest.raises(InputError, match=f"^simd_level is '{bad}': give {choices}, which"):
+        EmbeddingTrainer(corpus, EmbeddingOptions(dim=4), simd_level=bad)
+
+
 SHARINGS = [{"sharing": "block"}, {"sharing": "window"}, {"sharing": "pair"}, {"objective": "hierarchical-softmax"}]
 
 
@@ -374,8 +407,6 @@ def test_nan_stops_with_a_rate_to_try(corpus, bad):
 
 
 def test_bad_arguments_are_named(corpus):
-    with pytest.raises(InputError, match="simd_level must be one of"):
-        EmbeddingTrainer(corpus, EmbeddingOptions(), simd_level="mmx")
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
     with pytest.raises(InputError, match="position must be from 0 to"):
         trainer.position = trainer.num_chunks + 1
