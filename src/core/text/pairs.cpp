@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "text/pair_table.hpp"
-#include "parallel.hpp"
+#include "base/parallel.hpp"
 #include "text/word_table.hpp"
 
 namespace vastmax::text {

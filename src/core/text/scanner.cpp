@@ -3,7 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "parallel.hpp"
+#include "base/parallel.hpp"
 #include "text/tokenize.hpp"
 #include "text/utf8.hpp"
 

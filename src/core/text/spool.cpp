@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "parallel.hpp"
+#include "base/parallel.hpp"
 #include "text/word_table.hpp"
 
 namespace vastmax::text {

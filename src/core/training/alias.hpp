@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "random.hpp"
+#include "base/random.hpp"
 
 namespace vastmax {
 

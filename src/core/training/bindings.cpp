@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "worker.hpp"
+#include "training/planner.hpp"
+#include "training/trainer.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -98,7 +99,7 @@ void bind_training(nb::module_& m) {
                 settings.block = block, settings.learning_rate = learning_rate;
                 settings.min_learning_rate = min_learning_rate, settings.epochs = epochs, settings.seed = seed;
                 settings.chunk = chunk;
-                Paths paths;
+                PackedPaths paths;
                 if (offsets) {
                     if (block != 1) throw std::invalid_argument("hierarchical softmax takes blocks of one centre");
                     paths.offsets.assign(offsets->data(), offsets->data() + offsets->shape(0));
@@ -107,20 +108,20 @@ void bind_training(nb::module_& m) {
                 }
                 AliasTable table;
                 if (noise) table = AliasTable(noise->data(), noise->shape(0));
-                new (self) Trainer({ids.data(), ids.shape(0), keep.data()}, std::move(paths), std::move(table), settings,
-                                   keep.shape(0), outputs, dim, level ? kernels_named(*level, "simd_level") : best_kernels());
+                new (self) Trainer({{ids.data(), ids.shape(0), keep.data()}, std::move(paths), std::move(table), settings},
+                                   keep.shape(0), outputs, dim, *(level ? kernels_named(*level, "simd_level") : best_kernels()));
             },
             nb::kw_only(), "ids"_a.noconvert(), "keep"_a.noconvert(), "noise"_a.none(), "offsets"_a.none(), "nodes"_a.none(), "signs"_a.none(),
             "outputs"_a, "dim"_a, "window"_a, "shrink_window"_a, "cbow"_a, "cbow_mean"_a, "cbow_divides"_a, "sharing"_a,
             "negatives"_a, "drawn"_a, "block"_a, "learning_rate"_a, "min_learning_rate"_a, "epochs"_a, "seed"_a,
             "chunk"_a, "level"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
         .def("run", &Trainer::run, "first"_a, "last"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())
-        .def("learning_rate", &Trainer::learning_rate, "position"_a)
-        .def("discard_outputs", [](Trainer& trainer) { trainer.outputs.discard(); })
-        .def_prop_ro("chunks_an_epoch", &Trainer::chunks_an_epoch)
-        .def_prop_ro("level", [](const Trainer& trainer) { return std::string(trainer.kernels->name); })
-        .def_prop_ro("vectors", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).vectors, self); })
-        .def_prop_ro("outputs", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).outputs, self); });
+        .def("learning_rate", [](const Trainer& trainer, double position) { return trainer.task.learning_rate(position); }, "position"_a)
+        .def("discard_outputs", [](Trainer& trainer) { trainer.matrices.outputs.discard(); })
+        .def_prop_ro("chunks_an_epoch", [](const Trainer& trainer) { return trainer.task.chunks_an_epoch(); })
+        .def_prop_ro("level", [](const Trainer& trainer) { return std::string(trainer.kernels.name); })
+        .def_prop_ro("vectors", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).matrices.vectors, self); })
+        .def_prop_ro("outputs", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).matrices.outputs, self); });
 
     m.def("simd_levels", &simd_levels);
     m.def("kernel_step", &step, "level"_a, "outputs"_a, "inputs"_a, "positive"_a, "total"_a, "rate"_a, "repeat"_a = 1);

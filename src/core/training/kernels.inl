@@ -3,7 +3,7 @@
 // instantiated here, so that the linker cannot hand this level's code to another processor.
 #include <utility>
 
-#include "kernels.hpp"
+#include "training/kernels.hpp"
 
 namespace vastmax {
 namespace {

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "kernels.hpp"
+#include "training/kernels.hpp"
 
 namespace vastmax {
 

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "matrix.hpp"
+#include "training/matrix.hpp"
 
 namespace vastmax {
 

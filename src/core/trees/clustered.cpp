@@ -6,7 +6,7 @@
 #include <numeric>
 #include <utility>
 
-#include "parallel.hpp"
+#include "base/parallel.hpp"
 
 namespace vastmax::trees {
 
