@@ -74,6 +74,53 @@ def tree_children(
 
 # training
 
+class Settings:
+    window: int
+    shrink_window: bool
+    cbow: bool
+    cbow_mean: bool
+    cbow_divides: bool
+    sharing: str
+    negatives: int
+    drawn: int
+    block: int
+    learning_rate: float
+    min_learning_rate: float
+    epochs: int
+    seed: int
+    chunk: int
+    def __init__(
+        self,
+        *,
+        window: int = ...,
+        shrink_window: bool = ...,
+        cbow: bool = ...,
+        cbow_mean: bool = ...,
+        cbow_divides: bool = ...,
+        sharing: str = ...,
+        negatives: int = ...,
+        drawn: int = ...,
+        block: int = ...,
+        learning_rate: float = ...,
+        min_learning_rate: float = ...,
+        epochs: int = ...,
+        seed: int = ...,
+        chunk: int = ...,
+    ) -> None: ...
+
+class Plan:
+    @property
+    def centres(self) -> NDArray[np.uint32]: ...
+    @property
+    def context(self) -> NDArray[np.uint32]: ...
+    @property
+    def negatives(self) -> NDArray[np.uint32]: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def path(self) -> tuple[int, int]: ...
+    def in_window(self, column: int, centre: int) -> bool: ...
+
 class ChunkStatistics:
     @property
     def words(self) -> int: ...
@@ -88,29 +135,15 @@ class Trainer:
         *,
         ids: NDArray[np.uint32],
         keep: NDArray[np.uint32],
-        noise: NDArray[np.float64] | None,
-        offsets: NDArray[np.int64] | None,
-        nodes: NDArray[np.int32] | None,
-        signs: NDArray[np.int8] | None,
-        outputs: int,
+        settings: Settings,
         dim: int,
-        window: int,
-        shrink_window: bool,
-        cbow: bool,
-        cbow_mean: bool,
-        cbow_divides: bool,
-        sharing: str,
-        negatives: int,
-        drawn: int,
-        block: int,
-        learning_rate: float,
-        min_learning_rate: float,
-        epochs: int,
-        seed: int,
-        chunk: int,
+        outputs: int,
+        noise: NDArray[np.float64] | None = None,
+        paths: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int8]] | None = None,
         level: str | None = None,
     ) -> None: ...
     def run(self, first: int, last: int, threads: int) -> ChunkStatistics: ...
+    def plans(self, epoch: int, chunk: int) -> list[Plan]: ...
     def learning_rate(self, position: float) -> float: ...
     def discard_outputs(self) -> None: ...
     @property
