@@ -10,7 +10,7 @@
 
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
+namespace vastmax {
 
 class Lexicon {
 public:
@@ -31,7 +31,7 @@ public:
     std::string joined(const uint32_t* ids, size_t count) const;
     std::string joined() const;
 
-    // For each of `joined` words its id or NO_WORD.
+    // For each of `joined` words its id or kNoWord.
     std::vector<uint32_t> find(std::string_view joined) const;
 
     // The lexicon in which word i is called by the i-th of `joined`, words of one name merged; table[i] becomes its new id.
@@ -42,4 +42,4 @@ private:
     std::vector<uint64_t> counts_;
 };
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -7,7 +7,7 @@
 
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
+namespace vastmax {
 
 struct PairKey {
     uint32_t first, last;
@@ -63,4 +63,4 @@ private:
     size_t size_ = 0;
 };
 
-}  // namespace vastmax::text
+}  // namespace vastmax

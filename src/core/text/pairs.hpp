@@ -8,15 +8,15 @@
 
 #include "text/spool.hpp"
 
-namespace vastmax::text {
+namespace vastmax {
 
-constexpr uint32_t NO_SEQUENCE = 0xFFFFFFFFu;  // words between that no known phrase has
+constexpr uint32_t kNoSequence = 0xFFFFFFFFu;  // words between that no known phrase has
 
 // Runs of connector words between the two ends of a pair ("of the" in "state of the art"), each with a number; the empty run is 0.
 class Sequences {
 public:
     uint32_t extend(uint32_t sequence, uint32_t word);            // adds what is new
-    uint32_t find(uint32_t sequence, uint32_t word) const;        // NO_SEQUENCE where it is unknown
+    uint32_t find(uint32_t sequence, uint32_t word) const;        // kNoSequence where it is unknown
     void append_words(uint32_t sequence, std::vector<uint32_t>& words) const;
 
 private:
@@ -47,4 +47,4 @@ Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t*
 std::vector<uint64_t> join_pairs(Spool& spool, const Pairs& pairs, const std::vector<uint32_t>& joined, const uint8_t* is_connector,
                                  size_t num_words);
 
-}  // namespace vastmax::text
+}  // namespace vastmax

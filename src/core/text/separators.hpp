@@ -8,7 +8,7 @@
 #include <emmintrin.h>
 #endif
 
-namespace vastmax::text {
+namespace vastmax {
 
 // How a stream of bytes falls into words and sentences.
 enum class Mode {
@@ -16,19 +16,19 @@ enum class Mode {
     exact,       // words end at U+001F and sentences at U+001E: what a tokeniser in Python hands over
 };
 
-constexpr char WORD_END = '\x1f';
-constexpr char SENTENCE_END = '\x1e';
+constexpr char kWordEnd = '\x1f';
+constexpr char kSentenceEnd = '\x1e';
 
 inline bool is_ascii_whitespace(unsigned char c) { return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20); }
 
 template <Mode mode>
 inline bool is_separator(char c) {
-    return mode == Mode::whitespace ? is_ascii_whitespace(static_cast<unsigned char>(c)) : c == WORD_END || c == SENTENCE_END;
+    return mode == Mode::whitespace ? is_ascii_whitespace(static_cast<unsigned char>(c)) : c == kWordEnd || c == kSentenceEnd;
 }
 
 template <Mode mode>
 constexpr char sentence_end() {
-    return mode == Mode::whitespace ? '\n' : SENTENCE_END;
+    return mode == Mode::whitespace ? '\n' : kSentenceEnd;
 }
 
 struct ByteMasks {
@@ -55,7 +55,7 @@ inline ByteMasks byte_masks(const char* p) {
         if (mode == Mode::whitespace)
             masks.separator |= bits(_mm_or_si128(between(0x09, 4), between(0x1c, 4)));
         else
-            masks.separator |= bits(_mm_or_si128(end, equals(WORD_END)));
+            masks.separator |= bits(_mm_or_si128(end, equals(kWordEnd)));
         if (unicode) masks.space_lead |= bits(_mm_or_si128(equals('\xc2'), between('\xe1', 2)));
     }
     return masks;
@@ -87,4 +87,4 @@ inline int unicode_space(const char* p) {
     return c[0] == 0xe3 && c[1] == 0x80 && c[2] == 0x80 ? 3 : 0;
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

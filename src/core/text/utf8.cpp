@@ -2,8 +2,7 @@
 
 #include <cstring>
 
-namespace vastmax::text {
-
+namespace vastmax {
 namespace {
 
 struct Character {
@@ -79,4 +78,4 @@ uint64_t replace_invalid_utf8(const char* begin, size_t size, std::vector<char>&
     }
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

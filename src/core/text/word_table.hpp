@@ -7,14 +7,13 @@
 #include <string_view>
 #include <vector>
 
-namespace vastmax::text {
+namespace vastmax {
 
-constexpr uint32_t END_OF_SENTENCE = 0xFFFFFFFFu;  // between sentences in every encoded stream
-constexpr uint32_t NO_WORD = 0xFFFFFFFFu;          // in tables of ids: this word is dropped
-constexpr uint64_t MAX_TYPES = 0xFFFFFFFEu;
+constexpr uint32_t kNoWord = 0xFFFFFFFFu;  // in tables of ids: this word is dropped
+constexpr uint64_t kMaxTypes = 0xFFFFFFFEu;
 
 // Bytes that must be readable behind every word handed to `key_of`: keys are loaded sixteen bytes at a time.
-constexpr size_t WORD_PADDING = 16;
+constexpr size_t kWordPadding = 16;
 
 // Words of up to sixteen bytes, which is nearly all running text, are their own key: one comparison of two registers and one
 // cache line decide a lookup. Longer ones carry their hash in `low` and are compared in the arena.
@@ -46,16 +45,16 @@ uint64_t hash_long(const char* begin, size_t length);
 struct KeyMask {
     uint64_t low, high;
 };
-extern const KeyMask KEY_MASKS[17];
+extern const KeyMask kKeyMasks[17];
 
-// The key of `length` bytes at `begin`; WORD_PADDING bytes from `begin` on must be readable.
+// The key of `length` bytes at `begin`; kWordPadding bytes from `begin` on must be readable.
 inline WordKey key_of(const char* begin, size_t length) {
     WordKey key;
     key.begin = begin;
     key.length = static_cast<uint32_t>(length);
     if (length <= 16) {
-        key.low = load_u64(begin) & KEY_MASKS[length].low;
-        key.high = load_u64(begin + 8) & KEY_MASKS[length].high;
+        key.low = load_u64(begin) & kKeyMasks[length].low;
+        key.high = load_u64(begin + 8) & kKeyMasks[length].high;
         key.hash = hash_short(key.low, key.high, length);
     } else {
         key.hash = hash_long(begin, length);
@@ -85,7 +84,7 @@ public:
         }
     }
 
-    // Number of `key`, or NO_WORD.
+    // Number of `key`, or kNoWord.
     uint32_t find(const WordKey& key) const;
 
     void prefetch(const WordKey& key) const { __builtin_prefetch(&slots_[key.hash >> shift_], 1); }
@@ -119,4 +118,4 @@ private:
     std::vector<uint64_t> begins_;  // where each starts, and the end
 };
 
-}  // namespace vastmax::text
+}  // namespace vastmax

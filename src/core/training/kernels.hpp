@@ -8,6 +8,7 @@
 // and the step is  g = rate (P - A sigmoid(s)),  o_i += sum_j g_ij c_j,  c_j += sum_i g_ij o_i,  all from the old rows.
 // Negative sampling and hierarchical softmax, skip-gram and CBOW differ only in which rows and weights they name.
 #pragma once
+
 #include <string>
 #include <vector>
 

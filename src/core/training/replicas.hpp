@@ -7,6 +7,7 @@
 // comes back. Nothing is lost, it only arrives later, as in Hogwild itself. Words of negative sampling gain nothing: they
 // meet too rarely.
 #pragma once
+
 #include <algorithm>
 #include <vector>
 
@@ -17,16 +18,16 @@ namespace vastmax {
 class Replicas {
 public:
     // Copies of rows [0, count); each is exchanged when it has been used `uses` times.
-    Replicas(Matrix& shared, std::size_t count, int uses)
+    Replicas(Matrix& shared, size_t count, int uses)
         : shared_(shared), count_(std::min(count, shared.rows())), uses_(uses), used_(count_), own_(count_, shared.dim()),
           base_(count_, shared.dim()) {
-        const std::size_t size = count_ * static_cast<std::size_t>(shared.stride());
+        const size_t size = count_ * static_cast<size_t>(shared.stride());
         std::copy_n(shared.data(), size, own_.data());
         std::copy_n(own_.data(), size, base_.data());
     }
 
     // The row to work on.
-    float* row(std::size_t i) {
+    float* row(size_t i) {
         if (i >= count_) return shared_.row(i);
         if (used_[i] == uses_) exchange(i);
         // Counted after the exchange, which cannot hold what the caller is about to add.
@@ -36,12 +37,12 @@ public:
     }
 
     void exchange_all() {
-        for (std::size_t i = 0; i < count_; ++i)
+        for (size_t i = 0; i < count_; ++i)
             if (used_[i]) exchange(i);
     }
 
 private:
-    void exchange(std::size_t i) {
+    void exchange(size_t i) {
         float* __restrict shared = shared_.row(i);
         float* __restrict own = own_.row(i);
         float* __restrict base = base_.row(i);
@@ -53,7 +54,7 @@ private:
     }
 
     Matrix& shared_;
-    std::size_t count_;
+    size_t count_;
     int uses_;
     std::vector<int> used_;
     Matrix own_;

@@ -10,8 +10,6 @@
 
 namespace vastmax {
 
-constexpr uint32_t kEndOfSentence = 0xFFFFFFFFu;
-
 enum class Sharing { pair, window, block };
 
 struct Settings {

@@ -8,8 +8,7 @@
 
 #include "base/parallel.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
 constexpr size_t kAlone = 8192;   // larger nodes are fitted one after the other by all threads, smaller ones one a thread
@@ -180,4 +179,4 @@ LeafyTree clustered_tree(const Points& points, const Clustering& clustering) {
     return std::move(top.tree);
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

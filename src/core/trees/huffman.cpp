@@ -3,8 +3,7 @@
 
 #include "trees/tree.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
 // Words from rare to frequent, the higher id first among equals: the reverse of falling order, which costs nothing
@@ -48,4 +47,4 @@ Children huffman_children(const int64_t* counts, int64_t num_words) {
     return children;
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

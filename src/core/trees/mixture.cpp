@@ -5,8 +5,7 @@
 
 #include "base/parallel.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
 constexpr int64_t kBlock = 256;          // rows summed in float32 before their sum is added in float64
@@ -205,4 +204,4 @@ std::vector<double> Mixture::log_ratios() const {
     return ratios;
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

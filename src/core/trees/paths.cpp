@@ -3,8 +3,7 @@
 
 #include "trees/tree.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
 struct Step {
@@ -151,4 +150,4 @@ std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_lea
     return child;
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-// A namespace of its own: another room has Paths too, and one name for two types is undefined behaviour.
-namespace vastmax::trees {
+namespace vastmax {
 
 // The children of every inner node. A child >= 0 is an inner node, a child < 0 is leaf ~child: that of word ~child, where
 // words have one leaf each.
@@ -44,4 +43,4 @@ Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves);
 std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes,
                                          const int8_t* signs, int64_t num_steps);
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

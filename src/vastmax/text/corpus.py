@@ -11,13 +11,14 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax import _core
 from vastmax.text.joined import WORD_END
 from vastmax.text.phrases import Phrases
 from vastmax.text.vocabulary import Vocabulary
 
 __all__ = ["END_OF_SENTENCE", "EncodedCorpus"]
 
-END_OF_SENTENCE = 0xFFFFFFFF
+END_OF_SENTENCE = _core.END_OF_SENTENCE
 """What stands behind each sentence in :attr:`EncodedCorpus.ids`."""
 
 

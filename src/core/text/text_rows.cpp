@@ -1,4 +1,4 @@
-#include "embeddings/text_rows.hpp"
+#include "text/text_rows.hpp"
 
 #include <charconv>
 #include <cmath>
@@ -6,18 +6,17 @@
 #include <cstdlib>
 
 namespace vastmax {
-
 namespace {
 
-constexpr int longest_float = 32;
+constexpr int kLongestFloat = 32;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
 char* format_float(char* out, float value) {
 #ifdef __cpp_lib_to_chars
-    return std::to_chars(out, out + longest_float, value).ptr;
+    return std::to_chars(out, out + kLongestFloat, value).ptr;
 #else
-    return out + std::snprintf(out, longest_float, "%.9g", static_cast<double>(value));
+    return out + std::snprintf(out, kLongestFloat, "%.9g", static_cast<double>(value));
 #endif
 }
 
@@ -70,7 +69,7 @@ std::string parse_line(std::string_view line, float* row, int64_t dim, std::stri
 }  // namespace
 
 void append_row(std::string& text, const float* row, int64_t dim) {
-    char buffer[longest_float];
+    char buffer[kLongestFloat];
     for (int64_t k = 0; k < dim; ++k) {
         text.push_back(' ');
         text.append(buffer, format_float(buffer, row[k]));
