@@ -3,6 +3,7 @@
 // instantiated here, so that the linker cannot hand this level's code to another processor.
 #include <utility>
 
+#include "base/races.hpp"
 #include "training/kernels.hpp"
 
 namespace vastmax {
@@ -17,8 +18,9 @@ static_assert(kRowMultiple % kLanes == 0, "rows hold whole vectors");
 typedef float Floats __attribute__((vector_size(4 * VASTMAX_LANES)));
 typedef int Ints __attribute__((vector_size(4 * VASTMAX_LANES)));
 
-inline Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
-inline void store(float* p, Floats x) { *reinterpret_cast<Floats*>(p) = x; }
+// Every access to a row is one of these two.
+VASTMAX_RACES inline Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
+VASTMAX_RACES inline void store(float* p, Floats x) { *reinterpret_cast<Floats*>(p) = x; }
 
 // All lanes x: adding to zero would have to be computed, and a loop of inserts is compiled as inserts.
 template <int... lane>
@@ -137,7 +139,13 @@ inline void dots(Block& block, int dim, float* score, int stride, int fetches) {
 
 // ---- the logistic function -----------------------------------------------------------------------------------------
 
-// exp(-a) for a >= 0, relative error 2e-7; NaN stays NaN.
+// The polynomials are Chebyshev series, cut off and rounded to float, with a constant of exactly 1. In numpy they are
+//     Chebyshev.interpolate(lambda f: 2.0**f, 60, [-0.5, 0.5]).truncate(6)
+//     Chebyshev.interpolate(lambda e: log1p(e) / e, 60, [0, 1]).truncate(9)
+// converted to kind=Polynomial. A test sweeps the errors stated here.
+
+// exp(-min(a, 87)) for a >= 0; NaN stays NaN. The relative error is that of the polynomial, 2.1e-7, and that of rounding
+// the exponent, 8e-8 a.
 inline Floats exp_negative(Floats a) {
     const Floats y = (a > 87.0f ? splat(87.0f) : a) * -1.44269504088896341f;
     const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
@@ -153,7 +161,7 @@ inline Floats exp_negative(Floats a) {
     return p * (Floats)exponent;  // a vector cast keeps the bits
 }
 
-// log(1 + e) for e in [0, 1], absolute error 3e-8.
+// log(1 + e) for e in [0, 1]: absolute error 3.2e-8, and 7e-8 of rounding.
 inline Floats log1p_unit(Floats e) {
     Floats p = splat(0.005253458f);
     p = p * e - 0.029588507f;

@@ -2,12 +2,10 @@
 // a training step touches some twenty rows at random, and with pages of 4 KiB each of them costs a walk of the page table.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <new>
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <sys/mman.h>
-#endif
 
 #include "training/kernels.hpp"
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/races.hpp"
 #include "training/matrix.hpp"
 
 namespace vastmax {
@@ -21,9 +22,7 @@ public:
     Replicas(Matrix& shared, size_t count, int uses)
         : shared_(shared), count_(std::min(count, shared.rows())), uses_(uses), used_(count_), own_(count_, shared.dim()),
           base_(count_, shared.dim()) {
-        const size_t size = count_ * static_cast<size_t>(shared.stride());
-        std::copy_n(shared.data(), size, own_.data());
-        std::copy_n(own_.data(), size, base_.data());
+        copy();
     }
 
     // The row to work on.
@@ -42,10 +41,15 @@ public:
     }
 
 private:
-    void exchange(size_t i) {
-        float* __restrict shared = shared_.row(i);
-        float* __restrict own = own_.row(i);
-        float* __restrict base = base_.row(i);
+    VASTMAX_RACES void copy() {
+        const size_t size = count_ * static_cast<size_t>(shared_.stride());
+        for (size_t x = 0; x < size; ++x) own_.data()[x] = base_.data()[x] = shared_.data()[x];
+    }
+
+    VASTMAX_RACES void exchange(size_t i) {
+        float* shared = shared_.row(i);
+        float* own = own_.row(i);
+        float* base = base_.row(i);
         for (int x = 0; x < shared_.stride(); ++x) {
             const float merged = shared[x] + (own[x] - base[x]);
             shared[x] = own[x] = base[x] = merged;
