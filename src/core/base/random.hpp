@@ -9,8 +9,7 @@ namespace vastmax {
 class Random {
 public:
     // Three splitmix64 rounds mix the coordinates, so that neighbouring chunks share nothing.
-    Random(uint64_t seed, uint64_t epoch, uint64_t chunk)
-        : state_(mix(mix(mix(seed) + epoch) + chunk)) {}
+    Random(uint64_t seed, uint64_t epoch, uint64_t chunk) : state_(mix(mix(mix(seed) + epoch) + chunk)) {}
 
     uint64_t next() {
         state_ += 0xa0761d6478bd642fULL;

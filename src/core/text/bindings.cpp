@@ -51,18 +51,20 @@ nb::bytes to_bytes(const std::string& text) { return nb::bytes(text.data(), text
 Mode mode_of(bool exact) { return exact ? Mode::exact : Mode::whitespace; }
 
 void bind_spool(nb::module_& m) {
-    nb::class_<Spool>(m, "Spool", "Ids in the order of the text, in a file that the caller has opened for reading and writing.")
+    nb::class_<Spool>(m, "Spool",
+                      "Ids in the order of the text, in a file that the caller has opened for reading and writing.")
         .def(nb::init<int>(), nb::arg("descriptor"))
         .def("__len__", &Spool::size)
         .def(
             "remap",
-            [](Spool& spool, Ids table, size_t threads) {
+            [](Spool& spool, const Ids& table, size_t threads) {
                 nb::gil_scoped_release release;
                 const StreamSize size = spool.remap(table.data(), table.size(), threads);
                 return std::make_pair(size.words, size.sentences);
             },
             nb::arg("table"), nb::arg("threads") = 1,
-            "Replace every id by its entry in the table, in place; 0xFFFFFFFF drops it. Returns words and sentences left.");
+            "Replace every id by its entry in the table, in place; 0xFFFFFFFF drops it. Returns words and sentences "
+            "left.");
 }
 
 void bind_scanner(nb::module_& m) {
@@ -93,7 +95,8 @@ void bind_scanner(nb::module_& m) {
 }
 
 void bind_lexicon(nb::module_& m) {
-    nb::class_<Lexicon>(m, "Lexicon", "Words and counts of a corpus; lists of words are UTF-8 with U+001F between words.")
+    nb::class_<Lexicon>(m, "Lexicon",
+                        "Words and counts of a corpus; lists of words are UTF-8 with U+001F between words.")
         .def("__len__", &Lexicon::size)
         .def("counts", [](const Lexicon& lexicon) { return to_numpy<int64_t>(lexicon.counts()); })
         .def(
@@ -103,18 +106,31 @@ void bind_lexicon(nb::module_& m) {
             },
             nb::arg("min_count") = 1, nb::arg("max_size") = nb::none())
         .def("joined", [](const Lexicon& lexicon) { return to_bytes(lexicon.joined()); })
-        .def("joined", [](const Lexicon& lexicon, Ids ids) { return to_bytes(lexicon.joined(ids.data(), ids.size())); }, nb::arg("ids"))
-        .def("find", [](const Lexicon& lexicon, nb::bytes words) { return to_numpy(lexicon.find({words.c_str(), words.size()})); },
-             nb::arg("words"))
+        .def(
+            "joined",
+            [](const Lexicon& lexicon, const Ids& ids) { return to_bytes(lexicon.joined(ids.data(), ids.size())); },
+            nb::arg("ids"))
+        .def(
+            "find",
+            [](const Lexicon& lexicon, const nb::bytes& words) {
+                return to_numpy(lexicon.find({words.c_str(), words.size()}));
+            },
+            nb::arg("words"))
         .def(
             "intern",
-            [](Lexicon& lexicon, nb::bytes words) { return to_numpy(lexicon.intern({words.c_str(), words.size()})); },
+            [](Lexicon& lexicon, const nb::bytes& words) {
+                return to_numpy(lexicon.intern({words.c_str(), words.size()}));
+            },
             nb::arg("words"), "Ids of the words; new ones are added with count zero.")
-        .def("set_counts", [](Lexicon& lexicon, Counts counts) { lexicon.set_counts({counts.data(), counts.data() + counts.size()}); },
-             nb::arg("counts"))
+        .def(
+            "set_counts",
+            [](Lexicon& lexicon, const Counts& counts) {
+                lexicon.set_counts({counts.data(), counts.data() + counts.size()});
+            },
+            nb::arg("counts"))
         .def(
             "renamed",
-            [](const Lexicon& lexicon, nb::bytes names) {
+            [](const Lexicon& lexicon, const nb::bytes& names) {
                 std::vector<uint32_t> table;
                 Lexicon renamed = lexicon.renamed({names.c_str(), names.size()}, table);
                 return nb::make_tuple(std::move(renamed), to_numpy(std::move(table)));
@@ -130,21 +146,27 @@ auto to_vector(const Array& array) {
 void bind_pairs(nb::module_& m) {
     m.def(
         "count_pairs",
-        [](const Spool& spool, Counts word_counts, Flags is_connector, uint64_t min_count, size_t threads) {
-            if (word_counts.size() != is_connector.size()) throw std::invalid_argument("counts and flags differ in length");
+        [](const Spool& spool, const Counts& word_counts, const Flags& is_connector, uint64_t min_count,
+           size_t threads) {
+            if (word_counts.size() != is_connector.size())
+                throw std::invalid_argument("counts and flags differ in length");
             Pairs pairs;
             {
                 nb::gil_scoped_release release;
-                pairs = count_pairs(spool, word_counts.data(), is_connector.data(), word_counts.size(), min_count, threads);
+                pairs =
+                    count_pairs(spool, word_counts.data(), is_connector.data(), word_counts.size(), min_count, threads);
             }
-            return nb::make_tuple(to_numpy(std::move(pairs.first)), to_numpy(std::move(pairs.last)), to_numpy<int64_t>(pairs.offsets),
-                                  to_numpy(std::move(pairs.between)), to_numpy<int64_t>(pairs.counts));
+            return nb::make_tuple(to_numpy(std::move(pairs.first)), to_numpy(std::move(pairs.last)),
+                                  to_numpy<int64_t>(pairs.offsets), to_numpy(std::move(pairs.between)),
+                                  to_numpy<int64_t>(pairs.counts));
         },
         nb::arg("spool"), nb::arg("word_counts"), nb::arg("is_connector"), nb::arg("min_count"), nb::arg("threads") = 1,
-        "Pairs that occur at least min_count times: first and last word, offsets into the words between, those words, counts.");
+        "Pairs that occur at least min_count times: first and last word, offsets into the words between, those words, "
+        "counts.");
     m.def(
         "join_pairs",
-        [](Spool& spool, Ids first, Ids last, Counts offsets, Ids between, Ids joined, Flags is_connector) {
+        [](Spool& spool, const Ids& first, const Ids& last, const Counts& offsets, const Ids& between,
+           const Ids& joined, const Flags& is_connector) {
             if (first.size() != joined.size() || last.size() != joined.size() || offsets.size() != joined.size() + 1)
                 throw std::invalid_argument("the arrays of pairs differ in length");
             Pairs pairs;
@@ -163,7 +185,8 @@ void bind_pairs(nb::module_& m) {
             return to_numpy<int64_t>(counts);
         },
         nb::arg("spool"), nb::arg("first"), nb::arg("last"), nb::arg("offsets"), nb::arg("between"), nb::arg("joined"),
-        nb::arg("is_connector"), "Join the pairs listed, left to right, in place; returns the count of every id afterwards.");
+        nb::arg("is_connector"),
+        "Join the pairs listed, left to right, in place; returns the count of every id afterwards.");
 }
 
 void bind_bytes(nb::module_& m) {
@@ -216,8 +239,9 @@ nb::tuple parse_text_rows(const nb::bytes& text, const WritableRows& rows) {
 }
 
 void bind_rows(nb::module_& m) {
-    m.def("format_text_rows", &format_rows, nb::arg("words"), nb::arg("vectors"),
-          "Lines 'word number number …' of words (n bytes objects) and vectors (n, d) float32, digits that round-trip.");
+    m.def(
+        "format_text_rows", &format_rows, nb::arg("words"), nb::arg("vectors"),
+        "Lines 'word number number …' of words (n bytes objects) and vectors (n, d) float32, digits that round-trip.");
     m.def("parse_text_rows", &parse_text_rows, nb::arg("text"), nb::arg("rows"),
           "Fill rows (n, d) float32 from whole lines; return the words, the line at fault (or -1), and what is wrong.");
 }

@@ -35,7 +35,9 @@ void Lexicon::set_counts(std::vector<uint64_t> counts) {
 
 std::vector<uint32_t> Lexicon::intern(std::string_view joined) {
     std::vector<uint32_t> ids;
-    for_each_word(joined, [&](std::string_view word) { ids.push_back(table_.add(key_of_unpadded(word.data(), word.size()), 0)); });
+    for_each_word(joined, [&](std::string_view word) {
+        ids.push_back(table_.add(key_of_unpadded(word.data(), word.size()), 0));
+    });
     counts_.resize(size());
     return ids;
 }
@@ -88,7 +90,8 @@ std::string Lexicon::joined() const {
 
 std::vector<uint32_t> Lexicon::find(std::string_view joined) const {
     std::vector<uint32_t> ids;
-    for_each_word(joined, [&](std::string_view word) { ids.push_back(table_.find(key_of_unpadded(word.data(), word.size()))); });
+    for_each_word(
+        joined, [&](std::string_view word) { ids.push_back(table_.find(key_of_unpadded(word.data(), word.size()))); });
     return ids;
 }
 

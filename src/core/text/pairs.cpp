@@ -11,15 +11,15 @@
 namespace vastmax {
 namespace {
 
-constexpr size_t kChunk = size_t{1} << 18;             // ids read at once
-constexpr size_t kBatch = 64;                          // pairs whose slots are fetched ahead
-constexpr uint64_t kMostBounds = uint64_t{1} << 27;   // 256 MB of bounds at most
+constexpr size_t kChunk = size_t{1} << 18;           // ids read at once
+constexpr size_t kBatch = 64;                        // pairs whose slots are fetched ahead
+constexpr uint64_t kMostBounds = uint64_t{1} << 27;  // 256 MB of bounds at most
 constexpr uint64_t kFewestBounds = uint64_t{1} << 16;
 
 // Calls visit(key) for each pair of the stream whose two ends may be part of a frequent one.
 template <typename Visit>
-void for_each_pair(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector, Sequences& sequences,
-                   Visit&& visit) {
+void for_each_pair(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector,
+                   Sequences& sequences, Visit&& visit) {
     std::vector<uint32_t> ids(kChunk);
     uint32_t start = kNoWord, between = 0;
     for (uint64_t at = 0; at < spool.size(); at += kChunk) {
@@ -43,30 +43,33 @@ void for_each_pair(const Spool& spool, const std::vector<uint8_t>& may_be_end, c
     }
 }
 
-// The pairs that belong to one thread, by their hash: each thread reads the whole stream and counts its own share, so no counter
-// is shared and the outcome does not depend on timing.
+// The pairs that belong to one thread, by their hash: each thread reads the whole stream and counts its own share, so
+// no counter is shared and the outcome does not depend on timing.
 class Share {
 public:
     Share(uint64_t bounds, size_t number, size_t of) : bounds_(bounds), number_(number), of_(of) {}
 
     void bound(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector) {
-        traverse(spool, may_be_end, is_connector, [&](uint64_t hash) { __builtin_prefetch(&bounds_[place(hash)], 1); },
-                 [&](const PairKey&, uint64_t hash) {
-                     uint16_t& bound = bounds_[place(hash)];
-                     bound = static_cast<uint16_t>(bound + (bound != UINT16_MAX));
-                 });
+        traverse(
+            spool, may_be_end, is_connector, [&](uint64_t hash) { __builtin_prefetch(&bounds_[place(hash)], 1); },
+            [&](const PairKey&, uint64_t hash) {
+                uint16_t& bound = bounds_[place(hash)];
+                bound = static_cast<uint16_t>(bound + (bound != UINT16_MAX));
+            });
     }
 
-    void count(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector, uint64_t min_count) {
+    void count(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector,
+               uint64_t min_count) {
         const auto enough = static_cast<uint16_t>(std::min<uint64_t>(min_count, UINT16_MAX));
-        traverse(spool, may_be_end, is_connector,
-                 [&](uint64_t hash) {
-                     __builtin_prefetch(&bounds_[place(hash)]);
-                     table_.prefetch(hash);
-                 },
-                 [&](const PairKey& key, uint64_t hash) {
-                     if (bounds_[place(hash)] >= enough) ++table_[key];
-                 });
+        traverse(
+            spool, may_be_end, is_connector,
+            [&](uint64_t hash) {
+                __builtin_prefetch(&bounds_[place(hash)]);
+                table_.prefetch(hash);
+            },
+            [&](const PairKey& key, uint64_t hash) {
+                if (bounds_[place(hash)] >= enough) ++table_[key];
+            });
         bounds_ = {};
     }
 
@@ -86,8 +89,8 @@ private:
     size_t place(uint64_t hash) const { return (hash / of_) & (bounds_.size() - 1); }
 
     template <typename Prefetch, typename Use>
-    void traverse(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector, Prefetch&& prefetch,
-                  Use&& use) {
+    void traverse(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector,
+                  Prefetch&& prefetch, Use&& use) {
         PairKey keys[kBatch];
         uint64_t hashes[kBatch];
         size_t filled = 0;
@@ -115,7 +118,8 @@ private:
 }  // namespace
 
 uint32_t Sequences::extend(uint32_t sequence, uint32_t word) {
-    const auto [entry, added] = numbers_.try_emplace(static_cast<uint64_t>(sequence) << 32 | word, static_cast<uint32_t>(links_.size()));
+    const auto [entry, added] =
+        numbers_.try_emplace(static_cast<uint64_t>(sequence) << 32 | word, static_cast<uint32_t>(links_.size()));
     if (added) links_.push_back({sequence, word});
     return entry->second;
 }
@@ -131,11 +135,12 @@ void Sequences::append_words(uint32_t sequence, std::vector<uint32_t>& words) co
     std::reverse(words.begin() + begin, words.end());
 }
 
-Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t* is_connector, size_t num_words, uint64_t min_count,
-                  size_t threads) {
+Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t* is_connector, size_t num_words,
+                  uint64_t min_count, size_t threads) {
     // A pair is never more frequent than its ends.
     std::vector<uint8_t> may_be_end(num_words);
-    for (size_t id = 0; id < num_words; ++id) may_be_end[id] = word_counts[id] > 0 && static_cast<uint64_t>(word_counts[id]) >= min_count;
+    for (size_t id = 0; id < num_words; ++id)
+        may_be_end[id] = word_counts[id] > 0 && static_cast<uint64_t>(word_counts[id]) >= min_count;
 
     uint64_t bounds = kFewestBounds;
     while (bounds < kMostBounds && bounds < spool.size()) bounds *= 2;
@@ -143,6 +148,7 @@ Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t*
     for (size_t shares = 1; shares < threads && bounds_each > kFewestBounds; shares *= 2) bounds_each /= 2;
 
     std::vector<Share> shares;
+    shares.reserve(threads);
     for (size_t i = 0; i < threads; ++i) shares.emplace_back(bounds_each, i, threads);
     parallel_for(threads, threads, [&](size_t, size_t i) {
         shares[i].bound(spool, may_be_end, is_connector);
@@ -162,7 +168,8 @@ public:
         : is_connector_(is_connector), counts_(num_words), may_start_(num_words) {
         for (size_t i = 0; i < joined.size(); ++i) {
             uint32_t sequence = 0;
-            for (uint64_t at = pairs.offsets[i]; at < pairs.offsets[i + 1]; ++at) sequence = sequences_.extend(sequence, pairs.between[at]);
+            for (uint64_t at = pairs.offsets[i]; at < pairs.offsets[i + 1]; ++at)
+                sequence = sequences_.extend(sequence, pairs.between[at]);
             table_[{pairs.first[i], pairs.last[i], sequence}] = uint64_t{joined[i]} + 1;
             may_start_.at(pairs.first[i]) = 1;
         }
@@ -227,8 +234,8 @@ private:
 
 }  // namespace
 
-std::vector<uint64_t> join_pairs(Spool& spool, const Pairs& pairs, const std::vector<uint32_t>& joined, const uint8_t* is_connector,
-                                 size_t num_words) {
+std::vector<uint64_t> join_pairs(Spool& spool, const Pairs& pairs, const std::vector<uint32_t>& joined,
+                                 const uint8_t* is_connector, size_t num_words) {
     Joiner joiner(pairs, joined, is_connector, num_words);
     std::vector<uint32_t> in(kChunk), out;
     uint64_t written = 0;

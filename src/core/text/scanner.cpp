@@ -12,7 +12,9 @@ namespace {
 
 constexpr size_t kPiece = size_t{1} << 18;  // fits the second-level cache with its ids
 
-bool is_cut(char c, Mode mode) { return mode == Mode::whitespace ? is_separator<Mode::whitespace>(c) : is_separator<Mode::exact>(c); }
+bool is_cut(char c, Mode mode) {
+    return mode == Mode::whitespace ? is_separator<Mode::whitespace>(c) : is_separator<Mode::exact>(c);
+}
 
 }  // namespace
 
@@ -72,7 +74,8 @@ void Scanner::feed(const char* data, size_t size) {
         scan(*workers_[number], pieces[i], ids);
     });
     if (!spool_) return;
-    for (size_t i = 0; i < pieces.size(); ++i) spool_->append_provisional(ids_[i].data(), ids_[i].size(), pieces[i].worker);
+    for (size_t i = 0; i < pieces.size(); ++i)
+        spool_->append_provisional(ids_[i].data(), ids_[i].size(), pieces[i].worker);
 }
 
 WordTable Scanner::finish() {

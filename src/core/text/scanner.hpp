@@ -12,8 +12,8 @@
 
 namespace vastmax {
 
-// Every thread counts in a table of its own, so that none waits for another; `finish` merges the tables. Which thread met a
-// word first is chance, so ids are provisional until `Spool::remap` is given an order that depends on the words alone.
+// Every thread counts in a table of its own, so that none waits for another; `finish` merges the tables. Which thread
+// met a word first is chance: ids are provisional until `Spool::remap` is given an order that the words alone decide.
 class Scanner {
 public:
     // `spool` may be null: then words are only counted.

@@ -23,7 +23,8 @@ inline bool is_ascii_whitespace(unsigned char c) { return (c >= 0x09 && c <= 0x0
 
 template <Mode mode>
 inline bool is_separator(char c) {
-    return mode == Mode::whitespace ? is_ascii_whitespace(static_cast<unsigned char>(c)) : c == kWordEnd || c == kSentenceEnd;
+    return mode == Mode::whitespace ? is_ascii_whitespace(static_cast<unsigned char>(c))
+                                    : c == kWordEnd || c == kSentenceEnd;
 }
 
 template <Mode mode>
@@ -32,9 +33,9 @@ constexpr char sentence_end() {
 }
 
 struct ByteMasks {
-    uint64_t separator;     // ASCII separators, sentence ends among them
+    uint64_t separator;  // ASCII separators, sentence ends among them
     uint64_t sentence_end;
-    uint64_t space_lead;    // bytes that may start a whitespace character outside ASCII: C2, E1, E2, E3
+    uint64_t space_lead;  // bytes that may start a whitespace character outside ASCII: C2, E1, E2, E3
 };
 
 #if defined(__SSE2__)
@@ -43,7 +44,9 @@ inline ByteMasks byte_masks(const char* p) {
     ByteMasks masks{0, 0, 0};
     for (int part = 0; part < 4; ++part) {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * part));
-        const auto bits = [&](__m128i truth) { return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(truth))) << (16 * part); };
+        const auto bits = [&](__m128i truth) {
+            return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(truth))) << (16 * part);
+        };
         const auto equals = [&](char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); };
         // x - first <= width, unsigned: the minimum with the width is the number itself.
         const auto between = [&](char first, char width) {

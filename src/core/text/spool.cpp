@@ -70,18 +70,20 @@ void Spool::append_provisional(const uint32_t* ids, size_t count, uint32_t worke
 }
 
 void Spool::truncate(uint64_t size) {
-    if (::ftruncate(descriptor_, static_cast<off_t>(size * sizeof(uint32_t))) != 0) fail("cannot shorten the encoded corpus");
+    if (::ftruncate(descriptor_, static_cast<off_t>(size * sizeof(uint32_t))) != 0)
+        fail("cannot shorten the encoded corpus");
     size_ = size;
     segments_.clear();
     maps_.clear();
 }
 
-void Spool::remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables, std::vector<uint32_t>& in,
-                        std::vector<uint32_t>& out) const {
+void Spool::remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables,
+                        std::vector<uint32_t>& in, std::vector<uint32_t>& out) const {
     in.resize(end - begin);
     out.resize(end - begin);
     read(begin, in.data(), in.size());
-    auto segment = std::upper_bound(segments_.begin(), segments_.end(), begin, [](uint64_t at, const Segment& s) { return at < s.end; });
+    auto segment = std::upper_bound(segments_.begin(), segments_.end(), begin,
+                                    [](uint64_t at, const Segment& s) { return at < s.end; });
     size_t kept = 0;
     uint32_t last = 0;
     for (uint64_t at = begin; at < end;) {
@@ -118,15 +120,16 @@ StreamSize Spool::remap(const uint32_t* table, size_t table_size, size_t threads
         tables.push_back(std::move(composed));
     }
 
-    // Rounds of one chunk a thread: all of a round are read before any is written, and what is written never reaches behind
-    // what has been read, so the file can be rewritten in its own place.
+    // Rounds of one chunk a thread: all of a round are read before any is written, and what is written never reaches
+    // behind what has been read, so the file can be rewritten in its own place.
     StreamSize total;
     uint64_t written = 0;
     uint32_t last = kEndOfSentence;
     std::vector<std::vector<uint32_t>> in(threads), out(threads);
     const uint64_t old_size = size_;
     for (uint64_t begin = 0; begin < old_size; begin += kChunk * threads) {
-        const size_t chunks = static_cast<size_t>(std::min<uint64_t>(threads, (old_size - begin + kChunk - 1) / kChunk));
+        const size_t chunks =
+            static_cast<size_t>(std::min<uint64_t>(threads, (old_size - begin + kChunk - 1) / kChunk));
         parallel_for(chunks, threads, [&](size_t, size_t i) {
             const uint64_t from = begin + i * kChunk;
             remap_range(from, std::min(from + kChunk, old_size), tables, in[i], out[i]);
@@ -139,7 +142,8 @@ StreamSize Spool::remap(const uint32_t* table, size_t table_size, size_t threads
             write(written, ids.data() + skip, ids.size() - skip);
             written += ids.size() - skip;
             last = ids.back();
-            const auto ends = static_cast<uint64_t>(std::count(ids.begin() + static_cast<std::ptrdiff_t>(skip), ids.end(), kEndOfSentence));
+            const auto ends = static_cast<uint64_t>(
+                std::count(ids.begin() + static_cast<std::ptrdiff_t>(skip), ids.end(), kEndOfSentence));
             total.sentences += ends;
             total.words += ids.size() - skip - ends;
         }

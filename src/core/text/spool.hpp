@@ -41,8 +41,8 @@ private:
         uint32_t worker;
     };
 
-    void remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables, std::vector<uint32_t>& in,
-                     std::vector<uint32_t>& out) const;
+    void remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables,
+                     std::vector<uint32_t>& in, std::vector<uint32_t>& out) const;
 
     int descriptor_;
     uint64_t size_ = 0;

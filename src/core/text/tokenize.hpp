@@ -63,8 +63,9 @@ private:
     uint64_t words_ = 0;
 };
 
-// Counts the words of a piece in `table` and appends their ids to `ids` (null: counts only); returns how many there were.
-// The piece ends where a word ends, is valid UTF-8 and has kPiecePadding bytes behind it; `unicode` says that it is not all ASCII.
+// Counts the words of a piece in `table` and appends their ids to `ids` (null: counts only); returns how many there
+// were. The piece ends where a word ends, is valid UTF-8 and has kPiecePadding bytes behind it; `unicode` says that it
+// is not all ASCII.
 template <Mode mode, bool unicode>
 uint64_t tokenize(const char* begin, size_t size, WordTable& table, std::vector<uint32_t>* ids) {
     BatchLookup lookup(table, ids);

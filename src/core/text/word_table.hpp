@@ -15,8 +15,8 @@ constexpr uint64_t kMaxTypes = 0xFFFFFFFEu;
 // Bytes that must be readable behind every word handed to `key_of`: keys are loaded sixteen bytes at a time.
 constexpr size_t kWordPadding = 16;
 
-// Words of up to sixteen bytes, which is nearly all running text, are their own key: one comparison of two registers and one
-// cache line decide a lookup. Longer ones carry their hash in `low` and are compared in the arena.
+// Words of up to sixteen bytes, which is nearly all running text, are their own key: one comparison of two registers
+// and one cache line decide a lookup. Longer ones carry their hash in `low` and are compared in the arena.
 struct WordKey {
     uint64_t low = 0;
     uint64_t high = 0;
@@ -76,7 +76,8 @@ public:
         for (;;) {
             Slot& slot = slots_[place];
             if (slot.number == 0) return insert(key, count);
-            if (slot.low == key.low && slot.length == key.length && (key.length <= 16 ? slot.high == key.high : same_long(slot, key))) {
+            if (slot.low == key.low && slot.length == key.length &&
+                (key.length <= 16 ? slot.high == key.high : same_long(slot, key))) {
                 slot.count += count;
                 return slot.number - 1;
             }
@@ -91,7 +92,9 @@ public:
 
     size_t size() const { return begins_.size() - 1; }
     size_t text_size() const { return arena_.size(); }
-    std::string_view word(uint32_t number) const { return {arena_.data() + begins_[number], begins_[number + 1] - begins_[number]}; }
+    std::string_view word(uint32_t number) const {
+        return {arena_.data() + begins_[number], begins_[number + 1] - begins_[number]};
+    }
     std::vector<uint64_t> counts() const;
 
 private:
@@ -108,7 +111,9 @@ private:
 
     static Slots allocate(size_t count);
     uint32_t insert(const WordKey& key, uint64_t count);
-    bool same_long(const Slot& slot, const WordKey& key) const { return std::memcmp(arena_.data() + slot.high, key.begin, key.length) == 0; }
+    bool same_long(const Slot& slot, const WordKey& key) const {
+        return std::memcmp(arena_.data() + slot.high, key.begin, key.length) == 0;
+    }
     void grow();
 
     Slots slots_;

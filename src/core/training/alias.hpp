@@ -1,8 +1,8 @@
 // Draws from a fixed distribution in constant time: Vose's alias method.
 //
-// A slot takes 8 bytes and a draw one random number, since fetching is what draws cost: 32 bits choose the slot and 32 the word
-// in it, so a slot's probability is off by up to V / 2^32 of itself. That does for draws whose probabilities nobody needs; the
-// table of vastmax.proposals, whose probabilities enter a loss, is exact to 62 bits.
+// A slot takes 8 bytes and a draw one random number, since fetching is what draws cost: 32 bits choose the slot and 32
+// the word in it, so a slot's probability is off by up to V / 2^32 of itself. That does for draws whose probabilities
+// nobody needs; the table of vastmax.proposals, whose probabilities enter a loss, is exact to 62 bits.
 #pragma once
 
 #include <cmath>
@@ -46,7 +46,6 @@ public:
 
     // Fills drawn[0, count). In two passes, so that the table's cache lines come while other draws are made.
     void draw(Random& random, uint32_t* drawn, size_t count) const {
-        constexpr size_t kBatch = 128;
         uint64_t bits[kBatch];
         for (size_t done = 0; done < count; done += kBatch) {
             const size_t batch = count - done < kBatch ? count - done : kBatch;
@@ -67,6 +66,7 @@ public:
     uint32_t size() const { return static_cast<uint32_t>(slots_.size()); }
 
 private:
+    static constexpr size_t kBatch = 128;
     struct Slot {
         uint32_t threshold;
         uint32_t alias;

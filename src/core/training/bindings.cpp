@@ -73,7 +73,8 @@ nb::object words(const uint32_t* first, int count) {
 }
 
 void bind_plan(nb::module_& m) {
-    nb::class_<Plan>(m, "Plan", "One step of training in words, for tests: centres, the columns of their windows, negatives.")
+    nb::class_<Plan>(m, "Plan",
+                     "One step of training in words, for tests: centres, the columns of their windows, negatives.")
         .def_prop_ro("centres", [](const Plan& plan) { return words(plan.word, plan.centres); })
         .def_prop_ro("context", [](const Plan& plan) { return words(plan.context, plan.columns); })
         .def_prop_ro("negatives", [](const Plan& plan) { return words(plan.word + plan.centres, plan.negatives); })
@@ -84,10 +85,11 @@ void bind_plan(nb::module_& m) {
             nb::arg("column"), nb::arg("centre"));
 }
 
-Task make_task(ArrayView<uint32_t> ids, ArrayView<uint32_t> keep, const Settings& settings,
+Task make_task(const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, const Settings& settings,
                const std::optional<ArrayView<double>>& noise, const std::optional<PathArrays>& paths) {
     const int block = settings.block;
-    if (block < 1 || block > kMaxCentres || settings.negatives + block > kMaxOutputs || settings.drawn + block > kMaxOutputs)
+    if (block < 1 || block > kMaxCentres || settings.negatives + block > kMaxOutputs ||
+        settings.drawn + block > kMaxOutputs)
         throw std::invalid_argument("a block has no room for so many centres and negatives");
     if (settings.window < 1 || 2 * settings.window + block > kMaxInputs)
         throw std::invalid_argument("a block has no room for so wide a window");
@@ -112,23 +114,25 @@ nb::ndarray<nb::numpy, float> view(Matrix& matrix, nb::handle owner) {
 }
 
 void bind_trainer(nb::module_& m) {
-    nb::class_<Statistics>(m, "ChunkStatistics", "What a run of chunks passed: words, examples, and the sum of their loss.")
+    nb::class_<Statistics>(m, "ChunkStatistics",
+                           "What a run of chunks passed: words, examples, and the sum of their loss.")
         .def_ro("words", &Statistics::words)
         .def_ro("examples", &Statistics::examples)
         .def_ro("loss_sum", &Statistics::loss);
 
-    nb::class_<Trainer>(m, "Trainer", "Hogwild training of word vectors; vastmax.training.EmbeddingTrainer is its front.")
+    nb::class_<Trainer>(m, "Trainer",
+                        "Hogwild training of word vectors; vastmax.training.EmbeddingTrainer is its front.")
         .def(
             "__init__",
-            [](Trainer* self, ArrayView<uint32_t> ids, ArrayView<uint32_t> keep, const Settings& settings, int dim,
-               size_t outputs, const std::optional<ArrayView<double>>& noise, const std::optional<PathArrays>& paths,
-               const std::optional<std::string>& level) {
+            [](Trainer* self, const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, const Settings& settings,
+               int dim, size_t outputs, const std::optional<ArrayView<double>>& noise,
+               const std::optional<PathArrays>& paths, const std::optional<std::string>& level) {
                 const Kernels* kernels = level ? kernels_named(*level, "simd_level") : best_kernels();
                 new (self) Trainer(make_task(ids, keep, settings, noise, paths), keep.size(), outputs, dim, *kernels);
             },
             nb::kw_only(), nb::arg("ids").noconvert(), nb::arg("keep").noconvert(), nb::arg("settings"), nb::arg("dim"),
-            nb::arg("outputs"), nb::arg("noise") = nb::none(), nb::arg("paths") = nb::none(), nb::arg("level") = nb::none(),
-            nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+            nb::arg("outputs"), nb::arg("noise") = nb::none(), nb::arg("paths") = nb::none(),
+            nb::arg("level") = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
         .def("run", &Trainer::run, nb::arg("first"), nb::arg("last"), nb::arg("threads"),
              nb::call_guard<nb::gil_scoped_release>())
         .def(
@@ -142,7 +146,8 @@ void bind_trainer(nb::module_& m) {
             },
             nb::arg("epoch"), nb::arg("chunk"), "The steps that a chunk will be trained in.")
         .def(
-            "learning_rate", [](const Trainer& trainer, double position) { return trainer.task.learning_rate(position); },
+            "learning_rate",
+            [](const Trainer& trainer, double position) { return trainer.task.learning_rate(position); },
             nb::arg("position"))
         .def("discard_outputs", [](Trainer& trainer) { trainer.matrices.outputs.discard(); })
         .def_prop_ro("chunks_an_epoch", [](const Trainer& trainer) { return trainer.task.chunks_an_epoch(); })
@@ -154,14 +159,15 @@ void bind_trainer(nb::module_& m) {
 }
 
 // One step of the kernels on given rows and weights, for tests and benchmarks: what the trainers do, without a trainer.
-double kernel_step(const std::string& level, Rows<float> outputs, Rows<float> inputs, Rows<const float> positive,
-                   Rows<const float> total, float rate, int repeat) {
+double kernel_step(const std::string& level, const Rows<float>& outputs, const Rows<float>& inputs,
+                   const Rows<const float>& positive, const Rows<const float>& total, float rate, int repeat) {
     const Kernels* kernels = kernels_named(level, "level");
     const size_t k = outputs.shape(0), m = inputs.shape(0);
     const int dim = static_cast<int>(outputs.shape(1));
     if (inputs.shape(1) != outputs.shape(1)) throw std::invalid_argument("rows differ in length");
     for (const auto& weights : {positive, total})
-        if (weights.shape(0) != k || weights.shape(1) != m) throw std::invalid_argument("weights are not (outputs, inputs)");
+        if (weights.shape(0) != k || weights.shape(1) != m)
+            throw std::invalid_argument("weights are not (outputs, inputs)");
     if (k > kMaxOutputs || m > kMaxInputs || k == 0 || m == 0) throw std::invalid_argument("too many or no rows");
     Matrix o(k, dim), c(m, dim), p(m, kMaxOutputs), a(m, kMaxOutputs), score(kMaxInputs + kRowMultiple, kMaxOutputs);
     Matrix gradient(kMaxInputs, dim);
@@ -189,7 +195,8 @@ double kernel_step(const std::string& level, Rows<float> outputs, Rows<float> in
     return loss;
 }
 
-Array<uint32_t> draw_noise(ArrayView<double> weights, uint64_t seed, uint64_t epoch, uint64_t chunk, size_t count) {
+Array<uint32_t> draw_noise(const ArrayView<double>& weights, uint64_t seed, uint64_t epoch, uint64_t chunk,
+                           size_t count) {
     const AliasTable table(weights.data(), weights.size());
     Random random(seed, epoch, chunk);
     std::vector<uint32_t> drawn(count);

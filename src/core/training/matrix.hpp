@@ -1,5 +1,5 @@
-// Row-major float matrix whose rows start on 64 bytes and are padded with zeros, on huge pages where the system has them:
-// a training step touches some twenty rows at random, and with pages of 4 KiB each of them costs a walk of the page table.
+// Row-major float matrix whose rows start on 64 bytes and are padded with zeros, on huge pages where there are such:
+// a training step touches some twenty rows at random, and with pages of 4 KiB each costs a walk of the page table.
 #pragma once
 
 #include <sys/mman.h>
@@ -13,14 +13,13 @@ namespace vastmax {
 
 class Matrix {
 public:
-    Matrix(size_t rows, int dim)
-        : rows_(rows), dim_(dim), stride_(padded(dim)) {
+    Matrix(size_t rows, int dim) : rows_(rows), dim_(dim), stride_(padded(dim)) {
         bytes_ = (rows_ * static_cast<size_t>(stride_) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
         // Anonymous mappings come zeroed; one huge page more leaves room to align.
         mapped_ = mmap(nullptr, bytes_ + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (mapped_ == MAP_FAILED) throw std::bad_alloc();
-        const size_t address = reinterpret_cast<size_t>(mapped_);
-        data_ = reinterpret_cast<float*>((address + kHugePage - 1) / kHugePage * kHugePage);
+        const size_t misplaced = reinterpret_cast<size_t>(mapped_) % kHugePage;
+        data_ = reinterpret_cast<float*>(static_cast<char*>(mapped_) + (kHugePage - misplaced) % kHugePage);
 #if defined(MADV_HUGEPAGE)
         madvise(data_, bytes_, MADV_HUGEPAGE);
 #endif

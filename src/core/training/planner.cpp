@@ -25,7 +25,7 @@ void Planner::begin(size_t epoch, size_t chunk) {
     sentence_ = position_ = centres_ = column_ = last_column_ = 0;
 }
 
-// Fills kept_ with the words that stay, and sentence_end_ with where their sentences end. Sentences are cut at the chunk.
+// Fills kept_ with the words that stay, and sentence_end_ with where their sentences end. The chunk cuts its last.
 void Planner::subsample(const uint32_t* ids, size_t size) {
     kept_.resize(size);
     sentence_end_.clear();
@@ -85,8 +85,8 @@ bool Planner::next_block() {
     return true;
 }
 
-// The next columns of the block with the windows of its centres. Without sharing every pair is a plan of its own; else the
-// block is one plan.
+// The next columns of the block with the windows of its centres. Without sharing every pair is a plan of its own; else
+// the block is one plan.
 void Planner::plan_columns(Plan& plan) {
     const bool pairs = task_.settings.sharing == Sharing::pair && !task_.settings.cbow;
     const size_t first = column_, stop = pairs ? first + 1 : last_column_;

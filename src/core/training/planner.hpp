@@ -43,8 +43,8 @@ private:
     std::vector<uint32_t> noise_;       // drawn ahead
     size_t next_noise_ = 0;
     // -- of the block of centres that is being planned; positions are those in kept_
-    size_t sentence_ = 0;               // of the next centre
-    size_t position_ = 0;               // of the first centre
+    size_t sentence_ = 0;  // of the next centre
+    size_t position_ = 0;  // of the first centre
     size_t centres_ = 0;
     size_t begin_[kMaxCentres], end_[kMaxCentres];  // windows
     size_t column_ = 0, last_column_ = 0;           // what no plan has yet

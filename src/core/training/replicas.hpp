@@ -1,11 +1,11 @@
-// One thread's own copies of the output rows that every thread writes at every step: the top of the tree in hierarchical
-// softmax, whose nodes come first.
+// One thread's own copies of the output rows that every thread writes at every step: the top of the tree in
+// hierarchical softmax, whose nodes come first.
 //
 // Two threads that step on the same row pull its cache lines from each other, which costs more than the step: how much
 // depends on where the system has put the threads, and was measured at anything from nothing to half of the speed. So a
 // thread works on its copy and exchanges it every few uses: what it added goes to the shared row, and what others added
-// comes back. Nothing is lost, it only arrives later, as in Hogwild itself. Words of negative sampling gain nothing: they
-// meet too rarely.
+// comes back. Nothing is lost, it only arrives later, as in Hogwild itself. Words of negative sampling gain nothing:
+// they meet too rarely.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,11 @@ class Replicas {
 public:
     // Copies of rows [0, count); each is exchanged when it has been used `uses` times.
     Replicas(Matrix& shared, size_t count, int uses)
-        : shared_(shared), count_(std::min(count, shared.rows())), uses_(uses), used_(count_), own_(count_, shared.dim()),
+        : shared_(shared),
+          count_(std::min(count, shared.rows())),
+          uses_(uses),
+          used_(count_),
+          own_(count_, shared.dim()),
           base_(count_, shared.dim()) {
         copy();
     }

@@ -8,7 +8,7 @@ namespace {
 
 // The top of the tree: nodes that stay in the cache by themselves, and that threads have copies of.
 constexpr uint32_t kHotNodes = 256;
-// Uses of a hot node, over all threads, between two exchanges: more would let the threads' steps add up to one too long.
+// Uses of a hot node, over all threads, between two exchanges: with more the threads' steps add up to one too long.
 constexpr int kUsesOfAllThreads = 32;
 
 // Four lanes, which every processor has: what runs for each column of each block is written in them.
@@ -47,7 +47,8 @@ Stepper::Stepper(const Task& task, Matrices& matrices, const Kernels& kernels, i
     memory_.assign(total, 0.0f);
     const size_t misplaced = reinterpret_cast<size_t>(memory_.data()) / sizeof(float) % kRowMultiple;
     float* next = memory_.data() + (kRowMultiple - misplaced) % kRowMultiple;
-    float** const parts[] = {&scratch_.score, &scratch_.input_gradient, &windows_, &positive_, &total_, &hidden_, &unused_, &scatter_};
+    float** const parts[] = {
+        &scratch_.score, &scratch_.input_gradient, &windows_, &positive_, &total_, &hidden_, &unused_, &scatter_};
     for (size_t i = 0; i < std::size(sizes); ++i) {
         *parts[i] = next;
         next += sizes[i];
@@ -95,8 +96,8 @@ void Stepper::step_skipgram(const Plan& plan) {
     for_outputs(plan, windows_, [&] { loss_ += kernels_.step(block_, dim, static_cast<float>(plan.rate), scratch_); });
 }
 
-// h_t = sum or mean of the rows in window t; every output sees the hidden vectors as its input rows, and their gradient goes
-// back to the context, divided by the window's size or not.
+// h_t = sum or mean of the rows in window t; every output sees the hidden vectors as its input rows, and their gradient
+// goes back to the context, divided by the window's size or not.
 void Stepper::step_cbow(const Plan& plan) {
     const int dim = matrices_.vectors.stride();
     alignas(16) float examples[kMaxCentres * kMaxCentres] = {};  // [t][t] = 1 where window t is not empty
@@ -134,8 +135,8 @@ void Stepper::step_cbow(const Plan& plan) {
     });
 }
 
-// Names the output rows of the plan with their weights, and steps. examples[j][t] is 1 where centre t is predicted from input
-// row j.
+// Names the output rows of the plan with their weights, and steps. examples[j][t] is 1 where centre t is predicted from
+// input row j.
 template <typename Step>
 void Stepper::for_outputs(const Plan& plan, float* examples, Step&& step) {
     if (!paths_.empty()) return for_path(plan, step);
@@ -143,13 +144,14 @@ void Stepper::for_outputs(const Plan& plan, float* examples, Step&& step) {
     step();
 }
 
-// The centres and the shared negatives, each row once. With e_t = 1 where centre t is predicted from an input, n = sum e_t the
-// predictions from it and w = negatives / drawn, the input's weights on centre t, drawn c times as a negative too, are
+// The centres and the shared negatives, each row once. With e_t = 1 where centre t is predicted from an input,
+// n = sum e_t the predictions from it and w = negatives / drawn, the input's weights on centre t, drawn c times as a
+// negative too, are
 //
 //     P = e_t,   A = e_t + w c (n - e_t):
 //
-// a drawn word is a negative of every prediction but those whose target it is, as in the published code, which skips such a
-// draw. On a word that is no centre and was drawn c times, P = 0 and A = w c n.
+// a drawn word is a negative of every prediction but those whose target it is, as in the published code, which skips
+// such a draw. On a word that is no centre and was drawn c times, P = 0 and A = w c n.
 void Stepper::name_targets_and_noise(const Plan& plan, float* examples) {
     const int words = plan.centres + plan.negatives;
     const float weight = static_cast<float>(settings_.negatives) / static_cast<float>(settings_.drawn);
@@ -203,8 +205,8 @@ void Stepper::name_targets_and_noise(const Plan& plan, float* examples) {
     }
 }
 
-// The inner nodes on the path of the plan's one centre, which is predicted from every input row. A path of more nodes than a
-// block has rows is stepped in parts.
+// The inner nodes on the path of the plan's one centre, which is predicted from every input row. A path of more nodes
+// than a block has rows is stepped in parts.
 template <typename Step>
 void Stepper::for_path(const Plan& plan, Step&& step) {
     const uint32_t* steps = paths_.steps.data();

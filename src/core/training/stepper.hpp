@@ -1,5 +1,5 @@
-// From a plan to a block of the kernels: which output rows with which weights (negative sampling, hierarchical softmax), and
-// which input rows (skip-gram: the context's vectors; CBOW: one hidden vector a window).
+// From a plan to a block of the kernels: which output rows with which weights (negative sampling, hierarchical
+// softmax), and which input rows (skip-gram: the context's vectors; CBOW: one hidden vector a window).
 #pragma once
 
 #include <cstdint>

@@ -16,17 +16,17 @@ struct Settings {
     int window = 5;
     bool shrink_window = true;
     bool cbow = false;
-    bool cbow_mean = true;            // the hidden vector is the mean of the context, not its sum
-    bool cbow_divides = true;         // the gradient of each context row is divided by the window's size
+    bool cbow_mean = true;     // the hidden vector is the mean of the context, not its sum
+    bool cbow_divides = true;  // the gradient of each context row is divided by the window's size
     Sharing sharing = Sharing::block;
-    int negatives = 5;                // negatives an example is weighted for
-    int drawn = 10;                   // negatives drawn for a block
-    int block = 6;                    // centres a block; 1 for hierarchical softmax
-    double learning_rate = 0.025;     // at the first word
-    double min_learning_rate = 0;     // at the last
+    int negatives = 5;             // negatives an example is weighted for
+    int drawn = 10;                // negatives drawn for a block
+    int block = 6;                 // centres a block; 1 for hierarchical softmax
+    double learning_rate = 0.025;  // at the first word
+    double min_learning_rate = 0;  // at the last
     int epochs = 1;
     uint64_t seed = 1;
-    size_t chunk = 65536;             // ids a chunk
+    size_t chunk = 65536;  // ids a chunk
 };
 
 // Borrowed arrays; the caller keeps them alive.

@@ -1,12 +1,13 @@
 // Hogwild training of word vectors over an encoded corpus.
 //
 // The corpus is cut into chunks of equal length; a run trains the next chunks on all threads. What is drawn for a chunk
-// depends on (seed, epoch, chunk) alone, and the learning rate on the position alone, so the state between two runs is the
-// two matrices and the number of chunks done.
+// depends on (seed, epoch, chunk) alone, and the learning rate on the position alone, so the state between two runs is
+// the two matrices and the number of chunks done.
 //
-// Threads write to the same rows without locks or atomics, on purpose. C++ leaves such races undefined; relied on is what GCC
-// and Clang make of them: an aligned float is read and written whole, so what a race loses is an update, never half a number.
-// Only rows are shared so, and only the kernels and Replicas touch them. All else is one thread's, or const while threads run.
+// Threads write to the same rows without locks or atomics, on purpose. C++ leaves such races undefined; relied on is
+// what GCC and Clang make of them: an aligned float is read and written whole, so what a race loses is an update, never
+// half a number. Only rows are shared so, and only the kernels and Replicas touch them. All else is one thread's, or
+// const while threads run.
 //
 // References: Mikolov et al. 2013 (skip-gram, CBOW, negative sampling,
 // hierarchical softmax), Recht et al. 2011 (Hogwild), Ji et al. 2016 (shared negatives).

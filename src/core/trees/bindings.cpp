@@ -136,7 +136,8 @@ public:
             Gaussian& gaussian = mixture_->parts[part];
             gaussian = {std::vector<double>(points_.stride()), part ? variances.second : variances.first,
                         part ? mixing.second : mixing.first};
-            for (int64_t k = 0; k < points_.dim(); ++k) gaussian.mean[k] = means.data()[part * points_.dim() + k] - origin(k);
+            for (int64_t k = 0; k < points_.dim(); ++k)
+                gaussian.mean[k] = means.data()[part * points_.dim() + k] - origin(k);
         }
         mixture_->step();
         return result();
@@ -162,7 +163,8 @@ private:
     std::unique_ptr<Mixture> mixture_;
 };
 
-Array<int32_t> tree_children(const ArrayView<int64_t>& offsets, const ArrayView<int32_t>& nodes, const ArrayView<int8_t>& signs) {
+Array<int32_t> tree_children(const ArrayView<int64_t>& offsets, const ArrayView<int32_t>& nodes,
+                             const ArrayView<int8_t>& signs) {
     if (offsets.size() < 2) throw std::invalid_argument("there is no leaf");
     if (nodes.size() != signs.size()) throw std::invalid_argument("nodes and signs differ in length");
     std::vector<int32_t> children;
@@ -196,9 +198,10 @@ void bind_trees(nb::module_& m) {
         .def("step", &Fit::step, nb::arg("means"), nb::arg("variances"), nb::arg("mixing"),
              "One step from these parameters; returns the first part's responsibilities (n,), the means (2 d,), the "
              "variances (2,) and the mixing shares (2,).");
-    m.def("tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
-          "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
-          "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");
+    m.def(
+        "tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
+        "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
+        "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");
 }
 
 }  // namespace vastmax
