@@ -1,5 +1,6 @@
 // A value that a user gave and that cannot be used; Python sees it as vastmax.errors.InputError.
 #pragma once
+
 #include <stdexcept>
 
 namespace vastmax {

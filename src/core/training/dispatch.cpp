@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "base/input_error.hpp"
-#include "kernels.hpp"
+#include "training/kernels.hpp"
 
 namespace vastmax {
 extern const Kernels kKernelsPlain;

@@ -8,6 +8,7 @@
 // and the step is  g = rate (P - A sigmoid(s)),  o_i += sum_j g_ij c_j,  c_j += sum_i g_ij o_i,  all from the old rows.
 // Negative sampling and hierarchical softmax, skip-gram and CBOW differ only in which rows and weights they name.
 #pragma once
+
 #include <string>
 #include <vector>
 
@@ -49,8 +50,8 @@ struct Kernels {
     // The step without the update of the input rows, whose gradient times rate stays in scratch.input_gradient.
     double (*step_outputs)(Block& block, int dim, float rate, const Scratch& scratch);
     // out[j] = sum_i weights[i * in_stride + j * out_stride] * in[i], for j < rows, i < count.
-    void (*combine)(float* const* out, int rows, const float* const* in, int count, const float* weights,
-                    int in_stride, int out_stride, int dim);
+    void (*combine)(float* const* out, int rows, const float* const* in, int count, const float* weights, int in_stride,
+                    int out_stride, int dim);
     // out[j] += row j of `in`; a row may be named more than once.
     void (*add_rows)(float* const* out, int rows, const float* in, int dim);
 };

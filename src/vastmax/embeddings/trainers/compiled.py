@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import Trainer
+from vastmax._core import Settings, Trainer
 from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.subsampling import keep_probability
@@ -82,10 +83,7 @@ class EmbeddingTrainer:
 
     def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> Trainer:
         options = self.options
-        return Trainer(
-            ids=self._ids,
-            keep=keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula)),
-            dim=options.dim,
+        settings = Settings(
             window=options.window,
             shrink_window=options.shrink_window,
             cbow=options.model == "cbow",
@@ -97,32 +95,21 @@ class EmbeddingTrainer:
             epochs=options.epochs,
             seed=options.seed,
             chunk=self._chunk,
-            level=simd_level,
-            **self._objective(counts),
         )
-
-    def _objective(self, counts: NDArray[np.int64]) -> dict[str, Any]:
-        """What the core needs to know about its output rows."""
-        options = self.options
-        blocks = options.sharing == "block"
+        keep = keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula))
+        make = partial(Trainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level)
         if options.objective == "hierarchical-softmax":
             tree = huffman_tree(counts)
-            paths = {"offsets": tree.offsets, "nodes": tree.nodes, "signs": tree.signs, "outputs": tree.num_inner_nodes}
             # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
-            return {**paths, "noise": None, "sharing": "window", "negatives": 0, "drawn": 0, "block": 1}
+            settings.sharing, settings.block, settings.negatives, settings.drawn = "window", 1, 0, 0
+            return make(outputs=tree.num_inner_nodes, paths=(tree.offsets, tree.nodes, tree.signs))
+        blocks = options.sharing == "block"
+        settings.sharing, settings.negatives = options.sharing, options.negatives
+        settings.drawn = options.negatives * (DRAWN_PER_NEGATIVE if blocks else 1)
+        settings.block = BLOCK_CENTRES[options.model] if blocks else 1
         seen = counts > 0  # a word of a given vocabulary may never occur: it is no noise, whatever the exponent
         noise = np.power(counts.astype(np.float64), options.negative_exponent, where=seen, out=np.zeros(len(counts)))
-        return {
-            "noise": noise,
-            "offsets": None,
-            "nodes": None,
-            "signs": None,
-            "outputs": len(counts),
-            "sharing": options.sharing,
-            "negatives": options.negatives,
-            "drawn": options.negatives * (DRAWN_PER_NEGATIVE if blocks else 1),
-            "block": BLOCK_CENTRES[options.model] if blocks else 1,
-        }
+        return make(outputs=len(counts), noise=noise)
 
     @property
     def simd_level(self) -> str:

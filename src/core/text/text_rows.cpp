@@ -1,4 +1,4 @@
-#include "embeddings/text_rows.hpp"
+#include "text/text_rows.hpp"
 
 #include <charconv>
 #include <cmath>
@@ -6,18 +6,17 @@
 #include <cstdlib>
 
 namespace vastmax {
-
 namespace {
 
-constexpr int longest_float = 32;
+constexpr int kLongestFloat = 32;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
 char* format_float(char* out, float value) {
 #ifdef __cpp_lib_to_chars
-    return std::to_chars(out, out + longest_float, value).ptr;
+    return std::to_chars(out, out + kLongestFloat, value).ptr;
 #else
-    return out + std::snprintf(out, longest_float, "%.9g", static_cast<double>(value));
+    return out + std::snprintf(out, kLongestFloat, "%.9g", static_cast<double>(value));
 #endif
 }
 
@@ -25,12 +24,12 @@ char* format_float(char* out, float value) {
 bool parse_float(std::string_view field, float& value) {
     if (!field.empty() && field.front() == '+') field.remove_prefix(1);
 #ifdef __cpp_lib_to_chars
-    const char* end = field.data() + field.size();
-    const auto [stop, error] = std::from_chars(field.data(), end, value);
+    const char* begin = field.data();
+    const char* end = begin + field.size();
+    const auto [stop, error] = std::from_chars(begin, end, value);
     if (stop != end || field.empty()) return false;
     if (error == std::errc::result_out_of_range) {  // too small or too large for a float
-        const float wide = static_cast<float>(std::strtod(std::string(field).c_str(), nullptr));
-        value = wide;
+        value = static_cast<float>(std::strtod(std::string(field).c_str(), nullptr));
     } else if (error != std::errc()) {
         return false;
     }
@@ -56,7 +55,8 @@ std::string_view cut_last_field(std::string_view& line) {
 std::string parse_line(std::string_view line, float* row, int64_t dim, std::string_view& word) {
     for (int64_t k = dim - 1; k >= 0; --k) {
         const std::string_view field = cut_last_field(line);
-        if (line.empty()) return "has a word and " + std::to_string(dim - 1 - k) + " numbers, not " + std::to_string(dim);
+        if (line.empty())
+            return "has a word and " + std::to_string(dim - 1 - k) + " numbers, not " + std::to_string(dim);
         if (!parse_float(field, row[k])) return "has '" + std::string(field.substr(0, 40)) + "' for a finite number";
     }
     word = line;
@@ -70,7 +70,7 @@ std::string parse_line(std::string_view line, float* row, int64_t dim, std::stri
 }  // namespace
 
 void append_row(std::string& text, const float* row, int64_t dim) {
-    char buffer[longest_float];
+    char buffer[kLongestFloat];
     for (int64_t k = 0; k < dim; ++k) {
         text.push_back(' ');
         text.append(buffer, format_float(buffer, row[k]));
@@ -88,7 +88,8 @@ ParsedRows parse_rows(std::string_view text, float* rows, int64_t dim, int64_t m
         if (line.empty()) continue;
         const auto row = static_cast<int64_t>(parsed.words.size());
         std::string_view word;
-        parsed.fault = row < max_rows ? parse_line(line, rows + row * dim, dim, word) : "is one word more than promised";
+        parsed.fault =
+            row < max_rows ? parse_line(line, rows + row * dim, dim, word) : "is one word more than promised";
         if (!parsed.fault.empty()) {
             parsed.fault_line = number;
             return parsed;

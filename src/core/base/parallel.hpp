@@ -29,7 +29,7 @@ void parallel_for(size_t count, size_t threads, Work&& work) {
     std::vector<std::thread> others;
     try {
         for (size_t worker = 1; worker < workers; ++worker) others.emplace_back(loop, worker);
-    } catch (...) {
+    } catch (...) {  // NOLINT(bugprone-empty-catch)
         // No more threads to be had: those that started, and this one, do the work.
     }
     loop(0);
