@@ -1,0 +1,18 @@
+"""Finished records to tables, pictures and one page: nothing here trains or measures, so all is redrawn without that."""
+
+from vastmax.comparison.report.comparison_table import comparison_table
+from vastmax.comparison.report.records import RunRecord, read_records
+from vastmax.comparison.report.report import require_report, write_report
+from vastmax.comparison.report.summary import Estimate, SummaryRow, pareto_front, summary_rows
+
+__all__ = [
+    "Estimate",
+    "RunRecord",
+    "SummaryRow",
+    "comparison_table",
+    "pareto_front",
+    "read_records",
+    "require_report",
+    "summary_rows",
+    "write_report",
+]
