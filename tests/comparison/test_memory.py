@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from vastmax.errors import InputError
-from vastmax.comparison import METHODS, ModelOptions, RunConfig, memory
-from vastmax.language import LoopOptions
+from vastmax.comparison import METHODS, RunConfig, memory
+from vastmax.language import LoopOptions, ModelOptions
 
 
 def config(label: str = "full", **training: object) -> RunConfig:

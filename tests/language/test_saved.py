@@ -15,7 +15,6 @@ from tests.corpora import sentences
 from vastmax.comparison import (
     METHODS,
     Method,
-    ModelOptions,
     Run,
     RunConfig,
     build_layer,
@@ -27,6 +26,7 @@ from vastmax.language import (
     LanguageCorpus,
     LanguageModel,
     LoopOptions,
+    ModelOptions,
     draw_text,
     load_language_model,
     perplexity,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vastmax.comparison.compare import ComparisonProgress, compare
-    from vastmax.comparison.config import ModelOptions, RunConfig
+    from vastmax.comparison.config import RunConfig
     from vastmax.comparison.config_file import read_comparison
     from vastmax.comparison.methods import METHODS, Method, WORDNET, build_layer, method_named, method_with
     from vastmax.comparison.run import Run, run_language_model
@@ -14,7 +14,6 @@ __all__ = [
     "ComparisonProgress",
     "METHODS",
     "Method",
-    "ModelOptions",
     "Run",
     "RunConfig",
     "WORDNET",
@@ -32,7 +31,6 @@ _HOMES = {
     "WORDNET": "methods",
     "ComparisonProgress": "compare",
     "Method": "methods",
-    "ModelOptions": "config",
     "Run": "run",
     "RunConfig": "config",
     "build_layer": "methods",

@@ -30,7 +30,7 @@ from vastmax.layers import LAYERS
 from vastmax.language import LanguageModel
 from vastmax.comparison.report import RunRecord
 from vastmax.language import LanguageCorpus
-from vastmax.language import LanguageModelLoop, make_batches
+from vastmax.language import LanguageModelLoop, build_model, make_batches
 from vastmax.runs.torch_state import holds_state, load_state, tensors_under
 from vastmax.runs import StopRequest, TrainingProgress, check_room
 
@@ -94,7 +94,7 @@ def run_language_model(
         )
     building_seconds = None if known else time.perf_counter() - started
     check_memory(config, len(corpus.vocabulary), layer.num_parameters)  # a tree may have many times the words' nodes
-    model = model_options.build(layer, corpus.end_of_sentence).to(device)
+    model = build_model(model_options, layer, corpus.end_of_sentence).to(device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         check_room(folder, _room_needed(model, options.optimizer))

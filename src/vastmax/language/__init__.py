@@ -1,20 +1,18 @@
 """Language models: a corpus and an output layer in; a trained model, its perplexity, scores and samples out."""
 
-try:
-    import torch as _torch  # noqa: F401
-except ImportError as error:
-    raise ImportError("vastmax.language needs PyTorch: pip install 'vastmax[torch]'") from error
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from vastmax.language.batches import Batch, Batching, SentenceBatches, StreamBatches, make_batches
-from vastmax.language.corpus import LanguageCorpus
-from vastmax.language.loop import LanguageModelLoop
-from vastmax.language.models.feed_forward import FeedForward
-from vastmax.language.models.language_model import LanguageModel, State, can_tie
-from vastmax.language.models.lstm import LSTM
-from vastmax.language.options import LoopOptions
-from vastmax.language.perplexity import PerplexityReport, frequency_bands, perplexity
-from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
-from vastmax.language.use import Drawn, TextScore, draw_text, score_text
+from vastmax.language.options import Batching, LoopOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from vastmax.language.batches import Batch, SentenceBatches, StreamBatches, make_batches
+    from vastmax.language.corpus import LanguageCorpus
+    from vastmax.language.evaluation import PerplexityReport, frequency_bands, perplexity
+    from vastmax.language.loop import LanguageModelLoop
+    from vastmax.language.models import LSTM, MODELS, FeedForward, LanguageModel, State, build_model, can_tie
+    from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
+    from vastmax.language.use import Drawn, TextScore, draw_text, score_text
 
 __all__ = [
     "LSTM",
@@ -27,12 +25,14 @@ __all__ = [
     "LanguageModel",
     "LanguageModelLoop",
     "LoopOptions",
+    "ModelOptions",
     "PerplexityReport",
     "SavedModel",
     "SentenceBatches",
     "State",
     "StreamBatches",
     "TextScore",
+    "build_model",
     "can_tie",
     "draw_text",
     "frequency_bands",
@@ -44,5 +44,18 @@ __all__ = [
     "score_text",
 ]
 
-MODELS: dict[str, type[LanguageModel]] = {"feed-forward": FeedForward, "lstm": LSTM}
-"""Every language model by the command line's name."""
+# What needs torch is loaded on first use: the command line shows the options of a model without it.
+_WITH_TORCH = ("batches", "corpus", "evaluation", "loop", "models", "saved", "use")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import torch as _torch  # noqa: F401
+    except ImportError as error:
+        raise ImportError("vastmax.language needs PyTorch: pip install 'vastmax[torch]'") from error
+    for file in _WITH_TORCH:
+        found = vars(import_module(f"{__name__}.{file}"))
+        globals().update({each: found[each] for each in __all__ if each in found})
+    return globals()[name]

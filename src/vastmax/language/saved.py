@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.files import member, replacing_members
-from vastmax.language.models.language_model import LanguageModel
+from vastmax.language.models import LanguageModel, build_model
 from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
@@ -122,7 +122,7 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
             raise FormatError(f"{folder} is damaged: {_CONFIG} does not say how its text was read.")
         known = learnt(config.method.layer, tensors_under("output", tensors))
         layer = build_again(config.method, config.model.dim, vocabulary, **known)
-        model = config.model.build(layer, vocabulary[text["end_of_sentence"]])
+        model = build_model(config.model, layer, vocabulary[text["end_of_sentence"]])
         here = {name: each for name, each in model.state_dict().items() if name.startswith(_PROPOSAL)}
         load_model_tensors(model, {**{k: v for k, v in tensors.items() if not k.startswith(_PROPOSAL)}, **here})
     except (InputError, CheckpointError, KeyError, TypeError) as error:
