@@ -14,7 +14,7 @@ from vastmax.layers import LAYERS, OutputLayer, build, parse_options
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 from vastmax.language import LanguageCorpus
 from vastmax.vocabulary import Vocabulary
-from vastmax.trees import Classes, Tree, WordNet, clustered_tree, union_tree, wordnet_tree
+from vastmax.trees import Classes, Tree, TreeOptions
 
 __all__ = [
     "LEARNT",
@@ -198,21 +198,19 @@ def _tree(
     seed: int,
     threads: int | None,
     vectors_of: Callable[[str], NDArray] | None,
-) -> Tree:
+) -> Tree | Classes:
     """Build the tree that the options describe, and take those that do out of them."""
     kind = options.pop("tree")
-    source = options.pop("vectors", None)
-    if kind == "wordnet":
-        wordnet = WordNet(options.pop("wordnet", WORDNET))  # what is wrong with it is found before vectors are trained
-        return wordnet_tree(corpus.vocabulary.words or [], _vectors(source, corpus, seed, threads, vectors_of), wordnet)
-    rule, epsilon, trees = options.pop("rule", "adaptive"), options.pop("epsilon", None), options.pop("trees", 1)
-    clustered_tree([[0.0]], rule, epsilon=epsilon)  # what is wrong with them, too
-    if rule == "random":
-        vectors = np.zeros((len(corpus.vocabulary), 1))
-    else:
-        vectors = _vectors(source, corpus, seed, threads, vectors_of)
-    return union_tree(
-        [clustered_tree(vectors, rule, epsilon=epsilon, seed=seed + i, threads=threads) for i in range(trees)]
+    told = {name: options.pop(name) for name in _LEARNT_TREES[kind] if name in options}
+    source = told.pop("vectors", None)
+    # how WordNet's nodes of many children are joined is one draw for all seeds
+    tree = TreeOptions(kind=kind, seed=0 if kind == "wordnet" else seed, **told)
+    vocabulary = corpus.vocabulary
+    return tree.build(
+        vocabulary.counts,
+        vocabulary.words or [],
+        lambda: _vectors(source, corpus, seed, threads, vectors_of),
+        threads=threads,
     )
 
 

@@ -1,15 +1,11 @@
 """Trees and classes over words: counts, vectors or a taxonomy in, one immutable `Tree` or `Classes` out."""
 
-from collections.abc import Callable
-from functools import partial
-
-from numpy.typing import ArrayLike
-
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
 from vastmax.trees.clustered import clustered_tree
-from vastmax.trees.custom import class_tree, custom_tree
+from vastmax.trees.custom import class_tree, custom_tree, read_taxonomy
 from vastmax.trees.huffman import huffman_tree
+from vastmax.trees.options import TREES, TreeOptions
 from vastmax.trees.statistics import TreeStatistics, unigram_entropy
 from vastmax.trees.tree import Tree
 from vastmax.trees.union import union_tree
@@ -21,6 +17,7 @@ __all__ = [
     "ClassStatistics",
     "Classes",
     "Tree",
+    "TreeOptions",
     "TreeStatistics",
     "WordNet",
     "balanced_tree",
@@ -29,15 +26,8 @@ __all__ = [
     "custom_tree",
     "frequency_classes",
     "huffman_tree",
+    "read_taxonomy",
     "unigram_entropy",
     "union_tree",
     "wordnet_tree",
 ]
-
-TREES: dict[str, Callable[[ArrayLike], Tree]] = {
-    "huffman": huffman_tree,
-    "balanced": partial(balanced_tree, order="id"),
-    "balanced-rank": partial(balanced_tree, order="rank"),
-    "balanced-random": partial(balanced_tree, order="random"),
-}
-"""Builders that need counts (V,) alone, by the command line's name."""
