@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "vastmax"
-GROUND = ["errors", "checks", "options", "files", "machine", "_core", "__version__"]
+GROUND = ["errors", "lazy", "checks", "options", "files", "machine", "_core", "__version__"]
 PACKAGES = [
     "vocabulary",
     "text",

@@ -249,7 +249,7 @@ def test_files_of_two_models_are_told_apart(folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_place_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="vastmax lm TRAIN -o DIR"):
+    with pytest.raises(InputError, match="vastmax lm train TRAIN -o DIR"):
         load_language_model(tmp_path)
 
 

@@ -14,7 +14,7 @@ from vastmax.layers import LAYERS, OutputLayer, build, parse_options
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 from vastmax.language import LanguageCorpus
 from vastmax.vocabulary import Vocabulary
-from vastmax.trees import Classes, Tree, TreeOptions
+from vastmax.trees import Classes, Tree, TreeOptions, build_tree
 
 __all__ = [
     "LEARNT",
@@ -206,7 +206,8 @@ def _tree(
     # how WordNet's nodes of many children are joined is one draw for all seeds
     tree = TreeOptions(kind=kind, seed=0 if kind == "wordnet" else seed, **told)
     vocabulary = corpus.vocabulary
-    return tree.build(
+    return build_tree(
+        tree,
         vocabulary.counts,
         vocabulary.words or [],
         lambda: _vectors(source, corpus, seed, threads, vectors_of),

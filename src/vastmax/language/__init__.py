@@ -1,9 +1,9 @@
 """Language models: a corpus and an output layer in; a trained model, its perplexity, scores and samples out."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vastmax.language.options import Batching, LoopOptions, ModelOptions
+from vastmax.lazy import lazy
 
 if TYPE_CHECKING:
     from vastmax.language.batches import Batch, SentenceBatches, StreamBatches, make_batches
@@ -44,18 +44,13 @@ __all__ = [
     "score_text",
 ]
 
-# What needs torch is loaded on first use: the command line shows the options of a model without it.
-_WITH_TORCH = ("batches", "corpus", "evaluation", "loop", "models", "saved", "use")
+# The command line shows the options without torch, which all else needs.
+_load = lazy(__name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "saved", "use"))
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         import torch as _torch  # noqa: F401
     except ImportError as error:
         raise ImportError("vastmax.language needs PyTorch: pip install 'vastmax[torch]'") from error
-    for file in _WITH_TORCH:
-        found = vars(import_module(f"{__name__}.{file}"))
-        globals().update({each: found[each] for each in __all__ if each in found})
-    return globals()[name]
+    return _load(name)

@@ -107,7 +107,7 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     folder = Path(folder)
     if not holds_model(folder):
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
-        raise InputError(f"{folder} holds {what}: `vastmax lm TRAIN -o DIR` makes one.")
+        raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:
         record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:

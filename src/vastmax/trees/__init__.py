@@ -1,16 +1,22 @@
 """Trees and classes over words: counts, vectors or a taxonomy in, one immutable `Tree` or `Classes` out."""
 
-from vastmax.trees.balanced import balanced_tree
-from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
-from vastmax.trees.clustered import clustered_tree
-from vastmax.trees.custom import class_tree, custom_tree, read_taxonomy
-from vastmax.trees.huffman import huffman_tree
-from vastmax.trees.options import TREES, TreeOptions
-from vastmax.trees.statistics import TreeStatistics, unigram_entropy
-from vastmax.trees.tree import Tree
-from vastmax.trees.union import union_tree
-from vastmax.trees.wndb import WordNet
-from vastmax.trees.wordnet import wordnet_tree
+from typing import TYPE_CHECKING
+
+from vastmax.lazy import lazy
+from vastmax.trees.options import TreeOptions
+
+if TYPE_CHECKING:
+    from vastmax.trees.balanced import balanced_tree
+    from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
+    from vastmax.trees.clustered import clustered_tree
+    from vastmax.trees.custom import class_tree, custom_tree, read_taxonomy
+    from vastmax.trees.huffman import huffman_tree
+    from vastmax.trees.kinds import TREES, build_tree
+    from vastmax.trees.statistics import TreeStatistics, unigram_entropy
+    from vastmax.trees.tree import Tree
+    from vastmax.trees.union import union_tree
+    from vastmax.trees.wndb import WordNet
+    from vastmax.trees.wordnet import wordnet_tree
 
 __all__ = [
     "TREES",
@@ -21,6 +27,7 @@ __all__ = [
     "TreeStatistics",
     "WordNet",
     "balanced_tree",
+    "build_tree",
     "class_tree",
     "clustered_tree",
     "custom_tree",
@@ -31,3 +38,22 @@ __all__ = [
     "union_tree",
     "wordnet_tree",
 ]
+
+# The command line shows the options without numpy and the core, which all else needs.
+__getattr__ = lazy(
+    __name__,
+    __all__,
+    (
+        "balanced",
+        "classes",
+        "clustered",
+        "custom",
+        "huffman",
+        "kinds",
+        "statistics",
+        "tree",
+        "union",
+        "wndb",
+        "wordnet",
+    ),
+)

@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import Any, TypeGuard
 
-from vastmax.comparison.report.summary import Estimate, SummaryRow, latest, pareto_front, reference_label, summary_rows, target_perplexity
+from vastmax.comparison.report.summary import (
+    Estimate,
+    SummaryRow,
+    latest,
+    pareto_front,
+    reference_label,
+    summary_rows,
+    target_perplexity,
+)
 from vastmax.comparison.report.formats import number, seconds, whole
 from vastmax.comparison.report.records import RunRecord
 from vastmax.comparison.report.views import Axis, ComparisonFigure, Point, Series, View
