@@ -2,6 +2,7 @@
 # the compiled core is rebuilt when its sources change.
 #   make demo     learn the words of your own Python's documentation, and look around
 #   make test     the test suite          make lint   ruff and pyright
+#   make numerics  the suite's numerical part as on lesser processors, one level after the other
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
 #   make compare  every output layer in one language model on your text: make compare TEXT=FILE
 #   make bench-layers  output layers beside torch's: time, memory, parameters
@@ -21,10 +22,10 @@ BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/c
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 
-.PHONY: help demo compare test lint format docs reference serve bench bench-layers bench-proposals clean
+.PHONY: help demo compare test numerics lint format docs reference serve bench bench-layers bench-proposals clean
 
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,11s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -57,6 +58,9 @@ compare: $(VENV)/.installed-torch
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+numerics: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.numerics $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -32,9 +32,8 @@ from torch import Tensor
 
 from drawing.figures import save_figure
 from drawing.gradient_error import gradient_error_plot
-from embeddings import numbers, read_records
+from embeddings import facts, numbers, read_records
 from gradient_error_model import Trained, read, train
-from layers import facts
 from vastmax.layers import LAYERS, OutputLayer, PartialSoftmax, SamplingLayer, TargetSampledSoftmax, partitions
 from vastmax.proposals import PROPOSALS, Proposal
 
@@ -252,7 +251,7 @@ def main() -> None:
             "dim": arguments.dim,
             "perplexity": trained.perplexity,
             "threads": arguments.threads,
-            **facts("cpu"),
+            **facts(),
         }
         batch = trained.rows(np.random.default_rng(0), arguments.rows)
         records = []

@@ -108,14 +108,6 @@ def test_readme_says_first_what_it_is_and_what_to_type() -> None:
     assert any("vastmax.train(" in line for line in lines[:30])
 
 
-def test_every_decision_is_listed() -> None:
-    folder = ROOT / "docs" / "decisions"
-    index, menu = (folder / "index.md").read_text(encoding="utf-8"), (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    for page in folder.glob("*.md"):
-        assert page.name == "index.md" or f"({page.name})" in index
-        assert f"decisions/{page.name}" in menu
-
-
 @pytest.mark.parametrize(
     "page",
     [*sorted((ROOT / "docs" / "layers").glob("*.md")), ROOT / "docs" / "diagnostics.md"],

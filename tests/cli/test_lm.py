@@ -58,6 +58,21 @@ def test_json_is_the_record(tmp_path: Path, texts: list[str]) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_bfloat16_trains_where_torch_has_no_lstm_in_it(
+    tmp_path: Path, texts: list[str], language_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an AVX2 processor torch raises from the depths of its LSTM; whoever trains is to notice nothing."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    flags = [*FLAGS, "--epochs", "2", "--precision", "bfloat16"]
+    outcome = finish(start("lm", "train", *texts, "-o", tmp_path / "model", *flags))
+    assert outcome.code == 0, outcome.err
+    found, exact = (
+        json.loads((folder / "record.json").read_text())["perplexity"]
+        for folder in (tmp_path / "model", language_model)
+    )
+    assert found == pytest.approx(exact, rel=0.02)
+
+
 def test_sub_commands_are_shown() -> None:
     shown = vastmax("lm", "--help").out
     assert all(name in shown for name in ("train", "score", "sample", "vastmax lm train corpus.txt -o model"))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from vastmax.errors import InputError
 from vastmax.comparison import METHODS, Method, RunConfig, method_named, read_comparison
-from vastmax.layers import LAYERS
+from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
+from vastmax.layers import LAYERS
 
 WHOLE = RunConfig(method=METHODS["full"]).to_json()
 FLAGS = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vastmax.errors import InputError
 from vastmax.comparison import METHODS, RunConfig, memory
+from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
 
 

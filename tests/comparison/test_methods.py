@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vastmax.comparison import METHODS, build_layer
-from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 from vastmax.language import LanguageCorpus
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
 
 def test_vectors_to_cluster_are_of_sentences_with_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:

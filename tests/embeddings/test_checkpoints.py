@@ -16,9 +16,9 @@ import torch
 
 from tests.language.loops import TEXT, Scripted, StopAfter, small_loop, small_model
 from vastmax.errors import CheckpointError, DivergedError, InputError
-from vastmax.language import FeedForward, LanguageModel, LanguageModelLoop, model_tensors
+from vastmax.language import FeedForward, LanguageModel, LanguageModelLoop
 from vastmax.runs import TrainingInterrupted
-from vastmax.runs.torch_state import load_state, save_state
+from vastmax.runs.torch_state import load_state, model_tensors, save_state
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "full": ({}, {"optimizer": "sgd", "schedule": "halving", "constant_epochs": 1}),

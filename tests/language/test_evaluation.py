@@ -14,6 +14,8 @@ from vastmax.errors import InputError
 from vastmax.language import LSTM, FeedForward, LanguageModel, PerplexityReport, frequency_bands, perplexity
 from vastmax.layers import FullSoftmax, build
 
+pytestmark = pytest.mark.numerics
+
 V, D = 12, 5
 TEXT = np.random.default_rng(3).integers(0, V, 57)
 COUNTS = np.arange(2 * V, V, -1)

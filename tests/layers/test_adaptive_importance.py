@@ -59,6 +59,7 @@ def stated(layer: AdaptiveImportanceSampledSoftmax) -> Tensor:
 # --- the formula ---
 
 
+@pytest.mark.numerics
 def test_loss_and_gradients_are_the_formula_with_each_rows_own_proposal() -> None:
     truth = oracles.BigramOracle(TOKENS, V)
     drawn = np.stack([np.random.default_rng(i).choice(V, 20) for i in range(N)])

@@ -17,6 +17,8 @@ from vastmax.layers import cnn_network as char_cnn_file
 from vastmax.layers.cnn_network import NOTHING, blocks_of_one_length, spell
 from vastmax.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.numerics
+
 
 def oracle(hidden, named, words=WORDS, max_length: int = SMALL_CNN["max_length"]):
     """Log-probabilities of one row from parameters by name."""

@@ -10,6 +10,8 @@ from tests.layers.contract import D, V, batch, every_exact, every_layer, every_n
 from vastmax.errors import InputError
 from vastmax.layers import LAYERS, build
 
+pytestmark = pytest.mark.numerics
+
 
 def test_every_layer_has_a_case() -> None:
     assert {case.name for case in CASES} == set(LAYERS)

@@ -11,6 +11,8 @@ from tests.oracles import full_gradients, full_log_prob
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax
 
+pytestmark = pytest.mark.numerics
+
 D, V, N = 6, 23, 5
 BLOCKS = [None, 1, 4, 23, 100]
 every_block = pytest.mark.parametrize("block_size", BLOCKS)

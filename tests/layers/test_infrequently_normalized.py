@@ -33,6 +33,7 @@ def loss_of(layer: InfrequentlyNormalizedSoftmax, hidden: Tensor, drawn: list[bo
         return layer(hidden, TARGET, reduction="none")
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("block_size", [None, 7])
 @pytest.mark.parametrize("drawn", [[True] * N, [False] * N, [False, True, True, False, False]], ids=str)

@@ -21,6 +21,7 @@ def layer_of(num_classes: int = V, **options) -> TargetSampledSoftmax:
     return layer
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("block_size", [None, 3])
 @pytest.mark.parametrize(
@@ -48,6 +49,7 @@ def test_loss_and_gradients_are_those_of_the_formula(
     assert all(gradient.is_sparse == sparse for gradient in found[1:])
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("by", ["candidates", "common"])
 def test_with_every_class_it_is_the_full_softmax(by: str) -> None:
     every = torch.randperm(V)

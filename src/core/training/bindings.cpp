@@ -22,12 +22,6 @@ using Vector = nb::ndarray<const T, nb::numpy, nb::ndim<1>, nb::c_contig, nb::de
 template <class T>
 using Rows = nb::ndarray<T, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-const Kernels* kernels_named(const std::optional<std::string>& name) {
-    const Kernels* kernels = name ? find_kernels(name->c_str()) : best_kernels();
-    if (!kernels) throw std::invalid_argument("this processor has no SIMD level " + *name);
-    return kernels;
-}
-
 Sharing sharing_named(const std::string& name) {
     if (name == "pair") return Sharing::pair;
     return name == "window" ? Sharing::window : Sharing::block;
@@ -42,7 +36,7 @@ nb::ndarray<nb::numpy, float> view(Matrix& matrix, nb::handle owner) {
 // One step of the kernels on given rows and weights, for tests and benchmarks: what the trainers do, without a trainer.
 double step(const std::string& level, Rows<float> outputs, Rows<float> inputs, Rows<const float> positive,
             Rows<const float> total, float rate, int repeat) {
-    const Kernels* kernels = kernels_named(level);
+    const Kernels* kernels = kernels_named(level, "level");
     const std::size_t k = outputs.shape(0), m = inputs.shape(0);
     const int dim = static_cast<int>(outputs.shape(1));
     if (inputs.shape(1) != outputs.shape(1)) throw std::invalid_argument("rows differ in length");
@@ -114,7 +108,7 @@ void bind_training(nb::module_& m) {
                 AliasTable table;
                 if (noise) table = AliasTable(noise->data(), noise->shape(0));
                 new (self) Trainer({ids.data(), ids.shape(0), keep.data()}, std::move(paths), std::move(table), settings,
-                                   keep.shape(0), outputs, dim, kernels_named(level));
+                                   keep.shape(0), outputs, dim, level ? kernels_named(*level, "simd_level") : best_kernels());
             },
             nb::kw_only(), "ids"_a.noconvert(), "keep"_a.noconvert(), "noise"_a.none(), "offsets"_a.none(), "nodes"_a.none(), "signs"_a.none(),
             "outputs"_a, "dim"_a, "window"_a, "shrink_window"_a, "cbow"_a, "cbow_mean"_a, "cbow_divides"_a, "sharing"_a,
@@ -128,12 +122,7 @@ void bind_training(nb::module_& m) {
         .def_prop_ro("vectors", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).vectors, self); })
         .def_prop_ro("outputs", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).outputs, self); });
 
-    m.def("simd_levels", [] {
-        std::vector<std::string> levels;
-        for (const char* name : {"avx512", "avx2", "plain"})
-            if (find_kernels(name)) levels.emplace_back(name);
-        return levels;
-    });
+    m.def("simd_levels", &simd_levels);
     m.def("kernel_step", &step, "level"_a, "outputs"_a, "inputs"_a, "positive"_a, "total"_a, "rate"_a, "repeat"_a = 1);
     m.def(
         "draw_noise",

@@ -8,6 +8,8 @@
 // and the step is  g = rate (P - A sigmoid(s)),  o_i += sum_j g_ij c_j,  c_j += sum_i g_ij o_i,  all from the old rows.
 // Negative sampling and hierarchical softmax, skip-gram and CBOW differ only in which rows and weights they name.
 #pragma once
+#include <string>
+#include <vector>
 
 namespace vastmax {
 
@@ -53,8 +55,11 @@ struct Kernels {
     void (*add_rows)(float* const* out, int rows, const float* in, int dim);
 };
 
-// The best level this processor runs, or the one asked for by name; null where there is no such level.
-const Kernels* find_kernels(const char* name);
+// The levels this processor runs, the best first.
+std::vector<std::string> simd_levels();
+// Throws InputError where the processor has no such level; `source` says where the name comes from.
+const Kernels* kernels_named(const std::string& level, const char* source);
+// Those of the level that the environment variable VASTMAX_SIMD names, else of the best.
 const Kernels* best_kernels();
 
 }  // namespace vastmax

@@ -8,18 +8,18 @@ if TYPE_CHECKING:
     from vastmax.comparison.compare import ComparisonProgress, compare
     from vastmax.comparison.config import RunConfig
     from vastmax.comparison.config_file import read_comparison
-    from vastmax.comparison.methods import METHODS, Method, WORDNET, build_layer, method_named, method_with
+    from vastmax.comparison.methods import METHODS, WORDNET, Method, build_layer, method_named, method_with
     from vastmax.comparison.plan import Plan, plan_comparison
     from vastmax.comparison.run import Run, run_language_model
 
 __all__ = [
-    "ComparisonProgress",
     "METHODS",
+    "WORDNET",
+    "ComparisonProgress",
     "Method",
     "Plan",
     "Run",
     "RunConfig",
-    "WORDNET",
     "build_layer",
     "compare",
     "method_named",

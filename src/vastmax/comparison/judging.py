@@ -11,11 +11,8 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import VastmaxError
-from vastmax.language import PerplexityReport, frequency_bands, perplexity
+from vastmax.language import LanguageCorpus, LanguageModel, PerplexityReport, StreamBatches, frequency_bands, perplexity
 from vastmax.layers import ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, PartialSoftmax, SamplingLayer
-from vastmax.language import LanguageModel
-from vastmax.language import LanguageCorpus
-from vastmax.language import StreamBatches
 
 __all__ = ["check_by_brute_force", "judge", "tree_facts"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from vastmax.errors import InputError
 from vastmax.comparison.config import RunConfig
+from vastmax.errors import InputError
 from vastmax.optimizers import OPTIMIZERS
 
 __all__ = ["available_memory", "check_memory", "memory_needed", "numbers_kept"]

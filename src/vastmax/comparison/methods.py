@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import InputError
+from vastmax.language import LanguageCorpus
 from vastmax.layers import LAYERS, OutputLayer, build, parse_options
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
-from vastmax.language import LanguageCorpus
-from vastmax.vocabulary import Vocabulary
 from vastmax.trees import Classes, Tree, TreeOptions, build_tree
+from vastmax.vocabulary import Vocabulary
 
 __all__ = [
     "LEARNT",

@@ -16,23 +16,27 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from vastmax.embeddings import holds_embeddings
-from vastmax.errors import CheckpointError, InputError, VastmaxError
-from vastmax.language import perplexity
 from vastmax.comparison.config import RunConfig
 from vastmax.comparison.judging import diagnose, judge, tree_facts
 from vastmax.comparison.memory import check_memory, numbers_kept
 from vastmax.comparison.methods import LEARNT, build_again, build_layer, learnt
-from vastmax.language import save_language_model
-from vastmax.machine import commit, machine, peak_memory, versions
-from vastmax.files import replacing
-from vastmax.layers import LAYERS
-from vastmax.language import LanguageModel
 from vastmax.comparison.report import RunRecord
-from vastmax.language import LanguageCorpus
-from vastmax.language import LanguageModelLoop, build_model, make_batches
-from vastmax.runs.torch_state import holds_state, load_state, tensors_under
+from vastmax.embeddings import holds_embeddings
+from vastmax.errors import CheckpointError, InputError, VastmaxError
+from vastmax.files import replacing
+from vastmax.language import (
+    LanguageCorpus,
+    LanguageModel,
+    LanguageModelLoop,
+    build_model,
+    make_batches,
+    perplexity,
+    save_language_model,
+)
+from vastmax.layers import LAYERS
+from vastmax.machine import commit, machine, peak_memory, versions
 from vastmax.runs import StopRequest, TrainingProgress, check_room
+from vastmax.runs.torch_state import holds_state, load_state, tensors_under
 
 __all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
 

@@ -98,7 +98,10 @@ class LoopOptions:
     validations: Annotated[int, Flag("In the whole run; 0 for one an epoch.", low=0, high=10**6)] = 0
     precision: Annotated[
         Literal["float32", "bfloat16"],
-        Flag("Of products of matrices: bfloat16, by autocast, halves the memory of activations."),
+        Flag(
+            "Of products of matrices: bfloat16, by autocast, halves the memory of activations. An LSTM stays in float32 "
+            "on a CPU that has none in bfloat16, as with AVX2."
+        ),
     ] = "float32"
     num_candidates: Annotated[
         int, Flag("Distinct targets a partition of target sampling (its τ).", low=1, high=2**62)

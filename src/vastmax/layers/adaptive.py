@@ -17,7 +17,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
 from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
-from vastmax.ops import Part, largest, parts_cross_entropy, parts_log_softmax
+from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["AdaptiveSoftmax"]
@@ -204,19 +204,19 @@ class AdaptiveSoftmax(OutputLayer):
         rank = self.ranks.of(target)
         cluster = self.ranks.cluster(rank)
         first = self.ranks.sizes[0]
-        loss = parts_cross_entropy([self._head(hidden)], torch.where(cluster == 0, rank, first - 1 + cluster))
+        log_prob = _target_log_prob(self._head(hidden), torch.where(cluster == 0, rank, first - 1 + cluster))
         if not self.cutoffs:
-            return -loss
+            return log_prob
         # one sort: the rows of a cluster stand side by side, and those of the head come first
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
         rare = cluster.argsort(stable=True)[in_head:]
         tails = zip(hidden.index_select(0, rare).split(sizes), rank[rare].split(sizes), strict=True)
-        losses = [
-            parts_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i])
+        within = [
+            _target_log_prob(self._tail(i, rows), ranks - self.cutoffs[i])
             for i, (rows, ranks) in enumerate(tails)
             if len(rows)
         ]
-        return -(loss.index_add(0, rare, torch.cat(losses)) if losses else loss)
+        return log_prob.index_add(0, rare, torch.cat(within)) if within else log_prob
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         first, clusters = self._first_step(hidden)
@@ -227,7 +227,7 @@ class AdaptiveSoftmax(OutputLayer):
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The head's best, then a cluster's for those rows whose k-th best is below the cluster's probability."""
         first, clusters = self._first_step(hidden)
-        values, ranks = largest(first, min(k, first.shape[1]))
+        values, ranks = topk(first, min(k, first.shape[1]))
         if (missing := k - values.shape[1]) > 0:
             values = F.pad(values, (0, missing), value=-math.inf)
             ranks = F.pad(ranks, (0, missing))
@@ -235,7 +235,7 @@ class AdaptiveSoftmax(OutputLayer):
             hopeful = (clusters[:, i] >= values[:, -1]).nonzero().squeeze(1)
             for rows in hopeful.split(max(1, 2**24 // self.ranks.sizes[i + 1])) if len(hopeful) else ():
                 log_prob = self._tail_log_prob(i, hidden[rows], clusters[rows])
-                best, places = largest(log_prob, min(k, log_prob.shape[1]))
+                best, places = topk(log_prob, min(k, log_prob.shape[1]))
                 merged = torch.cat([values[rows], best], 1).topk(k)
                 found = torch.cat([ranks[rows], places + cutoff], 1).gather(1, merged.indices)
                 values = values.index_copy(0, rows, merged.values)
@@ -244,11 +244,11 @@ class AdaptiveSoftmax(OutputLayer):
 
     def _first_step(self, hidden: Tensor) -> list[Tensor]:
         """Log-probabilities of the head's classes (N, c_0) and of the clusters (N, n)."""
-        log_prob = parts_log_softmax([self._head(hidden)])
+        log_prob = linear_log_softmax([self._head(hidden)])
         return list(log_prob.split([self.ranks.sizes[0], len(self.cutoffs)], -1))
 
     def _tail_log_prob(self, cluster: int, hidden: Tensor, clusters: Tensor) -> Tensor:
-        within = parts_log_softmax([self._tail(cluster, hidden)])
+        within = linear_log_softmax([self._tail(cluster, hidden)])
         add = torch.add if torch.is_grad_enabled() else Tensor.add_
         return add(within, clusters[:, cluster, None])
 
@@ -265,3 +265,9 @@ class AdaptiveSoftmax(OutputLayer):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return super().extra_repr() + f", cutoffs={list(self.cutoffs)}, div_value={self.div_value:g}"
+
+
+def _target_log_prob(part: Part, target: Tensor) -> Tensor:
+    """(N,) log-probability of each target within one part."""
+    log_partition, target_logit = linear_cross_entropy([part], target)
+    return target_logit - log_partition

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from typing_extensions import Self
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
 from vastmax.layers.base.table_layer import tied_table
-from vastmax.ops import Group, group_by_class, grouped_log_softmax, log_prob_within_class, wide
+from vastmax.ops import WordClasses, class_softmax, group_by_class, grouped_log_softmax, wide
 from vastmax.trees import Classes, frequency_classes
 from vastmax.vocabulary import Vocabulary
 
@@ -156,18 +156,15 @@ class ClassBasedSoftmax(OutputLayer):
     # --- the contract on flat batches ---
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        classes = self.class_of[target]
-        of_class = self._class_log_prob(hidden).gather(1, classes[:, None]).squeeze(1)
-        groups = list(self._groups(classes, self.in_features))
-        place = self.place_in_class[target]
-        return of_class + log_prob_within_class(hidden, self.weight, self.bias, place, groups, self.sparse)
+        of_class = self._class_log_prob(hidden).gather(1, self.class_of[target][:, None]).squeeze(1)
+        return of_class + class_softmax(hidden, self.weight, self.bias, self._word_classes, target, sparse=self.sparse)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self.weight, self.bias)
         logits = logits.to(wide(logits.dtype))
         log_z = logits.new_empty(len(hidden), len(self.class_sizes))
         every = torch.arange(len(self.class_sizes), device=hidden.device)
-        for group in self._groups(every, len(hidden)):
+        for group in group_by_class(every, self._word_classes, len(hidden)):
             inside = logits[:, group.words.flatten()].view(len(hidden), *group.words.shape)
             if not group.whole:
                 inside = inside.masked_fill(~group.inside, -torch.inf)
@@ -203,7 +200,7 @@ class ClassBasedSoftmax(OutputLayer):
         owner = rows.repeat_interleave(classes.shape[1])
         values = class_log_prob.new_full((len(owner), k), -torch.inf)
         words = torch.zeros_like(values, dtype=torch.int64)
-        for group in self._groups(classes.flatten(), self.in_features):
+        for group in group_by_class(classes.flatten(), self._word_classes, self.in_features):
             inside, _ = grouped_log_softmax(hidden, self.weight, self.bias, group._replace(items=owner[group.items]))
             best = inside.topk(min(k, inside.shape[-1]))
             items = group.items[group.real]  # without repeats, whose gradients would count twice
@@ -216,8 +213,9 @@ class ClassBasedSoftmax(OutputLayer):
         logits = F.linear(hidden, self.class_weight, self.class_bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
-    def _groups(self, classes: Tensor, width: int) -> Iterator[Group]:
-        return group_by_class(classes, self.class_words, self.class_starts, self.class_sizes, width)
+    @property
+    def _word_classes(self) -> WordClasses:
+        return WordClasses(self.class_of, self.place_in_class, self.class_words, self.class_starts, self.class_sizes)
 
     # --- the classes as state ---
 

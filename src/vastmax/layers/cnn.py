@@ -16,7 +16,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable
-from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_topk, wide
+from vastmax.ops import Part, linear_cross_entropy, linear_log_partition, linear_topk, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["CharCNNSoftmax"]
@@ -172,7 +172,7 @@ class CharCNNSoftmax(OutputLayer):
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
         rows = self._rows(hidden)
-        return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
+        return linear_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
 
     def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
         """2·d·V forward; in training four times that, and the network's four passes over V words, shared by the rows.
@@ -188,18 +188,16 @@ class CharCNNSoftmax(OutputLayer):
         words = self.num_classes * (self.cnn.flops(length) + 2.0 * self.correction_lift.numel())
         return 4 * (product + words / rows)
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return parts_cross_entropy([self._part(hidden)], target, self.block_size)
-
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -self._loss(hidden, target)
+        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
+        return target_logit - log_partition
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self._table(), self.bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        return parts_topk([self._part(hidden)], k, self.block_size)
+        return linear_topk([self._part(hidden)], k, self.block_size)
 
     def _part(self, hidden: Tensor) -> Part:
         return Part(hidden, self._table(), self.bias)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.errors import InputError
-from vastmax.ops import Part, parts_cross_entropy
+from vastmax.ops import Part, linear_cross_entropy
 
 __all__ = ["StepCost", "cheapest_cutoffs", "check_div_value", "cluster_width"]
 
@@ -93,7 +93,8 @@ def _step(device: str, rows: int, classes: int, width: int) -> Callable[[], None
     target = torch.zeros(rows, dtype=torch.int64, device=device)
 
     def step() -> None:
-        loss = parts_cross_entropy([Part(hidden, weight, None)], target).sum()
+        log_partition, target_logit = linear_cross_entropy([Part(hidden, weight, None)], target)
+        loss = (log_partition - target_logit).sum()
         _, gradient = torch.autograd.grad(loss, [hidden, weight])
         weight.data.add_(gradient, alpha=-0.1)
         if weight.is_cuda:

@@ -15,7 +15,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.layers.importance import ImportanceSampledSoftmax
-from vastmax.ops import wide
+from vastmax.ops import gathered_logits, wide
 
 __all__ = ["Diagnostics", "diagnose"]
 
@@ -216,14 +216,16 @@ def _of_samples(
         return {}
     drawn = effective = hits = 0.0
     for _ in range(repeats):
-        found = layer._candidates(hidden, target, context)
-        logits = found.logits[:, 1:].double()
-        times = torch.where(logits > -torch.inf, found.times.double(), 0)  # (N, m)
-        log_ratio = logits - found.log_expected.double()
+        draws = layer.draw(hidden, target, context)
+        logits = gathered_logits(hidden, layer.weight, layer.bias, draws.ids).double()
+        times = draws.times.double().expand(len(hidden), -1).clone()
+        if draws.in_batch:
+            times.fill_diagonal_(0)
+        log_ratio = logits - draws.log_expected.double()
         once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
         effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 of no samples
         drawn += float(times.sum(1).mean())
-        hits += float(times[found.hits].sum()) / len(hidden)
+        hits += float(times[draws.hits].sum()) / len(hidden)
     return {
         "samples": drawn / repeats,
         "effective_sample_size": effective / repeats,

@@ -17,7 +17,7 @@ from typing_extensions import Self
 from vastmax.errors import InputError
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_log_softmax, parts_topk
+from vastmax.ops import Part, linear_cross_entropy, linear_log_partition, linear_log_softmax, linear_topk
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["DifferentiatedSoftmax"]
@@ -190,7 +190,7 @@ class DifferentiatedSoftmax(OutputLayer):
 
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
-        return parts_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
+        return linear_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
 
     def flops_per_token(self, train: bool = True) -> float:
         """Σ 2·V_B·d_B and 2·d·d_B a projection; twice that backward, and with ``block_size`` the logits once more."""
@@ -199,13 +199,15 @@ class DifferentiatedSoftmax(OutputLayer):
         return 3 * forward + (tables if self.block_size else 0) if train else forward
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -parts_cross_entropy(self._parts(hidden), self.ranks.of(target), self.block_size)
+        rank = self.ranks.of(target)
+        log_partition, target_logit = linear_cross_entropy(self._parts(hidden), rank, self.block_size)
+        return target_logit - log_partition
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        return self.ranks.unsorted(parts_log_softmax(self._parts(hidden)))
+        return self.ranks.unsorted(linear_log_softmax(self._parts(hidden)))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        values, ranks = parts_topk(self._parts(hidden), k, self.block_size)
+        values, ranks = linear_topk(self._parts(hidden), k, self.block_size)
         return values, self.ranks.classes(ranks)
 
     def _parts(self, hidden: Tensor) -> list[Part]:

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from vastmax.layers.base.output_layer import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import parts_cross_entropy
 
 __all__ = ["FullSoftmax"]
 
@@ -78,7 +77,7 @@ class FullSoftmax(TableLayer):
         forward = 2.0 * self.in_features * self.num_classes
         return forward * (4 if self.block_size else 3) if train else forward
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         if self.block_size is not None:
-            return parts_cross_entropy([self._part(hidden)], target, self.block_size)
+            return super()._loss(hidden, target)
         return F.nll_loss(self._log_prob(hidden), target, reduction="none")

@@ -16,14 +16,14 @@ from typing_extensions import Self
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
 from vastmax.ops import (
-    Steps,
+    Paths,
     TreeScores,
     TreeSweep,
     beam_leaves,
     leaves_above,
+    path_loss,
     ragged_range,
     segment_logsumexp,
-    step_logits,
     wide,
 )
 from vastmax.trees import TREES, Tree
@@ -221,12 +221,8 @@ class HierarchicalSoftmax(OutputLayer):
             start = self.word_offsets[words]
             places, owners, _ = ragged_range(start, self.word_offsets[words + 1] - start)
             leaves, rows = self.word_leaves[places], rows[owners]
-        start = self.path_offsets[leaves]
-        places, ends, _ = ragged_range(start, self.path_offsets[leaves + 1] - start)
-        steps = Steps(self.path_nodes[places].long(), rows[ends])
-        logits = step_logits(hidden, self.weight, self.bias, steps, self.sparse)
-        decisions = F.logsigmoid(logits * self.path_signs[places])
-        found = decisions.new_zeros(len(leaves)).index_add(0, ends, decisions)
+        paths = Paths(self.path_offsets, self.path_nodes, self.path_signs)
+        found = -path_loss(hidden, self.weight, self.bias, paths, leaves, rows, sparse=self.sparse)
         return found if owners is None else segment_logsumexp(found, owners, len(words))
 
     def _topk_of_chunk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:

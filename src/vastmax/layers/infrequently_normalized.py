@@ -11,7 +11,7 @@ from torch import Tensor
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import Kind, Reference
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
-from vastmax.ops import Part, parts_log_partition, target_logits
+from vastmax.ops import Part, gathered_logits, linear_log_partition
 
 __all__ = ["InfrequentlyNormalizedSoftmax"]
 
@@ -105,14 +105,14 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         own = 6.0 * self.in_features
         return self.fraction * forward * (4 if self.block_size else 3) + own if train else forward
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
         (weight, all_weights), (bias, all_biases) = self._uses(self.weight, 2), self._uses(self.bias, 2)
         if not len(chosen):
-            return -target_logits(hidden, weight, bias, target, self.sparse)
-        log_partition = parts_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
+            return -gathered_logits(hidden, weight, bias, target[:, None], sparse=self.sparse).squeeze(1)
+        log_partition = linear_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
         # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
-        loss = -target_logits(hidden, weight, bias, target, sparse=True)
+        loss = -gathered_logits(hidden, weight, bias, target[:, None], sparse=True).squeeze(1)
         return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
 
     def extra_repr(self) -> str:

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from vastmax.layers.base.output_layer import Kind, Reference
-from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer
-from vastmax.ops import logistic_loss_, with_known_gradient
+from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.proposals import Proposal
 
 __all__ = ["NoiseContrastiveEstimation"]
@@ -90,10 +89,5 @@ class NoiseContrastiveEstimation(SamplingLayer):
         """
         return self._target_scores(hidden, target)
 
-    def _sampled_loss(self, candidates: Candidates) -> Tensor:
-        def loss(logits: Tensor) -> Tensor:
-            logits[:, 0].sub_(candidates.target_log_expected)
-            logits[:, 1:].sub_(candidates.log_expected)
-            return logistic_loss_(logits, candidates.times)
-
-        return with_known_gradient(candidates.logits, loss)
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._sampled_loss("nce", hidden, target, context)

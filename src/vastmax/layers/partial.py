@@ -12,7 +12,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.class_index import ClassIndex
-from vastmax.ops import Steps, parts_largest, shared_logits, step_logits
+from vastmax.ops import gathered_logits, linear_topk
 
 __all__ = ["PartialSoftmax"]
 
@@ -114,13 +114,11 @@ class PartialSoftmax(TableLayer):
         searched = self.num_classes if self.index is None else self.index.num_compared(self.num_classes)
         return 2.0 * self.in_features * (searched + 3 * (min(self.head, self.num_classes) + 1 + self.tail))
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         head = self._search(hidden)
         again = (head == target[:, None]) | (head < 0)
         chosen = torch.cat([target[:, None], torch.where(again, target[:, None], head)], 1)
-        rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
-        steps = Steps(chosen.flatten(), rows)
-        logits = step_logits(hidden, self.weight, self.bias, steps, self.sparse).view(chosen.shape)
+        logits = gathered_logits(hidden, self.weight, self.bias, chosen, sparse=self.sparse)
         parts = [logits[:, :1], logits[:, 1:].masked_fill(again, -torch.inf)]
         if self.tail and self.head < self.num_classes:
             parts.append(self._tail_logits(hidden, chosen))
@@ -131,12 +129,13 @@ class PartialSoftmax(TableLayer):
         k = min(self.head, self.num_classes)
         if self.index is not None:
             return self.index.search(hidden, self.weight, self.bias, k)
-        return parts_largest([self._part(hidden)], k, self.block_size)
+        with torch.no_grad():
+            return linear_topk([self._part(hidden)], k, self.block_size, normalized=False)[1]
 
     def _tail_logits(self, hidden: Tensor, head: Tensor) -> Tensor:
         """(N, m) logits of classes drawn from all, with log V/m added; -inf for those in the row's head (N, k+1)."""
         tail = torch.randint(self.num_classes, (self.tail,), device=hidden.device)
-        logits = shared_logits(hidden, self.weight, self.bias, tail, self.sparse)
+        logits = gathered_logits(hidden, self.weight, self.bias, tail, sparse=self.sparse)
         ordered, drawn = head.sort(1).values, tail.expand(len(head), -1).contiguous()
         places = torch.searchsorted(ordered, drawn).clamp_(max=head.shape[1] - 1)
         in_head = ordered.gather(1, places) == drawn

@@ -14,7 +14,7 @@ from typing_extensions import Self
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import Kind, Reference, as_vocabulary
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import Part, parts_cross_entropy, shared_logits, wide
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["TargetSampledSoftmax"]
@@ -150,7 +150,7 @@ class TargetSampledSoftmax(TableLayer):
         if not len(classes) or len(classes.unique()) < len(classes):
             raise InputError("ids must hold one class or more, and none twice.")
         classes = classes.to(self.weight.device)
-        logits = shared_logits(self._rows(hidden), self.weight, self.bias, classes, self.sparse)
+        logits = gathered_logits(self._rows(hidden), self.weight, self.bias, classes, sparse=self.sparse)
         return logits.log_softmax(-1).view(*hidden.shape[:-1], len(classes))
 
     def flops_per_token(self, train: bool = True) -> float:
@@ -162,13 +162,15 @@ class TargetSampledSoftmax(TableLayer):
         met = max(1, len(torch.cat(always).unique())) if always else 1
         return 2.0 * self.in_features * (3 * met if train else self.num_classes)
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         if not len(target):
             return hidden.sum(1, dtype=wide(hidden.dtype))  # no candidates either, it may be
         classes, places = torch.cat([*self._always(), target]).unique(return_inverse=True)
         vectors = F.embedding(classes, self.weight, sparse=self.sparse)
         bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=self.sparse)
-        return parts_cross_entropy([Part(hidden, vectors, bias)], places[-len(target) :], self.block_size)
+        candidates, places = Part(hidden, vectors, bias), places[-len(target) :]
+        log_partition, target_logit = linear_cross_entropy([candidates], places, self.block_size)
+        return log_partition - target_logit
 
     def _always(self) -> list[Tensor]:
         """Classes that take part whatever the batch's targets are."""

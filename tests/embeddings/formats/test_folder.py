@@ -18,7 +18,7 @@ CRASHES = """
 import os, sys
 import numpy as np
 from vastmax.embeddings import Embeddings
-from vastmax.text import Vocabulary
+from vastmax.vocabulary import Vocabulary
 
 def save(folder, touches):
     def crash(event, arguments):

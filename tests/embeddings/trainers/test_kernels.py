@@ -7,6 +7,8 @@ import pytest
 
 from vastmax import _core
 
+pytestmark = pytest.mark.numerics
+
 LEVELS = _core.simd_levels()
 SHAPES = [(1, 1), (2, 3), (3, 2), (6, 1), (5, 6), (12, 12), (12, 14), (13, 7), (17, 16), (33, 17), (128, 64), (5, 512)]
 DIMS = [1, 3, 16, 17, 100, 300, 517]

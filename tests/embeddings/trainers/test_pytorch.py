@@ -20,7 +20,7 @@ from vastmax.layers import LAYERS
 from vastmax.runs import TrainingInterrupted, TrainingProgress
 from vastmax.text import EncodedCorpus, encode_corpus
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 SMALL: dict[str, Any] = {"engine": "torch", "dim": 12, "epochs": 2, "threads": 1}
 # What keeps a layer small enough for a test.
 LAYER_OPTIONS: dict[str, dict[str, Any]] = {

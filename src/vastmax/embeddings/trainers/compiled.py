@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import Trainer, simd_levels
+from vastmax._core import Trainer
 from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.subsampling import keep_probability
@@ -48,7 +48,8 @@ class EmbeddingTrainer:
     Args:
         corpus: The encoded corpus; it must stay open while training runs.
         options: What to train and how.
-        simd_level: ``avx512``, ``avx2`` or ``plain``; the best this processor has by default.
+        simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
+            the best this processor has.
 
     Attributes:
         vectors: (V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to.
@@ -60,8 +61,6 @@ class EmbeddingTrainer:
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
         counts = corpus.vocabulary.counts
-        if simd_level is not None and simd_level not in simd_levels():
-            raise InputError(f"simd_level must be one of {', '.join(simd_levels())} here, not {simd_level!r}.")
         self.options = options
         self._corpus = corpus
         self._ids = check_corpus(corpus)

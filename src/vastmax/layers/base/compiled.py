@@ -45,7 +45,7 @@ def register_opaque(layer: OutputLayer) -> None:
 
 
 def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-    """Return ``layer._loss_in_context(hidden, target, context)``, (N,), through the operator.
+    """Return ``layer._loss(hidden, target, context)``, (N,), through the operator.
 
     Rows whose target is -1 take no part, not even as other rows' samples; their loss is 0.
     """
@@ -66,9 +66,9 @@ class _Rows(nn.Module):
     def forward(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
         kept = (target >= 0).nonzero().squeeze(1)
         if len(kept) == len(target):
-            return self.layer._loss_in_context(hidden, target, context)
+            return self.layer._loss(hidden, target, context)
         before = None if context is None else context[kept]
-        loss = self.layer._loss_in_context(hidden[kept], target[kept], before)
+        loss = self.layer._loss(hidden[kept], target[kept], before)
         return loss.new_zeros(len(target)).index_copy(0, kept, loss)
 
 

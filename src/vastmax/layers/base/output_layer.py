@@ -15,7 +15,7 @@ from typing_extensions import Self
 from vastmax.errors import InputError
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.options import checked
-from vastmax.ops import largest
+from vastmax.ops import topk
 from vastmax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -123,17 +123,13 @@ class OutputLayer(nn.Module, ABC):
         it is the mean under the layer's counts.
         """
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """(N,) training loss."""
-        return -self._target_log_prob(hidden, target)
-
-    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         """(N,) training loss, given (N,) the class before each target where the caller knows it."""
-        return self._loss(hidden, target)
+        return -self._target_log_prob(hidden, target)
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
-        parts = [largest(self._log_prob(rows), k) for rows in self._chunks(hidden)]
+        parts = [topk(self._log_prob(rows), k) for rows in self._chunks(hidden)]
         return torch.cat([values for values, _ in parts]), torch.cat([classes for _, classes in parts])
 
     def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
@@ -208,7 +204,7 @@ class OutputLayer(nn.Module, ABC):
         if self.opaque_to_compiler and torch.compiler.is_compiling():
             loss = opaque_loss(self, rows, torch.where(kept, classes, -1), before)
         else:
-            loss = self._loss_in_context(rows, classes, before)
+            loss = self._loss(rows, classes, before)
         importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
         if positives is not None:
             importance = torch.where(kept, importance / positives, 0)

@@ -1,9 +1,9 @@
-"""What layers that learn from samples share: a proposal, targets and samples with their logits, sparse gradients."""
+"""What layers that learn from samples share: a proposal, draws from it, sparse gradients."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import ArrayLike
@@ -13,40 +13,18 @@ from typing_extensions import Self
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import as_vocabulary
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import Steps, shared_logits, step_logits
+from vastmax.ops import Draws, SampledLoss, sampled_loss, wide
 from vastmax.proposals import PROPOSALS, Proposal, Samples
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["Candidates", "SamplingLayer", "logits_of", "merged", "proposal_for"]
-
-
-class Candidates(NamedTuple):
-    """The targets of N rows, and the samples that stand against them.
-
-    Samples that a batch shares are merged: a class that was drawn more than once stands there once.
-
-    Attributes:
-        logits: (N, 1 + m) in float32 or wider: the target's first, then the samples'; -inf for one that a row has not.
-        ids: (m,) or (N, m) int64, the samples.
-        times: (m,) or (N, m), how often each was drawn.
-        log_expected: (m,) or (N, m), log of how often each was to be expected.
-        target_log_expected: (N,), the same of the target.
-        hits: rows (H,) and places (H,) in 0..m-1 of the samples that are their row's target.
-    """
-
-    logits: Tensor
-    ids: Tensor
-    times: Tensor
-    log_expected: Tensor
-    target_log_expected: Tensor
-    hits: tuple[Tensor, Tensor]
+__all__ = ["SamplingLayer", "merged", "proposal_for"]
 
 
 class SamplingLayer(TableLayer):
     """A table of classes that learns from the target and a few samples: the cost of a step does not grow with V.
 
     What is not trained by samples is exact: log-probabilities, log Z and the best classes are those of the full
-    softmax, computed in blocks of classes. A method adds its formula, :meth:`_sampled_loss`.
+    softmax, computed in blocks of classes. A method adds its formula, :meth:`_loss`, on the samples of :meth:`draw`.
 
     The samples of a batch are drawn once and shared by its rows, which makes their logits one product of matrices; or
     drawn for each row, which makes rows independent and costs a gather a sample.
@@ -166,42 +144,44 @@ class SamplingLayer(TableLayer):
         return 2.0 * self.in_features * classes
 
     @abstractmethod
-    def _sampled_loss(self, candidates: Candidates) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         """(N,) training loss."""
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return self._loss_in_context(hidden, target, None)
+    def _sampled_loss(self, kind: SampledLoss, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        """(N,) losses by a formula of :func:`vastmax.ops.sampled_loss`, on samples drawn for them."""
+        draws = self.draw(hidden, target, context)
+        return sampled_loss(kind, hidden, self.weight, self.bias, target, draws, sparse=self.sparse)
 
-    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-        return self._sampled_loss(self._candidates(hidden, target, context))
+    def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Draws:
+        """Return samples for the rows of a batch, as a step of training draws them.
 
-    def _candidates(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Candidates:
-        """Draw samples, and compute all logits."""
-        looks_at = self._proposal_context(hidden, context)
+        Args:
+            hidden: (…, d), rows that are counted through in what is returned.
+            target: (…) classes in 0..V-1.
+            context: (…) the class before each target, as :meth:`forward` takes it.
+
+        Raises:
+            InputError: where shapes do not fit.
+        """
+        self._check_context(hidden, context)
+        hidden, target = self._flat(hidden, target)
+        looks_at = self._proposal_context(hidden, None if context is None else context.reshape(-1))
         samples = self._other_targets(target, looks_at) if self.in_batch else self._draw(hidden, looks_at)
         ids, log_expected, times = samples.ids, samples.log_expected_count, None
         if self.shared and self.replacement and not self.in_batch:
             ids, log_expected, times = merged(ids, log_expected)
         self._meet(target, ids)
-        logits = self._logits(hidden, target, ids)
         judged = target if ids.dim() == 1 else target[:, None]  # as the samples are: by the mixture, or by its own row
         of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at)).view(-1)
-        return Candidates(
-            logits,
+        dtype = wide(self.weight.dtype)
+        return Draws(
             ids,
-            torch.ones_like(log_expected, dtype=logits.dtype) if times is None else times.to(logits.dtype),
-            log_expected.to(logits.dtype),
-            of_target.to(logits.dtype),
+            torch.ones_like(log_expected, dtype=dtype) if times is None else times.to(dtype),
+            log_expected.to(dtype),
+            of_target.to(dtype),
             _hits(ids, target, rising=times is not None),
+            self.in_batch,
         )
-
-    def _logits(self, hidden: Tensor, target: Tensor, ids: Tensor) -> Tensor:
-        """(N, 1 + m) logits of the target and the samples."""
-        logits = logits_of(hidden, self.weight, self.bias, ids, self.sparse, target)
-        if not self.in_batch:
-            return logits
-        itself = torch.eye(len(hidden), len(hidden) + 1, dtype=torch.bool, device=hidden.device).roll(1, 1)
-        return logits.masked_fill(itself, -torch.inf)  # a row's own target is no sample of its
 
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
         """Return what the proposal looks at, brought up to date with the table."""
@@ -237,17 +217,6 @@ class SamplingLayer(TableLayer):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, num_samples={self.num_samples}, shared={self.shared}"
-
-
-def logits_of(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, sparse: bool, target: Tensor | None = None
-) -> Tensor:
-    """Return (N, m) logits of samples (m,) or (N, m) in float32 or wider, behind the targets' (N, 1) if there are."""
-    if ids.dim() == 1:
-        return shared_logits(hidden, weight, bias, ids, sparse, target)
-    chosen = ids if target is None else torch.cat([target[:, None], ids], 1)
-    rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
-    return step_logits(hidden, weight, bias, Steps(chosen.flatten(), rows), sparse).view(chosen.shape)
 
 
 def merged(ids: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:

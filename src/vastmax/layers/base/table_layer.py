@@ -11,7 +11,15 @@ from torch.nn import functional as F
 
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import OutputLayer
-from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_topk, sparse_uses, target_logits, wide
+from vastmax.ops import (
+    Part,
+    gathered_logits,
+    linear_cross_entropy,
+    linear_log_partition,
+    linear_topk,
+    sparse_uses,
+    wide,
+)
 
 __all__ = ["TableLayer", "tied_table"]
 
@@ -79,23 +87,24 @@ class TableLayer(OutputLayer):
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
         rows = self._rows(hidden)
-        return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
+        return linear_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
 
     def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
         """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
         rows, classes = self._flat(hidden, target)
         self._check_range(classes)
-        return target_logits(rows, self.weight, self.bias, classes, sparse=False).view(target.shape)
+        return gathered_logits(rows, self.weight, self.bias, classes[:, None]).view(target.shape)
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -parts_cross_entropy([self._part(hidden)], target, self.block_size)
+        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
+        return target_logit - log_partition
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self.weight, self.bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        return parts_topk([self._part(hidden)], k, self.block_size)
+        return linear_topk([self._part(hidden)], k, self.block_size)
 
     def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
         """Return a table as often as it is used, so that a sparse gradient stays one whatever the uses give."""

@@ -1,0 +1,1 @@
+"""The contract of output layers, and what several of them share."""
