@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 __all__ = ["MOST_THREADS", "commit", "default_threads", "machine", "peak_memory", "versions"]
@@ -46,6 +45,8 @@ def machine(device: str = "cpu") -> str:
 
 def versions(*others: str) -> dict[str, str]:
     """Return the versions of what results depend on, and of other packages, as far as they are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # which takes longer to load than all else here
+
     found = {"python": platform.python_version()}
     for package in ("vastmax", "torch", "numpy", *others):
         try:

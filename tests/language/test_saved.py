@@ -15,7 +15,6 @@ from tests.corpora import sentences
 from vastmax.comparison import (
     METHODS,
     Method,
-    ModelOptions,
     Run,
     RunConfig,
     build_layer,
@@ -27,6 +26,7 @@ from vastmax.language import (
     LanguageCorpus,
     LanguageModel,
     LoopOptions,
+    ModelOptions,
     draw_text,
     load_language_model,
     perplexity,
@@ -250,7 +250,7 @@ def test_files_of_two_models_are_told_apart(folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_place_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="vastmax lm TRAIN -o DIR"):
+    with pytest.raises(InputError, match="vastmax lm train TRAIN -o DIR"):
         load_language_model(tmp_path)
 
 

@@ -12,15 +12,12 @@ from vastmax.cli.flags import (
     ConnectorWords,
     Corpus,
     Json,
-    Lowercase,
-    MaxVocabulary,
-    MinCount,
     PhraseScoring,
     SaveTo,
-    Threads,
-    Tokenizer,
+    TextOptions,
     connector_tuple,
     not_negative,
+    takes,
 )
 from vastmax.errors import InputError
 
@@ -31,16 +28,14 @@ _Top = Annotated[
 ]
 
 
+@takes(TextOptions)
 def vocab(
     corpus: Corpus,
     output: SaveTo = None,
     top: _Top = 20,
-    min_count: MinCount = 5,
-    max_vocabulary: MaxVocabulary = None,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    threads: Threads = None,
+    *,
     as_json: Json = False,
+    **text: Any,
 ) -> None:
     """Count the words of a corpus.
 
@@ -51,9 +46,7 @@ def vocab(
     """  # noqa: D301
     from vastmax.text import build_vocabulary
 
-    vocabulary = build_vocabulary(
-        corpus, tokenizer=tokenizer, lowercase=lowercase, min_count=min_count, max_size=max_vocabulary, threads=threads
-    )
+    vocabulary = build_vocabulary(corpus, max_size=text.pop("max_vocabulary"), **text)
     if output is not None:
         _save(vocabulary, output)
     pairs = list(zip((vocabulary.words or [])[:top], vocabulary.counts[:top].tolist(), strict=True))
@@ -65,6 +58,7 @@ def vocab(
     note(f"{len(vocabulary):,} words kept, which stand for {vocabulary.total:,} of the text")
 
 
+@takes(TextOptions, without=("max_vocabulary",))
 def phrases(
     corpus: Corpus,
     output: SaveTo = None,
@@ -75,11 +69,9 @@ def phrases(
     ] = None,
     scoring: PhraseScoring = "word2vec",
     connector_words: ConnectorWords = "",
-    min_count: MinCount = 5,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    threads: Threads = None,
+    *,
     as_json: Json = False,
+    **text: Any,
 ) -> None:
     """Find the phrases of a corpus: words that stand together more often than by chance.
 
@@ -95,11 +87,8 @@ def phrases(
         passes=passes,
         threshold=threshold,
         scoring=scoring,  # type: ignore[arg-type]  # checked where it is used
-        min_count=min_count,
         connector_words=connector_tuple(connector_words),
-        lowercase=lowercase,
-        tokenizer=tokenizer,
-        threads=threads,
+        **text,
     )
     if output is not None:
         _save(learnt, output)

@@ -29,6 +29,7 @@ from vastmax.language import (
     LanguageCorpus,
     LanguageModel,
     LanguageModelLoop,
+    build_model,
     make_batches,
     perplexity,
     save_language_model,
@@ -95,7 +96,7 @@ def run_language_model(
             method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
         )
     building_seconds = None if state is not None else time.perf_counter() - started
-    model = model_options.build(layer, corpus.end_of_sentence)
+    model = build_model(model_options, layer, corpus.end_of_sentence)
     check_memory(model, options.optimizer, device)
     model = model.to(device)
     if folder is not None:

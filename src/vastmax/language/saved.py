@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.files import member, replacing_members
-from vastmax.language.models.language_model import LanguageModel
-from vastmax.language.models.options import ModelOptions
+from vastmax.language.models import LanguageModel, build_model
+from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
 from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
@@ -122,7 +122,7 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     folder = Path(folder)
     if not holds_model(folder):
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
-        raise InputError(f"{folder} holds {what}: `vastmax lm TRAIN -o DIR` makes one.")
+        raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:
         record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:
@@ -137,7 +137,7 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
         if text["tokenizer"] not in TOKENIZERS or text["unknown"] not in vocabulary:
             raise FormatError(f"{folder} is damaged: {_CONFIG} does not say how its text was read.")
         output = layer.rebuild(options.dim, vocabulary, tensors_under("output", tensors))
-        model = options.build(output, vocabulary[text["end_of_sentence"]])
+        model = build_model(options, output, vocabulary[text["end_of_sentence"]])
         load_model_tensors(model, tensors)
     except (InputError, CheckpointError, KeyError, TypeError) as error:
         raise FormatError(f"{folder} is damaged, its files do not fit each other: {error}") from error

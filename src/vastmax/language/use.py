@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from vastmax.errors import CorpusError, InputError
-from vastmax.language.perplexity import perplexity
+from vastmax.language.evaluation import perplexity
 from vastmax.language.saved import SavedModel
 from vastmax.machine import MOST_THREADS
 from vastmax.text import Sources, read_sentences

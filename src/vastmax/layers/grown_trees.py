@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-
-from vastmax.checks import conforms, number, refused, whole
+from vastmax.checks import conforms, refused
 from vastmax.errors import InputError
 from vastmax.layers.base.training_text import TrainingText
-from vastmax.trees import Tree, WordNet, clustered_tree, union_tree, wordnet_tree
+from vastmax.trees import Tree, TreeOptions, build_tree
 
 __all__ = ["GROWN_TREES", "grow_tree", "missing_wordnet"]
 
-WORDNET = "/usr/share/wordnet"
-"""Where Debian's wordnet-base puts WordNet."""
+GROWN_TREES = {"clustered": ("rule", "epsilon", "trees"), "wordnet": ("wordnet",)}
+"""The kinds of `TreeOptions` that are built from word vectors, and their options."""
 
 
 def grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> Tree:
@@ -26,46 +23,21 @@ def grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> Tr
     Raises:
         InputError: where this kind has no such option, or refuses a value.
     """
-    grow = GROWN_TREES[kind]
-    known = list(inspect.signature(grow).parameters)[1:]
+    known = [*GROWN_TREES[kind], "vectors"]
     if unknown := [name for name in options if name not in known]:
         raise InputError(f"the tree {kind!r} has no option {unknown[0]!r}: choose from {', '.join(known)}.")
-    if not conforms(options.get("vectors"), str | None):
-        raise refused("vectors", options["vectors"], "the name of a run, or leave it out")
-    return grow(corpus, **options)
+    told = dict(options)
+    source = told.pop("vectors", None)
+    if not conforms(source, str | None):
+        raise refused("vectors", source, "the name of a run, or leave it out")
+    # how WordNet's nodes of many children are joined is one draw for all seeds
+    shape = TreeOptions(kind=kind, seed=0 if kind == "wordnet" else corpus.seed, **told)  # type: ignore[arg-type]
+    words = corpus.vocabulary.words or []
+    counts = corpus.vocabulary.counts
+    return cast(Tree, build_tree(shape, counts, words, lambda: corpus.word_vectors(source), threads=corpus.threads))
 
 
 def missing_wordnet(folder: str | None) -> str | None:
     """Return that WordNet is not in its folder, as a clause, or None."""
-    folder = WORDNET if folder is None else folder
+    folder = TreeOptions().wordnet if folder is None else folder
     return None if Path(folder).exists() else f"WordNet is not in {folder}: apt install wordnet-base"
-
-
-def _clustered(
-    corpus: TrainingText,
-    rule: Any = "adaptive",
-    epsilon: float | None = None,
-    trees: int = 1,
-    vectors: str | None = None,
-) -> Tree:
-    whole("trees", trees, 1)
-    if epsilon is not None:
-        number("epsilon", epsilon, 0, 0.5, above=True)
-    clustered_tree([[0.0]], rule, epsilon=epsilon)  # what is wrong with them is found before vectors are trained
-    points = np.zeros((len(corpus.vocabulary), 1)) if rule == "random" else corpus.word_vectors(vectors)
-    seed, threads = corpus.seed, corpus.threads
-    return union_tree(
-        [clustered_tree(points, rule, epsilon=epsilon, seed=seed + i, threads=threads) for i in range(trees)]
-    )
-
-
-def _wordnet(corpus: TrainingText, wordnet: str | None = None, vectors: str | None = None) -> Tree:
-    wordnet = WORDNET if wordnet is None else wordnet
-    if not isinstance(wordnet, str):
-        raise refused("wordnet", wordnet, "the folder of WordNet's files")
-    files = WordNet(wordnet)  # what is wrong with them, too
-    return wordnet_tree(corpus.vocabulary.words or [], corpus.word_vectors(vectors), files)
-
-
-GROWN_TREES: dict[str, Callable[..., Tree]] = {"clustered": _clustered, "wordnet": _wordnet}
-"""Every builder of a tree from a training text, by name."""

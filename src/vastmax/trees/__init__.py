@@ -1,43 +1,59 @@
 """Trees and classes over words: counts, vectors or a taxonomy in, one immutable `Tree` or `Classes` out."""
 
-from collections.abc import Callable
-from functools import partial
+from typing import TYPE_CHECKING
 
-from numpy.typing import ArrayLike
+from vastmax.lazy import lazy
+from vastmax.trees.options import TreeOptions
 
-from vastmax.trees.balanced import balanced_tree
-from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
-from vastmax.trees.clustered import clustered_tree
-from vastmax.trees.custom import class_tree, custom_tree
-from vastmax.trees.huffman import huffman_tree
-from vastmax.trees.statistics import TreeStatistics, unigram_entropy
-from vastmax.trees.tree import Tree
-from vastmax.trees.union import union_tree
-from vastmax.trees.wndb import WordNet
-from vastmax.trees.wordnet import wordnet_tree
+if TYPE_CHECKING:
+    from vastmax.trees.balanced import balanced_tree
+    from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
+    from vastmax.trees.clustered import clustered_tree
+    from vastmax.trees.custom import class_tree, custom_tree, read_taxonomy
+    from vastmax.trees.huffman import huffman_tree
+    from vastmax.trees.kinds import TREES, build_tree
+    from vastmax.trees.statistics import TreeStatistics, unigram_entropy
+    from vastmax.trees.tree import Tree
+    from vastmax.trees.union import union_tree
+    from vastmax.trees.wndb import WordNet
+    from vastmax.trees.wordnet import wordnet_tree
 
 __all__ = [
     "TREES",
     "ClassStatistics",
     "Classes",
     "Tree",
+    "TreeOptions",
     "TreeStatistics",
     "WordNet",
     "balanced_tree",
+    "build_tree",
     "class_tree",
     "clustered_tree",
     "custom_tree",
     "frequency_classes",
     "huffman_tree",
+    "read_taxonomy",
     "unigram_entropy",
     "union_tree",
     "wordnet_tree",
 ]
 
-TREES: dict[str, Callable[[ArrayLike], Tree]] = {
-    "huffman": huffman_tree,
-    "balanced": partial(balanced_tree, order="id"),
-    "balanced-rank": partial(balanced_tree, order="rank"),
-    "balanced-random": partial(balanced_tree, order="random"),
-}
-"""Builders that need counts (V,) alone, by the command line's name."""
+# The command line shows the options without numpy and the core, which all else needs.
+__getattr__ = lazy(
+    __name__,
+    __all__,
+    (
+        "balanced",
+        "classes",
+        "clustered",
+        "custom",
+        "huffman",
+        "kinds",
+        "statistics",
+        "tree",
+        "union",
+        "wndb",
+        "wordnet",
+    ),
+)
