@@ -1,43 +1,185 @@
-"""Checks of single values, whose sentences name the option, what came and what is accepted."""
+"""The checks of values: each refuses with one sentence, which names the argument, what came and what is accepted."""
 
 from __future__ import annotations
 
 import math
-from numbers import Real
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from numbers import Integral, Number, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import numpy as np
 
 from vastmax.errors import InputError
 
-__all__ = ["flag", "number", "one_of", "whole"]
+__all__ = ["LARGEST_SEED", "conforms", "described", "flag", "number", "one_of", "refused", "shown", "whole"]
+
+LARGEST_SEED = 2**63 - 1
+_LONGEST = 60  # characters of a value in a sentence
+_NAMES = {
+    Any: "anything",
+    NoneType: "none",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    np.ndarray: "an array",
+}
 
 
-def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def refused(name: str, value: Any, wanted: str) -> InputError:
+    """Return the error ``NAME is VALUE: give WANTED.``, which the caller raises."""
+    return InputError(f"{name} is {shown(value)}: give {wanted}.")
+
+
+def shown(value: Any) -> str:
+    """Return a value as it stands in a sentence: numpy's numbers as numbers, and of what is long the beginning."""
+    text = str(value) if isinstance(value, Number) else repr(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def one_of(name: str, value: Any, choices: Collection[str]) -> None:
     """Raise InputError unless the value is one of the choices."""
-    if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    if not isinstance(value, str) or value not in choices:
+        raise refused(name, value, _listed(map(repr, choices)))
 
 
 def flag(name: str, value: Any) -> None:
     """Raise InputError unless the value is True or False."""
     if not isinstance(value, bool):
-        raise InputError(f"{name} must be True or False, not {value!r}.")
+        raise refused(name, value, "true or false")
 
 
-def whole(name: str, value: Any, low: int, high: int) -> int:
-    """Return the value, which may be numpy's, as an int; raise InputError unless it is whole and from low to high."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value <= high:
-        raise InputError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+def whole(name: str, value: Any, low: int, high: float = math.inf, *, other: str = "") -> int:
+    """Return the value, which may be numpy's, as an int.
+
+    Args:
+        name: of the argument.
+        value: of the argument.
+        low: the least that is accepted.
+        high: the largest.
+        other: what the caller accepts besides, for the sentence: "None for no limit".
+
+    Raises:
+        InputError: where it is no whole number, or lies outside.
+    """
+    if not conforms(value, int) or not low <= value <= high:
+        raise refused(name, value, f"a whole number {_range(low, high)}{other and f', or {other}'}")
     return int(value)
 
 
-def number(name: str, value: Any, low: float, high: float, *, above: bool = False) -> float:
+def number(
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    other: str = "",
+) -> float:
     """Return the value, which may be numpy's, as a float.
 
+    Args:
+        name: of the argument.
+        value: of the argument.
+        low: the least that is accepted.
+        high: the largest.
+        above: it must lie strictly above ``low``.
+        below: it must lie strictly below ``high``.
+        other: what the caller accepts besides, for the sentence.
+
     Raises:
-        InputError: It is no finite number from low to high (strictly above low on request).
+        InputError: where it is no finite number, or lies outside.
     """
-    real = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not low <= real <= high or (above and real == low):
-        bounds = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
-        raise InputError(f"{name} must be a number {bounds}, not {value!r}.")
+    real = float(value) if conforms(value, float) else math.nan
+    if not (math.isfinite(real) and low <= real <= high) or (above and real == low) or (below and real == high):
+        raise refused(name, value, f"a number {_range(low, high, above, below)}{other and f', or {other}'}")
     return real
+
+
+def conforms(value: Any, hint: Any) -> bool:
+    """Return whether a value is of an annotated type, the members of lists, tuples and mappings included.
+
+    A whole number is a number too, numpy's numbers are numbers, and True and False are neither. An array is a sequence,
+    a string is none. Types that cannot be told when the program runs, as protocols, take everything.
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return conforms(value, inner[0])
+    if origin in (Union, UnionType):
+        return any(conforms(value, each) for each in inner)
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in inner)
+    kind = origin or hint
+    if kind is None:
+        return value is None
+    if kind is bool:
+        return isinstance(value, (bool, np.bool_))
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    if isinstance(value, (str, bytes)) and kind in (Sequence, Collection, Iterable):
+        return False
+    try:
+        if not isinstance(value, (Sequence, np.ndarray) if kind is Sequence else kind):
+            return False
+    except TypeError:
+        return True
+    if not inner:
+        return True
+    if isinstance(value, Mapping):
+        return all(conforms(key, inner[0]) and conforms(each, inner[1]) for key, each in value.items())
+    if kind is tuple and inner[-1] is not ...:
+        return len(value) == len(inner) and all(map(conforms, value, inner))
+    if issubclass(kind, Collection):
+        return all(conforms(each, inner[0]) for each in value)
+    return True
+
+
+def described(hint: Any) -> str:
+    """Return what an annotated type takes, in the words of a sentence."""
+    return _listed(_alternatives(hint))
+
+
+def _alternatives(hint: Any) -> list[str]:
+    origin, inner = get_origin(hint), get_args(hint)
+    kind = NoneType if hint is None else origin or hint
+    if origin is Annotated:
+        return _alternatives(inner[0])
+    if origin in (Union, UnionType):
+        return [word for each in inner for word in _alternatives(each)]
+    if origin is Literal:
+        return list(map(repr, inner))
+    if kind in _NAMES:
+        return [_NAMES[kind]]
+    if not isinstance(kind, type):
+        return ["anything"]
+    several = issubclass(kind, Collection)
+    what = "a table" if issubclass(kind, Mapping) else "a list" if several else f"a {kind.__name__}"
+    members = [each for each in inner if each is not ...][-1:] if several else []
+    return [what + "".join(f" of {_plural(each)}" for each in members if each is not Any)]
+
+
+def _plural(hint: Any) -> str:
+    """The members of a list or a table."""
+    return " or ".join(
+        {"a whole number": "whole numbers", "a number": "numbers", "a table": "tables", "text": "texts"}.get(word, word)
+        for word in _alternatives(hint)
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    *first, last = dict.fromkeys(words)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _range(low: float, high: float, above: bool = False, below: bool = False) -> str:
+    if high == math.inf:
+        return "that is finite" if low == -math.inf else f"above {low:g}" if above else f"of {_plain(low)} or more"
+    least = f"above {_plain(low)}" if above else f"from {_plain(low)}"
+    return f"{least} {'and' if above else 'to'} {'below ' if below else 'at most ' if above else ''}{_plain(high)}"
+
+
+def _plain(bound: float) -> str:
+    """A bound: ints in full."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
