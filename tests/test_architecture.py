@@ -60,7 +60,6 @@ CIRCLES_TO_DO = [
     "vastmax.language.corpus,vastmax.language.read",
     "vastmax.layers.base.compiled,vastmax.layers.base.output_layer,vastmax.layers.base.sampling_layer,vastmax.layers.base.table_layer,vastmax.layers.diagnostics,vastmax.layers.importance,vastmax.layers.options",
     "vastmax.text.phrase_learning,vastmax.text.phrases",
-    "vastmax.trees.classes,vastmax.trees.files,vastmax.trees.show,vastmax.trees.statistics,vastmax.trees.tree",
 ]
 """Circles of files that are still there. The list only gets shorter."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from numbers import Integral, Number, Real
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -33,8 +33,10 @@ def refused(name: str, value: Any, wanted: str) -> InputError:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it stands in a sentence: numpy's numbers as numbers, and of what is long the beginning."""
-    text = str(value) if isinstance(value, Number) else repr(value)
+    """Return a value as it stands in a sentence: of an array its type and shape, of what is long the beginning."""
+    if getattr(value, "shape", ()) != () and hasattr(value, "dtype"):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    text = str(value) if isinstance(value, np.generic) else repr(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

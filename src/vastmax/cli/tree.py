@@ -116,9 +116,10 @@ def tree(
             built.save(output)
         _report(kind, built, source.vocabulary, output, as_json)
         if show is not None:
-            picture = built.show(
-                source.vocabulary.words, levels=show, width=_columns(as_json), counts=source.vocabulary.counts
-            )
+            from vastmax.trees import show_tree
+
+            vocabulary = source.vocabulary
+            picture = show_tree(built, vocabulary.words, levels=show, width=_columns(as_json), counts=vocabulary.counts)
             (note if as_json else say)(picture)
 
 

@@ -10,6 +10,7 @@ from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
 from vastmax.trees.clustered import clustered_tree
 from vastmax.trees.custom import class_tree, custom_tree
 from vastmax.trees.huffman import huffman_tree
+from vastmax.trees.show import show_tree
 from vastmax.trees.statistics import TreeStatistics, unigram_entropy
 from vastmax.trees.tree import Tree
 from vastmax.trees.union import union_tree
@@ -29,6 +30,7 @@ __all__ = [
     "custom_tree",
     "frequency_classes",
     "huffman_tree",
+    "show_tree",
     "unigram_entropy",
     "union_tree",
     "wordnet_tree",
