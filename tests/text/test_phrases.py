@@ -253,7 +253,7 @@ def test_damaged_files(tmp_path: Path, content: str, complaint: str) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read: No such file"):
         Phrases.load(tmp_path / "none")
-    with pytest.raises(InputError, match="cannot write .*: No such file"):
+    with pytest.raises(InputError, match=r"cannot write .*: No such file"):
         Phrases([], thresholds=[]).save(tmp_path / "none" / "p")
 
 
