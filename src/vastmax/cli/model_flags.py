@@ -138,13 +138,13 @@ def method(name: str, options: Sequence[str] | None) -> Method:
 
 def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:
     """Read the texts that the flags name."""
-    from vastmax.language import LanguageCorpus
+    from vastmax.language import read_language_corpus
 
     chosen = {name: given[name] for name in ("tokenizer", "lowercase", "min_count", "max_vocabulary", "threads")}
     more = {name: given[name] for name in ("held_out", "split") if given.get(name) is not None}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
-        return LanguageCorpus.read(given["train"], given["valid"], given["test"], progress=progress, **chosen, **more)
+        return read_language_corpus(given["train"], given["valid"], given["test"], progress=progress, **chosen, **more)
 
 
 def text_facts(given: Mapping[str, Any], corpus: LanguageCorpus) -> dict[str, Any]:

@@ -132,7 +132,6 @@ def train(
     options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
     from vastmax.embeddings import train
     from vastmax.runs import TrainingInterrupted
-    from vastmax.text import Phrases
 
     if resume and not (output / "checkpoint").exists() and not (output / "vectors.safetensors").exists():
         note(f"no checkpoint in {output} yet: starting from the beginning")
@@ -142,7 +141,7 @@ def train(
             embeddings = train(
                 corpus,
                 progress=display,
-                phrases=int(phrases) if phrases.isdecimal() else Phrases.load(phrases),
+                phrases=int(phrases) if phrases.isdecimal() else phrases,
                 connector_words=connector_tuple(connector_words),
                 layer_options=_layer_options(engine, objective, keys_and_values(layer_options)),
                 **options,

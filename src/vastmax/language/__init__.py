@@ -13,6 +13,7 @@ from vastmax.language.models.language_model import LanguageModel, State, can_tie
 from vastmax.language.models.lstm import LSTM
 from vastmax.language.options import LoopOptions
 from vastmax.language.perplexity import PerplexityReport, frequency_bands, perplexity
+from vastmax.language.read import read_language_corpus
 from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
 from vastmax.language.use import Drawn, TextScore, draw_text, score_text
 
@@ -40,6 +41,7 @@ __all__ = [
     "load_language_model",
     "make_batches",
     "perplexity",
+    "read_language_corpus",
     "save_language_model",
     "score_text",
 ]

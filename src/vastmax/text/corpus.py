@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 from vastmax.text.phrases import Phrases
 from vastmax.vocabulary import WORD_END, Vocabulary
 
-__all__ = ["END_OF_SENTENCE", "EncodedCorpus"]
-
-END_OF_SENTENCE = 0xFFFFFFFF
-"""What stands behind each sentence in :attr:`EncodedCorpus.ids`."""
+__all__ = ["EncodedCorpus"]
 
 
 class EncodedCorpus:

@@ -3,7 +3,7 @@
 from vastmax.vocabulary.counts import as_counts, as_weights
 from vastmax.vocabulary.escapes import escape, unescape
 from vastmax.vocabulary.joined import SENTENCE_END, WORD_END, join_words, split_words
-from vastmax.vocabulary.vocabulary import Vocabulary, check_limits
+from vastmax.vocabulary.vocabulary import Vocabulary, check_limits, check_word, with_word
 
 __all__ = [
     "SENTENCE_END",
@@ -12,8 +12,10 @@ __all__ = [
     "as_counts",
     "as_weights",
     "check_limits",
+    "check_word",
     "escape",
     "join_words",
     "split_words",
     "unescape",
+    "with_word",
 ]

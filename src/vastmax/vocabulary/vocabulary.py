@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import cached_property
 from os import PathLike
@@ -9,12 +10,13 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax.checks import whole
+from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 from vastmax.vocabulary.counts import as_counts
 from vastmax.vocabulary.files import read_vocabulary, write_vocabulary
+from vastmax.vocabulary.joined import join_words
 
-__all__ = ["Vocabulary", "check_limits"]
+__all__ = ["Vocabulary", "check_limits", "check_word", "with_word"]
 
 
 class Vocabulary:
@@ -135,3 +137,22 @@ def check_limits(min_count: int, max_size: int | None, name: str = "max_size") -
     whole("min_count", min_count, 1)
     if max_size is not None:
         whole(name, max_size, 1, other="None for no limit")
+
+
+def with_word(words: list[str], counts: NDArray[np.int64], word: str, count: int) -> Vocabulary:
+    """Return the vocabulary of words in falling frequency and one more, at its place by count and code points."""
+    first, end = np.searchsorted(-counts, [-count, 1 - count]).tolist()  # the words that occur as often
+    place = bisect_left(words, word, first, end)
+    return Vocabulary([*words[:place], word, *words[place:]], np.insert(counts, place, count))
+
+
+def check_word(name: str, word: object) -> str:
+    """Return the word, if it can be one.
+
+    Raises:
+        InputError: Something that is no word, or one that no text can hold.
+    """
+    if not isinstance(word, str) or not word:
+        raise refused(name, word, f"a word, for example '<{name[:3]}>'")
+    join_words([word])
+    return word
