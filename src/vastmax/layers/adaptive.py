@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.errors import InputError
+from vastmax.checks import refused
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
 from vastmax.ops import Part, largest, parts_cross_entropy, parts_log_softmax
+from vastmax.trees import StepCost, cheapest_cutoffs, check_div_value, cluster_width
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["AdaptiveSoftmax"]
@@ -33,7 +33,7 @@ class AdaptiveSoftmax(OutputLayer):
     optimisers let them be.
 
     Rare classes have less capacity than in the full softmax. Where the cut-offs are is a matter of speed above all:
-    :meth:`from_vocabulary` finds the cheapest on this machine.
+    :meth:`from_vocabulary` finds the cheapest.
 
     References:
         Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
@@ -126,13 +126,12 @@ class AdaptiveSoftmax(OutputLayer):
         Args:
             in_features: d.
             vocabulary: whose counts say which classes are frequent.
-            cutoffs: ranks at which clusters begin, or "auto": the cheapest on this machine, see
-                :func:`~vastmax.layers.cutoffs.cheapest_cutoffs`. They then depend on a measurement; the layer names
-                them (``cutoffs``), and its state carries them.
+            cutoffs: ranks at which clusters begin, or "auto": the cheapest, see
+                :func:`~vastmax.trees.cheapest_cutoffs`. The layer names them (``cutoffs``), and its state carries them.
             div_value: each cluster's vectors are narrower than the former's by this factor.
             rows: in a training batch, for "auto".
             head_share: of the counts, that the head holds at least, for "auto".
-            cost: of a softmax, for "auto"; None to measure. A cost of constants always gives the same cut-offs.
+            cost: of a softmax, for "auto"; None for that of a common processor.
             options: the constructor's.
 
         Raises:
@@ -142,9 +141,7 @@ class AdaptiveSoftmax(OutputLayer):
         order = np.argsort(-counts, kind="stable")
         if isinstance(cutoffs, str):
             if cutoffs != "auto":
-                raise InputError(f"cutoffs is {cutoffs!r}: give rising ranks, or 'auto'.")
-            device = torch.device(options.get("device") or "cpu")
-            cost = cost or StepCost.measured("cpu" if device.type == "meta" else device)
+                raise refused("cutoffs", cutoffs, "rising ranks, or 'auto'")
             cutoffs = cheapest_cutoffs(
                 counts[order], in_features, div_value=div_value, rows=rows, head_share=head_share, cost=cost
             )

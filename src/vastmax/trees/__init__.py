@@ -9,6 +9,7 @@ from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
 from vastmax.trees.clustered import clustered_tree
 from vastmax.trees.custom import class_tree, custom_tree
+from vastmax.trees.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
 from vastmax.trees.huffman import huffman_tree
 from vastmax.trees.show import show_tree
 from vastmax.trees.statistics import TreeStatistics, unigram_entropy
@@ -21,11 +22,15 @@ __all__ = [
     "TREES",
     "ClassStatistics",
     "Classes",
+    "StepCost",
     "Tree",
     "TreeStatistics",
     "WordNet",
     "balanced_tree",
+    "cheapest_cutoffs",
+    "check_div_value",
     "class_tree",
+    "cluster_width",
     "clustered_tree",
     "custom_tree",
     "frequency_classes",
