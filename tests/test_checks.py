@@ -151,7 +151,6 @@ def test_values_of_a_type(hint: Any) -> None:
         (tuple[int, ...], "a list of whole numbers"),
         (Annotated[bool, "yes"], "true or false"),
         (Any, "anything"),
-        (np.ndarray | None, "an array or none"),
     ],
 )
 def test_types_in_words(hint: Any, words: str) -> None:
