@@ -14,7 +14,16 @@ from tests.cli.program import finish, start, vastmax
 from vastmax.cli.invocation import program
 from vastmax.embeddings import Embeddings, evaluate_similarity
 from vastmax.text import Phrases, build_vocabulary
-from vastmax.trees import Classes, Tree, clustered_tree, custom_tree, frequency_classes, huffman_tree, union_tree
+from vastmax.trees import (
+    Classes,
+    Tree,
+    clustered_tree,
+    custom_tree,
+    frequency_classes,
+    huffman_tree,
+    show_tree,
+    union_tree,
+)
 from vastmax.vocabulary import Vocabulary
 
 VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "export", "import", "vocab", "phrases", "tree"]
@@ -228,7 +237,7 @@ def test_clustered_trees(corpus: Path, model: Path, tmp_path: Path) -> None:
     trees = [clustered_tree(embeddings.vectors, epsilon=0.4, seed=seed) for seed in (5, 6)]
     assert Tree.load(saved) == union_tree(trees)
     counts, words = embeddings.vocabulary.counts, embeddings.vocabulary.words
-    assert outcome.out.endswith(union_tree(trees).show(words, levels=1, counts=counts) + "\n")
+    assert outcome.out.endswith(show_tree(union_tree(trees), words, levels=1, counts=counts) + "\n")
     assert f"{Tree.load(saved).num_leaves:,} leaves" in outcome.out
     assert vastmax("tree", corpus, *flags, "--json").json["leaves"] == Tree.load(saved).num_leaves
 

@@ -86,7 +86,9 @@ def tree(
         return
     _report(wanted.kind, built, vocabulary, output, as_json)
     if show is not None:
-        picture = built.show(vocabulary.words, levels=show, width=_columns(as_json), counts=vocabulary.counts)
+        from vastmax.trees import show_tree
+
+        picture = show_tree(built, vocabulary.words, levels=show, width=_columns(as_json), counts=vocabulary.counts)
         (note if as_json else say)(picture)
 
 
