@@ -53,7 +53,7 @@ def train(
         str,
         typer.Option(
             metavar="NAME",
-            help="How the softmax is avoided: negative-sampling or hierarchical-softmax; for --engine torch any output "
+            help="How the softmax is avoided: negative-sampling or hierarchical; for --engine torch any output "
             "layer, such as nce, sampled or adaptive.",
         ),
     ] = "negative-sampling",
@@ -125,7 +125,7 @@ def train(
       vastmax train corpus.txt -o model
       vastmax train news/ 'wiki/*.txt.gz' -o model --dim 300 --lowercase --tokenizer words
       zcat big.gz | vastmax train - -o model --model cbow --epochs 1
-      vastmax train corpus.txt -o model --objective hierarchical-softmax --phrases 2
+      vastmax train corpus.txt -o model --objective hierarchical --phrases 2
       vastmax train corpus.txt -o model --engine torch --objective nce --option num_samples=256
       vastmax train corpus.txt -o model --resume
     """  # noqa: D301

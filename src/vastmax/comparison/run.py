@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +14,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from vastmax.embeddings import holds_embeddings
-from vastmax.errors import CheckpointError, InputError, VastmaxError
+from vastmax.errors import CheckpointError, InputError
 from vastmax.language import perplexity
 from vastmax.comparison.config import RunConfig
 from vastmax.comparison.judging import diagnose, judge, tree_facts
@@ -31,8 +28,17 @@ from vastmax.language import LanguageModel
 from vastmax.comparison.report import RunRecord
 from vastmax.language import LanguageCorpus
 from vastmax.language import LanguageModelLoop, make_batches
-from vastmax.runs.torch_state import holds_state, load_state, tensors_under
-from vastmax.runs import StopRequest, TrainingProgress, check_room
+from vastmax.runs import (
+    Checkpoint,
+    StopRequest,
+    TrainingProgress,
+    check_room,
+    differences,
+    holds_checkpoint,
+    plain,
+    tensors_of,
+    tensors_under,
+)
 
 __all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
 
@@ -82,7 +88,7 @@ def run_language_model(
     options, model_options, method = config.loop_options, config.model, config.method
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
-    as_read = json.loads(json.dumps(config.to_json()))  # as a checkpoint gives it back
+    as_read = plain(config.to_json())
     identity = {"model": as_read["model"], "method": as_read["method"], "corpus": corpus.fingerprint}
     known = {} if folder is None else _learnt(folder / CHECKPOINT, identity, method.layer)
     started = time.perf_counter()
@@ -112,8 +118,6 @@ def run_language_model(
     )
     if loop.has_checkpoint:
         loop.resume()
-    elif folder is not None and holds_embeddings(folder / CHECKPOINT):
-        raise InputError(f"{folder} holds the checkpoint of embeddings: go on with those, or name another folder.")
     with StopRequest() as stop:
         loop.run(stop)
     found = judge(model, corpus, batching)
@@ -141,25 +145,21 @@ def run_language_model(
         **found,
     )
     if folder is not None:
-        what = (model, corpus.vocabulary, config, text or {}, loop.curve)
-        _save(folder, *what, otherwise=" The checkpoint is kept." if loop.has_checkpoint else "")
-        write_record(folder / RECORD, record)
-        loop.drop_checkpoint()
+        loop.conclude(lambda: _save(folder, Run(record, model), corpus, config, text or {}))
     return Run(record, model)
 
 
 def _learnt(checkpoint: Path, identity: Mapping[str, Any], layer: str) -> dict[str, Any]:
     """What the layer of a checkpoint of this run was built from; nothing where there is no such checkpoint."""
-    if layer not in LEARNT or not holds_state(checkpoint):  # which may be large
+    if layer not in LEARNT or not holds_checkpoint(checkpoint):
         return {}
-    tensors, facts = load_state(checkpoint)
-    was = facts.get("identity")
-    if not isinstance(was, dict) or any(was.get(name) != value for name, value in identity.items()):
+    found = Checkpoint.load(checkpoint, LanguageModelLoop.kind)
+    if differences({name: found.identity.get(name) for name in identity}, identity):
         return {}  # another run's: whoever resumes it hears what differs
     try:
-        return learnt(layer, tensors_under("model.output", tensors))
+        return learnt(layer, tensors_of(tensors_under("model.output", found.tensors)))
     except (KeyError, InputError) as error:
-        raise CheckpointError(f"the checkpoint in {checkpoint} lacks {error}: start again.") from error
+        raise CheckpointError(f"the checkpoint in {checkpoint} lacks {error}: delete it to start again.") from error
 
 
 def _room_needed(model: LanguageModel, optimizer: str) -> int:
@@ -168,18 +168,9 @@ def _room_needed(model: LanguageModel, optimizer: str) -> int:
     return 4 * parameters * (1 + 2 * numbers_kept(optimizer))
 
 
-def _save(folder: Path, *what: Any, otherwise: str) -> None:
-    """Save a model; where that fails, put it where it can be found, and say where, or else what is left."""
-    try:
-        save_language_model(folder, *what)
-    except InputError as error:
-        rescued = Path(tempfile.mkdtemp(prefix="vastmax-"))
-        try:
-            save_language_model(rescued, *what)
-            otherwise = f" It is in {rescued} instead: move it where you want it."
-        except InputError:
-            shutil.rmtree(rescued, ignore_errors=True)
-        raise VastmaxError(f"the model was trained but not saved: {error}{otherwise}") from error
+def _save(folder: Path, run: Run, corpus: LanguageCorpus, config: RunConfig, text: Mapping[str, Any]) -> None:
+    save_language_model(folder, run.model, corpus.vocabulary, config, text, run.record.curve)
+    write_record(folder / RECORD, run.record)
 
 
 def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.files import member, replacing_members
 from vastmax.language.models.language_model import LanguageModel
-from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
+from vastmax.runs import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 

@@ -84,13 +84,13 @@ SENTENCES = {
 @pytest.mark.filterwarnings("ignore:Output seems independent")
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("sentence", SENTENCES.values(), ids=SENTENCES.keys())
-@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical-softmax"])
+@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical"])
 @pytest.mark.parametrize("combine", [None, "mean", "sum"])
 @pytest.mark.parametrize("block", [1, 4])
 def test_the_update_at_rate_one_is_the_gradient(level, sentence, objective, combine, block):
-    if objective == "hierarchical-softmax":
+    if objective == "hierarchical":
         block = 1
-    tree = huffman_tree(COUNTS) if objective == "hierarchical-softmax" else None
+    tree = huffman_tree(COUNTS) if objective == "hierarchical" else None
     rate = 1.0 if len(sentence) <= block else 0.1  # one step; a row of them at rate 1 would magnify rounding
     core, vectors, outputs = make_core(
         [*sentence, END_OF_SENTENCE],
@@ -292,7 +292,7 @@ def corpus():
         yield encoded
 
 
-MODELS = list(itertools.product(["skipgram", "cbow"], ["negative-sampling", "hierarchical-softmax"]))
+MODELS = list(itertools.product(["skipgram", "cbow"], ["negative-sampling", "hierarchical"]))
 
 
 @pytest.mark.parametrize(("model", "objective"), MODELS)
@@ -325,7 +325,7 @@ def test_training_lowers_the_loss_on_every_level_alike(corpus, model, objective)
     np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-3)
 
 
-SHARINGS = [{"sharing": "block"}, {"sharing": "window"}, {"sharing": "pair"}, {"objective": "hierarchical-softmax"}]
+SHARINGS = [{"sharing": "block"}, {"sharing": "window"}, {"sharing": "pair"}, {"objective": "hierarchical"}]
 
 
 @pytest.mark.parametrize("options", SHARINGS, ids=lambda options: next(iter(options.values())))
