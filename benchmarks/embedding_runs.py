@@ -18,9 +18,9 @@ Facts = dict[str, Any]
 
 MODELS = {
     "skipgram-ns": ("skipgram", "negative-sampling"),
-    "skipgram-hs": ("skipgram", "hierarchical-softmax"),
+    "skipgram-hs": ("skipgram", "hierarchical"),
     "cbow-ns": ("cbow", "negative-sampling"),
-    "cbow-hs": ("cbow", "hierarchical-softmax"),
+    "cbow-hs": ("cbow", "hierarchical"),
 }
 
 

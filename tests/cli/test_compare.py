@@ -82,7 +82,7 @@ def test_other_options_are_refused_before_anything_runs(copied: Path, text: Path
     outcome = vastmax("compare", text, "-o", copied, "--methods", methods, *SHORT, "--dropout", "0.5")
     assert outcome.code == 1
     assert outcome.sentence == (
-        "full-seed1 was made with dropout=0.0, and now came dropout=0.5: go back to it, or name another folder."
+        "full-seed1 was made with dropout=0.0, now came dropout=0.5: go back to it, or name another folder."
     )
     assert not (copied / "runs").exists()
 
@@ -166,11 +166,11 @@ def test_an_interrupt_prints_the_command_that_goes_on(tmp_path: Path, text: Path
     assert said == f"vastmax: interrupted; what is finished is in {folder}. Go on with:"
     assert not Path(f"/proc/{worker}").exists()
     assert not (run / "record.json").exists()
-    words = json.loads((run / "checkpoint" / "state.json").read_text(encoding="utf-8"))["words"]
+    words = json.loads((run / "checkpoint" / "state.json").read_text(encoding="utf-8"))["facts"]["words"]
     assert words > 0
     other = vastmax("compare", text, "-o", folder, "--methods", "full", *LONG, "--epochs", "20")
     assert other.code == 1
-    assert "full-seed1 was begun with epochs=10.0, and now came epochs=20.0: go back to it" in other.sentence
+    assert "full-seed1 was begun with epochs=10.0, now came epochs=20.0: go back to it" in other.sentence
     subprocess.run(shlex.split(command), check=True, capture_output=True)
     (record,) = records(folder)
     assert record["status"] == "done"

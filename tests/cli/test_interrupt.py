@@ -22,7 +22,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> byt
 
 
 def wait_for_checkpoint(process: "subprocess.Popen[str]", folder: Path) -> None:
-    while process.poll() is None and not (folder / "checkpoint" / "config.json").exists():
+    while process.poll() is None and not (folder / "checkpoint" / "state.json").exists():
         time.sleep(0.005)
 
 

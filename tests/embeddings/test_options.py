@@ -14,7 +14,7 @@ from vastmax.errors import InputError
     ("name", "value", "accepted"),
     [
         ("model", "glove", "skipgram, cbow"),
-        ("objective", "ns", "negative-sampling, hierarchical-softmax"),
+        ("objective", "ns", "negative-sampling, hierarchical"),
         ("sharing", "all", "block, window, pair"),
         ("cbow_combine", "max", "mean, sum"),
         ("cbow_gradient", "", "corrected, published"),

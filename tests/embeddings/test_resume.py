@@ -14,6 +14,7 @@ import pytest
 
 from tests.corpora import sentences
 from vastmax.embeddings import Embeddings, train
+from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.errors import CheckpointError, InputError
 from vastmax.runs import TrainingInterrupted, TrainingProgress
 from vastmax.runs.interrupt import StopRequest
@@ -23,11 +24,9 @@ OPTIONS: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_ve
 
 @pytest.fixture(autouse=True)
 def _report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vastmax.embeddings import loop as embedding_loop
-
-    monkeypatch.setattr(embedding_loop, "_REPORT_SECONDS", 0)
-    monkeypatch.setattr(embedding_loop, "_REPORT_SHARE", 0)
-    monkeypatch.setattr(embedding_loop, "_STEP_SECONDS", 1e-9)  # a chunk a step
+    monkeypatch.setattr(EmbeddingLoop, "report_seconds", 0)
+    monkeypatch.setattr(EmbeddingLoop, "report_share", 0)
+    monkeypatch.setattr(EmbeddingLoop, "step_seconds", 1e-9)  # a chunk a step
 
 
 def stop_at(step: int, number: int = signal.SIGINT) -> Callable[[Any], None]:
@@ -50,7 +49,7 @@ def interrupt(output: Path, step: int = 3, number: int = signal.SIGINT, **option
     return caught.value
 
 
-@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical-softmax"])
+@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical"])
 @pytest.mark.parametrize("model", ["skipgram", "cbow"])
 @pytest.mark.parametrize("step", [1, 7, 40])
 def test_resumed_run_equals_uninterrupted_one(tmp_path: Path, model: Any, objective: Any, step: int) -> None:
@@ -100,7 +99,7 @@ def test_checkpoints_are_written_by_the_clock(tmp_path: Path) -> None:
     seen = []
 
     def progress(report: Any) -> None:
-        seen.append((tmp_path / "checkpoint" / "config.json").exists())
+        seen.append((tmp_path / "checkpoint" / "state.json").exists())
 
     train(sentences(), output=tmp_path, progress=progress, checkpoint_minutes=1e-9, **OPTIONS)
     assert any(seen)
@@ -123,7 +122,7 @@ def test_checkpoints_are_written_by_the_clock(tmp_path: Path) -> None:
 )
 def test_other_options_are_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:
     interrupt(tmp_path)
-    with pytest.raises(CheckpointError, match="go back to it, or start again with --overwrite") as caught:
+    with pytest.raises(CheckpointError, match="go back to it, or delete it to start again") as caught:
         train(sentences(), output=tmp_path, resume=True, **{**OPTIONS, **change})
     assert told in str(caught.value)
     assert (tmp_path / "checkpoint").is_dir()
@@ -134,13 +133,10 @@ def test_other_threads_are_welcome(tmp_path: Path) -> None:
     train(sentences(), output=tmp_path, resume=True, **{**OPTIONS, "threads": 2})
 
 
-@pytest.mark.parametrize(
-    ("other", "told"),
-    [(sentences(seed=1), "other words or counts"), (sentences()[::-1], "the same words in another order")],
-)
-def test_another_corpus_is_refused(tmp_path: Path, other: list[list[str]], told: str) -> None:
+@pytest.mark.parametrize("other", [sentences(seed=1), sentences()[::-1]])
+def test_another_corpus_is_refused(tmp_path: Path, other: list[list[str]]) -> None:
     interrupt(tmp_path)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=r"made with corpus='24,000 words, \w+', now came corpus='24,000 words, "):
         train(other, output=tmp_path, resume=True, **OPTIONS)
 
 
@@ -157,47 +153,18 @@ def test_resume_begins_where_there_is_no_checkpoint(tmp_path: Path) -> None:
     assert (tmp_path / "vectors.safetensors").exists()
 
 
-def edit_config(folder: Path, **changes: Any) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def test_other_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
+def test_damage_is_one_sentence(tmp_path: Path, name: str) -> None:
     interrupt(tmp_path)
-    edit_config(tmp_path / "checkpoint", checkpoint=99)
-    with pytest.raises(CheckpointError, match="has format 99 and this vastmax reads format 1"):
-        train(sentences(), output=tmp_path, resume=True, **OPTIONS)
-
-
-def damage_config(folder: Path) -> None:
-    (folder / "config.json").write_text('{"format": ')
-
-
-def damage_state(folder: Path) -> None:
-    edit_config(folder, state={"position": 3})
-    edit_config(folder, identity={})
-
-
-def damage_vectors(folder: Path) -> None:
-    path = folder / "vectors.safetensors"
+    path = tmp_path / "checkpoint" / name
     path.write_bytes(path.read_bytes()[:100])
-
-
-def lose_vocabulary(folder: Path) -> None:
-    (folder / "vocabulary.tsv").unlink()
-
-
-@pytest.mark.parametrize("damage", [damage_config, damage_state, damage_vectors, lose_vocabulary])
-def test_damage_is_one_sentence(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    interrupt(tmp_path)
-    damage(tmp_path / "checkpoint")
-    with pytest.raises(CheckpointError, match="start again with --overwrite") as caught:
+    with pytest.raises(CheckpointError, match=r"cannot be read .* delete it to start again") as caught:
         train(sentences(), output=tmp_path, resume=True, **OPTIONS)
     assert "\n" not in str(caught.value)
 
 
 def test_full_disk_keeps_the_last_checkpoint_and_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vastmax.embeddings.formats import folder
+    from vastmax.runs import checkpoint
 
     whole = train(sentences(), **OPTIONS)
     interrupt(tmp_path, 5)
@@ -209,7 +176,7 @@ def test_full_disk_keeps_the_last_checkpoint_and_the_run(tmp_path: Path, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(folder, "write_tensors", full)
+        patch.setattr(checkpoint, "write_tensors", full)
         with pytest.warns(UserWarning, match="no checkpoint was written; the one before it is kept: .*No space left"):
             interrupt(tmp_path, 5, resume=True)
     for path in good.iterdir():

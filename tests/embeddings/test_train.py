@@ -4,7 +4,6 @@ import errno
 import inspect
 import json
 import math
-import tempfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from tests.corpora import GROUPS, sentences, write_corpus
 from vastmax.embeddings import EmbeddingOptions, Embeddings, train
+from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.errors import CorpusError, InputError, VastmaxError
 from vastmax.runs import TrainingProgress
 from vastmax.text import ScanProgress, encode_corpus
@@ -32,7 +32,7 @@ def test_every_option_is_an_argument_with_the_same_default() -> None:
         assert arguments[field.name].default == field.default, field.name
 
 
-@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical-softmax"])
+@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical"])
 @pytest.mark.parametrize("model", ["skipgram", "cbow"])
 def test_words_of_a_group_find_each_other(model: Any, objective: Any) -> None:
     embeddings = train(sentences(), model=model, objective=objective, dim=20, epochs=10, threads=1, learning_rate=0.05)
@@ -107,7 +107,6 @@ def test_metrics_and_progress_tell_the_truth(corpus: Path, tmp_path: Path) -> No
 
 
 def test_recent_losses_add_up_to_the_loss(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vastmax.embeddings import loop as embedding_loop
     from vastmax.embeddings.trainers import compiled as embedding_trainer
 
     examples: list[int] = []
@@ -119,8 +118,8 @@ def test_recent_losses_add_up_to_the_loss(corpus: Path, monkeypatch: pytest.Monk
         return statistics
 
     monkeypatch.setattr(embedding_trainer.EmbeddingTrainer, "run", run)
-    monkeypatch.setattr(embedding_loop, "_REPORT_SECONDS", 0)
-    monkeypatch.setattr(embedding_loop, "_REPORT_SHARE", 0)
+    monkeypatch.setattr(EmbeddingLoop, "report_seconds", 0)
+    monkeypatch.setattr(EmbeddingLoop, "report_share", 0)
     reports: list[Any] = []
     train(sentences(), progress=reports.append, **SMALL)
     training = [report for report in reports if isinstance(report, TrainingProgress)]
@@ -176,41 +175,28 @@ def test_a_disk_too_small_is_found_before_training(
         train(corpus, output=tmp_path / "model", **SMALL)
 
 
-def test_a_model_that_cannot_be_saved_says_so(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("minutes", [10, 0])
+def test_a_model_that_cannot_be_saved_is_saved_by_resuming(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float
+) -> None:
     from vastmax.embeddings.formats import folder
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    options = {"output": tmp_path / "model", "checkpoint_minutes": minutes, **SMALL}
     monkeypatch.setattr(folder, "write_tensors", full)
-    (tmp_path / "spare").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spare"))
-    with pytest.raises(VastmaxError, match=r"trained but not saved: .*No space left on device"):
-        train(corpus, output=tmp_path / "model", **SMALL)
-    assert list((tmp_path / "spare").iterdir()) == []
-
-
-def test_a_model_whose_folder_fills_up_is_put_elsewhere(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from vastmax.embeddings.formats import folder
-
-    write = folder.write_tensors
-    (tmp_path / "spare").mkdir()
-
-    def full_but_spare(path: Path, *rest: Any, **named: Any) -> None:
-        if tmp_path / "spare" not in Path(path).parents:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, *rest, **named)
-
-    monkeypatch.setattr(folder, "write_tensors", full_but_spare)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spare"))
-    with pytest.raises(VastmaxError, match="No space left on device") as caught:
-        train(corpus, output=tmp_path / "model", **SMALL)
-    (rescued,) = (tmp_path / "spare").glob("vastmax-*")
-    assert f"It is in {rescued} instead" in str(caught.value)
+    kept = r" The checkpoint in \S*model/checkpoint is kept: resume \(--resume\) to save again\." if minutes else ""
+    with pytest.raises(VastmaxError, match=rf"trained but not saved: .*No space left on device.* place\.{kept}$"):
+        train(corpus, **options)
+    assert (tmp_path / "model" / "checkpoint").exists() == bool(minutes)
     monkeypatch.undo()
-    assert np.array_equal(Embeddings.load(rescued).vectors, train(corpus, **SMALL).vectors)
+    told: list[Any] = []
+    if minutes:
+        train(corpus, resume=True, progress=told.append, **options)
+        assert not [report for report in told if isinstance(report, TrainingProgress)], "no step was made"
+        assert np.array_equal(Embeddings.load(tmp_path / "model").vectors, train(corpus, **SMALL).vectors)
+        assert not (tmp_path / "model" / "checkpoint").exists()
 
 
 @pytest.mark.parametrize("dim", [16, 20])

@@ -32,7 +32,7 @@ def test_a_budget_of_epochs(epochs: float, validations: int, steps: int, points:
 def test_a_budget_of_minutes_leaves_validation_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock of our own, on which a step takes 1 second and a validation 100."""
     clock = [0.0]
-    monkeypatch.setattr("vastmax.language.loop.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("vastmax.runs.run.time.perf_counter", lambda: clock[0])
 
     def validate(model: LanguageModel) -> float:
         clock[0] += 100

@@ -25,6 +25,7 @@ from vastmax.errors import FormatError, InputError
 from vastmax.language import (
     LanguageCorpus,
     LanguageModel,
+    LanguageModelLoop,
     LoopOptions,
     ModelOptions,
     draw_text,
@@ -34,7 +35,6 @@ from vastmax.language import (
     save_language_model,
     score_text,
 )
-from vastmax.language import loop as model_loop
 from vastmax.runs import TrainingInterrupted
 
 TEXT = {"tokenizer": "whitespace", "lowercase": False, "unknown": "<unk>", "end_of_sentence": "</s>"}
@@ -112,7 +112,7 @@ def test_every_model_is_read_back(corpus: LanguageCorpus, tmp_path: Path, label:
 def test_an_interrupted_run_ends_as_another(
     corpus: LanguageCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, model: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(model_loop, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(LanguageModelLoop, "report_seconds", 0.0)
     config = config_of(METHODS[label], **model)
     whole = train(corpus, config).record
     steps = 0
@@ -152,7 +152,7 @@ def test_what_was_measured_or_learnt_for_a_layer_is_taken_from_the_checkpoint(
         return np.random.default_rng(built).normal(size=(len(corpus.vocabulary), 4))
 
     monkeypatch.setattr(place or "vastmax.comparison.methods._vectors", another)
-    monkeypatch.setattr(model_loop, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(LanguageModelLoop, "report_seconds", 0.0)
     options = {} if place else {"epsilon": 0.3}  # words in several leaves, and so trees of other sizes
     config = config_of(replace(METHODS[label], options={**METHODS[label].options, **options}))
 
@@ -172,7 +172,7 @@ def test_what_was_measured_or_learnt_for_a_layer_is_taken_from_the_checkpoint(
 def test_a_run_on_a_gpu_is_stopped_and_goes_on(
     corpus: LanguageCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_loop, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(LanguageModelLoop, "report_seconds", 0.0)
     training = LoopOptions(epochs=2, precision="bfloat16")
     config = replace(config_of(METHODS["sampled"]), training=training, device="cuda")
     whole = train(corpus, config)
@@ -215,7 +215,7 @@ def test_what_is_interrupted_while_it_is_judged_is_not_trained_again(
         train(corpus, config, tmp_path)
     monkeypatch.setattr(run, "judge", judge)
     told: list[Any] = []
-    monkeypatch.setattr(model_loop, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(LanguageModelLoop, "report_seconds", 0.0)
     resumed = train(corpus, config, tmp_path, progress=told.append)
     assert not told, "no step was made"
     assert resumed.record.perplexity == train(corpus, config).record.perplexity

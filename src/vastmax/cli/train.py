@@ -69,7 +69,7 @@ def train(
       vastmax train corpus.txt -o model
       vastmax train news/ 'wiki/*.txt.gz' -o model --dim 300 --lowercase --tokenizer words
       zcat big.gz | vastmax train - -o model --model cbow --epochs 1
-      vastmax train corpus.txt -o model --objective hierarchical-softmax --phrases 2
+      vastmax train corpus.txt -o model --objective hierarchical --phrases 2
       vastmax train corpus.txt -o model --engine torch --objective nce --option num_samples=256
       vastmax train corpus.txt -o model --resume
     """  # noqa: D301

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,12 +20,13 @@ from vastmax.comparison.worker import JOB
 from vastmax.errors import InputError
 from vastmax.files import member, replacing
 from vastmax.language import LanguageCorpus
-from vastmax.runs import TrainingInterrupted, TrainingProgress
+from vastmax.runs import TrainingInterrupted, TrainingProgress, differences, drop_checkpoint, holds_checkpoint, plain
 
 __all__ = ["ComparisonProgress", "compare"]
 
 RECORDS, REPORT = "records.jsonl", "report.html"
 _RUNS, _CORPUS, _ERRORS = "runs", "corpus", "errors.log"
+_FREE = ("threads", "device")  # which a run may be finished with others
 _PATIENCE = 120.0  # seconds that a run asked to stop has for its checkpoint
 
 
@@ -114,7 +114,7 @@ def compare(
         if record is None:
             tell()
             if _begun_with_other(place, config):
-                shutil.rmtree(place / CHECKPOINT, ignore_errors=True)  # it failed, and is tried with other options
+                drop_checkpoint(place / CHECKPOINT)  # it failed, and is tried with other options
             job = {
                 "corpus": str((folder / _CORPUS).resolve()),
                 "config": config.to_json(),
@@ -151,7 +151,7 @@ def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
     """
     if record is None or record.status != "done":
         return None
-    if differs := _difference(record.config, _plain(config)):
+    if differs := differences(record.config, plain(config.to_json()), _FREE):
         raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
     return record
 
@@ -171,24 +171,7 @@ def _begun_with_other(place: Path, config: RunConfig) -> str | None:
         was = json.loads((place / JOB).read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return _difference(was, _plain(config)) if (place / CHECKPOINT).exists() else None
-
-
-def _plain(config: RunConfig) -> dict[str, Any]:
-    """A config as it comes back from JSON."""
-    return json.loads(json.dumps(config.to_json()))
-
-
-def _difference(was: Any, came: Any, name: str = "") -> str | None:
-    """What differs in two configs, in words; threads and device may."""
-    if isinstance(was, dict) and isinstance(came, dict):
-        for key in dict.fromkeys([*came, *was]):
-            if key in ("threads", "device"):
-                continue
-            if found := _difference(was.get(key), came.get(key), key):
-                return found
-        return None
-    return None if was == came else f"{name}={was!r}, and now came {name}={came!r}"
+    return differences(was, plain(config.to_json()), _FREE) if holds_checkpoint(place / CHECKPOINT) else None
 
 
 def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRecord]) -> None:

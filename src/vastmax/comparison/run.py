@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +20,7 @@ from vastmax.comparison.judging import diagnose, judge
 from vastmax.comparison.memory import check_memory, numbers_kept
 from vastmax.comparison.methods import build_layer
 from vastmax.comparison.report import RunRecord
-from vastmax.embeddings import holds_embeddings
-from vastmax.errors import InputError, VastmaxError
+from vastmax.errors import InputError
 from vastmax.files import replacing
 from vastmax.language import (
     LanguageCorpus,
@@ -35,8 +32,17 @@ from vastmax.language import (
     save_language_model,
 )
 from vastmax.machine import commit, machine, peak_memory, versions
-from vastmax.runs import StopRequest, TrainingProgress, check_room
-from vastmax.runs.torch_state import holds_state, load_state, tensors_under
+from vastmax.runs import (
+    Checkpoint,
+    StopRequest,
+    TrainingProgress,
+    check_room,
+    differences,
+    holds_checkpoint,
+    plain,
+    tensors_of,
+    tensors_under,
+)
 
 __all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
 
@@ -85,7 +91,7 @@ def run_language_model(
     options, model_options, method = config.loop_options, config.model, config.method
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
-    as_read = json.loads(json.dumps(config.to_json()))  # as a checkpoint gives it back
+    as_read = plain(config.to_json())
     identity = {"model": as_read["model"], "method": as_read["method"], "corpus": corpus.fingerprint}
     state = None if folder is None else _layer_state(folder / CHECKPOINT, identity)
     started = time.perf_counter()
@@ -116,8 +122,6 @@ def run_language_model(
     )
     if loop.has_checkpoint:
         loop.resume()
-    elif folder is not None and holds_embeddings(folder / CHECKPOINT):
-        raise InputError(f"{folder} holds the checkpoint of embeddings: go on with those, or name another folder.")
     with StopRequest() as stop:
         loop.run(stop)
     found = judge(model, corpus, batching)
@@ -144,22 +148,18 @@ def run_language_model(
         **found,
     )
     if folder is not None:
-        what = (model, corpus.vocabulary, method.spec, model_options, text or {}, loop.curve, config.to_json())
-        _save(folder, *what, otherwise=" The checkpoint is kept." if loop.has_checkpoint else "")
-        write_record(folder / RECORD, record)
-        loop.drop_checkpoint()
+        loop.conclude(lambda: _save(folder, Run(record, model), corpus, config, text or {}))
     return Run(record, model)
 
 
 def _layer_state(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Tensor] | None:
     """The output layer's tensors in a checkpoint of this run; None where there is no such checkpoint."""
-    if not holds_state(checkpoint):
+    if not holds_checkpoint(checkpoint):
         return None
-    tensors, facts = load_state(checkpoint)
-    was = facts.get("identity")
-    if not isinstance(was, dict) or any(was.get(name) != value for name, value in identity.items()):
+    found = Checkpoint.load(checkpoint, LanguageModelLoop.kind)
+    if differences({name: found.identity.get(name) for name in identity}, identity):
         return None  # another run's: whoever resumes it hears what differs
-    return tensors_under("model.output", tensors)
+    return tensors_of(tensors_under("model.output", found.tensors))
 
 
 def _room_needed(model: LanguageModel, optimizer: str) -> int:
@@ -168,18 +168,10 @@ def _room_needed(model: LanguageModel, optimizer: str) -> int:
     return 4 * parameters * (1 + 2 * numbers_kept(optimizer))
 
 
-def _save(folder: Path, *what: Any, otherwise: str) -> None:
-    """Save a model; where that fails, put it where it can be found, and say where, or else what is left."""
-    try:
-        save_language_model(folder, *what)
-    except InputError as error:
-        rescued = Path(tempfile.mkdtemp(prefix="vastmax-"))
-        try:
-            save_language_model(rescued, *what)
-            otherwise = f" It is in {rescued} instead: move it where you want it."
-        except InputError:
-            shutil.rmtree(rescued, ignore_errors=True)
-        raise VastmaxError(f"the model was trained but not saved: {error}{otherwise}") from error
+def _save(folder: Path, run: Run, corpus: LanguageCorpus, config: RunConfig, text: Mapping[str, Any]) -> None:
+    what = (run.model, corpus.vocabulary, config.method.spec, config.model, text, run.record.curve, config.to_json())
+    save_language_model(folder, *what)
+    write_record(folder / RECORD, run.record)
 
 
 def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = None) -> dict[str, Any]:

@@ -6,13 +6,12 @@ from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.lazy import lazy
 
 if TYPE_CHECKING:
-    from vastmax.embeddings.checkpoint import plain
     from vastmax.embeddings.embeddings import Embeddings, Neighbour
     from vastmax.embeddings.evaluation.analogies import AnalogyReport, AnalogyScore, evaluate_analogies
     from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity
     from vastmax.embeddings.evaluation.spearman import spearman
     from vastmax.embeddings.formats.exchange import export, import_vectors
-    from vastmax.embeddings.formats.folder import holds_embeddings, load_extra, save_folder
+    from vastmax.embeddings.formats.folder import holds_embeddings
     from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
     from vastmax.embeddings.search import analogy_objective
     from vastmax.embeddings.train import train
@@ -34,10 +33,7 @@ __all__ = [
     "holds_embeddings",
     "import_vectors",
     "keep_probability",
-    "load_extra",
-    "plain",
     "read_word2vec",
-    "save_folder",
     "spearman",
     "train",
     "write_word2vec",
@@ -48,7 +44,6 @@ __getattr__ = lazy(
     __name__,
     __all__,
     (
-        "checkpoint",
         "embeddings",
         "evaluation.analogies",
         "evaluation.similarity",

@@ -6,24 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from vastmax.embeddings.trainers import TRAINERS
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.options import Flag, check_options
 
-__all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions"]
-
-DEFAULT_LEARNING_RATES = {
-    "compiled": {"skipgram": 0.025, "cbow": 0.15},
-    "torch": {"skipgram": 0.1, "cbow": 0.1},
-}
-COMPILED_OBJECTIVES = ("negative-sampling", "hierarchical-softmax")
-# What the compiled engine alone has, and what stands in its place.
-_COMPILED_ONLY = {
-    "negatives": "the output layer's own layer_options say how many it draws, as num_samples",
-    "negative_exponent": "the output layer's own layer_options say what it draws from, as power",
-    "sharing": "the output layer's own layer_options say who shares what it draws, as shared",
-    "cbow_gradient": "its gradient is always the corrected one",
-}
+__all__ = ["EmbeddingOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +42,7 @@ class EmbeddingOptions:
     objective: Annotated[
         str,
         Flag(
-            "How the softmax is avoided: negative-sampling or hierarchical-softmax (over a Huffman tree); for the "
+            "How the softmax is avoided: negative-sampling or hierarchical (over a Huffman tree); for the "
             "engine torch any output layer, such as nce, sampled or adaptive.",
             "NAME",
         ),
@@ -115,29 +103,25 @@ class EmbeddingOptions:
             )
 
     def _check_engine(self) -> None:
-        """Refuse what only the other engine has; which layers there are is known where torch is loaded."""
+        """Refuse what the engine lacks; which output layers there are is known where torch is loaded."""
         if not isinstance(self.layer_options, (Mapping, type(None))):
             raise InputError(f"layer_options must be a mapping from names to values, not {self.layer_options!r}.")
-        if self.engine == "compiled":
-            if self.objective not in COMPILED_OBJECTIVES:
-                raise InputError(
-                    f"objective must be one of {', '.join(COMPILED_OBJECTIVES)}, not {self.objective!r}: only engine "
-                    "'torch' takes the names of all output layers."
-                )
-            if self.layer_options:
-                raise InputError(
-                    "layer_options are for engine 'torch', not for 'compiled': leave out "
-                    f"{', '.join(self.layer_options)}."
-                )
-            return
-        for name, instead in _COMPILED_ONLY.items():
-            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                raise InputError(f"{name} is for engine 'compiled', not for 'torch': {instead}.")
+        if self.objective == "hierarchical-softmax":
+            raise InputError("objective is 'hierarchical-softmax': give 'hierarchical', as it is called now.")
+        engine = TRAINERS[self.engine]
+        if engine.objectives and self.objective not in engine.objectives:
+            raise InputError(
+                f"objective must be one of {', '.join(engine.objectives)}, not {self.objective!r}: only engine "
+                "'torch' takes the names of all output layers."
+            )
+        for name, instead in engine.refused.items():
+            if (getattr(self, name) or None) != type(self).__dataclass_fields__[name].default:
+                raise InputError(f"{name} is not for engine {self.engine!r}: {instead}.")
 
     @property
     def initial_learning_rate(self) -> float:
         """The learning rate training starts with: the one given, or the default of engine and model."""
-        usual = DEFAULT_LEARNING_RATES[self.engine][self.model]
+        usual = TRAINERS[self.engine].learning_rates[self.model]
         return usual if self.learning_rate is None else self.learning_rate
 
     @property

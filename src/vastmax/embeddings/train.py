@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vastmax.checks import number, whole
-from vastmax.embeddings.checkpoint import plain
+from vastmax.checks import number, one_of, whole
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.options import EmbeddingOptions
-from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
+from vastmax.embeddings.trainers import trainer_class
 from vastmax.embeddings.trainers.trainer import Trainer
-from vastmax.errors import InputError, VastmaxError
-from vastmax.runs import OutputFolder, StopRequest
+from vastmax.errors import InputError
+from vastmax.files import replacing
+from vastmax.runs import OutputFolder, StopRequest, check_room, plain
 from vastmax.text import EncodedCorpus, encode_corpus
 
 if TYPE_CHECKING:
@@ -31,12 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_TEXT_OPTIONS = ("tokenizer", "lowercase", "min_count", "max_vocabulary")
-_PHRASE_OPTIONS = ("phrases", "phrase_threshold", "phrase_scoring", "phrase_min_count", "connector_words")
+_TEXT_OPTIONS = (
+    *("tokenizer", "lowercase", "min_count", "max_vocabulary"),
+    *("phrases", "phrase_threshold", "phrase_scoring", "phrase_min_count", "connector_words"),
+)
 # Matrices on the disk while a new checkpoint is written beside the one before it, two in each.
 _ROOM_FOR = 4
-# The result with many threads is a matter of chance anyway, and with one it may be finished with more.
-_FREE_ON_RESUME = {"threads"}
 
 
 def train(
@@ -79,7 +77,7 @@ def train(
 ) -> Embeddings:
     """Train word embeddings on a corpus.
 
-    The options from ``engine`` on are those of `EmbeddingOptions`, where each is explained; those from ``tokenizer`` to
+    The arguments from ``engine`` on are explained in `EmbeddingOptions`; those from ``tokenizer`` to
     ``connector_words`` are those of `encode_corpus`.
 
     Args:
@@ -102,25 +100,6 @@ def train(
         phrase_scoring: Score of a pair: word2vec's, or normalised pointwise mutual information.
         phrase_min_count: Pairs rarer than this are no phrases.
         connector_words: Words that may stand inside a phrase, and neither begin nor end one.
-        engine: See `EmbeddingOptions`.
-        model: See `EmbeddingOptions`.
-        objective: See `EmbeddingOptions`.
-        layer_options: See `EmbeddingOptions`.
-        dim: See `EmbeddingOptions`.
-        window: See `EmbeddingOptions`.
-        shrink_window: See `EmbeddingOptions`.
-        negatives: See `EmbeddingOptions`.
-        negative_exponent: See `EmbeddingOptions`.
-        sharing: See `EmbeddingOptions`.
-        cbow_combine: See `EmbeddingOptions`.
-        cbow_gradient: See `EmbeddingOptions`.
-        subsample: See `EmbeddingOptions`.
-        subsample_formula: See `EmbeddingOptions`.
-        epochs: See `EmbeddingOptions`.
-        learning_rate: See `EmbeddingOptions`.
-        min_learning_rate: See `EmbeddingOptions`.
-        seed: See `EmbeddingOptions`.
-        threads: See `EmbeddingOptions`.
 
     Returns:
         The embeddings: float32 vectors of shape (V, d), one for each word of the vocabulary.
@@ -137,35 +116,33 @@ def train(
         >>> train(sentences, dim=8, epochs=1, threads=1)["tea"].shape
         (8,)
     """
-    connector_words = tuple(connector_words)
-    given = dict(locals())
-    options = EmbeddingOptions(**{name: given[name] for name in EmbeddingOptions.__dataclass_fields__})
+    choice = _Choice.of({**locals(), "connector_words": tuple(connector_words)})
+    options = choice.options
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
-    make_trainer = _trainer_class(options)
+    make_trainer = trainer_class(options.engine)
+    one_of("objective", options.objective, make_trainer.objectives)
     if resume and output is None:
         raise InputError("resume needs the output folder whose checkpoint it goes on from.")
-    text_options: dict[str, Any] = {name: given[name] for name in _TEXT_OPTIONS + _PHRASE_OPTIONS}
     folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
     with ExitStack() as stack:
         if folder is not None:
             stack.callback(folder.discard_if_empty)
         if isinstance(corpus, EncodedCorpus):
-            text_options = {}
+            choice = replace(choice, text={})
         else:
-            reader = encode_corpus(corpus, **text_options, threads=options.num_threads, progress=progress)
+            reader = encode_corpus(corpus, **choice.text, threads=options.num_threads, progress=progress)
             corpus = stack.enter_context(reader)
             _warn_of_invalid_utf8(corpus)
         if folder is not None:
-            folder.check_room(_ROOM_FOR * 4 * len(corpus.vocabulary) * options.dim)
-        chosen = {**text_options, **asdict(options), "learning_rate": options.initial_learning_rate}
-        shaping = {name: value for name, value in chosen.items() if name not in _FREE_ON_RESUME}
-        trainer = make_trainer(corpus, options)
+            check_room(folder.path, _ROOM_FOR * 4 * len(corpus.vocabulary) * options.dim)
+        trainer: Trainer = make_trainer(corpus, options)
         if keep_output_vectors and trainer.output_vectors is None:
             raise InputError(
                 f"objective {options.objective!r} has no one table of output vectors to keep: leave it out."
             )
-        loop = EmbeddingLoop(trainer, corpus, shaping, folder, checkpoint_minutes, progress)
+        checkpoint = None if folder is None else folder.checkpoint
+        loop = EmbeddingLoop(trainer, corpus, choice.shaping, checkpoint, checkpoint_minutes, progress)
         if folder is not None and folder.has_checkpoint:
             if resume:
                 loop.resume()
@@ -174,33 +151,48 @@ def train(
         # Whoever asks to stop while the model is being saved gets the saved model.
         with StopRequest() as stop:
             loop.run(stop)
-            # Copies: a view would keep both padded matrices, and the map of the corpus, alive as long as the result.
-            output_vectors = None
-            if keep_output_vectors and trainer.output_vectors is not None:
-                output_vectors = trainer.output_vectors.copy()
-            else:
-                trainer.discard_output_vectors()  # makes room for the copy of the others
-            embeddings = Embeddings(
-                trainer.vectors.copy(),
-                corpus.vocabulary,
-                output_vectors,
-                _config(corpus, chosen, options.num_threads, loop, trainer),
-            )
+            vectors, output_vectors = trainer.finish(output_vectors=keep_output_vectors)
+            config = _config(corpus, choice, loop, trainer)
+            embeddings = Embeddings(vectors, corpus.vocabulary, output_vectors, config)
             if folder is not None:
-                _save(embeddings, folder, loop)
+                loop.conclude(lambda: _save(embeddings, folder.path, loop.records))
     return embeddings
 
 
-def _trainer_class(options: EmbeddingOptions) -> Callable[[EncodedCorpus, EmbeddingOptions], Trainer]:
-    """Return what trains under these options; torch is loaded only where it computes."""
-    if options.engine == "compiled":
-        return EmbeddingTrainer
-    try:
-        from vastmax.embeddings.trainers.pytorch import TorchEmbeddingTrainer, check_objective
-    except ImportError as error:
-        raise InputError(f"engine 'torch' needs PyTorch ({error}): pip install 'vastmax[torch]'.") from error
-    check_objective(options.objective)
-    return TorchEmbeddingTrainer
+@dataclass(frozen=True)
+class _Choice:
+    """All that was chosen for a run.
+
+    Attributes:
+        text: How text becomes words, as `encode_corpus` takes it; nothing where the corpus is encoded already.
+        options: Of training.
+    """
+
+    text: dict[str, Any]
+    options: EmbeddingOptions
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> _Choice:
+        """Sort the arguments of `train`."""
+        return cls(
+            {name: arguments[name] for name in _TEXT_OPTIONS},
+            EmbeddingOptions(**{field.name: arguments[field.name] for field in fields(EmbeddingOptions)}),
+        )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For the model's config: defaults that depend on other options stand as they came out."""
+        options = self.options
+        came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
+        return plain({**self.text, **asdict(options), **came_out})
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """What a checkpoint belongs to.
+
+        With many threads chance decides anyway, and what was begun with one may be finished with more.
+        """
+        return {name: value for name, value in self.record.items() if name != "threads"}
 
 
 def _warn_of_invalid_utf8(corpus: EncodedCorpus) -> None:
@@ -211,13 +203,11 @@ def _warn_of_invalid_utf8(corpus: EncodedCorpus) -> None:
         )
 
 
-def _config(
-    corpus: EncodedCorpus, chosen: dict[str, Any], threads: int, loop: EmbeddingLoop, trainer: Trainer
-) -> dict[str, Any]:
+def _config(corpus: EncodedCorpus, choice: _Choice, loop: EmbeddingLoop, trainer: Trainer) -> dict[str, Any]:
     """Everything needed to know where the vectors come from, and to make them again."""
     last = loop.records[-1] if loop.records else {}
     return {
-        "options": plain({**chosen, "threads": threads}),
+        "options": choice.record,
         "corpus": {
             "words_read": corpus.num_raw_words,
             "words_kept": corpus.num_words,
@@ -235,31 +225,7 @@ def _config(
     }
 
 
-def _save(embeddings: Embeddings, folder: OutputFolder, loop: EmbeddingLoop) -> None:
-    """Write the model, then drop the checkpoint: a kill in between leaves both."""
-    try:
-        _write(embeddings, folder.path, loop)
-    except (InputError, OSError) as error:
-        raise VastmaxError(
-            f"the model was trained but not saved: {error}{_rescue(embeddings, folder, loop)}"
-        ) from error
-    folder.drop_checkpoint()
-
-
-def _write(embeddings: Embeddings, path: Path, loop: EmbeddingLoop) -> None:
-    embeddings.save(path)
-    lines = "".join(json.dumps(record) + "\n" for record in loop.records)
-    (path / "metrics.jsonl").write_text(lines, encoding="utf-8")
-
-
-def _rescue(embeddings: Embeddings, folder: OutputFolder, loop: EmbeddingLoop) -> str:
-    """Put a model whose folder cannot be written where it can be found; say where."""
-    rescued: Path | None = None
-    try:
-        rescued = Path(tempfile.mkdtemp(prefix="vastmax-"))
-        _write(embeddings, rescued, loop)
-    except (InputError, OSError):
-        if rescued is not None:
-            shutil.rmtree(rescued, ignore_errors=True)
-        return " The last checkpoint is kept: add --resume then." if folder.has_checkpoint else ""
-    return f" It is in {rescued} instead: move it where you want it."
+def _save(embeddings: Embeddings, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    embeddings.save(folder)
+    with replacing(folder / "metrics.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

@@ -1,11 +1,8 @@
-"""The loop over a torch language model: steps, validation, checkpoints, a polite stop."""
+"""The run of a torch language model: steps, validation, a budget."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import count, islice
@@ -13,31 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vastmax.checks import number
-from vastmax.embeddings import plain
-from vastmax.errors import CheckpointError, DivergedError, InputError
+from vastmax.errors import DivergedError
 from vastmax.language.batches import Batches
 from vastmax.language.models.language_model import LanguageModel, State
 from vastmax.language.options import LoopOptions
 from vastmax.optimizers import SparseAwareOptimizer
-from vastmax.runs import LossSums, StopRequest, TrainingInterrupted, TrainingProgress
-from vastmax.runs.torch_state import (
-    holds_state,
+from vastmax.runs import (
+    Run,
+    TrainingProgress,
+    arrays_of,
     load_model_tensors,
-    load_state,
     model_tensors,
-    save_state,
+    plain,
+    tensors_of,
     tensors_under,
 )
 
 __all__ = ["LanguageModelLoop"]
 
-_REPORT_SECONDS = 1.0
+_FACTS = ("epoch", "number", "validations", "setbacks")
 
 
-class LanguageModelLoop:
+class LanguageModelLoop(Run):
     """Trains a language model from where it stands to the end of its budget.
 
     Back-propagation is truncated to a batch's T words, the state goes on. Chance lies in torch's generators, whose
@@ -58,12 +55,9 @@ class LanguageModelLoop:
         curve: A dict for each validation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss`` (mean
             since the one before) and ``valid_perplexity``, which is None where it is infinite, as it may be after the
             first steps, or there is no validation.
-        seconds: Training time, validation and saving not counted.
-        words: Words trained on.
-
-    Raises:
-        InputError: checkpoint_minutes is no such number.
     """
+
+    kind = "a language model"
 
     def __init__(
         self,
@@ -77,25 +71,18 @@ class LanguageModelLoop:
         checkpoint_minutes: float = 10.0,
         progress: Callable[[TrainingProgress], None] | None = None,
     ) -> None:
+        super().__init__(checkpoint, checkpoint_minutes, progress)
         self.curve: list[dict[str, float | None]] = []
-        self.seconds, self.words = 0.0, 0
         self._model, self._batches, self._options = model, batches, options
-        self._validate, self._progress = validate, progress
+        self._validate = validate
         self._identity = plain({"options": asdict(options), **(identity or {})})
-        self._checkpoint = checkpoint
-        self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._device = next(model.parameters()).device
         self._optimizer = SparseAwareOptimizer(model, options.optimizer, options.initial_learning_rate)
         self._epoch = self._number = 0  # of the batch that comes next
         self._state: State | None = None
+        self._preparing: Iterator[None] = iter(())
         self._validations = self._setbacks = 0
         self._best, self._best_tensors = math.inf, {}
-        self._losses = LossSums()
-
-    @property
-    def has_checkpoint(self) -> bool:
-        """Whether there is anything to resume from."""
-        return self._checkpoint is not None and holds_state(self._checkpoint)
 
     @property
     def share(self) -> float:
@@ -106,49 +93,43 @@ class LanguageModelLoop:
         return min(1.0, done / self._options.epochs)
 
     @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or the patience is at its end."""
+        return self.share >= 1 or self._out_of_patience
+
+    @property
     def epochs(self) -> float:
         """Passes over the text so far."""
         return self.words / self._batches.num_words
 
-    def run(self, stop: StopRequest) -> None:
-        """Train to the end of the budget, or until a stop is requested.
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the last step."""
+        return self._optimizer.learning_rate
 
-        At the end it leaves a checkpoint of what is finished, which :meth:`drop_checkpoint` takes away: judging and
-        saving a model may fail, too.
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The options, and what else the run is."""
+        return self._identity
 
-        Raises:
-            TrainingInterrupted: A stop was requested; a checkpoint was written if there is a folder for it.
-            DivergedError: The loss is no number any more; the last checkpoint is kept.
-        """
+    def begin(self) -> None:
+        """Seed chance where the run begins, and find the candidates of the batch that comes next."""
         if self._epoch == self._number == 0 and not self.words:
             torch.manual_seed(self._options.seed)
         self._model.train()
-        prepared = self._prepared()
-        clock = checkpointed = reported = time.perf_counter()
-        self._losses.begin(self.words, self.seconds)
-        while self.share < 1 and not self._out_of_patience:
-            next(prepared)
-            self._step()
-            now = time.perf_counter()
-            self.seconds += now - clock
-            clock = now
-            if now - reported >= _REPORT_SECONDS:
-                reported = now
-                self._report()
-            if self._validation_due:
-                self._validate_now()
-                clock = time.perf_counter()
-            if clock - checkpointed >= self._checkpoint_seconds and self._checkpoint is not None:
-                self._save_or_warn()
-                clock = checkpointed = time.perf_counter()
-            if stop.requested:
-                self._stop()
+        self._preparing = self._prepared()
+
+    def between_steps(self) -> None:
+        """Validate, where the options say so."""
+        if self._validation_due:
+            self._validate_now()
+
+    def end(self) -> None:
+        """Validate what is not validated yet, and take the model back to the best."""
         if not self.curve or self.curve[-1]["words"] != self.words:
             self._validate_now()
         if self._best_tensors:
             load_model_tensors(self._model, self._best_tensors)
-        if self._checkpoint is not None and math.isfinite(self._checkpoint_seconds):
-            self._save_or_warn()  # what is done with the model next may be stopped too
 
     # --- a step ---
 
@@ -160,7 +141,9 @@ class LanguageModelLoop:
             first = self._number if epoch == self._epoch else 0
             yield from islice(layer.prepare(targets, num_candidates=size), first, None)
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Train on the next batch."""
+        next(self._preparing)
         options, optimizer = self._options, self._optimizer
         optimizer.learning_rate = options.rate(self.share, self._setbacks)
         batch = self._batches.batch(self._epoch, self._number)
@@ -179,7 +162,7 @@ class LanguageModelLoop:
                 f"the loss became {value} after {self.words:,} words: lower the learning rate "
                 f"({options.initial_learning_rate:g}) or the limit of the gradient's norm ({options.max_norm:g})."
             )
-        self._losses.add(value, kept)
+        self.losses.add(value * kept, kept)
         self.words += kept
         self._number += 1
         if self._number == len(self._batches):
@@ -219,39 +202,15 @@ class LanguageModelLoop:
                 "words": self.words,
                 "seconds": self.seconds,
                 "learning_rate": self._optimizer.learning_rate,
-                "train_loss": self._losses.since_validation(),
+                "train_loss": self.losses.since_validation(),
                 "valid_perplexity": perplexity if perplexity is not None and math.isfinite(perplexity) else None,
             }
         )
 
-    def _report(self) -> None:
-        if self._progress is None:
-            return
-        speed = self._losses.speed(self.words, self.seconds)
-        left = self.seconds * (1 / max(self.share, 1e-9) - 1)
-        self._progress(
-            TrainingProgress(
-                words=self.words,
-                words_total=round(self.words / max(self.share, 1e-9)),
-                words_per_second=speed,
-                loss=self._losses.mean,
-                recent_loss=self._losses.recent(),
-                learning_rate=self._optimizer.learning_rate,
-                seconds=self.seconds,
-                seconds_left=left,
-            )
-        )
+    # --- its state ---
 
-    # --- checkpoints ---
-
-    def save(self) -> None:
-        """Write a checkpoint in place of the last one.
-
-        Raises:
-            InputError: The folder cannot be written or the disk is full; the last checkpoint is kept.
-        """
-        if self._checkpoint is None:
-            raise InputError("this run has no folder for a checkpoint.")
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what model, optimiser and chance are, and how validation went."""
         tensors = {
             **_named("model", model_tensors(self._model)),
             **_named("best", self._best_tensors),
@@ -261,65 +220,25 @@ class LanguageModelLoop:
         }
         if self._device.type == "cuda":
             tensors["chance.cuda"] = torch.cuda.get_rng_state(self._device)
-        facts = {"identity": self._identity, "curve": self.curve, "losses": self._losses.facts()}
-        facts |= {name: getattr(self, f"_{name}") for name in ("epoch", "number", "validations", "setbacks")}
-        facts |= {"best": None if math.isinf(self._best) else self._best, "words": self.words, "seconds": self.seconds}
-        save_state(self._checkpoint, tensors, facts)
+        facts = {name: getattr(self, f"_{name}") for name in _FACTS}
+        facts |= {"curve": self.curve, "best": None if math.isinf(self._best) else self._best}
+        return facts, arrays_of(tensors)
 
-    def resume(self) -> None:
-        """Set model, optimiser and chance to where the checkpoint left them.
-
-        Raises:
-            CheckpointError: It belongs to another run, or is damaged.
-        """
-        if self._checkpoint is None:
-            raise InputError("this run has no folder for a checkpoint.")
-        tensors, facts = load_state(self._checkpoint)
-        self._check(facts.get("identity"))
-        try:
-            load_model_tensors(self._model, tensors_under("model", tensors))
-            self._best_tensors = tensors_under("best", tensors)
-            self._optimizer.load_state_tensors(tensors_under("optimizer", tensors))
-            carried = tensors_under("carried", tensors)
-            self._state = tuple(carried[str(i)].to(self._device) for i in range(len(carried))) or None
-            for name in ("epoch", "number", "validations", "setbacks"):
-                setattr(self, f"_{name}", facts[name])
-            self._best = math.inf if facts["best"] is None else facts["best"]
-            self.curve, self.words, self.seconds = facts["curve"], facts["words"], facts["seconds"]
-            self._losses = LossSums(**facts["losses"])
-            torch.set_rng_state(tensors["chance.cpu"])
-            if self._device.type == "cuda" and "chance.cuda" in tensors:
-                torch.cuda.set_rng_state(tensors["chance.cuda"], self._device)
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"the checkpoint in {self._checkpoint} lacks {error}: start again.") from error
-
-    def drop_checkpoint(self) -> None:
-        """Delete the checkpoint: the run is finished."""
-        if self._checkpoint is not None:
-            shutil.rmtree(self._checkpoint, ignore_errors=True)
-
-    def _check(self, identity: Any) -> None:
-        was = identity if isinstance(identity, dict) else {}
-        flat = [{**each, **each.get("options", {}), "options": None} for each in (was, self._identity)]
-        for name in dict.fromkeys([*flat[1], *flat[0]]):
-            if flat[0].get(name) != flat[1].get(name):
-                raise CheckpointError(
-                    f"the checkpoint in {self._checkpoint} was made with {name}={flat[0].get(name)!r}, now came "
-                    f"{name}={flat[1].get(name)!r}: go back to it, or start again."
-                )
-
-    def _save_or_warn(self) -> None:
-        """Save; a disk that is full just now is no reason to throw hours of training away."""
-        try:
-            self.save()
-        except InputError as error:
-            kept = "; the one before it is kept" if self.has_checkpoint else ""
-            warnings.warn(f"no checkpoint was written{kept}: {error}", stacklevel=2)
-
-    def _stop(self) -> None:
-        if self._checkpoint is not None:
-            self._save_or_warn()
-        raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share)
+    def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state` returned."""
+        found = tensors_of(tensors)
+        load_model_tensors(self._model, tensors_under("model", found))
+        self._best_tensors = tensors_under("best", found)
+        self._optimizer.load_state_tensors(tensors_under("optimizer", found))
+        carried = tensors_under("carried", found)
+        self._state = tuple(carried[str(i)].to(self._device) for i in range(len(carried))) or None
+        for name in _FACTS:
+            setattr(self, f"_{name}", facts[name])
+        self._best = math.inf if facts["best"] is None else facts["best"]
+        self.curve = facts["curve"]
+        torch.set_rng_state(found["chance.cpu"])
+        if self._device.type == "cuda" and "chance.cuda" in found:
+            torch.cuda.set_rng_state(found["chance.cuda"], self._device)
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

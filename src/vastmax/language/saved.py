@@ -18,7 +18,7 @@ from vastmax.files import member, replacing_members
 from vastmax.language.models import LanguageModel, build_model
 from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
-from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
+from vastmax.runs import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 

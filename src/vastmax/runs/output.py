@@ -10,12 +10,11 @@ from pathlib import Path
 
 from vastmax.errors import InputError
 from vastmax.files import member
+from vastmax.runs.checkpoint import drop_checkpoint, holds_checkpoint
 
-__all__ = ["TORCH_STATE", "OutputFolder", "check_room"]
+__all__ = ["OutputFolder", "check_room"]
 
-TORCH_STATE = "state.json"
-"""The file by which a checkpoint of a torch model is known; named here, where no torch is loaded."""
-_CONFIG = "config.json"  # which a model has, and a checkpoint of embeddings
+_CONFIG = "config.json"  # which every finished model has
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -78,15 +77,11 @@ class OutputFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is anything to resume from, by this kind of run or another."""
-        return any(member(self.checkpoint, name).is_file() for name in (_CONFIG, TORCH_STATE))
+        return holds_checkpoint(self.checkpoint)
 
     def drop_checkpoint(self) -> None:
         """Delete the checkpoint: the run is finished, or starts anew."""
-        shutil.rmtree(self.checkpoint, ignore_errors=True)
-
-    def check_room(self, needed: int) -> None:
-        """Do what the function of this name does, for this folder."""
-        check_room(self.path, needed)
+        drop_checkpoint(self.checkpoint)
 
     def discard_if_empty(self) -> None:
         """Take back a folder made for a run that never began."""

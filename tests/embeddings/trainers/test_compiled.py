@@ -74,13 +74,13 @@ SENTENCES = {
 @pytest.mark.filterwarnings("ignore:Output seems independent")
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("sentence", SENTENCES.values(), ids=SENTENCES.keys())
-@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical-softmax"])
+@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical"])
 @pytest.mark.parametrize("combine", [None, "mean", "sum"])
 @pytest.mark.parametrize("block", [1, 4])
 def test_the_update_at_rate_one_is_the_gradient(level, sentence, objective, combine, block):
-    if objective == "hierarchical-softmax":
+    if objective == "hierarchical":
         block = 1
-    tree = huffman_tree(COUNTS) if objective == "hierarchical-softmax" else None
+    tree = huffman_tree(COUNTS) if objective == "hierarchical" else None
     rate = 1.0 if len(sentence) <= block else 0.1  # one step; a row of them at rate 1 would magnify rounding
     core, vectors, outputs = make_core(
         [*sentence, END_OF_SENTENCE],
@@ -286,7 +286,7 @@ def corpus():
         yield encoded
 
 
-MODELS = list(itertools.product(["skipgram", "cbow"], ["negative-sampling", "hierarchical-softmax"]))
+MODELS = list(itertools.product(["skipgram", "cbow"], ["negative-sampling", "hierarchical"]))
 
 
 @pytest.mark.numerics
@@ -351,7 +351,7 @@ def test_a_simd_level_this_processor_lacks_is_refused(corpus, monkeypatch, bad):
         EmbeddingTrainer(corpus, EmbeddingOptions(dim=4), simd_level=bad)
 
 
-SHARINGS = [{"sharing": "block"}, {"sharing": "window"}, {"sharing": "pair"}, {"objective": "hierarchical-softmax"}]
+SHARINGS = [{"sharing": "block"}, {"sharing": "window"}, {"sharing": "pair"}, {"objective": "hierarchical"}]
 
 
 @pytest.mark.numerics

@@ -14,6 +14,7 @@ import torch
 from tests.corpora import GROUPS, sentences
 from tests.embeddings.test_resume import stop_at
 from vastmax.embeddings import EmbeddingOptions, Embeddings, train
+from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.trainers.pytorch import TorchEmbeddingTrainer
 from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.layers import LAYERS
@@ -180,11 +181,9 @@ def test_resumed_run_equals_uninterrupted_one(tmp_path: Path, model: Any, step: 
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vastmax.embeddings import loop as embedding_loop
-
-    monkeypatch.setattr(embedding_loop, "_REPORT_SECONDS", 0)
-    monkeypatch.setattr(embedding_loop, "_REPORT_SHARE", 0)
-    monkeypatch.setattr(embedding_loop, "_STEP_SECONDS", 1e-9)
+    monkeypatch.setattr(EmbeddingLoop, "report_seconds", 0)
+    monkeypatch.setattr(EmbeddingLoop, "report_share", 0)
+    monkeypatch.setattr(EmbeddingLoop, "step_seconds", 1e-9)
 
 
 def test_a_damaged_state_is_one_sentence(tmp_path: Path, every_step: None) -> None:
@@ -194,7 +193,7 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path, every_step: None) -> No
     whole = state.read_bytes()
     for damage in (whole[:100], None):
         state.unlink() if damage is None else state.write_bytes(damage)
-        with pytest.raises(CheckpointError, match="start again with --overwrite") as caught:
+        with pytest.raises(CheckpointError, match="delete it to start again") as caught:
             train(sentences(), output=tmp_path, resume=True, **SMALL)
         assert "\n" not in str(caught.value)
 
@@ -234,16 +233,21 @@ def test_config_and_progress_tell_what_was_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"objective": "glove"}, "objective must be one of full, partial, .* for engine 'torch', not 'glove'"),
-        ({"sharing": "pair"}, "sharing is for engine 'compiled', not for 'torch'"),
-        ({"cbow_gradient": "published"}, "cbow_gradient is for engine 'compiled'.*always the corrected"),
-        ({"negatives": 7}, "negatives is for engine 'compiled'.*num_samples"),
-        ({"negative_exponent": 1}, "negative_exponent is for engine 'compiled'.*power"),
+        ({"objective": "hierarchical-softmax"}, "objective is 'hierarchical-softmax': give 'hierarchical'"),
+        ({"engine": "compiled", "objective": "hierarchical-softmax"}, "give 'hierarchical', as it is called now"),
+        ({"objective": "glove"}, "objective must be one of full, partial, .*, not 'glove'"),
+        ({"sharing": "pair"}, "sharing is not for engine 'torch'"),
+        ({"cbow_gradient": "published"}, "cbow_gradient is not for engine 'torch'.*always the corrected"),
+        ({"negatives": 7}, "negatives is not for engine 'torch'.*num_samples"),
+        ({"negative_exponent": 1}, "negative_exponent is not for engine 'torch'.*power"),
         (
             {"engine": "compiled", "objective": "nce"},
-            "negative-sampling, hierarchical-softmax, not 'nce': only engine 'torch'",
+            "negative-sampling, hierarchical, not 'nce': only engine 'torch'",
         ),
-        ({"engine": "compiled", "layer_options": {"k": 2}}, "layer_options are for engine 'torch', .*: leave out k"),
+        (
+            {"engine": "compiled", "layer_options": {"k": 2}},
+            "layer_options is not for engine 'compiled': only engine 'torch' takes output layers",
+        ),
         ({"engine": "jax"}, "engine must be one of compiled, torch, not 'jax'"),
         ({"layer_options": {"num_samples": 0}}, "num_samples is 0"),
         ({"objective": "adaptive", "keep_output_vectors": True}, "has no one table of output vectors to keep"),

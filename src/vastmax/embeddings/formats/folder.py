@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.embeddings.formats.tensors import map_tensors, read_state, write_state, write_tensors
 from vastmax.errors import FormatError, InputError
 from vastmax.files import member, replacing_members
+from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["holds_embeddings", "load_extra", "load_folder", "save_folder"]
+__all__ = ["holds_embeddings", "load_folder", "save_folder"]
 
-VECTORS, VOCABULARY, CONFIG, EXTRA = "vectors.safetensors", "vocabulary.tsv", "config.json", "state.safetensors"
+VECTORS, VOCABULARY, CONFIG = "vectors.safetensors", "vocabulary.tsv", "config.json"
 _FORMAT = "vastmax embeddings 1"
 
 
@@ -33,9 +33,8 @@ def save_folder(
     vocabulary: Vocabulary,
     output_vectors: NDArray[Any] | None,
     config: Mapping[str, Any],
-    extra: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
-    """Write the three files; see `Embeddings.save`. Tensors that are no embeddings go into a fourth, if there are."""
+    """Write the three files; see `Embeddings.save`."""
     tensors = {"vectors": vectors}
     if output_vectors is not None:
         tensors["output_vectors"] = output_vectors
@@ -47,8 +46,6 @@ def save_folder(
         write_tensors(staging / VECTORS, tensors)
         vocabulary.save(staging / VOCABULARY)
         (staging / CONFIG).write_text(text + "\n", encoding="utf-8")
-        if extra:
-            write_state(staging / EXTRA, extra)
 
 
 def load_folder(
@@ -60,19 +57,24 @@ def load_folder(
         raise InputError(
             f"{folder} is no folder of embeddings: {'it is a file' if folder.exists() else 'nothing there'}."
         )
-    for name in (VECTORS, VOCABULARY, CONFIG):
+    # the checkpoint of a run can be looked into while training goes on
+    running = member(folder, CHECKPOINT_TENSORS).is_file()
+    tensors = CHECKPOINT_TENSORS if running else VECTORS
+    for name in (tensors, VOCABULARY) if running else (tensors, VOCABULARY, CONFIG):
         if not member(folder, name).is_file():
             raise FormatError(f"{folder} is no folder of embeddings: it has no {name}.")
-    config = _read_config(member(folder, CONFIG))
-    tensors = map_tensors(member(folder, VECTORS), required=("vectors",), optional=("output_vectors",))
-    vocabulary = Vocabulary.load(member(folder, VOCABULARY))
-    return tensors["vectors"], vocabulary, tensors.get("output_vectors"), config
+    config = {} if running else _read_config(member(folder, CONFIG))
+    matrices = _matrices(member(folder, tensors))
+    return matrices["vectors"], Vocabulary.load(member(folder, VOCABULARY)), matrices.get("output_vectors"), config
 
 
-def load_extra(directory: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Return the tensors that :func:`save_folder` put beside the embeddings; none where there were none."""
-    path = member(Path(directory), EXTRA)
-    return read_state(path) if path.is_file() else {}
+def _matrices(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The vectors of a file and, if they are there, its output vectors."""
+    found = map_tensors(path)
+    for name in ("vectors", *(name for name in ("output_vectors",) if name in found)):
+        if name not in found or found[name].dtype != np.float32 or found[name].ndim != 2 or not found[name].size:
+            raise FormatError(f"{path} has no matrix {name!r} of 32-bit floats.")
+    return found
 
 
 def _read_config(path: Path) -> dict[str, Any]:

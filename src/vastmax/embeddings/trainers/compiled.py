@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax._core import Settings, Trainer
-from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.trainers import TRAINERS
 from vastmax.embeddings.trainers.subsampling import keep_probability
-from vastmax.embeddings.trainers.trainer import check_corpus, count_words, diverged, initialise
+from vastmax.embeddings.trainers.trainer import check_corpus, checked_tensor, count_words, diverged, initialise
 from vastmax.errors import InputError
 from vastmax.text import EncodedCorpus
 from vastmax.trees import huffman_tree
@@ -60,6 +60,8 @@ class EmbeddingTrainer:
         InputError: An empty corpus, matrices larger than memory, or a SIMD level this processor lacks.
     """
 
+    objectives = TRAINERS["compiled"].objectives
+
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
         counts = corpus.vocabulary.counts
         self.options = options
@@ -98,7 +100,7 @@ class EmbeddingTrainer:
         )
         keep = keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula))
         make = partial(Trainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level)
-        if options.objective == "hierarchical-softmax":
+        if options.objective == "hierarchical":
             tree = huffman_tree(counts)
             # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
             settings.sharing, settings.block, settings.negatives, settings.drawn = "window", 1, 0, 0
@@ -179,9 +181,14 @@ class EmbeddingTrainer:
         for name, array in self.tensors().items():
             array[...] = checked_tensor(tensors, name, array.shape)
 
-    def discard_output_vectors(self) -> None:
-        """Give their memory back, once training is over and nobody wants them; their values are gone."""
-        self._core.discard_outputs()
+    def finish(self, *, output_vectors: bool) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent.
+
+        Views would keep both padded matrices, and the map of the corpus, alive as long as the result.
+        """
+        outputs = self.output_vectors.copy() if output_vectors else None
+        self._core.discard_outputs()  # makes room for the copy of the others
+        return self.vectors.copy(), outputs
 
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:

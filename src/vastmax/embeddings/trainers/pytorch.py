@@ -12,19 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.models import CBOW, SkipGram
 from vastmax.embeddings.trainers.subsampling import keep_probability
-from vastmax.embeddings.trainers.trainer import check_corpus, count_words, diverged, initialise
+from vastmax.embeddings.trainers.trainer import check_corpus, checked_tensor, count_words, diverged, initialise
 from vastmax.embeddings.trainers.windows import Windows, find_windows
-from vastmax.errors import CheckpointError, InputError
+from vastmax.errors import InputError
 from vastmax.layers import LAYERS, LayerSpec, OutputLayer
 from vastmax.optimizers import SparseAwareOptimizer
-from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
+from vastmax.runs import arrays_of, load_model_tensors, model_tensors, tensors_of, tensors_under
 from vastmax.text import EncodedCorpus
 
-__all__ = ["TorchEmbeddingTrainer", "check_objective"]
+__all__ = ["TorchEmbeddingTrainer"]
 
 # A step learns from this many words of the text: about two thousand examples once frequent words are passed over.
 STEP_PAIRS = 6144
@@ -33,7 +32,7 @@ STEP_WINDOWS = 2048
 STEPS_TOGETHER = 64
 CONTEXT_PLACES = 1 << 22
 
-_TABLE, _MODEL, _OPTIMIZER = "embedding.weight", "model.", "optimizer."
+_TABLE = "embedding.weight"
 
 
 class StepStatistics(NamedTuple):
@@ -62,8 +61,9 @@ class TorchEmbeddingTrainer:
         InputError: An empty corpus, no such output layer, or one that refuses its options.
     """
 
+    objectives = tuple(LAYERS)
+
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> None:
-        check_objective(options.objective)
         self._layer = LayerSpec(options.objective, options.layer_options or {})
         self.options = options
         self._corpus, self._ids = corpus, check_corpus(corpus)
@@ -209,9 +209,9 @@ class TorchEmbeddingTrainer:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """All that training changes but the position, by name: what a checkpoint holds."""
-        state = {f"{_MODEL}{name}": tensor for name, tensor in model_tensors(self.model).items() if name != _TABLE}
-        state |= {f"{_OPTIMIZER}{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
-        return {"vectors": self.vectors, **{name: tensor.detach().numpy() for name, tensor in state.items()}}
+        state = {f"model.{name}": tensor for name, tensor in model_tensors(self.model).items() if name != _TABLE}
+        state |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
+        return {"vectors": self.vectors, **arrays_of(state)}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`tensors` returned.
@@ -220,33 +220,18 @@ class TorchEmbeddingTrainer:
             CheckpointError: where it does not fit this model.
         """
         vectors = checked_tensor(tensors, "vectors", self.vectors.shape)
-        model, optimizer = (
-            {
-                name[len(part) :]: torch.from_numpy(np.array(found))
-                for name, found in tensors.items()
-                if name.startswith(part)
-            }
-            for part in (_MODEL, _OPTIMIZER)
-        )
-        try:
-            state = tensors_under("output", model)
-            self._make(self._layer.rebuild(self.options.dim, self._corpus.vocabulary, state))
-            self.vectors[...] = vectors
-            load_model_tensors(self.model, {**model, _TABLE: self.model.embedding.weight})
-            self.optimizer.load_state_tensors(optimizer)
-        except (CheckpointError, InputError) as error:
-            raise CheckpointError(f"{str(error).rstrip('.')}: start again with --overwrite.") from error
+        model, optimizer = (tensors_of(tensors_under(part, tensors)) for part in ("model", "optimizer"))
+        state = tensors_under("output", model)
+        self._make(self._layer.rebuild(self.options.dim, self._corpus.vocabulary, state))
+        self.vectors[...] = vectors
+        load_model_tensors(self.model, {**model, _TABLE: self.model.embedding.weight})
+        self.optimizer.load_state_tensors(optimizer)
 
-    def discard_output_vectors(self) -> None:
-        """Give the memory of the optimiser back; training is over then."""
-        del self.optimizer
-
-
-def check_objective(objective: str) -> type[OutputLayer]:
-    """Return the class of an output layer's name; InputError where there is none."""
-    if objective not in LAYERS:
-        raise InputError(f"objective must be one of {', '.join(LAYERS)} for engine 'torch', not {objective!r}.")
-    return LAYERS[objective]
+    def finish(self, *, output_vectors: bool) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent."""
+        del self.optimizer  # whose memory is as large as the model's
+        outputs = self.output_vectors
+        return self.vectors.copy(), outputs.copy() if output_vectors and outputs is not None else None
 
 
 def _seed(seed: int, position: int) -> int:

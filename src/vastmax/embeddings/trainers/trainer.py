@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.embeddings.options import DEFAULT_LEARNING_RATES, EmbeddingOptions
-from vastmax.errors import DivergedError, InputError
+from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.trainers import TRAINERS
+from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
-__all__ = ["Statistics", "Trainer", "check_corpus", "count_words", "diverged", "initialise"]
+__all__ = ["Statistics", "Trainer", "check_corpus", "checked_tensor", "count_words", "diverged", "initialise"]
 
 INITIALISATION_ROWS = 4096
 IDS_AT_ONCE = 1 << 20
@@ -60,11 +61,6 @@ class Trainer(Protocol):
     def position(self, position: int) -> None: ...
 
     @property
-    def vectors(self) -> NDArray[np.float32]:
-        """(V, d) the word vectors; a view."""
-        ...
-
-    @property
     def output_vectors(self) -> NDArray[np.float32] | None:
         """(any, d) the output layer's vectors, where it has one table of them; a view."""
         ...
@@ -96,8 +92,8 @@ class Trainer(Protocol):
         """Go on from what :meth:`tensors` returned; CheckpointError where it does not fit."""
         ...
 
-    def discard_output_vectors(self) -> None:
-        """Give their memory back, once training is over and nobody wants them; their values are gone."""
+    def finish(self, *, output_vectors: bool) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent."""
         ...
 
 
@@ -121,6 +117,17 @@ def check_corpus(corpus: EncodedCorpus) -> NDArray[np.uint32]:
     return ids
 
 
+def checked_tensor(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return a tensor of a checkpoint; CheckpointError where it is missing or of another shape."""
+    found = tensors.get(name)
+    if found is None or found.shape != shape:
+        has = "lacks" if found is None else f"has, of shape {found.shape},"
+        raise CheckpointError(
+            f"the checkpoint {has} {name!r}, which this run needs of shape {shape}: delete it to start again."
+        )
+    return found
+
+
 def initialise(vectors: NDArray[np.float32], seed: int) -> None:
     """Fill word vectors (V, d) uniformly from [-1/2d, 1/2d), as the published code does."""
     generator = np.random.default_rng(seed)
@@ -138,7 +145,7 @@ def count_words(ids: NDArray[np.uint32], end: int, start: int = 0) -> int:
 
 def diverged(options: EmbeddingOptions, rate: float, words: int) -> DivergedError:
     """Return the error of a loss that is no longer finite, with a learning rate to try."""
-    usual, start = DEFAULT_LEARNING_RATES[options.engine][options.model], options.initial_learning_rate
+    usual, start = TRAINERS[options.engine].learning_rates[options.model], options.initial_learning_rate
     return DivergedError(
         f"Training met NaN or infinity at learning rate {rate:.3g}, after {words:,} words: "
         f"try again with learning_rate {usual if start > 2 * usual else start / 4:.3g}."

@@ -1,0 +1,106 @@
+"""A run's state on disk: tensors as safetensors, all else as JSON, replaced together or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from vastmax.errors import CheckpointError, FormatError
+from vastmax.files import member, replacing_members
+from vastmax.runs.identity import differences
+from vastmax.runs.tensors import map_tensors, write_tensors
+
+__all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "drop_checkpoint", "holds_checkpoint"]
+
+CHECKPOINT_TENSORS = "state.safetensors"
+_STATE, _STATE_OF_FORMAT_1 = "state.json", "config.json"
+_FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run is, and where it stands.
+
+    Args:
+        kind: What is trained, as its owner calls it: "embeddings", "a language model".
+        identity: What the run is: it goes on only under the same. JSON.
+        facts: Where it stands. JSON.
+        tensors: What it has learnt, and what its optimisers and generators hold.
+    """
+
+    kind: str
+    identity: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, NDArray[Any]]
+
+    def save(self, folder: Path, beside: Callable[[Path], None] | None = None) -> None:
+        """Take the place of the last checkpoint of a folder at one moment: a kill leaves the one or the other.
+
+        Args:
+            folder: Made where it is missing.
+            beside: Writes more files into the folder it is given, which come into place at the same moment.
+
+        Raises:
+            InputError: The folder cannot be written or the disk is full; the last checkpoint stands as it was.
+        """
+        about = {"format": _FORMAT, "kind": self.kind, "identity": self.identity, "facts": self.facts}
+        with replacing_members(folder) as staging:
+            write_tensors(staging / CHECKPOINT_TENSORS, self.tensors)
+            (staging / _STATE).write_text(json.dumps(about), encoding="utf-8")
+            if beside is not None:
+                beside(staging)
+
+    @classmethod
+    def load(cls, folder: Path, kind: str) -> Checkpoint:
+        """Read the checkpoint of a folder; its tensors stay on the disk until they are copied.
+
+        Raises:
+            CheckpointError: There is none, it is damaged, of another kind, or another version wrote it.
+        """
+        try:
+            about = json.loads(_state_of(folder).read_text(encoding="utf-8"))
+            if about["format"] != _FORMAT:
+                raise CheckpointError(
+                    f"the checkpoint in {folder} is of another version of vastmax: finish it with that one, or delete "
+                    "it to start again."
+                )
+            if about["kind"] != kind:
+                raise CheckpointError(
+                    f"the checkpoint in {folder} is of {about['kind']}, not of {kind}: go on with what it is of, or "
+                    "name another folder."
+                )
+            tensors = map_tensors(member(folder, CHECKPOINT_TENSORS))
+            return cls(kind, about["identity"], about["facts"], tensors)
+        except (OSError, ValueError, KeyError, TypeError, FormatError) as error:
+            raise CheckpointError(
+                f"the checkpoint in {folder} cannot be read ({error}): delete it to start again."
+            ) from error
+
+    def check(self, identity: Mapping[str, Any], folder: Path) -> None:
+        """Raise CheckpointError, saying what differs, unless a run of this identity wrote the checkpoint."""
+        if differs := differences(self.identity, identity):
+            raise CheckpointError(
+                f"the checkpoint in {folder} was made with {differs}: go back to it, or delete it to start again."
+            )
+
+
+def holds_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint, of whatever kind and version, whole or damaged."""
+    return _state_of(folder).is_file()
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Delete a folder's checkpoint: the run is finished, or starts anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _state_of(folder: Path) -> Path:
+    old = member(folder, _STATE_OF_FORMAT_1)
+    present = member(folder, _STATE)
+    return old if old.is_file() and not present.is_file() else present

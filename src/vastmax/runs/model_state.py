@@ -1,0 +1,80 @@
+"""The state of torch's modules: each tensor once, and as arrays of numpy, which checkpoints hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.errors import CheckpointError
+from vastmax.runs.tensors import BFLOAT16
+
+if TYPE_CHECKING:  # whoever has a module has loaded torch; whoever has none does without
+    import torch
+    from torch import Tensor, nn
+
+__all__ = ["arrays_of", "load_model_tensors", "model_tensors", "tensors_of", "tensors_under"]
+
+_T = TypeVar("_T")
+
+
+def model_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return the module's state, each tensor once: tables that are shared come under the first of their names."""
+    met: set[tuple[int, torch.Size]] = set()
+    found = {}
+    for name, tensor in module.state_dict().items():
+        place = tensor.data_ptr(), tensor.shape
+        if not tensor.numel() or place not in met:
+            found[name] = tensor.contiguous()
+        met.add(place)
+    return found
+
+
+def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Set the module's state to what :func:`model_tensors` returned of one like it.
+
+    Raises:
+        CheckpointError: where the tensors are those of another model.
+    """
+    try:
+        missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"the saved tensors are those of another model: {str(error).splitlines()[-1]}") from error
+    lacking = set(missing) & set(model_tensors(module))
+    if lacking or unexpected:
+        wrong = sorted(lacking)[:1] or unexpected[:1]
+        raise CheckpointError(f"the saved tensors are those of another model: {wrong[0]} fits nothing.")
+
+
+def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Return tensors as arrays, bit for bit; they share memory with those on the processor."""
+    return {name: _array_of(tensor.detach().cpu()) for name, tensor in tensors.items()}
+
+
+def tensors_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """Return copies of the arrays that :func:`arrays_of` returned, as tensors on the processor."""
+    return {name: _tensor_of(np.array(array)) for name, array in arrays.items()}
+
+
+def tensors_under(prefix: str, tensors: Mapping[str, _T]) -> dict[str, _T]:
+    """Return the tensors whose names begin with ``prefix.``, by the rest of their names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
+
+
+def _array_of(tensor: Tensor) -> NDArray[Any]:
+    import torch
+
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(BFLOAT16)
+    return tensor.numpy()
+
+
+def _tensor_of(array: NDArray[Any]) -> Tensor:
+    import torch
+
+    if array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

@@ -1,0 +1,237 @@
+"""The base of all long runs: steps, reports, checkpoints, a polite stop."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from vastmax.checks import number
+from vastmax.errors import CheckpointError, InputError, VastmaxError
+from vastmax.runs.checkpoint import Checkpoint, drop_checkpoint, holds_checkpoint
+from vastmax.runs.interrupt import StopRequest, TrainingInterrupted
+from vastmax.runs.loss_sums import LossSums
+from vastmax.runs.progress import TrainingProgress
+
+__all__ = ["Run"]
+
+
+class Run(ABC):
+    """A run that goes on step by step until it is finished, and from its checkpoint where it was stopped.
+
+    A subclass says what a step is and what its state is; the clock, the reports and the checkpoints are here.
+
+    Args:
+        checkpoint: Folder of the checkpoint; None for none.
+        checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
+        progress: Called about every second, after the first step and after the last.
+
+    Attributes:
+        words: Words passed, which a step counts up.
+        losses: To which a step adds its losses.
+        seconds: Time of the steps; validation, reports and saving are not counted.
+
+    Raises:
+        InputError: checkpoint_minutes is no such number.
+    """
+
+    kind: ClassVar[str]
+    """What is trained, as a sentence names it."""
+    report_seconds: ClassVar[float] = 1.0
+    report_share: ClassVar[float] = 0.0
+    """Between two reports lie at least so many seconds and this share of the run."""
+
+    def __init__(
+        self,
+        checkpoint: Path | None,
+        checkpoint_minutes: float,
+        progress: Callable[[TrainingProgress], None] | None,
+    ) -> None:
+        self.words, self.seconds = 0, 0.0
+        self.losses = LossSums()
+        self._checkpoint = checkpoint
+        self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
+        self._progress = progress
+        self._begun = (0, 0.0, 0.0)  # words, share and seconds when this process began
+
+    # --- what a subclass says ---
+
+    @abstractmethod
+    def step(self) -> None:
+        """Train a little: at most for the time that somebody waits after Ctrl-C."""
+
+    @property
+    @abstractmethod
+    def share(self) -> float:
+        """Share of the run that is done, from 0 to 1."""
+
+    @property
+    @abstractmethod
+    def learning_rate(self) -> float:
+        """The learning rate now."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """What the run is, as JSON; a checkpoint resumes only under the same."""
+
+    @abstractmethod
+    def state(self) -> tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]]:
+        """Return where the run stands, as JSON, and its tensors."""
+
+    @abstractmethod
+    def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what :meth:`state` returned; CheckpointError, KeyError or TypeError where it does not fit."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.share >= 1
+
+    @property
+    def words_total(self) -> int:
+        """Words to pass in the whole run."""
+        return round(self.words / max(self.share, 1e-9))
+
+    def begin(self) -> None:  # noqa: B027 (may be left as it is)
+        """Make ready for the steps of this process."""
+
+    def between_steps(self) -> None:  # noqa: B027 (may be left as it is)
+        """Do after a step what is no training, as validation."""
+
+    def end(self) -> None:  # noqa: B027 (may be left as it is)
+        """Do what is left to do after the last step."""
+
+    def report(self, progress: TrainingProgress) -> None:
+        """Tell how far it is."""
+        if self._progress is not None:
+            self._progress(progress)
+
+    def beside(self, folder: Path) -> None:  # noqa: B027 (may be left as it is)
+        """Write into a checkpoint's folder what its readers want besides the state."""
+
+    # --- the run ---
+
+    def run(self, stop: StopRequest) -> None:
+        """Train to the end, or until a stop is requested.
+
+        At the end a checkpoint of what is finished is left, which :meth:`conclude` takes away: judging and saving a
+        model may fail, too.
+
+        Raises:
+            TrainingInterrupted: A stop was requested; a checkpoint was written if there is a folder for it.
+            DivergedError: The loss is no number any more; the last checkpoint is kept.
+        """
+        self.begin()
+        self._begun = self.words, self.share, self.seconds
+        clock = saved = time.perf_counter()
+        reported = reported_share = -math.inf
+        worked = False
+        while not self.finished:
+            self.step()
+            worked = True
+            now = time.perf_counter()
+            self.seconds += now - clock
+            enough = now - reported >= self.report_seconds and self.share - reported_share >= self.report_share
+            if enough or self.finished:
+                reported, reported_share = now, self.share
+                self._report()
+            self.between_steps()
+            if stop.requested:
+                self._save_or_warn()
+                raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share)
+            if time.perf_counter() - saved >= self._checkpoint_seconds:
+                self._save_or_warn()
+                saved = time.perf_counter()
+            clock = time.perf_counter()
+        self.end()
+        if worked and math.isfinite(self._checkpoint_seconds):
+            self._save_or_warn()
+
+    def conclude(self, save: Callable[[], None]) -> None:
+        """Save what was trained, then drop the checkpoint: a kill in between leaves both.
+
+        Raises:
+            VastmaxError: It cannot be saved; the sentence says whether a checkpoint is kept.
+        """
+        try:
+            save()
+        except InputError as error:
+            kept = (
+                f" The checkpoint in {self._checkpoint} is kept: resume (--resume) to save again."
+                if self.has_checkpoint
+                else ""
+            )
+            raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
+        if self._checkpoint is not None:
+            drop_checkpoint(self._checkpoint)
+
+    def _report(self) -> None:
+        words, share, seconds = self._begun
+        spent = max(self.seconds - seconds, 1e-9)
+        self.report(
+            TrainingProgress(
+                words=self.words,
+                words_total=self.words_total,
+                words_per_second=(self.words - words) / spent,
+                loss=self.losses.mean,
+                recent_loss=self.losses.recent(),
+                learning_rate=self.learning_rate,
+                seconds=self.seconds,
+                seconds_left=(1 - self.share) * spent / max(self.share - share, 1e-9),
+            )
+        )
+
+    # --- checkpoints ---
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to resume from."""
+        return self._checkpoint is not None and holds_checkpoint(self._checkpoint)
+
+    def save(self) -> None:
+        """Write a checkpoint in place of the last one.
+
+        Raises:
+            InputError: The folder cannot be written or the disk is full; the last checkpoint is kept.
+        """
+        facts, tensors = self.state()
+        common = {"words": self.words, "seconds": self.seconds, "losses": self.losses.facts()}
+        Checkpoint(self.kind, self.identity, {**common, **facts}, tensors).save(self._folder(), self.beside)
+
+    def resume(self) -> None:
+        """Set the run to where the checkpoint left it.
+
+        Raises:
+            CheckpointError: It belongs to another run, or is damaged.
+        """
+        folder = self._folder()
+        checkpoint = Checkpoint.load(folder, self.kind)
+        checkpoint.check(self.identity, folder)
+        try:
+            facts = checkpoint.facts
+            self.words, self.seconds, self.losses = facts["words"], facts["seconds"], LossSums(**facts["losses"])
+            self.restore(facts, checkpoint.tensors)
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"the checkpoint in {folder} lacks {error}: delete it to start again.") from error
+
+    def _folder(self) -> Path:
+        if self._checkpoint is None:
+            raise InputError("this run has no folder for a checkpoint.")
+        return self._checkpoint
+
+    def _save_or_warn(self) -> None:
+        """Save, if there is a folder; a disk that is full just now is no reason to throw hours of training away."""
+        if self._checkpoint is None:
+            return
+        try:
+            self.save()
+        except InputError as error:
+            kept = "; the one before it is kept" if self.has_checkpoint else ""
+            warnings.warn(f"no checkpoint was written{kept}: {error}", stacklevel=2)
