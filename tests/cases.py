@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from vastmax.layers import LAYERS, OutputLayer, build
-from vastmax.layers.cutoffs import StepCost
 from vastmax.proposals import PROPOSALS, Proposal
-from vastmax.trees import Classes, Tree, balanced_tree
+from vastmax.trees import Classes, StepCost, Tree, balanced_tree
 from vastmax.vocabulary import Vocabulary
 
 Counts = NDArray[np.int64]

@@ -15,7 +15,7 @@ from tests.toy_layer import ToySampledSoftmax
 from vastmax.comparison import METHODS, RunConfig, method_named, run_language_model
 from vastmax.comparison.report import write_report
 from vastmax.errors import InputError
-from vastmax.language import LanguageCorpus, LoopOptions, ModelOptions, load_language_model, score_text
+from vastmax.language import LoopOptions, ModelOptions, load_language_model, read_language_corpus, score_text
 from vastmax.layers import LAYERS, LayerSpec, diagnose, parse_options
 
 TEXT = {"tokenizer": "whitespace", "lowercase": False, "unknown": "<unk>", "end_of_sentence": "</s>"}
@@ -55,7 +55,7 @@ def test_it_trains_and_scores_a_language_model_on_the_command_line(text: Path, t
 
 
 def test_it_is_compared_diagnosed_and_reported(tmp_path: Path) -> None:
-    corpus = LanguageCorpus.read(sentences(200, 8), sentences(20, 8, 1), sentences(20, 8, 2), min_count=2)
+    corpus = read_language_corpus(sentences(200, 8), sentences(20, 8, 1), sentences(20, 8, 2), min_count=2)
     assert METHODS["toy-few"].options == {"num_samples": 4}
     records = []
     for label in ("full", "toy", "toy-few"):

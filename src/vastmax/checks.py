@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from numbers import Integral, Number, Real
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
-
-import numpy as np
 
 from vastmax.errors import InputError
 
@@ -23,7 +21,6 @@ _NAMES = {
     int: "a whole number",
     float: "a number",
     str: "text",
-    np.ndarray: "an array",
 }
 
 
@@ -33,8 +30,11 @@ def refused(name: str, value: Any, wanted: str) -> InputError:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it stands in a sentence: numpy's numbers as numbers, and of what is long the beginning."""
-    text = str(value) if isinstance(value, Number) else repr(value)
+    """Return a value as it stands in a sentence: of an array its type and shape, of what is long the beginning."""
+    array = hasattr(value, "dtype") and hasattr(value, "shape")
+    if array and value.shape != ():
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    text = str(value) if array else repr(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
@@ -63,7 +63,7 @@ def whole(name: str, value: Any, low: int, high: float = math.inf, *, other: str
     Raises:
         InputError: where it is no whole number, or lies outside.
     """
-    if not conforms(value, int) or not low <= value <= high:
+    if not _is(value, Integral) or not low <= value <= high:
         raise refused(name, value, f"a whole number {_range(low, high)}{other and f', or {other}'}")
     return int(value)
 
@@ -92,7 +92,7 @@ def number(
     Raises:
         InputError: where it is no finite number, or lies outside.
     """
-    real = float(value) if conforms(value, float) else math.nan
+    real = float(value) if _is(value, Real) else math.nan
     if not (math.isfinite(real) and low <= real <= high) or (above and real == low) or (below and real == high):
         raise refused(name, value, f"a number {_range(low, high, above, below)}{other and f', or {other}'}")
     return real
@@ -115,13 +115,13 @@ def conforms(value: Any, hint: Any) -> bool:
     if kind is None:
         return value is None
     if kind is bool:
-        return isinstance(value, (bool, np.bool_))
+        return isinstance(value, bool) or (str(getattr(value, "dtype", "")) == "bool" and value.shape == ())
     if kind in (int, float):
-        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        return _is(value, Integral if kind is int else Real)
     if isinstance(value, (str, bytes)) and kind in (Sequence, Collection, Iterable):
         return False
     try:
-        if not isinstance(value, (Sequence, np.ndarray) if kind is Sequence else kind):
+        if not isinstance(value, kind) and not (kind is Sequence and hasattr(value, "__array__")):
             return False
     except TypeError:
         return True
@@ -134,6 +134,10 @@ def conforms(value: Any, hint: Any) -> bool:
     if issubclass(kind, Collection):
         return all(conforms(each, inner[0]) for each in value)
     return True
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def described(hint: Any) -> str:

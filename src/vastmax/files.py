@@ -33,8 +33,17 @@ def _writing_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside path and move it there in the end; a kill or an error leaves the old file."""
-    target = Path(path)
+    """Give a temporary name beside path and move it there in the end; a kill or an error leaves the old file.
+
+    A link stays a link to what is replaced. What is no file, as ``/dev/stdout``, is written to directly.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        try:
+            yield target
+        except _writing_errors() as error:
+            raise cannot_write(path, error) from error
+        return
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary

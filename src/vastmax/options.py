@@ -8,6 +8,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from vastmax.checks import flag, number, one_of, whole
+
 __all__ = ["Flag", "Option", "check_options", "options_of"]
 
 
@@ -80,8 +82,6 @@ def check_options(options: Any) -> None:
     Raises:
         InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
     """
-    from vastmax.checks import flag, number, one_of, whole  # loads numpy, which help does without
-
     for option in options_of(type(options)):
         name, value, about = option.name, getattr(options, option.name), option.flag
         if value is None and option.optional:

@@ -1,10 +1,12 @@
 """Each verb: what it prints for people, what for machines, and that the two agree with Python."""
 
+import inspect
 import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,16 @@ from tests.cli.program import finish, start, vastmax
 from vastmax.cli.invocation import program
 from vastmax.embeddings import Embeddings, evaluate_similarity
 from vastmax.text import Phrases, build_vocabulary
-from vastmax.trees import Classes, Tree, clustered_tree, custom_tree, frequency_classes, huffman_tree, union_tree
+from vastmax.trees import (
+    Classes,
+    Tree,
+    clustered_tree,
+    custom_tree,
+    frequency_classes,
+    huffman_tree,
+    show_tree,
+    union_tree,
+)
 from vastmax.vocabulary import Vocabulary
 
 VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "export", "import", "vocab", "phrases", "tree"]
@@ -58,10 +69,34 @@ def test_version() -> None:
     assert vastmax("--version").out == f"vastmax {package.__version__}\n"
 
 
-def test_help_does_not_load_the_core() -> None:
-    program = "import sys; from vastmax.cli.app import run; run(['train', '--help']); print('numpy' in sys.modules)"
+@pytest.mark.parametrize("verb", [[], ["train"], ["tree"], ["lm", "train"], ["compare"]], ids="-".join)
+def test_help_does_not_load_the_core(verb: list[str]) -> None:
+    program = f"import sys; from vastmax.cli.app import run; run({[*verb, '--help']}); print({{'numpy', 'torch'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_every_flag_of_train_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = set(inspect.signature(package.train).parameters)
+    given: dict[str, Any] = {}
+
+    def train(corpus: list[str], **options: Any) -> None:
+        given.update(options, corpus=corpus)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vastmax.embeddings.train", train)
+    flags = ["--phrases", "2", "--phrase-threshold", "7", "--phrase-scoring", "npmi", "--connector-words", "of, the"]
+    assert vastmax("train", "corpus.txt", "-o", "model", *flags, "--phrase-min-count", "3", "--dim", "8").code == 130
+    assert set(given) == arguments
+    found = {name: given[name] for name in given if name.startswith("phrase") or name in ("connector_words", "dim")}
+    assert found == {
+        "phrases": 2,
+        "phrase_threshold": 7.0,
+        "phrase_scoring": "npmi",
+        "phrase_min_count": 3,
+        "connector_words": ("of", "the"),
+        "dim": 8,
+    }
 
 
 def test_train_says_what_it_did_and_what_to_type_next(corpus: Path, tmp_path: Path) -> None:
@@ -228,7 +263,7 @@ def test_clustered_trees(corpus: Path, model: Path, tmp_path: Path) -> None:
     trees = [clustered_tree(embeddings.vectors, epsilon=0.4, seed=seed) for seed in (5, 6)]
     assert Tree.load(saved) == union_tree(trees)
     counts, words = embeddings.vocabulary.counts, embeddings.vocabulary.words
-    assert outcome.out.endswith(union_tree(trees).show(words, levels=1, counts=counts) + "\n")
+    assert outcome.out.endswith(show_tree(union_tree(trees), words, levels=1, counts=counts) + "\n")
     assert f"{Tree.load(saved).num_leaves:,} leaves" in outcome.out
     assert vastmax("tree", corpus, *flags, "--json").json["leaves"] == Tree.load(saved).num_leaves
 

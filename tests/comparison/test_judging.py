@@ -8,7 +8,7 @@ import torch
 from tests.corpora import sentences
 from vastmax.comparison.judging import check_by_brute_force, diagnose, judge
 from vastmax.errors import VastmaxError
-from vastmax.language import LSTM, LanguageCorpus, perplexity
+from vastmax.language import LSTM, perplexity, read_language_corpus
 from vastmax.layers import FullSoftmax, build
 
 
@@ -59,7 +59,7 @@ def test_a_layer_that_does_not_sum_to_1_is_found(wrong: dict[str, float]) -> Non
 
 
 def test_a_judgement_has_its_parts_and_changes_nothing() -> None:
-    corpus = LanguageCorpus.read(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
+    corpus = read_language_corpus(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
     layer = build("sampled", 8, corpus.vocabulary, num_samples=5)
     model = LSTM(layer, layers=1, dropout=0.5)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -77,7 +77,7 @@ def test_a_judgement_has_its_parts_and_changes_nothing() -> None:
 
 
 def test_a_partial_softmax_has_an_error_of_its_gradient_too() -> None:
-    corpus = LanguageCorpus.read(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
+    corpus = read_language_corpus(sentences(60), sentences(20, seed=1), sentences(30, seed=2), min_count=1)
     layer = build("partial", 8, corpus.vocabulary)
     errors = diagnose(LSTM(layer, layers=1), corpus)["gradient_error"]
     assert [point["samples"] for point in errors] == [8, 32, 128]
@@ -87,7 +87,7 @@ def test_a_partial_softmax_has_an_error_of_its_gradient_too() -> None:
 
 @pytest.mark.parametrize("words", [100, 128, 129, 200, 400])
 def test_diagnostics_are_of_more_than_a_row(words: int) -> None:
-    corpus = LanguageCorpus.read(sentences(60), sentences(60, seed=1), sentences(30, seed=2), min_count=1)
+    corpus = read_language_corpus(sentences(60), sentences(60, seed=1), sentences(30, seed=2), min_count=1)
     corpus = dataclasses.replace(corpus, valid=corpus.valid[:words])
     model = LSTM(build("full", 8, corpus.vocabulary), layers=1)
     assert diagnose(model, corpus)["diagnostics"]["rows"] == min(words, 128)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from vastmax.comparison import METHODS, build_layer
-from vastmax.language import LanguageCorpus
+from vastmax.language import read_language_corpus
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
 
 def test_vectors_to_cluster_are_of_sentences_with_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     text = [["a", "b", "c"], ["b", "a"]]
-    corpus = LanguageCorpus.read(text, [["a"]], [["b"]], min_count=1)
+    corpus = read_language_corpus(text, [["a"]], [["b"]], min_count=1)
     met: list[EncodedCorpus] = []
 
     def train(encoded: EncodedCorpus, **options: Any) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.data import data_path
 from tests.text.oracle import with_unknown
 from vastmax.errors import CorpusError, FormatError, InputError
-from vastmax.language import LanguageCorpus
+from vastmax.language import LanguageCorpus, read_language_corpus
 from vastmax.text import ScanProgress
 
 TEXTS = ("train", "valid", "test")
@@ -31,7 +31,7 @@ def loud() -> Any:
 def quiet(*texts: Any, **options: Any) -> LanguageCorpus:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return LanguageCorpus.read(*texts, **options)
+        return read_language_corpus(*texts, **options)
 
 
 def words_of(corpus: LanguageCorpus, name: str) -> Sentences:
@@ -146,7 +146,7 @@ def test_any_text_that_is_cut(
 
 def test_penn_treebank() -> None:
     paths = [data_path(f"ptb/ptb.{name}.txt") for name in TEXTS]
-    corpus = LanguageCorpus.read(*paths)
+    corpus = read_language_corpus(*paths)
     assert len(corpus.vocabulary) == 10_000
     assert [len(getattr(corpus, name)) for name in TEXTS] == [929_589, 73_760, 82_430]
     assert corpus.vocabulary.words is not None
@@ -162,14 +162,14 @@ def test_brown_as_it_is_usually_split() -> None:
     path = data_path("brown/brown.txt")
     lines = [line.split() for line in path.read_text().splitlines()]
     cuts = [cut_after(lines, 800_000), cut_after(lines, 1_000_000)]
-    corpus = LanguageCorpus.read(path, min_count=4, split=(800_000, 200_000))
+    corpus = read_language_corpus(path, min_count=4, split=(800_000, 200_000))
     texts = [lines[: cuts[0]], lines[cuts[0] : cuts[1]], lines[cuts[1] :]]
     assert_holds(corpus, texts, expected_counts(texts[0], 4, None))
     assert corpus.names["valid"] == f"{path}, words 800,002 to 1,000,022"
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    corpus = LanguageCorpus.read(TRAIN, [["a", "x"]], [["b"]], min_count=6)
+    corpus = read_language_corpus(TRAIN, [["a", "x"]], [["b"]], min_count=6)
     corpus.save(tmp_path / "corpus")
     assert sorted(file.name for file in (tmp_path / "corpus").iterdir()) == [
         "corpus.json", "test.npy", "train.npy", "valid.npy", "vocabulary.tsv",
@@ -183,18 +183,18 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert (loaded.unknown, loaded.end_of_sentence) == (corpus.unknown, corpus.end_of_sentence)
     assert (loaded.names, loaded.notes) == (corpus.names, corpus.notes)
     assert loaded.fingerprint == corpus.fingerprint
-    other = LanguageCorpus.read(TRAIN, [["a", "a"]], [["b", "b"]], min_count=6)
+    other = read_language_corpus(TRAIN, [["a", "a"]], [["b", "b"]], min_count=6)
     other.save(tmp_path / "corpus")
     assert LanguageCorpus.load(tmp_path / "corpus").fingerprint == other.fingerprint
     assert np.array_equal(loaded.valid, corpus.valid)  # what was opened before stays as it was
 
 
 def test_folders_that_hold_no_corpus(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="There is no folder"):
+    with pytest.raises(InputError, match="there is no folder"):
         LanguageCorpus.load(tmp_path / "nowhere")
     with pytest.raises(FormatError, match="holds no whole language corpus"):
         LanguageCorpus.load(tmp_path)
-    corpus = LanguageCorpus.read(TRAIN, [["a", "b"]], [["b"]])
+    corpus = read_language_corpus(TRAIN, [["a", "b"]], [["b"]])
     with pytest.raises(InputError, match="cannot write"):
         (tmp_path / "file").write_text("")
         corpus.save(tmp_path / "file")
@@ -213,16 +213,16 @@ def test_folders_that_hold_no_corpus(tmp_path: Path) -> None:
 
 def test_fingerprint_tells_corpora_apart() -> None:
     texts = TRAIN, [["a", "b"], ["a"]], [["b"]]
-    first = LanguageCorpus.read(*texts)
+    first = read_language_corpus(*texts)
     others = [
-        LanguageCorpus.read(*texts, end_of_sentence="<eos>"),
-        LanguageCorpus.read([*TRAIN[1:], TRAIN[0]], *texts[1:]),
-        LanguageCorpus.read(TRAIN, [["a", "b"]], [["a"], ["b"]]),
-        LanguageCorpus.read(*texts, min_count=6),
+        read_language_corpus(*texts, end_of_sentence="<eos>"),
+        read_language_corpus([*TRAIN[1:], TRAIN[0]], *texts[1:]),
+        read_language_corpus(TRAIN, [["a", "b"]], [["a"], ["b"]]),
+        read_language_corpus(*texts, min_count=6),
     ]
     prints = [corpus.fingerprint for corpus in (first, *others)]
     assert len(set(prints)) == len(prints)
-    assert LanguageCorpus.read(*texts, threads=1).fingerprint == first.fingerprint
+    assert read_language_corpus(*texts, threads=1).fingerprint == first.fingerprint
 
 
 def test_files_lower_case_and_progress(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_files_lower_case_and_progress(tmp_path: Path) -> None:
             file.write(f"The cat\n\n\nthe {name}" + "\nTHE CAT" * number)
     seen: list[ScanProgress] = []
     paths = [tmp_path / f"{name}.gz" for name in TEXTS]
-    corpus = LanguageCorpus.read(*paths, lowercase=True, min_count=2, directory=tmp_path, progress=seen.append)
+    corpus = read_language_corpus(*paths, lowercase=True, min_count=2, directory=tmp_path, progress=seen.append)
     assert words_of(corpus, "valid") == [["the", "cat"], ["the", "<unk>"], *[["the", "cat"]] * 3]
     assert [step.words for step in seen] == [8, 10, 12]
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"{name}.gz" for name in sorted(TEXTS)]
@@ -254,29 +254,33 @@ def test_files_lower_case_and_progress(tmp_path: Path) -> None:
 )
 def test_texts_that_cannot_be_used(texts: list[Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(CorpusError, match=message):
-        LanguageCorpus.read(*texts, **options)
+        read_language_corpus(*texts, **options)
 
 
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ([TRAIN], {"held_out": 0.5}, "held_out is 0.5; give a share"),
-        ([TRAIN], {"held_out": 1.5}, "held_out is 1.5; give a share"),
-        ([TRAIN], {"held_out": "much"}, "held_out is 'much'; give a share"),
-        ([TRAIN], {"split": 0.1}, "split is 0.1; give two whole numbers"),
+        ([TRAIN], {"held_out": 0.5}, "held_out is 0.5: give a share"),
+        ([TRAIN], {"held_out": 1.5}, "held_out is 1.5: give a share"),
+        ([TRAIN], {"held_out": "much"}, "held_out is 'much': give a share"),
+        ([TRAIN], {"split": 0.1}, "split is 0.1: give two whole numbers"),
         ([TRAIN], {"split": (10, 0)}, "give two whole numbers"),
         ([TRAIN, [["a"]]], {"split": (10, 5)}, "give neither, or no split"),
-        ([TRAIN], {"max_vocabulary": 2}, "max_vocabulary is 2; it counts <unk> and </s> in"),
+        (
+            [TRAIN],
+            {"max_vocabulary": 2},
+            "max_vocabulary, which counts these two words in, is 2: give a whole number of 3 or more",
+        ),
         ([TRAIN], {"unknown": "</s>"}, "are both '</s>'"),
-        ([TRAIN], {"end_of_sentence": ""}, "end_of_sentence is ''; give a word"),
+        ([TRAIN], {"end_of_sentence": ""}, "end_of_sentence is '': give a word"),
         ([TRAIN, ["-"], ["-"]], {}, "is named for two texts"),
-        ([TRAIN, [["a"], "b a"], [["a"]]], {}, "Sentence 2 of the validation text is a str"),
-        ([3], {}, "not int"),
+        ([TRAIN, [["a"], "b a"], [["a"]]], {}, "sentence 2 of the validation text is '.*': give a list of words"),
+        ([3], {}, "the training text is 3: give a path"),
     ],
 )
 def test_arguments_that_cannot_be_used(texts: list[Any], options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        LanguageCorpus.read(*texts, **options)
+        read_language_corpus(*texts, **options)
 
 
 def test_texts_that_are_other_texts(tmp_path: Path) -> None:
@@ -285,24 +289,24 @@ def test_texts_that_are_other_texts(tmp_path: Path) -> None:
     copy.write_text("a b\nb a\n" * 3)
     test.write_text("a a\n")
     with pytest.warns(UserWarning, match="train is both training and validation text") as told:
-        corpus = LanguageCorpus.read(train, train, test)
+        corpus = read_language_corpus(train, train, test)
     assert corpus.notes == [str(warning.message) for warning in told]
     assert told[0].filename == __file__
     with pytest.warns(UserWarning, match="validation text is the training text again"):
-        corpus = LanguageCorpus.read(train, copy, test)
+        corpus = read_language_corpus(train, copy, test)
     assert len(corpus.notes) == 1
     with pytest.warns(UserWarning, match="test is both training and test text"):
-        LanguageCorpus.read(tmp_path, [["a", "a", "b"]], test)
+        read_language_corpus(tmp_path, [["a", "a", "b"]], test)
     with pytest.warns(UserWarning, match="is both validation and test text"):
-        LanguageCorpus.read(train, test, str(test))
+        read_language_corpus(train, test, str(test))
 
 
 def test_other_doubts(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"No word of the training text is unknown, but up to 50.0% of"):
-        corpus = LanguageCorpus.read(TRAIN, [["a", "x"]], [["b"]])
+        corpus = read_language_corpus(TRAIN, [["a", "x"]], [["b"]])
     assert corpus.vocabulary.counts[corpus.unknown] == 0
     path = tmp_path / "latin"
     path.write_bytes(b"a b c a\xe9 ")
     with pytest.warns(UserWarning, match="1 ill-formed parts of UTF-8 in the test text"):
-        corpus = LanguageCorpus.read(TRAIN, [["b", "a"]], path, min_count=6)
+        corpus = read_language_corpus(TRAIN, [["b", "a"]], path, min_count=6)
     assert len(corpus.notes) == 1

@@ -31,6 +31,7 @@ from vastmax.language import (
     draw_text,
     load_language_model,
     perplexity,
+    read_language_corpus,
     save_language_model,
     score_text,
 )
@@ -44,7 +45,7 @@ ADAPTIVE = Method("adaptive", "adaptive", {"cutoffs": [50, 100]})
 
 @pytest.fixture(scope="module")
 def corpus() -> LanguageCorpus:
-    return LanguageCorpus.read(sentences(300, 8), sentences(20, 8, 1), sentences(20, 8, 2), min_count=2)
+    return read_language_corpus(sentences(300, 8), sentences(20, 8, 1), sentences(20, 8, 2), min_count=2)
 
 
 def config_of(method: Method, **model: Any) -> RunConfig:

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.oracles import adaptive_log_prob, gradients_of
 from vastmax.errors import InputError
 from vastmax.layers import AdaptiveSoftmax, FullSoftmax
+from vastmax.trees import StepCost, cheapest_cutoffs
 
 D, V, CUTOFFS = 8, 11, (3, 6)
 ORDER = np.random.default_rng(3).permutation(V)
@@ -213,6 +214,16 @@ def test_state_carries_order_and_cutoffs() -> None:
     assert torch.equal(meta(hidden, torch.tensor([1, 5, 9])), layer(hidden, torch.tensor([1, 5, 9])))
     with pytest.raises(InputError, match=r"layer with cutoffs \[3, 6\], this one has \[2, 6\]"):
         layer_of(cutoffs=(2, 6)).load_state_dict(state)
+
+
+def test_automatic_cutoffs_are_those_of_the_counts() -> None:
+    counts = np.roll((1e6 / np.arange(1, 5001)).astype(np.int64), 7)  # ids need no order
+    falling = np.sort(counts)[::-1]
+    assert AdaptiveSoftmax.from_vocabulary(64, counts).cutoffs == cheapest_cutoffs(falling, 64)
+    dear = StepCost(call=1.0)
+    assert AdaptiveSoftmax.from_vocabulary(64, counts, cost=dear, rows=9).cutoffs == cheapest_cutoffs(
+        falling, 64, cost=dear, rows=9
+    )
 
 
 def test_cutoffs_stand_in_the_repr() -> None:

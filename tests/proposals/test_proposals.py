@@ -332,7 +332,7 @@ def test_state_can_be_assigned_to_the_meta_device(case: ProposalCase) -> None:
 @given(st.sampled_from(PROPOSAL_CASES), counts(max_words=40))
 def test_all_counts_are_welcome(case: ProposalCase, numbers: np.ndarray) -> None:
     if case.id in NEED_COUNTS and not numbers.any():
-        with pytest.raises(InputError, match="not all 0"):
+        with pytest.raises(InputError, match="all 0"):
             case.build(numbers)
         return
     proposal, context = case.build(numbers), case.contexts(2, len(numbers))
@@ -344,13 +344,13 @@ def test_all_counts_are_welcome(case: ProposalCase, numbers: np.ndarray) -> None
 def test_bad_input_is_told_clearly() -> None:
     with pytest.raises(InputError, match="num_samples is 0"):
         UniformProposal(3).sample(0)
-    with pytest.raises(InputError, match="without replacement at most 2 classes"):
+    with pytest.raises(InputError, match="give at most 2"):
         UnigramProposal([4, 0, 1]).sample(3, replacement=False)
     with pytest.raises(InputError, match="0 or more"):
         UnigramProposal([4, -1])
     with pytest.raises(InputError, match="power is nan"):
         UnigramProposal([4, 1], power=math.nan)
-    with pytest.raises(InputError, match="finite, 0 or more and not all 0"):
+    with pytest.raises(InputError, match=r"weights\[0\] is inf: give a finite number of 0 or more"):
         AliasTable([math.inf, 1])
     with pytest.raises(InputError, match="each of the 3 classes once"):
         LogUniformProposal(3, order=[0, 0, 1])

@@ -226,7 +226,7 @@ def test_no_threads_are_refused() -> None:
 @pytest.mark.parametrize("option", ["min_count", "max_vocabulary"])
 @pytest.mark.parametrize("value", [0, 2.5, "10"])
 def test_limits_that_are_none(option: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"{option} is {value!r}; give a whole number"):
+    with pytest.raises(InputError, match=f"{option} is {value!r}: give a whole number"):
         encode_corpus([["a", "b"]], **{option: value})
 
 
@@ -264,7 +264,7 @@ def test_unknown_word_of_a_given_vocabulary() -> None:
         assert corpus.vocabulary is vocabulary
     with pytest.raises(CorpusError, match="none of the 3 words"):
         encode_corpus([["x", "?"]], vocabulary=vocabulary, unknown="?")
-    with pytest.raises(InputError, match="unknown is '<unk>', which is no word of the vocabulary given"):
+    with pytest.raises(InputError, match="unknown is '<unk>': give a word of the vocabulary given"):
         encode_corpus(sentences, vocabulary=vocabulary, unknown="<unk>")
 
 

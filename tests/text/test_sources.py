@@ -139,14 +139,14 @@ def test_texts_with_nothing_to_learn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sources", "complaint"),
     [
-        (7, "not int"),
-        (["a b", ["c"]], "Sentence 1 of the corpus is a str; give a list of words"),
-        ([["a"], 3], "Sentence 2 of the corpus is a int"),
+        (7, "the corpus is 7: give a path"),
+        (["a b", ["c"]], "sentence 1 of the corpus is 'a b': give a list of words"),
+        ([["a"], 3], "sentence 2 of the corpus is 3: give a list"),
         ([["a"], ["b", 3]], "Sentence 2 of the corpus holds 3, a int; words are strings"),
         ([["a\x1fb"]], "control character"),
         ([["a"], ["b\x1e"]], "Sentence 2 .* control character"),
         ([["\ud800"]], "surrogate"),
-        ((line for line in ["a b"]), "is a str"),
+        ((line for line in ["a b"]), "is 'a b': give a list of words"),
     ],
 )
 def test_iterables_that_hold_no_tokens(sources: Any, complaint: str) -> None:

@@ -46,7 +46,7 @@ def test_lines_longer_than_a_block_reach_a_tokenizer_in_parts(tmp_path: Path) ->
 
 
 def test_unknown_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="no tokenizer 'moses'; known are whitespace, words"):
+    with pytest.raises(InputError, match="tokenizer is 'moses': give 'whitespace', 'words' or a function"):
         encode_corpus([["a"]], tokenizer="moses")
     monkeypatch.setitem(sys.modules, "regex", None)
     with pytest.raises(InputError, match=r"takes the package regex; .*pip install 'vastmax\[words\]'"):
@@ -56,7 +56,7 @@ def test_unknown_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tokenizers_that_do_not_split(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("a b")
-    with pytest.raises(InputError, match="is a str; give a list of words"):
+    with pytest.raises(InputError, match="is 'a b': give a list of words"):
         encode_corpus(path, tokenizer=lambda line: line)  # type: ignore[arg-type, return-value]
     with pytest.raises(InputError, match="holds 3, a int; words are strings"):
         encode_corpus(path, tokenizer=lambda line: [3])  # type: ignore[list-item]

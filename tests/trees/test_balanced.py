@@ -51,7 +51,12 @@ def test_numpy_integer_is_a_number_of_words() -> None:
 
 @pytest.mark.parametrize(
     ("words", "order", "message"),
-    [(0, "id", "1 to 2"), (5, "rank", "pass counts"), (5, "alphabetical", "choose"), (-1, "id", "1 to 2")],
+    [
+        (0, "id", "words is 0: give a whole number from 1 to 2147483647"),
+        (5, "rank", "give counts"),
+        (5, "alphabetical", "give 'id', 'rank' or 'random'"),
+        (-1, "id", "words is -1: give a whole number"),
+    ],
 )
 def test_wrong_arguments(words: int, order: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -60,5 +65,5 @@ def test_wrong_arguments(words: int, order: str, message: str) -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5, None, True])
 def test_wrong_seeds(seed: int) -> None:
-    with pytest.raises(InputError, match="seed must be a whole number from 0 to 9223372036854775807"):
+    with pytest.raises(InputError, match="give a whole number from 0 to 9223372036854775807"):
         balanced_tree(5, "random", seed=seed)

@@ -97,10 +97,10 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
         ([], "one whole number a word"),
         ([0.5, 1], "one whole number a word"),
         ([[0, 1]], "one whole number a word"),
-        ([0, -1], "lie in 0 to C-1"),
-        ([0, 2], "lie in 0 to C-1"),
+        ([0, -1], "give 0 to C-1"),
+        ([0, 2], "give 0 to C-1"),
         ([0, 2, 2], "class 1 has no word"),
-        ([2**40, 0], "lie in 0 to C-1"),
+        ([2**40, 0], "give 0 to C-1"),
     ],
 )
 def test_no_classes(class_of: list, message: str) -> None:
@@ -110,11 +110,11 @@ def test_no_classes(class_of: list, message: str) -> None:
 
 def test_wrong_arguments() -> None:
     for wrong in (0, 4, 1.5, True):
-        with pytest.raises(InputError, match=r"num_classes must be a whole number from 1 .*3"):
+        with pytest.raises(InputError, match=r"num_classes is .*: give a whole number from 1 to 3"):
             frequency_classes([1, 2, 3], wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="choose 'count' or 'sqrt'"):
+    with pytest.raises(InputError, match="give 'count' or 'sqrt'"):
         frequency_classes([1, 2, 3], mass="cube")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="classes 0 to 1"):
+    with pytest.raises(InputError, match="class is 2: give a whole number from 0 to 1"):
         Classes([0, 1]).members(2)
 
 

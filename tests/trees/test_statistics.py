@@ -92,5 +92,5 @@ def test_reaches_json() -> None:
 
 
 def test_counts_of_other_words() -> None:
-    with pytest.raises(InputError, match="3 entries, but there are 2 words"):
+    with pytest.raises(InputError, match="give one whole number for each of 2 words"):
         huffman_tree([1, 2]).statistics([1, 2, 3])

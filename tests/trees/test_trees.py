@@ -173,11 +173,11 @@ def test_no_damaged_step_goes_unseen(counts: np.ndarray, data: st.DataObject) ->
 @pytest.mark.parametrize(
     ("words", "num_words", "fault"),
     [
-        ([0], None, "owners of 1"),
-        ([0, -1], None, "lie in 0"),
+        ([0], None, "owner of each of 2 leaves"),
+        ([0, -1], None, "give ids from 0"),
         ([0, 2], None, "needs a leaf"),
         ([0, 0], 2, "needs a leaf"),
-        ([0, 1], 1, "lie in 0"),
+        ([0, 1], 1, "give ids from 0"),
         ([0, 2**31 - 1], None, "every one of the 2147483648 words needs a leaf, and there are 2 leaves"),
         ([0, 1], 2**50, "needs a leaf"),
     ],
@@ -188,7 +188,7 @@ def test_owners_must_be_words(words: list[int], num_words: int | None, fault: st
 
 
 def test_arguments_of_the_wrong_kind() -> None:
-    with pytest.raises(InputError, match="offsets must be one-dimensional integers"):
+    with pytest.raises(InputError, match=r"offsets is float64 of shape .*: give whole numbers of one dimension"):
         Tree([0.5, 1], [0, 0], [1, -1])
     with pytest.raises(InputError, match="signs holds values outside int8"):
         Tree([0, 1, 2], [0, 0], [1, 257])
@@ -216,8 +216,8 @@ def test_children_keep_the_numbers_of_nodes() -> None:
         ([[-1, -1]], "two branches lead to -1"),
         ([[1, 1], [-1, -2]], "two branches lead to 1"),
         ([[-1, 2], [-2, -3], [1, -4]], "node 2 cannot lead to 1"),
-        ([-1, -2], "two entries an inner node"),
-        ([[0.5, -1]], "integers"),
+        ([-1, -2], "two entries for each inner node"),
+        ([[0.5, -1]], "^children is float64 .* give whole numbers"),
     ],
 )
 def test_children_that_make_no_tree(children: list, fault: str) -> None:

@@ -10,7 +10,7 @@ from vastmax.errors import FormatError, InputError
 from vastmax.vocabulary import Vocabulary
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
-word_counts = st.dictionaries(words, st.integers(1, 2**62), min_size=1)
+word_counts = st.dictionaries(words, st.integers(1, 2**50), min_size=1)
 
 
 def test_members() -> None:
@@ -50,14 +50,16 @@ def test_array_keeps_its_order(counts: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("counts", "complaint"),
     [
-        ({"a": -1}, "count of id 0 is -1"),
-        ([3, -2], "count of id 1 is -2"),
-        ([0.5], "whole numbers"),
-        ([float("nan")], "whole numbers"),
-        (["a"], "whole numbers"),
+        ({"a": -1}, r"counts\[0\] is -1: give a whole number"),
+        ([3, -2], r"counts\[1\] is -2"),
+        ([0.5], r"counts\[0\] is 0.5: give a whole number"),
+        ([float("nan")], r"counts\[0\] is nan"),
+        ([1, float("inf")], r"counts\[1\] is inf"),
+        (["a"], "counts is <U1 of shape"),
+        ([2**61, 2**61], r"less than 2\*\*62"),
         ([[1]], r"shape \(1, 1\)"),
         ({"a": 0}, "1 times or more"),
-        ({}, "None of 0 words"),
+        ({}, "give one whole number a word"),
     ],
 )
 def test_counts_that_are_none(counts: object, complaint: str) -> None:
@@ -75,7 +77,7 @@ def test_limits_are_for_words() -> None:
 
 
 def test_words_and_counts_must_match() -> None:
-    with pytest.raises(InputError, match="2 words and 1 counts"):
+    with pytest.raises(InputError, match="2 words and 1 counts are given: give one count a word"):
         Vocabulary(["a", "b"], [1])
     with pytest.raises(InputError, match="'a' stands twice"):
         Vocabulary(["a", "a"], [1, 2])["a"]
@@ -135,5 +137,5 @@ def test_damaged_files(tmp_path: Path, content: bytes, complaint: str) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be read: No such file"):
         Vocabulary.load(tmp_path / "none")
-    with pytest.raises(InputError, match=r"cannot be written to .*No such file"):
+    with pytest.raises(InputError, match=r"cannot write .*No such file"):
         Vocabulary.from_counts({"a": 1}).save(tmp_path / "none" / "v.tsv")

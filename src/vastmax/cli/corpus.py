@@ -19,7 +19,6 @@ from vastmax.cli.flags import (
     not_negative,
     takes,
 )
-from vastmax.errors import InputError
 
 __all__ = ["phrases", "vocab"]
 
@@ -48,7 +47,7 @@ def vocab(
 
     vocabulary = build_vocabulary(corpus, max_size=text.pop("max_vocabulary"), **text)
     if output is not None:
-        _save(vocabulary, output)
+        vocabulary.save(output)
     pairs = list(zip((vocabulary.words or [])[:top], vocabulary.counts[:top].tolist(), strict=True))
     if as_json:
         rows = [{"word": word, "count": count} for word, count in pairs]
@@ -80,18 +79,18 @@ def phrases(
       vastmax phrases corpus.txt
       vastmax phrases corpus.txt --scoring npmi --threshold 0.6 --connector-words of,the,and -o phrases.tsv
     """  # noqa: D301
-    from vastmax.text import Phrases
+    from vastmax.text import PhraseOptions, learn_phrases
 
-    learnt = Phrases.learn(
-        corpus,
-        passes=passes,
-        threshold=threshold,
-        scoring=scoring,  # type: ignore[arg-type]  # checked where it is used
-        connector_words=connector_tuple(connector_words),
-        **text,
+    options = PhraseOptions(
+        passes,
+        threshold,
+        scoring,  # type: ignore[arg-type]  # checked there
+        text.pop("min_count"),
+        connector_tuple(connector_words),
     )
+    learnt = learn_phrases(corpus, options, **text)
     if output is not None:
-        _save(learnt, output)
+        learnt.save(output)
     best = sorted(learnt.scores.items(), key=lambda item: (-item[1], item[0]))[:top]
     if as_json:
         rows = [{"phrase": phrase, "score": score} for phrase, score in best]
@@ -99,13 +98,6 @@ def phrases(
         return
     print_table(("phrase", "score"), best)
     note(f"{len(learnt):,} phrases")
-
-
-def _save(thing: Any, path: Path) -> None:
-    try:
-        thing.save(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
 
 
 def _name(path: Path | None) -> str | None:

@@ -36,13 +36,14 @@ def require_torch() -> None:
 
 def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:
     """Read the texts that the flags name, and print what there is to note about them."""
-    from vastmax.language import LanguageCorpus
+    from vastmax.language import read_language_corpus
 
     chosen = {name: given[name] for name in ("tokenizer", "lowercase", "min_count", "max_vocabulary", "threads")}
     more = {name: given[name] for name in ("held_out", "split") if given.get(name) is not None}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
-        corpus = LanguageCorpus.read(given["train"], given["valid"], given["test"], progress=progress, **chosen, **more)
+        texts = given["train"], given["valid"], given["test"]
+        corpus = read_language_corpus(*texts, progress=progress, **chosen, **more)
     for remark in corpus.notes:
         note(f"note: {remark}")
     return corpus

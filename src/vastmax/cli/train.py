@@ -75,7 +75,6 @@ def train(
     """  # noqa: D301
     from vastmax.embeddings import train
     from vastmax.runs import TrainingInterrupted
-    from vastmax.text import Phrases
 
     if resume and not (output / "checkpoint").exists() and not (output / "vectors.safetensors").exists():
         note(f"no checkpoint in {output} yet: starting from the beginning")
@@ -85,9 +84,9 @@ def train(
             embeddings = train(
                 corpus,
                 progress=display,
-                phrases=int(phrases) if phrases.isdecimal() else Phrases.load(phrases),
+                phrases=int(phrases) if phrases.isdecimal() else phrases,
                 phrase_threshold=phrase_threshold,
-                phrase_scoring=phrase_scoring,  # type: ignore[arg-type]  # checked where it is used
+                phrase_scoring=phrase_scoring,  # type: ignore[arg-type]  # checked there
                 phrase_min_count=phrase_min_count,
                 connector_words=connector_tuple(connector_words),
                 layer_options=_layer_options(options["engine"], options["objective"], keys_and_values(layer_options)),

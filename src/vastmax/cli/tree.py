@@ -61,7 +61,7 @@ def tree(
     """  # noqa: D301
     wanted, text = picked(TreeOptions, options), vars(picked(TextOptions, options))
     _check(wanted, show, vectors)
-    from vastmax.trees import build_tree, frequency_classes
+    from vastmax.trees import build_tree, frequency_classes, show_tree
 
     with ExitStack() as stack:
         max_vocabulary = text.pop("max_vocabulary")
@@ -90,7 +90,7 @@ def tree(
         built.save(output)
     _report(wanted.kind, built, vocabulary, output, as_json)
     if show is not None:
-        picture = built.show(words, levels=show, width=_columns(as_json), counts=counts)
+        picture = show_tree(built, words, levels=show, width=_columns(as_json), counts=counts)
         (note if as_json else say)(picture)
 
 

@@ -52,7 +52,7 @@ def train(
     lowercase: bool = False,
     min_count: int = 5,
     max_vocabulary: int | None = None,
-    phrases: int | Phrases = 0,
+    phrases: int | str | os.PathLike[str] | Phrases = 0,
     phrase_threshold: float | None = None,
     phrase_scoring: Literal["word2vec", "npmi"] = "word2vec",
     phrase_min_count: int = 5,
@@ -97,7 +97,7 @@ def train(
         lowercase: Lower-case before counting.
         min_count: Words rarer than this are dropped.
         max_vocabulary: Keep at most so many words, the most frequent.
-        phrases: Passes of joining frequent pairs to one word, or `Phrases` learnt before.
+        phrases: Passes of joining frequent pairs to one word; or `Phrases` learnt before, or their file.
         phrase_threshold: Score from which a pair is joined; by default that of the scoring.
         phrase_scoring: Score of a pair: word2vec's, or normalised pointwise mutual information.
         phrase_min_count: Pairs rarer than this are no phrases.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vastmax.language.evaluation import PerplexityReport, frequency_bands, perplexity
     from vastmax.language.loop import LanguageModelLoop
     from vastmax.language.models import LSTM, MODELS, FeedForward, LanguageModel, State, build_model, can_tie
+    from vastmax.language.read import read_language_corpus
     from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
     from vastmax.language.use import Drawn, TextScore, draw_text, score_text
 
@@ -40,12 +41,13 @@ __all__ = [
     "load_language_model",
     "make_batches",
     "perplexity",
+    "read_language_corpus",
     "save_language_model",
     "score_text",
 ]
 
 # The command line shows the options without torch, which all else needs.
-_load = lazy(__name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "saved", "use"))
+_load = lazy(__name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "read", "saved", "use"))
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 
 from vastmax.errors import FormatError, InputError
 from vastmax.files import member, replacing_members
-from vastmax.text import ScanProgress, Sources, Tokenizer
 from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["TEXTS", "LanguageCorpus"]
@@ -44,8 +42,9 @@ class LanguageCorpus:
         notes: Sentences on what was found, for a report: what was cut off, what looks wrong.
 
     Example:
+        >>> from vastmax.language import read_language_corpus
         >>> sentences = [["a", "rose", "is", "a", "rose"], ["a", "thorn"]]
-        >>> corpus = LanguageCorpus.read(sentences, [["a", "rose"]], [["a", "daisy"]], min_count=2)
+        >>> corpus = read_language_corpus(sentences, [["a", "rose"]], [["a", "daisy"]], min_count=2)
         >>> corpus.vocabulary.words, corpus.vocabulary.counts.tolist()
         (['a', '</s>', '<unk>', 'rose'], [3, 2, 2, 2])
         >>> corpus.test.tolist(), corpus.unknown_share["test"]
@@ -60,61 +59,6 @@ class LanguageCorpus:
     end_of_sentence: int
     names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(
-        cls,
-        train: Sources,
-        valid: Sources | None = None,
-        test: Sources | None = None,
-        *,
-        tokenizer: Tokenizer = "whitespace",
-        lowercase: bool = False,
-        min_count: int = 1,
-        max_vocabulary: int | None = None,
-        unknown: str = "<unk>",
-        end_of_sentence: str = "</s>",
-        held_out: float = 0.05,
-        split: tuple[int, int] | None = None,
-        threads: int | None = None,
-        directory: str | PathLike[str] | None = None,
-        progress: Callable[[ScanProgress], None] | None = None,
-    ) -> LanguageCorpus:
-        """Read the texts, each once and in parallel in the compiled core; the vocabulary is that of the training text.
-
-        Without `valid` or `test`, those are cut from the end of the training text at ends of sentences, and the
-        vocabulary knows nothing of what was cut off.
-
-        Args:
-            train: The training text, as `sources` of :func:`encode_corpus`.
-            valid: The validation text.
-            test: The test text.
-            tokenizer: As for :func:`encode_corpus`, and so are the next arguments.
-            lowercase: Lower-case the words.
-            min_count: Words that the training text holds less often are unknown.
-            max_vocabulary: At most so many classes, the unknown word and the end of a sentence among them.
-            unknown: The word that stands for unknown ones. A text may hold it already, as the Penn Treebank does.
-            end_of_sentence: The class behind each sentence. No text may hold it already.
-            held_out: Share of the words of `train` that each text that is missing gets; or how many words, 1 or more,
-                of which it gets a tenth of `train` at most.
-            split: Instead of a share: so many words of `train` for training, so many for validation, each up to the end
-                of the sentence, and the rest for the test. ``(800_000, 200_000)`` is the usual split of Brown.
-            threads: Default: all processors. The result does not depend on it.
-            directory: Folder of the temporary files, which take 4 bytes a word. Default: the system's.
-            progress: Called now and then for each text in turn.
-
-        Raises:
-            CorpusError: A text that cannot be read, is empty, too short to be cut or holds only unknown words.
-            InputError: An argument that cannot be used.
-
-        Warns:
-            UserWarning: A text that is (or is in) another one; ill-formed UTF-8; unknown words that the training text
-                does not have. The same sentences stand in `notes`.
-        """
-        from vastmax.language.read import Reading, Split, read_texts
-
-        reading = Reading(tokenizer, lowercase, min_count, max_vocabulary, unknown, end_of_sentence, threads, directory)
-        return read_texts({"train": train, "valid": valid, "test": test}, reading, Split(held_out, split), progress)
 
     @cached_property
     def unknown_share(self) -> dict[str, float]:
@@ -173,7 +117,7 @@ class LanguageCorpus:
         """
         place = Path(folder)
         if not place.is_dir():
-            raise InputError(f"There is no folder {place}; give one that LanguageCorpus.save wrote.")
+            raise InputError(f"there is no folder {place}: give one that LanguageCorpus.save wrote.")
         try:
             facts = json.loads(member(place, "corpus.json").read_text(encoding="utf-8"))
             texts = [np.load(member(place, f"{name}.npy"), mmap_mode="r") for name in TEXTS]

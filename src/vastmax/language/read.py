@@ -1,4 +1,4 @@
-"""How the three texts of a language model are read, cut and checked."""
+"""The three texts of a language model: read, cut and checked."""
 
 from __future__ import annotations
 
@@ -6,190 +6,189 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import conforms, refused, whole
 from vastmax.errors import CorpusError, InputError
 from vastmax.language.corpus import TEXTS, LanguageCorpus, blocks_of
-from vastmax.machine import default_threads
 from vastmax.text import (
     END_OF_SENTENCE,
-    NO_WORD,
     STDIN,
-    Scan,
+    ScannedText,
     ScanProgress,
-    SpoolFile,
+    Sources,
     Tokenizer,
-    check_word,
     describe,
     expand_paths,
     is_paths,
-    number_of,
-    scan,
-    select_known,
-    table_of,
-    with_word,
 )
-from vastmax.vocabulary import Vocabulary, check_limits, join_words
+from vastmax.vocabulary import Vocabulary, check_limits, check_word, with_word
 
-__all__ = ["Reading", "Split", "read_texts"]
+__all__ = ["read_language_corpus"]
 
 TITLES = {"train": "training", "valid": "validation", "test": "test"}
 PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
 _MOST_HELD_OUT = 0.1  # of the training text, where a number of words is given
-Progress = Callable[[ScanProgress], None] | None
 
 
-@dataclass(frozen=True)
-class Split:
-    """Where the training text is cut; see :meth:`LanguageCorpus.read`."""
+def read_language_corpus(
+    train: Sources,
+    valid: Sources | None = None,
+    test: Sources | None = None,
+    *,
+    tokenizer: Tokenizer = "whitespace",
+    lowercase: bool = False,
+    min_count: int = 1,
+    max_vocabulary: int | None = None,
+    unknown: str = "<unk>",
+    end_of_sentence: str = "</s>",
+    held_out: float = 0.05,
+    split: tuple[int, int] | None = None,
+    threads: int | None = None,
+    directory: str | PathLike[str] | None = None,
+    progress: Callable[[ScanProgress], None] | None = None,
+) -> LanguageCorpus:
+    """Read the texts, each once and in parallel in the compiled core; the vocabulary is that of the training text.
 
-    held_out: float
-    words: tuple[int, int] | None
+    Without `valid` or `test`, those are cut from the end of the training text at ends of sentences, and the
+    vocabulary knows nothing of what was cut off.
 
-    def __post_init__(self) -> None:
-        share = self.held_out
-        number = isinstance(share, (int, float)) and not isinstance(share, bool)
-        if not number or not (0 < share < 0.5 or (share >= 1 and share == int(share))):
-            raise InputError(
-                f"held_out is {share!r}; give a share above 0 and below 0.5, or a whole number of words, 1 or more."
-            )
-        if self.words is None:
-            return
-        pair = isinstance(self.words, (tuple, list)) and len(self.words) == 2
-        if not pair or not all(isinstance(words, int) and words > 0 for words in self.words):
-            raise InputError(f"split is {self.words!r}; give two whole numbers, words for training and for validation.")
+    Args:
+        train: The training text, as `sources` of :func:`encode_corpus`.
+        valid: The validation text.
+        test: The test text.
+        tokenizer: As for :func:`encode_corpus`, and so are the next arguments.
+        lowercase: Lower-case the words.
+        min_count: Words that the training text holds less often are unknown.
+        max_vocabulary: At most so many classes, the unknown word and the end of a sentence among them.
+        unknown: The word that stands for unknown ones. A text may hold it already, as the Penn Treebank does.
+        end_of_sentence: The class behind each sentence. No text may hold it already.
+        held_out: Share of the words of `train` that each text that is missing gets; or how many words, 1 or more,
+            of which it gets a tenth of `train` at most.
+        split: Instead of a share: so many words of `train` for training, so many for validation, each up to the end
+            of the sentence, and the rest for the test. ``(800_000, 200_000)`` is the usual split of Brown.
+        threads: Default: all processors. The result does not depend on it.
+        directory: Folder of the temporary files, which take 4 bytes a word. Default: the system's.
+        progress: Called now and then for each text in turn.
 
-    def targets(self, total: int, missing: int) -> list[float]:
-        """Words before each cut of a text of `total` words."""
-        if self.words is not None:
-            return [self.words[0], sum(self.words)]
-        words = total * self.held_out if self.held_out < 1 else min(self.held_out, total * _MOST_HELD_OUT)
-        return [total - words * behind for behind in range(missing, 0, -1)]
+    Raises:
+        CorpusError: A text that cannot be read, is empty, too short to be cut or holds only unknown words.
+        InputError: An argument that cannot be used.
 
-
-@dataclass(frozen=True)
-class Reading:
-    """How text becomes ids; see :meth:`LanguageCorpus.read`."""
-
-    tokenizer: Tokenizer
-    lowercase: bool
-    min_count: int
-    max_vocabulary: int | None
-    unknown: str
-    end_of_sentence: str
-    threads: int | None
-    directory: str | PathLike[str] | None
-
-    def __post_init__(self) -> None:
-        check_limits(self.min_count, self.max_vocabulary, "max_vocabulary")
-        check_word(self.unknown, "unknown")
-        check_word(self.end_of_sentence, "end_of_sentence")
-        if self.unknown == self.end_of_sentence:
-            raise InputError(f"unknown and end_of_sentence are both {self.unknown!r}; give two words.")
-        if self.max_vocabulary is not None and self.max_vocabulary < 3:
-            raise InputError(
-                f"max_vocabulary is {self.max_vocabulary}; it counts {self.unknown} and {self.end_of_sentence} in: "
-                "give 3 or more."
-            )
-
-    def scan(self, sources: Any, spool: SpoolFile, progress: Progress) -> Scan:
-        """The words of one text, whose ids are spooled.
-
-        Raises:
-            CorpusError: A text that cannot be read, or that holds the end of a sentence as a word.
-        """
-        found = scan(
-            sources,
-            tokenizer=self.tokenizer,
-            lowercase=self.lowercase,
-            threads=self.threads,
-            spool=spool,
-            progress=progress,
-        )
-        if number_of(found.lexicon, self.end_of_sentence) != NO_WORD:
-            raise CorpusError(
-                f"{describe(sources)} holds the word {self.end_of_sentence!r}, which is set behind each sentence here; "
-                "take it out, or give another word as end_of_sentence."
-            )
-        return found
-
-    def classes(self, found: Scan, chosen: NDArray[np.uint32], vocabulary: Vocabulary, spool: SpoolFile) -> Any:
-        """The ids of a scanned text, (n,) int32, in the place of those that were spooled."""
-        with spool.guard():
-            spool.core.remap(table_of(found, chosen, vocabulary[self.unknown]), self.threads or default_threads())
-            for block in blocks_of(np.memmap(spool.file, np.uint32, "r+", shape=(len(spool.core),))):
-                block[block == END_OF_SENTENCE] = vocabulary[self.end_of_sentence]
-            return np.memmap(spool.file, np.int32, "r", shape=(len(spool.core),))
-
-
-def read_texts(sources: dict[str, Any], reading: Reading, split: Split, progress: Progress) -> LanguageCorpus:
-    """What :meth:`LanguageCorpus.read` promises."""
+    Warns:
+        UserWarning: A text that is (or is in) another one; ill-formed UTF-8; unknown words that the training text
+            does not have. The same sentences stand in `notes`.
+    """
+    _check_words(unknown, end_of_sentence, min_count, max_vocabulary)
+    _check_split(held_out, split)
+    sources: dict[str, Any] = {"train": train, "valid": valid, "test": test}
     given = {name: text for name, text in sources.items() if text is not None}
     missing = [name for name in TEXTS if name not in given]
-    if split.words is not None and len(missing) < 2:
-        raise InputError("split cuts validation and test text from the training text; give neither, or no split.")
-    shared, notes = _shared_files(given), []
+    if split is not None and len(missing) < 2:
+        raise InputError("split cuts validation and test text from the training text: give neither, or no split.")
+    shared, notes, warned = _shared_files(given), [], []
 
-    with _spooled(reading, given["train"], "train") as spool:
-        found = reading.scan(given["train"], spool, progress)
-        found = found.settled(spool, reading.threads or default_threads())
-        bounds = _bounds(given["train"], spool.mapped(), split, missing)
-        counts, sentences = _counts(spool.mapped()[: bounds[1]], len(found.lexicon))
-        found.lexicon.set_counts(counts)
-        vocabulary, chosen = _choose(found, given["train"], sentences, reading)
-        ids = reading.classes(found, chosen, vocabulary, spool)
+    @contextmanager
+    def scanned(name: str) -> Iterator[ScannedText]:
+        with _named(given[name], name):
+            text = ScannedText(
+                given[name],
+                tokenizer=tokenizer,
+                lowercase=lowercase,
+                threads=threads,
+                directory=directory,
+                progress=progress,
+            )
+            try:
+                if end_of_sentence in text:
+                    raise CorpusError(
+                        f"{describe(given[name])} holds the word {end_of_sentence!r}, which is set behind each "
+                        "sentence here; take it out, or give another word as end_of_sentence."
+                    )
+                yield text
+            finally:
+                text.spool.close()  # a mapping of it stays
+        if text.invalid_utf8:
+            warned.append(
+                f"{text.invalid_utf8:,} ill-formed parts of UTF-8 in the {TITLES[name]} text were replaced by U+FFFD."
+            )
+
+    def ids_of(text: ScannedText, vocabulary: Vocabulary) -> NDArray[np.int32]:
+        text.encode(text.find(vocabulary.words or []), vocabulary[unknown], vocabulary[end_of_sentence])
+        return text.ids.view(np.int32)
+
+    with scanned("train") as text:
+        text.settle()
+        bounds = _bounds(train, text.ids, missing, held_out, split)
+        sentences = text.recount(bounds[1])
+        largest = None if max_vocabulary is None else max_vocabulary - 1
+        known = text.select(min_count, largest, unknown)
+        if len(known) < 2:
+            raise CorpusError(f"{describe(train)} holds no word but {unknown!r}; give text with words in it.")
+        vocabulary = with_word(known.words or [], known.counts, end_of_sentence, sentences)
+        ids = ids_of(text, vocabulary)
     texts = {name: ids[low:high] for name, low, high in zip(["train", *missing], bounds[:-1], bounds[1:], strict=True)}
     names = {name: describe(text) if is_paths(text) else "token lists" for name, text in given.items()}
     if missing:
-        names |= _parts(names["train"], texts, vocabulary[reading.end_of_sentence])
+        names |= _parts(names["train"], texts, vocabulary[end_of_sentence])
         notes.append(
             f"{' and '.join(TITLES[name] for name in missing).capitalize()} text is cut from the training text."
         )
-    warned = [_ill_formed("train", found)]
-
     for name in [name for name in given if name != "train"]:
-        with _spooled(reading, given[name], name) as spool:
-            found = reading.scan(given[name], spool, progress)
-            chosen = found.lexicon.find(join_words(vocabulary.words or []))
-            texts[name] = reading.classes(found, chosen, vocabulary, spool)
-        warned.append(_ill_formed(name, found))
+        with scanned(name) as text:
+            texts[name] = ids_of(text, vocabulary)
 
     corpus = LanguageCorpus(
         vocabulary,
         *(texts[name] for name in TEXTS),
-        unknown=vocabulary[reading.unknown],
-        end_of_sentence=vocabulary[reading.end_of_sentence],
+        unknown=vocabulary[unknown],
+        end_of_sentence=vocabulary[end_of_sentence],
         names={name: names[name] for name in TEXTS},
         notes=notes,
     )
     _refuse_unknown(corpus)
-    for sentence in filter(None, [*warned, *_doubts(corpus, shared)]):
+    for sentence in [*warned, *_doubts(corpus, shared)]:
         notes.append(sentence)
-        warnings.warn(sentence, stacklevel=3)
+        warnings.warn(sentence, stacklevel=2)
     return corpus
 
 
+def _check_words(unknown: str, end_of_sentence: str, min_count: int, max_vocabulary: int | None) -> None:
+    check_limits(min_count, max_vocabulary, "max_vocabulary")
+    check_word("unknown", unknown)
+    check_word("end_of_sentence", end_of_sentence)
+    if unknown == end_of_sentence:
+        raise InputError(f"unknown and end_of_sentence are both {unknown!r}: give two words.")
+    if max_vocabulary is not None:
+        whole("max_vocabulary, which counts these two words in,", max_vocabulary, 3)
+
+
+def _check_split(held_out: float, split: tuple[int, int] | None) -> None:
+    if not conforms(held_out, float) or not (0 < held_out < 0.5 or (held_out >= 1 and held_out == int(held_out))):
+        raise refused("held_out", held_out, "a share above 0 and below 0.5, or a whole number of words of 1 or more")
+    if split is not None and (not conforms(split, list[int] | tuple[int, int]) or len(split) != 2 or min(split) < 1):
+        raise refused("split", split, "two whole numbers, of words for training and for validation")
+
+
 @contextmanager
-def _spooled(reading: Reading, sources: Any, name: str) -> Iterator[SpoolFile]:
-    """A file for the ids of a text, whose mapping outlives it; errors call token lists by the name of the text."""
-    spool = SpoolFile(reading.directory)
+def _named(sources: Any, name: str) -> Iterator[None]:
+    """Errors call token lists by the name of the text."""
     try:
-        yield spool
+        yield
     except (CorpusError, InputError) as error:
         if is_paths(sources):
             raise
         title = f"he {TITLES[name]} text"
         raise type(error)(str(error).replace("The corpus", "T" + title).replace("the corpus", "t" + title)) from error
-    finally:
-        spool.close()
 
 
-def _bounds(sources: Any, ids: NDArray[np.uint32], split: Split, missing: list[str]) -> list[int]:
+def _bounds(
+    sources: Any, ids: NDArray[np.uint32], missing: list[str], held_out: float, split: tuple[int, int] | None
+) -> list[int]:
     """Where the training text and what is cut from it begin and end in `ids`."""
     if not missing:
         return [0, len(ids)]
@@ -198,7 +197,7 @@ def _bounds(sources: Any, ids: NDArray[np.uint32], split: Split, missing: list[s
         [start + np.flatnonzero(block == END_OF_SENTENCE) for start, block in zip(starts, blocks_of(ids), strict=True)]
     )
     words = ends - np.arange(len(ends))  # up to the end of each sentence
-    places = np.searchsorted(words, split.targets(int(words[-1]), len(missing)))
+    places = np.searchsorted(words, _words_before_cuts(int(words[-1]), len(missing), held_out, split))
     bounds = [0, *(ends[np.minimum(places, len(ends) - 1)] + 1).tolist(), len(ids)]
     if min(np.diff(bounds)) <= 0:
         raise CorpusError(
@@ -208,29 +207,18 @@ def _bounds(sources: Any, ids: NDArray[np.uint32], split: Split, missing: list[s
     return bounds
 
 
-def _counts(ids: NDArray[np.uint32], size: int) -> tuple[NDArray[np.int64], int]:
-    """How often each of `size` words occurs, and the number of sentences."""
-    counts, sentences = np.zeros(size, np.int64), 0
-    for block in blocks_of(ids):
-        words = block[block != END_OF_SENTENCE]
-        counts += np.bincount(words, minlength=size)
-        sentences += len(block) - len(words)
-    return counts, sentences
-
-
-def _choose(found: Scan, sources: Any, sentences: int, reading: Reading) -> tuple[Vocabulary, NDArray[np.uint32]]:
-    largest = None if reading.max_vocabulary is None else reading.max_vocabulary - 1
-    vocabulary, chosen = select_known(found.lexicon, sources, reading.min_count, largest, reading.unknown)
-    if len(vocabulary) < 2:
-        raise CorpusError(f"{describe(sources)} holds no word but {reading.unknown!r}; give text with words in it.")
-    return with_word(vocabulary, chosen, reading.end_of_sentence, sentences, NO_WORD)
+def _words_before_cuts(total: int, missing: int, held_out: float, split: tuple[int, int] | None) -> list[float]:
+    if split is not None:
+        return [split[0], sum(split)]
+    words = total * held_out if held_out < 1 else min(held_out, total * _MOST_HELD_OUT)
+    return [total - words * behind for behind in range(missing, 0, -1)]
 
 
 def _shared_files(given: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(text, other text, file) of the first file that two texts share."""
     files = {name: expand_paths(text) if is_paths(text) else [] for name, text in given.items()}
     if sum(paths.count(STDIN) for paths in files.values()) > 1:
-        raise InputError("Standard input (-) is named for two texts; it can be read once.")
+        raise InputError("standard input (-) is named for two texts: it can be read once.")
     real = {name: {os.path.realpath(path) for path in paths if path != STDIN} for name, paths in files.items()}
     return [
         (name, other, min(both))
@@ -247,12 +235,6 @@ def _parts(name: str, texts: dict[str, NDArray[np.int32]], end: int) -> dict[str
         names[part] = f"{name}, words {before + 1:,} to {before + words:,}"
         before += words
     return names
-
-
-def _ill_formed(name: str, found: Scan) -> str | None:
-    if not found.invalid_utf8:
-        return None
-    return f"{found.invalid_utf8:,} ill-formed parts of UTF-8 in the {TITLES[name]} text were replaced by U+FFFD."
 
 
 def _refuse_unknown(corpus: LanguageCorpus) -> None:

@@ -14,12 +14,11 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import flag, number, refused, whole
-from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
-from vastmax.layers.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
 from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
+from vastmax.trees import StepCost, cheapest_cutoffs, check_div_value, cluster_width
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["AdaptiveEmbedding", "AdaptiveSoftmax"]
@@ -35,7 +34,7 @@ class AdaptiveSoftmax(OutputLayer):
     optimisers let them be.
 
     Rare classes have less capacity than in the full softmax. Where the cut-offs are is a matter of speed above all:
-    :meth:`from_vocabulary` finds the cheapest on this machine.
+    :meth:`from_vocabulary` finds the cheapest.
 
     References:
         Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
@@ -129,13 +128,12 @@ class AdaptiveSoftmax(OutputLayer):
         Args:
             in_features: d.
             vocabulary: whose counts say which classes are frequent.
-            cutoffs: ranks at which clusters begin, or "auto": the cheapest on this machine, see
-                :func:`~vastmax.layers.cutoffs.cheapest_cutoffs`. They then depend on a measurement; the layer names
-                them (``cutoffs``), and its state carries them.
+            cutoffs: ranks at which clusters begin, or "auto": the cheapest, see
+                :func:`~vastmax.trees.cheapest_cutoffs`. The layer names them (``cutoffs``), and its state carries them.
             div_value: each cluster's vectors are narrower than the former's by this factor.
             rows: in a training batch, for "auto".
             head_share: of the counts, that the head holds at least, for "auto".
-            cost: of a softmax, for "auto"; None to measure. A cost of constants always gives the same cut-offs.
+            cost: of a softmax, for "auto"; None for that of a common processor.
             options: the constructor's.
 
         Raises:
@@ -145,13 +143,11 @@ class AdaptiveSoftmax(OutputLayer):
         order = np.argsort(-counts, kind="stable")
         if isinstance(cutoffs, str):
             if cutoffs != "auto":
-                raise InputError(f"cutoffs is {cutoffs!r}: give rising ranks, or 'auto'.")
-            device = torch.device(tensor_options(options.get("device"), None)["device"] or "cpu")
+                raise refused("cutoffs", cutoffs, "rising ranks, or 'auto'")
             whole("rows", rows, 1)
             number("head_share", head_share, 0, 1)
             if not isinstance(cost, (StepCost, type(None))):
                 raise refused("cost", cost, "a StepCost, or None")
-            cost = cost or StepCost.measured("cpu" if device.type == "meta" else device)
             cutoffs = cheapest_cutoffs(
                 counts[order], in_features, div_value=div_value, rows=rows, head_share=head_share, cost=cost
             )

@@ -11,15 +11,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from vastmax.errors import InputError
-from vastmax.proposals.doubles import DoublesModule
+from vastmax.checks import refused
+from vastmax.proposals.float64_module import Float64Module
+from vastmax.vocabulary import as_weights
 
 __all__ = ["AliasTable"]
 
 _BITS = 62  # masses add up to 2**62, so sums of them are exact in int64
 
 
-class AliasTable(DoublesModule):
+class AliasTable(Float64Module):
     """A distribution over V classes that gives a draw for one memory access, whatever V is.
 
     Probabilities are kept as whole numbers that add up to 2**62, and a draw takes 62 random bits once: what is drawn is
@@ -58,7 +59,9 @@ class AliasTable(DoublesModule):
 
     def __init__(self, weights: ArrayLike, *, device: torch.device | str | None = None) -> None:
         super().__init__()
-        self._weights = _checked(weights)
+        self._weights = as_weights(weights)
+        if not self._weights.any():
+            raise refused("weights", self._weights, "one number a class, not all 0")
         self.num_classes = len(self._weights)
         self.support = int(np.count_nonzero(self._weights))
         self._last_slot = 2 ** (self.num_classes - 1).bit_length() - 1
@@ -101,16 +104,6 @@ class AliasTable(DoublesModule):
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return the log-probabilities of ids, float64 in their shape; -inf for classes that are never drawn."""
         return self.log_mass.index_select(0, ids.flatten()).view_as(ids)
-
-
-def _checked(weights: ArrayLike) -> NDArray[np.float64]:
-    given = np.array(weights, np.float64)
-    if given.ndim != 1 or not given.size or not np.isfinite(given).all() or given.min() < 0 or not given.any():
-        raise InputError(
-            f"weights must be one number a class, finite, 0 or more and not all 0, got an array of shape {given.shape}"
-            + (f" from {given.min()} to {given.max()}." if given.size else ".")
-        )
-    return given
 
 
 def _masses(weights: NDArray[np.float64], total: int) -> NDArray[np.int64]:

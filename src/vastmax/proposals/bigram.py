@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from typing_extensions import Self
 
+from vastmax.checks import number, refused
 from vastmax.errors import InputError
 from vastmax.proposals.proposal import Context, Proposal
 from vastmax.proposals.static import powers
 from vastmax.proposals.sum_tree import SumTree
+from vastmax.vocabulary import as_weights
 
 __all__ = ["BigramProposal"]
 
@@ -74,15 +76,13 @@ class BigramProposal(Proposal):
         smoothing: float = 0.0,
         device: torch.device | str | None = None,
     ) -> None:
-        given = np.asarray(counts, np.float64)
-        if given.ndim != 1:
-            raise InputError(f"counts must be one number a class, got an array of shape {given.shape}.")
+        given = as_weights(counts, "counts")
         super().__init__(given.size)
         pairs, times = _merged(bigrams, self.num_classes)
         following = np.bincount(pairs % self.num_classes, times, minlength=self.num_classes)
         weights = powers(np.maximum(given, following), power, smoothing)
         if not np.isfinite(weights).all() or not weights.any():
-            raise InputError("counts must be finite and not all 0: nothing could be drawn; or give smoothing above 0.")
+            raise InputError("counts are all 0, or too unlike: give some above 0, or smoothing, or a lower power.")
         weights /= weights.sum()
         self.support = int(np.count_nonzero(weights))
         previous = pairs // self.num_classes
@@ -119,7 +119,7 @@ class BigramProposal(Proposal):
         stream = np.asarray(tokens, np.int64).reshape(-1)
         known = (stream >= 0) & (stream < num_classes)
         if counts is not None and np.shape(counts) != (num_classes,):
-            raise InputError(f"counts must be one number for each of {num_classes} classes, got {np.shape(counts)}.")
+            raise refused("counts", np.asarray(counts), f"one number for each of {num_classes} classes")
         if counts is None:
             counts = np.bincount(stream[known], minlength=num_classes)
         both = known[:-1] & known[1:]
@@ -185,8 +185,7 @@ class BigramProposal(Proposal):
         Raises:
             InputError: where the rate is out of its range.
         """
-        if not 0 <= rate <= 1:
-            raise InputError(f"rate is {rate}: give a number from 0, nothing moves, to 1, what was drawn is forgotten.")
+        number("rate", rate, 0, 1)
         drawn, ids = ids >= 0, ids.clamp(min=0)
         _move(self.unigram, ids, drawn, torch.zeros_like(context), probability, rate)
         if len(self.pairs):
@@ -310,16 +309,13 @@ def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64
     times = np.asarray(bigrams[2], np.float64)
     if previous.ndim != 1 or not previous.shape == following.shape == times.shape:
         raise InputError(
-            "bigrams must be three arrays (B,): previous class, class, how often; "
-            f"got shapes {previous.shape}, {following.shape} and {times.shape}."
+            f"bigrams is arrays of shapes {previous.shape}, {following.shape} and {times.shape}: give three (B,), the "
+            "previous class, the class, and how often."
         )
     for side in (previous, following):
         if len(side) and (side.min() < 0 or side.max() >= num_classes):
-            raise InputError(
-                f"bigrams name classes from {side.min()} to {side.max()}: there are 0 to {num_classes - 1}."
-            )
-    if not (np.isfinite(times) & (times >= 0)).all():
-        raise InputError("bigrams must come a finite number of times, 0 or more.")
+            raise InputError(f"bigrams is of classes {side.min()} to {side.max()}: give 0 to {num_classes - 1}.")
+    times = as_weights(times, "how often of bigrams")
     positive = times > 0
     pairs, place = np.unique((previous * num_classes + following)[positive], return_inverse=True)
     return pairs, np.bincount(place, times[positive], minlength=len(pairs)).astype(np.float64)

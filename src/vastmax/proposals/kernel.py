@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from typing_extensions import Self
 
+from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 from vastmax.proposals.feature_tree import FeatureTree, Query
 from vastmax.proposals.proposal import Context, Proposal
@@ -56,8 +57,7 @@ class KernelProposal(Proposal):
     ) -> None:
         super().__init__(num_classes)
         for name, value in (("in_features", in_features), ("bucket_size", bucket_size)):
-            if value < 1:
-                raise InputError(f"{name} is {value}: give 1 or more.")
+            whole(name, value, 1)
         self.support = num_classes
         self.in_features = in_features
         # a power of two near V / bucket_size, and not above V: class w lies in bucket w mod this, so that none is empty
@@ -113,9 +113,9 @@ class KernelProposal(Proposal):
             InputError: where the table has another shape.
         """
         if weight.shape != self.vectors.shape:
-            raise InputError(f"weight must have the shape {tuple(self.vectors.shape)}, got {tuple(weight.shape)}.")
+            raise refused("weight", weight, f"a tensor of shape {tuple(self.vectors.shape)}")
         if bias is not None and bias.shape != self.biases.shape:
-            raise InputError(f"bias must have the shape {tuple(self.biases.shape)}, got {tuple(bias.shape)}.")
+            raise refused("bias", bias, f"a tensor of shape {tuple(self.biases.shape)}")
         chosen = slice(None) if ids is None else ids
         self.vectors[chosen] = weight.detach()[chosen].to(self.vectors)
         if bias is not None:
@@ -242,10 +242,7 @@ class KernelProposal(Proposal):
 
     def _hidden(self, context: Tensor | None) -> Tensor:
         if context is None or context.dim() != 2 or context.shape[1] != self.in_features:
-            shape = None if context is None else tuple(context.shape)
-            raise InputError(
-                f"context must hold hidden vectors (N, {self.in_features}), which this proposal follows, got {shape}."
-            )
+            raise refused("context", context, f"hidden vectors (N, {self.in_features}), which this proposal follows")
         return context.detach().double().nan_to_num(0, 0, 0)  # else a spoilt row would spoil the mixture, and so others
 
     def _chunks(self, rows: int, m: int) -> Iterator[slice]:

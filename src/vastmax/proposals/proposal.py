@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from typing_extensions import Self
 
+from vastmax.checks import whole
 from vastmax.errors import InputError
-from vastmax.proposals.doubles import DoublesModule
+from vastmax.proposals.float64_module import Float64Module
 
 __all__ = ["Context", "Proposal", "Samples"]
 
@@ -42,7 +43,7 @@ class Samples(NamedTuple):
         return _log_expected_count(log_prob, self.exposure, self.distinct)
 
 
-class Proposal(DoublesModule, ABC):
+class Proposal(Float64Module, ABC):
     """A distribution over V classes to draw samples from. Its state goes into ``state_dict``; it lives on one device.
 
     Some proposals depend on a context that each row of a batch has of its own: ``Q(w | context)``. Classes of shape
@@ -64,8 +65,7 @@ class Proposal(DoublesModule, ABC):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise InputError(f"num_classes is {num_classes}: a proposal needs 1 class or more.")
+        whole("num_classes", num_classes, 1)
         self.num_classes = num_classes
 
     @classmethod
@@ -121,12 +121,11 @@ class Proposal(DoublesModule, ABC):
         Raises:
             InputError: where n is below 1, or more different classes are asked for than can be drawn.
         """
-        if num_samples < 1:
-            raise InputError(f"num_samples is {num_samples}: draw 1 or more.")
+        whole("num_samples", num_samples, 1)
         if not replacement and num_samples > self.support:
             raise InputError(
-                f"num_samples is {num_samples}: without replacement at most {self.support} classes can be drawn; "
-                "draw fewer, or with replacement."
+                f"num_samples is {num_samples}: give at most {self.support}, which is how many classes can be drawn "
+                "without replacement, or draw with replacement."
             )
         shape = (1 if num_rows is None else num_rows, num_samples)
         if replacement or num_rows == 0:  # no row, no two draws to tell apart

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from vastmax.errors import InputError
+from vastmax.checks import number
 from vastmax.proposals.feature_tree import Query
 from vastmax.proposals.kernel import KernelProposal
 
@@ -57,8 +55,7 @@ class QuadraticKernelProposal(KernelProposal):
         bucket_size: int | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        if not (math.isfinite(alpha) and alpha > 0):
-            raise InputError(f"alpha is {alpha}: give a number above 0.")
+        number("alpha", alpha, 0, above=True)
         num_features = in_features * (in_features + 1) // 2
         bucket_size = max(1, in_features // 2) if bucket_size is None else bucket_size
         super().__init__(num_classes, in_features, num_features=num_features, bucket_size=bucket_size, device=device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.errors import InputError
+from vastmax.checks import number, whole
 from vastmax.proposals.feature_tree import Query
 from vastmax.proposals.kernel import KernelProposal
 
@@ -74,10 +74,8 @@ class RandomFourierProposal(KernelProposal):
         seed: int = 0,
         device: torch.device | str | None = None,
     ) -> None:
-        if not (math.isfinite(nu) and nu > 0):
-            raise InputError(f"nu is {nu}: give a number above 0.")
-        if num_frequencies < 1:
-            raise InputError(f"num_frequencies is {num_frequencies}: give 1 or more.")
+        number("nu", nu, 0, above=True)
+        whole("num_frequencies", num_frequencies, 1)
         super().__init__(
             num_classes, in_features, num_features=2 * num_frequencies, bucket_size=bucket_size, device=device
         )

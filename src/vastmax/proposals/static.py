@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from typing_extensions import Self
 
-from vastmax.errors import InputError
+from vastmax.checks import number, refused
 from vastmax.proposals.alias import AliasTable
 from vastmax.proposals.proposal import Proposal
+from vastmax.vocabulary import as_weights
 
 __all__ = ["LogUniformProposal", "UniformProposal", "UnigramProposal"]
 
@@ -130,11 +131,10 @@ class UnigramProposal(Proposal):
 
 def powers(counts: ArrayLike, power: float, smoothing: float) -> NDArray[np.float64]:
     """Return (counts + smoothing) ** power of counts (V,), up to a factor; 0 stays 0, whatever the power."""
-    values = np.asarray(counts, np.float64) + smoothing
-    if not math.isfinite(power):
-        raise InputError(f"power is {power}: give a finite number, 1 for the unigram distribution itself.")
-    if values.ndim != 1 or not values.size or not values.min() >= 0:
-        raise InputError(f"counts must be one number a class, 0 or more, got an array of shape {values.shape}.")
+    number("power", power)
+    values = as_weights(np.asarray(counts, np.float64) + smoothing, "counts")
+    if not values.size:
+        raise refused("counts", values, "one number a class")
     weights = np.zeros_like(values)
     np.power(values / max(values.max(), 1e-300), power, out=weights, where=values > 0)
     return weights
@@ -170,7 +170,7 @@ class LogUniformProposal(Proposal):
         self.support = num_classes
         self._order = np.arange(num_classes) if order is None else np.array(order, np.int64)
         if self._order.shape != (num_classes,) or not np.array_equal(np.sort(self._order), np.arange(num_classes)):
-            raise InputError(f"order must hold each of the {num_classes} classes once, by falling frequency.")
+            raise refused("order", self._order, f"each of the {num_classes} classes once, by falling frequency")
         for name in ("order", "rank"):
             self.register_buffer(name, torch.empty(num_classes, dtype=torch.int64, device=device))
         self.reset_parameters()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.errors import InputError
-from vastmax.proposals.doubles import DoublesModule
+from vastmax.proposals.float64_module import Float64Module
+from vastmax.vocabulary import as_weights
 
 __all__ = ["SumTree"]
 
 
-class SumTree(DoublesModule):
+class SumTree(Float64Module):
     """V weights from which a draw, the change of one and the sum of a range cost O(log V) each.
 
     Node i has the children 2i and 2i + 1, the leaves are V to 2V - 1, and a node holds the sum of its two children. It
@@ -51,7 +50,7 @@ class SumTree(DoublesModule):
 
     def __init__(self, weights: ArrayLike, *, device: torch.device | str | None = None) -> None:
         super().__init__()
-        self._weights = _checked(weights)
+        self._weights = as_weights(weights)
         self.num_weights = len(self._weights)
         size = max(2 * self.num_weights, 2)
         self.register_buffer("sums", torch.empty(size, dtype=torch.float64, device=device))
@@ -175,13 +174,3 @@ def _heavy(mass: Tensor) -> Tensor:
     places = torch.arange(mass.shape[1], device=mass.device)
     before = torch.where(mass > 0, places, -1).cummax(1).values
     return torch.where(before < 0, (mass > 0).int().argmax(1, keepdim=True), before)
-
-
-def _checked(weights: ArrayLike) -> NDArray[np.float64]:
-    given = np.array(weights, np.float64)
-    if given.ndim != 1 or not np.isfinite(given).all() or (given < 0).any():
-        found = f" from {given.min()} to {given.max()}" if given.size else ""
-        raise InputError(
-            f"weights must be one finite number of 0 or more each, got an array of shape {given.shape}{found}."
-        )
-    return given

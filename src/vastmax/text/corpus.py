@@ -11,11 +11,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import END_OF_SENTENCE
 from vastmax.text.phrases import Phrases
 from vastmax.vocabulary import WORD_END, Vocabulary
 
-__all__ = ["END_OF_SENTENCE", "EncodedCorpus"]
+__all__ = ["EncodedCorpus"]
 
 
 class EncodedCorpus:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import CorpusError
-from vastmax.text.scan import scan
+from vastmax.text.scan import scan, threads_for
 from vastmax.text.sources import Sources, describe
 from vastmax.text.tokenizers import Tokenizer
-from vastmax.vocabulary import Vocabulary, check_limits, split_words
+from vastmax.vocabulary import Vocabulary, check_limits, join_words, split_words, with_word
 
 __all__ = ["build_vocabulary", "select_words"]
 
@@ -48,16 +48,20 @@ def build_vocabulary(
         ['tea', 'with']
     """
     check_limits(min_count, max_size)
-    found = scan(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, spool=None, progress=None)
+    found = scan(
+        sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads_for(threads), spool=None, progress=None
+    )
     if found.invalid_utf8:
         warnings.warn(f"{found.invalid_utf8:,} ill-formed parts of UTF-8 were replaced by U+FFFD.", stacklevel=2)
     return select_words(found.lexicon, sources, min_count, max_size)[0]
 
 
 def select_words(
-    lexicon: Any, sources: Any, min_count: int, max_size: int | None
+    lexicon: Any, sources: Any, min_count: int, max_size: int | None, unknown: str | None = None
 ) -> tuple[Vocabulary, NDArray[np.uint32]]:
     """The vocabulary of a scanned corpus, and the scan's numbers of its words.
+
+    With `unknown` that word is among them: it has the counts of all that are left out, and its own.
 
     Raises:
         CorpusError: Limits that leave nothing.
@@ -70,4 +74,11 @@ def select_words(
             f"{describe(sources)} has no word that occurs {min_count} times or more (the most frequent, {word!r}, "
             f"occurs {count} {'time' if count == 1 else 'times'}); lower min_count."
         )
-    return Vocabulary(split_words(lexicon.joined(chosen)), lexicon.counts()[chosen]), chosen
+    words, counts = split_words(lexicon.joined(chosen)), lexicon.counts()
+    if unknown is None:
+        return Vocabulary(words, counts[chosen]), chosen
+    number = lexicon.find(join_words([unknown]))[0]
+    kept = np.flatnonzero(chosen != number)[: None if max_size is None else max_size - 1]
+    words, chosen = [words[place] for place in kept.tolist()], chosen[kept]
+    vocabulary = with_word(words, counts[chosen], unknown, int(counts.sum() - counts[chosen].sum()))
+    return vocabulary, np.insert(chosen, vocabulary[unknown], number)

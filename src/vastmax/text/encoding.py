@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import refused
 from vastmax.errors import CorpusError, InputError
-from vastmax.machine import default_threads
 from vastmax.text.corpus import EncodedCorpus
 from vastmax.text.counting import select_words
 from vastmax.text.phrase_learning import apply_passes, learn_passes
-from vastmax.text.phrases import Phrases, PhraseScoring
-from vastmax.text.scan import NO_WORD, Scan, ScanProgress, scan
-from vastmax.text.sources import Sources, describe
-from vastmax.text.special_words import check_word, select_known
-from vastmax.text.spool import SpoolFile
+from vastmax.text.phrases import PhraseOptions, Phrases, PhraseScoring
+from vastmax.text.scan import ScanProgress
+from vastmax.text.scanned import ScannedText
+from vastmax.text.sources import PathSource, Sources, describe
+from vastmax.text.spool import NO_WORD
 from vastmax.text.tokenizers import Tokenizer
-from vastmax.vocabulary import Vocabulary, check_limits, join_words
+from vastmax.vocabulary import Vocabulary, check_limits, check_word
 
 __all__ = ["encode_corpus"]
 
@@ -31,7 +32,7 @@ def encode_corpus(
     lowercase: bool = False,
     min_count: int = 5,
     max_vocabulary: int | None = None,
-    phrases: int | Phrases = 0,
+    phrases: int | PathSource | Phrases = 0,
     phrase_threshold: float | None = None,
     phrase_scoring: PhraseScoring = "word2vec",
     phrase_min_count: int = 5,
@@ -52,9 +53,9 @@ def encode_corpus(
         lowercase: Lower-case the words.
         min_count: Words rarer than this are dropped.
         max_vocabulary: At most so many words are kept, the most frequent.
-        phrases: Join phrases: learn them from this corpus in so many passes, or use :class:`Phrases` learnt before.
-            They are joined before rare words are dropped.
-        phrase_threshold: As `threshold` of :meth:`Phrases.learn`, whose arguments the next three are as well.
+        phrases: Join phrases: learn them from this corpus in so many passes, or use those of a file or
+            :class:`Phrases` learnt before. They are joined before rare words are dropped.
+        phrase_threshold: As `threshold` of :class:`PhraseOptions`, whose arguments the next three are as well.
         phrase_scoring: ``"word2vec"`` or ``"npmi"``.
         phrase_min_count: Pairs rarer than this are no phrases.
         connector_words: Words that may stand inside phrases.
@@ -79,80 +80,75 @@ def encode_corpus(
         (['a', '<unk>', 'rose'], [3, 2, 2])
     """
     check_limits(min_count, max_vocabulary, "max_vocabulary")
-    wanted = phrases
-    if not isinstance(wanted, Phrases):
-        wanted = Phrases.to_learn(
-            wanted,
-            threshold=phrase_threshold,
-            scoring=phrase_scoring,
-            min_count=phrase_min_count,
-            connector_words=connector_words,
-        )
+    wanted = _wanted_phrases(
+        phrases,
+        threshold=phrase_threshold,
+        scoring=phrase_scoring,
+        min_count=phrase_min_count,
+        connector_words=connector_words,
+    )
     if unknown is not None:
-        check_word(unknown, "unknown")
-    spool = SpoolFile(directory)
+        check_word("unknown", unknown)
+    text = ScannedText(
+        sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, directory=directory, progress=progress
+    )
     try:
-        found = scan(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, spool=spool, progress=progress)
-        threads = threads or default_threads()
-        found, joined = _join_phrases(found, spool, wanted, threads)
+        joined = _join_phrases(text, wanted)
         if vocabulary is not None:
-            chosen = _known_words(found, vocabulary, sources, unknown)
-        elif unknown is not None:
-            vocabulary, chosen = select_known(found.lexicon, sources, min_count, max_vocabulary, unknown)
+            chosen = _known_words(text, vocabulary, unknown)
         else:
-            vocabulary, chosen = select_words(found.lexicon, sources, min_count, max_vocabulary)
+            vocabulary, chosen = select_words(text.lexicon, sources, min_count, max_vocabulary, unknown)
         if len(vocabulary) < 2:
             raise CorpusError(
                 f"{describe(sources)} has one word to learn, {(vocabulary.words or [''])[0]!r}; "
                 "there is nothing to tell it from: give more text, or lower min_count."
             )
-        with spool.guard():
-            fill = NO_WORD if unknown is None else vocabulary[unknown]
-            words, sentences = spool.core.remap(table_of(found, chosen, fill), threads)
-            ids = spool.mapped()
+        words, sentences = text.encode(chosen, NO_WORD if unknown is None else vocabulary[unknown])
+        ids = text.ids
     except BaseException:
-        spool.close()
+        text.spool.close()
         raise
     return EncodedCorpus(
         ids,
         vocabulary,
         num_words=words,
-        num_raw_words=found.words,
+        num_raw_words=text.num_words,
         num_sentences=sentences,
-        invalid_utf8=found.invalid_utf8,
+        invalid_utf8=text.invalid_utf8,
         phrases=joined,
-        file=spool.file,
+        file=text.spool.file,
     )
 
 
-def _join_phrases(found: Scan, spool: SpoolFile, phrases: Phrases, threads: int) -> tuple[Scan, Phrases | None]:
+def _wanted_phrases(phrases: int | PathSource | Phrases, **options: Any) -> Phrases | PhraseOptions:
+    """Phrases learnt before, or how to learn them."""
+    if isinstance(phrases, (str, PathLike)):
+        return Phrases.load(phrases)
+    return phrases if isinstance(phrases, Phrases) else PhraseOptions(phrases, **options)
+
+
+def _join_phrases(text: ScannedText, phrases: Phrases | PhraseOptions) -> Phrases | None:
     if not phrases.thresholds:
-        return found, None
-    found = found.settled(spool, threads)
-    if phrases.passes:
-        apply_passes(spool, found.lexicon, phrases)
-        return found, phrases
-    return found, learn_passes(spool, found.lexicon, phrases, threads, join_last=True)
+        return None
+    text.settle()
+    if isinstance(phrases, PhraseOptions):
+        return learn_passes(text, phrases, join_last=True)
+    apply_passes(text, phrases)
+    return phrases
 
 
-def _known_words(found: Scan, vocabulary: Vocabulary, sources: Sources, unknown: str | None) -> NDArray[np.uint32]:
-    """The scan's number of each word of a given vocabulary, NO_WORD for those that the text does not hold."""
+def _known_words(text: ScannedText, vocabulary: Vocabulary, unknown: str | None) -> NDArray[np.uint32]:
+    """The text's number of each word of a given vocabulary, NO_WORD for those that it does not hold."""
     if vocabulary.words is None:
-        raise InputError("The vocabulary has counts but no words; text needs words to be encoded.")
+        raise InputError("the vocabulary has counts but no words: give one with words, which text needs.")
     if unknown is not None and unknown not in vocabulary:
-        raise InputError(f"unknown is {unknown!r}, which is no word of the vocabulary given; name one of its words.")
-    chosen = found.lexicon.find(join_words(vocabulary.words))
+        raise refused("unknown", unknown, "a word of the vocabulary given")
+    chosen = text.find(vocabulary.words)
     held = chosen != NO_WORD
     if unknown is not None:
         held[vocabulary[unknown]] = False
     if not held.any():
-        raise CorpusError(f"{describe(sources)} holds none of the {len(vocabulary)} words of the vocabulary given.")
+        raise CorpusError(
+            f"{describe(text.sources)} holds none of the {len(vocabulary)} words of the vocabulary given."
+        )
     return chosen
-
-
-def table_of(found: Scan, chosen: NDArray[np.uint32], fill: int = NO_WORD) -> NDArray[np.uint32]:
-    """Final id of each provisional one; `fill` for the words that were not chosen."""
-    table = np.full(len(found.lexicon) + 1, fill, np.uint32)
-    table[np.minimum(chosen, len(found.lexicon))] = np.arange(len(chosen), dtype=np.uint32)
-    table = table[:-1]
-    return table if found.table is None else table[found.table]

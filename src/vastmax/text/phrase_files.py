@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TypeAlias
 
 from vastmax.errors import FormatError, InputError
+from vastmax.files import replacing
 from vastmax.vocabulary import escape, unescape
 
 __all__ = ["read_phrases", "write_phrases"]
@@ -18,20 +19,17 @@ PhraseLine: TypeAlias = tuple[int, float, int, tuple[str, ...]]
 
 
 def write_phrases(path: str | PathLike[str], head: dict[str, list[str]], lines: list[PhraseLine]) -> None:
-    """Write `head` as ``#name<TAB>value`` lines, then one line a phrase.
+    """Write `head` as ``#name<TAB>value`` lines, then one line a phrase; a kill leaves the old file or the new.
 
     Raises:
         InputError: A place that cannot be written.
     """
-    try:
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.write(TITLE + "\n")
-            for name, values in head.items():
-                file.writelines(f"#{name}\t{escape(value)}\n" for value in values)
-            for number, score, count, words in lines:
-                file.write("\t".join([str(number), repr(score), str(count), *map(escape, words)]) + "\n")
-    except OSError as error:
-        raise InputError(f"The phrases cannot be written to {path}: {error.strerror or error}.") from error
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(TITLE + "\n")
+        for name, values in head.items():
+            file.writelines(f"#{name}\t{escape(value)}\n" for value in values)
+        for number, score, count, words in lines:
+            file.write("\t".join([str(number), repr(score), str(count), *map(escape, words)]) + "\n")
 
 
 def read_phrases(path: str | PathLike[str]) -> tuple[dict[str, list[str]], list[PhraseLine]]:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax._core import Lexicon, count_pairs, join_pairs
-from vastmax.machine import default_threads
-from vastmax.text.phrases import Phrase, Phrases, PhraseScoring
-from vastmax.text.scan import NO_WORD, scan
+from vastmax.checks import whole
+from vastmax.text.phrases import Phrase, PhraseOptions, Phrases, PhraseScoring
+from vastmax.text.scanned import ScannedText
 from vastmax.text.sources import Sources
-from vastmax.text.spool import SpoolFile
+from vastmax.text.spool import NO_WORD
 from vastmax.text.tokenizers import Tokenizer
 from vastmax.vocabulary import join_words, split_words
 
@@ -43,70 +43,91 @@ class Pairs:
 
 def learn_phrases(
     sources: Sources,
-    options: Phrases,
+    options: PhraseOptions | None = None,
     *,
-    tokenizer: Tokenizer,
-    lowercase: bool,
-    threads: int | None,
-    directory: str | PathLike[str] | None,
+    tokenizer: Tokenizer = "whitespace",
+    lowercase: bool = False,
+    threads: int | None = None,
+    directory: str | PathLike[str] | None = None,
 ) -> Phrases:
-    """The work of :meth:`Phrases.learn`."""
-    spool = SpoolFile(directory)
+    """Learn phrases from a corpus, counted in parallel in the compiled core.
+
+    Memory goes to the words, to the pairs that reach `min_count`, and to a table of about 2 bytes a word of text,
+    256 MB at most.
+
+    Args:
+        sources: As for :func:`encode_corpus`, and so are those that follow `options`.
+        options: How they are learnt; by default in two passes.
+        tokenizer: ``"whitespace"``, ``"words"`` or a function from a line to its words.
+        lowercase: Lower-case the words.
+        threads: Default: all processors.
+        directory: Folder of the temporary file.
+
+    Raises:
+        CorpusError: A source that cannot be read, or a full disk.
+        InputError: An argument that cannot be used.
+
+    Warns:
+        UserWarning: Invalid UTF-8 was replaced.
+    """
+    options = options or PhraseOptions()
+    whole("passes of phrases", options.passes, 1)
+    text = ScannedText(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, directory=directory)
     try:
-        found = scan(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, spool=spool, progress=None)
-        if found.invalid_utf8:
-            warnings.warn(f"{found.invalid_utf8:,} ill-formed parts of UTF-8 were replaced by U+FFFD.", stacklevel=3)
-        threads = threads or default_threads()
-        return learn_passes(spool, found.settled(spool, threads).lexicon, options, threads, join_last=False)
+        if text.invalid_utf8:
+            warnings.warn(f"{text.invalid_utf8:,} ill-formed parts of UTF-8 were replaced by U+FFFD.", stacklevel=2)
+        text.settle()
+        return learn_passes(text, options, join_last=False)
     finally:
-        spool.close()
+        text.spool.close()
 
 
-def learn_passes(spool: SpoolFile, lexicon: Lexicon, options: Phrases, threads: int, *, join_last: bool) -> Phrases:
-    """Learn and join pass by pass; the lexicon follows. Without `join_last` the last pass is learnt but not joined."""
-    passes: list[dict[tuple[str, ...], Phrase]] = []
-    for threshold in options.thresholds:
-        if passes:
-            _apply_pass(spool, lexicon, options, passes[-1])
-        with spool.guard():
-            passes.append(_learn_pass(spool, lexicon, options, threshold, threads))
-    if join_last:
-        _apply_pass(spool, lexicon, options, passes[-1])
-    return Phrases(
-        passes,
+def learn_passes(text: ScannedText, options: PhraseOptions, *, join_last: bool) -> Phrases:
+    """Learn and join pass by pass in a settled text. Without `join_last` the last pass is learnt but not joined."""
+    learnt = Phrases(
+        [],
         thresholds=options.thresholds,
         scoring=options.scoring,
         min_count=options.min_count,
         connector_words=options.connector_words,
         delimiter=options.delimiter,
     )
+    for threshold in learnt.thresholds:
+        if learnt.passes:
+            _apply_pass(text, learnt, learnt.passes[-1])
+        with text.spool.guard():
+            learnt.passes.append(_learn_pass(text, learnt, threshold))
+    if join_last:
+        _apply_pass(text, learnt, learnt.passes[-1])
+    return learnt
 
 
-def apply_passes(spool: SpoolFile, lexicon: Lexicon, phrases: Phrases) -> None:
-    """Join all phrases in the corpus; the lexicon gains their names and has the new counts."""
+def apply_passes(text: ScannedText, phrases: Phrases) -> None:
+    """Join all phrases in a settled text; its lexicon gains their names and has the new counts."""
     for one_pass in phrases.passes:
-        _apply_pass(spool, lexicon, phrases, one_pass)
+        _apply_pass(text, phrases, one_pass)
 
 
-def _learn_pass(
-    spool: SpoolFile, lexicon: Lexicon, options: Phrases, threshold: float, threads: int
-) -> dict[tuple[str, ...], Phrase]:
+def _learn_pass(text: ScannedText, options: Phrases, threshold: float) -> dict[tuple[str, ...], Phrase]:
     """The phrases of the corpus as it stands, the strongest first."""
-    counts = lexicon.counts()
-    connectors = _connector_flags(lexicon, options)
-    first, last, offsets, between, pair_counts = count_pairs(spool.core, counts, connectors, options.min_count, threads)
+    counts = text.lexicon.counts()
+    connectors = _connector_flags(text.lexicon, options)
+    first, last, offsets, between, pair_counts = count_pairs(
+        text.spool.core, counts, connectors, options.min_count, text.threads
+    )
     pairs = Pairs(first, last, offsets, between)
     scores = pair_scores(
         counts[pairs.first], counts[pairs.last], pair_counts, int(counts.sum()), options.min_count, options.scoring
     )
     chosen = np.flatnonzero(scores > threshold)
-    words = _take(pairs, chosen).words(lexicon)
+    words = _take(pairs, chosen).words(text.lexicon)
     found = zip(words, scores[chosen].tolist(), pair_counts[chosen].tolist(), strict=True)
     ranked = sorted(found, key=lambda entry: (-entry[1], entry[0]))
     return {words: Phrase(score, count) for words, score, count in ranked}
 
 
-def _apply_pass(spool: SpoolFile, lexicon: Lexicon, options: Phrases, phrases: dict[tuple[str, ...], Phrase]) -> None:
+def _apply_pass(text: ScannedText, options: Phrases, phrases: dict[tuple[str, ...], Phrase]) -> None:
+    lexicon = text.lexicon
     known = _find(lexicon, sorted({word for words in phrases for word in words}))
     spellings = [words for words in phrases if all(known[word] != NO_WORD for word in words)]
     if not spellings:
@@ -118,8 +139,8 @@ def _apply_pass(spool: SpoolFile, lexicon: Lexicon, options: Phrases, phrases: d
     last = np.array([words[-1] for words in ids], np.uint32)
     joined = lexicon.intern(join_words(options.delimiter.join(words) for words in spellings))
     connectors = _connector_flags(lexicon, options)
-    with spool.guard():
-        lexicon.set_counts(join_pairs(spool.core, first, last, offsets, between, joined, connectors))
+    with text.spool.guard():
+        lexicon.set_counts(join_pairs(text.spool.core, first, last, offsets, between, joined, connectors))
 
 
 def pair_scores(

@@ -6,16 +6,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
+from vastmax.checks import number, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.text.phrase_files import read_phrases, write_phrases
+from vastmax.vocabulary import SENTENCE_END, WORD_END
 
-if TYPE_CHECKING:
-    from vastmax.text.sources import Sources
-    from vastmax.text.tokenizers import Tokenizer
-
-__all__ = ["DEFAULT_THRESHOLDS", "Phrase", "PhraseScoring", "Phrases"]
+__all__ = ["DEFAULT_THRESHOLDS", "Phrase", "PhraseOptions", "PhraseScoring", "Phrases"]
 
 PhraseScoring: TypeAlias = Literal["word2vec", "npmi"]
 
@@ -34,6 +32,49 @@ class Phrase:
 
     score: float
     count: int
+
+
+@dataclass(frozen=True)
+class PhraseOptions:
+    """How phrases are learnt; the scores are those of :class:`Phrases`.
+
+    Args:
+        passes: Phrases of up to ``2**passes`` words are found; none where it is 0.
+        threshold: Of the first pass. Default: 100 for ``"word2vec"``, 0.5 for ``"npmi"``.
+        scoring: ``"word2vec"`` or ``"npmi"``.
+        min_count: Pairs rarer than this are no phrases.
+        connector_words: Words that may stand inside a phrase.
+        delimiter: What joins the words.
+
+    Raises:
+        InputError: An option that cannot be used.
+    """
+
+    passes: int = 2
+    threshold: float | None = None
+    scoring: PhraseScoring = "word2vec"
+    min_count: int = 5
+    connector_words: Iterable[str] = ()
+    delimiter: str = "_"
+
+    def __post_init__(self) -> None:
+        one_of("scoring of phrases", self.scoring, get_args(PhraseScoring))
+        low, high = (0.0, math.inf) if self.scoring == "word2vec" else (-1.0, 1.0)
+        if self.threshold is not None:
+            number("threshold of phrases", self.threshold, low, high)
+        whole("passes of phrases", self.passes, 0)
+        whole("min_count of phrases", self.min_count, 1)
+        if isinstance(self.connector_words, str):
+            raise refused("connector_words", self.connector_words, "a list of words")
+        object.__setattr__(self, "connector_words", frozenset(self.connector_words))
+        if not self.delimiter or set(self.delimiter) & {SENTENCE_END, WORD_END}:
+            raise refused("delimiter of phrases", self.delimiter, "a character such as '_'")
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The threshold of each pass, half of that before."""
+        first = DEFAULT_THRESHOLDS[self.scoring] if self.threshold is None else self.threshold
+        return [first / 2**halvings for halvings in range(self.passes)]
 
 
 class Phrases:
@@ -55,7 +96,8 @@ class Phrases:
     ``state of the art`` is the pair (state, art) with two connectors between.
 
     See Also:
-        :func:`encode_corpus`, whose argument `phrases` learns and applies them on the way.
+        :func:`learn_phrases`, which makes them; :func:`encode_corpus`, whose argument `phrases` learns and applies them
+        on the way.
 
     References:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -72,8 +114,9 @@ class Phrases:
         delimiter: What joins the words.
 
     Example:
+        >>> from vastmax.text import PhraseOptions, learn_phrases
         >>> corpus = [["new", "york", "is", "big"], ["new", "york", "is", "old"], ["is", "old", "big"]]
-        >>> phrases = Phrases.learn(corpus, passes=1, threshold=2, min_count=1)
+        >>> phrases = learn_phrases(corpus, PhraseOptions(passes=1, threshold=2, min_count=1))
         >>> list(phrases.apply([["in", "new", "york"]])), phrases.scores
         ([['in', 'new_york']], {'new_york': 2.75})
     """
@@ -95,106 +138,6 @@ class Phrases:
         self.connector_words = frozenset(connector_words)
         self.delimiter = delimiter
 
-    @classmethod
-    def learn(
-        cls,
-        sources: Sources,
-        *,
-        passes: int = 2,
-        threshold: float | None = None,
-        scoring: PhraseScoring = "word2vec",
-        min_count: int = 5,
-        connector_words: Iterable[str] = (),
-        delimiter: str = "_",
-        tokenizer: Tokenizer = "whitespace",
-        lowercase: bool = False,
-        threads: int | None = None,
-        directory: str | PathLike[str] | None = None,
-    ) -> Phrases:
-        """Learn phrases from a corpus, counted in parallel in the compiled core.
-
-        Memory goes to the words, to the pairs that reach `min_count`, and to a table of about 2 bytes a word of text,
-        256 MB at most.
-
-        Args:
-            sources: As for :func:`encode_corpus`.
-            passes: Phrases of up to ``2**passes`` words are found.
-            threshold: Of the first pass. Default: 100 for ``"word2vec"``, 0.5 for ``"npmi"``.
-            scoring: ``"word2vec"`` or ``"npmi"``.
-            min_count: Pairs rarer than this are no phrases.
-            connector_words: Words that may stand inside a phrase.
-            delimiter: What joins the words.
-            tokenizer: As for :func:`encode_corpus`, like the three that follow.
-            lowercase: Lower-case the words.
-            threads: Default: all processors.
-            directory: Folder of the temporary file.
-
-        Raises:
-            CorpusError: A source that cannot be read, or a full disk.
-            InputError: An argument that cannot be used.
-
-        Warns:
-            UserWarning: Invalid UTF-8 was replaced.
-        """
-        from vastmax.text.phrase_learning import learn_phrases  # which needs this class
-
-        if hasattr(passes, "__index__") and passes < 1:
-            raise InputError(f"The number of passes for phrases is {passes}; give 1 or more.")
-        options = cls.to_learn(
-            passes,
-            threshold=threshold,
-            scoring=scoring,
-            min_count=min_count,
-            connector_words=connector_words,
-            delimiter=delimiter,
-        )
-        return learn_phrases(
-            sources, options, tokenizer=tokenizer, lowercase=lowercase, threads=threads, directory=directory
-        )
-
-    @classmethod
-    def to_learn(
-        cls,
-        passes: int,
-        *,
-        threshold: float | None,
-        scoring: PhraseScoring,
-        min_count: int,
-        connector_words: Iterable[str],
-        delimiter: str = "_",
-    ) -> Phrases:
-        """Options of phrases whose passes are still to be learnt.
-
-        Raises:
-            InputError: An option that cannot be used.
-        """
-        if scoring not in DEFAULT_THRESHOLDS:
-            known = ", ".join(DEFAULT_THRESHOLDS)
-            raise InputError(f"There is no phrase scoring {scoring!r}; known are {known}.")
-        first = DEFAULT_THRESHOLDS[scoring] if threshold is None else threshold
-        low, high = (0.0, math.inf) if scoring == "word2vec" else (-1.0, 1.0)
-        if not low <= first <= high:
-            raise InputError(f"The threshold for phrases is {first}; with {scoring} scores give {low:g} to {high:g}.")
-        if not hasattr(passes, "__index__") or passes < 0:
-            raise InputError(
-                f"The number of passes for phrases is {passes!r}; give a whole number, 0 (no phrases) or more, "
-                "or Phrases.load of a file."
-            )
-        if not hasattr(min_count, "__index__") or min_count < 1:
-            raise InputError(f"The min_count of phrases is {min_count!r}; give a whole number, 1 or more.")
-        if isinstance(connector_words, str):
-            raise InputError(f"connector_words is the string {connector_words!r}; give a list of words.")
-        if not delimiter or set(delimiter) & {"\x1e", "\x1f"}:
-            raise InputError(f"The delimiter of phrases is {delimiter!r}; give a character such as '_'.")
-        return cls(
-            [],
-            thresholds=[first / 2**number for number in range(passes)],
-            scoring=scoring,
-            min_count=min_count,
-            connector_words=connector_words,
-            delimiter=delimiter,
-        )
-
     @property
     def scores(self) -> dict[str, float]:
         """Score of every phrase, as it is spelt in the text; one that several passes make has its first score."""
@@ -212,7 +155,7 @@ class Phrases:
         """
         for sentence in sentences:
             if isinstance(sentence, str):
-                raise InputError("A sentence is a string; give lists of words, for example text.split().")
+                raise InputError("a sentence is a string: give lists of words, for example text.split().")
             words = [word for word in sentence if word]
             for phrases in self.passes:
                 words = self._join(words, phrases)
@@ -239,8 +182,8 @@ class Phrases:
             InputError: A place that cannot be written.
         """
         lines = [
-            (number, phrase.score, phrase.count, words)
-            for number, phrases in enumerate(self.passes, 1)
+            (place, phrase.score, phrase.count, words)
+            for place, phrases in enumerate(self.passes, 1)
             for words, phrase in phrases.items()
         ]
         head = {
@@ -262,8 +205,8 @@ class Phrases:
         """
         head, lines = read_phrases(path)
         passes: list[dict[tuple[str, ...], Phrase]] = [{} for _ in head["threshold"]]
-        for number, score, count, words in lines:
-            passes[number - 1][words] = Phrase(score, count)
+        for place, score, count, words in lines:
+            passes[place - 1][words] = Phrase(score, count)
         return cls(
             passes,
             thresholds=[float(threshold) for threshold in head["threshold"]],

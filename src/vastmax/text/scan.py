@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
 from vastmax._core import Lexicon, Scanner
-from vastmax.errors import CorpusError, InputError
+from vastmax.checks import whole
+from vastmax.errors import CorpusError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, describe, expand_paths, is_paths, total_bytes
@@ -19,11 +17,7 @@ from vastmax.text.spool import SpoolFile
 from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
 
-__all__ = ["NO_WORD", "Scan", "ScanProgress", "scan"]
-
-
-NO_WORD = 0xFFFFFFFF
-"""In tables of ids: this word is dropped."""
+__all__ = ["Scan", "ScanProgress", "scan", "threads_for"]
 
 
 @dataclass(frozen=True)
@@ -48,23 +42,14 @@ class Scan:
     """What a pass over a corpus found.
 
     Attributes:
-        lexicon: Every word and its count.
+        lexicon: Every word and its count; its numbers are the ids that `SpoolFile.remap` knows.
         words: Words read.
         invalid_utf8: Ill-formed parts of UTF-8 that were replaced.
-        table: Entry of `lexicon` for every provisional id in the spool, where words were renamed; else None.
     """
 
     lexicon: Lexicon
     words: int
     invalid_utf8: int
-    table: NDArray[np.uint32] | None
-
-    def settled(self, spool: SpoolFile, threads: int) -> Scan:
-        """The same with the ids of `lexicon` in the spool, for what has to read it."""
-        table = np.arange(len(self.lexicon), dtype=np.uint32) if self.table is None else self.table
-        with spool.guard():
-            spool.core.remap(table, threads)
-        return replace(self, table=None)
 
 
 def scan(
@@ -72,7 +57,7 @@ def scan(
     *,
     tokenizer: Tokenizer,
     lowercase: bool,
-    threads: int | None,
+    threads: int,
     spool: SpoolFile | None,
     progress: Callable[[ScanProgress], None] | None,
 ) -> Scan:
@@ -80,11 +65,8 @@ def scan(
 
     Raises:
         CorpusError: A source that cannot be read or holds no words.
-        InputError: A tokeniser or a number of threads that cannot be used.
+        InputError: A tokeniser that cannot be used.
     """
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise InputError(f"threads is {threads}; give 1 to {MOST_THREADS}, or None for all processors.")
-    threads = threads or default_threads()
     started = time.perf_counter()
     replaced = 0
 
@@ -118,8 +100,19 @@ def scan(
     if scanner.words == 0:
         nothing = "is empty" if reader and reader.bytes_read == 0 else "holds no words"
         raise CorpusError(f"{describe(sources)} {nothing}; give a text with words in it.")
-    lexicon, table = scanner.finish(), None
+    lexicon = scanner.finish()
     if lowercase:
         # All words at once: U+001F is neither a letter nor ignorable, so a final sigma comes out as in each word alone.
         lexicon, table = lexicon.renamed(lexicon.joined().decode().lower().encode())
-    return Scan(lexicon, scanner.words, scanner.invalid_utf8 + replaced, table)
+        if spool:
+            spool.rename(table)
+    return Scan(lexicon, scanner.words, scanner.invalid_utf8 + replaced)
+
+
+def threads_for(threads: int | None) -> int:
+    """The number of threads that a text is read with.
+
+    Raises:
+        InputError: A number that cannot be used.
+    """
+    return default_threads() if threads is None else whole("threads", threads, 1, MOST_THREADS, other="None for all")

@@ -12,10 +12,14 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import Spool
+from vastmax._core import END_OF_SENTENCE, Spool
 from vastmax.errors import CorpusError
 
-__all__ = ["SpoolFile"]
+__all__ = ["END_OF_SENTENCE", "NO_WORD", "SpoolFile"]
+
+NO_WORD = 0xFFFFFFFF
+"""In tables of ids: this word is dropped."""
+_BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text
 
 
 class SpoolFile:
@@ -36,6 +40,7 @@ class SpoolFile:
         with self.guard():
             self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory, prefix="vastmax-")  # noqa: SIM115
             self.core = Spool(self.file.fileno())
+        self._renamed: NDArray[np.uint32] | None = None
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -57,6 +62,35 @@ class SpoolFile:
             raise CorpusError(
                 f"The encoded corpus cannot be kept in the folder {folder}: {error.strerror or error}; {another}."
             ) from error
+
+    def rename(self, table: NDArray[np.uint32]) -> None:
+        """Let ``table[id]`` stand for each id from now on; the file itself is rewritten by the next `remap`."""
+        self._renamed = table
+
+    def remap(self, table: NDArray[np.uint32], threads: int) -> tuple[int, int]:
+        """Put ``table[id]`` in the place of every id; return the numbers of words and sentences that are left.
+
+        Words whose entry is NO_WORD are dropped, and so are sentences that they leave empty.
+
+        Raises:
+            CorpusError: The file cannot be written.
+        """
+        with self.guard():
+            words, sentences = self.core.remap(table if self._renamed is None else table[self._renamed], threads)
+        self._renamed = None
+        return words, sentences
+
+    def end_sentences_with(self, number: int) -> None:
+        """Put a number in the place of every END_OF_SENTENCE.
+
+        Raises:
+            CorpusError: The file cannot be written.
+        """
+        with self.guard():
+            ids = np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
+            for start in range(0, len(ids), _BLOCK):
+                block = ids[start : start + _BLOCK]
+                block[block == END_OF_SENTENCE] = number
 
     def mapped(self) -> NDArray[np.uint32]:
         """Its ids (n,), read from the disk as they are used."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from vastmax._core import clean_utf8
+from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, expand_paths, is_paths
@@ -63,13 +64,10 @@ def sentences_of(sources: object) -> Iterator[Sequence[str]]:
         InputError: Something that is no list of strings.
     """
     if not isinstance(sources, Iterable):
-        raise InputError(f"A corpus is a path or an iterable of token lists, not {type(sources).__name__}.")
+        raise refused("the corpus", sources, "a path or an iterable of token lists")
     for number, sentence in enumerate(sources, 1):
         if isinstance(sentence, (str, bytes)) or not isinstance(sentence, Iterable):
-            raise InputError(
-                f"Sentence {number} of the corpus is a {type(sentence).__name__}; "
-                "give a list of words, for example text.split()."
-            )
+            raise refused(f"sentence {number} of the corpus", sentence, "a list of words, for example text.split()")
         yield sentence if isinstance(sentence, (list, tuple)) else list(sentence)
 
 

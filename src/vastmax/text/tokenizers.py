@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from vastmax.checks import refused
 from vastmax.errors import InputError
 
 __all__ = ["TOKENIZERS", "Tokenizer", "tokenizer_named"]
@@ -46,8 +47,5 @@ def tokenizer_named(tokenizer: Tokenizer) -> Callable[[str], list[str]]:
     if callable(tokenizer):
         return tokenizer
     if tokenizer not in TOKENIZERS:
-        known = ", ".join(TOKENIZERS)
-        raise InputError(
-            f"There is no tokenizer {tokenizer!r}; known are {known}, or give a function from str to list[str]."
-        )
+        raise refused("tokenizer", tokenizer, f"{', '.join(map(repr, TOKENIZERS))} or a function from str to list[str]")
     return TOKENIZERS[tokenizer]()

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
     from vastmax.trees.clustered import clustered_tree
     from vastmax.trees.custom import class_tree, custom_tree, read_taxonomy
+    from vastmax.trees.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
     from vastmax.trees.huffman import huffman_tree
     from vastmax.trees.kinds import TREES, build_tree
+    from vastmax.trees.show import show_tree
     from vastmax.trees.statistics import TreeStatistics, unigram_entropy
     from vastmax.trees.tree import Tree
     from vastmax.trees.union import union_tree
@@ -22,18 +24,23 @@ __all__ = [
     "TREES",
     "ClassStatistics",
     "Classes",
+    "StepCost",
     "Tree",
     "TreeOptions",
     "TreeStatistics",
     "WordNet",
     "balanced_tree",
     "build_tree",
+    "cheapest_cutoffs",
+    "check_div_value",
     "class_tree",
+    "cluster_width",
     "clustered_tree",
     "custom_tree",
     "frequency_classes",
     "huffman_tree",
     "read_taxonomy",
+    "show_tree",
     "unigram_entropy",
     "union_tree",
     "wordnet_tree",
@@ -48,8 +55,10 @@ __getattr__ = lazy(
         "classes",
         "clustered",
         "custom",
+        "cutoffs",
         "huffman",
         "kinds",
+        "show",
         "statistics",
         "tree",
         "union",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import balanced_paths
+from vastmax.checks import LARGEST_SEED, one_of, whole
 from vastmax.errors import InputError
 from vastmax.trees.tree import Tree
-from vastmax.trees.whole import LARGEST_SEED, whole_number
 from vastmax.vocabulary import as_counts
 
 __all__ = ["balanced_tree"]
 
 Order = Literal["id", "rank", "random"]
+_MOST_WORDS = 2**31 - 1
 
 
 def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) -> Tree:
@@ -37,20 +38,17 @@ def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) ->
         array([2, 2, 2, 3, 3])
     """
     counts = None if isinstance(words, (int, np.integer)) else as_counts(words)
-    num_words = int(words) if counts is None else len(counts)  # type: ignore[arg-type]
-    if not 1 <= num_words < 2**31:
-        raise InputError(f"a tree needs 1 to 2**31 - 1 words, got {num_words}.")
+    num_words = whole("words", words if counts is None else len(counts), 1, _MOST_WORDS)
     return Tree(*balanced_paths(_ordered(num_words, counts, order, seed)))
 
 
 def _ordered(num_words: int, counts: NDArray[np.int64] | None, order: str, seed: int) -> NDArray[np.int32]:
+    one_of("order", order, get_args(Order))
     if order == "id":
         return np.arange(num_words, dtype=np.int32)
     if order == "random":
-        generator = np.random.default_rng(whole_number("seed", seed, 0, LARGEST_SEED))
+        generator = np.random.default_rng(whole("seed", seed, 0, LARGEST_SEED))
         return generator.permutation(num_words).astype(np.int32)
-    if order == "rank":
-        if counts is None:
-            raise InputError("order='rank' sorts by count: pass counts in place of the number of words.")
-        return np.argsort(-counts, kind="stable").astype(np.int32)
-    raise InputError(f"order is {order!r}: choose 'id', 'rank' or 'random'.")
+    if counts is None:
+        raise InputError("order is 'rank', which sorts by count: give counts in place of the number of words.")
+    return np.argsort(-counts, kind="stable").astype(np.int32)

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vastmax.checks import one_of, refused, whole
 from vastmax.errors import InputError
+from vastmax.trees.files import read_arrays, write_arrays
 from vastmax.vocabulary import as_counts
 
 __all__ = ["ClassStatistics", "Classes", "frequency_classes"]
@@ -62,11 +64,11 @@ class Classes:
     def __init__(self, class_of: ArrayLike) -> None:
         given = np.asarray(class_of)
         if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu":
-            raise InputError(f"class_of must be one whole number a word, got {given.dtype} of shape {given.shape}.")
+            raise refused("class_of", given, "one whole number a word")
         if given.min() < 0 or given.max() >= given.size:
             raise InputError(
-                f"class_of must lie in 0 to C-1, and {given.size} words fill no more classes than that; "
-                f"got {given.min()} to {given.max()}."
+                f"class_of is {given.min()} to {given.max()}: give 0 to C-1, where {given.size} words fill no more "
+                "classes than that."
             )
         sizes = np.bincount(given)
         if not sizes.all():
@@ -103,9 +105,7 @@ class Classes:
 
     def members(self, i: int) -> NDArray[np.int32]:
         """Return the words of class i, (size,) int32 in rising order."""
-        if not 0 <= i < self.num_classes:
-            raise InputError(f"class is {i}: there are classes 0 to {self.num_classes - 1}.")
-        return self._by_class[i]
+        return self._by_class[whole("class", i, 0, self.num_classes - 1)]
 
     def statistics(self, counts: ArrayLike) -> ClassStatistics:
         """Return what these classes cost on words with these counts (V,); where all are 0, words weigh the same."""
@@ -121,16 +121,12 @@ class Classes:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the classes as a safetensors file."""
-        from vastmax.trees.files import save_classes
-
-        save_classes(self, path)
+        write_arrays(path, "classes", {"class_of": self._class_of})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Classes:
         """Read classes written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
-        from vastmax.trees.files import load_classes
-
-        return load_classes(path)
+        return read_arrays(path, "classes", ("class_of",), cls)
 
     def __eq__(self, other: object) -> bool:
         return np.array_equal(self._class_of, other._class_of) if isinstance(other, Classes) else NotImplemented
@@ -168,13 +164,8 @@ def frequency_classes(
     """
     weights = as_counts(counts)
     num_words = len(weights)
-    if mass not in ("count", "sqrt"):
-        raise InputError(f"mass is {mass!r}: choose 'count' or 'sqrt'.")
-    wanted = round(num_words**0.5) if num_classes is None else num_classes
-    if isinstance(wanted, bool) or not hasattr(wanted, "__index__") or not 1 <= wanted <= num_words:
-        raise InputError(
-            f"num_classes must be a whole number from 1 to the number of words, {num_words}, not {num_classes!r}."
-        )
+    one_of("mass", mass, ("count", "sqrt"))
+    wanted = round(num_words**0.5) if num_classes is None else whole("num_classes", num_classes, 1, num_words)
     falling = np.argsort(-weights, kind="stable")
     masses = weights[falling].astype(np.float64)
     masses = np.ones(num_words) if not masses.any() else np.sqrt(masses) if mass == "sqrt" else masses

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import clustered_children
+from vastmax.checks import LARGEST_SEED, number, one_of, whole
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.build import tree_from_children
 from vastmax.trees.tree import Tree
 from vastmax.trees.vectors import as_vectors
-from vastmax.trees.whole import LARGEST_SEED, whole_number
 
 __all__ = ["clustered_tree", "two_means_tree"]
 
@@ -74,15 +74,14 @@ def clustered_tree(
         [2, 1, 2, 1]
     """
     array = as_vectors(vectors)
-    if rule not in _RULES:
-        raise InputError(f"rule is {rule!r}: choose one of {', '.join(_RULES)}.")
-    if epsilon is not None and (rule != "adaptive" or not 0 < epsilon <= 0.5):
-        raise InputError(
-            f"epsilon must lie above 0 and at most at 0.5, with rule 'adaptive'; got {epsilon} with {rule!r}."
-        )
+    one_of("rule", rule, _RULES)
+    if epsilon is not None:
+        epsilon = number("epsilon", epsilon, 0, 0.5, above=True, other="None")
+        if rule != "adaptive":
+            raise InputError(f"epsilon is {epsilon:g} with rule {rule!r}: give it with rule 'adaptive' alone.")
     if rule == "random":
         return balanced_tree(len(array), order="random", seed=seed)
-    return _split(array, rule, -1.0 if epsilon is None else float(epsilon), seed, iterations, threads)
+    return _split(array, rule, -1.0 if epsilon is None else epsilon, seed, iterations, threads)
 
 
 def two_means_tree(vectors: NDArray, *, seed: int = 0, iterations: int = 20, threads: int | None = None) -> Tree:
@@ -93,7 +92,7 @@ def two_means_tree(vectors: NDArray, *, seed: int = 0, iterations: int = 20, thr
 def _split(
     vectors: NDArray[np.float32], rule: str, epsilon: float, seed: int, iterations: int, threads: int | None
 ) -> Tree:
-    threads = default_threads() if threads is None else whole_number("threads", threads, 1, MOST_THREADS)
-    seed = whole_number("seed", seed, 0, LARGEST_SEED)
-    iterations = whole_number("iterations", iterations, 1, _MOST_ITERATIONS)
+    threads = default_threads() if threads is None else whole("threads", threads, 1, MOST_THREADS)
+    seed = whole("seed", seed, 0, LARGEST_SEED)
+    iterations = whole("iterations", iterations, 1, _MOST_ITERATIONS)
     return tree_from_children(*clustered_children(vectors, rule, epsilon, seed, iterations, threads), len(vectors))

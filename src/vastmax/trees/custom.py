@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.trees.classes import Classes
 from vastmax.trees.taxonomy import Joining, balanced_joining, binary_tree, huffman_joining, two_means_joining
@@ -131,7 +132,7 @@ def _as_pairs(taxonomy: Iterable[Any]) -> Pairs:
     if isinstance(taxonomy, np.ndarray):
         taxonomy = [tuple(row) for row in taxonomy.tolist()] if taxonomy.ndim == 2 else taxonomy.tolist()
     if isinstance(taxonomy, (str, bytes, Mapping)) or not isinstance(taxonomy, Iterable):
-        raise InputError(f"taxonomy must be (parent, child) pairs or nested lists, got {type(taxonomy).__name__}.")
+        raise refused("taxonomy", taxonomy, "(parent, child) pairs or nested lists")
     entries = list(taxonomy)
     if not entries:
         raise InputError("taxonomy is empty: give (parent, child) pairs or nested lists.")
@@ -139,7 +140,7 @@ def _as_pairs(taxonomy: Iterable[Any]) -> Pairs:
         return _flattened(entries)
     for pair in entries:
         if len(pair) != 2 or not all(isinstance(name, Hashable) for name in pair):
-            raise InputError(f"taxonomy must be tuples (parent, child) of two names, got {pair!r}.")
+            raise refused("a pair of the taxonomy", pair, "a tuple (parent, child) of two names")
     return list(dict.fromkeys(entries))
 
 
@@ -159,8 +160,8 @@ def _flattened(entries: list[Any]) -> Pairs:
                 child = _Category(len(member))
                 open_lists.append((child, member))
             elif isinstance(member, tuple) or not isinstance(member, Hashable):
-                raise InputError(
-                    f"taxonomy must hold lists and names, or nothing but (parent, child) tuples; got {member!r}."
+                raise refused(
+                    "a member of the taxonomy", member, "lists and names, or nothing but tuples (parent, child)"
                 )
             pairs.append((parent, child))
     return pairs

@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax.errors import InputError
+from vastmax.checks import refused, whole
+from vastmax.trees.tree import Tree
 from vastmax.vocabulary import as_counts
 
-if TYPE_CHECKING:
-    from vastmax.trees.tree import Tree
-
-__all__ = ["tree_picture"]
+__all__ = ["show_tree"]
 
 _FEWEST_COLUMNS = 20
 
 
-def tree_picture(tree: Tree, words: Sequence[str] | None, *, levels: int, width: int, counts: ArrayLike | None) -> str:
-    """Return the picture that `Tree.show` describes."""
+def show_tree(
+    tree: Tree,
+    words: Sequence[str] | None = None,
+    *,
+    levels: int = 4,
+    width: int = 100,
+    counts: ArrayLike | None = None,
+) -> str:
+    """Return the top of a tree as text: for each node how many words lie below, and the most frequent of them.
+
+    Args:
+        tree: over V words.
+        words: (V,) the words' names; None for their ids.
+        levels: how many levels below the root.
+        width: of a line, in columns of a terminal, of which the wide characters of East Asia take two; 20 or more.
+        counts: (V,): with them each line says which share of the text its words are (a word that has leaves on
+            both sides counts on both), and words are sorted by them; otherwise words stand in order of id.
+
+    Raises:
+        InputError: where words or counts are not one per word, or levels or width are too small.
+
+    Example:
+        >>> from vastmax.trees import huffman_tree
+        >>> counts = [8, 4, 1, 1]
+        >>> print(show_tree(huffman_tree(counts), ["the", "of", "cat", "dog"], levels=2, counts=counts))
+        4 words  100.0%  the of cat dog
+        ├─ the  57.1%
+        └─ 3 words  42.9%  of cat dog
+           ├─ of  28.6%
+           └─ 2 words  14.3%  cat dog
+    """
     if words is not None and len(words) != tree.num_words:
-        raise InputError(f"words names {len(words)}, but the tree has {tree.num_words} words.")
-    if levels < 0 or width < _FEWEST_COLUMNS:
-        raise InputError(f"levels must be 0 or more and width {_FEWEST_COLUMNS} or more, got {levels} and {width}.")
+        raise refused("words", words, f"the names of {tree.num_words} words")
+    whole("levels", levels, 0)
+    whole("width", width, _FEWEST_COLUMNS)
     weights = None if counts is None else as_counts(counts, num_words=tree.num_words)
     return "\n".join(_Picture(tree, words, weights, levels, width).lines())
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vastmax.vocabulary import as_counts
-
-if TYPE_CHECKING:
-    from vastmax.trees.tree import Tree
 
 __all__ = ["TreeStatistics", "balanced_bits", "tree_statistics", "unigram_entropy"]
 
@@ -64,26 +61,24 @@ def balanced_bits(num_words: int) -> float:
     return (floor * num_words + 2 * (num_words - 2**floor)) / num_words
 
 
-def tree_statistics(tree: Tree, counts: ArrayLike) -> TreeStatistics:
-    """Return the statistics of a tree on words with these counts; a word with several leaves pays for all of them.
+def tree_statistics(words: NDArray[np.int32], lengths: NDArray[np.int64], counts: NDArray[np.int64]) -> TreeStatistics:
+    """Return the statistics of a tree; a word with several leaves pays for all of them.
 
     Args:
-        tree: any tree.
+        words: (L,) the word that owns each leaf.
+        lengths: (L,) of each leaf's path.
         counts: (V,) non-negative; where all are 0, every word weighs the same.
-
-    Raises:
-        InputError: where counts are not one per word of the tree.
     """
-    counts = as_counts(counts, num_words=tree.num_words)
+    num_words = len(counts)
     weights = counts if counts.any() else np.ones_like(counts)
-    steps = np.bincount(tree.words, weights=tree.lengths, minlength=tree.num_words)
+    steps = np.bincount(words, weights=lengths, minlength=num_words)
     mean = float((weights * steps).sum() / weights.sum(dtype=np.float64))
-    balanced = balanced_bits(tree.num_words)
+    balanced = balanced_bits(num_words)
     return TreeStatistics(
-        num_words=tree.num_words,
+        num_words=num_words,
         entropy_bits=unigram_entropy(weights),
         mean_bits=mean,
-        longest_path=int(tree.lengths.max()),
+        longest_path=int(lengths.max()),
         balanced_bits=balanced,
         saving=1 - mean / balanced if balanced else 0.0,
     )

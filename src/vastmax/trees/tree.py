@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -11,10 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import children_paths, tree_children
+from vastmax.checks import refused, whole
 from vastmax.errors import InputError
+from vastmax.trees.files import read_arrays, write_arrays
 from vastmax.trees.statistics import TreeStatistics, tree_statistics
+from vastmax.vocabulary import as_counts
 
 __all__ = ["Tree"]
+
+_ARRAYS = ("offsets", "nodes", "signs", "words")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,9 +99,10 @@ class Tree:
         """
         given = np.asarray(children, dtype=None if np.size(children) else np.int32)
         if given.size and (given.ndim != 2 or given.shape[1] != 2):
-            raise InputError(f"children must have two entries an inner node, got an array of shape {given.shape}.")
+            raise refused("children", given, "two entries for each inner node, (L-1, 2)")
+        flat = _frozen("children", given.reshape(-1), np.int32)
         try:
-            paths = children_paths(_frozen("children", given.reshape(-1), np.int32))
+            paths = children_paths(flat)
         except ValueError as fault:
             raise InputError(f"the children do not make a tree: {fault}.") from None
         return cls(*paths, words, num_words)  # type: ignore[arg-type]
@@ -121,67 +126,28 @@ class Tree:
 
     def path(self, leaf: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Return the inner nodes (length,) int32 and signs (length,) int8 from the root to a leaf."""
-        if not 0 <= leaf < self.num_leaves:
-            raise InputError(f"leaf is {leaf}: this tree has leaves 0 to {self.num_leaves - 1}.")
+        whole("leaf", leaf, 0, self.num_leaves - 1)
         span = slice(self.offsets[leaf], self.offsets[leaf + 1])
         return self.nodes[span], self.signs[span]
 
     def statistics(self, counts: ArrayLike) -> TreeStatistics:
         """Return what this tree costs on words with these counts (V,), against their entropy and a balanced tree."""
-        return tree_statistics(self, counts)
-
-    def show(
-        self,
-        words: Sequence[str] | None = None,
-        *,
-        levels: int = 4,
-        width: int = 100,
-        counts: ArrayLike | None = None,
-    ) -> str:
-        """Return the top of the tree as text: for each node how many words lie below, and the most frequent of them.
-
-        Args:
-            words: (V,) the words' names; None for their ids.
-            levels: how many levels below the root.
-            width: of a line, in columns of a terminal, of which the wide characters of East Asia take two; 20 or more.
-            counts: (V,): with them each line says which share of the text its words are (a word that has leaves on
-                both sides counts on both), and words are sorted by them; otherwise words stand in order of id.
-
-        Raises:
-            InputError: where words or counts are not one per word, or levels or width are too small.
-
-        Example:
-            >>> from vastmax.trees import huffman_tree
-            >>> counts = [8, 4, 1, 1]
-            >>> print(huffman_tree(counts).show(["the", "of", "cat", "dog"], levels=2, counts=counts))
-            4 words  100.0%  the of cat dog
-            ├─ the  57.1%
-            └─ 3 words  42.9%  of cat dog
-               ├─ of  28.6%
-               └─ 2 words  14.3%  cat dog
-        """
-        from vastmax.trees.show import tree_picture
-
-        return tree_picture(self, words, levels=levels, width=width, counts=counts)
+        return tree_statistics(self.words, self.lengths, as_counts(counts, num_words=self.num_words))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the tree as a safetensors file."""
-        from vastmax.trees.files import save_tree
-
-        save_tree(self, path)
+        write_arrays(path, "tree", {name: getattr(self, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Tree:
         """Read a tree written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
-        from vastmax.trees.files import load_tree
-
-        return load_tree(path)
+        return read_arrays(path, "tree", _ARRAYS, cls)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tree):
             return NotImplemented
         return self.num_words == other.num_words and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("offsets", "nodes", "signs", "words")
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in _ARRAYS
         )
 
     __hash__ = None  # type: ignore[assignment]  # compared by value, too large to hash
@@ -198,10 +164,10 @@ def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
     """Return values as a read-only contiguous array that nobody else can write to."""
     given = np.asarray(values)
     if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
-        raise InputError(f"{name} must be one-dimensional integers, got {given.dtype} of shape {given.shape}.")
+        raise refused(name, given, "whole numbers of one dimension")
     array = np.ascontiguousarray(given, dtype=dtype)
     if given.dtype != dtype and not np.array_equal(array, given):
-        raise InputError(f"{name} holds values outside {np.dtype(dtype).name}.")
+        raise InputError(f"{name} holds values outside {np.dtype(dtype).name}: give smaller ones.")
     if array.flags.writeable:
         array = array.copy() if np.may_share_memory(array, given) else array
         array.flags.writeable = False
@@ -210,10 +176,10 @@ def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
 
 def _check_words(words: NDArray[np.int32], num_leaves: int, num_words: int | None) -> int:
     if len(words) != num_leaves:
-        raise InputError(f"words names the owners of {len(words)} leaves, but the tree has {num_leaves}.")
+        raise refused("words", words, f"the owner of each of {num_leaves} leaves")
     expected = int(words.max()) + 1 if num_words is None else int(num_words)
     if words.min() < 0 or words.max() >= expected:
-        raise InputError(f"words must lie in 0 to {expected - 1}, got {words.min()} to {words.max()}.")
+        raise InputError(f"words is {words.min()} to {words.max()}: give ids from 0 to {expected - 1}.")
     # More words than leaves are refused before anything of their number is allocated.
     if expected > num_leaves or not np.bincount(words, minlength=expected).all():
         raise InputError(f"every one of the {expected} words needs a leaf, and there are {num_leaves} leaves.")

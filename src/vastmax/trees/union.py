@@ -36,12 +36,10 @@ def union_tree(trees: Sequence[Tree]) -> Tree:
     """
     trees = list(trees)
     if not trees:
-        raise InputError("trees is empty: a union needs one tree or more.")
+        raise InputError("trees is empty: give one tree or more.")
     sizes = [tree.num_words for tree in trees]
     if len(set(sizes)) > 1:
-        raise InputError(
-            f"trees are over different numbers of words, {min(sizes)} to {max(sizes)}: they must be over the same."
-        )
+        raise InputError(f"trees are over {min(sizes)} to {max(sizes)} words: give trees over the same words.")
     if len(trees) == 1:
         return trees[0]
     words = np.concatenate([tree.words for tree in trees])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vastmax.checks import refused
 from vastmax.errors import InputError
 
 __all__ = ["as_vectors"]
@@ -23,14 +24,12 @@ def as_vectors(vectors: ArrayLike, *, num_words: int | None = None) -> NDArray[n
         InputError: where they are no matrix of finite numbers, or not one row a word.
     """
     array = np.asarray(vectors)
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iuf":
-        raise InputError(f"vectors must be numbers of shape (V, d), got {array.dtype} of shape {array.shape}.")
-    if num_words is not None and len(array) != num_words:
-        raise InputError(f"vectors has {len(array)} rows, but there are {num_words} words.")
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, len(array)):
+        raise refused("vectors", array, f"numbers of shape ({'V' if num_words is None else num_words}, d)")
     largest = max(float(array.max()), -float(array.min()))
     if not np.isfinite(largest):
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        raise InputError(f"vectors must be finite: that of word {row} holds NaN or infinity.")
+        raise InputError(f"vectors[{row}] holds NaN or infinity: give finite numbers.")
     if largest and not 1 / _LARGEST < largest < _LARGEST:
         array = array / largest
     return np.ascontiguousarray(array, dtype=np.float32)

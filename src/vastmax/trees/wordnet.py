@@ -7,7 +7,7 @@ from os import PathLike
 
 from numpy.typing import ArrayLike
 
-from vastmax.errors import InputError
+from vastmax.checks import refused
 from vastmax.trees.taxonomy import binary_tree, two_means_joining
 from vastmax.trees.tree import Tree
 from vastmax.trees.vectors import as_vectors
@@ -50,7 +50,7 @@ def wordnet_tree(
     """
     words = list(words)
     if not words or not all(isinstance(word, str) for word in words):
-        raise InputError("words must be one string or more: WordNet knows words by their spelling.")
+        raise refused("words", words, "one string or more, as WordNet knows words by their spelling")
     rows = as_vectors(vectors, num_words=len(words))
     wordnet = wordnet if isinstance(wordnet, WordNet) else WordNet(wordnet)
     return binary_tree(_children(words, wordnet), len(words), two_means_joining(rows, seed))

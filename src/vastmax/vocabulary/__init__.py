@@ -1,18 +1,21 @@
 """Words and their counts as a value: `Vocabulary`, and its file."""
 
-from vastmax.vocabulary.counts import as_counts
+from vastmax.vocabulary.counts import as_counts, as_weights
 from vastmax.vocabulary.escapes import escape, unescape
 from vastmax.vocabulary.joined import SENTENCE_END, WORD_END, join_words, split_words
-from vastmax.vocabulary.vocabulary import Vocabulary, check_limits
+from vastmax.vocabulary.vocabulary import Vocabulary, check_limits, check_word, with_word
 
 __all__ = [
     "SENTENCE_END",
     "WORD_END",
     "Vocabulary",
     "as_counts",
+    "as_weights",
     "check_limits",
+    "check_word",
     "escape",
     "join_words",
     "split_words",
     "unescape",
+    "with_word",
 ]

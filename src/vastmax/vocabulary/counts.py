@@ -1,30 +1,48 @@
-"""The one check of counts that every builder needs."""
+"""The one check of counts, and of weights that need not be whole."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax.errors import InputError
+from vastmax.checks import refused
 
-__all__ = ["as_counts"]
+__all__ = ["as_counts", "as_weights"]
 
-_LARGEST_SUM = 2.0**62  # the builders add counts in 64 bits
+_LARGEST_SUM = 2.0**62  # counts are added in 64 bits
 
 
 def as_counts(counts: ArrayLike, *, num_words: int | None = None) -> NDArray[np.int64]:
-    """Return counts as contiguous int64 (V,); InputError where they are no counts, or not one per word."""
+    """Return counts as contiguous int64 (V,).
+
+    Raises:
+        InputError: where they are no counts, or not one per word, or add up to 2**62 or more.
+    """
     array = np.asarray(counts)
-    if array.ndim != 1 or array.size == 0:
-        raise InputError(f"counts must hold one number a word, got an array of shape {array.shape}.")
-    if num_words is not None and array.size != num_words:
-        raise InputError(f"counts has {array.size} entries, but there are {num_words} words.")
-    if array.dtype.kind not in "iu":
-        whole = array.dtype.kind == "f" and np.isfinite(array).all() and bool((array == np.floor(array)).all())
-        if not whole:
-            raise InputError(f"counts must be whole numbers, got {array.dtype}: scale and round what is not a count.")
-    if array.min() < 0:
-        raise InputError(f"counts must not be negative, got {array.min()} for word {int(array.argmin())}.")
-    if array.sum(dtype=np.float64) >= _LARGEST_SUM:
-        raise InputError("counts add up to 2**62 or more: divide them by a common factor first.")
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, array.size):
+        wanted = "a word" if num_words is None else f"for each of {num_words} words"
+        raise refused("counts", array, f"one whole number {wanted}")
+    whole = array.dtype.kind in "iu"
+    wrong = array < 0 if whole else ~((array >= 0) & (array < np.inf) & (array == np.floor(array)))
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise refused(f"counts[{place}]", array[place], "a whole number of 0 or more")
+    if (total := array.sum(dtype=np.float64)) >= _LARGEST_SUM:
+        raise refused("the sum of counts", total, "counts that add up to less than 2**62")
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def as_weights(weights: ArrayLike, name: str = "weights") -> NDArray[np.float64]:
+    """Return weights as a new array (n,) float64.
+
+    Raises:
+        InputError: where they are not one finite number of 0 or more each.
+    """
+    array = np.array(weights, np.float64)
+    if array.ndim != 1:
+        raise refused(name, array, "one number a class, (V,)")
+    wrong = ~((array >= 0) & (array < np.inf))
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise refused(f"{name}[{place}]", array[place], "a finite number of 0 or more")
+    return array

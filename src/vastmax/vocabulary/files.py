@@ -8,24 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import FormatError, InputError
+from vastmax.files import replacing
 from vastmax.vocabulary.escapes import escape, unescape
 
 __all__ = ["read_vocabulary", "write_vocabulary"]
 
 
 def write_vocabulary(path: str | PathLike[str], words: list[str] | None, counts: NDArray[np.int64]) -> None:
-    """Write one line a word; classes without names get empty words.
+    """Write one line a word; classes without names get empty words. A kill leaves the old file or the new one.
 
     Raises:
         InputError: A place that cannot be written, or a word that is half of a surrogate pair.
     """
     try:
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
             for word, count in zip(words or [""] * len(counts), counts.tolist(), strict=True):
                 file.write(f"{escape(word)}\t{count}\n")
-    except (OSError, UnicodeEncodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise InputError(f"The vocabulary cannot be written to {path}: {reason}.") from error
+    except UnicodeEncodeError as error:
+        raise InputError(f"cannot write {path}: a word holds half of a surrogate pair; take it out.") from error
 
 
 def read_vocabulary(path: str | PathLike[str]) -> tuple[list[str] | None, NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from functools import cached_property
 from os import PathLike
@@ -9,10 +10,13 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vastmax.checks import refused, whole
 from vastmax.errors import InputError
+from vastmax.vocabulary.counts import as_counts
 from vastmax.vocabulary.files import read_vocabulary, write_vocabulary
+from vastmax.vocabulary.joined import join_words
 
-__all__ = ["Vocabulary", "check_limits"]
+__all__ = ["Vocabulary", "check_limits", "check_word", "with_word"]
 
 
 class Vocabulary:
@@ -35,20 +39,21 @@ class Vocabulary:
     """
 
     def __init__(self, words: list[str] | None, counts: ArrayLike) -> None:
-        self.counts: NDArray[np.int64] = _checked_counts(counts)
+        self.counts: NDArray[np.int64] = as_counts(counts).copy()
+        self.counts.flags.writeable = False
         self.words = None if words is None else list(words)
         if self.words is not None and len(self.words) != len(self.counts):
-            raise InputError(f"{len(self.words)} words and {len(self.counts)} counts are given; give one count a word.")
+            raise InputError(f"{len(self.words)} words and {len(self.counts)} counts are given: give one count a word.")
 
     @cached_property
     def index(self) -> dict[str, int]:
         """Id of each word."""
         if self.words is None:
-            raise InputError("This vocabulary has counts but no words; look classes up by their number.")
+            raise InputError("this vocabulary has counts but no words: look classes up by their number.")
         index = dict(zip(self.words, range(len(self.words)), strict=True))
         if len(index) != len(self.words):
             twice = next(word for place, word in enumerate(self.words) if index[word] != place)
-            raise InputError(f"The word {twice!r} stands twice in the vocabulary; words must differ.")
+            raise InputError(f"the word {twice!r} stands twice in the vocabulary: give different words.")
         return index
 
     @property
@@ -93,15 +98,15 @@ class Vocabulary:
         check_limits(min_count, max_size)
         if not isinstance(counts, Mapping):
             if min_count != 1 or max_size is not None:
-                raise InputError("min_count and max_size need words; leave them out, or drop classes before.")
+                raise InputError("min_count and max_size need words: leave them out, or drop classes before.")
             return cls(None, counts)
-        numbers = _checked_counts(list(counts.values()))
+        numbers = as_counts(list(counts.values()))
         words = list(counts)
         order = sorted(
             np.flatnonzero(numbers >= min_count).tolist(), key=lambda place: (-numbers[place], words[place])
         )[:max_size]
         if not order:
-            raise InputError(f"None of {len(words)} words occurs {min_count} times or more; lower min_count.")
+            raise InputError(f"none of {len(words)} words occurs {min_count} times or more: lower min_count.")
         return cls([words[place] for place in order], numbers[order])
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -129,23 +134,25 @@ def check_limits(min_count: int, max_size: int | None, name: str = "max_size") -
     Raises:
         InputError: A limit below 1, or that is no whole number.
     """
-    if not hasattr(min_count, "__index__") or min_count < 1:
-        raise InputError(f"min_count is {min_count!r}; give a whole number, 1 or more.")
-    if max_size is not None and (not hasattr(max_size, "__index__") or max_size < 1):
-        raise InputError(f"{name} is {max_size!r}; give a whole number, 1 or more, or None for no limit.")
+    whole("min_count", min_count, 1)
+    if max_size is not None:
+        whole(name, max_size, 1, other="None for no limit")
 
 
-def _checked_counts(counts: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(counts)
-    if array.ndim != 1:
-        raise InputError(f"Counts have the shape {array.shape}; give one number a word, (V,).")
-    if array.size == 0:
-        array = array.astype(np.int64)
-    whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and bool(np.all(array == np.floor(array))))
-    if not whole:
-        raise InputError("Counts must be whole numbers; round them first.")
-    result = array.astype(np.int64)
-    if result.size and result.min() < 0:
-        raise InputError(f"The count of id {int(result.argmin())} is {result.min()}; counts are 0 or more.")
-    result.flags.writeable = False
-    return result
+def with_word(words: list[str], counts: NDArray[np.int64], word: str, count: int) -> Vocabulary:
+    """Return the vocabulary of words in falling frequency and one more, at its place by count and code points."""
+    first, end = np.searchsorted(-counts, [-count, 1 - count]).tolist()  # the words that occur as often
+    place = bisect_left(words, word, first, end)
+    return Vocabulary([*words[:place], word, *words[place:]], np.insert(counts, place, count))
+
+
+def check_word(name: str, word: object) -> str:
+    """Return the word, if it can be one.
+
+    Raises:
+        InputError: Something that is no word, or one that no text can hold.
+    """
+    if not isinstance(word, str) or not word:
+        raise refused(name, word, f"a word, for example '<{name[:3]}>'")
+    join_words([word])
+    return word

@@ -68,14 +68,14 @@ def test_a_last_line_without_its_end_is_whole(tmp_path: Path) -> None:
     ("line", "complaint"),
     [
         ('{"label": "a", "lay', r"line 2: this is no JSON"),
-        ("[]", r"line 2: a record is a JSON object, and this is \[\]"),
+        ("[]", r"line 2: a record is \[\]: give a JSON object"),
         ('{"label": "a"}', r"line 2: the record has no 'layer'"),
-        ('{"label": 3, "layer": "full"}', r"line 2: the record's 'label' is 3: text is wanted"),
-        ('{"label": "a", "layer": "b", "status": "?"}', r"'status' is '\?': 'done' or 'failed' is wanted"),
-        ('{"label": "a", "layer": "b", "seed": true}', r"'seed' is True: a whole number is wanted"),
-        ('{"label": "a", "layer": "b", "perplexity": {"test": "x"}}', r"an object of numbers is wanted"),
-        ('{"label": "a", "layer": "b", "curve": [3]}', r"a list of objects is wanted"),
-        ('{"label": "a", "layer": "b", "words": "many"}', r"a whole number or null is wanted"),
+        ('{"label": 3, "layer": "full"}', r"line 2: the record's 'label' is 3: give text"),
+        ('{"label": "a", "layer": "b", "status": "?"}', r"'status' is '\?': give 'done' or 'failed'"),
+        ('{"label": "a", "layer": "b", "seed": true}', r"'seed' is True: give a whole number"),
+        ('{"label": "a", "layer": "b", "perplexity": {"test": "x"}}', r"give a table of numbers or none"),
+        ('{"label": "a", "layer": "b", "curve": [3]}', r"give a list of tables"),
+        ('{"label": "a", "layer": "b", "words": "many"}', r"give a whole number or none"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, line: str, complaint: str) -> None:

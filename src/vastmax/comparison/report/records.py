@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import types
 import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
+from vastmax.checks import conforms, described, refused, shown
 from vastmax.errors import InputError
 
 __all__ = ["RunRecord", "read_records"]
@@ -119,7 +119,7 @@ class RunRecord:
             InputError: where it is no object, lacks ``label`` or ``layer``, or a field holds what it cannot.
         """
         if not isinstance(document, Mapping):
-            raise InputError(f"a record is a JSON object, and this is {_short(document)}.")
+            raise refused("a record", document, "a JSON object")
         hints = get_type_hints(cls)
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
         for each in fields(cls):
@@ -127,8 +127,8 @@ class RunRecord:
             if required and each.name not in known:
                 raise InputError(f"the record has no {each.name!r}: every record needs 'label' and 'layer'.")
         for name, value in known.items():
-            if not _fits(value, hints[name]):
-                raise InputError(f"the record's {name!r} is {_short(value)}: {_wanted(hints[name])} is wanted.")
+            if not conforms(value, hints[name]):
+                raise refused(f"the record's {name!r}", value, described(hints[name]))
         return cls(**known)
 
 
@@ -155,7 +155,7 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
             if number == len(lines) and not isinstance(error, InputError):
                 warnings.warn(f"{os.fspath(path)}, line {number}: the last record was cut; left out", stacklevel=2)
                 continue
-            why = str(error) if isinstance(error, InputError) else f"this is no JSON ({_short(line)})."
+            why = str(error) if isinstance(error, InputError) else f"this is no JSON ({shown(line)})."
             raise InputError(f"{os.fspath(path)}, line {number}: {why}") from None
     return records
 
@@ -167,40 +167,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from JSON is of an annotated type, as far as the fields above go."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return True
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, each) for each in inner)
-    if origin is Literal:
-        return value in inner
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(each, inner[1]) for each in value.values())
-    if origin is list:
-        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
-
-
-def _wanted(hint: Any) -> str:
-    names = {str: "text", int: "a whole number", float: "a number", type(None): "null", dict: "an object"}
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(map(_wanted, inner))
-    if origin is Literal:
-        return " or ".join(map(repr, inner))
-    if origin is list:
-        return "a list of objects"
-    if hint == dict[str, float | None]:
-        return "an object of numbers"
-    return names[origin or hint]
-
-
-def _short(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,19 +1,14 @@
-"""Where to cut a vocabulary into clusters: the cheapest places, found by dynamic programming over a measured cost."""
+"""Where to cut a vocabulary into clusters: the cheapest places, found by dynamic programming over a step's cost."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax.checks import number
-from vastmax.errors import InputError
-from vastmax.ops import Part, linear_cross_entropy
+from vastmax.checks import number, whole
 
 __all__ = ["StepCost", "cheapest_cutoffs", "check_div_value", "cluster_width"]
 
@@ -21,9 +16,6 @@ _NARROWEST = 4  # automatic cut-offs make no cluster narrower: cost alone would 
 _MOST_CLUSTERS = 6
 _PLACES = 160  # where cuts are tried, evenly spaced in the logarithm of the rank
 _TOLERANCE = 1.05  # fewer clusters are taken where they cost at most this many times the least
-
-# rows, classes, width: few that differ in what they are dominated by
-_MEASURED = ((1, 1, 1), (512, 1024, 128), (512, 2048, 16), (512, 512, 256), (8, 65536, 8), (2, 65536, 32))
 
 
 @dataclass(frozen=True)
@@ -39,88 +31,20 @@ class StepCost:
         logit: of one score's share in the softmax.
         multiply_add: of one multiply-add of the logits' product, with both of its backward products.
         parameter: of writing one number's gradient and applying it.
+
+    The defaults are seconds of one thread of an AMD EPYC under PyTorch 2.13; ``benchmarks/step_cost.py`` measures them.
     """
 
-    call: float
-    logit: float
-    multiply_add: float
-    parameter: float
+    call: float = 1.6e-4
+    logit: float = 3.2e-9
+    multiply_add: float = 6e-11
+    parameter: float = 1.1e-9
 
     def step(self, rows: ArrayLike, classes: ArrayLike, width: float) -> NDArray[np.float64]:
         """Return the cost of a softmax of so many rows over so many classes of some width."""
         logits = np.asarray(rows, np.float64) * np.asarray(classes, np.float64)
         parameters = np.asarray(classes, np.float64) * width
         return self.call + self.logit * logits + self.multiply_add * logits * width + self.parameter * parameters
-
-    @staticmethod
-    def measured(device: torch.device | str = "cpu") -> StepCost:
-        """Return this machine's cost, in seconds: measured once a process and device, in a fraction of a second.
-
-        Another process may measure a little differently, and so cut elsewhere: whoever needs the same cut-offs again
-        hands over a cost of constants, or the cut-offs.
-        """
-        return _measured(str(device), torch.get_num_threads())
-
-
-@lru_cache
-def _measured(device: str, threads: int) -> StepCost:
-    shapes = np.array(_MEASURED, np.float64)
-    logits, parameters = shapes[:, 0] * shapes[:, 1], shapes[:, 1] * shapes[:, 2]
-    terms = np.stack([np.ones(len(shapes)), logits, logits * shapes[:, 2], parameters], axis=1)
-    with torch.inference_mode(False), torch.enable_grad():  # whatever the mode that a layer is built in
-        seconds = np.array([_seconds(device, _step(device, *shape)) for shape in _MEASURED])
-    factors = _not_negative_fit(terms / seconds[:, None])
-    if _clock(device) is time.thread_time:
-        factors[1:] /= threads
-    return StepCost(*factors.tolist())
-
-
-def _not_negative_fit(relative: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return factors, none negative, by which the columns sum nearest to one in every row."""
-    factors, free = np.zeros(relative.shape[1]), np.ones(relative.shape[1], bool)
-    while free.any():
-        found = np.linalg.lstsq(relative[:, free], np.ones(len(relative)), rcond=None)[0]
-        if (found >= 0).all():
-            factors[free] = found
-            break
-        free[np.flatnonzero(free)[found.argmin()]] = False
-    return factors
-
-
-def _step(device: str, rows: int, classes: int, width: int) -> Callable[[], None]:
-    weight = torch.zeros((classes, width), dtype=torch.float32, device=device, requires_grad=True)
-    hidden = torch.zeros((rows, width), dtype=torch.float32, device=device, requires_grad=True)
-    target = torch.zeros(rows, dtype=torch.int64, device=device)
-
-    def step() -> None:
-        log_partition, target_logit = linear_cross_entropy([Part(hidden, weight, None)], target)
-        loss = (log_partition - target_logit).sum()
-        _, gradient = torch.autograd.grad(loss, [hidden, weight])
-        weight.data.add_(gradient, alpha=-0.1)
-        if weight.is_cuda:
-            torch.cuda.synchronize(weight.device)
-
-    return step
-
-
-def _clock(device: str) -> Callable[[], float]:
-    """A processor's own time, which other programs on the machine do not lengthen; elsewhere the clock on the wall."""
-    return time.thread_time if torch.device(device).type == "cpu" else time.perf_counter
-
-
-def _seconds(device: str, step: Callable[[], None], repeats: int = 5) -> float:
-    """Return the least time of several; in one thread, as only one thread's time is told apart from other programs'."""
-    clock, threads = _clock(device), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        times = []
-        for _ in range(repeats + 1):
-            start = clock()
-            step()
-            times.append(clock() - start)
-        return max(min(times[1:]), 1e-9)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def check_div_value(div_value: float) -> None:
@@ -167,7 +91,7 @@ def cheapest_cutoffs(
         div_value: each cluster's vectors are narrower by this factor.
         rows: in a batch.
         head_share: of the counts, that the head holds at least.
-        cost: of a softmax; None to measure this machine.
+        cost: of a softmax; None for that of a common processor.
 
     Returns:
         Rising ranks in 1..V-1; none where a full softmax is cheapest.
@@ -181,13 +105,11 @@ def cheapest_cutoffs(
         (1722, 8609, 35994)
     """
     check_div_value(div_value)
-    if rows < 1:
-        raise InputError(f"rows is {rows}: a batch has 1 or more.")
-    if not 0 <= head_share <= 1:
-        raise InputError(f"head_share is {head_share}: give a share of the counts, 0 to 1.")
+    whole("rows", rows, 1)
+    number("head_share", head_share, 0, 1)
     share = np.asarray(counts, np.float64)
     share = np.append(0, np.cumsum(share / share.sum() if share.sum() else np.full(len(share), 1 / len(share))))
-    cost = cost or StepCost.measured()
+    cost = cost or StepCost()
     smallest = min(max(1, int(np.searchsorted(share, head_share))), len(share) - 1)
     ends = np.unique(np.geomspace(smallest, len(share) - 1, _PLACES).round().astype(np.int64))
     widths = [cluster_width(in_features, div_value, i) for i in range(_MOST_CLUSTERS + 1)]

@@ -1,4 +1,4 @@
-"""Modules of which the state stays in double precision whatever the model around them is cast to."""
+"""Modules whose state stays in float64 whatever the model around them is cast to."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-__all__ = ["DoublesModule"]
+__all__ = ["Float64Module"]
 
 
-class DoublesModule(nn.Module):
-    """A module that moves between devices, and of which buffers in float64 are not cast."""
+class Float64Module(nn.Module):
+    """A module that moves between devices with the model around it, and whose float64 buffers are not cast."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # a model is cast to half precision as a whole, and probabilities of rare classes would be lost
