@@ -55,12 +55,13 @@ CIRCLES_TO_DO: list[str] = []
 """Circles of files that are still there. The list only gets shorter."""
 NAMED = {
     ("cli/lm.py", "full"): "the default of --output-layer, in a file that does without torch",
-    ("cli/train.py", "negative-sampling"): "an objective of the compiled trainer",
-    ("cli/tree.py", "adaptive"): "a rule of clustered trees",
     ("cli/tree.py", "class-based"): "a kind of tree",
     ("comparison/report/summary.py", "full"): "the run that others are measured against, in records alone",
     ("embeddings/options.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/train.py", "negative-sampling"): "an objective of the compiled trainer",
+    ("embeddings/trainers/__init__.py", "hierarchical"): "an objective of the compiled trainer",
+    ("embeddings/trainers/__init__.py", "negative-sampling"): "an objective of the compiled trainer",
+    ("embeddings/trainers/compiled.py", "hierarchical"): "an objective of the compiled trainer",
 }
 """Strings above layers/ that are the name of a layer, and why they may be."""
 

@@ -23,6 +23,7 @@ class Flag:
         low: The lowest number that is accepted.
         high: The highest.
         above: Whether ``low`` itself is not accepted.
+        below: Whether ``high`` itself is not.
         default: What a default of None stands for, in words.
     """
 
@@ -31,6 +32,7 @@ class Flag:
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
+    below: bool = False
     default: str = ""
 
 
@@ -91,4 +93,5 @@ def check_options(options: Any) -> None:
         elif option.kind is int:
             object.__setattr__(options, name, whole(name, value, int(about.low), int(about.high)))
         elif option.kind is float:
-            object.__setattr__(options, name, number(name, value, about.low, about.high, above=about.above))
+            real = number(name, value, about.low, about.high, above=about.above, below=about.below)
+            object.__setattr__(options, name, real)

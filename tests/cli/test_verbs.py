@@ -1,10 +1,12 @@
 """Each verb: what it prints for people, what for machines, and that the two agree with Python."""
 
+import inspect
 import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,10 +69,34 @@ def test_version() -> None:
     assert vastmax("--version").out == f"vastmax {package.__version__}\n"
 
 
-def test_help_does_not_load_the_core() -> None:
-    program = "import sys; from vastmax.cli.app import run; run(['train', '--help']); print('numpy' in sys.modules)"
+@pytest.mark.parametrize("verb", [[], ["train"], ["tree"], ["lm", "train"], ["compare"]], ids="-".join)
+def test_help_does_not_load_the_core(verb: list[str]) -> None:
+    program = f"import sys; from vastmax.cli.app import run; run({[*verb, '--help']}); print({{'numpy', 'torch'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_every_flag_of_train_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = set(inspect.signature(package.train).parameters)
+    given: dict[str, Any] = {}
+
+    def train(corpus: list[str], **options: Any) -> None:
+        given.update(options, corpus=corpus)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vastmax.embeddings.train", train)
+    flags = ["--phrases", "2", "--phrase-threshold", "7", "--phrase-scoring", "npmi", "--connector-words", "of, the"]
+    assert vastmax("train", "corpus.txt", "-o", "model", *flags, "--phrase-min-count", "3", "--dim", "8").code == 130
+    assert set(given) == arguments
+    found = {name: given[name] for name in given if name.startswith("phrase") or name in ("connector_words", "dim")}
+    assert found == {
+        "phrases": 2,
+        "phrase_threshold": 7.0,
+        "phrase_scoring": "npmi",
+        "phrase_min_count": 3,
+        "connector_words": ("of", "the"),
+        "dim": 8,
+    }
 
 
 def test_train_says_what_it_did_and_what_to_type_next(corpus: Path, tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ def train(
                 corpus,
                 progress=display,
                 phrases=int(phrases) if phrases.isdecimal() else phrases,
+                phrase_threshold=phrase_threshold,
+                phrase_scoring=phrase_scoring,  # type: ignore[arg-type]  # checked there
+                phrase_min_count=phrase_min_count,
                 connector_words=connector_tuple(connector_words),
                 layer_options=_layer_options(options["engine"], options["objective"], keys_and_values(layer_options)),
                 output=output,
