@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from vastmax.comparison import METHODS, Method, RunConfig, method_named, read_comparison
+from vastmax.comparison.report import read_records
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
-from vastmax.layers import LAYERS
+from vastmax.layers import LAYERS, build
 
 WHOLE = RunConfig(method=METHODS["full"]).to_json()
 FLAGS = {
@@ -173,3 +174,21 @@ def test_every_comparison_in_the_repository_is_sound(path: Path) -> None:
     assert found.methods
     for method in found.methods:
         assert RunConfig(method=method).loop_options
+
+
+RECORDS = sorted(Path(__file__).parents[2].glob("studies/*/records.jsonl"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_committed_records_are_of_runs_that_a_comparison_takes_as_finished(path: Path) -> None:
+    from vastmax.comparison.compare import finished
+
+    done = [record for record in read_records(path) if record.status == "done"]
+    assert done
+    for record in done:
+        config = RunConfig.from_json(record.config or {})
+        assert finished(record, config) is record
+        assert (config.method.spec.name, dict(config.method.spec.options)) == (record.layer, record.options)
+        if record.tree is not None:
+            found = build(record.layer, 2, [3, 2, 1]).structure_statistics([3, 2, 1])
+            assert found is not None and found.keys() == record.tree.keys()
