@@ -31,21 +31,17 @@ def test_dense_gradients_are_counted() -> None:
 
 
 def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = model(words=50_000)
-    needed = memory.memory_needed(found, "adagrad")
-    taken = 4 * sum(each.numel() for each in found.parameters())
-    monkeypatch.setattr(memory, "available_memory", lambda: needed - taken)  # it has taken its parameters already
-    memory.check_memory(found, "adagrad", CPU)
-    monkeypatch.setattr(memory, "available_memory", lambda: needed - taken - 1)
-    with pytest.raises(InputError, match=r"FullSoftmax over 50,000 words needs 0\.0 GB or more, and 0\.0 GB are free"):
-        memory.check_memory(found, "adagrad", CPU)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (needed, 2 * needed))
-    memory.check_memory(found, "adagrad", GPU)  # which has its own
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (needed - 1, 2 * needed))
-    with pytest.raises(InputError, match="are free"):
-        memory.check_memory(found, "adagrad", GPU)
+    monkeypatch.setattr(memory, "available_memory", lambda: 3 * 10**9)
+    memory.check_memory(3 * 10**9, 50_000, CPU)
+    with pytest.raises(InputError, match=r"a model over 50,000 words needs 4\.0 GB or more, and 3\.0 GB are free"):
+        memory.check_memory(4 * 10**9, 50_000, CPU)
+    memory.check_memory(4 * 10**9, 50_000, CPU, taken=10**9)  # what it has taken already is not asked for again
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
+    memory.check_memory(10**9, 50_000, GPU)  # which has its own
+    with pytest.raises(InputError, match=r"1\.0 GB are free"):
+        memory.check_memory(2 * 10**9, 50_000, GPU, taken=2 * 10**9)
     monkeypatch.setattr(memory, "available_memory", lambda: None)  # the system does not say
-    memory.check_memory(found, "adagrad", CPU)
+    memory.check_memory(10**15, 50_000, CPU)
 
 
 def test_files_that_were_read_do_not_fill_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,20 +53,24 @@ def _within_the_group(found: int | None) -> int | None:
     return rest if found is None else min(found, rest)
 
 
-def check_memory(model: LanguageModel, optimizer: str, device: torch.device) -> None:
-    """Raise InputError where training a model that is still on the processor needs more memory than there is.
+def check_memory(needed: int, num_classes: int, device: torch.device, taken: int = 0) -> None:
+    """Raise InputError where training a model needs more memory than there is.
 
     What a run takes besides, logits and sparse gradients, is not foreseen: it is a process of its own, so that the
     system may end it and the other runs go on.
+
+    Args:
+        needed: bytes.
+        num_classes: V, for the sentence.
+        device: where the model is to be trained.
+        taken: bytes of it that the model has taken on the processor already.
     """
-    needed = memory_needed(model, optimizer)
     if device.type == "cuda":
         there: int | None = torch.cuda.mem_get_info(device)[0]
     elif (there := available_memory()) is not None:
-        there += 4 * sum(each.numel() for each in model.parameters())  # which the model has taken already
+        there += taken
     if there is not None and needed > there:
         raise InputError(
-            f"{type(model.output).__name__} over {model.output.num_classes:,} words needs {needed / 1e9:.1f} GB or "
-            f"more, and {there / 1e9:.1f} GB are free: keep fewer words (--max-vocabulary, --min-count), or "
-            "lower --dim."
+            f"a model over {num_classes:,} words needs {needed / 1e9:.1f} GB or more, and {there / 1e9:.1f} GB are "
+            "free: keep fewer words (--max-vocabulary, --min-count), or lower --dim."
         )

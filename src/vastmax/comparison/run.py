@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vastmax.comparison.config import RunConfig
 from vastmax.comparison.judging import diagnose, judge
-from vastmax.comparison.memory import check_memory, numbers_kept
+from vastmax.comparison.memory import check_memory, memory_needed, numbers_kept
 from vastmax.comparison.methods import build_layer
 from vastmax.comparison.report import RunRecord
 from vastmax.errors import InputError
@@ -89,6 +89,10 @@ def run_language_model(
     folder = None if folder is None else Path(folder)
     device = check_device(config.device)
     options, model_options, method = config.loop_options, config.model, config.method
+    words = len(corpus.vocabulary)
+    if not model_options.tie:  # before anything is allocated: the input's table, whatever the output's is
+        table = words * (model_options.embedding_dim or model_options.dim)
+        check_memory(4 * numbers_kept(options.optimizer) * table, words, device)
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
     as_read = plain(config.to_json())
@@ -103,7 +107,8 @@ def run_language_model(
         )
     building_seconds = None if state is not None else time.perf_counter() - started
     model = build_model(model_options, layer, corpus.end_of_sentence)
-    check_memory(model, options.optimizer, device)
+    taken = 4 * sum(parameter.numel() for parameter in model.parameters())
+    check_memory(memory_needed(model, options.optimizer), words, device, taken)
     model = model.to(device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
