@@ -2,6 +2,7 @@
 # the compiled core is rebuilt when its sources change.
 #   make demo     learn the words of your own Python's documentation, and look around
 #   make test     the test suite          make lint   ruff and pyright; clang-format and clang-tidy
+#   make nightly  the suite with the tests of minutes
 #   make numerics  the suite's numerical part as on lesser processors, one level after the other
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
 #   make compare  every output layer in one language model on your text: make compare TEXT=FILE
@@ -12,6 +13,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_ARGS ?=
+# A thread a worker: two of torch's in each of two workers would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 CORPUS ?=
 TEXT ?=
 COMPARE_ARGS ?=
@@ -22,10 +25,10 @@ BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/c
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 
-.PHONY: help demo compare test numerics lint format docs reference serve bench bench-layers bench-proposals clean
+.PHONY: help demo compare test nightly numerics lint format docs reference serve bench bench-layers bench-proposals clean
 
 help:
-	@sed -n '3,11s/^# *//p' Makefile
+	@sed -n '3,12s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -57,7 +60,10 @@ compare: $(VENV)/.installed-torch
 	$(BIN)/vastmax compare "$(TEXT)" -o comparison $(COMPARE_ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
+
+nightly: $(VENV)/.installed-dev
+	$(PYTEST) -m "slow or not slow" $(PYTEST_ARGS)
 
 numerics: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.numerics $(PYTEST_ARGS)
