@@ -1,7 +1,8 @@
 # What a newcomer types. Every target makes its own environment in .venv on a fresh machine and reuses it afterwards;
 # the compiled core is rebuilt when its sources change.
 #   make demo     learn the words of your own Python's documentation, and look around
-#   make test     the test suite          make lint   ruff and pyright
+#   make test     the test suite          make lint   ruff and pyright; clang-format and clang-tidy
+#   make numerics  the suite's numerical part as on lesser processors, one level after the other
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
 #   make compare  every output layer in one language model on your text: make compare TEXT=FILE
 #   make bench-layers  output layers beside torch's: time, memory, parameters
@@ -21,10 +22,10 @@ BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/c
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 
-.PHONY: help demo compare test lint format docs reference serve bench bench-layers bench-proposals clean
+.PHONY: help demo compare test numerics lint format docs reference serve bench bench-layers bench-proposals clean
 
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,11s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -58,14 +59,22 @@ compare: $(VENV)/.installed-torch
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+numerics: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.numerics $(PYTEST_ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	find src/core -type f | xargs $(BIN)/clang-format --dry-run --Werror
+	@$(BIN)/cmake --fresh -S . -B build/lint -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
+		-Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)" > /dev/null
+	find src/core -name '*.cpp' | xargs -P "$$(getconf _NPROCESSORS_ONLN)" -n 1 $(BIN)/clang-tidy -p build/lint --quiet
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	find src/core -type f | xargs $(BIN)/clang-format -i
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from drawing.figures import save_figure
 from drawing.importance_curves import importance_curves
-from embeddings import commit, machine, read_records, versions
+from embeddings import facts, read_records
 from gradient_error_model import Text, read
 from vastmax.layers import AdaptiveImportanceSampledSoftmax, ImportanceSampledSoftmax
 from vastmax.proposals import UnigramProposal
@@ -162,12 +162,12 @@ def main() -> None:
         records = read_records(arguments.show)
     else:
         text = read(arguments.train, arguments.valid)
-        facts = {"machine": machine(), "versions": {**versions(), "torch": torch.__version__}, "commit": commit()}
+        about = facts()
         settings = {key: value for key, value in vars(arguments).items() if isinstance(value, (int, float))}
         for name in arguments.methods:
             for record in trained(name, text, arguments):
                 console.print({key: round(v, 3) if isinstance(v, float) else v for key, v in record.items()})
-                records.append({**record, "classes": text.classes, **settings, **facts})
+                records.append({**record, "classes": text.classes, **settings, **about})
                 if arguments.output:
                     with arguments.output.open("a") as file:
                         file.write(json.dumps(records[-1]) + "\n")

@@ -22,14 +22,12 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -40,6 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from embedding_runs import MODELS, TRAINERS
+from vastmax.machine import commit, machine, versions
 
 HERE = Path(__file__).parent
 REFERENCE = "gensim"
@@ -193,15 +192,20 @@ def check(records: list[Record]) -> None:
                 record["fault"] = f"{name} is {record[name]}, where the first run has {peers[0]}"
 
 
-def machine() -> Record:
-    processor = platform.processor() or platform.machine()
-    memory = None
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), processor)
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": processor, "cores": cores, "memory_bytes": memory, "system": platform.platform()}
+def facts(device: str = "cpu") -> Record:
+    """What a record says of the machine and the source that it was measured with."""
+    found = versions("gensim", "fasttext")
+    if device.startswith("cuda"):
+        import torch
+
+        found["cuda"] = str(torch.version.cuda)
+    return {
+        "machine": machine(device),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None,
+        "system": platform.platform(),
+        "versions": found,
+        "commit": commit(),
+    }
 
 
 def read_records(path: Path) -> list[Record]:
@@ -210,28 +214,6 @@ def read_records(path: Path) -> list[Record]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise SystemExit(f"{path} cannot be read as lines of JSON: {error}") from None
-
-
-def versions() -> Record:
-    found = {"python": platform.python_version()}
-    for package in ("vastmax", "numpy", "gensim", "fasttext"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """Return the commit of this checkout, with "+" where files differ from it."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    answers = [
-        subprocess.run([git, "-C", str(HERE), *words], capture_output=True, text=True, check=False).stdout.strip()
-        for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-    ]
-    return answers[0] + ("+" if answers[1] else "") if answers[0] else None
 
 
 def table(records: list[Record]) -> Table:
@@ -350,7 +332,7 @@ def main() -> None:
         lines = arguments.show.read_text(encoding="utf-8").splitlines()
         show([json.loads(line) for line in lines], console)
         return
-    about = {"machine": machine(), "versions": versions(), "commit": commit()}
+    about = facts()
     records: list[Record] = []
     for spec in specifications(arguments):
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")

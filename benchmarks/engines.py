@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from embeddings import commit, machine, number, read_records, versions
+from embeddings import facts, number, read_records
 from vastmax.embeddings import evaluate_similarity, train
 from vastmax.text import read_sentences
 
@@ -82,7 +82,7 @@ def main() -> None:
     if arguments.corpus is None:
         parser.error("give a corpus, or --show RECORDS")
     torch.set_num_threads(1)
-    facts = {"machine": machine(), "versions": {**versions(), "torch": torch.__version__}, "commit": commit()}
+    about = facts()
     sentences, words = [], 0
     for sentence in read_sentences(arguments.corpus, tokenizer="words", lowercase=True):
         sentences.append(sentence)
@@ -91,7 +91,7 @@ def main() -> None:
             break
     records = []
     for options in RUNS:
-        records.append({**measured(sentences, options, arguments.similarity), "words": words, **facts})
+        records.append({**measured(sentences, options, arguments.similarity), "words": words, **about})
         console.print(f"{records[-1]['run']}: {records[-1]['words_per_second']:,.0f} words/s")
         if arguments.output:
             with arguments.output.open("a", encoding="utf-8") as out:

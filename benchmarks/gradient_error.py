@@ -32,10 +32,17 @@ from torch import Tensor
 
 from drawing.figures import save_figure
 from drawing.gradient_error import gradient_error_plot
-from embeddings import numbers, read_records
+from embeddings import facts, numbers, read_records
 from gradient_error_model import Trained, read, train
-from layers import facts
-from vastmax.layers import LAYERS, OutputLayer, PartialSoftmax, SamplingLayer, TargetSampledSoftmax, partitions
+from vastmax.layers import (
+    LAYERS,
+    OutputLayer,
+    PartialSoftmax,
+    SamplingLayer,
+    TargetSampledSoftmax,
+    diagnose,
+    partitions,
+)
 from vastmax.proposals import PROPOSALS, Proposal
 
 DATA = Path(__file__).parents[1] / "../shared/data/ptb"
@@ -120,7 +127,7 @@ def measure(
             began = time.perf_counter()
             try:
                 layer = contender.build(trained, proposals, samples)
-                found = layer.diagnostics(hidden, target, context=previous, repeats=arguments.repeats)
+                found = diagnose(layer, hidden, target, context=previous, repeats=arguments.repeats)
                 record |= {**found.as_record(), "samples": samples, "kind": layer.kind}
             except Exception as error:  # a layer that fails is a result, and does not stop the others
                 record["fault"] = f"{type(error).__name__}: {error}"
@@ -252,7 +259,7 @@ def main() -> None:
             "dim": arguments.dim,
             "perplexity": trained.perplexity,
             "threads": arguments.threads,
-            **facts("cpu"),
+            **facts(),
         }
         batch = trained.rows(np.random.default_rng(0), arguments.rows)
         records = []

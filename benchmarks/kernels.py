@@ -24,7 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from embeddings import commit, machine, versions
+from embeddings import facts
 from vastmax import _core
 from vastmax.embeddings import EmbeddingOptions, EmbeddingTrainer, keep_probability
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
@@ -58,9 +58,9 @@ def main() -> None:
         "Training, one thread", trained, ["level", "dim", "words_per_second", "traffic_gb", "copy_gb", "share_of_copy"]
     )
     if arguments.out:
-        facts = {"machine": machine(), "versions": versions(), "commit": commit()}
+        about = facts()
         with arguments.out.open("a") as file:
-            file.writelines(json.dumps({**row, **facts}) + "\n" for row in rows + trained)
+            file.writelines(json.dumps({**row, **about}) + "\n" for row in rows + trained)
 
 
 def peak(level: str) -> tuple[float, float]:

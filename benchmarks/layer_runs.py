@@ -221,7 +221,7 @@ def check(setting: Setting, layer: Any) -> str | None:
         loss.backward()
     if not bool(loss.isfinite()):
         return "the loss is not finite"
-    if layer.kind == "exact" and getattr(layer, "trains_by_likelihood", True):
+    if layer.kind == "exact":
         if not close(loss, -picked.mean(), 1e-3):
             return "the loss is not the negative log-probability"
     elif not close(loss, seeded_loss(truth, hidden.double(), target), 1e-3 * max(1.0, abs(float(loss)))):

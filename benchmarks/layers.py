@@ -34,7 +34,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from embeddings import commit, machine, numbers, read_records, versions
+from embeddings import facts, numbers, read_records
 from layer_runs import LAYERS, PEERS, Setting, check, optimizer_of, parse, step
 
 REFERENCE = "torch-full"
@@ -224,14 +224,6 @@ def cells(record: Record, reference: Record) -> list[str]:
         found.append(f"{base / seconds:,.2f}" if base else "-")
     extra, base = record["peak_extra_bytes"], reference.get("peak_extra_bytes")
     return [*found, f"{extra / 1e6:,.1f}", f"{extra / base:.3f}" if base else "-"]
-
-
-def facts(device: str) -> Record:
-    """What was measured, and where."""
-    about = {"machine": machine(), "versions": {**versions(), "torch": torch.__version__}, "commit": commit()}
-    if device == "cuda":
-        about["machine"] |= {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
-    return about
 
 
 def main() -> None:

@@ -30,9 +30,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from embeddings import numbers, read_records
+from embeddings import facts, numbers, read_records
 from layer_runs import counts
-from layers import facts, statistics, take_turns
+from layers import statistics, take_turns
 from vastmax.proposals import LogUniformProposal, Proposal, SumTree, UniformProposal, UnigramProposal
 
 REFERENCES = ["multinomial-float32", "multinomial-float64"]

@@ -1,14 +1,22 @@
 """What the documentation says of the program is so: the flags, the verbs, the files, the README's first screen."""
 
+import inspect
 import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from vastmax.cli.app import app
 from vastmax.cli.reference import reference
+from vastmax.embeddings import EmbeddingOptions, train
+from vastmax.language import LoopOptions, ModelOptions
+from vastmax.trees import TreeOptions
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -18,16 +26,15 @@ def test_command_line_page_is_what_the_program_says() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference(), "run: make reference"
 
 
+def flags_of(*verb: str) -> dict[str, Any]:
+    command: Any = typer.main.get_command(app)
+    for name in verb:
+        command = command.commands[name]
+    return {parameter.name: parameter for parameter in command.params}
+
+
 def test_flags_are_the_arguments_of_train() -> None:
-    import inspect
-
-    import typer
-
-    from vastmax.cli.app import app
-    from vastmax.embeddings import train
-
-    command = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
-    flags = {parameter.name: parameter for parameter in command.params}
+    flags = flags_of("train")
     arguments = {name: each for name, each in inspect.signature(train).parameters.items() if name != "progress"}
     assert set(flags) - {"as_json"} == set(arguments)
     for name, argument in arguments.items():
@@ -40,13 +47,41 @@ def test_flags_are_the_arguments_of_train() -> None:
         assert flags[name].opts[-1] == "--" + flag.replace("_", "-")
 
 
+@pytest.mark.parametrize(
+    ("verb", "options", "other_names"),
+    [
+        (["train"], EmbeddingOptions, {}),
+        (["lm", "train"], ModelOptions, {}),
+        (["lm", "train"], LoopOptions, {}),
+        (["compare"], ModelOptions, {}),
+        (["compare"], LoopOptions, {"minutes": "minutes_each"}),
+        (["tree"], TreeOptions, {}),
+    ],
+)
+def test_every_option_is_a_flag(verb: list[str], options: type, other_names: dict[str, str]) -> None:
+    flags = flags_of(*verb)
+    for field in fields(options):
+        flag = flags[other_names.get(field.name, field.name)]
+        assert flag.help.endswith("."), field.name
+        assert flag.default in (field.default, None), field.name
+
+
+def test_every_flag_has_help() -> None:
+    def check(command: Any) -> None:
+        for parameter in command.params:
+            assert parameter.help, (command.name, parameter.name)
+        for each in getattr(command, "commands", {}).values():
+            check(each)
+
+    check(typer.main.get_command(app))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_flags_and_verbs_in_the_pages_exist(page: Path) -> None:
     known = reference()
     for line in re.findall(r"^\s*(vastmax .*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
         words = line.split()
         verb = " ".join(words[1:3]) if f"\n## {' '.join(words[1:3])}\n" in known else words[1]
-        verb = "lm train" if verb == "lm" else verb  # whose default it is
         assert f"\n## {verb}\n" in known, line
         section = known.split(f"\n## {verb}\n")[1].split("\n## ")[0]
         for flag in re.findall(r"(?<=\s)--?[a-z][a-z-]*", line.split("#")[0]):
@@ -71,14 +106,6 @@ def test_readme_says_first_what_it_is_and_what_to_type() -> None:
     assert any(line.startswith("make demo") for line in lines[:12])
     assert any(line.startswith("make test") for line in lines[:12])
     assert any("vastmax.train(" in line for line in lines[:30])
-
-
-def test_every_decision_is_listed() -> None:
-    folder = ROOT / "docs" / "decisions"
-    index, menu = (folder / "index.md").read_text(encoding="utf-8"), (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    for page in folder.glob("*.md"):
-        assert page.name == "index.md" or f"({page.name})" in index
-        assert f"decisions/{page.name}" in menu
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
-"""The number of threads that nobody named."""
+"""Threads that nobody named, and what a record says of the machine and the source."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from vastmax import machine
 from vastmax.machine import default_threads
 
 
@@ -20,3 +24,28 @@ def test_nonsense_counts_for_nothing(monkeypatch: pytest.MonkeyPatch, asked: str
     assert 1 <= usual <= (os.cpu_count() or 1)
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert default_threads() == usual
+
+
+def test_machine_and_versions_are_named() -> None:
+    assert "cores" in machine.machine()
+    assert {"python", "torch", "numpy", "vastmax"} <= set(machine.versions())
+    assert set(machine.versions("pytest", "nowhere")) == {*machine.versions(), "pytest"}
+
+
+@pytest.mark.skipif(not (Path(__file__).parents[1] / ".git").exists(), reason="no checkout")
+def test_the_commit_is_that_of_the_checkout() -> None:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert head.stdout.startswith((machine.commit() or "none").rstrip("+"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is the peak inherited")
+def test_the_peak_of_memory_is_the_processes_own() -> None:
+    """Started by a process that once took 300 MB more: `getrusage` would count those."""
+    # the file alone, as its room would load torch, which takes more than that
+    child = f"import runpy; print(runpy.run_path({machine.__file__!r})['peak_memory']())"
+    parent = (
+        "import subprocess, sys; b = bytearray(300_000_000); b[::4096] = b'x' * len(b[::4096]); "
+        "print(subprocess.run([sys.executable, '-c', sys.argv[1]], capture_output=True, text=True, check=True).stdout)"
+    )
+    ran = subprocess.run([sys.executable, "-c", parent, child], capture_output=True, text=True, check=True)
+    assert 1_000_000 < int(ran.stdout) < 200_000_000

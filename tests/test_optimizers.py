@@ -12,6 +12,8 @@ from vastmax.errors import CheckpointError, InputError
 from vastmax.layers import build
 from vastmax.optimizers import OPTIMIZERS, SparseAwareOptimizer, sparse_parameters
 
+pytestmark = pytest.mark.numerics
+
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 

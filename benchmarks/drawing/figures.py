@@ -38,7 +38,7 @@ def new_panels(width: float, height: float, number: int) -> tuple[Figure, list[A
     try:
         figure: Figure = import_module("matplotlib.figure").Figure((width, height), layout="constrained", facecolor="w")
     except ImportError:
-        raise InputError("plots need matplotlib: pip install 'vastmax[report]'") from None
+        raise InputError("plots need matplotlib: pip install matplotlib") from None
     panels = figure.subplots(1, number, squeeze=False)[0].tolist()
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)

@@ -34,7 +34,7 @@ def gradient_error_plot(
 
     Args:
         records: dictionaries with the fields ``estimator`` (its name), ``samples`` (k) and the measure, as made from
-            ``{"estimator": …, **layer.diagnostics(hidden, target).as_record()}``.
+            ``{"estimator": …, **diagnose(layer, hidden, target).as_record()}``.
         measure: "hidden_gradient_rmse", or one of its siblings in ``Diagnostics``.
         title: written above.
 

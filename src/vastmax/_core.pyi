@@ -2,6 +2,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
+END_OF_SENTENCE: int
+
 # text
 
 class Spool:
@@ -46,6 +48,8 @@ def join_pairs(
 ) -> NDArray[np.int64]: ...
 def last_cut(block: Buffer, size: int, exact: bool = False) -> int: ...
 def clean_utf8(block: Buffer) -> tuple[bytes, int]: ...
+def format_text_rows(words: list[bytes], vectors: NDArray[np.float32]) -> bytes: ...
+def parse_text_rows(text: bytes, rows: NDArray[np.float32]) -> tuple[list[bytes], int, bytes]: ...
 
 # trees
 
@@ -74,6 +78,53 @@ def tree_children(
 
 # training
 
+class Settings:
+    window: int
+    shrink_window: bool
+    cbow: bool
+    cbow_mean: bool
+    cbow_divides: bool
+    sharing: str
+    negatives: int
+    drawn: int
+    block: int
+    learning_rate: float
+    min_learning_rate: float
+    epochs: int
+    seed: int
+    chunk: int
+    def __init__(
+        self,
+        *,
+        window: int = ...,
+        shrink_window: bool = ...,
+        cbow: bool = ...,
+        cbow_mean: bool = ...,
+        cbow_divides: bool = ...,
+        sharing: str = ...,
+        negatives: int = ...,
+        drawn: int = ...,
+        block: int = ...,
+        learning_rate: float = ...,
+        min_learning_rate: float = ...,
+        epochs: int = ...,
+        seed: int = ...,
+        chunk: int = ...,
+    ) -> None: ...
+
+class Plan:
+    @property
+    def centres(self) -> NDArray[np.uint32]: ...
+    @property
+    def context(self) -> NDArray[np.uint32]: ...
+    @property
+    def negatives(self) -> NDArray[np.uint32]: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def path(self) -> tuple[int, int]: ...
+    def in_window(self, column: int, centre: int) -> bool: ...
+
 class ChunkStatistics:
     @property
     def words(self) -> int: ...
@@ -88,29 +139,15 @@ class Trainer:
         *,
         ids: NDArray[np.uint32],
         keep: NDArray[np.uint32],
-        noise: NDArray[np.float64] | None,
-        offsets: NDArray[np.int64] | None,
-        nodes: NDArray[np.int32] | None,
-        signs: NDArray[np.int8] | None,
-        outputs: int,
+        settings: Settings,
         dim: int,
-        window: int,
-        shrink_window: bool,
-        cbow: bool,
-        cbow_mean: bool,
-        cbow_divides: bool,
-        sharing: str,
-        negatives: int,
-        drawn: int,
-        block: int,
-        learning_rate: float,
-        min_learning_rate: float,
-        epochs: int,
-        seed: int,
-        chunk: int,
+        outputs: int,
+        noise: NDArray[np.float64] | None = None,
+        paths: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int8]] | None = None,
         level: str | None = None,
     ) -> None: ...
     def run(self, first: int, last: int, threads: int) -> ChunkStatistics: ...
+    def plans(self, epoch: int, chunk: int) -> list[Plan]: ...
     def learning_rate(self, position: float) -> float: ...
     def discard_outputs(self) -> None: ...
     @property
@@ -133,8 +170,3 @@ def kernel_step(
     repeat: int = 1,
 ) -> float: ...
 def draw_noise(weights: NDArray[np.float64], seed: int, epoch: int, chunk: int, count: int) -> NDArray[np.uint32]: ...
-
-# embeddings
-
-def format_text_rows(words: list[bytes], vectors: NDArray[np.float32]) -> bytes: ...
-def parse_text_rows(text: bytes, rows: NDArray[np.float32]) -> tuple[list[bytes], int, bytes]: ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 __all__ = ["MOST_THREADS", "commit", "default_threads", "machine", "peak_memory", "versions"]
@@ -44,10 +43,12 @@ def machine(device: str = "cpu") -> str:
     return found
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what results depend on."""
+def versions(*others: str) -> dict[str, str]:
+    """Return the versions of what results depend on, and of other packages, as far as they are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # which takes longer to load than all else here
+
     found = {"python": platform.python_version()}
-    for package in ("vastmax", "torch", "numpy"):
+    for package in ("vastmax", "torch", "numpy", *others):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -57,7 +58,7 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """Return the commit of the source that runs, with "+" where files differ; None without a checkout or git."""
-    checkout = Path(__file__).parents[3]
+    checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():  # installed: a checkout further up is someone else's
         return None
     try:

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.program import vastmax
 from tests.corpora import write_corpus
 from vastmax.cli import compare as compare_file
-from vastmax.comparison import METHODS, WORDNET, ComparisonProgress
+from vastmax.comparison import METHODS, ComparisonProgress
 from vastmax.comparison.report import RunRecord
 
 SHORT = ["--dim", "16", "--layers", "1", "--threads", "1", "--held-out", "0.1", "--epochs", "0.1"]
@@ -29,7 +29,7 @@ def test_every_method_has_a_row_and_none_fails(tmp_path: Path, text: Path) -> No
     outcome = vastmax("compare", text, "-o", tmp_path / "out", *SHORT)
     assert outcome.code == 0, outcome.err
     rows = records(tmp_path / "out")
-    left_out = set() if Path(WORDNET).exists() else {"hierarchical-wordnet"}
+    left_out = {label for label, method in METHODS.items() if method.spec.missing}
     assert set(rows) == set(METHODS) - left_out
     assert {row["status"] for row in rows.values()} == {"done"}
     sampled = {label for label, row in rows.items() if row["kind"] == "estimator"} - {"target-sampling"}
@@ -37,7 +37,7 @@ def test_every_method_has_a_row_and_none_fails(tmp_path: Path, text: Path) -> No
 
 
 def test_wordnet_is_left_out_where_it_is_not(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vastmax.comparison.WORDNET", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("vastmax.layers.grown_trees.Path", lambda folder: tmp_path / "nowhere")
     asked: list[str] = []
 
     def run(_: object, configs: list[Any], *__: object, **___: object) -> list[Any]:

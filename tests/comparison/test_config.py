@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from vastmax.comparison import METHODS, Method, RunConfig, method_named, read_comparison
 from vastmax.errors import InputError
-from vastmax.comparison import METHODS, Method, ModelOptions, RunConfig, method_named, read_comparison
+from vastmax.language import LoopOptions, ModelOptions
 from vastmax.layers import LAYERS
-from vastmax.language import LoopOptions
 
 WHOLE = RunConfig(method=METHODS["full"]).to_json()
 FLAGS = {
@@ -63,28 +63,6 @@ def test_every_layer_is_a_method() -> None:
 def test_no_config_is_refused(record: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="this is no config of a run"):
         RunConfig.from_json(record)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"model": "transformer"}, "model must be one of feed-forward, lstm, not 'transformer'"),
-        ({"batching": "page"}, "batching must be one of stream, sentence"),
-        ({"dim": 0}, "dim must be a whole number from 1"),
-        ({"dim": "200"}, "dim must be a whole number"),
-        ({"rows": 2.5}, "rows must be a whole number"),
-        ({"embedding_dim": 0}, "embedding_dim must be"),
-        ({"order": 1}, "order must be a whole number from 2"),
-        ({"layers": True}, "layers must be"),
-        ({"dropout": "much"}, "dropout must be a number from 0 to 1"),
-        ({"dropout": 1}, "dropout is 1, which drops all"),
-        ({"initial_range": 0}, "initial_range must be a number above 0"),
-        ({"tie": "yes"}, "tie must be True or False"),
-    ],
-)
-def test_model_options_that_cannot_be(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        ModelOptions(**options)
 
 
 @pytest.mark.parametrize("threads", [0, -1, "2", 1.5])

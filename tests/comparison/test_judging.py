@@ -1,15 +1,12 @@
 """The check of a layer by brute force, and what a judgement leaves as it was."""
 
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from tests.corpora import sentences
-from vastmax import machine as surroundings
-from vastmax.comparison.judging import check_by_brute_force, diagnose, judge, tree_facts
+from vastmax.comparison.judging import check_by_brute_force, diagnose, judge
 from vastmax.errors import VastmaxError
 from vastmax.language import LSTM, perplexity, read_language_corpus
 from vastmax.layers import FullSoftmax, build
@@ -94,34 +91,3 @@ def test_diagnostics_are_of_more_than_a_row(words: int) -> None:
     corpus = dataclasses.replace(corpus, valid=corpus.valid[:words])
     model = LSTM(build("full", 8, corpus.vocabulary), layers=1)
     assert diagnose(model, corpus)["diagnostics"]["rows"] == min(words, 128)
-
-
-def test_facts_of_trees_and_classes() -> None:
-    counts = [4, 3, 2, 1]
-    assert tree_facts(FullSoftmax(2, 4), {}, counts) is None
-    tree = tree_facts(build("hierarchical", 2, counts), {}, counts)
-    assert tree is not None
-    assert (tree["kind"], tree["num_leaves"]) == ("huffman", 4)
-    classes = tree_facts(build("class-based", 2, counts), {}, counts)
-    assert classes is not None
-    assert classes["kind"] == "class-based"
-
-
-def test_surroundings_are_named() -> None:
-    assert "cores" in surroundings.machine()
-    assert {"python", "torch", "numpy", "vastmax"} <= set(surroundings.versions())
-    said = surroundings.commit()
-    assert said is None or int(said.rstrip("+"), 16) >= 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only there is the peak inherited")
-def test_the_peak_of_memory_is_the_processes_own() -> None:
-    """Started by a process that once took 300 MB more: `getrusage` would count those."""
-    # the file alone, as its room would load torch, which takes more than that
-    child = f"import runpy; print(runpy.run_path({surroundings.__file__!r})['peak_memory']())"
-    parent = (
-        "import subprocess, sys; b = bytearray(300_000_000); b[::4096] = b'x' * len(b[::4096]); "
-        "print(subprocess.run([sys.executable, '-c', sys.argv[1]], capture_output=True, text=True, check=True).stdout)"
-    )
-    ran = subprocess.run([sys.executable, "-c", parent, child], capture_output=True, text=True, check=True)
-    assert 1_000_000 < int(ran.stdout) < 200_000_000

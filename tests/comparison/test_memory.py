@@ -1,74 +1,51 @@
-"""What a run needs is told before it is taken, and near enough to what it takes."""
+"""That a model does not fit is told before it trains."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
+from vastmax.comparison import memory
 from vastmax.errors import InputError
-from vastmax.comparison import METHODS, ModelOptions, RunConfig, memory
-from vastmax.language import LoopOptions
+from vastmax.language import LSTM
+from vastmax.layers import build
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
-def config(label: str = "full", **training: object) -> RunConfig:
-    options = LoopOptions(**training)  # type: ignore[arg-type]
-    return RunConfig(method=METHODS[label], model=ModelOptions(dim=200), training=options)
+def model(layer: str = "full", words: int = 1000, **options: object) -> LSTM:
+    return LSTM(build(layer, 20, range(1, words + 1), **options))
 
 
-@pytest.mark.parametrize(
-    ("label", "peak"), [("full", 757e6), ("hierarchical", 556e6), ("sampled", 682e6), ("adaptive", 259e6)]
-)
-def test_estimates_are_near_measured_peaks(label: str, peak: float) -> None:
-    # 50,000 words, two layers of 200 units, batches of 20 by 20; resident memory above that of a process with torch
-    assert 0.85 < memory.memory_needed(config(label), 50_000) / peak < 1.35
+def test_parameters_and_what_the_optimiser_keeps_are_counted() -> None:
+    found = model("sampled")
+    parameters = sum(each.numel() for each in found.parameters())
+    needed = {name: memory.memory_needed(found, name) for name in ("sgd", "adagrad", "adam")}
+    assert needed == {"sgd": 4 * parameters, "adagrad": 8 * parameters, "adam": 12 * parameters}
 
 
-def test_more_of_anything_needs_more() -> None:
-    least = memory.memory_needed(config(optimizer="sgd"), 10_000)
-    assert memory.memory_needed(config(optimizer="adam"), 10_000) > least
-    assert memory.memory_needed(config(optimizer="sgd"), 20_000) > least
-    wide = dataclasses.replace(config(optimizer="sgd"), model=ModelOptions(dim=400))
-    assert memory.memory_needed(wide, 10_000) > least
+def test_dense_gradients_are_counted() -> None:
+    few, all_of_them = model("sampled"), model("full")
+    assert few.output.num_parameters == all_of_them.output.num_parameters == 21_000
+    assert memory.memory_needed(all_of_them, "sgd") - memory.memory_needed(few, "sgd") == 4 * 21_000
 
 
 def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 500_000_000)
-    with pytest.raises(InputError, match=r"full over 50,000 words needs about 0\.[78] GB and 0\.5 GB are free"):
-        memory.check_memory(config(), 50_000)
-    memory.check_memory(config("adaptive"), 50_000)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 2 * 10**9))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * 10**8)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 10**8)
-    with pytest.raises(InputError, match=r"0\.5 GB are free"):
-        memory.check_memory(dataclasses.replace(config(), device="cpu:0"), 50_000)
-    memory.check_memory(dataclasses.replace(config(), device="cuda"), 50_000)  # which has its own
-    with pytest.raises(InputError, match=r"about 2\.[0-9] GB and 1\.3 GB are free"):
-        memory.check_memory(dataclasses.replace(config(), device="cuda"), 200_000)
+    found = model(words=50_000)
+    needed = memory.memory_needed(found, "adagrad")
+    taken = 4 * sum(each.numel() for each in found.parameters())
+    monkeypatch.setattr(memory, "available_memory", lambda: needed - taken)  # it has taken its parameters already
+    memory.check_memory(found, "adagrad", CPU)
+    monkeypatch.setattr(memory, "available_memory", lambda: needed - taken - 1)
+    with pytest.raises(InputError, match=r"FullSoftmax over 50,000 words needs 0\.0 GB or more, and 0\.0 GB are free"):
+        memory.check_memory(found, "adagrad", CPU)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (needed, 2 * needed))
+    memory.check_memory(found, "adagrad", GPU)  # which has its own
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (needed - 1, 2 * needed))
+    with pytest.raises(InputError, match="are free"):
+        memory.check_memory(found, "adagrad", GPU)
     monkeypatch.setattr(memory, "available_memory", lambda: None)  # the system does not say
-    memory.check_memory(config(), 50_000)
-
-
-def test_a_tree_of_many_paths_needs_what_its_nodes_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 2_000_000_000)
-    memory.check_memory(config("hierarchical"), 50_000)
-    memory.check_memory(config("hierarchical"), 50_000, 50_000 * 200)
-    with pytest.raises(InputError, match=r"hierarchical over 50,000 words needs about 1?\d\.\d GB"):
-        memory.check_memory(config("hierarchical"), 50_000, 14 * 50_000 * 200)
-
-
-def test_what_a_layer_has_taken_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed, table = memory.memory_needed(config("hierarchical"), 50_000, 10**7), 4 * 10**7
-    monkeypatch.setattr(memory, "available_memory", lambda: needed - table)
-    memory.check_memory(config("hierarchical"), 50_000, 10**7)
-    monkeypatch.setattr(memory, "available_memory", lambda: needed - table - 1)
-    with pytest.raises(InputError, match="GB are free"):
-        memory.check_memory(config("hierarchical"), 50_000, 10**7)
-
-
-def test_the_system_says_what_is_free() -> None:
-    found = memory.available_memory()
-    assert found is None or found > 0
+    memory.check_memory(found, "adagrad", CPU)
 
 
 def test_files_that_were_read_do_not_fill_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vastmax.errors import InputError
 from vastmax.comparison.worker import _vectors
+from vastmax.errors import InputError
 from vastmax.vocabulary import Vocabulary
 
 IN, OUT = (np.full((3, 2), value, np.float32) for value in (1, 2))

@@ -67,6 +67,7 @@ def test_the_curve_tells_the_schedule_and_the_losses() -> None:
     assert losses[0] < math.log(V) * 1.05
 
 
+@pytest.mark.numerics
 def test_the_loop_is_what_one_writes_by_hand() -> None:
     """Two epochs by torch alone: the state goes on within an epoch, gradients stop there, are clipped and forgotten."""
     model = small_model(tie=True)  # every gradient is dense
@@ -162,6 +163,7 @@ def test_a_seed_repeats_a_run_whatever_chance_came_before() -> None:
     assert not torch.equal(run(1, 3), run(2, 3))
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_either_precision_learns(precision: Any) -> None:
     loop = small_loop(small_model("hierarchical"), epochs=5, precision=precision)

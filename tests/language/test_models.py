@@ -13,6 +13,8 @@ from vastmax.errors import InputError
 from vastmax.language import LSTM, MODELS, FeedForward, LanguageModel
 from vastmax.layers import AdaptiveSoftmax, FullSoftmax, build
 
+pytestmark = pytest.mark.numerics
+
 V, D, E, START = 11, 4, 3, 2
 WORDS = [5, 0, 5, 9, 2, 10, 1]
 TARGETS = [0, 5, 9, 2, 10, 1, 5]

@@ -46,6 +46,7 @@ def to_numpy(layer: AdaptiveSoftmax):
     return (array(layer.head_weight), bias(layer.head_bias, len(layer.head_weight))), tails
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("options", [{}, {"head_bias": False}, {"tail_bias": False}, {"order": None}], ids=str)
 def test_probabilities_are_those_of_the_formula(options) -> None:
     layer, hidden = layer_of(**options), rows_of(4)
@@ -66,6 +67,7 @@ def test_the_oracle_notices_a_permuted_id_and_a_flipped_sign() -> None:
     assert np.abs(found[ORDER] - flipped).max() > 0.1
 
 
+@pytest.mark.numerics
 def test_gradients_are_those_of_the_formula() -> None:
     layer, hidden = layer_of(), rows_of(V + 2)
     target = torch.tensor([*range(V), 0, 0])
@@ -102,6 +104,7 @@ def test_no_cutoffs_are_the_full_softmax() -> None:
 # --- beside torch's ---
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("head_bias", [False, True])
 @pytest.mark.parametrize("div_value", [4.0, 2.0, 1.5])
 def test_from_torch_gives_equal_outputs(head_bias: bool, div_value: float) -> None:
@@ -151,6 +154,7 @@ def test_backward_twice_gives_the_same_twice() -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.numerics
 def test_targets_far_from_likely_keep_their_log_probability() -> None:
     """Probabilities underflow where log-probabilities do not."""
     layer = AdaptiveSoftmax(2, 4, [2], head_bias=False, tail_bias=False, dtype=torch.float32)
@@ -261,6 +265,7 @@ def test_log_prob_is_the_same_without_gradients() -> None:
     torch.testing.assert_close(best[0], layer.topk(hidden, 6)[0].detach())
 
 
+@pytest.mark.numerics
 def test_autocast_touches_no_cluster_that_is_not_reached() -> None:
     layer = copy.deepcopy(layer_of()).float()
     hidden = rows_of(2, dtype=torch.float32)

@@ -12,6 +12,8 @@ from tests.oracles import blackout_loss, full_gradients, full_log_prob
 from vastmax.layers import BlackOut
 from vastmax.proposals import UniformProposal, UnigramProposal
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("replacement", [True, False])

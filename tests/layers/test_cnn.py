@@ -17,6 +17,8 @@ from vastmax.layers import cnn_network as char_cnn_file
 from vastmax.layers.cnn_network import NOTHING, blocks_of_one_length, spell
 from vastmax.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.numerics
+
 
 def oracle(hidden, named, words=WORDS, max_length: int = SMALL_CNN["max_length"]):
     """Log-probabilities of one row from parameters by name."""
@@ -163,7 +165,7 @@ def test_words_are_refused_clearly() -> None:
         CharCNNSoftmax(D, "abc")
     with pytest.raises(InputError, match="give a Vocabulary with words, not counts alone"):
         build("cnn", D, [3, 2, 1])
-    with pytest.raises(InputError, match="must be as many"):
+    with pytest.raises(InputError, match="give as many numbers as widths has"):
         build("cnn", D, Vocabulary(["a"], [1]), widths=(1, 2), filters=(3,))
     for name in ("char_dim", "correction_dim", "max_length", "block_size"):
         with pytest.raises(InputError, match=f"{name} is 0"):

@@ -9,6 +9,8 @@ from tests.cases import LayerCase
 from tests.layers.contract import D, V, batch, every_layer, gradients, loss_of, sharpened
 from vastmax.layers import SamplingLayer
 
+pytestmark = pytest.mark.numerics
+
 
 @every_layer
 def test_float32_is_near_float64(case: LayerCase) -> None:

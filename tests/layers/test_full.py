@@ -11,6 +11,8 @@ from tests.oracles import full_gradients, full_log_prob
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax
 
+pytestmark = pytest.mark.numerics
+
 D, V, N = 6, 23, 5
 BLOCKS = [None, 1, 4, 23, 100]
 every_block = pytest.mark.parametrize("block_size", BLOCKS)
@@ -159,7 +161,7 @@ def test_what_cannot_be_tied() -> None:
 
 
 def test_bad_blocks() -> None:
-    with pytest.raises(InputError, match="block_size is 0: give 1 class or more"):
+    with pytest.raises(InputError, match="block_size is 0: give a whole number of 1 or more"):
         FullSoftmax(D, V, block_size=0)
 
 

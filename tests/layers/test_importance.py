@@ -63,6 +63,7 @@ def assert_gradients(layer: ImportanceSampledSoftmax, hidden: Tensor, wanted: li
 # --- the formula ---
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("shared", [True, False])
 def test_loss_gradients_and_effective_size_are_the_formula(shared: bool) -> None:
     drawn = torch.from_numpy(np.random.default_rng(1).choice(V, (1 if shared else len(TARGET), 30), p=Q))
@@ -129,6 +130,7 @@ def test_rows_draw_until_they_reach_their_effective_size_or_take_all_classes(sha
     assert layer.weight.grad is not None and layer.weight.grad.is_sparse  # though some rows met all classes
 
 
+@pytest.mark.numerics
 def test_all_classes_without_replacement_are_the_full_softmax() -> None:
     layer = layer_of(UniformProposal(V), num_samples=V, replacement=False, effective_samples=None)  # type: ignore[arg-type]
     full = FullSoftmax(D, V, dtype=torch.float64)
@@ -246,8 +248,8 @@ def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved(effe
     )
     sharpened(layer)
     hidden, target = 0.1 * rows_of(2).detach(), TARGET[:2]
-    layer(hidden, target)  # hears of the sharpening
-    layer._met.clear()
+    with torch.no_grad():  # nothing will move that it meets
+        layer(hidden, target)  # hears of the sharpening
     layer(hidden, target).backward()
     gradient = layer.weight.grad
     assert gradient is not None
@@ -303,7 +305,7 @@ def test_few_classes_are_estimated_well(counts: list[int]) -> None:
     ("options", "message"),
     [
         ({"effective_samples": 0}, "effective_samples is 0: give a number above 0"),
-        ({"max_samples": 9}, "max_samples is 9: give num_samples, 10, or more"),
+        ({"max_samples": 9}, "max_samples is 9: give a whole number of 10 or more"),
         ({"replacement": False}, "needs effective_samples=None"),
         ({"in_batch": True}, "in_batch is for SampledSoftmax"),
     ],

@@ -13,6 +13,8 @@ from vastmax.errors import InputError
 from vastmax.layers import SampledSoftmax, in_batch_softmax
 from vastmax.proposals import UnigramProposal
 
+pytestmark = pytest.mark.numerics
+
 D, COUNTS = 4, [50, 1, 7, 30, 2]
 TARGET = [3, 0, 3, 1, 0, 4]
 

@@ -14,13 +14,14 @@ from tests.layers.test_self_normalized import Held, held_out
 from tests.oracles import full_gradients, nce_loss
 from vastmax.errors import InputError
 from vastmax.layers import NoiseContrastiveEstimation
-from vastmax.layers.base.sampling_layer import Candidates
+from vastmax.ops import Draws, sampled_loss
 from vastmax.proposals import BigramProposal, Proposal, UniformProposal, UnigramProposal
 
 PROBABILITY = np.array(COUNTS) / sum(COUNTS)
 EVERY = torch.arange(V)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("replacement", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
@@ -50,10 +51,9 @@ def expected_gradient(number: int, target: int, proposal: Proposal | None = None
     hidden.requires_grad_()
     expected = layer.proposal.log_prob(EVERY) + math.log(number)
     none = torch.zeros(0, dtype=torch.int64)
-    scores = hidden @ layer.weight.t() + layer.bias
-    logits = torch.cat([scores[:, target, None], scores], 1)
-    every = Candidates(logits, EVERY, expected.exp(), expected, expected[target, None], (none, none))
-    (found,) = torch.autograd.grad(layer._sampled_loss(every).sum(), hidden)
+    every = Draws(EVERY, expected.exp(), expected, expected[target, None], (none, none))
+    loss = sampled_loss("nce", hidden, layer.weight, layer.bias, torch.tensor([target]), every)
+    (found,) = torch.autograd.grad(loss.sum(), hidden)
     exact, *_ = full_gradients(hidden.detach()[0].numpy(), *arrays(layer), target)
     return found[0].numpy(), exact
 
@@ -69,17 +69,16 @@ def test_the_mean_gradient_nears_maximum_likelihoods_as_one_over_k(proposal: Pro
 
 
 REPEATS = 20_000
-Change = Callable[[Candidates], Candidates]
+Change = Callable[[Draws], Draws]
 
 
-def sampled_gradients(number: int, target: int, change: Change = lambda c: c) -> tuple[np.ndarray, np.ndarray]:
+def sampled_gradients(number: int, target: int, change: Change = lambda draws: draws) -> tuple[np.ndarray, np.ndarray]:
     """(REPEATS, d) gradients of the hidden vector over as many draws, and maximum likelihood's."""
     layer, hidden = normalised(number)
-    drawn = layer._candidates
-    layer._candidates = lambda *given: change(drawn(*given))
-    rows = hidden.repeat(REPEATS, 1).requires_grad_()
+    rows, targets = hidden.repeat(REPEATS, 1).requires_grad_(), torch.full((REPEATS,), target)
     torch.manual_seed(number)
-    layer(rows, torch.full((REPEATS,), target), reduction="sum").backward()
+    draws = change(layer.draw(rows, targets))
+    sampled_loss("nce", rows, layer.weight, layer.bias, targets, draws).sum().backward()
     assert rows.grad is not None
     exact, *_ = full_gradients(hidden[0].numpy(), *arrays(layer), target)
     return rows.grad.numpy(), exact
@@ -100,16 +99,14 @@ def test_the_gradients_drawn_have_this_mean(number: int) -> None:
     assert errors_in_spreads(found, truth) < FALSE_ALARM
 
 
-def flipped(candidates: Candidates) -> Candidates:
-    return candidates._replace(
-        log_expected=-candidates.log_expected, target_log_expected=-candidates.target_log_expected
-    )
+def flipped(draws: Draws) -> Draws:
+    return draws._replace(log_expected=-draws.log_expected, target_log_expected=-draws.target_log_expected)
 
 
-def without_hits(candidates: Candidates) -> Candidates:
-    logits, (rows, places) = candidates.logits.clone(), candidates.hits
-    logits[rows, places + 1] = -torch.inf
-    return candidates._replace(logits=logits)
+def without_hits(draws: Draws) -> Draws:
+    times = draws.times.clone()
+    times[draws.hits] = 0
+    return draws._replace(times=times)
 
 
 def relative_error(found: np.ndarray, exact: np.ndarray) -> float:
@@ -118,21 +115,21 @@ def relative_error(found: np.ndarray, exact: np.ndarray) -> float:
 
 @pytest.mark.parametrize("change", [flipped, without_hits], ids=["flipped", "without-hits"])
 def test_the_sign_of_log_q_and_the_kept_hits_matter(change: Change) -> None:
-    right, wrong = (relative_error(*sampled_gradients(256, 7, how)) for how in (lambda c: c, change))
+    right, wrong = (relative_error(*sampled_gradients(256, 7, how)) for how in (lambda draws: draws, change))
     assert right < 0.03 and wrong > 10 * right, (right, wrong)
 
 
-def gradient_at_the_truth(proposal: Proposal, change: Change = lambda c: c, **options) -> float:
+def gradient_at_the_truth(proposal: Proposal, change: Change = lambda draws: draws, **options) -> float:
     """The largest of the biases' mean gradients, over targets drawn from what the scores say: 0 at the optimum."""
     torch.manual_seed(11)
     layer = NoiseContrastiveEstimation(1, proposal, shared=False, dtype=torch.float64, **options)
     with torch.no_grad():
         layer.weight.zero_()
         layer.bias.copy_(torch.from_numpy(np.log(PROBABILITY)))  # type: ignore[union-attr]
-    drawn = layer._candidates
-    layer._candidates = lambda *given: change(drawn(*given))  # type: ignore[method-assign]
     target = torch.multinomial(torch.from_numpy(PROBABILITY), 100_000, replacement=True)
-    layer(torch.ones(len(target), 1, dtype=torch.float64), target).backward()
+    hidden = torch.ones(len(target), 1, dtype=torch.float64)
+    draws = change(layer.draw(hidden, target))
+    sampled_loss("nce", hidden, layer.weight, layer.bias, target, draws).mean().backward()
     return float(layer.bias.grad.to_dense().abs().max())  # type: ignore[union-attr]
 
 
@@ -161,7 +158,7 @@ def test_targets_and_noise_are_judged_by_what_the_noise_was_drawn_from(shared: b
     (hidden, target), context = some_rows(), torch.tensor([0, 1, 2, 5, -1])
     each = proposal.log_prob(EVERY.expand(5, -1), context).exp()  # (rows, classes)
     assert (each[0] - each[1]).abs().max() > 0.1
-    found = layer._candidates(hidden, target, context)
+    found = layer.draw(hidden, target, context)
     mixed = shared or in_batch
     drawn_from = each.mean(0, keepdim=True).expand(5, -1) if mixed else each
     expected = (4 if in_batch else 9) * drawn_from
@@ -203,6 +200,7 @@ def test_a_target_that_is_never_noise_is_known_to_be_data(in_batch: bool) -> Non
     assert not to_weight.to_dense()[0].any() and to_bias.to_dense()[0] == 0 and to_bias.to_dense()[1:].any()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("score", [-1e4, -100.0, 0.0, 100.0, 1e4])
 def test_scores_far_out(score: float) -> None:
     """In float32: the loss grows as the score does, and no exponential overflows."""
@@ -219,6 +217,7 @@ def test_scores_far_out(score: float) -> None:
     assert hidden.grad is not None and hidden.grad.isfinite().all()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_keeps_log_q(dtype: torch.dtype) -> None:
     """Rare classes among many: log(k Q) in the layer's dtype would be off by 0.03 in bfloat16, as would the loss."""

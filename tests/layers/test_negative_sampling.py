@@ -12,6 +12,8 @@ from vastmax.layers import NegativeSampling, NoiseContrastiveEstimation
 from vastmax.proposals import UniformProposal, UnigramProposal
 from vastmax.text import END_OF_SENTENCE
 
+pytestmark = pytest.mark.numerics
+
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("replacement", [True, False])

@@ -14,7 +14,7 @@ from tests.layers.test_full import LargestTensor
 from tests.oracles import full_gradients, full_log_prob, partial_gradients, partial_loss
 from vastmax.errors import InputError
 from vastmax.layers import ClassIndex, FullSoftmax, PartialSoftmax
-from vastmax.ops.linear_cross_entropy import parts_largest
+from vastmax.ops import Part, linear_topk
 
 D, V, N = 6, 40, 5
 TARGET = torch.tensor([0, V - 1, 7, 7, 12])
@@ -55,6 +55,7 @@ def best(layer: PartialSoftmax, hidden: np.ndarray, k: int) -> list[int]:
     return np.argsort(-full_log_prob(hidden, *arrays(layer)))[:k].tolist()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize(("head", "tail"), [(1, 3), (4, 10), (4, 0), (V - 1, 5), (3, 300)])
 def test_loss_and_gradients_are_those_of_the_formula(head: int, tail: int, sparse: bool) -> None:
@@ -176,7 +177,9 @@ def test_compiled_backward_draws_what_forward_drew() -> None:
 @pytest.mark.parametrize("k", [1, 9, V])
 def test_blocked_search_is_exact(k: int, block_size: int) -> None:
     layer, hidden = layer_of(), hidden_of()
-    found = parts_largest([layer._part(hidden)], k, block_size)
+    values, found = linear_topk([Part(hidden, layer.weight, layer.bias)], k, block_size, normalized=False)
+    logits = hidden @ layer.weight.t() + layer.bias
+    torch.testing.assert_close(values, logits.gather(1, found))
     for row, h in zip(found.tolist(), hidden.detach().numpy(), strict=True):
         assert sorted(row) == sorted(best(layer, h, k))
 
@@ -255,7 +258,7 @@ def test_without_faiss_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"head": 0}, "head is 0: give 1 class or more"),
+        ({"head": 0}, "head is 0: give a whole number of 1 or more"),
         ({"tail": -1}, "tail is -1"),
         ({"block_size": 0}, "block_size is 0"),
     ],

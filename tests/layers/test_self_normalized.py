@@ -46,6 +46,7 @@ def hidden_of(rows: int = N) -> Tensor:
     return torch.randn(rows, D, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("block_size", [None, 1, 7, 100])
 @pytest.mark.parametrize("penalty", [0.1, 2.0])
 def test_loss_and_gradients_are_those_of_the_formula(penalty: float, block_size: int | None) -> None:
@@ -108,15 +109,14 @@ def test_flops_are_those_that_are_counted() -> None:
         layer, hidden = layer_of(block_size=block_size), hidden_of()
         with FlopCounterMode(display=False) as counter:
             layer(hidden, TARGET).backward()
-        targets = 3 * 2 * D * N  # bags of embeddings, which torch does not count
-        assert counter.get_total_flops() + targets == N * layer.flops_per_token()
+        assert counter.get_total_flops() == N * layer.flops_per_token()
     assert layer.flops_per_token(train=False) == 2 * D * V
     assert layer.num_parameters == V * (D + 1)
 
 
 @pytest.mark.parametrize("penalty", [-0.1, math.nan, math.inf])
 def test_bad_penalties(penalty: float) -> None:
-    with pytest.raises(InputError, match=f"penalty is {penalty}: give a number, 0 or more"):
+    with pytest.raises(InputError, match=f"penalty is {penalty}: give a number of 0 or more"):
         SelfNormalizedSoftmax(D, V, penalty=penalty)
 
 

@@ -21,6 +21,7 @@ def layer_of(num_classes: int = V, **options) -> TargetSampledSoftmax:
     return layer
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("block_size", [None, 3])
 @pytest.mark.parametrize(
@@ -48,6 +49,7 @@ def test_loss_and_gradients_are_those_of_the_formula(
     assert all(gradient.is_sparse == sparse for gradient in found[1:])
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("by", ["candidates", "common"])
 def test_with_every_class_it_is_the_full_softmax(by: str) -> None:
     every = torch.randperm(V)
@@ -142,10 +144,10 @@ def test_a_shortlist_is_normalised_alone() -> None:
     [
         ([0, V], f"hold {V}: classes are 0 to {V - 1}"),
         ([-1], "hold -1"),
-        ([0.5], r"must be class ids \(m,\), integers, got torch.float64"),
-        ([True], "got torch.bool"),
-        ([[1, 2]], r"of \(1, 2\)"),
-        (3, r"of \(\)"),
+        ([0.5], "give class ids, an array of whole numbers"),
+        ([True], "give class ids, an array of whole numbers"),
+        ([[1, 2]], "of one dimension"),
+        (3, "is 3: give class ids"),
     ],
 )
 def test_bad_ids(ids, message: str) -> None:

@@ -29,6 +29,7 @@ def table(proposal: BigramProposal, histories: torch.Tensor) -> torch.Tensor:
     return proposal.log_prob(everything, histories).exp()
 
 
+@pytest.mark.numerics
 @given(st.lists(st.integers(-1, 6), max_size=60))
 def test_probabilities_are_those_of_the_formula(tokens: list[int]) -> None:
     num_classes = 5  # 5 and 6 are unknown, like -1
@@ -46,6 +47,7 @@ def test_probabilities_are_those_of_the_formula(tokens: list[int]) -> None:
     np.testing.assert_allclose(mixture.numpy(), np.mean(expected, 0), rtol=1e-12)
 
 
+@pytest.mark.numerics
 def test_draws_of_each_history() -> None:
     proposal = BigramProposal.from_tokens(stream(3000, 50), 50)
     histories = torch.tensor([-1, 0, 1, 2, 3, 7, 20, 49])
@@ -137,6 +139,7 @@ def rows_of(ids: torch.Tensor, probability: torch.Tensor) -> list[dict[int, floa
     return [{w: p for w, p in row if w >= 0} for row in pairs]
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("rate", [0.0, 0.05, 1.0])
 def test_adaptation_is_the_formula(rate: float) -> None:
     """Many rows: histories in common, unknown ones, sets that overlap, sets that no bigram is of."""

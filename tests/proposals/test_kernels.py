@@ -41,6 +41,7 @@ def everything(num_classes: int, rows: int) -> torch.Tensor:
 # --- what is stated ---
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("options", QUADRATIC, ids=str)
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 100])
 def test_quadratic_is_the_kernel_over_its_sum(num_classes: int, options: dict[str, Any]) -> None:
@@ -67,6 +68,7 @@ def test_the_test_of_the_kernel_can_fail(wrong: str) -> None:
     assert np.abs(proposal.log_prob(torch.arange(100), hidden).numpy() - expected).max() > 1e-3
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("options", FOURIER, ids=str)
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 100])
 def test_fourier_is_the_walk_down_its_tree(num_classes: int, options: dict[str, Any]) -> None:
@@ -147,6 +149,7 @@ def test_chunks_make_no_difference(kind: Kind, monkeypatch: pytest.MonkeyPatch) 
 # --- keeping up with the vectors ---
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("kind", KINDS)
 def test_updates_equal_a_fresh_build(kind: Kind) -> None:
     vectors, biases = table(300)
@@ -184,6 +187,7 @@ def test_state_holds_the_vectors(kind: Kind) -> None:
     assert proposal.half().vectors.dtype == torch.float32
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_logits_and_odd_vectors(kind: Kind) -> None:
     vectors, biases = table(50)

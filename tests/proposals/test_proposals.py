@@ -86,6 +86,7 @@ def test_draws_follow_the_stated_probabilities(case: ProposalCase, num_classes: 
         assert pvalue(own[:, 0], log_prob) > FALSE_ALARM and pvalue(own[0], log_prob) > FALSE_ALARM
 
 
+@pytest.mark.numerics
 @every_proposal
 def test_what_stands_beside_draws_is_their_log_prob(case: ProposalCase) -> None:
     proposal = case.build(zipf_with_zeros(60))
@@ -102,6 +103,7 @@ def test_the_test_of_draws_can_fail() -> None:
     assert pvalue(drawn, UnigramProposal(numbers, power=0.7).log_prob(torch.arange(1000))) < FALSE_ALARM
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("power", [0.0, 0.5, 0.75, 1.0, 2.0])
 def test_unigram_is_a_power_of_counts(power: float) -> None:
     numbers = np.array([5, 0, 1, 30])
@@ -110,6 +112,7 @@ def test_unigram_is_a_power_of_counts(power: float) -> None:
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-12)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("dtype", [np.int64, np.uint32, np.float32])
 def test_log_uniform_is_the_closed_form_in_any_order(dtype: type) -> None:
     proposal = LogUniformProposal.from_counts(np.array([0, 50, 7, 7], dtype))

@@ -39,6 +39,7 @@ def test_every_node_is_the_sum_of_its_children_after_any_changes(weights: list[f
     assert tree.sums.tolist()[1:] == naive_nodes(weights)[1:] + [0.0] * (not weights)  # to the last bit
 
 
+@pytest.mark.numerics
 @given(few_weights, st.data())
 def test_sums_of_ranges(weights: list[float], data: st.DataObject) -> None:
     ends = st.integers(0, len(weights))
@@ -113,6 +114,7 @@ def test_small_ranges_beside_huge_weights_are_precise() -> None:
     assert stats.binomtest(int((drawn == 2).sum()), 100_000, 0.75).pvalue > FALSE_ALARM
 
 
+@pytest.mark.numerics
 def test_errors_do_not_gather() -> None:
     tree, chance = SumTree(np.ones(300)), generator()
     for _ in range(300):

@@ -6,12 +6,18 @@
 #include <nanobind/stl/string.h>
 
 #include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
+#include "base/numpy.hpp"
 #include "text/lexicon.hpp"
 #include "text/pairs.hpp"
 #include "text/scanner.hpp"
 #include "text/spool.hpp"
+#include "text/text_rows.hpp"
 #include "text/utf8.hpp"
 
 namespace nb = nanobind;
@@ -19,12 +25,9 @@ namespace nb = nanobind;
 namespace vastmax {
 namespace {
 
-using namespace text;
-
-using Ids = nb::ndarray<const uint32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-using Flags = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Counts = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Ids = ArrayView<uint32_t>;
+using Flags = ArrayView<uint8_t>;
+using Counts = ArrayView<int64_t>;
 
 // The bytes of any object with a buffer, held for the length of a call.
 class Bytes {
@@ -45,29 +48,23 @@ private:
 
 nb::bytes to_bytes(const std::string& text) { return nb::bytes(text.data(), text.size()); }
 
-template <typename T, typename From>
-nb::ndarray<nb::numpy, T, nb::ndim<1>> to_array(const std::vector<From>& values) {
-    T* data = new T[values.size()];
-    std::copy(values.begin(), values.end(), data);
-    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::ndarray<nb::numpy, T, nb::ndim<1>>(data, {values.size()}, owner);
-}
-
 Mode mode_of(bool exact) { return exact ? Mode::exact : Mode::whitespace; }
 
 void bind_spool(nb::module_& m) {
-    nb::class_<Spool>(m, "Spool", "Ids in the order of the text, in a file that the caller has opened for reading and writing.")
+    nb::class_<Spool>(m, "Spool",
+                      "Ids in the order of the text, in a file that the caller has opened for reading and writing.")
         .def(nb::init<int>(), nb::arg("descriptor"))
         .def("__len__", &Spool::size)
         .def(
             "remap",
-            [](Spool& spool, Ids table, size_t threads) {
+            [](Spool& spool, const Ids& table, size_t threads) {
                 nb::gil_scoped_release release;
                 const StreamSize size = spool.remap(table.data(), table.size(), threads);
                 return std::make_pair(size.words, size.sentences);
             },
             nb::arg("table"), nb::arg("threads") = 1,
-            "Replace every id by its entry in the table, in place; 0xFFFFFFFF drops it. Returns words and sentences left.");
+            "Replace every id by its entry in the table, in place; 0xFFFFFFFF drops it. Returns words and sentences "
+            "left.");
 }
 
 void bind_scanner(nb::module_& m) {
@@ -98,31 +95,45 @@ void bind_scanner(nb::module_& m) {
 }
 
 void bind_lexicon(nb::module_& m) {
-    nb::class_<Lexicon>(m, "Lexicon", "Words and counts of a corpus; lists of words are UTF-8 with U+001F between words.")
+    nb::class_<Lexicon>(m, "Lexicon",
+                        "Words and counts of a corpus; lists of words are UTF-8 with U+001F between words.")
         .def("__len__", &Lexicon::size)
-        .def("counts", [](const Lexicon& lexicon) { return to_array<int64_t>(lexicon.counts()); })
+        .def("counts", [](const Lexicon& lexicon) { return to_numpy<int64_t>(lexicon.counts()); })
         .def(
             "ranked",
             [](const Lexicon& lexicon, uint64_t min_count, std::optional<size_t> max_size) {
-                return to_array<uint32_t>(lexicon.ranked(min_count, max_size.value_or(SIZE_MAX)));
+                return to_numpy(lexicon.ranked(min_count, max_size.value_or(SIZE_MAX)));
             },
             nb::arg("min_count") = 1, nb::arg("max_size") = nb::none())
         .def("joined", [](const Lexicon& lexicon) { return to_bytes(lexicon.joined()); })
-        .def("joined", [](const Lexicon& lexicon, Ids ids) { return to_bytes(lexicon.joined(ids.data(), ids.size())); }, nb::arg("ids"))
-        .def("find", [](const Lexicon& lexicon, nb::bytes words) { return to_array<uint32_t>(lexicon.find({words.c_str(), words.size()})); },
-             nb::arg("words"))
+        .def(
+            "joined",
+            [](const Lexicon& lexicon, const Ids& ids) { return to_bytes(lexicon.joined(ids.data(), ids.size())); },
+            nb::arg("ids"))
+        .def(
+            "find",
+            [](const Lexicon& lexicon, const nb::bytes& words) {
+                return to_numpy(lexicon.find({words.c_str(), words.size()}));
+            },
+            nb::arg("words"))
         .def(
             "intern",
-            [](Lexicon& lexicon, nb::bytes words) { return to_array<uint32_t>(lexicon.intern({words.c_str(), words.size()})); },
+            [](Lexicon& lexicon, const nb::bytes& words) {
+                return to_numpy(lexicon.intern({words.c_str(), words.size()}));
+            },
             nb::arg("words"), "Ids of the words; new ones are added with count zero.")
-        .def("set_counts", [](Lexicon& lexicon, Counts counts) { lexicon.set_counts({counts.data(), counts.data() + counts.size()}); },
-             nb::arg("counts"))
+        .def(
+            "set_counts",
+            [](Lexicon& lexicon, const Counts& counts) {
+                lexicon.set_counts({counts.data(), counts.data() + counts.size()});
+            },
+            nb::arg("counts"))
         .def(
             "renamed",
-            [](const Lexicon& lexicon, nb::bytes names) {
+            [](const Lexicon& lexicon, const nb::bytes& names) {
                 std::vector<uint32_t> table;
                 Lexicon renamed = lexicon.renamed({names.c_str(), names.size()}, table);
-                return nb::make_tuple(std::move(renamed), to_array<uint32_t>(table));
+                return nb::make_tuple(std::move(renamed), to_numpy(std::move(table)));
             },
             nb::arg("names"));
 }
@@ -135,21 +146,27 @@ auto to_vector(const Array& array) {
 void bind_pairs(nb::module_& m) {
     m.def(
         "count_pairs",
-        [](const Spool& spool, Counts word_counts, Flags is_connector, uint64_t min_count, size_t threads) {
-            if (word_counts.size() != is_connector.size()) throw std::invalid_argument("counts and flags differ in length");
+        [](const Spool& spool, const Counts& word_counts, const Flags& is_connector, uint64_t min_count,
+           size_t threads) {
+            if (word_counts.size() != is_connector.size())
+                throw std::invalid_argument("counts and flags differ in length");
             Pairs pairs;
             {
                 nb::gil_scoped_release release;
-                pairs = count_pairs(spool, word_counts.data(), is_connector.data(), word_counts.size(), min_count, threads);
+                pairs =
+                    count_pairs(spool, word_counts.data(), is_connector.data(), word_counts.size(), min_count, threads);
             }
-            return nb::make_tuple(to_array<uint32_t>(pairs.first), to_array<uint32_t>(pairs.last), to_array<int64_t>(pairs.offsets),
-                                  to_array<uint32_t>(pairs.between), to_array<int64_t>(pairs.counts));
+            return nb::make_tuple(to_numpy(std::move(pairs.first)), to_numpy(std::move(pairs.last)),
+                                  to_numpy<int64_t>(pairs.offsets), to_numpy(std::move(pairs.between)),
+                                  to_numpy<int64_t>(pairs.counts));
         },
         nb::arg("spool"), nb::arg("word_counts"), nb::arg("is_connector"), nb::arg("min_count"), nb::arg("threads") = 1,
-        "Pairs that occur at least min_count times: first and last word, offsets into the words between, those words, counts.");
+        "Pairs that occur at least min_count times: first and last word, offsets into the words between, those words, "
+        "counts.");
     m.def(
         "join_pairs",
-        [](Spool& spool, Ids first, Ids last, Counts offsets, Ids between, Ids joined, Flags is_connector) {
+        [](Spool& spool, const Ids& first, const Ids& last, const Counts& offsets, const Ids& between,
+           const Ids& joined, const Flags& is_connector) {
             if (first.size() != joined.size() || last.size() != joined.size() || offsets.size() != joined.size() + 1)
                 throw std::invalid_argument("the arrays of pairs differ in length");
             Pairs pairs;
@@ -165,10 +182,11 @@ void bind_pairs(nb::module_& m) {
                 nb::gil_scoped_release release;
                 counts = join_pairs(spool, pairs, to_vector(joined), is_connector.data(), is_connector.size());
             }
-            return to_array<int64_t>(counts);
+            return to_numpy<int64_t>(counts);
         },
         nb::arg("spool"), nb::arg("first"), nb::arg("last"), nb::arg("offsets"), nb::arg("between"), nb::arg("joined"),
-        nb::arg("is_connector"), "Join the pairs listed, left to right, in place; returns the count of every id afterwards.");
+        nb::arg("is_connector"),
+        "Join the pairs listed, left to right, in place; returns the count of every id afterwards.");
 }
 
 void bind_bytes(nb::module_& m) {
@@ -192,6 +210,42 @@ void bind_bytes(nb::module_& m) {
         nb::arg("block"), "The bytes with every ill-formed part replaced by U+FFFD, and the number of replacements.");
 }
 
+using ReadableRows = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+using WritableRows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+nb::bytes format_rows(const nb::list& words, const ReadableRows& vectors) {
+    if (words.size() != vectors.shape(0)) throw std::invalid_argument("words and vectors differ in length");
+    if (vectors.shape(1) > 1 && vectors.stride(1) != 1) throw std::invalid_argument("rows must be contiguous");
+    std::string text;
+    for (size_t i = 0; i < words.size(); ++i) {
+        const auto word = nb::cast<nb::bytes>(words[i]);
+        text.append(word.c_str(), word.size());
+        append_row(text, vectors.data() + static_cast<int64_t>(i) * vectors.stride(0), vectors.shape(1));
+    }
+    return nb::bytes(text.data(), text.size());
+}
+
+nb::tuple parse_text_rows(const nb::bytes& text, const WritableRows& rows) {
+    ParsedRows parsed;
+    {
+        const std::string_view view(text.c_str(), text.size());
+        nb::gil_scoped_release release;
+        parsed = parse_rows(view, rows.data(), rows.shape(1), rows.shape(0));
+    }
+    nb::list words;
+    for (const std::string_view& word : parsed.words) words.append(nb::bytes(word.data(), word.size()));
+    const nb::bytes fault(parsed.fault.data(), parsed.fault.size());  // may quote bytes that are no text
+    return nb::make_tuple(words, parsed.fault_line, fault);
+}
+
+void bind_rows(nb::module_& m) {
+    m.def(
+        "format_text_rows", &format_rows, nb::arg("words"), nb::arg("vectors"),
+        "Lines 'word number number …' of words (n bytes objects) and vectors (n, d) float32, digits that round-trip.");
+    m.def("parse_text_rows", &parse_text_rows, nb::arg("text"), nb::arg("rows"),
+          "Fill rows (n, d) float32 from whole lines; return the words, the line at fault (or -1), and what is wrong.");
+}
+
 }  // namespace
 
 void bind_text(nb::module_& m) {
@@ -209,6 +263,7 @@ void bind_text(nb::module_& m) {
     bind_lexicon(m);
     bind_pairs(m);
     bind_bytes(m);
+    bind_rows(m);
 }
 
 }  // namespace vastmax

@@ -5,8 +5,7 @@
 
 #include "text/separators.hpp"
 
-namespace vastmax::text {
-
+namespace vastmax {
 namespace {
 
 // Calls use(word) for each word of `joined`.
@@ -14,7 +13,7 @@ template <typename Use>
 void for_each_word(std::string_view joined, Use&& use) {
     if (joined.empty()) return;
     for (;;) {
-        const size_t end = joined.find(WORD_END);
+        const size_t end = joined.find(kWordEnd);
         use(joined.substr(0, end));
         if (end == std::string_view::npos) return;
         joined.remove_prefix(end + 1);
@@ -36,7 +35,9 @@ void Lexicon::set_counts(std::vector<uint64_t> counts) {
 
 std::vector<uint32_t> Lexicon::intern(std::string_view joined) {
     std::vector<uint32_t> ids;
-    for_each_word(joined, [&](std::string_view word) { ids.push_back(table_.add(key_of_unpadded(word.data(), word.size()), 0)); });
+    for_each_word(joined, [&](std::string_view word) {
+        ids.push_back(table_.add(key_of_unpadded(word.data(), word.size()), 0));
+    });
     counts_.resize(size());
     return ids;
 }
@@ -71,7 +72,7 @@ std::string Lexicon::joined(const uint32_t* ids, size_t count) const {
     text.reserve(12 * count);
     for (size_t i = 0; i < count; ++i) {
         if (ids[i] >= size()) throw std::out_of_range("no word has this id");
-        if (i > 0) text += WORD_END;
+        if (i > 0) text += kWordEnd;
         text += word(ids[i]);
     }
     return text;
@@ -81,7 +82,7 @@ std::string Lexicon::joined() const {
     std::string text;
     text.reserve(table_.text_size() + size());
     for (uint32_t id = 0; id < size(); ++id) {
-        if (id > 0) text += WORD_END;
+        if (id > 0) text += kWordEnd;
         text += word(id);
     }
     return text;
@@ -89,7 +90,8 @@ std::string Lexicon::joined() const {
 
 std::vector<uint32_t> Lexicon::find(std::string_view joined) const {
     std::vector<uint32_t> ids;
-    for_each_word(joined, [&](std::string_view word) { ids.push_back(table_.find(key_of_unpadded(word.data(), word.size()))); });
+    for_each_word(
+        joined, [&](std::string_view word) { ids.push_back(table_.find(key_of_unpadded(word.data(), word.size()))); });
     return ids;
 }
 
@@ -105,4 +107,4 @@ Lexicon Lexicon::renamed(std::string_view joined, std::vector<uint32_t>& table) 
     return Lexicon(std::move(merged));
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -1,5 +1,5 @@
-// The words of a corpus and their counts, for the vocabulary to be chosen from. Lists of words travel as one text, U+001F
-// between words: Python splits or joins a hundred thousand in a millisecond or two.
+// The words of a corpus and their counts, for the vocabulary to be chosen from. Lists of words travel as one text,
+// U+001F between words: Python splits or joins a hundred thousand in a millisecond or two.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
+namespace vastmax {
 
 class Lexicon {
 public:
@@ -24,17 +24,17 @@ public:
     // Ids of `joined` words, added with count zero where they are new.
     std::vector<uint32_t> intern(std::string_view joined);
 
-    // Ids of the words with a count of at least `min_count`, in falling order of count, equal counts in the order of their code
-    // points (which is the order of their bytes), the first `max_size` of them.
+    // Ids of the words with a count of at least `min_count`, in falling order of count, equal counts in the order of
+    // their code points (which is the order of their bytes), the first `max_size` of them.
     std::vector<uint32_t> ranked(uint64_t min_count, size_t max_size) const;
 
     std::string joined(const uint32_t* ids, size_t count) const;
     std::string joined() const;
 
-    // For each of `joined` words its id or NO_WORD.
+    // For each of `joined` words its id or kNoWord.
     std::vector<uint32_t> find(std::string_view joined) const;
 
-    // The lexicon in which word i is called by the i-th of `joined`, words of one name merged; table[i] becomes its new id.
+    // The lexicon in which word i is called by the i-th of `joined`, words of one name merged; table[i] is its new id.
     Lexicon renamed(std::string_view joined, std::vector<uint32_t>& table) const;
 
 private:
@@ -42,4 +42,4 @@ private:
     std::vector<uint64_t> counts_;
 };
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -7,7 +7,7 @@
 
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
+namespace vastmax {
 
 struct PairKey {
     uint32_t first, last;
@@ -15,7 +15,9 @@ struct PairKey {
 
     uint64_t ends() const { return static_cast<uint64_t>(first) << 32 | last; }
     uint64_t hash() const { return multiply_fold(ends() ^ 0xa0761d6478bd642full, between ^ 0xe7037ed1a0b428dbull); }
-    bool operator==(const PairKey& other) const { return first == other.first && last == other.last && between == other.between; }
+    bool operator==(const PairKey& other) const {
+        return first == other.first && last == other.last && between == other.between;
+    }
 };
 
 // Open addressing; value 0 means absent.
@@ -63,4 +65,4 @@ private:
     size_t size_ = 0;
 };
 
-}  // namespace vastmax::text
+}  // namespace vastmax

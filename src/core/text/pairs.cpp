@@ -3,70 +3,73 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "base/ids.hpp"
+#include "base/parallel.hpp"
 #include "text/pair_table.hpp"
-#include "parallel.hpp"
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
-
+namespace vastmax {
 namespace {
 
-constexpr size_t CHUNK = size_t{1} << 18;             // ids read at once
-constexpr size_t BATCH = 64;                          // pairs whose slots are fetched ahead
-constexpr uint64_t MOST_BOUNDS = uint64_t{1} << 27;   // 256 MB of bounds at most
-constexpr uint64_t FEWEST_BOUNDS = uint64_t{1} << 16;
+constexpr size_t kChunk = size_t{1} << 18;           // ids read at once
+constexpr size_t kBatch = 64;                        // pairs whose slots are fetched ahead
+constexpr uint64_t kMostBounds = uint64_t{1} << 27;  // 256 MB of bounds at most
+constexpr uint64_t kFewestBounds = uint64_t{1} << 16;
 
 // Calls visit(key) for each pair of the stream whose two ends may be part of a frequent one.
 template <typename Visit>
-void for_each_pair(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector, Sequences& sequences,
-                   Visit&& visit) {
-    std::vector<uint32_t> ids(CHUNK);
-    uint32_t start = NO_WORD, between = 0;
-    for (uint64_t at = 0; at < spool.size(); at += CHUNK) {
-        const size_t count = static_cast<size_t>(std::min<uint64_t>(CHUNK, spool.size() - at));
+void for_each_pair(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector,
+                   Sequences& sequences, Visit&& visit) {
+    std::vector<uint32_t> ids(kChunk);
+    uint32_t start = kNoWord, between = 0;
+    for (uint64_t at = 0; at < spool.size(); at += kChunk) {
+        const size_t count = static_cast<size_t>(std::min<uint64_t>(kChunk, spool.size() - at));
         spool.read(at, ids.data(), count);
         for (size_t i = 0; i < count; ++i) {
             const uint32_t id = ids[i];
-            if (id == END_OF_SENTENCE) {
-                start = NO_WORD;
+            if (id == kEndOfSentence) {
+                start = kNoWord;
                 continue;
             }
             if (id >= may_be_end.size()) throw std::out_of_range("the spool holds an id that has no count");
             if (is_connector[id]) {
-                if (start != NO_WORD) between = sequences.extend(between, id);
+                if (start != kNoWord) between = sequences.extend(between, id);
                 continue;
             }
-            if (start != NO_WORD && may_be_end[start] && may_be_end[id]) visit(PairKey{start, id, between});
+            if (start != kNoWord && may_be_end[start] && may_be_end[id]) visit(PairKey{start, id, between});
             start = id;
             between = 0;
         }
     }
 }
 
-// The pairs that belong to one thread, by their hash: each thread reads the whole stream and counts its own share, so no counter
-// is shared and the outcome does not depend on timing.
+// The pairs that belong to one thread, by their hash: each thread reads the whole stream and counts its own share, so
+// no counter is shared and the outcome does not depend on timing.
 class Share {
 public:
     Share(uint64_t bounds, size_t number, size_t of) : bounds_(bounds), number_(number), of_(of) {}
 
     void bound(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector) {
-        traverse(spool, may_be_end, is_connector, [&](uint64_t hash) { __builtin_prefetch(&bounds_[place(hash)], 1); },
-                 [&](const PairKey&, uint64_t hash) {
-                     uint16_t& bound = bounds_[place(hash)];
-                     bound = static_cast<uint16_t>(bound + (bound != UINT16_MAX));
-                 });
+        traverse(
+            spool, may_be_end, is_connector, [&](uint64_t hash) { __builtin_prefetch(&bounds_[place(hash)], 1); },
+            [&](const PairKey&, uint64_t hash) {
+                uint16_t& bound = bounds_[place(hash)];
+                bound = static_cast<uint16_t>(bound + (bound != UINT16_MAX));
+            });
     }
 
-    void count(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector, uint64_t min_count) {
+    void count(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector,
+               uint64_t min_count) {
         const auto enough = static_cast<uint16_t>(std::min<uint64_t>(min_count, UINT16_MAX));
-        traverse(spool, may_be_end, is_connector,
-                 [&](uint64_t hash) {
-                     __builtin_prefetch(&bounds_[place(hash)]);
-                     table_.prefetch(hash);
-                 },
-                 [&](const PairKey& key, uint64_t hash) {
-                     if (bounds_[place(hash)] >= enough) ++table_[key];
-                 });
+        traverse(
+            spool, may_be_end, is_connector,
+            [&](uint64_t hash) {
+                __builtin_prefetch(&bounds_[place(hash)]);
+                table_.prefetch(hash);
+            },
+            [&](const PairKey& key, uint64_t hash) {
+                if (bounds_[place(hash)] >= enough) ++table_[key];
+            });
         bounds_ = {};
     }
 
@@ -86,10 +89,10 @@ private:
     size_t place(uint64_t hash) const { return (hash / of_) & (bounds_.size() - 1); }
 
     template <typename Prefetch, typename Use>
-    void traverse(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector, Prefetch&& prefetch,
-                  Use&& use) {
-        PairKey keys[BATCH];
-        uint64_t hashes[BATCH];
+    void traverse(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector,
+                  Prefetch&& prefetch, Use&& use) {
+        PairKey keys[kBatch];
+        uint64_t hashes[kBatch];
         size_t filled = 0;
         const auto flush = [&] {
             for (size_t i = 0; i < filled; ++i) use(keys[i], hashes[i]);
@@ -101,7 +104,7 @@ private:
             prefetch(hash);
             keys[filled] = key;
             hashes[filled++] = hash;
-            if (filled == BATCH) flush();
+            if (filled == kBatch) flush();
         });
         flush();
     }
@@ -115,14 +118,15 @@ private:
 }  // namespace
 
 uint32_t Sequences::extend(uint32_t sequence, uint32_t word) {
-    const auto [entry, added] = numbers_.try_emplace(static_cast<uint64_t>(sequence) << 32 | word, static_cast<uint32_t>(links_.size()));
+    const auto [entry, added] =
+        numbers_.try_emplace(static_cast<uint64_t>(sequence) << 32 | word, static_cast<uint32_t>(links_.size()));
     if (added) links_.push_back({sequence, word});
     return entry->second;
 }
 
 uint32_t Sequences::find(uint32_t sequence, uint32_t word) const {
     const auto entry = numbers_.find(static_cast<uint64_t>(sequence) << 32 | word);
-    return entry == numbers_.end() ? NO_SEQUENCE : entry->second;
+    return entry == numbers_.end() ? kNoSequence : entry->second;
 }
 
 void Sequences::append_words(uint32_t sequence, std::vector<uint32_t>& words) const {
@@ -131,18 +135,20 @@ void Sequences::append_words(uint32_t sequence, std::vector<uint32_t>& words) co
     std::reverse(words.begin() + begin, words.end());
 }
 
-Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t* is_connector, size_t num_words, uint64_t min_count,
-                  size_t threads) {
+Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t* is_connector, size_t num_words,
+                  uint64_t min_count, size_t threads) {
     // A pair is never more frequent than its ends.
     std::vector<uint8_t> may_be_end(num_words);
-    for (size_t id = 0; id < num_words; ++id) may_be_end[id] = word_counts[id] > 0 && static_cast<uint64_t>(word_counts[id]) >= min_count;
+    for (size_t id = 0; id < num_words; ++id)
+        may_be_end[id] = word_counts[id] > 0 && static_cast<uint64_t>(word_counts[id]) >= min_count;
 
-    uint64_t bounds = FEWEST_BOUNDS;
-    while (bounds < MOST_BOUNDS && bounds < spool.size()) bounds *= 2;
+    uint64_t bounds = kFewestBounds;
+    while (bounds < kMostBounds && bounds < spool.size()) bounds *= 2;
     uint64_t bounds_each = bounds;
-    for (size_t shares = 1; shares < threads && bounds_each > FEWEST_BOUNDS; shares *= 2) bounds_each /= 2;
+    for (size_t shares = 1; shares < threads && bounds_each > kFewestBounds; shares *= 2) bounds_each /= 2;
 
     std::vector<Share> shares;
+    shares.reserve(threads);
     for (size_t i = 0; i < threads; ++i) shares.emplace_back(bounds_each, i, threads);
     parallel_for(threads, threads, [&](size_t, size_t i) {
         shares[i].bound(spool, may_be_end, is_connector);
@@ -162,31 +168,32 @@ public:
         : is_connector_(is_connector), counts_(num_words), may_start_(num_words) {
         for (size_t i = 0; i < joined.size(); ++i) {
             uint32_t sequence = 0;
-            for (uint64_t at = pairs.offsets[i]; at < pairs.offsets[i + 1]; ++at) sequence = sequences_.extend(sequence, pairs.between[at]);
+            for (uint64_t at = pairs.offsets[i]; at < pairs.offsets[i + 1]; ++at)
+                sequence = sequences_.extend(sequence, pairs.between[at]);
             table_[{pairs.first[i], pairs.last[i], sequence}] = uint64_t{joined[i]} + 1;
             may_start_.at(pairs.first[i]) = 1;
         }
     }
 
     void take(uint32_t id, std::vector<uint32_t>& out) {
-        if (id == END_OF_SENTENCE) {
+        if (id == kEndOfSentence) {
             release(out);
             out.push_back(id);
             return;
         }
         if (id >= counts_.size()) throw std::out_of_range("the spool holds an id that has no word");
         if (is_connector_[id]) {
-            if (start_ == NO_WORD) {
+            if (start_ == kNoWord) {
                 emit(id, out);
                 return;
             }
             between_.push_back(id);
-            if (sequence_ != NO_SEQUENCE) sequence_ = sequences_.find(sequence_, id);
+            if (sequence_ != kNoSequence) sequence_ = sequences_.find(sequence_, id);
             return;
         }
-        if (start_ != NO_WORD && sequence_ != NO_SEQUENCE && may_start_[start_]) {
+        if (start_ != kNoWord && sequence_ != kNoSequence && may_start_[start_]) {
             if (const uint64_t phrase = table_.find({start_, id, sequence_})) {
-                start_ = NO_WORD;
+                start_ = kNoWord;
                 between_.clear();
                 sequence_ = 0;
                 emit(static_cast<uint32_t>(phrase - 1), out);
@@ -199,10 +206,10 @@ public:
 
     // Gives out what was held back in hope of a phrase.
     void release(std::vector<uint32_t>& out) {
-        if (start_ == NO_WORD) return;
+        if (start_ == kNoWord) return;
         emit(start_, out);
         for (const uint32_t word : between_) emit(word, out);
-        start_ = NO_WORD;
+        start_ = kNoWord;
         between_.clear();
         sequence_ = 0;
     }
@@ -220,20 +227,20 @@ private:
     std::vector<uint8_t> may_start_;
     PairTable table_;
     Sequences sequences_;
-    uint32_t start_ = NO_WORD;
+    uint32_t start_ = kNoWord;
     uint32_t sequence_ = 0;
     std::vector<uint32_t> between_;
 };
 
 }  // namespace
 
-std::vector<uint64_t> join_pairs(Spool& spool, const Pairs& pairs, const std::vector<uint32_t>& joined, const uint8_t* is_connector,
-                                 size_t num_words) {
+std::vector<uint64_t> join_pairs(Spool& spool, const Pairs& pairs, const std::vector<uint32_t>& joined,
+                                 const uint8_t* is_connector, size_t num_words) {
     Joiner joiner(pairs, joined, is_connector, num_words);
-    std::vector<uint32_t> in(CHUNK), out;
+    std::vector<uint32_t> in(kChunk), out;
     uint64_t written = 0;
-    for (uint64_t at = 0; at < spool.size(); at += CHUNK) {
-        const size_t count = static_cast<size_t>(std::min<uint64_t>(CHUNK, spool.size() - at));
+    for (uint64_t at = 0; at < spool.size(); at += kChunk) {
+        const size_t count = static_cast<size_t>(std::min<uint64_t>(kChunk, spool.size() - at));
         spool.read(at, in.data(), count);
         out.clear();
         for (size_t i = 0; i < count; ++i) joiner.take(in[i], out);
@@ -245,4 +252,4 @@ std::vector<uint64_t> join_pairs(Spool& spool, const Pairs& pairs, const std::ve
     return std::move(joiner.counts());
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

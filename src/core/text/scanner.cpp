@@ -3,17 +3,18 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "parallel.hpp"
+#include "base/parallel.hpp"
 #include "text/tokenize.hpp"
 #include "text/utf8.hpp"
 
-namespace vastmax::text {
-
+namespace vastmax {
 namespace {
 
-constexpr size_t PIECE = size_t{1} << 18;  // fits the second-level cache with its ids
+constexpr size_t kPiece = size_t{1} << 18;  // fits the second-level cache with its ids
 
-bool is_cut(char c, Mode mode) { return mode == Mode::whitespace ? is_separator<Mode::whitespace>(c) : is_separator<Mode::exact>(c); }
+bool is_cut(char c, Mode mode) {
+    return mode == Mode::whitespace ? is_separator<Mode::whitespace>(c) : is_separator<Mode::exact>(c);
+}
 
 }  // namespace
 
@@ -29,9 +30,9 @@ Scanner::Scanner(std::shared_ptr<Spool> spool, Mode mode, size_t threads) : spoo
 std::vector<Scanner::Piece> Scanner::split(const char* data, size_t size) const {
     std::vector<Piece> pieces;
     for (size_t begin = 0; begin < size;) {
-        size_t end = size - begin > PIECE ? begin + PIECE : size;
+        size_t end = size - begin > kPiece ? begin + kPiece : size;
         while (end < size && !is_cut(data[end - 1], mode_)) ++end;
-        pieces.push_back({data + begin, end - begin, end + PIECE_PADDING <= size, 0});
+        pieces.push_back({data + begin, end - begin, end + kPiecePadding <= size, 0});
         begin = end;
     }
     return pieces;
@@ -52,7 +53,7 @@ void Scanner::scan(Worker& worker, const Piece& piece, std::vector<uint32_t>* id
         else
             worker.invalid_utf8 += replace_invalid_utf8(begin, size, worker.copy);
         size = worker.copy.size();
-        worker.copy.resize(size + PIECE_PADDING);
+        worker.copy.resize(size + kPiecePadding);
         begin = worker.copy.data();
     }
     worker.words += mode_ == Mode::exact ? tokenize<Mode::exact, false>(begin, size, worker.table, ids)
@@ -73,7 +74,8 @@ void Scanner::feed(const char* data, size_t size) {
         scan(*workers_[number], pieces[i], ids);
     });
     if (!spool_) return;
-    for (size_t i = 0; i < pieces.size(); ++i) spool_->append_provisional(ids_[i].data(), ids_[i].size(), pieces[i].worker);
+    for (size_t i = 0; i < pieces.size(); ++i)
+        spool_->append_provisional(ids_[i].data(), ids_[i].size(), pieces[i].worker);
 }
 
 WordTable Scanner::finish() {
@@ -110,4 +112,4 @@ uint64_t Scanner::invalid_utf8() const {
     return total;
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -10,10 +10,10 @@
 #include "text/spool.hpp"
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
+namespace vastmax {
 
-// Every thread counts in a table of its own, so that none waits for another; `finish` merges the tables. Which thread met a
-// word first is chance, so ids are provisional until `Spool::remap` is given an order that depends on the words alone.
+// Every thread counts in a table of its own, so that none waits for another; `finish` merges the tables. Which thread
+// met a word first is chance: ids are provisional until `Spool::remap` is given an order that the words alone decide.
 class Scanner {
 public:
     // `spool` may be null: then words are only counted.
@@ -57,4 +57,4 @@ private:
 // Bytes of `data` up to and with its last ASCII separator, 0 where it has none: where a stream may be cut.
 size_t last_cut(const char* data, size_t size, Mode mode);
 
-}  // namespace vastmax::text
+}  // namespace vastmax

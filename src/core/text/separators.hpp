@@ -8,7 +8,7 @@
 #include <emmintrin.h>
 #endif
 
-namespace vastmax::text {
+namespace vastmax {
 
 // How a stream of bytes falls into words and sentences.
 enum class Mode {
@@ -16,25 +16,26 @@ enum class Mode {
     exact,       // words end at U+001F and sentences at U+001E: what a tokeniser in Python hands over
 };
 
-constexpr char WORD_END = '\x1f';
-constexpr char SENTENCE_END = '\x1e';
+constexpr char kWordEnd = '\x1f';
+constexpr char kSentenceEnd = '\x1e';
 
 inline bool is_ascii_whitespace(unsigned char c) { return (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x20); }
 
 template <Mode mode>
 inline bool is_separator(char c) {
-    return mode == Mode::whitespace ? is_ascii_whitespace(static_cast<unsigned char>(c)) : c == WORD_END || c == SENTENCE_END;
+    return mode == Mode::whitespace ? is_ascii_whitespace(static_cast<unsigned char>(c))
+                                    : c == kWordEnd || c == kSentenceEnd;
 }
 
 template <Mode mode>
 constexpr char sentence_end() {
-    return mode == Mode::whitespace ? '\n' : SENTENCE_END;
+    return mode == Mode::whitespace ? '\n' : kSentenceEnd;
 }
 
 struct ByteMasks {
-    uint64_t separator;     // ASCII separators, sentence ends among them
+    uint64_t separator;  // ASCII separators, sentence ends among them
     uint64_t sentence_end;
-    uint64_t space_lead;    // bytes that may start a whitespace character outside ASCII: C2, E1, E2, E3
+    uint64_t space_lead;  // bytes that may start a whitespace character outside ASCII: C2, E1, E2, E3
 };
 
 #if defined(__SSE2__)
@@ -43,7 +44,9 @@ inline ByteMasks byte_masks(const char* p) {
     ByteMasks masks{0, 0, 0};
     for (int part = 0; part < 4; ++part) {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * part));
-        const auto bits = [&](__m128i truth) { return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(truth))) << (16 * part); };
+        const auto bits = [&](__m128i truth) {
+            return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(truth))) << (16 * part);
+        };
         const auto equals = [&](char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); };
         // x - first <= width, unsigned: the minimum with the width is the number itself.
         const auto between = [&](char first, char width) {
@@ -55,7 +58,7 @@ inline ByteMasks byte_masks(const char* p) {
         if (mode == Mode::whitespace)
             masks.separator |= bits(_mm_or_si128(between(0x09, 4), between(0x1c, 4)));
         else
-            masks.separator |= bits(_mm_or_si128(end, equals(WORD_END)));
+            masks.separator |= bits(_mm_or_si128(end, equals(kWordEnd)));
         if (unicode) masks.space_lead |= bits(_mm_or_si128(equals('\xc2'), between('\xe1', 2)));
     }
     return masks;
@@ -87,4 +90,4 @@ inline int unicode_space(const char* p) {
     return c[0] == 0xe3 && c[1] == 0x80 && c[2] == 0x80 ? 3 : 0;
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -8,14 +8,14 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "parallel.hpp"
+#include "base/ids.hpp"
+#include "base/parallel.hpp"
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
-
+namespace vastmax {
 namespace {
 
-constexpr size_t CHUNK = size_t{1} << 19;  // ids a thread rewrites at once: 2 MB
+constexpr size_t kChunk = size_t{1} << 19;  // ids a thread rewrites at once: 2 MB
 
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
 
@@ -70,18 +70,20 @@ void Spool::append_provisional(const uint32_t* ids, size_t count, uint32_t worke
 }
 
 void Spool::truncate(uint64_t size) {
-    if (::ftruncate(descriptor_, static_cast<off_t>(size * sizeof(uint32_t))) != 0) fail("cannot shorten the encoded corpus");
+    if (::ftruncate(descriptor_, static_cast<off_t>(size * sizeof(uint32_t))) != 0)
+        fail("cannot shorten the encoded corpus");
     size_ = size;
     segments_.clear();
     maps_.clear();
 }
 
-void Spool::remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables, std::vector<uint32_t>& in,
-                        std::vector<uint32_t>& out) const {
+void Spool::remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables,
+                        std::vector<uint32_t>& in, std::vector<uint32_t>& out) const {
     in.resize(end - begin);
     out.resize(end - begin);
     read(begin, in.data(), in.size());
-    auto segment = std::upper_bound(segments_.begin(), segments_.end(), begin, [](uint64_t at, const Segment& s) { return at < s.end; });
+    auto segment = std::upper_bound(segments_.begin(), segments_.end(), begin,
+                                    [](uint64_t at, const Segment& s) { return at < s.end; });
     size_t kept = 0;
     uint32_t last = 0;
     for (uint64_t at = begin; at < end;) {
@@ -89,13 +91,13 @@ void Spool::remap_range(uint64_t begin, uint64_t end, const std::vector<std::vec
         const std::vector<uint32_t>& table = tables[segment == segments_.end() ? 0 : segment->worker];
         for (; at < stop; ++at) {
             const uint32_t id = in[at - begin];
-            if (id == END_OF_SENTENCE) {
-                if (last == END_OF_SENTENCE) continue;
-                out[kept++] = last = END_OF_SENTENCE;
+            if (id == kEndOfSentence) {
+                if (last == kEndOfSentence) continue;
+                out[kept++] = last = kEndOfSentence;
                 continue;
             }
             const uint32_t now = table.at(id);
-            if (now == NO_WORD) continue;
+            if (now == kNoWord) continue;
             out[kept++] = last = now;
         }
         if (segment != segments_.end()) ++segment;
@@ -118,28 +120,30 @@ StreamSize Spool::remap(const uint32_t* table, size_t table_size, size_t threads
         tables.push_back(std::move(composed));
     }
 
-    // Rounds of one chunk a thread: all of a round are read before any is written, and what is written never reaches behind
-    // what has been read, so the file can be rewritten in its own place.
+    // Rounds of one chunk a thread: all of a round are read before any is written, and what is written never reaches
+    // behind what has been read, so the file can be rewritten in its own place.
     StreamSize total;
     uint64_t written = 0;
-    uint32_t last = END_OF_SENTENCE;
+    uint32_t last = kEndOfSentence;
     std::vector<std::vector<uint32_t>> in(threads), out(threads);
     const uint64_t old_size = size_;
-    for (uint64_t begin = 0; begin < old_size; begin += CHUNK * threads) {
-        const size_t chunks = static_cast<size_t>(std::min<uint64_t>(threads, (old_size - begin + CHUNK - 1) / CHUNK));
+    for (uint64_t begin = 0; begin < old_size; begin += kChunk * threads) {
+        const size_t chunks =
+            static_cast<size_t>(std::min<uint64_t>(threads, (old_size - begin + kChunk - 1) / kChunk));
         parallel_for(chunks, threads, [&](size_t, size_t i) {
-            const uint64_t from = begin + i * CHUNK;
-            remap_range(from, std::min(from + CHUNK, old_size), tables, in[i], out[i]);
+            const uint64_t from = begin + i * kChunk;
+            remap_range(from, std::min(from + kChunk, old_size), tables, in[i], out[i]);
         });
         for (size_t i = 0; i < chunks; ++i) {
             const std::vector<uint32_t>& ids = out[i];
             if (ids.empty()) continue;
             // A chunk cannot know whether the one before it ended a sentence.
-            const size_t skip = ids.front() == END_OF_SENTENCE && last == END_OF_SENTENCE ? 1 : 0;
+            const size_t skip = ids.front() == kEndOfSentence && last == kEndOfSentence ? 1 : 0;
             write(written, ids.data() + skip, ids.size() - skip);
             written += ids.size() - skip;
             last = ids.back();
-            const auto ends = static_cast<uint64_t>(std::count(ids.begin() + static_cast<std::ptrdiff_t>(skip), ids.end(), END_OF_SENTENCE));
+            const auto ends = static_cast<uint64_t>(
+                std::count(ids.begin() + static_cast<std::ptrdiff_t>(skip), ids.end(), kEndOfSentence));
             total.sentences += ends;
             total.words += ids.size() - skip - ends;
         }
@@ -148,4 +152,4 @@ StreamSize Spool::remap(const uint32_t* table, size_t table_size, size_t threads
     return total;
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

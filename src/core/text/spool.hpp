@@ -1,11 +1,11 @@
-// The encoded corpus on disk: 32-bit ids in the order of the text, END_OF_SENTENCE between sentences.
+// The encoded corpus on disk: 32-bit ids in the order of the text, kEndOfSentence behind each sentence.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-namespace vastmax::text {
+namespace vastmax {
 
 struct StreamSize {
     uint64_t words = 0;
@@ -32,7 +32,7 @@ public:
     // maps[worker][provisional id] = id.
     void set_maps(std::vector<std::vector<uint32_t>> maps) { maps_ = std::move(maps); }
 
-    // Replaces every id by table[id] in place; ids whose entry is NO_WORD, and sentences left empty, disappear.
+    // Replaces every id by table[id] in place; ids whose entry is kNoWord, and sentences left empty, disappear.
     StreamSize remap(const uint32_t* table, size_t table_size, size_t threads);
 
 private:
@@ -41,8 +41,8 @@ private:
         uint32_t worker;
     };
 
-    void remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables, std::vector<uint32_t>& in,
-                     std::vector<uint32_t>& out) const;
+    void remap_range(uint64_t begin, uint64_t end, const std::vector<std::vector<uint32_t>>& tables,
+                     std::vector<uint32_t>& in, std::vector<uint32_t>& out) const;
 
     int descriptor_;
     uint64_t size_ = 0;
@@ -50,4 +50,4 @@ private:
     std::vector<std::vector<uint32_t>> maps_;
 };
 
-}  // namespace vastmax::text
+}  // namespace vastmax

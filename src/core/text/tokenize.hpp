@@ -5,12 +5,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/ids.hpp"
 #include "text/separators.hpp"
 #include "text/word_table.hpp"
 
-namespace vastmax::text {
+namespace vastmax {
 
-constexpr size_t PIECE_PADDING = 64 + WORD_PADDING;  // readable bytes that must follow a piece
+constexpr size_t kPiecePadding = 64 + kWordPadding;  // readable bytes that must follow a piece
 
 // Looks words up in batches: every slot of a batch is fetched before the first is needed.
 class BatchLookup {
@@ -26,7 +27,7 @@ public:
     void end_sentence() {
         if (ids_ == nullptr) return;
         if (filled_ == 0) {
-            if (!ids_->empty() && ids_->back() == END_OF_SENTENCE) return;
+            if (!ids_->empty() && ids_->back() == kEndOfSentence) return;
         } else if (keys_[filled_ - 1].length == 0) {
             return;
         }
@@ -35,13 +36,13 @@ public:
 
     // Room for 64 bytes' worth of words and ends is kept.
     void flush_if_full() {
-        if (filled_ >= SIZE - 64) flush();
+        if (filled_ >= kSize - 64) flush();
     }
 
     void flush() {
         for (size_t i = 0; i < filled_; ++i) {
             if (keys_[i].length == 0) {
-                ids_->push_back(END_OF_SENTENCE);
+                ids_->push_back(kEndOfSentence);
                 continue;
             }
             const uint32_t number = table_.add(keys_[i], 1);
@@ -54,16 +55,17 @@ public:
     uint64_t words() const { return words_; }
 
 private:
-    static constexpr size_t SIZE = 128;
+    static constexpr size_t kSize = 128;
     WordTable& table_;
     std::vector<uint32_t>* ids_;
-    WordKey keys_[SIZE];
+    WordKey keys_[kSize];
     size_t filled_ = 0;
     uint64_t words_ = 0;
 };
 
-// Counts the words of a piece in `table` and appends their ids to `ids` (null: counts only); returns how many there were.
-// The piece ends where a word ends, is valid UTF-8 and has PIECE_PADDING bytes behind it; `unicode` says that it is not all ASCII.
+// Counts the words of a piece in `table` and appends their ids to `ids` (null: counts only); returns how many there
+// were. The piece ends where a word ends, is valid UTF-8 and has kPiecePadding bytes behind it; `unicode` says that it
+// is not all ASCII.
 template <Mode mode, bool unicode>
 uint64_t tokenize(const char* begin, size_t size, WordTable& table, std::vector<uint32_t>* ids) {
     BatchLookup lookup(table, ids);
@@ -104,4 +106,4 @@ uint64_t tokenize(const char* begin, size_t size, WordTable& table, std::vector<
     return lookup.words();
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

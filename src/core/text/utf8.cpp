@@ -2,8 +2,7 @@
 
 #include <cstring>
 
-namespace vastmax::text {
-
+namespace vastmax {
 namespace {
 
 struct Character {
@@ -11,8 +10,8 @@ struct Character {
     bool valid;
 };
 
-// Table 3-7 of the Unicode standard: what may follow each lead byte. An ill-formed part ends before the first byte that cannot
-// continue it, as Python's decoder has it.
+// Table 3-7 of the Unicode standard: what may follow each lead byte. An ill-formed part ends before the first byte that
+// cannot continue it, as Python's decoder has it.
 Character character_at(const unsigned char* p, size_t left) {
     const unsigned char lead = p[0];
     if (lead < 0x80) return {1, true};
@@ -79,4 +78,4 @@ uint64_t replace_invalid_utf8(const char* begin, size_t size, std::vector<char>&
     }
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace vastmax::text {
+namespace vastmax {
 
 bool is_ascii(const char* begin, size_t size);
 
@@ -15,4 +15,4 @@ size_t valid_utf8_prefix(const char* begin, size_t size);
 // Appends the bytes to `out` with every maximal ill-formed part replaced by U+FFFD; returns how many there were.
 uint64_t replace_invalid_utf8(const char* begin, size_t size, std::vector<char>& out);
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -9,13 +9,14 @@
 #include <sys/mman.h>
 #endif
 
-namespace vastmax::text {
-
+namespace vastmax {
 namespace {
-constexpr size_t FIRST_SLOTS = size_t{1} << 14;
-constexpr size_t HUGE_PAGE = size_t{1} << 21;
+constexpr size_t kFirstSlots = size_t{1} << 14;
+constexpr size_t kHugePage = size_t{1} << 21;
 
-constexpr uint64_t low_bytes(int count) { return count >= 8 ? ~0ull : count <= 0 ? 0ull : (1ull << (8 * count)) - 1; }
+constexpr uint64_t low_bytes(int count) noexcept {
+    return count >= 8 ? ~0ull : count <= 0 ? 0ull : (1ull << (8 * count)) - 1;
+}
 
 uint64_t load_tail(const char* p, size_t length) {
     uint64_t value = 0;
@@ -25,7 +26,7 @@ uint64_t load_tail(const char* p, size_t length) {
 }  // namespace
 
 #define MASK(n) {low_bytes(n), low_bytes((n) - 8)}
-const KeyMask KEY_MASKS[17] = {MASK(0), MASK(1), MASK(2),  MASK(3),  MASK(4),  MASK(5),  MASK(6),  MASK(7), MASK(8),
+const KeyMask kKeyMasks[17] = {MASK(0), MASK(1),  MASK(2),  MASK(3),  MASK(4),  MASK(5),  MASK(6),  MASK(7), MASK(8),
                                MASK(9), MASK(10), MASK(11), MASK(12), MASK(13), MASK(14), MASK(15), MASK(16)};
 #undef MASK
 
@@ -33,7 +34,8 @@ uint64_t hash_long(const char* begin, size_t length) {
     uint64_t state = length * 0x9e3779b97f4a7c15ull;
     size_t at = 0;
     for (; at + 16 <= length; at += 16)
-        state = multiply_fold(load_u64(begin + at) ^ 0xa0761d6478bd642full, load_u64(begin + at + 8) ^ state ^ 0xe7037ed1a0b428dbull);
+        state = multiply_fold(load_u64(begin + at) ^ 0xa0761d6478bd642full,
+                              load_u64(begin + at + 8) ^ state ^ 0xe7037ed1a0b428dbull);
     const size_t rest = length - at;
     const uint64_t low = load_tail(begin + at, rest < 8 ? rest : 8);
     const uint64_t high = rest > 8 ? load_tail(begin + at + 8, rest - 8) : 0;
@@ -42,42 +44,42 @@ uint64_t hash_long(const char* begin, size_t length) {
 
 WordKey key_of_unpadded(const char* begin, size_t length) {
     if (length > 16) return key_of(begin, length);
-    char padded[WORD_PADDING] = {};
+    char padded[kWordPadding] = {};
     std::memcpy(padded, begin, length);
-    WordKey key = key_of(padded, length);
-    key.begin = begin;
-    return key;
+    const WordKey key = key_of(padded, length);
+    return {key.low, key.high, key.hash, begin, key.length};
 }
 
 void WordTable::Release::operator()(Slot* slots) const { free(slots); }
 
 WordTable::Slots WordTable::allocate(size_t count) {
     const size_t bytes = count * sizeof(Slot);
-    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
     void* memory = nullptr;
     // Not std::aligned_alloc, which macOS has only from 10.15 on.
     if (posix_memalign(&memory, alignment, bytes) != 0) throw std::bad_alloc();
 #if defined(__linux__)
     // Rare words land anywhere in the table: with small pages every one of them would miss the TLB as well.
-    if (bytes >= HUGE_PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
+    if (bytes >= kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
     std::memset(memory, 0, bytes);
     return Slots(static_cast<Slot*>(memory));
 }
 
-WordTable::WordTable() : slots_(allocate(FIRST_SLOTS)), mask_(FIRST_SLOTS - 1), shift_(64 - 14), begins_{0} {}
+WordTable::WordTable() : slots_(allocate(kFirstSlots)), mask_(kFirstSlots - 1), shift_(64 - 14), begins_{0} {}
 
 uint32_t WordTable::find(const WordKey& key) const {
     for (size_t place = key.hash >> shift_;; place = (place + 1) & mask_) {
         const Slot& slot = slots_[place];
-        if (slot.number == 0) return NO_WORD;
-        if (slot.low == key.low && slot.length == key.length && (key.length <= 16 ? slot.high == key.high : same_long(slot, key)))
+        if (slot.number == 0) return kNoWord;
+        if (slot.low == key.low && slot.length == key.length &&
+            (key.length <= 16 ? slot.high == key.high : same_long(slot, key)))
             return slot.number - 1;
     }
 }
 
 uint32_t WordTable::insert(const WordKey& key, uint64_t count) {
-    if (size() >= MAX_TYPES) throw std::length_error("the corpus holds more than 4,294,967,294 different words");
+    if (size() >= kMaxTypes) throw std::length_error("the corpus holds more than 4,294,967,294 different words");
     if (2 * (size() + 1) > mask_) grow();
     size_t place = key.hash >> shift_;
     while (slots_[place].number != 0) place = (place + 1) & mask_;
@@ -111,4 +113,4 @@ std::vector<uint64_t> WordTable::counts() const {
     return result;
 }
 
-}  // namespace vastmax::text
+}  // namespace vastmax

@@ -7,17 +7,16 @@
 #include <string_view>
 #include <vector>
 
-namespace vastmax::text {
+namespace vastmax {
 
-constexpr uint32_t END_OF_SENTENCE = 0xFFFFFFFFu;  // between sentences in every encoded stream
-constexpr uint32_t NO_WORD = 0xFFFFFFFFu;          // in tables of ids: this word is dropped
-constexpr uint64_t MAX_TYPES = 0xFFFFFFFEu;
+constexpr uint32_t kNoWord = 0xFFFFFFFFu;  // in tables of ids: this word is dropped
+constexpr uint64_t kMaxTypes = 0xFFFFFFFEu;
 
 // Bytes that must be readable behind every word handed to `key_of`: keys are loaded sixteen bytes at a time.
-constexpr size_t WORD_PADDING = 16;
+constexpr size_t kWordPadding = 16;
 
-// Words of up to sixteen bytes, which is nearly all running text, are their own key: one comparison of two registers and one
-// cache line decide a lookup. Longer ones carry their hash in `low` and are compared in the arena.
+// Words of up to sixteen bytes, which is nearly all running text, are their own key: one comparison of two registers
+// and one cache line decide a lookup. Longer ones carry their hash in `low` and are compared in the arena.
 struct WordKey {
     uint64_t low = 0;
     uint64_t high = 0;
@@ -46,16 +45,16 @@ uint64_t hash_long(const char* begin, size_t length);
 struct KeyMask {
     uint64_t low, high;
 };
-extern const KeyMask KEY_MASKS[17];
+extern const KeyMask kKeyMasks[17];
 
-// The key of `length` bytes at `begin`; WORD_PADDING bytes from `begin` on must be readable.
+// The key of `length` bytes at `begin`; kWordPadding bytes from `begin` on must be readable.
 inline WordKey key_of(const char* begin, size_t length) {
     WordKey key;
     key.begin = begin;
     key.length = static_cast<uint32_t>(length);
     if (length <= 16) {
-        key.low = load_u64(begin) & KEY_MASKS[length].low;
-        key.high = load_u64(begin + 8) & KEY_MASKS[length].high;
+        key.low = load_u64(begin) & kKeyMasks[length].low;
+        key.high = load_u64(begin + 8) & kKeyMasks[length].high;
         key.hash = hash_short(key.low, key.high, length);
     } else {
         key.hash = hash_long(begin, length);
@@ -77,7 +76,8 @@ public:
         for (;;) {
             Slot& slot = slots_[place];
             if (slot.number == 0) return insert(key, count);
-            if (slot.low == key.low && slot.length == key.length && (key.length <= 16 ? slot.high == key.high : same_long(slot, key))) {
+            if (slot.low == key.low && slot.length == key.length &&
+                (key.length <= 16 ? slot.high == key.high : same_long(slot, key))) {
                 slot.count += count;
                 return slot.number - 1;
             }
@@ -85,14 +85,16 @@ public:
         }
     }
 
-    // Number of `key`, or NO_WORD.
+    // Number of `key`, or kNoWord.
     uint32_t find(const WordKey& key) const;
 
     void prefetch(const WordKey& key) const { __builtin_prefetch(&slots_[key.hash >> shift_], 1); }
 
     size_t size() const { return begins_.size() - 1; }
     size_t text_size() const { return arena_.size(); }
-    std::string_view word(uint32_t number) const { return {arena_.data() + begins_[number], begins_[number + 1] - begins_[number]}; }
+    std::string_view word(uint32_t number) const {
+        return {arena_.data() + begins_[number], begins_[number + 1] - begins_[number]};
+    }
     std::vector<uint64_t> counts() const;
 
 private:
@@ -109,7 +111,9 @@ private:
 
     static Slots allocate(size_t count);
     uint32_t insert(const WordKey& key, uint64_t count);
-    bool same_long(const Slot& slot, const WordKey& key) const { return std::memcmp(arena_.data() + slot.high, key.begin, key.length) == 0; }
+    bool same_long(const Slot& slot, const WordKey& key) const {
+        return std::memcmp(arena_.data() + slot.high, key.begin, key.length) == 0;
+    }
     void grow();
 
     Slots slots_;
@@ -119,4 +123,4 @@ private:
     std::vector<uint64_t> begins_;  // where each starts, and the end
 };
 
-}  // namespace vastmax::text
+}  // namespace vastmax

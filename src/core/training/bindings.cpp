@@ -2,66 +2,186 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
-#include "worker.hpp"
+#include "base/input_error.hpp"
+#include "base/numpy.hpp"
+#include "training/planner.hpp"
+#include "training/trainer.hpp"
 
 namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace vastmax {
 namespace {
 
-template <class T>
-using Vector = nb::ndarray<const T, nb::numpy, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T>
+template <typename T>
 using Rows = nb::ndarray<T, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using PathArrays = std::tuple<ArrayView<int64_t>, ArrayView<int32_t>, ArrayView<int8_t>>;  // as of a Tree
 
-const Kernels* kernels_named(const std::optional<std::string>& name) {
-    const Kernels* kernels = name ? find_kernels(name->c_str()) : best_kernels();
-    if (!kernels) throw std::invalid_argument("this processor has no SIMD level " + *name);
-    return kernels;
-}
+constexpr std::pair<const char*, Sharing> kSharings[] = {
+    {"block", Sharing::block}, {"window", Sharing::window}, {"pair", Sharing::pair}};
 
 Sharing sharing_named(const std::string& name) {
-    if (name == "pair") return Sharing::pair;
-    return name == "window" ? Sharing::window : Sharing::block;
+    for (const auto& [known, sharing] : kSharings)
+        if (name == known) return sharing;
+    throw InputError("sharing is '" + name + "': give block, window or pair.");
+}
+
+std::string name_of(Sharing sharing) {
+    for (const auto& [name, known] : kSharings)
+        if (sharing == known) return name;
+    throw std::logic_error("a sharing without a name");
+}
+
+void bind_settings(nb::module_& m) {
+    nb::class_<Settings>(m, "Settings", "How to train; task.hpp says what each means.")
+        .def("__init__",
+             [](Settings* self, const nb::kwargs& fields) {
+                 nb::object settings = nb::cast(Settings());
+                 for (const auto& [name, value] : fields) nb::setattr(settings, name, value);
+                 new (self) Settings(nb::cast<Settings>(settings));
+             })
+        .def_rw("window", &Settings::window)
+        .def_rw("shrink_window", &Settings::shrink_window)
+        .def_rw("cbow", &Settings::cbow)
+        .def_rw("cbow_mean", &Settings::cbow_mean)
+        .def_rw("cbow_divides", &Settings::cbow_divides)
+        .def_prop_rw(
+            "sharing", [](const Settings& settings) { return name_of(settings.sharing); },
+            [](Settings& settings, const std::string& name) { settings.sharing = sharing_named(name); })
+        .def_rw("negatives", &Settings::negatives)
+        .def_rw("drawn", &Settings::drawn)
+        .def_rw("block", &Settings::block)
+        .def_rw("learning_rate", &Settings::learning_rate)
+        .def_rw("min_learning_rate", &Settings::min_learning_rate)
+        .def_rw("epochs", &Settings::epochs)
+        .def_rw("seed", &Settings::seed)
+        .def_rw("chunk", &Settings::chunk);
+}
+
+nb::object words(const uint32_t* first, int count) {
+    return nb::cast(to_numpy(std::vector<uint32_t>(first, first + count)));
+}
+
+void bind_plan(nb::module_& m) {
+    nb::class_<Plan>(m, "Plan",
+                     "One step of training in words, for tests: centres, the columns of their windows, negatives.")
+        .def_prop_ro("centres", [](const Plan& plan) { return words(plan.word, plan.centres); })
+        .def_prop_ro("context", [](const Plan& plan) { return words(plan.context, plan.columns); })
+        .def_prop_ro("negatives", [](const Plan& plan) { return words(plan.word + plan.centres, plan.negatives); })
+        .def_ro("rate", &Plan::rate)
+        .def_prop_ro("path", [](const Plan& plan) { return nb::make_tuple(plan.path, plan.path_end); })
+        .def(
+            "in_window", [](const Plan& plan, int column, int centre) { return plan.in_window(column, centre); },
+            nb::arg("column"), nb::arg("centre"));
+}
+
+Task make_task(const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, const Settings& settings,
+               const std::optional<ArrayView<double>>& noise, const std::optional<PathArrays>& paths) {
+    const int block = settings.block;
+    if (block < 1 || block > kMaxCentres || settings.negatives + block > kMaxOutputs ||
+        settings.drawn + block > kMaxOutputs)
+        throw std::invalid_argument("a block has no room for so many centres and negatives");
+    if (settings.window < 1 || 2 * settings.window + block > kMaxInputs)
+        throw std::invalid_argument("a block has no room for so wide a window");
+    if (noise.has_value() == paths.has_value()) throw std::invalid_argument("give either noise or paths");
+    Task task{{ids.data(), ids.size(), keep.data()}, {}, {}, settings};
+    if (noise) {
+        task.noise = AliasTable(noise->data(), noise->size());
+        return task;
+    }
+    if (block != 1) throw std::invalid_argument("hierarchical softmax takes blocks of one centre");
+    const auto& [offsets, nodes, signs] = *paths;
+    task.paths.offsets.assign(offsets.data(), offsets.data() + offsets.size());
+    for (size_t i = 0; i < nodes.size(); ++i)
+        task.paths.steps.push_back(2 * static_cast<uint32_t>(nodes.data()[i]) + (signs.data()[i] > 0));
+    return task;
 }
 
 nb::ndarray<nb::numpy, float> view(Matrix& matrix, nb::handle owner) {
-    const std::size_t shape[] = {matrix.rows(), static_cast<std::size_t>(matrix.dim())};
-    const std::int64_t strides[] = {matrix.stride(), 1};
+    const size_t shape[] = {matrix.rows(), static_cast<size_t>(matrix.dim())};
+    const int64_t strides[] = {matrix.stride(), 1};
     return nb::ndarray<nb::numpy, float>(matrix.data(), 2, shape, owner, strides);
 }
 
+void bind_trainer(nb::module_& m) {
+    nb::class_<Statistics>(m, "ChunkStatistics",
+                           "What a run of chunks passed: words, examples, and the sum of their loss.")
+        .def_ro("words", &Statistics::words)
+        .def_ro("examples", &Statistics::examples)
+        .def_ro("loss_sum", &Statistics::loss);
+
+    nb::class_<Trainer>(m, "Trainer",
+                        "Hogwild training of word vectors; vastmax.embeddings.EmbeddingTrainer is its front.")
+        .def(
+            "__init__",
+            [](Trainer* self, const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, const Settings& settings,
+               int dim, size_t outputs, const std::optional<ArrayView<double>>& noise,
+               const std::optional<PathArrays>& paths, const std::optional<std::string>& level) {
+                const Kernels* kernels = level ? kernels_named(*level, "simd_level") : best_kernels();
+                new (self) Trainer(make_task(ids, keep, settings, noise, paths), keep.size(), outputs, dim, *kernels);
+            },
+            nb::kw_only(), nb::arg("ids").noconvert(), nb::arg("keep").noconvert(), nb::arg("settings"), nb::arg("dim"),
+            nb::arg("outputs"), nb::arg("noise") = nb::none(), nb::arg("paths") = nb::none(),
+            nb::arg("level") = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+        .def("run", &Trainer::run, nb::arg("first"), nb::arg("last"), nb::arg("threads"),
+             nb::call_guard<nb::gil_scoped_release>())
+        .def(
+            "plans",
+            [](const Trainer& trainer, size_t epoch, size_t chunk) {
+                Planner planner(trainer.task);
+                std::vector<Plan> plans;
+                planner.begin(epoch, chunk);
+                for (Plan plan; planner.next(plan);) plans.push_back(plan);
+                return plans;
+            },
+            nb::arg("epoch"), nb::arg("chunk"), "The steps that a chunk will be trained in.")
+        .def(
+            "learning_rate",
+            [](const Trainer& trainer, double position) { return trainer.task.learning_rate(position); },
+            nb::arg("position"))
+        .def("discard_outputs", [](Trainer& trainer) { trainer.matrices.outputs.discard(); })
+        .def_prop_ro("chunks_an_epoch", [](const Trainer& trainer) { return trainer.task.chunks_an_epoch(); })
+        .def_prop_ro("level", [](const Trainer& trainer) { return trainer.kernels.name; })
+        .def_prop_ro("vectors",
+                     [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).matrices.vectors, self); })
+        .def_prop_ro("outputs",
+                     [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).matrices.outputs, self); });
+}
+
 // One step of the kernels on given rows and weights, for tests and benchmarks: what the trainers do, without a trainer.
-double step(const std::string& level, Rows<float> outputs, Rows<float> inputs, Rows<const float> positive,
-            Rows<const float> total, float rate, int repeat) {
-    const Kernels* kernels = kernels_named(level);
-    const std::size_t k = outputs.shape(0), m = inputs.shape(0);
+double kernel_step(const std::string& level, const Rows<float>& outputs, const Rows<float>& inputs,
+                   const Rows<const float>& positive, const Rows<const float>& total, float rate, int repeat) {
+    const Kernels* kernels = kernels_named(level, "level");
+    const size_t k = outputs.shape(0), m = inputs.shape(0);
     const int dim = static_cast<int>(outputs.shape(1));
     if (inputs.shape(1) != outputs.shape(1)) throw std::invalid_argument("rows differ in length");
     for (const auto& weights : {positive, total})
-        if (weights.shape(0) != k || weights.shape(1) != m) throw std::invalid_argument("weights are not (outputs, inputs)");
+        if (weights.shape(0) != k || weights.shape(1) != m)
+            throw std::invalid_argument("weights are not (outputs, inputs)");
     if (k > kMaxOutputs || m > kMaxInputs || k == 0 || m == 0) throw std::invalid_argument("too many or no rows");
     Matrix o(k, dim), c(m, dim), p(m, kMaxOutputs), a(m, kMaxOutputs), score(kMaxInputs + kRowMultiple, kMaxOutputs);
     Matrix gradient(kMaxInputs, dim);
     Block block;
     block.outputs = static_cast<int>(k);
     block.inputs = static_cast<int>(m);
-    const auto copy = [](const auto& from, Matrix& to, std::size_t i) {
+    const auto copy = [](const auto& from, Matrix& to, size_t i) {
         std::copy_n(from.data() + i * from.shape(1), from.shape(1), to.row(i));
     };
-    for (std::size_t i = 0; i < k; ++i) {
+    for (size_t i = 0; i < k; ++i) {
         copy(outputs, o, i), block.output_rows[i] = o.row(i);
-        for (std::size_t j = 0; j < m; ++j) p.row(j)[i] = positive(i, j), a.row(j)[i] = total(i, j);
+        for (size_t j = 0; j < m; ++j) p.row(j)[i] = positive(i, j), a.row(j)[i] = total(i, j);
     }
-    for (std::size_t j = 0; j < m; ++j) {
+    for (size_t j = 0; j < m; ++j) {
         copy(inputs, c, j), block.input_rows[j] = c.row(j);
         block.positive[j] = p.row(j), block.total[j] = a.row(j);
     }
@@ -70,82 +190,31 @@ double step(const std::string& level, Rows<float> outputs, Rows<float> inputs, R
         nb::gil_scoped_release release;
         for (int i = 0; i < repeat; ++i) loss = kernels->step(block, o.stride(), rate, {score.data(), gradient.data()});
     }
-    for (std::size_t i = 0; i < k; ++i) std::copy_n(o.row(i), dim, outputs.data() + i * outputs.shape(1));
-    for (std::size_t j = 0; j < m; ++j) std::copy_n(c.row(j), dim, inputs.data() + j * inputs.shape(1));
+    for (size_t i = 0; i < k; ++i) std::copy_n(o.row(i), dim, outputs.data() + i * outputs.shape(1));
+    for (size_t j = 0; j < m; ++j) std::copy_n(c.row(j), dim, inputs.data() + j * inputs.shape(1));
     return loss;
+}
+
+Array<uint32_t> draw_noise(const ArrayView<double>& weights, uint64_t seed, uint64_t epoch, uint64_t chunk,
+                           size_t count) {
+    const AliasTable table(weights.data(), weights.size());
+    Random random(seed, epoch, chunk);
+    std::vector<uint32_t> drawn(count);
+    table.draw(random, drawn.data(), count);
+    return to_numpy(std::move(drawn));
 }
 
 }  // namespace
 
 void bind_training(nb::module_& m) {
-    nb::class_<Statistics>(m, "ChunkStatistics", "What a run of chunks passed: words, examples, and the sum of their loss.")
-        .def_ro("words", &Statistics::words)
-        .def_ro("examples", &Statistics::examples)
-        .def_ro("loss_sum", &Statistics::loss);
-
-    nb::class_<Trainer>(m, "Trainer", "Hogwild training of word vectors; vastmax.embeddings.EmbeddingTrainer is its front.")
-        .def(
-            "__init__",
-            [](Trainer* self, Vector<std::uint32_t> ids, Vector<std::uint32_t> keep,
-               std::optional<Vector<double>> noise, std::optional<Vector<std::int64_t>> offsets,
-               std::optional<Vector<std::int32_t>> nodes, std::optional<Vector<std::int8_t>> signs, std::size_t outputs,
-               int dim, int window, bool shrink_window, bool cbow, bool cbow_mean, bool cbow_divides,
-               const std::string& sharing, int negatives, int drawn, int block, double learning_rate,
-               double min_learning_rate, int epochs, std::uint64_t seed, std::size_t chunk,
-               const std::optional<std::string>& level) {
-                if (block < 1 || block > kMaxCentres || negatives + block > kMaxOutputs || drawn + block > kMaxOutputs)
-                    throw std::invalid_argument("a block has no room for so many centres and negatives");
-                if (window < 1 || 2 * window + block > kMaxInputs)
-                    throw std::invalid_argument("a block has no room for so wide a window");
-                Settings settings;
-                settings.window = window, settings.shrink_window = shrink_window;
-                settings.cbow = cbow, settings.cbow_mean = cbow_mean, settings.cbow_divides = cbow_divides;
-                settings.sharing = sharing_named(sharing), settings.negatives = negatives, settings.drawn = drawn;
-                settings.block = block, settings.learning_rate = learning_rate;
-                settings.min_learning_rate = min_learning_rate, settings.epochs = epochs, settings.seed = seed;
-                settings.chunk = chunk;
-                Paths paths;
-                if (offsets) {
-                    if (block != 1) throw std::invalid_argument("hierarchical softmax takes blocks of one centre");
-                    paths.offsets.assign(offsets->data(), offsets->data() + offsets->shape(0));
-                    for (std::size_t i = 0; i < nodes.value().shape(0); ++i)
-                        paths.steps.push_back(2 * static_cast<std::uint32_t>((*nodes)(i)) + (signs.value()(i) > 0));
-                }
-                AliasTable table;
-                if (noise) table = AliasTable(noise->data(), noise->shape(0));
-                new (self) Trainer({ids.data(), ids.shape(0), keep.data()}, std::move(paths), std::move(table), settings,
-                                   keep.shape(0), outputs, dim, kernels_named(level));
-            },
-            nb::kw_only(), "ids"_a.noconvert(), "keep"_a.noconvert(), "noise"_a.none(), "offsets"_a.none(), "nodes"_a.none(), "signs"_a.none(),
-            "outputs"_a, "dim"_a, "window"_a, "shrink_window"_a, "cbow"_a, "cbow_mean"_a, "cbow_divides"_a, "sharing"_a,
-            "negatives"_a, "drawn"_a, "block"_a, "learning_rate"_a, "min_learning_rate"_a, "epochs"_a, "seed"_a,
-            "chunk"_a, "level"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
-        .def("run", &Trainer::run, "first"_a, "last"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())
-        .def("learning_rate", &Trainer::learning_rate, "position"_a)
-        .def("discard_outputs", [](Trainer& trainer) { trainer.outputs.discard(); })
-        .def_prop_ro("chunks_an_epoch", &Trainer::chunks_an_epoch)
-        .def_prop_ro("level", [](const Trainer& trainer) { return std::string(trainer.kernels->name); })
-        .def_prop_ro("vectors", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).vectors, self); })
-        .def_prop_ro("outputs", [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).outputs, self); });
-
-    m.def("simd_levels", [] {
-        std::vector<std::string> levels;
-        for (const char* name : {"avx512", "avx2", "plain"})
-            if (find_kernels(name)) levels.emplace_back(name);
-        return levels;
-    });
-    m.def("kernel_step", &step, "level"_a, "outputs"_a, "inputs"_a, "positive"_a, "total"_a, "rate"_a, "repeat"_a = 1);
-    m.def(
-        "draw_noise",
-        [](Vector<double> weights, std::uint64_t seed, std::uint64_t epoch, std::uint64_t chunk, std::size_t count) {
-            const AliasTable table(weights.data(), weights.shape(0));
-            Random random(seed, epoch, chunk);
-            auto* drawn = new std::uint32_t[count];
-            table.draw(random, drawn, count);
-            nb::capsule owner(drawn, [](void* p) noexcept { delete[] static_cast<std::uint32_t*>(p); });
-            return nb::ndarray<nb::numpy, std::uint32_t>(drawn, {count}, owner);
-        },
-        "weights"_a, "seed"_a, "epoch"_a, "chunk"_a, "count"_a);
+    bind_settings(m);
+    bind_plan(m);
+    bind_trainer(m);
+    m.def("simd_levels", &simd_levels);
+    m.def("kernel_step", &kernel_step, nb::arg("level"), nb::arg("outputs"), nb::arg("inputs"), nb::arg("positive"),
+          nb::arg("total"), nb::arg("rate"), nb::arg("repeat") = 1);
+    m.def("draw_noise", &draw_noise, nb::arg("weights"), nb::arg("seed"), nb::arg("epoch"), nb::arg("chunk"),
+          nb::arg("count"));
 }
 
 }  // namespace vastmax

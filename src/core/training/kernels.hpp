@@ -9,6 +9,9 @@
 // Negative sampling and hierarchical softmax, skip-gram and CBOW differ only in which rows and weights they name.
 #pragma once
 
+#include <string>
+#include <vector>
+
 namespace vastmax {
 
 // Rows start on 64 bytes and are padded with zeros to a multiple of this many floats.
@@ -47,14 +50,17 @@ struct Kernels {
     // The step without the update of the input rows, whose gradient times rate stays in scratch.input_gradient.
     double (*step_outputs)(Block& block, int dim, float rate, const Scratch& scratch);
     // out[j] = sum_i weights[i * in_stride + j * out_stride] * in[i], for j < rows, i < count.
-    void (*combine)(float* const* out, int rows, const float* const* in, int count, const float* weights,
-                    int in_stride, int out_stride, int dim);
+    void (*combine)(float* const* out, int rows, const float* const* in, int count, const float* weights, int in_stride,
+                    int out_stride, int dim);
     // out[j] += row j of `in`; a row may be named more than once.
     void (*add_rows)(float* const* out, int rows, const float* in, int dim);
 };
 
-// The best level this processor runs, or the one asked for by name; null where there is no such level.
-const Kernels* find_kernels(const char* name);
+// The levels this processor runs, the best first.
+std::vector<std::string> simd_levels();
+// Throws InputError where the processor has no such level; `source` says where the name comes from.
+const Kernels* kernels_named(const std::string& level, const char* source);
+// Those of the level that the environment variable VASTMAX_SIMD names, else of the best.
 const Kernels* best_kernels();
 
 }  // namespace vastmax

@@ -4,7 +4,7 @@
 #define VASTMAX_TILE_INPUTS 2
 #define VASTMAX_COMBINE_ROWS 2
 #define VASTMAX_COMBINE_VECTORS 6
-#include "kernels.inl"
+#include "training/kernels.inl"
 namespace vastmax {
 extern const Kernels kKernelsAvx2;
 const Kernels kKernelsAvx2 = {"avx2", step, step_outputs, combine, add_rows};

@@ -4,7 +4,7 @@
 #define VASTMAX_TILE_INPUTS 4
 #define VASTMAX_COMBINE_ROWS 3
 #define VASTMAX_COMBINE_VECTORS 8
-#include "kernels.inl"
+#include "training/kernels.inl"
 namespace vastmax {
 extern const Kernels kKernelsAvx512;
 const Kernels kKernelsAvx512 = {"avx512", step, step_outputs, combine, add_rows};

@@ -3,7 +3,7 @@
 #define VASTMAX_TILE_INPUTS 2
 #define VASTMAX_COMBINE_ROWS 2
 #define VASTMAX_COMBINE_VECTORS 4
-#include "kernels.inl"
+#include "training/kernels.inl"
 namespace vastmax {
 extern const Kernels kKernelsPlain;
 const Kernels kKernelsPlain = {"plain", step, step_outputs, combine, add_rows};

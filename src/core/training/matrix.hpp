@@ -1,27 +1,25 @@
-// Row-major float matrix whose rows start on 64 bytes and are padded with zeros, on huge pages where the system has them:
-// a training step touches some twenty rows at random, and with pages of 4 KiB each of them costs a walk of the page table.
+// Row-major float matrix whose rows start on 64 bytes and are padded with zeros, on huge pages where there are such:
+// a training step touches some twenty rows at random, and with pages of 4 KiB each costs a walk of the page table.
 #pragma once
+
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <new>
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <sys/mman.h>
-#endif
-
-#include "kernels.hpp"
+#include "training/kernels.hpp"
 
 namespace vastmax {
 
 class Matrix {
 public:
-    Matrix(std::size_t rows, int dim)
-        : rows_(rows), dim_(dim), stride_(padded(dim)) {
-        bytes_ = (rows_ * static_cast<std::size_t>(stride_) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
+    Matrix(size_t rows, int dim) : rows_(rows), dim_(dim), stride_(padded(dim)) {
+        bytes_ = (rows_ * static_cast<size_t>(stride_) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
         // Anonymous mappings come zeroed; one huge page more leaves room to align.
         mapped_ = mmap(nullptr, bytes_ + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (mapped_ == MAP_FAILED) throw std::bad_alloc();
-        const std::size_t address = reinterpret_cast<std::size_t>(mapped_);
-        data_ = reinterpret_cast<float*>((address + kHugePage - 1) / kHugePage * kHugePage);
+        const size_t misplaced = reinterpret_cast<size_t>(mapped_) % kHugePage;
+        data_ = reinterpret_cast<float*>(static_cast<char*>(mapped_) + (kHugePage - misplaced) % kHugePage);
 #if defined(MADV_HUGEPAGE)
         madvise(data_, bytes_, MADV_HUGEPAGE);
 #endif
@@ -37,18 +35,18 @@ public:
 #endif
     }
 
-    float* row(std::size_t i) { return data_ + i * static_cast<std::size_t>(stride_); }
+    float* row(size_t i) { return data_ + i * static_cast<size_t>(stride_); }
     float* data() { return data_; }
-    std::size_t rows() const { return rows_; }
+    size_t rows() const { return rows_; }
     int dim() const { return dim_; }
     int stride() const { return stride_; }
 
 private:
-    static constexpr std::size_t kHugePage = std::size_t{1} << 21;
-    std::size_t rows_;
+    static constexpr size_t kHugePage = size_t{1} << 21;
+    size_t rows_;
     int dim_;
     int stride_;
-    std::size_t bytes_;
+    size_t bytes_;
     void* mapped_;
     float* data_;
 };

@@ -1,32 +1,36 @@
-// One thread's own copies of the output rows that every thread writes at every step: the top of the tree in hierarchical
-// softmax, whose nodes come first.
+// One thread's own copies of the output rows that every thread writes at every step: the top of the tree in
+// hierarchical softmax, whose nodes come first.
 //
 // Two threads that step on the same row pull its cache lines from each other, which costs more than the step: how much
 // depends on where the system has put the threads, and was measured at anything from nothing to half of the speed. So a
 // thread works on its copy and exchanges it every few uses: what it added goes to the shared row, and what others added
-// comes back. Nothing is lost, it only arrives later, as in Hogwild itself. Words of negative sampling gain nothing: they
-// meet too rarely.
+// comes back. Nothing is lost, it only arrives later, as in Hogwild itself. Words of negative sampling gain nothing:
+// they meet too rarely.
 #pragma once
+
 #include <algorithm>
 #include <vector>
 
-#include "matrix.hpp"
+#include "base/races.hpp"
+#include "training/matrix.hpp"
 
 namespace vastmax {
 
 class Replicas {
 public:
     // Copies of rows [0, count); each is exchanged when it has been used `uses` times.
-    Replicas(Matrix& shared, std::size_t count, int uses)
-        : shared_(shared), count_(std::min(count, shared.rows())), uses_(uses), used_(count_), own_(count_, shared.dim()),
+    Replicas(Matrix& shared, size_t count, int uses)
+        : shared_(shared),
+          count_(std::min(count, shared.rows())),
+          uses_(uses),
+          used_(count_),
+          own_(count_, shared.dim()),
           base_(count_, shared.dim()) {
-        const std::size_t size = count_ * static_cast<std::size_t>(shared.stride());
-        std::copy_n(shared.data(), size, own_.data());
-        std::copy_n(own_.data(), size, base_.data());
+        copy();
     }
 
     // The row to work on.
-    float* row(std::size_t i) {
+    float* row(size_t i) {
         if (i >= count_) return shared_.row(i);
         if (used_[i] == uses_) exchange(i);
         // Counted after the exchange, which cannot hold what the caller is about to add.
@@ -36,15 +40,20 @@ public:
     }
 
     void exchange_all() {
-        for (std::size_t i = 0; i < count_; ++i)
+        for (size_t i = 0; i < count_; ++i)
             if (used_[i]) exchange(i);
     }
 
 private:
-    void exchange(std::size_t i) {
-        float* __restrict shared = shared_.row(i);
-        float* __restrict own = own_.row(i);
-        float* __restrict base = base_.row(i);
+    VASTMAX_RACES void copy() {
+        const size_t size = count_ * static_cast<size_t>(shared_.stride());
+        for (size_t x = 0; x < size; ++x) own_.data()[x] = base_.data()[x] = shared_.data()[x];
+    }
+
+    VASTMAX_RACES void exchange(size_t i) {
+        float* shared = shared_.row(i);
+        float* own = own_.row(i);
+        float* base = base_.row(i);
         for (int x = 0; x < shared_.stride(); ++x) {
             const float merged = shared[x] + (own[x] - base[x]);
             shared[x] = own[x] = base[x] = merged;
@@ -53,7 +62,7 @@ private:
     }
 
     Matrix& shared_;
-    std::size_t count_;
+    size_t count_;
     int uses_;
     std::vector<int> used_;
     Matrix own_;

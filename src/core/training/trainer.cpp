@@ -1,44 +1,53 @@
-#include "trainer.hpp"
+#include "training/trainer.hpp"
 
-#include <algorithm>
 #include <memory>
+#include <utility>
+#include <vector>
 
-#include "parallel.hpp"
-#include "worker.hpp"
+#include "base/parallel.hpp"
+#include "training/planner.hpp"
 
 namespace vastmax {
+namespace {
 
-Trainer::Trainer(Corpus corpus, Paths paths, AliasTable noise, Settings settings, std::size_t words, std::size_t outputs_count,
-                 int dim, const Kernels* kernels_table)
-    : vectors(words, dim),
-      outputs(outputs_count, dim),
-      kernels(kernels_table),
-      corpus_(corpus),
-      paths_(std::move(paths)),
-      noise_(std::move(noise)),
-      settings_(settings),
-      chunks_((corpus.size + settings.chunk - 1) / settings.chunk) {}
+// What one thread has of its own.
+struct Worker {
+    Planner planner;
+    Stepper stepper;
+    Plan plans[2];
 
-double Trainer::learning_rate(double position) const {
-    const double share = position / (static_cast<double>(corpus_.size) * settings_.epochs);
-    const double rate = settings_.learning_rate + (settings_.min_learning_rate - settings_.learning_rate) * share;
-    return std::max(rate, settings_.min_learning_rate);
-}
+    // Each step is planned while the one before is yet to be taken, so that its rows can be fetched meanwhile.
+    void train(size_t epoch, size_t chunk) {
+        planner.begin(epoch, chunk);
+        bool more = planner.next(plans[0]);
+        for (int i = 0; more; i = 1 - i) {
+            more = planner.next(plans[1 - i]);
+            stepper.step(plans[i], more ? &plans[1 - i] : nullptr);
+        }
+        stepper.finish_chunk();
+    }
+};
 
-Statistics Trainer::run(std::size_t first, std::size_t last, int threads) {
+}  // namespace
+
+Trainer::Trainer(Task given, size_t words, size_t outputs, int dim, const Kernels& kernels_table)
+    : task(std::move(given)), matrices{{words, dim}, {outputs, dim}}, kernels(kernels_table) {}
+
+Statistics Trainer::run(size_t first, size_t last, int threads) {
     // A thread that finds no memory must not end the process: parallel_for hands its exception on.
-    std::vector<std::unique_ptr<Worker>> workers(static_cast<std::size_t>(threads));
-    parallel_for(last - first, workers.size(), [&](std::size_t thread, std::size_t i) {
-        if (!workers[thread]) workers[thread] = std::make_unique<Worker>(*this, threads);
-        workers[thread]->train((first + i) / chunks_, (first + i) % chunks_);
+    std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(threads));
+    const size_t chunks = task.chunks_an_epoch();
+    parallel_for(last - first, workers.size(), [&](size_t thread, size_t i) {
+        auto& worker = workers[thread];
+        if (!worker) worker.reset(new Worker{Planner(task), Stepper(task, matrices, kernels, threads), {}});
+        worker->train((first + i) / chunks, (first + i) % chunks);
     });
     Statistics total;
     for (const auto& worker : workers) {
         if (!worker) continue;
-        const Statistics& result = worker->statistics();
-        total.words += result.words;
-        total.examples += result.examples;
-        total.loss += result.loss;
+        total.words += worker->planner.words();
+        total.examples += worker->stepper.examples();
+        total.loss += worker->stepper.loss();
     }
     return total;
 }

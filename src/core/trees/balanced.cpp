@@ -1,6 +1,6 @@
 #include "trees/tree.hpp"
 
-namespace vastmax::trees {
+namespace vastmax {
 
 Children balanced_children(const int32_t* order, int64_t num_words) {
     const int64_t num_inner = num_words - 1;
@@ -28,4 +28,4 @@ Children balanced_children(const int32_t* order, int64_t num_words) {
     return children;
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

@@ -8,28 +8,17 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/numpy.hpp"
 #include "trees/clustered.hpp"
 #include "trees/tree.hpp"
 
 namespace nb = nanobind;
 
 namespace vastmax {
-
 namespace {
 
-using namespace trees;
-
-template <typename T>
-using In = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Vectors = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Means = nb::ndarray<const double, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
-
-template <typename T>
-nb::object to_numpy(std::vector<T>&& values) {
-    auto* held = new std::vector<T>(std::move(values));
-    nb::capsule owner(held, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return nb::cast(nb::ndarray<nb::numpy, const T, nb::ndim<1>>(held->data(), {held->size()}, owner));
-}
 
 nb::tuple to_tuple(Paths&& paths) {
     return nb::make_tuple(to_numpy(std::move(paths.offsets)), to_numpy(std::move(paths.nodes)),
@@ -47,18 +36,18 @@ nb::tuple build_paths(size_t num_leaves, Build build) {
     return to_tuple(std::move(paths));
 }
 
-nb::tuple huffman_paths(const In<int64_t>& counts) {
+nb::tuple huffman_paths(const ArrayView<int64_t>& counts) {
     return build_paths(counts.size(), [&] { return huffman_children(counts.data(), counts.size()); });
 }
 
-nb::tuple balanced_paths(const In<int32_t>& order) {
+nb::tuple balanced_paths(const ArrayView<int32_t>& order) {
     for (size_t i = 0; i < order.size(); ++i)
         if (order.data()[i] < 0 || static_cast<size_t>(order.data()[i]) >= order.size())
             throw std::invalid_argument("order must be a permutation of the words");
     return build_paths(order.size(), [&] { return balanced_children(order.data(), order.size()); });
 }
 
-nb::tuple children_paths(const In<int32_t>& children) {
+nb::tuple children_paths(const ArrayView<int32_t>& children) {
     if (children.size() % 2) throw std::invalid_argument("every inner node needs two children");
     Paths paths;
     {
@@ -68,7 +57,7 @@ nb::tuple children_paths(const In<int32_t>& children) {
     return to_tuple(std::move(paths));
 }
 
-nb::tuple tree_paths(const In<int32_t>& children, int32_t root) {
+nb::tuple tree_paths(const ArrayView<int32_t>& children, int32_t root) {
     const size_t num_inner = children.size() / 2;
     if (children.size() % 2 || root < 0 || (num_inner > 0 && static_cast<size_t>(root) >= num_inner))
         throw std::invalid_argument("there is no such root, or a child is missing");
@@ -147,7 +136,8 @@ public:
             Gaussian& gaussian = mixture_->parts[part];
             gaussian = {std::vector<double>(points_.stride()), part ? variances.second : variances.first,
                         part ? mixing.second : mixing.first};
-            for (int64_t k = 0; k < points_.dim(); ++k) gaussian.mean[k] = means.data()[part * points_.dim() + k] - origin(k);
+            for (int64_t k = 0; k < points_.dim(); ++k)
+                gaussian.mean[k] = means.data()[part * points_.dim() + k] - origin(k);
         }
         mixture_->step();
         return result();
@@ -173,7 +163,8 @@ private:
     std::unique_ptr<Mixture> mixture_;
 };
 
-nb::object tree_children(const In<int64_t>& offsets, const In<int32_t>& nodes, const In<int8_t>& signs) {
+Array<int32_t> tree_children(const ArrayView<int64_t>& offsets, const ArrayView<int32_t>& nodes,
+                             const ArrayView<int8_t>& signs) {
     if (offsets.size() < 2) throw std::invalid_argument("there is no leaf");
     if (nodes.size() != signs.size()) throw std::invalid_argument("nodes and signs differ in length");
     std::vector<int32_t> children;
@@ -207,9 +198,10 @@ void bind_trees(nb::module_& m) {
         .def("step", &Fit::step, nb::arg("means"), nb::arg("variances"), nb::arg("mixing"),
              "One step from these parameters; returns the first part's responsibilities (n,), the means (2 d,), the "
              "variances (2,) and the mixing shares (2,).");
-    m.def("tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
-          "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
-          "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");
+    m.def(
+        "tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
+        "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
+        "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");
 }
 
 }  // namespace vastmax

@@ -6,13 +6,13 @@
 #include <numeric>
 #include <utility>
 
-#include "parallel.hpp"
+#include "base/parallel.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
-constexpr size_t kAlone = 8192;   // larger nodes are fitted one after the other by all threads, smaller ones one a thread
+// Larger nodes are fitted one after the other by all threads, smaller ones one a thread.
+constexpr size_t kAlone = 8192;
 constexpr uint8_t kDoublings = 3;  // times that a word may go both ways on one path: at most 2^3 leaves a word
 
 // Words that one node is yet to split. Members are in rising order, each once.
@@ -28,7 +28,9 @@ struct Node {
 class Splitter {
 public:
     Splitter(const Points& points, const Clustering& clustering)
-        : points_(points), clustering_(clustering), deepest_(4 * std::ceil(std::log2(points.size() + 1.0))) {}
+        : points_(points),
+          clustering_(clustering),
+          deepest_(4 * static_cast<int>(std::ceil(std::log2(static_cast<double>(points.size()) + 1)))) {}
 
     std::pair<Node, Node> split(const Node& node, size_t threads) const {
         std::vector<uint8_t> sides = choose_sides(node, threads);
@@ -55,11 +57,12 @@ private:
         for (size_t i = 0; i < n; ++i) sides[i] = ratios[i] > 0 ? kLeft : kRight;
         if (std::count(sides.begin(), sides.end(), sides[0]) == static_cast<int64_t>(n)) return halves(ratios);
         if (clustering_.epsilon < 0) return sides;
-        return doubled(node, ratios, std::move(sides));
+        return doubled(node, ratios, sides);
     }
 
     // Words in doubt go both ways, unless one side would then be as large as the whole and nothing be gained.
-    std::vector<uint8_t> doubled(const Node& node, const std::vector<double>& ratios, std::vector<uint8_t> sides) const {
+    std::vector<uint8_t> doubled(const Node& node, const std::vector<double>& ratios,
+                                 const std::vector<uint8_t>& sides) const {
         std::vector<uint8_t> wider = sides;
         size_t left = 0, right = 0;
         for (size_t i = 0; i < sides.size(); ++i) {
@@ -78,9 +81,8 @@ private:
         std::iota(order.begin(), order.end(), size_t{0});
         // The odd word goes to the first part: begun at a word drawn evenly it tends to be the denser, of rarer words.
         const auto middle = order.begin() + (n + 1) / 2;
-        std::nth_element(order.begin(), middle, order.end(), [&](size_t a, size_t b) {
-            return ratios[a] != ratios[b] ? ratios[a] > ratios[b] : a < b;
-        });
+        std::nth_element(order.begin(), middle, order.end(),
+                         [&](size_t a, size_t b) { return ratios[a] != ratios[b] ? ratios[a] > ratios[b] : a < b; });
         std::vector<uint8_t> sides(n, kRight);
         for (auto it = order.begin(); it != middle; ++it) sides[*it] = kLeft;
         return sides;
@@ -180,4 +182,4 @@ LeafyTree clustered_tree(const Points& points, const Clustering& clustering) {
     return std::move(top.tree);
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

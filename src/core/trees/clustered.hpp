@@ -6,7 +6,7 @@
 #include "trees/mixture.hpp"
 #include "trees/tree.hpp"
 
-namespace vastmax::trees {
+namespace vastmax {
 
 enum class SplitRule {
     adaptive,   // to the Gaussian of higher responsibility
@@ -34,4 +34,4 @@ LeafyTree clustered_tree(const Points& points, const Clustering& clustering);
 // What a node of this seed draws its means by; the root has the seed of the clustering.
 Random mixture_random(uint64_t seed);
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

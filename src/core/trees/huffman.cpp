@@ -3,8 +3,7 @@
 
 #include "trees/tree.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
 // Words from rare to frequent, the higher id first among equals: the reverse of falling order, which costs nothing
@@ -36,8 +35,8 @@ Children huffman_children(const int64_t* counts, int64_t num_words) {
         int32_t pair[2];
         int64_t sum = 0;
         for (int32_t& child : pair) {
-            const bool leaf = next_inner == made ||
-                              (next_leaf < num_words && counts[words[next_leaf]] <= weight[next_inner]);
+            const bool leaf =
+                next_inner == made || (next_leaf < num_words && counts[words[next_leaf]] <= weight[next_inner]);
             sum += leaf ? counts[words[next_leaf]] : weight[next_inner];
             child = leaf ? ~words[next_leaf++] : static_cast<int32_t>(next_inner++);
         }
@@ -48,4 +47,4 @@ Children huffman_children(const int64_t* counts, int64_t num_words) {
     return children;
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

@@ -3,16 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "parallel.hpp"
+#include "base/parallel.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
-constexpr int64_t kBlock = 256;          // rows summed in float32 before their sum is added in float64
+constexpr int64_t kBlock = 256;             // rows summed in float32 before their sum is added in float64
 constexpr double kSmallestVariance = 1e-3;  // of a part, against that of all: one word alone must not become a point
-constexpr double kSettled = 1e-3;        // mean change of a responsibility at which fitting ends
-constexpr double kSame = 1e-12;          // squared distances below this share of the squared length are rounding
+constexpr double kSettled = 1e-3;           // mean change of a responsibility at which fitting ends
+constexpr double kSame = 1e-12;             // squared distances below this share of the squared length are rounding
 
 int64_t num_blocks(int64_t n) { return (n + kBlock - 1) / kBlock; }
 
@@ -41,7 +40,10 @@ double squared_length(const std::vector<double>& x) {
 }  // namespace
 
 Points::Points(const float* rows, int64_t num_rows, int64_t dim, size_t threads)
-    : num_rows_(num_rows), dim_(dim), stride_((dim + kLanes - 1) / kLanes * kLanes), mean_(dim, 0.0),
+    : num_rows_(num_rows),
+      dim_(dim),
+      stride_((dim + kLanes - 1) / kLanes * kLanes),
+      mean_(dim, 0.0),
       rows_(num_rows * stride_, 0.0f) {
     for (int64_t i = 0; i < num_rows; ++i)
         for (int64_t k = 0; k < dim; ++k) mean_[k] += rows[i * dim + k];
@@ -49,8 +51,7 @@ Points::Points(const float* rows, int64_t num_rows, int64_t dim, size_t threads)
     parallel_for(num_blocks(num_rows), threads, [&](size_t, size_t block) {
         const int64_t last = std::min<int64_t>(num_rows, (block + 1) * kBlock);
         for (int64_t i = block * kBlock; i < last; ++i)
-            for (int64_t k = 0; k < dim; ++k)
-                rows_[i * stride_ + k] = static_cast<float>(rows[i * dim + k] - mean_[k]);
+            for (int64_t k = 0; k < dim; ++k) rows_[i * stride_ + k] = static_cast<float>(rows[i * dim + k] - mean_[k]);
     });
 }
 
@@ -78,8 +79,13 @@ void Mixture::for_blocks(Work&& work) const {
 }
 
 Mixture::Mixture(const Points& points, const std::vector<int32_t>& members, bool hard, size_t threads)
-    : points_(points), members_(members), hard_(hard), threads_(threads), centre_(points.stride()),
-      squared_(members.size()), responsibility_(members.size(), 0.5f) {
+    : points_(points),
+      members_(members),
+      hard_(hard),
+      threads_(threads),
+      centre_(points.stride()),
+      squared_(members.size()),
+      responsibility_(members.size(), 0.5f) {
     const int64_t stride = points.stride();
     const double n = static_cast<double>(members.size());
     std::vector<std::vector<float>> sums(num_blocks(members.size()));
@@ -160,7 +166,7 @@ double Mixture::step() {
         for (int64_t i = first; i < last; ++i) {
             const float* x = points_.row(members_[i]);
             const double ratio = log_ratio(x, centre_.data(), squared_[i]);
-            const float share = hard_ ? ratio > 0 : static_cast<float>(1 / (1 + std::exp(-ratio)));
+            const float share = static_cast<float>(hard_ ? ratio > 0 : 1 / (1 + std::exp(-ratio)));
             sum.weight += share;
             sum.squared += static_cast<double>(share) * squared_[i];
             sum.change += std::abs(share - responsibility_[i]);
@@ -205,4 +211,4 @@ std::vector<double> Mixture::log_ratios() const {
     return ratios;
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

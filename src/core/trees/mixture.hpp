@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "random.hpp"
+#include "base/random.hpp"
 
-namespace vastmax::trees {
+namespace vastmax {
 
 // A copy of a (rows, dim) matrix, its mean taken away so that float32 is spent on what tells rows apart, and every row
 // padded with zeros to whole groups of lanes.
@@ -74,4 +74,4 @@ private:
     double variance_ = 0;
 };
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

@@ -3,8 +3,7 @@
 
 #include "trees/tree.hpp"
 
-namespace vastmax::trees {
-
+namespace vastmax {
 namespace {
 
 struct Step {
@@ -14,7 +13,9 @@ struct Step {
 
 [[noreturn]] void refuse(const std::string& fault) { throw std::invalid_argument(fault); }
 
-[[noreturn]] void refuse(const char* what, int64_t leaf) { refuse(std::string(what) + " at leaf " + std::to_string(leaf)); }
+[[noreturn]] void refuse(const char* what, int64_t leaf) {
+    refuse(std::string(what) + " at leaf " + std::to_string(leaf));
+}
 
 void check_steps(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes, const int8_t* signs,
                  int64_t num_steps) {
@@ -123,8 +124,8 @@ Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves) 
 }
 
 // Every path starts at node 0, every (node, sign) leads to one child only, every child but the root has one parent.
-// Then no branch is empty, for L leaves need that many branches of L - 1 nodes, and the paths are those of a full binary
-// tree: prefix-free, probabilities sum to one.
+// Then no branch is empty, for L leaves need that many branches of L - 1 nodes, and the paths are those of a full
+// binary tree: prefix-free, probabilities sum to one.
 std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes,
                                          const int8_t* signs, int64_t num_steps) {
     check_steps(offsets, num_leaves, nodes, signs, num_steps);
@@ -151,4 +152,4 @@ std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_lea
     return child;
 }
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

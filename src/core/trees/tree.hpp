@@ -5,11 +5,10 @@
 #include <string>
 #include <vector>
 
-// A namespace of its own: another room has Paths too, and one name for two types is undefined behaviour.
-namespace vastmax::trees {
+namespace vastmax {
 
-// The children of every inner node. A child >= 0 is an inner node, a child < 0 is leaf ~child: that of word ~child, where
-// words have one leaf each.
+// The children of every inner node. A child >= 0 is an inner node, a child < 0 is leaf ~child: that of word ~child,
+// where words have one leaf each.
 struct Children {
     std::vector<int32_t> left;   // taken with sigmoid(-h.v): sign -1
     std::vector<int32_t> right;  // taken with sigmoid(+h.v): sign +1
@@ -34,8 +33,8 @@ Children balanced_children(const int32_t* order, int64_t num_words);
 // order will do; std::invalid_argument where they go in circles or share a node.
 Paths paths_from_children(const Children& children, int64_t num_leaves);
 
-// The paths of children that are numbered already: child 2n is where node n leads with sign -1, child 2n+1 with sign +1.
-// Throws std::invalid_argument where a parent has not the lower number, or two branches lead to one place.
+// The paths of children that are numbered already: child 2n is where node n leads with sign -1, child 2n+1 with sign
+// +1. Throws std::invalid_argument where a parent has not the lower number, or two branches lead to one place.
 Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves);
 
 // The same the other way round: child 2n is where node n leads with sign -1, child 2n+1 with sign +1; a child >= 0 is
@@ -44,4 +43,4 @@ Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves);
 std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes,
                                          const int8_t* signs, int64_t num_steps);
 
-}  // namespace vastmax::trees
+}  // namespace vastmax

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from vastmax.errors import VastmaxError
 
 __all__ = ["app", "run"]
 
-USAGE, BAD_INPUT, INTERRUPTED = 2, 1, 130
+BAD_INPUT, INTERRUPTED = 1, 130
 
 app = typer.Typer(
     name="vastmax",
@@ -93,22 +93,17 @@ def run(arguments: list[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
         return _usage(error)
 
 
-def _usage(error: Exception) -> int:
-    """Tell a usage error (2: unknown flag, missing argument) from a value that is not accepted (1)."""
-    # typer brings its own copy of click or uses click's, by version; the hierarchy is the same in both.
-    if not isinstance(error, typer.BadParameter.__mro__[2]):
-        raise error
-    context = getattr(error, "ctx", None)
-    message: str = getattr(error, "format_message", error.__str__)()
+def _usage(error: Any) -> int:
+    """Say what click refuses, an error of whichever copy of click typer brings, and return its own exit code."""
+    message: str = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         print(message)
         return 0
-    message = message.rstrip(".")
-    if isinstance(error, typer.BadParameter) and type(error).__name__ != "MissingParameter":
-        complain(message)
-        return BAD_INPUT
-    complain(message + (f" (see {context.command_path} --help)" if context else ""))
-    return USAGE
+    context = getattr(error, "ctx", None)
+    complain(message.rstrip(".") + (f" (see {context.command_path} --help)" if context else ""))
+    return error.exit_code

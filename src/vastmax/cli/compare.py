@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -10,52 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from vastmax.cli.console import complain, note, print_json, print_table, say
-from vastmax.cli.flags import CheckpointMinutes, Json, Lowercase, MaxVocabulary, MinCount, Seed, Threads, Tokenizer
-from vastmax.cli.invocation import program
-from vastmax.cli.model_flags import (
-    BatchingFlag,
-    BatchRows,
-    Constant,
-    Decay,
-    Device,
-    Dim,
-    Dropout,
-    EmbeddingDim,
-    InitialRange,
-    Layers,
-    LearningRate,
-    Length,
-    Linear,
-    MaxNorm,
-    ModelName,
-    Optimizer,
-    Order,
-    Precision,
-    Schedule,
-    Test,
-    Tie,
-    Valid,
-    Validations,
-    output_folder,
-    read_corpus,
-    require_torch,
-    run_config,
-    text_facts,
-)
+from vastmax.cli.flags import CheckpointMinutes, Json, TextOptions, picked, takes
+from vastmax.cli.invocation import command_line, interrupted
+from vastmax.cli.language import Device, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.cli.progress import ProgressDisplay, duration, training_facts
 from vastmax.errors import InputError
+from vastmax.language import LoopOptions, ModelOptions
+from vastmax.options import options_of
 
 if TYPE_CHECKING:
-    from vastmax.comparison import ComparisonProgress, Method, RunConfig
+    from vastmax.comparison import ComparisonProgress, Method
     from vastmax.comparison.report import RunRecord
 
 __all__ = ["compare"]
 
-_SMALL_BUDGET = 0.15  # minutes a method: all of them in some minutes
-_SMALL_HELD_OUT = 8_000  # else scoring them six times would outlast the training where there are 100,000 words
 _NOT_IN_A_FILE = {"context", "config", "output", "as_json", "list_methods", "methods"}
 
 
+@takes(TextOptions, ModelOptions, LoopOptions, without=("minutes",), min_count=2)
 def compare(
     context: typer.Context,
     train: Annotated[
@@ -97,36 +68,12 @@ def compare(
         str | None,
         typer.Option(metavar="N,M", show_default=False, help="Of TRAIN, N words train, M validate, the rest tests."),
     ] = None,
-    min_count: MinCount = 2,
-    max_vocabulary: MaxVocabulary = None,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    model: ModelName = "lstm",
-    dim: Dim = 200,
-    embedding_dim: EmbeddingDim = None,
-    layers: Layers = 2,
-    order: Order = 5,
-    linear: Linear = False,
-    dropout: Dropout = 0.0,
-    initial_range: InitialRange = 0.1,
-    tie: Tie = False,
-    batching: BatchingFlag = "stream",
-    rows: BatchRows = 20,
-    length: Length = 20,
-    optimizer: Optimizer = "adagrad",
-    learning_rate: LearningRate = None,
-    schedule: Schedule = "linear",
-    decay: Decay = 0.5,
-    constant_epochs: Constant = 4.0,
-    max_norm: MaxNorm = 0.25,
-    validations: Validations = 0,
-    precision: Precision = "float32",
+    *,
     device: Device = "cpu",
-    threads: Threads = None,
-    seed: Seed = 1,
     checkpoint_minutes: CheckpointMinutes = 10,
     list_methods: Annotated[bool, typer.Option("--list-methods", help="Print the methods' names, and stop.")] = False,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Train one language model with every output layer, and compare: perplexity, speed, memory.
 
@@ -141,45 +88,50 @@ def compare(
       vastmax compare corpus.txt -o comparison --methods full,hierarchical,sampled,nce --minutes-each 5 --seeds 3
       vastmax compare --config comparison.toml -o comparison
     """  # noqa: D301
+    given = {**{name: value for name, value in locals().items() if name not in ("context", "options")}, **options}
     require_torch()
-    given = {name: value for name, value in locals().items() if name not in ("context",)}
     if list_methods:
         _list_methods(as_json)
         return
-    chosen = _with_file(context, given)
+    own_methods = _with_file(context, given)
     if output is None:
         raise InputError("compare needs a folder for its results: add -o DIR.")
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file: name a folder.")
     if not given["train"]:
         raise InputError("compare needs a training text: name TRAIN, or give it in --config.")
-    from vastmax.comparison import compare
+    from vastmax.comparison import compare, plan_comparison
     from vastmax.comparison.report import require_report
     from vastmax.runs import TrainingInterrupted
 
     require_report()
-    folder = output_folder(output)
-
-    configs = _configs(chosen, given)
+    plan = plan_comparison(
+        None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
+        own_methods,
+        model=picked(ModelOptions, given),
+        training={option.name: given[option.name] for option in options_of(LoopOptions) if option.name in options},
+        **{name: given[name] for name in ("minutes_each", "epochs", "held_out", "seeds", "seed", "threads", "device")},
+    )
+    for remark in plan.notes:
+        note(f"note: {remark}")
+    given |= {"held_out": plan.held_out, "split": None if given["split"] is None else _split(given["split"])}
     started = time.perf_counter()
-    command = f"{program()} {shlex.join(context.find_root().obj['arguments'])}"
+    command = command_line(context)
     with ProgressDisplay() as display:
         corpus = read_corpus(given, display)
-        for remark in corpus.notes:
-            note(f"note: {remark}")
         try:
             records = compare(
                 corpus,
-                configs,
-                folder,
+                plan.configs,
+                output,
                 text=text_facts(given, corpus),
                 command=command,
-                checkpoint_minutes=checkpoint_minutes,
+                checkpoint_minutes=given["checkpoint_minutes"],
                 progress=_Display(display),
             )
         except TrainingInterrupted:
-            complain(f"interrupted; what is finished is in {output}. Go on with:")
-            note(command)
-            context.find_root().obj["interrupted"] = True
-            raise typer.Exit(130) from None
+            sentence = f"interrupted; what is finished is in {output}. Go on with:"
+            raise interrupted(context, sentence, command) from None
     _report(records, output, time.perf_counter() - started, as_json)
 
 
@@ -208,51 +160,6 @@ def _with_file(context: typer.Context, given: dict[str, Any]) -> list[Method]:
         if not typed:
             given[name] = value
     return found.methods
-
-
-def _configs(chosen: list[Method], given: dict[str, Any]) -> list[RunConfig]:
-    """The runs: seed by seed, so that a first picture of all is there early."""
-    from dataclasses import replace
-
-    from vastmax.comparison import METHODS, WORDNET, method_named
-    from vastmax.language import can_tie
-    from vastmax.layers import LAYERS
-
-    catalogue = {method.label: method for method in chosen} or METHODS
-    if given["methods"] is not None:
-        names = [name.strip() for name in given["methods"].split(",") if name.strip()]
-        missing = [name for name in names if name not in catalogue]
-        if missing and chosen:
-            raise InputError(f"{given['config']} has no method {missing[0]!r}: choose one of {', '.join(catalogue)}.")
-        wanted = [catalogue[name] if name in catalogue else method_named(name) for name in names]
-    else:
-        wanted = list(catalogue.values())
-        if not chosen and not Path(WORDNET).exists():
-            wanted.remove(METHODS["hierarchical-wordnet"])
-            note(f"note: hierarchical-wordnet is left out, as WordNet is not in {WORDNET}: apt install wordnet-base")
-    if not wanted:
-        raise InputError("--methods names none: leave it out for all, or name one or more.")
-    if given["seeds"] < 1:
-        raise InputError(f"--seeds is {given['seeds']}: give 1 or more.")
-    minutes, epochs = given["minutes_each"], given["epochs"]
-    if small := minutes is None and epochs is None:
-        minutes = _SMALL_BUDGET
-    given["minutes"], given["epochs"] = minutes, 5.0 if epochs is None else epochs
-    if given["held_out"] is None:
-        given["held_out"] = _SMALL_HELD_OUT if small else 20_000
-    if minutes is not None and not given["validations"]:
-        given["validations"] = 3 if minutes < 1 else 10
-    if given["split"] is not None:
-        given["split"] = _split(given["split"])
-    untied = [method.label for method in wanted if given["tie"] and not can_tie(LAYERS[method.layer])]
-    if untied:
-        note(f"note: no table of words to share, and so --tie does nothing: {', '.join(untied)}")
-    base = [run_config(method, given | {"tie": given["tie"] and method.label not in untied}) for method in wanted]
-    return [
-        replace(each, training=replace(each.training, seed=given["seed"] + i))
-        for i in range(given["seeds"])
-        for each in base
-    ]
 
 
 def _split(value: Any) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,15 +12,12 @@ from vastmax.cli.flags import (
     ConnectorWords,
     Corpus,
     Json,
-    Lowercase,
-    MaxVocabulary,
-    MinCount,
     PhraseScoring,
     SaveTo,
-    Threads,
-    Tokenizer,
+    TextOptions,
     connector_tuple,
     not_negative,
+    takes,
 )
 
 __all__ = ["phrases", "vocab"]
@@ -30,16 +27,14 @@ _Top = Annotated[
 ]
 
 
+@takes(TextOptions)
 def vocab(
     corpus: Corpus,
     output: SaveTo = None,
     top: _Top = 20,
-    min_count: MinCount = 5,
-    max_vocabulary: MaxVocabulary = None,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    threads: Threads = None,
+    *,
     as_json: Json = False,
+    **text: Any,
 ) -> None:
     """Count the words of a corpus.
 
@@ -50,9 +45,7 @@ def vocab(
     """  # noqa: D301
     from vastmax.text import build_vocabulary
 
-    vocabulary = build_vocabulary(
-        corpus, tokenizer=tokenizer, lowercase=lowercase, min_count=min_count, max_size=max_vocabulary, threads=threads
-    )
+    vocabulary = build_vocabulary(corpus, max_size=text.pop("max_vocabulary"), **text)
     if output is not None:
         vocabulary.save(output)
     pairs = list(zip((vocabulary.words or [])[:top], vocabulary.counts[:top].tolist(), strict=True))
@@ -64,6 +57,7 @@ def vocab(
     note(f"{len(vocabulary):,} words kept, which stand for {vocabulary.total:,} of the text")
 
 
+@takes(TextOptions, without=("max_vocabulary",))
 def phrases(
     corpus: Corpus,
     output: SaveTo = None,
@@ -74,11 +68,9 @@ def phrases(
     ] = None,
     scoring: PhraseScoring = "word2vec",
     connector_words: ConnectorWords = "",
-    min_count: MinCount = 5,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    threads: Threads = None,
+    *,
     as_json: Json = False,
+    **text: Any,
 ) -> None:
     """Find the phrases of a corpus: words that stand together more often than by chance.
 
@@ -93,10 +85,10 @@ def phrases(
         passes,
         threshold,
         scoring,  # type: ignore[arg-type]  # checked there
-        min_count,
+        text.pop("min_count"),
         connector_tuple(connector_words),
     )
-    learnt = learn_phrases(corpus, options, lowercase=lowercase, tokenizer=tokenizer, threads=threads)
+    learnt = learn_phrases(corpus, options, **text)
     if output is not None:
         learnt.save(output)
     best = sorted(learnt.scores.items(), key=lambda item: (-item[1], item[0]))[:top]

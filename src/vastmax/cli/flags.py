@@ -1,19 +1,22 @@
-"""Flags that several verbs share, named as the arguments of the functions they reach.
+"""Flags: those made of the options that dataclasses describe, and those that several verbs share.
 
-Choices are plain strings here: `EmbeddingOptions` and `encode_corpus` check them, so that the command line and Python
+Choices are plain strings here: the dataclasses and `encode_corpus` check them, so that the command line and Python
 answer a bad value with the same sentence.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from vastmax.errors import InputError
+from vastmax.options import Flag, Option, options_of
 
 __all__ = [
     "CheckpointMinutes",
@@ -21,9 +24,6 @@ __all__ = [
     "Corpus",
     "Json",
     "LayerOptions",
-    "Lowercase",
-    "MaxVocabulary",
-    "MinCount",
     "Model",
     "Neighbours",
     "Overwrite",
@@ -31,12 +31,82 @@ __all__ = [
     "Resume",
     "SaveTo",
     "Seed",
+    "TextOptions",
     "Threads",
-    "Tokenizer",
     "connector_tuple",
     "keys_and_values",
     "not_negative",
+    "picked",
+    "takes",
 ]
+
+Verb = TypeVar("Verb", bound=Callable[..., None])
+Options = TypeVar("Options")
+_METAVARS: dict[type, str] = {int: "N", float: "X", str: "TEXT"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """How text is read, as `encode_corpus` takes and checks it."""
+
+    min_count: Annotated[int, Flag("Drop words rarer than this.")] = 5
+    max_vocabulary: Annotated[int | None, Flag("Keep at most so many words, the most frequent.", default="all")] = None
+    lowercase: Annotated[bool, Flag("Lower-case before counting.")] = False
+    tokenizer: Annotated[Literal["whitespace", "words"], Flag("Split at white space, or find Unicode words.")] = (
+        "whitespace"
+    )
+    threads: Annotated[int | None, Flag("Threads to run on.", default="every core")] = None
+
+
+def takes(*kinds: type, without: Collection[str] = (), **defaults: Any) -> Callable[[Verb], Verb]:
+    """Give a verb a flag for each option of these dataclasses, in place of its ``**options``.
+
+    The flags stand before the verb's keyword-only arguments. What the verb names itself is left as it is, and of two
+    options of one name the first counts.
+
+    Args:
+        kinds: Dataclasses whose fields carry a `Flag`.
+        without: Options to leave out.
+        defaults: Other defaults than the dataclasses have.
+    """
+
+    def given(verb: Verb) -> Verb:
+        signature = inspect.signature(verb, eval_str=True)
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        options: dict[str, Option] = {}
+        for option in (option for kind in kinds for option in options_of(kind)):
+            if option.name not in without and option.name not in signature.parameters:
+                options.setdefault(option.name, option)
+        flags = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(name, option.default),
+                annotation=_annotation(option),
+            )
+            for name, option in options.items()
+        ]
+        before = [each for each in own if each.kind is not each.KEYWORD_ONLY]
+        parameters = [*before, *flags, *own[len(before) :]]
+        vars(verb)["__signature__"] = signature.replace(parameters=parameters)
+        verb.__annotations__ = {each.name: each.annotation for each in parameters}
+        return verb
+
+    return given
+
+
+def _annotation(option: Option) -> Any:
+    about, kind = option.flag, option.kind
+    metavar = about.metavar or "|".join(option.choices) or _METAVARS.get(kind)
+    shown = typer.Option(metavar=metavar, help=about.help, show_default=about.default or True)
+    return Annotated[kind | None if option.optional else kind, shown]
+
+
+def picked(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """Make a dataclass of those of the given flags that are its options."""
+    names = {option.name for option in options_of(kind)}
+    return kind(**{name: value for name, value in given.items() if name in names})
+
 
 Corpus = Annotated[
     list[str],
@@ -52,14 +122,6 @@ LayerOptions = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="K=V", show_default=False, help="An option of the output layer; repeatable."),
 ]
-Lowercase = Annotated[bool, typer.Option("--lowercase/--no-lowercase", help="Lower-case before counting.")]
-Tokenizer = Annotated[
-    str, typer.Option(metavar="whitespace|words", help="Split at white space, or find Unicode words.")
-]
-MinCount = Annotated[int, typer.Option(metavar="N", help="Drop words rarer than this.")]
-MaxVocabulary = Annotated[
-    int | None, typer.Option(metavar="N", show_default="all", help="Keep at most so many words, the most frequent.")
-]
 PhraseScoring = Annotated[
     str, typer.Option(metavar="word2vec|npmi", help="Score of a pair: word2vec's, or normalised mutual information.")
 ]
@@ -67,9 +129,7 @@ ConnectorWords = Annotated[
     str,
     typer.Option(metavar="A,B,...", show_default="none", help="Words that may stand inside a phrase, not at its ends."),
 ]
-Threads = Annotated[
-    int | None, typer.Option(metavar="N", show_default="every core", help="Threads for reading and training.")
-]
+Threads = Annotated[int | None, typer.Option(metavar="N", show_default="every core", help="Threads to run on.")]
 CheckpointMinutes = Annotated[
     float, typer.Option(metavar="X", help="Minutes between two checkpoints; 0 for none but when stopped.")
 ]

@@ -7,63 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from vastmax.cli import lm_saved
-from vastmax.cli.console import complain, note, print_json, say
+from vastmax.cli.console import note, print_json, say
 from vastmax.cli.flags import (
     CheckpointMinutes,
     Json,
     LayerOptions,
-    Lowercase,
-    MaxVocabulary,
-    MinCount,
     Overwrite,
     Resume,
-    Seed,
-    Threads,
-    Tokenizer,
+    TextOptions,
+    keys_and_values,
+    picked,
+    takes,
 )
-from vastmax.cli.invocation import program
-from vastmax.cli.model_flags import (
-    BatchingFlag,
-    BatchRows,
-    Constant,
-    Decay,
-    Device,
-    Dim,
-    Dropout,
-    EmbeddingDim,
-    Epochs,
-    HeldOut,
-    InitialRange,
-    Layers,
-    LearningRate,
-    Length,
-    Linear,
-    MaxNorm,
-    Minutes,
-    ModelName,
-    Optimizer,
-    Order,
-    OutputLayerName,
-    Patience,
-    Precision,
-    Schedule,
-    Test,
-    Tie,
-    Train,
-    Valid,
-    Validations,
-    method,
-    read_corpus,
-    require_torch,
-    run_config,
-    text_facts,
-)
+from vastmax.cli.invocation import command_line, interrupted, program, resume_command
+from vastmax.cli.language import Device, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.cli.progress import ProgressDisplay, duration
-from vastmax.cli.train import resume_command
 from vastmax.errors import InputError
+from vastmax.language import LoopOptions, ModelOptions
 
 if TYPE_CHECKING:
     from vastmax.comparison import RunConfig
@@ -72,28 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "train"]
 
-
-class _TrainsByDefault(TyperGroup):
-    """A verb with sub-commands, that trains where the first argument is none of them."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, *ctx.help_option_names):
-            args = ["train", *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
-    cls=_TrainsByDefault,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="""Train a language model, score text with it, draw text from it.
 
-    `vastmax lm TRAIN...` is short for `vastmax lm train TRAIN...`, which `vastmax lm train --help` explains.
-    A training text that is called like a sub-command is reached as ./score.
-
     \b
     Examples:
-      vastmax lm corpus.txt -o model
+      vastmax lm train corpus.txt -o model
       vastmax lm score model new.txt
       vastmax lm sample model --prompt 'the company said'
     """,
@@ -101,52 +49,34 @@ app = typer.Typer(
 
 
 @app.command()
+@takes(TextOptions, ModelOptions, LoopOptions, min_count=2)
 def train(
     context: typer.Context,
-    train: Train,
+    train: Annotated[
+        list[str],
+        typer.Argument(metavar="TRAIN...", show_default=False, help="Training text: files, folders, globs, or -."),
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", show_default="keep nothing", help="Folder for the model."),
     ] = None,
     valid: Valid = None,
     test: Test = None,
-    output_layer: OutputLayerName = "full",
+    output_layer: Annotated[
+        str, typer.Option(metavar="NAME", help="A method, as `vastmax compare --list-methods` names them.")
+    ] = "full",
     option: LayerOptions = None,
-    held_out: HeldOut = 20_000,
-    min_count: MinCount = 2,
-    max_vocabulary: MaxVocabulary = None,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    model: ModelName = "lstm",
-    dim: Dim = 200,
-    embedding_dim: EmbeddingDim = None,
-    layers: Layers = 2,
-    order: Order = 5,
-    linear: Linear = False,
-    dropout: Dropout = 0.0,
-    initial_range: InitialRange = 0.1,
-    tie: Tie = False,
-    batching: BatchingFlag = "stream",
-    rows: BatchRows = 20,
-    length: Length = 20,
-    epochs: Epochs = 5.0,
-    minutes: Minutes = None,
-    optimizer: Optimizer = "adagrad",
-    learning_rate: LearningRate = None,
-    schedule: Schedule = "linear",
-    decay: Decay = 0.5,
-    constant_epochs: Constant = 4.0,
-    max_norm: MaxNorm = 0.25,
-    patience: Patience = 0,
-    validations: Validations = 0,
-    precision: Precision = "float32",
+    held_out: Annotated[
+        float,
+        typer.Option(metavar="N|SHARE", help="Words, or share, of TRAIN that each text not given is cut from its end."),
+    ] = 20_000,
+    *,
     device: Device = "cpu",
-    threads: Threads = None,
-    seed: Seed = 1,
     checkpoint_minutes: CheckpointMinutes = 10,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Train a language model with an output layer, and judge it.
 
@@ -155,22 +85,29 @@ def train(
 
     \b
     Examples:
-      vastmax lm corpus.txt -o model
-      vastmax lm train.txt --valid valid.txt --test test.txt -o model --output-layer adaptive --epochs 13
-      vastmax lm corpus.txt -o model --output-layer sampled --option num_samples=100 --minutes 10
-      vastmax lm corpus.txt -o model --output-layer hierarchical --option tree=clustered --option trees=2
-      vastmax lm corpus.txt -o model --model feed-forward --order 5 --resume
+      vastmax lm train corpus.txt -o model
+      vastmax lm train train.txt --valid valid.txt --test test.txt -o model --output-layer adaptive --epochs 13
+      vastmax lm train corpus.txt -o model --output-layer sampled --option num_samples=100 --minutes 10
+      vastmax lm train corpus.txt -o model --output-layer hierarchical --option tree=clustered --option trees=2
+      vastmax lm train corpus.txt -o model --model feed-forward --order 5 --resume
     """  # noqa: D301
     require_torch()
-    given = dict(locals())
     if resume and output is None:
         raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
+    from vastmax.comparison import RunConfig, method_with
     from vastmax.runs import OutputFolder
 
-    config = run_config(method(output_layer, option), given)
+    config = RunConfig(
+        method=method_with(output_layer, keys_and_values(option)),
+        model=picked(ModelOptions, options),
+        training=picked(LoopOptions, options),
+        threads=options["threads"],
+        device=device,
+    )
     folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
+    given = {"train": train, "valid": valid, "test": test, "held_out": held_out, **options}
     try:
-        record = _run(context, config, folder, given)
+        record = _run(context, config, folder, given, resume, checkpoint_minutes)
     finally:
         if folder is not None:
             folder.discard_if_empty()
@@ -190,45 +127,47 @@ app.command()(lm_saved.score)
 app.command()(lm_saved.sample)
 
 
-def _run(context: typer.Context, config: RunConfig, folder: OutputFolder | None, given: dict[str, Any]) -> RunRecord:
+def _run(
+    context: typer.Context,
+    config: RunConfig,
+    folder: OutputFolder | None,
+    given: dict[str, Any],
+    resume: bool,
+    checkpoint_minutes: float,
+) -> RunRecord:
     """Read the text and train; whoever interrupts hears what is kept, and how to go on."""
     from vastmax.comparison import run_language_model
 
-    arguments: list[str] = context.find_root().obj["arguments"]
     reading = True
     try:
         with ProgressDisplay() as display:
             corpus = read_corpus(given, display)
-            for remark in corpus.notes:
-                note(f"note: {remark}")
             reading = False
-            if folder is not None and folder.has_checkpoint and not given["resume"]:
+            if folder is not None and folder.has_checkpoint and not resume:
                 folder.drop_checkpoint()
-            elif given["resume"] and folder is not None and not folder.has_checkpoint:
+            elif resume and folder is not None and not folder.has_checkpoint:
                 note(f"no checkpoint in {folder.path} yet: starting from the beginning")
             return run_language_model(
                 corpus,
                 config,
                 None if folder is None else folder.path,
                 text=text_facts(given, corpus),
-                command=f"{program()} {shlex.join(arguments)}",
-                checkpoint_minutes=given["checkpoint_minutes"],
+                command=command_line(context),
+                checkpoint_minutes=checkpoint_minutes,
                 progress=display,
             ).record
-    except KeyboardInterrupt as interrupted:
-        share = getattr(interrupted, "share", None)
-        done = "" if share is None else f" at {share:.1%}"
+    except KeyboardInterrupt as stop:
+        share = getattr(stop, "share", None)
+        done, command = "interrupted" if share is None else f"interrupted at {share:.1%}", None
         if reading:
-            complain("interrupted while reading; nothing was written")
+            sentence = "interrupted while reading; nothing was written"
         elif folder is not None and folder.has_checkpoint:
-            complain(f"interrupted{done}; checkpoint in {folder.checkpoint}. Resume with:")
-            note(resume_command(arguments, "train" if arguments[1:2] == ["train"] else "lm"))
+            sentence, command = f"{done}; checkpoint in {folder.checkpoint}. Resume with:", resume_command(context)
         elif folder is None:
-            complain(f"interrupted{done}; nothing is kept without -o DIR")
+            sentence = f"{done}; nothing is kept without -o DIR"
         else:
-            complain(f"interrupted{done}; no checkpoint was written")
-        context.find_root().obj["interrupted"] = True
-        raise typer.Exit(130) from None
+            sentence = f"{done}; no checkpoint was written"
+        raise interrupted(context, sentence, command) from None
 
 
 def summary(record: RunRecord) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from vastmax.cli.console import note, print_json, say
 from vastmax.cli.flags import Json, Seed, Threads
-from vastmax.cli.model_flags import require_torch
+from vastmax.cli.language import require_torch
 
 if TYPE_CHECKING:
     from vastmax.language import SavedModel, TextScore

@@ -18,8 +18,9 @@ One verb a job. Every verb takes `--json`: one JSON document on stdout, everythi
 are tables and progress is a bar; elsewhere results are separated by tabs and progress is a line every few seconds, on
 stderr.
 
-Exit codes: 0 done; 1 the input is bad, and one sentence on stderr says what, where, and what to do; 2 usage; 130
-interrupted, with the command that resumes.
+Exit codes: 0 done; 1 a value or an input is not accepted, and one sentence on stderr says what, where, and what to do;
+2 the command line cannot be read (an unknown flag, a missing argument, text where a number belongs); 130 interrupted,
+with the command that resumes.
 
 This page is written by `make reference` from the program itself.
 """

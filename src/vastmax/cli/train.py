@@ -9,93 +9,38 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli.console import complain, note, print_json, say
+from vastmax.cli.console import note, print_json, say
 from vastmax.cli.flags import (
     CheckpointMinutes,
     ConnectorWords,
     Corpus,
     Json,
     LayerOptions,
-    Lowercase,
-    MaxVocabulary,
-    MinCount,
     Overwrite,
     PhraseScoring,
     Resume,
-    Seed,
-    Threads,
-    Tokenizer,
+    TextOptions,
     connector_tuple,
     keys_and_values,
+    takes,
 )
-from vastmax.cli.invocation import program
+from vastmax.cli.invocation import interrupted, program, resume_command
 from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.embeddings import EmbeddingOptions
 from vastmax.errors import InputError
 
-__all__ = ["resume_command", "summary", "train"]
-
-_NOT_OPTIONS = {"context", "corpus", "as_json", "phrases", "connector_words", "layer_options"}
+__all__ = ["summary", "train"]
 
 
+@takes(EmbeddingOptions, TextOptions)
 def train(
     context: typer.Context,
     corpus: Corpus,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Folder for the model.")
     ],
-    engine: Annotated[
-        str, typer.Option(metavar="compiled|torch", help="What computes: torch takes every output layer as objective.")
-    ] = "compiled",
-    model: Annotated[
-        str, typer.Option(metavar="skipgram|cbow", help="Predict the context from the word, or the word from it.")
-    ] = "skipgram",
-    objective: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="How the softmax is avoided: negative-sampling or hierarchical-softmax; for --engine torch any output "
-            "layer, such as nce, sampled or adaptive.",
-        ),
-    ] = "negative-sampling",
     layer_options: LayerOptions = None,
-    dim: Annotated[int, typer.Option(metavar="N", help="Length of a vector; any number.")] = 100,
-    window: Annotated[int, typer.Option(metavar="N", help="Words on either side that count as context.")] = 5,
-    shrink_window: Annotated[
-        bool, typer.Option(help="Draw each word's window from 1 to --window, as published; else it is always full.")
-    ] = True,
-    negatives: Annotated[int, typer.Option(metavar="N", help="Words drawn as noise for each prediction.")] = 5,
-    negative_exponent: Annotated[
-        float, typer.Option(metavar="X", help="Noise is drawn in proportion to count to this power.")
-    ] = 0.75,
-    sharing: Annotated[
-        str,
-        typer.Option(metavar="block|window|pair", help="Who shares negatives; block is fastest, pair as published."),
-    ] = "block",
-    cbow_combine: Annotated[str, typer.Option(metavar="mean|sum", help="How CBOW combines the context.")] = "mean",
-    cbow_gradient: Annotated[
-        str,
-        typer.Option(metavar="corrected|published", help="Divide the gradient of CBOW's mean by the window, or not."),
-    ] = "corrected",
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the corpus.")] = 5,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            show_default="0.025, 0.15 for cbow, 0.1 for --engine torch",
-            help="Where the linear decay starts.",
-        ),
-    ] = None,
-    min_learning_rate: Annotated[float, typer.Option(metavar="X", help="Where it ends.")] = 2.5e-6,
-    subsample: Annotated[
-        float, typer.Option(metavar="X", help="Threshold of the subsampling of frequent words; 0 keeps them all.")
-    ] = 1e-3,
-    subsample_formula: Annotated[
-        str, typer.Option(metavar="word2vec|paper", help="The published code's formula, or the paper's.")
-    ] = "word2vec",
-    min_count: MinCount = 5,
-    max_vocabulary: MaxVocabulary = None,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
+    *,
     phrases: Annotated[
         str, typer.Option(metavar="N|FILE", help="Passes of joining frequent pairs to one word, or saved phrases.")
     ] = "0",
@@ -106,8 +51,6 @@ def train(
     phrase_scoring: PhraseScoring = "word2vec",
     phrase_min_count: Annotated[int, typer.Option(metavar="N", help="Pairs rarer than this are no phrases.")] = 5,
     connector_words: ConnectorWords = "",
-    threads: Threads = None,
-    seed: Seed = 1,
     checkpoint_minutes: CheckpointMinutes = 10,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -115,6 +58,7 @@ def train(
         bool, typer.Option("--keep-output-vectors", help="Save the output layer's vectors too.")
     ] = False,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Train word embeddings on a corpus.
 
@@ -129,7 +73,6 @@ def train(
       vastmax train corpus.txt -o model --engine torch --objective nce --option num_samples=256
       vastmax train corpus.txt -o model --resume
     """  # noqa: D301
-    options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
     from vastmax.embeddings import train
     from vastmax.runs import TrainingInterrupted
 
@@ -142,28 +85,31 @@ def train(
                 corpus,
                 progress=display,
                 phrases=int(phrases) if phrases.isdecimal() else phrases,
+                phrase_threshold=phrase_threshold,
+                phrase_scoring=phrase_scoring,  # type: ignore[arg-type]  # checked where it is used
+                phrase_min_count=phrase_min_count,
                 connector_words=connector_tuple(connector_words),
-                layer_options=_layer_options(engine, objective, keys_and_values(layer_options)),
+                layer_options=_layer_options(options["engine"], options["objective"], keys_and_values(layer_options)),
+                output=output,
+                checkpoint_minutes=checkpoint_minutes,
+                resume=resume,
+                overwrite=overwrite,
+                keep_output_vectors=keep_output_vectors,
                 **options,
             )
-    except TrainingInterrupted as interrupted:
-        if interrupted.checkpoint is None:
-            complain(f"interrupted at {interrupted.share:.1%}; no checkpoint could be written")
-        else:
-            complain(f"interrupted at {interrupted.share:.1%}; checkpoint in {interrupted.checkpoint}. Resume with:")
-            note(resume_command(context.find_root().obj["arguments"]))
-        context.find_root().obj["interrupted"] = True
-        raise typer.Exit(130) from None
+    except TrainingInterrupted as stop:
+        if stop.checkpoint is None:
+            raise interrupted(context, f"interrupted at {stop.share:.1%}; no checkpoint could be written") from None
+        sentence = f"interrupted at {stop.share:.1%}; checkpoint in {stop.checkpoint}. Resume with:"
+        raise interrupted(context, sentence, resume_command(context)) from None
     except KeyboardInterrupt:
-        complain("interrupted while reading; nothing was written")
-        context.find_root().obj["interrupted"] = True
-        raise typer.Exit(130) from None
+        raise interrupted(context, "interrupted while reading; nothing was written") from None
     facts = summary(embeddings, time.perf_counter() - started)
     if as_json:
         print_json({"output": str(output), **facts})
         return
     say(
-        f"{facts['vocabulary']:,} words, {dim} dimensions: {facts['words']:,} words in "
+        f"{facts['vocabulary']:,} words, {facts['dim']} dimensions: {facts['words']:,} words in "
         f"{duration(facts['training_seconds'])} ({facts['words_per_second'] / 1e3:,.0f}k words/s), "
         f"{duration(facts['seconds'])} for the whole command; mean loss {facts['loss']:.4f}"
     )
@@ -195,11 +141,3 @@ def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "config": config,
     }
-
-
-def resume_command(arguments: list[str], behind: str = "train") -> str:
-    """The command line that goes on where this one was stopped, quoted for the shell."""
-    kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
-    # After a `--` everything is a corpus, so the flag goes right behind the verb.
-    verb = kept.index(behind) + 1
-    return f"{program()} {shlex.join([*kept[:verb], '--resume', *kept[verb:]])}"

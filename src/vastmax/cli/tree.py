@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vastmax.cli.console import is_terminal, note, print_json, print_table, say
-from vastmax.cli.flags import Corpus, Json, Lowercase, MaxVocabulary, MinCount, SaveTo, Seed, Threads, Tokenizer
+from vastmax.cli.flags import Corpus, Json, SaveTo, TextOptions, picked, takes
 from vastmax.cli.progress import ProgressDisplay
 from vastmax.errors import InputError
+from vastmax.trees import TreeOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,24 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["tree"]
 
-_COUNTED = ("huffman", "balanced", "balanced-rank", "balanced-random")
-_KINDS = (*_COUNTED, "clustered", "wordnet", "class-based", "custom")
 _COLUMNS, _FEWEST_COLUMNS = 100, 20  # of a picture
-# Which kinds an option is for; whoever gives it to another kind would be told a lie by silence.
-_ONLY = {
-    "vectors": ("clustered", "wordnet", "custom"),
-    "rule": ("clustered",),
-    "epsilon": ("clustered",),
-    "trees": ("clustered",),
-    "wordnet": ("wordnet",),
-    "taxonomy": ("custom",),
-    "classes": ("class-based",),
-}
 
 
+@takes(TreeOptions, TextOptions)
 def tree(
     corpus: Corpus,
-    kind: Annotated[str, typer.Option(metavar="KIND", help=f"One of {', '.join(_KINDS)}.")] = "huffman",
     output: SaveTo = None,
     show: Annotated[
         int | None, typer.Option(metavar="LEVELS", show_default="none", help="Draw so many levels, with their words.")
@@ -55,37 +43,9 @@ def tree(
             help="Model whose vectors say which words are alike (clustered, wordnet; custom can do without).",
         ),
     ] = None,
-    rule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="adaptive|balanced|random", show_default="adaptive", help="How clustered trees split their words."
-        ),
-    ] = None,
-    epsilon: Annotated[
-        float | None,
-        typer.Option(metavar="X", show_default="none", help="Words within X of doubt go to both sides (clustered)."),
-    ] = None,
-    trees: Annotated[
-        int | None, typer.Option(metavar="N", show_default="1", help="Unite N clustered trees of different seeds.")
-    ] = None,
-    wordnet: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", show_default="/usr/share/wordnet", help="Folder of WordNet's data.* and index.*."),
-    ] = None,
-    taxonomy: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="Lines of parent, tab, child (custom)."),
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(metavar="N", show_default="square root", help="How many classes (class-based).")
-    ] = None,
-    min_count: MinCount = 5,
-    max_vocabulary: MaxVocabulary = None,
-    lowercase: Lowercase = False,
-    tokenizer: Tokenizer = "whitespace",
-    threads: Threads = None,
-    seed: Seed = 1,
+    *,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Print what hierarchical softmax costs on a corpus: decisions (bits) a word, and what a tree saves.
 
@@ -99,143 +59,64 @@ def tree(
       vastmax tree corpus.txt --kind custom --taxonomy taxonomy.tsv
       vastmax tree corpus.txt --kind class-based --classes 100
     """  # noqa: D301
-    given = dict(locals())
-    _check(kind, given)
+    wanted, text = picked(TreeOptions, options), vars(picked(TextOptions, options))
+    _check(wanted, show, vectors)
+    from vastmax.trees import Classes, build_tree, show_tree
+
     with ExitStack() as stack:
-        source = _Source(given, stack)
-        if kind == "class-based":
-            from vastmax.trees import frequency_classes
+        max_vocabulary = text.pop("max_vocabulary")
+        if wanted.needs_vectors and vectors is None:
+            from vastmax.text import encode_corpus
 
-            found = frequency_classes(source.vocabulary.counts, classes)
-            if output is not None:
-                found.save(output)
-            _report_classes(found, source.vocabulary, output, as_json)
-            return
-        built = _build(kind, given, source)
-        if output is not None:
-            built.save(output)
-        _report(kind, built, source.vocabulary, output, as_json)
-        if show is not None:
-            from vastmax.trees import show_tree
-
-            vocabulary = source.vocabulary
-            picture = show_tree(built, vocabulary.words, levels=show, width=_columns(as_json), counts=vocabulary.counts)
-            (note if as_json else say)(picture)
-
-
-def _check(kind: str, given: dict[str, Any]) -> None:
-    """Refuse options that do not go together, and settle those of the kind."""
-    if kind not in _KINDS:
-        raise InputError(f"kind must be one of {', '.join(_KINDS)}, not {kind!r}.")
-    for name, kinds in _ONLY.items():
-        if given[name] is not None and kind not in kinds:
-            raise InputError(f"--{name} is for --kind {' or '.join(kinds)}, not for {kind}.")
-    if given["show"] is not None and kind == "class-based":
-        raise InputError("--show draws trees, and --kind class-based makes none.")
-    if given["show"] is not None and given["show"] < 0:
-        raise InputError(f"--show draws a number of levels, 0 or more, not {given['show']}.")
-    if kind == "custom" and given["taxonomy"] is None:
-        raise InputError("--kind custom needs --taxonomy FILE, lines of parent, tab, child.")
-    if given["rule"] == "random" and given["vectors"] is not None:
-        raise InputError("--rule random looks at no vectors: leave out --vectors.")
-    if given["trees"] is not None and not 1 <= given["trees"] <= 64:
-        raise InputError(f"--trees must be a number from 1 to 64, not {given['trees']}.")
-    # What can be wrong with these is found before anything is trained for them.
-    if kind == "clustered":
-        from vastmax.trees import clustered_tree
-
-        given["rule"] = given["rule"] or "adaptive"
-        clustered_tree([[0.0]], given["rule"], epsilon=given["epsilon"], seed=given["seed"])
-    if kind == "wordnet":
-        from vastmax.trees import WordNet
-
-        given["wordnet"] = WordNet(given["wordnet"] or "/usr/share/wordnet")
-
-
-class _Source:
-    """The corpus, read once: its vocabulary, and vectors of its words where a kind needs them."""
-
-    def __init__(self, given: dict[str, Any], stack: ExitStack) -> None:
-        from vastmax.text import build_vocabulary, encode_corpus
-
-        self._given = given
-        self._encoded: EncodedCorpus | None = None
-        text = {name: given[name] for name in ("tokenizer", "lowercase", "min_count", "threads")}
-        looks = given["kind"] == "wordnet" or (given["kind"] == "clustered" and given["rule"] != "random")
-        if looks and given["vectors"] is None:
             # Training will read it again, and standard input can be read once.
             with ProgressDisplay() as display:
-                reader = encode_corpus(
-                    given["corpus"], max_vocabulary=given["max_vocabulary"], progress=display, **text
-                )
-            self._encoded = stack.enter_context(reader)
-            self.vocabulary = self._encoded.vocabulary
+                reader = encode_corpus(corpus, max_vocabulary=max_vocabulary, progress=display, **text)
+            encoded = stack.enter_context(reader)
+            vocabulary, find = encoded.vocabulary, lambda: _trained(encoded, text["threads"], wanted.seed)
         else:
-            self.vocabulary = build_vocabulary(given["corpus"], max_size=given["max_vocabulary"], **text)
+            from vastmax.text import build_vocabulary
 
-    @property
-    def words(self) -> Sequence[str]:
-        return self.vocabulary.words or []
-
-    def vectors(self) -> NDArray:
-        """Vectors (V, d) of a saved model, or of one trained here and now."""
-        if self._encoded is None:
-            return self._saved_vectors(self._given["vectors"])
-        from vastmax.embeddings import train
-
-        note("training vectors on the corpus, for want of --vectors …")
-        with ProgressDisplay() as display:
-            options = {"threads": self._given["threads"], "seed": self._given["seed"]}
-            return train(self._encoded, progress=display, **options).vectors
-
-    def _saved_vectors(self, folder: Path) -> NDArray:
-        from vastmax.embeddings import Embeddings
-
-        embeddings = Embeddings.load(folder)
-        if lacking := [word for word in self.words if word not in embeddings]:
-            raise InputError(
-                f"the model in {folder} lacks {len(lacking):,} of the {len(self.words):,} words, such as "
-                f"{lacking[0]!r}: raise --min-count, or train it on this corpus."
-            )
-        return embeddings[list(self.words)]
+            vocabulary = build_vocabulary(corpus, max_size=max_vocabulary, **text)
+            find = None if vectors is None else lambda: _saved(vectors, vocabulary.words or [])
+        built = build_tree(wanted, vocabulary.counts, vocabulary.words or [], find, threads=text["threads"])
+    if output is not None:
+        built.save(output)
+    if isinstance(built, Classes):
+        _report_classes(built, vocabulary, output, as_json)
+        return
+    _report(wanted.kind, built, vocabulary, output, as_json)
+    if show is not None:
+        picture = show_tree(built, vocabulary.words, levels=show, width=_columns(as_json), counts=vocabulary.counts)
+        (note if as_json else say)(picture)
 
 
-def _build(kind: str, given: dict[str, Any], source: _Source) -> Tree:
-    from vastmax.trees import TREES, balanced_tree, clustered_tree, custom_tree, union_tree, wordnet_tree
-
-    counts, seed = source.vocabulary.counts, given["seed"]
-    if kind == "balanced-random":
-        return balanced_tree(counts, order="random", seed=seed)
-    if kind in _COUNTED:
-        return TREES[kind](counts)
-    if kind == "wordnet":
-        return wordnet_tree(source.words, source.vectors(), given["wordnet"], seed=seed)
-    if kind == "custom":
-        by: dict[str, Any] = {"counts": counts} if given["vectors"] is None else {"vectors": source.vectors()}
-        return custom_tree(_read_pairs(given["taxonomy"]), source.words, **by)
-    rule = given["rule"]
-    vectors = counts[:, None] if rule == "random" else source.vectors()  # which it does not look at
-    options = {"epsilon": given["epsilon"], "threads": given["threads"]}
-    return union_tree([clustered_tree(vectors, rule, seed=seed + i, **options) for i in range(given["trees"] or 1)])
+def _check(wanted: TreeOptions, show: int | None, vectors: Path | None) -> None:
+    """Refuse flags that the kind makes no use of."""
+    if show is not None and wanted.kind == "class-based":
+        raise InputError("--show draws trees, and --kind class-based makes none: leave it out.")
+    if show is not None and show < 0:
+        raise InputError(f"--show is {show}: give a number of levels, 0 or more.")
+    if vectors is not None and not (wanted.needs_vectors or wanted.kind == "custom"):
+        what = "--rule random" if wanted.kind == "clustered" else f"--kind {wanted.kind}"
+        raise InputError(f"{what} looks at no vectors: leave out --vectors.")
 
 
-def _read_pairs(path: Path) -> list[tuple[str, str]]:
+def _trained(corpus: EncodedCorpus, threads: int | None, seed: int) -> NDArray:
+    from vastmax.embeddings import train
+
+    note("training vectors on the corpus, for want of --vectors …")
+    with ProgressDisplay() as display:
+        return train(corpus, progress=display, threads=threads, seed=seed).vectors
+
+
+def _saved(folder: Path, words: list[str]) -> NDArray:
+    from vastmax.embeddings import Embeddings
+
+    embeddings = Embeddings.load(folder)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read as lines of parent, tab, child: {reason}.") from error
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        parent, tab, child = line.partition("\t")
-        if not line.strip():
-            continue
-        if not (parent and tab and child) or "\t" in child:
-            raise InputError(f"{path}, line {number}: expected parent, tab, child, got {line[:60]!r}.")
-        pairs.append((parent, child))
-    if not pairs:
-        raise InputError(f"{path} has no lines of parent, tab, child.")
-    return pairs
+        return embeddings[words]
+    except InputError as error:
+        raise InputError(f"--vectors {folder}: {error} Raise --min-count, or train it on this corpus.") from None
 
 
 def _columns(as_json: bool) -> int:

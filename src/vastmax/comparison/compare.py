@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from vastmax import checks
-from vastmax.errors import InputError
 from vastmax.comparison.config import RunConfig
+from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
 from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_record
 from vastmax.comparison.worker import JOB
+from vastmax.errors import InputError
 from vastmax.files import member, replacing
-from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
 from vastmax.language import LanguageCorpus
 from vastmax.runs import TrainingInterrupted, TrainingProgress
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from vastmax.errors import InputError
 from vastmax.comparison.methods import METHODS, Method, method_named
+from vastmax.errors import InputError
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import VastmaxError
-from vastmax.language import PerplexityReport, frequency_bands, perplexity
-from vastmax.layers import ClassBasedSoftmax, HierarchicalSoftmax, OutputLayer, PartialSoftmax, SamplingLayer
-from vastmax.language import LanguageModel
-from vastmax.language import LanguageCorpus
-from vastmax.language import StreamBatches
+from vastmax.language import LanguageCorpus, LanguageModel, PerplexityReport, StreamBatches, frequency_bands, perplexity
+from vastmax.layers import OutputLayer
+from vastmax.layers import diagnose as diagnose_layer
 
-__all__ = ["check_by_brute_force", "judge", "tree_facts"]
+__all__ = ["check_by_brute_force", "diagnose", "judge"]
 
 _ROWS = 128  # hidden vectors that diagnostics look at
 _CHECKED = 16  # and that are checked by brute force
@@ -49,7 +47,7 @@ def diagnose(model: LanguageModel, corpus: LanguageCorpus) -> dict[str, Any]:
         hidden, target, context = _sample(model, corpus)
         layer = model.output
         found: dict[str, Any] = {"brute_force": check_by_brute_force(layer, hidden[:_CHECKED], target[:_CHECKED])}
-        found["diagnostics"] = layer.diagnostics(hidden, target, context=context, repeats=_REPEATS).as_record()
+        found["diagnostics"] = diagnose_layer(layer, hidden, target, context=context, repeats=_REPEATS).as_record()
         found["gradient_error"] = _gradient_error(layer, hidden, target, context)
     return found
 
@@ -73,16 +71,6 @@ def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> 
     return {"rows": len(hidden), "largest_difference": difference, "largest_sum_error": error}
 
 
-def tree_facts(layer: OutputLayer, options: dict[str, Any], counts: Any) -> dict[str, Any] | None:
-    """Return the statistics of a layer's tree or classes, or None where it has none."""
-    if isinstance(layer, HierarchicalSoftmax):
-        facts = layer.tree.statistics(counts).to_dict()
-        return {"kind": options.get("tree", "huffman"), **facts, "num_leaves": layer.tree.num_leaves}
-    if isinstance(layer, ClassBasedSoftmax):
-        return {"kind": "class-based", **layer.classes.statistics(counts).to_dict()}
-    return None
-
-
 def _sample(model: LanguageModel, corpus: LanguageCorpus) -> tuple[Tensor, Tensor, Tensor]:
     """Hidden vectors (N, d) of the validation text, what followed (N,), and the words before (N,)."""
     device = next(model.parameters()).device
@@ -100,32 +88,15 @@ def _sample(model: LanguageModel, corpus: LanguageCorpus) -> tuple[Tensor, Tenso
 
 
 def _gradient_error(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor) -> list[dict[str, Any]]:
-    if isinstance(layer, PartialSoftmax):  # half of its classes are the largest, half are drawn
-        numbers = {samples: {"head": samples // 2, "tail": samples - samples // 2} for samples in _SAMPLES}
-    elif isinstance(layer, SamplingLayer) and not layer.in_batch:
-        numbers = {each: {"num_samples": each, "max_samples": each, "effective_samples": None} for each in _SAMPLES}
-    else:
-        return []
     found = []
-    for samples in (each for each in numbers if each <= layer.num_classes):
-        with _set(layer, **numbers[samples]):
-            report = layer.diagnostics(hidden, target, context=context, repeats=_REPEATS)
+    for samples in (each for each in _SAMPLES if each <= layer.num_classes):
+        sampling = layer.with_samples(samples)
+        if sampling is None:
+            return []
+        report = diagnose_layer(sampling, hidden, target, context=context, repeats=_REPEATS)
         about = {"gradient_rmse": report.gradient_rmse, "gradient_bias": report.gradient_bias}
         found.append({"samples": samples, **about})
     return found
-
-
-@contextmanager
-def _set(layer: OutputLayer, **values: Any) -> Iterator[None]:
-    """Let attributes that the layer has take other values for a while."""
-    before = {name: getattr(layer, name) for name in values if hasattr(layer, name)}
-    try:
-        for name in before:
-            setattr(layer, name, values[name])
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(layer, name, value)
 
 
 @contextmanager

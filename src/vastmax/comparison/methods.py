@@ -1,42 +1,21 @@
-"""The methods that are compared: a layer and its options under a name, and what must be learnt before it is built."""
+"""The methods that are compared: a layer and its options under a name, and what a layer may learn from the corpus."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import refused
 from vastmax.errors import InputError
-from vastmax.layers import LAYERS, OutputLayer, build, parse_options
-from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 from vastmax.language import LanguageCorpus
-from vastmax.vocabulary import Vocabulary
-from vastmax.trees import Classes, Tree, WordNet, clustered_tree, union_tree, wordnet_tree
+from vastmax.layers import LAYERS, LayerSpec, OutputLayer, TrainingText, parse_options
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
-__all__ = [
-    "LEARNT",
-    "METHODS",
-    "WORDNET",
-    "Method",
-    "build_again",
-    "build_layer",
-    "learnt",
-    "method_named",
-    "method_with",
-]
-
-WORDNET = "/usr/share/wordnet"
-"""Where Debian's wordnet-base puts WordNet."""
-LEARNT = ("adaptive", "class-based", "hierarchical")
-"""Layers that are built from something learnt or measured, which is among their tensors."""
-# What is learnt from the corpus before the layer is built, and what is said of it: see `Method`.
-_LEARNT_TREES: dict[str, dict[str, type]] = {
-    "clustered": {"rule": str, "epsilon": float, "trees": int, "vectors": str},
-    "wordnet": {"wordnet": str, "vectors": str},
-}
+__all__ = ["METHODS", "Method", "build_layer", "method_named", "method_with"]
 
 
 @dataclass(frozen=True)
@@ -46,16 +25,14 @@ class Method:
     Args:
         label: its name there.
         layer: a key of ``LAYERS``.
-        options: what the layer's ``from_vocabulary`` takes, as JSON has it. For hierarchical softmax ``tree`` may
-            also be "clustered" (with ``rule``, ``epsilon``, ``trees`` for a union of so many, and ``vectors``) or
-            "wordnet" (with ``wordnet``, the folder, and ``vectors``). ``vectors`` names the run of this comparison
-            whose words' vectors are clustered: its output table where it has one, else its input embeddings; without it
-            skip-gram vectors are trained on the training text, with a window of one word: what stands next to a word
-            tells where in a sentence it may stand, and that is what a path must say first.
+        options: what the layer's ``from_corpus`` takes, as JSON has it. Where a layer asks for vectors by name, that of
+            a run of this comparison stands for its words' vectors: its output table where it has one, else its input
+            embeddings. Without a name skip-gram vectors are trained on the training text, with a window of one word:
+            what stands next to a word tells where in a sentence it may stand, and that is what a tree must say first.
         training: what differs from the other methods' training, by the names of ``LoopOptions``.
 
     Raises:
-        InputError: where there is no such layer, or the name cannot be that of a folder.
+        InputError: where there is no such layer or option, or the name cannot be that of a folder.
     """
 
     label: str
@@ -64,28 +41,41 @@ class Method:
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.layer, str) or self.layer not in LAYERS:
-            raise InputError(f"there is no output layer {self.layer!r}: choose one of {', '.join(LAYERS)}.")
-        for name in ("options", "training"):
-            if not isinstance(getattr(self, name), Mapping):
-                raise InputError(f"method {self.label}: {name} must be a table, not {getattr(self, name)!r}.")
+        _ = self.spec
+        if not isinstance(self.training, Mapping):
+            raise refused("training", self.training, f"a table of options of the training of method {self.label}")
         if not self.label or not all(each.isalnum() or each in "-_.+()" for each in self.label):
             raise InputError(f"a method's name {self.label!r} may hold letters, digits and -_.+() only.")
 
-
-def _catalogue() -> dict[str, Method]:
-    trees = {"balanced": "balanced", "random": "balanced-random", "clustered": "clustered", "wordnet": "wordnet"}
-    found = {name: Method(name, name) for name in LAYERS}
-    found |= {
-        label: Method(label, "hierarchical", {"tree": tree})
-        for label, tree in ((f"hierarchical-{name}", tree) for name, tree in trees.items())
-    }
-    order = list(LAYERS)
-    return dict(sorted(found.items(), key=lambda item: order.index(item[1].layer)))
+    @property
+    def spec(self) -> LayerSpec:
+        """The layer, and its options."""
+        return LayerSpec(self.layer, self.options)
 
 
-METHODS: dict[str, Method] = _catalogue()
-"""Every method by name: each layer with its defaults, and hierarchical softmax (by itself a Huffman tree) by tree."""
+class _Catalogue(Mapping[str, Method]):
+    """A method for each layer with its defaults, and for each variant that a layer names."""
+
+    def _methods(self) -> dict[str, Method]:
+        found = {}
+        for name, layer in LAYERS.items():
+            found[name] = Method(name, name)
+            for variant, options in layer.variants.items():
+                found[f"{name}-{variant}"] = Method(f"{name}-{variant}", name, dict(options))
+        return found
+
+    def __getitem__(self, label: str) -> Method:
+        return self._methods()[label]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._methods())
+
+    def __len__(self) -> int:
+        return len(self._methods())
+
+
+METHODS = _Catalogue()
+"""Every method by name: each layer of ``LAYERS`` with its defaults, and its variants."""
 
 
 def method_named(name: str) -> Method:
@@ -103,22 +93,10 @@ def method_with(name: str, texts: Mapping[str, str]) -> Method:
     """Return a method of the catalogue with options of its layer as the command line gives them, each as text.
 
     Raises:
-        InputError: where there is no such method or option, or a text stands for nothing that the option takes.
+        InputError: where there is no such method or option.
     """
-    method, texts = method_named(name), dict(texts)
-    more: dict[str, Any] = {}
-    tree = texts.get("tree", method.options.get("tree"))
-    if method.layer == "hierarchical" and tree in _LEARNT_TREES:
-        kinds = {"tree": str, **_LEARNT_TREES[tree]}
-        more = {option: _number(option, texts.pop(option), kinds[option]) for option in kinds if option in texts}
-    return replace(method, options={**method.options, **parse_options(method.layer, texts), **more})
-
-
-def _number(option: str, text: str, kind: type) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise InputError(f"{option} is {text!r}: give a {'whole ' if kind is int else ''}number.") from None
+    method = method_named(name)
+    return replace(method, options={**method.options, **parse_options(method.layer, texts)})
 
 
 def build_layer(
@@ -130,90 +108,25 @@ def build_layer(
     threads: int | None = None,
     vectors_of: Callable[[str], NDArray] | None = None,
 ) -> OutputLayer:
-    """Return the layer of a method for a corpus, with trees clustered and bigrams counted where it wants them.
+    """Return the layer of a method for a corpus, with what it wants to learn from that learnt.
 
     Args:
         method: which.
         in_features: d.
         corpus: whose vocabulary and training text it is for.
-        seed: of the clustering.
-        threads: for vectors and clustering.
+        seed: of trees.
+        threads: for vectors and trees.
         vectors_of: from the name of a finished run to its words' vectors (V, d).
 
     Raises:
-        InputError: where the layer refuses an option, or there is no WordNet.
+        InputError: where the layer refuses an option, or this machine lacks what it needs.
     """
-    options = dict(method.options)
-    if method.layer == "hierarchical" and options.get("tree") in _LEARNT_TREES:
-        options["tree"] = _tree(options, corpus, seed, threads, vectors_of)
-    if method.layer == "adaptive-importance":
-        # no bigram reaches over the end of a sentence, which is a class of its own here
-        options.setdefault("tokens", corpus.train)
-    return build(method.layer, in_features, corpus.vocabulary, **options)
 
+    def word_vectors(source: str | None) -> NDArray:
+        return _vectors(source, corpus, seed, threads, vectors_of)
 
-def build_again(method: Method, in_features: int, vocabulary: Vocabulary, **given: Any) -> OutputLayer:
-    """Return the layer of a method with what was learnt or measured when it was first built.
-
-    Args:
-        method: which.
-        in_features: d.
-        vocabulary: that it is for.
-        given: ``tree`` of hierarchical softmax, ``classes`` of a class-based, ``cutoffs`` of an adaptive one.
-
-    Raises:
-        InputError: where they do not fit.
-    """
-    options = dict(method.options)
-    if "tree" in given:  # in place of what says how to build it
-        options = {name: options[name] for name in ("bias", "sparse") if name in options}
-    return build(method.layer, in_features, vocabulary, **{**options, **given})
-
-
-def learnt(layer: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a layer was built from that would come out otherwise a second time, as :func:`build_again` takes it.
-
-    Vectors that several threads train are never the same, nor are trees clustered from them; cut-offs are measured.
-
-    Args:
-        layer: a key of ``LAYERS``.
-        tensors: the layer's own, by name.
-
-    Raises:
-        KeyError: where one is missing.
-        InputError: where they make no tree or classes.
-    """
-    if layer not in LEARNT:
-        return {}
-    if layer == "adaptive":
-        return {"cutoffs": tensors["ranks.cutoffs"].tolist()}
-    if layer == "class-based":
-        return {"classes": Classes(tensors["class_of"].numpy())}
-    return {"tree": Tree.from_children(tensors["tree_children"].numpy(), tensors["tree_words"].numpy())}
-
-
-def _tree(
-    options: dict[str, Any],
-    corpus: LanguageCorpus,
-    seed: int,
-    threads: int | None,
-    vectors_of: Callable[[str], NDArray] | None,
-) -> Tree:
-    """Build the tree that the options describe, and take those that do out of them."""
-    kind = options.pop("tree")
-    source = options.pop("vectors", None)
-    if kind == "wordnet":
-        wordnet = WordNet(options.pop("wordnet", WORDNET))  # what is wrong with it is found before vectors are trained
-        return wordnet_tree(corpus.vocabulary.words or [], _vectors(source, corpus, seed, threads, vectors_of), wordnet)
-    rule, epsilon, trees = options.pop("rule", "adaptive"), options.pop("epsilon", None), options.pop("trees", 1)
-    clustered_tree([[0.0]], rule, epsilon=epsilon)  # what is wrong with them, too
-    if rule == "random":
-        vectors = np.zeros((len(corpus.vocabulary), 1))
-    else:
-        vectors = _vectors(source, corpus, seed, threads, vectors_of)
-    return union_tree(
-        [clustered_tree(vectors, rule, epsilon=epsilon, seed=seed + i, threads=threads) for i in range(trees)]
-    )
+    text = TrainingText(corpus.vocabulary, corpus.train, word_vectors, seed, threads)
+    return method.spec.build_for(in_features, text)
 
 
 def _vectors(

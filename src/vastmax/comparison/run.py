@@ -15,24 +15,28 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from vastmax.embeddings import holds_embeddings
-from vastmax.errors import CheckpointError, InputError, VastmaxError
-from vastmax.language import perplexity
 from vastmax.comparison.config import RunConfig
-from vastmax.comparison.judging import diagnose, judge, tree_facts
+from vastmax.comparison.judging import diagnose, judge
 from vastmax.comparison.memory import check_memory, numbers_kept
-from vastmax.comparison.methods import LEARNT, build_again, build_layer, learnt
-from vastmax.language import save_language_model
-from vastmax.machine import commit, machine, peak_memory, versions
-from vastmax.files import replacing
-from vastmax.layers import LAYERS
-from vastmax.language import LanguageModel
+from vastmax.comparison.methods import build_layer
 from vastmax.comparison.report import RunRecord
-from vastmax.language import LanguageCorpus
-from vastmax.language import LanguageModelLoop, make_batches
-from vastmax.runs.torch_state import holds_state, load_state, tensors_under
+from vastmax.embeddings import holds_embeddings
+from vastmax.errors import InputError, VastmaxError
+from vastmax.files import replacing
+from vastmax.language import (
+    LanguageCorpus,
+    LanguageModel,
+    LanguageModelLoop,
+    build_model,
+    make_batches,
+    perplexity,
+    save_language_model,
+)
+from vastmax.machine import commit, machine, peak_memory, versions
 from vastmax.runs import StopRequest, TrainingProgress, check_room
+from vastmax.runs.torch_state import holds_state, load_state, tensors_under
 
 __all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
 
@@ -78,23 +82,23 @@ def run_language_model(
     """
     folder = None if folder is None else Path(folder)
     device = check_device(config.device)
-    check_memory(config, len(corpus.vocabulary))
     options, model_options, method = config.loop_options, config.model, config.method
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
     as_read = json.loads(json.dumps(config.to_json()))  # as a checkpoint gives it back
     identity = {"model": as_read["model"], "method": as_read["method"], "corpus": corpus.fingerprint}
-    known = {} if folder is None else _learnt(folder / CHECKPOINT, identity, method.layer)
+    state = None if folder is None else _layer_state(folder / CHECKPOINT, identity)
     started = time.perf_counter()
-    if known:
-        layer = build_again(method, model_options.dim, corpus.vocabulary, **known)
+    if state is not None:
+        layer = method.spec.rebuild(model_options.dim, corpus.vocabulary, state)
     else:
         layer = build_layer(
             method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
         )
-    building_seconds = None if known else time.perf_counter() - started
-    check_memory(config, len(corpus.vocabulary), layer.num_parameters)  # a tree may have many times the words' nodes
-    model = model_options.build(layer, corpus.end_of_sentence).to(device)
+    building_seconds = None if state is not None else time.perf_counter() - started
+    model = build_model(model_options, layer, corpus.end_of_sentence)
+    check_memory(model, options.optimizer, device)
+    model = model.to(device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         check_room(folder, _room_needed(model, options.optimizer))
@@ -121,11 +125,10 @@ def run_language_model(
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     found |= diagnose(model, corpus)
-    kind = LAYERS[method.layer]
     record = RunRecord(
         **described(config, corpus, command),
-        kind=kind.kind,
-        reference=str(kind.reference),
+        kind=layer.kind,
+        reference=str(layer.reference),
         epochs=loop.epochs,
         words=loop.words,
         building_seconds=building_seconds,
@@ -137,29 +140,26 @@ def run_language_model(
         flops_per_token_train=layer.flops_per_token(),
         flops_per_token_test=layer.flops_per_token(train=False),
         curve=loop.curve,
-        tree=tree_facts(layer, dict(method.options), corpus.vocabulary.counts),
+        tree=layer.structure_statistics(corpus.vocabulary.counts),
         **found,
     )
     if folder is not None:
-        what = (model, corpus.vocabulary, config, text or {}, loop.curve)
+        what = (model, corpus.vocabulary, method.spec, model_options, text or {}, loop.curve, config.to_json())
         _save(folder, *what, otherwise=" The checkpoint is kept." if loop.has_checkpoint else "")
         write_record(folder / RECORD, record)
         loop.drop_checkpoint()
     return Run(record, model)
 
 
-def _learnt(checkpoint: Path, identity: Mapping[str, Any], layer: str) -> dict[str, Any]:
-    """What the layer of a checkpoint of this run was built from; nothing where there is no such checkpoint."""
-    if layer not in LEARNT or not holds_state(checkpoint):  # which may be large
-        return {}
+def _layer_state(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """The output layer's tensors in a checkpoint of this run; None where there is no such checkpoint."""
+    if not holds_state(checkpoint):
+        return None
     tensors, facts = load_state(checkpoint)
     was = facts.get("identity")
     if not isinstance(was, dict) or any(was.get(name) != value for name, value in identity.items()):
-        return {}  # another run's: whoever resumes it hears what differs
-    try:
-        return learnt(layer, tensors_under("model.output", tensors))
-    except (KeyError, InputError) as error:
-        raise CheckpointError(f"the checkpoint in {checkpoint} lacks {error}: start again.") from error
+        return None  # another run's: whoever resumes it hears what differs
+    return tensors_under("model.output", tensors)
 
 
 def _room_needed(model: LanguageModel, optimizer: str) -> int:

@@ -20,11 +20,11 @@ from typing import Any
 
 from safetensors import safe_open
 
-from vastmax.errors import InputError, VastmaxError
 from vastmax.comparison.config import RunConfig
+from vastmax.errors import InputError, VastmaxError
 from vastmax.language import LanguageCorpus
-from vastmax.vocabulary import Vocabulary
 from vastmax.runs import TrainingInterrupted
+from vastmax.vocabulary import Vocabulary
 
 __all__ = ["JOB", "main"]
 

@@ -1,18 +1,23 @@
 """Word embeddings: train them, search them, judge them, exchange them with other programs."""
 
-from vastmax.embeddings.checkpoint import plain
-from vastmax.embeddings.embeddings import Embeddings, Neighbour
-from vastmax.embeddings.evaluation.analogies import AnalogyReport, AnalogyScore, evaluate_analogies
-from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity
-from vastmax.embeddings.evaluation.spearman import spearman
-from vastmax.embeddings.formats.exchange import export, import_vectors
-from vastmax.embeddings.formats.folder import holds_embeddings, load_extra, save_folder
-from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
+from typing import TYPE_CHECKING
+
 from vastmax.embeddings.options import EmbeddingOptions
-from vastmax.embeddings.search import analogy_objective
-from vastmax.embeddings.train import train
-from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
-from vastmax.embeddings.trainers.subsampling import keep_probability
+from vastmax.lazy import lazy
+
+if TYPE_CHECKING:
+    from vastmax.embeddings.checkpoint import plain
+    from vastmax.embeddings.embeddings import Embeddings, Neighbour
+    from vastmax.embeddings.evaluation.analogies import AnalogyReport, AnalogyScore, evaluate_analogies
+    from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity
+    from vastmax.embeddings.evaluation.spearman import spearman
+    from vastmax.embeddings.formats.exchange import export, import_vectors
+    from vastmax.embeddings.formats.folder import holds_embeddings, load_extra, save_folder
+    from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
+    from vastmax.embeddings.search import analogy_objective
+    from vastmax.embeddings.train import train
+    from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
+    from vastmax.embeddings.trainers.subsampling import keep_probability
 
 __all__ = [
     "AnalogyReport",
@@ -37,3 +42,23 @@ __all__ = [
     "train",
     "write_word2vec",
 ]
+
+# The command line shows the options without numpy and the core, which all else needs.
+__getattr__ = lazy(
+    __name__,
+    __all__,
+    (
+        "checkpoint",
+        "embeddings",
+        "evaluation.analogies",
+        "evaluation.similarity",
+        "evaluation.spearman",
+        "formats.exchange",
+        "formats.folder",
+        "formats.word2vec",
+        "search",
+        "train",
+        "trainers.compiled",
+        "trainers.subsampling",
+    ),
+)

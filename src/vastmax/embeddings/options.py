@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from vastmax.checks import flag, number, one_of, whole
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
+from vastmax.options import Flag, check_options
 
 __all__ = ["DEFAULT_LEARNING_RATES", "EmbeddingOptions"]
 
@@ -25,22 +25,6 @@ _COMPILED_ONLY = {
     "cbow_gradient": "its gradient is always the corrected one",
 }
 
-# Name, lowest and highest value accepted; for the second kind also whether the lowest itself is not.
-_WHOLE = (
-    ("dim", 1, 65536),
-    ("window", 1, 250),
-    ("negatives", 1, 60),
-    ("epochs", 1, 1_000_000),
-    ("seed", 0, 2**63 - 1),
-    ("threads", 1, MOST_THREADS),
-)
-_NUMBERS = (
-    ("negative_exponent", -10, 10, False),
-    ("subsample", 0, 1, False),
-    ("learning_rate", 0, 10, True),
-    ("min_learning_rate", 0, 10, False),
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingOptions:
@@ -49,32 +33,8 @@ class EmbeddingOptions:
     See Also:
         Mikolov, Chen, Corrado, Dean, *Efficient Estimation of Word Representations in Vector Space*, 2013,
         https://arxiv.org/abs/1301.3781; Mikolov et al., *Distributed Representations of Words and Phrases and their
-        Compositionality*, 2013, https://arxiv.org/abs/1310.4546.
-
-    Args:
-        engine: ``compiled``, or ``torch`` for any output layer of `vastmax.layers` (extra ``vastmax[torch]``).
-        model: ``skipgram`` predicts the centre from each word of its window, ``cbow`` from all of them together.
-        objective: ``negative-sampling`` or ``hierarchical-softmax`` (over a Huffman tree); for the engine ``torch`` any
-            key of ``vastmax.layers.LAYERS``.
-        layer_options: What the output layer's ``from_vocabulary`` takes; for the engine ``torch``.
-        dim: Length d of a vector; any number, multiples of 16 are not needed.
-        window: Words on either side that count as context.
-        shrink_window: Draw each centre's window from 1 to ``window``, as published; else it is always full.
-        negatives: Words drawn as noise for each prediction.
-        negative_exponent: Noise is drawn in proportion to count to this power.
-        sharing: Who shares negatives: a ``block`` of centres (weighted; fastest), a ``window``, or nobody (``pair``).
-        cbow_combine: Mean or sum of the context's vectors.
-        cbow_gradient: ``corrected`` divides the gradient of a mean by the window's size (İrsoy, Benton, Stratos,
-            *Corrected CBOW Performs as well as Skip-gram*, 2021, https://arxiv.org/abs/2012.15332); ``published`` is
-            word2vec's own, which does not.
-        subsample: Threshold of the subsampling of frequent words; 0 keeps every word.
-        subsample_formula: The published code's formula, or the paper's.
-        epochs: Passes over the corpus.
-        learning_rate: Where the linear decay starts; by default 0.025 for skip-gram and 0.15 for CBOW, and 0.1, of
-            Adagrad, for the engine ``torch``.
-        min_learning_rate: Where it ends.
-        seed: Same seed and one thread: the same vectors, bit for bit.
-        threads: Training threads; by default every core this process may use.
+        Compositionality*, 2013, https://arxiv.org/abs/1310.4546; for the gradient of CBOW's mean İrsoy,
+        Benton, Stratos, *Corrected CBOW Performs as well as Skip-gram*, 2021, https://arxiv.org/abs/2012.15332.
 
     Raises:
         InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
@@ -84,41 +44,70 @@ class EmbeddingOptions:
         0.15
     """
 
-    engine: Literal["compiled", "torch"] = "compiled"
-    model: Literal["skipgram", "cbow"] = "skipgram"
-    objective: str = "negative-sampling"
+    engine: Annotated[
+        Literal["compiled", "torch"],
+        Flag("What computes; torch (extra vastmax[torch]) takes every output layer as objective."),
+    ] = "compiled"
+    model: Annotated[
+        Literal["skipgram", "cbow"], Flag("Predict each word of the window from the centre, or the centre from them.")
+    ] = "skipgram"
+    objective: Annotated[
+        str,
+        Flag(
+            "How the softmax is avoided: negative-sampling or hierarchical-softmax (over a Huffman tree); for the "
+            "engine torch any output layer, such as nce, sampled or adaptive.",
+            "NAME",
+        ),
+    ] = "negative-sampling"
     layer_options: Mapping[str, Any] | None = None
-    dim: int = 100
-    window: int = 5
-    shrink_window: bool = True
-    negatives: int = 5
-    negative_exponent: float = 0.75
-    sharing: Literal["block", "window", "pair"] = "block"
-    cbow_combine: Literal["mean", "sum"] = "mean"
-    cbow_gradient: Literal["corrected", "published"] = "corrected"
-    subsample: float = 1e-3
-    subsample_formula: Literal["word2vec", "paper"] = "word2vec"
-    epochs: int = 5
-    learning_rate: float | None = None
-    min_learning_rate: float = 2.5e-6
-    seed: int = 1
-    threads: int | None = None
+    """What ``from_vocabulary`` of the output layer takes; for the engine torch."""
+    dim: Annotated[int, Flag("Length d of a vector; any number.", low=1, high=65536)] = 100
+    window: Annotated[int, Flag("Words on either side that count as context.", low=1, high=250)] = 5
+    shrink_window: Annotated[
+        bool, Flag("Draw each word's window from 1 to its size, as published; else it is always full.")
+    ] = True
+    negatives: Annotated[int, Flag("Words drawn as noise for each prediction.", low=1, high=60)] = 5
+    negative_exponent: Annotated[
+        float, Flag("Noise is drawn in proportion to count to this power.", low=-10, high=10)
+    ] = 0.75
+    sharing: Annotated[
+        Literal["block", "window", "pair"],
+        Flag("Who shares negatives: a block of centres (weighted; fastest), a window, or nobody, as published."),
+    ] = "block"
+    cbow_combine: Annotated[Literal["mean", "sum"], Flag("How CBOW combines the context's vectors.")] = "mean"
+    cbow_gradient: Annotated[
+        Literal["corrected", "published"],
+        Flag("Divide the gradient of CBOW's mean by the window's size, or, as word2vec, do not."),
+    ] = "corrected"
+    subsample: Annotated[
+        float, Flag("Threshold of the subsampling of frequent words; 0 keeps them all.", low=0, high=1)
+    ] = 1e-3
+    subsample_formula: Annotated[
+        Literal["word2vec", "paper"], Flag("The published code's formula, or the paper's.")
+    ] = "word2vec"
+    epochs: Annotated[int, Flag("Passes over the corpus.", low=1, high=1_000_000)] = 5
+    learning_rate: Annotated[
+        float | None,
+        Flag(
+            "Where the linear decay starts.",
+            low=0,
+            high=10,
+            above=True,
+            default="0.025, 0.15 for cbow, 0.1 (of Adagrad) for the engine torch",
+        ),
+    ] = None
+    min_learning_rate: Annotated[float, Flag("Where it ends.", low=0, high=10)] = 2.5e-6
+    seed: Annotated[
+        int, Flag("Of all chance; with one thread, the same seed gives the same vectors.", low=0, high=2**63 - 1)
+    ] = 1
+    threads: Annotated[
+        int | None, Flag("Threads for reading and training.", low=1, high=MOST_THREADS, default="every core")
+    ] = None
 
     def __post_init__(self) -> None:
         """Check every value once, so that nothing behind this line needs to."""
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            choices = get_args(hints[field.name])
-            if choices and all(isinstance(choice, str) for choice in choices):
-                one_of(field.name, getattr(self, field.name), choices)
-        flag("shrink_window", self.shrink_window)
+        check_options(self)
         self._check_engine()
-        for name, low, high in _WHOLE:
-            if name != "threads" or self.threads is not None:
-                object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
-        for name, low, high, above in _NUMBERS:
-            if name != "learning_rate" or self.learning_rate is not None:
-                object.__setattr__(self, name, number(name, getattr(self, name), low, high, above=above))
         if self.min_learning_rate > self.initial_learning_rate:
             raise InputError(
                 f"min_learning_rate ({self.min_learning_rate:g}) must not be above learning_rate "

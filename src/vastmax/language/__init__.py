@@ -1,21 +1,19 @@
 """Language models: a corpus and an output layer in; a trained model, its perplexity, scores and samples out."""
 
-try:
-    import torch as _torch  # noqa: F401
-except ImportError as error:
-    raise ImportError("vastmax.language needs PyTorch: pip install 'vastmax[torch]'") from error
+from typing import TYPE_CHECKING, Any
 
-from vastmax.language.batches import Batch, Batching, SentenceBatches, StreamBatches, make_batches
-from vastmax.language.corpus import LanguageCorpus
-from vastmax.language.loop import LanguageModelLoop
-from vastmax.language.models.feed_forward import FeedForward
-from vastmax.language.models.language_model import LanguageModel, State, can_tie
-from vastmax.language.models.lstm import LSTM
-from vastmax.language.options import LoopOptions
-from vastmax.language.perplexity import PerplexityReport, frequency_bands, perplexity
-from vastmax.language.read import read_language_corpus
-from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
-from vastmax.language.use import Drawn, TextScore, draw_text, score_text
+from vastmax.language.options import Batching, LoopOptions, ModelOptions
+from vastmax.lazy import lazy
+
+if TYPE_CHECKING:
+    from vastmax.language.batches import Batch, SentenceBatches, StreamBatches, make_batches
+    from vastmax.language.corpus import LanguageCorpus
+    from vastmax.language.evaluation import PerplexityReport, frequency_bands, perplexity
+    from vastmax.language.loop import LanguageModelLoop
+    from vastmax.language.models import LSTM, MODELS, FeedForward, LanguageModel, State, build_model, can_tie
+    from vastmax.language.read import read_language_corpus
+    from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
+    from vastmax.language.use import Drawn, TextScore, draw_text, score_text
 
 __all__ = [
     "LSTM",
@@ -28,12 +26,14 @@ __all__ = [
     "LanguageModel",
     "LanguageModelLoop",
     "LoopOptions",
+    "ModelOptions",
     "PerplexityReport",
     "SavedModel",
     "SentenceBatches",
     "State",
     "StreamBatches",
     "TextScore",
+    "build_model",
     "can_tie",
     "draw_text",
     "frequency_bands",
@@ -46,5 +46,13 @@ __all__ = [
     "score_text",
 ]
 
-MODELS: dict[str, type[LanguageModel]] = {"feed-forward": FeedForward, "lstm": LSTM}
-"""Every language model by the command line's name."""
+# The command line shows the options without torch, which all else needs.
+_load = lazy(__name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "read", "saved", "use"))
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        import torch as _torch  # noqa: F401
+    except ImportError as error:
+        raise ImportError("vastmax.language needs PyTorch: pip install 'vastmax[torch]'") from error
+    return _load(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vastmax.errors import InputError
+from vastmax.language.options import Batching
 
 __all__ = ["Batch", "Batches", "SentenceBatches", "StreamBatches", "make_batches"]
 
 IGNORED = -100
-Batching = Literal["stream", "sentence"]
 
 
 class Batch(NamedTuple):

@@ -6,8 +6,9 @@ import math
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.language.batches import Batches
 from vastmax.language.models.language_model import LanguageModel, State
 from vastmax.language.options import LoopOptions
-from vastmax.language.partitions import follow_partitions
 from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.runs import LossSums, StopRequest, TrainingInterrupted, TrainingProgress
 from vastmax.runs.torch_state import (
@@ -123,13 +123,11 @@ class LanguageModelLoop:
         if self._epoch == self._number == 0 and not self.words:
             torch.manual_seed(self._options.seed)
         self._model.train()
-        candidates = follow_partitions(
-            self._model.output, self._batches, self._options.num_candidates, self._epoch, self._number
-        )
+        prepared = self._prepared()
         clock = checkpointed = reported = time.perf_counter()
         self._losses.begin(self.words, self.seconds)
         while self.share < 1 and not self._out_of_patience:
-            next(candidates)
+            next(prepared)
             self._step()
             now = time.perf_counter()
             self.seconds += now - clock
@@ -153,6 +151,14 @@ class LanguageModelLoop:
             self._save_or_warn()  # what is done with the model next may be stopped too
 
     # --- a step ---
+
+    def _prepared(self) -> Iterator[None]:
+        """Yield before each batch from the next one on, with the output layer ready for it."""
+        layer, batches, size = self._model.output, self._batches, self._options.num_candidates
+        for epoch in count(self._epoch):
+            targets = (batches.batch(epoch, number).target for number in range(len(batches)))
+            first = self._number if epoch == self._epoch else 0
+            yield from islice(layer.prepare(targets, num_candidates=size), first, None)
 
     def _step(self) -> None:
         options, optimizer = self._options, self._optimizer

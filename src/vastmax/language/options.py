@@ -1,16 +1,52 @@
-"""Every choice of a training run over a torch model, in one checked, immutable place."""
+"""Every choice of a language model and its training, in one checked, immutable place that needs no torch."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from vastmax.checks import number, one_of, whole
+from vastmax.errors import InputError
+from vastmax.options import Flag, check_options
 
-__all__ = ["LoopOptions"]
+__all__ = ["Batching", "LoopOptions", "ModelOptions"]
 
+Batching = Literal["stream", "sentence"]
 _DEFAULT_RATES = {"adagrad": 0.1, "adam": 0.002, "sgd": 20.0}
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The model below the output layer.
+
+    Raises:
+        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
+    """
+
+    model: Annotated[Literal["lstm", "feed-forward"], Flag("What makes the hidden vectors.")] = "lstm"
+    dim: Annotated[int, Flag("Width d of the hidden vectors.", low=1, high=_MOST)] = 200
+    embedding_dim: Annotated[
+        int | None, Flag("Width of the input embeddings.", low=1, high=_MOST, default="as dim")
+    ] = None
+    layers: Annotated[int, Flag("Layers of the LSTM.", low=1, high=_MOST)] = 2
+    order: Annotated[int, Flag("n of the feed-forward model, which looks at n - 1 words.", low=2, high=_MOST)] = 5
+    linear: Annotated[bool, Flag("Leave out the feed-forward model's tanh: the log-bilinear model.")] = False
+    dropout: Annotated[float, Flag("Dropped of embeddings and hidden vectors, below 1.", "SHARE", low=0, high=1)] = 0.0
+    initial_range: Annotated[
+        float,
+        Flag("Input embeddings and the LSTM's weights start uniform in -X to X.", low=0, high=1e6, above=True),
+    ] = 0.1
+    tie: Annotated[bool, Flag("Input embeddings share the output layer's table, where it has one.")] = False
+    batching: Annotated[Batching, Flag("Text as one stream, or each sentence by itself.")] = "stream"
+    rows: Annotated[int, Flag("Texts, or sentences, side by side in a batch.", low=1, high=_MOST)] = 20
+    length: Annotated[int, Flag("Words that gradients reach back, in stream batching.", low=1, high=_MOST)] = 20
+
+    def __post_init__(self) -> None:
+        """Check every value once, so that nothing behind this line needs to."""
+        check_options(self)
+        if self.dropout == 1:
+            raise InputError("dropout is 1, which drops all: give a share from 0 to below 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,68 +54,63 @@ class LoopOptions:
     """How a model is trained.
 
     Learning rates are those of the mean loss a word. Published recipes that sum over the T words of a batch's rows
-    have rates T times smaller and a limit of the gradient's norm T times larger.
-
-    Args:
-        epochs: Passes over the text; with ``minutes``, what the schedule calls an epoch is that share of the time.
-        minutes: Training time, validation not counted, after which the run ends; None for no limit.
-        optimizer: "adagrad", "adam" or "sgd".
-        learning_rate: Where the schedule starts; by default 0.1, 0.002 or 20, by optimiser.
-        schedule: "constant"; "linear", falling to 0 at the end of the budget; "halving", constant for
-            ``constant_epochs`` and then multiplied by ``decay`` at each epoch; "plateau", multiplied by ``decay`` after
-            each validation that did not improve.
-        decay: See ``schedule``.
-        constant_epochs: See ``schedule``.
-        max_norm: Gradients whose joint norm is larger are scaled down to it; 0 for never.
-        patience: Stop after so many validations without a better one, and take the model back to the best; 0 for never.
-        validations: How often the model is validated in the whole run; 0 for once an epoch.
-        precision: "float32", or "bfloat16" for autocast: half the memory of activations, and faster where the hardware
-            multiplies it.
-        num_candidates: τ of target sampling, distinct targets a partition; other layers take no notice.
-        seed: Of the order of sentences and of all chance in the model.
+    have rates T times smaller and a limit of the gradient's norm T times larger. With ``minutes``, what the schedule
+    calls an epoch is that share of the time.
 
     Raises:
         InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
     """
 
-    epochs: float = 5.0
-    minutes: float | None = None
-    optimizer: Literal["adagrad", "adam", "sgd"] = "adagrad"
-    learning_rate: float | None = None
-    schedule: Literal["constant", "linear", "halving", "plateau"] = "linear"
-    decay: float = 0.5
-    constant_epochs: float = 4.0
-    max_norm: float = 0.25
-    patience: int = 0
-    validations: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    num_candidates: int = 2000
-    seed: int = 1
+    epochs: Annotated[float, Flag("Passes over the training text.", "N", low=0, high=1e6, above=True)] = 5.0
+    minutes: Annotated[
+        float | None,
+        Flag(
+            "Training time, validation not counted, instead of epochs.",
+            "M",
+            low=0,
+            high=1e6,
+            above=True,
+            default="no limit",
+        ),
+    ] = None
+    optimizer: Annotated[Literal["adagrad", "adam", "sgd"], Flag("Tables get sparse updates with each.")] = "adagrad"
+    learning_rate: Annotated[
+        float | None,
+        Flag("Where the schedule starts.", low=0, high=1e4, above=True, default="0.1, 0.002, 20 by optimizer"),
+    ] = None
+    schedule: Annotated[
+        Literal["constant", "linear", "halving", "plateau"],
+        Flag(
+            "Of the learning rate: linear falls to 0 at the end of the budget; halving is constant for "
+            "constant_epochs, then multiplied by decay at each epoch; plateau is multiplied by decay after each "
+            "validation that did not improve."
+        ),
+    ] = "linear"
+    decay: Annotated[float, Flag("Factor of halving and plateau.", low=0, high=1, above=True)] = 0.5
+    constant_epochs: Annotated[float, Flag("Epochs before halving starts, of all epochs.", "N", low=0, high=1e6)] = 4.0
+    max_norm: Annotated[
+        float, Flag("Gradients whose joint norm is larger are scaled down to it; 0 for never.", low=0, high=1e9)
+    ] = 0.25
+    patience: Annotated[
+        int,
+        Flag("Stop after N validations without a better one, and keep the best model; 0 for never.", low=0, high=10**6),
+    ] = 0
+    validations: Annotated[int, Flag("In the whole run; 0 for one an epoch.", low=0, high=10**6)] = 0
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Flag(
+            "Of products of matrices: bfloat16, by autocast, halves the memory of activations. An LSTM stays in "
+            "float32 on a CPU that has none in bfloat16, as with AVX2."
+        ),
+    ] = "float32"
+    num_candidates: Annotated[
+        int, Flag("Distinct targets a partition of target sampling (its τ).", low=1, high=2**62)
+    ] = 2000
+    seed: Annotated[int, Flag("Of the order of sentences and of all chance in the model.", low=0, high=2**63 - 1)] = 1
 
     def __post_init__(self) -> None:
         """Check every value once, so that nothing behind this line needs to."""
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            choices = get_args(hints[field.name])
-            if choices and all(isinstance(choice, str) for choice in choices):
-                one_of(field.name, getattr(self, field.name), choices)
-        for name, low, high, above in (
-            ("epochs", 0, 1e6, True),
-            ("decay", 0, 1, True),
-            ("constant_epochs", 0, 1e6, False),
-            ("max_norm", 0, 1e9, False),
-        ):
-            object.__setattr__(self, name, number(name, getattr(self, name), low, high, above=above))
-        for name, low, high in (("minutes", 0, 1e6), ("learning_rate", 0, 1e4)):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, number(name, getattr(self, name), low, high, above=True))
-        for name, low, high in (
-            ("patience", 0, 10**6),
-            ("validations", 0, 10**6),
-            ("num_candidates", 1, 2**62),
-            ("seed", 0, 2**63 - 1),
-        ):
-            object.__setattr__(self, name, whole(name, getattr(self, name), low, high))
+        check_options(self)
 
     @property
     def initial_learning_rate(self) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -15,19 +15,17 @@ from safetensors.torch import load_file, save_file
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.files import member, replacing_members
-from vastmax.language.models.language_model import LanguageModel
+from vastmax.language.models import LanguageModel, build_model
+from vastmax.language.options import ModelOptions
+from vastmax.layers import LayerSpec
 from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from vastmax.comparison import RunConfig
-
 __all__ = ["SavedModel", "holds_model", "load_language_model", "save_language_model"]
 
 _MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
-_FORMAT = "vastmax language model 1"
-_PROPOSAL = "output.proposal."
+_FORMAT = "vastmax language model 2"
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,15 @@ class SavedModel:
     Attributes:
         model: in eval mode.
         vocabulary: its words.
-        config: of the run that made it.
+        layer: how its output layer is built.
+        options: how the rest of it is built.
         text: how text becomes words: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
     """
 
     model: LanguageModel
     vocabulary: Vocabulary
-    config: RunConfig
+    layer: LayerSpec
+    options: ModelOptions
     text: dict[str, Any]
 
     @property
@@ -76,16 +76,34 @@ def save_language_model(
     folder: str | PathLike[str],
     model: LanguageModel,
     vocabulary: Vocabulary,
-    config: RunConfig,
+    layer: LayerSpec,
+    options: ModelOptions,
     text: Mapping[str, Any],
-    curve: Sequence[Mapping[str, Any]],
+    curve: Sequence[Mapping[str, Any]] = (),
+    training: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model; a kill leaves the old files or the new.
+
+    Args:
+        folder: where.
+        model: what was trained.
+        vocabulary: its words.
+        layer: how its output layer was built.
+        options: how the rest of it was built.
+        text: as :class:`SavedModel` has it.
+        curve: what validations found meanwhile, kept for people.
+        training: how it was trained, kept for people.
 
     Raises:
         InputError: where the folder cannot be written.
     """
-    record = {"format": _FORMAT, "run": config.to_json(), "text": dict(text)}
+    record = {
+        "format": _FORMAT,
+        "layer": asdict(layer),
+        "model": asdict(options),
+        "text": dict(text),
+        "training": dict(training or {}),
+    }
     with replacing_members(folder) as staging:
         save_file({name: each.cpu() for name, each in model_tensors(model).items()}, staging / _MODEL)
         vocabulary.save(staging / _WORDS)
@@ -95,24 +113,22 @@ def save_language_model(
 
 
 def load_language_model(folder: str | PathLike[str]) -> SavedModel:
-    """Read what :func:`save_language_model` wrote, for scoring and drawing: what layers draw noise from is left out.
+    """Read what :func:`save_language_model` wrote.
 
     Raises:
         InputError: where there is no such folder.
-        FormatError: where a file is missing or damaged.
+        FormatError: where a file is missing or damaged, or another version wrote it.
     """
-    from vastmax.comparison import RunConfig
-    from vastmax.comparison.methods import build_again, learnt
-
     folder = Path(folder)
     if not holds_model(folder):
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
-        raise InputError(f"{folder} holds {what}: `vastmax lm TRAIN -o DIR` makes one.")
+        raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:
         record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
         if record["format"] != _FORMAT:
-            raise FormatError(f"{folder} is of another version: its format must be {_FORMAT!r}.")
-        config, text = RunConfig.from_json(record["run"]), dict(record["text"])
+            raise FormatError(f"{folder} is of another version, {record['format']!r}, not {_FORMAT!r}: train it again.")
+        layer, options = LayerSpec(**record["layer"]), ModelOptions(**record["model"])
+        text = dict(record["text"])
         tensors = load_file(member(folder, _MODEL))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise FormatError(f"{folder} is damaged: {error}.") from error
@@ -120,11 +136,9 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     try:
         if text["tokenizer"] not in TOKENIZERS or text["unknown"] not in vocabulary:
             raise FormatError(f"{folder} is damaged: {_CONFIG} does not say how its text was read.")
-        known = learnt(config.method.layer, tensors_under("output", tensors))
-        layer = build_again(config.method, config.model.dim, vocabulary, **known)
-        model = config.model.build(layer, vocabulary[text["end_of_sentence"]])
-        here = {name: each for name, each in model.state_dict().items() if name.startswith(_PROPOSAL)}
-        load_model_tensors(model, {**{k: v for k, v in tensors.items() if not k.startswith(_PROPOSAL)}, **here})
+        output = layer.rebuild(options.dim, vocabulary, tensors_under("output", tensors))
+        model = build_model(options, output, vocabulary[text["end_of_sentence"]])
+        load_model_tensors(model, tensors)
     except (InputError, CheckpointError, KeyError, TypeError) as error:
         raise FormatError(f"{folder} is damaged, its files do not fit each other: {error}") from error
-    return SavedModel(model.eval(), vocabulary, config, text)
+    return SavedModel(model.eval(), vocabulary, layer, options, text)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from vastmax.errors import CorpusError, InputError
-from vastmax.language.perplexity import perplexity
+from vastmax.language.evaluation import perplexity
 from vastmax.language.saved import SavedModel
 from vastmax.machine import MOST_THREADS
 from vastmax.text import Sources, read_sentences
@@ -112,7 +112,7 @@ def score_text(
             "trained on, tokenised and cased alike."
         )
     array_of_ids = np.frombuffer(ids, np.int32)
-    end, batching = saved.end_of_sentence, batching or saved.config.model.batching
+    end, batching = saved.end_of_sentence, batching or saved.options.batching
     report = perplexity(saved.model, array_of_ids, end=end, batching=batching, rows=rows)
     stops = np.flatnonzero(array_of_ids == end) + 1
     starts = np.concatenate([[0], stops[:-1]])
@@ -166,7 +166,7 @@ def draw_text(
         raise InputError(f"seed is {seed}: give 0 or more, below 2^63.")
     end = saved.end_of_sentence
     sentences = [words for words in map(saved.split, prompt.splitlines()) if words]
-    alone = saved.config.model.batching == "sentence"  # as the model was trained: what stands before does not count
+    alone = saved.options.batching == "sentence"  # as the model was trained: what stands before does not count
     begun = [[end, *saved.ids(sentence)] for sentence in sentences] or [[end]]
     seen = begun[-1:] if alone else begun
     drawn = saved.model.generate(

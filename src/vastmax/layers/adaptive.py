@@ -1,4 +1,4 @@
-"""Adaptive softmax: frequent classes in a short list, rare ones in clusters of narrower vectors."""
+"""Adaptive softmax: frequent classes in a short list, rare ones in clusters of narrower vectors; and its embedding."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.checks import refused
+from vastmax.checks import flag, refused
+from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
-from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.ops import Part, largest, parts_cross_entropy, parts_log_softmax
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
+from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
 from vastmax.trees import StepCost, cheapest_cutoffs, check_div_value, cluster_width
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["AdaptiveSoftmax"]
+__all__ = ["AdaptiveEmbedding", "AdaptiveSoftmax"]
 
 
 class AdaptiveSoftmax(OutputLayer):
@@ -40,8 +41,8 @@ class AdaptiveSoftmax(OutputLayer):
         https://arxiv.org/abs/1609.04309.
 
     See Also:
-        :class:`~vastmax.layers.AdaptiveEmbedding` shares this layer's tables with the input; :meth:`from_torch` takes
-        over a ``torch.nn.AdaptiveLogSoftmaxWithLoss``.
+        :class:`AdaptiveEmbedding` shares this layer's tables with the input; :meth:`from_torch` takes over a
+        ``torch.nn.AdaptiveLogSoftmaxWithLoss``.
 
     Args:
         in_features: d, the width of the hidden vectors.
@@ -65,15 +66,14 @@ class AdaptiveSoftmax(OutputLayer):
         torch.Size([4, 5, 3])
     """
 
-    kind: ClassVar[Kind] = "exact"
+    kind: Kind = "exact"
     reference: ClassVar[Reference] = Reference(
         "Grave, Joulin, Cissé, Grangier, Jégou",
         2016,
         "Efficient softmax approximation for GPUs",
         "https://arxiv.org/abs/1609.04309",
     )
-    opaque_to_compiler = True
-    refused_options: ClassVar[Mapping[str, str]] = {"order": "is that of the vocabulary's counts"}
+    not_options: ClassVar[frozenset[str]] = frozenset({"order"})
 
     def __init__(
         self,
@@ -92,10 +92,12 @@ class AdaptiveSoftmax(OutputLayer):
         check_div_value(div_value)
         self.cutoffs = checked_cutoffs(cutoffs, self.num_classes)
         self.div_value = float(div_value)
+        options = tensor_options(device, dtype)
         self.ranks = Ranks(self.num_classes, self.cutoffs, order, device)
         self.widths = [cluster_width(self.in_features, div_value, i + 1) for i in range(len(self.cutoffs))]
         sizes = self.ranks.sizes
-        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        flag("head_bias", head_bias)
+        flag("tail_bias", tail_bias)
         head = sizes[0] + len(self.cutoffs)
         self.head_weight = nn.Parameter(torch.empty((head, self.in_features), **options))
         self.head_bias = nn.Parameter(torch.empty(head, **options)) if head_bias else None
@@ -142,6 +144,8 @@ class AdaptiveSoftmax(OutputLayer):
         if isinstance(cutoffs, str):
             if cutoffs != "auto":
                 raise refused("cutoffs", cutoffs, "rising ranks, or 'auto'")
+            if not isinstance(cost, (StepCost, type(None))):
+                raise refused("cost", cost, "a StepCost, or None")
             cutoffs = cheapest_cutoffs(
                 counts[order], in_features, div_value=div_value, rows=rows, head_share=head_share, cost=cost
             )
@@ -190,6 +194,32 @@ class AdaptiveSoftmax(OutputLayer):
             if bias is not None:
                 nn.init.zeros_(bias)
 
+    @classmethod
+    def rebuild(
+        cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
+    ) -> Self:
+        """Return the layer with the state's cut-offs."""
+        (cutoffs,) = from_state(state, "ranks.cutoffs")
+        return cls.from_vocabulary(in_features, vocabulary, **{**options, "cutoffs": cutoffs.tolist()})
+
+    def input_embedding(self) -> AdaptiveEmbedding:
+        """Return an embedding of short and long vectors, which are this layer's."""
+        return AdaptiveEmbedding(self)
+
+    @property
+    def touches_all_classes(self) -> bool:
+        """A cluster that no row of a batch reaches costs nothing."""
+        return False
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some clusters; the head and the projections are on all."""
+        tails = {}
+        for cluster, cutoff in enumerate(self.cutoffs):
+            for tables in ("tail_weights", "tail_biases"):
+                tails[f"{tables}.{cluster}"] = Rows("rank", cutoff)
+        clusters = self.ranks.cluster(self.ranks.of(torch.arange(self.num_classes, device=self.head_weight.device)))
+        return ShardPlan.cut(self, tails, "owner", clusters)
+
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·(c_0 + n) for the head, 2·d_i·(d + V_i) for a cluster by its share of the counts; twice that backward."""
         forward = 2.0 * self.in_features * len(self.head_weight)
@@ -201,19 +231,19 @@ class AdaptiveSoftmax(OutputLayer):
         rank = self.ranks.of(target)
         cluster = self.ranks.cluster(rank)
         first = self.ranks.sizes[0]
-        loss = parts_cross_entropy([self._head(hidden)], torch.where(cluster == 0, rank, first - 1 + cluster))
+        log_prob = _target_log_prob(self._head(hidden), torch.where(cluster == 0, rank, first - 1 + cluster))
         if not self.cutoffs:
-            return -loss
+            return log_prob
         # one sort: the rows of a cluster stand side by side, and those of the head come first
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
         rare = cluster.argsort(stable=True)[in_head:]
         tails = zip(hidden.index_select(0, rare).split(sizes), rank[rare].split(sizes), strict=True)
-        losses = [
-            parts_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i])
+        within = [
+            _target_log_prob(self._tail(i, rows), ranks - self.cutoffs[i])
             for i, (rows, ranks) in enumerate(tails)
             if len(rows)
         ]
-        return -(loss.index_add(0, rare, torch.cat(losses)) if losses else loss)
+        return log_prob.index_add(0, rare, torch.cat(within)) if within else log_prob
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         first, clusters = self._first_step(hidden)
@@ -224,7 +254,7 @@ class AdaptiveSoftmax(OutputLayer):
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The head's best, then a cluster's for those rows whose k-th best is below the cluster's probability."""
         first, clusters = self._first_step(hidden)
-        values, ranks = largest(first, min(k, first.shape[1]))
+        values, ranks = topk(first, min(k, first.shape[1]))
         if (missing := k - values.shape[1]) > 0:
             values = F.pad(values, (0, missing), value=-math.inf)
             ranks = F.pad(ranks, (0, missing))
@@ -232,7 +262,7 @@ class AdaptiveSoftmax(OutputLayer):
             hopeful = (clusters[:, i] >= values[:, -1]).nonzero().squeeze(1)
             for rows in hopeful.split(max(1, 2**24 // self.ranks.sizes[i + 1])) if len(hopeful) else ():
                 log_prob = self._tail_log_prob(i, hidden[rows], clusters[rows])
-                best, places = largest(log_prob, min(k, log_prob.shape[1]))
+                best, places = topk(log_prob, min(k, log_prob.shape[1]))
                 merged = torch.cat([values[rows], best], 1).topk(k)
                 found = torch.cat([ranks[rows], places + cutoff], 1).gather(1, merged.indices)
                 values = values.index_copy(0, rows, merged.values)
@@ -241,11 +271,11 @@ class AdaptiveSoftmax(OutputLayer):
 
     def _first_step(self, hidden: Tensor) -> list[Tensor]:
         """Log-probabilities of the head's classes (N, c_0) and of the clusters (N, n)."""
-        log_prob = parts_log_softmax([self._head(hidden)])
+        log_prob = linear_log_softmax([self._head(hidden)])
         return list(log_prob.split([self.ranks.sizes[0], len(self.cutoffs)], -1))
 
     def _tail_log_prob(self, cluster: int, hidden: Tensor, clusters: Tensor) -> Tensor:
-        within = parts_log_softmax([self._tail(cluster, hidden)])
+        within = linear_log_softmax([self._tail(cluster, hidden)])
         add = torch.add if torch.is_grad_enabled() else Tensor.add_
         return add(within, clusters[:, cluster, None])
 
@@ -262,3 +292,59 @@ class AdaptiveSoftmax(OutputLayer):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return super().extra_repr() + f", cutoffs={list(self.cutoffs)}, div_value={self.div_value:g}"
+
+
+def _target_log_prob(part: Part, target: Tensor) -> Tensor:
+    """(N,) log-probability of each target within one part."""
+    log_partition, target_logit = linear_cross_entropy([part], target)
+    return target_logit - log_partition
+
+
+class AdaptiveEmbedding(nn.Module):
+    """Adaptive input representations, tied to the output: class w of cluster i is embedded as ``P_iᵀ v_w``, one of the
+    head as its ``v_w``, with the vectors and projections of an :class:`AdaptiveSoftmax`.
+
+    An adaptive softmax has no (V, d) table to tie to an ``nn.Embedding``; this is what takes its place. The parameters
+    are the softmax's own: both learn them, and a clone of one alone is no longer tied.
+
+    References:
+        Baevski, Auli, *Adaptive Input Representations for Neural Language Modeling*, 2019,
+        https://arxiv.org/abs/1809.10853.
+
+    Args:
+        softmax: whose tables are shared.
+
+    Example:
+        >>> softmax = AdaptiveSoftmax(64, 10_000, [1000, 4000])
+        >>> embedding = AdaptiveEmbedding(softmax)
+        >>> embedding(torch.tensor([[0, 9999], [3, 5000]])).shape
+        torch.Size([2, 2, 64])
+        >>> len(list(nn.ModuleList([softmax, embedding]).parameters())) == len(list(softmax.parameters()))
+        True
+    """
+
+    def __init__(self, softmax: AdaptiveSoftmax) -> None:
+        super().__init__()
+        self.softmax = softmax
+
+    def forward(self, classes: Tensor) -> Tensor:
+        """Return the vectors (…, d) of classes (…).
+
+        Raises:
+            InputError: where a class is out of range (on CUDA and in compiled code a device assertion, as in torch).
+        """
+        softmax = self.softmax
+        softmax._check_range(classes)
+        rank = softmax.ranks.of(classes)
+        cluster = softmax.ranks.cluster(rank)
+        # every cluster embeds every id and keeps its own: short vectors cost less than sorting the ids would
+        vectors = _rows(softmax.head_weight, rank, cluster == 0)
+        for i, (table, projection) in enumerate(zip(softmax.tail_weights, softmax.projections, strict=True)):
+            short = _rows(table, rank - softmax.cutoffs[i], cluster == i + 1)
+            vectors = vectors + F.linear(short, projection.t())
+        return vectors
+
+
+def _rows(table: Tensor, place: Tensor, chosen: Tensor) -> Tensor:
+    """Return the table's rows where chosen, and 0 elsewhere."""
+    return F.embedding(torch.where(chosen, place, 0), table) * chosen[..., None]

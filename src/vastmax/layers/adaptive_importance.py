@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 from typing_extensions import Self
 
+from vastmax.checks import number
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference, as_vocabulary
+from vastmax.layers.base.facts import Kind, Reference
+from vastmax.layers.base.output_layer import as_vocabulary, class_ids, from_state, tensor_options
+from vastmax.layers.base.training_text import TrainingText
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
 from vastmax.proposals import BigramProposal
 from vastmax.vocabulary import Vocabulary
@@ -63,7 +67,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         >>> layer(torch.randn(1999, 8), tokens[1:], context=tokens[:-1]).backward()
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Bengio, Senécal",
         2008,
@@ -71,14 +75,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         "https://doi.org/10.1109/TNN.2007.912312",
     )
     proposal: BigramProposal
-    refused_options: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(
-            ("shared", "replacement", "in_batch"),
-            "has no meaning here: every row draws for itself, with replacement",
-        ),
-        "proposal": "is made here, of counts and tokens: give another one to the constructor",
-        "power": "is 1 here: the proposal is made of the counts as they are",
-    }
+    not_options: ClassVar[frozenset[str]] = frozenset({"proposal", "power", "shared", "replacement", "in_batch"})
 
     def __init__(
         self,
@@ -93,15 +90,13 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         **options: Any,
     ) -> None:
         if not isinstance(proposal, BigramProposal):
-            raise InputError(f"proposal is {proposal!r}: only a BigramProposal adapts.")
+            raise InputError(f"proposal is a {type(proposal).__name__}: give a BigramProposal, as only that adapts.")
         if effective_samples is None:
             raise InputError("effective_samples is None: give what rows are to reach, or use ImportanceSampledSoftmax.")
-        for name in self.refused_options.keys() & options:
-            raise InputError(f"{name} {self.refused_options[name]}.")
-        if not 0 <= adaptation_rate <= 1:
-            raise InputError(f"adaptation_rate is {adaptation_rate}: give a number from 0 to 1.")
-        if not mixture_rate >= 0:
-            raise InputError(f"mixture_rate is {mixture_rate}: give 0 or more.")
+        for name in sorted(self.not_options & options.keys()):
+            raise InputError(f"{name} has no meaning here: every row draws for itself, with replacement.")
+        self.adaptation_rate = number("adaptation_rate", adaptation_rate, 0, 1)
+        self.mixture_rate = number("mixture_rate", mixture_rate, 0)
         super().__init__(
             in_features,
             proposal,
@@ -111,7 +106,6 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             shared=False,
             **options,
         )
-        self.adaptation_rate, self.mixture_rate = adaptation_rate, mixture_rate
 
     @classmethod
     def from_vocabulary(
@@ -139,13 +133,30 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             InputError: where the counts make no proposal.
         """
         counts = as_vocabulary(vocabulary).counts
+        tensor_options(device, None)
+        number("smoothing", smoothing, 0)
         if tokens is None:
             proposal = BigramProposal.from_counts(counts, smoothing=smoothing, device=device)
         else:
             proposal = BigramProposal.from_tokens(
-                tokens, len(counts), counts=counts, smoothing=smoothing, device=device
+                class_ids("tokens", tokens), len(counts), counts=counts, smoothing=smoothing, device=device
             )
         return cls(in_features, proposal, device=device, **options)
+
+    @classmethod
+    def from_corpus(cls, in_features: int, corpus: TrainingText, **options: Any) -> Self:
+        """Return this layer with the bigrams of the text, none of which reaches over a sentence's end."""
+        return cls.from_vocabulary(in_features, corpus.vocabulary, **{"tokens": corpus.tokens, **options})
+
+    @classmethod
+    def rebuild(
+        cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
+    ) -> Self:
+        """Return this layer with room for the bigrams of the state."""
+        (pairs,) = from_state(state, "proposal.pairs")
+        previous, following = np.divmod(pairs, len(as_vocabulary(vocabulary)))
+        tokens = np.stack([previous, following, np.full_like(previous, -1)], 1)
+        return cls.from_vocabulary(in_features, vocabulary, **{**options, "tokens": tokens})
 
     @torch.no_grad()
     def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:

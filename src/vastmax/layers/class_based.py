@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.layers.base.table_layer import tied_table
-from vastmax.ops import Group, group_by_class, grouped_log_softmax, log_prob_within_class, wide
+from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
+from vastmax.layers.base.table_layer import shared_embedding, tied_table
+from vastmax.ops import (
+    WordClasses,
+    class_softmax,
+    group_by_class,
+    grouped_log_softmax,
+    wide,
+)
 from vastmax.trees import Classes, frequency_classes
 from vastmax.vocabulary import Vocabulary
 
@@ -62,15 +70,14 @@ class ClassBasedSoftmax(OutputLayer):
         torch.Size([4, 2])
     """
 
-    kind: ClassVar[Kind] = "exact"
+    kind: Kind = "exact"
     reference: ClassVar[Reference] = Reference(
         "Goodman",
         2001,
         "Classes for Fast Maximum Entropy Training",
         "https://arxiv.org/abs/cs/0108006",
     )
-    opaque_to_compiler = True
-    refused_options: ClassVar[Mapping[str, str]] = {"counts": "are the vocabulary's"}
+    not_options: ClassVar[frozenset[str]] = frozenset({"counts"})
 
     class_of: Tensor  # (V,) int64, the state that carries the classes; the other buffers are derived from it
     class_sizes: Tensor  # (C,) int64
@@ -90,12 +97,14 @@ class ClassBasedSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(classes, Classes):
-            raise InputError(f"classes must be vastmax.trees.Classes, got {type(classes).__name__}.")
+            raise refused("classes", classes, "vastmax.trees.Classes")
+        flag("bias", bias)
+        flag("sparse", sparse)
         super().__init__(in_features, classes.num_words)
         self._counts = np.ones(classes.num_words, np.int64) if counts is None else counts
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
-        make: dict[str, Any] = {"device": device, "dtype": dtype}
+        make = tensor_options(device, dtype)
         self.class_weight = nn.Parameter(torch.empty((classes.num_classes, in_features), **make))
         self.class_bias = nn.Parameter(torch.empty(classes.num_classes, **make)) if bias else None
         self.weight = nn.Parameter(torch.empty((classes.num_words, in_features), **make))
@@ -125,7 +134,8 @@ class ClassBasedSoftmax(OutputLayer):
         if classes is None:
             classes = min(len(counts), round(3 * math.sqrt(len(counts))))
         if not isinstance(classes, Classes):
-            classes = frequency_classes(counts, classes, mass="sqrt")
+            number = whole("classes", classes, 1, len(counts), other="Classes, or None")
+            classes = frequency_classes(counts, number, mass="sqrt")
         if classes.num_words != len(counts):
             raise InputError(f"classes are of {classes.num_words} words, the vocabulary has {len(counts)}.")
         return cls(in_features, classes, counts=counts, **options)
@@ -149,6 +159,26 @@ class ClassBasedSoftmax(OutputLayer):
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
 
+    @classmethod
+    def rebuild(
+        cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
+    ) -> Self:
+        """Return the layer over the state's classes."""
+        (class_of,) = from_state(state, "class_of")
+        return cls.from_vocabulary(in_features, vocabulary, **{**options, "classes": Classes(class_of)})
+
+    def input_embedding(self) -> nn.Embedding:
+        """Return an embedding whose table is that of the words."""
+        return shared_embedding(self.weight, self.sparse)
+
+    def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
+        """Return facts of the classes."""
+        return {"kind": "class-based", **self.classes.statistics(counts).to_dict()}
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has the words of some classes; the classes' own vectors are on all."""
+        return ShardPlan.cut(self, {"weight": Rows(), "bias": Rows()}, "owner", self.class_of)
+
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·(C + size of the class) forward, the mean over words, and twice that backward."""
         return 2.0 * self.in_features * self.mean_logits * (3 if train else 1)
@@ -156,18 +186,15 @@ class ClassBasedSoftmax(OutputLayer):
     # --- the contract on flat batches ---
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        classes = self.class_of[target]
-        of_class = self._class_log_prob(hidden).gather(1, classes[:, None]).squeeze(1)
-        groups = list(self._groups(classes, self.in_features))
-        place = self.place_in_class[target]
-        return of_class + log_prob_within_class(hidden, self.weight, self.bias, place, groups, self.sparse)
+        of_class = self._class_log_prob(hidden).gather(1, self.class_of[target][:, None]).squeeze(1)
+        return of_class + class_softmax(hidden, self.weight, self.bias, self._word_classes, target, sparse=self.sparse)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self.weight, self.bias)
         logits = logits.to(wide(logits.dtype))
         log_z = logits.new_empty(len(hidden), len(self.class_sizes))
         every = torch.arange(len(self.class_sizes), device=hidden.device)
-        for group in self._groups(every, len(hidden)):
+        for group in group_by_class(every, self._word_classes, len(hidden)):
             inside = logits[:, group.words.flatten()].view(len(hidden), *group.words.shape)
             if not group.whole:
                 inside = inside.masked_fill(~group.inside, -torch.inf)
@@ -203,7 +230,7 @@ class ClassBasedSoftmax(OutputLayer):
         owner = rows.repeat_interleave(classes.shape[1])
         values = class_log_prob.new_full((len(owner), k), -torch.inf)
         words = torch.zeros_like(values, dtype=torch.int64)
-        for group in self._groups(classes.flatten(), self.in_features):
+        for group in group_by_class(classes.flatten(), self._word_classes, self.in_features):
             inside, _ = grouped_log_softmax(hidden, self.weight, self.bias, group._replace(items=owner[group.items]))
             best = inside.topk(min(k, inside.shape[-1]))
             items = group.items[group.real]  # without repeats, whose gradients would count twice
@@ -216,8 +243,9 @@ class ClassBasedSoftmax(OutputLayer):
         logits = F.linear(hidden, self.class_weight, self.class_bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
-    def _groups(self, classes: Tensor, width: int) -> Iterator[Group]:
-        return group_by_class(classes, self.class_words, self.class_starts, self.class_sizes, width)
+    @property
+    def _word_classes(self) -> WordClasses:
+        return WordClasses(self.class_of, self.place_in_class, self.class_words, self.class_starts, self.class_sizes)
 
     # --- the classes as state ---
 

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from vastmax.checks import conforms, flag, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, tensor_options
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable
-from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_topk, wide
+from vastmax.ops import Part, linear_cross_entropy, linear_log_partition, linear_topk, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["CharCNNSoftmax"]
@@ -66,14 +68,13 @@ class CharCNNSoftmax(OutputLayer):
         torch.Size([5, 2])
     """
 
-    kind: ClassVar[Kind] = "exact"
+    kind: Kind = "exact"
     reference: ClassVar[Reference] = Reference(
         "Jozefowicz, Vinyals, Schuster, Shazeer, Wu",
         2016,
         "Exploring the Limits of Language Modeling",
         "https://arxiv.org/abs/1602.02410",
     )
-    opaque_to_compiler = True
 
     symbols: Tensor  # (V, max_length + 2) uint8, the bytes of the words
 
@@ -94,13 +95,17 @@ class CharCNNSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, len(words))
-        _check_sizes(char_dim=char_dim, correction_dim=correction_dim, max_length=max_length, block_size=block_size)
-        if len(widths) != len(filters) or not widths or min(*widths, *filters, 1) < 1 or highway_layers < 0:
-            raise InputError(
-                f"widths {tuple(widths)} and filters {tuple(filters)} must be as many whole numbers from 1, and "
-                f"highway_layers, {highway_layers}, 0 or more."
-            )
-        make: dict[str, Any] = {"device": device, "dtype": dtype}
+        sizes = {"char_dim": char_dim, "correction_dim": correction_dim, "max_length": max_length}
+        for name, size in {**sizes, "block_size": block_size}.items():
+            whole(name, size, 1)
+        for name, several in (("widths", widths), ("filters", filters)):
+            if not conforms(several, Sequence[int]) or not len(several) or min(several) < 1:
+                raise refused(name, several, "whole numbers of 1 or more such as [1, 2, 3]")
+        if len(widths) != len(filters):
+            raise refused("filters", filters, f"as many numbers as widths has, {len(widths)}")
+        whole("highway_layers", highway_layers, 0)
+        flag("bias", bias)
+        make = tensor_options(device, dtype)
         self.max_length, self.block_size = max_length, block_size
         self.cnn = CharCNN(in_features, char_dim, widths, filters, highway_layers, **make)
         self.correction = nn.Parameter(torch.empty((len(words), correction_dim), **make))
@@ -172,7 +177,11 @@ class CharCNNSoftmax(OutputLayer):
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
         rows = self._rows(hidden)
-        return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
+        return linear_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some words' spelling and corrections, and their logits; the network is on all."""
+        return ShardPlan.cut(self, {"symbols": Rows(), "correction": Rows(), "bias": Rows()}, "log-sum-exp")
 
     def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
         """2·d·V forward; in training four times that, and the network's four passes over V words, shared by the rows.
@@ -188,18 +197,16 @@ class CharCNNSoftmax(OutputLayer):
         words = self.num_classes * (self.cnn.flops(length) + 2.0 * self.correction_lift.numel())
         return 4 * (product + words / rows)
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return parts_cross_entropy([self._part(hidden)], target, self.block_size)
-
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -self._loss(hidden, target)
+        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
+        return target_logit - log_partition
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self._table(), self.bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        return parts_topk([self._part(hidden)], k, self.block_size)
+        return linear_topk([self._part(hidden)], k, self.block_size)
 
     def _part(self, hidden: Tensor) -> Part:
         return Part(hidden, self._table(), self.bias)
@@ -223,9 +230,3 @@ class CharCNNSoftmax(OutputLayer):
         if mode != self.training:
             self._words.forget()
         return super().train(mode)
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if not hasattr(value, "__index__") or value < 1:
-            raise InputError(f"{name} is {value!r}: give a whole number, 1 or more.")

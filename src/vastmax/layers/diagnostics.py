@@ -13,13 +13,9 @@ from torch import Tensor
 
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import OutputLayer
-from vastmax.layers.base.sampling_layer import SamplingLayer
-from vastmax.layers.importance import ImportanceSampledSoftmax
 from vastmax.ops import wide
 
 __all__ = ["Diagnostics", "diagnose"]
-
-_CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a time
 
 
 @dataclass(frozen=True)
@@ -96,19 +92,47 @@ def diagnose(
     layer: OutputLayer,
     hidden: Tensor,
     target: Tensor,
-    context: Tensor | None = None,
     *,
+    context: Tensor | None = None,
+    ignore_index: int = -100,
     repeats: int = 32,
     seed: int = 0,
 ) -> Diagnostics:
-    """Return what :meth:`OutputLayer.diagnostics` does, of flat rows (N, d), targets (N,) and contexts (N,).
+    """Return how a layer's training loss and its gradient stand to the exact softmax's on this batch.
 
-    A copy of the layer is looked at, in eval mode, so that nothing is adapted to what it meets here.
+    Draws the loss and its gradient ``repeats`` times. Changes nothing: a copy of the layer is looked at, in eval mode,
+    so that a proposal that adapts itself does not; gradients, the state of chance and the mode stay. Memory beside that
+    copy: three gradients, and what the loss itself takes.
+
+    Args:
+        layer: any output layer.
+        hidden: (…, d) hidden vectors.
+        target: (…) classes, integers in 0..V-1, or ``ignore_index``.
+        context: (…) the class before each target, as the layer's ``forward`` takes it.
+        ignore_index: rows with this target count for nothing.
+        repeats: how often, 2 or more.
+        seed: of the draws.
+
+    Raises:
+        InputError: where shapes do not fit, a target is out of range, every row is ignored, or repeats is below 2.
     """
+    rows, classes = layer._flat(hidden, target)
+    kept = (classes != ignore_index).nonzero().squeeze(1)
+    rows, classes = rows[kept], classes[kept]
+    layer._check_range(classes)
+    layer._check_context(hidden, context)
+    before = None if context is None else context.reshape(-1)[kept]
     if repeats < 2:
         raise InputError(f"repeats is {repeats}: give 2 or more, or there is no spread to see.")
-    if not len(hidden):
+    if not len(rows):
         raise InputError("target holds no class to judge by: give 1 row or more that is not ignored.")
+    return _diagnose(layer, rows, classes, before, repeats, seed)
+
+
+def _diagnose(
+    layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None, repeats: int, seed: int
+) -> Diagnostics:
+    """Diagnose by flat rows (N, d), targets (N,) and contexts (N,)."""
     with torch.inference_mode(False), torch.enable_grad(), _drawing_from(seed, hidden.device):
         twin = copy.deepcopy(layer).eval().requires_grad_()
         rows, target = hidden.detach().clone().requires_grad_(), target.clone()  # clones are no inference tensors
@@ -125,13 +149,13 @@ def diagnose(
         for _ in range(repeats):
             loss, to_hidden, to_parameters = gradients(twin(rows, target, context=context))
             losses.append(loss)
-            if isinstance(twin, ImportanceSampledSoftmax) and twin.used is not None:
+            if twin.used is not None:
                 used.append([each.double().mean().item() for each in twin.used[:2]])
             of_hidden.add([to_hidden])
             of_parameters.add(to_parameters)
         del to_parameters
         with torch.no_grad():
-            about_samples = _of_samples(twin, rows, target, context, repeats)
+            about_samples = twin.sampling_report(rows, target, context, repeats=repeats)
             if used:  # of the very draws that the losses are made of, as many as each row needed
                 samples, effective = (fmean(each) for each in zip(*used, strict=True))
                 about_samples |= {"samples": samples, "effective_sample_size": effective}
@@ -207,45 +231,6 @@ def _of_partition(layer: OutputLayer, hidden: Tensor) -> dict[str, float]:
         "log_partition_mean": float(log_partition.mean()),
         "log_partition_std": float(log_partition.std(correction=0)),
     }
-
-
-def _of_samples(
-    layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None, repeats: int
-) -> dict[str, float]:
-    if not isinstance(layer, SamplingLayer):
-        return {}
-    drawn = effective = hits = 0.0
-    for _ in range(repeats):
-        found = layer._candidates(hidden, target, context)
-        logits = found.logits[:, 1:].double()
-        times = torch.where(logits > -torch.inf, found.times.double(), 0)  # (N, m)
-        log_ratio = logits - found.log_expected.double()
-        once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
-        effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 of no samples
-        drawn += float(times.sum(1).mean())
-        hits += float(times[found.hits].sum()) / len(hidden)
-    return {
-        "samples": drawn / repeats,
-        "effective_sample_size": effective / repeats,
-        "kl_divergence": _divergence(layer, hidden, context),
-        "hit_rate": hits / drawn if drawn else 0.0,
-    }
-
-
-def _divergence(layer: SamplingLayer, hidden: Tensor, context: Tensor | None) -> float:
-    """KL(P‖Q) in nats, mean over rows."""
-    classes, looks_at = torch.arange(layer.num_classes, device=hidden.device), layer._proposal_context(hidden, context)
-    own = None if layer.shared else looks_at
-    log_q = layer.proposal.log_prob(classes, looks_at) if own is None else torch.empty(0)
-    total, start = 0.0, 0
-    for rows in hidden.split(max(1, _CHUNK // layer.num_classes)):
-        log_p = layer.log_prob(rows).double()
-        if own is not None:
-            of_rows = own[start : (start := start + len(rows))]
-            log_q = layer.proposal.log_prob(classes.expand(len(rows), -1), of_rows)
-        p = log_p.exp()
-        total += float(torch.where(p > 0, p * (log_p - log_q), 0).sum())
-    return total / len(hidden)
 
 
 @contextmanager

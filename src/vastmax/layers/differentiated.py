@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,10 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from vastmax.checks import conforms, flag, one_of, refused
 from vastmax.errors import InputError
+from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
-from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
-from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_log_softmax, parts_topk
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, tensor_options
+from vastmax.layers.base.table_layer import checked_block_size
+from vastmax.ops import (
+    Part,
+    linear_cross_entropy,
+    linear_log_partition,
+    linear_log_softmax,
+    linear_topk,
+)
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["DifferentiatedSoftmax"]
@@ -71,15 +80,14 @@ class DifferentiatedSoftmax(OutputLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "exact"
+    kind: Kind = "exact"
     reference: ClassVar[Reference] = Reference(
         "Chen, Grangier, Auli",
         2015,
         "Strategies for Training Large Vocabulary Neural Language Models",
         "https://arxiv.org/abs/1512.04906",
     )
-    opaque_to_compiler = True
-    refused_options: ClassVar[Mapping[str, str]] = {"order": "is that of the vocabulary's counts"}
+    not_options: ClassVar[frozenset[str]] = frozenset({"order"})
 
     def __init__(
         self,
@@ -96,17 +104,15 @@ class DifferentiatedSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes)
-        if variant not in ("slices", "projections"):
-            raise InputError(f"variant is {variant!r}: choose 'slices' or 'projections'.")
-        if block_size is not None and block_size < 1:
-            raise InputError(f"block_size is {block_size}: give 1 class or more, or None.")
+        one_of("variant", variant, get_args(Variant))
+        flag("bias", bias)
         self.cutoffs = checked_cutoffs(cutoffs, self.num_classes)
-        self.variant, self.block_size = variant, block_size
+        self.variant, self.block_size = variant, checked_block_size(block_size)
         if widths is None:
             widths = self.default_widths(self.in_features, 1 + len(self.cutoffs), variant)
         self.widths = _checked_widths(widths, self.in_features, 1 + len(self.cutoffs), variant)
+        options = tensor_options(device, dtype)
         self.ranks = Ranks(self.num_classes, self.cutoffs, order, device)
-        options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.weights = nn.ParameterList(
             [torch.empty(shape, **options) for shape in zip(self.ranks.sizes, self.widths, strict=True)]
         )
@@ -148,6 +154,7 @@ class DifferentiatedSoftmax(OutputLayer):
         counts = as_vocabulary(vocabulary).counts
         order = np.argsort(-counts, kind="stable")
         if cutoffs is None:
+            _check_whole_numbers(widths)
             most = _most_blocks(in_features, variant) if widths is None else len(widths)
             cutoffs = _cutoffs_by_share(counts[order], _SHARES[: most - 1])
         layer = cls(in_features, len(counts), cutoffs, widths, variant=variant, order=order, **options)
@@ -190,7 +197,12 @@ class DifferentiatedSoftmax(OutputLayer):
 
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
-        return parts_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
+        return linear_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some classes of every block; the projections are on all."""
+        blocks = {f"weights.{block}": Rows("rank", first) for block, first in enumerate(self.ranks.bounds[:-1])}
+        return ShardPlan.cut(self, {**blocks, "bias": Rows("rank")}, "log-sum-exp")
 
     def flops_per_token(self, train: bool = True) -> float:
         """Σ 2·V_B·d_B and 2·d·d_B a projection; twice that backward, and with ``block_size`` the logits once more."""
@@ -199,13 +211,15 @@ class DifferentiatedSoftmax(OutputLayer):
         return 3 * forward + (tables if self.block_size else 0) if train else forward
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -parts_cross_entropy(self._parts(hidden), self.ranks.of(target), self.block_size)
+        rank = self.ranks.of(target)
+        log_partition, target_logit = linear_cross_entropy(self._parts(hidden), rank, self.block_size)
+        return target_logit - log_partition
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        return self.ranks.unsorted(parts_log_softmax(self._parts(hidden)))
+        return self.ranks.unsorted(linear_log_softmax(self._parts(hidden)))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        values, ranks = parts_topk(self._parts(hidden), k, self.block_size)
+        values, ranks = linear_topk(self._parts(hidden), k, self.block_size)
         return values, self.ranks.classes(ranks)
 
     def _parts(self, hidden: Tensor) -> list[Part]:
@@ -229,6 +243,7 @@ class DifferentiatedSoftmax(OutputLayer):
 
 
 def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, variant: Variant) -> tuple[int, ...]:
+    _check_whole_numbers(widths)
     given = tuple(widths)
     falling = all(before > after for before, after in pairwise(given))
     fits = sum(given) == in_features if variant == "slices" else max(given, default=0) <= in_features
@@ -238,6 +253,11 @@ def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, varian
             f"widths is {list(given)}: give {blocks} whole numbers, one a block, that fall strictly and {limit}."
         )
     return given
+
+
+def _check_whole_numbers(widths: Any) -> None:
+    if not conforms(widths, Sequence[int] | None):
+        raise refused("widths", widths, "whole numbers such as [400, 200], or None")
 
 
 def _most_blocks(in_features: int, variant: Variant) -> int:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import parts_cross_entropy
 
 __all__ = ["FullSoftmax"]
 
@@ -52,7 +51,7 @@ class FullSoftmax(TableLayer):
         torch.Size([4, 5, 1000])
     """
 
-    kind: ClassVar[Kind] = "exact"
+    kind: Kind = "exact"
     reference: ClassVar[Reference] = Reference(
         "Bengio, Ducharme, Vincent, Jauvin",
         2003,
@@ -71,14 +70,14 @@ class FullSoftmax(TableLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
-        self.opaque_to_compiler = block_size is not None
+        self.opaque_to_compiler = block_size is not None  # the plain loss is what compilers are good at
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""
         forward = 2.0 * self.in_features * self.num_classes
         return forward * (4 if self.block_size else 3) if train else forward
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         if self.block_size is not None:
-            return parts_cross_entropy([self._part(hidden)], target, self.block_size)
+            return super()._loss(hidden, target)
         return F.nll_loss(self._log_prob(hidden), target, reduction="none")

@@ -13,17 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from vastmax.checks import flag, refused
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, OutputLayer, Reference, as_vocabulary
+from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
+from vastmax.layers.base.training_text import TrainingText
+from vastmax.layers.grown_trees import GROWN_TREES, grow_tree, missing_wordnet
 from vastmax.ops import (
-    Steps,
+    Paths,
     TreeScores,
     TreeSweep,
     beam_leaves,
     leaves_above,
+    path_loss,
     ragged_range,
     segment_logsumexp,
-    step_logits,
     wide,
 )
 from vastmax.trees import TREES, Tree
@@ -75,15 +79,20 @@ class HierarchicalSoftmax(OutputLayer):
         torch.Size([4, 2])
     """
 
-    kind: ClassVar[Kind] = "exact"
+    kind: Kind = "exact"
     reference: ClassVar[Reference] = Reference(
         "Morin, Bengio",
         2005,
         "Hierarchical Probabilistic Neural Network Language Model",
         "http://proceedings.mlr.press/r5/morin05a.html",
     )
-    opaque_to_compiler = True
-    refused_options: ClassVar[Mapping[str, str]] = {"counts": "are the vocabulary's"}
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "balanced": {"tree": "balanced"},
+        "random": {"tree": "balanced-random"},
+        **{name: {"tree": name} for name in GROWN_TREES},
+    }
+    not_options: ClassVar[frozenset[str]] = frozenset({"counts"})
+    tree_name: str = "given"
 
     tree_children: Tensor  # (I, 2) int32, the state that carries the tree; the other buffers are derived from it
     tree_words: Tensor  # (L,) int32
@@ -105,13 +114,16 @@ class HierarchicalSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(tree, Tree):
-            raise InputError(f"tree must be a vastmax.trees.Tree, got {type(tree).__name__}: build one from counts.")
+            raise refused("tree", tree, f"a vastmax.trees.Tree, or in from_vocabulary one of {', '.join(TREES)}")
+        flag("bias", bias)
+        flag("sparse", sparse)
         super().__init__(in_features, tree.num_words)
         self._counts = np.ones(tree.num_words, np.int64) if counts is None else counts
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
-        self.weight = nn.Parameter(torch.empty((tree.num_inner_nodes, in_features), device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(tree.num_inner_nodes, device=device, dtype=dtype)) if bias else None
+        make = tensor_options(device, dtype)
+        self.weight = nn.Parameter(torch.empty((tree.num_inner_nodes, in_features), **make))
+        self.bias = nn.Parameter(torch.empty(tree.num_inner_nodes, **make)) if bias else None
         self.tree = tree
         self.reset_parameters()
         self.register_load_state_dict_post_hook(_adopt_tree)
@@ -131,11 +143,70 @@ class HierarchicalSoftmax(OutputLayer):
             InputError: where no builder has this name, or the tree is one of other words.
         """
         counts = as_vocabulary(vocabulary).counts
-        if isinstance(tree, str):
-            if tree not in TREES:
-                raise InputError(f"there is no tree {tree!r}: choose one of {', '.join(TREES)}, or pass a Tree.")
-            tree = TREES[tree](counts)
-        return cls(in_features, tree, counts=counts, **options)
+        if not isinstance(tree, str):
+            return cls(in_features, tree, counts=counts, **options)
+        if tree not in TREES:
+            raise InputError(f"there is no tree {tree!r}: choose one of {', '.join(TREES)}, or pass a Tree.")
+        layer = cls(in_features, TREES[tree](counts), counts=counts, **options)
+        layer.tree_name = tree
+        return layer
+
+    @classmethod
+    def from_corpus(
+        cls,
+        in_features: int,
+        corpus: TrainingText,
+        *,
+        tree: str | Tree = "huffman",
+        rule: str | None = None,
+        epsilon: float | None = None,
+        trees: int | None = None,
+        vectors: str | None = None,
+        wordnet: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return the layer over a tree as :meth:`from_vocabulary` takes it, or one grown from the words' vectors.
+
+        Args:
+            in_features: d.
+            corpus: the training text.
+            tree: "clustered" or "wordnet" besides.
+            rule: of clustered trees: "adaptive", "balanced" or "random".
+            epsilon: of clustered trees: words this near the middle go to both sides.
+            trees: of clustered trees: how many are joined into one.
+            vectors: of both: whose vectors are clustered, as the text names them; None for vectors learnt from it.
+            wordnet: of the tree "wordnet": the folder of WordNet's files.
+            options: what :meth:`from_vocabulary` takes.
+
+        Raises:
+            InputError: where an option cannot be used, or there is no WordNet.
+        """
+        given = {"rule": rule, "epsilon": epsilon, "trees": trees, "vectors": vectors, "wordnet": wordnet}
+        given = {name: value for name, value in given.items() if value is not None}
+        if not isinstance(tree, str) or tree not in GROWN_TREES:
+            if given:
+                raise InputError(f"{min(given)} is of trees that are grown: give tree {' or '.join(GROWN_TREES)}.")
+            return cls.from_vocabulary(in_features, corpus.vocabulary, tree=tree, **options)
+        layer = cls.from_vocabulary(in_features, corpus.vocabulary, tree=grow_tree(tree, corpus, given), **options)
+        layer.tree_name = tree
+        return layer
+
+    @classmethod
+    def missing(cls, **options: Any) -> str | None:
+        """WordNet, where its tree is asked for."""
+        return missing_wordnet(options.get("wordnet")) if options.get("tree") == "wordnet" else None
+
+    @classmethod
+    def rebuild(
+        cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
+    ) -> Self:
+        """Return the layer over the state's tree."""
+        children, words = from_state(state, "tree_children", "tree_words")
+        kept = {name: options[name] for name in ("bias", "sparse", "device", "dtype") if name in options}
+        layer = cls.from_vocabulary(in_features, vocabulary, tree=Tree.from_children(children, words), **kept)
+        name = options.get("tree", "huffman")
+        layer.tree_name = name if isinstance(name, str) else cls.tree_name
+        return layer
 
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
@@ -144,6 +215,14 @@ class HierarchicalSoftmax(OutputLayer):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
         self._lay_out(self.tree)
+
+    def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
+        """Return facts of the tree."""
+        return {"kind": self.tree_name, **self.tree.statistics(counts).to_dict(), "num_leaves": self.tree.num_leaves}
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has the nodes of some subtrees; the levels above those may be on all."""
+        return ShardPlan.cut(self, {"weight": Rows("node"), "bias": Rows("node")}, "owner")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a decision forward and twice that backward, on the mean path."""
@@ -221,12 +300,8 @@ class HierarchicalSoftmax(OutputLayer):
             start = self.word_offsets[words]
             places, owners, _ = ragged_range(start, self.word_offsets[words + 1] - start)
             leaves, rows = self.word_leaves[places], rows[owners]
-        start = self.path_offsets[leaves]
-        places, ends, _ = ragged_range(start, self.path_offsets[leaves + 1] - start)
-        steps = Steps(self.path_nodes[places].long(), rows[ends])
-        logits = step_logits(hidden, self.weight, self.bias, steps, self.sparse)
-        decisions = F.logsigmoid(logits * self.path_signs[places])
-        found = decisions.new_zeros(len(leaves)).index_add(0, ends, decisions)
+        paths = Paths(self.path_offsets, self.path_nodes, self.path_signs)
+        found = -path_loss(hidden, self.weight, self.bias, paths, leaves, rows, sparse=self.sparse)
         return found if owners is None else segment_logsumexp(found, owners, len(words))
 
     def _topk_of_chunk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -6,30 +6,18 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
+from vastmax.checks import number, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
-from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer, logits_of, merged
-from vastmax.ops import Part, Steps, parts_cross_entropy, step_logits
+from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
+from vastmax.layers.base.sampling_layer import SamplingLayer, merged
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy
 from vastmax.proposals import Proposal
 
-__all__ = ["Block", "ImportanceSampledSoftmax", "SamplesUsed"]
+__all__ = ["Block", "ImportanceSampledSoftmax"]
 
 _BLOCKS = 16  # as many samples as this many blocks hold are worth trying before all classes are
-
-
-class SamplesUsed(NamedTuple):
-    """What the rows of a batch needed.
-
-    Attributes:
-        samples: (N,) int64, how many were drawn for each row.
-        effective: (N,) the effective sample size that they reached.
-        exact: (N,) bool, whether it was too small, and the row took all classes.
-    """
-
-    samples: Tensor
-    effective: Tensor
-    exact: Tensor
 
 
 class Block(NamedTuple):
@@ -88,14 +76,13 @@ class ImportanceSampledSoftmax(SamplingLayer):
         tensor(True)
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Bengio, Senécal",
         2003,
         "Quick Training of Probabilistic Neural Nets by Importance Sampling",
         "http://proceedings.mlr.press/r4/bengio03a.html",
     )
-    used: SamplesUsed | None = None
 
     def __init__(
         self,
@@ -112,36 +99,34 @@ class ImportanceSampledSoftmax(SamplingLayer):
             raise InputError("in_batch is for SampledSoftmax: a row without others would have no samples here.")
         if effective_samples is not None and not self.replacement:
             raise InputError("replacement=False needs effective_samples=None: blocks of different draws do not add up.")
-        if effective_samples is not None and not effective_samples > 0:
-            raise InputError(f"effective_samples is {effective_samples}: give a number above 0, or None for one block.")
+        if effective_samples is not None:
+            number("effective_samples", effective_samples, 0, above=True, other="None for one block")
         if max_samples is None:
             max_samples = max(num_samples, min(_BLOCKS * num_samples, self.num_classes))
-        if max_samples < num_samples:
-            raise InputError(f"max_samples is {max_samples}: give num_samples, {num_samples}, or more.")
+        max_samples = whole("max_samples", max_samples, self.num_samples, other="None for 16 first blocks")
         self.effective_samples, self.max_samples = effective_samples, max_samples
 
-    def _sampled_loss(self, candidates: Candidates) -> Tensor:
-        logits, of_target = candidates.logits[:, 1:], candidates.logits[:, 0]
-        log_sum, log_squares = _log_sums(logits, candidates.log_expected, candidates.times)
-        exact = torch.zeros_like(of_target, dtype=torch.bool)
-        drawn = candidates.times.sum(-1).long().expand(len(of_target))
-        self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
-        return log_sum - of_target
+    def with_samples(self, k: int) -> Self | None:
+        """Return the layer with one block of k samples and no guard, sharing its parameters and its proposal."""
+        layer = super().with_samples(k)
+        if layer is not None:
+            layer.max_samples, layer.effective_samples = k, None
+        return layer
 
-    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         if self.effective_samples is None:
-            return super()._loss_in_context(hidden, target, context)
+            return self._one_block_loss(hidden, target, context)
         looks_at = self._proposal_context(hidden, context)
         self._meet(target)
         sizes = self._block_sizes()
         weights, biases = self._uses(self.weight, len(sizes) + 2), self._uses(self.bias, len(sizes) + 2)
         rows, blocks = torch.arange(len(hidden), device=hidden.device), []
-        target_logit = step_logits(hidden, weights[-1], biases[-1], Steps(target, rows), self.sparse)
+        target_logit = gathered_logits(hidden, weights[-1], biases[-1], target[:, None], sparse=self.sparse).squeeze(1)
         log_sum = log_squares = torch.full_like(target_logit, -torch.inf)
         drawn = torch.zeros_like(target_logit)
         for size, weight, bias in zip(sizes, weights, biases, strict=False):
             ids, log_prob, times = self._block(size, None if looks_at is None else looks_at[rows], len(rows))
-            logits = logits_of(hidden[rows] if blocks else hidden, weight, bias, ids, self.sparse)
+            logits = gathered_logits(hidden[rows] if blocks else hidden, weight, bias, ids, sparse=self.sparse)
             self._meet(ids)
             blocks.append(Block(rows, ids, logits.detach()))
             more, more_squares = _log_sums(logits, log_prob.to(logits.dtype), times)
@@ -159,7 +144,18 @@ class ImportanceSampledSoftmax(SamplingLayer):
             return loss
         self._meet(torch.arange(self.num_classes, device=rows.device))
         whole = Part(hidden[rows], weights[-2], biases[-2])
-        return loss.index_copy(0, rows, parts_cross_entropy([whole], target[rows], self.block_size).to(loss.dtype))
+        log_partition, exact_logit = linear_cross_entropy([whole], target[rows], self.block_size)
+        return loss.index_copy(0, rows, (log_partition - exact_logit).to(loss.dtype))
+
+    def _one_block_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        """(N,) losses from as many draws as there are in a block, whatever they are worth."""
+        draws = self.draw(hidden, target, context)
+        logits = gathered_logits(hidden, self.weight, self.bias, draws.ids, target=target, sparse=self.sparse)
+        log_sum, log_squares = _log_sums(logits[:, 1:], draws.log_expected, draws.times)
+        exact = torch.zeros_like(log_sum, dtype=torch.bool)
+        drawn = draws.times.sum(-1).long().expand(len(target))
+        self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
+        return log_sum - logits[:, 0]
 
     def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:
         """Teach the proposal by what was drawn, where it learns."""

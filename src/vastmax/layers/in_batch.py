@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import InputError
-from vastmax.layers.sampled import first_cross_entropy
-from vastmax.ops import wide
+from vastmax.ops import Draws, sampled_loss, wide
 
 __all__ = ["in_batch_softmax"]
 
@@ -61,13 +60,11 @@ def in_batch_softmax(
         raise InputError(f"ids must be of shape {tuple(log_prob.shape)}, one a query, got {tuple(ids.shape)}.")
     if reduction not in ("mean", "sum", "none"):
         raise InputError(f"reduction is {reduction!r}: choose 'mean', 'sum' or 'none'.")
-    rows = len(queries)
-    logits = queries @ items.t()
-    logits = torch.cat([logits.diagonal()[:, None], logits], 1)
-    logits = logits.to(wide(logits.dtype))
-    expected = log_prob.double() + math.log(max(1, rows - 1))
-    correction = expected[:, None] - expected if correct_target else -expected
-    names = torch.arange(rows, device=queries.device) if ids is None else ids
-    same = (names[:, None] == names).nonzero(as_tuple=True)
-    loss = first_cross_entropy(logits, correction.to(logits.dtype), (same[0], same[1]))
+    places = torch.arange(len(queries), device=queries.device)
+    names = places if ids is None else ids
+    rows, same = (names[:, None] == names).nonzero(as_tuple=True)
+    expected = (log_prob.double() + math.log(max(1, len(queries) - 1))).to(wide(queries.dtype))
+    draws = Draws(places, torch.ones_like(expected), expected, expected, (rows, same), in_batch=True)
+    kind = "softmax-target-corrected" if correct_target else "softmax"
+    loss = sampled_loss(kind, queries, items, None, places, draws)
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()

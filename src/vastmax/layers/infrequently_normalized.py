@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import flag, number
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
-from vastmax.ops import Part, parts_log_partition, target_logits
+from vastmax.ops import Part, gathered_logits, linear_log_partition
 
 __all__ = ["InfrequentlyNormalizedSoftmax"]
 
@@ -57,7 +56,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         5.0
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Andreas, Klein",
         2015,
@@ -78,20 +77,17 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if not 0 < penalty < math.inf:
-            raise InputError(f"penalty is {penalty}: give a number above 0.")
-        if not 0 < fraction <= 1:
-            raise InputError(f"fraction is {fraction}: give the share of rows to normalise, above 0 and at most 1.")
+        flag("sparse", sparse)
         super().__init__(
             in_features,
             num_classes,
-            penalty=penalty,
+            penalty=number("penalty", penalty, 0, above=True),
             bias=bias,
             block_size=block_size,
             device=device,
             dtype=dtype,
         )
-        self.fraction = float(fraction)
+        self.fraction = number("fraction", fraction, 0, 1, above=True)
         self.sparse = sparse
 
     @property
@@ -99,20 +95,25 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         """What the training loss draws log Z to: 1/(2α)."""
         return 0.5 / self.penalty
 
+    @property
+    def touches_all_classes(self) -> bool:
+        """As soon as one row is sampled, also where gradients are sparse tensors."""
+        return True
+
     def flops_per_token(self, train: bool = True) -> float:
         """The target's own logit, and for a fraction γ of the rows what the full softmax costs."""
         forward = 2.0 * self.in_features * self.num_classes
         own = 6.0 * self.in_features
         return self.fraction * forward * (4 if self.block_size else 3) + own if train else forward
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
         (weight, all_weights), (bias, all_biases) = self._uses(self.weight, 2), self._uses(self.bias, 2)
         if not len(chosen):
-            return -target_logits(hidden, weight, bias, target, self.sparse)
-        log_partition = parts_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
+            return -gathered_logits(hidden, weight, bias, target[:, None], sparse=self.sparse).squeeze(1)
+        log_partition = linear_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
         # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
-        loss = -target_logits(hidden, weight, bias, target, sparse=True)
+        loss = -gathered_logits(hidden, weight, bias, target[:, None], sparse=True).squeeze(1)
         return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
 
     def extra_repr(self) -> str:

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
-from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer
-from vastmax.ops import logistic_loss_, with_known_gradient
+from vastmax.layers.base.facts import Kind, Reference
+from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.proposals import Proposal
 
 __all__ = ["NoiseContrastiveEstimation"]
@@ -60,7 +59,7 @@ class NoiseContrastiveEstimation(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Gutmann, Hyvärinen",
         2010,
@@ -74,7 +73,7 @@ class NoiseContrastiveEstimation(SamplingLayer):
     ) -> None:
         if initial_bias is None and isinstance(proposal, Proposal):
             initial_bias = -math.log(proposal.num_classes)
-        super().__init__(in_features, proposal, initial_bias=initial_bias or 0.0, **options)
+        super().__init__(in_features, proposal, initial_bias=0.0 if initial_bias is None else initial_bias, **options)
 
     def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) ``s(t)`` of each target, which serves as log-probability where Z is 1: one dot product, no sum.
@@ -90,10 +89,5 @@ class NoiseContrastiveEstimation(SamplingLayer):
         """
         return self._target_scores(hidden, target)
 
-    def _sampled_loss(self, candidates: Candidates) -> Tensor:
-        def loss(logits: Tensor) -> Tensor:
-            logits[:, 0].sub_(candidates.target_log_expected)
-            logits[:, 1:].sub_(candidates.log_expected)
-            return logistic_loss_(logits, candidates.times)
-
-        return with_known_gradient(candidates.logits, loss)
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._sampled_loss("nce", hidden, target, context)

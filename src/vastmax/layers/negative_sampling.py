@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
-from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer
-from vastmax.ops import logistic_loss_, with_known_gradient
+from vastmax.checks import flag
+from vastmax.layers.base.facts import Kind, Reference
+from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.proposals import Proposal
 
 __all__ = ["NegativeSampling"]
@@ -45,6 +44,7 @@ class NegativeSampling(SamplingLayer):
         InputError: where the proposal is none, or a size cannot be used.
 
     Example:
+        >>> import torch
         >>> from vastmax.proposals import UnigramProposal
         >>> layer = NegativeSampling(8, UnigramProposal(range(1, 1001), power=0.75), bias=False)
         >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
@@ -53,7 +53,7 @@ class NegativeSampling(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "surrogate"
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Mikolov, Sutskever, Chen, Corrado, Dean",
         2013,
@@ -71,17 +71,13 @@ class NegativeSampling(SamplingLayer):
         keep_hits: bool = False,
         **options: Any,
     ) -> None:
+        flag("keep_hits", keep_hits)
         super().__init__(in_features, proposal, num_samples=num_samples, shared=shared, **options)
         self.keep_hits = keep_hits
 
-    def _sampled_loss(self, candidates: Candidates) -> Tensor:
-        def loss(logits: Tensor) -> Tensor:
-            if not self.keep_hits:
-                rows, places = candidates.hits
-                logits[rows, places + 1] = -torch.inf
-            return logistic_loss_(logits, candidates.times)
-
-        return with_known_gradient(candidates.logits, loss)
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        kind = "negative-sampling-keeping-hits" if self.keep_hits else "negative-sampling"
+        return self._sampled_loss(kind, hidden, target, context)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""

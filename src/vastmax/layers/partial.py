@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import flag, refused, whole
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.class_index import ClassIndex
-from vastmax.ops import Steps, parts_largest, shared_logits, step_logits
+from vastmax.ops import gathered_logits, linear_topk
 
 __all__ = ["PartialSoftmax"]
 
@@ -63,11 +66,10 @@ class PartialSoftmax(TableLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Rastogi, Van Durme", 2015, "Sublinear Partition Estimation", "https://arxiv.org/abs/1508.01596"
     )
-    opaque_to_compiler = True
 
     def __init__(
         self,
@@ -83,14 +85,13 @@ class PartialSoftmax(TableLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if head < 1:
-            raise InputError(f"head is {head}: give 1 class or more.")
-        if tail < 0:
-            raise InputError(f"tail is {tail}: give the classes to draw, or 0 for none.")
+        if not isinstance(index, (bool, ClassIndex)):
+            raise refused("index", index, "true, false or a ClassIndex")
+        flag("sparse", sparse)
         self.index: ClassIndex | None = ClassIndex() if index is True else index or None
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
-        self.head = head
-        self.tail = tail
+        self.head = whole("head", head, 1)
+        self.tail = whole("tail", tail, 0)
         self.sparse = sparse
         self.register_load_state_dict_post_hook(_forget)
 
@@ -107,6 +108,16 @@ class PartialSoftmax(TableLayer):
         super().tie_weights(embedding)
         _forget(self)
 
+    def with_samples(self, k: int) -> Self:
+        """Return the layer with half of k classes in the head and half in the tail, sharing its parameters."""
+        layer = copy.copy(self)
+        layer.head, layer.tail = k // 2, k - k // 2
+        return layer
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some classes; the tail is drawn alike on all."""
+        return dataclasses.replace(super().shard_plan(), combine="samples")
+
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: all of them in a search, and head and tail forward and twice backward."""
         if not train:
@@ -114,13 +125,11 @@ class PartialSoftmax(TableLayer):
         searched = self.num_classes if self.index is None else self.index.num_compared(self.num_classes)
         return 2.0 * self.in_features * (searched + 3 * (min(self.head, self.num_classes) + 1 + self.tail))
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         head = self._search(hidden)
         again = (head == target[:, None]) | (head < 0)
         chosen = torch.cat([target[:, None], torch.where(again, target[:, None], head)], 1)
-        rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
-        steps = Steps(chosen.flatten(), rows)
-        logits = step_logits(hidden, self.weight, self.bias, steps, self.sparse).view(chosen.shape)
+        logits = gathered_logits(hidden, self.weight, self.bias, chosen, sparse=self.sparse)
         parts = [logits[:, :1], logits[:, 1:].masked_fill(again, -torch.inf)]
         if self.tail and self.head < self.num_classes:
             parts.append(self._tail_logits(hidden, chosen))
@@ -131,12 +140,13 @@ class PartialSoftmax(TableLayer):
         k = min(self.head, self.num_classes)
         if self.index is not None:
             return self.index.search(hidden, self.weight, self.bias, k)
-        return parts_largest([self._part(hidden)], k, self.block_size)
+        with torch.no_grad():
+            return linear_topk([self._part(hidden)], k, self.block_size, normalized=False)[1]
 
     def _tail_logits(self, hidden: Tensor, head: Tensor) -> Tensor:
         """(N, m) logits of classes drawn from all, with log V/m added; -inf for those in the row's head (N, k+1)."""
         tail = torch.randint(self.num_classes, (self.tail,), device=hidden.device)
-        logits = shared_logits(hidden, self.weight, self.bias, tail, self.sparse)
+        logits = gathered_logits(hidden, self.weight, self.bias, tail, sparse=self.sparse)
         ordered, drawn = head.sort(1).values, tail.expand(len(head), -1).contiguous()
         places = torch.searchsorted(ordered, drawn).clamp_(max=head.shape[1] - 1)
         in_head = ordered.gather(1, places) == drawn

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from vastmax.layers.base.output_layer import Kind, Reference
-from vastmax.layers.base.sampling_layer import Candidates, SamplingLayer
-from vastmax.ops import softmax_, with_known_gradient
+from vastmax.checks import flag
+from vastmax.layers.base.facts import Kind, Reference
+from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.proposals import Proposal
 
 __all__ = ["SampledSoftmax"]
@@ -50,6 +49,7 @@ class SampledSoftmax(SamplingLayer):
         InputError: where the proposal is none, or a size cannot be used.
 
     Example:
+        >>> import torch
         >>> from vastmax.proposals import UnigramProposal
         >>> layer = SampledSoftmax(8, UnigramProposal(range(1, 1001)), num_samples=50)
         >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
@@ -58,7 +58,7 @@ class SampledSoftmax(SamplingLayer):
         True
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Jean, Cho, Memisevic, Bengio",
         2015,
@@ -67,32 +67,10 @@ class SampledSoftmax(SamplingLayer):
     )
 
     def __init__(self, in_features: int, proposal: Proposal, *, correct_target: bool = False, **options: Any) -> None:
+        flag("correct_target", correct_target)
         super().__init__(in_features, proposal, **options)
         self.correct_target = correct_target
 
-    def _sampled_loss(self, candidates: Candidates) -> Tensor:
-        correction = candidates.times.log() - candidates.log_expected
-        if self.correct_target:  # relative to the target's: one that is never drawn has nothing against it
-            correction = correction + candidates.target_log_expected[:, None]
-        return first_cross_entropy(candidates.logits, correction, candidates.hits)
-
-
-def first_cross_entropy(logits: Tensor, correction: Tensor, removed: tuple[Tensor, Tensor]) -> Tensor:
-    """Return (N,) ``logsumexp(corrected) - corrected[:, 0]``, and leave the logits overwritten.
-
-    Args:
-        logits: (N, 1 + m), of which nothing else may need the values.
-        correction: (m,) or (N, m), added to all but the first.
-        removed: rows and places in 0..m-1 that count for nothing.
-    """
-    rows, places = removed
-
-    def loss(logits: Tensor) -> Tensor:
-        logits[:, 1:].add_(correction)
-        logits[rows, places + 1] = -torch.inf
-        first = logits[:, 0].clone()
-        log_partition = softmax_(logits)
-        logits[:, 0].sub_(1)
-        return log_partition - first
-
-    return with_known_gradient(logits, loss)
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        kind = "softmax-target-corrected" if self.correct_target else "softmax"
+        return self._sampled_loss(kind, hidden, target, context)

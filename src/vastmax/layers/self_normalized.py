@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference
+from vastmax.checks import number
+from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import parts_cross_entropy, target_logits
+from vastmax.ops import linear_cross_entropy
 
 __all__ = ["SelfNormalizedSoftmax"]
 
@@ -58,15 +58,13 @@ class SelfNormalizedSoftmax(TableLayer):
         torch.Size([4, 5])
     """
 
-    kind: ClassVar[Kind] = "exact"
-    trains_by_likelihood: ClassVar[bool] = False
+    kind: Kind = "surrogate"
     reference: ClassVar[Reference] = Reference(
         "Devlin, Zbib, Huang, Lamar, Schwartz, Makhoul",
         2014,
         "Fast and Robust Neural Network Joint Models for Statistical Machine Translation",
         "https://aclanthology.org/P14-1129/",
     )
-    opaque_to_compiler = True  # which rows of the table the targets meet depends on them
 
     def __init__(
         self,
@@ -79,9 +77,7 @@ class SelfNormalizedSoftmax(TableLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if not 0 <= penalty < math.inf:
-            raise InputError(f"penalty is {penalty}: give a number, 0 or more.")
-        self.penalty = float(penalty)
+        self.penalty = number("penalty", penalty, 0)
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
 
     @property
@@ -110,15 +106,13 @@ class SelfNormalizedSoftmax(TableLayer):
         return self._target_scores(hidden, target) - self.usual_log_partition
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d·V forward, twice that backward, in blocks once more to have the logits again; and the target's own."""
+        """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""
         forward = 2.0 * self.in_features * self.num_classes
-        return forward * (4 if self.block_size else 3) + 6.0 * self.in_features if train else forward
+        return forward * (4 if self.block_size else 3) if train else forward
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        loss = parts_cross_entropy([self._part(hidden)], target, self.block_size)
-        # few rows' gradients, which autograd adds to the dense ones
-        log_partition = loss + target_logits(hidden, self.weight, self.bias, target, sparse=True)
-        return loss + self.penalty * log_partition.square()
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
+        return log_partition - target_logit + self.penalty * log_partition.square()
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import Self
 
+from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import Kind, Reference, as_vocabulary
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
+from vastmax.layers.base.output_layer import as_vocabulary, class_ids
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import Part, parts_cross_entropy, shared_logits, wide
+from vastmax.layers.target_partitions import partitions
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["TargetSampledSoftmax"]
@@ -65,14 +71,13 @@ class TargetSampledSoftmax(TableLayer):
         ...     layer(hidden[span], target[span]).backward()
     """
 
-    kind: ClassVar[Kind] = "estimator"
+    kind: Kind = "estimator"
     reference: ClassVar[Reference] = Reference(
         "Jean, Cho, Memisevic, Bengio",
         2015,
         "On Using Very Large Target Vocabulary for Neural Machine Translation",
         "https://arxiv.org/abs/1412.2007",
     )
-    opaque_to_compiler = True
     candidates: Tensor | None
     common: Tensor | None
 
@@ -89,6 +94,7 @@ class TargetSampledSoftmax(TableLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
+        flag("sparse", sparse)
         self.sparse = sparse
         self._common = None if common is None else self._classes(common, "common").unique()
         self.register_buffer("common", None if self._common is None else self._common.to(self.weight.device))
@@ -110,9 +116,7 @@ class TargetSampledSoftmax(TableLayer):
             InputError: where an option cannot be used.
         """
         counts = as_vocabulary(vocabulary).counts
-        if num_common < 0:
-            raise InputError(f"num_common is {num_common}: give the number of classes that are always candidates.")
-        if num_common:
+        if whole("num_common", num_common, 0):
             options["common"] = np.argsort(-counts, kind="stable")[:num_common]
         return cls(in_features, len(counts), **options)
 
@@ -134,6 +138,31 @@ class TargetSampledSoftmax(TableLayer):
         """
         self.candidates = None if ids is None else self._classes(ids, "candidates").unique().to(self.weight.device)
 
+    def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
+        """Yield before each batch, with the candidates set to those of the partition that the batch begins in.
+
+        A batch that reaches over a cut is trained on with the candidates of where it begins, and its own targets.
+        """
+        sizes: deque[int] = deque()
+
+        def sized() -> Iterator[NDArray[np.int64]]:
+            for each in targets:
+                array = np.asarray(each)
+                sizes.append(array.size)
+                yield array
+
+        place = 0
+        for partition in partitions(sized(), num_candidates):
+            if place < partition.stop:
+                self.set_candidates(partition.candidates)
+            while place < partition.stop:
+                yield
+                place += sizes.popleft()
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some classes; the candidates are the same on all."""
+        return dataclasses.replace(super().shard_plan(), combine="samples")
+
     def shortlist_log_prob(self, hidden: Tensor, ids: ArrayLike | Tensor) -> Tensor:
         """Return (…, m) log-probabilities of the classes of a shortlist, as if there were no others.
 
@@ -150,7 +179,7 @@ class TargetSampledSoftmax(TableLayer):
         if not len(classes) or len(classes.unique()) < len(classes):
             raise InputError("ids must hold one class or more, and none twice.")
         classes = classes.to(self.weight.device)
-        logits = shared_logits(self._rows(hidden), self.weight, self.bias, classes, self.sparse)
+        logits = gathered_logits(self._rows(hidden), self.weight, self.bias, classes, sparse=self.sparse)
         return logits.log_softmax(-1).view(*hidden.shape[:-1], len(classes))
 
     def flops_per_token(self, train: bool = True) -> float:
@@ -162,13 +191,15 @@ class TargetSampledSoftmax(TableLayer):
         met = max(1, len(torch.cat(always).unique())) if always else 1
         return 2.0 * self.in_features * (3 * met if train else self.num_classes)
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         if not len(target):
             return hidden.sum(1, dtype=wide(hidden.dtype))  # no candidates either, it may be
         classes, places = torch.cat([*self._always(), target]).unique(return_inverse=True)
         vectors = F.embedding(classes, self.weight, sparse=self.sparse)
         bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=self.sparse)
-        return parts_cross_entropy([Part(hidden, vectors, bias)], places[-len(target) :], self.block_size)
+        candidates, places = Part(hidden, vectors, bias), places[-len(target) :]
+        log_partition, target_logit = linear_cross_entropy([candidates], places, self.block_size)
+        return log_partition - target_logit
 
     def _always(self) -> list[Tensor]:
         """Classes that take part whatever the batch's targets are."""
@@ -176,10 +207,9 @@ class TargetSampledSoftmax(TableLayer):
 
     def _classes(self, ids: ArrayLike | Tensor, name: str) -> Tensor:
         """(m,) int64 ids as a tensor of their own."""
-        given = ids if isinstance(ids, Tensor) else torch.from_numpy(np.array(ids))
-        if given.dim() != 1 or (given.numel() and (given.is_floating_point() or given.dtype == torch.bool)):
-            raise InputError(f"{name} must be class ids (m,), integers, got {given.dtype} of {tuple(given.shape)}.")
-        given = given.long()
+        given = torch.from_numpy(class_ids(name, ids))
+        if given.dim() != 1:
+            raise refused(name, ids, "class ids, an array of whole numbers of one dimension")
         wrong = given[(given < 0) | (given >= self.num_classes)]
         if len(wrong):
             raise InputError(f"{name} hold {int(wrong[0])}: classes are 0 to {self.num_classes - 1}.")

@@ -1,57 +1,57 @@
-"""Operations: tensors in, tensors out; no module, no method."""
+"""Operations: tensors in, tensors out; no module, no method.
+
+An op with several backends is one function; :func:`backend_of` says which of them computes it, and :func:`using` asks
+for one. Its "reference" is the formula in plain PyTorch: handed float64, it is what the others are judged by.
+"""
 
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
     raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
 
-from vastmax.ops.class_softmax import Group, group_by_class, grouped_log_softmax, log_prob_within_class
+from vastmax.ops.class_softmax import class_softmax
+from vastmax.ops.class_softmax.pytorch import Group, group_by_class, grouped_log_softmax
+from vastmax.ops.dispatch import backend_of, using
 from vastmax.ops.dtypes import matmul_operands, wide
-from vastmax.ops.gathered_logits import Steps, ragged_range, segment_logsumexp, step_logits, target_logits
-from vastmax.ops.known_gradient import with_known_gradient
-from vastmax.ops.linear_cross_entropy import (
-    Part,
-    parts_cross_entropy,
-    parts_largest,
-    parts_log_partition,
-    parts_log_softmax,
-    parts_topk,
-    softmax_,
-)
-from vastmax.ops.logistic import logistic_loss_
-from vastmax.ops.sampled_logits import shared_logits
-from vastmax.ops.sparse_gradient import row_gradient, sparse_uses
-from vastmax.ops.topk import largest
+from vastmax.ops.gathered_logits import gathered_logits
+from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
+from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
+from vastmax.ops.path_loss import path_loss
+from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
+from vastmax.ops.segments import ragged_range, segment_logsumexp
+from vastmax.ops.sparse_gradient import sparse_uses
+from vastmax.ops.topk import topk
 from vastmax.ops.tree_search import TreeScores, beam_leaves, leaves_above
 from vastmax.ops.tree_sweep import TreeSweep
+from vastmax.ops.values import Draws, Part, Paths, WordClasses
 
 __all__ = [
+    "Draws",
     "Group",
     "Part",
-    "Steps",
+    "Paths",
+    "SampledLoss",
     "TreeScores",
     "TreeSweep",
+    "WordClasses",
+    "backend_of",
     "beam_leaves",
+    "class_softmax",
+    "gathered_logits",
     "group_by_class",
     "grouped_log_softmax",
-    "largest",
     "leaves_above",
-    "log_prob_within_class",
-    "logistic_loss_",
+    "linear_cross_entropy",
+    "linear_log_partition",
+    "linear_log_softmax",
+    "linear_topk",
     "matmul_operands",
-    "parts_cross_entropy",
-    "parts_largest",
-    "parts_log_partition",
-    "parts_log_softmax",
-    "parts_topk",
+    "path_loss",
     "ragged_range",
-    "row_gradient",
+    "sampled_loss",
     "segment_logsumexp",
-    "shared_logits",
-    "softmax_",
     "sparse_uses",
-    "step_logits",
-    "target_logits",
+    "topk",
+    "using",
     "wide",
-    "with_known_gradient",
 ]

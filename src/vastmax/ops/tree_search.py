@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vastmax.ops.dtypes import wide
-from vastmax.ops.gathered_logits import decision_logits
+from vastmax.ops.gathered_logits.pytorch import decision_logits
 
 __all__ = ["TreeScores", "beam_leaves", "leaves_above"]
 

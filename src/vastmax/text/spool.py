@@ -12,13 +12,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import Spool
+from vastmax._core import END_OF_SENTENCE, Spool
 from vastmax.errors import CorpusError
 
-__all__ = ["END_OF_SENTENCE", "NO_WORD", "SpoolFile"]
+__all__ = ["NO_WORD", "SpoolFile"]
 
-END_OF_SENTENCE = 0xFFFFFFFF
-"""What stands behind each sentence in ids of a corpus."""
 NO_WORD = 0xFFFFFFFF
 """In tables of ids: this word is dropped."""
 _BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,34 @@ from vastmax.trees.tree import Tree
 from vastmax.trees.vectors import as_vectors
 from vastmax.vocabulary import as_counts
 
-__all__ = ["class_tree", "custom_tree"]
+__all__ = ["class_tree", "custom_tree", "read_taxonomy"]
 
 Pairs = list[tuple[Hashable, Hashable]]
+
+
+def read_taxonomy(path: str | PathLike[str]) -> list[tuple[str, str]]:
+    """Return the (parent, child) pairs of a file, one a line with a tab between them, as `custom_tree` takes them.
+
+    Raises:
+        InputError: where the file cannot be read, or a line is not of this form.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read as lines of parent, tab, child: {reason}.") from error
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        parent, tab, child = line.partition("\t")
+        if not line.strip():
+            continue
+        if not (parent and tab and child) or "\t" in child:
+            raise InputError(f"{path}, line {number}: expected parent, tab, child, got {line[:60]!r}.")
+        pairs.append((parent, child))
+    if not pairs:
+        raise InputError(f"{path} has no lines of parent, tab, child.")
+    return pairs
 
 
 def custom_tree(

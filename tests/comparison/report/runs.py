@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 from vastmax.comparison.report import RunRecord
 
@@ -52,6 +53,11 @@ def comparison_records(*, seeds: int = 1, failed: bool = True) -> list[RunRecord
             )
         )  # fmt: skip
     return runs
+
+
+def run_of(label: str, test: float | None = None, *, layer: str | None = None, **more: Any) -> RunRecord:
+    """A run with one perplexity on all texts; of the layer that its label names, unless another one is given."""
+    return RunRecord(label=label, layer=layer or label, perplexity={"test": test, "valid": test}, **more)
 
 
 def _common(seed: int) -> dict:

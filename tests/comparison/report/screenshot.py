@@ -1,6 +1,6 @@
 """Makes the picture of the report in the documentation: python -m tests.comparison.report.screenshot [RECORDS [PNG]].
 
-Without records it shows those of :mod:`tests.comparison.report.runs`, which are made up.
+Without records it shows those of Wikipedia in studies/.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from tests.comparison.report.browser import chromium
-from tests.comparison.report.runs import comparison_records
 from vastmax.comparison.report import RunRecord, read_records, write_report
 
-PICTURE = Path(__file__).parents[3] / "docs" / "images" / "report.png"
+ROOT = Path(__file__).parents[3]
+RECORDS = ROOT / "studies" / "wikipedia-large-vocabulary" / "records.jsonl"
+PICTURE = ROOT / "docs" / "images" / "report.png"
 
 
 def screenshot(records: list[RunRecord], picture: Path, *, last: str = "#tradeoff") -> None:
@@ -34,5 +35,5 @@ def screenshot(records: list[RunRecord], picture: Path, *, last: str = "#tradeof
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    screenshot(read_records(given[0]) if given else comparison_records(), Path(given[1]) if given[1:] else PICTURE)
+    given = [*map(Path, sys.argv[1:])]
+    screenshot(read_records(given[0] if given else RECORDS), given[1] if given[1:] else PICTURE)

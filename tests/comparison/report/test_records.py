@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vastmax.errors import InputError
 from vastmax.comparison.report import RunRecord, read_records
+from vastmax.errors import InputError
 
 FULL = RunRecord(
     label="full",

@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.comparison.report.runs import METHODS, comparison_records
+from tests.comparison.report.runs import run_of as run
 from vastmax.comparison.report import Estimate, RunRecord, comparison_table, pareto_front, summary_rows
 from vastmax.comparison.report.summary import latest, reference_label, seconds_to_reach, target_perplexity
-from vastmax.comparison.report.findings import findings
-
-
-def run(label: str, test: float | None = None, *, layer: str | None = None, **more) -> RunRecord:
-    return RunRecord(label=label, layer=layer or label, perplexity={"test": test, "valid": test}, **more)
 
 
 def curve(*points: tuple[float, float | None]) -> list[dict]:
@@ -133,47 +128,6 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
     front = pareto_front(points)
     assert set(front) == {i for i, one in enumerate(points) if not any(beats(other, one) for other in points)}
     assert [points[i][1] for i in front] == sorted(points[i][1] for i in front)
-
-
-def test_the_table_of_a_whole_comparison() -> None:
-    columns, rows = comparison_table(comparison_records(seeds=2))
-    assert [each[0] for each in rows][-1] == "cnn" and len(rows) == len(METHODS) + 1
-    assert all(len(each) == len(columns) for each in rows)
-    assert rows[-1][columns.index("status")].startswith("failed: the worker of cnn was killed")
-    best = dict(zip(columns, rows[0], strict=True))
-    assert best["method"] == "differentiated" and best["test"].startswith("113.") and "±" in best["test"]
-    assert (best["words/s"], best["training"], best["memory"]) == ("7,900", "25 min 30 s", "455 MB")
-
-
-def test_findings_by_hand() -> None:
-    records = [
-        run("full", 100.0, training_words_per_second=10.0),
-        run("near", 104.0, training_words_per_second=30.0),
-        run("far", 130.0, training_words_per_second=50.0),
-        run("wild", 250.0, training_words_per_second=40.0),
-        run("best", 98.0, training_words_per_second=5.0),
-        run("broken", None, status="failed"),
-    ]
-    best, fastest, near = findings(summary_rows(records), "full")
-    assert (best.label, best.value) == ("best", "98.0 test perplexity")
-    assert best.sentence.replace("\xa0", " ") == "has the lowest perplexity on the test text, 2.0 % below full's 100.0."
-    assert (fastest.label, fastest.value) == ("far", "50 words/s")
-    assert fastest.sentence.startswith("trains 5 times as fast as full, and comes out 30.0")
-    assert near.label == "near" and near.sentence.startswith("trains 3 times as fast as full, and comes out 4.0")
-
-
-def test_findings_where_little_is_known() -> None:
-    assert findings(summary_rows([run("a", None, status="failed")]), None) == []
-    (only,) = findings(summary_rows([run("nce", 120.0)]), None)
-    assert only.sentence == "has the lowest perplexity on the test text."
-    full = [run("full", 100.0, training_words_per_second=10.0)]
-    assert [each.sentence for each in findings(summary_rows(full), "full")] == [
-        "has the lowest perplexity on the test text: no approximation beats it here.",
-        "is the full softmax itself: no method was both faster and as good.",
-        "is the full softmax itself: no method was both faster and as good.",
-    ]
-    wild = [*full, run("wild", 250.0, training_words_per_second=40.0)]
-    assert findings(summary_rows(wild), "full")[1].sentence.endswith("comes out at 2.5 times full's 100.0.")
 
 
 @pytest.mark.parametrize("infinite", [None, math.inf])

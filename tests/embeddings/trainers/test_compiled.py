@@ -1,6 +1,9 @@
 """The trainer against the papers' losses: same rows, weights and gradient, whatever the level and the sharing."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,35 +22,21 @@ COUNTS = np.array([9, 7, 5, 4, 3, 2, 1, 1])
 NOISE_WORD = 7
 
 
-def make_core(ids, *, tree=None, noise=None, rate=1.0, dim=5, vocabulary=8, **changes):
+def make_core(ids, *, tree=None, noise=None, keep=None, rate=1.0, dim=5, vocabulary=8, level=None, **changes):
     """A core trainer on given ids with random vectors, and copies of these."""
     one_word = np.zeros(vocabulary)
     one_word[-1] = 1
-    settings = {
-        "ids": np.array(ids, np.uint32),
-        "keep": np.full(vocabulary, 2**32 - 1, np.uint32),
-        "noise": None if tree else (one_word if noise is None else noise),
-        "offsets": tree.offsets if tree else None,
-        "nodes": tree.nodes if tree else None,
-        "signs": tree.signs if tree else None,
-        "outputs": tree.num_inner_nodes if tree else vocabulary,
-        "dim": dim,
-        "window": 5,
-        "shrink_window": False,
-        "cbow": False,
-        "cbow_mean": True,
-        "cbow_divides": True,
-        "sharing": "block",
-        "negatives": 5,
-        "drawn": 8,
-        "block": 4,
-        "learning_rate": rate,
-        "min_learning_rate": rate,
-        "epochs": 1,
-        "seed": 1,
-        "chunk": 4096,
-    }
-    core = _core.Trainer(**{**settings, **changes})
+    settings = {"shrink_window": False, "drawn": 8, "block": 4, "learning_rate": rate, "min_learning_rate": rate}
+    core = _core.Trainer(
+        ids=np.array(ids, np.uint32),
+        keep=np.full(vocabulary, 2**32 - 1, np.uint32) if keep is None else keep,
+        settings=_core.Settings(**{**settings, "chunk": 4096, **changes}),
+        dim=dim,
+        outputs=tree.num_inner_nodes if tree else vocabulary,
+        noise=None if tree else (one_word if noise is None else noise),
+        paths=(tree.offsets, tree.nodes, tree.signs) if tree else None,
+        level=level,
+    )
     generator = np.random.default_rng(3)
     core.vectors[:] = generator.normal(0, 0.5, core.vectors.shape)
     core.outputs[:] = generator.normal(0, 0.5, core.outputs.shape)
@@ -81,6 +70,7 @@ SENTENCES = {
 }
 
 
+@pytest.mark.numerics
 @pytest.mark.filterwarnings("ignore:Output seems independent")
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("sentence", SENTENCES.values(), ids=SENTENCES.keys())
@@ -156,6 +146,7 @@ def test_the_blocks_that_ship_step_by_the_gradient(level, combine, negatives):
     np.testing.assert_allclose(core.outputs[changed], expected_outputs, atol=2e-5)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("level", LEVELS)
 def test_pairs_are_stepped_one_after_the_other(level):
     sentence = [0, 1, 2, 3, 4]
@@ -169,6 +160,7 @@ def test_pairs_are_stepped_one_after_the_other(level):
     np.testing.assert_allclose(core.outputs, outputs, atol=2e-5)
 
 
+@pytest.mark.numerics
 def test_the_published_gradient_of_cbow_is_the_corrected_one_times_the_window():
     sentence = [0, 1, 2, 3]
     corrected, before, _ = make_core([*sentence, END_OF_SENTENCE], cbow=True, rate=1e-3)
@@ -179,6 +171,7 @@ def test_the_published_gradient_of_cbow_is_the_corrected_one_times_the_window():
     np.testing.assert_allclose(published.outputs, corrected.outputs, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.numerics
 def test_windows_end_with_the_sentence():
     sentences = [[0, 1], [2, 3, 4], [5]]
     ids = [i for sentence in sentences for i in [*sentence, END_OF_SENTENCE]]
@@ -232,6 +225,7 @@ def test_shared_negatives_are_unbiased(sharing, block, drawn, combine):
     assert np.all(np.abs(mean - expected) <= 5 * spread + 5e-3)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("size", [1, 2, 3, 1000, 100_000])
 def test_noise_is_drawn_in_proportion_to_its_weights(size):
     weights = 1 / np.arange(1.0, size + 1) ** 0.75
@@ -295,6 +289,7 @@ def corpus():
 MODELS = list(itertools.product(["skipgram", "cbow"], ["negative-sampling", "hierarchical-softmax"]))
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize(("model", "objective"), MODELS)
 def test_one_thread_repeats_itself_bit_for_bit_also_when_stopped_and_resumed(corpus, model, objective):
     options = EmbeddingOptions(model=model, objective=objective, dim=20, epochs=2, threads=1)
@@ -312,6 +307,7 @@ def test_one_thread_repeats_itself_bit_for_bit_also_when_stopped_and_resumed(cor
     assert resumed.words_done == resumed.words_total == whole.words_done
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize(("model", "objective"), MODELS)
 def test_training_lowers_the_loss_on_every_level_alike(corpus, model, objective):
     losses = []
@@ -325,9 +321,40 @@ def test_training_lowers_the_loss_on_every_level_alike(corpus, model, objective)
     np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-3)
 
 
+# --- which SIMD level ---
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_environment_picks_the_simd_level(level):
+    program = (
+        "from tests.embeddings.trainers.test_compiled import make_core, LEVELS\n"
+        "print(make_core([0, 1])[0].level, make_core([0, 1], level=LEVELS[-1])[0].level)"
+    )
+    environment = {**os.environ, "VASTMAX_SIMD": level}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [level, LEVELS[-1]]  # what the caller names wins
+
+
+def test_without_the_environment_the_best_level_is_taken(monkeypatch):
+    monkeypatch.delenv("VASTMAX_SIMD", raising=False)
+    assert make_core([0, 1])[0].level == LEVELS[0]
+
+
+@pytest.mark.parametrize("bad", ["mmx", "", "AVX2", *(level for level in ("avx512", "avx2") if level not in LEVELS)])
+def test_a_simd_level_this_processor_lacks_is_refused(corpus, monkeypatch, bad):
+    choices = LEVELS[0] if len(LEVELS) == 1 else f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}"
+    monkeypatch.setenv("VASTMAX_SIMD", bad)
+    with pytest.raises(InputError, match=f"^VASTMAX_SIMD is '{bad}': give {choices}, which this processor runs.$"):
+        EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
+    monkeypatch.delenv("VASTMAX_SIMD")
+    with pytest.raises(InputError, match=f"^simd_level is '{bad}': give {choices}, which"):
+        EmbeddingTrainer(corpus, EmbeddingOptions(dim=4), simd_level=bad)
+
+
 SHARINGS = [{"sharing": "block"}, {"sharing": "window"}, {"sharing": "pair"}, {"objective": "hierarchical-softmax"}]
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("options", SHARINGS, ids=lambda options: next(iter(options.values())))
 def test_threads_reach_the_same_loss(corpus, options):
     losses = []
@@ -374,8 +401,6 @@ def test_nan_stops_with_a_rate_to_try(corpus, bad):
 
 
 def test_bad_arguments_are_named(corpus):
-    with pytest.raises(InputError, match="simd_level must be one of"):
-        EmbeddingTrainer(corpus, EmbeddingOptions(), simd_level="mmx")
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
     with pytest.raises(InputError, match="position must be from 0 to"):
         trainer.position = trainer.num_chunks + 1

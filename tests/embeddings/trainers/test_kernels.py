@@ -7,6 +7,8 @@ import pytest
 
 from vastmax import _core
 
+pytestmark = pytest.mark.numerics
+
 LEVELS = _core.simd_levels()
 SHAPES = [(1, 1), (2, 3), (3, 2), (6, 1), (5, 6), (12, 12), (12, 14), (13, 7), (17, 16), (33, 17), (128, 64), (5, 512)]
 DIMS = [1, 3, 16, 17, 100, 300, 517]
@@ -61,6 +63,38 @@ def test_sigmoid_and_loss_are_right_in_their_tails(level, score):
         assert abs(loss - expected) <= 1e-6 * expected + 1e-7 * min(1, abs(exact))
         gradient = outputs[0, 0].astype(np.float64) - stepped[0][0, 0]
         assert gradient == pytest.approx(1 / (1 + np.exp(min(-exact, 700.0))) - positive, abs=1e-6 * max(1, abs(exact)))
+
+
+def logistic(level, score):
+    """The kernel's loss and sigmoid of one score or many, each without the rounding of any update but its own."""
+    outputs = np.stack(
+        [score, np.zeros_like(score)], axis=1
+    )  # the gradient arrives in the second column, added to zero
+    weights = np.zeros((len(score), 1), np.float32), np.ones((len(score), 1), np.float32)
+    loss = _core.kernel_step(level, outputs, np.ones((1, 2), np.float32), *weights, rate=1.0)
+    return loss, -outputs[:, 1].astype(np.float64)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_error_of_the_sigmoid_is_as_stated(level):
+    """What kernels.inl states for exp(-a), and three roundings."""
+    scores = np.concatenate([np.linspace(-87, 87, 30_000), np.linspace(-2, 2, 20_000)]).astype(np.float32)
+    sigmoid = np.concatenate([logistic(level, part)[1] for part in np.split(scores, range(128, len(scores), 128))])
+    exact = 1 / (1 + np.exp(-scores.astype(np.float64)))
+    error = np.abs(sigmoid / exact - 1)
+    assert np.all(error <= 2.1e-7 + 3 * 2.0**-24 + 8e-8 * np.maximum(-scores, 0))
+    assert error.max() > 2e-7  # it is the polynomial that is judged, at its worst
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_error_of_the_loss_is_as_stated(level):
+    """What kernels.inl states for log(1 + e) and, through its slope, for e; and the rounding of the loss, a float."""
+    scores = np.linspace(-20, 20, 2001).astype(np.float32)
+    loss = np.array([logistic(level, scores[i : i + 1])[0] for i in range(len(scores))])
+    error = np.abs(loss - np.logaddexp(0, scores.astype(np.float64)))
+    of_exponential = (2.1e-7 + 8e-8 * np.abs(scores)) / (1 + np.exp(np.abs(scores)))
+    assert np.all(error <= 3.2e-8 + 7e-8 + of_exponential + 2.0**-24 * np.maximum(scores, 0))
+    assert error[scores < 0].max() > 6e-8
 
 
 @pytest.mark.parametrize("level", LEVELS)

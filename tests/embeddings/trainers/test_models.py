@@ -14,6 +14,8 @@ from vastmax.layers import FullSoftmax, NegativeSampling, build
 from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.text import END_OF_SENTENCE
 
+pytestmark = pytest.mark.numerics
+
 EXAMPLES = [([3, 1, 0], 2), ([1], 0), ([4, 4, 2, 0], 5), ([5, 2], 2)]  # a window's words, and its middle
 
 

@@ -1,9 +1,9 @@
-"""Finished records to tables, pictures and one page: nothing here trains or measures, so all is redrawn without that."""
+"""Finished records to tables and one page: nothing here trains or measures, so all is redrawn without that."""
 
-from vastmax.comparison.report.comparison_table import comparison_table
+from vastmax.comparison.report.page import require_report, write_report
 from vastmax.comparison.report.records import RunRecord, read_records
-from vastmax.comparison.report.report import require_report, write_report
 from vastmax.comparison.report.summary import Estimate, SummaryRow, pareto_front, summary_rows
+from vastmax.comparison.report.tables import comparison_table
 
 __all__ = [
     "Estimate",

@@ -1,21 +1,76 @@
-"""The pictures of a comparison as plain data: what is drawn, not how, which is the page's script to say."""
+"""The pictures of a comparison, as data and layout for plotly."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean, quantiles
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, TypeGuard
 
-from vastmax.comparison.report.summary import Estimate, SummaryRow, latest, pareto_front, reference_label, summary_rows, target_perplexity
 from vastmax.comparison.report.formats import number, seconds, whole
 from vastmax.comparison.report.records import RunRecord
-from vastmax.comparison.report.views import Axis, ComparisonFigure, Point, Series, View
+from vastmax.comparison.report.summary import (
+    SummaryRow,
+    latest,
+    pareto_front,
+    reference_label,
+    summary_rows,
+    target_perplexity,
+)
+from vastmax.comparison.report.traces import (
+    MethodStyle,
+    Series,
+    axis,
+    between,
+    limit_of,
+    line_traces,
+    method_styles,
+    out_of_sight,
+    point_traces,
+    time_axis,
+)
 
-__all__ = ["comparison_figures"]
+__all__ = ["Figure", "View", "comparison_figures"]
+
+Styles = Mapping[str, MethodStyle]
 
 
-def comparison_figures(records: Iterable[RunRecord]) -> list[ComparisonFigure]:
+@dataclass(frozen=True)
+class View:
+    """One way to look at a figure.
+
+    Attributes:
+        name: on the switch between views.
+        data: plotly's traces.
+        layout: of plotly's, the axes and what belongs to them.
+        caption: a sentence or two below the picture.
+    """
+
+    name: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with one view or more.
+
+    Attributes:
+        name: its identifier in the page.
+        title: its heading.
+        text: how to read it.
+        views: what can be switched between; those without any data are left out.
+    """
+
+    name: str
+    title: str
+    text: str
+    views: list[View]
+
+
+def comparison_figures(records: Iterable[RunRecord]) -> list[Figure]:
     """Return the pictures that the records have data for.
 
     Example:
@@ -24,153 +79,151 @@ def comparison_figures(records: Iterable[RunRecord]) -> list[ComparisonFigure]:
         ['tradeoff']
     """
     runs = [record for record in latest(records) if record.status == "done"]
-    rows = [row for row in summary_rows(runs) if row.status == "done"]
+    rows = summary_rows(runs)
     by_label = {row.label: [run for run in runs if run.label == row.label] for row in rows}
+    reference = reference_label(runs)
+    styles = method_styles(by_label, reference)
     figures = [
-        _tradeoff(rows, reference_label(runs)),
-        _progress(by_label, target_perplexity(runs)),
-        _bands(by_label, reference_label(runs)),
-        _gradients(by_label),
+        _tradeoff(rows, styles, reference),
+        _progress(by_label, styles, target_perplexity(runs)),
+        _bands(by_label, styles, reference),
+        _gradients(by_label, styles),
     ]
     return [figure for figure in figures if figure.views]
 
 
-def _tradeoff(rows: Sequence[SummaryRow], reference: str | None) -> ComparisonFigure:
-    views = [
-        _costs(
-            rows,
-            reference,
-            "Training speed",
-            Axis("words a second in training"),
-            lambda row: row.training_speed,
-            whole,
-            -1,
-        ),
-        _costs(
-            rows,
-            reference,
-            "Test speed",
-            Axis("words of the test text a second"),
-            lambda row: row.evaluation_speed,
-            whole,
-            -1,
-        ),
-        _costs(
-            rows,
-            reference,
+def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None) -> Figure:
+    views = []
+    for name, across, cost, is_speed in (
+        ("Training speed", _counts("words a second in training"), lambda row: row.training_speed, True),
+        ("Test speed", _counts("words of the test text a second"), lambda row: row.evaluation_speed, True),
+        (
             "Time to full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
-            Axis("training time to full softmax + 5 %", unit="seconds"),
+            time_axis("training time to full softmax + 5 %"),
             lambda row: row.seconds_to_full,
-            seconds,
-            1,
+            False,
         ),
-    ]
-    return ComparisonFigure(
+    ):
+        found = {row.label: (each.mean, row.test.mean) for row in rows if (each := cost(row)) and row.test}
+        found = {label: point for label, point in found.items() if point[0] > 0}
+        if not found:
+            continue
+        # what others are measured by is always within the picture
+        limit = limit_of((y for _, y in found.values()), found[reference][1] if reference in found else 0.0)
+        places = pareto_front([(-x if is_speed else x, y) for x, y in found.values()])
+        front = [list(found)[place] for place in places]
+        series = []
+        # names are written in the order of the traces, as far as there is room
+        for label in sorted(found, key=lambda label: (label != reference, label not in front)):
+            x, y = found[label]
+            note = f"{whole(x)} words/s" if is_speed else seconds(x)
+            series.append(Series(label, [x], [y], [f"perplexity {number(y)}<br>{note}"]))
+        missing = [row.label for row in rows if row.label not in found and not is_speed]
+        never = f"Never got there: {', '.join(missing)}. " if missing else ""
+        views.append(
+            View(
+                name,
+                [_front([(label, *found[label]) for label in front], limit), *point_traces(series, styles, limit)],
+                {"xaxis": across, "yaxis": axis("test perplexity", tickformat=",~r"), "margin": {"r": 30}},
+                (never + out_of_sight(series, limit)).rstrip(),
+            )
+        )
+    return Figure(
         "tradeoff",
         "Speed against perplexity",
         "Right and down is better. Methods on the line, the Pareto front, are those that no other one beats in both.",
-        "points",
-        [view for view in views if view.series],
+        views,
     )
 
 
-def _costs(
-    rows: Sequence[SummaryRow],
-    reference: str | None,
-    name: str,
-    axis: Axis,
-    cost: Callable[[SummaryRow], Estimate | None],
-    text: Callable[[float], str],
-    sign: int,
-) -> View:
-    """Test perplexity against a cost (sign 1), or against a speed (-1)."""
-    found = [(row, each.mean, row.test.mean) for row in rows if (each := cost(row)) and each.mean > 0 and row.test]
-    series = [
-        Series(row.label, [x], [y], [f"perplexity {number(y)}<br>{text(x)}{' words/s' if sign < 0 else ''}"])
-        for row, x, y in found
-    ]
-    # what others are measured by is always within the picture
-    full = next((y for row, _, y in found if row.label == reference), 0.0)
-    front = pareto_front([(sign * x, y) for _, x, y in found])
-    missing = [row.label for row in rows if row.label not in {each.method for each in series}]
-    note = f"Never got there: {', '.join(missing)}." if missing and sign > 0 and series else ""
-    return View(
-        name,
-        axis,
-        Axis("test perplexity", limit=_limit((y for *_, y in found), full)),
-        series,
-        [found[index][0].label for index in front],
-        note=note,
-    )
+def _front(points: Sequence[tuple[str, float, float]], limit: float) -> dict[str, Any]:
+    """The line through the front; by ``ids`` the script leaves out the methods that are hidden."""
+    labels, xs, ys = zip(*points, strict=True)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "hoverinfo": "skip",
+        "ids": labels,
+        "x": xs,
+        "y": [min(y, limit) for y in ys],
+        "line": {"color": "var(--accent)", "width": 6},
+        "opacity": 0.25,
+    }
 
 
-def _progress(by_label: Mapping[str, list[RunRecord]], target: float | None) -> ComparisonFigure:
+def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: float | None) -> Figure:
     views = []
-    for name, key, axis in (
-        ("Over time", "seconds", Axis("time spent training", unit="seconds")),
-        ("Over words", "words", Axis("words trained on")),
+    for name, key, across in (
+        ("Over time", "seconds", time_axis("time spent training")),
+        ("Over words", "words", _counts("words trained on")),
     ):
-        series = [_curves(label, runs, key) for label, runs in by_label.items()]
-        drawn = [each for each in series if each.x]
-        if drawn:
-            level = (target, "full + 5 %") if target else None
-            finals = [next(y for y in reversed(each.y) if y) for each in drawn]
-            # the way down is steep: the end of it, where methods differ, gets the most of the height
-            limit = max(2 * min(finals), _limit(finals) or 1.1 * max(finals), 1.1 * (target or 0))
-            views.append(View(name, axis, Axis("validation perplexity", limit=limit), drawn, level=level))
-    return ComparisonFigure(
+        series = [each for label, runs in by_label.items() if (each := _curves(label, runs, key)).known]
+        if not series:
+            continue
+        finals = [each.known[-1][1] for each in series]
+        # the way down is steep: the end of it, where methods differ, gets the most of the height
+        limit = max(2 * min(finals), min(limit_of(finals), 1.1 * max(finals)), 1.1 * (target or 0))
+        points = [(x, y) for each in series for x, y in each.known if y <= limit]
+        levels = [target] if target else []
+        layout = {
+            "xaxis": across | between(x for x, _ in points),
+            "yaxis": axis("validation perplexity", tickformat=",~r", **between([y for _, y in points] + levels)),
+            "shapes": [_level(level, "full + 5 %") for level in levels],
+        }
+        views.append(View(name, line_traces(series, styles), layout, out_of_sight(series, limit)))
+    return Figure(
         "progress",
         "Perplexity over time",
         "One point an evaluation. Who is lowest at the time that you have is who to take.",
-        "lines",
         views,
     )
 
 
 def _curves(label: str, runs: Sequence[RunRecord], key: str) -> Series:
     """The curves of all seeds in one series, apart from each other by a break."""
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    notes: list[str] = []
+    found = Series(label)
     for run in runs:
+        if found.x:
+            found.add(None, None)
         for point in run.curve:
             x, y = point.get(key), point.get("valid_perplexity")
-            if not (_positive(x) and _positive(y)):
-                continue
-            xs.append(x)
-            ys.append(y)
-            epoch = f"epoch {point['epoch']:g}, " if _positive(point.get("epoch")) else ""
-            notes.append(f"perplexity {number(y)}<br>{epoch}{seconds(x) if key == 'seconds' else whole(x) + ' words'}")
-        if run is not runs[-1] and xs:
-            xs.append(None)
-            ys.append(None)
-            notes.append("")
-    return Series(label, xs, ys, notes)
+            if _positive(x) and _positive(y):
+                epoch = f"epoch {point['epoch']:g}, " if _positive(point.get("epoch")) else ""
+                reached = seconds(x) if key == "seconds" else f"{whole(x)} words"
+                found.add(x, y, f"perplexity {number(y)}<br>{epoch}{reached}")
+    return found
 
 
-def _bands(by_label: Mapping[str, list[RunRecord]], reference: str | None) -> ComparisonFigure:
-    values = {label: _band_means(runs) for label, runs in by_label.items()}
-    values = {label: bands for label, bands in values.items() if bands}
+def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: str | None) -> Figure:
+    values = {label: bands for label, runs in by_label.items() if (bands := _band_means(runs))}
     order = sorted({band for bands in values.values() for band in bands})
-    axis = Axis("rank of the word, frequent to rare", False, ["–".join(map(_rank, band)) for band in order])
-    whole_view = View(
-        "Perplexity",
-        axis,
-        Axis("test perplexity"),
-        [_band_series(label, bands, order, None) for label, bands in values.items()],
+    across = axis(
+        "rank of the word, frequent to rare",
+        type="linear",
+        range=[-0.3, len(order) - 0.7],
+        tickvals=list(range(len(order))),
+        ticktext=["–".join(map(_rank, band)) for band in order],
     )
     full = values.get(reference or "", {})
-    ratios = [_band_series(label, bands, order, full) for label, bands in values.items()]
-    limit = _limit(y for each in ratios for y in each.y if y)
-    relative = View(
-        "Against full softmax", axis, Axis("perplexity ÷ full softmax's", limit=limit), ratios, level=(1.0, "")
-    )
-    views = ([relative] if full and len(values) > 1 else []) + [whole_view] if values else []
-    return ComparisonFigure(
+    views = []
+    if full and len(values) > 1:
+        series = [_band_series(label, bands, order, full) for label, bands in values.items()]
+        ratios = [y for each in series for _, y in each.known]
+        limit = limit_of(ratios)
+        layout = {
+            "xaxis": across,
+            "yaxis": axis("perplexity ÷ full softmax's", tickformat=",~r", **between(ratios, limit)),
+            "shapes": [_level(1.0)],
+        }
+        views.append(View("Against full softmax", line_traces(series, styles), layout, out_of_sight(series, limit)))
+    if values:
+        series = [_band_series(label, bands, order, None) for label, bands in values.items()]
+        layout = {"xaxis": across, "yaxis": axis("test perplexity", tickformat=",~r")}
+        views.append(View("Perplexity", line_traces(series, styles), layout))
+    return Figure(
         "bands",
         "Perplexity by word frequency",
         "Approximations rarely cost all words alike: look at the right, where the rare ones are.",
-        "lines",
         views,
     )
 
@@ -190,21 +243,14 @@ def _band_series(
     order: Sequence[tuple[int, int]],
     full: Mapping[tuple[int, int], float] | None,
 ) -> Series:
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    notes = []
-    for place, band in enumerate(order):
-        value = bands.get(band)
-        base = 1.0 if full is None else full.get(band)
-        xs.append(float(place))
-        ys.append(value / base if value and base else None)
+    found = Series(label)
+    for place, (lowest, highest) in enumerate(order):
+        value = bands.get((lowest, highest))
+        base = 1.0 if full is None else full.get((lowest, highest))
         times = f", {value / base:.3f} × full" if full and value and base else ""
-        notes.append(f"words {_band_name(*band)}<br>perplexity {number(value)}{times}" if value else "")
-    return Series(label, xs, ys, notes)
-
-
-def _band_name(lowest: int, highest: int) -> str:
-    return f"{lowest:,}–{highest:,}"
+        note = f"words {lowest:,}–{highest:,}<br>perplexity {number(value)}{times}" if value else ""
+        found.add(place, value / base if value and base else None, note)
+    return found
 
 
 def _rank(rank: int) -> str:
@@ -212,57 +258,71 @@ def _rank(rank: int) -> str:
     return f"{rank / 1000:.3g}k" if rank >= 1000 else str(rank)
 
 
-def _gradients(by_label: Mapping[str, list[RunRecord]]) -> ComparisonFigure:
+def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figure:
     views = []
-    for name, key, title, power in (
-        ("Error", "gradient_rmse", "error of the gradient, relative", 0.5),
-        ("Bias", "gradient_bias", "bias of the gradient, relative", 1.0),
+    for name, key, title, power, rate in (
+        ("Error", "gradient_rmse", "error of the gradient, relative", 0.5, "1/√k"),
+        ("Bias", "gradient_bias", "bias of the gradient, relative", 1.0, "1/k"),
     ):
-        series = [each for label, runs in by_label.items() if (each := _gradient_series(label, runs, key)).x]
+        series = [each for label, runs in by_label.items() if (each := _gradient_series(label, runs, key)).known]
         if series:
-            note = f"Dotted: falling as {'1/√k' if power == 0.5 else '1/k'}, the rate that estimators promise."
-            views.append(View(name, Axis("samples k"), Axis(title), series, guides=_guides(series, power), note=note))
-    return ComparisonFigure(
+            data = _guides(series, power) + line_traces(series, styles)
+            errors = [y for each in series for _, y in each.known]
+            layout = {
+                "xaxis": axis("samples k", tickformat=",~r"),
+                "yaxis": axis(title, tickformat=",~r", **between(errors)),
+            }
+            note = f"Dotted: falling as {rate}, the rate that estimators promise."
+            views.append(View(name, data, layout, note))
+    return Figure(
         "gradients",
         "Gradient error against samples",
         "Measured on each method's trained model. An error of 1 is as large as the gradient itself; exact methods have "
         "none.",
-        "lines",
         views,
     )
 
 
 def _gradient_series(label: str, runs: Sequence[RunRecord], key: str) -> Series:
-    found: dict[float, list[float]] = {}
+    errors: dict[float, list[float]] = {}
     for run in runs:
         for point in run.gradient_error:
             if _positive(point.get("samples")) and _positive(point.get(key)):
-                found.setdefault(point["samples"], []).append(point[key])
-    points = [(samples, fmean(errors)) for samples, errors in sorted(found.items())]
-    return Series(
-        label, [x for x, _ in points], [y for _, y in points], [f"{whole(x)} samples<br>{y:.3g}" for x, y in points]
-    )
+                errors.setdefault(point["samples"], []).append(point[key])
+    found = Series(label)
+    for samples, each in sorted(errors.items()):
+        found.add(samples, fmean(each), f"{whole(samples)} samples<br>{fmean(each):.3g}")
+    return found
 
 
-def _guides(series: Sequence[Series], power: float) -> list[list[Point]]:
+def _guides(series: Sequence[Series], power: float) -> list[dict[str, Any]]:
     """Lines of the promised rate along the lower and the upper side of what is drawn."""
-    points = [(x, y) for each in series for x, y in zip(each.x, each.y, strict=True) if x and y]
-    first, last = min(x for x, _ in points), max(x for x, _ in points)
+    points = [point for each in series for point in each.known]
+    first, last = min(points)[0], max(points)[0]
     if first == last:
         return []
     scaled = sorted(y * x**power for x, y in points)
-    return [[(x, level * x**-power) for x in (first, last)] for level in (scaled[0] * 0.8, scaled[-1] * 1.25)]
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "hoverinfo": "skip",
+            "x": [first, last],
+            "y": [level * first**-power, level * last**-power],
+            "line": {"color": "var(--soft)", "width": 1, "dash": "dot"},
+            "opacity": 0.6,
+        }
+        for level in (scaled[0] * 0.8, scaled[-1] * 1.25)
+    ]
 
 
-def _limit(values: Iterable[float], keep: float = 0.0) -> float | None:
-    """The largest value that is not far off: within 3 interquartile ranges of the others, in logarithms, or to keep."""
-    logs = sorted(map(math.log, values))
-    if len(logs) < 4:
-        return None
-    lower, _, upper = quantiles(logs, n=4, method="inclusive")
-    inside = [value for value in logs if value <= upper + 3 * max(upper - lower, 0.02)]
-    limit = 1.001 * max(math.exp(inside[-1]), keep)
-    return limit if logs[-1] > math.log(limit) else None
+def _counts(title: str) -> dict[str, Any]:
+    return axis(title, tickformat="~s")
+
+
+def _level(value: float, text: str = "") -> dict[str, Any]:
+    """A line across the whole picture, and what it stands for."""
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "label": {"text": text}}
 
 
 def _positive(value: Any) -> TypeGuard[float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vastmax.comparison.report.summary import MARGIN, Estimate, SummaryRow
 from vastmax.comparison.report.formats import number, whole
+from vastmax.comparison.report.summary import MARGIN, Estimate, SummaryRow
 
 __all__ = ["Finding", "findings"]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import Trainer, simd_levels
+from vastmax._core import Settings, Trainer
 from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.subsampling import keep_probability
@@ -48,7 +49,8 @@ class EmbeddingTrainer:
     Args:
         corpus: The encoded corpus; it must stay open while training runs.
         options: What to train and how.
-        simd_level: ``avx512``, ``avx2`` or ``plain``; the best this processor has by default.
+        simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
+            the best this processor has.
 
     Attributes:
         vectors: (V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to.
@@ -60,8 +62,6 @@ class EmbeddingTrainer:
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
         counts = corpus.vocabulary.counts
-        if simd_level is not None and simd_level not in simd_levels():
-            raise InputError(f"simd_level must be one of {', '.join(simd_levels())} here, not {simd_level!r}.")
         self.options = options
         self._corpus = corpus
         self._ids = check_corpus(corpus)
@@ -83,10 +83,7 @@ class EmbeddingTrainer:
 
     def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> Trainer:
         options = self.options
-        return Trainer(
-            ids=self._ids,
-            keep=keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula)),
-            dim=options.dim,
+        settings = Settings(
             window=options.window,
             shrink_window=options.shrink_window,
             cbow=options.model == "cbow",
@@ -98,32 +95,21 @@ class EmbeddingTrainer:
             epochs=options.epochs,
             seed=options.seed,
             chunk=self._chunk,
-            level=simd_level,
-            **self._objective(counts),
         )
-
-    def _objective(self, counts: NDArray[np.int64]) -> dict[str, Any]:
-        """What the core needs to know about its output rows."""
-        options = self.options
-        blocks = options.sharing == "block"
+        keep = keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula))
+        make = partial(Trainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level)
         if options.objective == "hierarchical-softmax":
             tree = huffman_tree(counts)
-            paths = {"offsets": tree.offsets, "nodes": tree.nodes, "signs": tree.signs, "outputs": tree.num_inner_nodes}
             # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
-            return {**paths, "noise": None, "sharing": "window", "negatives": 0, "drawn": 0, "block": 1}
+            settings.sharing, settings.block, settings.negatives, settings.drawn = "window", 1, 0, 0
+            return make(outputs=tree.num_inner_nodes, paths=(tree.offsets, tree.nodes, tree.signs))
+        blocks = options.sharing == "block"
+        settings.sharing, settings.negatives = options.sharing, options.negatives
+        settings.drawn = options.negatives * (DRAWN_PER_NEGATIVE if blocks else 1)
+        settings.block = BLOCK_CENTRES[options.model] if blocks else 1
         seen = counts > 0  # a word of a given vocabulary may never occur: it is no noise, whatever the exponent
         noise = np.power(counts.astype(np.float64), options.negative_exponent, where=seen, out=np.zeros(len(counts)))
-        return {
-            "noise": noise,
-            "offsets": None,
-            "nodes": None,
-            "signs": None,
-            "outputs": len(counts),
-            "sharing": options.sharing,
-            "negatives": options.negatives,
-            "drawn": options.negatives * (DRAWN_PER_NEGATIVE if blocks else 1),
-            "block": BLOCK_CENTRES[options.model] if blocks else 1,
-        }
+        return make(outputs=len(counts), noise=noise)
 
     @property
     def simd_level(self) -> str:

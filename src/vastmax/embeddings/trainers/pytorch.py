@@ -19,9 +19,9 @@ from vastmax.embeddings.trainers.subsampling import keep_probability
 from vastmax.embeddings.trainers.trainer import check_corpus, count_words, diverged, initialise
 from vastmax.embeddings.trainers.windows import Windows, find_windows
 from vastmax.errors import CheckpointError, InputError
-from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.layers import LAYERS, LayerSpec, OutputLayer
 from vastmax.optimizers import SparseAwareOptimizer
-from vastmax.runs.torch_state import load_model_tensors, model_tensors
+from vastmax.runs.torch_state import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import EncodedCorpus
 
 __all__ = ["TorchEmbeddingTrainer", "check_objective"]
@@ -64,6 +64,7 @@ class TorchEmbeddingTrainer:
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> None:
         check_objective(options.objective)
+        self._layer = LayerSpec(options.objective, options.layer_options or {})
         self.options = options
         self._corpus, self._ids = corpus, check_corpus(corpus)
         self._keep = keep_probability(corpus.vocabulary.counts, options.subsample, options.subsample_formula)
@@ -76,12 +77,11 @@ class TorchEmbeddingTrainer:
         self._found: tuple[tuple[int, int], list[Windows] | list[tuple[NDArray, NDArray]]] | None = None
         with self._chance():
             torch.default_generator.manual_seed(options.seed)
-            self._make(dict(options.layer_options or {}))
+            self._make(self._layer.build(options.dim, corpus.vocabulary))
         initialise(self.vectors, options.seed)
 
-    def _make(self, layer_options: dict[str, Any]) -> None:
+    def _make(self, output: OutputLayer) -> None:
         options = self.options
-        output = build(options.objective, options.dim, self._corpus.vocabulary, **layer_options)
         if options.model == "cbow":
             self.model = CBOW(output, combine=options.cbow_combine)
         else:
@@ -228,14 +228,13 @@ class TorchEmbeddingTrainer:
             }
             for part in (_MODEL, _OPTIMIZER)
         )
-        cutoffs = model.get("output.ranks.cutoffs")
-        if cutoffs is not None:  # which may have been chosen by measuring, and come out otherwise this time
-            self._make({**(self.options.layer_options or {}), "cutoffs": cutoffs.tolist()})
-        self.vectors[...] = vectors
         try:
+            state = tensors_under("output", model)
+            self._make(self._layer.rebuild(self.options.dim, self._corpus.vocabulary, state))
+            self.vectors[...] = vectors
             load_model_tensors(self.model, {**model, _TABLE: self.model.embedding.weight})
             self.optimizer.load_state_tensors(optimizer)
-        except CheckpointError as error:
+        except (CheckpointError, InputError) as error:
             raise CheckpointError(f"{str(error).rstrip('.')}: start again with --overwrite.") from error
 
     def discard_output_vectors(self) -> None:

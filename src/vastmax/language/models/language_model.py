@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vastmax.errors import InputError
-from vastmax.layers import AdaptiveEmbedding, AdaptiveSoftmax, OutputLayer
+from vastmax.layers import OutputLayer
 
 __all__ = ["LanguageModel", "State", "can_tie"]
 
@@ -17,8 +17,8 @@ State: TypeAlias = tuple[Tensor, ...]
 
 
 def can_tie(layer: type[OutputLayer]) -> bool:
-    """Whether an output layer has a table of its words that input embeddings may share."""
-    return issubclass(layer, AdaptiveSoftmax) or hasattr(layer, "tie_weights")
+    """Whether an output layer has an embedding of its words to share with the input."""
+    return layer.input_embedding is not OutputLayer.input_embedding
 
 
 class LanguageModel(nn.Module, ABC):
@@ -63,22 +63,17 @@ class LanguageModel(nn.Module, ABC):
         self.dropout = nn.Dropout(dropout)
 
     def _embedding(self, tie: bool, initial_range: float) -> nn.Module:
-        size = self.output.num_classes, self.embedding_dim
         if not tie:
-            embedding = nn.Embedding(*size, sparse=True)
+            embedding = nn.Embedding(self.output.num_classes, self.embedding_dim, sparse=True)
             nn.init.uniform_(embedding.weight, -initial_range, initial_range)
             return embedding
-        if isinstance(self.output, AdaptiveSoftmax):
-            return AdaptiveEmbedding(self.output)
-        weight = getattr(self.output, "weight", None)
-        if not can_tie(type(self.output)) or weight is None or weight.shape != size:
+        shared = self.output.input_embedding()
+        if shared is None:
             raise InputError(
                 f"{type(self.output).__name__} has no table of one vector a word that the input could share: "
                 "leave out tie."
             )
-        embedding = nn.Embedding(*size, sparse="weight" in self.output.sparse_parameters)
-        embedding.weight = weight
-        return embedding
+        return shared
 
     @abstractmethod
     def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:

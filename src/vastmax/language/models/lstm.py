@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vastmax.errors import InputError
@@ -18,6 +21,9 @@ class LSTM(LanguageModel):
 
     Zaremba's small network has 2 layers of 200 units and no dropout; his medium one 2 of 650 and a dropout of 0.5.
     Weights start uniform in ±``initial_range``, his 0.1 and 0.05, biases of the gates included.
+
+    Under autocast on a CPU that has no LSTM in autocast's dtype (bfloat16 takes AVX-512), the recurrent layers keep to
+    their weights' own; all the rest is autocast as ever.
 
     References:
         Zaremba, Sutskever, Vinyals, *Recurrent Neural Network Regularization*, 2014, https://arxiv.org/abs/1409.2329.
@@ -50,6 +56,32 @@ class LSTM(LanguageModel):
 
     def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return (T, B, d) hidden vectors and the state: (layers, B, d) outputs and (layers, B, d) cells."""
-        known = None if state is None else (state[0], state[1])
-        hidden, after = self.recurrent(self.dropout(self.embedding(words)), known)
+        embedded = self.dropout(self.embedding(words))
+        # a checkpoint may have come from a processor where autocast reaches the LSTM, and its state with it
+        known = None if state is None else (state[0].to(embedded.dtype), state[1].to(embedded.dtype))
+        with _autocast_where_possible(embedded.device.type):
+            hidden, after = self.recurrent(embedded, known)
         return self.dropout(hidden), after
+
+
+def _autocast_where_possible(device: str) -> AbstractContextManager:
+    if device == "cpu" and torch.is_autocast_enabled("cpu") and not _has_lstm(torch.get_autocast_dtype("cpu")):
+        return torch.autocast("cpu", enabled=False)
+    return nullcontext()
+
+
+@cache
+def _has_lstm(dtype: torch.dtype) -> bool:
+    """Whether this processor trains an LSTM under autocast to dtype: tried out, as torch does not say.
+
+    Under autocast torch hands every LSTM on the CPU to oneDNN, which has none in bfloat16 for AVX2, and raises.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", dtype):
+        start = torch.zeros(1, 1, 1, requires_grad=True)
+        weights = [torch.zeros(4, 1), torch.zeros(4, 1), torch.zeros(4), torch.zeros(4)]
+        try:
+            hidden, _, _ = torch.lstm(start, (start, start), weights, True, 1, 0.0, True, False, False)
+            hidden.float().sum().backward()
+        except RuntimeError:
+            return False
+    return True

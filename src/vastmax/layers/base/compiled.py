@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import torch
@@ -21,13 +21,27 @@ from torch.func import functional_call
 
 from vastmax.ops import wide
 
-if TYPE_CHECKING:
-    from vastmax.layers.base.output_layer import OutputLayer
-
 __all__ = ["opaque_loss", "register_opaque"]
 
+
+class _Layer(Protocol):
+    """A module with a loss a row, as operators see it."""
+
+    kind: Any
+    _opaque_number: int
+
+    @property
+    def sparse_parameters(self) -> frozenset[str]: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor: ...
+
+
 # Operators take tensors and numbers, so a graph names its layer by a number.
-_layers: WeakValueDictionary[int, OutputLayer] = WeakValueDictionary()
+_layers: WeakValueDictionary[int, _Layer] = WeakValueDictionary()
 _numbers = itertools.count()
 
 _library = torch.library.Library("vastmax", "FRAGMENT")
@@ -38,14 +52,14 @@ _library.define(f"loss({_given}) -> Tensor")
 _library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
 
 
-def register_opaque(layer: OutputLayer) -> None:
+def register_opaque(layer: _Layer) -> None:
     """Give a layer the number that compiled graphs know it by."""
     layer._opaque_number = next(_numbers)
     _layers[layer._opaque_number] = layer
 
 
-def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-    """Return ``layer._loss_in_context(hidden, target, context)``, (N,), through the operator.
+def opaque_loss(layer: _Layer, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+    """Return ``layer._loss(hidden, target, context)``, (N,), through the operator.
 
     Rows whose target is -1 take no part, not even as other rows' samples; their loss is 0.
     """
@@ -59,16 +73,16 @@ def opaque_loss(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Ten
 class _Rows(nn.Module):
     """A layer's loss a row, as a module: what parameters can be handed to."""
 
-    def __init__(self, layer: OutputLayer) -> None:
+    def __init__(self, layer: _Layer) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
         kept = (target >= 0).nonzero().squeeze(1)
         if len(kept) == len(target):
-            return self.layer._loss_in_context(hidden, target, context)
+            return self.layer._loss(hidden, target, context)
         before = None if context is None else context[kept]
-        loss = self.layer._loss_in_context(hidden[kept], target[kept], before)
+        loss = self.layer._loss(hidden[kept], target[kept], before)
         return loss.new_zeros(len(target)).index_copy(0, kept, loss)
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from vastmax.checks import shown
 from vastmax.errors import InputError
 
 __all__ = ["Ranks", "checked_cutoffs"]
@@ -107,11 +108,15 @@ class Ranks(nn.Module):
 
 def checked_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]:
     """Return the cut-offs; InputError where they do not rise strictly within 1..V-1."""
-    given = np.asarray(cutoffs)
+    try:
+        given = np.asarray(cutoffs)
+    except ValueError:  # lists of different lengths
+        given = np.empty((0, 0))
     whole = given.ndim == 1 and (given.size == 0 or given.dtype.kind in "iu")
     if not whole or (given.size and (given[0] < 1 or given[-1] >= num_classes or (np.diff(given) <= 0).any())):
         raise InputError(
-            f"cutoffs is {cutoffs!r}: give whole numbers that rise strictly within 1 to {num_classes - 1}."
+            f"cutoffs is {shown(cutoffs)}: give whole numbers that rise strictly within 1 to {num_classes - 1}, such "
+            "as [1000, 4000]."
         )
     return tuple(int(cutoff) for cutoff in given)
 

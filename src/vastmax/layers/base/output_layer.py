@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
-from vastmax.layers.options import checked
-from vastmax.ops import largest
+from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan
+from vastmax.layers.base.training_text import TrainingText
+from vastmax.ops import topk
 from vastmax.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from vastmax.layers.diagnostics import Diagnostics
+__all__ = ["OutputLayer", "as_vocabulary", "class_ids", "from_state", "tensor_options"]
 
-__all__ = ["Kind", "OutputLayer", "Reference", "as_vocabulary"]
-
-Kind = Literal["exact", "estimator", "surrogate"]
 Reduction = Literal["mean", "sum", "none"]
 
 _CHUNK = 2**24  # log-probabilities that topk and sample hold at a time
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Where a method was published."""
-
-    authors: str
-    year: int
-    title: str
-    url: str
-
-    def __str__(self) -> str:
-        return f"{self.authors}, *{self.title}*, {self.year}, {self.url}"
 
 
 class OutputLayer(nn.Module, ABC):
@@ -55,44 +41,36 @@ class OutputLayer(nn.Module, ABC):
 
     A new method implements :meth:`_target_log_prob` and :meth:`_log_prob` on flat batches, and :meth:`_loss` where it
     trains by something else than the negative log-probability; the rest of the contract follows. Where there is a
-    faster way to the best classes or to draws, it overrides :meth:`_topk` or :meth:`_sample`.
+    faster way to the best classes or to draws, it overrides :meth:`_topk` or :meth:`_sample`. What trainers, the
+    comparison and diagnostics ask of a layer beyond the loss are capabilities, each with a default that fits most.
 
     Attributes:
         kind: "exact" (the loss is -log p of a normalised distribution), "estimator" (it converges to the full
-            softmax's as samples grow) or "surrogate" (another objective).
+            softmax's as samples grow) or "surrogate" (another objective). It may depend on an option.
         reference: where the method was published.
         opaque_to_compiler: whether compiled graphs see the loss as one operator, because its shapes depend on data.
         sparse_parameters: names of the parameters whose gradients are sparse.
-        trains_by_likelihood: whether the training loss is -log p of the target and nothing else.
-        refused_options: arguments of the constructor that are no options of :meth:`from_vocabulary`, each with the
-            reason, as the rest of a sentence that begins with the name.
+        used: what the rows of the last batch needed, of a layer that draws until it has enough.
+        variants: ways of the method that have names of their own, and the options that make them.
+        not_options: arguments of the constructor that :meth:`from_vocabulary` fills in, and so no options of it.
     """
 
-    kind: ClassVar[Kind]
+    kind: Kind
     reference: ClassVar[Reference]
-    opaque_to_compiler: bool = False
+    opaque_to_compiler: bool = True
     sparse_parameters: frozenset[str] = frozenset()
-    trains_by_likelihood: ClassVar[bool] = True
-    refused_options: ClassVar[Mapping[str, str]] = {}
+    used: SamplesUsed | None = None
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    not_options: ClassVar[frozenset[str]] = frozenset()
     _opaque_number: int
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()
-        for name, value in (("in_features", in_features), ("num_classes", num_classes)):
-            if not hasattr(value, "__index__") or value < 1:
-                raise InputError(f"{name} is {value!r}: give a whole number, 1 or more.")
-        self.in_features = int(in_features)
-        self.num_classes = int(num_classes)
+        self.in_features = whole("in_features", in_features, 1)
+        self.num_classes = whole("num_classes", num_classes, 1)
         register_opaque(self)
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        own = vars(cls).get("from_vocabulary")
-        if isinstance(own, classmethod):  # a method need not check the types of its options
-            cls.from_vocabulary = classmethod(checked(own.__func__))  # type: ignore[assignment]
-
     @classmethod
-    @checked
     def from_vocabulary(cls, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> Self:
         """Return this layer for a vocabulary, or for the counts (V,) of classes without names, with sensible defaults.
 
@@ -100,6 +78,77 @@ class OutputLayer(nn.Module, ABC):
             InputError: where there is no class, or an option cannot be used.
         """
         return cls(in_features, len(as_vocabulary(vocabulary)), **options)
+
+    # --- capabilities: what is asked of a layer, whatever its class ---
+
+    @classmethod
+    def from_corpus(cls, in_features: int, corpus: TrainingText, **options: Any) -> Self:
+        """Return this layer for a training text, for methods that want to know more of it than its counts.
+
+        Raises:
+            InputError: where an option cannot be used.
+        """
+        return cls.from_vocabulary(in_features, corpus.vocabulary, **options)
+
+    @classmethod
+    def missing(cls, **options: Any) -> str | None:
+        """Return what this machine lacks for these options of :meth:`from_corpus`, as a clause, or None."""
+        return None
+
+    @classmethod
+    def rebuild(
+        cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
+    ) -> Self:
+        """Return a layer that a saved state fits, for ``load_state_dict`` to fill.
+
+        A method whose structure is learnt or chosen when it is first built takes it from the state instead.
+
+        Args:
+            in_features: d.
+            vocabulary: as when the layer was made.
+            state: its ``state_dict()``.
+            options: those that it was made with.
+
+        Raises:
+            InputError: where the state is not that of such a layer.
+        """
+        return cls.from_vocabulary(in_features, vocabulary, **options)
+
+    def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
+        """Yield before each batch of training, with the layer ready for it, for methods that look ahead.
+
+        Args:
+            targets: the batches' targets, in training's order.
+            num_candidates: τ of target sampling, distinct targets that a part of the text may have.
+        """
+        return repeat(None)
+
+    def with_samples(self, k: int) -> Self | None:
+        """Return the layer with k samples a step, sharing its parameters; None where it does not sample."""
+        return None
+
+    def input_embedding(self) -> nn.Module | None:
+        """Return an embedding of the classes, (…) -> (…, d), that shares this layer's parameters, or None."""
+        return None
+
+    def structure_statistics(self, counts: ArrayLike) -> dict[str, Any] | None:
+        """Return facts of the layer's tree or classes under counts (V,), ``kind`` among them; None without either."""
+        return None
+
+    def sampling_report(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
+    ) -> dict[str, float]:
+        """Return what the draws for these rows are like, by the names of ``Diagnostics``; nothing without draws."""
+        return {}
+
+    @property
+    def touches_all_classes(self) -> bool:
+        """Whether a step gives every row of the tables a gradient, and so costs and remembers as much as V."""
+        return not self.sparse_parameters
+
+    def shard_plan(self) -> ShardPlan | None:
+        """Return how the layer's tensors may be spread over machines by class; None where nobody has said how."""
+        return None
 
     # --- what a method defines, on flat batches: hidden (N, d), target (N,) int64 in 0..V-1 ---
 
@@ -123,17 +172,13 @@ class OutputLayer(nn.Module, ABC):
         it is the mean under the layer's counts.
         """
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """(N,) training loss."""
-        return -self._target_log_prob(hidden, target)
-
-    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         """(N,) training loss, given (N,) the class before each target where the caller knows it."""
-        return self._loss(hidden, target)
+        return -self._target_log_prob(hidden, target)
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
-        parts = [largest(self._log_prob(rows), k) for rows in self._chunks(hidden)]
+        parts = [topk(self._log_prob(rows), k) for rows in self._chunks(hidden)]
         return torch.cat([values for values, _ in parts]), torch.cat([classes for _, classes in parts])
 
     def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
@@ -208,7 +253,7 @@ class OutputLayer(nn.Module, ABC):
         if self.opaque_to_compiler and torch.compiler.is_compiling():
             loss = opaque_loss(self, rows, torch.where(kept, classes, -1), before)
         else:
-            loss = self._loss_in_context(rows, classes, before)
+            loss = self._loss(rows, classes, before)
         importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
         if positives is not None:
             importance = torch.where(kept, importance / positives, 0)
@@ -270,43 +315,6 @@ class OutputLayer(nn.Module, ABC):
         if n < 1:
             raise InputError(f"n is {n}: draw 1 or more.")
         return self._sample(self._rows(hidden), n, generator).view(*hidden.shape[:-1], n)
-
-    def diagnostics(
-        self,
-        hidden: Tensor,
-        target: Tensor,
-        *,
-        context: Tensor | None = None,
-        ignore_index: int = -100,
-        repeats: int = 32,
-        seed: int = 0,
-    ) -> Diagnostics:
-        """Return how the training loss and its gradient stand to the exact softmax's on this batch.
-
-        Draws the loss and its gradient ``repeats`` times. Changes nothing: a copy of the layer is looked at, in eval
-        mode, so that a proposal that adapts itself does not; gradients, the state of chance and the mode stay.
-        Memory beside that copy: three gradients, and what the loss itself takes.
-
-        Args:
-            hidden: (…, d) hidden vectors.
-            target: (…) classes, integers in 0..V-1, or ``ignore_index``.
-            context: (…) the class before each target, as :meth:`forward` takes it.
-            ignore_index: rows with this target count for nothing.
-            repeats: how often, 2 or more.
-            seed: of the draws.
-
-        Raises:
-            InputError: where shapes do not fit, a target is out of range, every row is ignored, or repeats is below 2.
-        """
-        from vastmax.layers.diagnostics import diagnose  # which knows the layers that sample, and so this one
-
-        rows, classes = self._flat(hidden, target)
-        kept = (classes != ignore_index).nonzero().squeeze(1)
-        rows, classes = rows[kept], classes[kept]
-        self._check_range(classes)
-        self._check_context(hidden, context)
-        before = None if context is None else context.reshape(-1)[kept]
-        return diagnose(self, rows, classes, before, repeats=repeats, seed=seed)
 
     @property
     def num_parameters(self) -> int:
@@ -373,3 +381,33 @@ def as_vocabulary(vocabulary: Vocabulary | ArrayLike) -> Vocabulary:
     if not len(vocabulary):
         raise InputError("the vocabulary is empty: an output layer needs a class or more.")
     return vocabulary
+
+
+def class_ids(name: str, ids: ArrayLike | Tensor) -> NDArray[np.int64]:
+    """Return an array of class ids, of any shape; InputError where it holds something else than integers."""
+    try:
+        found = np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids)
+    except ValueError:  # lists of different lengths
+        found = np.empty((), object)
+    if not found.ndim or (found.size and found.dtype.kind not in "iu"):
+        raise refused(name, ids, "class ids, an array of whole numbers")
+    return found.astype(np.int64)
+
+
+def from_state(state: Mapping[str, Tensor], *names: str) -> tuple[Any, ...]:
+    """Return tensors of a layer's state as arrays; InputError where it lacks one."""
+    for name in names:
+        if name not in state:
+            raise InputError(f"the state is not that of this layer: it lacks {name}.")
+    return tuple(state[name].cpu().numpy() for name in names)
+
+
+def tensor_options(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
+    """Return the arguments ``device`` and ``dtype`` of tensors; InputError where torch has no such here."""
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise refused("dtype", dtype, "a torch dtype of real numbers such as torch.float32, or None")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError):
+        raise refused("device", device, "a device that torch finds here such as 'cpu', or None") from None
+    return {"device": device, "dtype": dtype}

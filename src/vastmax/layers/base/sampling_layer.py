@@ -1,52 +1,36 @@
-"""What layers that learn from samples share: a proposal, targets and samples with their logits, sparse gradients."""
+"""What layers that learn from samples share: a proposal, draws from it, sparse gradients."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from abc import abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from vastmax.checks import flag, number, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import as_vocabulary
+from vastmax.layers.base.facts import ShardPlan
+from vastmax.layers.base.output_layer import as_vocabulary, tensor_options
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import Steps, shared_logits, step_logits
+from vastmax.ops import Draws, SampledLoss, gathered_logits, sampled_loss, wide
 from vastmax.proposals import PROPOSALS, Proposal, Samples
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["Candidates", "SamplingLayer", "logits_of", "merged", "proposal_for"]
+__all__ = ["SamplingLayer", "merged", "proposal_for"]
 
-
-class Candidates(NamedTuple):
-    """The targets of N rows, and the samples that stand against them.
-
-    Samples that a batch shares are merged: a class that was drawn more than once stands there once.
-
-    Attributes:
-        logits: (N, 1 + m) in float32 or wider: the target's first, then the samples'; -inf for one that a row has not.
-        ids: (m,) or (N, m) int64, the samples.
-        times: (m,) or (N, m), how often each was drawn.
-        log_expected: (m,) or (N, m), log of how often each was to be expected.
-        target_log_expected: (N,), the same of the target.
-        hits: rows (H,) and places (H,) in 0..m-1 of the samples that are their row's target.
-    """
-
-    logits: Tensor
-    ids: Tensor
-    times: Tensor
-    log_expected: Tensor
-    target_log_expected: Tensor
-    hits: tuple[Tensor, Tensor]
+_CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a time
 
 
 class SamplingLayer(TableLayer):
     """A table of classes that learns from the target and a few samples: the cost of a step does not grow with V.
 
     What is not trained by samples is exact: log-probabilities, log Z and the best classes are those of the full
-    softmax, computed in blocks of classes. A method adds its formula, :meth:`_sampled_loss`.
+    softmax, computed in blocks of classes. A method adds its formula, :meth:`_loss`, on the samples of :meth:`draw`.
 
     The samples of a batch are drawn once and shared by its rows, which makes their logits one product of matrices; or
     drawn for each row, which makes rows independent and costs a gather a sample.
@@ -74,7 +58,6 @@ class SamplingLayer(TableLayer):
         power: the default power of the unigram proposal that :meth:`from_vocabulary` makes.
     """
 
-    opaque_to_compiler = True
     power: ClassVar[float] = 0.75
 
     def __init__(
@@ -94,10 +77,12 @@ class SamplingLayer(TableLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(proposal, Proposal):
-            raise InputError(f"proposal is {proposal!r}: give one of vastmax.proposals, made of the classes' counts.")
-        if not hasattr(num_samples, "__index__") or num_samples < 1:
-            raise InputError(f"num_samples is {num_samples!r}: give a whole number, 1 or more.")
-        self.initial_bias = initial_bias
+            raise refused("proposal", proposal, "one of vastmax.proposals, made of the classes' counts")
+        num_samples = whole("num_samples", num_samples, 1)
+        switches = {"shared": shared, "replacement": replacement, "in_batch": in_batch, "sparse": sparse}
+        for name, value in switches.items():
+            flag(name, value)
+        self.initial_bias = number("initial_bias", initial_bias)
         super().__init__(
             in_features, proposal.num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype
         )
@@ -132,10 +117,11 @@ class SamplingLayer(TableLayer):
         Raises:
             InputError: where no proposal has this name, or has no power, or the counts do not make one.
         """
+        tensor_options(device, None)
         more: dict[str, Any] = {}
         if isinstance(proposal, str) and proposal == "unigram":
             usual = 1.0 if options.get("in_batch") else cls.power  # targets are as frequent as they are
-            more["power"] = usual if power is None else power
+            more["power"] = usual if power is None else number("power", power)
         elif power is not None:
             raise InputError(f"power is {power}: only the proposal 'unigram' that is made here has one.")
         made = proposal_for(proposal, as_vocabulary(vocabulary), in_features, device=device, **more)
@@ -160,48 +146,62 @@ class SamplingLayer(TableLayer):
         super().tie_weights(embedding)
         self._tell_proposal()
 
+    def with_samples(self, k: int) -> Self | None:
+        """Return the layer with k samples, sharing parameters and proposal; None where the batch is the samples."""
+        if self.in_batch:
+            return None
+        layer = copy.copy(self)
+        layer.num_samples = k
+        return layer
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some classes' vectors and biases; all draw alike, from the whole proposal."""
+        return dataclasses.replace(super().shard_plan(), combine="samples")
+
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the target and the samples forward and twice backward, or all classes once."""
         classes = 3 * (1 + self.num_samples) if train else self.num_classes
         return 2.0 * self.in_features * classes
 
     @abstractmethod
-    def _sampled_loss(self, candidates: Candidates) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         """(N,) training loss."""
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return self._loss_in_context(hidden, target, None)
+    def _sampled_loss(self, kind: SampledLoss, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+        """(N,) losses by a formula of :func:`vastmax.ops.sampled_loss`, on samples drawn for them."""
+        draws = self.draw(hidden, target, context)
+        return sampled_loss(kind, hidden, self.weight, self.bias, target, draws, sparse=self.sparse)
 
-    def _loss_in_context(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-        return self._sampled_loss(self._candidates(hidden, target, context))
+    def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Draws:
+        """Return samples for the rows of a batch, as a step of training draws them.
 
-    def _candidates(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Candidates:
-        """Draw samples, and compute all logits."""
-        looks_at = self._proposal_context(hidden, context)
+        Args:
+            hidden: (…, d), rows that are counted through in what is returned.
+            target: (…) classes in 0..V-1.
+            context: (…) the class before each target, as :meth:`forward` takes it.
+
+        Raises:
+            InputError: where shapes do not fit.
+        """
+        self._check_context(hidden, context)
+        hidden, target = self._flat(hidden, target)
+        looks_at = self._proposal_context(hidden, None if context is None else context.reshape(-1))
         samples = self._other_targets(target, looks_at) if self.in_batch else self._draw(hidden, looks_at)
         ids, log_expected, times = samples.ids, samples.log_expected_count, None
         if self.shared and self.replacement and not self.in_batch:
             ids, log_expected, times = merged(ids, log_expected)
         self._meet(target, ids)
-        logits = self._logits(hidden, target, ids)
         judged = target if ids.dim() == 1 else target[:, None]  # as the samples are: by the mixture, or by its own row
         of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at)).view(-1)
-        return Candidates(
-            logits,
+        dtype = wide(self.weight.dtype)
+        return Draws(
             ids,
-            torch.ones_like(log_expected, dtype=logits.dtype) if times is None else times.to(logits.dtype),
-            log_expected.to(logits.dtype),
-            of_target.to(logits.dtype),
+            torch.ones_like(log_expected, dtype=dtype) if times is None else times.to(dtype),
+            log_expected.to(dtype),
+            of_target.to(dtype),
             _hits(ids, target, rising=times is not None),
+            self.in_batch,
         )
-
-    def _logits(self, hidden: Tensor, target: Tensor, ids: Tensor) -> Tensor:
-        """(N, 1 + m) logits of the target and the samples."""
-        logits = logits_of(hidden, self.weight, self.bias, ids, self.sparse, target)
-        if not self.in_batch:
-            return logits
-        itself = torch.eye(len(hidden), len(hidden) + 1, dtype=torch.bool, device=hidden.device).roll(1, 1)
-        return logits.masked_fill(itself, -torch.inf)  # a row's own target is no sample of its
 
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
         """Return what the proposal looks at, brought up to date with the table."""
@@ -234,20 +234,49 @@ class SamplingLayer(TableLayer):
         expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
         return Samples(target, expected, others, False)
 
+    @torch.no_grad()
+    def sampling_report(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
+    ) -> dict[str, float]:
+        """Return what the draws for these rows are like, mean over some repeats, and how far Q is from P."""
+        drawn = effective = hits = 0.0
+        for _ in range(repeats):
+            draws = self.draw(hidden, target, context)
+            logits = gathered_logits(hidden, self.weight, self.bias, draws.ids).double()
+            times = draws.times.double().expand(len(hidden), -1).clone()
+            if draws.in_batch:
+                times.fill_diagonal_(0)
+            log_ratio = logits - draws.log_expected.double()
+            once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
+            effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 of no samples
+            drawn += float(times.sum(1).mean())
+            hits += float(times[draws.hits].sum()) / len(hidden)
+        return {
+            "samples": drawn / repeats,
+            "effective_sample_size": effective / repeats,
+            "kl_divergence": self._divergence(hidden, context),
+            "hit_rate": hits / drawn if drawn else 0.0,
+        }
+
+    def _divergence(self, hidden: Tensor, context: Tensor | None) -> float:
+        """KL(P‖Q) in nats, mean over rows."""
+        classes = torch.arange(self.num_classes, device=hidden.device)
+        looks_at = self._proposal_context(hidden, context)
+        own = None if self.shared else looks_at
+        log_q = self.proposal.log_prob(classes, looks_at) if own is None else torch.empty(0)
+        total, start = 0.0, 0
+        for rows in hidden.split(max(1, _CHUNK // self.num_classes)):
+            log_p = self.log_prob(rows).double()
+            if own is not None:
+                of_rows = own[start : (start := start + len(rows))]
+                log_q = self.proposal.log_prob(classes.expand(len(rows), -1), of_rows)
+            p = log_p.exp()
+            total += float(torch.where(p > 0, p * (log_p - log_q), 0).sum())
+        return total / len(hidden)
+
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, num_samples={self.num_samples}, shared={self.shared}"
-
-
-def logits_of(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, sparse: bool, target: Tensor | None = None
-) -> Tensor:
-    """Return (N, m) logits of samples (m,) or (N, m) in float32 or wider, behind the targets' (N, 1) if there are."""
-    if ids.dim() == 1:
-        return shared_logits(hidden, weight, bias, ids, sparse, target)
-    chosen = ids if target is None else torch.cat([target[:, None], ids], 1)
-    rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
-    return step_logits(hidden, weight, bias, Steps(chosen.flatten(), rows), sparse).view(chosen.shape)
 
 
 def merged(ids: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -274,7 +303,7 @@ def proposal_for(
                 f"the proposal is for {proposal.num_classes} classes, and the vocabulary has {len(vocabulary)}."
             )
         return proposal
-    if proposal not in PROPOSALS:
+    if not isinstance(proposal, str) or proposal not in PROPOSALS:
         raise InputError(f"there is no proposal {proposal!r}: choose one of {', '.join(PROPOSALS)}, or give one.")
     kind = PROPOSALS[proposal]
     sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}

@@ -9,11 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vastmax.checks import flag, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.output_layer import OutputLayer
-from vastmax.ops import Part, parts_cross_entropy, parts_log_partition, parts_topk, sparse_uses, target_logits, wide
+from vastmax.layers.base.facts import Rows, ShardPlan
+from vastmax.layers.base.output_layer import OutputLayer, tensor_options
+from vastmax.ops import (
+    Part,
+    gathered_logits,
+    linear_cross_entropy,
+    linear_log_partition,
+    linear_topk,
+    sparse_uses,
+    wide,
+)
 
-__all__ = ["TableLayer", "tied_table"]
+__all__ = ["TableLayer", "checked_block_size", "shared_embedding", "tied_table"]
 
 
 class TableLayer(OutputLayer):
@@ -47,11 +57,11 @@ class TableLayer(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes)
-        if block_size is not None and block_size < 1:
-            raise InputError(f"block_size is {block_size}: give 1 class or more, or None for the default.")
-        self.block_size = block_size
-        self.weight = nn.Parameter(torch.empty((num_classes, in_features), device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(num_classes, device=device, dtype=dtype)) if bias else None
+        flag("bias", bias)
+        make = tensor_options(device, dtype)
+        self.block_size = checked_block_size(block_size)
+        self.weight = nn.Parameter(torch.empty((self.num_classes, self.in_features), **make))
+        self.bias = nn.Parameter(torch.empty(self.num_classes, **make)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -76,26 +86,35 @@ class TableLayer(OutputLayer):
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
 
+    def input_embedding(self) -> nn.Embedding:
+        """Return an embedding whose table is this layer's."""
+        return shared_embedding(self.weight, "weight" in self.sparse_parameters)
+
+    def shard_plan(self) -> ShardPlan:
+        """Each rank has some classes' vectors and biases, and their logits."""
+        return ShardPlan.cut(self, {"weight": Rows(), "bias": Rows()}, "log-sum-exp")
+
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
         rows = self._rows(hidden)
-        return parts_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
+        return linear_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
 
     def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
         """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
         rows, classes = self._flat(hidden, target)
         self._check_range(classes)
-        return target_logits(rows, self.weight, self.bias, classes, sparse=False).view(target.shape)
+        return gathered_logits(rows, self.weight, self.bias, classes[:, None]).view(target.shape)
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return -parts_cross_entropy([self._part(hidden)], target, self.block_size)
+        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
+        return target_logit - log_partition
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self.weight, self.bias)
         return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        return parts_topk([self._part(hidden)], k, self.block_size)
+        return linear_topk([self._part(hidden)], k, self.block_size)
 
     def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
         """Return a table as often as it is used, so that a sparse gradient stays one whatever the uses give."""
@@ -107,6 +126,18 @@ class TableLayer(OutputLayer):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return super().extra_repr() + (f", block_size={self.block_size}" if self.block_size else "")
+
+
+def checked_block_size(block_size: int | None) -> int | None:
+    """Return the classes a block; InputError where that is neither 1 or more nor None."""
+    return None if block_size is None else whole("block_size", block_size, 1, other="None for the default")
+
+
+def shared_embedding(table: nn.Parameter, sparse: bool) -> nn.Embedding:
+    """Return an embedding whose table (V, d) is this parameter."""
+    embedding = nn.Embedding(table.shape[0], table.shape[1], sparse=sparse)
+    embedding.weight = table
+    return embedding
 
 
 def tied_table(embedding: nn.Embedding | nn.Parameter, num_classes: int, in_features: int) -> nn.Parameter:

@@ -1,0 +1,12 @@
+// A value that a user gave and that cannot be used; Python sees it as vastmax.errors.InputError.
+#pragma once
+
+#include <stdexcept>
+
+namespace vastmax {
+
+struct InputError : std::invalid_argument {
+    using std::invalid_argument::invalid_argument;
+};
+
+}  // namespace vastmax

@@ -1,0 +1,35 @@
+// The one source of randomness of the core: wyrand. The trainers seed it per chunk of the corpus, so that what is drawn
+// depends on (seed, epoch, chunk) and on nothing else: not on threads, not on what was drawn before a checkpoint.
+#pragma once
+
+#include <cstdint>
+
+namespace vastmax {
+
+class Random {
+public:
+    // Three splitmix64 rounds mix the coordinates, so that neighbouring chunks share nothing.
+    Random(uint64_t seed, uint64_t epoch, uint64_t chunk) : state_(mix(mix(mix(seed) + epoch) + chunk)) {}
+
+    uint64_t next() {
+        state_ += 0xa0761d6478bd642fULL;
+        const unsigned __int128 product = static_cast<unsigned __int128>(state_) * (state_ ^ 0xe7037ed1a0b428dbULL);
+        return static_cast<uint64_t>(product >> 64) ^ static_cast<uint64_t>(product);
+    }
+
+    // Uniform on [0, bound) from 32 random bits (bias below bound / 2^32).
+    static uint32_t below(uint32_t bits, uint32_t bound) {
+        return static_cast<uint32_t>((static_cast<uint64_t>(bits) * bound) >> 32);
+    }
+
+private:
+    static uint64_t mix(uint64_t z) {
+        z += 0x9e3779b97f4a7c15ULL;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+        return z ^ (z >> 31);
+    }
+    uint64_t state_;
+};
+
+}  // namespace vastmax

@@ -1,0 +1,61 @@
+"""What the verbs of language models share: their texts, PyTorch, and how text became words."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vastmax.cli.console import note
+from vastmax.errors import InputError
+
+if TYPE_CHECKING:
+    from vastmax.language import LanguageCorpus
+
+__all__ = ["Device", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
+
+Valid = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Validation text; may be given several times."),
+]
+Test = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Test text; may be given several times."),
+]
+Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")]
+
+
+def require_torch() -> None:
+    """Raise InputError for who has installed embeddings only."""
+    if importlib.util.find_spec("torch") is None:
+        raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
+
+
+def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:
+    """Read the texts that the flags name, and print what there is to note about them."""
+    from vastmax.language import read_language_corpus
+
+    chosen = {name: given[name] for name in ("tokenizer", "lowercase", "min_count", "max_vocabulary", "threads")}
+    more = {name: given[name] for name in ("held_out", "split") if given.get(name) is not None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
+        corpus = read_language_corpus(
+            given["train"], given["valid"], given["test"], progress=progress, **chosen, **more
+        )
+    for remark in corpus.notes:
+        note(f"note: {remark}")
+    return corpus
+
+
+def text_facts(given: Mapping[str, Any], corpus: LanguageCorpus) -> dict[str, Any]:
+    """How text became words: what a saved model needs to read other text."""
+    words = corpus.vocabulary.words or []
+    return {
+        "tokenizer": given["tokenizer"],
+        "lowercase": given["lowercase"],
+        "unknown": words[corpus.unknown],
+        "end_of_sentence": words[corpus.end_of_sentence],
+    }

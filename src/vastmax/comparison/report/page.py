@@ -1,0 +1,179 @@
+"""A comparison as one page that needs nothing else: no network, no other file, no training done again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path, PurePath
+from typing import Any
+
+from vastmax.comparison.report.figures import comparison_figures
+from vastmax.comparison.report.findings import findings
+from vastmax.comparison.report.formats import whole
+from vastmax.comparison.report.records import RunRecord
+from vastmax.comparison.report.summary import latest, reference_label, summary_rows
+from vastmax.comparison.report.tables import extra_tables, method_table
+from vastmax.comparison.report.traces import method_styles
+from vastmax.errors import InputError
+from vastmax.files import replacing
+
+__all__ = ["require_report", "write_report"]
+
+_ASSETS = Path(__file__).parent / "assets"
+_STYLES = ("base.css", "report.css")
+_SCRIPTS = ("theme.js", "figures.js", "names.js", "controls.js")
+
+
+def require_report() -> None:
+    """Raise InputError where what a report is made with is not installed: before hours are spent on what it shows."""
+    for name in ("jinja2", "plotly"):
+        if find_spec(name) is None:
+            raise InputError(f"the report needs {name}: pip install 'vastmax[report]'")
+
+
+def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> Path:
+    """Write the page of a comparison, and return its path; the file is replaced at once, never half written.
+
+    The page holds its figures' library (plotly, 5 MB) and loads nothing: it forbids the browser to.
+
+    Args:
+        records: of one comparison, as from :func:`~vastmax.comparison.report.read_records`; of several with one
+            label and seed the last counts.
+        path: of the page, as ``report.html``.
+
+    Raises:
+        InputError: where there is no record, jinja2 or plotly is missing, or the page cannot be written.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> run = RunRecord(label="full", layer="full", perplexity={"test": 114.5})
+        >>> with TemporaryDirectory() as folder:
+        ...     "114.5" in write_report([run], f"{folder}/report.html").read_text(encoding="utf-8")
+        True
+    """
+    runs = latest(records)
+    if not runs:
+        raise InputError("there is nothing to report: give one record or more.")
+    page = _render(_context(runs))
+    path = Path(path)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _render(context: Mapping[str, Any]) -> str:
+    try:
+        jinja2, markup = import_module("jinja2"), import_module("markupsafe").Markup
+        plotly = import_module("plotly.offline").get_plotlyjs()
+    except ImportError as error:
+        missing = (error.name or "plotly").partition(".")[0]
+        raise InputError(f"the report needs {missing}: pip install 'vastmax[report]'") from None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    theme, *own = map(_asset, _SCRIPTS)
+    scripts = [theme, plotly, *own]
+    return environment.get_template("report.html").render(
+        **context,
+        style=markup("".join(map(_asset, _STYLES))),
+        scripts=[markup(script) for script in scripts],
+        script_hashes=markup(" ".join(map(_hash, scripts))),
+    )
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """What lets a browser run this script and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _context(runs: Sequence[RunRecord]) -> dict[str, Any]:
+    rows, reference = summary_rows(runs), reference_label(runs)
+    figures = comparison_figures(runs)
+    drawn = {trace.get("meta") for figure in figures for view in figure.views for trace in view.data}
+    return {
+        "title": _title(runs),
+        "facts": _facts(runs),
+        "warnings": _warnings(runs, reference),
+        "findings": findings(rows, reference),
+        **method_table(rows, reference),
+        "styles": method_styles((row.label for row in rows if row.done), reference),
+        "chips": [row.label for row in rows if row.label in drawn],
+        "figures": [asdict(figure) for figure in figures],
+        "tables": extra_tables(runs),
+        "commands": _distinct(run.command for run in runs),
+        "machine": _machine(runs),
+        "configurations": [_configuration(run) for run in runs],
+        "footer": "Made by vastmax from the records of these runs alone.",
+    }
+
+
+def _title(runs: Sequence[RunRecord]) -> str:
+    methods = len({run.label for run in runs})
+    train = _distinct(run.corpus.get("train") for run in runs)
+    on = f" on {PurePath(train[0]).name}" if len(train) == 1 else ""
+    return f"{methods} output layer{'s' if methods > 1 else ''}{on}"
+
+
+def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
+    """Name, value and a hint for a pointer, of what all runs have in common."""
+    corpus = next((run.corpus for run in runs if run.corpus), {})
+    facts = []
+    if isinstance(corpus.get("vocabulary_size"), int):
+        facts.append(("Vocabulary", f"{corpus['vocabulary_size']:,} words", ""))
+    for name, text in (("train", "Training text"), ("valid", "Validation text"), ("test", "Test text")):
+        words = corpus.get(f"{name}_words")
+        if isinstance(words, int):
+            facts.append((text, f"{whole(words)} words", str(corpus.get(name) or "")))
+    budgets = _distinct(run.budget for run in runs)
+    if budgets:
+        facts.append(("Budget a run", " or ".join(budgets), ""))
+    seeds = sorted({run.seed for run in runs})
+    facts.append(("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds)), ""))
+    failed = sum(run.status == "failed" for run in runs)
+    facts.append(("Runs", f"{len(runs) - failed} done" + (f", {failed} failed" if failed else ""), ""))
+    finished = max(run.finished for run in runs)
+    if finished:
+        facts.append(("Finished", finished[:16].replace("T", " ") + " UTC", ""))
+    return facts
+
+
+def _warnings(runs: Sequence[RunRecord], reference: str | None) -> list[str]:
+    found = []
+    if len(_distinct(run.corpus.get("fingerprint") for run in runs)) > 1:
+        found.append("These runs are not on the same text: their perplexities cannot be compared.")
+    if len(_distinct(run.machine for run in runs)) > 1:
+        found.append("These runs are not of the same machine: their speeds cannot be compared.")
+    if reference is None:
+        found.append("There is no run of the full softmax that is done, so nothing is measured against it.")
+    return found
+
+
+def _machine(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
+    versions = dict(pair for run in runs for pair in run.versions.items())
+    found = [("Machine", "; ".join(_distinct(run.machine for run in runs)), "")]
+    found += [("Commit", ", ".join(_distinct(run.commit for run in runs)), "")]
+    found += [(str(name), str(version), "") for name, version in versions.items()]
+    return [fact for fact in found if fact[1]]
+
+
+def _configuration(run: RunRecord) -> tuple[str, str]:
+    document = {"layer": run.layer, "options": run.options, "seed": run.seed, "config": run.config}
+    return f"{run.label}, seed {run.seed}", json.dumps(document, indent=2, ensure_ascii=False, default=str)
+
+
+def _distinct(values: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(str(value) for value in values if value))

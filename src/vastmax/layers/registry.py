@@ -1,0 +1,195 @@
+"""Layers by name: the one place where a string picks a class, and where options are told from what is none."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from vastmax.checks import refused
+from vastmax.errors import InputError
+from vastmax.layers.adaptive import AdaptiveSoftmax
+from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
+from vastmax.layers.base.output_layer import OutputLayer
+from vastmax.layers.base.training_text import TrainingText
+from vastmax.layers.blackout import BlackOut
+from vastmax.layers.class_based import ClassBasedSoftmax
+from vastmax.layers.cnn import CharCNNSoftmax
+from vastmax.layers.differentiated import DifferentiatedSoftmax
+from vastmax.layers.full import FullSoftmax
+from vastmax.layers.hierarchical import HierarchicalSoftmax
+from vastmax.layers.importance import ImportanceSampledSoftmax
+from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
+from vastmax.layers.nce import NoiseContrastiveEstimation
+from vastmax.layers.negative_sampling import NegativeSampling
+from vastmax.layers.partial import PartialSoftmax
+from vastmax.layers.sampled import SampledSoftmax
+from vastmax.layers.self_normalized import SelfNormalizedSoftmax
+from vastmax.layers.target_sampled import TargetSampledSoftmax
+from vastmax.vocabulary import Vocabulary
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+
+__all__ = ["LAYERS", "LayerSpec", "build", "parse_options"]
+
+LAYERS: dict[str, type[OutputLayer]] = {
+    "full": FullSoftmax,
+    "partial": PartialSoftmax,
+    "hierarchical": HierarchicalSoftmax,
+    "class-based": ClassBasedSoftmax,
+    "adaptive": AdaptiveSoftmax,
+    "differentiated": DifferentiatedSoftmax,
+    "cnn": CharCNNSoftmax,
+    "self-normalized": SelfNormalizedSoftmax,
+    "infrequent-normalized": InfrequentlyNormalizedSoftmax,
+    "target-sampling": TargetSampledSoftmax,
+    "sampled": SampledSoftmax,
+    "nce": NoiseContrastiveEstimation,
+    "negative-sampling": NegativeSampling,
+    "blackout": BlackOut,
+    "importance": ImportanceSampledSoftmax,
+    "adaptive-importance": AdaptiveImportanceSampledSoftmax,
+}
+"""Every layer by the command line's name. What a program adds here is known to every trainer and command in it."""
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """A layer by name, with its options: what a saved model stores of it.
+
+    Args:
+        name: a key of ``LAYERS``.
+        options: what the layer's ``from_corpus`` or ``from_vocabulary`` takes, as JSON has it.
+
+    Raises:
+        InputError: where no layer has this name, or the layer has no such option.
+
+    Example:
+        >>> spec = LayerSpec("hierarchical", {"tree": "balanced"})
+        >>> layer = spec.build(8, [5, 3, 1])
+        >>> again = spec.rebuild(8, [5, 3, 1], layer.state_dict())
+        >>> again.load_state_dict(layer.state_dict())
+        <All keys matched successfully>
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.options, Mapping):
+            raise refused("options", self.options, f"a table of options of the layer {self.name!r}")
+        _check_options(self.layer, self.options, "from_corpus")
+
+    @property
+    def layer(self) -> type[OutputLayer]:
+        """The class."""
+        return _layer(self.name)
+
+    def build(self, in_features: int, vocabulary: Vocabulary | ArrayLike) -> OutputLayer:
+        """Return the layer for a vocabulary, or for counts (V,)."""
+        _check_options(self.layer, self.options, "from_vocabulary")
+        return self.layer.from_vocabulary(in_features, vocabulary, **self.options)
+
+    def build_for(self, in_features: int, corpus: TrainingText) -> OutputLayer:
+        """Return the layer for a training text, of which it may learn more than counts."""
+        return self.layer.from_corpus(in_features, corpus, **self.options)
+
+    def rebuild(self, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor]) -> OutputLayer:
+        """Return a layer that the state of an earlier one fits, whatever that one was built from."""
+        return self.layer.rebuild(in_features, vocabulary, state, **self.options)
+
+    @property
+    def missing(self) -> str | None:
+        """What this machine lacks to build the layer for a text, as a clause, or None."""
+        return self.layer.missing(**self.options)
+
+
+def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> OutputLayer:
+    """Return the layer of a name for a vocabulary.
+
+    Args:
+        name: a key of ``LAYERS``.
+        in_features: d, the width of the hidden vectors.
+        vocabulary: a Vocabulary, or the counts (V,) of classes without names.
+        options: what the layer's ``from_vocabulary`` takes.
+
+    Raises:
+        InputError: where no layer has this name, the layer has no such option, or it refuses a value.
+
+    Example:
+        >>> build("full", 8, [5, 3, 1])
+        FullSoftmax(in_features=8, num_classes=3)
+    """
+    return LayerSpec(name, options).build(in_features, vocabulary)
+
+
+def parse_options(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return a layer's options from text, as the command line's ``--option name=value`` gives them.
+
+    Args:
+        name: a key of ``LAYERS``.
+        texts: of each option its value, as TOML has it: ``true``, ``64``, ``0.5``, ``[1000, 4000]``. A bare word is
+            text, and ``none`` is None.
+
+    Returns:
+        Options of JSON's types, so that a record can hold them.
+
+    Raises:
+        InputError: where no layer has this name, or the layer has no such option.
+
+    Example:
+        >>> parse_options("sampled", {"num_samples": "64", "proposal": "log-uniform", "shared": "false"})
+        {'num_samples': 64, 'proposal': 'log-uniform', 'shared': False}
+        >>> parse_options("differentiated", {"cutoffs": "[1000, 4000]", "block_size": "none"})
+        {'cutoffs': [1000, 4000], 'block_size': None}
+    """
+    _check_options(_layer(name), texts, "from_corpus")
+    return {option: _value(text.strip()) for option, text in texts.items()}
+
+
+def _value(text: str) -> Any:
+    """The value that text stands for; the text itself where it is none of TOML's, or one that JSON lacks."""
+    if text.lower() == "none":
+        return None
+    try:
+        found = tomllib.loads(f"value = {text}")
+        json.dumps(found)
+    except (tomllib.TOMLDecodeError, TypeError):
+        return text
+    return found["value"] if len(found) == 1 else text
+
+
+def _layer(name: str) -> type[OutputLayer]:
+    if not isinstance(name, str) or name not in LAYERS:
+        raise InputError(f"there is no output layer {name!r}: choose one of {', '.join(LAYERS)}.")
+    return LAYERS[name]
+
+
+def _check_options(layer: type[OutputLayer], options: Iterable[str], made_by: str) -> None:
+    """Raise InputError where the layer's method ``made_by`` takes no such option."""
+    known = _options_of(layer, made_by)
+    for name in options:
+        if name not in known:
+            raise InputError(f"{layer.__name__} has no option {name!r}: choose from {', '.join(sorted(known))}.")
+
+
+def _options_of(layer: type[OutputLayer], made_by: str) -> set[str]:
+    """The arguments with defaults of a method that makes the layer, and of those to which it hands the rest."""
+    chain = ("from_corpus", "from_vocabulary", "__init__")
+    known: set[str] = set()
+    for method in chain[chain.index(made_by) :]:
+        for function in (vars(kind)[method] for kind in layer.__mro__ if method in vars(kind)):
+            parameters = inspect.signature(getattr(function, "__func__", function)).parameters.values()
+            known |= {each.name for each in parameters if each.default is not each.empty}
+            if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+                break
+    return known - layer.not_options

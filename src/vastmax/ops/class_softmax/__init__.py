@@ -1,0 +1,30 @@
+"""A softmax over the words of a class, each row within its own."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vastmax.ops.class_softmax import pytorch, reference
+from vastmax.ops.dispatch import implementation, register
+from vastmax.ops.values import WordClasses
+
+__all__ = ["class_softmax"]
+
+register("class_softmax", "reference", reference.class_softmax)
+register("class_softmax", "torch", pytorch.class_softmax)
+
+
+def class_softmax(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: WordClasses, words: Tensor, *, sparse: bool = False
+) -> Tensor:
+    """Return (N,) the log-probability of each row's word among the words of its class.
+
+    Args:
+        hidden: (N, d).
+        weight: (V, d).
+        bias: (V,) or None.
+        classes: of the words.
+        words: (N,) int64.
+        sparse: whether the gradients of weight and bias are sparse tensors of the words of the classes met.
+    """
+    return implementation("class_softmax", hidden)(hidden, weight, bias, classes, words, sparse=sparse)

@@ -1,0 +1,155 @@
+"""Rows of one class share one product of matrices, and classes of like size one call: no loop over classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from vastmax.ops.dtypes import matmul_operands, wide
+from vastmax.ops.sparse_gradient import row_gradient
+from vastmax.ops.values import WordClasses
+
+__all__ = ["Group", "class_softmax", "group_by_class", "grouped_log_softmax"]
+
+_GATHERED = 2**23  # numbers gathered at a time, unless a single class has more
+
+
+class Group(NamedTuple):
+    """G classes with like many rows and like many words, padded to R rows and S words each.
+
+    Attributes:
+        items: (G, R) which rows; a class with fewer repeats its last.
+        real: (G, R) which of them are no repeats.
+        words: (G, S) the words of the classes; a class with fewer repeats its last.
+        inside: (G, S) which of them are no repeats.
+        whole: whether there are no repeats of words.
+    """
+
+    items: Tensor
+    real: Tensor
+    words: Tensor
+    inside: Tensor
+    whole: bool
+
+
+def class_softmax(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: WordClasses, words: Tensor, *, sparse: bool = False
+) -> Tensor:
+    """As :func:`vastmax.ops.class_softmax`."""
+    groups = list(group_by_class(classes.class_of[words], classes, hidden.shape[1]))
+    (hidden,) = matmul_operands(hidden)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _WithinClass.apply(hidden, weight, bias, classes.place[words], groups, sparse)  # type: ignore[return-value]
+
+
+def group_by_class(class_of_item: Tensor, classes: WordClasses, width: int) -> Iterator[Group]:
+    """Yield every item once, and the words of its class beside it, in few groups of like shape.
+
+    Classes come together whose numbers of items round up to one power of 4 and whose sizes to one power of 2, so there
+    are O(log N · log V) groups however many classes take part.
+
+    Args:
+        class_of_item: (N,) int64.
+        classes: of the words.
+        width: numbers that are going to be gathered for each word; groups that would hold too many are split.
+    """
+    by_class, items = class_of_item.sort(stable=True)
+    met, counts = by_class.unique_consecutive(return_counts=True)
+    kind = (_log2_up(counts) + 1) // 2 * 64 + _log2_up(classes.sizes[met])
+    kind, sequence = kind.sort()
+    first = (counts.cumsum(0) - counts)[sequence]
+    met, counts = met[sequence], counts[sequence]
+    _, lengths = kind.unique_consecutive(return_counts=True)
+    begins, members = classes.starts[met], classes.sizes[met]
+    stop = 0
+    for length in lengths.tolist():
+        start, stop = stop, stop + length
+        span = slice(start, stop)
+        largest = int(members[span].max())
+        for part in torch.arange(start, stop, device=items.device).split(max(1, _GATHERED // max(1, largest * width))):
+            at, real = _ragged(first[part], counts[part])
+            word, inside = _ragged(begins[part], members[part])
+            yield Group(items[at], real, classes.words[word], inside, bool(inside.all()))
+
+
+def _ragged(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (G, longest) places first, first+1, …, the last one repeated, and which are no repeats."""
+    step = torch.arange(int(count.max()), device=first.device)
+    real = step < count[:, None]
+    return first[:, None] + torch.minimum(step, count[:, None] - 1), real
+
+
+def _log2_up(number: Tensor) -> Tensor:
+    """Return the least e with number <= 2^e, of whole numbers from 1."""
+    return torch.frexp((number - 1).double()).exponent.long()
+
+
+def grouped_log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, group: Group) -> tuple[Tensor, Tensor]:
+    """Return (G, R, S) log-probabilities of words within their classes, -inf for repeats, and their rows (G, S, d)."""
+    rows = weight.index_select(0, group.words.flatten()).view(*group.words.shape, -1).to(hidden.dtype)
+    logits = torch.bmm(hidden[group.items], rows.transpose(1, 2)).to(wide(hidden.dtype))
+    if bias is not None:
+        logits += bias[group.words][:, None]
+    if not group.whole:
+        logits.masked_fill_(~group.inside[:, None], -torch.inf)
+    return logits.log_softmax(-1), rows
+
+
+class _WithinClass(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        place: Tensor,
+        groups: list[Group],
+        sparse: bool,
+    ) -> Tensor:
+        result = hidden.new_empty(len(hidden), dtype=wide(hidden.dtype))
+        kept: list[Tensor] = []
+        for group in groups:
+            log_prob, rows = grouped_log_softmax(hidden, weight, bias, group)
+            result[group.items] = log_prob.gather(-1, place[group.items][..., None]).squeeze(-1)
+            if any(ctx.needs_input_grad):
+                kept += log_prob, rows
+        ctx.save_for_backward(hidden, place, *kept)
+        ctx.groups, ctx.sparse = groups, sparse
+        ctx.shape, ctx.dtype, ctx.bias_dtype = weight.shape, weight.dtype, None if bias is None else bias.dtype
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        hidden, place, *kept = ctx.saved_tensors
+        to_hidden = torch.zeros_like(hidden, dtype=wide(hidden.dtype))
+        words = torch.cat([group.words[group.inside] for group in ctx.groups] or [place])
+        to_weight = hidden.new_empty((len(words), hidden.shape[1]), dtype=ctx.dtype)
+        to_bias = hidden.new_empty(len(words), dtype=ctx.dtype)
+        stop = 0
+        for group, log_prob, rows in zip(ctx.groups, kept[::2], kept[1::2], strict=True):
+            factor = grad[group.items] * group.real
+            to_logits = log_prob.exp().mul_(-factor[..., None])
+            to_logits.scatter_add_(-1, place[group.items][..., None], factor[..., None])
+            narrow = to_logits.to(hidden.dtype)
+            if ctx.needs_input_grad[0]:
+                to_items = torch.bmm(narrow, rows).view(-1, hidden.shape[1])
+                to_hidden.index_add_(0, group.items.flatten(), to_items.to(to_hidden.dtype))
+            start, stop = stop, stop + int(group.inside.sum())
+            if ctx.needs_input_grad[1]:
+                to_rows = torch.bmm(narrow.transpose(1, 2), hidden[group.items])
+                to_weight[start:stop] = to_rows.view(-1, hidden.shape[1]) if group.whole else to_rows[group.inside]
+            if ctx.needs_input_grad[2]:
+                to_bias[start:stop] = to_logits.sum(1)[group.inside]
+        return (
+            to_hidden.to(hidden.dtype) if ctx.needs_input_grad[0] else None,
+            row_gradient(words, to_weight, ctx.shape, sparse=ctx.sparse) if ctx.needs_input_grad[1] else None,
+            row_gradient(words, to_bias, ctx.shape[:1], sparse=ctx.sparse) if ctx.needs_input_grad[2] else None,
+            None,
+            None,
+            None,
+        )

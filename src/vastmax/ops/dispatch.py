@@ -1,0 +1,105 @@
+"""Which backend computes an op: the last registered that takes such tensors, or the one that is asked for by name.
+
+An op is a function with several backends, registered under their names: "reference", the formula in plain PyTorch;
+"torch", on any device; and whatever is faster on some. The reference never runs unless it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from vastmax.errors import InputError
+
+__all__ = ["REFERENCE", "backend_of", "implementation", "register", "registered", "using"]
+
+REFERENCE = "reference"
+
+
+class _Backend(NamedTuple):
+    function: Callable[..., Any]
+    takes: Callable[[Tensor], bool]
+
+
+_ops: dict[str, dict[str, _Backend]] = {}
+# For the whole process, not a thread: a backward pass may compute an op again in a thread of autograd's.
+_asked: dict[str, str] = {}
+
+
+def register(
+    op: str, backend: str, function: Callable[..., Any], takes: Callable[[Tensor], bool] = lambda tensor: True
+) -> None:
+    """Add a backend to an op, before all that were registered earlier.
+
+    Args:
+        op: its name.
+        backend: the backend's name.
+        function: takes what the op takes.
+        takes: whether the backend computes the op of tensors of this device and dtype.
+    """
+    _ops.setdefault(op, {})[backend] = _Backend(function, takes)
+
+
+def registered() -> dict[str, list[str]]:
+    """Return the names of the backends by the name of the op."""
+    return {op: list(backends) for op, backends in _ops.items()}
+
+
+def backend_of(op: str, tensor: Tensor) -> str:
+    """Return the name of the backend that computes an op of tensors like this one: of its device and dtype.
+
+    Raises:
+        InputError: where there is no such op, or :func:`using` asks for a backend that does not take the tensor.
+
+    Example:
+        >>> import torch
+        >>> backend_of("sampled_loss", torch.zeros(1))
+        'torch'
+    """
+    backends = _known(op)
+    if (asked := _asked.get(op)) is None:
+        return next(name for name in reversed(backends) if name != REFERENCE and backends[name].takes(tensor))
+    if not backends[asked].takes(tensor):
+        taking = ", ".join(name for name in backends if backends[name].takes(tensor))
+        raise InputError(f"{op} is {asked!r}: for {tensor.dtype} on {tensor.device.type} give one of {taking}.")
+    return asked
+
+
+def implementation(op: str, tensor: Tensor) -> Callable[..., Any]:
+    """Return the function of the backend that computes an op of tensors like this one."""
+    return _ops[op][backend_of(op, tensor)].function
+
+
+@contextmanager
+def using(**backends: str) -> Iterator[None]:
+    """Compute ops by these backends and no others, for the whole process: for tests and benchmarks.
+
+    Raises:
+        InputError: where there is no such op, or it has no such backend.
+
+    Example:
+        >>> import torch
+        >>> from vastmax import ops
+        >>> with ops.using(topk="reference"):
+        ...     print(ops.backend_of("topk", torch.zeros(1)))
+        reference
+    """
+    for op, backend in backends.items():
+        if backend not in _known(op):
+            raise InputError(f"{op} is {backend!r}: give one of {', '.join(_known(op))}.")
+    before = dict(_asked)
+    _asked.update(backends)
+    try:
+        yield
+    finally:
+        _asked.clear()
+        _asked.update(before)
+
+
+def _known(op: str) -> dict[str, _Backend]:
+    if op not in _ops:
+        raise InputError(f"op is {op!r}: give one of {', '.join(_ops)}.")
+    return _ops[op]

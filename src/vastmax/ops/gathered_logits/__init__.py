@@ -1,0 +1,35 @@
+"""Logits of a few classes, with gradients of few rows of the table."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vastmax.ops.dispatch import implementation, register
+from vastmax.ops.gathered_logits import pytorch, reference
+
+__all__ = ["gathered_logits"]
+
+register("gathered_logits", "reference", reference.gathered_logits)
+register("gathered_logits", "torch", pytorch.gathered_logits)
+
+
+def gathered_logits(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    *,
+    target: Tensor | None = None,
+    sparse: bool = False,
+) -> Tensor:
+    """Return (N, m) ``h·v_w + b_w`` of classes that all rows share, or of each row's own, in float32 or wider.
+
+    Args:
+        hidden: (N, d).
+        weight: (V, d).
+        bias: (V,) or None.
+        ids: (m,) or (N, m) int64; a class may stand there more than once.
+        target: None, or (N,) int64, a class of each row's own: its logit comes first, and the result is (N, 1 + m).
+        sparse: whether the gradients of weight and bias are sparse tensors of the rows met.
+    """
+    return implementation("gathered_logits", hidden)(hidden, weight, bias, ids, target=target, sparse=sparse)

@@ -1,0 +1,21 @@
+"""A product of vectors a logit."""
+
+import torch
+from torch import Tensor
+
+
+def gathered_logits(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    *,
+    target: Tensor | None = None,
+    sparse: bool = False,
+) -> Tensor:
+    """As :func:`vastmax.ops.gathered_logits`; gradients are dense."""
+    ids = ids.expand(len(hidden), ids.shape[-1])
+    if target is not None:
+        ids = torch.cat([target[:, None], ids], 1)
+    logits = (hidden[:, None] * weight[ids]).sum(-1)
+    return logits if bias is None else logits + bias[ids]

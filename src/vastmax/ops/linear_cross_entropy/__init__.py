@@ -1,0 +1,47 @@
+"""Cross-entropy over the logits of linear layers, which need never be held all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from vastmax.ops.dispatch import implementation, register
+from vastmax.ops.linear_cross_entropy import pytorch, reference
+from vastmax.ops.values import Part
+
+__all__ = ["linear_cross_entropy", "linear_log_partition"]
+
+register("linear_cross_entropy", "reference", reference.linear_cross_entropy)
+register("linear_cross_entropy", "torch", pytorch.linear_cross_entropy)
+
+
+def linear_cross_entropy(parts: Sequence[Part], target: Tensor, block_size: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return (N,) log Z and (N,) s(target), whose difference is the cross-entropy.
+
+    There is one Z over the logits ``hidden @ weight.T + bias`` of all parts, which may differ in width. A target that
+    is no class of them, such as -1, has the logit -inf, and no gradient: where several processes hold parts of the
+    classes, log Z of all is the log-sum-exp of theirs, and the target's logit their maximum.
+
+    Few logits are kept for backward; many are computed in blocks of classes, forward and again backward, so that memory
+    besides the gradients never exceeds a constant times N.
+
+    Args:
+        parts: one or more, their classes counted through.
+        target: (N,) int64, a place among all the parts' classes.
+        block_size: classes at a time; None to keep the logits where they are few.
+
+    Example:
+        >>> import torch
+        >>> hidden, weight, target = torch.randn(4, 8), torch.randn(100, 8), torch.tensor([0, 99, 5, 5])
+        >>> log_partition, target_logit = linear_cross_entropy([Part(hidden, weight, None)], target)
+        >>> expected = torch.nn.functional.cross_entropy(hidden @ weight.T, target, reduction="none")
+        >>> torch.allclose(log_partition - target_logit, expected, atol=1e-5)
+        True
+    """
+    return implementation("linear_cross_entropy", parts[0].hidden)(parts, target, block_size)
+
+
+def linear_log_partition(parts: Sequence[Part], block_size: int | None = None) -> Tensor:
+    """Return (N,) log Z alone; arguments as in :func:`linear_cross_entropy`."""
+    return implementation("linear_cross_entropy", parts[0].hidden)(parts, None, block_size)[0]

@@ -1,0 +1,262 @@
+"""Few logits at once, their probabilities kept in their place; many in blocks of classes, computed again backward."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from vastmax.ops.dtypes import matmul_operands, wide
+from vastmax.ops.topk import topk
+from vastmax.ops.values import Part
+
+__all__ = ["linear_cross_entropy", "linear_log_softmax", "linear_topk", "softmax_"]
+
+_KEPT = 2**24  # logits that a loss may keep for its backward: 64 MiB
+_SEARCHED = 8192  # classes at a time that a search for many of them may look through
+_BLOCK = 2**19  # logits at a time where there are more: they stay in a processor's cache
+# A target's share of the gradient is added to its probability's while it is at most this many times as large:
+# factors of float16 overflow beyond 2^16.
+_STEEPEST = 2.0**10
+
+
+def linear_cross_entropy(
+    parts: Sequence[Part], target: Tensor | None, block_size: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """As :func:`vastmax.ops.linear_cross_entropy`; no target, no logit of it."""
+    tensors = [tensor for part in parts for tensor in _operands(part)]
+    if block_size is None:
+        rows, keeps = max(1, len(parts[0].hidden)), torch.is_grad_enabled()
+        if not keeps or rows * sum(len(part.weight) for part in parts) > _KEPT:
+            block_size = max(1, _BLOCK // rows)
+    with torch.autocast(parts[0].hidden.device.type, enabled=False):
+        return _LinearCrossEntropy.apply(target, block_size, *tensors)  # type: ignore[return-value]
+
+
+def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
+    """Return (N, V) log-probabilities, the parts' classes side by side."""
+    if torch.is_grad_enabled():
+        return torch.log_softmax(torch.cat([_linear(part) for part in parts], 1), -1)
+    logits = _all_logits([_operands(part) for part in parts])
+    return torch.log_softmax(logits, -1, out=logits)
+
+
+def linear_topk(
+    parts: Sequence[Part], k: int, block_size: int | None = None, *, normalized: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return (N, k) the largest log-probabilities, falling, and (N, k) their places, a block of classes at a time.
+
+    Args:
+        parts: one or more, their classes counted through.
+        k: how many.
+        block_size: classes at a time; None for a good size.
+        normalized: whether log Z is wanted; the largest logits otherwise.
+    """
+    rows = len(parts[0].hidden)
+    values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))
+    places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
+    log_partition = values.new_full((rows,), -torch.inf)
+    # a block of few more than k classes would be sorted almost whole
+    block_size = block_size or max(k, min(64 * k, _SEARCHED), _BLOCK // max(1, rows))
+    for number, before, span in _blocks(parts, block_size):
+        part = parts[number]
+        logits = _linear(Part(part.hidden, part.weight[span], None if part.bias is None else part.bias[span]))
+        if normalized:
+            log_partition = torch.logaddexp(log_partition, logits.logsumexp(1))
+        found, columns = topk(logits, min(k, logits.shape[1]))
+        values = torch.cat([values, found], 1)
+        values, chosen = values.topk(min(k, values.shape[1]))
+        places = torch.cat([places, columns + before], 1).gather(1, chosen)
+    return values - log_partition[:, None] if normalized else values, places
+
+
+def softmax_(logits: Tensor) -> Tensor:
+    """Return (N,) log Z, and put the probabilities in the place of the logits.
+
+    One kernel, row by row within the processor's cache, and two cheap passes. The largest probability is
+    exp(largest) / Z, and no underflow befalls it, as it may any other.
+    """
+    top = logits.amax(1)
+    torch.softmax(logits, -1, out=logits)
+    return top.sub_(logits.amax(1).log_())
+
+
+def _linear(part: Part) -> Tensor:
+    """Return (N, V_i) logits in float32 or wider, differentiable."""
+    logits = F.linear(*part)
+    return logits.to(wide(logits.dtype))
+
+
+def _operands(part: Part) -> Part:
+    hidden, weight = matmul_operands(part.hidden, part.weight)
+    return Part(hidden, weight, part.bias)
+
+
+def _blocks(parts: Sequence[Part], block_size: int) -> Iterator[tuple[int, int, slice]]:
+    """Yield (part, its classes before this block among all classes, the block's classes within the part)."""
+    before = 0
+    for number, part in enumerate(parts):
+        size = len(part.weight)
+        for start in range(0, size, block_size):
+            yield number, before + start, slice(start, min(start + block_size, size))
+        before += size
+
+
+def _logits(part: Part, span: slice) -> Tensor:
+    """Return (N, block) logits that the caller may overwrite."""
+    logits = (part.hidden @ part.weight[span].t()).to(wide(part.hidden.dtype))
+    return logits if part.bias is None else logits.add_(part.bias[span])
+
+
+def _all_logits(parts: Sequence[Part]) -> Tensor:
+    """Return (N, V) logits that the caller may overwrite, each part's written in its place."""
+    if len(parts) == 1:
+        return _logits(parts[0], slice(None))
+    hidden, sizes = parts[0].hidden, [len(part.weight) for part in parts]
+    logits = hidden.new_empty((len(hidden), sum(sizes)), dtype=wide(hidden.dtype))
+    for part, place in zip(parts, logits.split(sizes, 1), strict=True):
+        if part.hidden.dtype == logits.dtype:
+            torch.mm(part.hidden, part.weight.t(), out=place)
+        else:
+            place.copy_(part.hidden @ part.weight.t())
+        if part.bias is not None:
+            place.add_(part.bias)
+    return logits
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, target: Tensor | None, block_size: int | None, *tensors: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.set_materialize_grads(False)
+        parts = _as_parts(tensors)
+        probabilities = of_target = target_logit = None
+        if block_size is None:
+            probabilities = _all_logits(parts)
+            if target is not None:
+                target_logit = _target_logit(probabilities, target, 0)
+            log_partition = softmax_(probabilities)
+            if target is not None:
+                of_target = probabilities.gather(1, _place(target, 0, probabilities.shape[1])[0][:, None])
+        else:
+            log_partition, target_logit = _carried(parts, target, block_size)
+        ctx.save_for_backward(target, log_partition, probabilities, of_target, *tensors)
+        ctx.block_size = block_size
+        return log_partition, target_logit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor | None, target_grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """A row's error is its probabilities, with ``target_grad / grad`` added to the target's, times ``grad``."""
+        target, log_partition, probabilities, of_target, *tensors = ctx.saved_tensors
+        parts, needed = _as_parts(tensors), ctx.needs_input_grad[2:]
+        grad = torch.zeros_like(log_partition) if grad is None else grad
+        ratio = rest = None
+        if target_grad is not None:
+            fits = target_grad.abs() < _STEEPEST * grad.abs()  # else it is added by itself: for one, where grad is 0
+            ratio = torch.where(fits, target_grad / grad, 0)
+            rest = torch.where(fits, 0, target_grad)
+        grads = [_PartGradient(part, grad, needed[3 * i : 3 * i + 3]) for i, part in enumerate(parts)]
+        if probabilities is not None and ratio is not None:
+            probabilities = probabilities.data  # written to and put back: no change that autograd should count
+            place, inside = _place(target, 0, probabilities.shape[1])
+            probabilities.scatter_(1, place[:, None], of_target + (ratio * inside)[:, None])
+        for number, before, span in _blocks(parts, ctx.block_size or sys.maxsize):
+            if probabilities is not None:
+                error = probabilities[:, before : before + span.stop]
+            else:
+                error = _logits(parts[number], span).sub_(log_partition[:, None]).exp_()
+                if ratio is not None:
+                    place, inside = _place(target, before, span.stop - span.start)
+                    error.scatter_add_(1, place[:, None], (ratio * inside)[:, None])
+            grads[number].add(error, span)
+        if probabilities is not None and ratio is not None:  # as they were, for whoever goes backward twice
+            probabilities.scatter_(1, _place(target, 0, probabilities.shape[1])[0][:, None], of_target)
+        if rest is not None and bool(rest.any()):
+            before = 0
+            for each in grads:
+                place, inside = _place(target, before, len(each.part.weight))
+                each.add_to_targets(place, rest * inside)
+                before += len(each.part.weight)
+        return None, None, *(tensor for each in grads for tensor in each.result())
+
+
+def _as_parts(tensors: Sequence[Any]) -> list[Part]:
+    return [Part(*tensors[start : start + 3]) for start in range(0, len(tensors), 3)]
+
+
+class _PartGradient:
+    """What one part's tensors receive, gathered block by block from (N, block) probabilities minus targets."""
+
+    def __init__(self, part: Part, grad: Tensor, needed: Sequence[bool]) -> None:
+        hidden, weight, bias = part
+        self.part, self.grad = part, grad
+        self.hidden = torch.zeros_like(hidden, dtype=wide(hidden.dtype)) if needed[0] else None
+        self.to_targets: Tensor | None = None  # of the hidden vectors, what is not multiplied by grad
+        self.weight = torch.empty_like(weight) if needed[1] else None
+        self.bias = torch.empty_like(bias) if bias is not None and needed[2] else None
+        # the rows' factors go to the narrow side of each product: the wide one is not read for them
+        self.scaled = (hidden * grad[:, None]).to(hidden.dtype) if needed[1] else None
+
+    def add(self, error: Tensor, span: slice) -> None:
+        if self.bias is not None:
+            self.bias[span] = error.t() @ self.grad
+        error = error.to(self.part.weight.dtype)
+        if self.hidden is not None:
+            _accumulate(self.hidden, error, self.part.weight[span])
+        if self.weight is not None and self.scaled is not None:
+            torch.mm(error.t(), self.scaled, out=self.weight[span])
+
+    def add_to_targets(self, place: Tensor, factor: Tensor) -> None:
+        """Add a target's share of a row's gradient: factor (N,) at place (N,), after all blocks."""
+        hidden, weight, _ = self.part
+        if self.bias is not None:
+            self.bias.index_add_(0, place, factor.to(self.bias.dtype))
+        if self.weight is not None:
+            self.weight.index_add_(0, place, (hidden * factor[:, None]).to(weight.dtype))
+        if self.hidden is not None:
+            self.to_targets = weight[place] * factor[:, None]
+
+    def result(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        hidden = None if self.hidden is None else self.hidden.mul_(self.grad[:, None])
+        if hidden is not None and self.to_targets is not None:
+            hidden.add_(self.to_targets)
+        return None if hidden is None else hidden.to(self.part.hidden.dtype), self.weight, self.bias
+
+
+def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> tuple[Tensor, Tensor | None]:
+    """Return (N,) log Z, carried from block to block, and (N,) the target's logit."""
+    hidden = parts[0].hidden
+    log_partition = hidden.new_full((len(hidden),), -torch.inf, dtype=wide(hidden.dtype))
+    target_logit = None if target is None else torch.full_like(log_partition, -torch.inf)
+    for number, before, span in _blocks(parts, block_size):
+        logits = _logits(parts[number], span)
+        if target is not None and target_logit is not None:
+            target_logit = torch.maximum(target_logit, _target_logit(logits, target, before))
+        torch.logaddexp(log_partition, softmax_(logits), out=log_partition)
+    return log_partition, target_logit
+
+
+def _target_logit(logits: Tensor, target: Tensor, start: int) -> Tensor:
+    """Return (N,) the target's logit among the logits of classes from ``start`` on, -inf where it is not there."""
+    place, inside = _place(target, start, logits.shape[1])
+    return torch.where(inside, logits.gather(1, place[:, None]).squeeze(1), -torch.inf)
+
+
+def _place(target: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
+    """Return where in a block of classes each target stands, and whether it stands there at all."""
+    place = target - start
+    return place.clamp(0, size - 1), (place >= 0) & (place < size)
+
+
+def _accumulate(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if total.dtype == left.dtype:
+        torch.addmm(total, left, right, out=total)  # in place, and seen by counters of operations
+    else:
+        total.add_(left @ right)

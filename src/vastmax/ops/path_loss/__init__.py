@@ -1,0 +1,38 @@
+"""The negative log-probability of leaves of a tree: the decisions on their paths, summed."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vastmax.ops.dispatch import implementation, register
+from vastmax.ops.path_loss import pytorch, reference
+from vastmax.ops.values import Paths
+
+__all__ = ["path_loss"]
+
+register("path_loss", "reference", reference.path_loss)
+register("path_loss", "torch", pytorch.path_loss)
+
+
+def path_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    paths: Paths,
+    leaves: Tensor,
+    rows: Tensor,
+    *,
+    sparse: bool = False,
+) -> Tensor:
+    """Return (M,) ``-Σ_n log σ(±(h·v_n + b_n))`` over the inner nodes n on the path to each leaf.
+
+    Args:
+        hidden: (N, d).
+        weight: (nodes, d).
+        bias: (nodes,) or None.
+        paths: of the tree.
+        leaves: (M,) int64.
+        rows: (M,) int64, which hidden vector goes to each leaf, rising.
+        sparse: whether the gradients of weight and bias are sparse tensors, one entry a node that was met.
+    """
+    return implementation("path_loss", hidden)(hidden, weight, bias, paths, leaves, rows, sparse=sparse)

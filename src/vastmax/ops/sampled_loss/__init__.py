@@ -1,0 +1,55 @@
+"""Losses over a target and a few samples, by the name of their formula."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from vastmax.ops.dispatch import implementation, register
+from vastmax.ops.sampled_loss import pytorch, reference
+from vastmax.ops.values import Draws
+
+__all__ = ["SampledLoss", "sampled_loss"]
+
+register("sampled_loss", "reference", reference.sampled_loss)
+register("sampled_loss", "torch", pytorch.sampled_loss)
+
+SampledLoss = Literal[
+    "softmax", "softmax-target-corrected", "nce", "negative-sampling", "negative-sampling-keeping-hits", "blackout"
+]
+
+
+def sampled_loss(
+    kind: SampledLoss,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    draws: Draws,
+    *,
+    sparse: bool = False,
+) -> Tensor:
+    """Return (N,) losses of a target t against samples w_j, which stand for draws from Q.
+
+    With the logits ``s(w) = h·v_w + b_w`` and ``E(w)``, how often w is to be expected among the samples:
+
+    - "softmax": ``-s(t) + log(exp s(t) + Σ_j exp(s(w_j) - log E(w_j)))``;
+    - "softmax-target-corrected": the same with ``s(t) - log E(t)`` in the place of s(t);
+    - "nce": ``-log σ(s(t) - log E(t)) - Σ_j log σ(-(s(w_j) - log E(w_j)))``;
+    - "negative-sampling": ``-log σ(s(t)) - Σ_j log σ(-s(w_j))``;
+    - "negative-sampling-keeping-hits": the same;
+    - "blackout": ``-log p(t) - Σ_j log(1 - p(w_j))``, with p the softmax over ``s(w) - log E(w)`` of t and all w_j.
+
+    Samples that are their row's target are left out, but for "nce" and "negative-sampling-keeping-hits".
+
+    Args:
+        kind: which formula.
+        hidden: (N, d).
+        weight: (V, d).
+        bias: (V,) or None.
+        target: (N,) int64.
+        draws: the samples.
+        sparse: whether the gradients of weight and bias are sparse tensors of the rows met.
+    """
+    return implementation("sampled_loss", hidden)(kind, hidden, weight, bias, target, draws, sparse=sparse)

@@ -1,0 +1,159 @@
+"""Logits in memory, in whose place a loss puts its gradient as soon as it knows itself.
+
+Fresh memory costs a processor more than the arithmetic, so nothing of the size of the logits is kept but they.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from vastmax.ops.gathered_logits.pytorch import gathered_logits
+from vastmax.ops.linear_cross_entropy.pytorch import softmax_
+from vastmax.ops.values import Draws
+
+# Beyond it log(1 + exp x) is x, to the last bit of float64.
+_LINEAR = 40.0
+
+
+def sampled_loss(
+    kind: str,
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    draws: Draws,
+    *,
+    sparse: bool = False,
+) -> Tensor:
+    """As :func:`vastmax.ops.sampled_loss`."""
+    logits = gathered_logits(hidden, weight, bias, draws.ids, target=target, sparse=sparse)
+    expected = draws.times, draws.log_expected, draws.target_log_expected
+    times, log_expected, target_log_expected = (each.to(logits.dtype) for each in expected)
+    draws = draws._replace(times=times, log_expected=log_expected, target_log_expected=target_log_expected)
+    return _KnownGradient.apply(logits, _LOSSES[kind], draws)  # type: ignore[return-value]
+
+
+class _KnownGradient(torch.autograd.Function):
+    """Leaves the logits overwritten, of which nothing else may need the values."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, loss: Callable[[Tensor, Draws], Tensor], draws: Draws) -> Tensor:
+        gradient = logits.data
+        rows = loss(gradient, draws)
+        ctx.save_for_backward(gradient)
+        return rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad[:, None], None, None
+
+
+# --- the formulas: each returns (N,) losses of logits (N, 1 + m), the target's first, and puts the gradient there ---
+
+
+def _softmax(logits: Tensor, draws: Draws) -> Tensor:
+    return _cross_entropy(logits, draws, draws.times.log() - draws.log_expected)
+
+
+def _softmax_target_corrected(logits: Tensor, draws: Draws) -> Tensor:
+    # relative to the target's correction: one that is never drawn has nothing against it
+    correction = draws.times.log() - draws.log_expected + draws.target_log_expected[:, None]
+    return _cross_entropy(logits, draws, correction)
+
+
+def _cross_entropy(logits: Tensor, draws: Draws, correction: Tensor) -> Tensor:
+    logits[:, 1:].add_(correction)
+    _leave_out_(logits, draws)
+    first = logits[:, 0].clone()
+    log_partition = softmax_(logits)
+    logits[:, 0].sub_(1)
+    return log_partition - first
+
+
+def _nce(logits: Tensor, draws: Draws) -> Tensor:
+    logits[:, 0].sub_(draws.target_log_expected)
+    logits[:, 1:].sub_(draws.log_expected)
+    return _negative_sampling_keeping_hits(logits, draws)
+
+
+def _negative_sampling(logits: Tensor, draws: Draws) -> Tensor:
+    _leave_out_(logits, draws)
+    return _logistic(logits, draws.times)
+
+
+def _negative_sampling_keeping_hits(logits: Tensor, draws: Draws) -> Tensor:
+    _leave_out_(logits, draws, hits=False)
+    return _logistic(logits, draws.times)
+
+
+def _logistic(logits: Tensor, times: Tensor) -> Tensor:
+    """``-log σ(x_0) - Σ_j times_j log σ(-x_j)``."""
+    logits[:, 0].neg_()
+    losses = F.softplus(logits, threshold=_LINEAR)
+    noise = losses[:, 1:]
+    total = losses[:, 0] + (noise @ times if times.dim() == 1 else noise.mul_(times).sum(1))
+    logits.sigmoid_()
+    logits[:, 0].neg_()
+    logits[:, 1:].mul_(times)
+    return total
+
+
+def _blackout(logits: Tensor, draws: Draws) -> Tensor:
+    """Where a sample has nearly all of the mass p, 1 - p is lost to rounding.
+
+    That can befall one sample a row, the largest, drawn once: its ``log(1 - p)`` is the log of what all others have
+    together, less the log of the total. So one draw of the largest is set apart, and the softmax is taken over the rest
+    of them.
+    """
+    if not logits.numel():
+        return logits.sum(1)
+    times = draws.times
+    first, samples = logits[:, 0].clone(), logits[:, 1:].sub_(draws.log_expected)
+    samples.add_(draws.target_log_expected[:, None])  # the target's weight is 1, also where Q(t) = 0
+    _leave_out_(logits, draws)
+    largest, place = (each.unsqueeze(1) for each in samples.max(1))
+    again = times.expand_as(samples).gather(1, place) - 1  # how often more the largest was drawn
+    samples.add_(times.log()).scatter_(1, place, largest + again.log())
+    log_rest = softmax_(logits)[:, None]
+    log_total = torch.logaddexp(log_rest, largest)
+    of_rest, of_largest = (log_rest - log_total).exp(), (largest - log_total).exp()
+    repeated = torch.where(again > 0, of_largest, 0)
+    negative = (samples * -of_rest).div_(times)  # -p of one draw: at least -1/2 but for the largest
+    negative.scatter_(1, place, -repeated)
+    logs = torch.log1p(negative)
+    improbable = (logs @ times)[:, None] if times.dim() == 1 else (logs * times).sum(1, keepdim=True)
+    improbable -= torch.log1p(-repeated)  # of the largest, all draws but the one set apart
+    odds = negative.div_(torch.add(negative, 1, out=logs)).mul_(-times)
+    odds.scatter_(1, place, again * repeated / (1 - repeated))
+    to_total = 2 - odds.sum(1, keepdim=True)
+    logits.mul_(to_total * of_rest - 1)
+    samples.add_(odds).scatter_add_(1, place, to_total * of_largest)
+    logits[:, 0].sub_(1)
+    return (2 * log_total - log_rest - improbable).squeeze(1) - first
+
+
+def _leave_out_(logits: Tensor, draws: Draws, *, hits: bool = True) -> None:
+    """Set the logits of samples that count for nothing to -inf."""
+    samples = logits[:, 1:]
+    if draws.in_batch:
+        samples.fill_diagonal_(-torch.inf)
+    if hits:
+        samples[draws.hits] = -torch.inf
+
+
+_LOSSES: dict[str, Callable[[Tensor, Draws], Tensor]] = {
+    "softmax": _softmax,
+    "softmax-target-corrected": _softmax_target_corrected,
+    "nce": _nce,
+    "negative-sampling": _negative_sampling,
+    "negative-sampling-keeping-hits": _negative_sampling_keeping_hits,
+    "blackout": _blackout,
+}

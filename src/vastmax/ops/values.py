@@ -1,0 +1,71 @@
+"""What ops are given beside tensors: tensors that belong together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Draws", "Part", "Paths", "WordClasses"]
+
+
+class Part(NamedTuple):
+    """Classes that stand side by side: hidden (N, w), weight (V_i, w), bias (V_i,) or None."""
+
+    hidden: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Draws(NamedTuple):
+    """The samples that stand against the targets of N rows.
+
+    Samples that a batch shares are merged: a class that was drawn more than once stands there once.
+
+    Attributes:
+        ids: (m,) shared by the rows, or (N, m) of each row's own; int64.
+        times: (m,) or (N, m), how often each was drawn.
+        log_expected: (m,) or (N, m), log of how often each was to be expected.
+        target_log_expected: (N,), the same of the target.
+        hits: rows (H,) and places (H,) in 0..m-1 of the samples that are their row's target.
+        in_batch: whether the samples are the rows' targets, m = N: then a row's own is no sample of its.
+    """
+
+    ids: Tensor
+    times: Tensor
+    log_expected: Tensor
+    target_log_expected: Tensor
+    hits: tuple[Tensor, Tensor]
+    in_batch: bool = False
+
+
+class Paths(NamedTuple):
+    """The paths from the root of a tree to its L leaves, one after the other.
+
+    Attributes:
+        offsets: (L + 1,) int64, where each path begins, and the last ends.
+        nodes: (steps,), the inner node of each decision.
+        signs: (steps,), -1 or 1: which branch the path takes.
+    """
+
+    offsets: Tensor
+    nodes: Tensor
+    signs: Tensor
+
+
+class WordClasses(NamedTuple):
+    """V words in C classes; all int64.
+
+    Attributes:
+        class_of: (V,) the class of each word.
+        place: (V,) which of its class's words it is.
+        words: (V,) the words, those of one class beside each other.
+        starts: (C,) where a class starts in ``words``.
+        sizes: (C,) how many words it has.
+    """
+
+    class_of: Tensor
+    place: Tensor
+    words: Tensor
+    starts: Tensor
+    sizes: Tensor

@@ -1,0 +1,94 @@
+"""Options as fields of a dataclass: each says once what it means, what it accepts and how the command line shows it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vastmax.checks import flag, number, one_of, whole
+
+__all__ = ["Flag", "Option", "check_options", "options_of"]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What a field's type does not say: ``dim: Annotated[int, Flag("Length of a vector.", low=1)] = 100``.
+
+    Args:
+        help: A sentence for users.
+        metavar: What stands for the value in help; by default the choices of a Literal, N, X or TEXT, by type.
+        low: The lowest number that is accepted.
+        high: The highest.
+        above: Whether ``low`` itself is not accepted.
+        default: What a default of None stands for, in words.
+    """
+
+    help: str
+    metavar: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    default: str = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field that is annotated with a `Flag`.
+
+    Attributes:
+        name: The field's.
+        kind: bool, int, float or str.
+        optional: Whether None is accepted.
+        choices: Of a Literal; else empty.
+        default: The field's.
+        flag: The annotation.
+    """
+
+    name: str
+    kind: type
+    optional: bool
+    choices: tuple[str, ...]
+    default: Any
+    flag: Flag
+
+
+@cache
+def options_of(options: type) -> tuple[Option, ...]:
+    """Return the fields of a dataclass that are annotated with a `Flag`, in order."""
+    hints = get_type_hints(options, include_extras=True)
+    return tuple(
+        _option(field.name, hints[field.name], None if field.default is MISSING else field.default)
+        for field in fields(options)
+        if get_origin(hints[field.name]) is Annotated
+    )
+
+
+def _option(name: str, hint: Any, default: Any) -> Option:
+    kind, about = get_args(hint)
+    several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    (kind,) = (each for each in several if each is not NoneType)
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    return Option(name, str if choices else kind, NoneType in several, choices, default, about)
+
+
+def check_options(options: Any) -> None:
+    """Check every field that is annotated with a `Flag`, and make numpy's numbers plain ones: for ``__post_init__``.
+
+    Raises:
+        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
+    """
+    for option in options_of(type(options)):
+        name, value, about = option.name, getattr(options, option.name), option.flag
+        if value is None and option.optional:
+            continue
+        if option.choices:
+            one_of(name, value, option.choices)
+        elif option.kind is bool:
+            flag(name, value)
+        elif option.kind is int:
+            object.__setattr__(options, name, whole(name, value, int(about.low), int(about.high)))
+        elif option.kind is float:
+            object.__setattr__(options, name, number(name, value, about.low, about.high, above=about.above))

@@ -1,0 +1,83 @@
+"""Every choice of a tree in one checked, immutable place that needs no numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from vastmax.errors import InputError
+from vastmax.options import Flag, check_options, options_of
+
+__all__ = ["TreeOptions"]
+
+# Which kind an option is for; whoever gives it to another kind would be told a lie by silence.
+_ONLY = {
+    "rule": "clustered",
+    "epsilon": "clustered",
+    "trees": "clustered",
+    "wordnet": "wordnet",
+    "taxonomy": "custom",
+    "classes": "class-based",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeOptions:
+    """A kind of tree, or of classes, and its options.
+
+    Raises:
+        InputError: A value that is not accepted, or an option of another kind.
+    """
+
+    kind: Annotated[
+        Literal[
+            "huffman",
+            "balanced",
+            "balanced-rank",
+            "balanced-random",
+            "clustered",
+            "wordnet",
+            "class-based",
+            "custom",
+        ],
+        Flag("Kind of tree; class-based makes classes of like frequency.", metavar="KIND"),
+    ] = "huffman"
+    rule: Annotated[Literal["adaptive", "balanced", "random"], Flag("How clustered trees split their words.")] = (
+        "adaptive"
+    )
+    epsilon: Annotated[
+        float | None,
+        Flag(
+            "Words within X of doubt go to both sides (clustered, rule adaptive).",
+            low=0,
+            high=0.5,
+            above=True,
+            default="none",
+        ),
+    ] = None
+    trees: Annotated[int, Flag("Unite N clustered trees of different seeds.", low=1, high=64)] = 1
+    wordnet: Annotated[str, Flag("Folder of WordNet's data.* and index.* (wordnet).", metavar="DIR")] = (
+        "/usr/share/wordnet"
+    )
+    taxonomy: Annotated[str | None, Flag("Lines of parent, tab, child (custom).", metavar="FILE", default="none")] = (
+        None
+    )
+    classes: Annotated[int | None, Flag("How many classes (class-based).", low=1, high=2**31, default="√V")] = None
+    seed: Annotated[int, Flag("Of the clustering, or of the random order.", low=0, high=2**63 - 1)] = 1
+
+    def __post_init__(self) -> None:
+        """Find all that can be wrong before words are counted or vectors trained."""
+        check_options(self)
+        for option in options_of(type(self)):
+            kind = _ONLY.get(option.name, self.kind)
+            if kind != self.kind and getattr(self, option.name) != option.default:
+                raise InputError(f"{option.name} is for kind {kind}, not for {self.kind}: leave it out.")
+        if self.kind == "custom" and self.taxonomy is None:
+            raise InputError("kind custom needs a taxonomy: give a file of lines of parent, tab, child.")
+        if self.epsilon is not None and self.rule != "adaptive":
+            raise InputError(f"epsilon is for the rule adaptive, not for {self.rule}: leave it out.")
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether the tree is made of vectors; a custom one can do without."""
+        return self.kind == "wordnet" or (self.kind == "clustered" and self.rule != "random")

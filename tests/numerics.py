@@ -1,0 +1,40 @@
+"""The tests marked ``numerics``, once at each of the processor's levels below its best: ``make numerics``.
+
+What is red on a lesser processor alone is seen on a better one. The best level is the whole suite's.
+"""
+
+import os
+import subprocess
+import sys
+
+from vastmax import _core
+
+LEVELS = {
+    "avx512": {},
+    "avx2": {"VASTMAX_SIMD": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "plain": {"VASTMAX_SIMD": "plain", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+}
+
+
+def main(arguments: list[str]) -> int:
+    best, *below = _core.simd_levels()
+    lacking = [level for level in LEVELS if level not in (best, *below)]
+    print(
+        f"levels: {', '.join(below) or 'none'}; skipped: {best}, the best here, at which the whole suite runs", end=""
+    )
+    print(f"; {', '.join(lacking)}, which this processor lacks" if lacking else "", flush=True)
+    red = []
+    for level in below:
+        print(f"-- {level}: {' '.join(f'{name}={value}' for name, value in LEVELS[level].items())}", flush=True)
+        # a thread a worker: two of torch's in each of two workers would wait for one another
+        environment = {**os.environ, **LEVELS[level], "OMP_NUM_THREADS": "1"}
+        pytest = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", "numerics", *arguments]
+        if subprocess.run(pytest, env=environment).returncode:
+            red.append(level)
+    if red:
+        print(f"red: {', '.join(red)}")
+    return bool(red)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""Ranges one after the other, and log-sum-exps by owner."""
+
+import torch
+
+from vastmax.ops import ragged_range, segment_logsumexp
+
+
+def test_ragged_ranges() -> None:
+    start, length = torch.tensor([4, 0, 9, 2]), torch.tensor([2, 0, 3, 0])
+    places, owners, first = ragged_range(start, length)
+    assert places.tolist() == [4, 5, 9, 10, 11]
+    assert owners.tolist() == [0, 0, 2, 2, 2]
+    assert first.tolist() == [0, 2, 2, 5]
+    assert [len(part) for part in ragged_range(start[:0], length[:0])] == [0, 0, 0]
+
+
+def test_segment_logsumexp() -> None:
+    values = torch.tensor([1000.0, -1000.0, 1.0, 1001.0], dtype=torch.float64, requires_grad=True)
+    found = segment_logsumexp(values, torch.tensor([0, 1, 1, 0]), 2)
+    torch.testing.assert_close(found, torch.stack([values[[0, 3]].logsumexp(0), values[[1, 2]].logsumexp(0)]))
+    torch.testing.assert_close(
+        torch.autograd.grad(found.sum(), values)[0], torch.tensor([0.2689414214, 0, 1, 0.7310585786]).double()
+    )
