@@ -12,10 +12,10 @@ import vastmax
 from tests.cli.program import vastmax as command
 from tests.corpora import sentences, write_corpus
 from tests.toy_layer import ToySampledSoftmax
-from vastmax.comparison import METHODS, ModelOptions, RunConfig, method_named, run_language_model
+from vastmax.comparison import METHODS, RunConfig, method_named, run_language_model
 from vastmax.comparison.report import write_report
 from vastmax.errors import InputError
-from vastmax.language import LoopOptions, load_language_model, read_language_corpus, score_text
+from vastmax.language import LoopOptions, ModelOptions, load_language_model, read_language_corpus, score_text
 from vastmax.layers import LAYERS, LayerSpec, diagnose, parse_options
 
 TEXT = {"tokenizer": "whitespace", "lowercase": False, "unknown": "<unk>", "end_of_sentence": "</s>"}

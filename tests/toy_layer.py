@@ -27,7 +27,7 @@ class ToySampledSoftmax(TableLayer):
     def flops_per_token(self, train: bool = True) -> float:
         return 2.0 * self.in_features * (3 * (1 + self.num_samples) if train else self.num_classes)
 
-    def _loss(self, hidden: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         others = torch.randint(self.num_classes - 1, (len(target), self.num_samples))
         others = others + (others >= target[:, None])
         ids = torch.cat([target[:, None], others], 1)

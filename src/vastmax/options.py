@@ -8,8 +8,6 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from vastmax.checks import flag, number, one_of, whole
-
 __all__ = ["Flag", "Option", "check_options", "options_of"]
 
 
@@ -23,6 +21,7 @@ class Flag:
         low: The lowest number that is accepted.
         high: The highest.
         above: Whether ``low`` itself is not accepted.
+        below: Whether ``high`` itself is not.
         default: What a default of None stands for, in words.
     """
 
@@ -31,6 +30,7 @@ class Flag:
     low: float = -math.inf
     high: float = math.inf
     above: bool = False
+    below: bool = False
     default: str = ""
 
 
@@ -80,6 +80,8 @@ def check_options(options: Any) -> None:
     Raises:
         InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
     """
+    from vastmax.checks import flag, number, one_of, whole  # loads numpy, which help does without
+
     for option in options_of(type(options)):
         name, value, about = option.name, getattr(options, option.name), option.flag
         if value is None and option.optional:
@@ -91,4 +93,5 @@ def check_options(options: Any) -> None:
         elif option.kind is int:
             object.__setattr__(options, name, whole(name, value, int(about.low), int(about.high)))
         elif option.kind is float:
-            object.__setattr__(options, name, number(name, value, about.low, about.high, above=about.above))
+            real = number(name, value, about.low, about.high, above=about.above, below=about.below)
+            object.__setattr__(options, name, real)

@@ -122,16 +122,16 @@ def test_full_disk(tmp_path: Path, model_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--model", "glove"], "model must be one of skipgram, cbow, not 'glove'"),
-        (["--objective", "ns"], "objective must be one of"),
-        (["--sharing", "none"], "sharing must be one of"),
-        (["--cbow-combine", "max"], "cbow_combine must be one of"),
-        (["--cbow-gradient", "none"], "cbow_gradient must be one of"),
-        (["--subsample-formula", "none"], "subsample_formula must be one of"),
+        (["--model", "glove"], "model is 'glove': give 'skipgram' or 'cbow'"),
+        (["--objective", "ns"], "objective is 'ns': give"),
+        (["--sharing", "none"], "sharing is 'none': give"),
+        (["--cbow-combine", "max"], "cbow_combine is 'max': give"),
+        (["--cbow-gradient", "none"], "cbow_gradient is 'none': give"),
+        (["--subsample-formula", "none"], "subsample_formula is 'none': give"),
         (["--tokenizer", "spacy"], "tokenizer"),
         (["--phrase-scoring", "pmi", "--phrases", "1"], "scoring"),
-        (["--dim", "0"], "dim must be a whole number"),
-        (["--learning-rate", "nan"], "learning_rate must be a number"),
+        (["--dim", "0"], "dim is 0: give a whole number"),
+        (["--learning-rate", "nan"], "learning_rate is nan: give a number"),
         (["--min-count", "0"], "min_count"),
         (["--max-vocabulary", "0"], "max_vocabulary"),
         (["--threads", "0"], "threads"),
@@ -149,20 +149,20 @@ TREE_FLAGS = [
     (["--rule", "random"], "rule is for kind clustered, not for huffman: leave it out"),
     (["--trees", "2"], "trees is for kind clustered, not for huffman"),
     (["--kind", "balanced", "--vectors", "model"], "--kind balanced looks at no vectors: leave out --vectors"),
-    (["--kind", "clustered", "--rule", "fair"], "rule must be one of adaptive, balanced, random, not 'fair'"),
+    (["--kind", "clustered", "--rule", "fair"], "rule is 'fair': give 'adaptive', 'balanced' or 'random'"),
     (
         ["--kind", "clustered", "--rule", "random", "--epsilon", "0.4"],
         "epsilon is for the rule adaptive, not for random",
     ),
     (["--kind", "clustered", "--rule", "random", "--vectors", "model"], "--rule random looks at no vectors"),
-    (["--kind", "balanced-random", "--seed", "-1"], "seed must be a whole number from 0 to"),
+    (["--kind", "balanced-random", "--seed", "-1"], "seed is -1: give a whole number from 0 to"),
     (["--threads", "1000000000"], "threads is 1000000000; give 1 to 1024"),
-    (["--kind", "clustered", "--trees", "0"], "trees must be a whole number from 1 to 64, not 0"),
+    (["--kind", "clustered", "--trees", "0"], "trees is 0: give a whole number from 1 to 64"),
     (["--kind", "clustered", "--vectors", "nowhere"], "nowhere"),
     (["--kind", "wordnet", "--wordnet", "nowhere"], "apt install wordnet-base"),
     (["--kind", "custom"], "kind custom needs a taxonomy"),
     (["--kind", "custom", "--taxonomy", "nowhere.tsv"], "nowhere.tsv cannot be read"),
-    (["--kind", "class-based", "--classes", "0"], "classes must be a whole number from 1"),
+    (["--kind", "class-based", "--classes", "0"], "classes is 0: give a whole number from 1"),
     (["--kind", "class-based", "--show", "2"], "--show draws trees"),
     (["--show", "-1"], "--show is -1: give a number of levels, 0 or more"),
 ]
@@ -198,7 +198,7 @@ def test_vectors_of_other_words(corpus: Path, model: Path, tmp_path: Path) -> No
 
 
 def test_unknown_values_of_other_verbs(corpus: Path, model: Path) -> None:
-    assert "kind must be one of huffman" in complaint("tree", corpus, "--kind", "fir")
+    assert "kind is 'fir': give 'huffman'" in complaint("tree", corpus, "--kind", "fir")
     for flags, told in TREE_FLAGS:
         assert told in complaint("tree", corpus, *flags)
     assert "method" in complaint("analogy", model, "g1w1", "g1w2", "g2w1", "--method", "sum")
@@ -249,4 +249,4 @@ def test_usage_errors(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("verb", ["vocab", "phrases"])
 def test_a_count_below_zero(corpus: Path, verb: str) -> None:
-    assert complaint(verb, corpus, "--top", "-1") == "top must be 0 or more, not -1."
+    assert complaint(verb, corpus, "--top", "-1") == "top is -1: give 0 or more."

@@ -48,13 +48,13 @@ def test_a_model_like_any_other(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--objective", "nce"], "negative-sampling, hierarchical-softmax, not 'nce': only engine 'torch' takes"),
+        (["--objective", "nce"], "'negative-sampling' or 'hierarchical-softmax'; only the engine 'torch' takes"),
         (["--option", "k=2"], "layer_options are for engine 'torch'"),
         (["--engine", "torch", "--objective", "glove"], "objective must be one of full, partial"),
         (["--engine", "torch", "--option", "many"], "--option is 'many': give a name and a value"),
         (["--engine", "torch", "--option", "num_samples=0"], "num_samples is 0"),
         (["--engine", "torch", "--sharing", "window"], "sharing is for engine 'compiled'"),
-        (["--engine", "cuda"], "engine must be one of compiled, torch"),
+        (["--engine", "cuda"], "engine is 'cuda': give 'compiled' or 'torch'"),
     ],
 )
 def test_refusals(corpus: Path, tmp_path: Path, flags: list[str], told: str) -> None:

@@ -204,7 +204,7 @@ REFUSALS = {
     "epochs": (["--epochs", "0"], "epochs"),
     "device": (["--device", "abacus"], "abacus"),
     "meta": (["--device", "meta"], "device is 'meta': give cpu, cuda"),
-    "checkpoints": (["--checkpoint-minutes", "-1"], "checkpoint_minutes must be a number from 0"),
+    "checkpoints": (["--checkpoint-minutes", "-1"], "checkpoint_minutes is -1.0: give a number from 0"),
     "both": (["--resume", "--overwrite"], "resume and overwrite"),
 }
 

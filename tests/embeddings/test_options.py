@@ -13,12 +13,12 @@ from vastmax.errors import InputError
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
-        ("model", "glove", "skipgram, cbow"),
-        ("objective", "ns", "negative-sampling, hierarchical-softmax"),
-        ("sharing", "all", "block, window, pair"),
-        ("cbow_combine", "max", "mean, sum"),
-        ("cbow_gradient", "", "corrected, published"),
-        ("subsample_formula", None, "word2vec, paper"),
+        ("model", "glove", "'skipgram' or 'cbow'"),
+        ("objective", "ns", "'negative-sampling' or 'hierarchical-softmax'"),
+        ("sharing", "all", "'block', 'window' or 'pair'"),
+        ("cbow_combine", "max", "'mean' or 'sum'"),
+        ("cbow_gradient", "", "'corrected' or 'published'"),
+        ("subsample_formula", None, "'word2vec' or 'paper'"),
         ("dim", 0, "from 1 to"),
         ("dim", 2.5, "whole number"),
         ("dim", True, "whole number"),
@@ -35,7 +35,7 @@ from vastmax.errors import InputError
         ("learning_rate", 0.0, "above 0"),
         ("learning_rate", -1, "above 0"),
         ("min_learning_rate", -1e-9, "from 0"),
-        ("shrink_window", 1, "True or False"),
+        ("shrink_window", 1, "true or false"),
     ],
 )
 def test_bad_value_is_one_sentence(name: str, value: Any, accepted: str) -> None:
@@ -49,7 +49,7 @@ def test_bad_value_is_one_sentence(name: str, value: Any, accepted: str) -> None
 
 
 def test_rates_that_cross_are_refused() -> None:
-    with pytest.raises(InputError, match=r"min_learning_rate \(0.1\) must not be above learning_rate \(0.025\)"):
+    with pytest.raises(InputError, match=r"min_learning_rate is 0\.1: give one of at most the learning_rate, 0\.025"):
         EmbeddingOptions(min_learning_rate=0.1)
 
 

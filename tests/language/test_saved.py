@@ -27,6 +27,7 @@ from vastmax.language import (
     LanguageModel,
     LoopOptions,
     ModelOptions,
+    build_model,
     draw_text,
     load_language_model,
     perplexity,
@@ -88,7 +89,7 @@ def test_every_model_is_read_back(corpus: LanguageCorpus, tmp_path: Path, label:
     method = ADAPTIVE if label == "adaptive" else METHODS[label]
     config = config_of(method, **model)
     torch.manual_seed(0)
-    built = config.model.build(build_layer(method, 16, corpus, threads=1), corpus.end_of_sentence)
+    built = build_model(config.model, build_layer(method, 16, corpus, threads=1), corpus.end_of_sentence)
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

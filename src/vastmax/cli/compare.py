@@ -167,7 +167,7 @@ def _split(value: Any) -> tuple[int, int]:
     try:
         train, valid = (int(part) for part in parts)
     except (TypeError, ValueError):
-        raise InputError(f"--split must be two whole numbers of words, as 800000,200000, not {value!r}.") from None
+        raise InputError(f"--split is {value!r}: give two whole numbers of words, as 800000,200000.") from None
     return train, valid
 
 

@@ -176,5 +176,5 @@ def keys_and_values(texts: Sequence[str] | None) -> dict[str, str]:
 def not_negative(parameter: typer.CallbackParam, value: int) -> int:
     """Refuse a count below zero, which no function behind the flag would."""
     if value < 0:
-        raise InputError(f"{parameter.name} must be 0 or more, not {value}.")
+        raise InputError(f"{parameter.name} is {value}: give 0 or more.")
     return value

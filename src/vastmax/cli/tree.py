@@ -61,7 +61,7 @@ def tree(
     """  # noqa: D301
     wanted, text = picked(TreeOptions, options), vars(picked(TextOptions, options))
     _check(wanted, show, vectors)
-    from vastmax.trees import Classes, build_tree, show_tree
+    from vastmax.trees import build_tree, frequency_classes, show_tree
 
     with ExitStack() as stack:
         max_vocabulary = text.pop("max_vocabulary")
@@ -78,15 +78,19 @@ def tree(
 
             vocabulary = build_vocabulary(corpus, max_size=max_vocabulary, **text)
             find = None if vectors is None else lambda: _saved(vectors, vocabulary.words or [])
-        built = build_tree(wanted, vocabulary.counts, vocabulary.words or [], find, threads=text["threads"])
+        counts, words = vocabulary.counts, vocabulary.words or []
+        if wanted.kind == "class-based":
+            classes = frequency_classes(counts, wanted.classes)
+            if output is not None:
+                classes.save(output)
+            _report_classes(classes, vocabulary, output, as_json)
+            return
+        built = build_tree(wanted, counts, words, find, threads=text["threads"])
     if output is not None:
         built.save(output)
-    if isinstance(built, Classes):
-        _report_classes(built, vocabulary, output, as_json)
-        return
     _report(wanted.kind, built, vocabulary, output, as_json)
     if show is not None:
-        picture = show_tree(built, vocabulary.words, levels=show, width=_columns(as_json), counts=vocabulary.counts)
+        picture = show_tree(built, words, levels=show, width=_columns(as_json), counts=counts)
         (note if as_json else say)(picture)
 
 

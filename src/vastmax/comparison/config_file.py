@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
+from vastmax.checks import conforms, described, refused
 from vastmax.comparison.methods import METHODS, Method, method_named
 from vastmax.errors import InputError
 
@@ -18,6 +19,8 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["ComparisonFile", "read_comparison"]
+
+_TEXTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,13 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     if unknown := sorted(set(given) - set(flags)):
         raise InputError(f"{path}: there is no option {unknown[0]!r}: choose of {', '.join(sorted(flags))}.")
     for name, value in given.items():
-        kind = _kind(flags[name])
-        if kind is not None and not _fits(value, kind):
-            raise InputError(f"{path}: {name} must be {_KINDS[kind]}, not {value!r}.")
+        kind = flags[name] | str if name in _TEXTS else flags[name]  # one text stands for a list of one
+        if not conforms(value, kind):
+            raise InputError(f"{path}: {refused(name, value, described(kind))}")
     if isinstance(tables, list):
         return ComparisonFile(_with_paths(given, path), [method_named(name) for name in tables])
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise InputError(f"{path}: methods must be a list of names, or tables [methods.NAME].")
+        raise InputError(f"{path}: {refused('methods', tables, 'a list of names, or tables [methods.NAME]')}")
     return ComparisonFile(_with_paths(given, path), [_method(name, dict(table)) for name, table in tables.items()])
 
 
@@ -92,33 +95,9 @@ def _names(table: Any) -> Any:
     return dict(zip(names, table.values(), strict=True))
 
 
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "text, or a list of texts",
-}
-
-
-def _fits(value: Any, kind: type) -> bool:
-    """Whether what TOML holds is what a flag takes; one text stands for a list of one."""
-    if kind is list:
-        return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _kind(hint: Any) -> type | None:
-    """The first of the types above in a flag's type, or None where anything goes."""
-    kinds = [get_origin(each) or each for each in (hint, *get_args(hint))]
-    return next((kind for kind in kinds if kind in _KINDS), None)
-
-
 def _with_paths(flags: dict[str, Any], path: Path) -> dict[str, Any]:
     """Texts' paths are relative to the file, not to where the command is typed."""
-    for name in ("train", "valid", "test"):
+    for name in _TEXTS:
         if name in flags:
             texts = [flags[name]] if isinstance(flags[name], str) else flags[name]
             flags[name] = [str(path.parent / text) for text in texts]

@@ -110,19 +110,19 @@ class EmbeddingOptions:
         self._check_engine()
         if self.min_learning_rate > self.initial_learning_rate:
             raise InputError(
-                f"min_learning_rate ({self.min_learning_rate:g}) must not be above learning_rate "
-                f"({self.initial_learning_rate:g}): lower the one or raise the other."
+                f"min_learning_rate is {self.min_learning_rate:g}: give one of at most the learning_rate, "
+                f"{self.initial_learning_rate:g}, or raise that."
             )
 
     def _check_engine(self) -> None:
         """Refuse what only the other engine has; which layers there are is known where torch is loaded."""
         if not isinstance(self.layer_options, (Mapping, type(None))):
-            raise InputError(f"layer_options must be a mapping from names to values, not {self.layer_options!r}.")
+            raise InputError(f"layer_options is {self.layer_options!r}: give a mapping from names to values.")
         if self.engine == "compiled":
             if self.objective not in COMPILED_OBJECTIVES:
                 raise InputError(
-                    f"objective must be one of {', '.join(COMPILED_OBJECTIVES)}, not {self.objective!r}: only engine "
-                    "'torch' takes the names of all output layers."
+                    f"objective is {self.objective!r}: give {' or '.join(map(repr, COMPILED_OBJECTIVES))}; only "
+                    "the engine 'torch' takes the names of all output layers."
                 )
             if self.layer_options:
                 raise InputError(

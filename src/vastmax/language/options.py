@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from vastmax.errors import InputError
 from vastmax.options import Flag, check_options
 
 __all__ = ["Batching", "LoopOptions", "ModelOptions"]
@@ -32,7 +31,9 @@ class ModelOptions:
     layers: Annotated[int, Flag("Layers of the LSTM.", low=1, high=_MOST)] = 2
     order: Annotated[int, Flag("n of the feed-forward model, which looks at n - 1 words.", low=2, high=_MOST)] = 5
     linear: Annotated[bool, Flag("Leave out the feed-forward model's tanh: the log-bilinear model.")] = False
-    dropout: Annotated[float, Flag("Dropped of embeddings and hidden vectors, below 1.", "SHARE", low=0, high=1)] = 0.0
+    dropout: Annotated[float, Flag("Dropped of embeddings and hidden vectors.", "SHARE", low=0, high=1, below=True)] = (
+        0.0
+    )
     initial_range: Annotated[
         float,
         Flag("Input embeddings and the LSTM's weights start uniform in -X to X.", low=0, high=1e6, above=True),
@@ -45,8 +46,6 @@ class ModelOptions:
     def __post_init__(self) -> None:
         """Check every value once, so that nothing behind this line needs to."""
         check_options(self)
-        if self.dropout == 1:
-            raise InputError("dropout is 1, which drops all: give a share from 0 to below 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

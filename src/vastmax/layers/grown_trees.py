@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from vastmax.checks import conforms, refused
 from vastmax.errors import InputError
@@ -34,7 +34,7 @@ def grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> Tr
     shape = TreeOptions(kind=kind, seed=0 if kind == "wordnet" else corpus.seed, **told)  # type: ignore[arg-type]
     words = corpus.vocabulary.words or []
     counts = corpus.vocabulary.counts
-    return cast(Tree, build_tree(shape, counts, words, lambda: corpus.word_vectors(source), threads=corpus.threads))
+    return build_tree(shape, counts, words, lambda: corpus.word_vectors(source), threads=corpus.threads)
 
 
 def missing_wordnet(folder: str | None) -> str | None:

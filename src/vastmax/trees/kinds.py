@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 
 from vastmax.errors import InputError
 from vastmax.trees.balanced import balanced_tree
-from vastmax.trees.classes import Classes, frequency_classes
 from vastmax.trees.clustered import clustered_tree
 from vastmax.trees.custom import custom_tree, read_taxonomy
 from vastmax.trees.huffman import huffman_tree
@@ -39,8 +38,8 @@ def build_tree(
     vectors: Callable[[], ArrayLike] | None = None,
     *,
     threads: int | None = None,
-) -> Tree | Classes:
-    """Return the tree of a kind, or the classes of kind "class-based".
+) -> Tree:
+    """Return the tree of a kind.
 
     Args:
         options: The kind, and what it is told.
@@ -63,7 +62,7 @@ def build_tree(
         raise InputError(f"vectors is None: give those of the words, of which kind {kind} is made.")
     given: Any = vectors or (lambda: None)
     if kind == "class-based":
-        return frequency_classes(counts, options.classes)
+        raise InputError("kind is 'class-based': give that of a tree, or call frequency_classes.")
     if kind == "balanced-random":
         return balanced_tree(counts, order="random", seed=seed)
     if kind == "wordnet":
