@@ -156,7 +156,7 @@ TREE_FLAGS = [
     ),
     (["--kind", "clustered", "--rule", "random", "--vectors", "model"], "--rule random looks at no vectors"),
     (["--kind", "balanced-random", "--seed", "-1"], "seed is -1: give a whole number from 0 to"),
-    (["--threads", "1000000000"], "threads is 1000000000; give 1 to 1024"),
+    (["--threads", "1000000000"], "threads is 1000000000: give a whole number from 1 to 1024"),
     (["--kind", "clustered", "--trees", "0"], "trees is 0: give a whole number from 1 to 64"),
     (["--kind", "clustered", "--vectors", "nowhere"], "nowhere"),
     (["--kind", "wordnet", "--wordnet", "nowhere"], "apt install wordnet-base"),

@@ -209,9 +209,9 @@ def test_a_damaged_tree_is_refused() -> None:
 
 
 def test_bad_trees_are_told_clearly() -> None:
-    with pytest.raises(InputError, match="there is no tree 'oak': choose one of huffman"):
+    with pytest.raises(InputError, match="there is no tree 'oak': give one of huffman"):
         build("hierarchical", D, [1, 2], tree="oak")
-    with pytest.raises(InputError, match="counts has 3 entries, but there are 5 words"):
+    with pytest.raises(InputError, match="give one whole number for each of 5 words"):
         build("hierarchical", D, [1, 2, 3], tree=balanced_tree(5))
     with pytest.raises(InputError, match=r"give a vastmax.trees.Tree"):
         HierarchicalSoftmax(D, np.ones(3))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vastmax.checks import one_of, whole
 from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.models import CBOW, SkipGram
@@ -137,8 +138,7 @@ class TorchEmbeddingTrainer:
 
     @position.setter
     def position(self, position: int) -> None:
-        if not 0 <= position <= self.num_chunks:
-            raise InputError(f"position must be from 0 to {self.num_chunks} steps, not {position}.")
+        whole("position", position, 0, self.num_chunks)
         epoch, step = divmod(position, self._steps_an_epoch)
         self.words_done = epoch * self._corpus.num_words + count_words(
             self._ids, min(step * self._step, len(self._ids))
@@ -244,8 +244,7 @@ class TorchEmbeddingTrainer:
 
 def check_objective(objective: str) -> type[OutputLayer]:
     """Return the class of an output layer's name; InputError where there is none."""
-    if objective not in LAYERS:
-        raise InputError(f"objective must be one of {', '.join(LAYERS)} for engine 'torch', not {objective!r}.")
+    one_of("objective", objective, LAYERS)
     return LAYERS[objective]
 
 
