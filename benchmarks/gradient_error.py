@@ -240,7 +240,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     if unknown := {*arguments.layers} - {*LAYERS} | {*arguments.proposals} - {*PROPOSALS}:
-        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join([*LAYERS, *PROPOSALS])}")
+        parser.error(f"{', '.join(sorted(unknown))}: give one of {', '.join([*LAYERS, *PROPOSALS])}")
     return arguments
 
 

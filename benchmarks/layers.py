@@ -67,9 +67,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the table of earlier results, and run nothing")
     arguments = parser.parse_args()
     if unknown := {parse(name)[0] for name in arguments.layers} - set(PEERS) - set(LAYERS):
-        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join([*PEERS, *LAYERS])}")
+        parser.error(f"{', '.join(sorted(unknown))}: give one of {', '.join([*PEERS, *LAYERS])}")
     if unknown := set(arguments.measures) - set(MEASURES):
-        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(MEASURES)}")
+        parser.error(f"{', '.join(sorted(unknown))}: give one of {', '.join(MEASURES)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("this torch sees no CUDA device")
     return arguments

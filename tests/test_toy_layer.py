@@ -36,7 +36,7 @@ def test_it_trains_embeddings(text: Path) -> None:
     options: dict[str, Any] = {"dim": 8, "epochs": 1, "min_count": 1, "threads": 1, "engine": "torch"}
     found = vastmax.train(text, objective="toy", layer_options={"num_samples": 4}, **options)
     assert np.isfinite(found.vectors).all() and found.vectors.std() > 0
-    with pytest.raises(InputError, match="ToySampledSoftmax has no option 'depth': choose from bias, block_size"):
+    with pytest.raises(InputError, match="ToySampledSoftmax has no option 'depth': give one of bias, block_size"):
         vastmax.train(text, objective="toy", layer_options={"depth": 4}, **options)
 
 

@@ -48,7 +48,7 @@ def gradient_error_plot(
         'sampled'
     """
     if measure not in _PLOTTED:
-        raise InputError(f"measure is {measure!r}: choose one of {', '.join(_PLOTTED)}.")
+        raise InputError(f"measure is {measure!r}: give one of {', '.join(_PLOTTED)}.")
     curves = _curves(records, measure)
     figure, axes = new_figure(8.2, 4.8)
     axes.set_xscale("log", base=2)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vastmax.errors import CheckpointError, InputError
+from vastmax.checks import number, one_of
+from vastmax.errors import CheckpointError
 from vastmax.layers import OutputLayer
 
 __all__ = ["OPTIMIZERS", "SparseAwareOptimizer", "sparse_parameters"]
@@ -66,10 +67,8 @@ class SparseAwareOptimizer:
     """
 
     def __init__(self, module: nn.Module, name: str = "adagrad", learning_rate: float = 0.1) -> None:
-        if name not in OPTIMIZERS:
-            raise InputError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {name!r}.")
-        if not 0 < learning_rate < math.inf:
-            raise InputError(f"learning_rate must be a number above 0, not {learning_rate!r}.")
+        one_of("optimizer", name, OPTIMIZERS)
+        number("learning_rate", learning_rate, 0, above=True)
         self.name = name
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         sparse = {id(parameter) for parameter in sparse_parameters(module)}

@@ -100,7 +100,7 @@ def test_records_that_hold_no_number_are_told(value: object) -> None:
 def test_other_bad_input_is_told() -> None:
     with pytest.raises(InputError, match="nothing to draw"):
         gradient_error_plot([])
-    with pytest.raises(InputError, match="measure is 'loss': choose one of hidden_gradient_rmse"):
+    with pytest.raises(InputError, match="measure is 'loss': give one of hidden_gradient_rmse"):
         gradient_error_plot(records(), measure="loss")
 
 

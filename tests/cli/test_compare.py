@@ -228,7 +228,7 @@ def test_methods_are_listed() -> None:
         (["TEXT"], "compare needs a folder for its results: add -o DIR."),
         (["-o", "OUT"], "compare needs a training text"),
         (["TEXT", "-o", "TEXT"], "is a file: name a folder"),
-        (["TEXT", "-o", "OUT", "--methods", "fast"], "there is no method 'fast': choose one of full"),
+        (["TEXT", "-o", "OUT", "--methods", "fast"], "there is no method 'fast': give one of full"),
         (["TEXT", "-o", "OUT", "--methods", ","], "methods names none"),
         (["TEXT", "-o", "OUT", "--methods", "full,full"], "two runs are called full-seed1"),
         (["TEXT", "-o", "OUT", "--seeds", "0"], "seeds is 0: give 1 or more"),
@@ -264,4 +264,4 @@ def test_flags_stand_above_the_file(tmp_path: Path, text: Path) -> None:
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out")
     assert outcome.sentence == "seeds is 0: give 1 or more."
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out", "--seeds", "1", "--methods", "nce")
-    assert outcome.sentence == "there is no method 'nce': choose one of full."
+    assert outcome.sentence == "there is no method 'nce': give one of full."

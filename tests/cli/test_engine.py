@@ -50,7 +50,7 @@ def test_a_model_like_any_other(corpus: Path, tmp_path: Path) -> None:
     [
         (["--objective", "nce"], "'negative-sampling' or 'hierarchical'; only the engine 'torch' takes"),
         (["--option", "k=2"], "layer_options is not for engine 'compiled'"),
-        (["--engine", "torch", "--objective", "glove"], "objective must be one of full, partial"),
+        (["--engine", "torch", "--objective", "glove"], "objective is 'glove': give 'full', 'partial'"),
         (["--engine", "torch", "--option", "many"], "--option is 'many': give a name and a value"),
         (["--engine", "torch", "--option", "num_samples=0"], "num_samples is 0"),
         (["--engine", "torch", "--sharing", "window"], "sharing is not for engine 'torch'"),

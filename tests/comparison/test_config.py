@@ -47,7 +47,7 @@ def test_a_method_has_training_of_its_own() -> None:
     config = RunConfig(method=method, training=LoopOptions(learning_rate=1.0, seed=4))
     assert (config.loop_options.learning_rate, config.loop_options.seed, config.budget) == (0.5, 4, "3 epochs")
     assert RunConfig(method=METHODS["full"], training=LoopOptions(minutes=0.5)).budget == "0.5 minutes"
-    with pytest.raises(InputError, match="method slow: training has no option 'rate': choose of epochs"):
+    with pytest.raises(InputError, match="method slow: training has no option 'rate': give one of epochs"):
         _ = RunConfig(method=Method("slow", "full", training={"rate": 1})).loop_options
 
 
@@ -75,12 +75,12 @@ def test_threads_that_cannot_be(threads: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Method("a", "softmax"), "there is no output layer 'softmax': choose one of full"),
+        (lambda: Method("a", "softmax"), "there is no output layer 'softmax': give one of full"),
         (lambda: Method("a", ["full"]), "there is no output layer"),  # type: ignore[arg-type]
         (lambda: Method("a/b", "full"), "may hold letters, digits"),
         (lambda: Method("", "full"), "may hold letters, digits"),
         (lambda: Method("a", "full", training=5), "training is 5: give a table"),  # type: ignore[arg-type]
-        (lambda: method_named("fast"), "there is no method 'fast': choose one of full"),
+        (lambda: method_named("fast"), "there is no method 'fast': give one of full"),
         (lambda: method_named(["fast"]), "there is no method"),  # type: ignore[arg-type]
     ],
 )
@@ -126,7 +126,7 @@ def test_a_file_may_name_methods_or_say_nothing_of_them(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("dim = ", "cannot be read as TOML"),
-        ("depth = 3", "there is no option 'depth': choose of dim, dropout"),
+        ("depth = 3", "there is no option 'depth': give one of dim, dropout"),
         ('dim = "8"', "dim is '8': give a whole number"),
         ("dim = 8.5", "dim is 8.5: give a whole number"),
         ("dim = true", "dim is True: give a whole number"),

@@ -91,12 +91,12 @@ def assert_same(one: Batch, other: Batch) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"ids": []}, "a text must be word ids"),
+        ({"ids": []}, "the text is .*: give word ids"),
         ({"ids": [[1, 2]]}, r"shape \(1, 2\)"),
-        ({"ids": [0.5]}, "integers"),
-        ({"rows": 0}, "rows=0"),
-        ({"length": 0}, "length=0"),
-        ({"batching": "paragraph"}, "batching must be stream or sentence, not 'paragraph'"),
+        ({"ids": [0.5]}, "give word ids .*, whole numbers"),
+        ({"rows": 0}, "rows is 0: give a whole number"),
+        ({"length": 0}, "length is 0: give a whole number"),
+        ({"batching": "paragraph"}, "batching is 'paragraph': give 'stream' or 'sentence'"),
     ],
 )
 def test_what_is_no_text_is_refused(options: dict, sentence: str) -> None:

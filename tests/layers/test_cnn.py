@@ -159,9 +159,9 @@ def test_words_are_refused_clearly() -> None:
     with pytest.raises(InputError, match="one word twice"):
         layer.log_prob_of_words(hidden, ["walks", "walks"])
     for wrong in ("walks", ["walks", 3]):
-        with pytest.raises(InputError, match="words must be a list of strings, got"):
+        with pytest.raises(InputError, match="give a list of strings"):
             layer.log_prob_of_words(hidden, wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="words must be a list of strings, got 'abc'"):
+    with pytest.raises(InputError, match="words is 'abc': give a list of strings"):
         CharCNNSoftmax(D, "abc")
     with pytest.raises(InputError, match="give a Vocabulary with words, not counts alone"):
         build("cnn", D, [3, 2, 1])

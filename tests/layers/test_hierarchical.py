@@ -209,7 +209,7 @@ def test_a_damaged_tree_is_refused() -> None:
 
 
 def test_bad_trees_are_told_clearly() -> None:
-    with pytest.raises(InputError, match="there is no tree 'oak': choose one of huffman"):
+    with pytest.raises(InputError, match="there is no tree 'oak': give one of huffman"):
         build("hierarchical", D, [1, 2], tree="oak")
     with pytest.raises(InputError, match="give one whole number for each of 5 words"):
         build("hierarchical", D, [1, 2, 3], tree=balanced_tree(5))

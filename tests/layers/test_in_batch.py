@@ -90,9 +90,9 @@ def test_half_precision_keeps_log_q() -> None:
 
 def test_bad_input_is_told_clearly() -> None:
     queries, items = rows()
-    with pytest.raises(InputError, match=r"one shape \(N, d\) and log_prob of shape \(N,\), got \(6, 4\), \(5, 4\)"):
+    with pytest.raises(InputError, match=r"are of shapes \(6, 4\), \(5, 4\) and \(6,\): give \(N, d\)"):
         in_batch_softmax(queries, items[:5], log_q())
-    with pytest.raises(InputError, match=r"ids must be of shape \(6,\)"):
+    with pytest.raises(InputError, match=r"ids is .*: give one a query, of shape \(6,\)"):
         in_batch_softmax(queries, items, log_q(), torch.tensor([1]))
     with pytest.raises(InputError, match="reduction is 'max'"):
         in_batch_softmax(queries, items, log_q(), reduction="max")  # type: ignore[arg-type]

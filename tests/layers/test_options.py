@@ -115,7 +115,7 @@ def test_a_value_is_toml_or_else_text(text: str, value: Any) -> None:
 @every_layer
 def test_unknown_options_are_answered_with_the_known(name: str) -> None:
     known = ", ".join(sorted(_options_of(LAYERS[name], "from_corpus")))
-    message = f"^{LAYERS[name].__name__} has no option 'nonsense': choose from {known}.$"
+    message = f"^{LAYERS[name].__name__} has no option 'nonsense': give one of {known}.$"
     with pytest.raises(InputError, match=message):
         LayerSpec(name, {"nonsense": 1})
     with pytest.raises(InputError, match=message):
@@ -170,13 +170,17 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
         ("sampled", {"num_samples": 2.0}, "num_samples is 2.0: give a whole number"),
         ("sampled", {"num_samples": True}, "num_samples is True: give a whole number"),
         ("sampled", {"replacement": "maybe"}, "replacement is 'maybe': give true or false"),
-        ("sampled", {"proposal": 3}, "there is no proposal 3: choose one of"),
-        ("sampled", {"proposal": "oak"}, f"there is no proposal 'oak': choose one of {', '.join(PROPOSALS)}"),
+        ("sampled", {"proposal": 3}, "there is no proposal 3: give one of"),
+        ("sampled", {"proposal": "oak"}, f"there is no proposal 'oak': give one of {', '.join(PROPOSALS)}"),
         ("sampled", {"initial_bias": None}, "initial_bias is None: give a number"),
         ("hierarchical", {"tree": 3}, "tree is 3: give a vastmax.trees.Tree"),
-        ("hierarchical", {"tree": "oak"}, f"there is no tree 'oak': choose one of {', '.join(TREES)}"),
+        ("hierarchical", {"tree": "oak"}, f"there is no tree 'oak': give one of {', '.join(TREES)}"),
         ("hierarchical", {"rule": "adaptive"}, "rule is of trees that are grown: give tree clustered or wordnet"),
-        ("hierarchical", {"tree": "clustered", "wordnet": "x"}, "the tree 'clustered' has no option 'wordnet': choose"),
+        (
+            "hierarchical",
+            {"tree": "clustered", "wordnet": "x"},
+            "the tree 'clustered' has no option 'wordnet'",
+        ),
         ("hierarchical", {"tree": "clustered", "trees": "many"}, "trees is 'many': give a whole number"),
         ("class-based", {"classes": "2"}, "classes is '2': give a whole number from 1 to 6, or Classes, or None"),
         ("adaptive", {"cutoffs": "2,4"}, "cutoffs is '2,4': give rising ranks, or 'auto'"),
@@ -197,7 +201,7 @@ def test_wrong_values_are_told_clearly(name: str, options: dict[str, Any], messa
 
 
 def test_a_tree_that_is_grown_needs_a_text() -> None:
-    with pytest.raises(InputError, match="there is no tree 'clustered': choose one of huffman"):
+    with pytest.raises(InputError, match="there is no tree 'clustered': give one of huffman"):
         build("hierarchical", D, WORDS, tree="clustered")
     with pytest.raises(InputError, match="has no option 'rule'"):
         build("hierarchical", D, WORDS, rule="adaptive")
@@ -205,7 +209,7 @@ def test_a_tree_that_is_grown_needs_a_text() -> None:
 
 @pytest.mark.parametrize("name", ["fuller", ["full"], None])
 def test_unknown_layer(name: Any) -> None:
-    with pytest.raises(InputError, match=r"no output layer .*: choose one of full"):
+    with pytest.raises(InputError, match=r"no output layer .*: give one of full"):
         parse_options(name, {})
     with pytest.raises(InputError, match="options is 3: give a table"):
         LayerSpec("full", 3)  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def test_an_array_on_disk_is_not_read_whole(tmp_path) -> None:
 
 def test_bad_input() -> None:
     for size in (0, 1.5):
-        with pytest.raises(InputError, match=f"num_candidates is {size}: give a whole number, 1 or more"):
+        with pytest.raises(InputError, match=f"num_candidates is {size}: give a whole number of 1 or more"):
             partitions([1, 2], size)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="integers, got float64"):
         list(partitions(np.array([1.0, 2.0]), 2))

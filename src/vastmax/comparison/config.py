@@ -46,7 +46,7 @@ class RunConfig:
         unknown = set(self.method.training) - {each.name for each in fields(LoopOptions)}
         if unknown:
             raise InputError(
-                f"method {self.method.label}: training has no option {min(unknown)!r}: choose of "
+                f"method {self.method.label}: training has no option {min(unknown)!r}: give one of "
                 f"{', '.join(each.name for each in fields(LoopOptions))}."
             )
         return LoopOptions(**{**asdict(self.training), **self.method.training})

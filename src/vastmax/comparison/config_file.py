@@ -58,7 +58,7 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     given = _names(document)
     tables = given.pop("methods", {})
     if unknown := sorted(set(given) - set(flags)):
-        raise InputError(f"{path}: there is no option {unknown[0]!r}: choose of {', '.join(sorted(flags))}.")
+        raise InputError(f"{path}: there is no option {unknown[0]!r}: give one of {', '.join(sorted(flags))}.")
     for name, value in given.items():
         kind = flags[name] | str if name in _TEXTS else flags[name]  # one text stands for a list of one
         if not conforms(value, kind):

@@ -85,7 +85,7 @@ def method_named(name: str) -> Method:
         InputError: where there is none of this name.
     """
     if not isinstance(name, str) or name not in METHODS:
-        raise InputError(f"there is no method {name!r}: choose one of {', '.join(METHODS)}.")
+        raise InputError(f"there is no method {name!r}: give one of {', '.join(METHODS)}.")
     return METHODS[name]
 
 

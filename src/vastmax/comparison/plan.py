@@ -105,7 +105,7 @@ def _chosen(names: Iterable[str] | None, own: Sequence[Method]) -> tuple[list[Me
             raise InputError("methods names none: leave it out for all, or name one or more.")
         missing = [name for name in names if own and name not in catalogue]
         if missing:
-            raise InputError(f"there is no method {missing[0]!r}: choose one of {', '.join(catalogue)}.")
+            raise InputError(f"there is no method {missing[0]!r}: give one of {', '.join(catalogue)}.")
         return [catalogue[name] if name in catalogue else method_named(name) for name in names], []
     lacks = {} if own else {method.label: method.spec.missing for method in catalogue.values()}
     notes = [f"{label} is left out, as {lack}" for label, lack in lacks.items() if lack is not None]

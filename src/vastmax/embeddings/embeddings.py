@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import refused
 from vastmax.embeddings.formats.folder import load_folder, save_folder
 from vastmax.embeddings.search import Score, analogy_objective, cosine_score, cosines, inverse_norms, top_rows, unit
 from vastmax.embeddings.unknown import unknown_word
@@ -231,5 +232,5 @@ class Embeddings:
 def _rows(name: str, given: Any) -> NDArray[np.float32]:
     array = np.asarray(given)
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
-        raise InputError(f"{name} must be numbers of shape (rows, d), got {array.dtype} of shape {array.shape}.")
+        raise refused(name, array, "numbers of shape (rows, d)")
     return array.astype(np.float32, copy=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.errors import InputError
+from vastmax.checks import one_of
 
 __all__ = ["Score", "analogy_objective", "cosine_score", "cosines", "inverse_norms", "top_rows", "unit"]
 
@@ -59,14 +59,13 @@ def analogy_objective(method: str, to_a: Float32, to_b: Float32, to_c: Float32) 
     Raises:
         InputError: for another method.
     """
+    one_of("method", method, ("3cosadd", "3cosmul"))
     if method == "3cosadd":
         return to_b - to_a + to_c
-    if method == "3cosmul":
-        # the shift's halves: (b + 1)/2 · (c + 1)/2 / ((a + 1)/2 + ε) = (b + 1)(c + 1) / (2 (a + 1 + 2ε))
-        scores = (to_b + _ONE) * (to_c + _ONE)
-        scores /= (to_a + np.float32(1 + 2 * EPSILON)) * np.float32(2)
-        return scores
-    raise InputError(f"method is {method!r}: choose 3cosadd or 3cosmul.")
+    # the shift's halves: (b + 1)/2 · (c + 1)/2 / ((a + 1)/2 + ε) = (b + 1)(c + 1) / (2 (a + 1 + 2ε))
+    scores = (to_b + _ONE) * (to_c + _ONE)
+    scores /= (to_a + np.float32(1 + 2 * EPSILON)) * np.float32(2)
+    return scores
 
 
 def top_rows(

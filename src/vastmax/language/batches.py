@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from vastmax.errors import InputError
+from vastmax.checks import one_of, refused, whole
 from vastmax.language.options import Batching
 
 __all__ = ["Batch", "Batches", "SentenceBatches", "StreamBatches", "make_batches"]
@@ -147,19 +147,16 @@ def make_batches(
     Raises:
         InputError: where there is no such kind, no word, or a size below 1.
     """
+    one_of("batching", batching, get_args(Batching))
     if batching == "stream":
         return StreamBatches(ids, rows, length, end)
-    if batching == "sentence":
-        return SentenceBatches(ids, rows, end, seed)
-    raise InputError(f"batching must be stream or sentence, not {batching!r}.")
+    return SentenceBatches(ids, rows, end, seed)
 
 
 def _checked(ids: ArrayLike, rows: int, length: int) -> NDArray[np.integer]:
     array = np.asarray(ids)
     if array.ndim != 1 or not len(array) or not np.issubdtype(array.dtype, np.integer):
-        raise InputError(
-            f"a text must be word ids (n,), integers, one or more, got {array.dtype} of shape {array.shape}."
-        )
-    if rows < 1 or length < 1:
-        raise InputError(f"rows={rows} and length={length}: a batch has 1 row and 1 word or more.")
+        raise refused("the text", array, "word ids (n,), whole numbers, one or more")
+    whole("rows", rows, 1)
+    whole("length", length, 1)
     return array

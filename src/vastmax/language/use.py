@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from dataclasses import dataclass
 from itertools import chain
@@ -11,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vastmax.errors import CorpusError, InputError
+from vastmax.checks import LARGEST_SEED, number, whole
+from vastmax.errors import CorpusError
 from vastmax.language.evaluation import perplexity
 from vastmax.language.saved import SavedModel
 from vastmax.machine import MOST_THREADS
@@ -92,9 +92,7 @@ def score_text(
         InputError: There is no such batching or number of threads.
     """
     if threads is not None:
-        if not 1 <= threads <= MOST_THREADS:
-            raise InputError(f"threads is {threads}; give 1 to {MOST_THREADS}, or leave it out.")
-        torch.set_num_threads(threads)
+        torch.set_num_threads(whole("threads", threads, 1, MOST_THREADS, other="leave it out"))
     ids, texts, known, words = array("i"), [], 0, 0
     for sentence in read_sentences(sources, tokenizer=saved.text["tokenizer"], lowercase=saved.text["lowercase"]):
         found = saved.ids(sentence)
@@ -156,14 +154,12 @@ def draw_text(
     Raises:
         InputError: A number that cannot be used.
     """
-    if words < 1 or samples < 1:
-        raise InputError(f"words is {words} and samples {samples}: give 1 or more of each.")
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise InputError(f"temperature is {temperature:g}: give a number above 0; top_k of 1 takes the best word.")
-    if top_k is not None and top_k < 1:
-        raise InputError(f"top_k is {top_k}: give 1 or more, or leave it out to draw among all words.")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed is {seed}: give 0 or more, below 2^63.")
+    whole("words", words, 1)
+    whole("samples", samples, 1)
+    number("temperature", temperature, 0, above=True, other="a top_k of 1 for the best word")
+    if top_k is not None:
+        whole("top_k", top_k, 1, other="leave it out to draw among all words")
+    whole("seed", seed, 0, LARGEST_SEED)
     end = saved.end_of_sentence
     sentences = [words for words in map(saved.split, prompt.splitlines()) if words]
     alone = saved.options.batching == "sentence"  # as the model was trained: what stands before does not count

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vastmax.errors import InputError
+from vastmax.checks import refused
 
 __all__ = ["CharCNN", "blocks_of_one_length", "spell"]
 
@@ -28,7 +28,7 @@ def spell(words: Sequence[str], max_length: int) -> NDArray[np.uint8]:
     """
     wrong = [words] if isinstance(words, str) else [word for word in words if not isinstance(word, str)]
     if wrong:
-        raise InputError(f"words must be a list of strings, got {wrong[0]!r}.")
+        raise refused("words" if isinstance(words, str) else "one of words", wrong[0], "a list of strings")
     encoded = [word.encode("utf-8", "surrogatepass")[:max_length] for word in words]
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
     symbols = np.full((len(encoded), max_length + 2), NOTHING, np.uint8)

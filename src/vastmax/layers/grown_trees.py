@@ -25,7 +25,7 @@ def grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> Tr
     """
     known = [*GROWN_TREES[kind], "vectors"]
     if unknown := [name for name in options if name not in known]:
-        raise InputError(f"the tree {kind!r} has no option {unknown[0]!r}: choose from {', '.join(known)}.")
+        raise InputError(f"the tree {kind!r} has no option {unknown[0]!r}: give one of {', '.join(known)}.")
     told = dict(options)
     source = told.pop("vectors", None)
     if not conforms(source, str | None):

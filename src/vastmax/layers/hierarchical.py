@@ -146,7 +146,7 @@ class HierarchicalSoftmax(OutputLayer):
         if not isinstance(tree, str):
             return cls(in_features, tree, counts=counts, **options)
         if tree not in TREES:
-            raise InputError(f"there is no tree {tree!r}: choose one of {', '.join(TREES)}, or pass a Tree.")
+            raise InputError(f"there is no tree {tree!r}: give one of {', '.join(TREES)}, or pass a Tree.")
         layer = cls(in_features, TREES[tree](counts), counts=counts, **options)
         layer.tree_name = tree
         return layer

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vastmax.checks import one_of, refused
 from vastmax.errors import InputError
 from vastmax.ops import Draws, sampled_loss, wide
 
@@ -53,13 +54,12 @@ def in_batch_softmax(
     """
     if queries.dim() != 2 or items.shape != queries.shape or log_prob.shape != queries.shape[:1]:
         raise InputError(
-            "queries and items must be of one shape (N, d) and log_prob of shape (N,), got "
-            f"{tuple(queries.shape)}, {tuple(items.shape)} and {tuple(log_prob.shape)}."
+            f"queries, items and log_prob are of shapes {tuple(queries.shape)}, {tuple(items.shape)} and "
+            f"{tuple(log_prob.shape)}: give (N, d), (N, d) and (N,)."
         )
     if ids is not None and ids.shape != log_prob.shape:
-        raise InputError(f"ids must be of shape {tuple(log_prob.shape)}, one a query, got {tuple(ids.shape)}.")
-    if reduction not in ("mean", "sum", "none"):
-        raise InputError(f"reduction is {reduction!r}: choose 'mean', 'sum' or 'none'.")
+        raise refused("ids", ids, f"one a query, of shape {tuple(log_prob.shape)}")
+    one_of("reduction", reduction, ("mean", "sum", "none"))
     places = torch.arange(len(queries), device=queries.device)
     names = places if ids is None else ids
     rows, same = (names[:, None] == names).nonzero(as_tuple=True)

@@ -170,7 +170,7 @@ def _value(text: str) -> Any:
 
 def _layer(name: str) -> type[OutputLayer]:
     if not isinstance(name, str) or name not in LAYERS:
-        raise InputError(f"there is no output layer {name!r}: choose one of {', '.join(LAYERS)}.")
+        raise InputError(f"there is no output layer {name!r}: give one of {', '.join(LAYERS)}.")
     return LAYERS[name]
 
 
@@ -179,7 +179,7 @@ def _check_options(layer: type[OutputLayer], options: Iterable[str], made_by: st
     known = _options_of(layer, made_by)
     for name in options:
         if name not in known:
-            raise InputError(f"{layer.__name__} has no option {name!r}: choose from {', '.join(sorted(known))}.")
+            raise InputError(f"{layer.__name__} has no option {name!r}: give one of {', '.join(sorted(known))}.")
 
 
 def _options_of(layer: type[OutputLayer], made_by: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 
 __all__ = ["Partition", "partitions"]
@@ -57,9 +58,7 @@ def partitions(
         0 4 [1 3]
         4 7 [0 2]
     """
-    if not hasattr(num_candidates, "__index__") or num_candidates < 1:
-        raise InputError(f"num_candidates is {num_candidates!r}: give a whole number, 1 or more.")
-    return _cut(_arrays(targets), int(num_candidates), ignore_index)
+    return _cut(_arrays(targets), whole("num_candidates", num_candidates, 1), ignore_index)
 
 
 def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterator[Partition]:
@@ -122,9 +121,9 @@ class _Met:
 
 
 def _arrays(targets: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
-    whole = hasattr(targets, "__array__") or (isinstance(targets, (list, tuple)) and all(map(np.isscalar, targets)))
-    for given in [targets] if whole else targets:  # type: ignore[union-attr]
+    one = hasattr(targets, "__array__") or (isinstance(targets, (list, tuple)) and all(map(np.isscalar, targets)))
+    for given in [targets] if one else targets:  # type: ignore[union-attr]
         array = np.asarray(given).reshape(-1)
         if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise InputError(f"targets must hold class ids as integers, got {array.dtype}.")
+            raise refused("targets", array, "class ids, whole numbers")
         yield array

@@ -177,7 +177,7 @@ class TargetSampledSoftmax(TableLayer):
         """
         classes = self._classes(ids, "ids")
         if not len(classes) or len(classes.unique()) < len(classes):
-            raise InputError("ids must hold one class or more, and none twice.")
+            raise refused("ids", classes.tolist(), "one class or more, and none twice")
         classes = classes.to(self.weight.device)
         logits = gathered_logits(self._rows(hidden), self.weight, self.bias, classes, sparse=self.sparse)
         return logits.log_softmax(-1).view(*hidden.shape[:-1], len(classes))

@@ -1,5 +1,6 @@
 """Text: files or token lists in, a `Vocabulary` or an `EncodedCorpus` out."""
 
+from vastmax._core import END_OF_SENTENCE
 from vastmax.text.corpus import EncodedCorpus
 from vastmax.text.counting import build_vocabulary
 from vastmax.text.documentation import documentation_folders, read_documentation
@@ -9,7 +10,6 @@ from vastmax.text.phrases import Phrase, PhraseOptions, Phrases
 from vastmax.text.scan import ScanProgress
 from vastmax.text.scanned import ScannedText
 from vastmax.text.sources import STDIN, Sources, describe, expand_paths, is_paths
-from vastmax.text.spool import END_OF_SENTENCE
 from vastmax.text.streams import read_sentences
 from vastmax.text.tokenizers import TOKENIZERS, Tokenizer
 

@@ -8,10 +8,11 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax._core import END_OF_SENTENCE
 from vastmax.text.counting import select_words
 from vastmax.text.scan import ScanProgress, scan, threads_for
 from vastmax.text.sources import Sources
-from vastmax.text.spool import END_OF_SENTENCE, NO_WORD, SpoolFile
+from vastmax.text.spool import NO_WORD, SpoolFile
 from vastmax.text.tokenizers import Tokenizer
 from vastmax.vocabulary import Vocabulary, join_words
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vastmax._core import END_OF_SENTENCE, Spool
 from vastmax.errors import CorpusError
 
-__all__ = ["END_OF_SENTENCE", "NO_WORD", "SpoolFile"]
+__all__ = ["NO_WORD", "SpoolFile"]
 
 NO_WORD = 0xFFFFFFFF
 """In tables of ids: this word is dropped."""

@@ -138,7 +138,7 @@ def test_wrong_arguments(plane: Embeddings, written: Write, tmp_path: Path) -> N
         evaluate_analogies(plane, tmp_path / "nowhere")
     with pytest.raises(InputError, match="cannot read"):
         evaluate_analogies(plane, tmp_path)
-    with pytest.raises(InputError, match="choose 3cosadd or 3cosmul"):
+    with pytest.raises(InputError, match="give '3cosadd' or '3cosmul'"):
         evaluate_analogies(plane, written(QUESTIONS), method="euclid")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no words, only ids"):
         evaluate_analogies(Embeddings(np.eye(2), Vocabulary(None, [1, 1])), written(QUESTIONS))

@@ -402,7 +402,7 @@ def test_nan_stops_with_a_rate_to_try(corpus, bad):
 
 def test_bad_arguments_are_named(corpus):
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
-    with pytest.raises(InputError, match="position must be from 0 to"):
+    with pytest.raises(InputError, match=r"position is .*: give a whole number from 0 to"):
         trainer.position = trainer.num_chunks + 1
 
 

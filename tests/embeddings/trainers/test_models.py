@@ -104,5 +104,5 @@ def test_rows_not_met_keep_their_bits(kind: type, optimizer: str, name: str) -> 
 
 
 def test_the_window_is_a_mean_or_a_sum() -> None:
-    with pytest.raises(InputError, match="combine is 'max': choose 'mean' or 'sum'"):
+    with pytest.raises(InputError, match="combine is 'max': give 'mean' or 'sum'"):
         CBOW(build("full", 4, [2, 1]), combine="max")  # type: ignore[arg-type]

@@ -235,7 +235,7 @@ def test_config_and_progress_tell_what_was_done(tmp_path: Path) -> None:
     [
         ({"objective": "hierarchical-softmax"}, "objective is 'hierarchical-softmax': give 'hierarchical'"),
         ({"engine": "compiled", "objective": "hierarchical-softmax"}, "give 'hierarchical', as it is called now"),
-        ({"objective": "glove"}, "objective must be one of full, partial, .*, not 'glove'"),
+        ({"objective": "glove"}, "objective is 'glove': give 'full', 'partial'"),
         ({"sharing": "pair"}, "sharing is not for engine 'torch'"),
         ({"cbow_gradient": "published"}, "cbow_gradient is not for engine 'torch'.*always the corrected"),
         ({"negatives": 7}, "negatives is not for engine 'torch'.*num_samples"),
@@ -248,7 +248,7 @@ def test_config_and_progress_tell_what_was_done(tmp_path: Path) -> None:
             {"engine": "compiled", "layer_options": {"k": 2}},
             "layer_options is not for engine 'compiled': only engine 'torch' takes output layers",
         ),
-        ({"engine": "jax"}, "engine must be one of compiled, torch, not 'jax'"),
+        ({"engine": "jax"}, "engine is 'jax': give 'compiled' or 'torch'"),
         ({"layer_options": {"num_samples": 0}}, "num_samples is 0"),
         ({"objective": "adaptive", "keep_output_vectors": True}, "has no one table of output vectors to keep"),
         ({"layer_options": 3}, "layer_options must be a mapping"),

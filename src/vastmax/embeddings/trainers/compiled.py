@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax._core import Settings, Trainer
+from vastmax.checks import whole
+from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers import TRAINERS
 from vastmax.embeddings.trainers.subsampling import keep_probability
@@ -141,8 +143,7 @@ class EmbeddingTrainer:
 
     @position.setter
     def position(self, position: int) -> None:
-        if not 0 <= position <= self.num_chunks:
-            raise InputError(f"position must be from 0 to {self.num_chunks} chunks, not {position}.")
+        whole("position", position, 0, self.num_chunks)
         epoch, chunk = divmod(position, self._core.chunks_an_epoch)
         passed = count_words(self._ids, min(chunk * self._chunk, len(self._ids)))
         self.words_done = epoch * self._corpus.num_words + passed

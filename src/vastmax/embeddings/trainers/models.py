@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vastmax.errors import InputError
+from vastmax.checks import one_of
 from vastmax.layers import OutputLayer
 
 __all__ = ["CBOW", "SkipGram"]
@@ -81,8 +81,7 @@ class CBOW(nn.Module):
 
     def __init__(self, output: OutputLayer, *, combine: Literal["mean", "sum"] = "mean") -> None:
         super().__init__()
-        if combine not in ("mean", "sum"):
-            raise InputError(f"combine is {combine!r}: choose 'mean' or 'sum'.")
+        one_of("combine", combine, ("mean", "sum"))
         self.embedding = nn.EmbeddingBag(output.num_classes, output.in_features, mode=combine, sparse=True)
         self.output = output
         _start_small(self.embedding.weight)

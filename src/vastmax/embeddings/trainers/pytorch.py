@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vastmax.checks import whole
+from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.models import CBOW, SkipGram
 from vastmax.embeddings.trainers.subsampling import keep_probability
 from vastmax.embeddings.trainers.trainer import check_corpus, checked_tensor, count_words, diverged, initialise
 from vastmax.embeddings.trainers.windows import Windows, find_windows
-from vastmax.errors import InputError
 from vastmax.layers import LAYERS, LayerSpec, OutputLayer
 from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.runs import arrays_of, load_model_tensors, model_tensors, tensors_of, tensors_under
@@ -137,8 +138,7 @@ class TorchEmbeddingTrainer:
 
     @position.setter
     def position(self, position: int) -> None:
-        if not 0 <= position <= self.num_chunks:
-            raise InputError(f"position must be from 0 to {self.num_chunks} steps, not {position}.")
+        whole("position", position, 0, self.num_chunks)
         epoch, step = divmod(position, self._steps_an_epoch)
         self.words_done = epoch * self._corpus.num_words + count_words(
             self._ids, min(step * self._step, len(self._ids))

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax.errors import InputError
+from vastmax.checks import number, one_of
 
 __all__ = ["keep_probability"]
 
@@ -38,12 +38,8 @@ def keep_probability(
         InputError: A negative threshold or an unknown formula.
     """
     numbers = np.asarray(counts, dtype=np.float64)
-    if not threshold >= 0:
-        raise InputError(
-            f"The subsampling threshold is {threshold}; give 0 (keep all words) or more, usually 1e-3 to 1e-5."
-        )
-    if formula not in ("word2vec", "paper"):
-        raise InputError(f"There is no subsampling formula {formula!r}; known are 'word2vec' and 'paper'.")
+    number("threshold", threshold, 0)
+    one_of("formula", formula, ("word2vec", "paper"))
     if threshold == 0 or numbers.sum() == 0:
         return np.ones(len(numbers), np.float32)
     with np.errstate(divide="ignore"):

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from vastmax.checks import number, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
 
@@ -50,14 +51,13 @@ class LanguageModel(nn.Module, ABC):
         initial_range: float = 0.1,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout is {dropout}: give a share from 0 to below 1.")
+        number("dropout", dropout, 0, 1, below=True)
         self.output = output
         self.embedding_dim = output.in_features if embedding_dim is None else embedding_dim
         if tie and self.embedding_dim != output.in_features:
             raise InputError(
-                f"tie shares one table: the embeddings' width {self.embedding_dim} must be the hidden vectors' "
-                f"{output.in_features}."
+                f"embedding_dim is {self.embedding_dim}: give the hidden vectors' width, {output.in_features}, as tie "
+                "shares one table."
             )
         self.embedding = self._embedding(tie, initial_range)
         self.dropout = nn.Dropout(dropout)
@@ -130,14 +130,14 @@ class LanguageModel(nn.Module, ABC):
                 cannot be used.
         """
         if words.dim() != 2 or not words.numel():
-            raise InputError(f"words must be (T, B) ids, T and B of 1 or more, got shape {tuple(words.shape)}.")
+            raise refused("words", words, "ids (T, B), T and B of 1 or more")
         if n < 1 or not temperature > 0 or (top_k is not None and not 1 <= top_k <= self.output.num_classes):
             raise InputError(
                 f"n={n}, temperature={temperature}, top_k={top_k}: give n of 1 or more, a temperature above 0, and "
                 f"top_k from 1 to {self.output.num_classes} or None."
             )
-        if restart is not None and not 0 <= restart < self.output.num_classes:
-            raise InputError(f"restart is {restart}: give an id from 0 to {self.output.num_classes - 1}, or None.")
+        if restart is not None:
+            whole("restart", restart, 0, self.output.num_classes - 1, other="None")
         if forbidden is not None and len(forbidden.unique()) == self.output.num_classes:
             raise InputError("every word is forbidden: leave one or more that may be drawn.")
         drawn, was_training = [], self.training

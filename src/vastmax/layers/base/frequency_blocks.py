@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from vastmax.checks import shown
+from vastmax.checks import refused
 from vastmax.errors import InputError
 
 __all__ = ["Ranks", "checked_cutoffs"]
@@ -114,10 +114,8 @@ def checked_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]
         given = np.empty((0, 0))
     whole = given.ndim == 1 and (given.size == 0 or given.dtype.kind in "iu")
     if not whole or (given.size and (given[0] < 1 or given[-1] >= num_classes or (np.diff(given) <= 0).any())):
-        raise InputError(
-            f"cutoffs is {shown(cutoffs)}: give whole numbers that rise strictly within 1 to {num_classes - 1}, such "
-            "as [1000, 4000]."
-        )
+        wanted = f"whole numbers that rise strictly within 1 to {num_classes - 1}, such as [1000, 4000]"
+        raise refused("cutoffs", cutoffs, wanted)
     return tuple(int(cutoff) for cutoff in given)
 
 
@@ -130,8 +128,5 @@ def _checked_order(order: ArrayLike, num_classes: int) -> NDArray[np.int64]:
         or given.max() >= num_classes
         or np.bincount(given, minlength=num_classes).max() > 1
     ):
-        raise InputError(
-            f"order must hold each of the {num_classes} classes once, the most frequent first, "
-            f"got {given.dtype} of shape {given.shape}."
-        )
+        raise refused("order", given, f"each of the {num_classes} classes once, the most frequent first")
     return given.astype(np.int64)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from vastmax.checks import refused, whole
+from vastmax.checks import one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan
@@ -227,10 +227,9 @@ class OutputLayer(nn.Module, ABC):
             InputError: where shapes do not fit, or a target is out of range (on CUDA and in compiled code a device
                 assertion, as in torch).
         """
-        if reduction not in ("mean", "sum", "none"):
-            raise InputError(f"reduction is {reduction!r}: choose 'mean', 'sum' or 'none'.")
+        one_of("reduction", reduction, ("mean", "sum", "none"))
         if weight is not None and weight.shape != (self.num_classes,):
-            raise InputError(f"weight must have one factor a class, ({self.num_classes},), got {tuple(weight.shape)}.")
+            raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
         self._check_context(hidden, context)
         several = target.dim() == hidden.dim()
         if several:
@@ -329,32 +328,23 @@ class OutputLayer(nn.Module, ABC):
 
     def _rows(self, hidden: Tensor) -> Tensor:
         if hidden.dim() == 0 or hidden.shape[-1] != self.in_features or not hidden.is_floating_point():
-            raise InputError(
-                f"hidden must be floating-point of shape (…, {self.in_features}), "
-                f"got {hidden.dtype} of shape {tuple(hidden.shape)}."
-            )
+            raise refused("hidden", hidden, f"floating-point numbers of shape (…, {self.in_features})")
         return hidden.reshape(-1, self.in_features)
 
     def _flat(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         rows = self._rows(hidden)
         if target.shape != hidden.shape[:-1]:
-            raise InputError(
-                f"target must have the shape of hidden without its last dimension, {tuple(hidden.shape[:-1])}, "
-                f"got {tuple(target.shape)}."
-            )
+            raise refused("target", target, f"one id a row of hidden, {tuple(hidden.shape[:-1])}")
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
-            raise InputError(f"target must hold class ids as integers, got {target.dtype}.")
+            raise refused("target", target, "class ids, whole numbers")
         return rows, target.reshape(-1).long()
 
     def _check_context(self, hidden: Tensor, context: Tensor | None) -> None:
         if context is not None and context.shape != hidden.shape[:-1]:
-            raise InputError(
-                f"context must hold one class a row, {tuple(hidden.shape[:-1])}, got {tuple(context.shape)}."
-            )
+            raise refused("context", context, f"one class a row, {tuple(hidden.shape[:-1])}")
 
     def _check_k(self, k: int) -> None:
-        if not 1 <= k <= self.num_classes:
-            raise InputError(f"k is {k}: this layer has 1 to {self.num_classes} classes to return.")
+        whole("k", k, 1, self.num_classes)
 
     def _check_range(self, classes: Tensor) -> None:
         if torch.compiler.is_compiling() or classes.device.type != "cpu":

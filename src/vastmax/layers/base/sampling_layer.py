@@ -304,7 +304,7 @@ def proposal_for(
             )
         return proposal
     if not isinstance(proposal, str) or proposal not in PROPOSALS:
-        raise InputError(f"there is no proposal {proposal!r}: choose one of {', '.join(PROPOSALS)}, or give one.")
+        raise InputError(f"there is no proposal {proposal!r}: give one of {', '.join(PROPOSALS)}, or give one.")
     kind = PROPOSALS[proposal]
     sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}
     return kind.from_counts(vocabulary.counts, device=device, **sized, **options)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vastmax.checks import flag, whole
-from vastmax.errors import InputError
+from vastmax.checks import flag, refused, whole
 from vastmax.layers.base.facts import Rows, ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer, tensor_options
 from vastmax.ops import (
@@ -144,8 +143,6 @@ def tied_table(embedding: nn.Embedding | nn.Parameter, num_classes: int, in_feat
     """Return the parameter (V, d) of an embedding; InputError where it has another shape."""
     table = embedding.weight if isinstance(embedding, nn.Embedding) else embedding
     if not isinstance(table, nn.Parameter) or table.shape != (num_classes, in_features):
-        raise InputError(
-            f"tie_weights needs an nn.Embedding or an nn.Parameter of shape {(num_classes, in_features)}, "
-            f"got {type(table).__name__} of shape {tuple(getattr(table, 'shape', ()))}."
-        )
+        wanted = f"an nn.Embedding or an nn.Parameter of shape {(num_classes, in_features)}"
+        raise refused("the table to tie to", table, wanted)
     return table
