@@ -18,11 +18,9 @@ LEVELS = {
 
 def main(arguments: list[str]) -> int:
     best, *below = _core.simd_levels()
-    lacking = [level for level in LEVELS if level not in (best, *below)]
-    print(
-        f"levels: {', '.join(below) or 'none'}; skipped: {best}, the best here, at which the whole suite runs", end=""
-    )
-    print(f"; {', '.join(lacking)}, which this processor lacks" if lacking else "", flush=True)
+    skipped = [f"{best}, the best here, at which the whole suite runs"]
+    skipped += [f"{level}, which this processor lacks" for level in LEVELS if level not in (best, *below)]
+    print(f"levels: {', '.join(below) or 'none'}; skipped: {'; '.join(skipped)}", flush=True)
     red = []
     for level in below:
         print(f"-- {level}: {' '.join(f'{name}={value}' for name, value in LEVELS[level].items())}", flush=True)

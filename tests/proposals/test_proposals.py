@@ -65,7 +65,7 @@ def test_every_proposal_has_a_case() -> None:
 
 
 @every_proposal
-@pytest.mark.parametrize("num_classes", [1, 2, 3, 1000, 10**6])
+@pytest.mark.parametrize("num_classes", [1, 2, 3, pytest.param(1000, marks=pytest.mark.numerics), 10**6])
 def test_draws_follow_the_stated_probabilities(case: ProposalCase, num_classes: int) -> None:
     if num_classes > 1000 and not case.big:
         pytest.skip("another case of this proposal is as large")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from vastmax._core import Settings, Trainer
 from vastmax.checks import whole
-from vastmax.embeddings.checkpoint import checked_tensor
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers import TRAINERS
 from vastmax.embeddings.trainers.subsampling import keep_probability
