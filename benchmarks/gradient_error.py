@@ -3,7 +3,7 @@
     python benchmarks/gradient_error.py -o benchmarks/results/gradient-error.jsonl --figures docs/images
 
 Trains a feed-forward language model with the full softmax for a minute, puts its table into each layer, and asks
-`layer.diagnostics` on held-out rows. The biases are shifted so that log Z is 0 on average: the softmax does not see it,
+`diagnose` on held-out rows. The biases are shifted so that log Z is 0 on average: the softmax does not see it,
 and methods that take Z as 1 are then judged where they would arrive. ``--weights`` keeps the trained model.
 
 One draw for the whole batch and draws of each row's own ("per row") are both measured, the latter for estimators
