@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from vastmax.checks import flag, number, one_of, whole
+from vastmax.checks import flag, number, one_of, refused, whole
 
 __all__ = ["Flag", "Option", "check_options", "options_of"]
 
@@ -95,3 +95,5 @@ def check_options(options: Any) -> None:
         elif option.kind is float:
             real = number(name, value, about.low, about.high, above=about.above, below=about.below)
             object.__setattr__(options, name, real)
+        elif option.kind is str and not isinstance(value, str):
+            raise refused(name, value, "text")

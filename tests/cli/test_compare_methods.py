@@ -25,6 +25,7 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["label"]: row for row in map(json.loads, lines)}
 
 
+@pytest.mark.slow
 def test_every_method_has_a_row_and_none_fails(tmp_path: Path, text: Path) -> None:
     outcome = vastmax("compare", text, "-o", tmp_path / "out", *SHORT)
     assert outcome.code == 0, outcome.err

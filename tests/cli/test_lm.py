@@ -229,7 +229,7 @@ def test_bad_texts_are_told_in_a_sentence(tmp_path: Path, texts: list[str], lang
     assert "embeddings, and no language model" in vastmax("lm", "score", model, strange).sentence
     assert "no language model" in vastmax("lm", "sample", tmp_path).sentence
     assert (
-        "batching must be stream or sentence"
+        "batching is 'word': give 'stream' or 'sentence'"
         in vastmax("lm", "score", language_model, texts[0], "--batching", "word").sentence
     )
     assert "resume needs" in vastmax("lm", "train", texts[0], "--resume").sentence

@@ -79,7 +79,7 @@ def test_bad_input() -> None:
     for size in (0, 1.5):
         with pytest.raises(InputError, match=f"num_candidates is {size}: give a whole number of 1 or more"):
             partitions([1, 2], size)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="integers, got float64"):
+    with pytest.raises(InputError, match="targets is float64 of shape"):
         list(partitions(np.array([1.0, 2.0]), 2))
     with pytest.raises(InputError, match="targets hold -1: classes are 0 or more, or ignore_index, -100"):
         list(partitions([3, -1], 2))

@@ -65,7 +65,10 @@ def test_every_proposal_has_a_case() -> None:
 
 
 @every_proposal
-@pytest.mark.parametrize("num_classes", [1, 2, 3, pytest.param(1000, marks=pytest.mark.numerics), 10**6])
+@pytest.mark.parametrize(
+    "num_classes",
+    [1, 2, 3, pytest.param(1000, marks=pytest.mark.numerics), pytest.param(10**6, marks=pytest.mark.slow)],
+)
 def test_draws_follow_the_stated_probabilities(case: ProposalCase, num_classes: int) -> None:
     if num_classes > 1000 and not case.big:
         pytest.skip("another case of this proposal is as large")
@@ -166,6 +169,7 @@ def test_alias_tables_take_their_support_from_a_state() -> None:
     assert torch.equal(other.draw((99,), generator()), table.draw((99,), generator()))
 
 
+@pytest.mark.slow
 def test_more_classes_than_torch_can_draw_from() -> None:
     num_classes = 2**25
     weights = np.ones(num_classes)

@@ -157,7 +157,7 @@ def test_a_state_that_lacks_something_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_minutes_are_checked() -> None:
-    with pytest.raises(InputError, match="checkpoint_minutes must be a number from 0"):
+    with pytest.raises(InputError, match="checkpoint_minutes is -1: give a number from 0"):
         Counting(minutes=-1)
 
 

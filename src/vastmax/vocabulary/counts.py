@@ -12,11 +12,16 @@ __all__ = ["as_counts", "as_weights"]
 _LARGEST_SUM = 2.0**62  # counts are added in 64 bits
 
 
-def as_counts(counts: ArrayLike, *, num_words: int | None = None) -> NDArray[np.int64]:
+def as_counts(counts: ArrayLike, *, num_words: int | None = None, added: bool = True) -> NDArray[np.int64]:
     """Return counts as contiguous int64 (V,).
 
+    Args:
+        counts: (V,) whole numbers.
+        num_words: V, where it is known.
+        added: whether they will be added in 64 bits.
+
     Raises:
-        InputError: where they are no counts, or not one per word, or add up to 2**62 or more.
+        InputError: where they are no counts, or not one per word, or are to be added and reach 2**62.
     """
     array = np.asarray(counts)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, array.size):
@@ -27,7 +32,7 @@ def as_counts(counts: ArrayLike, *, num_words: int | None = None) -> NDArray[np.
     if wrong.any():
         place = int(wrong.argmax())
         raise refused(f"counts[{place}]", array[place], "a whole number of 0 or more")
-    if (total := array.sum(dtype=np.float64)) >= _LARGEST_SUM:
+    if added and (total := array.sum(dtype=np.float64)) >= _LARGEST_SUM:
         raise refused("the sum of counts", total, "counts that add up to less than 2**62")
     return np.ascontiguousarray(array, dtype=np.int64)
 

@@ -39,7 +39,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: list[str] | None, counts: ArrayLike) -> None:
-        self.counts: NDArray[np.int64] = as_counts(counts).copy()
+        self.counts: NDArray[np.int64] = as_counts(counts, added=False).copy()
         self.counts.flags.writeable = False
         self.words = None if words is None else list(words)
         if self.words is not None and len(self.words) != len(self.counts):
@@ -58,8 +58,8 @@ class Vocabulary:
 
     @property
     def total(self) -> int:
-        """Sum of the counts."""
-        return int(self.counts.sum())
+        """Sum of the counts, exact beyond 64 bits too."""
+        return (int((self.counts >> 32).sum()) << 32) + int((self.counts & 0xFFFFFFFF).sum())
 
     def __len__(self) -> int:
         return len(self.counts)

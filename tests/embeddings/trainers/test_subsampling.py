@@ -45,5 +45,5 @@ def test_bad_arguments() -> None:
         keep_probability([1], -0.1)
     with pytest.raises(InputError, match="threshold is nan"):
         keep_probability([1], float("nan"))
-    with pytest.raises(InputError, match="no subsampling formula 'other'"):
+    with pytest.raises(InputError, match="formula is 'other'"):
         keep_probability([1], 1e-3, "other")  # type: ignore[arg-type]

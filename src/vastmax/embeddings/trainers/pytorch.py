@@ -61,7 +61,7 @@ class TorchEmbeddingTrainer:
         InputError: An empty corpus, no such output layer, or one that refuses its options.
     """
 
-    objectives = tuple(LAYERS)
+    objectives = LAYERS
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> None:
         self._layer = LayerSpec(options.objective, options.layer_options or {})
