@@ -174,7 +174,11 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
         ("sampled", {"proposal": "oak"}, f"there is no proposal 'oak': give one of {', '.join(PROPOSALS)}"),
         ("sampled", {"initial_bias": None}, "initial_bias is None: give a number"),
         ("hierarchical", {"tree": 3}, "tree is 3: give a vastmax.trees.Tree"),
-        ("hierarchical", {"tree": "oak"}, f"there is no tree 'oak': give one of {', '.join(TREES)}"),
+        (
+            "hierarchical",
+            {"tree": "oak"},
+            "tree is 'oak': give 'huffman', 'balanced', 'balanced-rank', 'balanced-random', 'clustered' or 'wordnet'",
+        ),
         ("hierarchical", {"rule": "adaptive"}, "rule is of trees that are grown: give tree clustered or wordnet"),
         (
             "hierarchical",
@@ -183,7 +187,7 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
         ),
         ("hierarchical", {"tree": "clustered", "trees": "many"}, "trees is 'many': give a whole number"),
         ("class-based", {"classes": "2"}, "classes is '2': give a whole number from 1 to 6, or Classes, or None"),
-        ("adaptive", {"cutoffs": "2,4"}, "cutoffs is '2,4': give rising ranks, or 'auto'"),
+        ("adaptive", {"cutoffs": "2,4"}, "cutoffs is '2,4': give rising ranks such as"),
         ("adaptive", {"cutoffs": [2.5]}, "cutoffs is [2.5]: give whole numbers that rise strictly within 1 to 5"),
         ("adaptive", {"div_value": 0}, "div_value is 0: give a number of 1 or more"),
         ("differentiated", {"variant": 1}, "variant is 1: give 'slices' or 'projections'"),

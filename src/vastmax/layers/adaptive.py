@@ -143,7 +143,7 @@ class AdaptiveSoftmax(OutputLayer):
         order = np.argsort(-counts, kind="stable")
         if isinstance(cutoffs, str):
             if cutoffs != "auto":
-                raise refused("cutoffs", cutoffs, "rising ranks, or 'auto'")
+                raise refused("cutoffs", cutoffs, "rising ranks such as [1000, 4000], or 'auto'")
             whole("rows", rows, 1)
             number("head_share", head_share, 0, 1)
             if not isinstance(cost, (StepCost, type(None))):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.checks import flag, refused
+from vastmax.checks import flag, one_of, refused
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
@@ -183,6 +183,8 @@ class HierarchicalSoftmax(OutputLayer):
         """
         given = {"rule": rule, "epsilon": epsilon, "trees": trees, "vectors": vectors, "wordnet": wordnet}
         given = {name: value for name, value in given.items() if value is not None}
+        if isinstance(tree, str):
+            one_of("tree", tree, [*TREES, *GROWN_TREES])
         if not isinstance(tree, str) or tree not in GROWN_TREES:
             if given:
                 raise InputError(f"{min(given)} is of trees that are grown: give tree {' or '.join(GROWN_TREES)}.")
