@@ -11,6 +11,8 @@ from vastmax.errors import VastmaxError
 from vastmax.language import LSTM, perplexity, read_language_corpus
 from vastmax.layers import FullSoftmax, build
 
+pytestmark = pytest.mark.filterwarnings("ignore:No word of the training text is unknown")
+
 
 class Unnormalised(FullSoftmax):
     """Forgets log Z by a little, everywhere or for one class of its table alone."""

@@ -139,10 +139,10 @@ def test_an_interrupted_run_ends_as_another(
 @pytest.mark.parametrize(
     ("label", "place"), [("adaptive", "vastmax.layers.adaptive.cheapest_cutoffs"), ("hierarchical-clustered", None)]
 )
-def test_what_was_measured_or_learnt_for_a_layer_is_taken_from_the_checkpoint(
+def test_what_was_learnt_for_a_layer_is_taken_from_the_checkpoint(
     corpus: LanguageCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, place: str | None
 ) -> None:
-    """Cut-offs are measured and vectors trained by several threads: another process would not build the same layer."""
+    """Vectors are trained by several threads: another process would not build the same tree."""
     built = 0
 
     def another(*_: Any, **__: Any) -> Any:
