@@ -155,3 +155,12 @@ def test_values_of_a_type(hint: Any) -> None:
 )
 def test_types_in_words(hint: Any, words: str) -> None:
     assert described(hint) == words
+
+
+def test_numbers_and_arrays_out_of_reach_are_refused() -> None:
+    with pytest.raises(InputError, match=r"rate is 1000.*: give a number"):
+        number("rate", 10**400, 0, 1)
+    assert not conforms(np.array(1), collections.abc.Sequence[int]) and not conforms(
+        np.int64(3), collections.abc.Sequence[int]
+    )
+    assert conforms(np.array([1, 2]), collections.abc.Sequence[int])

@@ -92,7 +92,10 @@ def number(
     Raises:
         InputError: where it is no finite number, or lies outside.
     """
-    real = float(value) if _is(value, Real) else math.nan
+    try:
+        real = float(value) if _is(value, Real) else math.nan
+    except OverflowError:  # a whole number beyond 1e308
+        real = math.inf
     if not (math.isfinite(real) and low <= real <= high) or (above and real == low) or (below and real == high):
         raise refused(name, value, f"a number {_range(low, high, above, below)}{other and f', or {other}'}")
     return real
@@ -121,7 +124,7 @@ def conforms(value: Any, hint: Any) -> bool:
     if isinstance(value, (str, bytes)) and kind in (Sequence, Collection, Iterable):
         return False
     try:
-        if not isinstance(value, kind) and not (kind is Sequence and hasattr(value, "__array__")):
+        if not isinstance(value, kind) and not (kind is Sequence and getattr(value, "shape", ()) != ()):
             return False
     except TypeError:
         return True
@@ -132,7 +135,7 @@ def conforms(value: Any, hint: Any) -> bool:
     if kind is tuple and inner[-1] is not ...:
         return len(value) == len(inner) and all(map(conforms, value, inner))
     if issubclass(kind, Collection):
-        return all(conforms(each, inner[0]) for each in value)
+        return getattr(value, "shape", None) != () and all(conforms(each, inner[0]) for each in value)
     return True
 
 

@@ -1,5 +1,6 @@
 """What is asked of any layer beyond the contract: by its capabilities, never by its class."""
 
+import copy
 from inspect import signature
 from itertools import islice
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from tests.cases import CASES, LayerCase, shuffled_zipf
-from tests.layers.contract import D, V, batch, every_layer
+from tests.layers.contract import D, V, batch, every_layer, loss_of
 from vastmax.errors import InputError
 from vastmax.layers import (
     LAYERS,
@@ -21,6 +22,7 @@ from vastmax.layers import (
     build,
     partitions,
 )
+from vastmax.ops import Part, linear_cross_entropy
 from vastmax.vocabulary import Vocabulary
 
 COUNTS = np.arange(V, 0, -1)
@@ -36,7 +38,7 @@ def text(seed: int = 0) -> TrainingText:
 SPECS = [
     *((name, {}) for name in LAYERS),
     ("hierarchical", {"tree": "clustered", "epsilon": 0.3}),
-    ("hierarchical", {"tree": "balanced-random", "bias": False}),
+    ("hierarchical", {"tree": "balanced-random", "bias": False, "sparse": False}),
     ("class-based", {"classes": 4}),
     ("adaptive", {"cutoffs": [5, 11], "div_value": 2}),
     ("sampled", {"proposal": "quadratic-kernel"}),
@@ -57,6 +59,7 @@ def test_a_layer_is_rebuilt_from_its_state(name: str, options: dict[str, Any]) -
     assert list(found) == list(state) and all(torch.equal(found[name], state[name]) for name in state)
     hidden, target = batch(dtype=torch.float32)
     assert torch.equal(layer.log_prob(hidden), again.log_prob(hidden))
+    assert again.sparse_parameters == layer.sparse_parameters
     torch.manual_seed(1)
     loss = layer(hidden, target, context=target)
     torch.manual_seed(1)
@@ -105,6 +108,19 @@ def test_a_layer_with_k_samples_draws_k_and_leaves_the_layer_as_it_was(case: Lay
         assert few is None
         return
     assert few is not None and repr(few) != before
+    if case.name == "partial":
+        assert (layer.with_samples(7).head, layer.with_samples(7).tail) == (3, 4)  # type: ignore[union-attr]
+    if "importance" in case.name:
+        assert few.effective_samples is None and few.max_samples == 6
+    for bad in (0, 2.5):
+        with pytest.raises(InputError, match=f"k is {bad}: give a whole number of 1 or more"):
+            layer.with_samples(bad)  # type: ignore[arg-type]
+    other = layer.with_samples(6)
+    assert other is not None
+    other.weight = torch.nn.Parameter(torch.zeros_like(layer.weight))  # type: ignore[arg-type]
+    other.register_forward_hook(lambda *_: pytest.fail("the layer's own hooks are others"))
+    other.eval()
+    assert layer.training and bool(layer.weight.any())  # type: ignore[operator, union-attr]
     assert [*map(id, few.parameters())] == [*map(id, layer.parameters())]
     hidden, target = batch()
     report = few.sampling_report(hidden, target, repeats=2)
@@ -175,6 +191,28 @@ def test_other_layers_look_at_no_target() -> None:
     assert [next(prepared) for _ in range(3)] == [None] * 3
 
 
+def test_batches_without_a_target_are_prepared_too() -> None:
+    for batches in ([[1, 2], []], [[]], [[], [1], [], [2], []]):
+        layer = build("target-sampling", D, COUNTS)
+        assert len(list(layer.prepare([np.array(each, np.int64) for each in batches]))) == len(batches)
+
+
+@pytest.mark.parametrize("proposal", ["quadratic-kernel", "random-fourier"])
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_proposal_follows_what_is_loaded(proposal: str, assign: bool) -> None:
+    layer, (hidden, target) = build("sampled", D, COUNTS, proposal=proposal, num_samples=4), batch(dtype=torch.float32)
+    with torch.no_grad():
+        layer.weight.add_(torch.randn_like(layer.weight))  # type: ignore[operator, union-attr]
+    state = layer.state_dict()
+    found = build("sampled", D, COUNTS, proposal=proposal, num_samples=4, device="meta").to_empty(device="cpu")
+    found.load_state_dict(state, assign=assign)
+    for each in (layer, found):
+        each.draw(hidden, target)  # type: ignore[operator]
+    classes = torch.arange(V).expand(len(hidden), V)
+    probabilities = [each.proposal.log_prob(classes, hidden) for each in (layer, found)]  # type: ignore[operator, union-attr]
+    torch.testing.assert_close(*probabilities)
+
+
 # --- spreading over machines ---
 
 
@@ -202,9 +240,66 @@ def test_every_tensor_is_cut_or_replicated(case: LayerCase) -> None:
         assert (covered == 1).all()
     if plan.together is not None:
         assert plan.together.shape == (101,)
-    kinds = {"hierarchical": "owner", "class-based": "owner", "adaptive": "owner"}
+    kinds = {"hierarchical": "sum", "class-based": "owner", "adaptive": "owner"}
     kinds |= dict.fromkeys(("full", "self-normalized", "infrequent-normalized", "differentiated", "cnn"), "log-sum-exp")
-    assert plan.combine == kinds.get(case.name, "samples")
+    assert plan.combine == kinds.get(case.name, "logits")
+
+
+def test_log_z_is_the_log_sum_exp_of_the_ranks() -> None:
+    layer, (hidden, target) = build("full", D, COUNTS, dtype=torch.float64), batch()
+    weight, bias = (getattr(layer, name) for name in layer.shard_plan().rows)  # type: ignore[union-attr]
+    cuts = [(0, 11), (11, 11), (11, V)]  # one rank has no class
+    parts = [
+        linear_cross_entropy([Part(hidden, weight[first:end], bias[first:end])], target - first) for first, end in cuts
+    ]
+    log_partition, target_logit = (torch.stack(each) for each in zip(*parts, strict=True))
+    loss = log_partition.logsumexp(0) - target_logit.amax(0)
+    torch.testing.assert_close(loss, layer(hidden, target, reduction="none"))
+
+
+@pytest.mark.parametrize("name", ["sampled", "nce", "negative-sampling", "blackout"])
+@pytest.mark.parametrize("options", [{"num_samples": 5}, {"num_samples": 5, "shared": False}, {"in_batch": True}])
+def test_a_loss_of_samples_needs_no_other_logits(name: str, options: dict[str, Any]) -> None:
+    layer, (hidden, target) = build(name, D, COUNTS, **options, dtype=torch.float64), batch()
+    torch.manual_seed(3)
+    met = torch.cat([target, layer.draw(hidden, target).ids.flatten()])  # type: ignore[operator]
+    whole = loss_of(layer, hidden, target)
+    others = torch.ones(V, dtype=torch.bool).index_fill_(0, met, False)
+    with torch.no_grad():
+        for tensor in layer.shard_plan().rows:  # type: ignore[union-attr]
+            getattr(layer, tensor)[others] = torch.nan
+    assert torch.equal(loss_of(layer, hidden, target), whole)
+
+
+def test_a_path_is_the_sum_of_its_nodes_wherever_they_are() -> None:
+    layer, (hidden, target) = build("hierarchical", D, COUNTS, dtype=torch.float64), batch()
+    assert isinstance(layer, HierarchicalSoftmax) and layer.bias is not None
+    parts = torch.zeros(2, len(target), dtype=torch.float64)
+    for row, word in enumerate(target.tolist()):
+        for step in range(layer.tree.offsets[word], layer.tree.offsets[word + 1]):
+            node, sign = int(layer.tree.nodes[step]), int(layer.tree.signs[step])
+            logit = layer.weight[node] @ hidden[row] + layer.bias[node]
+            parts[node % 2, row] += torch.nn.functional.logsigmoid(sign * logit).detach()
+    torch.testing.assert_close(parts.sum(0), layer.target_log_prob(hidden, target).detach())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("class-based", {"classes": 5}), ("adaptive", {"cutoffs": [5, 11, 20], "div_value": 2})]
+)
+def test_the_owner_of_a_target_needs_no_rows_of_others(name: str, options: dict[str, Any]) -> None:
+    layer, (hidden, target) = build(name, D, COUNTS, **options, dtype=torch.float64), batch((40,))
+    plan, whole = layer.shard_plan(), layer.target_log_prob(hidden, target)
+    assert plan is not None and plan.together is not None
+    for rank in range(2):
+        mine, state = plan.together % 2 == rank, layer.state_dict()
+        here = copy.deepcopy(layer)
+        with torch.no_grad():
+            for tensor, (of, first) in plan.rows.items():
+                rows = torch.arange(first, first + len(state[tensor]))
+                classes = layer.ranks.classes(rows) if of == "rank" else rows  # type: ignore[operator, union-attr]
+                dict(here.named_parameters())[tensor][~mine[classes]] = torch.nan
+        own = mine[target]
+        assert own.any() and torch.equal(here.target_log_prob(hidden[own], target[own]), whole[own])
 
 
 def test_a_layer_that_says_nothing_has_no_plan() -> None:

@@ -234,8 +234,9 @@ def test_bad_input_is_told_clearly(case: LayerCase) -> None:
     for k in (0, V + 1):
         with pytest.raises(InputError, match=f"k is {k}"):
             layer.topk(hidden, k)
-    with pytest.raises(InputError, match="n is 0"):
-        layer.sample(hidden, 0)
+    for n in (0, 2.5, "a"):
+        with pytest.raises(InputError, match=f"n is {n!r}: give a whole number of 1 or more"):
+            layer.sample(hidden, n)  # type: ignore[arg-type]
 
 
 @every_layer
@@ -249,3 +250,10 @@ def test_bad_sizes_are_told_clearly(case: LayerCase) -> None:
 def test_unknown_names_are_answered_with_the_known() -> None:
     with pytest.raises(InputError, match="no output layer 'fuller': give one of full"):
         build("fuller", 4, [1, 2])
+
+
+def test_every_layer_is_of_the_kind_that_its_loss_is() -> None:
+    exact = {"full", "hierarchical", "class-based", "adaptive", "differentiated", "cnn"}
+    estimators = {"partial", "target-sampling", "sampled", "importance", "adaptive-importance"}
+    kinds = {name: "exact" if name in exact else "estimator" if name in estimators else "surrogate" for name in LAYERS}
+    assert {name: layer.kind for name, layer in LAYERS.items()} == kinds

@@ -310,7 +310,7 @@ def test_record_is_flat_and_text_leaves_out_what_is_not() -> None:
 
 def test_bad_input_is_told_clearly() -> None:
     layer, (hidden, target) = sampled(), batch((4,))
-    with pytest.raises(InputError, match="repeats is 1: give 2 or more"):
+    with pytest.raises(InputError, match="repeats is 1: give a whole number of 2 or more"):
         diagnose(layer, hidden, target, repeats=1)
     with pytest.raises(InputError, match="no class to judge by"):
         diagnose(layer, hidden, torch.full((4,), -100))

@@ -178,7 +178,7 @@ def test_beam(make) -> None:
 
 def test_a_narrow_beam_is_refused() -> None:
     layer = layer_over(balanced_tree(9))
-    with pytest.raises(InputError, match="beam_width is 2: give 3 or more"):
+    with pytest.raises(InputError, match="beam_width is 2: give a whole number of 3 or more"):
         layer.beam_topk(hidden_of(1), 3, beam_width=2)
     with pytest.raises(InputError, match="k is 10"):
         layer.beam_topk(hidden_of(1), 10)

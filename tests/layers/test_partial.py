@@ -270,5 +270,5 @@ def test_bad_options(options: dict[str, int], message: str) -> None:
 
 @pytest.mark.parametrize("name", ["rebuild_every", "probes", "lists"])
 def test_bad_options_of_the_index(name: str) -> None:
-    with pytest.raises(InputError, match=f"{name} is 0: give 1 or more"):
+    with pytest.raises(InputError, match=f"{name} is 0: give a whole number of 1 or more"):
         ClassIndex(**{name: 0})

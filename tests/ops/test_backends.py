@@ -129,7 +129,7 @@ def test_the_last_that_takes_the_tensor_computes_and_the_reference_only_when_ask
         assert ops.backend_of("double", single) == REFERENCE
     assert ops.backend_of("double", single) == "fast"
     with (
-        pytest.raises(InputError, match="double is 'slow': give one of reference, torch, fast"),
+        pytest.raises(InputError, match="double is 'slow': give 'reference', 'torch' or 'fast'"),
         ops.using(double="slow"),
     ):
         pass
@@ -149,3 +149,12 @@ def test_what_an_asked_backend_computes_is_its_own() -> None:
         sparse.append(ops.gathered_logits(hidden, weight, None, ids, sparse=True))
     layouts = [torch.autograd.grad(each.sum(), weight)[0].is_sparse for each in sparse]
     assert layouts == [True, False]  # the reference's gradients are dense: it did run
+
+
+def test_uses_that_end_out_of_order_leave_nothing_behind() -> None:
+    one, other = ops.using(topk="reference"), ops.using(path_loss="reference")
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    other.__exit__(None, None, None)
+    assert [ops.backend_of(op, torch.zeros(1)) for op in ("topk", "path_loss")] == ["torch", "torch"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vastmax.checks import whole
 from vastmax.errors import InputError
 
 __all__ = ["ClassIndex"]
@@ -47,8 +48,8 @@ class ClassIndex:
 
     def __init__(self, *, rebuild_every: int = 1000, probes: int = 32, lists: int | None = None) -> None:
         for name, value in (("rebuild_every", rebuild_every), ("probes", probes), ("lists", lists)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: give 1 or more.")
+            if name != "lists" or value is not None:
+                whole(name, value, 1)
         if find_spec("faiss") is None:
             raise InputError("an index of classes needs faiss: pip install 'vastmax[index]'")
         self.rebuild_every = rebuild_every

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
+from vastmax.checks import whole
 from vastmax.errors import InputError
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import wide
@@ -122,8 +123,7 @@ def diagnose(
     layer._check_range(classes)
     layer._check_context(hidden, context)
     before = None if context is None else context.reshape(-1)[kept]
-    if repeats < 2:
-        raise InputError(f"repeats is {repeats}: give 2 or more, or there is no spread to see.")
+    repeats = whole("repeats", repeats, 2)
     if not len(rows):
         raise InputError("target holds no class to judge by: give 1 row or more that is not ignored.")
     return _diagnose(layer, rows, classes, before, repeats, seed)

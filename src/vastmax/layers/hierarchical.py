@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.checks import flag, one_of, refused
+from vastmax.checks import flag, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
@@ -223,8 +223,8 @@ class HierarchicalSoftmax(OutputLayer):
         return {"kind": self.tree_name, **self.tree.statistics(counts).to_dict(), "num_leaves": self.tree.num_leaves}
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has the nodes of some subtrees; the levels above those may be on all."""
-        return ShardPlan.cut(self, {"weight": Rows("node"), "bias": Rows("node")}, "owner")
+        """Each rank has some nodes, whichever."""
+        return ShardPlan.cut(self, {"weight": Rows("node"), "bias": Rows("node")}, "sum")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a decision forward and twice that backward, on the mean path."""
@@ -243,9 +243,7 @@ class HierarchicalSoftmax(OutputLayer):
             InputError: where k is not in 1..V, or the beam is narrower than k.
         """
         self._check_k(k)
-        width = 2 * k if beam_width is None else beam_width
-        if width < k:
-            raise InputError(f"beam_width is {width}: give {k} or more, or leave it out.")
+        width = 2 * k if beam_width is None else whole("beam_width", beam_width, k, other="leave it out")
         rows = self._rows(hidden)
         with torch.no_grad():
             words, reach = self._beam_words(rows, max(width, self._most_leaves * k))

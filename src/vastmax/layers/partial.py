@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import math
 from typing import Any, ClassVar
 
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from vastmax.checks import flag, refused, whole
-from vastmax.layers.base.facts import Kind, Reference, ShardPlan
+from vastmax.layers.base.facts import Combine, Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.class_index import ClassIndex
 from vastmax.ops import gathered_logits, linear_topk
@@ -67,6 +65,7 @@ class PartialSoftmax(TableLayer):
     """
 
     kind: Kind = "estimator"
+    _combine: ClassVar[Combine] = "logits"
     reference: ClassVar[Reference] = Reference(
         "Rastogi, Van Durme", 2015, "Sublinear Partition Estimation", "https://arxiv.org/abs/1508.01596"
     )
@@ -110,13 +109,10 @@ class PartialSoftmax(TableLayer):
 
     def with_samples(self, k: int) -> Self:
         """Return the layer with half of k classes in the head and half in the tail, sharing its parameters."""
-        layer = copy.copy(self)
+        k = whole("k", k, 1)
+        layer = self._alike()
         layer.head, layer.tail = k // 2, k - k // 2
         return layer
-
-    def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes; the tail is drawn alike on all."""
-        return dataclasses.replace(super().shard_plan(), combine="samples")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: all of them in a search, and head and tail forward and twice backward."""

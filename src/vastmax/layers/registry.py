@@ -163,7 +163,7 @@ def _value(text: str) -> Any:
     try:
         found = tomllib.loads(f"value = {text}")
         json.dumps(found)
-    except (tomllib.TOMLDecodeError, TypeError):
+    except (tomllib.TOMLDecodeError, TypeError, RecursionError):
         return text
     return found["value"] if len(found) == 1 else text
 

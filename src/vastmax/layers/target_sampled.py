@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.facts import Kind, Reference, ShardPlan
+from vastmax.layers.base.facts import Combine, Kind, Reference
 from vastmax.layers.base.output_layer import as_vocabulary, class_ids
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.target_partitions import partitions
@@ -72,6 +72,7 @@ class TargetSampledSoftmax(TableLayer):
     """
 
     kind: Kind = "estimator"
+    _combine: ClassVar[Combine] = "logits"
     reference: ClassVar[Reference] = Reference(
         "Jean, Cho, Memisevic, Bengio",
         2015,
@@ -158,10 +159,7 @@ class TargetSampledSoftmax(TableLayer):
             while place < partition.stop:
                 yield
                 place += sizes.popleft()
-
-    def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes; the candidates are the same on all."""
-        return dataclasses.replace(super().shard_plan(), combine="samples")
+        yield from repeat(None, len(sizes))  # batches without a target behind the last
 
     def shortlist_log_prob(self, hidden: Tensor, ids: ArrayLike | Tensor) -> Tensor:
         """Return (…, m) log-probabilities of the classes of a shortlist, as if there were no others.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from vastmax.checks import one_of
 from vastmax.errors import InputError
 
 __all__ = ["REFERENCE", "backend_of", "implementation", "register", "registered", "using"]
@@ -88,14 +89,14 @@ def using(**backends: str) -> Iterator[None]:
         reference
     """
     for op, backend in backends.items():
-        if backend not in _known(op):
-            raise InputError(f"{op} is {backend!r}: give one of {', '.join(_known(op))}.")
-    before = dict(_asked)
+        one_of(op, backend, _known(op))
+    before = {op: _asked[op] for op in backends if op in _asked}
     _asked.update(backends)
     try:
         yield
     finally:
-        _asked.clear()
+        for op in backends:
+            _asked.pop(op, None)
         _asked.update(before)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 __all__ = ["Combine", "Kind", "Reference", "Rows", "SamplesUsed", "ShardPlan"]
 
 Kind = Literal["exact", "estimator", "surrogate"]
-Combine = Literal["log-sum-exp", "samples", "owner"]
+Combine = Literal["log-sum-exp", "logits", "sum", "owner"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,12 @@ class ShardPlan:
     Attributes:
         rows: of each tensor that is cut along its first dimension, by its name, what the rows are.
         replicated: names of the tensors that every rank holds whole.
-        combine: how the ranks' parts make a row's loss. "log-sum-exp": each has the logits of its own classes, log Z is
-            the log-sum-exp of theirs, and the target's logit comes from its owner. "samples": all draw the same ids,
-            each has the logits of those it owns, and they are joined as before. "owner": all compute the replicated
-            part, and the rank that owns the target the rest, which is added.
+        combine: how the ranks' parts make a row's loss; what is drawn is drawn alike on all. "log-sum-exp": each has
+            the logits of its own classes, log Z is the log-sum-exp of theirs, and the target's logit comes from its
+            owner. "logits": those of the target and of the samples come from the ranks that have them (and what is
+            searched for is the best of each rank's best), and the loss is computed from them as on one rank. "sum":
+            each has the decisions at its own nodes, and a path's log-probability is their sum. "owner": all compute
+            the replicated part, and the rank that owns the target the rest, which is added.
         together: (V,) a number for each class: classes with the same number lie on one rank. None where any may lie
             anywhere.
     """

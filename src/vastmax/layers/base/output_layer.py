@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
@@ -124,8 +125,20 @@ class OutputLayer(nn.Module, ABC):
         return repeat(None)
 
     def with_samples(self, k: int) -> Self | None:
-        """Return the layer with k samples a step, sharing its parameters; None where it does not sample."""
+        """Return the layer with k samples a step, over the same tensors; None where it does not sample.
+
+        For judging a layer as it is: what is trained is the layer itself, whose proposal follows it.
+
+        Raises:
+            InputError: where k is below 1.
+        """
         return None
+
+    def _alike(self) -> Self:
+        """Return a layer over the same tensors whose attributes, parameters included, may be set without this one's."""
+        layer = copy.copy(self)
+        vars(layer).update({name: copy.copy(each) for name, each in vars(self).items() if isinstance(each, dict)})
+        return layer
 
     def input_embedding(self) -> nn.Module | None:
         """Return an embedding of the classes, (…) -> (…, d), that shares this layer's parameters, or None."""
@@ -311,8 +324,7 @@ class OutputLayer(nn.Module, ABC):
         Raises:
             InputError: where n is below 1.
         """
-        if n < 1:
-            raise InputError(f"n is {n}: draw 1 or more.")
+        n = whole("n", n, 1)
         return self._sample(self._rows(hidden), n, generator).view(*hidden.shape[:-1], n)
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -14,7 +12,7 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, number, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.facts import ShardPlan
+from vastmax.layers.base.facts import Combine
 from vastmax.layers.base.output_layer import as_vocabulary, tensor_options
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.ops import Draws, SampledLoss, gathered_logits, sampled_loss, wide
@@ -59,6 +57,7 @@ class SamplingLayer(TableLayer):
     """
 
     power: ClassVar[float] = 0.75
+    _combine: ClassVar[Combine] = "logits"
 
     def __init__(
         self,
@@ -90,8 +89,10 @@ class SamplingLayer(TableLayer):
         self.num_samples, self.shared, self.replacement, self.in_batch = num_samples, shared, replacement, in_batch
         self.sparse = sparse
         self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
-        self._version = -1  # of the table, when the proposal last took notice
+        self._seen = -1  # version of the table, when the proposal last took notice
         self._tell_proposal()
+        # what is loaded, or put in the place of the table, may have the version of what stood there
+        self.register_load_state_dict_post_hook(_look_anew)
 
     @classmethod
     def from_vocabulary(
@@ -148,15 +149,12 @@ class SamplingLayer(TableLayer):
 
     def with_samples(self, k: int) -> Self | None:
         """Return the layer with k samples, sharing parameters and proposal; None where the batch is the samples."""
+        k = whole("k", k, 1)
         if self.in_batch:
             return None
-        layer = copy.copy(self)
+        layer = self._alike()
         layer.num_samples = k
         return layer
-
-    def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes' vectors and biases; all draw alike, from the whole proposal."""
-        return dataclasses.replace(super().shard_plan(), combine="samples")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the target and the samples forward and twice backward, or all classes once."""
@@ -206,7 +204,7 @@ class SamplingLayer(TableLayer):
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
         """Return what the proposal looks at, brought up to date with the table."""
         if self.proposal.context == "hidden":
-            if self._version != self.weight._version:  # an optimiser has been here, or someone who may have moved all
+            if self._seen != self.weight._version:  # an optimiser has been here, or someone who may have moved all
                 self._tell_proposal(torch.cat(self._met).unique() if self._met else None)
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
@@ -215,7 +213,7 @@ class SamplingLayer(TableLayer):
         """Bring the proposal up to date with these classes of the table, or with all."""
         self.proposal.update(self.weight, self.bias, ids)
         if self.proposal.context == "hidden" and not self.weight.is_inference():
-            self._met, self._version = [], self.weight._version
+            self._met, self._seen = [], self.weight._version
 
     def _meet(self, *ids: Tensor) -> None:
         """Note classes whose vectors may be about to move, for a proposal that follows them."""
@@ -277,6 +275,11 @@ class SamplingLayer(TableLayer):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, num_samples={self.num_samples}, shared={self.shared}"
+
+
+def _look_anew(layer: SamplingLayer, _: Any) -> None:
+    """Let the proposal take notice of the whole table before the next draw."""
+    layer._met, layer._seen = [], -1
 
 
 def merged(ids: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vastmax.checks import flag, refused, whole
-from vastmax.layers.base.facts import Rows, ShardPlan
+from vastmax.layers.base.facts import Combine, Rows, ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer, tensor_options
 from vastmax.ops import (
     Part,
@@ -43,6 +43,7 @@ class TableLayer(OutputLayer):
         InputError: where a size is below 1.
     """
 
+    _combine: ClassVar[Combine] = "log-sum-exp"  # see ShardPlan
     sparse: bool = False  # whether the gradients of table and biases are sparse tensors; for a method to say
 
     def __init__(
@@ -91,7 +92,7 @@ class TableLayer(OutputLayer):
 
     def shard_plan(self) -> ShardPlan:
         """Each rank has some classes' vectors and biases, and their logits."""
-        return ShardPlan.cut(self, {"weight": Rows(), "bias": Rows()}, "log-sum-exp")
+        return ShardPlan.cut(self, {"weight": Rows(), "bias": Rows()}, self._combine)
 
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""

@@ -137,6 +137,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         parts = _as_parts(tensors)
         probabilities = of_target = target_logit = None
+        if not any(len(part.weight) for part in parts):
+            block_size = 1  # a shard without a class: nothing to keep
         if block_size is None:
             probabilities = _all_logits(parts)
             if target is not None:
