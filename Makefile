@@ -21,7 +21,8 @@ COMPARE_ARGS ?=
 BENCH_ARGS ?=
 export PYTHONUTF8 := 1
 
-BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f)
+BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f) \
+	$(shell find src/vastmax -type d -not -name __pycache__)
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 

@@ -58,7 +58,7 @@ NAMED = {
     ("cli/tree.py", "class-based"): "a kind of tree",
     ("comparison/report/summary.py", "full"): "the run that others are measured against, in records alone",
     ("embeddings/options.py", "negative-sampling"): "an objective of the compiled trainer",
-    ("embeddings/train.py", "negative-sampling"): "an objective of the compiled trainer",
+    ("embeddings/training.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/trainers/__init__.py", "hierarchical"): "an objective of the compiled trainer",
     ("embeddings/trainers/__init__.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/trainers/compiled.py", "hierarchical"): "an objective of the compiled trainer",

@@ -5,6 +5,8 @@ import statistics
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ["torch", "matplotlib", "typer", "click", "rich", "gensim", "scipy", "pandas"]
 MEASURE = """
 import json, sys, time
@@ -56,3 +58,35 @@ def test_public_names_are_listed() -> None:
     import vastmax
 
     assert set(vastmax.__all__) <= set(dir(vastmax))
+
+
+LAZY = ["vastmax.trees", "vastmax.embeddings", "vastmax.language", "vastmax.comparison"]
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_public_names_are_what_they_are_in_every_order(package: str) -> None:
+    program = f"""
+import importlib, json, pkgutil, types, {package} as package
+shown = sorted(set(package.__all__) - set(dir(package)))
+files = [each.name for each in pkgutil.walk_packages(package.__path__, "{package}.") if "worker" not in each.name]
+for name in files:
+    importlib.import_module(name)
+modules = [name for name in package.__all__ if isinstance(getattr(package, name), types.ModuleType)]
+print(json.dumps({{"shown": shown, "modules": modules, "lacks": hasattr(package, "no_such_name")}}))
+"""
+    assert run(program) == {"shown": [], "modules": [], "lacks": False}
+
+
+@pytest.mark.parametrize("package", ["vastmax.language", "vastmax.comparison", "vastmax.layers", "vastmax.optimizers"])
+def test_without_torch_the_package_says_what_to_install(package: str) -> None:
+    program = f"""
+import importlib, json, sys
+sys.modules["torch"] = None
+try:
+    package = importlib.import_module("{package}")
+    assert not hasattr(package, "no_such_name")
+    getattr(package, package.__all__[0])
+except ImportError as error:
+    print(json.dumps({{"said": str(error)}}))
+"""
+    assert "needs PyTorch: pip install 'vastmax[torch]'" in run(program)["said"]

@@ -10,22 +10,31 @@ from typing import Any
 __all__ = ["lazy"]
 
 
-def lazy(package: str, public: Sequence[str], files: Sequence[str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package, which loads all of its files when the first of their names is used.
+def lazy(
+    package: str, public: Sequence[str], files: Sequence[str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a package whose files are loaded when the first of their names is used.
+
+    No file may be called like a public name: once it is imported, it stands where the name should.
 
     Args:
         package: Its ``__name__``.
         public: Its ``__all__``.
         files: Those that define what of it is not defined yet.
     """
+    home = vars(sys.modules[package])
 
     def load(name: str) -> Any:
         if name not in public:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        home = vars(sys.modules[package])
         for file in files:
-            found = vars(import_module(f"{package}.{file}"))
+            try:
+                found = vars(import_module(f"{package}.{file}"))
+            except ModuleNotFoundError as error:
+                if error.name != "torch":
+                    raise
+                raise ImportError(f"{package} needs PyTorch: pip install 'vastmax[torch]'") from error
             home.update({each: found[each] for each in public if each in found})
         return home[name]
 
-    return load
+    return load, lambda: sorted({*home, *public})

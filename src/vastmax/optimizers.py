@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
+try:
+    import torch
+except ImportError as error:
+    raise ImportError("vastmax.optimizers needs PyTorch: pip install 'vastmax[torch]'") from error
+
 from torch import Tensor, nn
 
 from vastmax.checks import number, one_of

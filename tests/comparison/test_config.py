@@ -181,7 +181,7 @@ RECORDS = sorted(Path(__file__).parents[2].glob("studies/*/records.jsonl"))
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
 def test_committed_records_are_of_runs_that_a_comparison_takes_as_finished(path: Path) -> None:
-    from vastmax.comparison.compare import finished
+    from vastmax.comparison.comparing import finished
 
     done = [record for record in read_records(path) if record.status == "done"]
     assert done

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from vastmax.lazy import lazy
 
 if TYPE_CHECKING:
-    from vastmax.comparison.compare import ComparisonProgress, compare
+    from vastmax.comparison.comparing import ComparisonProgress, compare
     from vastmax.comparison.config import RunConfig
     from vastmax.comparison.config_file import read_comparison
     from vastmax.comparison.methods import METHODS, Method, build_layer, method_named, method_with
@@ -29,4 +29,4 @@ __all__ = [
 ]
 
 # The report is drawn from records without torch, which all else needs.
-__getattr__ = lazy(__name__, __all__, ("compare", "config", "config_file", "methods", "plan", "run"))
+__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "config_file", "methods", "plan", "run"))

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from vastmax.embeddings.formats.folder import holds_embeddings
     from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
     from vastmax.embeddings.search import analogy_objective
-    from vastmax.embeddings.train import train
     from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
     from vastmax.embeddings.trainers.subsampling import keep_probability
+    from vastmax.embeddings.training import train
 
 __all__ = [
     "AnalogyReport",
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # The command line shows the options without numpy and the core, which all else needs.
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     __all__,
     (
@@ -52,7 +52,7 @@ __getattr__ = lazy(
         "formats.folder",
         "formats.word2vec",
         "search",
-        "train",
+        "training",
         "trainers.compiled",
         "trainers.subsampling",
     ),

@@ -1,6 +1,6 @@
 """Language models: a corpus and an output layer in; a trained model, its perplexity, scores and samples out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vastmax.language.options import Batching, LoopOptions, ModelOptions
 from vastmax.lazy import lazy
@@ -47,12 +47,6 @@ __all__ = [
 ]
 
 # The command line shows the options without torch, which all else needs.
-_load = lazy(__name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "read", "saved", "use"))
-
-
-def __getattr__(name: str) -> Any:
-    try:
-        import torch as _torch  # noqa: F401
-    except ImportError as error:
-        raise ImportError("vastmax.language needs PyTorch: pip install 'vastmax[torch]'") from error
-    return _load(name)
+__getattr__, __dir__ = lazy(
+    __name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "read", "saved", "use")
+)

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 # The command line shows the options without numpy and the core, which all else needs.
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     __all__,
     (
