@@ -68,3 +68,18 @@ def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
     assert os.read(reader, 100) == b"through"
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     os.close(reader)
+
+
+def test_what_went_wrong_is_told_where_nothing_can_be_deleted_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.replace", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with (
+        pytest.raises(InputError, match=r"cannot write .*words.tsv: Read-only file system; make room or name another"),
+        replacing(tmp_path / "words.tsv") as temporary,
+    ):
+        temporary.write_text("a")

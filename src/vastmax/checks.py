@@ -50,7 +50,7 @@ def flag(name: str, value: Any) -> None:
         raise refused(name, value, "true or false")
 
 
-def whole(name: str, value: Any, low: int, high: float = math.inf, *, other: str = "") -> int:
+def whole(name: str, value: Any, low: float, high: float = math.inf, *, other: str = "") -> int:
     """Return the value, which may be numpy's, as an int.
 
     Args:

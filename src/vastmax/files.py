@@ -8,7 +8,7 @@ import shutil
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -51,7 +51,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except _writing_errors() as error:
         raise cannot_write(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone, or on a disk that is read-only, which has been told
+            temporary.unlink()
 
 
 @contextmanager

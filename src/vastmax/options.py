@@ -91,7 +91,7 @@ def check_options(options: Any) -> None:
         elif option.kind is bool:
             flag(name, value)
         elif option.kind is int:
-            object.__setattr__(options, name, whole(name, value, int(about.low), int(about.high)))
+            object.__setattr__(options, name, whole(name, value, about.low, about.high))
         elif option.kind is float:
             real = number(name, value, about.low, about.high, above=about.above, below=about.below)
             object.__setattr__(options, name, real)

@@ -92,3 +92,10 @@ def test_interrupt_of_another_verb(tmp_path: Path) -> None:
     outcome = finish(process)
     assert outcome.code == 130
     assert outcome.err == "vastmax: interrupted\n"
+
+
+def test_an_empty_checkpoint_folder_is_no_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "model" / "checkpoint").mkdir(parents=True)
+    outcome = vastmax("train", corpus, "-o", tmp_path / "model", "--resume", "--epochs", "1", "--dim", "4")
+    assert outcome.code == 0
+    assert "no checkpoint in" in outcome.err

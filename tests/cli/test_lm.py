@@ -3,6 +3,7 @@
 import json
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,3 +274,21 @@ def test_without_torch(verb: list[str], monkeypatch: pytest.MonkeyPatch) -> None
     outcome = vastmax(*verb)
     assert outcome.code == 1
     assert "pip install 'vastmax[torch,report]'" in outcome.sentence
+
+
+def test_a_folder_that_another_product_took_over_says_what_it_holds(
+    language_model: Path, model: Path, texts: list[str], corpus: Path, tmp_path: Path
+) -> None:
+    first, second = shutil.copytree(language_model, tmp_path / "first"), shutil.copytree(model, tmp_path / "second")
+    assert vastmax("train", corpus, "-o", first, "--overwrite", "--epochs", "1", "--dim", "4").code == 0
+    assert "holds 'vastmax embeddings 1', and no language model" in vastmax("lm", "score", first, texts[0]).sentence
+    assert vastmax("lm", "train", *texts, "-o", second, "--overwrite", *FLAGS, "--epochs", "0.1").code == 0
+    assert "holds 'vastmax language model 2', and no embeddings" in vastmax("nearest", second, "a").sentence
+
+
+def test_what_is_refused_is_refused_before_a_tree_is_grown(texts: list[str], tmp_path: Path) -> None:
+    tree = ["--output-layer", "hierarchical-clustered", "--option", "vectors=nobody"]  # which is told when it is grown
+    refused = vastmax("lm", "train", *texts, *tree, *FLAGS, "--checkpoint-minutes", "-1")
+    assert "checkpoint_minutes is -1" in refused.sentence
+    nowhere = vastmax("lm", "train", *texts, *FLAGS, "--option", "device=meta")
+    assert "device is 'meta': give a device that holds numbers" in nowhere.sentence

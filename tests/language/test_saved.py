@@ -15,8 +15,8 @@ from tests.corpora import sentences
 from vastmax.comparison import (
     METHODS,
     Method,
-    Run,
     RunConfig,
+    RunResult,
     build_layer,
     method_with,
     run_language_model,
@@ -52,7 +52,7 @@ def config_of(method: Method, **model: Any) -> RunConfig:
     return RunConfig(method=method, model=ModelOptions(**{**SMALL, **model}), training=LoopOptions(epochs=1), threads=1)
 
 
-def train(corpus: LanguageCorpus, config: RunConfig, folder: Path | None = None, **more: Any) -> Run:
+def train(corpus: LanguageCorpus, config: RunConfig, folder: Path | None = None, **more: Any) -> RunResult:
     return run_language_model(corpus, config, folder, text=TEXT, **more)
 
 

@@ -196,3 +196,10 @@ def test_options_are_as_json_gives_them_back() -> None:
         "phrases": "a given object",
     }
     assert plain(plain(given)) == plain(given)
+
+
+def test_a_kill_while_deleting_leaves_no_half_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint().save(tmp_path / "checkpoint")
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # the kill
+    drop_checkpoint(tmp_path / "checkpoint")
+    assert any((tmp_path / "checkpoint").iterdir()) and not holds_checkpoint(tmp_path / "checkpoint")

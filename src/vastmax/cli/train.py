@@ -73,10 +73,10 @@ def train(
       vastmax train corpus.txt -o model --engine torch --objective nce --option num_samples=256
       vastmax train corpus.txt -o model --resume
     """  # noqa: D301
-    from vastmax.embeddings import train
-    from vastmax.runs import TrainingInterrupted
+    from vastmax.embeddings import holds_embeddings, train
+    from vastmax.runs import TrainingInterrupted, holds_checkpoint
 
-    if resume and not (output / "checkpoint").exists() and not (output / "vectors.safetensors").exists():
+    if resume and not holds_checkpoint(output / "checkpoint") and not holds_embeddings(output):
         note(f"no checkpoint in {output} yet: starting from the beginning")
     started = time.perf_counter()
     try:

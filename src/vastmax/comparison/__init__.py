@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from vastmax.comparison.config_file import read_comparison
     from vastmax.comparison.methods import METHODS, Method, build_layer, method_named, method_with
     from vastmax.comparison.plan import Plan, plan_comparison
-    from vastmax.comparison.run import Run, run_language_model
+    from vastmax.comparison.run import RunResult, run_language_model
 
 __all__ = [
     "METHODS",
     "ComparisonProgress",
     "Method",
     "Plan",
-    "Run",
     "RunConfig",
+    "RunResult",
     "build_layer",
     "compare",
     "method_named",

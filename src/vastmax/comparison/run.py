@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from os import PathLike
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vastmax.checks import number, refused
 from vastmax.comparison.config import RunConfig
 from vastmax.comparison.judging import diagnose, judge
 from vastmax.comparison.memory import check_memory, memory_needed, numbers_kept
@@ -37,20 +38,19 @@ from vastmax.runs import (
     StopRequest,
     TrainingProgress,
     check_room,
-    differences,
     holds_checkpoint,
     plain,
     tensors_of,
     tensors_under,
 )
 
-__all__ = ["CHECKPOINT", "RECORD", "Run", "check_device", "described", "run_language_model", "write_record"]
+__all__ = ["CHECKPOINT", "RECORD", "RunResult", "check_device", "described", "run_language_model", "write_record"]
 
 CHECKPOINT, RECORD = "checkpoint", "record.json"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunResult:
     """What a run came to."""
 
     record: RunRecord
@@ -67,7 +67,7 @@ def run_language_model(
     checkpoint_minutes: float = 10.0,
     progress: Callable[[TrainingProgress], None] | None = None,
     vectors_of: Callable[[str], NDArray] | None = None,
-) -> Run:
+) -> RunResult:
     """Train a language model, judge it, and save both; goes on from the checkpoint in the folder, if there is one.
 
     Args:
@@ -87,6 +87,7 @@ def run_language_model(
         DivergedError: The loss is no number any more.
     """
     folder = None if folder is None else Path(folder)
+    number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)  # before a layer is built, which may take minutes
     device = check_device(config.device)
     options, model_options, method = config.loop_options, config.model, config.method
     words = len(corpus.vocabulary)
@@ -105,6 +106,8 @@ def run_language_model(
         layer = build_layer(
             method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
         )
+    if any(parameter.is_meta for parameter in layer.parameters()):
+        raise refused("device", "meta", "a device that holds numbers")
     building_seconds = None if state is not None else time.perf_counter() - started
     model = build_model(model_options, layer, corpus.end_of_sentence)
     taken = 4 * sum(parameter.numel() for parameter in model.parameters())
@@ -153,8 +156,8 @@ def run_language_model(
         **found,
     )
     if folder is not None:
-        loop.conclude(lambda: _save(folder, Run(record, model), corpus, config, text or {}))
-    return Run(record, model)
+        loop.conclude(lambda: _save(folder, RunResult(record, model), corpus, config, text or {}))
+    return RunResult(record, model)
 
 
 def _layer_state(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Tensor] | None:
@@ -162,8 +165,8 @@ def _layer_state(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Ten
     if not holds_checkpoint(checkpoint):
         return None
     found = Checkpoint.load(checkpoint, LanguageModelLoop.kind)
-    if differences({name: found.identity.get(name) for name in identity}, identity):
-        return None  # another run's: whoever resumes it hears what differs
+    # told before a layer is built, which may take minutes
+    replace(found, identity={name: found.identity.get(name) for name in identity}).check(identity, checkpoint)
     return tensors_of(tensors_under("model.output", found.tensors))
 
 
@@ -173,7 +176,7 @@ def _room_needed(model: LanguageModel, optimizer: str) -> int:
     return 4 * parameters * (1 + 2 * numbers_kept(optimizer))
 
 
-def _save(folder: Path, run: Run, corpus: LanguageCorpus, config: RunConfig, text: Mapping[str, Any]) -> None:
+def _save(folder: Path, run: RunResult, corpus: LanguageCorpus, config: RunConfig, text: Mapping[str, Any]) -> None:
     what = (run.model, corpus.vocabulary, config.method.spec, config.model, text, run.record.curve, config.to_json())
     save_language_model(folder, *what)
     write_record(folder / RECORD, run.record)

@@ -106,8 +106,6 @@ class EmbeddingOptions:
         """Refuse what the engine lacks; which output layers there are is known where torch is loaded."""
         if not isinstance(self.layer_options, (Mapping, type(None))):
             raise InputError(f"layer_options is {self.layer_options!r}: give a mapping from names to values.")
-        if self.objective == "hierarchical-softmax":
-            raise InputError("objective is 'hierarchical-softmax': give 'hierarchical', as it is called now.")
         engine = TRAINERS[self.engine]
         if engine.objectives and self.objective not in engine.objectives:
             raise InputError(

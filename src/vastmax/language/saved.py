@@ -125,6 +125,8 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
         raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:
         record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
+        if not str(record["format"]).startswith(_FORMAT[:-1]):  # which replaced the model that lay here
+            raise FormatError(f"{folder} holds {record['format']!r}, and no language model.")
         if record["format"] != _FORMAT:
             raise FormatError(f"{folder} is of another version, {record['format']!r}, not {_FORMAT!r}: train it again.")
         layer, options = LayerSpec(**record["layer"]), ModelOptions(**record["model"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def holds_checkpoint(folder: Path) -> bool:
 
 def drop_checkpoint(folder: Path) -> None:
     """Delete a folder's checkpoint: the run is finished, or starts anew."""
+    with suppress(OSError):  # first what tells that there is one: a kill leaves none, and no half
+        _state_of(folder).unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -218,7 +218,7 @@ class Run(ABC):
             facts = checkpoint.facts
             self.words, self.seconds, self.losses = facts["words"], facts["seconds"], LossSums(**facts["losses"])
             self.restore(facts, checkpoint.tensors)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"the checkpoint in {folder} lacks {error}: delete it to start again.") from error
 
     def _folder(self) -> Path:

@@ -233,8 +233,6 @@ def test_config_and_progress_tell_what_was_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"objective": "hierarchical-softmax"}, "objective is 'hierarchical-softmax': give 'hierarchical'"),
-        ({"engine": "compiled", "objective": "hierarchical-softmax"}, "give 'hierarchical', as it is called now"),
         ({"objective": "glove"}, "objective is 'glove': give 'full', 'partial'"),
         ({"sharing": "pair"}, "sharing is not for engine 'torch'"),
         ({"cbow_gradient": "published"}, "cbow_gradient is not for engine 'torch'.*always the corrected"),

@@ -82,6 +82,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise FormatError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+    if isinstance(config, dict) and not str(config.get("format")).startswith(_FORMAT[:-1]):
+        raise FormatError(f"{path.parent} holds {config.get('format')!r}, and no embeddings.")
+    if not isinstance(config, dict) or config["format"] != _FORMAT:
         raise FormatError(f"{path} is of another version: its format must be {_FORMAT!r}.")
     return {key: value for key, value in config.items() if key != "format"}
