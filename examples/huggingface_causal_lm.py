@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.text import END_OF_SENTENCE, encode_corpus, read_documentation
 from vastmax.vocabulary import Vocabulary
 
@@ -76,10 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     model = small_gpt2(vocabulary, options.dim)
     layer = build(options.output_layer, options.dim, vocabulary)
     model.set_output_embeddings(Head(layer))
-    sparse = [p for name, p in layer.named_parameters() if name in layer.sparse_parameters]
-    dense = [p for p in model.parameters() if all(p is not other for other in sparse)]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(dense, lr=3e-3)]
-    optimizers += [torch.optim.SparseAdam(sparse, lr=3e-3)] if sparse else []
+    optimizer = SparseAwareOptimizer(model, "adam", 3e-3)
 
     before = after = perplexity(model, layer, held_out)
     print(f"{len(words):,} words, {len(vocabulary):,} different ones; {options.output_layer}")
@@ -87,9 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     for step in range(1, options.steps + 1):
         loss = loss_of(model, layer, training[torch.randint(len(training), (options.rows,))])
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        model.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         if step % max(options.steps // 5, 1) == 0 or step == options.steps:
             after = perplexity(model, layer, held_out)
             print(f"step {step}: loss {loss:.2f}, perplexity {after:,.0f}")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vastmax.layers import LAYERS, OutputLayer, build
+from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.text import END_OF_SENTENCE, encode_corpus, read_documentation
 from vastmax.vocabulary import Vocabulary
 
@@ -68,12 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     windows = words.unfold(0, LENGTH + 1, LENGTH)  # (rows, length + 1), the last word of one the first of the next
     held_out, training = windows[: len(windows) // 10], windows[len(windows) // 10 :]
     model = LanguageModel(options.dim, vocabulary, options.output_layer)
-    sparse = [
-        parameter for name, parameter in model.output.named_parameters() if name in model.output.sparse_parameters
-    ]
-    dense = [parameter for parameter in model.parameters() if all(parameter is not other for other in sparse)]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(dense, lr=1e-2)]
-    optimizers += [torch.optim.SparseAdam(sparse, lr=1e-2)] if sparse else []
+    optimizer = SparseAwareOptimizer(model, "adam", 1e-2)
 
     before = after = model.perplexity(held_out)
     print(f"{len(words):,} words, {len(vocabulary):,} different ones; {options.output_layer}")
@@ -81,9 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     for step in range(1, options.steps + 1):
         loss = model(training[torch.randint(len(training), (options.rows,))])
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        model.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         if step % max(options.steps // 5, 1) == 0 or step == options.steps:
             after = model.perplexity(held_out)
             print(f"step {step}: loss {loss:.2f}, perplexity {after:,.0f}")

@@ -1,4 +1,4 @@
-"""Draws docs/images/EXPERIMENT.svg from the committed records of every experiment.
+"""Draws docs/images/STUDY.svg from the committed records of every study.
 
     python -m studies.pictures [RECORDS SVG]
 
@@ -26,7 +26,7 @@ FARTHEST = 1.3  # what comes out worse by this factor than three quarters of the
 
 
 def draw(records: Iterable[RunRecord], picture: Path) -> None:
-    """Write an experiment's picture."""
+    """Write a study's picture."""
     runs = latest(records)
     rows = [row for row in summary_rows(runs) if row.test is not None and row.training_speed is not None]
     figure, (trade, fall) = new_panels(12, max(4.5, 0.24 * len(rows) + 1.2), 2)

@@ -2,7 +2,7 @@
 
     python studies/remarks.py ptb-lstm studies/ptb-lstm
 
-The first is an experiment, the second the folder of its comparison. Writes studies/STUDY/remarks.json, which
+The first is a study, the second the folder of its comparison. Writes studies/STUDY/remarks.json, which
 tables.py shows. Everything runs on one thread; run it beside nothing else, as parts of it are timed.
 """
 
@@ -187,16 +187,16 @@ MEASURED = {"ptb-lstm": ptb_lstm, "brown-feed-forward": brown, "wikipedia-large-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=MEASURED)
+    parser.add_argument("study", choices=MEASURED)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     remarks = []
-    for remark in MEASURED[given.experiment](Comparison(given.folder)):
+    for remark in MEASURED[given.study](Comparison(given.folder)):
         print(f"{remark.what}: {remark.figure:,.4g} {remark.unit}", flush=True)
         remarks.append(remark._asdict())
     text = json.dumps({"remarks": remarks, "machine": machine(), "versions": versions(), "commit": commit()}, indent=1)
-    (STUDIES / given.experiment / "remarks.json").write_text(text + "\n", encoding="utf-8")
+    (STUDIES / given.study / "remarks.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

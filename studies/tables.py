@@ -3,7 +3,7 @@
     python studies/tables.py            # rewrites what stands between the marks
     python studies/tables.py --check    # exit code 1 where a table is not in step with the records
 
-A table stands between ``<!-- records: EXPERIMENT TABLE -->`` and ``<!-- end of records -->``.
+A table stands between ``<!-- records: STUDY TABLE -->`` and ``<!-- end of records -->``.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ UNITS = {  # of remarks
 MARK = re.compile(r"(<!-- records: (\S+) (\S+) -->\n)(.*?)(<!-- end of records -->)", re.DOTALL)
 
 
-def methods(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
-    """Every run of an experiment: perplexity, what it costs, and how much faster than the full softmax it trained."""
+def methods(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
+    """Every run of a study: perplexity, what it costs, and how much faster than the full softmax it trained."""
     full = next((row for row in rows if row.layer == "full"), None)
-    known = PUBLISHED.get(experiment, {})
+    known = PUBLISHED.get(study, {})
     columns = ["method", "kind", "test perplexity", "against full", "training", "words/s", "times full", "test words/s"]
     columns += ["published", "budget"] if known else ["budget"]
     lines = [f"| {' | '.join(columns)} |", f"|---|---|{'---:|' * (len(columns) - 3)}---|"]
@@ -86,7 +86,7 @@ def methods(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[st
     return lines
 
 
-def layers(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
+def layers(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
     """README's table of layers: its own first three columns, and what the best run of each layer measured."""
     kept = [[cell.strip() for cell in line.strip().strip("|").split("|")][:3] for line in before.splitlines()]
     classes = {f"`{cls.__name__}`": name for name, cls in LAYERS.items()}
@@ -108,9 +108,9 @@ def layers(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[str
     return lines
 
 
-def remarks(experiment: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
+def remarks(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
     """What remarks.py has measured besides."""
-    measured = json.loads((STUDIES / experiment / "remarks.json").read_text(encoding="utf-8"))["remarks"]
+    measured = json.loads((STUDIES / study / "remarks.json").read_text(encoding="utf-8"))["remarks"]
     lines = [f"| {each['what']} | {UNITS[each['unit']].format(each['figure'])} |" for each in measured]
     return ["| measured besides | |", "|---|---:|", *lines]
 
@@ -122,9 +122,9 @@ TABLES: dict[str, Callable[[str, Sequence[SummaryRow], str], list[str]]] = {
 }
 
 
-def records_of(experiment: str) -> list[RunRecord]:
-    """The committed records of an experiment; none where it has not been run."""
-    path = STUDIES / experiment / "records.jsonl"
+def records_of(study: str) -> list[RunRecord]:
+    """The committed records of a study; none where it has not been run."""
+    path = STUDIES / study / "records.jsonl"
     return read_records(path) if path.exists() else []
 
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies that several rooms share: counts as text has them, and the odd ones."""
+"""Hypothesis strategies that several test packages share: counts as text has them, and the odd ones."""
 
 from typing import Any
 

@@ -41,7 +41,7 @@ def test_the_commit_is_that_of_the_checkout() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only there is the peak inherited")
 def test_the_peak_of_memory_is_the_processes_own() -> None:
     """Started by a process that once took 300 MB more: `getrusage` would count those."""
-    # the file alone, as its room would load torch, which takes more than that
+    # the file alone, as its package would load torch, which takes more than that
     child = f"import runpy; print(runpy.run_path({machine.__file__!r})['peak_memory']())"
     parent = (
         "import subprocess, sys; b = bytearray(300_000_000); b[::4096] = b'x' * len(b[::4096]); "

@@ -21,7 +21,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its room on first use, so that ``import vastmax`` stays instant."""
+    """Load a public name from its package on first use, so that ``import vastmax`` stays instant."""
     if name not in _HOMES:
         raise AttributeError(f"module 'vastmax' has no attribute {name!r}")
     return getattr(import_module(f"vastmax.{_HOMES[name]}"), name)

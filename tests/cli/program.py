@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,3 +65,8 @@ def finish(process: "subprocess.Popen[str]") -> Outcome:
     """Wait for it."""
     out, err = process.communicate(timeout=60)
     return Outcome(process.returncode, out, err)
+
+
+def wait_for_checkpoint(process: "subprocess.Popen[str]", folder: Path) -> None:
+    while process.poll() is None and not (folder / "checkpoint" / "state.json").exists():
+        time.sleep(0.005)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import vastmax as package
-from tests.cli.program import finish, start, vastmax
-from tests.cli.test_interrupt import wait_for_checkpoint
+from tests.cli.program import finish, start, vastmax, wait_for_checkpoint
 from vastmax.embeddings import Embeddings
 
 FLAGS = ["--engine", "torch", "--dim", "8", "--epochs", "2", "--threads", "1"]

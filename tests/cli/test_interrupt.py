@@ -9,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from tests.cli.program import finish, start, vastmax
+from tests.cli.program import finish, start, vastmax, wait_for_checkpoint
 
 FLAGS = ["--dim", "32", "--epochs", "600", "--threads", "1", "--window", "8", "--checkpoint-minutes", "0.001"]
 
@@ -19,11 +19,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> byt
     folder = tmp_path_factory.mktemp("uninterrupted") / "model"
     assert vastmax("train", corpus, "-o", folder, *FLAGS).code == 0
     return (folder / "vectors.safetensors").read_bytes()
-
-
-def wait_for_checkpoint(process: "subprocess.Popen[str]", folder: Path) -> None:
-    while process.poll() is None and not (folder / "checkpoint" / "state.json").exists():
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import numpy as np
 import pytest
 
 from tests.corpora import sentences
+from tests.embeddings.stopping import stop_at
 from vastmax.embeddings import Embeddings, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.errors import CheckpointError, InputError
-from vastmax.runs import TrainingInterrupted, TrainingProgress
+from vastmax.runs import TrainingInterrupted
 from vastmax.runs.interrupt import StopRequest
 
 OPTIONS: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_vectors": True}
@@ -27,20 +27,6 @@ def _report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmbeddingLoop, "report_seconds", 0)
     monkeypatch.setattr(EmbeddingLoop, "report_share", 0)
     monkeypatch.setattr(EmbeddingLoop, "step_seconds", 1e-9)  # a chunk a step
-
-
-def stop_at(step: int, number: int = signal.SIGINT) -> Callable[[Any], None]:
-    """A progress callback that asks to stop after so many steps, as Ctrl-C would."""
-    steps = 0
-
-    def progress(report: Any) -> None:
-        nonlocal steps
-        if isinstance(report, TrainingProgress):
-            steps += 1
-            if steps == step:
-                signal.raise_signal(number)
-
-    return progress
 
 
 def interrupt(output: Path, step: int = 3, number: int = signal.SIGINT, **options: Any) -> TrainingInterrupted:

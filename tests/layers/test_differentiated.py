@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.layers.test_full import LargestTensor
+from tests.layers.watching import LargestTensor
 from tests.oracles import differentiated_log_prob, gradients_of
 from vastmax.errors import InputError
 from vastmax.layers import DifferentiatedSoftmax, FullSoftmax

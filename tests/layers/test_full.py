@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.layers.watching import LargestTensor
 from tests.oracles import full_gradients, full_log_prob
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax
@@ -91,19 +91,6 @@ def test_blocks_lose_no_more_than_one_table(dtype: torch.dtype) -> None:
     for exact, rounded, ours in zip(*results, strict=True):
         tolerance = torch.finfo(dtype).eps * exact.abs().max()
         assert (exact - ours).abs().max() <= 1.5 * (exact - rounded).abs().max() + tolerance
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers the largest tensor that any operation returned."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(tensor, torch.Tensor):
-                self.largest = max(self.largest, tensor.numel())
-        return out
 
 
 def test_blocks_never_hold_all_logits() -> None:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests import oracles
 from tests.layers.contract import sharpened
-from tests.layers.test_sampled import Watched
+from tests.layers.watching import Watched
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax, ImportanceSampledSoftmax
 from vastmax.proposals import UniformProposal, UnigramProposal

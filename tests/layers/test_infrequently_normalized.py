@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.layers.test_self_normalized import TARGET, UPSTREAM, D, N, V, held_out, hidden_of, spread
+from tests.layers.held_out import TARGET, UPSTREAM, D, N, V, held_out, hidden_of, spread
 from tests.oracles import gradients_of, infrequently_normalized_loss
 from vastmax.errors import InputError
 from vastmax.layers import InfrequentlyNormalizedSoftmax, SelfNormalizedSoftmax

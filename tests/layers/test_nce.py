@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.layers.drawing import COUNTS, D, V, arrays, check_formula, some_rows, trained
-from tests.layers.test_self_normalized import Held, held_out
+from tests.layers.held_out import Held, held_out
 from tests.oracles import full_gradients, nce_loss
 from vastmax.errors import InputError
 from vastmax.layers import NoiseContrastiveEstimation

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.embeddings.trainers.test_compiled import LEVELS, NOISE_WORD, make_core, windows
+from tests.embeddings.trainers.core import LEVELS, NOISE_WORD, make_core, windows
 from tests.layers.drawing import COUNTS, D, Given, V, check_formula, some_rows, trained
 from tests.oracles import nce_loss
 from vastmax.layers import NegativeSampling, NoiseContrastiveEstimation

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.layers.test_full import LargestTensor
+from tests.layers.watching import LargestTensor
 from tests.oracles import full_gradients, full_log_prob, partial_gradients, partial_loss
 from vastmax.errors import InputError
 from vastmax.layers import ClassIndex, FullSoftmax, PartialSoftmax

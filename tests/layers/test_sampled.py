@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.layers.watching import Watched
 from tests.oracles import full_gradients, gradients_of, sampled_softmax_loss
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax, SampledSoftmax
@@ -199,21 +200,8 @@ def test_half_precision_keeps_log_q(dtype: torch.dtype) -> None:
     assert losses[0].std() > 0 or losses[0].mean() > 1
 
 
-class Watched(UniformProposal):
-    """Notes what it is told about the table."""
-
-    context = "hidden"
-
-    def __init__(self, num_classes: int = V) -> None:
-        super().__init__(num_classes)
-        self.told: list[list[int] | None] = []
-
-    def update(self, weight: Tensor, bias: Tensor | None = None, ids: Tensor | None = None) -> None:
-        self.told.append(None if ids is None else ids.tolist())
-
-
 def test_proposals_that_follow_the_table_are_told_of_every_class_that_moved() -> None:
-    proposal = Watched()
+    proposal = Watched(V)
     layer = trained(proposal=proposal, num_samples=2)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     hidden, target = some_rows(2)
@@ -249,7 +237,7 @@ def test_a_spoilt_row_spoils_no_mixture(name: str) -> None:
 
 
 def test_a_frozen_table_leaves_nothing_to_remember() -> None:
-    proposal = Watched()
+    proposal = Watched(V)
     layer, (hidden, target) = trained(proposal=proposal).requires_grad_(False), some_rows(2)
     layer(hidden, target).backward()
     with torch.no_grad():

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.layers.test_full import LargestTensor
-from tests.layers.test_self_normalized import TARGET, UPSTREAM, D, N, V, held_out, hidden_of, spread
+from tests.layers.held_out import TARGET, UPSTREAM, D, N, V, held_out, hidden_of, spread
+from tests.layers.watching import LargestTensor
 from tests.oracles import gradients_of, target_sampled_loss
 from vastmax.errors import InputError
 from vastmax.layers import FullSoftmax, TargetSampledSoftmax, partitions

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.oracles import BigramOracle
-from tests.proposals.test_proposals import FALSE_ALARM, generator, pvalue
+from tests.proposals.chance import FALSE_ALARM, generator, pvalue
 from vastmax.errors import InputError
 from vastmax.proposals import BigramProposal
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests import oracles
-from tests.proposals.test_proposals import FALSE_ALARM, generator, pvalue
+from tests.proposals.chance import FALSE_ALARM, generator, pvalue
 from vastmax.errors import InputError
 from vastmax.proposals import PROPOSALS, Proposal, QuadraticKernelProposal, RandomFourierProposal, feature_tree, kernel
 

@@ -12,11 +12,11 @@ from scipy import stats
 
 from tests.cases import PROPOSAL_CASES, ProposalCase
 from tests.data import data_path
+from tests.proposals.chance import FALSE_ALARM, generator, pvalue
 from tests.strategies import counts
 from vastmax.errors import InputError
 from vastmax.proposals import PROPOSALS, AliasTable, LogUniformProposal, Proposal, UniformProposal, UnigramProposal
 
-FALSE_ALARM = 1e-5
 NEED_COUNTS = {"unigram", "bigram"}  # cases that no distribution comes of where nothing was counted
 
 
@@ -28,23 +28,6 @@ def zipf_with_zeros(num_classes: int) -> np.ndarray:
 
 
 every_proposal = pytest.mark.parametrize("case", PROPOSAL_CASES, ids=lambda case: case.id)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def pvalue(drawn: torch.Tensor, log_prob: torch.Tensor) -> float:
-    """Of Pearson's test of draws against stated probabilities; rare classes are pooled to 10 expected draws or more."""
-    probability = log_prob.exp().numpy()
-    seen = np.bincount(drawn.flatten().numpy(), minlength=len(probability))
-    assert seen[probability == 0].sum() == 0
-    order = np.argsort(-probability, kind="stable")
-    expected = probability[order] * drawn.numel()
-    pool = np.minimum(np.floor(np.cumsum(expected) / 10), np.floor(expected.sum() / 10) - 1)
-    _, pool = np.unique(pool, return_inverse=True)
-    seen, expected = np.bincount(pool, seen[order]), np.bincount(pool, expected)
-    return 1.0 if len(seen) == 1 else stats.chisquare(seen, expected * seen.sum() / expected.sum()).pvalue
 
 
 def for_rows(context: torch.Tensor | None, num_rows: int) -> torch.Tensor | None:

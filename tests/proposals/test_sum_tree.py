@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.proposals.test_proposals import FALSE_ALARM, generator, pvalue
+from tests.proposals.chance import FALSE_ALARM, generator, pvalue
 from vastmax.errors import InputError
 from vastmax.proposals import SumTree
 from vastmax.proposals.sum_tree import _heavy

@@ -41,3 +41,12 @@ BUILDERS: dict[str, Builder] = {
     "custom-huffman": lambda counts: custom_tree(some_taxonomy(len(counts)), counts=counts),
     "custom-2-means": lambda counts: custom_tree(some_taxonomy(len(counts)), vectors=some_vectors(counts)),
 }
+
+
+def sets_below(tree: Tree) -> set[frozenset[int]]:
+    """The words below each node."""
+    below: dict[int, set[int]] = {}
+    for leaf, word in enumerate(tree.words.tolist()):
+        for node in tree.path(leaf)[0].tolist():
+            below.setdefault(node, set()).add(word)
+    return {frozenset(words) for words in below.values()}

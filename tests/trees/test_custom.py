@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from tests.trees.builders import sets_below
 from vastmax.errors import InputError
-from vastmax.trees import Tree, balanced_tree, custom_tree, huffman_tree
+from vastmax.trees import balanced_tree, custom_tree, huffman_tree
 
 ANIMALS = [("thing", "animal"), ("animal", "cat"), ("animal", "dog"), ("thing", "stone"), ("animal", "newt")]
 
@@ -17,15 +18,6 @@ def numbered(tree: list | str, next_id: list[int]) -> list | int:
         return [numbered(member, next_id) for member in tree]
     next_id[0] += 1
     return next_id[0] - 1
-
-
-def sets_below(tree: Tree) -> set[frozenset[int]]:
-    """The words below each node."""
-    below: dict[int, set[int]] = {}
-    for leaf, word in enumerate(tree.words.tolist()):
-        for node in tree.path(leaf)[0].tolist():
-            below.setdefault(node, set()).add(word)
-    return {frozenset(words) for words in below.values()}
 
 
 def categories(tree: list | int) -> set[frozenset[int]]:

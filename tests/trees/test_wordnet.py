@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trees.test_custom import sets_below
+from tests.trees.builders import sets_below
 from vastmax.errors import FormatError, InputError
 from vastmax.trees import wordnet_tree
 from vastmax.trees.wndb import Synset, WordNet

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.embeddings.trainers.test_compiled import NOISE_WORD, make_core
+from tests.embeddings.trainers.core import NOISE_WORD, make_core
 from tests.layers.drawing import Given
 from tests.oracles import word_model_gradients
 from vastmax.embeddings.trainers.models import CBOW, SkipGram

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.embeddings.trainers.test_compiled import COUNTS, make_core
+from tests.embeddings.trainers.core import COUNTS, make_core
 from vastmax import _core
 from vastmax.errors import InputError
 from vastmax.text import END_OF_SENTENCE

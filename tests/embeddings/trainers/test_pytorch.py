@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.corpora import GROUPS, sentences
-from tests.embeddings.test_resume import stop_at
+from tests.embeddings.stopping import stop_at
 from vastmax.embeddings import EmbeddingOptions, Embeddings, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.trainers.pytorch import TorchEmbeddingTrainer

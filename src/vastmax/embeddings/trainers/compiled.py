@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddingTrainer"]
 
 # A block of centres draws 10 negatives for 5, shared by its windows and weighted 5/10. What that saves is fetching and
-# multiplying the rows of 30; that it costs no quality was measured: docs/decisions has the figures.
+# multiplying the rows of 30; that it costs no quality was measured: docs/benchmarks.md has the figures.
 BLOCK_CENTRES = {"skipgram": 6, "cbow": 4}
 DRAWN_PER_NEGATIVE = 2
 
