@@ -318,5 +318,5 @@ def test_bad_input_is_told_clearly() -> None:
         diagnose(layer, hidden, target[1:])
     with pytest.raises(InputError, match=f"target holds {V}"):
         diagnose(layer, hidden, target.fill_(V))
-    with pytest.raises(InputError, match=r"context is .*: give one class a row"):
+    with pytest.raises(InputError, match=r"context is .*: give one id a row"):
         diagnose(layer, hidden, target.fill_(0), context=target[1:])

@@ -30,9 +30,9 @@ def log_q() -> Tensor:
 
 
 def by_hand(query: Any, table: Any, bias: Any, row: int, correct_target: bool, same: list[int]) -> Any:
-    """The loss of a row; the table holds the batch's items, one a place, and those of ``same`` are the row's own."""
+    """The loss of a row; the table holds the batch's items, one a place, and those of ``same`` are the row's item."""
     often = [(len(TARGET) - 1) * COUNTS[t] / sum(COUNTS) for t in TARGET]
-    others = [i for i in range(len(TARGET)) if i not in same]
+    others = [i for i in range(len(TARGET)) if i not in (() if correct_target else same) and i != row]
     own = often[row] if correct_target else None
     return sampled_softmax_loss(query, table, bias, row, others, [often[i] for i in others], own)
 

@@ -106,7 +106,15 @@ CROSS_ENTROPY = [
 # --- sampled_loss ---
 
 
-def draws_of(target: Tensor, samples: Tensor, num_classes: int, *, merged: bool = False, in_batch: bool = False):
+def draws_of(
+    target: Tensor,
+    samples: Tensor,
+    num_classes: int,
+    *,
+    merged: bool = False,
+    in_batch: bool = False,
+    distinct: bool = False,
+) -> Draws:
     """Draws of these samples from a distribution that is not uniform."""
     log_q = torch.linspace(0.5, 3, num_classes, dtype=torch.float64).log_softmax(0)
     times = torch.ones(samples.shape, dtype=torch.float64)
@@ -116,7 +124,8 @@ def draws_of(target: Tensor, samples: Tensor, num_classes: int, *, merged: bool 
     log_number = math.log(float(times.sum()) / (1 if samples.dim() == 1 else len(samples)))
     hits = (samples == target[:, None]).nonzero(as_tuple=True)
     expected, own = log_q[samples] + log_number, log_q[target] + log_number
-    return Draws(samples, times, expected, own, (hits[0], hits[1]), in_batch)
+    places = torch.arange(len(target))
+    return Draws(samples, times, expected, own, (hits[0], hits[1]), (places, places) if in_batch else None, distinct)
 
 
 def sampled(kind: str, label: str, target: Tensor, draws: Draws, num_classes: int, bias: bool = True) -> OpCase:
@@ -150,6 +159,7 @@ def sampled_cases(kind: str) -> list[OpCase]:
         sampled(kind, "shared", target, draws_of(target, shared, 9, merged=True), 9),
         sampled(kind, "per-row", target, draws_of(target, own, 9), 9, bias=False),
         sampled(kind, "in-batch", target, draws_of(target, target, 9, in_batch=True), 9),
+        sampled(kind, "distinct", target, draws_of(target, torch.tensor([2, 0, 7, 5, 8]), 9, distinct=True), 9),
         sampled(kind, "one-sample", target[:1], draws_of(target[:1], own[:1, :1], 40), 40),
     ]
 

@@ -52,32 +52,34 @@ def test_linear_cross_entropy() -> None:
     torch.testing.assert_close(ops.linear_log_partition([Part(hidden, weight, bias), narrow]), log_partition)
 
 
-ORACLES: dict[str, Callable[..., Any]] = {
-    "softmax": lambda given, often, own: sampled_softmax_loss(*given, often),
-    "softmax-target-corrected": lambda given, often, own: sampled_softmax_loss(*given, often, own),
-    "nce": lambda given, often, own: nce_loss(*given, often, own),
-    "negative-sampling": lambda given, often, own: nce_loss(*given, [1.0] * len(often), 1.0, keep_hits=False),
-    "negative-sampling-keeping-hits": lambda given, often, own: nce_loss(*given, [1.0] * len(often), 1.0),
-    "blackout": lambda given, often, own: blackout_loss(*given, often, own),
+ORACLES: dict[str, Callable[..., Any]] = {  # of what is drawn, how often each is to be expected, and whether hits stay
+    "softmax": lambda given, often, own, repeat: sampled_softmax_loss(*given, often),
+    "softmax-target-corrected": lambda given, often, own, repeat: sampled_softmax_loss(
+        *given, often, own, keep_hits=repeat
+    ),
+    "nce": lambda given, often, own, repeat: nce_loss(*given, often, own),
+    "negative-sampling": lambda given, often, own, repeat: nce_loss(*given, [1.0] * len(often), 1.0, keep_hits=False),
+    "negative-sampling-keeping-hits": lambda given, often, own, repeat: nce_loss(*given, [1.0] * len(often), 1.0),
+    "blackout": lambda given, often, own, repeat: blackout_loss(*given, often, own, keep_hits=repeat),
 }
 
 
-@pytest.mark.parametrize("in_batch", [False, True])
+@pytest.mark.parametrize("drawn", ["with replacement", "distinct", "in batch"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_sampled_loss(kind: str, in_batch: bool) -> None:
+def test_sampled_loss(kind: str, drawn: str) -> None:
     hidden, weight, bias = numbers(7, 4), numbers(6, 4, seed=1), numbers(6, seed=2)
-    target = ids((7,), 6)
-    samples = target if in_batch else ids((20,), 6, seed=3)
-    draws = draws_of(target, samples, 6, merged=not in_batch, in_batch=in_batch)
+    target, in_batch, distinct = ids((7,), 6), drawn == "in batch", drawn == "distinct"
+    samples = target if in_batch else torch.tensor([3, 0, 4, 1]) if distinct else ids((20,), 6, seed=3)
+    draws = draws_of(target, samples, 6, merged=drawn == "with replacement", in_batch=in_batch, distinct=distinct)
     found = ops.sampled_loss(kind, hidden, weight, bias, target, draws)  # type: ignore[arg-type]
     expected = dict(zip(draws.ids.tolist(), draws.log_expected.exp().tolist(), strict=True))
-    assert in_batch or draws.times.max() > 1
+    assert drawn != "with replacement" or draws.times.max() > 1
     assert len(draws.hits[0]) > (7 if in_batch else 0)
     for i, t in enumerate(target.tolist()):
-        drawn = [w for j, w in enumerate(samples.tolist()) if not (in_batch and j == i)]
-        given = hidden[i].numpy(), weight.numpy(), bias.numpy(), t, drawn
-        often, own = [expected[w] for w in drawn], float(draws.target_log_expected[i].exp())
-        wanted = ORACLES[kind](given, often, own)
+        others = [w for j, w in enumerate(samples.tolist()) if not (in_batch and j == i)]
+        given = hidden[i].numpy(), weight.numpy(), bias.numpy(), t, others
+        often, own = [expected[w] for w in others], float(draws.target_log_expected[i].exp())
+        wanted = ORACLES[kind](given, often, own, not distinct)
         assert found[i].item() == pytest.approx(float(wanted), rel=1e-11)
 
 

@@ -42,15 +42,18 @@ def sampled_softmax_loss(
     samples: Sequence[int],
     expected: Sequence[float],
     target_expected: float | None = None,
+    *,
+    keep_hits: bool = False,
 ) -> Any:
-    """-log of exp s(t) / E(t) over that and the sum of exp s(w) / E(w), sample by sample, the target's left out.
+    """-log of exp s(t) / E(t) over that and the sum of exp s(w) / E(w), sample by sample.
 
     expected: how often each sample's class is to be expected among all; the target's is 1 where it is not corrected.
+    keep_hits: whether a sample that is the target takes part.
     """
     own = anp.exp(anp.dot(hidden, weight[target]) + bias[target]) / (target_expected or 1.0)
     total = own
     for word, often in zip(samples, expected, strict=True):
-        if word != target:
+        if keep_hits or word != target:
             total = total + anp.exp(anp.dot(hidden, weight[word]) + bias[word]) / often
     return -anp.log(own / total)
 
@@ -90,14 +93,16 @@ def blackout_loss(
     samples: Sequence[int],
     expected: Sequence[float],
     target_expected: float,
+    *,
+    keep_hits: bool = False,
 ) -> Any:
-    """-log p(t) - sum over samples other than it of log(1 - p(w)), p as e^s / Q (Ji et al. 2015, 5 and 6)."""
+    """-log p(t) - sum over samples w of log(1 - p(w)), p as e^s / Q (Ji et al. 2015, 5 and 6)."""
 
     def mass(word: int, often: float) -> Any:
         return anp.exp(anp.dot(hidden, weight[word]) + bias[word]) / often
 
     own = mass(target, target_expected)
-    others = [mass(word, often) for word, often in zip(samples, expected, strict=True) if word != target]
+    others = [mass(word, often) for word, often in zip(samples, expected, strict=True) if keep_hits or word != target]
     total = own + sum(others)
     return -anp.log(own / total) - sum(anp.log(1 - other / total) for other in others)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
-
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
 
@@ -42,7 +40,7 @@ class BlackOut(SamplingLayer):
 
     Example:
         >>> import torch
-        >>> from vastmax.proposals import UnigramProposal
+        >>>     from vastmax.proposals import UnigramProposal
         >>> layer = BlackOut(8, UnigramProposal(range(1, 1001), power=0.4), num_samples=50)
         >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
         >>> layer(hidden, target).backward()
@@ -58,6 +56,4 @@ class BlackOut(SamplingLayer):
         "https://arxiv.org/abs/1511.06909",
     )
     power: ClassVar[float] = 0.4
-
-    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        return self._sampled_loss("blackout", hidden, target, context)
+    _formula = "blackout"

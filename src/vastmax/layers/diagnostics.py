@@ -121,7 +121,7 @@ def diagnose(
     kept = (classes != ignore_index).nonzero().squeeze(1)
     rows, classes = rows[kept], classes[kept]
     layer._check_range(classes)
-    layer._check_context(hidden, context)
+    layer._check_of_rows("context", hidden, context)
     before = None if context is None else context.reshape(-1)[kept]
     repeats = whole("repeats", repeats, 2)
     if not len(rows):

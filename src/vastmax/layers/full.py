@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
+from vastmax.ops import gathered_logits, linear_log_partition
 
 __all__ = ["FullSoftmax"]
 
@@ -81,3 +82,12 @@ class FullSoftmax(TableLayer):
         if self.block_size is not None:
             return super()._loss(hidden, target)
         return F.nll_loss(self._log_prob(hidden), target, reduction="none")
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        if row is None:
+            return self._loss(hidden, target)
+        # one log Z for all positives of a row
+        own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
+        return linear_log_partition([self._part(hidden)], self.block_size)[row] - own

@@ -113,7 +113,9 @@ class ImportanceSampledSoftmax(SamplingLayer):
             layer.max_samples, layer.effective_samples = k, None
         return layer
 
-    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+    def _loss(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None
+    ) -> Tensor:
         if self.effective_samples is None:
             return self._one_block_loss(hidden, target, context)
         looks_at = self._proposal_context(hidden, context)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vastmax.checks import one_of, refused
 from vastmax.errors import InputError
+from vastmax.layers.base.sampling_layer import same_group
 from vastmax.ops import Draws, sampled_loss, wide
 
 __all__ = ["in_batch_softmax"]
@@ -21,6 +22,7 @@ def in_batch_softmax(
     log_prob: Tensor,
     ids: Tensor | None = None,
     *,
+    group: Tensor | None = None,
     correct_target: bool = False,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Tensor:
@@ -40,6 +42,7 @@ def in_batch_softmax(
         log_prob: (N,) log Q of the items: how likely each is to be a batch's item, as of
             ``UnigramProposal(counts, power=1).log_prob(ids)``.
         ids: (N,) int64, which items they are: the same item elsewhere in the batch is then no sample of a query.
+        group: (N,) whole numbers, as of users: the items of one group are no samples of one another's queries.
         correct_target: whether the logit of a query's own item is corrected as well, as in the paper; see
             SampledSoftmax.
         reduction: "mean", "sum", or "none" for (N,).
@@ -59,12 +62,18 @@ def in_batch_softmax(
         )
     if ids is not None and ids.shape != log_prob.shape:
         raise refused("ids", ids, f"one a query, of shape {tuple(log_prob.shape)}")
+    if group is not None and group.shape != log_prob.shape:
+        raise refused("group", group, f"one a query, of shape {tuple(log_prob.shape)}")
     one_of("reduction", reduction, ("mean", "sum", "none"))
     places = torch.arange(len(queries), device=queries.device)
     names = places if ids is None else ids
     rows, same = (names[:, None] == names).nonzero(as_tuple=True)
-    expected = (log_prob.double() + math.log(max(1, len(queries) - 1))).to(wide(queries.dtype))
-    draws = Draws(places, torch.ones_like(expected), expected, expected, (rows, same), in_batch=True)
+    excluded = same_group(places, group)
+    others = len(queries) - len(excluded[0]) / max(1, len(queries))
+    expected = log_prob.double() + math.log(max(1.0, others))
+    of_target = expected.to(wide(queries.dtype))
+    of_samples = of_target.masked_fill(of_target == -torch.inf, torch.inf)  # not to be expected: as if it were not here
+    draws = Draws(places, torch.ones_like(of_target), of_samples, of_target, (rows, same), excluded)
     kind = "softmax-target-corrected" if correct_target else "softmax"
     loss = sampled_loss(kind, queries, items, None, places, draws)
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()

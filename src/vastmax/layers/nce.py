@@ -67,6 +67,7 @@ class NoiseContrastiveEstimation(SamplingLayer):
         "https://proceedings.mlr.press/v9/gutmann10a.html",
     )
     power: ClassVar[float] = 1.0
+    _formula = "nce"
 
     def __init__(
         self, in_features: int, proposal: Proposal, *, initial_bias: float | None = None, **options: Any
@@ -88,6 +89,3 @@ class NoiseContrastiveEstimation(SamplingLayer):
             InputError: where shapes do not fit, or a target is out of range.
         """
         return self._target_scores(hidden, target)
-
-    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        return self._sampled_loss("nce", hidden, target, context)

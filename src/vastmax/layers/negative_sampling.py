@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from vastmax.checks import flag
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
@@ -74,10 +72,7 @@ class NegativeSampling(SamplingLayer):
         flag("keep_hits", keep_hits)
         super().__init__(in_features, proposal, num_samples=num_samples, shared=shared, **options)
         self.keep_hits = keep_hits
-
-    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        kind = "negative-sampling-keeping-hits" if self.keep_hits else "negative-sampling"
-        return self._sampled_loss(kind, hidden, target, context)
+        self._formula = "negative-sampling-keeping-hits" if keep_hits else "negative-sampling"
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from vastmax.checks import flag
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
+from vastmax.ops import gathered_logits, segment_logsumexp
 from vastmax.proposals import Proposal
 
 __all__ = ["SampledSoftmax"]
@@ -27,7 +29,9 @@ class SampledSoftmax(SamplingLayer):
     of the full softmax (up to what depends on the context alone) for any number of samples, but the gradient is another
     one until nearly all classes are drawn.
 
-    A sample that is the target is removed: it would push the target down a second time.
+    A sample that is the target is removed: it would push the target down a second time. Where the target is corrected
+    and draws repeat, it stays: only then is that the optimum. Several positives of a row share one Ẑ, in which each
+    counts once, as it is.
 
     See Also:
         NoiseContrastiveEstimation, which asks of each candidate alone whether it is the target.
@@ -70,7 +74,26 @@ class SampledSoftmax(SamplingLayer):
         flag("correct_target", correct_target)
         super().__init__(in_features, proposal, **options)
         self.correct_target = correct_target
+        self._formula = "softmax-target-corrected" if correct_target else "softmax"
 
-    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        kind = "softmax-target-corrected" if self.correct_target else "softmax"
-        return self._sampled_loss(kind, hidden, target, context)
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        if row is None or self.correct_target:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        draws = self._draw_for(hidden, target, context, group, row)
+        weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
+        logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        own = gathered_logits(hidden[row], weights[1], biases[1], target[:, None], sparse=self.sparse).squeeze(1)
+        left_out = torch.zeros_like(logits, dtype=torch.bool)
+        for pairs in (draws.hits, draws.excluded):
+            if pairs is not None:
+                left_out[pairs] = True
+        logits = (logits + draws.times.log() - draws.log_expected).masked_fill(left_out, -torch.inf)
+        # one estimate of Z for all positives of a row, each of which counts in it once
+        pairs, place = (row * self.num_classes + target).unique(return_inverse=True)
+        first = place.new_full((len(pairs),), len(place)).scatter_reduce_(
+            0, place, torch.arange(len(place), device=place.device), "amin"
+        )
+        of_positives = segment_logsumexp(own[first], row[first], len(hidden))
+        return torch.logaddexp(of_positives, logits.logsumexp(1))[row] - own

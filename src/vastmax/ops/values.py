@@ -28,7 +28,9 @@ class Draws(NamedTuple):
         log_expected: (m,) or (N, m), log of how often each was to be expected.
         target_log_expected: (N,), the same of the target.
         hits: rows (H,) and places (H,) in 0..m-1 of the samples that are their row's target.
-        in_batch: whether the samples are the rows' targets, m = N: then a row's own is no sample of its.
+        excluded: rows (X,) and places (X,) of samples that are no draws of their row: where the samples are the
+            batch's targets, m = N, the row's own, and those of its group. They count for nothing.
+        distinct: whether no class could be drawn twice.
     """
 
     ids: Tensor
@@ -36,7 +38,8 @@ class Draws(NamedTuple):
     log_expected: Tensor
     target_log_expected: Tensor
     hits: tuple[Tensor, Tensor]
-    in_batch: bool = False
+    excluded: tuple[Tensor, Tensor] | None = None
+    distinct: bool = False
 
 
 class Paths(NamedTuple):

@@ -37,7 +37,9 @@ class _Layer(Protocol):
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
 
-    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor: ...
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor: ...
 
 
 # Operators take tensors and numbers, so a graph names its layer by a number.
@@ -46,7 +48,8 @@ _numbers = itertools.count()
 
 _library = torch.library.Library("vastmax", "FRAGMENT")
 _given = (
-    "Tensor hidden, Tensor target, Tensor? context, Tensor[] parameters, int layer, Tensor? seed, ScalarType? autocast"
+    "Tensor hidden, Tensor target, Tensor? context, Tensor? group, Tensor? row, Tensor[] parameters, int layer, "
+    "Tensor? seed, ScalarType? autocast"
 )
 _library.define(f"loss({_given}) -> Tensor")
 _library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
@@ -58,16 +61,19 @@ def register_opaque(layer: _Layer) -> None:
     _layers[layer._opaque_number] = layer
 
 
-def opaque_loss(layer: _Layer, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-    """Return ``layer._loss(hidden, target, context)``, (N,), through the operator.
+def opaque_loss(
+    layer: _Layer, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+) -> Tensor:
+    """Return ``layer._loss_of_targets(hidden, target, context, group, row)``, (M,), through the operator.
 
-    Rows whose target is -1 take no part, not even as other rows' samples; their loss is 0.
+    Targets of -1 take no part, not even as other rows' samples; their loss is 0.
     """
     device = hidden.device.type
     seed = None if layer.kind == "exact" else torch.randint(2**31, (), device=hidden.device)
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     parameters = list(layer.parameters())
-    return torch.ops.vastmax.loss(hidden, target, context, parameters, layer._opaque_number, seed, autocast)
+    given = hidden, target, context, group, row
+    return torch.ops.vastmax.loss(*given, parameters, layer._opaque_number, seed, autocast)
 
 
 class _Rows(nn.Module):
@@ -77,12 +83,17 @@ class _Rows(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
         kept = (target >= 0).nonzero().squeeze(1)
         if len(kept) == len(target):
-            return self.layer._loss(hidden, target, context)
-        before = None if context is None else context[kept]
-        loss = self.layer._loss(hidden[kept], target[kept], before)
+            return self.layer._loss_of_targets(hidden, target, context, group, row)
+        of_rows = kept
+        if row is not None:
+            of_rows, row = row[kept].unique_consecutive(return_inverse=True)
+        context, group = (None if each is None else each[of_rows] for each in (context, group))
+        loss = self.layer._loss_of_targets(hidden[of_rows], target[kept], context, group, row)
         return loss.new_zeros(len(target)).index_copy(0, kept, loss)
 
 
@@ -90,6 +101,8 @@ def _eager(
     hidden: Tensor,
     target: Tensor,
     context: Tensor | None,
+    group: Tensor | None,
+    row: Tensor | None,
     parameters: list[Tensor],
     layer: int,
     seed: Tensor | None,
@@ -98,7 +111,7 @@ def _eager(
     module = _Rows(_layers[layer])
     named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
     with _drawing_from(seed), torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
-        return functional_call(module, named, (hidden, target, context))
+        return functional_call(module, named, (hidden, target, context, group, row))
 
 
 def _loss(hidden: Tensor, *given: Any) -> Tensor:
@@ -107,14 +120,21 @@ def _loss(hidden: Tensor, *given: Any) -> Tensor:
 
 
 def _loss_backward(
-    grad: Tensor, hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any
+    grad: Tensor,
+    hidden: Tensor,
+    target: Tensor,
+    context: Tensor | None,
+    group: Tensor | None,
+    row: Tensor | None,
+    parameters: list[Tensor],
+    *given: Any,
 ) -> list[Tensor]:
     own = [p.requires_grad for p in _layers[given[0]].parameters()]
     with torch.enable_grad():
         hidden = hidden.detach().requires_grad_()
         leaves = [p.detach().requires_grad_(needed) for p, needed in zip(parameters, own, strict=True)]
         inputs = [hidden, *(leaf for leaf in leaves if leaf.requires_grad)]
-        loss = _eager(hidden, target, context, leaves, *given)
+        loss = _eager(hidden, target, context, group, row, leaves, *given)
     found = iter(torch.autograd.grad(loss, inputs, grad, materialize_grads=True))
     return [next(found), *(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)]
 
@@ -135,13 +155,28 @@ _library.impl("loss_backward", _loss_backward, "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("vastmax::loss", lib=_library)
-def _(hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any) -> Tensor:
+def _(
+    hidden: Tensor,
+    target: Tensor,
+    context: Tensor | None,
+    group: Tensor | None,
+    row: Tensor | None,
+    parameters: list[Tensor],
+    *given: Any,
+) -> Tensor:
     return hidden.new_empty(target.shape, dtype=wide(parameters[0].dtype))
 
 
 @torch.library.register_fake("vastmax::loss_backward", lib=_library)
 def _(
-    grad: Tensor, hidden: Tensor, target: Tensor, context: Tensor | None, parameters: list[Tensor], *given: Any
+    grad: Tensor,
+    hidden: Tensor,
+    target: Tensor,
+    context: Tensor | None,
+    group: Tensor | None,
+    row: Tensor | None,
+    parameters: list[Tensor],
+    *given: Any,
 ) -> list[Tensor]:
     layer = _layers[given[0]]
     return [
@@ -159,16 +194,16 @@ def _fake_sparse(parameter: Tensor, target: Tensor) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    hidden, target, context, parameters, ctx.layer, seed, ctx.autocast = inputs
-    ctx.save_for_backward(hidden, target, context, seed, *parameters)
+    hidden, target, context, group, row, parameters, ctx.layer, seed, ctx.autocast = inputs
+    ctx.save_for_backward(hidden, target, context, group, row, seed, *parameters)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    hidden, target, context, seed, *parameters = ctx.saved_tensors
+    hidden, target, context, group, row, seed, *parameters = ctx.saved_tensors
     to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(
-        grad, hidden, target, context, parameters, ctx.layer, seed, ctx.autocast
+        grad, hidden, target, context, group, row, parameters, ctx.layer, seed, ctx.autocast
     )
-    return to_hidden, None, None, to_parameters, None, None, None
+    return to_hidden, None, None, None, None, to_parameters, None, None, None
 
 
 torch.library.register_autograd("vastmax::loss", _backward, setup_context=_keep, lib=_library)

@@ -189,6 +189,22 @@ class OutputLayer(nn.Module, ABC):
         """(N,) training loss, given (N,) the class before each target where the caller knows it."""
         return -self._target_log_prob(hidden, target)
 
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        """(M,) training losses of targets (M,), of which some may be of one row, or of rows of one group.
+
+        Args:
+            hidden: (N, d).
+            target: (M,).
+            context: (N,) the class before each row, or None.
+            group: (N,) what rows have in common that are no samples of each other, or None.
+            row: (M,) the row of each target, rising; None where there is one a row.
+        """
+        if row is not None:
+            hidden, context = hidden[row], None if context is None else context[row]
+        return self._loss(hidden, target, context)
+
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
         parts = [topk(self._log_prob(rows), k) for rows in self._chunks(hidden)]
@@ -217,6 +233,7 @@ class OutputLayer(nn.Module, ABC):
         ignore_index: int = -100,
         weight: Tensor | None = None,
         context: Tensor | None = None,
+        group: Tensor | None = None,
     ) -> Tensor:
         """Return the training loss, in nats.
 
@@ -232,6 +249,9 @@ class OutputLayer(nn.Module, ABC):
             weight: (V,) factors of the classes' losses.
             context: (…) the class that came before each target, as in a language model's input; outside 0..V-1 where
                 none did. For layers that draw from a proposal conditional on it; others take no notice.
+            group: (…) whole numbers; the targets of rows with the same number are no samples of one another, as the
+                items of one user. For layers whose samples are the batch's targets; others take no notice. The
+                positives of one row never are.
 
         Returns:
             () or, for "none", (…).
@@ -243,29 +263,34 @@ class OutputLayer(nn.Module, ABC):
         one_of("reduction", reduction, ("mean", "sum", "none"))
         if weight is not None and weight.shape != (self.num_classes,):
             raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
-        self._check_context(hidden, context)
+        self._check_of_rows("context", hidden, context)
+        self._check_of_rows("group", hidden, group)
         several = target.dim() == hidden.dim()
-        if several:
-            hidden = hidden.unsqueeze(-2).expand(*hidden.shape[:-1], target.shape[-1], -1)
-            context = None if context is None else context.unsqueeze(-1).expand(hidden.shape[:-1])
-        rows, classes = self._flat(hidden, target)
-        before = None if context is None else context.reshape(-1).long()
+        rows, classes = self._flat(hidden, target, several)
+        before, group = (None if each is None else each.reshape(-1).long() for each in (context, group))
         kept = classes != ignore_index
-        # how many a row has: 0 where it is ignored
-        positives = kept.view(target.shape).sum(-1, keepdim=True).expand(target.shape).reshape(-1) if several else None
-        chosen = None
+        row = positives = chosen = None
+        if several:
+            row = torch.arange(len(rows), device=rows.device).repeat_interleave(target.shape[-1])
+            positives = kept.view(target.shape).sum(-1).view(-1)[row]  # how many a row has: 0 where it is ignored
         # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
         sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
         if not torch.compiler.is_compiling() and sifts and not bool(kept.all()):
             chosen = kept.nonzero().squeeze(1)
-            rows, classes, kept = rows[chosen], classes[chosen], kept[chosen]
-            before, positives = (None if each is None else each[chosen] for each in (before, positives))
+            classes, kept = classes[chosen], kept[chosen]
+            if row is None or positives is None:
+                of_rows = chosen
+            else:
+                of_rows, row = row[chosen].unique_consecutive(return_inverse=True)
+                positives = positives[chosen]
+            rows = rows[of_rows]
+            before, group = (None if each is None else each[of_rows] for each in (before, group))
         classes = torch.where(kept, classes, 0)
         self._check_range(classes)
         if self.opaque_to_compiler and torch.compiler.is_compiling():
-            loss = opaque_loss(self, rows, torch.where(kept, classes, -1), before)
+            loss = opaque_loss(self, rows, torch.where(kept, classes, -1), before, group, row)
         else:
-            loss = self._loss(rows, classes, before)
+            loss = self._loss_of_targets(rows, classes, before, group, row)
         importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
         if positives is not None:
             importance = torch.where(kept, importance / positives, 0)
@@ -343,17 +368,17 @@ class OutputLayer(nn.Module, ABC):
             raise refused("hidden", hidden, f"floating-point numbers of shape (…, {self.in_features})")
         return hidden.reshape(-1, self.in_features)
 
-    def _flat(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _flat(self, hidden: Tensor, target: Tensor, several: bool = False) -> tuple[Tensor, Tensor]:
         rows = self._rows(hidden)
-        if target.shape != hidden.shape[:-1]:
+        if (target.shape[:-1] if several else target.shape) != hidden.shape[:-1]:
             raise refused("target", target, f"one id a row of hidden, {tuple(hidden.shape[:-1])}")
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise refused("target", target, "class ids, whole numbers")
         return rows, target.reshape(-1).long()
 
-    def _check_context(self, hidden: Tensor, context: Tensor | None) -> None:
-        if context is not None and context.shape != hidden.shape[:-1]:
-            raise refused("context", context, f"one class a row, {tuple(hidden.shape[:-1])}")
+    def _check_of_rows(self, name: str, hidden: Tensor, given: Tensor | None) -> None:
+        if given is not None and given.shape != hidden.shape[:-1]:
+            raise refused(name, given, f"one id a row, {tuple(hidden.shape[:-1])}")
 
     def _check_k(self, k: int) -> None:
         whole("k", k, 1, self.num_classes)

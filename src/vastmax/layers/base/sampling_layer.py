@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -19,7 +18,7 @@ from vastmax.ops import Draws, SampledLoss, gathered_logits, sampled_loss, wide
 from vastmax.proposals import PROPOSALS, Proposal, Samples
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["SamplingLayer", "merged", "proposal_for"]
+__all__ = ["SamplingLayer", "merged", "proposal_for", "same_group"]
 
 _CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a time
 
@@ -28,7 +27,7 @@ class SamplingLayer(TableLayer):
     """A table of classes that learns from the target and a few samples: the cost of a step does not grow with V.
 
     What is not trained by samples is exact: log-probabilities, log Z and the best classes are those of the full
-    softmax, computed in blocks of classes. A method adds its formula, :meth:`_loss`, on the samples of :meth:`draw`.
+    softmax, computed in blocks of classes. A method names its formula on the samples of :meth:`draw`.
 
     The samples of a batch are drawn once and shared by its rows, which makes their logits one product of matrices; or
     drawn for each row, which makes rows independent and costs a gather a sample.
@@ -58,6 +57,7 @@ class SamplingLayer(TableLayer):
 
     power: ClassVar[float] = 0.75
     _combine: ClassVar[Combine] = "logits"
+    _formula: SampledLoss  # of vastmax.ops.sampled_loss
 
     def __init__(
         self,
@@ -161,35 +161,59 @@ class SamplingLayer(TableLayer):
         classes = 3 * (1 + self.num_samples) if train else self.num_classes
         return 2.0 * self.in_features * classes
 
-    @abstractmethod
-    def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        """(N,) training loss."""
+    def _loss(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None
+    ) -> Tensor:
+        """(N,) training loss; rows of one group (N,) are no samples of each other."""
+        draws = self.draw(hidden, target, context, group)
+        return sampled_loss(self._formula, hidden, self.weight, self.bias, target, draws, sparse=self.sparse)
 
-    def _sampled_loss(self, kind: SampledLoss, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-        """(N,) losses by a formula of :func:`vastmax.ops.sampled_loss`, on samples drawn for them."""
-        draws = self.draw(hidden, target, context)
-        return sampled_loss(kind, hidden, self.weight, self.bias, target, draws, sparse=self.sparse)
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        if row is not None:
+            group = row if group is None else group[row]
+            hidden, context = hidden[row], None if context is None else context[row]
+        if group is None or not self.in_batch:
+            return self._loss(hidden, target, context)
+        return self._loss(hidden, target, context, group)
 
-    def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Draws:
+    def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None) -> Draws:
         """Return samples for the rows of a batch, as a step of training draws them.
 
         Args:
             hidden: (…, d), rows that are counted through in what is returned.
             target: (…) classes in 0..V-1.
             context: (…) the class before each target, as :meth:`forward` takes it.
+            group: (…) rows of one group are no samples of each other, as :meth:`forward` takes it.
 
         Raises:
             InputError: where shapes do not fit.
         """
-        self._check_context(hidden, context)
+        self._check_of_rows("context", hidden, context)
+        self._check_of_rows("group", hidden, group)
         hidden, target = self._flat(hidden, target)
-        looks_at = self._proposal_context(hidden, None if context is None else context.reshape(-1))
-        samples = self._other_targets(target, looks_at) if self.in_batch else self._draw(hidden, looks_at)
+        context, group = (None if each is None else each.reshape(-1) for each in (context, group))
+        return self._draw_for(hidden, target, context, group, None)
+
+    def _draw_for(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Draws:
+        """Draw for N rows of M targets, as of :meth:`_loss_of_targets`; hits are of any of a row's targets."""
+        looks_at = self._proposal_context(hidden, context)
+        excluded = None
+        if self.in_batch:
+            excluded = same_group(torch.arange(len(hidden), device=target.device), group, row)
+            samples = self._other_targets(target, looks_at, len(target) - len(excluded[0]) / max(1, len(hidden)))
+        else:
+            samples = self._draw(hidden, looks_at)
         ids, log_expected, times = samples.ids, samples.log_expected_count, None
         if self.shared and self.replacement and not self.in_batch:
             ids, log_expected, times = merged(ids, log_expected)
         self._meet(target, ids)
-        judged = target if ids.dim() == 1 else target[:, None]  # as the samples are: by the mixture, or by its own row
+        judged = target
+        if ids.dim() == 2:  # as the samples are: by the mixture, or by its own row
+            judged, looks_at = target[:, None], looks_at if row is None or looks_at is None else looks_at[row]
         of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at)).view(-1)
         dtype = wide(self.weight.dtype)
         return Draws(
@@ -197,8 +221,9 @@ class SamplingLayer(TableLayer):
             torch.ones_like(log_expected, dtype=dtype) if times is None else times.to(dtype),
             log_expected.to(dtype),
             of_target.to(dtype),
-            _hits(ids, target, rising=times is not None),
-            self.in_batch,
+            _hits(ids, target, row, rising=times is not None),
+            excluded,
+            samples.distinct,
         )
 
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
@@ -225,9 +250,9 @@ class SamplingLayer(TableLayer):
         num_rows = None if self.shared else len(hidden)
         return self.proposal.sample(number, context=looks_at, num_rows=num_rows, replacement=self.replacement)
 
-    def _other_targets(self, target: Tensor, looks_at: Tensor | None) -> Samples:
-        """Return the batch's targets as samples that it shares: to each row the others are draws."""
-        others = torch.tensor(max(1.0, len(target) - 1.0), dtype=torch.float64, device=target.device)
+    def _other_targets(self, target: Tensor, looks_at: Tensor | None, number: float) -> Samples:
+        """Return the batch's targets as samples that it shares: of these so many are draws to each row."""
+        others = torch.tensor(max(1.0, number), dtype=torch.float64, device=target.device)
         expected = self.proposal.log_prob(target, looks_at) + others.log()
         expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
         return Samples(target, expected, others, False)
@@ -242,8 +267,8 @@ class SamplingLayer(TableLayer):
             draws = self.draw(hidden, target, context)
             logits = gathered_logits(hidden, self.weight, self.bias, draws.ids).double()
             times = draws.times.double().expand(len(hidden), -1).clone()
-            if draws.in_batch:
-                times.fill_diagonal_(0)
+            if draws.excluded is not None:
+                times[draws.excluded] = 0
             log_ratio = logits - draws.log_expected.double()
             once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
             effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 of no samples
@@ -282,6 +307,18 @@ def _look_anew(layer: SamplingLayer, _: Any) -> None:
     layer._met, layer._seen = [], -1
 
 
+def same_group(places: Tensor, group: Tensor | None, row: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the pairs of N rows and M targets, of rows ``row`` (M,), that are of the same group (N,), or the same row.
+
+    places: 0 to N - 1.
+    """
+    if group is None and row is None:
+        return places, places
+    group = places if group is None else group
+    rows, places = (group[:, None] == (group if row is None else group[row])).nonzero(as_tuple=True)
+    return rows, places
+
+
 def merged(ids: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the different classes among ids (n,), rising, the log-probability of each, and how often each is there."""
     classes, places, times = ids.unique(return_inverse=True, return_counts=True)
@@ -313,11 +350,13 @@ def proposal_for(
     return kind.from_counts(vocabulary.counts, device=device, **sized, **options)
 
 
-def _hits(ids: Tensor, target: Tensor, *, rising: bool) -> tuple[Tensor, Tensor]:
-    """Return rows and places where samples are their row's target; of rising ids (m,) by search."""
-    if not rising:
-        rows, places = (ids == target[:, None]).nonzero(as_tuple=True)
-        return rows, places
-    places = torch.searchsorted(ids, target).clamp_(max=len(ids) - 1)
-    rows = (ids[places] == target).nonzero().squeeze(1)
-    return rows, places[rows]
+def _hits(ids: Tensor, target: Tensor, row: Tensor | None, *, rising: bool) -> tuple[Tensor, Tensor]:
+    """Return rows and places where samples are a target of the row; of rising ids (m,) by search."""
+    if rising:
+        places = torch.searchsorted(ids, target).clamp_(max=len(ids) - 1)
+        rows = (ids[places] == target).nonzero().squeeze(1)
+        places = places[rows]
+    else:
+        of_targets = ids if row is None or ids.dim() == 1 else ids[row]
+        rows, places = (of_targets == target[:, None]).nonzero(as_tuple=True)
+    return rows if row is None else row[rows], places

@@ -41,7 +41,10 @@ def sampled_loss(
     - "negative-sampling-keeping-hits": the same;
     - "blackout": ``-log p(t) - Σ_j log(1 - p(w_j))``, with p the softmax over ``s(w) - log E(w)`` of t and all w_j.
 
-    Samples that are their row's target are left out, but for "nce" and "negative-sampling-keeping-hits".
+    Hits, samples that are their row's target, are left out of "softmax" and "negative-sampling", and of
+    "softmax-target-corrected" and "blackout" where draws are distinct. Where draws repeat, these two rank the target
+    among k + 1 candidates, of which any may be of its class: only with the hits do scores ``log P`` have the least loss
+    (Ma & Collins 2018, https://aclanthology.org/D18-1405/).
 
     Args:
         kind: which formula.

@@ -60,18 +60,18 @@ class _KnownGradient(torch.autograd.Function):
 
 
 def _softmax(logits: Tensor, draws: Draws) -> Tensor:
-    return _cross_entropy(logits, draws, draws.times.log() - draws.log_expected)
+    return _cross_entropy(logits, draws, draws.times.log() - draws.log_expected, hits=True)
 
 
 def _softmax_target_corrected(logits: Tensor, draws: Draws) -> Tensor:
     # relative to the target's correction: one that is never drawn has nothing against it
     correction = draws.times.log() - draws.log_expected + draws.target_log_expected[:, None]
-    return _cross_entropy(logits, draws, correction)
+    return _cross_entropy(logits, draws, correction, hits=draws.distinct)
 
 
-def _cross_entropy(logits: Tensor, draws: Draws, correction: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor, draws: Draws, correction: Tensor, *, hits: bool) -> Tensor:
     logits[:, 1:].add_(correction)
-    _leave_out_(logits, draws)
+    _leave_out_(logits, draws, hits=hits)
     first = logits[:, 0].clone()
     log_partition = softmax_(logits)
     logits[:, 0].sub_(1)
@@ -85,7 +85,7 @@ def _nce(logits: Tensor, draws: Draws) -> Tensor:
 
 
 def _negative_sampling(logits: Tensor, draws: Draws) -> Tensor:
-    _leave_out_(logits, draws)
+    _leave_out_(logits, draws, hits=True)
     return _logistic(logits, draws.times)
 
 
@@ -118,7 +118,7 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     times = draws.times
     first, samples = logits[:, 0].clone(), logits[:, 1:].sub_(draws.log_expected)
     samples.add_(draws.target_log_expected[:, None])  # the target's weight is 1, also where Q(t) = 0
-    _leave_out_(logits, draws)
+    _leave_out_(logits, draws, hits=draws.distinct)
     largest, place = (each.unsqueeze(1) for each in samples.max(1))
     again = times.expand_as(samples).gather(1, place) - 1  # how often more the largest was drawn
     samples.add_(times.log()).scatter_(1, place, largest + again.log())
@@ -140,11 +140,11 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     return (2 * log_total - log_rest - improbable).squeeze(1) - first
 
 
-def _leave_out_(logits: Tensor, draws: Draws, *, hits: bool = True) -> None:
+def _leave_out_(logits: Tensor, draws: Draws, *, hits: bool) -> None:
     """Set the logits of samples that count for nothing to -inf."""
     samples = logits[:, 1:]
-    if draws.in_batch:
-        samples.fill_diagonal_(-torch.inf)
+    if draws.excluded is not None:
+        samples[draws.excluded] = -torch.inf
     if hits:
         samples[draws.hits] = -torch.inf
 

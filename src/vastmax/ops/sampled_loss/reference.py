@@ -24,15 +24,16 @@ def sampled_loss(
     logits = gathered_logits(hidden, weight, bias, draws.ids, target=target)
     own, samples, own_expected = logits[:, 0], logits[:, 1:], draws.target_log_expected
     left_out = torch.zeros_like(samples, dtype=torch.bool)
-    if kind not in ("nce", "negative-sampling-keeping-hits"):
+    ranked = kind in ("softmax-target-corrected", "blackout")
+    if kind in ("softmax", "negative-sampling") or (ranked and draws.distinct):
         left_out[draws.hits] = True
-    if draws.in_batch:
-        left_out.fill_diagonal_(True)
+    if draws.excluded is not None:
+        left_out[draws.excluded] = True
     if kind == "nce":
         own, samples = own - own_expected, samples - draws.log_expected
     elif kind == "softmax":
         samples = samples - draws.log_expected
-    elif kind in ("softmax-target-corrected", "blackout"):  # all relative to the target's correction
+    elif ranked:  # all relative to the target's correction
         samples = samples - draws.log_expected + own_expected[:, None]
     samples = samples.masked_fill(left_out, -torch.inf)
     if kind.startswith(("nce", "negative-sampling")):
