@@ -231,7 +231,6 @@ def test_positives_that_come_together_are_no_samples_of_each_other(number: int) 
         optimizer.step()
     probability = layer.log_prob(torch.ones(1, 1)).exp()[0]
     assert float(probability[1] / probability[0]) == pytest.approx(1, abs=0.01)
-    assert probability[:2].sum() > 0.2
 
 
 @pytest.mark.parametrize("positives", [2, 5])
