@@ -13,9 +13,8 @@ from typing_extensions import Self
 
 from vastmax.checks import number
 from vastmax.errors import InputError
-from vastmax.layers.base.facts import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference, TrainingText
 from vastmax.layers.base.output_layer import as_vocabulary, class_ids, from_state, tensor_options
-from vastmax.layers.base.training_text import TrainingText
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
 from vastmax.proposals import BigramProposal
 from vastmax.vocabulary import Vocabulary
@@ -47,18 +46,9 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         IEEE Transactions on Neural Networks 19(4), 2008, https://doi.org/10.1109/TNN.2007.912312.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        proposal: Q; it tells V.
-        num_samples: a row's first block.
-        effective_samples: S that a row is to reach.
-        max_samples: what a row may draw before it takes its exact gradient; None for 16 first blocks, or V where that
-            is less.
         adaptation_rate: λ, of the tables; 0 keeps them.
         mixture_rate: of the mixture's gradient steps; 0 keeps it.
-        options: ``bias``, ``initial_bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is no :class:`~vastmax.proposals.BigramProposal`, or a number cannot be used.
+        options: those of :class:`ImportanceSampledSoftmax`, but for how samples are shared and replaced.
 
     Example:
         >>> tokens = torch.randint(100, (2000,))
@@ -128,9 +118,6 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             smoothing: added to every count of the unigram table, so that every class can be drawn.
             device: of the layer.
             options: what the layer takes.
-
-        Raises:
-            InputError: where the counts make no proposal.
         """
         counts = as_vocabulary(vocabulary).counts
         tensor_options(device, None)

@@ -31,14 +31,9 @@ class BlackOut(SamplingLayer):
         Very Large Vocabularies*, 2015, https://arxiv.org/abs/1511.06909.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         proposal: Q, what samples are drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is the
             unigram distribution to the power of alpha = 0.4.
-        options: what every layer that samples takes: ``num_samples`` (k), ``shared``, ``replacement``, ``in_batch``,
-            ``bias``, ``initial_bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
+        options: those of :class:`SamplingLayer`.
 
     Example:
         >>> import torch

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from statistics import fmean, stdev
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from vastmax.checks import whole
 from vastmax.errors import InputError
+from vastmax.layers.base.compiled import drawing_from
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import wide
 
@@ -133,7 +133,7 @@ def _diagnose(
     layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None, repeats: int, seed: int
 ) -> Diagnostics:
     """Diagnose by flat rows (N, d), targets (N,) and contexts (N,)."""
-    with torch.inference_mode(False), torch.enable_grad(), _drawing_from(seed, hidden.device):
+    with torch.inference_mode(False), torch.enable_grad(), drawing_from(seed, hidden.device):
         twin = copy.deepcopy(layer).eval().requires_grad_()
         rows, target = hidden.detach().clone().requires_grad_(), target.clone()  # clones are no inference tensors
         context = None if context is None else context.clone()
@@ -231,14 +231,3 @@ def _of_partition(layer: OutputLayer, hidden: Tensor) -> dict[str, float]:
         "log_partition_mean": float(log_partition.mean()),
         "log_partition_std": float(log_partition.std(correction=0)),
     }
-
-
-@contextmanager
-def _drawing_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from this seed on the CPU and on this device, and go on afterwards as if nothing had been drawn."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

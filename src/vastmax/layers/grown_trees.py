@@ -8,7 +8,7 @@ from typing import Any
 
 from vastmax.checks import conforms, refused
 from vastmax.errors import InputError
-from vastmax.layers.base.training_text import TrainingText
+from vastmax.layers.base.facts import TrainingText
 from vastmax.trees import Tree, TreeOptions, build_tree
 
 __all__ = ["GROWN_TREES", "grow_tree", "missing_wordnet"]

@@ -15,9 +15,8 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, one_of, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
-from vastmax.layers.base.training_text import TrainingText
+from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan, TrainingText
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.layers.grown_trees import GROWN_TREES, grow_tree, missing_wordnet
 from vastmax.ops import (
     Paths,
@@ -47,7 +46,8 @@ class HierarchicalSoftmax(OutputLayer):
     at once cost as much as a full softmax; :meth:`topk` finds the best exactly and mostly without them.
 
     The tree decides how well it learns: a random or a Huffman tree puts unlike words together and loses some
-    perplexity against the full softmax; trees clustered from word vectors lose little or nothing (Mnih & Hinton).
+    perplexity against the full softmax; trees clustered from word vectors lose little or nothing (Mnih & Hinton). Other
+    arguments as of :class:`OutputLayer`.
 
     See Also:
         ``vastmax.trees`` for the builders, ``ClassBasedSoftmax`` for two levels of softmaxes.
@@ -58,17 +58,9 @@ class HierarchicalSoftmax(OutputLayer):
         Model*, 2008, https://papers.nips.cc/paper/3583.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         tree: over the V classes; part of the layer's state, so that a checkpoint brings its own.
         counts: (V,) of the classes, for :meth:`flops_per_token`; None for equal ones.
-        bias: whether nodes have a bias.
-        sparse: whether gradients are sparse tensors of the nodes met, for optimisers that take them (``SGD``,
-            ``Adagrad``, ``SparseAdam``); a dense gradient makes every step cost as much as V.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where counts are not one a class.
+        sparse: gradients are sparse tensors of the nodes met; dense ones make every step cost as much as V.
 
     Example:
         >>> from vastmax.trees import huffman_tree
@@ -137,11 +129,7 @@ class HierarchicalSoftmax(OutputLayer):
         tree: str | Tree = "huffman",
         **options: Any,
     ) -> Self:
-        """Return the layer over a tree, or over one built from the vocabulary's counts by its name in ``TREES``.
-
-        Raises:
-            InputError: where no builder has this name, or the tree is one of other words.
-        """
+        """Return the layer over a tree, or over one built from the vocabulary's counts by its name in ``TREES``."""
         counts = as_vocabulary(vocabulary).counts
         if not isinstance(tree, str):
             return cls(in_features, tree, counts=counts, **options)
@@ -177,9 +165,6 @@ class HierarchicalSoftmax(OutputLayer):
             vectors: of both: whose vectors are clustered, as the text names them; None for vectors learnt from it.
             wordnet: of the tree "wordnet": the folder of WordNet's files.
             options: what :meth:`from_vocabulary` takes.
-
-        Raises:
-            InputError: where an option cannot be used, or there is no WordNet.
         """
         given = {"rule": rule, "epsilon": epsilon, "trees": trees, "vectors": vectors, "wordnet": wordnet}
         given = {name: value for name, value in given.items() if value is not None}
@@ -212,10 +197,7 @@ class HierarchicalSoftmax(OutputLayer):
 
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        draw_uniformly([self.weight], [self.bias])
         self._lay_out(self.tree)
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:

@@ -52,20 +52,11 @@ class ImportanceSampledSoftmax(SamplingLayer):
         http://proceedings.mlr.press/r4/bengio03a.html.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        proposal: Q, what samples are drawn from; it tells V.
         num_samples: of the first block.
         effective_samples: S that a row is to reach; None for one block and no guard.
         max_samples: what a row may draw; None for 16 first blocks, or V where that is less: all classes cost no more.
-        options: what every layer that samples takes: ``shared``, ``bias``, ``initial_bias``, ``sparse``,
-            ``block_size``, ``device``, ``dtype``; and ``replacement``, which must be true unless
+        options: those of :class:`SamplingLayer` but ``in_batch``; ``replacement`` must be true unless
             ``effective_samples`` is None.
-
-    Attributes:
-        used: what the rows of the last batch needed, or None before the first.
-
-    Raises:
-        InputError: where the proposal is none, or a number cannot be used.
 
     Example:
         >>> from vastmax.proposals import UnigramProposal

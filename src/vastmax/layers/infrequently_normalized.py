@@ -29,24 +29,16 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
 
     A small γ is noisy: one sampled row stands for 1/γ others, and pushes that hard. Even a single sampled row touches
     the whole table, so a step costs O(V·d) unless no row is sampled. Methods that touch few classes cost less still.
+    Other arguments as of :class:`OutputLayer`.
 
     References:
         Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015, https://aclanthology.org/N15-1027/.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
         penalty: α, above 0: nothing else keeps the logits from growing without bound.
-        fraction: γ, the probability that a row's log Z is computed.
-        bias: whether classes have a bias.
-        block_size: classes a block; None to keep the logits where they are few.
-        sparse: whether the gradients of table and biases are sparse tensors: of the targets' rows where no row was
-            sampled, else of all. For γ so small that most steps sample no row; else they only cost.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1, the penalty not above 0, or the fraction not in (0, 1].
+        fraction: γ in (0, 1], the probability that a row's log Z is computed.
+        sparse: gradients of the targets' rows where no row was sampled, else of all. For γ so small that most steps
+            sample no row; else they only cost.
 
     Example:
         >>> layer = InfrequentlyNormalizedSoftmax(8, 1000, fraction=0.1)
@@ -63,6 +55,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         "When and why are log-linear models self-normalizing?",
         "https://aclanthology.org/N15-1027/",
     )
+    _shown = ("fraction",)
 
     def __init__(
         self,
@@ -115,7 +108,3 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
         loss = -gathered_logits(hidden, weight, bias, target[:, None], sparse=True).squeeze(1)
         return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        return f"{super().extra_repr()}, fraction={self.fraction:g}"

@@ -39,15 +39,10 @@ class NoiseContrastiveEstimation(SamplingLayer):
         Training Neural Probabilistic Language Models*, 2012, https://arxiv.org/abs/1206.6426.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         proposal: Q, what noise is drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is the
             unigram distribution itself (``power=1``), as in Mnih & Teh.
         initial_bias: what biases start at; None for ``-log V``.
-        options: what every layer that samples takes: ``num_samples`` (k), ``shared``, ``replacement``, ``in_batch``,
-            ``bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
+        options: those of :class:`SamplingLayer`.
 
     Example:
         >>> import torch
@@ -78,14 +73,7 @@ class NoiseContrastiveEstimation(SamplingLayer):
     def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) ``s(t)`` of each target, which serves as log-probability where Z is 1: one dot product, no sum.
 
-        It is wrong by log Z: :meth:`log_partition` tells by how much.
-
-        Args:
-            hidden: (…, d).
-            target: (…) classes in 0..V-1.
-
-        Raises:
-            InputError: where shapes do not fit, or a target is out of range.
+        It is wrong by log Z: :meth:`log_partition` tells by how much. Arguments as of :meth:`target_log_prob`.
         """
         return self._target_scores(hidden, target)
 

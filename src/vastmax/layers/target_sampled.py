@@ -38,28 +38,18 @@ class TargetSampledSoftmax(TableLayer):
     out too likely. So they do, less, where partitions are short: a frequent class stands in each of them, a rare one
     in few. With all classes as candidates this is the full softmax.
 
-    At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score.
+    At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score. Other
+    arguments as of :class:`OutputLayer`.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
         https://arxiv.org/abs/1412.2007.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
         common: ids of classes that are always among the candidates, or None. They travel in the layer's state.
-        bias: whether classes have a bias.
-        block_size: classes a block; None to keep the logits where they are few.
-        sparse: whether the gradients of table and biases are sparse tensors of the candidates' rows, for optimisers
-            that take them (``SGD``, ``Adagrad``, ``SparseAdam``).
-        device: of the parameters.
-        dtype: of the parameters.
 
     Attributes:
         candidates: (m,) int64, rising, or None; set by :meth:`set_candidates`, and no part of the state.
-
-    Raises:
-        InputError: where a size is below 1, or ids are no classes.
 
     Example:
         >>> from vastmax.layers import partitions
@@ -112,9 +102,6 @@ class TargetSampledSoftmax(TableLayer):
             vocabulary: its counts tell which classes are common.
             num_common: the most frequent classes, so many of them, are always candidates; above V as V.
             options: what the layer takes.
-
-        Raises:
-            InputError: where an option cannot be used.
         """
         counts = as_vocabulary(vocabulary).counts
         if whole("num_common", num_common, 0):

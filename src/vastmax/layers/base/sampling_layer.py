@@ -31,26 +31,17 @@ class SamplingLayer(TableLayer):
     softmax, computed in blocks of classes. A method adds its formula, :meth:`_loss`, on the samples of :meth:`draw`.
 
     The samples of a batch are drawn once and shared by its rows, which makes their logits one product of matrices; or
-    drawn for each row, which makes rows independent and costs a gather a sample.
+    drawn for each row, which makes rows independent and costs a gather a sample. Other arguments as of
+    :class:`OutputLayer`; ``block_size`` is of exact log-probabilities.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         proposal: Q, what samples are drawn from; it tells V. The layer owns it, and its state travels with the layer's.
         num_samples: k, samples a batch, or a row where they are not shared.
         shared: whether the batch shares its samples.
         replacement: whether a class may be drawn more than once; without, no more are drawn than there are.
         in_batch: whether the targets of the batch's other rows are the samples, instead of draws. The proposal then
             states how likely a class is to be a target: the unigram distribution, as a rule.
-        bias: whether classes have a bias.
         initial_bias: what biases start at.
-        sparse: whether the gradients of table and bias are sparse tensors of the rows met, for optimisers that take
-            them (``SGD``, ``Adagrad``, ``SparseAdam``).
-        block_size: classes a block of exact log-probabilities.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
 
     Attributes:
         power: the default power of the unigram proposal that :meth:`from_vocabulary` makes.
@@ -114,9 +105,6 @@ class SamplingLayer(TableLayer):
             power: of the counts, for the proposal "unigram"; None for the layer's own, and 1 for ``in_batch``.
             device: of the layer.
             options: what the layer takes.
-
-        Raises:
-            InputError: where no proposal has this name, or has no power, or the counts do not make one.
         """
         tensor_options(device, None)
         more: dict[str, Any] = {}

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vastmax.ops.dtypes import matmul_operands, wide
-from vastmax.ops.sparse_gradient import row_gradient
+from vastmax.ops.tensors import matmul_operands, row_gradient, wide
 from vastmax.ops.values import WordClasses
 
 __all__ = ["Group", "class_softmax", "group_by_class", "grouped_log_softmax"]

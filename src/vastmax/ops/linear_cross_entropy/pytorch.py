@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vastmax.ops.dtypes import matmul_operands, wide
+from vastmax.ops.tensors import matmul_operands, wide
 from vastmax.ops.topk import topk
 from vastmax.ops.values import Part
 

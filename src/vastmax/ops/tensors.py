@@ -1,4 +1,4 @@
-"""The gradient of a table of which few rows were met."""
+"""What several ops need: dtypes of products and sums, ragged ranges, gradients of tables of which few rows were met."""
 
 from __future__ import annotations
 
@@ -8,7 +8,52 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["row_gradient", "sparse_uses"]
+__all__ = ["matmul_operands", "ragged_range", "row_gradient", "segment_logsumexp", "sparse_uses", "wide"]
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that sums over classes are taken in: float32, or float64 for float64."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def matmul_operands(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return the operands as autocast would hand them to a product; without autocast as they are.
+
+    For products inside our own autograd functions, whose backward autocast does not reach.
+    """
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors)
+
+
+def ragged_range(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the ranges ``start[i] … start[i] + length[i] - 1`` one after the other.
+
+    Args:
+        start: (N,) int64.
+        length: (N,) int64, 0 or more.
+
+    Returns:
+        places (T,) in the ranges, owners (T,) the i of each, and first (N,) where each range begins among the T.
+
+    Example:
+        >>> [part.tolist() for part in ragged_range(torch.tensor([5, 9, 0]), torch.tensor([2, 0, 3]))]
+        [[5, 6, 0, 1, 2], [0, 0, 2, 2, 2], [0, 2, 2]]
+    """
+    last = length.cumsum(0)
+    first = last - length
+    owners = torch.repeat_interleave(length)
+    return torch.arange(len(owners), device=start.device) + (start - first)[owners], owners, first
+
+
+def segment_logsumexp(values: Tensor, owners: Tensor, size: int) -> Tensor:
+    """Return (size, …) log-sum-exps of values (M, …) by owner (M,) in 0..size-1, each of which owns one or more."""
+    largest = values.new_full((size, *values.shape[1:]), -torch.inf)
+    everywhere = owners.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    largest.scatter_reduce_(0, everywhere, values.detach(), "amax")
+    return torch.zeros_like(largest).index_add(0, owners, (values - largest[owners]).exp()).log() + largest
 
 
 def row_gradient(rows: Tensor, values: Tensor, shape: torch.Size, *, sparse: bool, rising: bool = False) -> Tensor:
