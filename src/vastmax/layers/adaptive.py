@@ -31,18 +31,13 @@ class AdaptiveSoftmax(OutputLayer):
     ``p(w) = p_head(w)`` for a class of the head, and ``p(w) = p_head(cluster i) · p_i(w)`` for one of cluster i, with
     logits ``v_w · P_i h + b_w`` and ``P_i`` of d/div^i rows. A row pays for the head and for its target's cluster, and
     a cluster that no row of a batch reaches costs nothing: its parameters then have no gradient (``None``), and
-    optimisers let them be.
-
-    Rare classes have less capacity than in the full softmax. Where the cut-offs are is a matter of speed above all:
-    :meth:`from_vocabulary` finds the cheapest. Other arguments as of :class:`OutputLayer`.
+    optimisers let them be. :meth:`from_vocabulary` finds the cheapest cut-offs, :class:`AdaptiveEmbedding` shares this
+    layer's tables with the input, and :meth:`from_torch` takes over a ``torch.nn.AdaptiveLogSoftmaxWithLoss``. Other
+    arguments as of :class:`OutputLayer`.
 
     References:
         Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
         https://arxiv.org/abs/1609.04309.
-
-    See Also:
-        :class:`AdaptiveEmbedding` shares this layer's tables with the input; :meth:`from_torch` takes over a
-        ``torch.nn.AdaptiveLogSoftmaxWithLoss``.
 
     Args:
         cutoffs: rising ranks in 1..V-1 at which the tail clusters begin; none for a full softmax.

@@ -25,21 +25,15 @@ __all__ = ["AdaptiveImportanceSampledSoftmax"]
 class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
     """Importance sampling from bigrams that are moved towards what the model says of the classes drawn.
 
-    Samples are drawn for each row, given the class before its target, until its effective sample size is reached, as in
-    :class:`ImportanceSampledSoftmax`; from ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``, a unigram and a bigram table,
-    mixed by the frequency bin b of the class before. A training step then teaches Q what it has paid for: on the
-    classes W that a row drew, the model's ``P̃(w) = exp s(w) / Σ_W exp s``
+    Samples are drawn for each row, until its effective sample size is reached, as in :class:`ImportanceSampledSoftmax`;
+    from ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``, a unigram and a bigram table, mixed by the frequency bin b of the
+    class before the target. A training step then teaches Q by the model's ``P̃(w) = exp s(w) / Σ_W exp s`` on the
+    classes W that a row drew: it moves both tables, ``q ← (1 - λ) q + λ q̄ P̃(w)``, q̄ the mass that the table has on
+    W, which it keeps; and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
 
-    - moves both tables, ``q ← (1 - λ) q + λ q̄ P̃(w)``, q̄ the mass that the table has on W, which it keeps;
-    - and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
-
-    So Q stays near P, and the samples that a row needs few. The class before each target comes through
-    ``forward(…, context=…)``; without it, or without bigrams, the unigram table alone is used, and moved. Q adapts in
-    training mode while gradients are recorded, once a training step, and in eval mode never. Its tables travel in the
-    layer's state.
-
-    See Also:
-        ImportanceSampledSoftmax, whose proposal stays as it is and may be shared by a batch.
+    The class before each target comes through ``forward(…, context=…)``; without it, or without bigrams, the unigram
+    table alone is used, and moved. Q adapts in training mode while gradients are recorded, once a training step, and in
+    eval mode never. Its tables travel in the layer's state.
 
     References:
         Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,

@@ -36,15 +36,9 @@ class ClassBasedSoftmax(OutputLayer):
 
     A step costs ``C + size of the class`` logits a row instead of V, and its gradient holds the rows of classes met.
     The best words are found exactly without looking into classes that are too unlikely: ``p(c|h)`` bounds their words.
-
     The classes decide how well it learns: words of like frequency, the default, share little else, and some perplexity
-    is lost against the full softmax; classes of like meaning lose less (Brown et al. 1992). Class sizes decide what it
-    costs: with equal shares of the counts' mass, as in Goodman's and in Mikolov's toolkits, the classes of rare words
-    are huge, and a batch that meets a few of them touches most of the table. Other arguments as of
+    is lost against the full softmax; classes of like meaning lose less (Brown et al. 1992). Other arguments as of
     :class:`OutputLayer`.
-
-    See Also:
-        ``HierarchicalSoftmax`` for more levels, ``AdaptiveSoftmax`` for a few classes with narrower vectors.
 
     References:
         Goodman, *Classes for Fast Maximum Entropy Training*, 2001, https://arxiv.org/abs/cs/0108006.
@@ -139,9 +133,6 @@ class ClassBasedSoftmax(OutputLayer):
         """Share the words' table (V, d) with an input embedding: one parameter, which both learn.
 
         An embedding whose own gradient is dense makes the sum dense: give it ``sparse=True``.
-
-        Raises:
-            InputError: where the embedding is no table of V rows of width d.
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
 
@@ -244,14 +235,10 @@ class ClassBasedSoftmax(OutputLayer):
         starts = sizes.cumsum(0) - sizes
         place = torch.empty_like(words)
         place[words] = torch.arange(len(words), device=words.device) - starts[class_of[words]]
-        for name, values, persistent in (
-            ("class_of", class_of, True),
-            ("class_sizes", sizes, False),
-            ("class_starts", starts, False),
-            ("class_words", words, False),
-            ("place_in_class", place, False),
-        ):
-            self.register_buffer(name, values.to(self.weight.device), persistent=persistent)
+        self.register_buffer("class_of", class_of.to(self.weight.device))
+        derived = {"class_sizes": sizes, "class_starts": starts, "class_words": words, "place_in_class": place}
+        for name, values in derived.items():
+            self.register_buffer(name, values.to(self.weight.device), persistent=False)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""

@@ -29,17 +29,14 @@ class CharCNNSoftmax(LinearLayer):
     """A full softmax whose output vectors are spelt: ``s(w) = h·CNN(characters of w) + h·M c_w (+ b_w)``.
 
     The network is shared by all words, and a word of its own has k numbers c_w in place of d, which tell apart what is
-    spelt alike and means something else. Words that were never seen have scores too: :meth:`log_prob_of_words`.
+    spelt alike and means something else. Words that were never seen have scores too: :meth:`log_prob_of_words`. Words
+    are read as the bytes of UTF-8, begin and end marked.
 
-    Every step of training runs all V words through the network, in blocks, forward and once more in backward: exact,
-    bounded in memory (a table (V, d) and its gradient beside the blocks), and slow, whatever the batch size: use large
+    Every step of training runs all V words through the network, in blocks, forward and once more in backward: use large
     batches. In eval mode the table is kept, and evaluation costs what a full softmax costs. It is renewed after a
-    change of mode, a backward pass, or any change of parameters that PyTorch counts. Writes behind its back in eval
+    change of mode, a backward pass, or any change of parameters that PyTorch counts; writes behind its back in eval
     mode, in place through ``.data`` or numpy, are seen after ``train()`` and ``eval()``. Other arguments as of
     :class:`OutputLayer`.
-
-    See Also:
-        ``FullSoftmax``, whose table is learnt. Words are read as the bytes of UTF-8, begin and end marked.
 
     References:
         Jozefowicz, Vinyals, Schuster, Shazeer, Wu, *Exploring the Limits of Language Modeling*, 2016,

@@ -21,11 +21,7 @@ _BLOCK = 2**21  # outputs of filters that are held at a time
 
 
 def spell(words: Sequence[str], max_length: int) -> NDArray[np.uint8]:
-    """Return (K, max_length + 2) bytes: begin, the word in UTF-8 cut after max_length bytes, end, and nothing.
-
-    Raises:
-        InputError: where the words are no strings.
-    """
+    """Return (K, max_length + 2) bytes: begin, the word in UTF-8 cut after max_length bytes, end, and nothing."""
     wrong = [words] if isinstance(words, str) else [word for word in words if not isinstance(word, str)]
     if wrong:
         raise refused("words" if isinstance(words, str) else "one of words", wrong[0], "a list of strings")

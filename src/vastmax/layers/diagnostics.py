@@ -126,28 +126,21 @@ def diagnose(
     repeats = whole("repeats", repeats, 2)
     if not len(rows):
         raise InputError("target holds no class to judge by: give 1 row or more that is not ignored.")
-    return _diagnose(layer, rows, classes, before, repeats, seed)
-
-
-def _diagnose(
-    layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None, repeats: int, seed: int
-) -> Diagnostics:
-    """Diagnose by flat rows (N, d), targets (N,) and contexts (N,)."""
     with torch.inference_mode(False), torch.enable_grad(), drawing_from(seed, hidden.device):
         twin = copy.deepcopy(layer).eval().requires_grad_()
-        rows, target = hidden.detach().clone().requires_grad_(), target.clone()  # clones are no inference tensors
-        context = None if context is None else context.clone()
+        rows, classes = rows.detach().clone().requires_grad_(), classes.clone()  # clones are no inference tensors
+        before = None if before is None else before.clone()
         parameters = list(twin.parameters())
 
         def gradients(loss: Tensor) -> tuple[float, Tensor, list[Tensor]]:
             to_rows, *others = torch.autograd.grad(loss, [rows, *parameters], materialize_grads=True)
             return loss.item(), to_rows, others
 
-        exact, to_hidden, to_parameters = gradients(-twin.target_log_prob(rows, target).mean())
+        exact, to_hidden, to_parameters = gradients(-twin.target_log_prob(rows, classes).mean())
         of_hidden, of_parameters = _Errors([to_hidden]), _Errors(to_parameters)
         losses, used = [], []
         for _ in range(repeats):
-            loss, to_hidden, to_parameters = gradients(twin(rows, target, context=context))
+            loss, to_hidden, to_parameters = gradients(twin(rows, classes, context=before))
             losses.append(loss)
             if twin.used is not None:
                 used.append([each.double().mean().item() for each in twin.used[:2]])
@@ -155,13 +148,13 @@ def _diagnose(
             of_parameters.add(to_parameters)
         del to_parameters
         with torch.no_grad():
-            about_samples = twin.sampling_report(rows, target, context, repeats=repeats)
+            about_samples = twin.sampling_report(rows, classes, before, repeats=repeats)
             if used:  # of the very draws that the losses are made of, as many as each row needed
                 samples, effective = (fmean(each) for each in zip(*used, strict=True))
                 about_samples |= {"samples": samples, "effective_sample_size": effective}
             about_partition = _of_partition(twin, rows)
     return Diagnostics(
-        rows=len(hidden),
+        rows=len(rows),
         repeats=repeats,
         loss=exact,
         loss_bias=fmean(loss - exact for loss in losses),

@@ -36,11 +36,9 @@ class DifferentiatedSoftmax(LinearLayer):
     ``s(w) = h_B · v_w + b_w`` for w in block B, and ``p = softmax(s)``. In the variant "slices", that of the paper, the
     hidden vector is the concatenation of the blocks' slices ``h_B``, so that the widths sum to d. In the variant
     "projections" each block sees all of it, ``h_B = P_B h``; a block as wide as the hidden vector has none, as it needs
-    none. One block is the full softmax exactly.
-
-    Every class takes part at every step, so the cost still grows with V, but by the blocks' mean width instead of d;
-    and, unlike the adaptive softmax's, as much at test as in training. In "slices" frequent classes, too, see only a
-    part of the hidden vector. Other arguments as of :class:`OutputLayer`.
+    none. One block is the full softmax exactly. Every class takes part at every step, so the cost still grows with V,
+    but by the blocks' mean width instead of d, as much at test as in training. Other arguments as of
+    :class:`OutputLayer`.
 
     References:
         Chen, Grangier, Auli, *Strategies for Training Large Vocabulary Neural Language Models*, 2015,

@@ -17,13 +17,8 @@ class FullSoftmax(TableLayer):
     """The full softmax, ``-s(t) + log Z`` with ``s(w) = h·v_w + b_w`` and ``Z = Σ exp s(w)``: what all others are
     measured against.
 
-    Its gradient has two terms, one for the target and one expectation over all classes:
-    ``∂(-log P(t)) = -∂s(t) + E_{w~P}[∂s(w)]``.
-
-    With ``block_size`` the loss is computed in blocks of classes and never holds an (N, V) table of logits: memory
-    beside the gradients falls from O(N·V) to O(N·block_size), for one more product of matrices in backward. Both are
-    equal to rounding. The cost of a step grows with V, whichever way; so does the gradient of the table, which is
-    dense. Arguments as of :class:`OutputLayer`.
+    With ``block_size`` the loss never holds an (N, V) table of logits, for one more product of matrices in backward;
+    both are equal to rounding. The gradient of the table is dense. Arguments as of :class:`OutputLayer`.
 
     References:
         Bengio, Ducharme, Vincent, Jauvin, *A Neural Probabilistic Language Model*, 2003,

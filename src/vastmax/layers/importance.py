@@ -35,17 +35,12 @@ class ImportanceSampledSoftmax(SamplingLayer):
     over all classes, ``E_{w~P}[∂s(w)]``, by ``Σ_j r_j ∂s(w_j) / Σ_j r_j``: biased by O(1/k), and consistent. The target
     is estimated like any class: draws that are the target stay, and it is not added to them.
 
-    A few draws of which one outweighs all others are worse than none: with a fixed number of samples training diverges
-    as P leaves Q (Bengio & Senécal 2003). So draws go on, in blocks each as large as all before it, until the effective
-    sample size ``S = (Σ r)² / Σ r²`` of a row reaches ``effective_samples``. A row that ``max_samples`` did not suffice
-    for takes its exact gradient, over all classes. Where a batch shares samples, the rows that go on share each block.
-
-    To stop by S is itself a bias, as in the paper: where no draw has hit a class of great weight yet, S looks large, so
-    Ẑ is low more often than it is high. It vanishes as ``effective_samples`` grows. Classes that are never drawn are
-    never pushed down: give the proposal some smoothing where counts are zero and such classes are targets.
-
-    See Also:
-        AdaptiveImportanceSampledSoftmax, whose Q follows P; SampledSoftmax, which adds the target to the samples.
+    With a fixed number of samples training diverges as P leaves Q. So draws go on, in blocks each as large as all
+    before it, until the effective sample size ``S = (Σ r)² / Σ r²`` of a row reaches ``effective_samples``. A row that
+    ``max_samples`` did not suffice for takes its exact gradient, over all classes. Where a batch shares samples, the
+    rows that go on share each block. To stop by S is itself a bias, as in the paper: where no draw has hit a class of
+    great weight yet, S looks large, so Ẑ is low more often than high. It vanishes as ``effective_samples`` grows.
+    Classes that are never drawn are never pushed down: give the proposal some smoothing where counts are zero.
 
     References:
         Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,

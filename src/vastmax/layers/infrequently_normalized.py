@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,21 +18,17 @@ __all__ = ["InfrequentlyNormalizedSoftmax"]
 class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
     """Self-normalisation that computes log Z for a fraction of the rows: ``-s(t) + (α/γ) Σ_{sampled rows} (log Z)²``.
 
-    Each row is sampled with probability γ, so that loss and gradient are on average over the draws what they are with
-    γ = 1; the products with the whole table fall to a γ-th. All rows raise their target's logit, and the sampled ones
-    alone push down.
+    Each row is sampled with probability γ: loss and gradient are on average what they are with γ = 1. There is no log Z
+    in the loss beside its square, and so the loss is not -log p: where it is least, ``2α log Z = 1`` and the
+    distribution is that of the full softmax. So log Z settles at ``1/(2α)``, where the biases start it and the gradient
+    is on average the full softmax's, and :meth:`unnormalized_log_prob` takes it off.
 
-    There is no log Z in the loss beside its square, and so the loss is not -log p, not even with γ = 1: where it is
-    least, ``2α log Z = 1`` and the distribution is that of the full softmax. So log Z settles at ``1/(2α)``, not at 0;
-    the biases start it there, where the gradient is on average the full softmax's, and :meth:`unnormalized_log_prob`
-    takes it off.
-
-    A small γ is noisy: one sampled row stands for 1/γ others, and pushes that hard. Even a single sampled row touches
-    the whole table, so a step costs O(V·d) unless no row is sampled. Methods that touch few classes cost less still.
-    Other arguments as of :class:`OutputLayer`.
+    A small γ is noisy: one sampled row stands for 1/γ others. Even a single one touches the whole table, so a step
+    costs O(V·d) unless no row is sampled. Other arguments as of :class:`OutputLayer`.
 
     References:
-        Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015, https://aclanthology.org/N15-1027/.
+        Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015,
+        https://aclanthology.org/N15-1027/.
 
     Args:
         penalty: α, above 0: nothing else keeps the logits from growing without bound.
@@ -71,15 +67,9 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         dtype: torch.dtype | None = None,
     ) -> None:
         flag("sparse", sparse)
-        super().__init__(
-            in_features,
-            num_classes,
-            penalty=number("penalty", penalty, 0, above=True),
-            bias=bias,
-            block_size=block_size,
-            device=device,
-            dtype=dtype,
-        )
+        number("penalty", penalty, 0, above=True)
+        options: dict[str, Any] = {"bias": bias, "block_size": block_size, "device": device, "dtype": dtype}
+        super().__init__(in_features, num_classes, penalty=penalty, **options)
         self.fraction = number("fraction", fraction, 0, 1, above=True)
         self.sparse = sparse
 

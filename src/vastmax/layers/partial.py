@@ -27,18 +27,12 @@ class PartialSoftmax(TableLayer):
     """The full softmax, learnt from the few classes that carry the probability: ``-s(t) + log Ẑ``.
 
     ``Ẑ = Σ_head exp s(w) + V/m · Σ_tail exp s(w)``. The head is the target and the k classes with the largest logits;
-    the tail is m classes drawn uniformly from all V, with replacement, of which those in the head count for nothing.
-    Each class outside the head is drawn m/V times on average, so that E[Ẑ] = Z, whatever the head is. The tail is
-    one draw for the whole batch: its logits are then one product of matrices, and the table's gradient touches
-    m rows for it instead of N·m. ``log Ẑ`` is a little below log Z on average, by half the relative variance of Ẑ.
-
-    With k = V this is the full softmax. Without a tail (m = 0) it is still cheaper, but what is not in the head is
-    never pushed down: log-probabilities, which are exact here as everywhere, suffer first.
-
-    The exact search for the head costs one product with the whole table, a third of a step of the full softmax; what is
-    saved is the backward pass and the optimiser's, which touch head and tail alone. An index saves most of the
-    search as well, and finds only some of the head. Other arguments as of :class:`OutputLayer`; the search, too, is in
-    blocks of ``block_size``.
+    the tail is m classes drawn uniformly from all V, with replacement, once for the whole batch, of which those in the
+    head count for nothing. E[Ẑ] = Z, whatever the head is; ``log Ẑ`` is a little below log Z on average, by half the
+    relative variance of Ẑ. With k = V this is the full softmax. Without a tail (m = 0) what is not in the head is never
+    pushed down. The exact search for the head costs one product with the whole table; an index saves most of it, and
+    finds only some of the head. Other arguments as of :class:`OutputLayer`; the search, too, is in blocks of
+    ``block_size``.
 
     References:
         Rastogi, Van Durme, *Sublinear Partition Estimation*, 2015, https://arxiv.org/abs/1508.01596; Vijayanarasimhan,

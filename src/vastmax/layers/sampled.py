@@ -22,19 +22,10 @@ class SampledSoftmax(SamplingLayer):
     """The softmax over the target and k samples, whose logits are corrected for how often each is drawn.
 
     ``-s(t) + log Ẑ`` with ``Ẑ = exp s(t) + Σ_j exp(s(w_j) - log E(w_j))`` over samples other than the target, where
-    ``E(w)`` is how often w is to be expected among the samples: ``k Q(w)`` with replacement. Each class other than the
-    target counts once on average, so that E[Ẑ] = Z and the loss and its gradient converge to the full softmax's as k
-    grows; ``log Ẑ`` is a little below log Z, by half the relative variance of Ẑ. Without replacement, with all classes
-    drawn, this is the full softmax.
-
-    A common variant corrects the target's logit as well (``correct_target``): then the scores at the optimum are those
-    of the full softmax (up to what depends on the context alone) for any number of samples, but the gradient is another
-    one until nearly all classes are drawn.
-
-    A sample that is the target is removed: it would push the target down a second time.
-
-    See Also:
-        NoiseContrastiveEstimation, which asks of each candidate alone whether it is the target.
+    ``E(w)`` is how often w is to be expected among the samples: ``k Q(w)`` with replacement. E[Ẑ] = Z, so that the loss
+    and its gradient converge to the full softmax's as k grows; ``log Ẑ`` is a little below log Z, by half the relative
+    variance of Ẑ. Without replacement, with all classes drawn, this is the full softmax. A sample that is the target is
+    removed: it would push the target down a second time.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
@@ -43,7 +34,10 @@ class SampledSoftmax(SamplingLayer):
         *Sampled Softmax with Random Fourier Features*, 2019, https://arxiv.org/abs/1907.10747.
 
     Args:
-        correct_target: whether the target's logit is corrected as samples' are.
+        correct_target: whether the target's logit is corrected as samples' are. Then the scores at the optimum are
+        those
+            of the full softmax (up to what depends on the context alone) for any number of samples, but the gradient is
+            another one until nearly all classes are drawn.
         options: those of :class:`SamplingLayer`.
 
     Example:

@@ -19,18 +19,11 @@ __all__ = ["SelfNormalizedSoftmax"]
 class SelfNormalizedSoftmax(TableLayer):
     """The full softmax with a penalty for an unusual normaliser: ``-s(t) + log Z + α (log Z)²``.
 
-    A model so trained has ``log Z ≈ 0`` for every hidden vector, and its logit ``s(w)`` alone serves as
-    log-probability: :meth:`unnormalized_log_prob` costs one dot product, whatever V is. The biases start at ``-log V``,
-    so that log Z is near 0 from the first step. Without biases it starts near log V, and the penalty has to bring it
-    down.
-
-    Training costs what the full softmax costs; only the test is fast. The penalty takes a little perplexity, the more
-    the larger α is (with α = 0 this is the full softmax), and how far log Z strays from 0 on hidden vectors unlike
-    those of training is not bounded by anything: look at :meth:`log_partition` on held-out data. Other arguments as of
-    :class:`OutputLayer`.
-
-    See Also:
-        :class:`InfrequentlyNormalizedSoftmax`, which computes log Z for some rows only.
+    So ``log Z ≈ 0`` for every hidden vector, and ``s(w)`` alone serves as log-probability:
+    :meth:`unnormalized_log_prob` costs one dot product, whatever V is. The biases start at ``-log V``, where log Z is
+    near 0; without biases the penalty has to bring it down. How far log Z strays from 0 on hidden vectors unlike those
+    of training is not bounded by anything: look at :meth:`log_partition` on held-out data. With α = 0 this is the full
+    softmax. Other arguments as of :class:`OutputLayer`.
 
     References:
         Devlin, Zbib, Huang, Lamar, Schwartz, Makhoul, *Fast and Robust Neural Network Joint Models for Statistical

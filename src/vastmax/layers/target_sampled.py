@@ -30,16 +30,12 @@ class TargetSampledSoftmax(TableLayer):
     """A softmax over candidates alone: ``-s(t) + log Σ_{w ∈ V'} exp s(w)``, V' the targets of a part of the data.
 
     The data set is cut into partitions of τ distinct targets (:func:`partitions`), and while a partition is trained on,
-    its targets are the candidates (:meth:`set_candidates`). This is sampled softmax with a proposal uniform over V', in
-    which the correction for the proposal cancels. V' also holds the distinct targets of the batch at hand, and
-    the classes named ``common``.
-
-    **Without candidates V' is the batch's own targets alone**: then rare classes are hardly ever pushed down, and come
-    out too likely. So they do, less, where partitions are short: a frequent class stands in each of them, a rare one
-    in few. With all classes as candidates this is the full softmax.
-
-    At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score. Other
-    arguments as of :class:`OutputLayer`.
+    its targets are the candidates (:meth:`set_candidates`). V' also holds the distinct targets of the batch at hand,
+    and the classes named ``common``. This is sampled softmax with a proposal uniform over V', in which the correction
+    for the proposal cancels; with all classes as candidates it is the full softmax. **Without candidates V' is the
+    batch's own targets alone**: then rare classes are hardly ever pushed down, and come out too likely; so they do,
+    less, where partitions are short. At test everything is exact and over all classes; :meth:`shortlist_log_prob` is
+    the paper's faster score. Other arguments as of :class:`OutputLayer`.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,

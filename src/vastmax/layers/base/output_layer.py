@@ -89,11 +89,7 @@ class OutputLayer(nn.Module, ABC):
 
     @classmethod
     def from_corpus(cls, in_features: int, corpus: TrainingText, **options: Any) -> Self:
-        """Return this layer for a training text, for methods that want to know more of it than its counts.
-
-        Raises:
-            InputError: where an option cannot be used.
-        """
+        """Return this layer for a training text, for methods that want to know more of it than its counts."""
         return cls.from_vocabulary(in_features, corpus.vocabulary, **options)
 
     @classmethod
@@ -107,13 +103,8 @@ class OutputLayer(nn.Module, ABC):
     ) -> Self:
         """Return a layer that a saved state fits, for ``load_state_dict`` to fill.
 
-        A method whose structure is learnt or chosen when it is first built takes it from the state instead.
-
-        Args:
-            in_features: d.
-            vocabulary: as when the layer was made.
-            state: its ``state_dict()``.
-            options: those that it was made with.
+        Vocabulary and options are those that the layer of the state was made with. A method whose structure is learnt
+        or chosen when it is first built takes it from the state instead.
 
         Raises:
             InputError: where the state is not that of such a layer.
@@ -133,9 +124,6 @@ class OutputLayer(nn.Module, ABC):
         """Return the layer with k samples a step, over the same tensors; None where it does not sample.
 
         For judging a layer as it is: what is trained is the layer itself, whose proposal follows it.
-
-        Raises:
-            InputError: where k is below 1.
         """
         return None
 
@@ -283,9 +271,7 @@ class OutputLayer(nn.Module, ABC):
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) the exact, normalised log-probability of each target; perplexity comes from this and nothing else.
 
-        Args:
-            hidden: (…, d).
-            target: (…) classes in 0..V-1.
+        ``hidden`` is (…, d), and ``target`` (…) classes in 0..V-1.
 
         Raises:
             InputError: where shapes do not fit, or a target is out of range.
@@ -307,27 +293,17 @@ class OutputLayer(nn.Module, ABC):
         raise InputError(f"{type(self).__name__} is normalised by construction: it has no log Z.")
 
     def topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly.
-
-        Raises:
-            InputError: where k is not in 1..V.
-        """
-        self._check_k(k)
+        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V."""
+        whole("k", k, 1, self.num_classes)
         values, classes = self._topk(self._rows(hidden), k)
         shape = (*hidden.shape[:-1], k)
         return values.view(shape), classes.view(shape)
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Return (…, n) classes drawn from the exact distribution, independently.
+        """Return (…, n) classes drawn from the exact distribution of each row of hidden (…, d), independently.
 
-        Args:
-            hidden: (…, d).
-            n: draws a row.
-            generator: of the hidden vectors' device, for draws that repeat.
-
-        Raises:
-            InputError: where n is below 1.
+        A generator, of the device of hidden, is for draws that repeat.
         """
         n = whole("n", n, 1)
         return self._sample(self._rows(hidden), n, generator).view(*hidden.shape[:-1], n)
@@ -366,9 +342,6 @@ class OutputLayer(nn.Module, ABC):
     def _check_context(self, hidden: Tensor, context: Tensor | None) -> None:
         if context is not None and context.shape != hidden.shape[:-1]:
             raise refused("context", context, f"one class a row, {tuple(hidden.shape[:-1])}")
-
-    def _check_k(self, k: int) -> None:
-        whole("k", k, 1, self.num_classes)
 
     def _check_range(self, classes: Tensor) -> None:
         if torch.compiler.is_compiling() or classes.device.type != "cpu":

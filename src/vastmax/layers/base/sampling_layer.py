@@ -161,13 +161,7 @@ class SamplingLayer(TableLayer):
     def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Draws:
         """Return samples for the rows of a batch, as a step of training draws them.
 
-        Args:
-            hidden: (…, d), rows that are counted through in what is returned.
-            target: (…) classes in 0..V-1.
-            context: (…) the class before each target, as :meth:`forward` takes it.
-
-        Raises:
-            InputError: where shapes do not fit.
+        Arguments as of :meth:`forward`; rows are counted through in what is returned.
         """
         self._check_context(hidden, context)
         hidden, target = self._flat(hidden, target)
@@ -283,11 +277,7 @@ def proposal_for(
     device: torch.device | str | None = None,
     **options: Any,
 ) -> Proposal:
-    """Return the proposal of a name for a vocabulary; a proposal as it is, where it fits.
-
-    Raises:
-        InputError: where no proposal has this name, or it is for another number of classes.
-    """
+    """Return the proposal of a name for a vocabulary; a proposal as it is, where it fits."""
     if isinstance(proposal, Proposal):
         if proposal.num_classes != len(vocabulary):
             raise InputError(
