@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.checks import flag, number, refused, whole
+from vastmax.checks import flag, refused
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
@@ -130,8 +130,6 @@ class AdaptiveSoftmax(OutputLayer):
         if isinstance(cutoffs, str):
             if cutoffs != "auto":
                 raise refused("cutoffs", cutoffs, "rising ranks such as [1000, 4000], or 'auto'")
-            whole("rows", rows, 1)
-            number("head_share", head_share, 0, 1)
             if not isinstance(cost, (StepCost, type(None))):
                 raise refused("cost", cost, "a StepCost, or None")
             cutoffs = cheapest_cutoffs(
@@ -284,8 +282,7 @@ class AdaptiveEmbedding(nn.Module):
     """Adaptive input representations, tied to the output: class w of cluster i is embedded as ``P_iᵀ v_w``, one of the
     head as its ``v_w``, with the vectors and projections of an :class:`AdaptiveSoftmax`.
 
-    An adaptive softmax has no (V, d) table to tie to an ``nn.Embedding``; this is what takes its place. The parameters
-    are the softmax's own: both learn them, and a clone of one alone is no longer tied.
+    The parameters are the softmax's own: both learn them, and a clone of one alone is no longer tied.
 
     References:
         Baevski, Auli, *Adaptive Input Representations for Neural Language Modeling*, 2019,

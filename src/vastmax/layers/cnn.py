@@ -110,11 +110,7 @@ class CharCNNSoftmax(LinearLayer):
 
     @classmethod
     def from_vocabulary(cls, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> Self:
-        """Return this layer for the words of a vocabulary.
-
-        Raises:
-            InputError: where the vocabulary has counts but no words, or an option cannot be used.
-        """
+        """Return this layer for the words of a vocabulary, which needs more than counts."""
         words = as_vocabulary(vocabulary).words
         if words is None:
             raise InputError(
@@ -150,10 +146,6 @@ class CharCNNSoftmax(LinearLayer):
         biases, the lowest of the vocabulary: as rare as the rarest. The distribution is that over V + K classes: the
         more words are given, the less is left for each. A word that the vocabulary has counts once more here.
 
-        Args:
-            hidden: (…, d).
-            words: K different words.
-
         Raises:
             InputError: where words repeat or are no strings.
         """
@@ -171,11 +163,9 @@ class CharCNNSoftmax(LinearLayer):
         return ShardPlan.cut(self, {"symbols": Rows(), "correction": Rows(), "bias": Rows()}, "log-sum-exp")
 
     def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
-        """2·d·V forward; in training four times that, and the network's four passes over V words, shared by the rows.
+        """2·d·V from the kept table; in training four times that, and the network's four passes over V words.
 
-        Args:
-            train: whether a step of training, or the log-probability from the kept table.
-            rows: of the batch that shares one pass of the words through the network.
+        So many rows of the batch share the passes of the words through the network.
         """
         product = 2.0 * self.in_features * self.num_classes
         if not train:

@@ -152,19 +152,19 @@ def diagnose(
             if used:  # of the very draws that the losses are made of, as many as each row needed
                 samples, effective = (fmean(each) for each in zip(*used, strict=True))
                 about_samples |= {"samples": samples, "effective_sample_size": effective}
-            about_partition = _of_partition(twin, rows)
+            about_partition = {}
+            if type(twin).log_partition is not OutputLayer.log_partition:
+                log_z = twin.log_partition(rows).double()
+                mean, std = float(log_z.mean()), float(log_z.std(correction=0))
+                about_partition = {"log_partition_mean": mean, "log_partition_std": std}
     return Diagnostics(
         rows=len(rows),
         repeats=repeats,
         loss=exact,
         loss_bias=fmean(loss - exact for loss in losses),
         loss_std=stdev(losses),
-        gradient_bias=of_parameters.bias,
-        gradient_std=of_parameters.std,
-        gradient_rmse=of_parameters.rmse,
-        hidden_gradient_bias=of_hidden.bias,
-        hidden_gradient_std=of_hidden.std,
-        hidden_gradient_rmse=of_hidden.rmse,
+        **of_parameters.relative("gradient"),
+        **of_hidden.relative("hidden_gradient"),
         **about_samples,
         **about_partition,
     )
@@ -188,39 +188,16 @@ class _Errors:
             mean += error / self._count  # Welford's: exact where all are alike
             self._deviations += _square(error) * (self._count - 1) / self._count
 
-    @property
-    def bias(self) -> float:
-        of_mean = sum(_square(each) for each in self._mean)
-        return self._relative(max(0.0, of_mean - self._variance / self._count))
-
-    @property
-    def std(self) -> float:
-        return self._relative(self._variance)
-
-    @property
-    def rmse(self) -> float:
-        return self._relative(self._squares / self._count)
-
-    @property
-    def _variance(self) -> float:
-        return self._deviations / (self._count - 1)
-
-    def _relative(self, squared: float) -> float:
+    def relative(self, name: str) -> dict[str, float]:
+        """Return bias, standard deviation and error beside the truth, under names that begin so."""
+        variance = self._deviations / (self._count - 1)
+        bias = max(0.0, sum(_square(each) for each in self._mean) - variance / self._count)
+        squared = {f"{name}_bias": bias, f"{name}_std": variance, f"{name}_rmse": self._squares / self._count}
         whole = sum(_square(each) for each in self._truth)
         if whole == 0:  # one class, say: there is nothing to learn, and nothing to miss
-            return 0.0 if squared == 0 else float("inf")
-        return (squared / whole) ** 0.5
+            return {key: 0.0 if value == 0 else float("inf") for key, value in squared.items()}
+        return {key: (value / whole) ** 0.5 for key, value in squared.items()}
 
 
 def _square(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2
-
-
-def _of_partition(layer: OutputLayer, hidden: Tensor) -> dict[str, float]:
-    if type(layer).log_partition is OutputLayer.log_partition:
-        return {}
-    log_partition = layer.log_partition(hidden).double()
-    return {
-        "log_partition_mean": float(log_partition.mean()),
-        "log_partition_std": float(log_partition.std(correction=0)),
-    }

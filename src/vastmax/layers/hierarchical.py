@@ -215,11 +215,8 @@ class HierarchicalSoftmax(OutputLayer):
     def beam_topk(self, hidden: Tensor, k: int, *, beam_width: int | None = None) -> tuple[Tensor, Tensor]:
         """Return (…, k) log-probabilities, falling, and (…, k) their classes, by a beam: mostly, not surely, the best.
 
-        Args:
-            hidden: (…, d).
-            k: how many classes, in 1..V.
-            beam_width: nodes that go on at each level, k or more; None for 2k. Where the tree gives words several
-                leaves, a wider one is needed to meet k different words.
+        The k in 1..V come from ``beam_width`` nodes that go on at each level, k or more; None for 2k. Where the tree
+        gives words several leaves, a wider beam is needed to meet k different words.
         """
         whole("k", k, 1, self.num_classes)
         width = 2 * k if beam_width is None else whole("beam_width", beam_width, k, other="leave it out")

@@ -189,13 +189,9 @@ class ClassIndex:
 
     @torch.no_grad()
     def search(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, k: int) -> Tensor:
-        """Return (N, k) different classes with large logits, -1 where fewer were found.
+        """Return (N, k) different classes with large logits, -1 where fewer were found; k in 1..V.
 
-        Args:
-            hidden: (N, d).
-            weight: (V, d).
-            bias: (V,) or None.
-            k: in 1..V.
+        Of hidden (N, d), weight (V, d), and bias (V,) or None.
         """
         index = self._built
         if index is None or self._searches >= self.rebuild_every:

@@ -114,11 +114,7 @@ class TargetSampledSoftmax(TableLayer):
     def set_candidates(self, ids: ArrayLike | Tensor | None) -> None:
         """Set the classes that the next steps learn from, beside their own targets; None for no others.
 
-        Args:
-            ids: (m,) integers in 0..V-1; one that comes more than once counts once.
-
-        Raises:
-            InputError: where ids are no such thing.
+        Ids are (m,) integers in 0..V-1; one that comes more than once counts once.
         """
         self.candidates = None if ids is None else self._classes(ids, "candidates").unique().to(self.weight.device)
 
@@ -147,14 +143,8 @@ class TargetSampledSoftmax(TableLayer):
     def shortlist_log_prob(self, hidden: Tensor, ids: ArrayLike | Tensor) -> Tensor:
         """Return (…, m) log-probabilities of the classes of a shortlist, as if there were no others.
 
-        The exact ones less the log of the shortlist's probability; classes stand in the same order.
-
-        Args:
-            hidden: (…, d).
-            ids: (m,) distinct classes in 0..V-1, one or more.
-
-        Raises:
-            InputError: where hidden has another width, or ids are no such thing.
+        The exact ones of hidden vectors (…, d), less the log of the shortlist's probability. The ids (m,) are distinct
+        classes in 0..V-1, one or more, and stand in the same order.
         """
         classes = self._classes(ids, "ids")
         if not len(classes) or len(classes.unique()) < len(classes):

@@ -1,7 +1,6 @@
 """Which backend computes an op: the last registered that takes such tensors, or the one that is asked for by name.
 
-An op is a function with several backends, registered under their names: "reference", the formula in plain PyTorch;
-"torch", on any device; and whatever is faster on some. The reference never runs unless it is asked for.
+"torch" takes any device, others are faster on some; the "reference" never runs unless it is asked for.
 """
 
 from __future__ import annotations

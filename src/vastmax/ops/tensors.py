@@ -59,12 +59,8 @@ def segment_logsumexp(values: Tensor, owners: Tensor, size: int) -> Tensor:
 def row_gradient(rows: Tensor, values: Tensor, shape: torch.Size, *, sparse: bool, rising: bool = False) -> Tensor:
     """Return the gradient of a table: what each row met receives, and 0 elsewhere.
 
-    Args:
-        rows: (M,) int64; where a row stands more than once, its values are summed.
-        values: (M, …).
-        shape: of the table.
-        sparse: whether to return a sparse tensor of M entries, or a dense one.
-        rising: whether the rows are known to rise strictly: a sparse tensor then needs no sorting.
+    Values (M, …) of rows (M,) int64, summed where a row stands more than once; as a sparse tensor of M entries, or a
+    dense one. Where rows are known to rise strictly, a sparse tensor needs no sorting.
     """
     if sparse:
         return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=rising or None, check_invariants=False)

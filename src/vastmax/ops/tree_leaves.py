@@ -140,8 +140,5 @@ def _levels(children: np.ndarray) -> tuple[list[int], dict[str, np.ndarray]]:
     place = np.zeros(len(children) + 1, np.int64)
     if sizes:
         place[np.concatenate(leaves)] = np.arange(len(place))
-    return sizes, {"below": _joined(below), "ends": _joined(ends), "place": place}
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.empty(0, np.int64), *parts])
+    nothing = np.empty(0, np.int64)
+    return sizes, {"below": np.concatenate([nothing, *below]), "ends": np.concatenate([nothing, *ends]), "place": place}

@@ -27,17 +27,15 @@ _CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a ti
 class SamplingLayer(TableLayer):
     """A table of classes that learns from the target and a few samples: the cost of a step does not grow with V.
 
-    What is not trained by samples is exact: log-probabilities, log Z and the best classes are those of the full
-    softmax, computed in blocks of classes. A method adds its formula, :meth:`_loss`, on the samples of :meth:`draw`.
-
-    The samples of a batch are drawn once and shared by its rows, which makes their logits one product of matrices; or
-    drawn for each row, which makes rows independent and costs a gather a sample. Other arguments as of
-    :class:`OutputLayer`; ``block_size`` is of exact log-probabilities.
+    Log-probabilities, log Z and the best classes are exact, those of the full softmax. A method adds its formula,
+    :meth:`_loss`, on the samples of :meth:`draw`. Other arguments as of :class:`OutputLayer`; ``block_size`` is of
+    exact log-probabilities.
 
     Args:
         proposal: Q, what samples are drawn from; it tells V. The layer owns it, and its state travels with the layer's.
         num_samples: k, samples a batch, or a row where they are not shared.
-        shared: whether the batch shares its samples.
+        shared: whether the batch shares its samples, whose logits are then one product of matrices; else rows are
+            independent, and each sample costs a gather.
         replacement: whether a class may be drawn more than once; without, no more are drawn than there are.
         in_batch: whether the targets of the batch's other rows are the samples, instead of draws. The proposal then
             states how likely a class is to be a target: the unigram distribution, as a rule.
