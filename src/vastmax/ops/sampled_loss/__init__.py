@@ -43,13 +43,7 @@ def sampled_loss(
 
     Samples that are their row's target are left out, but for "nce" and "negative-sampling-keeping-hits".
 
-    Args:
-        kind: which formula.
-        hidden: (N, d).
-        weight: (V, d).
-        bias: (V,) or None.
-        target: (N,) int64.
-        draws: the samples.
-        sparse: whether the gradients of weight and bias are sparse tensors of the rows met.
+    Of hidden (N, d), weight (V, d), bias (V,) or None, and target (N,) int64. ``sparse`` makes the gradients of weight
+    and bias sparse tensors of the rows met.
     """
     return implementation("sampled_loss", hidden)(kind, hidden, weight, bias, target, draws, sparse=sparse)
