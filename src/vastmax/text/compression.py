@@ -55,10 +55,9 @@ CODECS = [
 
 
 def codec_of(head: bytes, name: str) -> Codec | None:
-    """The compression that a file's first bytes speak of; the name decides only where the file ends within them.
+    """The compression that a file's first bytes speak of.
 
-    Raises:
-        CorpusError: A file that ends before its compression can be told, though its name promises one.
+    The name decides only where the file ends within them: CorpusError where it promises one that cannot be told.
     """
     for codec in CODECS:
         # "BZh" may start a text: the compressed file goes on with a digit and the number of a block or an end.
@@ -84,10 +83,6 @@ class Unpacked(io.RawIOBase):
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="vastmax-unpack", daemon=True)
         self._thread.start()
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill `buffer` with unpacked bytes; 0 at the end."""
@@ -132,10 +127,9 @@ class Unpacked(io.RawIOBase):
         started = False  # whether the decoder has seen anything: an archive may end after any of its streams
         try:
             while True:
+                data = data or self._packed.read(READ)
                 if not data:
-                    data = self._packed.read(READ) or b""
-                    if not data:
-                        break
+                    break
                 if decoder.eof:
                     decoder, started = make(), False
                 if not started:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,13 +115,12 @@ def encode_corpus(
         (['a', '<unk>', 'rose'], [3, 2, 2])
     """
     check_limits(min_count, max_vocabulary, "max_vocabulary")
-    wanted = _wanted_phrases(
-        phrases,
-        threshold=phrase_threshold,
-        scoring=phrase_scoring,
-        min_count=phrase_min_count,
-        connector_words=connector_words,
-    )
+    if isinstance(phrases, (str, PathLike)):
+        wanted = Phrases.load(phrases)
+    elif isinstance(phrases, Phrases):
+        wanted = phrases
+    else:
+        wanted = PhraseOptions(phrases, phrase_threshold, phrase_scoring, phrase_min_count, connector_words)
     if unknown is not None:
         check_word("unknown", unknown)
     text = ScannedText(
@@ -154,13 +152,6 @@ def encode_corpus(
         phrases=joined,
         file=text.spool.file,
     )
-
-
-def _wanted_phrases(phrases: int | PathSource | Phrases, **options: Any) -> Phrases | PhraseOptions:
-    """Phrases learnt before, or how to learn them."""
-    if isinstance(phrases, (str, PathLike)):
-        return Phrases.load(phrases)
-    return phrases if isinstance(phrases, Phrases) else PhraseOptions(phrases, **options)
 
 
 def _join_phrases(text: ScannedText, phrases: Phrases | PhraseOptions) -> Phrases | None:

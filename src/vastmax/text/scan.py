@@ -189,10 +189,8 @@ def select_words(
 ) -> tuple[Vocabulary, NDArray[np.uint32]]:
     """The vocabulary of a scanned corpus, and the scan's numbers of its words.
 
-    With `unknown` that word is among them: it has the counts of all that are left out, and its own.
-
-    Raises:
-        CorpusError: Limits that leave nothing.
+    With `unknown` that word is among them: it has the counts of all that are left out, and its own. CorpusError for
+    limits that leave nothing.
     """
     chosen = lexicon.ranked(min_count, max_size)
     if len(chosen) == 0:
