@@ -33,7 +33,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
 
     The class before each target comes through ``forward(…, context=…)``; without it, or without bigrams, the unigram
     table alone is used, and moved. Q adapts in training mode while gradients are recorded, once a training step, and in
-    eval mode never. Its tables travel in the layer's state.
+    eval mode never. Its tables travel in the layer's state. Other arguments as of :class:`ImportanceSampledSoftmax`.
 
     References:
         Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,
@@ -42,7 +42,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
     Args:
         adaptation_rate: λ, of the tables; 0 keeps them.
         mixture_rate: of the mixture's gradient steps; 0 keeps it.
-        options: those of :class:`ImportanceSampledSoftmax`, but for how samples are shared and replaced.
+        options: those of :class:`SamplingLayer`, but for how samples are shared and replaced.
 
     Example:
         >>> tokens = torch.randint(100, (2000,))

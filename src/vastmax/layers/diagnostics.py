@@ -148,15 +148,14 @@ def diagnose(
             of_parameters.add(to_parameters)
         del to_parameters
         with torch.no_grad():
-            about_samples = twin.sampling_report(rows, classes, before, repeats=repeats)
+            about = twin.sampling_report(rows, classes, before, repeats=repeats)
             if used:  # of the very draws that the losses are made of, as many as each row needed
                 samples, effective = (fmean(each) for each in zip(*used, strict=True))
-                about_samples |= {"samples": samples, "effective_sample_size": effective}
-            about_partition = {}
+                about |= {"samples": samples, "effective_sample_size": effective}
             if type(twin).log_partition is not OutputLayer.log_partition:
                 log_z = twin.log_partition(rows).double()
                 mean, std = float(log_z.mean()), float(log_z.std(correction=0))
-                about_partition = {"log_partition_mean": mean, "log_partition_std": std}
+                about |= {"log_partition_mean": mean, "log_partition_std": std}
     return Diagnostics(
         rows=len(rows),
         repeats=repeats,
@@ -165,8 +164,7 @@ def diagnose(
         loss_std=stdev(losses),
         **of_parameters.relative("gradient"),
         **of_hidden.relative("hidden_gradient"),
-        **about_samples,
-        **about_partition,
+        **about,
     )
 
 

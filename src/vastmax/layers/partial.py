@@ -172,14 +172,11 @@ class ClassIndex:
     _built: Any  # faiss has no types
 
     def __init__(self, *, rebuild_every: int = 1000, probes: int = 32, lists: int | None = None) -> None:
-        for name, value in (("rebuild_every", rebuild_every), ("probes", probes), ("lists", lists)):
-            if name != "lists" or value is not None:
-                whole(name, value, 1)
+        self.rebuild_every = whole("rebuild_every", rebuild_every, 1)
+        self.probes = whole("probes", probes, 1)
+        self.lists = None if lists is None else whole("lists", lists, 1)
         if find_spec("faiss") is None:
             raise InputError("an index of classes needs faiss: pip install 'vastmax[index]'")
-        self.rebuild_every = rebuild_every
-        self.probes = probes
-        self.lists = lists
         self.forget()
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ except ImportError as error:
     raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
 
 from vastmax.ops.class_softmax import class_softmax
-from vastmax.ops.class_softmax.pytorch import Group, group_by_class, grouped_log_softmax
+from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.dispatch import backend_of, using
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
@@ -24,7 +24,6 @@ from vastmax.ops.values import Draws, Part, Paths, WordClasses
 
 __all__ = [
     "Draws",
-    "Group",
     "Part",
     "Paths",
     "SampledLoss",
