@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 __all__ = ["lazy"]
 
 
 def lazy(
-    package: str, public: Sequence[str], files: Sequence[str]
+    package: str, public: Sequence[str], files: Sequence[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package whose files are loaded when the first of their names is used.
 
@@ -20,14 +21,14 @@ def lazy(
     Args:
         package: Its ``__name__``.
         public: Its ``__all__``.
-        files: Those that define what of it is not defined yet.
+        files: Those that define what of it is not defined yet; by default all files of the package.
     """
     home = vars(sys.modules[package])
 
     def load(name: str) -> Any:
         if name not in public:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        for file in files:
+        for file in files or [each.name for each in iter_modules(home["__path__"])]:
             try:
                 found = vars(import_module(f"{package}.{file}"))
             except ModuleNotFoundError as error:

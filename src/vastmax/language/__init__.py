@@ -47,6 +47,4 @@ __all__ = [
 ]
 
 # The command line shows the options without torch, which all else needs.
-__getattr__, __dir__ = lazy(
-    __name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "read", "saved", "use")
-)
+__getattr__, __dir__ = lazy(__name__, __all__)

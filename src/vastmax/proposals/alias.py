@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vastmax.checks import refused
-from vastmax.proposals.float64_module import Float64Module
+from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
 
 __all__ = ["AliasTable"]

@@ -96,11 +96,6 @@ class BigramProposal(Proposal):
             self.register_buffer(name, torch.tensor(values, device=device))
 
     @classmethod
-    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for classes with these counts (V,), and no bigrams unless they are given as an option."""
-        return cls(counts, **options)
-
-    @classmethod
     def from_tokens(
         cls, tokens: ArrayLike, num_classes: int, *, counts: ArrayLike | None = None, **options: Any
     ) -> Self:
@@ -200,11 +195,7 @@ class BigramProposal(Proposal):
         Q̃ is Q in proportion on the classes W, as P̃ is: of the others nothing is known, and a mixture that is right
         already must stay. The gradient of a bin is the mean of its rows'; histories without bigrams have no say.
 
-        Args:
-            context: (N,) histories.
-            ids: (N, m) the classes W of each row, none of them twice; below 0 where there are fewer than m.
-            probability: (N, m) ``P̃`` of them, in proportion.
-            rate: of the step.
+        Arguments are those of :meth:`adapt`, but that the rate is the step's, of any size.
         """
         if not len(self.pairs):
             return
@@ -269,8 +260,8 @@ class BigramProposal(Proposal):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         pairs, sums = state_dict.get(f"{prefix}pairs"), state_dict.get(f"{prefix}unigram.sums")
         if pairs is not None and pairs.shape != self.pairs.shape:  # learned from another text
-            self.pairs = torch.empty(pairs.shape, dtype=torch.int64, device=self._device)
-            self.bigram = SumTree(np.zeros(len(pairs)), device=self._device)
+            self.pairs = torch.empty(pairs.shape, dtype=torch.int64, device=self.pairs.device)
+            self.bigram = SumTree(np.zeros(len(pairs)), device=self.pairs.device)
         if sums is not None:
             self.support = int(sums[len(sums) // 2 :].count_nonzero())
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -254,15 +254,6 @@ class KernelProposal(Proposal):
             a_row = m * max(2 * features, self.bucket_size * self.in_features)
         return _ranges(rows, max(1, _CHUNK // max(1, a_row)))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move, but do not cast: in half precision the stated probabilities would be others."""
-
-        def move(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        return super()._apply(move, recurse)
-
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
         return f"num_classes={self.num_classes}, in_features={self.in_features}"
@@ -278,6 +269,4 @@ def _ranges(length: int, size: int) -> Iterator[slice]:
 
 
 def _rebuild(module: Any, incompatible_keys: Any) -> None:
-    if module.tree.sums.is_meta and not module.vectors.is_meta:  # a state that was assigned brought its device along
-        module.tree.to_empty(device=module.vectors.device)
     module._refresh(None)

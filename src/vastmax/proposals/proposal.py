@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self
 
 from vastmax.checks import whole
 from vastmax.errors import InputError
-from vastmax.proposals.float64_module import Float64Module
 
-__all__ = ["Context", "Proposal", "Samples"]
+__all__ = ["Context", "Float64Module", "Proposal", "Samples"]
 
 Context = Literal["nothing", "previous", "hidden"]
 
@@ -43,6 +43,20 @@ class Samples(NamedTuple):
         return _log_expected_count(log_prob, self.exposure, self.distinct)
 
 
+class Float64Module(nn.Module):
+    """A module that moves between devices with the model around it, and whose buffers are not cast.
+
+    A model is cast to half precision as a whole, and the stated probabilities of rare classes would be others.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(move, recurse)
+
+
 class Proposal(Float64Module, ABC):
     """A distribution over V classes to draw samples from. Its state goes into ``state_dict``; it lives on one device.
 
@@ -69,9 +83,9 @@ class Proposal(Float64Module, ABC):
         self.num_classes = num_classes
 
     @classmethod
-    @abstractmethod
-    def from_counts(cls, counts: ArrayLike, **options: object) -> Self:
-        """Return the proposal for classes with these counts (V,)."""
+    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
+        """Return the proposal for classes with these counts (V,); ``options`` are those of the constructor."""
+        return cls(counts, **options)  # pyright: ignore[reportArgumentType]  (or V, where a subclass says so)
 
     @abstractmethod
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
@@ -176,10 +190,6 @@ class Proposal(Float64Module, ABC):
         later = torch.empty(classes.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
         later = moments[:, -1:] + later / self.log_prob(classes, context).exp()
         return classes, later.scatter_reduce_(1, ids, moments.masked_fill(~fresh, torch.inf), "amin")
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.buffers()).device
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""

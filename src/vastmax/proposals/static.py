@@ -103,11 +103,6 @@ class UnigramProposal(Proposal):
         self.table = AliasTable(weights, device=device)
         self.support = self.table.support
 
-    @classmethod
-    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for these counts (V,)."""
-        return cls(counts, **options)
-
     def reset_parameters(self) -> None:
         """Build the table from the counts."""
         self.table.reset_parameters()

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.proposals.float64_module import Float64Module
+from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
 
 __all__ = ["SumTree"]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import CheckpointError, FormatError
 from vastmax.files import member, replacing_members
-from vastmax.runs.identity import differences
 from vastmax.runs.tensors import map_tensors, write_tensors
 
-__all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "drop_checkpoint", "holds_checkpoint"]
+__all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "differences", "drop_checkpoint", "holds_checkpoint", "plain"]
 
 CHECKPOINT_TENSORS = "state.safetensors"
 _STATE, _STATE_OF_FORMAT_1 = "state.json", "config.json"
@@ -107,3 +107,30 @@ def _state_of(folder: Path) -> Path:
     old = member(folder, _STATE_OF_FORMAT_1)
     present = member(folder, _STATE)
     return old if old.is_file() and not present.is_file() else present
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they come back from JSON, so that what was read compares equal to what was given."""
+    return json.loads(json.dumps(options, default=_plain))
+
+
+def differences(was: Any, came: Any, free: Container[str] = (), name: str = "") -> str | None:
+    """Say in words what differs first in two values of JSON; None where nothing does but what is free to.
+
+    Example:
+        >>> differences({"dim": 100, "layer": {"bias": True}}, {"dim": 100, "layer": {"bias": False}})
+        'bias=True, now came bias=False'
+    """
+    if isinstance(was, dict) and isinstance(came, dict):
+        found = (differences(was.get(key), came.get(key), free, key) for key in {**came, **was} if key not in free)
+        return next((each for each in found if each), None)
+    return None if was == came else f"{name}={was!r}, now came {name}={came!r}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON for what options may hold: numpy numbers, sets, callables by their name, learnt phrases by their kind."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if callable(value):
+        return f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return sorted(value) if isinstance(value, (set, frozenset)) else f"a given {type(value).__name__}"

@@ -16,8 +16,7 @@ from vastmax.checks import number
 from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.runs.checkpoint import Checkpoint, drop_checkpoint, holds_checkpoint
 from vastmax.runs.interrupt import StopRequest, TrainingInterrupted
-from vastmax.runs.loss_sums import LossSums
-from vastmax.runs.progress import TrainingProgress
+from vastmax.runs.progress import LossSums, TrainingProgress
 
 __all__ = ["Run"]
 

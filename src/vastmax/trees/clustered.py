@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import clustered_children
-from vastmax.checks import LARGEST_SEED, number, one_of, whole
+from vastmax.checks import LARGEST_SEED, number, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.build import tree_from_children
 from vastmax.trees.tree import Tree
-from vastmax.trees.vectors import as_vectors
 
-__all__ = ["clustered_tree", "two_means_tree"]
+__all__ = ["as_vectors", "clustered_tree", "two_means_tree"]
 
 Rule = Literal["random", "balanced", "adaptive"]
-_RULES = ("random", "balanced", "adaptive")
 _MOST_ITERATIONS = 10_000
+_LARGEST = 1e6  # of vectors: beyond this, and below its inverse, squares lose what float32 holds
 
 
 def clustered_tree(
@@ -74,7 +73,7 @@ def clustered_tree(
         [2, 1, 2, 1]
     """
     array = as_vectors(vectors)
-    one_of("rule", rule, _RULES)
+    one_of("rule", rule, get_args(Rule))
     if epsilon is not None:
         epsilon = number("epsilon", epsilon, 0, 0.5, above=True, other="None")
         if rule != "adaptive":
@@ -96,3 +95,25 @@ def _split(
     seed = whole("seed", seed, 0, LARGEST_SEED)
     iterations = whole("iterations", iterations, 1, _MOST_ITERATIONS)
     return tree_from_children(*clustered_children(vectors, rule, epsilon, seed, iterations, threads), len(vectors))
+
+
+def as_vectors(vectors: ArrayLike, *, num_words: int | None = None) -> NDArray[np.float32]:
+    """Return vectors as contiguous float32 (V, d), scaled where they could not be squared.
+
+    Args:
+        vectors: (V, d) of any number type.
+        num_words: V, where it is known.
+
+    Raises:
+        InputError: where they are no matrix of finite numbers, or not one row a word.
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, len(array)):
+        raise refused("vectors", array, f"numbers of shape ({'V' if num_words is None else num_words}, d)")
+    largest = max(float(array.max()), -float(array.min()))
+    if not np.isfinite(largest):
+        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise InputError(f"vectors[{row}] holds NaN or infinity: give finite numbers.")
+    if largest and not 1 / _LARGEST < largest < _LARGEST:
+        array = array / largest
+    return np.ascontiguousarray(array, dtype=np.float32)

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.trees.classes import Classes
+from vastmax.trees.clustered import as_vectors
 from vastmax.trees.taxonomy import Joining, balanced_joining, binary_tree, huffman_joining, two_means_joining
 from vastmax.trees.tree import Tree
-from vastmax.trees.vectors import as_vectors
 from vastmax.vocabulary import as_counts
 
 __all__ = ["class_tree", "custom_tree", "read_taxonomy"]

@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike
 
 from vastmax.errors import InputError
 from vastmax.trees.balanced import balanced_tree
+from vastmax.trees.build import union_tree
 from vastmax.trees.clustered import clustered_tree
 from vastmax.trees.custom import custom_tree, read_taxonomy
 from vastmax.trees.huffman import huffman_tree
 from vastmax.trees.options import TreeOptions
 from vastmax.trees.tree import Tree
-from vastmax.trees.union import union_tree
-from vastmax.trees.wndb import WordNet
-from vastmax.trees.wordnet import wordnet_tree
+from vastmax.trees.wordnet import WordNet, wordnet_tree
 
 __all__ = ["TREES", "build_tree"]
 
