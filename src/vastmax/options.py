@@ -15,44 +15,25 @@ __all__ = ["Flag", "Option", "check_options", "options_of"]
 
 @dataclass(frozen=True)
 class Flag:
-    """What a field's type does not say: ``dim: Annotated[int, Flag("Length of a vector.", low=1)] = 100``.
-
-    Args:
-        help: A sentence for users.
-        metavar: What stands for the value in help; by default the choices of a Literal, N, X or TEXT, by type.
-        low: The lowest number that is accepted.
-        high: The highest.
-        above: Whether ``low`` itself is not accepted.
-        below: Whether ``high`` itself is not.
-        default: What a default of None stands for, in words.
-    """
+    """What a field's type does not say: ``dim: Annotated[int, Flag("Length of a vector.", low=1)] = 100``."""
 
     help: str
-    metavar: str = ""
+    metavar: str = ""  # what stands for the value in help; by default the choices of a Literal, N, X or TEXT, by type
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False
-    below: bool = False
-    default: str = ""
+    above: bool = False  # whether low itself is not accepted
+    below: bool = False  # whether high itself is not
+    default: str = ""  # what a default of None stands for, in words
 
 
 @dataclass(frozen=True)
 class Option:
-    """A field that is annotated with a `Flag`.
-
-    Attributes:
-        name: The field's.
-        kind: bool, int, float or str.
-        optional: Whether None is accepted.
-        choices: Of a Literal; else empty.
-        default: The field's.
-        flag: The annotation.
-    """
+    """A field that is annotated with a `Flag`."""
 
     name: str
-    kind: type
-    optional: bool
-    choices: tuple[str, ...]
+    kind: type  # bool, int, float or str
+    optional: bool  # whether None is accepted
+    choices: tuple[str, ...]  # of a Literal; else empty
     default: Any
     flag: Flag
 

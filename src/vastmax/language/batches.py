@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, get_args
+from typing import NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -31,20 +31,6 @@ class Batch(NamedTuple):
     target: Tensor
     places: Tensor
     continues: bool
-
-
-class Batches(Protocol):
-    """A text in batches, the same ones in the same order for every run that has the seed."""
-
-    num_words: int
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        ...
-
-    def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch of an epoch, both counted from 0."""
-        ...
 
 
 class StreamBatches:
@@ -83,7 +69,7 @@ class StreamBatches:
         return -(-self._steps // self._length)
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch; it is the same one in every epoch."""
+        """Return a batch by its number from 0; it is the same one in every epoch."""
         steps = np.arange(number * self._length, min((number + 1) * self._length, self._steps))[:, None]
         places, inside = self._starts + steps, steps < self._lengths
         places = np.minimum(places, self.num_words - 1)
@@ -125,7 +111,7 @@ class SentenceBatches:
         return -(-len(self._stops) // self._rows)
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch of an epoch's order."""
+        """Return a batch of an epoch's order, both counted from 0."""
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._stops))
         chosen = self._order[1][number * self._rows : (number + 1) * self._rows]
@@ -139,14 +125,11 @@ class SentenceBatches:
         return Batch(torch.from_numpy(words), torch.from_numpy(target), torch.from_numpy(places), False)
 
 
-def make_batches(
-    batching: Batching, ids: ArrayLike, *, rows: int, length: int, end: int, seed: int = 0
-) -> StreamBatches | SentenceBatches:
-    """Return the batches of a text of this kind.
+Batches: TypeAlias = StreamBatches | SentenceBatches
 
-    Raises:
-        InputError: where there is no such kind, no word, or a size below 1.
-    """
+
+def make_batches(batching: Batching, ids: ArrayLike, *, rows: int, length: int, end: int, seed: int = 0) -> Batches:
+    """Return the batches of a text of this kind; InputError where there is no such kind, no word, or a size below 1."""
     one_of("batching", batching, get_args(Batching))
     if batching == "stream":
         return StreamBatches(ids, rows, length, end)

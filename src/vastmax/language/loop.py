@@ -121,7 +121,9 @@ class LanguageModelLoop(Run):
 
     def between_steps(self) -> None:
         """Validate, where the options say so."""
-        if self._validation_due:
+        wanted = self._options.validations
+        due = self.share * wanted >= self._validations + 1 - 1e-9 if wanted else self._number == 0
+        if due:
             self._validate_now()
 
     def end(self) -> None:
@@ -169,12 +171,6 @@ class LanguageModelLoop(Run):
             self._epoch, self._number = self._epoch + 1, 0
 
     # --- validation ---
-
-    @property
-    def _validation_due(self) -> bool:
-        if self._options.validations:
-            return self.share * self._options.validations >= self._validations + 1 - 1e-9
-        return self._number == 0
 
     @property
     def _out_of_patience(self) -> bool:

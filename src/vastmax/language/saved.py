@@ -82,17 +82,9 @@ def save_language_model(
     curve: Sequence[Mapping[str, Any]] = (),
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model; a kill leaves the old files or the new.
+    """Write a model, described as in :class:`SavedModel`; a kill leaves the old files or the new.
 
-    Args:
-        folder: where.
-        model: what was trained.
-        vocabulary: its words.
-        layer: how its output layer was built.
-        options: how the rest of it was built.
-        text: as :class:`SavedModel` has it.
-        curve: what validations found meanwhile, kept for people.
-        training: how it was trained, kept for people.
+    What validations found meanwhile (``curve``) and how it was trained (``training``) is kept for people.
 
     Raises:
         InputError: where the folder cannot be written.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
     from vastmax.trees.clustered import clustered_tree
     from vastmax.trees.custom import class_tree, custom_tree, read_taxonomy
-    from vastmax.trees.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
+    from vastmax.trees.cutoffs import StepCost, cheapest_cutoffs, cluster_width
     from vastmax.trees.huffman import huffman_tree
     from vastmax.trees.kinds import TREES, build_tree
     from vastmax.trees.show import show_tree
@@ -30,7 +30,6 @@ __all__ = [
     "balanced_tree",
     "build_tree",
     "cheapest_cutoffs",
-    "check_div_value",
     "class_tree",
     "cluster_width",
     "clustered_tree",

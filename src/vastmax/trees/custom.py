@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -214,21 +215,13 @@ def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
             children[node].insert(0, ~ids[name])
         if name not in parent_of:
             children[0].append(node)
-    _refuse_cycles(parent_of, node_of)
+    above = TopologicalSorter({name: [parent_of[name]] for name in node_of if name in parent_of})
+    try:
+        above.prepare()
+    except CycleError as error:
+        around = " below ".join(map(repr, error.args[1][:-7:-1]))
+        raise InputError(f"taxonomy goes in a circle: {around}.") from None
     return children
-
-
-def _refuse_cycles(parent_of: dict[Hashable, Hashable], names: Iterable[Hashable]) -> None:
-    sound: set[Hashable] = set()
-    for name in names:
-        path: dict[Hashable, None] = {}
-        while name in parent_of and name not in sound:
-            if name in path:
-                around = [*list(path)[list(path).index(name) :], name]
-                raise InputError(f"taxonomy goes in a circle: {' below '.join(map(repr, around[:6]))}.")
-            path[name] = None
-            name = parent_of[name]
-        sound.update(path)
 
 
 def _some(names: list[Hashable]) -> str:

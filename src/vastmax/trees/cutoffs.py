@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import number, whole
 
-__all__ = ["StepCost", "cheapest_cutoffs", "check_div_value", "cluster_width"]
+__all__ = ["StepCost", "cheapest_cutoffs", "cluster_width"]
 
 _NARROWEST = 4  # automatic cut-offs make no cluster narrower: cost alone would squeeze the rare classes into one number
 _MOST_CLUSTERS = 6
@@ -45,15 +45,6 @@ class StepCost:
         logits = np.asarray(rows, np.float64) * np.asarray(classes, np.float64)
         parameters = np.asarray(classes, np.float64) * width
         return self.call + self.logit * logits + self.multiply_add * logits * width + self.parameter * parameters
-
-
-def check_div_value(div_value: float) -> None:
-    """Refuse a factor by which vectors would not become narrower.
-
-    Raises:
-        InputError: where it is below 1, or not finite.
-    """
-    number("div_value", div_value, 1)
 
 
 def cluster_width(in_features: int, div_value: float, cluster: int) -> int:
@@ -104,7 +95,7 @@ def cheapest_cutoffs(
         >>> cheapest_cutoffs([1_000_000 // rank for rank in range(1, 100_001)], 256, cost=cost)
         (1722, 8609, 35994)
     """
-    check_div_value(div_value)
+    number("div_value", div_value, 1)
     whole("rows", rows, 1)
     number("head_share", head_share, 0, 1)
     share = np.asarray(counts, np.float64)
