@@ -76,13 +76,10 @@ class SparseAwareOptimizer:
         self.name = name
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         sparse = {id(parameter) for parameter in sparse_parameters(module)}
-        apart = [
-            [parameter for parameter in self._parameters if (id(parameter) in sparse) is wanted]
-            for wanted in (False, True)
-        ]
         self._optimizers: list[torch.optim.Optimizer] = []
         if name == "adam":
-            dense, rows = apart
+            dense = [parameter for parameter in self._parameters if id(parameter) not in sparse]
+            rows = [parameter for parameter in self._parameters if id(parameter) in sparse]
             self._optimizers += [torch.optim.Adam(dense, lr=learning_rate)] if dense else []
             self._optimizers += [torch.optim.SparseAdam(rows, lr=learning_rate)] if rows else []
         elif name == "adagrad":

@@ -47,9 +47,7 @@ class LanguageModelLoop(Run):
         options: How.
         validate: From the model to its validation perplexity; called where the options say, and at the end.
         identity: What the run is, beyond the options: a checkpoint resumes only under the same.
-        checkpoint: Folder of the checkpoint; None for none.
-        checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: Called about every second.
+        checkpoint: As `Run` takes it, and so are the next arguments.
 
     Attributes:
         curve: A dict for each validation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss`` (mean

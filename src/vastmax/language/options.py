@@ -44,7 +44,6 @@ class ModelOptions:
     length: Annotated[int, Flag("Words that gradients reach back, in stream batching.", low=1, high=_MOST)] = 20
 
     def __post_init__(self) -> None:
-        """Check every value once, so that nothing behind this line needs to."""
         check_options(self)
 
 
@@ -108,7 +107,6 @@ class LoopOptions:
     seed: Annotated[int, Flag("Of the order of sentences and of all chance in the model.", low=0, high=2**63 - 1)] = 1
 
     def __post_init__(self) -> None:
-        """Check every value once, so that nothing behind this line needs to."""
         check_options(self)
 
     @property

@@ -133,11 +133,7 @@ class BigramProposal(Proposal):
         return self._rows(context)[3]
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return ``log Q`` of ids, float64 in their shape; -inf for classes that are never drawn.
-
-        Args:
-            ids: (N, m), each row judged by its own history; (m,) or (1, m), by the mean over all histories.
-            context: (N,) the previous classes; None for none.
+        """Return ``log Q`` of ids (N, m) by each row's own history, of (m,) or (1, m) by the mean over all histories.
 
         Raises:
             InputError: where there are not as many previous classes as rows of ids.
@@ -175,10 +171,7 @@ class BigramProposal(Proposal):
             context: (N,) histories.
             ids: (N, m) the classes W of each row, none of them twice; below 0 where there are fewer than m.
             probability: (N, m) ``P̃`` of them, in proportion.
-            rate: λ, 0 to 1.
-
-        Raises:
-            InputError: where the rate is out of its range.
+            rate: λ, 0 to 1; InputError for any other.
         """
         number("rate", rate, 0, 1)
         drawn, ids = ids >= 0, ids.clamp(min=0)

@@ -29,17 +29,8 @@ class KernelProposal(Proposal):
 
     Classes lie in buckets. A tree of feature sums finds a bucket, and within it the kernel is computed class by class.
     Until :meth:`update` tells it of class vectors it is the uniform distribution. It keeps a copy of them: what it
-    states holds for the vectors it was last told, and is exact for these, also after casts of the module.
-
-    Args:
-        num_classes: V.
-        in_features: d, the width of hidden vectors and class vectors.
-        num_features: D, of the kernel.
-        bucket_size: classes a bucket, about.
-        device: of the vectors and sums.
-
-    Raises:
-        InputError: where a size is below 1.
+    states holds for the vectors it was last told, and is exact for these, also after casts of the module. Arguments are
+    those of the subclasses, and ``num_features``, D, of the kernel.
     """
 
     context: ClassVar[Context] = "hidden"
@@ -71,11 +62,7 @@ class KernelProposal(Proposal):
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for V = len(counts) classes; ``in_features`` must be among the options.
-
-        Raises:
-            InputError: where it is not.
-        """
+        """Return the proposal for V = len(counts) classes; InputError where ``in_features`` is not an option."""
         if "in_features" not in options:
             raise InputError("in_features is missing: give the width of the hidden vectors that this proposal follows.")
         return cls(len(np.asarray(counts)), **options)
@@ -107,10 +94,7 @@ class KernelProposal(Proposal):
         """Take notice of the vectors (V, d) and biases (V,) of classes: of these ids, or of all.
 
         The sums of every bucket that is touched are computed anew: they depend on the vectors alone, and not on the
-        order in which they came.
-
-        Raises:
-            InputError: where the table has another shape.
+        order in which they came. InputError where the table has another shape.
         """
         if weight.shape != self.vectors.shape:
             raise refused("weight", weight, f"a tensor of shape {tuple(self.vectors.shape)}")
@@ -124,11 +108,7 @@ class KernelProposal(Proposal):
 
     @torch.no_grad()
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return ``log Q`` of ids, float64 in their shape: by each row's hidden vector, or by the rows' mixture.
-
-        Args:
-            ids: (N, m), or (m,) or (1, m) for the mixture.
-            context: (N, d) hidden vectors.
+        """Return ``log Q`` of ids (N, m) by each row's hidden vector, of (m,) or (1, m) by the rows' mixture.
 
         Raises:
             InputError: where the hidden vectors are missing or of another width, or are not as many as rows of ids.

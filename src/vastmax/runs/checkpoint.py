@@ -43,9 +43,7 @@ class Checkpoint:
     def save(self, folder: Path, beside: Callable[[Path], None] | None = None) -> None:
         """Take the place of the last checkpoint of a folder at one moment: a kill leaves the one or the other.
 
-        Args:
-            folder: Made where it is missing.
-            beside: Writes more files into the folder it is given, which come into place at the same moment.
+        What ``beside`` writes into the folder it is given comes into place at the same moment.
 
         Raises:
             InputError: The folder cannot be written or the disk is full; the last checkpoint stands as it was.

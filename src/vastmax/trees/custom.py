@@ -14,10 +14,8 @@ from numpy.typing import ArrayLike
 from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.trees.classes import Classes
-from vastmax.trees.clustered import as_vectors
-from vastmax.trees.taxonomy import Joining, balanced_joining, binary_tree, huffman_joining, two_means_joining
+from vastmax.trees.taxonomy import binary_tree, joining
 from vastmax.trees.tree import Tree
-from vastmax.vocabulary import as_counts
 
 __all__ = ["class_tree", "custom_tree", "read_taxonomy"]
 
@@ -85,7 +83,7 @@ def custom_tree(
     pairs = _as_pairs(taxonomy)
     ids = _word_ids(pairs, words)
     children = _children(pairs, ids)
-    return binary_tree(children, len(ids), _joining(len(ids), counts, vectors))
+    return binary_tree(children, joining(len(ids), counts, vectors))
 
 
 def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
@@ -106,17 +104,7 @@ def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
         list(range(1, classes.num_classes + 1)),
         *((~classes.members(i)).tolist() for i in range(classes.num_classes)),
     ]
-    return binary_tree(nodes, classes.num_words, _joining(classes.num_words, counts, None))
-
-
-def _joining(num_words: int, counts: ArrayLike | None, vectors: ArrayLike | None) -> Joining:
-    if counts is not None and vectors is not None:
-        raise InputError("counts and vectors are two ways to make a node binary: give one of them.")
-    if counts is not None:
-        return huffman_joining(as_counts(counts, num_words=num_words))
-    if vectors is not None:
-        return two_means_joining(as_vectors(vectors, num_words=num_words), seed=0)
-    return balanced_joining(num_words)
+    return binary_tree(nodes, joining(classes.num_words, counts))
 
 
 class _Category:
@@ -215,6 +203,7 @@ def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
             children[node].insert(0, ~ids[name])
         if name not in parent_of:
             children[0].append(node)
+    # found circles have the one above first
     above = TopologicalSorter({name: [parent_of[name]] for name in node_of if name in parent_of})
     try:
         above.prepare()

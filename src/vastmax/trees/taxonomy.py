@@ -3,59 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from vastmax.errors import InputError
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.build import assemble, tree_from_children
-from vastmax.trees.clustered import two_means_tree
+from vastmax.trees.clustered import as_vectors, two_means_tree
 from vastmax.trees.huffman import huffman_tree
 from vastmax.trees.tree import Tree
+from vastmax.vocabulary import as_counts
 
-__all__ = ["Joining", "balanced_joining", "binary_tree", "huffman_joining", "two_means_joining"]
+__all__ = ["binary_tree", "joining"]
 
 Children = Sequence[Sequence[int]]
 
 
-class Joining:
+class Joining(NamedTuple):
     """How the children of one node become the leaves of a binary tree, by what lies below each.
 
-    Args:
+    Attributes:
         features: (V, m) a row a word; the row of a subtree is the sum over its leaves.
         join: from the rows of k >= 2 children to a tree of k leaves.
     """
 
-    def __init__(self, features: NDArray, join: Callable[[NDArray], Tree]) -> None:
-        self.features = features
-        self.join = join
+    features: NDArray
+    join: Callable[[NDArray], Tree]
 
 
-def balanced_joining(num_words: int) -> Joining:
-    """Halves of the children in order."""
-    return Joining(np.empty((num_words, 0)), lambda rows: balanced_tree(len(rows)))
+def joining(
+    num_words: int, counts: ArrayLike | None = None, vectors: ArrayLike | None = None, seed: int = 0
+) -> Joining:
+    """Huffman's tree over the children's counts, recursive 2-means over their mean vectors, or halves in order."""
+    if counts is not None and vectors is not None:
+        raise InputError("counts and vectors are two ways to make a node binary: give one of them.")
+    if counts is not None:
+        return Joining(as_counts(counts, num_words=num_words)[:, None], lambda rows: huffman_tree(rows[:, 0]))
+    if vectors is None:
+        return Joining(np.empty((num_words, 0)), lambda rows: balanced_tree(len(rows)))
+    features = np.hstack([as_vectors(vectors, num_words=num_words), np.ones((num_words, 1))])
+    return Joining(features, lambda rows: two_means_tree(rows[:, :-1] / rows[:, -1:], seed=seed))
 
 
-def huffman_joining(counts: NDArray[np.int64]) -> Joining:
-    """Huffman's tree over the children's counts."""
-    return Joining(counts[:, None], lambda rows: huffman_tree(rows[:, 0]))
-
-
-def two_means_joining(vectors: NDArray[np.float32], seed: int) -> Joining:
-    """Recursive 2-means over the children's mean vectors."""
-    leaves = np.ones((len(vectors), 1))
-    return Joining(np.hstack([vectors, leaves]), lambda rows: two_means_tree(rows[:, :-1] / rows[:, -1:], seed=seed))
-
-
-def binary_tree(children: Children, num_words: int, joining: Joining) -> Tree:
+def binary_tree(children: Children, joining: Joining) -> Tree:
     """Return the binary tree; nodes without words below them vanish, nodes with one child give way to it.
 
     Args:
         children: of each node, node 0 the root; a value >= 0 is a node, a value < 0 is word ``-(value + 1)``. Every
             node but the root is the child of one node, and a word may stand in several places: a leaf each.
-        num_words: V.
         joining: how the children of a node are joined.
     """
+    num_words = len(joining.features)
     words: list[int] = []  # of each leaf
     parts: list[Tree] = []  # bottom up
     hung: list[list[int]] = []

@@ -18,7 +18,7 @@ from vastmax.vocabulary import as_counts
 
 __all__ = ["Tree", "TreeStatistics", "unigram_entropy"]
 
-_ARRAYS = ("offsets", "nodes", "signs", "words")
+_ARRAYS = {"offsets": np.int64, "nodes": np.int32, "signs": np.int8, "words": np.int32}
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,10 @@ class Tree:
     children: NDArray[np.int32] = field(init=False)
 
     def __post_init__(self) -> None:
-        words = np.arange(len(self.offsets) - 1) if self.words is None else self.words
-        for name, values, dtype in (
-            ("offsets", self.offsets, np.int64),
-            ("nodes", self.nodes, np.int32),
-            ("signs", self.signs, np.int8),
-            ("words", words, np.int32),
-        ):
-            object.__setattr__(self, name, _frozen(name, values, dtype))
+        if self.words is None:
+            object.__setattr__(self, "words", np.arange(len(self.offsets) - 1))
+        for name, dtype in _ARRAYS.items():
+            object.__setattr__(self, name, _frozen(name, getattr(self, name), dtype))
         try:
             children = tree_children(self.offsets, self.nodes, self.signs)
         except ValueError as fault:
@@ -199,7 +195,7 @@ class Tree:
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Tree:
         """Read a tree written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
-        return read_arrays(path, "tree", _ARRAYS, cls)
+        return read_arrays(path, "tree", tuple(_ARRAYS), cls)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tree):

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from vastmax.checks import refused
 from vastmax.errors import FormatError, InputError
-from vastmax.trees.clustered import as_vectors
-from vastmax.trees.taxonomy import binary_tree, two_means_joining
+from vastmax.trees.taxonomy import binary_tree, joining
 from vastmax.trees.tree import Tree
 
 __all__ = ["WordNet", "wordnet_tree"]
@@ -195,9 +194,9 @@ def wordnet_tree(
     words = list(words)
     if not words or not all(isinstance(word, str) for word in words):
         raise refused("words", words, "one string or more, as WordNet knows words by their spelling")
-    rows = as_vectors(vectors, num_words=len(words))
+    join = joining(len(words), vectors=vectors, seed=seed)
     wordnet = wordnet if isinstance(wordnet, WordNet) else WordNet(wordnet)
-    return binary_tree(_children(words, wordnet), len(words), two_means_joining(rows, seed))
+    return binary_tree(_children(words, wordnet), join)
 
 
 def _children(words: list[str], wordnet: WordNet) -> list[list[int]]:
