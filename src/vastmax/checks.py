@@ -51,11 +51,9 @@ def flag(name: str, value: Any) -> None:
 
 
 def whole(name: str, value: Any, low: float, high: float = math.inf, *, other: str = "") -> int:
-    """Return the value, which may be numpy's, as an int.
+    """Return the value, which may be numpy's, as an int; InputError where it is none from ``low`` to ``high``.
 
-    Raises:
-        InputError: where it is no whole number from ``low`` to ``high``; ``other`` is what the caller accepts besides,
-            for the sentence: "None for no limit".
+    ``other`` is what the caller accepts besides, for the sentence: "None for no limit".
     """
     if not _is(value, Integral) or not low <= value <= high:
         raise refused(name, value, f"a whole number {_range(low, high)}{other and f', or {other}'}")
@@ -72,11 +70,9 @@ def number(
     below: bool = False,
     other: str = "",
 ) -> float:
-    """Return the value, which may be numpy's, as a float.
+    """Return the value, which may be numpy's, as a float; InputError where it is not finite, or outside.
 
-    Raises:
-        InputError: where it is no finite number from ``low`` to ``high``, which are not accepted themselves where it
-            must lie ``above`` the one or ``below`` the other; ``other`` as for `whole`.
+    It must lie from ``low`` to ``high``, or strictly ``above`` the one or ``below`` the other; ``other`` as in `whole`.
     """
     try:
         real = float(value) if _is(value, Real) else math.nan

@@ -60,8 +60,7 @@ def _option(name: str, hint: Any, default: Any) -> Option:
 def check_options(options: Any) -> None:
     """Check every field that is annotated with a `Flag`, and make numpy's numbers plain ones: for ``__post_init__``.
 
-    Raises:
-        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
+    InputError where a value is not accepted; the message names the option, what came, and what is accepted.
     """
     for option in options_of(type(options)):
         name, value, about = option.name, getattr(options, option.name), option.flag

@@ -40,13 +40,10 @@ class StreamBatches:
     begins with the word before it, but its state does not reach further back.
 
     Args:
-        ids: (n,) words.
-        rows: B; fewer where the text has fewer words.
-        length: T; the last batch of an epoch may be shorter.
+        ids: (n,) words, one or more; InputError for none.
+        rows: B, 1 or more; fewer where the text has fewer words.
+        length: T, 1 or more; the last batch of an epoch may be shorter.
         start: id of what stands before the text: the end of a sentence.
-
-    Raises:
-        InputError: where there is no word, or a size is below 1.
 
     Example:
         >>> batches = StreamBatches([5, 6, 7, 8, 9], rows=2, length=2, start=0)
@@ -82,13 +79,10 @@ class SentenceBatches:
     """Sentences, each a text of its own, in an order drawn anew for every epoch.
 
     Args:
-        ids: (n,) words, every sentence ended by ``end``.
-        rows: B sentences a batch; the last batch of an epoch may have fewer.
+        ids: (n,) words, one or more, every sentence ended by ``end``; InputError for none.
+        rows: B sentences a batch, 1 or more; the last batch of an epoch may have fewer.
         end: id of the end of a sentence; it stands before every sentence too.
         seed: of the order.
-
-    Raises:
-        InputError: where there is no word, or rows is below 1.
 
     Example:
         >>> batches = SentenceBatches([5, 6, 0, 7, 0], rows=2, end=0)

@@ -84,10 +84,8 @@ def save_language_model(
 ) -> None:
     """Write a model, described as in :class:`SavedModel`; a kill leaves the old files or the new.
 
-    What validations found meanwhile (``curve``) and how it was trained (``training``) is kept for people.
-
-    Raises:
-        InputError: where the folder cannot be written.
+    What validations found meanwhile (``curve``) and how it was trained (``training``) is kept for people. InputError
+    where the folder cannot be written.
     """
     record = {
         "format": _FORMAT,

@@ -38,14 +38,11 @@ class AliasTable(Float64Module):
         Weighted Random Sampling*, 2019, https://arxiv.org/abs/1903.00227.
 
     Args:
-        weights: (V,) finite and non-negative, not all zero; need not sum to one.
+        weights: (V,) finite and non-negative, not all zero; need not sum to one. InputError for others.
         device: of the tables.
 
     Attributes:
         support: how many classes can be drawn at all.
-
-    Raises:
-        InputError: where the weights are no such thing.
 
     Example:
         >>> table = AliasTable([3, 0, 1])

@@ -105,11 +105,8 @@ class BigramProposal(Proposal):
             tokens: (T,) class ids; what is out of 0..V-1, such as -1, is an unknown token or the break between two
                 sentences, and makes no bigram with its neighbours.
             num_classes: V.
-            counts: (V,) of the unigram table; None for those of the stream.
+            counts: (V,) of the unigram table, InputError for another number; None for those of the stream.
             **options: of the constructor.
-
-        Raises:
-            InputError: where there are not as many counts as classes.
         """
         stream = np.asarray(tokens, np.int64).reshape(-1)
         known = (stream >= 0) & (stream < num_classes)
@@ -135,8 +132,7 @@ class BigramProposal(Proposal):
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``log Q`` of ids (N, m) by each row's own history, of (m,) or (1, m) by the mean over all histories.
 
-        Raises:
-            InputError: where there are not as many previous classes as rows of ids.
+        InputError where there are not as many previous classes as rows of ids.
         """
         if context is None or not len(context) or not len(self.pairs):
             return (self.unigram.weights[ids] / self.unigram.total).log()

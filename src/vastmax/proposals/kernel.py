@@ -110,8 +110,7 @@ class KernelProposal(Proposal):
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``log Q`` of ids (N, m) by each row's hidden vector, of (m,) or (1, m) by the rows' mixture.
 
-        Raises:
-            InputError: where the hidden vectors are missing or of another width, or are not as many as rows of ids.
+        InputError where the hidden vectors are missing or of another width, or are not as many as rows of ids.
         """
         hidden = self._hidden(context)
         own = ids.dim() == 2 and len(ids) > 1

@@ -75,13 +75,10 @@ class UnigramProposal(Proposal):
         https://arxiv.org/abs/1310.4546 (alpha = 3/4).
 
     Args:
-        counts: (V,) non-negative, not all zero.
-        power: alpha.
+        counts: (V,) finite and non-negative, not all zero; InputError for others.
+        power: alpha, finite.
         smoothing: added to every count first.
         device: of the table.
-
-    Raises:
-        InputError: where counts are negative, not finite or all zero, or the power is not a finite number.
 
     Example:
         >>> proposal = UnigramProposal([16, 1, 0], power=0.75)
@@ -144,11 +141,8 @@ class LogUniformProposal(Proposal):
 
     Args:
         num_classes: V.
-        order: (V,) ids by falling frequency; None where they are sorted already.
+        order: (V,) each id once, by falling frequency, InputError for others; None where they are sorted already.
         device: that samples are drawn on.
-
-    Raises:
-        InputError: where the order is no permutation of the classes.
 
     Example:
         >>> LogUniformProposal(3).log_prob(torch.arange(3)).exp()

@@ -29,11 +29,8 @@ class SumTree(Float64Module):
         https://doi.org/10.1137/0209009.
 
     Args:
-        weights: (V,) finite and non-negative; there may be none.
+        weights: (V,) finite and non-negative, InputError for others; there may be none.
         device: of the tree.
-
-    Raises:
-        InputError: where the weights are no such thing.
 
     Example:
         >>> tree = SumTree([3, 0, 1, 4])

@@ -28,25 +28,19 @@ _FORMAT = 2
 class Checkpoint:
     """What a run is, and where it stands.
 
-    Args:
-        kind: What is trained, as its owner calls it: "embeddings", "a language model".
-        identity: What the run is: it goes on only under the same. JSON.
-        facts: Where it stands. JSON.
-        tensors: What it has learnt, and what its optimisers and generators hold.
+    Its tensors are what the run has learnt, and what its optimisers and generators hold.
     """
 
-    kind: str
-    identity: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    kind: str  # what is trained, as its owner calls it: "embeddings", "a language model"
+    identity: Mapping[str, Any]  # JSON; the run goes on only under the same
+    facts: Mapping[str, Any]  # JSON: where it stands
     tensors: Mapping[str, NDArray[Any]]
 
     def save(self, folder: Path, beside: Callable[[Path], None] | None = None) -> None:
         """Take the place of the last checkpoint of a folder at one moment: a kill leaves the one or the other.
 
-        What ``beside`` writes into the folder it is given comes into place at the same moment.
-
-        Raises:
-            InputError: The folder cannot be written or the disk is full; the last checkpoint stands as it was.
+        What ``beside`` writes into the folder it is given comes into place at the same moment. InputError where the
+        folder cannot be written or the disk is full; the last checkpoint stands as it was.
         """
         about = {"format": _FORMAT, "kind": self.kind, "identity": self.identity, "facts": self.facts}
         with replacing_members(folder) as staging:
@@ -59,8 +53,7 @@ class Checkpoint:
     def load(cls, folder: Path, kind: str) -> Checkpoint:
         """Read the checkpoint of a folder; its tensors stay on the disk until they are copied.
 
-        Raises:
-            CheckpointError: There is none, it is damaged, of another kind, or another version wrote it.
+        CheckpointError where there is none, it is damaged, of another kind, or another version wrote it.
         """
         try:
             about = json.loads(_state_of(folder).read_text(encoding="utf-8"))

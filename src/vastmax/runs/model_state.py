@@ -33,11 +33,7 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Set the module's state to what :func:`model_tensors` returned of one like it.
-
-    Raises:
-        CheckpointError: where the tensors are those of another model.
-    """
+    """Set the module's state to what :func:`model_tensors` returned of one like it; CheckpointError for another's."""
     try:
         missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
     except RuntimeError as error:

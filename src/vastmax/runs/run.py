@@ -35,9 +35,6 @@ class Run(ABC):
         words: Words passed, which a step counts up.
         losses: To which a step adds its losses.
         seconds: Time of the steps; validation, reports and saving are not counted.
-
-    Raises:
-        InputError: checkpoint_minutes is no such number.
     """
 
     kind: ClassVar[str]
@@ -156,17 +153,13 @@ class Run(ABC):
     def conclude(self, save: Callable[[], None]) -> None:
         """Save what was trained, then drop the checkpoint: a kill in between leaves both.
 
-        Raises:
-            VastmaxError: It cannot be saved; the sentence says whether a checkpoint is kept.
+        VastmaxError where it cannot be saved; the sentence says whether a checkpoint is kept.
         """
         try:
             save()
         except InputError as error:
-            kept = (
-                f" The checkpoint in {self._checkpoint} is kept: resume (--resume) to save again."
-                if self.has_checkpoint
-                else ""
-            )
+            where = f" The checkpoint in {self._checkpoint} is kept: resume (--resume) to save again."
+            kept = where if self.has_checkpoint else ""
             raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
         if self._checkpoint is not None:
             drop_checkpoint(self._checkpoint)
@@ -195,21 +188,13 @@ class Run(ABC):
         return self._checkpoint is not None and holds_checkpoint(self._checkpoint)
 
     def save(self) -> None:
-        """Write a checkpoint in place of the last one.
-
-        Raises:
-            InputError: The folder cannot be written or the disk is full; the last checkpoint is kept.
-        """
+        """Write a checkpoint in place of the last one, which is kept where an InputError says that none is written."""
         facts, tensors = self.state()
         common = {"words": self.words, "seconds": self.seconds, "losses": self.losses.facts()}
         Checkpoint(self.kind, self.identity, {**common, **facts}, tensors).save(self._folder(), self.beside)
 
     def resume(self) -> None:
-        """Set the run to where the checkpoint left it.
-
-        Raises:
-            CheckpointError: It belongs to another run, or is damaged.
-        """
+        """Set the run to where the checkpoint left it; CheckpointError where it is another run's, or damaged."""
         folder = self._folder()
         checkpoint = Checkpoint.load(folder, self.kind)
         checkpoint.check(self.identity, folder)

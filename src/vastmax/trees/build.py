@@ -22,7 +22,7 @@ def tree_from_children(children: ArrayLike, words: ArrayLike, num_words: int) ->
     their words, so that leaf i is that of word i where words have one leaf each.
 
     Args:
-        children: (L-1, 2) int32, the root first; a value >= 0 is an inner node, a value < 0 is leaf ``-(value + 1)``.
+        children: (L-1, 2) int32, as `Tree.children` but for the order, the root first.
         words: (L,) the word that owns each leaf.
         num_words: V.
     """
@@ -61,10 +61,7 @@ def union_tree(trees: Sequence[Tree]) -> Tree:
         Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008, https://papers.nips.cc/paper/3583.
 
     Args:
-        trees: one or more, over the same number of words.
-
-    Raises:
-        InputError: where there is no tree, or they are over different numbers of words.
+        trees: one or more, over the same number of words; InputError for others.
 
     Example:
         >>> from vastmax.trees import balanced_tree

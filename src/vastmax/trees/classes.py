@@ -51,13 +51,10 @@ class Classes:
         Goodman, *Classes for Fast Maximum Entropy Training*, ICASSP 2001, https://arxiv.org/abs/cs/0108006.
 
     Args:
-        class_of: (V,) int32, the class of each word, 0 to C-1; every class must have a word.
+        class_of: (V,) int32, the class of each word, 0 to C-1; InputError for others, or where a class is empty.
 
     Attributes:
         sizes: (C,) int64, how many words each class has.
-
-    Raises:
-        InputError: where these are no whole numbers from 0 to C-1, or a class in between is empty.
 
     Example:
         >>> classes = Classes([0, 1, 1, 0, 1])

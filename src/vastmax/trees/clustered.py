@@ -98,14 +98,9 @@ def _split(
 
 
 def as_vectors(vectors: ArrayLike, *, num_words: int | None = None) -> NDArray[np.float32]:
-    """Return vectors as contiguous float32 (V, d), scaled where they could not be squared.
+    """Return vectors (V, d) as contiguous float32, scaled where they could not be squared.
 
-    Args:
-        vectors: (V, d) of any number type.
-        num_words: V, where it is known.
-
-    Raises:
-        InputError: where they are no matrix of finite numbers, or not one row a word.
+    InputError where they are no matrix of finite numbers, or not one row for each of V words, where V is known.
     """
     array = np.asarray(vectors)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, len(array)):

@@ -25,8 +25,7 @@ Pairs = list[tuple[Hashable, Hashable]]
 def read_taxonomy(path: str | PathLike[str]) -> list[tuple[str, str]]:
     """Return the (parent, child) pairs of a file, one a line with a tab between them, as `custom_tree` takes them.
 
-    Raises:
-        InputError: where the file cannot be read, or a line is not of this form.
+    InputError where the file cannot be read, or a line is not of this form.
     """
     path = Path(path)
     try:
@@ -91,10 +90,7 @@ def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
 
     Args:
         classes: of V words.
-        counts: (V,): with them both levels are Huffman's, without them balanced.
-
-    Raises:
-        InputError: where counts are not one per word.
+        counts: (V,): with them both levels are Huffman's, without them balanced; InputError where not one a word.
 
     Example:
         >>> class_tree(Classes([0, 0, 1, 1])).lengths

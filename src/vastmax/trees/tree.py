@@ -129,8 +129,7 @@ class Tree:
     def from_children(cls, children: ArrayLike, words: ArrayLike | None = None, num_words: int | None = None) -> Tree:
         """Return the tree of ``children`` (L-1, 2), whose nodes keep their numbers; words as in the constructor.
 
-        Raises:
-            InputError: where these are not the children of one full binary tree, numbered level by level.
+        InputError where these are not the children of one full binary tree, numbered level by level.
 
         Example:
             >>> Tree.from_children([[-1, 1], [-2, -3]]).lengths
@@ -195,7 +194,7 @@ class Tree:
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Tree:
         """Read a tree written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
-        return read_arrays(path, "tree", tuple(_ARRAYS), cls)
+        return read_arrays(path, "tree", _ARRAYS, cls)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tree):

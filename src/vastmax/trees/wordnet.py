@@ -52,11 +52,7 @@ class WordNet:
     ``cntlist.rev`` (how often senses were met in tagged text) where they are.
 
     Args:
-        folder: such as ``/usr/share/wordnet``.
-
-    Raises:
-        InputError: where a file is missing.
-        FormatError: where one is damaged.
+        folder: such as ``/usr/share/wordnet``; InputError where a file is missing, FormatError where one is damaged.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:

@@ -30,12 +30,9 @@ class LSTM(LanguageModel):
 
     Args:
         output: the output layer; d is its ``in_features``.
-        layers: how many, one on top of the other.
+        layers: how many, one on top of the other; 1 or more, InputError for less.
         initial_range: of the recurrent layers' weights and the input embeddings.
         options: what ``LanguageModel`` takes.
-
-    Raises:
-        InputError: where there is less than one layer, or ``LanguageModel`` refuses its arguments.
 
     Example:
         >>> import torch
