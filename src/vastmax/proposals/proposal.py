@@ -40,7 +40,12 @@ class Samples(NamedTuple):
 
     def log_expected_count_of(self, log_prob: Tensor) -> Tensor:
         """Return what ``log_expected_count`` is for classes of these ``log Q``, drawn or not; float64."""
-        return _log_expected_count(log_prob, self.exposure, self.distinct)
+        log_count = log_prob + self.exposure.log()
+        if not self.distinct:
+            return log_count
+        # 1 - exp(-x) is x where that is tiny, down to where exp(log_prob) is 0 and τ infinite
+        inclusion = torch.log(-torch.expm1(-log_count.exp())).where(log_count > _TINY, log_count)
+        return inclusion.masked_fill_(log_prob == -torch.inf, -torch.inf)
 
 
 class Float64Module(nn.Module):
@@ -150,8 +155,9 @@ class Proposal(Float64Module, ABC):
             exposure = exposure.view(()) if num_rows is None else exposure
         if num_rows is None:
             ids = ids[0]
-        expected = _log_expected_count(self.log_prob(ids, context), exposure, not replacement)
-        return Samples(ids, expected, exposure, not replacement)
+        log_prob = self.log_prob(ids, context)
+        samples = Samples(ids, log_prob, exposure, not replacement)
+        return samples._replace(log_expected_count=samples.log_expected_count_of(log_prob))
 
     def _draw_distinct(
         self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
@@ -202,12 +208,3 @@ def _is_first(ids: Tensor) -> Tensor:
     first = torch.ones_like(ids, dtype=torch.bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     return torch.empty_like(first).scatter_(1, order, first)
-
-
-def _log_expected_count(log_prob: Tensor, exposure: Tensor, distinct: bool) -> Tensor:
-    log_count = log_prob + exposure.log()
-    if not distinct:
-        return log_count
-    # 1 - exp(-x) is x where that is tiny, down to where exp(log_prob) is 0 and τ infinite
-    inclusion = torch.log(-torch.expm1(-log_count.exp())).where(log_count > _TINY, log_count)
-    return inclusion.masked_fill_(log_prob == -torch.inf, -torch.inf)

@@ -8,11 +8,10 @@ from vastmax.runs.checkpoint import (
     holds_checkpoint,
     plain,
 )
-from vastmax.runs.interrupt import StopRequest, TrainingInterrupted
 from vastmax.runs.model_state import arrays_of, load_model_tensors, model_tensors, tensors_of, tensors_under
 from vastmax.runs.output import OutputFolder, check_room
 from vastmax.runs.progress import TrainingProgress
-from vastmax.runs.run import Run
+from vastmax.runs.run import Run, StopRequest, TrainingInterrupted
 from vastmax.runs.tensors import map_tensors, write_tensors
 
 __all__ = [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -15,10 +18,51 @@ from numpy.typing import NDArray
 from vastmax.checks import number
 from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.runs.checkpoint import Checkpoint, drop_checkpoint, holds_checkpoint
-from vastmax.runs.interrupt import StopRequest, TrainingInterrupted
 from vastmax.runs.progress import LossSums, TrainingProgress
 
-__all__ = ["Run"]
+__all__ = ["Run", "StopRequest", "TrainingInterrupted"]
+
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was asked to stop, and stopped after a step with everything saved that there is a place for.
+
+    Args:
+        checkpoint: The folder that ``resume=True`` continues from, or None where no output folder was given.
+        share: Share of the run that is done, from 0 to 1.
+    """
+
+    def __init__(self, checkpoint: Path | None, share: float) -> None:
+        super().__init__(f"training stopped at {share:.1%}")
+        self.checkpoint = checkpoint
+        self.share = share
+
+
+class StopRequest:
+    """While active, the first SIGINT or SIGTERM only sets ``requested``; a second one kills, as it would without us.
+
+    Signals reach the main thread alone; in any other thread this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {each: signal.signal(each, self._ask) for each in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, handler in self._before.items():
+            # None stands for a handler that was not installed by Python, and that Python cannot put back.
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
+
+    def _ask(self, which: int, frame: FrameType | None) -> None:
+        self.requested = True
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
 
 
 class Run(ABC):

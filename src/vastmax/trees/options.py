@@ -23,11 +23,7 @@ _ONLY = {
 
 @dataclass(frozen=True, kw_only=True)
 class TreeOptions:
-    """A kind of tree, or of classes, and its options.
-
-    Raises:
-        InputError: A value that is not accepted, or an option of another kind.
-    """
+    """A kind of tree, or of classes, and its options; InputError for what is not accepted, or is of another kind."""
 
     kind: Annotated[
         Literal[

@@ -59,21 +59,18 @@ class LanguageModel(nn.Module, ABC):
                 f"embedding_dim is {self.embedding_dim}: give the hidden vectors' width, {output.in_features}, as tie "
                 "shares one table."
             )
-        self.embedding = self._embedding(tie, initial_range)
+        if tie:
+            shared = output.input_embedding()
+            if shared is None:
+                raise InputError(
+                    f"{type(output).__name__} has no table of one vector a word that the input could share: leave out "
+                    "tie."
+                )
+            self.embedding = shared
+        else:
+            self.embedding = nn.Embedding(output.num_classes, self.embedding_dim, sparse=True)
+            nn.init.uniform_(self.embedding.weight, -initial_range, initial_range)
         self.dropout = nn.Dropout(dropout)
-
-    def _embedding(self, tie: bool, initial_range: float) -> nn.Module:
-        if not tie:
-            embedding = nn.Embedding(self.output.num_classes, self.embedding_dim, sparse=True)
-            nn.init.uniform_(embedding.weight, -initial_range, initial_range)
-            return embedding
-        shared = self.output.input_embedding()
-        if shared is None:
-            raise InputError(
-                f"{type(self.output).__name__} has no table of one vector a word that the input could share: "
-                "leave out tie."
-            )
-        return shared
 
     @abstractmethod
     def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
