@@ -16,12 +16,8 @@ def lazy(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package whose files are loaded when the first of their names is used.
 
-    No file may be called like a public name: once it is imported, it stands where the name should.
-
-    Args:
-        package: Its ``__name__``.
-        public: Its ``__all__``.
-        files: Those that define what of it is not defined yet; by default all files of the package.
+    No file may be called like a public name: once it is imported, it stands where the name should. ``public`` is the
+    ``__all__`` of the package; ``files`` define what of it is not defined yet, by default all its files.
     """
     home = vars(sys.modules[package])
 

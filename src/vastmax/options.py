@@ -41,20 +41,16 @@ class Option:
 @cache
 def options_of(options: type) -> tuple[Option, ...]:
     """Return the fields of a dataclass that are annotated with a `Flag`, in order."""
-    hints = get_type_hints(options, include_extras=True)
-    return tuple(
-        _option(field.name, hints[field.name], None if field.default is MISSING else field.default)
-        for field in fields(options)
-        if get_origin(hints[field.name]) is Annotated
-    )
-
-
-def _option(name: str, hint: Any, default: Any) -> Option:
-    kind, about = get_args(hint)
-    several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    (kind,) = (each for each in several if each is not NoneType)
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
-    return Option(name, str if choices else kind, NoneType in several, choices, default, about)
+    hints, found = get_type_hints(options, include_extras=True), []
+    for field in fields(options):
+        if get_origin(hints[field.name]) is Annotated:
+            kind, about = get_args(hints[field.name])
+            several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+            (kind,) = (each for each in several if each is not NoneType)
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            default = None if field.default is MISSING else field.default
+            found.append(Option(field.name, str if choices else kind, NoneType in several, choices, default, about))
+    return tuple(found)
 
 
 def check_options(options: Any) -> None:

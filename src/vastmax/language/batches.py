@@ -18,19 +18,12 @@ IGNORED = -100
 
 
 class Batch(NamedTuple):
-    """Words and what follows them.
+    """Words and what follows them."""
 
-    Attributes:
-        words: (T, B) int64 ids, T steps in time of B texts.
-        target: (T, B) int64, the words that follow; -100 where a text has ended.
-        places: (T, B) int64, where in the text each target stands.
-        continues: whether the texts go on where those of the batch before ended.
-    """
-
-    words: Tensor
-    target: Tensor
-    places: Tensor
-    continues: bool
+    words: Tensor  # (T, B) int64 ids, T steps in time of B texts
+    target: Tensor  # (T, B) int64, the words that follow; -100 where a text has ended
+    places: Tensor  # (T, B) int64, where in the text each target stands
+    continues: bool  # whether the texts go on where those of the batch before ended
 
 
 class StreamBatches:

@@ -22,7 +22,7 @@ from vastmax.runs import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["SavedModel", "holds_model", "load_language_model", "save_language_model"]
+__all__ = ["SavedModel", "load_language_model", "save_language_model"]
 
 _MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
 _FORMAT = "vastmax language model 2"
@@ -32,18 +32,13 @@ _FORMAT = "vastmax language model 2"
 class SavedModel:
     """A model read back.
 
-    Attributes:
-        model: in eval mode.
-        vocabulary: its words.
-        layer: how its output layer is built.
-        options: how the rest of it is built.
-        text: how text becomes words: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
+    How text becomes words is told by ``text``: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
     """
 
-    model: LanguageModel
+    model: LanguageModel  # in eval mode
     vocabulary: Vocabulary
-    layer: LayerSpec
-    options: ModelOptions
+    layer: LayerSpec  # how its output layer is built
+    options: ModelOptions  # how the rest of it is built
     text: dict[str, Any]
 
     @property
@@ -65,11 +60,6 @@ class SavedModel:
         """Return the id of each word; that of the unknown word for those that the model does not know."""
         index, unknown = self.vocabulary.index, self.unknown
         return [index.get(word, unknown) for word in words]
-
-
-def holds_model(folder: str | PathLike[str]) -> bool:
-    """Whether a folder holds a saved language model, whole or damaged."""
-    return member(Path(folder), _MODEL).is_file()
 
 
 def save_language_model(
@@ -110,7 +100,7 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
         FormatError: where a file is missing or damaged, or another version wrote it.
     """
     folder = Path(folder)
-    if not holds_model(folder):
+    if not member(folder, _MODEL).is_file():
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
         raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:

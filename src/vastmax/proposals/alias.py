@@ -39,7 +39,6 @@ class AliasTable(Float64Module):
 
     Args:
         weights: (V,) finite and non-negative, not all zero; need not sum to one. InputError for others.
-        device: of the tables.
 
     Attributes:
         support: how many classes can be drawn at all.

@@ -45,15 +45,11 @@ class BigramProposal(Proposal):
         Zero-Frequency Problem*, 1991, https://doi.org/10.1109/18.87000.
 
     Args:
-        counts: (V,) non-negative, not all zero; a class that a bigram leads to counts at least as often.
+        counts: (V,) finite and non-negative, not all zero; a class that a bigram leads to counts at least as often.
         bigrams: three arrays (B,): previous class, class, how often one followed the other; None for none. What stands
             there twice is added up.
         power: alpha, of the unigram table.
-        smoothing: added to every count of the unigram table.
-        device: of the tables.
-
-    Raises:
-        InputError: where counts are negative, not finite or all zero, or bigrams name what is no class.
+        smoothing: added to every count of the unigram table. InputError where an argument is none of these.
 
     Example:
         >>> proposal = BigramProposal.from_tokens([0, 1, 0, 1, 2, -1, 0], num_classes=3)

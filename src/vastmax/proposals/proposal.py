@@ -70,9 +70,6 @@ class Proposal(Float64Module, ABC):
     from the mixture of its rows' distributions, and classes (m,) or (1, m) are judged by that. Proposals that look at
     nothing take classes of any shape, and no notice of a context.
 
-    Args:
-        num_classes: V.
-
     Attributes:
         context: what the proposal looks at: "nothing"; the "previous" class, (N,) int64, where what is out of 0..V-1
             stands for none; or the "hidden" vector, (N, d).
@@ -131,14 +128,11 @@ class Proposal(Float64Module, ABC):
             Cohen, Kaplan, *Summarizing Data using Bottom-k Sketches*, 2007, https://doi.org/10.1145/1281100.1281133.
 
         Args:
-            num_samples: n.
+            num_samples: n, 1 or more, without replacement at most ``support``; InputError for others.
             context: of the N rows, for proposals that look at it.
             num_rows: None for samples (n,) that a batch shares, or N for (N, n), independent between rows.
             replacement: whether a class may come twice among the n.
             generator: of the proposal's device, for draws that repeat.
-
-        Raises:
-            InputError: where n is below 1, or more different classes are asked for than can be drawn.
         """
         whole("num_samples", num_samples, 1)
         if not replacement and num_samples > self.support:

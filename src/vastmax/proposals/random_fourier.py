@@ -48,7 +48,6 @@ class RandomFourierProposal(KernelProposal):
         num_frequencies: F; like all sizes 1 or more, InputError for less.
         bucket_size: B, classes a bucket.
         seed: of the frequencies.
-        device: of the vectors and sums.
 
     Example:
         >>> proposal = RandomFourierProposal(1000, 16)

@@ -22,10 +22,6 @@ __all__ = ["LogUniformProposal", "UniformProposal", "UnigramProposal"]
 class UniformProposal(Proposal):
     """Every class alike: ``Q(w) = 1/V``. Needs no table; a poor guess where classes are as uneven as words.
 
-    Args:
-        num_classes: V.
-        device: that samples are drawn on.
-
     Example:
         >>> UniformProposal(4).sample(4, replacement=False).log_expected_count.tolist()
         [0.0, 0.0, 0.0, 0.0]
@@ -78,7 +74,6 @@ class UnigramProposal(Proposal):
         counts: (V,) finite and non-negative, not all zero; InputError for others.
         power: alpha, finite.
         smoothing: added to every count first.
-        device: of the table.
 
     Example:
         >>> proposal = UnigramProposal([16, 1, 0], power=0.75)

@@ -30,7 +30,6 @@ class SumTree(Float64Module):
 
     Args:
         weights: (V,) finite and non-negative, InputError for others; there may be none.
-        device: of the tree.
 
     Example:
         >>> tree = SumTree([3, 0, 1, 4])

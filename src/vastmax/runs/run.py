@@ -74,11 +74,6 @@ class Run(ABC):
         checkpoint: Folder of the checkpoint; None for none.
         checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
         progress: Called about every second, after the first step and after the last.
-
-    Attributes:
-        words: Words passed, which a step counts up.
-        losses: To which a step adds its losses.
-        seconds: Time of the steps; validation, reports and saving are not counted.
     """
 
     kind: ClassVar[str]
@@ -93,8 +88,9 @@ class Run(ABC):
         checkpoint_minutes: float,
         progress: Callable[[TrainingProgress], None] | None,
     ) -> None:
-        self.words, self.seconds = 0, 0.0
-        self.losses = LossSums()
+        self.words = 0  # passed, which a step counts up
+        self.losses = LossSums()  # to which a step adds its losses
+        self.seconds = 0.0  # of the steps; validation, reports and saving are not counted
         self._checkpoint = checkpoint
         self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._progress = progress

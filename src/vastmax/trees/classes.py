@@ -145,10 +145,8 @@ def frequency_classes(
     Args:
         counts: (V,) non-negative whole numbers, in any order.
         num_classes: C, 1 to V; by default √V, rounded.
-        mass: "count", or "sqrt" for its square root, which makes the classes of rare words smaller.
-
-    Raises:
-        InputError: where counts are none, C is not 1 to V, or `mass` is unknown.
+        mass: "count", or "sqrt" for its square root, which makes the classes of rare words smaller. InputError where
+            an argument is none of these.
 
     Example:
         >>> frequency_classes([50, 20, 10, 10, 5, 5], 3).class_of

@@ -54,7 +54,7 @@ def clustered_tree(
         Vassilvitskii, *k-means++: The Advantages of Careful Seeding*, SODA 2007 (the start).
 
     Args:
-        vectors: (V, d), of words as any model has learnt them.
+        vectors: (V, d), finite, of words as any model has learnt them.
         rule: "adaptive" sends a word to the side of higher responsibility; "balanced" sends half of the words to each
             side, by responsibility; "random" looks at no vector, and is the tree to learn such vectors with.
         epsilon: in (0, 0.5]: a word goes to both sides where its responsibility lies within `epsilon` of 0.5, so it
@@ -62,10 +62,7 @@ def clustered_tree(
         seed: of the first means, or of the random order.
         iterations: of EM for a split, at most; 1 to 10,000. It ends when responsibilities change by less than 0.001 in
             the mean.
-        threads: at most 1024; by default all processors.
-
-    Raises:
-        InputError: where vectors are no finite matrix, or an option is not among those above.
+        threads: at most 1024; by default all processors. InputError where an argument is none of these.
 
     Example:
         >>> tree = clustered_tree([[0.0, 9.0], [5.0, 0.1], [0.1, 9.1], [5.0, 0.0]])

@@ -79,16 +79,13 @@ def cheapest_cutoffs(
     Args:
         counts: (V,) in falling order.
         in_features: d.
-        div_value: each cluster's vectors are narrower by this factor.
-        rows: in a batch.
-        head_share: of the counts, that the head holds at least.
+        div_value: each cluster's vectors are narrower by this factor, 1 or more; InputError for less.
+        rows: in a batch, 1 or more; InputError for less.
+        head_share: of the counts, that the head holds at least, 0 to 1; InputError for others.
         cost: of a softmax; None for that of a common processor.
 
     Returns:
         Rising ranks in 1..V-1; none where a full softmax is cheapest.
-
-    Raises:
-        InputError: where rows or div_value is below 1, or head_share no share.
 
     Example:
         >>> cost = StepCost(call=1e-4, logit=2e-9, multiply_add=4e-11, parameter=1e-9)
@@ -106,21 +103,16 @@ def cheapest_cutoffs(
     widths = [cluster_width(in_features, div_value, i) for i in range(_MOST_CLUSTERS + 1)]
     wide_enough = sum(width >= _NARROWEST for width in widths[1:])
     most = min(max(1, wide_enough), len(ends) - 1)
-    plans = [_plan(ends, share, in_features, widths[: 1 + number], rows, cost) for number in range(1 + most)]
+    plans = [_plan(ends, share, widths[: 1 + number], rows, cost) for number in range(1 + most)]
     best = min(seconds for seconds, _ in plans)
     return next(cuts for seconds, cuts in plans if seconds <= best * _TOLERANCE)
 
 
 def _plan(
-    ends: NDArray[np.int64],
-    share: NDArray[np.float64],
-    in_features: int,
-    widths: Sequence[int],
-    rows: int,
-    cost: StepCost,
+    ends: NDArray[np.int64], share: NDArray[np.float64], widths: Sequence[int], rows: int, cost: StepCost
 ) -> tuple[float, tuple[int, ...]]:
     """Return the least cost with exactly so many tail clusters, and their cut-offs."""
-    clusters = len(widths) - 1
+    in_features, clusters = widths[0], len(widths) - 1
     least = cost.step(rows, ends + clusters, in_features)  # of the head alone, if it ends here
     froms: list[NDArray[np.int64]] = []
     begin, end = ends[:, None], ends[None, :]

@@ -11,14 +11,8 @@ from vastmax.options import Flag, check_options, options_of
 __all__ = ["TreeOptions"]
 
 # Which kind an option is for; whoever gives it to another kind would be told a lie by silence.
-_ONLY = {
-    "rule": "clustered",
-    "epsilon": "clustered",
-    "trees": "clustered",
-    "wordnet": "wordnet",
-    "taxonomy": "custom",
-    "classes": "class-based",
-}
+_CLUSTERED = ("rule", "epsilon", "trees")
+_ONLY = {"wordnet": "wordnet", "taxonomy": "custom", "classes": "class-based", **dict.fromkeys(_CLUSTERED, "clustered")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,10 +34,8 @@ def show_tree(
         levels: how many levels below the root.
         width: of a line, in columns of a terminal, of which the wide characters of East Asia take two; 20 or more.
         counts: (V,): with them each line says which share of the text its words are (a word that has leaves on
-            both sides counts on both), and words are sorted by them; otherwise words stand in order of id.
-
-    Raises:
-        InputError: where words or counts are not one per word, or levels or width are too small.
+            both sides counts on both), and words are sorted by them; otherwise words stand in order of id. InputError
+            where these or words are not one a word, or levels or width are too small.
 
     Example:
         >>> from vastmax.trees import huffman_tree

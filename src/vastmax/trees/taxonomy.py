@@ -22,15 +22,10 @@ Children = Sequence[Sequence[int]]
 
 
 class Joining(NamedTuple):
-    """How the children of one node become the leaves of a binary tree, by what lies below each.
+    """How the children of one node become the leaves of a binary tree, by what lies below each."""
 
-    Attributes:
-        features: (V, m) a row a word; the row of a subtree is the sum over its leaves.
-        join: from the rows of k >= 2 children to a tree of k leaves.
-    """
-
-    features: NDArray
-    join: Callable[[NDArray], Tree]
+    features: NDArray  # (V, m) a row a word; the row of a subtree is the sum over its leaves
+    join: Callable[[NDArray], Tree]  # from the rows of k >= 2 children to a tree of k leaves
 
 
 def joining(

@@ -33,12 +33,10 @@ class LanguageModel(nn.Module, ABC):
         output: the output layer over the V words; its ``in_features`` is the width d of the hidden vectors.
         embedding_dim: width of the input embeddings.
         tie: whether input embeddings are the output's own table: a table layer's (V, d), or an adaptive softmax's
-            short and long vectors with their projections (Baevski & Auli 2019).
+            short and long vectors with their projections (Baevski & Auli 2019). InputError where it has no table to
+            share, or one of another width.
         dropout: share of the embeddings' and of the hidden vectors' components that are dropped while training.
         initial_range: input embeddings that are not the output's start uniform in plus and minus this.
-
-    Raises:
-        InputError: where the output layer has no table to share, or one of another width.
     """
 
     def __init__(
@@ -74,23 +72,14 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return (T, B, d) hidden vectors that predict what comes after each of the words (T, B), and the state after.
-
-        Args:
-            words: (T, B) ids in 0..V-1.
-            state: what the call before returned, or None at the beginning of the texts.
-        """
+        """Return (T, B, d) hidden vectors that predict what follows each of the words (T, B), and the state after."""
 
     def forward(
         self, words: Tensor, target: Tensor, state: State | None = None, *, ignore_index: int = -100
     ) -> tuple[Tensor, State]:
         """Return () the mean training loss in nats, and the state after, detached: gradients stop there.
 
-        Args:
-            words: (T, B) ids.
-            target: (T, B) the words that follow, or ``ignore_index``.
-            state: as :meth:`hidden` takes it.
-            ignore_index: targets that count for nothing.
+        Targets (T, B) are the words that follow words (T, B), or ``ignore_index``, which counts for nothing.
         """
         hidden, state = self.hidden(words, state)
         loss = self.output(hidden, target, ignore_index=ignore_index, context=words)
