@@ -9,8 +9,7 @@ from pathlib import Path
 
 __all__ = ["MOST_THREADS", "commit", "default_threads", "machine", "peak_memory", "versions"]
 
-MOST_THREADS = 1024
-"""More are a slip of the finger: every one takes memory."""
+MOST_THREADS = 1024  # more are a slip of the finger: every one takes memory
 
 
 def default_threads() -> int:

@@ -55,7 +55,6 @@ class SparseAwareOptimizer:
         https://arxiv.org/abs/1412.6980.
 
     Args:
-        module: whose parameters it moves.
         name: "adagrad", "adam" or "sgd"; InputError for others.
         learning_rate: above 0; InputError for others.
 

@@ -75,7 +75,6 @@ class SentenceBatches:
         ids: (n,) words, one or more, every sentence ended by ``end``; InputError for none.
         rows: B sentences a batch, 1 or more; the last batch of an epoch may have fewer.
         end: id of the end of a sentence; it stands before every sentence too.
-        seed: of the order.
 
     Example:
         >>> batches = SentenceBatches([5, 6, 0, 7, 0], rows=2, end=0)

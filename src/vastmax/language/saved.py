@@ -95,9 +95,7 @@ def save_language_model(
 def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     """Read what :func:`save_language_model` wrote.
 
-    Raises:
-        InputError: where there is no such folder.
-        FormatError: where a file is missing or damaged, or another version wrote it.
+    InputError where there is no such folder, FormatError where a file is damaged, or another version wrote it.
     """
     folder = Path(folder)
     if not member(folder, _MODEL).is_file():

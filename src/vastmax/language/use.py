@@ -62,16 +62,13 @@ def score_text(
 
     Args:
         saved: the model.
-        sources: the text, as ``encode_corpus`` takes it; words are found as in training.
+        sources: the text, as ``encode_corpus`` takes it; words are found as in training. CorpusError where it cannot be
+            read, is empty, or holds only unknown words.
         batching: "stream", each word predicted from all before it; "sentence", each sentence by itself; by default as
             the model was trained.
         rows: texts side by side, as ``perplexity`` takes them; 1 for a stream that is cut nowhere.
         keep: keep the sentences' words.
-        threads: of the processor; None for torch's own number.
-
-    Raises:
-        CorpusError: The text cannot be read, is empty, or holds only unknown words.
-        InputError: There is no such batching or number of threads.
+        threads: of the processor; None for torch's own number. InputError where it or the batching is none of these.
     """
     if threads is not None:
         torch.set_num_threads(whole("threads", threads, 1, MOST_THREADS, other="leave it out"))

@@ -40,9 +40,6 @@ class AliasTable(Float64Module):
     Args:
         weights: (V,) finite and non-negative, not all zero; need not sum to one. InputError for others.
 
-    Attributes:
-        support: how many classes can be drawn at all.
-
     Example:
         >>> table = AliasTable([3, 0, 1])
         >>> table.log_prob(torch.tensor([0, 1, 2])).exp()
@@ -59,7 +56,7 @@ class AliasTable(Float64Module):
         if not self._weights.any():
             raise refused("weights", self._weights, "one number a class, not all 0")
         self.num_classes = len(self._weights)
-        self.support = int(np.count_nonzero(self._weights))
+        self.support = int(np.count_nonzero(self._weights))  # how many classes can be drawn at all
         self._last_slot = 2 ** (self.num_classes - 1).bit_length() - 1
         self.register_buffer("mass", torch.empty(self.num_classes, dtype=torch.int64, device=device))
         entry = torch.empty(self._last_slot + 1, dtype=torch.int64, device=device)

@@ -85,7 +85,8 @@ class BigramProposal(Proposal):
         seen = np.bincount(previous, times, minlength=self.num_classes)  # of each history
         kinds = np.bincount(previous, minlength=self.num_classes)
         bins = np.clip(np.frexp(seen)[1], 0, _BINS - 1).astype(np.uint8)
-        self._built = (pairs, bins, _witten_bell(bins, kinds, seen))
+        first, tokens = np.bincount(bins, kinds, minlength=_BINS), np.bincount(bins, seen, minlength=_BINS)
+        self._built = (pairs, bins, np.log(np.where(tokens > 0, first, 1) / np.where(tokens > 0, tokens, 1)))
         self.unigram = SumTree(weights, device=device)
         self.bigram = SumTree(times / seen[previous], device=device)
         for name, values in zip(("pairs", "bins", "mixture"), self._built, strict=True):
@@ -190,9 +191,8 @@ class BigramProposal(Proposal):
         difference = (unigram - bigram).masked_fill_(~drawn, 0)
         target = probability.double().masked_fill(~(mixed > 0), 0)
         target = target / target.sum(1, keepdim=True).clamp(min=_TINY)
-        slope = difference.sum(1) / mixed.sum(1).clamp(min=_TINY) - (target * difference / mixed.clamp(min=_TINY)).sum(
-            1
-        )
+        wanted = target * difference / mixed.clamp(min=_TINY)
+        slope = difference.sum(1) / mixed.sum(1).clamp(min=_TINY) - wanted.sum(1)
         slope *= (share * (1 - share)).squeeze(1)
         told = (share.squeeze(1) < 1) & (target.sum(1) > 0)
         bins = self.bins[context[told]].long()
@@ -295,9 +295,3 @@ def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64
     positive = times > 0
     pairs, place = np.unique((previous * num_classes + following)[positive], return_inverse=True)
     return pairs, np.bincount(place, times[positive], minlength=len(pairs)).astype(np.float64)
-
-
-def _witten_bell(bins: NDArray[np.uint8], kinds: NDArray[np.int64], seen: NDArray[Any]) -> NDArray[np.float64]:
-    """Return log(a / (1 - a)) (64,): of a bin, a is T / (T + N) for N tokens of T kinds that followed its histories."""
-    first, tokens = np.bincount(bins, kinds, minlength=_BINS), np.bincount(bins, seen, minlength=_BINS)
-    return np.log(np.where(tokens > 0, first, 1) / np.where(tokens > 0, tokens, 1))

@@ -22,21 +22,15 @@ _TINY = -37.0  # log of less than half of what a float64 near 1 can tell apart
 
 
 class Samples(NamedTuple):
-    """Classes that were drawn, and how often each was to be expected among them.
+    """Classes that were drawn, and how often each was to be expected among them: n Q(w), or P(w is among the n).
 
-    Attributes:
-        ids: (n,) shared by a batch, or (N, n); int64.
-        log_expected_count: float64 in the same shape: ``log(n Q(w))`` with replacement, else the log of the probability
-            that w is among the n. A sum of ``f(w) / expected count`` over the samples is an unbiased estimate of the
-            sum of f over all classes that can be drawn.
-        exposure: float64, () or (N, 1): n with replacement; without, the moment τ at which one more would have come.
-        distinct: whether they were drawn without replacement.
+    A sum of ``f(w) / expected count`` over them is an unbiased estimate of f's sum over all classes that can be drawn.
     """
 
-    ids: Tensor
-    log_expected_count: Tensor
-    exposure: Tensor
-    distinct: bool
+    ids: Tensor  # (n,) shared by a batch, or (N, n); int64
+    log_expected_count: Tensor  # float64 in the same shape: log(n Q(w)) with replacement, else log P(w is among the n)
+    exposure: Tensor  # float64, () or (N, 1): n with replacement; without, the moment τ when one more would have come
+    distinct: bool  # whether they were drawn without replacement
 
     def log_expected_count_of(self, log_prob: Tensor) -> Tensor:
         """Return what ``log_expected_count`` is for classes of these ``log Q``, drawn or not; float64."""

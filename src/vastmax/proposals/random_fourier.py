@@ -47,7 +47,6 @@ class RandomFourierProposal(KernelProposal):
         nu: sharpness of the kernel, above 0, InputError for others; 1/τ² where the paper has a temperature.
         num_frequencies: F; like all sizes 1 or more, InputError for less.
         bucket_size: B, classes a bucket.
-        seed: of the frequencies.
 
     Example:
         >>> proposal = RandomFourierProposal(1000, 16)

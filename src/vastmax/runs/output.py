@@ -33,9 +33,8 @@ def check_room(folder: Path, needed: int) -> None:
 class OutputFolder:
     """A folder that will hold a model, embeddings or a language model, and until then its checkpoint.
 
-    Raises:
-        InputError: It cannot be written, or holds what neither ``resume`` (go on from the checkpoint in it, if there is
-            one) nor ``overwrite`` (train anew although it holds a model or a checkpoint) allows to touch.
+    InputError where it cannot be written, or holds what neither ``resume`` (go on from the checkpoint in it, if there
+    is one) nor ``overwrite`` (train anew although it holds a model or a checkpoint) allows to touch.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> None:

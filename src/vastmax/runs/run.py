@@ -76,11 +76,9 @@ class Run(ABC):
         progress: Called about every second, after the first step and after the last.
     """
 
-    kind: ClassVar[str]
-    """What is trained, as a sentence names it."""
+    kind: ClassVar[str]  # what is trained, as a sentence names it
     report_seconds: ClassVar[float] = 1.0
-    report_share: ClassVar[float] = 0.0
-    """Between two reports lie at least so many seconds and this share of the run."""
+    report_share: ClassVar[float] = 0.0  # between two reports lie at least so many seconds and this share of the run
 
     def __init__(
         self,
@@ -158,11 +156,8 @@ class Run(ABC):
         """Train to the end, or until a stop is requested.
 
         At the end a checkpoint of what is finished is left, which :meth:`conclude` takes away: judging and saving a
-        model may fail, too.
-
-        Raises:
-            TrainingInterrupted: A stop was requested; a checkpoint was written if there is a folder for it.
-            DivergedError: The loss is no number any more; the last checkpoint is kept.
+        model may fail, too. TrainingInterrupted says that a stop was requested, and a checkpoint written if there is a
+        folder for it; DivergedError that the loss is no number any more, and the last checkpoint is kept.
         """
         self.begin()
         self._begun = self.words, self.share, self.seconds

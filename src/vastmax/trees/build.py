@@ -19,12 +19,8 @@ def tree_from_children(children: ArrayLike, words: ArrayLike, num_words: int) ->
     """Return the tree in which every inner node leads where `children` says.
 
     Inner nodes come in any order but for the root, and are renumbered level by level; leaves are put in the order of
-    their words, so that leaf i is that of word i where words have one leaf each.
-
-    Args:
-        children: (L-1, 2) int32, as `Tree.children` but for the order, the root first.
-        words: (L,) the word that owns each leaf.
-        num_words: V.
+    their words, so that leaf i is that of word i where words have one leaf each. Children (L-1, 2) are as those of a
+    `Tree` but for their order, the root first; ``words`` (L,) own the leaves.
     """
     words = np.asarray(words, dtype=np.int32)
     order = np.argsort(words, kind="stable")

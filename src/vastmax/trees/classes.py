@@ -105,10 +105,8 @@ class Classes:
         """Return what these classes cost on words with these counts (V,); where all are 0, words weigh the same."""
         weights = as_counts(counts, num_words=self.num_words)
         weights = weights if weights.any() else np.ones_like(weights)
-        mean_size = float(
-            (weights * self.sizes[self.class_of].astype(np.float64)).sum() / weights.sum(dtype=np.float64)
-        )
-        mean = self.num_classes + mean_size
+        sizes = self.sizes[self.class_of].astype(np.float64)
+        mean = self.num_classes + float((weights * sizes).sum() / weights.sum(dtype=np.float64))
         return ClassStatistics(self.num_words, self.num_classes, int(self.sizes.max()), mean, 1 - mean / self.num_words)
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -29,9 +29,7 @@ def write_arrays(path: Path, kind: Kind, arrays: dict[str, NDArray]) -> None:
 def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[..., T]) -> T:
     """Return what ``make`` makes of the arrays of these names.
 
-    Raises:
-        FormatError: where the file holds something else, or arrays that ``make`` refuses.
-        InputError: where there is no such file.
+    InputError where there is no such file, FormatError where it holds something else, or arrays that ``make`` refuses.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -38,7 +38,7 @@ def build_tree(
     *,
     threads: int | None = None,
 ) -> Tree:
-    """Return the tree of a kind.
+    """Return the tree of a kind; FormatError where WordNet's files are damaged, InputError where something is missing.
 
     Args:
         options: The kind, and what it is told.
@@ -47,10 +47,6 @@ def build_tree(
         vectors: Returns (V, d), as they may have to be trained; called once all else is found to be right, and only
             where the kind looks at them. A custom tree without them goes by counts.
         threads: For clustering.
-
-    Raises:
-        InputError: Words or vectors that are needed and not there, no WordNet, or a taxonomy that does not fit.
-        FormatError: WordNet's files are damaged.
 
     Example:
         >>> build_tree(TreeOptions(kind="balanced"), [8, 4, 2, 1])

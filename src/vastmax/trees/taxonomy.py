@@ -18,8 +18,6 @@ from vastmax.vocabulary import as_counts
 
 __all__ = ["binary_tree", "joining"]
 
-Children = Sequence[Sequence[int]]
-
 
 class Joining(NamedTuple):
     """How the children of one node become the leaves of a binary tree, by what lies below each."""
@@ -42,20 +40,21 @@ def joining(
     return Joining(features, lambda rows: two_means_tree(rows[:, :-1] / rows[:, -1:], seed=seed))
 
 
-def binary_tree(children: Children, joining: Joining) -> Tree:
+def binary_tree(children: Sequence[Sequence[int]], joining: Joining) -> Tree:
     """Return the binary tree; nodes without words below them vanish, nodes with one child give way to it.
 
-    Args:
-        children: of each node, node 0 the root; a value >= 0 is a node, a value < 0 is word ``-(value + 1)``. Every
-            node but the root is the child of one node, and a word may stand in several places: a leaf each.
-        joining: how the children of a node are joined.
+    Node 0 is the root; a child >= 0 is a node, a child < 0 is word ``-(value + 1)``. Every node but the root is the
+    child of one node, and a word may stand in several places: a leaf each.
     """
     num_words = len(joining.features)
     words: list[int] = []  # of each leaf
     parts: list[Tree] = []  # bottom up
     hung: list[list[int]] = []
     below: dict[int, tuple[int, NDArray]] = {}  # what a node has come to, a part or ~leaf, and its features
-    for node in reversed(_parents_first(children)):
+    parents_first = [0]
+    for node in parents_first:
+        parents_first.extend(child for child in children[node] if child >= 0)
+    for node in reversed(parents_first):
         live: list[tuple[int, NDArray]] = []
         for child in children[node]:
             if child < 0:
@@ -75,10 +74,3 @@ def binary_tree(children: Children, joining: Joining) -> Tree:
     last = len(parts) - 1  # the root's: parts are hung from the top down
     downwards = [np.array([place if place < 0 else last - place for place in places]) for places in reversed(hung)]
     return tree_from_children(assemble(parts[::-1], downwards), words, num_words)
-
-
-def _parents_first(children: Children) -> list[int]:
-    order = [0]
-    for node in order:
-        order.extend(child for child in children[node] if child >= 0)
-    return order

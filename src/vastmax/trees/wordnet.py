@@ -49,10 +49,8 @@ class WordNet:
     """What a tree needs of a folder of WNDB files.
 
     Read are ``index.*`` and ``data.*`` of noun, verb, adj and adv, which must be there; ``*.exc`` (irregular forms) and
-    ``cntlist.rev`` (how often senses were met in tagged text) where they are.
-
-    Args:
-        folder: such as ``/usr/share/wordnet``; InputError where a file is missing, FormatError where one is damaged.
+    ``cntlist.rev`` (how often senses were met in tagged text) where they are. InputError where a file is missing,
+    FormatError where one is damaged.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -179,13 +177,10 @@ def wordnet_tree(
 
     Args:
         words: (V,).
-        vectors: (V, d), of these words.
+        vectors: (V, d), of these words; InputError where they are not one row a word.
         wordnet: folder of WordNet's ``data.*`` and ``index.*`` files (on Debian package wordnet-base), or a `WordNet`.
+            InputError where there is none in the folder, FormatError where its files are damaged.
         seed: of the clustering.
-
-    Raises:
-        InputError: where there is no WordNet in the folder, or vectors are not one row a word.
-        FormatError: where its files are damaged.
     """
     words = list(words)
     if not words or not all(isinstance(word, str) for word in words):

@@ -31,7 +31,6 @@ class LanguageModel(nn.Module, ABC):
 
     Args:
         output: the output layer over the V words; its ``in_features`` is the width d of the hidden vectors.
-        embedding_dim: width of the input embeddings.
         tie: whether input embeddings are the output's own table: a table layer's (V, d), or an adaptive softmax's
             short and long vectors with their projections (Baevski & Auli 2019). InputError where it has no table to
             share, or one of another width.
@@ -99,7 +98,8 @@ class LanguageModel(nn.Module, ABC):
     ) -> Tensor:
         """Return (n, B) words that go on after words (T, B), drawn one after the other from the exact distribution.
 
-        Dropout rests meanwhile, as in :func:`~vastmax.language.perplexity`.
+        Dropout rests meanwhile, as in :func:`~vastmax.language.perplexity`. InputError where there is no word to go on
+        from, all are forbidden, or n, temperature, top_k or restart cannot be used.
 
         Args:
             words: (T, B) ids, T of 1 or more.
@@ -110,10 +110,6 @@ class LanguageModel(nn.Module, ABC):
             restart: id with which a text begins anew whenever it is drawn, as the end of a sentence does for a model of
                 single sentences; None for no such word. One among ``words`` does nothing.
             generator: of the words' device, for draws that repeat.
-
-        Raises:
-            InputError: where there is no word to go on from, all are forbidden, or n, temperature, top_k or restart
-                cannot be used.
         """
         if words.dim() != 2 or not words.numel():
             raise refused("words", words, "ids (T, B), T and B of 1 or more")
