@@ -55,12 +55,8 @@ class SparseAwareOptimizer:
         https://arxiv.org/abs/1412.6980.
 
     Args:
-        module: whose parameters it moves.
-        name: "adagrad", "adam" or "sgd".
-        learning_rate: above 0.
-
-    Raises:
-        InputError: where there is no such optimiser, or the learning rate is not above 0.
+        name: "adagrad", "adam" or "sgd"; InputError for others.
+        learning_rate: above 0; InputError for others.
 
     Example:
         >>> from vastmax.layers import build
@@ -144,11 +140,7 @@ class SparseAwareOptimizer:
         }
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state_tensors` returned.
-
-        Raises:
-            CheckpointError: where they are of another optimiser or another model.
-        """
+        """Go on from what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's."""
         states: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
         try:
             for key, value in tensors.items():

@@ -18,7 +18,7 @@ from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
-from vastmax.trees import StepCost, cheapest_cutoffs, check_div_value, cluster_width
+from vastmax.trees import StepCost, cheapest_cutoffs, cluster_width
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["AdaptiveEmbedding", "AdaptiveSoftmax"]
@@ -78,7 +78,7 @@ class AdaptiveSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes)
-        check_div_value(div_value)
+        number("div_value", div_value, 1)
         self.cutoffs = checked_cutoffs(cutoffs, self.num_classes)
         self.div_value = float(div_value)
         options = tensor_options(device, dtype)
