@@ -34,18 +34,12 @@ from vastmax.comparison.report.traces import (
 __all__ = ["Figure", "View", "comparison_figures"]
 
 Styles = Mapping[str, MethodStyle]
+_LINE = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a figure.
-
-    Attributes:
-        name: on the switch between views.
-        data: plotly's traces.
-        layout: of plotly's, the axes and what belongs to them.
-        caption: a sentence or two below the picture.
-    """
+    """One way to look at a figure: its name on the switch between views, plotly's traces and layout, and a caption."""
 
     name: str
     data: list[dict[str, Any]]
@@ -55,14 +49,7 @@ class View:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with one view or more.
-
-    Attributes:
-        name: its identifier in the page.
-        title: its heading.
-        text: how to read it.
-        views: what can be switched between; those without any data are left out.
-    """
+    """A picture with one view or more; ``name`` is its identifier in the page, ``text`` says how to read it."""
 
     name: str
     title: str
@@ -139,16 +126,8 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
 def _front(points: Sequence[tuple[str, float, float]], limit: float) -> dict[str, Any]:
     """The line through the front; by ``ids`` the script leaves out the methods that are hidden."""
     labels, xs, ys = zip(*points, strict=True)
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "hoverinfo": "skip",
-        "ids": labels,
-        "x": xs,
-        "y": [min(y, limit) for y in ys],
-        "line": {"color": "var(--accent)", "width": 6},
-        "opacity": 0.25,
-    }
+    line = {"color": "var(--accent)", "width": 6}
+    return {**_LINE, "ids": labels, "x": xs, "y": [min(y, limit) for y in ys], "line": line, "opacity": 0.25}
 
 
 def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: float | None) -> Figure:
@@ -302,16 +281,9 @@ def _guides(series: Sequence[Series], power: float) -> list[dict[str, Any]]:
     if first == last:
         return []
     scaled = sorted(y * x**power for x, y in points)
+    line = {"color": "var(--soft)", "width": 1, "dash": "dot"}
     return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "hoverinfo": "skip",
-            "x": [first, last],
-            "y": [level * first**-power, level * last**-power],
-            "line": {"color": "var(--soft)", "width": 1, "dash": "dot"},
-            "opacity": 0.6,
-        }
+        {**_LINE, "x": [first, last], "y": [level * x**-power for x in (first, last)], "line": line, "opacity": 0.6}
         for level in (scaled[0] * 0.8, scaled[-1] * 1.25)
     ]
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vastmax.comparison.report.formats import number, whole
-from vastmax.comparison.report.summary import MARGIN, Estimate, SummaryRow
+from vastmax.comparison.report.summary import MARGIN, SummaryRow
 
 __all__ = ["Finding", "findings"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer: the question in short, the method, its number, and a sentence.
-
-    Attributes:
-        title: "Best perplexity", …
-        label: the method that it is about.
-        value: its number, with the unit.
-        sentence: says how that stands to the full softmax; it goes on after the label.
-    """
+    """One answer: the question in short, the method, its number with the unit, and how it stands to full softmax."""
 
     title: str
     label: str
     value: str
-    sentence: str
+    sentence: str  # goes on after the label
 
 
 def findings(rows: Sequence[SummaryRow], reference: str | None) -> list[Finding]:
@@ -35,62 +28,42 @@ def findings(rows: Sequence[SummaryRow], reference: str | None) -> list[Finding]
         rows: of :func:`~vastmax.comparison.report.summary.summary_rows`.
         reference: the full softmax's label; None where it was not run.
     """
-    full = next((row for row in rows if row.label == reference and row.test), None)
-    rated = [row for row in rows if row.test]
-    timed = [row for row in rated if row.training_speed]
+    perplexities = {row.label: row.test.mean for row in rows if row.test}
+    speeds = {row.label: row.training_speed.mean for row in rows if row.test and row.training_speed}
+    full = None if reference is None else perplexities.get(reference)
     found = []
-    if rated:
-        found.append(_best(min(rated, key=_test), full))
-    if timed:
-        found.append(_fastest("Fastest in training", max(timed, key=_speed), full))
-    near = [row for row in timed if full and _test(row) <= MARGIN * _test(full)]
-    if near:
-        found.append(_fastest("Fastest within 5 % of full", max(near, key=_speed), full))
+    if perplexities:
+        label = min(perplexities, key=perplexities.__getitem__)
+        sentence = "has the lowest perplexity on the test text"
+        if full is None:
+            sentence += "."
+        elif label == reference:
+            sentence += ": no approximation beats it here."
+        else:
+            sentence += f", {_against(perplexities[label], full, reference)}."
+        found.append(Finding("Best perplexity", label, f"{number(perplexities[label])} test perplexity", sentence))
+    near = {} if full is None else {each: speeds[each] for each in speeds if perplexities[each] <= MARGIN * full}
+    for title, fast in (("Fastest in training", speeds), ("Fastest within 5 % of full", near)):
+        if not fast:
+            continue
+        label = max(fast, key=fast.__getitem__)
+        if full is None:
+            sentence = f"at perplexity {number(perplexities[label])}."
+        elif label == reference:
+            sentence = "is the full softmax itself: no method was both faster and as good."
+        else:
+            sentence = f"comes out {_against(perplexities[label], full, reference)}."
+            if reference in speeds:
+                sentence = f"trains {fast[label] / speeds[reference]:.3g} times as fast as {reference}, and {sentence}"
+        found.append(Finding(title, label, f"{whole(fast[label])} words/s", sentence))
     return found
 
 
-def _best(row: SummaryRow, full: SummaryRow | None) -> Finding:
-    value = f"{number(_test(row))} test perplexity"
-    if full is None:
-        sentence = "has the lowest perplexity on the test text."
-    elif row.label == full.label:
-        sentence = "has the lowest perplexity on the test text: no approximation beats it here."
-    else:
-        sentence = f"has the lowest perplexity on the test text, {_against(row, full)}."
-    return Finding("Best perplexity", row.label, value, sentence)
-
-
-def _fastest(title: str, row: SummaryRow, full: SummaryRow | None) -> Finding:
-    value = f"{whole(_speed(row))} words/s"
-    if full is None:
-        return Finding(title, row.label, value, f"at perplexity {number(_test(row))}.")
-    if row.label == full.label:
-        return Finding(title, row.label, value, "is the full softmax itself: no method was both faster and as good.")
-    times = (
-        f"trains {_speed(row) / _speed(full):.3g} times as fast as {full.label}, and " if full.training_speed else ""
-    )
-    return Finding(title, row.label, value, f"{times}comes out {_against(row, full)}.")
-
-
-def _against(row: SummaryRow, full: SummaryRow) -> str:
-    difference = 100 * (_test(row) / _test(full) - 1)
+def _against(perplexity: float, full: float, reference: str | None) -> str:
+    difference = 100 * (perplexity / full - 1)
     if difference >= 100:
-        return f"at {1 + difference / 100:.2g} times {full.label}'s {number(_test(full))}"
+        return f"at {1 + difference / 100:.2g} times {reference}'s {number(full)}"
     if abs(difference) < 0.05:
-        return f"level with {full.label}'s {number(_test(full))}"
+        return f"level with {reference}'s {number(full)}"
     side = "above" if difference > 0 else "below"
-    return f"{abs(difference):.1f}\N{NO-BREAK SPACE}% {side} {full.label}'s {number(_test(full))}"
-
-
-def _mean_of(value: Callable[[SummaryRow], Estimate | None]) -> Callable[[SummaryRow], float]:
-    def mean(row: SummaryRow) -> float:
-        estimate = value(row)
-        if estimate is None:
-            raise ValueError(f"{row.label} has no such number")
-        return estimate.mean
-
-    return mean
-
-
-_test = _mean_of(lambda row: row.test)
-_speed = _mean_of(lambda row: row.training_speed)
+    return f"{abs(difference):.1f}\N{NO-BREAK SPACE}% {side} {reference}'s {number(full)}"

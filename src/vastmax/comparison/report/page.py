@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
@@ -32,7 +31,7 @@ _SCRIPTS = ("theme.js", "figures.js", "names.js", "controls.js")
 
 def require_report() -> None:
     """Raise InputError where what a report is made with is not installed: before hours are spent on what it shows."""
-    for name in ("jinja2", "plotly"):
+    for name in ("jinja2", "markupsafe", "plotly"):
         if find_spec(name) is None:
             raise InputError(f"the report needs {name}: pip install 'vastmax[report]'")
 
@@ -61,33 +60,31 @@ def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> 
     if not runs:
         raise InputError("there is nothing to report: give one record or more.")
     page = _render(_context(runs))
-    path = Path(path)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return path
+    return Path(path)
 
 
 def _render(context: Mapping[str, Any]) -> str:
-    try:
-        jinja2, markup = import_module("jinja2"), import_module("markupsafe").Markup
-        plotly = import_module("plotly.offline").get_plotlyjs()
-    except ImportError as error:
-        missing = (error.name or "plotly").partition(".")[0]
-        raise InputError(f"the report needs {missing}: pip install 'vastmax[report]'") from None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_ASSETS),
+    require_report()
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS),
         autoescape=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     theme, *own = map(_asset, _SCRIPTS)
-    scripts = [theme, plotly, *own]
+    scripts = [theme, get_plotlyjs(), *own]
     return environment.get_template("report.html").render(
         **context,
-        style=markup("".join(map(_asset, _STYLES))),
-        scripts=[markup(script) for script in scripts],
-        script_hashes=markup(" ".join(map(_hash, scripts))),
+        style=Markup("".join(map(_asset, _STYLES))),
+        scripts=list(map(Markup, scripts)),
+        script_hashes=Markup(" ".join(map(_hash, scripts))),
     )
 
 
@@ -116,7 +113,7 @@ def _context(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "tables": extra_tables(runs),
         "commands": _distinct(run.command for run in runs),
         "machine": _machine(runs),
-        "configurations": [_configuration(run) for run in runs],
+        "configurations": list(map(_configuration, runs)),
         "footer": "Made by vastmax from the records of these runs alone.",
     }
 
@@ -162,12 +159,11 @@ def _warnings(runs: Sequence[RunRecord], reference: str | None) -> list[str]:
     return found
 
 
-def _machine(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
-    versions = dict(pair for run in runs for pair in run.versions.items())
-    found = [("Machine", "; ".join(_distinct(run.machine for run in runs)), "")]
-    found += [("Commit", ", ".join(_distinct(run.commit for run in runs)), "")]
-    found += [(str(name), str(version), "") for name, version in versions.items()]
-    return [fact for fact in found if fact[1]]
+def _machine(runs: Sequence[RunRecord]) -> dict[str, str]:
+    machines, commits = _distinct(run.machine for run in runs), _distinct(run.commit for run in runs)
+    found = {"Machine": "; ".join(machines), "Commit": ", ".join(commits)}
+    found |= {name: str(version) for run in runs for name, version in run.versions.items()}
+    return {name: value for name, value in found.items() if value}
 
 
 def _configuration(run: RunRecord) -> tuple[str, str]:

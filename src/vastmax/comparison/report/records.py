@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -122,10 +122,9 @@ class RunRecord:
             raise refused("a record", document, "a JSON object")
         hints = get_type_hints(cls)
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
-        for each in fields(cls):
-            required = each.default is MISSING and each.default_factory is MISSING
-            if required and each.name not in known:
-                raise InputError(f"the record has no {each.name!r}: every record needs 'label' and 'layer'.")
+        for name in ("label", "layer"):
+            if name not in known:
+                raise InputError(f"the record has no {name!r}: every record needs 'label' and 'layer'.")
         for name, value in known.items():
             if not conforms(value, hints[name]):
                 raise refused(f"the record's {name!r}", value, described(hints[name]))
