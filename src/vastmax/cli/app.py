@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli import compare, convert, corpus, demo, evaluate, explore, lm, train, tree
+from vastmax.cli import compare, corpus, demo, lm, model, train, tree
 from vastmax.cli.console import complain
 from vastmax.errors import VastmaxError
 
@@ -30,11 +30,11 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(train.train)
-app.command()(explore.nearest)
-app.command()(explore.analogy)
-app.command()(evaluate.evaluate)
-app.command()(convert.export)
-app.command("import")(convert.import_)
+app.command()(model.nearest)
+app.command()(model.analogy)
+app.command()(model.evaluate)
+app.command()(model.export)
+app.command("import")(model.import_)
 app.command()(corpus.vocab)
 app.command()(corpus.phrases)
 app.command()(tree.tree)

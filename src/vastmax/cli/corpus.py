@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +50,7 @@ def vocab(
     pairs = list(zip((vocabulary.words or [])[:top], vocabulary.counts[:top].tolist(), strict=True))
     if as_json:
         rows = [{"word": word, "count": count} for word, count in pairs]
-        print_json({"vocabulary": len(vocabulary), "words": vocabulary.total, "top": rows, "output": _name(output)})
+        print_json({"vocabulary": len(vocabulary), "words": vocabulary.total, "top": rows, "output": output})
         return
     print_table(("word", "count"), pairs)
     note(f"{len(vocabulary):,} words kept, which stand for {vocabulary.total:,} of the text")
@@ -94,11 +93,7 @@ def phrases(
     best = sorted(learnt.scores.items(), key=lambda item: (-item[1], item[0]))[:top]
     if as_json:
         rows = [{"phrase": phrase, "score": score} for phrase, score in best]
-        print_json({"phrases": len(learnt), "top": rows, "output": _name(output)})
+        print_json({"phrases": len(learnt), "top": rows, "output": output})
         return
     print_table(("phrase", "score"), best)
     note(f"{len(learnt):,} phrases")
-
-
-def _name(path: Path | None) -> str | None:
-    return None if path is None else str(path)

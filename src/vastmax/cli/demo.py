@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, say
+from vastmax.cli.console import note, print_json, program, say
 from vastmax.cli.flags import Json, Seed, Threads, not_negative
-from vastmax.cli.invocation import program
 from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.cli.train import summary
 
@@ -100,7 +99,7 @@ def demo(
     neighbours = {word: [str(found.word) for found in embeddings.nearest(word, 6)] for word in words}
     answers = list(_answers(embeddings))
     if as_json:
-        print_json({"output": str(output), **facts, "neighbours": neighbours, "analogies": answers})
+        print_json({"output": output, **facts, "neighbours": neighbours, "analogies": answers})
         return
     corpus = facts["config"]["corpus"]
     reading = facts["seconds"] - facts["training_seconds"]

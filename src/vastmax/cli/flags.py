@@ -24,8 +24,6 @@ __all__ = [
     "Corpus",
     "Json",
     "LayerOptions",
-    "Model",
-    "Neighbours",
     "Overwrite",
     "PhraseScoring",
     "Resume",
@@ -116,7 +114,6 @@ Corpus = Annotated[
         help="Files (plain, .gz, .bz2, .xz, .zst), folders, globs, or - for standard input; one sentence a line.",
     ),
 ]
-Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 LayerOptions = Annotated[
     list[str] | None,
@@ -156,7 +153,6 @@ SaveTo = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
 ]
-Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="How many to print.")]
 
 
 def connector_tuple(text: str) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from vastmax.errors import InputError
 if TYPE_CHECKING:
     from vastmax.language import LanguageCorpus
 
-__all__ = ["Device", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
+__all__ = ["TRAIN", "Device", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
 
+TRAIN = typer.Argument(metavar="TRAIN...", show_default=False, help="Training text: files, folders, globs, or -.")
 Valid = Annotated[
     list[str] | None,
     typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Validation text; may be given several times."),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, say
+from vastmax.cli.console import interrupted, interrupted_training, note, print_json, program, say
 from vastmax.cli.flags import (
     CheckpointMinutes,
     ConnectorWords,
@@ -24,7 +24,6 @@ from vastmax.cli.flags import (
     keys_and_values,
     takes,
 )
-from vastmax.cli.invocation import interrupted, program, resume_command
 from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.embeddings import EmbeddingOptions
 from vastmax.errors import InputError
@@ -98,15 +97,13 @@ def train(
                 **options,
             )
     except TrainingInterrupted as stop:
-        if stop.checkpoint is None:
-            raise interrupted(context, f"interrupted at {stop.share:.1%}; no checkpoint could be written") from None
-        sentence = f"interrupted at {stop.share:.1%}; checkpoint in {stop.checkpoint}. Resume with:"
-        raise interrupted(context, sentence, resume_command(context)) from None
+        otherwise = "no checkpoint could be written"
+        raise interrupted_training(context, stop.checkpoint, stop.share, otherwise) from None
     except KeyboardInterrupt:
         raise interrupted(context, "interrupted while reading; nothing was written") from None
     facts = summary(embeddings, time.perf_counter() - started)
     if as_json:
-        print_json({"output": str(output), **facts})
+        print_json({"output": output, **facts})
         return
     say(
         f"{facts['vocabulary']:,} words, {facts['dim']} dimensions: {facts['words']:,} words in "

@@ -137,7 +137,7 @@ def _report(kind: str, built: Tree, vocabulary: Vocabulary, output: Path | None,
     if as_json:
         document = {"kind": kind, **statistics.to_dict(), "leaves": built.num_leaves}
         document |= {"huffman_bits": huffman.mean_bits, "huffman_saving": huffman.saving}
-        print_json({**document, "words": vocabulary.total, "output": None if output is None else str(output)})
+        print_json({**document, "words": vocabulary.total, "output": output})
         return
     say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
     rows = [
@@ -156,8 +156,8 @@ def _report(kind: str, built: Tree, vocabulary: Vocabulary, output: Path | None,
 def _report_classes(classes: Classes, vocabulary: Vocabulary, output: Path | None, as_json: bool) -> None:
     statistics = classes.statistics(vocabulary.counts)
     if as_json:
-        document = {"kind": "class-based", **statistics.to_dict(), "words": vocabulary.total}
-        print_json({**document, "output": None if output is None else str(output)})
+        facts = {"words": vocabulary.total, "output": output}
+        print_json({"kind": "class-based", **statistics.to_dict(), **facts})
         return
     say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
     own = f"{statistics.mean_logits:.1f}", str(statistics.largest_class), f"{statistics.saving:.1%}"

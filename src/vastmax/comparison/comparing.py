@@ -35,13 +35,10 @@ class ComparisonProgress:
     """Where a comparison stands.
 
     Attributes:
-        label: the method whose run this is about.
-        seed: of the run.
-        number: which run of how many, from 1.
-        total: how many there are.
+        label: the method whose run this is about, and ``seed`` the run's.
+        number: which run of ``total``, from 1.
         training: how far its training is; None where the run begins or has ended.
-        record: what the run came to, once it has ended.
-        kept: whether the record is one of an earlier call.
+        record: what the run came to, once it has ended; ``kept`` where it is one of an earlier call.
         warning: what the run has to say meanwhile.
     """
 
@@ -85,43 +82,47 @@ def compare(
         TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
     """
     require_report()
-    names = [run_name(config) for config in configs]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"two runs are called {min(twice)}: give each method and seed once.")
+    by_name: dict[str, RunConfig] = {}
+    for config in configs:
+        if (name := run_name(config)) in by_name:
+            raise InputError(f"two runs are called {name}: give each method and seed once.")
+        by_name[name] = config
     folder = Path(folder)
-    known = _known(folder)
+    runs, known = folder / _RUNS, _known(folder)
     # all before the first run: what is refused, is refused before hours are spent
-    kept = {name: finished(known.get(name), config) for name, config in zip(names, configs, strict=True)}
+    kept = {name: finished(known.get(name), config) for name, config in by_name.items()}
     checks.number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     for config in configs:
         check_device(config.device)
-    runs = folder / _RUNS
-    for name, config in zip(names, configs, strict=True):
-        if kept[name] is None:
-            _check_begun(runs / name, config)
+    for name, config in by_name.items():
+        # what failed may be tried with any config
+        if not kept[name] and (differs := _begun_with_other(runs / name, config)) and not _read(runs / name / RECORD):
+            raise InputError(
+                f"{name} was begun with {differs}: go back to it, name another folder, or delete {runs / name}."
+            )
     _keep_corpus(corpus, folder, known)
     records: list[RunRecord] = []
-    for number, (name, config) in enumerate(zip(names, configs, strict=True), 1):
-        place = runs / name
+    for number, (name, config) in enumerate(by_name.items(), 1):
+        place, seed = runs / name, config.loop_options.seed
 
-        def tell(number: int = number, config: RunConfig = config, **about: Any) -> None:
+        def tell(number: int = number, label: str = config.method.label, seed: int = seed, **about: Any) -> None:
             if progress is not None:
-                progress(
-                    ComparisonProgress(config.method.label, config.loop_options.seed, number, len(configs), **about)
-                )
+                progress(ComparisonProgress(label, seed, number, len(configs), **about))
 
         record = kept[name]
         if record is None:
             tell()
             if _begun_with_other(place, config):
                 drop_checkpoint(place / CHECKPOINT)  # it failed, and is tried with other options
+            # finished runs of this seed, whose words' vectors it may ask for
+            lenders = [each for each in (*known.values(), *records) if each.status == "done" and each.seed == seed]
             job = {
                 "corpus": str((folder / _CORPUS).resolve()),
                 "config": config.to_json(),
                 "text": dict(text or {}),
                 "command": command,
                 "checkpoint_minutes": checkpoint_minutes,
-                "runs": _lenders([*known.values(), *records], config, runs),
+                "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
             }
             record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
         records.append(record)
@@ -129,13 +130,6 @@ def compare(
         if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
             _write(folder)
     return records
-
-
-def _lenders(records: Sequence[RunRecord], config: RunConfig, runs: Path) -> dict[str, str]:
-    """The folders of the finished runs of a config's seed, whose words' vectors it may ask for, by label."""
-    seed = config.loop_options.seed
-    done = [record.label for record in records if record.status == "done" and record.seed == seed]
-    return {label: str((runs / f"{label}-seed{seed}").resolve()) for label in done}
 
 
 def run_name(config: RunConfig) -> str:
@@ -154,15 +148,6 @@ def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
     if differs := differences(record.config, plain(config.to_json()), _FREE):
         raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
     return record
-
-
-def _check_begun(place: Path, config: RunConfig) -> None:
-    """Raise InputError where a run was interrupted under another config; what failed may be tried with any."""
-    differs = _begun_with_other(place, config)
-    if differs and _read(place / RECORD) is None:
-        raise InputError(
-            f"{run_name(config)} was begun with {differs}: go back to it, name another folder, or delete {place}."
-        )
 
 
 def _begun_with_other(place: Path, config: RunConfig) -> str | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vastmax.checks import conforms, described, refused
 from vastmax.comparison.methods import METHODS, Method, method_named
@@ -23,17 +22,11 @@ __all__ = ["ComparisonFile", "read_comparison"]
 _TEXTS = ("train", "valid", "test")
 
 
-@dataclass(frozen=True)
-class ComparisonFile:
-    """What such a file says.
+class ComparisonFile(NamedTuple):
+    """What such a file says: flags by name, with underscores, and its methods in order, if it says any."""
 
-    Attributes:
-        flags: The flags by name, with underscores, as the file gives them; paths are relative to the file.
-        methods: Its methods in order; none where it says nothing of methods.
-    """
-
-    flags: dict[str, Any] = field(default_factory=dict)
-    methods: list[Method] = field(default_factory=list)
+    flags: dict[str, Any]
+    methods: list[Method]
 
 
 def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
@@ -63,11 +56,14 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
         kind = flags[name] | str if name in _TEXTS else flags[name]  # one text stands for a list of one
         if not conforms(value, kind):
             raise InputError(f"{path}: {refused(name, value, described(kind))}")
+    for name in given.keys() & set(_TEXTS):  # paths are relative to the file, not to where the command is typed
+        texts = [given[name]] if isinstance(given[name], str) else given[name]
+        given[name] = [str(path.parent / text) for text in texts]
     if isinstance(tables, list):
-        return ComparisonFile(_with_paths(given, path), [method_named(name) for name in tables])
+        return ComparisonFile(given, [method_named(name) for name in tables])
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise InputError(f"{path}: {refused('methods', tables, 'a list of names, or tables [methods.NAME]')}")
-    return ComparisonFile(_with_paths(given, path), [_method(name, dict(table)) for name, table in tables.items()])
+    return ComparisonFile(given, [_method(name, dict(table)) for name, table in tables.items()])
 
 
 def _method(label: str, table: dict[str, Any]) -> Method:
@@ -93,12 +89,3 @@ def _names(table: Any) -> Any:
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{twice[0]} is given twice in one table, with - and with _: give it once.")
     return dict(zip(names, table.values(), strict=True))
-
-
-def _with_paths(flags: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Texts' paths are relative to the file, not to where the command is typed."""
-    for name in _TEXTS:
-        if name in flags:
-            texts = [flags[name]] if isinstance(flags[name], str) else flags[name]
-            flags[name] = [str(path.parent / text) for text in texts]
-    return flags
