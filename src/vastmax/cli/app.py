@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli import compare, corpus, demo, lm, model, train, tree
+from vastmax.cli import compare, corpus, demo, lm, model, train
 from vastmax.cli.console import complain
 from vastmax.errors import VastmaxError
 
@@ -37,7 +37,7 @@ app.command()(model.export)
 app.command("import")(model.import_)
 app.command()(corpus.vocab)
 app.command()(corpus.phrases)
-app.command()(tree.tree)
+app.command()(corpus.tree)
 app.add_typer(lm.app, name="lm")
 app.command()(compare.compare)
 

@@ -95,17 +95,16 @@ def demo(
             **_RECIPE,
         )
     facts = summary(embeddings, time.perf_counter() - started)
-    words = [word for word in _LOOK_UP if word in embeddings and _count(embeddings, word) >= _RARE][:_LOOKED_UP]
+    counts = embeddings.vocabulary.counts
+    words = [word for word in _LOOK_UP if word in embeddings and counts[embeddings.id_of(word)] >= _RARE][:_LOOKED_UP]
     neighbours = {word: [str(found.word) for found in embeddings.nearest(word, 6)] for word in words}
     answers = list(_answers(embeddings))
     if as_json:
         print_json({"output": output, **facts, "neighbours": neighbours, "analogies": answers})
         return
     corpus = facts["config"]["corpus"]
-    reading = facts["seconds"] - facts["training_seconds"]
-    say(
-        f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {duration(reading)} to read them"
-    )
+    reading = duration(facts["seconds"] - facts["training_seconds"])
+    say(f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {reading} to read them")
     say(
         f"{_RECIPE['epochs']} passes of training in {duration(facts['training_seconds'])}: "
         f"{facts['words_per_second'] / 1e3:,.0f}k words/s"
@@ -122,10 +121,6 @@ def demo(
     say(f"  {program()} nearest {folder} {words[0] if words else 'WORD'}")
     say(f"  {program()} analogy {folder} row rows column")
     say(f"  {program()} train YOUR_TEXT.txt -o model")
-
-
-def _count(embeddings: Embeddings, word: str) -> int:
-    return int(embeddings.vocabulary.counts[embeddings.id_of(word)])
 
 
 def _answers(embeddings: Embeddings) -> Iterator[dict[str, str]]:

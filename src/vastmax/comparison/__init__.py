@@ -6,8 +6,7 @@ from vastmax.lazy import lazy
 
 if TYPE_CHECKING:
     from vastmax.comparison.comparing import ComparisonProgress, compare
-    from vastmax.comparison.config import Plan, RunConfig, plan_comparison
-    from vastmax.comparison.config_file import read_comparison
+    from vastmax.comparison.config import Plan, RunConfig, plan_comparison, read_comparison
     from vastmax.comparison.methods import METHODS, Method, build_layer, method_named, method_with
     from vastmax.comparison.run import RunResult, run_language_model
 
@@ -28,4 +27,4 @@ __all__ = [
 ]
 
 # The report is drawn from records without torch, which all else needs.
-__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "config_file", "methods", "run"))
+__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "methods", "run"))

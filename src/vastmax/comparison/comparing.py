@@ -15,7 +15,7 @@ from typing import Any
 from vastmax import checks
 from vastmax.comparison.config import RunConfig
 from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
-from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_record
+from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_records
 from vastmax.comparison.worker import JOB
 from vastmax.errors import InputError
 from vastmax.files import member, replacing
@@ -222,7 +222,7 @@ def _run(
     if error is None:
         error = f"the run's process ended with {_ending(code)}; {place / _ERRORS} has what it said."
     record = RunRecord(**described(config, corpus, job["command"]), status="failed", error=error)
-    write_record(place / RECORD, record)
+    write_records(place / RECORD, record)
     return record
 
 
@@ -262,7 +262,5 @@ def _known(folder: Path) -> dict[str, RunRecord]:
 def _write(folder: Path) -> None:
     """Write all records that there are, those of earlier calls with other methods too, and the report over them."""
     found = sorted(_known(folder).values(), key=lambda record: (record.status != "done", record.finished))
-    with replacing(folder / RECORDS) as temporary:
-        lines = (json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in found)
-        temporary.write_text("".join(lines), encoding="utf-8")
+    write_records(folder / RECORDS, *found)
     write_report(found, folder / REPORT)

@@ -29,19 +29,12 @@ def memory_needed(model: LanguageModel, optimizer: str) -> int:
 
 def available_memory() -> int | None:
     """Return the bytes that this process may still take, or None where the system does not say."""
-    found = None
     try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                found = 1024 * int(line.split()[1])
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
     except (OSError, ValueError, IndexError):
         return None
-    return _within_the_group(found)
-
-
-def _within_the_group(found: int | None) -> int | None:
-    """The same, or less where a container has a limit of its own."""
-    try:
+    try:  # less where a container has a limit of its own
         limit, used, facts = (
             (_GROUP / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat")
         )

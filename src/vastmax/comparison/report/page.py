@@ -7,22 +7,21 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
 from vastmax.comparison.report.figures import comparison_figures
-from vastmax.comparison.report.findings import findings
-from vastmax.comparison.report.formats import whole
+from vastmax.comparison.report.formats import number, whole
 from vastmax.comparison.report.records import RunRecord
-from vastmax.comparison.report.summary import latest, reference_label, summary_rows
+from vastmax.comparison.report.summary import MARGIN, SummaryRow, latest, reference_label, summary_rows
 from vastmax.comparison.report.tables import extra_tables, method_table
 from vastmax.comparison.report.traces import method_styles
 from vastmax.errors import InputError
 from vastmax.files import replacing
 
-__all__ = ["require_report", "write_report"]
+__all__ = ["findings", "require_report", "write_report"]
 
 _ASSETS = Path(__file__).parent / "assets"
 _STYLES = ("base.css", "report.css")
@@ -157,6 +156,64 @@ def _warnings(runs: Sequence[RunRecord], reference: str | None) -> list[str]:
     if reference is None:
         found.append("There is no run of the full softmax that is done, so nothing is measured against it.")
     return found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer: the question in short, the method, its number with the unit, and how it stands to full softmax."""
+
+    title: str
+    label: str
+    value: str
+    sentence: str  # goes on after the label
+
+
+def findings(rows: Sequence[SummaryRow], reference: str | None) -> list[Finding]:
+    """Return the best perplexity, the fastest in training, and the fastest within 5 % of the full softmax.
+
+    Args:
+        rows: of :func:`~vastmax.comparison.report.summary.summary_rows`.
+        reference: the full softmax's label; None where it was not run.
+    """
+    perplexities = {row.label: row.test.mean for row in rows if row.test}
+    speeds = {row.label: row.training_speed.mean for row in rows if row.test and row.training_speed}
+    full = None if reference is None else perplexities.get(reference)
+    found = []
+    if perplexities:
+        label = min(perplexities, key=perplexities.__getitem__)
+        sentence = "has the lowest perplexity on the test text"
+        if full is None:
+            sentence += "."
+        elif label == reference:
+            sentence += ": no approximation beats it here."
+        else:
+            sentence += f", {_against(perplexities[label], full, reference)}."
+        found.append(Finding("Best perplexity", label, f"{number(perplexities[label])} test perplexity", sentence))
+    near = {} if full is None else {each: speeds[each] for each in speeds if perplexities[each] <= MARGIN * full}
+    for title, fast in (("Fastest in training", speeds), ("Fastest within 5 % of full", near)):
+        if not fast:
+            continue
+        label = max(fast, key=fast.__getitem__)
+        if full is None:
+            sentence = f"at perplexity {number(perplexities[label])}."
+        elif label == reference:
+            sentence = "is the full softmax itself: no method was both faster and as good."
+        else:
+            sentence = f"comes out {_against(perplexities[label], full, reference)}."
+            if reference in speeds:
+                sentence = f"trains {fast[label] / speeds[reference]:.3g} times as fast as {reference}, and {sentence}"
+        found.append(Finding(title, label, f"{whole(fast[label])} words/s", sentence))
+    return found
+
+
+def _against(perplexity: float, full: float, reference: str | None) -> str:
+    difference = 100 * (perplexity / full - 1)
+    if difference >= 100:
+        return f"at {1 + difference / 100:.2g} times {reference}'s {number(full)}"
+    if abs(difference) < 0.05:
+        return f"level with {reference}'s {number(full)}"
+    side = "above" if difference > 0 else "below"
+    return f"{abs(difference):.1f}\N{NO-BREAK SPACE}% {side} {reference}'s {number(full)}"
 
 
 def _machine(runs: Sequence[RunRecord]) -> dict[str, str]:
