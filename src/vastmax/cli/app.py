@@ -93,17 +93,12 @@ def run(arguments: list[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        refused: Any = error  # by whichever copy of click typer brings
+        if not hasattr(refused, "format_message"):
             raise
-        return _usage(error)
-
-
-def _usage(error: Any) -> int:
-    """Say what click refuses, an error of whichever copy of click typer brings, and return its own exit code."""
-    message: str = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(message)
-        return 0
-    context = getattr(error, "ctx", None)
-    complain(message.rstrip(".") + (f" (see {context.command_path} --help)" if context else ""))
-    return error.exit_code
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(refused.format_message())
+            return 0
+        context = getattr(refused, "ctx", None)
+        complain(refused.format_message().rstrip(".") + (f" (see {context.command_path} --help)" if context else ""))
+        return refused.exit_code

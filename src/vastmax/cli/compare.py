@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table, say
+from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table
 from vastmax.cli.flags import CheckpointMinutes, Json, TextOptions, picked, takes
 from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.cli.progress import ProgressDisplay, duration, training_facts
@@ -111,7 +111,7 @@ def compare(
     )
     for remark in plan.notes:
         note(f"note: {remark}")
-    given |= {"held_out": plan.held_out, "split": None if given["split"] is None else _split(given["split"])}
+    given |= {"held_out": plan.held_out, "split": _split(given["split"])}
     started = time.perf_counter()
     command = command_line(context)
     with ProgressDisplay() as display:
@@ -158,10 +158,11 @@ def _with_file(context: typer.Context, given: dict[str, Any]) -> list[Method]:
     return found.methods
 
 
-def _split(value: Any) -> tuple[int, int]:
-    parts = value.split(",") if isinstance(value, str) else list(value)
+def _split(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
     try:
-        train, valid = (int(part) for part in parts)
+        train, valid = map(int, value.split(",") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         raise InputError(f"--split is {value!r}: give two whole numbers of words, as 800000,200000.") from None
     return train, valid
@@ -190,7 +191,7 @@ def _outcome(record: RunRecord, kept: bool) -> str:
     )
 
 
-def _report(records: list[Any], output: Path, seconds: float, as_json: bool) -> None:
+def _report(records: list[RunRecord], output: Path, seconds: float, as_json: bool) -> None:
     from vastmax.comparison.report import comparison_table
 
     failed = sum(record.status == "failed" for record in records)
@@ -201,6 +202,8 @@ def _report(records: list[Any], output: Path, seconds: float, as_json: bool) -> 
     if failed:
         complain(f"{failed} of {len(records)} runs failed; the same command tries them again")
     if not as_json:
-        say(f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}")
+        print(
+            f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}"
+        )
     if failed == len(records):
         raise typer.Exit(1)

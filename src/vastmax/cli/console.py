@@ -24,7 +24,6 @@ __all__ = [
     "print_table",
     "program",
     "resume_command",
-    "say",
 ]
 
 
@@ -36,11 +35,6 @@ def complain(message: str) -> None:
 def note(message: str) -> None:
     """Print on stderr what is neither result nor complaint."""
     print(message, file=sys.stderr, flush=True)
-
-
-def say(message: str = "") -> None:
-    """Print a line of the result for people."""
-    print(message)
 
 
 def is_terminal(stream: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import is_terminal, note, print_json, print_table, say
+from vastmax.cli.console import is_terminal, note, print_json, print_table
 from vastmax.cli.flags import (
     ConnectorWords,
     Corpus,
@@ -168,25 +168,26 @@ def tree(
         counts, words = vocabulary.counts, vocabulary.words or []
         if wanted.kind == "class-based":
             built = frequency_classes(counts, wanted.classes)
+            found, columns, rows = _classes_found(built, counts)
         else:
             built = build_tree(wanted, counts, words, find, threads=text["threads"])
+            found, columns, rows = _found(wanted.kind, built, counts)
     if output is not None:
         built.save(output)
-    found, columns, rows = (
-        _classes_found(built, counts) if isinstance(built, Classes) else _found(wanted.kind, built, counts)
-    )
     if as_json:
         print_json({"kind": wanted.kind, **found, "words": vocabulary.total, "output": output})
     else:
-        say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
+        print(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
         print_table(columns, rows)
     if isinstance(built, Classes):
         return
     if not as_json and built.num_leaves > built.num_words:
-        say(f"{built.num_leaves:,} leaves, {built.num_leaves / built.num_words:.1f} a word")
+        print(f"{built.num_leaves:,} leaves, {built.num_leaves / built.num_words:.1f} a word")
     if show is not None:
-        picture = show_tree(built, words, levels=show, width=_columns(as_json), counts=counts)
-        (note if as_json else say)(picture)
+        seen = is_terminal(sys.stderr if as_json else sys.stdout)
+        width = max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns) if seen else _COLUMNS
+        picture = show_tree(built, words, levels=show, width=width, counts=counts)
+        (note if as_json else print)(picture)
 
 
 def _check(wanted: TreeOptions, show: int | None, vectors: Path | None) -> None:
@@ -216,12 +217,6 @@ def _saved(folder: Path, words: list[str]) -> NDArray:
         return embeddings[words]
     except InputError as error:
         raise InputError(f"--vectors {folder}: {error} Raise --min-count, or train it on this corpus.") from None
-
-
-def _columns(as_json: bool) -> int:
-    """Return how wide the picture may be: as the terminal where it is seen on one."""
-    seen = is_terminal(sys.stderr if as_json else sys.stdout)
-    return max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns) if seen else _COLUMNS
 
 
 def _found(kind: str, tree: Tree, counts: NDArray) -> tuple[dict[str, Any], Sequence[str], Sequence[Sequence[str]]]:

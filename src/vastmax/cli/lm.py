@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import command_line, interrupted, interrupted_training, note, print_json, program, say
+from vastmax.cli.console import command_line, interrupted, interrupted_training, note, print_json, program
 from vastmax.cli.flags import (
     CheckpointMinutes,
     Json,
@@ -134,12 +134,12 @@ def train(
         print_json({"output": output, **record.to_json()})
         return
     for line in summary(record):
-        say(line)
+        print(line)
     if output is None:
-        say("nothing was saved: add -o DIR to keep the model")
+        print("nothing was saved: add -o DIR to keep the model")
     else:
         place = shlex.quote(str(output))
-        say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
+        print(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
 
 
 def summary(record: RunRecord) -> list[str]:
@@ -213,12 +213,12 @@ def score(
         print_json(facts | ({"per_sentence": kept} if per_sentence else {}))
         return
     for value, words, sentence in lines:
-        say(f"{value:.4f}\t{words}\t{' '.join(sentence)}")
+        print(f"{value:.4f}\t{words}\t{' '.join(sentence)}")
     said = (
         f"perplexity {found.perplexity:,.2f} of {found.words:,} words in {found.sentences:,} sentences, whose ends "
         f"count; {found.unknown_share:.2%} of the rest are unknown; {found.words_per_second / 1e3:,.1f}k words/s"
     )
-    (note if per_sentence else say)(said)
+    (note if per_sentence else print)(said)
 
 
 @app.command()
@@ -267,7 +267,7 @@ def sample(
     if as_json:
         print_json({"samples": texts, "unknown_in_prompt": drawn.unknown, "seed": seed})
         return
-    say("\n\n".join(texts))
+    print("\n\n".join(texts))
 
 
 def _lines(words: list[str], end: str) -> str:

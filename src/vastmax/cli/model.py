@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vastmax.cli.console import print_json, print_table, say
+from vastmax.cli.console import print_json, print_table
 from vastmax.cli.flags import Json
 from vastmax.errors import InputError
 
@@ -169,4 +169,4 @@ def _report(as_json: bool, sentence: str, embeddings: object, path: Path) -> Non
     if as_json:
         print_json({"output": path, "vocabulary": rows, "dim": columns})
     else:
-        say(f"{sentence}: {rows:,} words, {columns} dimensions")
+        print(f"{sentence}: {rows:,} words, {columns} dimensions")

@@ -138,11 +138,7 @@ def run_name(config: RunConfig) -> str:
 
 
 def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
-    """Return the record of a run where it was finished under this config, or None.
-
-    Raises:
-        InputError: it was finished under another one.
-    """
+    """Return the record of a run where it was finished under this config, or None; InputError if under another."""
     if record is None or record.status != "done":
         return None
     if differs := differences(record.config, plain(config.to_json()), _FREE):

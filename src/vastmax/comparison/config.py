@@ -82,11 +82,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> RunConfig:
-        """Return the config that :meth:`to_json` described.
-
-        Raises:
-            InputError: where it describes none.
-        """
+        """Return the config that :meth:`to_json` described; InputError where it is none."""
         try:
             return cls(
                 method=Method(**record["method"]),

@@ -55,8 +55,7 @@ def diagnose(model: LanguageModel, corpus: LanguageCorpus) -> dict[str, Any]:
 def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> dict[str, float | int]:
     """Compare ``target_log_prob`` with the whole table of log-probabilities of the layer's copy in float64.
 
-    Raises:
-        VastmaxError: where they differ, or the table's probabilities do not sum to 1.
+    VastmaxError where they differ, or the table's probabilities do not sum to 1.
     """
     with torch.no_grad():
         table = copy.deepcopy(layer).double().log_prob(hidden.double())

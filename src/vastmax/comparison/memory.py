@@ -47,16 +47,10 @@ def available_memory() -> int | None:
 
 
 def check_memory(needed: int, num_classes: int, device: torch.device, taken: int = 0) -> None:
-    """Raise InputError where training a model needs more memory than there is.
+    """Raise InputError where training a model over V classes needs more bytes than a device has free.
 
     What a run takes besides, logits and sparse gradients, is not foreseen: it is a process of its own, so that the
-    system may end it and the other runs go on.
-
-    Args:
-        needed: bytes.
-        num_classes: V, for the sentence.
-        device: where the model is to be trained.
-        taken: bytes of it that the model has taken on the processor already.
+    system may end it and the other runs go on. ``taken`` bytes the model has on the processor already.
     """
     if device.type == "cuda":
         there: int | None = torch.cuda.mem_get_info(device)[0]

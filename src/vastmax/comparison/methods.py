@@ -79,11 +79,7 @@ METHODS = _Catalogue()
 
 
 def method_named(name: str, catalogue: Mapping[str, Method] = METHODS) -> Method:
-    """Return a method of the catalogue.
-
-    Raises:
-        InputError: where there is none of this name.
-    """
+    """Return a method of the catalogue; InputError where there is none of this name."""
     if not isinstance(name, str) or name not in catalogue:
         raise InputError(f"there is no method {name!r}: give one of {', '.join(catalogue)}.")
     return catalogue[name]

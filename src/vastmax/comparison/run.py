@@ -202,11 +202,7 @@ def write_records(path: Path, *records: RunRecord) -> None:
 
 
 def check_device(name: str) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        InputError: There is none of this name here.
-    """
+    """Return the device of a name; InputError where there is none of this name here."""
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -127,24 +127,19 @@ def _title(runs: Sequence[RunRecord]) -> str:
 def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
     """Name, value and a hint for a pointer, of what all runs have in common."""
     corpus = next((run.corpus for run in runs if run.corpus), {})
-    facts = []
-    if isinstance(corpus.get("vocabulary_size"), int):
-        facts.append(("Vocabulary", f"{corpus['vocabulary_size']:,} words", ""))
+    size, finished = corpus.get("vocabulary_size"), max(run.finished for run in runs)
+    seeds, failed = sorted({run.seed for run in runs}), sum(run.status == "failed" for run in runs)
+    facts = [("Vocabulary", f"{size:,} words" if isinstance(size, int) else "", "")]
     for name, text in (("train", "Training text"), ("valid", "Validation text"), ("test", "Test text")):
         words = corpus.get(f"{name}_words")
-        if isinstance(words, int):
-            facts.append((text, f"{whole(words)} words", str(corpus.get(name) or "")))
-    budgets = _distinct(run.budget for run in runs)
-    if budgets:
-        facts.append(("Budget a run", " or ".join(budgets), ""))
-    seeds = sorted({run.seed for run in runs})
-    facts.append(("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds)), ""))
-    failed = sum(run.status == "failed" for run in runs)
-    facts.append(("Runs", f"{len(runs) - failed} done" + (f", {failed} failed" if failed else ""), ""))
-    finished = max(run.finished for run in runs)
-    if finished:
-        facts.append(("Finished", finished[:16].replace("T", " ") + " UTC", ""))
-    return facts
+        facts.append((text, f"{whole(words)} words" if isinstance(words, int) else "", str(corpus.get(name) or "")))
+    facts += [
+        ("Budget a run", " or ".join(_distinct(run.budget for run in runs)), ""),
+        ("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds)), ""),
+        ("Runs", f"{len(runs) - failed} done" + (f", {failed} failed" if failed else ""), ""),
+        ("Finished", finished[:16].replace("T", " ") + " UTC" if finished else "", ""),
+    ]
+    return [fact for fact in facts if fact[1]]
 
 
 def _warnings(runs: Sequence[RunRecord], reference: str | None) -> list[str]:
@@ -169,12 +164,7 @@ class Finding:
 
 
 def findings(rows: Sequence[SummaryRow], reference: str | None) -> list[Finding]:
-    """Return the best perplexity, the fastest in training, and the fastest within 5 % of the full softmax.
-
-    Args:
-        rows: of :func:`~vastmax.comparison.report.summary.summary_rows`.
-        reference: the full softmax's label; None where it was not run.
-    """
+    """Return the best perplexity, the fastest in training, and the fastest within 5 % of the reference."""
     perplexities = {row.label: row.test.mean for row in rows if row.test}
     speeds = {row.label: row.training_speed.mean for row in rows if row.test and row.training_speed}
     full = None if reference is None else perplexities.get(reference)

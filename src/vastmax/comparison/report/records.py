@@ -28,11 +28,9 @@ class RunRecord:
         label: the method's name in the comparison; runs that differ by the seed alone share it.
         layer: the output layer's name, a key of ``vastmax.layers.LAYERS``.
         options: what the layer was built with.
-        kind: "exact", "estimator" or "surrogate".
         reference: where the method was published: authors, title, year, address.
         seed: of everything that chance decides.
-        status: "done" or "failed".
-        error: one sentence, of a run that failed.
+        error: one sentence, of a run whose ``status`` is "failed".
         budget: what the run was given, as "13 epochs" or "5 minutes".
         command: the command line that was typed.
         config: everything needed to repeat the run.
