@@ -2,7 +2,6 @@
 
 import collections.abc
 import math
-import typing
 from typing import Annotated, Any, Literal, Optional
 
 import numpy as np
@@ -91,14 +90,6 @@ def test_a_value_in_a_sentence() -> None:
     assert str(refused("size", "3", "a number")) == "size is '3': give a number."
 
 
-class Shape(typing.Protocol):
-    """A type that cannot be told when the program runs."""
-
-    def area(self) -> float:
-        """Nothing."""
-        ...
-
-
 RULES: dict[Any, tuple[list[Any], list[Any]]] = {
     Any: ([None, 1, "a", [1]], []),
     None: ([None], [0, "", False]),
@@ -124,9 +115,7 @@ RULES: dict[Any, tuple[list[Any], list[Any]]] = {
     set[str]: ([set(), {"a"}], [{1}, ["a"]]),
     dict[str, tuple[int, str | None] | None]: ([{"a": None, "b": (1, None)}], [{"a": (1, 2)}, {"a": (1,)}]),
     Annotated[int | None, "of words"]: ([3, None], ["3", 2.5]),
-    collections.abc.Callable[[int], str]: ([str, len], [1, None]),
     np.ndarray: ([np.zeros(2)], [[0.0]]),
-    Shape: ([1, None], []),
 }
 
 

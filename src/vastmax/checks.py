@@ -51,17 +51,9 @@ def flag(name: str, value: Any) -> None:
 
 
 def whole(name: str, value: Any, low: float, high: float = math.inf, *, other: str = "") -> int:
-    """Return the value, which may be numpy's, as an int.
+    """Return the value, which may be numpy's, as an int; InputError where it is none from ``low`` to ``high``.
 
-    Args:
-        name: of the argument.
-        value: of the argument.
-        low: the least that is accepted.
-        high: the largest.
-        other: what the caller accepts besides, for the sentence: "None for no limit".
-
-    Raises:
-        InputError: where it is no whole number, or lies outside.
+    ``other`` is what the caller accepts besides, for the sentence: "None for no limit".
     """
     if not _is(value, Integral) or not low <= value <= high:
         raise refused(name, value, f"a whole number {_range(low, high)}{other and f', or {other}'}")
@@ -78,19 +70,9 @@ def number(
     below: bool = False,
     other: str = "",
 ) -> float:
-    """Return the value, which may be numpy's, as a float.
+    """Return the value, which may be numpy's, as a float; InputError where it is not finite, or outside.
 
-    Args:
-        name: of the argument.
-        value: of the argument.
-        low: the least that is accepted.
-        high: the largest.
-        above: it must lie strictly above ``low``.
-        below: it must lie strictly below ``high``.
-        other: what the caller accepts besides, for the sentence.
-
-    Raises:
-        InputError: where it is no finite number, or lies outside.
+    It must lie from ``low`` to ``high``, or strictly ``above`` the one or ``below`` the other; ``other`` as in `whole`.
     """
     try:
         real = float(value) if _is(value, Real) else math.nan
@@ -105,7 +87,7 @@ def conforms(value: Any, hint: Any) -> bool:
     """Return whether a value is of an annotated type, the members of lists, tuples and mappings included.
 
     A whole number is a number too, numpy's numbers are numbers, and True and False are neither. An array is a sequence,
-    a string is none. Types that cannot be told when the program runs, as protocols, take everything.
+    a string is none.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -114,29 +96,25 @@ def conforms(value: Any, hint: Any) -> bool:
         return any(conforms(value, each) for each in inner)
     if origin is Literal:
         return any(type(value) is type(each) and value == each for each in inner)
-    kind = origin or hint
-    if kind is None:
-        return value is None
+    kind = NoneType if hint is None else origin or hint
+    if kind is Any:
+        return True
     if kind is bool:
         return isinstance(value, bool) or (str(getattr(value, "dtype", "")) == "bool" and value.shape == ())
     if kind in (int, float):
         return _is(value, Integral if kind is int else Real)
-    if isinstance(value, (str, bytes)) and kind in (Sequence, Collection, Iterable):
-        return False
-    try:
-        if not isinstance(value, kind) and not (kind is Sequence and getattr(value, "shape", ()) != ()):
+    if kind is Sequence and not isinstance(value, Sequence):
+        if getattr(value, "shape", ()) == ():
             return False
-    except TypeError:
-        return True
+    elif not isinstance(value, kind) or (kind is Sequence and isinstance(value, (str, bytes))):
+        return False
     if not inner:
         return True
     if isinstance(value, Mapping):
         return all(conforms(key, inner[0]) and conforms(each, inner[1]) for key, each in value.items())
     if kind is tuple and inner[-1] is not ...:
         return len(value) == len(inner) and all(map(conforms, value, inner))
-    if issubclass(kind, Collection):
-        return getattr(value, "shape", None) != () and all(conforms(each, inner[0]) for each in value)
-    return True
+    return all(conforms(each, inner[0]) for each in value)
 
 
 def _is(value: Any, kind: type) -> bool:

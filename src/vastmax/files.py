@@ -38,21 +38,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     A link stays a link to what is replaced. What is no file, as ``/dev/stdout``, is written to directly.
     """
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        try:
-            yield target
-        except _writing_errors() as error:
-            raise cannot_write(path, error) from error
-        return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    direct = target.exists() and not target.is_file()
+    temporary = target if direct else target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        os.replace(temporary, target)
+        if not direct:
+            os.replace(temporary, target)
     except _writing_errors() as error:
-        raise cannot_write(target, error) from error
+        raise cannot_write(path if direct else target, error) from error
     finally:
         with suppress(OSError):  # gone, or on a disk that is read-only, which has been told
-            temporary.unlink()
+            if not direct:
+                temporary.unlink()
 
 
 @contextmanager

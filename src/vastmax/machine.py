@@ -9,8 +9,7 @@ from pathlib import Path
 
 __all__ = ["MOST_THREADS", "commit", "default_threads", "machine", "peak_memory", "versions"]
 
-MOST_THREADS = 1024
-"""More are a slip of the finger: every one takes memory."""
+MOST_THREADS = 1024  # more are a slip of the finger: every one takes memory
 
 
 def default_threads() -> int:
@@ -21,9 +20,11 @@ def default_threads() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if asked.isdecimal() and 1 <= int(asked) <= MOST_THREADS:
         return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return _cores()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(device: str = "cpu") -> str:
@@ -34,8 +35,7 @@ def machine(device: str = "cpu") -> str:
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     except OSError:
         pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = f"{name}, {cores} cores"
+    found = f"{name}, {_cores()} cores"
     if device.startswith("cuda"):
         import torch
 

@@ -55,12 +55,8 @@ class SparseAwareOptimizer:
         https://arxiv.org/abs/1412.6980.
 
     Args:
-        module: whose parameters it moves.
-        name: "adagrad", "adam" or "sgd".
-        learning_rate: above 0.
-
-    Raises:
-        InputError: where there is no such optimiser, or the learning rate is not above 0.
+        name: "adagrad", "adam" or "sgd"; InputError for others.
+        learning_rate: above 0; InputError for others.
 
     Example:
         >>> from vastmax.layers import build
@@ -76,13 +72,10 @@ class SparseAwareOptimizer:
         self.name = name
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         sparse = {id(parameter) for parameter in sparse_parameters(module)}
-        apart = [
-            [parameter for parameter in self._parameters if (id(parameter) in sparse) is wanted]
-            for wanted in (False, True)
-        ]
         self._optimizers: list[torch.optim.Optimizer] = []
         if name == "adam":
-            dense, rows = apart
+            dense = [parameter for parameter in self._parameters if id(parameter) not in sparse]
+            rows = [parameter for parameter in self._parameters if id(parameter) in sparse]
             self._optimizers += [torch.optim.Adam(dense, lr=learning_rate)] if dense else []
             self._optimizers += [torch.optim.SparseAdam(rows, lr=learning_rate)] if rows else []
         elif name == "adagrad":
@@ -147,11 +140,7 @@ class SparseAwareOptimizer:
         }
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state_tensors` returned.
-
-        Raises:
-            CheckpointError: where they are of another optimiser or another model.
-        """
+        """Go on from what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's."""
         states: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
         try:
             for key, value in tensors.items():

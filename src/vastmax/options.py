@@ -15,44 +15,25 @@ __all__ = ["Flag", "Option", "check_options", "options_of"]
 
 @dataclass(frozen=True)
 class Flag:
-    """What a field's type does not say: ``dim: Annotated[int, Flag("Length of a vector.", low=1)] = 100``.
-
-    Args:
-        help: A sentence for users.
-        metavar: What stands for the value in help; by default the choices of a Literal, N, X or TEXT, by type.
-        low: The lowest number that is accepted.
-        high: The highest.
-        above: Whether ``low`` itself is not accepted.
-        below: Whether ``high`` itself is not.
-        default: What a default of None stands for, in words.
-    """
+    """What a field's type does not say: ``dim: Annotated[int, Flag("Length of a vector.", low=1)] = 100``."""
 
     help: str
-    metavar: str = ""
+    metavar: str = ""  # what stands for the value in help; by default the choices of a Literal, N, X or TEXT, by type
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False
-    below: bool = False
-    default: str = ""
+    above: bool = False  # whether low itself is not accepted
+    below: bool = False  # whether high itself is not
+    default: str = ""  # what a default of None stands for, in words
 
 
 @dataclass(frozen=True)
 class Option:
-    """A field that is annotated with a `Flag`.
-
-    Attributes:
-        name: The field's.
-        kind: bool, int, float or str.
-        optional: Whether None is accepted.
-        choices: Of a Literal; else empty.
-        default: The field's.
-        flag: The annotation.
-    """
+    """A field that is annotated with a `Flag`."""
 
     name: str
-    kind: type
-    optional: bool
-    choices: tuple[str, ...]
+    kind: type  # bool, int, float or str
+    optional: bool  # whether None is accepted
+    choices: tuple[str, ...]  # of a Literal; else empty
     default: Any
     flag: Flag
 
@@ -60,27 +41,22 @@ class Option:
 @cache
 def options_of(options: type) -> tuple[Option, ...]:
     """Return the fields of a dataclass that are annotated with a `Flag`, in order."""
-    hints = get_type_hints(options, include_extras=True)
-    return tuple(
-        _option(field.name, hints[field.name], None if field.default is MISSING else field.default)
-        for field in fields(options)
-        if get_origin(hints[field.name]) is Annotated
-    )
-
-
-def _option(name: str, hint: Any, default: Any) -> Option:
-    kind, about = get_args(hint)
-    several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    (kind,) = (each for each in several if each is not NoneType)
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
-    return Option(name, str if choices else kind, NoneType in several, choices, default, about)
+    hints, found = get_type_hints(options, include_extras=True), []
+    for field in fields(options):
+        if get_origin(hints[field.name]) is Annotated:
+            kind, about = get_args(hints[field.name])
+            several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+            (kind,) = (each for each in several if each is not NoneType)
+            choices = get_args(kind) if get_origin(kind) is Literal else ()
+            default = None if field.default is MISSING else field.default
+            found.append(Option(field.name, str if choices else kind, NoneType in several, choices, default, about))
+    return tuple(found)
 
 
 def check_options(options: Any) -> None:
     """Check every field that is annotated with a `Flag`, and make numpy's numbers plain ones: for ``__post_init__``.
 
-    Raises:
-        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
+    InputError where a value is not accepted; the message names the option, what came, and what is accepted.
     """
     for option in options_of(type(options)):
         name, value, about = option.name, getattr(options, option.name), option.flag

@@ -38,7 +38,7 @@ def test_every_method_has_a_row_and_none_fails(tmp_path: Path, text: Path) -> No
 
 
 def test_wordnet_is_left_out_where_it_is_not(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vastmax.layers.grown_trees.Path", lambda folder: tmp_path / "nowhere")
+    monkeypatch.setattr("vastmax.layers.hierarchical.Path", lambda folder: tmp_path / "nowhere")
     asked: list[str] = []
 
     def run(_: object, configs: list[Any], *__: object, **___: object) -> list[Any]:

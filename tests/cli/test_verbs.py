@@ -13,7 +13,7 @@ import pytest
 
 import vastmax as package
 from tests.cli.program import finish, start, vastmax
-from vastmax.cli.invocation import program
+from vastmax.cli.console import program
 from vastmax.embeddings import Embeddings, evaluate_similarity
 from vastmax.text import Phrases, build_vocabulary
 from vastmax.trees import (

@@ -16,8 +16,7 @@ from tests.embeddings.stopping import stop_at
 from vastmax.embeddings import Embeddings, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.errors import CheckpointError, InputError
-from vastmax.runs import TrainingInterrupted
-from vastmax.runs.interrupt import StopRequest
+from vastmax.runs import StopRequest, TrainingInterrupted
 
 OPTIONS: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_vectors": True}
 

@@ -250,7 +250,7 @@ def test_an_index_is_rebuilt_on_schedule_and_with_another_table(monkeypatch: pyt
 
 
 def test_without_faiss_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vastmax.layers.class_index.find_spec", lambda name: None)
+    monkeypatch.setattr("vastmax.layers.partial.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'vastmax\[index\]'"):
         PartialSoftmax(D, V, index=True)
 

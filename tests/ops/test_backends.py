@@ -9,12 +9,12 @@ from torch import Tensor
 from tests.ops.cases import CASES, Arguments, OpCase
 from vastmax import ops
 from vastmax.errors import InputError
-from vastmax.ops.dispatch import REFERENCE, register, registered
+from vastmax.ops.dispatch import REFERENCE, _ops, register
 
 PAIRS = [
     pytest.param(case, backend, id=f"{case.id}-{backend}")
     for case in CASES
-    for backend in registered()[case.op]
+    for backend in _ops[case.op]
     if backend != REFERENCE
 ]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -79,7 +79,7 @@ def test_strides_change_nothing(case: OpCase, backend: str) -> None:
 
 
 def test_every_op_is_compared() -> None:
-    assert {case.op for case in CASES} == set(registered())
+    assert {case.op for case in CASES} == set(_ops)
 
 
 def test_a_backend_that_errs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

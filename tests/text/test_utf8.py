@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.text.oracle import ranked
 from vastmax import _core
-from vastmax.vocabulary.joined import split_words
+from vastmax.vocabulary import split_words
 
 # Bytes near every rule of the encoding, and any bytes.
 parts = st.one_of(

@@ -9,7 +9,7 @@ import pytest
 from tests.trees.builders import sets_below
 from vastmax.errors import FormatError, InputError
 from vastmax.trees import wordnet_tree
-from vastmax.trees.wndb import Synset, WordNet
+from vastmax.trees.wordnet import Synset, WordNet
 
 FEW = Path(__file__).parent / "wordnet"
 WHOLE = Path("/usr/share/wordnet")

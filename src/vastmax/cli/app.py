@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli import compare, convert, corpus, demo, evaluate, explore, lm, train, tree
+from vastmax.cli import compare, corpus, demo, lm, model, train
 from vastmax.cli.console import complain
 from vastmax.errors import VastmaxError
 
@@ -30,14 +30,14 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(train.train)
-app.command()(explore.nearest)
-app.command()(explore.analogy)
-app.command()(evaluate.evaluate)
-app.command()(convert.export)
-app.command("import")(convert.import_)
+app.command()(model.nearest)
+app.command()(model.analogy)
+app.command()(model.evaluate)
+app.command()(model.export)
+app.command("import")(model.import_)
 app.command()(corpus.vocab)
 app.command()(corpus.phrases)
-app.command()(tree.tree)
+app.command()(corpus.tree)
 app.add_typer(lm.app, name="lm")
 app.command()(compare.compare)
 
@@ -93,17 +93,12 @@ def run(arguments: list[str] | None = None) -> int:
         complain("interrupted")
         return INTERRUPTED
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        refused: Any = error  # by whichever copy of click typer brings
+        if not hasattr(refused, "format_message"):
             raise
-        return _usage(error)
-
-
-def _usage(error: Any) -> int:
-    """Say what click refuses, an error of whichever copy of click typer brings, and return its own exit code."""
-    message: str = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError":
-        print(message)
-        return 0
-    context = getattr(error, "ctx", None)
-    complain(message.rstrip(".") + (f" (see {context.command_path} --help)" if context else ""))
-    return error.exit_code
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(refused.format_message())
+            return 0
+        context = getattr(refused, "ctx", None)
+        complain(refused.format_message().rstrip(".") + (f" (see {context.command_path} --help)" if context else ""))
+        return refused.exit_code

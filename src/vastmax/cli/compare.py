@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from vastmax.cli.console import complain, note, print_json, print_table, say
+from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table
 from vastmax.cli.flags import CheckpointMinutes, Json, TextOptions, picked, takes
-from vastmax.cli.invocation import command_line, interrupted
-from vastmax.cli.language import Device, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.cli.progress import ProgressDisplay, duration, training_facts
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
@@ -29,10 +29,7 @@ _NOT_IN_A_FILE = {"context", "config", "output", "as_json", "list_methods", "met
 @takes(TextOptions, ModelOptions, LoopOptions, without=("minutes",), min_count=2)
 def compare(
     context: typer.Context,
-    train: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TRAIN...", show_default=False, help="Training text: files, folders, globs, or -."),
-    ] = None,
+    train: Annotated[list[str] | None, TRAIN] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Folder for records and report."),
@@ -114,7 +111,7 @@ def compare(
     )
     for remark in plan.notes:
         note(f"note: {remark}")
-    given |= {"held_out": plan.held_out, "split": None if given["split"] is None else _split(given["split"])}
+    given |= {"held_out": plan.held_out, "split": _split(given["split"])}
     started = time.perf_counter()
     command = command_line(context)
     with ProgressDisplay() as display:
@@ -127,7 +124,7 @@ def compare(
                 text=text_facts(given, corpus),
                 command=command,
                 checkpoint_minutes=given["checkpoint_minutes"],
-                progress=_Display(display),
+                progress=partial(_show, display),
             )
         except TrainingInterrupted:
             sentence = f"interrupted; what is finished is in {output}. Go on with:"
@@ -156,37 +153,32 @@ def _with_file(context: typer.Context, given: dict[str, Any]) -> list[Method]:
     found = read_comparison(given["config"], {**hints, "split": Any})  # as text, or as a list of two
     for name, value in found.flags.items():
         # by name: typer's own copy of click has an enumeration of its own
-        typed = getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-        if not typed:
+        if getattr(context.get_parameter_source(name), "name", "") != "COMMANDLINE":
             given[name] = value
     return found.methods
 
 
-def _split(value: Any) -> tuple[int, int]:
-    parts = value.split(",") if isinstance(value, str) else list(value)
+def _split(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
     try:
-        train, valid = (int(part) for part in parts)
+        train, valid = map(int, value.split(",") if isinstance(value, str) else value)
     except (TypeError, ValueError):
         raise InputError(f"--split is {value!r}: give two whole numbers of words, as 800000,200000.") from None
     return train, valid
 
 
-class _Display:
-    """Says what a comparison is at: a bar for the run under way, a line for each that has ended."""
-
-    def __init__(self, display: ProgressDisplay) -> None:
-        self._display = display
-
-    def __call__(self, report: ComparisonProgress) -> None:
-        name = report.label if report.total == 1 else f"{report.label} ({report.number} of {report.total})"
-        if report.warning is not None:
-            note(f"note: {report.label}: {report.warning}")
-        elif report.training is not None:
-            self._display.show(name, report.training.share, training_facts(report.training))
-        elif report.record is not None:
-            note(f"{name}: {_outcome(report.record, report.kept)}")
-        else:
-            self._display.show(name, None, "")
+def _show(display: ProgressDisplay, report: ComparisonProgress) -> None:
+    """Say what a comparison is at: a bar for the run under way, a line for each that has ended."""
+    name = report.label if report.total == 1 else f"{report.label} ({report.number} of {report.total})"
+    if report.warning is not None:
+        note(f"note: {report.label}: {report.warning}")
+    elif report.training is not None:
+        display.show(name, report.training.share, training_facts(report.training))
+    elif report.record is not None:
+        note(f"{name}: {_outcome(report.record, report.kept)}")
+    else:
+        display.show(name, None, "")
 
 
 def _outcome(record: RunRecord, kept: bool) -> str:
@@ -199,17 +191,19 @@ def _outcome(record: RunRecord, kept: bool) -> str:
     )
 
 
-def _report(records: list[Any], output: Path, seconds: float, as_json: bool) -> None:
+def _report(records: list[RunRecord], output: Path, seconds: float, as_json: bool) -> None:
     from vastmax.comparison.report import comparison_table
 
     failed = sum(record.status == "failed" for record in records)
     if as_json:
-        print_json({"output": str(output), "seconds": seconds, "records": [each.to_json() for each in records]})
+        print_json({"output": output, "seconds": seconds, "records": [each.to_json() for each in records]})
     else:
         print_table(*comparison_table(records))
     if failed:
         complain(f"{failed} of {len(records)} runs failed; the same command tries them again")
     if not as_json:
-        say(f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}")
+        print(
+            f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}"
+        )
     if failed == len(records):
         raise typer.Exit(1)

@@ -1,13 +1,30 @@
-"""How results reach people and machines: tables for a terminal, tabs for a pipe, one JSON document on request."""
+"""What the program says: tables for a terminal, tabs for a pipe, JSON on request, and the command to type next."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-__all__ = ["complain", "is_terminal", "note", "print_json", "print_table", "say"]
+import typer
+
+__all__ = [
+    "command_line",
+    "complain",
+    "interrupted",
+    "interrupted_training",
+    "is_terminal",
+    "note",
+    "print_json",
+    "print_table",
+    "program",
+    "resume_command",
+]
 
 
 def complain(message: str) -> None:
@@ -20,19 +37,18 @@ def note(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def say(message: str = "") -> None:
-    """Print a line of the result for people."""
-    print(message)
-
-
 def is_terminal(stream: Any) -> bool:
     """Whether someone is looking."""
-    return bool(getattr(stream, "isatty", lambda: False)())
+    return hasattr(stream, "isatty") and stream.isatty()
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout; numpy's numbers become plain ones."""
-    print(json.dumps(document, ensure_ascii=False, default=lambda value: value.item()))
+    """Print one JSON document on stdout; numpy's numbers become plain ones, paths their text."""
+
+    def plain(value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value.item()
+
+    print(json.dumps(document, ensure_ascii=False, default=plain))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
@@ -62,3 +78,51 @@ def _text(cell: Any) -> str:
 
 def _is_number(text: str) -> bool:
     return text.replace(",", "").replace(".", "").replace("-", "").replace("%", "").strip().isdigit()
+
+
+def program() -> str:
+    """Return what calls this program again, quoted for the shell: ``vastmax`` where the shell finds it by that name.
+
+    From an environment that is not activated, as after ``make demo``, that is the path to it.
+    """
+    called = sys.argv[0]
+    folder, name = os.path.split(called)
+    if name == "__main__.py" and os.path.basename(folder) == "vastmax":
+        return shlex.join([sys.executable, "-m", "vastmax"])
+    found = shutil.which("vastmax")
+    elsewhere = name != "vastmax"  # a program of someone else's that calls ours as a function
+    if elsewhere or (found and os.path.realpath(found) == os.path.realpath(called)):
+        return "vastmax"
+    return shlex.quote(called)
+
+
+def command_line(context: typer.Context) -> str:
+    """The command line as it was typed, quoted for the shell."""
+    return f"{program()} {shlex.join(context.find_root().obj['arguments'])}"
+
+
+def resume_command(context: typer.Context) -> str:
+    """The command line that goes on where this one was stopped, quoted for the shell."""
+    kept = [each for each in context.find_root().obj["arguments"] if each not in ("--overwrite", "--resume")]
+    # After a `--` everything is a corpus, so the flag goes right behind the verb.
+    verb = kept.index("train") + 1
+    return f"{program()} {shlex.join([*kept[:verb], '--resume', *kept[verb:]])}"
+
+
+def interrupted(context: typer.Context, sentence: str, command: str | None = None) -> typer.Exit:
+    """Say that a verb was interrupted, and how to go on; return what it raises then."""
+    complain(sentence)
+    if command is not None:
+        note(command)
+    context.find_root().obj["interrupted"] = True
+    return typer.Exit(130)
+
+
+def interrupted_training(
+    context: typer.Context, checkpoint: Path | None, share: float | None, otherwise: str
+) -> typer.Exit:
+    """The same for training: where its checkpoint is, or in other words that there is none."""
+    done = "interrupted" if share is None else f"interrupted at {share:.1%}"
+    if checkpoint is None:
+        return interrupted(context, f"{done}; {otherwise}")
+    return interrupted(context, f"{done}; checkpoint in {checkpoint}. Resume with:", resume_command(context))

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, say
+from vastmax.cli.console import note, print_json, program
 from vastmax.cli.flags import Json, Seed, Threads, not_negative
-from vastmax.cli.invocation import program
 from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.cli.train import summary
 
@@ -96,37 +95,32 @@ def demo(
             **_RECIPE,
         )
     facts = summary(embeddings, time.perf_counter() - started)
-    words = [word for word in _LOOK_UP if word in embeddings and _count(embeddings, word) >= _RARE][:_LOOKED_UP]
+    counts = embeddings.vocabulary.counts
+    words = [word for word in _LOOK_UP if word in embeddings and counts[embeddings.id_of(word)] >= _RARE][:_LOOKED_UP]
     neighbours = {word: [str(found.word) for found in embeddings.nearest(word, 6)] for word in words}
     answers = list(_answers(embeddings))
     if as_json:
-        print_json({"output": str(output), **facts, "neighbours": neighbours, "analogies": answers})
+        print_json({"output": output, **facts, "neighbours": neighbours, "analogies": answers})
         return
     corpus = facts["config"]["corpus"]
-    reading = facts["seconds"] - facts["training_seconds"]
-    say(
-        f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {duration(reading)} to read them"
-    )
-    say(
+    reading = duration(facts["seconds"] - facts["training_seconds"])
+    print(f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {reading} to read them")
+    print(
         f"{_RECIPE['epochs']} passes of training in {duration(facts['training_seconds'])}: "
         f"{facts['words_per_second'] / 1e3:,.0f}k words/s"
     )
-    say("\nNearest neighbours")
+    print("\nNearest neighbours")
     for word, found in neighbours.items():
-        say(f"  {word:<9} {', '.join(found)}")
+        print(f"  {word:<9} {', '.join(found)}")
     right = [answer for answer in answers if answer["answer"] == answer["expected"]]
-    say(f"\nAnalogies: {len(right)} of {len(answers)} answered as expected; some of them")
+    print(f"\nAnalogies: {len(right)} of {len(answers)} answered as expected; some of them")
     for answer in right[:_SHOWN]:
-        say(f"  {answer['a']} is to {answer['b']} as {answer['c']} is to {answer['answer']}")
+        print(f"  {answer['a']} is to {answer['b']} as {answer['c']} is to {answer['answer']}")
     folder = shlex.quote(str(output))
-    say("\nNow you:")
-    say(f"  {program()} nearest {folder} {words[0] if words else 'WORD'}")
-    say(f"  {program()} analogy {folder} row rows column")
-    say(f"  {program()} train YOUR_TEXT.txt -o model")
-
-
-def _count(embeddings: Embeddings, word: str) -> int:
-    return int(embeddings.vocabulary.counts[embeddings.id_of(word)])
+    print("\nNow you:")
+    print(f"  {program()} nearest {folder} {words[0] if words else 'WORD'}")
+    print(f"  {program()} analogy {folder} row rows column")
+    print(f"  {program()} train YOUR_TEXT.txt -o model")
 
 
 def _answers(embeddings: Embeddings) -> Iterator[dict[str, str]]:

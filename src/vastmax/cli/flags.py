@@ -24,8 +24,6 @@ __all__ = [
     "Corpus",
     "Json",
     "LayerOptions",
-    "Model",
-    "Neighbours",
     "Overwrite",
     "PhraseScoring",
     "Resume",
@@ -62,32 +60,20 @@ def takes(*kinds: type, without: Collection[str] = (), **defaults: Any) -> Calla
     """Give a verb a flag for each option of these dataclasses, in place of its ``**options``.
 
     The flags stand before the verb's keyword-only arguments. What the verb names itself is left as it is, and of two
-    options of one name the first counts.
-
-    Args:
-        kinds: Dataclasses whose fields carry a `Flag`.
-        without: Options to leave out.
-        defaults: Other defaults than the dataclasses have.
+    options of one name the first counts; ``defaults`` stand in place of the dataclasses'.
     """
 
     def given(verb: Verb) -> Verb:
         signature = inspect.signature(verb, eval_str=True)
         own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        options: dict[str, Option] = {}
+        flags: dict[str, inspect.Parameter] = {}
         for option in (option for kind in kinds for option in options_of(kind)):
-            if option.name not in without and option.name not in signature.parameters:
-                options.setdefault(option.name, option)
-        flags = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=defaults.get(name, option.default),
-                annotation=_annotation(option),
-            )
-            for name, option in options.items()
-        ]
+            if (name := option.name) not in {*without, *signature.parameters, *flags}:
+                default = defaults.get(name, option.default)
+                only = inspect.Parameter.KEYWORD_ONLY
+                flags[name] = inspect.Parameter(name, only, default=default, annotation=_annotation(option))
         before = [each for each in own if each.kind is not each.KEYWORD_ONLY]
-        parameters = [*before, *flags, *own[len(before) :]]
+        parameters = [*before, *flags.values(), *own[len(before) :]]
         vars(verb)["__signature__"] = signature.replace(parameters=parameters)
         verb.__annotations__ = {each.name: each.annotation for each in parameters}
         return verb
@@ -116,7 +102,6 @@ Corpus = Annotated[
         help="Files (plain, .gz, .bz2, .xz, .zst), folders, globs, or - for standard input; one sentence a line.",
     ),
 ]
-Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 LayerOptions = Annotated[
     list[str] | None,
@@ -156,7 +141,6 @@ SaveTo = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
 ]
-Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="How many to print.")]
 
 
 def connector_tuple(text: str) -> tuple[str, ...]:

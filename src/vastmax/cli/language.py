@@ -15,8 +15,9 @@ from vastmax.errors import InputError
 if TYPE_CHECKING:
     from vastmax.language import LanguageCorpus
 
-__all__ = ["Device", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
+__all__ = ["TRAIN", "Device", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
 
+TRAIN = typer.Argument(metavar="TRAIN...", show_default=False, help="Training text: files, folders, globs, or -.")
 Valid = Annotated[
     list[str] | None,
     typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Validation text; may be given several times."),
@@ -38,12 +39,11 @@ def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpu
     """Read the texts that the flags name, and print what there is to note about them."""
     from vastmax.language import read_language_corpus
 
-    chosen = {name: given[name] for name in ("tokenizer", "lowercase", "min_count", "max_vocabulary", "threads")}
-    more = {name: given[name] for name in ("held_out", "split") if given.get(name) is not None}
+    names = ("train", "valid", "test", "tokenizer", "lowercase", "min_count", "max_vocabulary", "threads", "held_out")
+    chosen = {name: given[name] for name in names}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
-        texts = given["train"], given["valid"], given["test"]
-        corpus = read_language_corpus(*texts, progress=progress, **chosen, **more)
+        corpus = read_language_corpus(**chosen, split=given.get("split"), progress=progress)
     for remark in corpus.notes:
         note(f"note: {remark}")
     return corpus
@@ -52,9 +52,5 @@ def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpu
 def text_facts(given: Mapping[str, Any], corpus: LanguageCorpus) -> dict[str, Any]:
     """How text became words: what a saved model needs to read other text."""
     words = corpus.vocabulary.words or []
-    return {
-        "tokenizer": given["tokenizer"],
-        "lowercase": given["lowercase"],
-        "unknown": words[corpus.unknown],
-        "end_of_sentence": words[corpus.end_of_sentence],
-    }
+    marks = {"unknown": words[corpus.unknown], "end_of_sentence": words[corpus.end_of_sentence]}
+    return {"tokenizer": given["tokenizer"], "lowercase": given["lowercase"], **marks}

@@ -1,4 +1,4 @@
-"""``vastmax lm``: train a language model; what it then can do stands in the file beside this one."""
+"""``vastmax lm``: train a language model, score text with it, draw text from it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli import lm_saved
-from vastmax.cli.console import note, print_json, say
+from vastmax.cli.console import command_line, interrupted, interrupted_training, note, print_json, program
 from vastmax.cli.flags import (
     CheckpointMinutes,
     Json,
     LayerOptions,
     Overwrite,
     Resume,
+    Seed,
     TextOptions,
+    Threads,
     keys_and_values,
     picked,
     takes,
 )
-from vastmax.cli.invocation import command_line, interrupted, program, resume_command
-from vastmax.cli.language import Device, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
 
 if TYPE_CHECKING:
-    from vastmax.comparison import RunConfig
     from vastmax.comparison.report import RunRecord
-    from vastmax.runs import OutputFolder
 
-__all__ = ["app", "train"]
+__all__ = ["app", "sample", "score", "train"]
+
+_Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a language model.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,10 +52,7 @@ app = typer.Typer(
 @takes(TextOptions, ModelOptions, LoopOptions, min_count=2)
 def train(
     context: typer.Context,
-    train: Annotated[
-        list[str],
-        typer.Argument(metavar="TRAIN...", show_default=False, help="Training text: files, folders, globs, or -."),
-    ],
+    train: Annotated[list[str], TRAIN],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", show_default="keep nothing", help="Folder for the model."),
@@ -94,7 +91,7 @@ def train(
     require_torch()
     if resume and output is None:
         raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
-    from vastmax.comparison import RunConfig, method_with
+    from vastmax.comparison import RunConfig, method_with, run_language_model
     from vastmax.runs import OutputFolder
 
     config = RunConfig(
@@ -106,38 +103,6 @@ def train(
     )
     folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
     given = {"train": train, "valid": valid, "test": test, "held_out": held_out, **options}
-    try:
-        record = _run(context, config, folder, given, resume, checkpoint_minutes)
-    finally:
-        if folder is not None:
-            folder.discard_if_empty()
-    if as_json:
-        print_json({"output": None if output is None else str(output), **record.to_json()})
-        return
-    for line in summary(record):
-        say(line)
-    if output is None:
-        say("nothing was saved: add -o DIR to keep the model")
-    else:
-        place = shlex.quote(str(output))
-        say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
-
-
-app.command()(lm_saved.score)
-app.command()(lm_saved.sample)
-
-
-def _run(
-    context: typer.Context,
-    config: RunConfig,
-    folder: OutputFolder | None,
-    given: dict[str, Any],
-    resume: bool,
-    checkpoint_minutes: float,
-) -> RunRecord:
-    """Read the text and train; whoever interrupts hears what is kept, and how to go on."""
-    from vastmax.comparison import run_language_model
-
     reading = True
     try:
         with ProgressDisplay() as display:
@@ -145,29 +110,36 @@ def _run(
             reading = False
             if folder is not None and folder.has_checkpoint and not resume:
                 folder.drop_checkpoint()
-            elif resume and folder is not None and not folder.has_checkpoint:
+            elif folder is not None and resume and not folder.has_checkpoint:
                 note(f"no checkpoint in {folder.path} yet: starting from the beginning")
-            return run_language_model(
+            record = run_language_model(
                 corpus,
                 config,
-                None if folder is None else folder.path,
+                output,
                 text=text_facts(given, corpus),
                 command=command_line(context),
                 checkpoint_minutes=checkpoint_minutes,
                 progress=display,
             ).record
     except KeyboardInterrupt as stop:
-        share = getattr(stop, "share", None)
-        done, command = "interrupted" if share is None else f"interrupted at {share:.1%}", None
         if reading:
-            sentence = "interrupted while reading; nothing was written"
-        elif folder is not None and folder.has_checkpoint:
-            sentence, command = f"{done}; checkpoint in {folder.checkpoint}. Resume with:", resume_command(context)
-        elif folder is None:
-            sentence = f"{done}; nothing is kept without -o DIR"
-        else:
-            sentence = f"{done}; no checkpoint was written"
-        raise interrupted(context, sentence, command) from None
+            raise interrupted(context, "interrupted while reading; nothing was written") from None
+        checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
+        otherwise = "nothing is kept without -o DIR" if folder is None else "no checkpoint was written"
+        raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None
+    finally:
+        if folder is not None:
+            folder.discard_if_empty()
+    if as_json:
+        print_json({"output": output, **record.to_json()})
+        return
+    for line in summary(record):
+        print(line)
+    if output is None:
+        print("nothing was saved: add -o DIR to keep the model")
+    else:
+        place = shlex.quote(str(output))
+        print(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
 
 
 def summary(record: RunRecord) -> list[str]:
@@ -193,3 +165,112 @@ def summary(record: RunRecord) -> list[str]:
             f"{about['gradient_rmse']:.2f} of the gradient"
         )
     return lines
+
+
+@app.command()
+def score(
+    model: _Model,
+    text: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", show_default=False, help="Text: files, folders, globs, or - for standard input."
+        ),
+    ],
+    per_sentence: Annotated[
+        bool, typer.Option("--per-sentence", help="Print a line a sentence: log-probability, words, the sentence.")
+    ] = False,
+    batching: Annotated[
+        str | None,
+        typer.Option(
+            metavar="stream|sentence", show_default="as trained", help="Text as one stream, or each sentence by itself."
+        ),
+    ] = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Score text with a saved language model: perplexity, or the log-probability of every sentence.
+
+    Log-probabilities are exact, natural, and count each sentence's end as a word. With --per-sentence every word is
+    predicted from all before it; else a long text is read as up to ten side by side, as in training's own test.
+
+    \b
+    Examples:
+      vastmax lm score model new.txt
+      vastmax lm score model new.txt --per-sentence --batching sentence > scores.tsv
+      echo 'the company said' | vastmax lm score model - --json
+    """  # noqa: D301
+    require_torch()
+    from vastmax.language import load_language_model, score_text
+
+    saved = load_language_model(model)
+    rows = 1 if per_sentence else None
+    found = score_text(saved, text, batching=batching, rows=rows, keep=per_sentence, threads=threads)
+    lines = zip(found.sentence_log_prob.tolist(), found.sentence_words.tolist(), found.texts, strict=False)
+    if as_json:
+        names = ("perplexity", "log_prob", "words", "sentences", "unknown_share", "seconds", "words_per_second")
+        facts = {name: getattr(found, name) for name in names}
+        kept = [{"log_prob": value, "words": words, "sentence": " ".join(text)} for value, words, text in lines]
+        print_json(facts | ({"per_sentence": kept} if per_sentence else {}))
+        return
+    for value, words, sentence in lines:
+        print(f"{value:.4f}\t{words}\t{' '.join(sentence)}")
+    said = (
+        f"perplexity {found.perplexity:,.2f} of {found.words:,} words in {found.sentences:,} sentences, whose ends "
+        f"count; {found.unknown_share:.2%} of the rest are unknown; {found.words_per_second / 1e3:,.1f}k words/s"
+    )
+    (note if per_sentence else print)(said)
+
+
+@app.command()
+def sample(
+    model: _Model,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", show_default="none", help="What the text begins with.")] = "",
+    words: Annotated[int, typer.Option(metavar="N", help="Words to draw, ends of sentences among them.")] = 100,
+    samples: Annotated[int, typer.Option("--samples", "-n", metavar="N", help="How many texts.")] = 1,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="Below 1 keeps to the likely, above 1 strays; 1 is the model itself.")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="K", show_default="all", help="Draw among the K most likely words only.")
+    ] = None,
+    unknown: Annotated[bool, typer.Option(help="Whether the word that stands for unknown ones may be drawn.")] = True,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Draw text from a saved language model.
+
+    \b
+    Examples:
+      vastmax lm sample model
+      vastmax lm sample model --prompt 'the company said' --words 40 --no-unknown
+      vastmax lm sample model -n 5 --temperature 0.8 --top-k 50 --seed 7
+    """  # noqa: D301
+    require_torch()
+    from vastmax.language import draw_text, load_language_model
+
+    saved = load_language_model(model)
+    drawn = draw_text(
+        saved,
+        prompt=prompt,
+        words=words,
+        samples=samples,
+        temperature=temperature,
+        top_k=top_k,
+        unknown=unknown,
+        seed=seed,
+    )
+    if drawn.unknown:
+        names = ", ".join(repr(word) for word in drawn.unknown)
+        note(f"note: the model does not know {names}: {saved.text['unknown']} stands for such words")
+    end = saved.text["end_of_sentence"]
+    texts = [_lines([*drawn.prompt, *words], end) for words in drawn.texts]
+    if as_json:
+        print_json({"samples": texts, "unknown_in_prompt": drawn.unknown, "seed": seed})
+        return
+    print("\n\n".join(texts))
+
+
+def _lines(words: list[str], end: str) -> str:
+    """Words as text: a line a sentence."""
+    text = " ".join("\n" if word == end else word for word in words)
+    return text.replace(" \n", "\n").replace("\n ", "\n").rstrip("\n")

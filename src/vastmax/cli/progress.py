@@ -63,7 +63,8 @@ class ProgressDisplay:
             self.last = report
             self.show("training", report.share, training_facts(report))
         else:
-            self.show("reading", *reading_facts(report))
+            share = min(1.0, report.bytes_read / report.bytes_total) if report.bytes_total else None
+            self.show("reading", share, f"{report.words / 1e6:,.1f}M words")
 
     def show(self, description: str, share: float | None, facts: str) -> None:
         """Show how far something is; ``share`` is None where that is not known."""
@@ -87,9 +88,3 @@ def training_facts(report: TrainingProgress) -> str:
         f"{report.words_per_second / 1e3:,.0f}k words/s  loss {report.recent_loss:.4f}  "
         f"rate {report.learning_rate:.5f}  {duration(report.seconds_left)} left"
     )
-
-
-def reading_facts(report: ScanProgress) -> tuple[float | None, str]:
-    """Share (where the size is known) and what was read so far."""
-    share = min(1.0, report.bytes_read / report.bytes_total) if report.bytes_total else None
-    return share, f"{report.words / 1e6:,.1f}M words"

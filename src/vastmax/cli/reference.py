@@ -35,34 +35,27 @@ def reference() -> str:
 def _sections(above: str, commands: dict[str, Any]) -> Iterator[str]:
     """A section for each verb; behind one that has sub-commands, a section for each of those."""
     for name, command in commands.items():
-        below = getattr(command, "commands", None)
-        yield _section(above + name, command) if below is None else _overview(above + name, command)
-        yield from _sections(f"{above}{name} ", below or {})
+        below = getattr(command, "commands", {})
+        usage, table = _overview(command)
+        text, _, examples = command.help.partition("\b")
+        lines = inspect.cleandoc(examples).splitlines()[1:]
+        examples = inspect.cleandoc("\n".join(lines))
+        yield f"\n## {above}{name}\n\n```\nvastmax {above}{name} {usage}\n```\n\n{inspect.cleandoc(text)}\n\n"
+        yield f"```\n{examples}\n```\n{table}"
+        yield from _sections(f"{above}{name} ", below)
 
 
-def _overview(name: str, group: Any) -> str:
-    text, examples = _help(group)
-    usage = f"vastmax {name} {'|'.join(group.commands)} ..."
-    return f"\n## {name}\n\n```\n{usage}\n```\n\n{text}\n\n```\n{examples}\n```\n"
-
-
-def _help(command: Any) -> tuple[str, str]:
-    """The explanation and the examples of a command."""
-    text, _, examples = command.help.partition("\b")
-    lines = inspect.cleandoc(examples).splitlines()[1:]
-    return inspect.cleandoc(text), inspect.cleandoc("\n".join(lines))
-
-
-def _section(name: str, command: Any) -> str:
-    text, examples = _help(command)
+def _overview(command: Any) -> tuple[str, str]:
+    """How a command is called, and the table of what it takes, where that are not sub-commands."""
+    if hasattr(command, "commands"):
+        return f"{'|'.join(command.commands)} ...", ""
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
     required = [f"{option.opts[-1]} {option.metavar}" for option in options if option.required]
-    usage = " ".join(["vastmax", name, *(argument.metavar for argument in arguments), *required, "[OPTIONS]"])
+    usage = " ".join([*(argument.metavar for argument in arguments), *required, "[OPTIONS]"])
     rows = [f"| `{argument.metavar}` | {_cell(argument.help)} | |" for argument in arguments]
     rows += [f"| {_flags(option)} | {_cell(option.help)} | {_default(option)} |" for option in options]
-    table = "\n".join(["| | | default |", "|---|---|---|", *rows])
-    return f"\n## {name}\n\n```\n{usage}\n```\n\n{text}\n\n```\n{examples}\n```\n\n{table}\n"
+    return usage, "\n".join(["", "| | | default |", "|---|---|---|", *rows, ""])
 
 
 def _flags(option: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, say
+from vastmax.cli.console import interrupted, interrupted_training, note, print_json, program
 from vastmax.cli.flags import (
     CheckpointMinutes,
     ConnectorWords,
@@ -24,7 +24,6 @@ from vastmax.cli.flags import (
     keys_and_values,
     takes,
 )
-from vastmax.cli.invocation import interrupted, program, resume_command
 from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.embeddings import EmbeddingOptions
 from vastmax.errors import InputError
@@ -89,7 +88,7 @@ def train(
                 phrase_scoring=phrase_scoring,  # type: ignore[arg-type]  # checked there
                 phrase_min_count=phrase_min_count,
                 connector_words=connector_tuple(connector_words),
-                layer_options=_layer_options(options["engine"], options["objective"], keys_and_values(layer_options)),
+                layer_options=_layer_options(options, keys_and_values(layer_options)),
                 output=output,
                 checkpoint_minutes=checkpoint_minutes,
                 resume=resume,
@@ -98,43 +97,40 @@ def train(
                 **options,
             )
     except TrainingInterrupted as stop:
-        if stop.checkpoint is None:
-            raise interrupted(context, f"interrupted at {stop.share:.1%}; no checkpoint could be written") from None
-        sentence = f"interrupted at {stop.share:.1%}; checkpoint in {stop.checkpoint}. Resume with:"
-        raise interrupted(context, sentence, resume_command(context)) from None
+        otherwise = "no checkpoint could be written"
+        raise interrupted_training(context, stop.checkpoint, stop.share, otherwise) from None
     except KeyboardInterrupt:
         raise interrupted(context, "interrupted while reading; nothing was written") from None
     facts = summary(embeddings, time.perf_counter() - started)
     if as_json:
-        print_json({"output": str(output), **facts})
+        print_json({"output": output, **facts})
         return
-    say(
+    print(
         f"{facts['vocabulary']:,} words, {facts['dim']} dimensions: {facts['words']:,} words in "
         f"{duration(facts['training_seconds'])} ({facts['words_per_second'] / 1e3:,.0f}k words/s), "
         f"{duration(facts['seconds'])} for the whole command; mean loss {facts['loss']:.4f}"
     )
-    say(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
+    print(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
 
 
-def _layer_options(engine: str, objective: str, given: dict[str, str]) -> dict[str, Any] | None:
+def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, Any] | None:
     """The options of the output layer as its types ask for; as they came where the engine will refuse them."""
-    if not given or engine != "torch":
+    if not given or options["engine"] != "torch":
         return given or None
     try:
         from vastmax.layers import parse_options
     except ImportError as error:
         raise InputError(f"{error}.") from error
-    return parse_options(objective, given)
+    return parse_options(options["objective"], given)
 
 
 def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
     """Facts of a finished run, for people and machines."""
-    config = embeddings.config
-    training, corpus, options = config["training"], config["corpus"], config["options"]
+    config, training = embeddings.config, embeddings.config["training"]
     return {
         "vocabulary": len(embeddings.vocabulary),
         "dim": embeddings.vectors.shape[1],
-        "words": corpus["words_kept"] * options["epochs"],
+        "words": config["corpus"]["words_kept"] * config["options"]["epochs"],
         "loss": training["loss"],
         "words_per_second": training["words_per_second"],
         "training_seconds": training["seconds"],

@@ -6,10 +6,8 @@ from vastmax.lazy import lazy
 
 if TYPE_CHECKING:
     from vastmax.comparison.comparing import ComparisonProgress, compare
-    from vastmax.comparison.config import RunConfig
-    from vastmax.comparison.config_file import read_comparison
+    from vastmax.comparison.config import Plan, RunConfig, plan_comparison, read_comparison
     from vastmax.comparison.methods import METHODS, Method, build_layer, method_named, method_with
-    from vastmax.comparison.plan import Plan, plan_comparison
     from vastmax.comparison.run import RunResult, run_language_model
 
 __all__ = [
@@ -29,4 +27,4 @@ __all__ = [
 ]
 
 # The report is drawn from records without torch, which all else needs.
-__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "config_file", "methods", "plan", "run"))
+__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "methods", "run"))

@@ -15,7 +15,7 @@ from typing import Any
 from vastmax import checks
 from vastmax.comparison.config import RunConfig
 from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
-from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_record
+from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_records
 from vastmax.comparison.worker import JOB
 from vastmax.errors import InputError
 from vastmax.files import member, replacing
@@ -35,13 +35,10 @@ class ComparisonProgress:
     """Where a comparison stands.
 
     Attributes:
-        label: the method whose run this is about.
-        seed: of the run.
-        number: which run of how many, from 1.
-        total: how many there are.
+        label: the method whose run this is about, and ``seed`` the run's.
+        number: which run of ``total``, from 1.
         training: how far its training is; None where the run begins or has ended.
-        record: what the run came to, once it has ended.
-        kept: whether the record is one of an earlier call.
+        record: what the run came to, once it has ended; ``kept`` where it is one of an earlier call.
         warning: what the run has to say meanwhile.
     """
 
@@ -85,43 +82,47 @@ def compare(
         TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
     """
     require_report()
-    names = [run_name(config) for config in configs]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"two runs are called {min(twice)}: give each method and seed once.")
+    by_name: dict[str, RunConfig] = {}
+    for config in configs:
+        if (name := run_name(config)) in by_name:
+            raise InputError(f"two runs are called {name}: give each method and seed once.")
+        by_name[name] = config
     folder = Path(folder)
-    known = _known(folder)
+    runs, known = folder / _RUNS, _known(folder)
     # all before the first run: what is refused, is refused before hours are spent
-    kept = {name: finished(known.get(name), config) for name, config in zip(names, configs, strict=True)}
+    kept = {name: finished(known.get(name), config) for name, config in by_name.items()}
     checks.number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     for config in configs:
         check_device(config.device)
-    runs = folder / _RUNS
-    for name, config in zip(names, configs, strict=True):
-        if kept[name] is None:
-            _check_begun(runs / name, config)
+    for name, config in by_name.items():
+        # what failed may be tried with any config
+        if not kept[name] and (differs := _begun_with_other(runs / name, config)) and not _read(runs / name / RECORD):
+            raise InputError(
+                f"{name} was begun with {differs}: go back to it, name another folder, or delete {runs / name}."
+            )
     _keep_corpus(corpus, folder, known)
     records: list[RunRecord] = []
-    for number, (name, config) in enumerate(zip(names, configs, strict=True), 1):
-        place = runs / name
+    for number, (name, config) in enumerate(by_name.items(), 1):
+        place, seed = runs / name, config.loop_options.seed
 
-        def tell(number: int = number, config: RunConfig = config, **about: Any) -> None:
+        def tell(number: int = number, label: str = config.method.label, seed: int = seed, **about: Any) -> None:
             if progress is not None:
-                progress(
-                    ComparisonProgress(config.method.label, config.loop_options.seed, number, len(configs), **about)
-                )
+                progress(ComparisonProgress(label, seed, number, len(configs), **about))
 
         record = kept[name]
         if record is None:
             tell()
             if _begun_with_other(place, config):
                 drop_checkpoint(place / CHECKPOINT)  # it failed, and is tried with other options
+            # finished runs of this seed, whose words' vectors it may ask for
+            lenders = [each for each in (*known.values(), *records) if each.status == "done" and each.seed == seed]
             job = {
                 "corpus": str((folder / _CORPUS).resolve()),
                 "config": config.to_json(),
                 "text": dict(text or {}),
                 "command": command,
                 "checkpoint_minutes": checkpoint_minutes,
-                "runs": _lenders([*known.values(), *records], config, runs),
+                "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
             }
             record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
         records.append(record)
@@ -131,38 +132,18 @@ def compare(
     return records
 
 
-def _lenders(records: Sequence[RunRecord], config: RunConfig, runs: Path) -> dict[str, str]:
-    """The folders of the finished runs of a config's seed, whose words' vectors it may ask for, by label."""
-    seed = config.loop_options.seed
-    done = [record.label for record in records if record.status == "done" and record.seed == seed]
-    return {label: str((runs / f"{label}-seed{seed}").resolve()) for label in done}
-
-
 def run_name(config: RunConfig) -> str:
     """Return the name of a run's folder."""
     return f"{config.method.label}-seed{config.loop_options.seed}"
 
 
 def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
-    """Return the record of a run where it was finished under this config, or None.
-
-    Raises:
-        InputError: it was finished under another one.
-    """
+    """Return the record of a run where it was finished under this config, or None; InputError if under another."""
     if record is None or record.status != "done":
         return None
     if differs := differences(record.config, plain(config.to_json()), _FREE):
         raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
     return record
-
-
-def _check_begun(place: Path, config: RunConfig) -> None:
-    """Raise InputError where a run was interrupted under another config; what failed may be tried with any."""
-    differs = _begun_with_other(place, config)
-    if differs and _read(place / RECORD) is None:
-        raise InputError(
-            f"{run_name(config)} was begun with {differs}: go back to it, name another folder, or delete {place}."
-        )
 
 
 def _begun_with_other(place: Path, config: RunConfig) -> str | None:
@@ -237,7 +218,7 @@ def _run(
     if error is None:
         error = f"the run's process ended with {_ending(code)}; {place / _ERRORS} has what it said."
     record = RunRecord(**described(config, corpus, job["command"]), status="failed", error=error)
-    write_record(place / RECORD, record)
+    write_records(place / RECORD, record)
     return record
 
 
@@ -277,7 +258,5 @@ def _known(folder: Path) -> dict[str, RunRecord]:
 def _write(folder: Path) -> None:
     """Write all records that there are, those of earlier calls with other methods too, and the report over them."""
     found = sorted(_known(folder).values(), key=lambda record: (record.status != "done", record.finished))
-    with replacing(folder / RECORDS) as temporary:
-        lines = (json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in found)
-        temporary.write_text("".join(lines), encoding="utf-8")
+    write_records(folder / RECORDS, *found)
     write_report(found, folder / REPORT)

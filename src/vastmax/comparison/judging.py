@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vastmax.errors import VastmaxError
-from vastmax.language import LanguageCorpus, LanguageModel, PerplexityReport, StreamBatches, frequency_bands, perplexity
+from vastmax.language import LanguageCorpus, LanguageModel, StreamBatches, frequency_bands, perplexity
 from vastmax.layers import OutputLayer
 from vastmax.layers import diagnose as diagnose_layer
 
@@ -30,10 +28,8 @@ def judge(model: LanguageModel, corpus: LanguageCorpus, batching: str) -> dict[s
     The training text's perplexity is that of as many words from its beginning as the validation text has.
     """
     end = corpus.end_of_sentence
-    reports: dict[str, PerplexityReport] = {}
     texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
-    for name, ids in texts.items():
-        reports[name] = perplexity(model, ids, end=end, batching=batching)
+    reports = {name: perplexity(model, ids, end=end, batching=batching) for name, ids in texts.items()}
     return {
         "perplexity": {name: report.perplexity for name, report in reports.items()},
         "evaluation_words_per_second": reports["test"].words_per_second,
@@ -43,20 +39,23 @@ def judge(model: LanguageModel, corpus: LanguageCorpus, batching: str) -> dict[s
 
 def diagnose(model: LanguageModel, corpus: LanguageCorpus) -> dict[str, Any]:
     """Return how the layer's loss stands to the exact one on held-out text, by the names of ``RunRecord``."""
-    with _at_rest(model):
+    was_training, layer = model.training, model.output
+    model.eval()
+    try:
         hidden, target, context = _sample(model, corpus)
-        layer = model.output
-        found: dict[str, Any] = {"brute_force": check_by_brute_force(layer, hidden[:_CHECKED], target[:_CHECKED])}
-        found["diagnostics"] = diagnose_layer(layer, hidden, target, context=context, repeats=_REPEATS).as_record()
-        found["gradient_error"] = _gradient_error(layer, hidden, target, context)
-    return found
+        return {
+            "brute_force": check_by_brute_force(layer, hidden[:_CHECKED], target[:_CHECKED]),
+            "diagnostics": diagnose_layer(layer, hidden, target, context=context, repeats=_REPEATS).as_record(),
+            "gradient_error": _gradient_error(layer, hidden, target, context),
+        }
+    finally:
+        model.train(was_training)
 
 
 def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> dict[str, float | int]:
     """Compare ``target_log_prob`` with the whole table of log-probabilities of the layer's copy in float64.
 
-    Raises:
-        VastmaxError: where they differ, or the table's probabilities do not sum to 1.
+    VastmaxError where they differ, or the table's probabilities do not sum to 1.
     """
     with torch.no_grad():
         table = copy.deepcopy(layer).double().log_prob(hidden.double())
@@ -75,8 +74,7 @@ def _sample(model: LanguageModel, corpus: LanguageCorpus) -> tuple[Tensor, Tenso
     """Hidden vectors (N, d) of the validation text, what followed (N,), and the words before (N,)."""
     device = next(model.parameters()).device
     batches = StreamBatches(corpus.valid, rows=8, length=_ROWS // 8, start=corpus.end_of_sentence)
-    state = None
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    state, parts = None, []
     with torch.no_grad():
         for number in range(min(2, len(batches))):  # the second batch, which has something to remember
             batch = batches.batch(0, number)
@@ -94,16 +92,6 @@ def _gradient_error(layer: OutputLayer, hidden: Tensor, target: Tensor, context:
         if sampling is None:
             return []
         report = diagnose_layer(sampling, hidden, target, context=context, repeats=_REPEATS)
-        about = {"gradient_rmse": report.gradient_rmse, "gradient_bias": report.gradient_bias}
-        found.append({"samples": samples, **about})
+        errors = {"gradient_rmse": report.gradient_rmse, "gradient_bias": report.gradient_bias}
+        found.append({"samples": samples, **errors})
     return found
-
-
-@contextmanager
-def _at_rest(model: LanguageModel) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -29,19 +29,12 @@ def memory_needed(model: LanguageModel, optimizer: str) -> int:
 
 def available_memory() -> int | None:
     """Return the bytes that this process may still take, or None where the system does not say."""
-    found = None
     try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                found = 1024 * int(line.split()[1])
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
     except (OSError, ValueError, IndexError):
         return None
-    return _within_the_group(found)
-
-
-def _within_the_group(found: int | None) -> int | None:
-    """The same, or less where a container has a limit of its own."""
-    try:
+    try:  # less where a container has a limit of its own
         limit, used, facts = (
             (_GROUP / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat")
         )
@@ -54,16 +47,10 @@ def _within_the_group(found: int | None) -> int | None:
 
 
 def check_memory(needed: int, num_classes: int, device: torch.device, taken: int = 0) -> None:
-    """Raise InputError where training a model needs more memory than there is.
+    """Raise InputError where training a model over V classes needs more bytes than a device has free.
 
     What a run takes besides, logits and sparse gradients, is not foreseen: it is a process of its own, so that the
-    system may end it and the other runs go on.
-
-    Args:
-        needed: bytes.
-        num_classes: V, for the sentence.
-        device: where the model is to be trained.
-        taken: bytes of it that the model has taken on the processor already.
+    system may end it and the other runs go on. ``taken`` bytes the model has on the processor already.
     """
     if device.type == "cuda":
         there: int | None = torch.cuda.mem_get_info(device)[0]

@@ -78,15 +78,11 @@ METHODS = _Catalogue()
 """Every method by name: each layer of ``LAYERS`` with its defaults, and its variants."""
 
 
-def method_named(name: str) -> Method:
-    """Return a method of the catalogue.
-
-    Raises:
-        InputError: where there is none of this name.
-    """
-    if not isinstance(name, str) or name not in METHODS:
-        raise InputError(f"there is no method {name!r}: give one of {', '.join(METHODS)}.")
-    return METHODS[name]
+def method_named(name: str, catalogue: Mapping[str, Method] = METHODS) -> Method:
+    """Return a method of the catalogue; InputError where there is none of this name."""
+    if not isinstance(name, str) or name not in catalogue:
+        raise InputError(f"there is no method {name!r}: give one of {', '.join(catalogue)}.")
+    return catalogue[name]
 
 
 def method_with(name: str, texts: Mapping[str, str]) -> Method:
@@ -123,38 +119,28 @@ def build_layer(
     """
 
     def word_vectors(source: str | None) -> NDArray:
-        return _vectors(source, corpus, seed, threads, vectors_of)
+        if source is None:
+            return _vectors(corpus, seed, threads)
+        if vectors_of is None:
+            raise InputError(f"vectors={source!r} names a run of a comparison: leave it out elsewhere.")
+        return vectors_of(source)
 
     text = TrainingText(corpus.vocabulary, corpus.train, word_vectors, seed, threads)
     return method.spec.build_for(in_features, text)
 
 
-def _vectors(
-    source: str | None,
-    corpus: LanguageCorpus,
-    seed: int,
-    threads: int | None,
-    vectors_of: Callable[[str], NDArray] | None,
-) -> NDArray:
-    """Return vectors (V, d): those of a run, or skip-gram's."""
-    if source is not None:
-        if vectors_of is None:
-            raise InputError(f"vectors={source!r} names a run of a comparison: leave it out elsewhere.")
-        return vectors_of(source)
+def _vectors(corpus: LanguageCorpus, seed: int, threads: int | None) -> NDArray:
+    """Skip-gram's vectors (V, d)."""
     from vastmax.embeddings import train
 
-    options = {"dim": 100, "window": 1, "subsample": 0.0, "epochs": 5, "seed": max(seed, 0), "threads": threads}
-    return train(_sentences(corpus), **options).vectors
-
-
-def _sentences(corpus: LanguageCorpus) -> EncodedCorpus:
-    """The training text for the embedding trainer: a mark behind each sentence, whose end stays a word."""
-    ids = corpus.train.astype(np.uint32)
-    ends = np.flatnonzero(corpus.train == corpus.end_of_sentence)
-    return EncodedCorpus(
+    # a mark behind each sentence, whose end stays a word
+    ids, ends = corpus.train.astype(np.uint32), np.flatnonzero(corpus.train == corpus.end_of_sentence)
+    sentences = EncodedCorpus(
         np.insert(ids, ends + 1, np.uint32(END_OF_SENTENCE)),
         corpus.vocabulary,
         num_words=len(ids),
         num_raw_words=len(ids),
         num_sentences=len(ends),
     )
+    options = {"dim": 100, "window": 1, "subsample": 0.0, "epochs": 5, "seed": max(seed, 0), "threads": threads}
+    return train(sentences, **options).vectors

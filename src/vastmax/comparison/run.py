@@ -44,7 +44,7 @@ from vastmax.runs import (
     tensors_under,
 )
 
-__all__ = ["CHECKPOINT", "RECORD", "RunResult", "check_device", "described", "run_language_model", "write_record"]
+__all__ = ["CHECKPOINT", "RECORD", "RunResult", "check_device", "described", "run_language_model", "write_records"]
 
 CHECKPOINT, RECORD = "checkpoint", "record.json"
 
@@ -103,19 +103,19 @@ def run_language_model(
     if state is not None:
         layer = method.spec.rebuild(model_options.dim, corpus.vocabulary, state)
     else:
-        layer = build_layer(
-            method, model_options.dim, corpus, seed=options.seed, threads=config.num_threads, vectors_of=vectors_of
-        )
+        learning = {"seed": options.seed, "threads": config.num_threads, "vectors_of": vectors_of}
+        layer = build_layer(method, model_options.dim, corpus, **learning)
     if any(parameter.is_meta for parameter in layer.parameters()):
         raise refused("device", "meta", "a device that holds numbers")
     building_seconds = None if state is not None else time.perf_counter() - started
     model = build_model(model_options, layer, corpus.end_of_sentence)
-    taken = 4 * sum(parameter.numel() for parameter in model.parameters())
-    check_memory(memory_needed(model, options.optimizer), words, device, taken)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    check_memory(memory_needed(model, options.optimizer), words, device, taken=4 * parameters)
     model = model.to(device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        check_room(folder, _room_needed(model, options.optimizer))
+        # while a new checkpoint is written beside the one before it, and for the model
+        check_room(folder, 4 * parameters * (1 + 2 * numbers_kept(options.optimizer)))
     end, batching = corpus.end_of_sentence, model_options.batching
     shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
     loop = LanguageModelLoop(
@@ -133,9 +133,7 @@ def run_language_model(
     with StopRequest() as stop:
         loop.run(stop)
     found = judge(model, corpus, batching)
-    peak = peak_memory()
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
     found |= diagnose(model, corpus)
     record = RunRecord(
         **described(config, corpus, command),
@@ -147,7 +145,7 @@ def run_language_model(
         training_seconds=loop.seconds,
         training_words_per_second=loop.words / max(loop.seconds, 1e-9),
         peak_memory=peak,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=parameters,
         output_parameters=layer.num_parameters,
         flops_per_token_train=layer.flops_per_token(),
         flops_per_token_test=layer.flops_per_token(train=False),
@@ -156,7 +154,13 @@ def run_language_model(
         **found,
     )
     if folder is not None:
-        loop.conclude(lambda: _save(folder, RunResult(record, model), corpus, config, text or {}))
+
+        def save() -> None:
+            about = text or {}, record.curve, config.to_json()
+            save_language_model(folder, model, corpus.vocabulary, method.spec, model_options, *about)
+            write_records(folder / RECORD, record)
+
+        loop.conclude(save)
     return RunResult(record, model)
 
 
@@ -170,21 +174,10 @@ def _layer_state(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Ten
     return tensors_of(tensors_under("model.output", found.tensors))
 
 
-def _room_needed(model: LanguageModel, optimizer: str) -> int:
-    """Bytes on the disk while a new checkpoint is written beside the one before it, and for the model."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return 4 * parameters * (1 + 2 * numbers_kept(optimizer))
-
-
-def _save(folder: Path, run: RunResult, corpus: LanguageCorpus, config: RunConfig, text: Mapping[str, Any]) -> None:
-    what = (run.model, corpus.vocabulary, config.method.spec, config.model, text, run.record.curve, config.to_json())
-    save_language_model(folder, *what)
-    write_record(folder / RECORD, run.record)
-
-
 def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = None) -> dict[str, Any]:
     """Return what is known of a run before it begins, by the names of ``RunRecord``."""
-    facts = {f"{name}_words": len(getattr(corpus, name)) for name in ("train", "valid", "test")}
+    sizes = {f"{name}_words": len(getattr(corpus, name)) for name in ("train", "valid", "test")}
+    fixed = {"vocabulary_size": len(corpus.vocabulary), **sizes, "fingerprint": corpus.fingerprint}
     return {
         "label": config.method.label,
         "layer": config.method.layer,
@@ -193,12 +186,7 @@ def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = N
         "budget": config.budget,
         "command": command,
         "config": config.to_json(),
-        "corpus": {
-            **corpus.names,
-            "vocabulary_size": len(corpus.vocabulary),
-            **facts,
-            "fingerprint": corpus.fingerprint,
-        },
+        "corpus": {**corpus.names, **fixed},
         "machine": machine(config.device),
         "versions": versions(),
         "commit": commit(),
@@ -206,18 +194,15 @@ def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = N
     }
 
 
-def write_record(path: Path, record: RunRecord) -> None:
-    """Write one record as a file of its own, at one moment."""
+def write_records(path: Path, *records: RunRecord) -> None:
+    """Write records as a file of JSON lines, at one moment."""
+    lines = [json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records]
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record.to_json(), ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def check_device(name: str) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        InputError: There is none of this name here.
-    """
+    """Return the device of a name; InputError where there is none of this name here."""
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -45,10 +45,6 @@ def main(folder: Path) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), lines.fileno())
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def fail(sentence: str) -> int:
-        say(error=sentence)
-        return 1
-
     warnings.showwarning = lambda message, *_, **__: say(warning=str(message))
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     try:
@@ -65,15 +61,17 @@ def main(folder: Path) -> int:
     except TrainingInterrupted:
         return 130
     except VastmaxError as error:
-        return fail(str(error))
+        say(error=str(error))
     except MemoryError as error:
-        return fail(f"not enough memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
+        say(error=f"not enough memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        return fail(f"{type(error).__name__}: {error}")
-    return 0
+        say(error=f"{type(error).__name__}: {error}")
+    else:
+        return 0
+    return 1
 
 
 def _vectors(folder: str | None, label: str) -> Any:

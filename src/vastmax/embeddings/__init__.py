@@ -8,14 +8,13 @@ from vastmax.lazy import lazy
 if TYPE_CHECKING:
     from vastmax.embeddings.embeddings import Embeddings, Neighbour
     from vastmax.embeddings.evaluation.analogies import AnalogyReport, AnalogyScore, evaluate_analogies
-    from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity
-    from vastmax.embeddings.evaluation.spearman import spearman
+    from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity, spearman
     from vastmax.embeddings.formats.exchange import export, import_vectors
     from vastmax.embeddings.formats.folder import holds_embeddings
     from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
     from vastmax.embeddings.search import analogy_objective
     from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
-    from vastmax.embeddings.trainers.subsampling import keep_probability
+    from vastmax.embeddings.trainers.windows import keep_probability
     from vastmax.embeddings.training import train
 
 __all__ = [
@@ -47,13 +46,12 @@ __getattr__, __dir__ = lazy(
         "embeddings",
         "evaluation.analogies",
         "evaluation.similarity",
-        "evaluation.spearman",
         "formats.exchange",
         "formats.folder",
         "formats.word2vec",
         "search",
         "training",
         "trainers.compiled",
-        "trainers.subsampling",
+        "trainers.windows",
     ),
 )

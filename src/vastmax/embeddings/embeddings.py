@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from os import PathLike
 from typing import Any, Literal, NamedTuple, overload
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 from vastmax.checks import refused
 from vastmax.embeddings.formats.folder import load_folder, save_folder
 from vastmax.embeddings.search import Score, analogy_objective, cosine_score, cosines, inverse_norms, top_rows, unit
-from vastmax.embeddings.unknown import unknown_word
 from vastmax.errors import FormatError, InputError
 from vastmax.vocabulary import Vocabulary
 
@@ -23,6 +23,7 @@ Word = str | int | np.integer
 """A word, or its id where words have no names."""
 
 _QUERIES = 256  # searched for together
+_FREQUENT = 50_000  # comparing spellings is slow, and frequent words are what people mean
 
 
 class Neighbour(NamedTuple):
@@ -97,7 +98,7 @@ class Embeddings:
     def id_of(self, word: Word) -> int:
         """Return the row of a word (or check an id); InputError with similar words where it is unknown."""
         if word not in self:
-            raise unknown_word(word, self.vocabulary)
+            raise _unknown_word(word, self.vocabulary)
         return int(word) if isinstance(word, (int, np.integer)) else self.vocabulary[word]
 
     def word_of(self, row: int) -> str | int:
@@ -176,7 +177,7 @@ class Embeddings:
             scores = analogy_objective(method, *self.cosines(triple, rows))[None]
             return np.multiply(scores, np.float32(1 / length if length else 0), dtype=np.float32)
 
-        return self._named(self._search(score, [triple], k))[0]
+        return self._search(score, [triple], k)[0]
 
     def cosines(self, ids: Sequence[int], rows: slice = slice(None)) -> NDArray[np.float32]:
         """Return the cosines (n, rows) float32 of n words, by id, with a slice of the vocabulary."""
@@ -192,19 +193,15 @@ class Embeddings:
         answers: list[list[Neighbour]] = []
         for start in range(0, len(queries), _QUERIES):
             block = slice(start, start + _QUERIES)
-            score = cosine_score(queries[block], self.vectors, self.inverse_norms)
-            answers += self._named(self._search(score, exclude[block], k))
+            answers += self._search(cosine_score(queries[block], self.vectors, self.inverse_norms), exclude[block], k)
         return answers
 
-    def _search(self, score: Score, exclude: Sequence[Iterable[int]], k: int) -> list[tuple[NDArray, NDArray]]:
+    def _search(self, score: Score, exclude: Sequence[Iterable[int]], k: int) -> list[list[Neighbour]]:
         if k < 1:
             raise InputError(f"k is {k}: ask for at least 1 word.")
-        return top_rows(score, len(exclude), len(self), k, exclude)
-
-    def _named(self, found: list[tuple[NDArray, NDArray]]) -> list[list[Neighbour]]:
         return [
             [Neighbour(self.word_of(row), float(score)) for row, score in zip(ids, scores, strict=True)]
-            for ids, scores in found
+            for ids, scores in top_rows(score, len(exclude), len(self), k, exclude)
         ]
 
     def save(self, directory: str | PathLike[str]) -> None:
@@ -234,3 +231,20 @@ def _rows(name: str, given: Any) -> NDArray[np.float32]:
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
         raise refused(name, array, "numbers of shape (rows, d)")
     return array.astype(np.float32, copy=False)
+
+
+def _unknown_word(word: object, vocabulary: Vocabulary) -> InputError:
+    """Return the error for a word or id outside the vocabulary."""
+    if vocabulary.words is None or not isinstance(word, str):
+        return InputError(f"there is no word {word!r}: ids go from 0 to {len(vocabulary) - 1}.")
+    close = _close_words(word, vocabulary)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    return InputError(f"{word!r} is not in the vocabulary{hint}")
+
+
+def _close_words(word: str, vocabulary: Vocabulary) -> list[str]:
+    """Return up to three words spelt like this one: in another case first, then by difflib among the frequent."""
+    words = vocabulary.words or []
+    cases = [form for form in (word.lower(), word.capitalize(), word.upper()) if form != word and form in vocabulary]
+    alike = [other for other in words[:_FREQUENT] if abs(len(other) - len(word)) <= 2 and other not in cases]
+    return (list(dict.fromkeys(cases)) + get_close_matches(word, alike, n=3, cutoff=0.7))[:3]

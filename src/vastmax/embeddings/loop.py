@@ -17,7 +17,7 @@ __all__ = ["EmbeddingLoop"]
 
 
 class EmbeddingLoop(Run):
-    """Drives a trainer, and keeps what it reports.
+    """Drives a trainer, and keeps what it reports; the arguments that are not told here are those of `Run`.
 
     Chance in the trainer depends on seed, epoch and chunk alone, so neither the length of a step nor a stop and a
     resumption between two steps changes what is learnt: with one thread, not by a bit.
@@ -26,9 +26,6 @@ class EmbeddingLoop(Run):
         trainer: The trainer to drive.
         corpus: What it trains on.
         options: Whatever shapes the result; a checkpoint resumes only under the same.
-        checkpoint: Folder of the checkpoint; None for none.
-        checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: Called with every report.
 
     Attributes:
         records: All reports, those before a resumed checkpoint included: about a thousand in the longest run.

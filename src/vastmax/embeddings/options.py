@@ -93,17 +93,11 @@ class EmbeddingOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Check every value once, so that nothing behind this line needs to."""
-        check_options(self)
-        self._check_engine()
-        if self.min_learning_rate > self.initial_learning_rate:
-            raise InputError(
-                f"min_learning_rate is {self.min_learning_rate:g}: give one of at most the learning_rate, "
-                f"{self.initial_learning_rate:g}, or raise that."
-            )
+        """Check every value once, so that nothing behind this line needs to.
 
-    def _check_engine(self) -> None:
-        """Refuse what the engine lacks; which output layers there are is known where torch is loaded."""
+        Which output layers there are is known where torch is loaded.
+        """
+        check_options(self)
         if not isinstance(self.layer_options, (Mapping, type(None))):
             raise InputError(f"layer_options is {self.layer_options!r}: give a mapping from names to values.")
         engine = TRAINERS[self.engine]
@@ -115,6 +109,11 @@ class EmbeddingOptions:
         for name, instead in engine.refused.items():
             if (getattr(self, name) or None) != type(self).__dataclass_fields__[name].default:
                 raise InputError(f"{name} is not for engine {self.engine!r}: {instead}.")
+        if self.min_learning_rate > self.initial_learning_rate:
+            raise InputError(
+                f"min_learning_rate is {self.min_learning_rate:g}: give one of at most the learning_rate, "
+                f"{self.initial_learning_rate:g}, or raise that."
+            )
 
     @property
     def initial_learning_rate(self) -> float:

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -77,8 +77,8 @@ def train(
 ) -> Embeddings:
     """Train word embeddings on a corpus.
 
-    The arguments from ``engine`` on are explained in `EmbeddingOptions`; those from ``tokenizer`` to
-    ``connector_words`` are those of `encode_corpus`.
+    The arguments from ``engine`` on are explained in `EmbeddingOptions`, those from ``tokenizer`` to
+    ``connector_words`` in `encode_corpus`.
 
     Args:
         corpus: A file, a folder, a glob, ``-`` for standard input, or several of them; an iterable of token lists; or
@@ -91,15 +91,6 @@ def train(
         keep_output_vectors: Keep the output layer's vectors too, in the result and on the disk: the words' own
             after negative sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the
             engine ``torch`` that have no one table of vectors refuse.
-        tokenizer: ``whitespace``, ``words`` (Unicode), or a callable from a line to its tokens.
-        lowercase: Lower-case before counting.
-        min_count: Words rarer than this are dropped.
-        max_vocabulary: Keep at most so many words, the most frequent.
-        phrases: Passes of joining frequent pairs to one word; or `Phrases` learnt before, or their file.
-        phrase_threshold: Score from which a pair is joined; by default that of the scoring.
-        phrase_scoring: Score of a pair: word2vec's, or normalised pointwise mutual information.
-        phrase_min_count: Pairs rarer than this are no phrases.
-        connector_words: Words that may stand inside a phrase, and neither begin nor end one.
 
     Returns:
         The embeddings: float32 vectors of shape (V, d), one for each word of the vocabulary.
@@ -116,8 +107,9 @@ def train(
         >>> train(sentences, dim=8, epochs=1, threads=1)["tea"].shape
         (8,)
     """
-    choice = _Choice.of({**locals(), "connector_words": tuple(connector_words)})
-    options = choice.options
+    given = {**locals(), "connector_words": tuple(connector_words)}
+    text = {name: given[name] for name in _TEXT_OPTIONS}
+    options = EmbeddingOptions(**{field.name: given[field.name] for field in fields(EmbeddingOptions)})
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
     make_trainer = trainer_class(options.engine)
@@ -129,11 +121,16 @@ def train(
         if folder is not None:
             stack.callback(folder.discard_if_empty)
         if isinstance(corpus, EncodedCorpus):
-            choice = replace(choice, text={})
+            text = {}
         else:
-            reader = encode_corpus(corpus, **choice.text, threads=options.num_threads, progress=progress)
+            reader = encode_corpus(corpus, **text, threads=options.num_threads, progress=progress)
             corpus = stack.enter_context(reader)
-            _warn_of_invalid_utf8(corpus)
+            if corpus.invalid_utf8:
+                warnings.warn(
+                    f"the corpus holds {corpus.invalid_utf8:,} byte sequences that are not UTF-8; "
+                    "each was read as U+FFFD",
+                    stacklevel=2,
+                )
         if folder is not None:
             check_room(folder.path, _ROOM_FOR * 4 * len(corpus.vocabulary) * options.dim)
         trainer: Trainer = make_trainer(corpus, options)
@@ -141,8 +138,13 @@ def train(
             raise InputError(
                 f"objective {options.objective!r} has no one table of output vectors to keep: leave it out."
             )
+        # Defaults that depend on other options stand as they came out.
+        came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
+        chosen = plain({**text, **asdict(options), **came_out})
+        # With many threads chance decides anyway, and what was begun with one may be finished with more.
+        shaping = {name: value for name, value in chosen.items() if name != "threads"}
         checkpoint = None if folder is None else folder.checkpoint
-        loop = EmbeddingLoop(trainer, corpus, choice.shaping, checkpoint, checkpoint_minutes, progress)
+        loop = EmbeddingLoop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, progress)
         if folder is not None and folder.has_checkpoint:
             if resume:
                 loop.resume()
@@ -152,62 +154,18 @@ def train(
         with StopRequest() as stop:
             loop.run(stop)
             vectors, output_vectors = trainer.finish(output_vectors=keep_output_vectors)
-            config = _config(corpus, choice, loop, trainer)
+            config = _config(corpus, chosen, loop, trainer)
             embeddings = Embeddings(vectors, corpus.vocabulary, output_vectors, config)
             if folder is not None:
                 loop.conclude(lambda: _save(embeddings, folder.path, loop.records))
     return embeddings
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """All that was chosen for a run.
-
-    Attributes:
-        text: How text becomes words, as `encode_corpus` takes it; nothing where the corpus is encoded already.
-        options: Of training.
-    """
-
-    text: dict[str, Any]
-    options: EmbeddingOptions
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> _Choice:
-        """Sort the arguments of `train`."""
-        return cls(
-            {name: arguments[name] for name in _TEXT_OPTIONS},
-            EmbeddingOptions(**{field.name: arguments[field.name] for field in fields(EmbeddingOptions)}),
-        )
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """For the model's config: defaults that depend on other options stand as they came out."""
-        options = self.options
-        came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
-        return plain({**self.text, **asdict(options), **came_out})
-
-    @property
-    def shaping(self) -> dict[str, Any]:
-        """What a checkpoint belongs to.
-
-        With many threads chance decides anyway, and what was begun with one may be finished with more.
-        """
-        return {name: value for name, value in self.record.items() if name != "threads"}
-
-
-def _warn_of_invalid_utf8(corpus: EncodedCorpus) -> None:
-    if corpus.invalid_utf8:
-        warnings.warn(
-            f"the corpus holds {corpus.invalid_utf8:,} byte sequences that are not UTF-8; each was read as U+FFFD",
-            stacklevel=3,
-        )
-
-
-def _config(corpus: EncodedCorpus, choice: _Choice, loop: EmbeddingLoop, trainer: Trainer) -> dict[str, Any]:
+def _config(corpus: EncodedCorpus, chosen: dict[str, Any], loop: EmbeddingLoop, trainer: Trainer) -> dict[str, Any]:
     """Everything needed to know where the vectors come from, and to make them again."""
     last = loop.records[-1] if loop.records else {}
     return {
-        "options": choice.record,
+        "options": chosen,
         "corpus": {
             "words_read": corpus.num_raw_words,
             "words_kept": corpus.num_words,

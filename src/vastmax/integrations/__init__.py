@@ -2,7 +2,4 @@
 
 from vastmax.integrations.gensim import from_gensim, to_gensim
 
-__all__ = [
-    "from_gensim",
-    "to_gensim",
-]
+__all__ = ["from_gensim", "to_gensim"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vastmax.language.loop import LanguageModelLoop
     from vastmax.language.models import LSTM, MODELS, FeedForward, LanguageModel, State, build_model, can_tie
     from vastmax.language.read import read_language_corpus
-    from vastmax.language.saved import SavedModel, holds_model, load_language_model, save_language_model
+    from vastmax.language.saved import SavedModel, load_language_model, save_language_model
     from vastmax.language.use import Drawn, TextScore, draw_text, score_text
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "can_tie",
     "draw_text",
     "frequency_bands",
-    "holds_model",
     "load_language_model",
     "make_batches",
     "perplexity",
@@ -47,6 +46,4 @@ __all__ = [
 ]
 
 # The command line shows the options without torch, which all else needs.
-__getattr__, __dir__ = lazy(
-    __name__, __all__, ("batches", "corpus", "evaluation", "loop", "models", "read", "saved", "use")
-)
+__getattr__, __dir__ = lazy(__name__, __all__)

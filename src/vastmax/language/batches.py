@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, get_args
+from typing import NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -18,33 +18,12 @@ IGNORED = -100
 
 
 class Batch(NamedTuple):
-    """Words and what follows them.
+    """Words and what follows them."""
 
-    Attributes:
-        words: (T, B) int64 ids, T steps in time of B texts.
-        target: (T, B) int64, the words that follow; -100 where a text has ended.
-        places: (T, B) int64, where in the text each target stands.
-        continues: whether the texts go on where those of the batch before ended.
-    """
-
-    words: Tensor
-    target: Tensor
-    places: Tensor
-    continues: bool
-
-
-class Batches(Protocol):
-    """A text in batches, the same ones in the same order for every run that has the seed."""
-
-    num_words: int
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        ...
-
-    def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch of an epoch, both counted from 0."""
-        ...
+    words: Tensor  # (T, B) int64 ids, T steps in time of B texts
+    target: Tensor  # (T, B) int64, the words that follow; -100 where a text has ended
+    places: Tensor  # (T, B) int64, where in the text each target stands
+    continues: bool  # whether the texts go on where those of the batch before ended
 
 
 class StreamBatches:
@@ -54,13 +33,10 @@ class StreamBatches:
     begins with the word before it, but its state does not reach further back.
 
     Args:
-        ids: (n,) words.
-        rows: B; fewer where the text has fewer words.
-        length: T; the last batch of an epoch may be shorter.
+        ids: (n,) words, one or more; InputError for none.
+        rows: B, 1 or more; fewer where the text has fewer words.
+        length: T, 1 or more; the last batch of an epoch may be shorter.
         start: id of what stands before the text: the end of a sentence.
-
-    Raises:
-        InputError: where there is no word, or a size is below 1.
 
     Example:
         >>> batches = StreamBatches([5, 6, 7, 8, 9], rows=2, length=2, start=0)
@@ -83,7 +59,7 @@ class StreamBatches:
         return -(-self._steps // self._length)
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch; it is the same one in every epoch."""
+        """Return a batch by its number from 0; it is the same one in every epoch."""
         steps = np.arange(number * self._length, min((number + 1) * self._length, self._steps))[:, None]
         places, inside = self._starts + steps, steps < self._lengths
         places = np.minimum(places, self.num_words - 1)
@@ -96,13 +72,9 @@ class SentenceBatches:
     """Sentences, each a text of its own, in an order drawn anew for every epoch.
 
     Args:
-        ids: (n,) words, every sentence ended by ``end``.
-        rows: B sentences a batch; the last batch of an epoch may have fewer.
+        ids: (n,) words, one or more, every sentence ended by ``end``; InputError for none.
+        rows: B sentences a batch, 1 or more; the last batch of an epoch may have fewer.
         end: id of the end of a sentence; it stands before every sentence too.
-        seed: of the order.
-
-    Raises:
-        InputError: where there is no word, or rows is below 1.
 
     Example:
         >>> batches = SentenceBatches([5, 6, 0, 7, 0], rows=2, end=0)
@@ -125,7 +97,7 @@ class SentenceBatches:
         return -(-len(self._stops) // self._rows)
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch of an epoch's order."""
+        """Return a batch of an epoch's order, both counted from 0."""
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._stops))
         chosen = self._order[1][number * self._rows : (number + 1) * self._rows]
@@ -139,14 +111,11 @@ class SentenceBatches:
         return Batch(torch.from_numpy(words), torch.from_numpy(target), torch.from_numpy(places), False)
 
 
-def make_batches(
-    batching: Batching, ids: ArrayLike, *, rows: int, length: int, end: int, seed: int = 0
-) -> StreamBatches | SentenceBatches:
-    """Return the batches of a text of this kind.
+Batches: TypeAlias = StreamBatches | SentenceBatches
 
-    Raises:
-        InputError: where there is no such kind, no word, or a size below 1.
-    """
+
+def make_batches(batching: Batching, ids: ArrayLike, *, rows: int, length: int, end: int, seed: int = 0) -> Batches:
+    """Return the batches of a text of this kind; InputError where there is no such kind, no word, or a size below 1."""
     one_of("batching", batching, get_args(Batching))
     if batching == "stream":
         return StreamBatches(ids, rows, length, end)

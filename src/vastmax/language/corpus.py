@@ -87,10 +87,7 @@ class LanguageCorpus:
     def save(self, folder: str | PathLike[str]) -> None:
         """Write ``vocabulary.tsv``, ``train.npy``, ``valid.npy``, ``test.npy`` and ``corpus.json``.
 
-        A kill at any moment leaves the folder as it was, or as it will be.
-
-        Raises:
-            InputError: A place that cannot be written.
+        A kill at any moment leaves the folder as it was, or as it will be; InputError where it cannot be written.
         """
         with replacing_members(folder) as staging:
             self.vocabulary.save(staging / "vocabulary.tsv")
@@ -111,9 +108,7 @@ class LanguageCorpus:
     def load(cls, folder: str | PathLike[str]) -> LanguageCorpus:
         """Open what :meth:`save` wrote; the ids stay on disk until they are used.
 
-        Raises:
-            InputError: A folder that is not there.
-            FormatError: A folder that holds something else, or parts of two corpora.
+        InputError for a folder that is not there, FormatError for one that holds something else, or parts of two.
         """
         place = Path(folder)
         if not place.is_dir():

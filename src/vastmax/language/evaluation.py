@@ -24,19 +24,12 @@ _LENGTH = 100
 
 @dataclass(frozen=True)
 class PerplexityReport:
-    """How well a model predicts a text.
+    """How well a model predicts a text."""
 
-    Attributes:
-        perplexity: ``exp`` of the mean negative log-probability of a word.
-        log_prob: (n,) float64, log-probability of every word in nats, in the order of the text.
-        target: (n,) int64, the words.
-        seconds: what scoring took.
-    """
-
-    perplexity: float
-    log_prob: NDArray[np.float64]
-    target: NDArray[np.int64]
-    seconds: float
+    perplexity: float  # exp of the mean negative log-probability of a word
+    log_prob: NDArray[np.float64]  # (n,) of every word in nats, in the order of the text
+    target: NDArray[np.int64]  # (n,) the words
+    seconds: float  # what scoring took
 
     @property
     def words_per_second(self) -> float:
@@ -61,15 +54,12 @@ def perplexity(
 
     Args:
         model: its mode is left as it was.
-        ids: (n,) words.
+        ids: (n,) words, one or more; InputError for none.
         end: id of the end of a sentence, which stands before the text.
         batching: "stream" or "sentence", as in training.
         rows: texts, or sentences, side by side; by default 10, in stream batching fewer where one would have less than
             1,000 words.
         length: words a batch and row.
-
-    Raises:
-        InputError: where there is no word to score.
 
     Example:
         >>> from vastmax.layers import FullSoftmax

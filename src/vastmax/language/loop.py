@@ -47,9 +47,7 @@ class LanguageModelLoop(Run):
         options: How.
         validate: From the model to its validation perplexity; called where the options say, and at the end.
         identity: What the run is, beyond the options: a checkpoint resumes only under the same.
-        checkpoint: Folder of the checkpoint; None for none.
-        checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: Called about every second.
+        checkpoint: As `Run` takes it, and so are the next arguments.
 
     Attributes:
         curve: A dict for each validation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss`` (mean
@@ -121,7 +119,9 @@ class LanguageModelLoop(Run):
 
     def between_steps(self) -> None:
         """Validate, where the options say so."""
-        if self._validation_due:
+        wanted = self._options.validations
+        due = self.share * wanted >= self._validations + 1 - 1e-9 if wanted else self._number == 0
+        if due:
             self._validate_now()
 
     def end(self) -> None:
@@ -169,12 +169,6 @@ class LanguageModelLoop(Run):
             self._epoch, self._number = self._epoch + 1, 0
 
     # --- validation ---
-
-    @property
-    def _validation_due(self) -> bool:
-        if self._options.validations:
-            return self.share * self._options.validations >= self._validations + 1 - 1e-9
-        return self._number == 0
 
     @property
     def _out_of_patience(self) -> bool:

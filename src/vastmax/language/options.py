@@ -17,11 +17,7 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """The model below the output layer.
-
-    Raises:
-        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
-    """
+    """The model below the output layer; InputError names an option that is not accepted, what came, and what is."""
 
     model: Annotated[Literal["lstm", "feed-forward"], Flag("What makes the hidden vectors.")] = "lstm"
     dim: Annotated[int, Flag("Width d of the hidden vectors.", low=1, high=_MOST)] = 200
@@ -44,7 +40,6 @@ class ModelOptions:
     length: Annotated[int, Flag("Words that gradients reach back, in stream batching.", low=1, high=_MOST)] = 20
 
     def __post_init__(self) -> None:
-        """Check every value once, so that nothing behind this line needs to."""
         check_options(self)
 
 
@@ -54,10 +49,7 @@ class LoopOptions:
 
     Learning rates are those of the mean loss a word. Published recipes that sum over the T words of a batch's rows
     have rates T times smaller and a limit of the gradient's norm T times larger. With ``minutes``, what the schedule
-    calls an epoch is that share of the time.
-
-    Raises:
-        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
+    calls an epoch is that share of the time. InputError as for `ModelOptions`.
     """
 
     epochs: Annotated[float, Flag("Passes over the training text.", "N", low=0, high=1e6, above=True)] = 5.0
@@ -108,7 +100,6 @@ class LoopOptions:
     seed: Annotated[int, Flag("Of the order of sentences and of all chance in the model.", low=0, high=2**63 - 1)] = 1
 
     def __post_init__(self) -> None:
-        """Check every value once, so that nothing behind this line needs to."""
         check_options(self)
 
     @property

@@ -94,7 +94,7 @@ def read_language_corpus(
 
     @contextmanager
     def scanned(name: str) -> Iterator[ScannedText]:
-        with _named(given[name], name):
+        try:
             text = ScannedText(
                 given[name],
                 tokenizer=tokenizer,
@@ -112,6 +112,12 @@ def read_language_corpus(
                 yield text
             finally:
                 text.spool.close()  # a mapping of it stays
+        except (CorpusError, InputError) as error:
+            if is_paths(given[name]):
+                raise
+            title = f"he {TITLES[name]} text"  # which errors of token lists do not know
+            message = str(error).replace("The corpus", "T" + title).replace("the corpus", "t" + title)
+            raise type(error)(message) from error
         if text.invalid_utf8:
             warned.append(
                 f"{text.invalid_utf8:,} ill-formed parts of UTF-8 in the {TITLES[name]} text were replaced by U+FFFD."
@@ -172,18 +178,6 @@ def _check_split(held_out: float, split: tuple[int, int] | None) -> None:
         raise refused("held_out", held_out, "a share above 0 and below 0.5, or a whole number of words of 1 or more")
     if split is not None and (not conforms(split, list[int] | tuple[int, int]) or len(split) != 2 or min(split) < 1):
         raise refused("split", split, "two whole numbers, of words for training and for validation")
-
-
-@contextmanager
-def _named(sources: Any, name: str) -> Iterator[None]:
-    """Errors call token lists by the name of the text."""
-    try:
-        yield
-    except (CorpusError, InputError) as error:
-        if is_paths(sources):
-            raise
-        title = f"he {TITLES[name]} text"
-        raise type(error)(str(error).replace("The corpus", "T" + title).replace("the corpus", "t" + title)) from error
 
 
 def _bounds(

@@ -22,7 +22,7 @@ from vastmax.runs import load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["SavedModel", "holds_model", "load_language_model", "save_language_model"]
+__all__ = ["SavedModel", "load_language_model", "save_language_model"]
 
 _MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
 _FORMAT = "vastmax language model 2"
@@ -32,18 +32,13 @@ _FORMAT = "vastmax language model 2"
 class SavedModel:
     """A model read back.
 
-    Attributes:
-        model: in eval mode.
-        vocabulary: its words.
-        layer: how its output layer is built.
-        options: how the rest of it is built.
-        text: how text becomes words: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
+    How text becomes words is told by ``text``: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
     """
 
-    model: LanguageModel
+    model: LanguageModel  # in eval mode
     vocabulary: Vocabulary
-    layer: LayerSpec
-    options: ModelOptions
+    layer: LayerSpec  # how its output layer is built
+    options: ModelOptions  # how the rest of it is built
     text: dict[str, Any]
 
     @property
@@ -67,11 +62,6 @@ class SavedModel:
         return [index.get(word, unknown) for word in words]
 
 
-def holds_model(folder: str | PathLike[str]) -> bool:
-    """Whether a folder holds a saved language model, whole or damaged."""
-    return member(Path(folder), _MODEL).is_file()
-
-
 def save_language_model(
     folder: str | PathLike[str],
     model: LanguageModel,
@@ -82,20 +72,10 @@ def save_language_model(
     curve: Sequence[Mapping[str, Any]] = (),
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model; a kill leaves the old files or the new.
+    """Write a model, described as in :class:`SavedModel`; a kill leaves the old files or the new.
 
-    Args:
-        folder: where.
-        model: what was trained.
-        vocabulary: its words.
-        layer: how its output layer was built.
-        options: how the rest of it was built.
-        text: as :class:`SavedModel` has it.
-        curve: what validations found meanwhile, kept for people.
-        training: how it was trained, kept for people.
-
-    Raises:
-        InputError: where the folder cannot be written.
+    What validations found meanwhile (``curve``) and how it was trained (``training``) is kept for people. InputError
+    where the folder cannot be written.
     """
     record = {
         "format": _FORMAT,
@@ -115,12 +95,10 @@ def save_language_model(
 def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     """Read what :func:`save_language_model` wrote.
 
-    Raises:
-        InputError: where there is no such folder.
-        FormatError: where a file is missing or damaged, or another version wrote it.
+    InputError where there is no such folder, FormatError where a file is damaged, or another version wrote it.
     """
     folder = Path(folder)
-    if not holds_model(folder):
+    if not member(folder, _MODEL).is_file():
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
         raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:

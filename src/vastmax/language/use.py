@@ -22,29 +22,17 @@ __all__ = ["Drawn", "TextScore", "draw_text", "score_text"]
 
 @dataclass(frozen=True)
 class TextScore:
-    """How well a model predicts a text, ends of sentences included.
+    """How well a model predicts a text, ends of sentences included."""
 
-    Attributes:
-        perplexity: ``exp`` of the mean negative log-probability of a word.
-        log_prob: of the whole text, in nats.
-        words: that were scored, the ends of sentences among them.
-        sentences: how many.
-        unknown_share: share of words that the model does not know, ends of sentences not counted.
-        seconds: what scoring took.
-        sentence_log_prob: (sentences,) float64, log-probability of each with its end.
-        sentence_words: (sentences,) int64, words of each, its end among them.
-        texts: the sentences' words, if they were asked for.
-    """
-
-    perplexity: float
-    log_prob: float
-    words: int
+    perplexity: float  # exp of the mean negative log-probability of a word
+    log_prob: float  # of the whole text, in nats
+    words: int  # that were scored, the ends of sentences among them
     sentences: int
-    unknown_share: float
-    seconds: float
-    sentence_log_prob: NDArray[np.float64]
-    sentence_words: NDArray[np.int64]
-    texts: list[list[str]]
+    unknown_share: float  # of words that the model does not know, ends of sentences not counted
+    seconds: float  # what scoring took
+    sentence_log_prob: NDArray[np.float64]  # (sentences,) of each with its end, in nats
+    sentence_words: NDArray[np.int64]  # (sentences,) words of each, its end among them
+    texts: list[list[str]]  # the sentences' words, if they were asked for
 
     @property
     def words_per_second(self) -> float:
@@ -54,17 +42,11 @@ class TextScore:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a model drew.
+    """What a model drew."""
 
-    Attributes:
-        texts: the words of each sample behind the prompt's, ends of sentences among them.
-        prompt: the prompt's words, unknown ones replaced; a model of single sentences sees the last line's only.
-        unknown: those of the prompt's words that the model does not know, each once.
-    """
-
-    texts: list[list[str]]
-    prompt: list[str]
-    unknown: list[str]
+    texts: list[list[str]]  # the words of each sample behind the prompt's, ends of sentences among them
+    prompt: list[str]  # its words, unknown ones replaced; a model of single sentences sees the last line's only
+    unknown: list[str]  # those of the prompt's words that the model does not know, each once
 
 
 def score_text(
@@ -80,16 +62,13 @@ def score_text(
 
     Args:
         saved: the model.
-        sources: the text, as ``encode_corpus`` takes it; words are found as in training.
+        sources: the text, as ``encode_corpus`` takes it; words are found as in training. CorpusError where it cannot be
+            read, is empty, or holds only unknown words.
         batching: "stream", each word predicted from all before it; "sentence", each sentence by itself; by default as
             the model was trained.
         rows: texts side by side, as ``perplexity`` takes them; 1 for a stream that is cut nowhere.
         keep: keep the sentences' words.
-        threads: of the processor; None for torch's own number.
-
-    Raises:
-        CorpusError: The text cannot be read, is empty, or holds only unknown words.
-        InputError: There is no such batching or number of threads.
+        threads: of the processor; None for torch's own number. InputError where it or the batching is none of these.
     """
     if threads is not None:
         torch.set_num_threads(whole("threads", threads, 1, MOST_THREADS, other="leave it out"))
@@ -149,10 +128,7 @@ def draw_text(
         temperature: log-probabilities are divided by it; 1 draws from the model as it is.
         top_k: draw among the best so many words only.
         unknown: whether the word that stands for unknown ones may be drawn.
-        seed: of chance.
-
-    Raises:
-        InputError: A number that cannot be used.
+        seed: of chance. InputError where it or another number cannot be used.
     """
     whole("words", words, 1)
     whole("samples", samples, 1)

@@ -7,27 +7,24 @@ except ImportError as error:
 
 from vastmax.layers.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
-from vastmax.layers.base.facts import Kind, Reference, Rows, SamplesUsed, ShardPlan
+from vastmax.layers.base.facts import Kind, Reference, Rows, SamplesUsed, ShardPlan, TrainingText
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.layers.base.training_text import TrainingText
 from vastmax.layers.blackout import BlackOut
 from vastmax.layers.class_based import ClassBasedSoftmax
-from vastmax.layers.class_index import ClassIndex
 from vastmax.layers.cnn import CharCNNSoftmax
 from vastmax.layers.diagnostics import Diagnostics, diagnose
 from vastmax.layers.differentiated import DifferentiatedSoftmax
 from vastmax.layers.full import FullSoftmax
 from vastmax.layers.hierarchical import HierarchicalSoftmax
 from vastmax.layers.importance import ImportanceSampledSoftmax
-from vastmax.layers.in_batch import in_batch_softmax
 from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
 from vastmax.layers.nce import NoiseContrastiveEstimation
 from vastmax.layers.negative_sampling import NegativeSampling
-from vastmax.layers.partial import PartialSoftmax
+from vastmax.layers.partial import ClassIndex, PartialSoftmax
 from vastmax.layers.registry import LAYERS, LayerSpec, build, parse_options
-from vastmax.layers.sampled import SampledSoftmax
+from vastmax.layers.sampled import SampledSoftmax, in_batch_softmax
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.layers.target_partitions import Partition, partitions
 from vastmax.layers.target_sampled import TargetSampledSoftmax

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.checks import flag, number, refused, whole
+from vastmax.checks import flag, number, refused
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
-from vastmax.trees import StepCost, cheapest_cutoffs, check_div_value, cluster_width
+from vastmax.trees import StepCost, cheapest_cutoffs, cluster_width
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["AdaptiveEmbedding", "AdaptiveSoftmax"]
@@ -31,32 +31,20 @@ class AdaptiveSoftmax(OutputLayer):
     ``p(w) = p_head(w)`` for a class of the head, and ``p(w) = p_head(cluster i) · p_i(w)`` for one of cluster i, with
     logits ``v_w · P_i h + b_w`` and ``P_i`` of d/div^i rows. A row pays for the head and for its target's cluster, and
     a cluster that no row of a batch reaches costs nothing: its parameters then have no gradient (``None``), and
-    optimisers let them be.
-
-    Rare classes have less capacity than in the full softmax. Where the cut-offs are is a matter of speed above all:
-    :meth:`from_vocabulary` finds the cheapest.
+    optimisers let them be. :meth:`from_vocabulary` finds the cheapest cut-offs, :class:`AdaptiveEmbedding` shares this
+    layer's tables with the input, and :meth:`from_torch` takes over a ``torch.nn.AdaptiveLogSoftmaxWithLoss``. Other
+    arguments as of :class:`OutputLayer`.
 
     References:
         Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
         https://arxiv.org/abs/1609.04309.
 
-    See Also:
-        :class:`AdaptiveEmbedding` shares this layer's tables with the input; :meth:`from_torch` takes over a
-        ``torch.nn.AdaptiveLogSoftmaxWithLoss``.
-
     Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
         cutoffs: rising ranks in 1..V-1 at which the tail clusters begin; none for a full softmax.
         div_value: each cluster's vectors are narrower than the former's by this factor.
         order: (V,) the classes by falling frequency, or None where ids already have that order.
         head_bias: whether head classes and clusters have a bias.
         tail_bias: whether the clusters' classes have a bias.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1, the cut-offs do not rise or lie outside, or ``order`` is no permutation.
 
     Example:
         >>> layer = AdaptiveSoftmax(64, 10_000, [1000, 4000])
@@ -74,6 +62,7 @@ class AdaptiveSoftmax(OutputLayer):
         "https://arxiv.org/abs/1609.04309",
     )
     not_options: ClassVar[frozenset[str]] = frozenset({"order"})
+    _shown = ("cutoffs", "div_value")
 
     def __init__(
         self,
@@ -89,7 +78,7 @@ class AdaptiveSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, num_classes)
-        check_div_value(div_value)
+        number("div_value", div_value, 1)
         self.cutoffs = checked_cutoffs(cutoffs, self.num_classes)
         self.div_value = float(div_value)
         options = tensor_options(device, dtype)
@@ -135,17 +124,12 @@ class AdaptiveSoftmax(OutputLayer):
             head_share: of the counts, that the head holds at least, for "auto".
             cost: of a softmax, for "auto"; None for that of a common processor.
             options: the constructor's.
-
-        Raises:
-            InputError: where there is no class, or an argument cannot be used.
         """
         counts = as_vocabulary(vocabulary).counts
         order = np.argsort(-counts, kind="stable")
         if isinstance(cutoffs, str):
             if cutoffs != "auto":
                 raise refused("cutoffs", cutoffs, "rising ranks such as [1000, 4000], or 'auto'")
-            whole("rows", rows, 1)
-            number("head_share", head_share, 0, 1)
             if not isinstance(cost, (StepCost, type(None))):
                 raise refused("cost", cost, "a StepCost, or None")
             cutoffs = cheapest_cutoffs(
@@ -189,12 +173,8 @@ class AdaptiveSoftmax(OutputLayer):
     def reset_parameters(self) -> None:
         """Draw each table and projection from a uniform distribution in ±1/√width, and set the biases to 0."""
         self.ranks.restore()
-        for table in (self.head_weight, *self.projections, *self.tail_weights):
-            bound = 1 / math.sqrt(table.shape[1])
-            nn.init.uniform_(table, -bound, bound)
-        for bias in (self.head_bias, *(self.tail_biases or ())):
-            if bias is not None:
-                nn.init.zeros_(bias)
+        tables = self.head_weight, *self.projections, *self.tail_weights
+        draw_uniformly(tables, (self.head_bias, *(self.tail_biases or ())))
 
     @classmethod
     def rebuild(
@@ -291,10 +271,6 @@ class AdaptiveSoftmax(OutputLayer):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
 
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        return super().extra_repr() + f", cutoffs={list(self.cutoffs)}, div_value={self.div_value:g}"
-
 
 def _target_log_prob(part: Part, target: Tensor) -> Tensor:
     """(N,) log-probability of each target within one part."""
@@ -306,8 +282,7 @@ class AdaptiveEmbedding(nn.Module):
     """Adaptive input representations, tied to the output: class w of cluster i is embedded as ``P_iᵀ v_w``, one of the
     head as its ``v_w``, with the vectors and projections of an :class:`AdaptiveSoftmax`.
 
-    An adaptive softmax has no (V, d) table to tie to an ``nn.Embedding``; this is what takes its place. The parameters
-    are the softmax's own: both learn them, and a clone of one alone is no longer tied.
+    The parameters are the softmax's own: both learn them, and a clone of one alone is no longer tied.
 
     References:
         Baevski, Auli, *Adaptive Input Representations for Neural Language Modeling*, 2019,

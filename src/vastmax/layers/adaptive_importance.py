@@ -13,9 +13,8 @@ from typing_extensions import Self
 
 from vastmax.checks import number
 from vastmax.errors import InputError
-from vastmax.layers.base.facts import Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference, TrainingText
 from vastmax.layers.base.output_layer import as_vocabulary, class_ids, from_state, tensor_options
-from vastmax.layers.base.training_text import TrainingText
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
 from vastmax.proposals import BigramProposal
 from vastmax.vocabulary import Vocabulary
@@ -26,39 +25,24 @@ __all__ = ["AdaptiveImportanceSampledSoftmax"]
 class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
     """Importance sampling from bigrams that are moved towards what the model says of the classes drawn.
 
-    Samples are drawn for each row, given the class before its target, until its effective sample size is reached, as in
-    :class:`ImportanceSampledSoftmax`; from ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``, a unigram and a bigram table,
-    mixed by the frequency bin b of the class before. A training step then teaches Q what it has paid for: on the
-    classes W that a row drew, the model's ``P̃(w) = exp s(w) / Σ_W exp s``
+    Samples are drawn for each row, until its effective sample size is reached, as in :class:`ImportanceSampledSoftmax`;
+    from ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``, a unigram and a bigram table, mixed by the frequency bin b of the
+    class before the target. A training step then teaches Q by the model's ``P̃(w) = exp s(w) / Σ_W exp s`` on the
+    classes W that a row drew: it moves both tables, ``q ← (1 - λ) q + λ q̄ P̃(w)``, q̄ the mass that the table has on
+    W, which it keeps; and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
 
-    - moves both tables, ``q ← (1 - λ) q + λ q̄ P̃(w)``, q̄ the mass that the table has on W, which it keeps;
-    - and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
-
-    So Q stays near P, and the samples that a row needs few. The class before each target comes through
-    ``forward(…, context=…)``; without it, or without bigrams, the unigram table alone is used, and moved. Q adapts in
-    training mode while gradients are recorded, once a training step, and in eval mode never. Its tables travel in the
-    layer's state.
-
-    See Also:
-        ImportanceSampledSoftmax, whose proposal stays as it is and may be shared by a batch.
+    The class before each target comes through ``forward(…, context=…)``; without it, or without bigrams, the unigram
+    table alone is used, and moved. Q adapts in training mode while gradients are recorded, once a training step, and in
+    eval mode never. Its tables travel in the layer's state. Other arguments as of :class:`ImportanceSampledSoftmax`.
 
     References:
         Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,
         IEEE Transactions on Neural Networks 19(4), 2008, https://doi.org/10.1109/TNN.2007.912312.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        proposal: Q; it tells V.
-        num_samples: a row's first block.
-        effective_samples: S that a row is to reach.
-        max_samples: what a row may draw before it takes its exact gradient; None for 16 first blocks, or V where that
-            is less.
         adaptation_rate: λ, of the tables; 0 keeps them.
         mixture_rate: of the mixture's gradient steps; 0 keeps it.
-        options: ``bias``, ``initial_bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is no :class:`~vastmax.proposals.BigramProposal`, or a number cannot be used.
+        options: those of :class:`SamplingLayer`, but for how samples are shared and replaced.
 
     Example:
         >>> tokens = torch.randint(100, (2000,))
@@ -128,9 +112,6 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             smoothing: added to every count of the unigram table, so that every class can be drawn.
             device: of the layer.
             options: what the layer takes.
-
-        Raises:
-            InputError: where the counts make no proposal.
         """
         counts = as_vocabulary(vocabulary).counts
         tensor_options(device, None)

@@ -14,29 +14,19 @@ class BlackOut(SamplingLayer):
     """``-log p̃(t) - Σ_j log(1 - p̃(w_j))`` over the target and k samples, ``p̃(w) ∝ exp s(w) / Q(w)``.
 
     A softmax over few classes, each weighted against how often it is drawn, and a loss that asks of each sample as well
-    that it be improbable. Samples come from ``Q(w) ∝ c(w)^alpha``, between uniform (0) and unigram (1); the paper found
-    0.4 best at a million classes. With all classes drawn, without replacement, p̃ is the full softmax.
-
-    A sample that is the target is removed; one that was drawn twice counts twice. A target that Q never draws has
-    p̃ = 1: its loss is 0, and nothing is learnt from it. Without replacement, the probability that a class is among the
-    samples takes the place of Q.
-
-    See Also:
-        SampledSoftmax, the first term alone (with ``correct_target``): its estimate of the full softmax's loss.
+    that it be improbable. Samples come from ``Q(w) ∝ c(w)^alpha``, between uniform (0) and unigram (1). With all
+    classes drawn, without replacement, p̃ is the full softmax. A sample that is the target is removed; one that was
+    drawn twice counts twice. A target that Q never draws has p̃ = 1: its loss is 0, and nothing is learnt from it.
+    Without replacement, the probability that a class is among the samples takes the place of Q.
 
     References:
         Ji, Vishwanathan, Satish, Anderson, Dubey, *BlackOut: Speeding up Recurrent Neural Network Language Models With
         Very Large Vocabularies*, 2015, https://arxiv.org/abs/1511.06909.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         proposal: Q, what samples are drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is the
-            unigram distribution to the power of alpha = 0.4.
-        options: what every layer that samples takes: ``num_samples`` (k), ``shared``, ``replacement``, ``in_batch``,
-            ``bias``, ``initial_bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
+            unigram distribution to the power of alpha = 0.4, which the paper found best at a million classes.
+        options: those of :class:`SamplingLayer`.
 
     Example:
         >>> import torch

@@ -16,7 +16,7 @@ from typing_extensions import Self
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.layers.base.table_layer import shared_embedding, tied_table
 from vastmax.ops import (
     WordClasses,
@@ -36,30 +36,17 @@ class ClassBasedSoftmax(OutputLayer):
 
     A step costs ``C + size of the class`` logits a row instead of V, and its gradient holds the rows of classes met.
     The best words are found exactly without looking into classes that are too unlikely: ``p(c|h)`` bounds their words.
-
     The classes decide how well it learns: words of like frequency, the default, share little else, and some perplexity
-    is lost against the full softmax; classes of like meaning lose less (Brown et al. 1992). Class sizes decide what it
-    costs: with equal shares of the counts' mass, as in Goodman's and in Mikolov's toolkits, the classes of rare words
-    are huge, and a batch that meets a few of them touches most of the table.
-
-    See Also:
-        ``HierarchicalSoftmax`` for more levels, ``AdaptiveSoftmax`` for a few classes with narrower vectors.
+    is lost against the full softmax; classes of like meaning lose less (Brown et al. 1992). Other arguments as of
+    :class:`OutputLayer`.
 
     References:
         Goodman, *Classes for Fast Maximum Entropy Training*, 2001, https://arxiv.org/abs/cs/0108006.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         classes: of the V words, with any ids; part of the layer's state, so that a checkpoint brings its own.
         counts: (V,) of the words, for :meth:`flops_per_token`; None for equal ones.
-        bias: whether classes and words have a bias.
-        sparse: whether the gradients of words' vectors and biases are sparse tensors of the classes met, for optimisers
-            that take them (``SGD``, ``Adagrad``, ``SparseAdam``).
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1, or ``classes`` are none.
+        sparse: gradients of words are sparse tensors of the classes met.
 
     Example:
         >>> from vastmax.trees import Classes
@@ -126,9 +113,6 @@ class ClassBasedSoftmax(OutputLayer):
 
         The classes share out the square roots of the counts, which keeps those of rare words small; None is for 3√V of
         them: by the time of a step, 2 to 4 are alike.
-
-        Raises:
-            InputError: where classes are of other words, or their number is not in 1..V.
         """
         counts = as_vocabulary(vocabulary).counts
         if classes is None:
@@ -142,20 +126,13 @@ class ClassBasedSoftmax(OutputLayer):
 
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the classes."""
-        bound = 1 / math.sqrt(self.in_features)
-        for table, bias in ((self.class_weight, self.class_bias), (self.weight, self.bias)):
-            nn.init.uniform_(table, -bound, bound)
-            if bias is not None:
-                nn.init.zeros_(bias)
+        draw_uniformly((self.class_weight, self.weight), (self.class_bias, self.bias))
         self._lay_out(self.classes)
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
         """Share the words' table (V, d) with an input embedding: one parameter, which both learn.
 
         An embedding whose own gradient is dense makes the sum dense: give it ``sparse=True``.
-
-        Raises:
-            InputError: where the embedding is no table of V rows of width d.
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
 
@@ -258,14 +235,10 @@ class ClassBasedSoftmax(OutputLayer):
         starts = sizes.cumsum(0) - sizes
         place = torch.empty_like(words)
         place[words] = torch.arange(len(words), device=words.device) - starts[class_of[words]]
-        for name, values, persistent in (
-            ("class_of", class_of, True),
-            ("class_sizes", sizes, False),
-            ("class_starts", starts, False),
-            ("class_words", words, False),
-            ("place_in_class", place, False),
-        ):
-            self.register_buffer(name, values.to(self.weight.device), persistent=persistent)
+        self.register_buffer("class_of", class_of.to(self.weight.device))
+        derived = {"class_sizes": sizes, "class_starts": starts, "class_words": words, "place_in_class": place}
+        for name, values in derived.items():
+            self.register_buffer(name, values.to(self.weight.device), persistent=False)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""

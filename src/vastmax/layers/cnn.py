@@ -15,29 +15,28 @@ from typing_extensions import Self
 from vastmax.checks import conforms, flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, tensor_options
+from vastmax.layers.base.output_layer import as_vocabulary, tensor_options
+from vastmax.layers.base.table_layer import LinearLayer
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable
-from vastmax.ops import Part, linear_cross_entropy, linear_log_partition, linear_topk, wide
+from vastmax.ops import Part, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["CharCNNSoftmax"]
 
 
-class CharCNNSoftmax(OutputLayer):
+class CharCNNSoftmax(LinearLayer):
     """A full softmax whose output vectors are spelt: ``s(w) = h·CNN(characters of w) + h·M c_w (+ b_w)``.
 
     The network is shared by all words, and a word of its own has k numbers c_w in place of d, which tell apart what is
-    spelt alike and means something else. Words that were never seen have scores too: :meth:`log_prob_of_words`.
+    spelt alike and means something else. Words that were never seen have scores too: :meth:`log_prob_of_words`. Words
+    are read as the bytes of UTF-8, begin and end marked.
 
-    Every step of training runs all V words through the network, in blocks, forward and once more in backward: exact,
-    bounded in memory (a table (V, d) and its gradient beside the blocks), and slow, whatever the batch size: use large
+    Every step of training runs all V words through the network, in blocks, forward and once more in backward: use large
     batches. In eval mode the table is kept, and evaluation costs what a full softmax costs. It is renewed after a
-    change of mode, a backward pass, or any change of parameters that PyTorch counts. Writes behind its back in eval
-    mode, in place through ``.data`` or numpy, are seen after ``train()`` and ``eval()``.
-
-    See Also:
-        ``FullSoftmax``, whose table is learnt. Words are read as the bytes of UTF-8, begin and end marked.
+    change of mode, a backward pass, or any change of parameters that PyTorch counts; writes behind its back in eval
+    mode, in place through ``.data`` or numpy, are seen after ``train()`` and ``eval()``. Other arguments as of
+    :class:`OutputLayer`.
 
     References:
         Jozefowicz, Vinyals, Schuster, Shazeer, Wu, *Exploring the Limits of Language Modeling*, 2016,
@@ -45,21 +44,14 @@ class CharCNNSoftmax(OutputLayer):
         Models*, 2016, https://arxiv.org/abs/1508.06615.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         words: V words; part of the layer's state as bytes.
         char_dim: numbers that stand for a byte.
         widths: how many bytes the filters of each kind see.
-        filters: how many filters of each kind there are.
+        filters: how many filters of each kind there are, as many numbers as widths.
         highway_layers: how many highway layers there are.
         correction_dim: k, numbers a word has of its own.
         max_length: bytes after which words are cut.
         bias: whether words have a bias b_w.
-        block_size: classes whose logits are held at a time in training.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1, widths and filters are not as many, or words are no strings.
 
     Example:
         >>> layer = CharCNNSoftmax(8, ["walk", "walks", "talk", "sea"])
@@ -118,11 +110,7 @@ class CharCNNSoftmax(OutputLayer):
 
     @classmethod
     def from_vocabulary(cls, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> Self:
-        """Return this layer for the words of a vocabulary.
-
-        Raises:
-            InputError: where the vocabulary has counts but no words, or an option cannot be used.
-        """
+        """Return this layer for the words of a vocabulary, which needs more than counts."""
         words = as_vocabulary(vocabulary).words
         if words is None:
             raise InputError(
@@ -158,10 +146,6 @@ class CharCNNSoftmax(OutputLayer):
         biases, the lowest of the vocabulary: as rare as the rarest. The distribution is that over V + K classes: the
         more words are given, the less is left for each. A word that the vocabulary has counts once more here.
 
-        Args:
-            hidden: (…, d).
-            words: K different words.
-
         Raises:
             InputError: where words repeat or are no strings.
         """
@@ -174,21 +158,14 @@ class CharCNNSoftmax(OutputLayer):
 
     # --- the contract ---
 
-    def log_partition(self, hidden: Tensor) -> Tensor:
-        """Return (…) log Z of hidden vectors (…, d)."""
-        rows = self._rows(hidden)
-        return linear_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
-
     def shard_plan(self) -> ShardPlan:
         """Each rank has some words' spelling and corrections, and their logits; the network is on all."""
         return ShardPlan.cut(self, {"symbols": Rows(), "correction": Rows(), "bias": Rows()}, "log-sum-exp")
 
     def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
-        """2·d·V forward; in training four times that, and the network's four passes over V words, shared by the rows.
+        """2·d·V from the kept table; in training four times that, and the network's four passes over V words.
 
-        Args:
-            train: whether a step of training, or the log-probability from the kept table.
-            rows: of the batch that shares one pass of the words through the network.
+        So many rows of the batch share the passes of the words through the network.
         """
         product = 2.0 * self.in_features * self.num_classes
         if not train:
@@ -197,23 +174,10 @@ class CharCNNSoftmax(OutputLayer):
         words = self.num_classes * (self.cnn.flops(length) + 2.0 * self.correction_lift.numel())
         return 4 * (product + words / rows)
 
-    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
-        return target_logit - log_partition
-
-    def _log_prob(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden, self._table(), self.bias)
-        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
-
-    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        return linear_topk([self._part(hidden)], k, self.block_size)
-
-    def _part(self, hidden: Tensor) -> Part:
-        return Part(hidden, self._table(), self.bias)
-
-    def _table(self) -> Tensor:
+    def _parts(self, hidden: Tensor) -> list[Part]:
         keep = self._in_chunks or not self.training
-        return self._words(self.cnn, self.symbols, self.correction, self.correction_lift, keep=keep)
+        table = self._words(self.cnn, self.symbols, self.correction, self.correction_lift, keep=keep)
+        return [Part(hidden, table, self.bias)]
 
     def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
         """Yield parts of the rows, to which one table serves in training too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,7 @@ _BLOCK = 2**21  # outputs of filters that are held at a time
 
 
 def spell(words: Sequence[str], max_length: int) -> NDArray[np.uint8]:
-    """Return (K, max_length + 2) bytes: begin, the word in UTF-8 cut after max_length bytes, end, and nothing.
-
-    Raises:
-        InputError: where the words are no strings.
-    """
+    """Return (K, max_length + 2) bytes: begin, the word in UTF-8 cut after max_length bytes, end, and nothing."""
     wrong = [words] if isinstance(words, str) else [word for word in words if not isinstance(word, str)]
     if wrong:
         raise refused("words" if isinstance(words, str) else "one of words", wrong[0], "a list of strings")
@@ -53,10 +50,8 @@ class CharCNN(nn.Module):
     """Vectors (n, d) of n words of one length L from their symbols (n, L).
 
     ``y_f = tanh(b_f + max_t K_f · [x_t … x_{t+w-1}])`` over all places t of the word, symbols behind its end being
-    zero; highway layers ``y ← t ⊙ relu(W y + b) + (1 - t) ⊙ y``, ``t = sigmoid(W' y + b')``; a projection to d.
-
-    References:
-        Kim, Jernite, Sontag, Rush, *Character-Aware Neural Language Models*, 2016, https://arxiv.org/abs/1508.06615.
+    zero; highway layers ``y ← t ⊙ relu(W y + b) + (1 - t) ⊙ y``, ``t = sigmoid(W' y + b')``; a projection to d. From
+    Kim, Jernite, Sontag, Rush, *Character-Aware Neural Language Models*, 2016, https://arxiv.org/abs/1508.06615.
     """
 
     def __init__(
@@ -66,22 +61,19 @@ class CharCNN(nn.Module):
         widths: Sequence[int],
         filters: Sequence[int],
         highway_layers: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        **make: Any,
     ) -> None:
         super().__init__()
         self.widths, self.filters = tuple(widths), tuple(filters)
         total = sum(filters)
-        self.characters = nn.Parameter(torch.empty((NOTHING, char_dim), device=device, dtype=dtype))
+        self.characters = nn.Parameter(torch.empty((NOTHING, char_dim), **make))
         self.kernels = nn.ParameterList(
-            nn.Parameter(torch.empty((width * char_dim, number), device=device, dtype=dtype))
+            nn.Parameter(torch.empty((width * char_dim, number), **make))
             for width, number in zip(widths, filters, strict=True)
         )
-        self.kernel_bias = nn.Parameter(torch.empty(total, device=device, dtype=dtype))
-        self.highway = nn.ModuleList(
-            nn.Linear(total, 2 * total, device=device, dtype=dtype) for _ in range(highway_layers)
-        )
-        self.projection = nn.Linear(total, out_features, bias=False, device=device, dtype=dtype)
+        self.kernel_bias = nn.Parameter(torch.empty(total, **make))
+        self.highway = nn.ModuleList(nn.Linear(total, 2 * total, **make) for _ in range(highway_layers))
+        self.projection = nn.Linear(total, out_features, bias=False, **make)
 
     def reset_parameters(self) -> None:
         """Draw the parameters so that vectors are as large as a table's; highway layers begin by letting through."""

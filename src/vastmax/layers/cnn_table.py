@@ -29,18 +29,12 @@ class WordTable:
         self._sources: list[Tensor] = []  # aliases, so that no other tensor comes to lie where a source lay
 
     def __call__(self, network: CharCNN, symbols: Tensor, correction: Tensor, lift: Tensor, *, keep: bool) -> Tensor:
-        """Return (V, d), with its gradient.
+        """Return (V, d), with its gradient, from symbols (V, L) uint8, correction (V, k) and lift (d, k).
 
         Neither direction holds more than a block of words inside the network: backward computes each block again.
-
-        Args:
-            network: from spelling to vectors.
-            symbols: (V, L) uint8.
-            correction: (V, k).
-            lift: (d, k).
-            keep: whether to take the table of the last call where nothing has changed, and to keep this one until
-                a change that PyTorch counts or a backward pass through it: an optimiser may follow that PyTorch
-                does not count (the fused ones).
+        ``keep`` takes the table of the last call where nothing has changed, and keeps this one until a change that
+        PyTorch counts or a backward pass through it: an optimiser may follow that PyTorch does not count (the fused
+        ones).
         """
         named = dict(network.named_parameters())
         tensors = [symbols, correction, lift, *named.values()]

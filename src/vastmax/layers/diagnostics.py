@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from statistics import fmean, stdev
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from vastmax.checks import whole
 from vastmax.errors import InputError
+from vastmax.layers.base.compiled import drawing_from
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import wide
 
@@ -126,28 +126,21 @@ def diagnose(
     repeats = whole("repeats", repeats, 2)
     if not len(rows):
         raise InputError("target holds no class to judge by: give 1 row or more that is not ignored.")
-    return _diagnose(layer, rows, classes, before, repeats, seed)
-
-
-def _diagnose(
-    layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor | None, repeats: int, seed: int
-) -> Diagnostics:
-    """Diagnose by flat rows (N, d), targets (N,) and contexts (N,)."""
-    with torch.inference_mode(False), torch.enable_grad(), _drawing_from(seed, hidden.device):
+    with torch.inference_mode(False), torch.enable_grad(), drawing_from(seed, hidden.device):
         twin = copy.deepcopy(layer).eval().requires_grad_()
-        rows, target = hidden.detach().clone().requires_grad_(), target.clone()  # clones are no inference tensors
-        context = None if context is None else context.clone()
+        rows, classes = rows.detach().clone().requires_grad_(), classes.clone()  # clones are no inference tensors
+        before = None if before is None else before.clone()
         parameters = list(twin.parameters())
 
         def gradients(loss: Tensor) -> tuple[float, Tensor, list[Tensor]]:
             to_rows, *others = torch.autograd.grad(loss, [rows, *parameters], materialize_grads=True)
             return loss.item(), to_rows, others
 
-        exact, to_hidden, to_parameters = gradients(-twin.target_log_prob(rows, target).mean())
+        exact, to_hidden, to_parameters = gradients(-twin.target_log_prob(rows, classes).mean())
         of_hidden, of_parameters = _Errors([to_hidden]), _Errors(to_parameters)
         losses, used = [], []
         for _ in range(repeats):
-            loss, to_hidden, to_parameters = gradients(twin(rows, target, context=context))
+            loss, to_hidden, to_parameters = gradients(twin(rows, classes, context=before))
             losses.append(loss)
             if twin.used is not None:
                 used.append([each.double().mean().item() for each in twin.used[:2]])
@@ -155,25 +148,23 @@ def _diagnose(
             of_parameters.add(to_parameters)
         del to_parameters
         with torch.no_grad():
-            about_samples = twin.sampling_report(rows, target, context, repeats=repeats)
+            about = twin.sampling_report(rows, classes, before, repeats=repeats)
             if used:  # of the very draws that the losses are made of, as many as each row needed
                 samples, effective = (fmean(each) for each in zip(*used, strict=True))
-                about_samples |= {"samples": samples, "effective_sample_size": effective}
-            about_partition = _of_partition(twin, rows)
+                about |= {"samples": samples, "effective_sample_size": effective}
+            if type(twin).log_partition is not OutputLayer.log_partition:
+                log_z = twin.log_partition(rows).double()
+                mean, std = float(log_z.mean()), float(log_z.std(correction=0))
+                about |= {"log_partition_mean": mean, "log_partition_std": std}
     return Diagnostics(
-        rows=len(hidden),
+        rows=len(rows),
         repeats=repeats,
         loss=exact,
         loss_bias=fmean(loss - exact for loss in losses),
         loss_std=stdev(losses),
-        gradient_bias=of_parameters.bias,
-        gradient_std=of_parameters.std,
-        gradient_rmse=of_parameters.rmse,
-        hidden_gradient_bias=of_hidden.bias,
-        hidden_gradient_std=of_hidden.std,
-        hidden_gradient_rmse=of_hidden.rmse,
-        **about_samples,
-        **about_partition,
+        **of_parameters.relative("gradient"),
+        **of_hidden.relative("hidden_gradient"),
+        **about,
     )
 
 
@@ -195,50 +186,16 @@ class _Errors:
             mean += error / self._count  # Welford's: exact where all are alike
             self._deviations += _square(error) * (self._count - 1) / self._count
 
-    @property
-    def bias(self) -> float:
-        of_mean = sum(_square(each) for each in self._mean)
-        return self._relative(max(0.0, of_mean - self._variance / self._count))
-
-    @property
-    def std(self) -> float:
-        return self._relative(self._variance)
-
-    @property
-    def rmse(self) -> float:
-        return self._relative(self._squares / self._count)
-
-    @property
-    def _variance(self) -> float:
-        return self._deviations / (self._count - 1)
-
-    def _relative(self, squared: float) -> float:
+    def relative(self, name: str) -> dict[str, float]:
+        """Return bias, standard deviation and error beside the truth, under names that begin so."""
+        variance = self._deviations / (self._count - 1)
+        bias = max(0.0, sum(_square(each) for each in self._mean) - variance / self._count)
+        squared = {f"{name}_bias": bias, f"{name}_std": variance, f"{name}_rmse": self._squares / self._count}
         whole = sum(_square(each) for each in self._truth)
         if whole == 0:  # one class, say: there is nothing to learn, and nothing to miss
-            return 0.0 if squared == 0 else float("inf")
-        return (squared / whole) ** 0.5
+            return {key: 0.0 if value == 0 else float("inf") for key, value in squared.items()}
+        return {key: (value / whole) ** 0.5 for key, value in squared.items()}
 
 
 def _square(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor, dtype=torch.float64)) ** 2
-
-
-def _of_partition(layer: OutputLayer, hidden: Tensor) -> dict[str, float]:
-    if type(layer).log_partition is OutputLayer.log_partition:
-        return {}
-    log_partition = layer.log_partition(hidden).double()
-    return {
-        "log_partition_mean": float(log_partition.mean()),
-        "log_partition_std": float(log_partition.std(correction=0)),
-    }
-
-
-@contextmanager
-def _drawing_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from this seed on the CPU and on this device, and go on afterwards as if nothing had been drawn."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

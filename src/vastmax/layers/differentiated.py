@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, get_args
@@ -18,15 +17,9 @@ from vastmax.checks import conforms, flag, one_of, refused
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, tensor_options
-from vastmax.layers.base.table_layer import checked_block_size
-from vastmax.ops import (
-    Part,
-    linear_cross_entropy,
-    linear_log_partition,
-    linear_log_softmax,
-    linear_topk,
-)
+from vastmax.layers.base.output_layer import as_vocabulary, draw_uniformly, tensor_options
+from vastmax.layers.base.table_layer import LinearLayer, checked_block_size
+from vastmax.ops import Part, linear_log_softmax
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["DifferentiatedSoftmax"]
@@ -36,41 +29,27 @@ Variant = Literal["slices", "projections"]
 _SHARES = (0.8, 0.95)  # of the counts, at which the default blocks end
 
 
-class DifferentiatedSoftmax(OutputLayer):
+class DifferentiatedSoftmax(LinearLayer):
     """The differentiated softmax: classes in blocks by frequency, whose vectors have falling widths d_A > d_B > d_C…;
     one softmax over all.
 
     ``s(w) = h_B · v_w + b_w`` for w in block B, and ``p = softmax(s)``. In the variant "slices", that of the paper, the
     hidden vector is the concatenation of the blocks' slices ``h_B``, so that the widths sum to d. In the variant
     "projections" each block sees all of it, ``h_B = P_B h``; a block as wide as the hidden vector has none, as it needs
-    none. One block is the full softmax exactly.
-
-    Every class takes part at every step, so the cost still grows with V, but by the blocks' mean width instead of d;
-    and, unlike the adaptive softmax's, as much at test as in training. In "slices" frequent classes, too, see only a
-    part of the hidden vector.
-
-    Many logits are computed in blocks of classes that are never held all at once, see ``block_size``.
+    none. One block is the full softmax exactly. Every class takes part at every step, so the cost still grows with V,
+    but by the blocks' mean width instead of d, as much at test as in training. Other arguments as of
+    :class:`OutputLayer`.
 
     References:
         Chen, Grangier, Auli, *Strategies for Training Large Vocabulary Neural Language Models*, 2015,
         https://arxiv.org/abs/1512.04906.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
         cutoffs: rising ranks in 1..V-1 at which the blocks but the first begin; none for one block.
         widths: of the blocks, one more than cut-offs, strictly falling; they sum to d in "slices", and are at most d in
             "projections". None: see :meth:`default_widths`.
         variant: "slices" or "projections".
         order: (V,) the classes by falling frequency, or None where ids already have that order.
-        bias: whether classes have a bias.
-        block_size: classes at a time, whose logits are computed again in backward; None to keep the logits where they
-            are few (2^24), and a good size elsewhere.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1, cut-offs or widths do not fit, or ``order`` is no permutation.
 
     Example:
         >>> layer = DifferentiatedSoftmax(64, 10_000, [1000, 4000], [40, 16, 8])
@@ -88,6 +67,7 @@ class DifferentiatedSoftmax(OutputLayer):
         "https://arxiv.org/abs/1512.04906",
     )
     not_options: ClassVar[frozenset[str]] = frozenset({"order"})
+    _shown = ("cutoffs", "widths", "variant", "block_size")
 
     def __init__(
         self,
@@ -147,9 +127,6 @@ class DifferentiatedSoftmax(OutputLayer):
             widths: of the blocks; None for :meth:`default_widths`.
             variant: "slices" or "projections".
             options: the constructor's.
-
-        Raises:
-            InputError: where there is no class, or an argument cannot be used.
         """
         counts = as_vocabulary(vocabulary).counts
         order = np.argsort(-counts, kind="stable")
@@ -189,15 +166,7 @@ class DifferentiatedSoftmax(OutputLayer):
     def reset_parameters(self) -> None:
         """Draw each table and projection from a uniform distribution in ±1/√width, and set the biases to 0."""
         self.ranks.restore()
-        for table in (*self.weights, *self.projections.values()):
-            bound = 1 / math.sqrt(table.shape[1])
-            nn.init.uniform_(table, -bound, bound)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
-
-    def log_partition(self, hidden: Tensor) -> Tensor:
-        """Return (…) log Z of hidden vectors (…, d)."""
-        return linear_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
+        draw_uniformly((*self.weights, *self.projections.values()), [self.bias])
 
     def shard_plan(self) -> ShardPlan:
         """Each rank has some classes of every block; the projections are on all."""
@@ -211,15 +180,13 @@ class DifferentiatedSoftmax(OutputLayer):
         return 3 * forward + (tables if self.block_size else 0) if train else forward
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        rank = self.ranks.of(target)
-        log_partition, target_logit = linear_cross_entropy(self._parts(hidden), rank, self.block_size)
-        return target_logit - log_partition
+        return super()._target_log_prob(hidden, self.ranks.of(target))
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         return self.ranks.unsorted(linear_log_softmax(self._parts(hidden)))
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        values, ranks = linear_topk(self._parts(hidden), k, self.block_size)
+        values, ranks = super()._topk(hidden, k)
         return values, self.ranks.classes(ranks)
 
     def _parts(self, hidden: Tensor) -> list[Part]:
@@ -235,11 +202,6 @@ class DifferentiatedSoftmax(OutputLayer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        blocks = f"cutoffs={list(self.cutoffs)}, widths={list(self.widths)}, variant={self.variant!r}"
-        return f"{super().extra_repr()}, {blocks}" + (f", block_size={self.block_size}" if self.block_size else "")
 
 
 def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, variant: Variant) -> tuple[int, ...]:

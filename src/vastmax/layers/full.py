@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,32 +18,16 @@ class FullSoftmax(TableLayer):
     """The full softmax, ``-s(t) + log Z`` with ``s(w) = h·v_w + b_w`` and ``Z = Σ exp s(w)``: what all others are
     measured against.
 
-    Its gradient has two terms, one for the target and one expectation over all classes:
-    ``∂(-log P(t)) = -∂s(t) + E_{w~P}[∂s(w)]``.
-
-    With ``block_size`` the loss is computed in blocks of classes and never holds an (N, V) table of logits: memory
-    beside the gradients falls from O(N·V) to O(N·block_size), for one more product of matrices in backward. Both are
-    equal to rounding.
-
-    The cost of a step grows with V, whichever way; so does the gradient of the table, which is dense.
+    With ``block_size`` the loss never holds an (N, V) table of logits, for one more product of matrices in backward;
+    both are equal to rounding. The gradient of the table is dense. Arguments as of :class:`OutputLayer`.
 
     References:
         Bengio, Ducharme, Vincent, Jauvin, *A Neural Probabilistic Language Model*, 2003,
         https://www.jmlr.org/papers/v3/bengio03a.html; the carried log-sum-exp: Milakov, Gimelshein, *Online
         normalizer calculation for softmax*, 2018, https://arxiv.org/abs/1805.02867.
 
-    Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
-        bias: whether classes have a bias.
-        block_size: classes a block in training; None for one table of logits.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1.
-
     Example:
+        >>> import torch
         >>> layer = FullSoftmax(8, 1000, block_size=256)
         >>> hidden, target = torch.randn(4, 5, 8), torch.randint(1000, (4, 5))
         >>> layer(hidden, target).backward()
@@ -60,18 +43,10 @@ class FullSoftmax(TableLayer):
         "https://www.jmlr.org/papers/v3/bengio03a.html",
     )
 
-    def __init__(
-        self,
-        in_features: int,
-        num_classes: int,
-        *,
-        bias: bool = True,
-        block_size: int | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
-        self.opaque_to_compiler = block_size is not None  # the plain loss is what compilers are good at
+    @property
+    def opaque_to_compiler(self) -> bool:  # type: ignore[override]
+        """In blocks alone: the plain loss is what compilers are good at."""
+        return self.block_size is not None
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""
@@ -90,4 +65,4 @@ class FullSoftmax(TableLayer):
             return self._loss(hidden, target)
         # one log Z for all positives of a row
         own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
-        return linear_log_partition([self._part(hidden)], self.block_size)[row] - own
+        return linear_log_partition(self._parts(hidden), self.block_size)[row] - own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,12 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.checks import flag, one_of, refused, whole
+from vastmax.checks import conforms, flag, one_of, refused, whole
 from vastmax.errors import InputError
-from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, from_state, tensor_options
-from vastmax.layers.base.training_text import TrainingText
-from vastmax.layers.grown_trees import GROWN_TREES, grow_tree, missing_wordnet
+from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan, TrainingText
+from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.ops import (
     Paths,
     TreeScores,
@@ -30,10 +29,13 @@ from vastmax.ops import (
     segment_logsumexp,
     wide,
 )
-from vastmax.trees import TREES, Tree
+from vastmax.trees import TREES, Tree, TreeOptions, build_tree
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["HierarchicalSoftmax"]
+
+GROWN_TREES = {"clustered": ("rule", "epsilon", "trees"), "wordnet": ("wordnet",)}
+"""The kinds of `TreeOptions` that are built from word vectors, and their options."""
 
 _SWEEP = 2**22  # log-probabilities that a sweep over all words works on at a time …
 _LEAST_ROWS = 16  # … but for so many rows or more
@@ -42,15 +44,11 @@ _LEAST_ROWS = 16  # … but for so many rows or more
 class HierarchicalSoftmax(OutputLayer):
     """Hierarchical softmax: ``p(w) = Π sigmoid(±(h·v_n + b_n))`` over the inner nodes n on the way to w.
 
-    A step costs the path, about log₂ V decisions, whatever V is: with a Huffman tree its mean lies within a bit of the
-    words' entropy. Where the tree gives a word several leaves, its probability is the sum over them. All probabilities
-    at once cost as much as a full softmax; :meth:`topk` finds the best exactly and mostly without them.
-
-    The tree decides how well it learns: a random or a Huffman tree puts unlike words together and loses some
-    perplexity against the full softmax; trees clustered from word vectors lose little or nothing (Mnih & Hinton).
-
-    See Also:
-        ``vastmax.trees`` for the builders, ``ClassBasedSoftmax`` for two levels of softmaxes.
+    A step costs the path, about log₂ V decisions: with a Huffman tree its mean lies within a bit of the words' entropy.
+    Where the tree gives a word several leaves, its probability is the sum over them. All probabilities at once cost as
+    much as a full softmax; :meth:`topk` finds the best exactly and mostly without them. A random or a Huffman tree puts
+    unlike words together and loses some perplexity against the full softmax; trees clustered from word vectors lose
+    little or nothing (Mnih & Hinton). Other arguments as of :class:`OutputLayer`.
 
     References:
         Morin, Bengio, *Hierarchical Probabilistic Neural Network Language Model*, 2005,
@@ -58,17 +56,9 @@ class HierarchicalSoftmax(OutputLayer):
         Model*, 2008, https://papers.nips.cc/paper/3583.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         tree: over the V classes; part of the layer's state, so that a checkpoint brings its own.
         counts: (V,) of the classes, for :meth:`flops_per_token`; None for equal ones.
-        bias: whether nodes have a bias.
-        sparse: whether gradients are sparse tensors of the nodes met, for optimisers that take them (``SGD``,
-            ``Adagrad``, ``SparseAdam``); a dense gradient makes every step cost as much as V.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where counts are not one a class.
+        sparse: gradients are sparse tensors of the nodes met; dense ones make every step cost as much as V.
 
     Example:
         >>> from vastmax.trees import huffman_tree
@@ -137,11 +127,7 @@ class HierarchicalSoftmax(OutputLayer):
         tree: str | Tree = "huffman",
         **options: Any,
     ) -> Self:
-        """Return the layer over a tree, or over one built from the vocabulary's counts by its name in ``TREES``.
-
-        Raises:
-            InputError: where no builder has this name, or the tree is one of other words.
-        """
+        """Return the layer over a tree, or over one built from the vocabulary's counts by its name in ``TREES``."""
         counts = as_vocabulary(vocabulary).counts
         if not isinstance(tree, str):
             return cls(in_features, tree, counts=counts, **options)
@@ -177,9 +163,6 @@ class HierarchicalSoftmax(OutputLayer):
             vectors: of both: whose vectors are clustered, as the text names them; None for vectors learnt from it.
             wordnet: of the tree "wordnet": the folder of WordNet's files.
             options: what :meth:`from_vocabulary` takes.
-
-        Raises:
-            InputError: where an option cannot be used, or there is no WordNet.
         """
         given = {"rule": rule, "epsilon": epsilon, "trees": trees, "vectors": vectors, "wordnet": wordnet}
         given = {name: value for name, value in given.items() if value is not None}
@@ -189,14 +172,16 @@ class HierarchicalSoftmax(OutputLayer):
             if given:
                 raise InputError(f"{min(given)} is of trees that are grown: give tree {' or '.join(GROWN_TREES)}.")
             return cls.from_vocabulary(in_features, corpus.vocabulary, tree=tree, **options)
-        layer = cls.from_vocabulary(in_features, corpus.vocabulary, tree=grow_tree(tree, corpus, given), **options)
+        layer = cls.from_vocabulary(in_features, corpus.vocabulary, tree=_grow_tree(tree, corpus, given), **options)
         layer.tree_name = tree
         return layer
 
     @classmethod
     def missing(cls, **options: Any) -> str | None:
         """WordNet, where its tree is asked for."""
-        return missing_wordnet(options.get("wordnet")) if options.get("tree") == "wordnet" else None
+        folder = options.get("wordnet") or TreeOptions().wordnet
+        lacks = options.get("tree") == "wordnet" and not Path(folder).exists()
+        return f"WordNet is not in {folder}: apt install wordnet-base" if lacks else None
 
     @classmethod
     def rebuild(
@@ -212,10 +197,7 @@ class HierarchicalSoftmax(OutputLayer):
 
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        draw_uniformly([self.weight], [self.bias])
         self._lay_out(self.tree)
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
@@ -233,16 +215,10 @@ class HierarchicalSoftmax(OutputLayer):
     def beam_topk(self, hidden: Tensor, k: int, *, beam_width: int | None = None) -> tuple[Tensor, Tensor]:
         """Return (…, k) log-probabilities, falling, and (…, k) their classes, by a beam: mostly, not surely, the best.
 
-        Args:
-            hidden: (…, d).
-            k: how many classes.
-            beam_width: nodes that go on at each level, k or more; None for 2k. Where the tree gives words several
-                leaves, a wider one is needed to meet k different words.
-
-        Raises:
-            InputError: where k is not in 1..V, or the beam is narrower than k.
+        The k in 1..V come from ``beam_width`` nodes that go on at each level, k or more; None for 2k. Where the tree
+        gives words several leaves, a wider beam is needed to meet k different words.
         """
-        self._check_k(k)
+        whole("k", k, 1, self.num_classes)
         width = 2 * k if beam_width is None else whole("beam_width", beam_width, k, other="leave it out")
         rows = self._rows(hidden)
         with torch.no_grad():
@@ -361,6 +337,22 @@ class HierarchicalSoftmax(OutputLayer):
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, mean_path={self.mean_path:.2f}"
+
+
+def _grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> Tree:
+    """Return the tree of a kind that is grown from a training text, as the options describe it."""
+    known = [*GROWN_TREES[kind], "vectors"]
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(f"the tree {kind!r} has no option {unknown[0]!r}: give one of {', '.join(known)}.")
+    told = dict(options)
+    source = told.pop("vectors", None)
+    if not conforms(source, str | None):
+        raise refused("vectors", source, "the name of a run, or leave it out")
+    # how WordNet's nodes of many children are joined is one draw for all seeds
+    shape = TreeOptions(kind=kind, seed=0 if kind == "wordnet" else corpus.seed, **told)  # type: ignore[arg-type]
+    words = corpus.vocabulary.words or []
+    counts = corpus.vocabulary.counts
+    return build_tree(shape, counts, words, lambda: corpus.word_vectors(source), threads=corpus.threads)
 
 
 def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:

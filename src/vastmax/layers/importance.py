@@ -35,37 +35,23 @@ class ImportanceSampledSoftmax(SamplingLayer):
     over all classes, ``E_{w~P}[∂s(w)]``, by ``Σ_j r_j ∂s(w_j) / Σ_j r_j``: biased by O(1/k), and consistent. The target
     is estimated like any class: draws that are the target stay, and it is not added to them.
 
-    A few draws of which one outweighs all others are worse than none: with a fixed number of samples training diverges
-    as P leaves Q (Bengio & Senécal 2003). So draws go on, in blocks each as large as all before it, until the effective
-    sample size ``S = (Σ r)² / Σ r²`` of a row reaches ``effective_samples``. A row that ``max_samples`` did not suffice
-    for takes its exact gradient, over all classes. Where a batch shares samples, the rows that go on share each block.
-
-    To stop by S is itself a bias, as in the paper: where no draw has hit a class of great weight yet, S looks large, so
-    Ẑ is low more often than it is high. It vanishes as ``effective_samples`` grows. Classes that are never drawn are
-    never pushed down: give the proposal some smoothing where counts are zero and such classes are targets.
-
-    See Also:
-        AdaptiveImportanceSampledSoftmax, whose Q follows P; SampledSoftmax, which adds the target to the samples.
+    With a fixed number of samples training diverges as P leaves Q. So draws go on, in blocks each as large as all
+    before it, until the effective sample size ``S = (Σ r)² / Σ r²`` of a row reaches ``effective_samples``. A row that
+    ``max_samples`` did not suffice for takes its exact gradient, over all classes. Where a batch shares samples, the
+    rows that go on share each block. To stop by S is itself a bias, as in the paper: where no draw has hit a class of
+    great weight yet, S looks large, so Ẑ is low more often than high. It vanishes as ``effective_samples`` grows.
+    Classes that are never drawn are never pushed down: give the proposal some smoothing where counts are zero.
 
     References:
         Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,
         http://proceedings.mlr.press/r4/bengio03a.html.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        proposal: Q, what samples are drawn from; it tells V.
         num_samples: of the first block.
         effective_samples: S that a row is to reach; None for one block and no guard.
         max_samples: what a row may draw; None for 16 first blocks, or V where that is less: all classes cost no more.
-        options: what every layer that samples takes: ``shared``, ``bias``, ``initial_bias``, ``sparse``,
-            ``block_size``, ``device``, ``dtype``; and ``replacement``, which must be true unless
+        options: those of :class:`SamplingLayer` but ``in_batch``; ``replacement`` must be true unless
             ``effective_samples`` is None.
-
-    Attributes:
-        used: what the rows of the last batch needed, or None before the first.
-
-    Raises:
-        InputError: where the proposal is none, or a number cannot be used.
 
     Example:
         >>> from vastmax.proposals import UnigramProposal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,35 +18,23 @@ __all__ = ["InfrequentlyNormalizedSoftmax"]
 class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
     """Self-normalisation that computes log Z for a fraction of the rows: ``-s(t) + (α/γ) Σ_{sampled rows} (log Z)²``.
 
-    Each row is sampled with probability γ, so that loss and gradient are on average over the draws what they are with
-    γ = 1; the products with the whole table fall to a γ-th. All rows raise their target's logit, and the sampled ones
-    alone push down.
+    Each row is sampled with probability γ: loss and gradient are on average what they are with γ = 1. There is no log Z
+    in the loss beside its square, and so the loss is not -log p: where it is least, ``2α log Z = 1`` and the
+    distribution is that of the full softmax. So log Z settles at ``1/(2α)``, where the biases start it and the gradient
+    is on average the full softmax's, and :meth:`unnormalized_log_prob` takes it off.
 
-    There is no log Z in the loss beside its square, and so the loss is not -log p, not even with γ = 1: where it is
-    least, ``2α log Z = 1`` and the distribution is that of the full softmax. So log Z settles at ``1/(2α)``, not at 0;
-    the biases start it there, where the gradient is on average the full softmax's, and :meth:`unnormalized_log_prob`
-    takes it off.
-
-    A small γ is noisy: one sampled row stands for 1/γ others, and pushes that hard. Even a single sampled row touches
-    the whole table, so a step costs O(V·d) unless no row is sampled. Methods that touch few classes cost less still.
+    A small γ is noisy: one sampled row stands for 1/γ others. Even a single one touches the whole table, so a step
+    costs O(V·d) unless no row is sampled. Other arguments as of :class:`OutputLayer`.
 
     References:
-        Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015, https://aclanthology.org/N15-1027/.
+        Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015,
+        https://aclanthology.org/N15-1027/.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
         penalty: α, above 0: nothing else keeps the logits from growing without bound.
-        fraction: γ, the probability that a row's log Z is computed.
-        bias: whether classes have a bias.
-        block_size: classes a block; None to keep the logits where they are few.
-        sparse: whether the gradients of table and biases are sparse tensors: of the targets' rows where no row was
-            sampled, else of all. For γ so small that most steps sample no row; else they only cost.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1, the penalty not above 0, or the fraction not in (0, 1].
+        fraction: γ in (0, 1], the probability that a row's log Z is computed.
+        sparse: gradients of the targets' rows where no row was sampled, else of all. For γ so small that most steps
+            sample no row; else they only cost.
 
     Example:
         >>> layer = InfrequentlyNormalizedSoftmax(8, 1000, fraction=0.1)
@@ -63,6 +51,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         "When and why are log-linear models self-normalizing?",
         "https://aclanthology.org/N15-1027/",
     )
+    _shown = ("fraction",)
 
     def __init__(
         self,
@@ -78,15 +67,9 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         dtype: torch.dtype | None = None,
     ) -> None:
         flag("sparse", sparse)
-        super().__init__(
-            in_features,
-            num_classes,
-            penalty=number("penalty", penalty, 0, above=True),
-            bias=bias,
-            block_size=block_size,
-            device=device,
-            dtype=dtype,
-        )
+        number("penalty", penalty, 0, above=True)
+        options: dict[str, Any] = {"bias": bias, "block_size": block_size, "device": device, "dtype": dtype}
+        super().__init__(in_features, num_classes, penalty=penalty, **options)
         self.fraction = number("fraction", fraction, 0, 1, above=True)
         self.sparse = sparse
 
@@ -115,7 +98,3 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
         loss = -gathered_logits(hidden, weight, bias, target[:, None], sparse=True).squeeze(1)
         return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        return f"{super().extra_repr()}, fraction={self.fraction:g}"

@@ -17,21 +17,12 @@ __all__ = ["NoiseContrastiveEstimation"]
 class NoiseContrastiveEstimation(SamplingLayer):
     """Logistic regression of the target against k noise words, whose odds are known: ``exp s(w) / (k Q(w))``.
 
-    ``-log σ(s(t) - log(k Q(t))) - Σ_j log(1 - σ(s(w_j) - log(k Q(w_j))))`` with w_j ~ Q. The probability that a word
-    comes from the data is ``P / (P + k Q)``, and ``exp s(w)`` stands for P as it is: Z is taken as 1. At the optimum it
-    is 1, since the odds leave no freedom, so that ``s(w)`` alone serves as log-probability; biases start at ``-log V``,
-    where Z is near 1. As k grows the gradient becomes maximum likelihood's (at Z = 1), with an error that falls as 1/k.
-
-    Noise that is the target stays: it is what the odds count on. A class that is never drawn is known to come from the
-    data: its term is 0, and its vector is not learnt.
-
-    What the odds need is how often each class is to be expected among the noise, and nothing else. So noise may be
-    drawn without replacement: the probability that a class is among it takes the place of ``k Q(w)``. Unless the
-    proposal is uniform, the draw itself tells it, which shifts the optimum a little, the less the larger k is.
-
-    See Also:
-        SampledSoftmax, whose candidates compete with one another, and whose scores have no fixed level;
-        NegativeSampling, which leaves the odds of the noise away.
+    ``-log σ(s(t) - log(k Q(t))) - Σ_j log(1 - σ(s(w_j) - log(k Q(w_j))))`` with w_j ~ Q. ``exp s(w)`` stands for P as
+    it is: Z is taken as 1. At the optimum it is 1, since the odds leave no freedom, so that ``s(w)`` alone serves as
+    log-probability; biases start at ``-log V``, where Z is near 1. As k grows the gradient becomes maximum likelihood's
+    (at Z = 1), with an error that falls as 1/k. Noise that is the target stays: it is what the odds count on. A class
+    that is never drawn is known to come from the data: its term is 0, and its vector is not learnt. Without replacement
+    the probability that a class is among the noise takes the place of ``k Q(w)``.
 
     References:
         Gutmann, Hyvärinen, *Noise-contrastive estimation: A new estimation principle for unnormalized statistical
@@ -39,15 +30,10 @@ class NoiseContrastiveEstimation(SamplingLayer):
         Training Neural Probabilistic Language Models*, 2012, https://arxiv.org/abs/1206.6426.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         proposal: Q, what noise is drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is the
             unigram distribution itself (``power=1``), as in Mnih & Teh.
         initial_bias: what biases start at; None for ``-log V``.
-        options: what every layer that samples takes: ``num_samples`` (k), ``shared``, ``replacement``, ``in_batch``,
-            ``bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
+        options: those of :class:`SamplingLayer`.
 
     Example:
         >>> import torch
@@ -79,13 +65,6 @@ class NoiseContrastiveEstimation(SamplingLayer):
     def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) ``s(t)`` of each target, which serves as log-probability where Z is 1: one dot product, no sum.
 
-        It is wrong by log Z: :meth:`log_partition` tells by how much.
-
-        Args:
-            hidden: (…, d).
-            target: (…) classes in 0..V-1.
-
-        Raises:
-            InputError: where shapes do not fit, or a target is out of range.
+        It is wrong by log Z: :meth:`log_partition` tells by how much. Arguments as of :meth:`target_log_prob`.
         """
         return self._target_scores(hidden, target)

@@ -15,10 +15,9 @@ __all__ = ["NegativeSampling"]
 class NegativeSampling(SamplingLayer):
     """``-log σ(s(t)) - Σ_j log σ(-s(w_j))``, w_j ~ Q: to learn word vectors, not a language model.
 
-    At its optimum ``s(w) = log P(w|h) - log(k Q(w))``, a pointwise mutual information shifted by log k. That is good
-    for vectors, but the softmax of these scores, which log-probabilities here are made of as everywhere, is not P:
-    frequent classes come out too rare. For a language model take NoiseContrastiveEstimation, which is this with the
-    ``log(k Q(w))`` accounted for; the two are one where ``k Q(w) = 1`` and hits are kept.
+    At its optimum ``s(w) = log P(w|h) - log(k Q(w))``: the softmax of these scores, which log-probabilities here are
+    made of as everywhere, is not P, and frequent classes come out too rare. For a language model take
+    NoiseContrastiveEstimation, which is this with the ``log(k Q(w))`` accounted for.
 
     Where a negative is the target, word2vec's code passes over it, and so do this layer and ``vastmax train``; the
     paper's formula keeps it (``keep_hits``). One step of the compiled trainer is one step of SGD on this loss.
@@ -29,17 +28,11 @@ class NegativeSampling(SamplingLayer):
         Implicit Matrix Factorization*, 2014, https://papers.nips.cc/paper/5477.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         proposal: Q, what negatives are drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is
             the unigram distribution to the power of 3/4.
         num_samples: k, negatives of a row; 5 to 20 for small corpora, 2 to 5 for large ones, says the paper.
-        shared: whether the batch shares its negatives.
         keep_hits: whether a negative that is the target counts.
-        options: what every layer that samples takes: ``replacement``, ``in_batch``, ``bias``, ``initial_bias``,
-            ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
+        options: those of :class:`SamplingLayer`.
 
     Example:
         >>> import torch
@@ -58,6 +51,7 @@ class NegativeSampling(SamplingLayer):
         "Distributed Representations of Words and Phrases and their Compositionality",
         "https://arxiv.org/abs/1310.4546",
     )
+    _shown = ("keep_hits",)
 
     def __init__(
         self,
@@ -73,7 +67,3 @@ class NegativeSampling(SamplingLayer):
         super().__init__(in_features, proposal, num_samples=num_samples, shared=shared, **options)
         self.keep_hits = keep_hits
         self._formula = "negative-sampling-keeping-hits" if keep_hits else "negative-sampling"
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        return super().extra_repr() + (", keep_hits=True" if self.keep_hits else "")

@@ -16,8 +16,8 @@ from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
+from vastmax.layers.base.facts import TrainingText
 from vastmax.layers.base.output_layer import OutputLayer
-from vastmax.layers.base.training_text import TrainingText
 from vastmax.layers.blackout import BlackOut
 from vastmax.layers.class_based import ClassBasedSoftmax
 from vastmax.layers.cnn import CharCNNSoftmax

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import math
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from vastmax.checks import flag
+from vastmax.checks import flag, one_of, refused
+from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference
-from vastmax.layers.base.sampling_layer import SamplingLayer
-from vastmax.ops import gathered_logits, segment_logsumexp
+from vastmax.layers.base.sampling_layer import SamplingLayer, same_group
+from vastmax.ops import Draws, gathered_logits, sampled_loss, segment_logsumexp, wide
 from vastmax.proposals import Proposal
 
-__all__ = ["SampledSoftmax"]
+__all__ = ["SampledSoftmax", "in_batch_softmax"]
 
 
 class SampledSoftmax(SamplingLayer):
     """The softmax over the target and k samples, whose logits are corrected for how often each is drawn.
 
     ``-s(t) + log Ẑ`` with ``Ẑ = exp s(t) + Σ_j exp(s(w_j) - log E(w_j))`` over samples other than the target, where
-    ``E(w)`` is how often w is to be expected among the samples: ``k Q(w)`` with replacement. Each class other than the
-    target counts once on average, so that E[Ẑ] = Z and the loss and its gradient converge to the full softmax's as k
-    grows; ``log Ẑ`` is a little below log Z, by half the relative variance of Ẑ. Without replacement, with all classes
-    drawn, this is the full softmax.
+    ``E(w)`` is how often w is to be expected among the samples: ``k Q(w)`` with replacement. E[Ẑ] = Z, so that the loss
+    and its gradient converge to the full softmax's as k grows; ``log Ẑ`` is a little below log Z, by half the relative
+    variance of Ẑ. Without replacement, with all classes drawn, this is the full softmax. A sample that is the target is
+    removed: it would push the target down a second time. Several positives of a row share one Ẑ, in which each counts
+    once, as it is.
 
-    A common variant corrects the target's logit as well (``correct_target``): then the scores at the optimum are those
-    of the full softmax (up to what depends on the context alone) for any number of samples, but the gradient is another
-    one until nearly all classes are drawn.
-
-    A sample that is the target is removed: it would push the target down a second time. Where the target is corrected
-    and draws repeat, it stays: only then is that the optimum. Several positives of a row share one Ẑ, in which each
-    counts once, as it is.
-
-    See Also:
-        NoiseContrastiveEstimation, which asks of each candidate alone whether it is the target.
+    With ``correct_target`` the target's logit is corrected as well: ranking NCE, whose optimum has the scores of the
+    full softmax, up to what depends on the context alone, for any number of samples. For that samples that are the
+    target stay where draws repeat. The gradient is another one until nearly all classes are drawn.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
@@ -43,17 +39,10 @@ class SampledSoftmax(SamplingLayer):
         *Sampled Softmax with Random Fourier Features*, 2019, https://arxiv.org/abs/1907.10747.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        proposal: Q, what samples are drawn from; it tells V.
         correct_target: whether the target's logit is corrected as samples' are.
-        options: what every layer that samples takes: ``num_samples``, ``shared``, ``replacement``, ``in_batch``,
-            ``bias``, ``initial_bias``, ``sparse``, ``block_size``, ``device``, ``dtype``.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
+        options: those of :class:`SamplingLayer`.
 
     Example:
-        >>> import torch
         >>> from vastmax.proposals import UnigramProposal
         >>> layer = SampledSoftmax(8, UnigramProposal(range(1, 1001)), num_samples=50)
         >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
@@ -97,3 +86,66 @@ class SampledSoftmax(SamplingLayer):
         )
         of_positives = segment_logsumexp(own[first], row[first], len(hidden))
         return torch.logaddexp(of_positives, logits.logsumexp(1))[row] - own
+
+
+def in_batch_softmax(
+    queries: Tensor,
+    items: Tensor,
+    log_prob: Tensor,
+    ids: Tensor | None = None,
+    *,
+    group: Tensor | None = None,
+    correct_target: bool = False,
+    reduction: Literal["mean", "sum", "none"] = "mean",
+) -> Tensor:
+    """Return the sampled softmax's loss of queries whose item stands in the same place, in nats.
+
+    The other items of the batch are the samples: each is drawn as often as it is an item of the data, so popular items
+    would be pushed down by their popularity, were their logits not corrected for it. For items that have vectors of
+    their own, in a table, use ``SampledSoftmax(…, in_batch=True)``.
+
+    References:
+        Yi, Yang, Hong, Cheng, Heldt, Kumthekar, Zhao, Wei, Chi, *Sampling-Bias-Corrected Neural Modeling for Large
+        Corpus Item Recommendations*, 2019, https://doi.org/10.1145/3298689.3346996 (with ``correct_target``).
+
+    Args:
+        queries: (N, d).
+        items: (N, d), scores are the products; scale both for cosines or a temperature.
+        log_prob: (N,) log Q of the items: how likely each is to be a batch's item, as of
+            ``UnigramProposal(counts, power=1).log_prob(ids)``.
+        ids: (N,) int64, which items they are: the same item elsewhere in the batch is then no sample of a query.
+        group: (N,) whole numbers, as of users: the items of one group are no samples of one another's queries.
+        correct_target: whether the logit of a query's own item is corrected as well, as in the paper; see
+            SampledSoftmax.
+        reduction: "mean", "sum", or "none" for (N,).
+
+    Raises:
+        InputError: where shapes do not fit.
+
+    Example:
+        >>> queries, items = torch.randn(4, 8), torch.randn(4, 8)
+        >>> in_batch_softmax(queries, items, torch.full((4,), -3.0)).shape
+        torch.Size([])
+    """
+    if queries.dim() != 2 or items.shape != queries.shape or log_prob.shape != queries.shape[:1]:
+        raise InputError(
+            f"queries, items and log_prob are of shapes {tuple(queries.shape)}, {tuple(items.shape)} and "
+            f"{tuple(log_prob.shape)}: give (N, d), (N, d) and (N,)."
+        )
+    if ids is not None and ids.shape != log_prob.shape:
+        raise refused("ids", ids, f"one a query, of shape {tuple(log_prob.shape)}")
+    if group is not None and group.shape != log_prob.shape:
+        raise refused("group", group, f"one a query, of shape {tuple(log_prob.shape)}")
+    one_of("reduction", reduction, ("mean", "sum", "none"))
+    places = torch.arange(len(queries), device=queries.device)
+    names = places if ids is None else ids
+    rows, same = (names[:, None] == names).nonzero(as_tuple=True)
+    excluded = same_group(places, group)
+    others = len(queries) - len(excluded[0]) / max(1, len(queries))
+    expected = log_prob.double() + math.log(max(1.0, others))
+    of_target = expected.to(wide(queries.dtype))
+    of_samples = of_target.masked_fill(of_target == -torch.inf, torch.inf)  # not to be expected: as if it were not here
+    draws = Draws(places, torch.ones_like(of_target), of_samples, of_target, (rows, same), excluded)
+    kind = "softmax-target-corrected" if correct_target else "softmax"
+    loss = sampled_loss(kind, queries, items, None, places, draws)
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()

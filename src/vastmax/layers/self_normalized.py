@@ -19,36 +19,18 @@ __all__ = ["SelfNormalizedSoftmax"]
 class SelfNormalizedSoftmax(TableLayer):
     """The full softmax with a penalty for an unusual normaliser: ``-s(t) + log Z + α (log Z)²``.
 
-    A model so trained has ``log Z ≈ 0`` for every hidden vector, and its logit ``s(w)`` alone serves as
-    log-probability: :meth:`unnormalized_log_prob` costs one dot product, whatever V is. The biases start at ``-log V``,
-    so that log Z is near 0 from the first step. Without biases it starts near log V, and the penalty has to bring it
-    down.
-
-    Training costs what the full softmax costs; only the test is fast. The penalty takes a little perplexity, the more
-    the larger α is, and how far log Z strays from 0 on hidden vectors unlike those of training is not bounded by
-    anything: look at :meth:`log_partition` on held-out data. The log-probabilities of the contract are normalised
-    exactly, as everywhere.
-
-    With α = 0 this is the full softmax.
-
-    See Also:
-        :class:`InfrequentlyNormalizedSoftmax`, which computes log Z for some rows only.
+    So ``log Z ≈ 0`` for every hidden vector, and ``s(w)`` alone serves as log-probability:
+    :meth:`unnormalized_log_prob` costs one dot product, whatever V is. The biases start at ``-log V``, where log Z is
+    near 0; without biases the penalty has to bring it down. How far log Z strays from 0 on hidden vectors unlike those
+    of training is not bounded by anything: look at :meth:`log_partition` on held-out data. With α = 0 this is the full
+    softmax. Other arguments as of :class:`OutputLayer`.
 
     References:
         Devlin, Zbib, Huang, Lamar, Schwartz, Makhoul, *Fast and Robust Neural Network Joint Models for Statistical
         Machine Translation*, 2014, https://aclanthology.org/P14-1129/.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
-        penalty: α.
-        bias: whether classes have a bias.
-        block_size: classes a block; None to keep the logits where they are few.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1, or the penalty below 0 or no number.
+        penalty: α, 0 or more.
 
     Example:
         >>> layer = SelfNormalizedSoftmax(8, 1000, penalty=0.1)
@@ -65,6 +47,7 @@ class SelfNormalizedSoftmax(TableLayer):
         "Fast and Robust Neural Network Joint Models for Statistical Machine Translation",
         "https://aclanthology.org/P14-1129/",
     )
+    _shown = ("penalty",)
 
     def __init__(
         self,
@@ -94,14 +77,8 @@ class SelfNormalizedSoftmax(TableLayer):
     def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) the score of each target that serves as log-probability where log Z is as usual, without a sum.
 
-        That is ``s(t)``, less :attr:`usual_log_partition`; it is wrong by as much as log Z differs from that.
-
-        Args:
-            hidden: (…, d).
-            target: (…) classes in 0..V-1.
-
-        Raises:
-            InputError: where shapes do not fit, or a target is out of range.
+        That is ``s(t)``, less :attr:`usual_log_partition`; it is wrong by as much as log Z differs from that. Arguments
+        as of :meth:`target_log_prob`.
         """
         return self._target_scores(hidden, target) - self.usual_log_partition
 
@@ -111,9 +88,5 @@ class SelfNormalizedSoftmax(TableLayer):
         return forward * (4 if self.block_size else 3) if train else forward
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
+        log_partition, target_logit = linear_cross_entropy(self._parts(hidden), target, self.block_size)
         return log_partition - target_logit + self.penalty * log_partition.square()
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        return f"{super().extra_repr()}, penalty={self.penalty:g}"

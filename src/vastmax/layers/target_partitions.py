@@ -35,13 +35,9 @@ def partitions(
 ) -> Iterator[Partition]:
     """Cut a data set where its distinct targets would become more than τ, and yield the partitions in order.
 
-    Every partition but the last has exactly τ candidates, and is as long as it can be; together they cover all places.
-    One pass, in O(n log n) and in memory for some million targets and one byte a class, whatever n is: an array that
-    is mapped from disk is never read whole.
-
-    References:
-        Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
-        https://arxiv.org/abs/1412.2007, section 3.2.
+    Section 3.2 of the paper of :class:`TargetSampledSoftmax`. Every partition but the last has exactly τ candidates,
+    and is as long as it can be; together they cover all places. One pass, in O(n log n) and in memory for some million
+    targets and one byte a class, whatever n is: an array that is mapped from disk is never read whole.
 
     Args:
         targets: an array of class ids, of any shape, or an iterable of such arrays: the batches, in training's order.
@@ -62,62 +58,41 @@ def partitions(
 
 
 def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterator[Partition]:
-    met = _Met(ignore_index)
+    is_met, candidates = np.zeros(0, bool), np.empty(0, np.int64)  # the classes that the partition has met so far
     start = before = 0
     for array in arrays:
         done, step = 0, size
         while done < len(array):
             stretch = array[done : done + step]
-            places, classes = met.not_met_before(stretch)
-            room = size - met.number
-            met.add(classes[:room])
+            places, ids = _ids(stretch, ignore_index)
+            if (more := int(ids.max(initial=-1)) + 1 - len(is_met)) > 0:
+                is_met = np.pad(is_met, (0, more))
+            new = np.flatnonzero(~is_met[ids])
+            first = np.sort(np.unique(ids[new], return_index=True)[1])  # where classes come for the first time
+            places, classes = places[new[first]], ids[new[first]]
+            room = size - len(candidates)
+            candidates = np.concatenate([candidates, classes[:room]])
+            is_met[classes[:room]] = True
             if len(classes) <= room:
                 # twice as many the next time: what is read beyond a cut, and read again, is less than the partition
                 done, step = done + len(stretch), min(2 * step, _LARGEST)
                 continue
             done, step = done + int(places[room]), size
-            yield Partition(start, before + done, met.take())
+            yield Partition(start, before + done, np.sort(candidates))
+            is_met[candidates], candidates = False, candidates[:0]
             start = before + done
         before += len(array)
     if before > start:
-        yield Partition(start, before, met.take())
+        yield Partition(start, before, np.sort(candidates))
 
 
-class _Met:
-    """The classes that a partition has met so far."""
-
-    def __init__(self, ignore_index: int) -> None:
-        self.ignore_index = ignore_index
-        self.is_met = np.zeros(0, bool)
-        self.classes: list[NDArray[np.int64]] = []
-        self.number = 0
-
-    def not_met_before(self, stretch: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return where classes come for the first time, rising, and these classes."""
-        places = np.flatnonzero(stretch != self.ignore_index)
-        ids = stretch[places].astype(np.int64)
-        if not len(ids):
-            return places, ids
-        if ids.min() < 0:
-            raise InputError(f"targets hold {ids.min()}: classes are 0 or more, or ignore_index, {self.ignore_index}.")
-        if ids.max() >= len(self.is_met):
-            self.is_met = np.pad(self.is_met, (0, int(ids.max()) + 1 - len(self.is_met)))
-        new = np.flatnonzero(~self.is_met[ids])
-        classes, first = np.unique(ids[new], return_index=True)
-        order = first.argsort()
-        return places[new[first[order]]], classes[order]
-
-    def add(self, classes: NDArray[np.int64]) -> None:
-        self.is_met[classes] = True
-        self.classes.append(classes)
-        self.number += len(classes)
-
-    def take(self) -> NDArray[np.int64]:
-        """Return the classes, rising, and begin anew."""
-        classes = np.sort(np.concatenate(self.classes))
-        self.is_met[classes] = False
-        self.classes, self.number = [], 0
-        return classes
+def _ids(stretch: NDArray[Any], ignore_index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where targets are that count, and which classes these are."""
+    places = np.flatnonzero(stretch != ignore_index)
+    ids = stretch[places].astype(np.int64)
+    if len(ids) and ids.min() < 0:
+        raise InputError(f"targets hold {ids.min()}: classes are 0 or more, or ignore_index, {ignore_index}.")
+    return places, ids
 
 
 def _arrays(targets: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:

@@ -30,36 +30,22 @@ class TargetSampledSoftmax(TableLayer):
     """A softmax over candidates alone: ``-s(t) + log Σ_{w ∈ V'} exp s(w)``, V' the targets of a part of the data.
 
     The data set is cut into partitions of τ distinct targets (:func:`partitions`), and while a partition is trained on,
-    its targets are the candidates (:meth:`set_candidates`). This is sampled softmax with a proposal uniform over V', in
-    which the correction for the proposal cancels. V' also holds the distinct targets of the batch at hand, and
-    the classes named ``common``.
-
-    **Without candidates V' is the batch's own targets alone**: then rare classes are hardly ever pushed down, and come
-    out too likely. So they do, less, where partitions are short: a frequent class stands in each of them, a rare one
-    in few. With all classes as candidates this is the full softmax.
-
-    At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score.
+    its targets are the candidates (:meth:`set_candidates`). V' also holds the distinct targets of the batch at hand,
+    and the classes named ``common``. This is sampled softmax with a proposal uniform over V', in which the correction
+    for the proposal cancels; with all classes as candidates it is the full softmax. **Without candidates V' is the
+    batch's own targets alone**: then rare classes are hardly ever pushed down, and come out too likely; so they do,
+    less, where partitions are short. At test everything is exact and over all classes; :meth:`shortlist_log_prob` is
+    the paper's faster score. Other arguments as of :class:`OutputLayer`.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
         https://arxiv.org/abs/1412.2007.
 
     Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
         common: ids of classes that are always among the candidates, or None. They travel in the layer's state.
-        bias: whether classes have a bias.
-        block_size: classes a block; None to keep the logits where they are few.
-        sparse: whether the gradients of table and biases are sparse tensors of the candidates' rows, for optimisers
-            that take them (``SGD``, ``Adagrad``, ``SparseAdam``).
-        device: of the parameters.
-        dtype: of the parameters.
 
     Attributes:
         candidates: (m,) int64, rising, or None; set by :meth:`set_candidates`, and no part of the state.
-
-    Raises:
-        InputError: where a size is below 1, or ids are no classes.
 
     Example:
         >>> from vastmax.layers import partitions
@@ -112,9 +98,6 @@ class TargetSampledSoftmax(TableLayer):
             vocabulary: its counts tell which classes are common.
             num_common: the most frequent classes, so many of them, are always candidates; above V as V.
             options: what the layer takes.
-
-        Raises:
-            InputError: where an option cannot be used.
         """
         counts = as_vocabulary(vocabulary).counts
         if whole("num_common", num_common, 0):
@@ -131,11 +114,7 @@ class TargetSampledSoftmax(TableLayer):
     def set_candidates(self, ids: ArrayLike | Tensor | None) -> None:
         """Set the classes that the next steps learn from, beside their own targets; None for no others.
 
-        Args:
-            ids: (m,) integers in 0..V-1; one that comes more than once counts once.
-
-        Raises:
-            InputError: where ids are no such thing.
+        Ids are (m,) integers in 0..V-1; one that comes more than once counts once.
         """
         self.candidates = None if ids is None else self._classes(ids, "candidates").unique().to(self.weight.device)
 
@@ -164,14 +143,8 @@ class TargetSampledSoftmax(TableLayer):
     def shortlist_log_prob(self, hidden: Tensor, ids: ArrayLike | Tensor) -> Tensor:
         """Return (…, m) log-probabilities of the classes of a shortlist, as if there were no others.
 
-        The exact ones less the log of the shortlist's probability; classes stand in the same order.
-
-        Args:
-            hidden: (…, d).
-            ids: (m,) distinct classes in 0..V-1, one or more.
-
-        Raises:
-            InputError: where hidden has another width, or ids are no such thing.
+        The exact ones of hidden vectors (…, d), less the log of the shortlist's probability. The ids (m,) are distinct
+        classes in 0..V-1, one or more, and stand in the same order.
         """
         classes = self._classes(ids, "ids")
         if not len(classes) or len(classes.unique()) < len(classes):

@@ -10,24 +10,20 @@ except ImportError as error:
     raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
 
 from vastmax.ops.class_softmax import class_softmax
-from vastmax.ops.class_softmax.pytorch import Group, group_by_class, grouped_log_softmax
+from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.dispatch import backend_of, using
-from vastmax.ops.dtypes import matmul_operands, wide
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
-from vastmax.ops.segments import ragged_range, segment_logsumexp
-from vastmax.ops.sparse_gradient import sparse_uses
+from vastmax.ops.tensors import matmul_operands, ragged_range, segment_logsumexp, sparse_uses, wide
 from vastmax.ops.topk import topk
-from vastmax.ops.tree_search import TreeScores, beam_leaves, leaves_above
-from vastmax.ops.tree_sweep import TreeSweep
+from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_above
 from vastmax.ops.values import Draws, Part, Paths, WordClasses
 
 __all__ = [
     "Draws",
-    "Group",
     "Part",
     "Paths",
     "SampledLoss",

@@ -1,7 +1,6 @@
 """Which backend computes an op: the last registered that takes such tensors, or the one that is asked for by name.
 
-An op is a function with several backends, registered under their names: "reference", the formula in plain PyTorch;
-"torch", on any device; and whatever is faster on some. The reference never runs unless it is asked for.
+"torch" takes any device, others are faster on some; the "reference" never runs unless it is asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor
 from vastmax.checks import one_of
 from vastmax.errors import InputError
 
-__all__ = ["REFERENCE", "backend_of", "implementation", "register", "registered", "using"]
+__all__ = ["REFERENCE", "backend_of", "implementation", "register", "using"]
 
 REFERENCE = "reference"
 
@@ -33,20 +32,8 @@ _asked: dict[str, str] = {}
 def register(
     op: str, backend: str, function: Callable[..., Any], takes: Callable[[Tensor], bool] = lambda tensor: True
 ) -> None:
-    """Add a backend to an op, before all that were registered earlier.
-
-    Args:
-        op: its name.
-        backend: the backend's name.
-        function: takes what the op takes.
-        takes: whether the backend computes the op of tensors of this device and dtype.
-    """
+    """Add a backend, for tensors of the devices and dtypes that it takes, to an op, before all registered earlier."""
     _ops.setdefault(op, {})[backend] = _Backend(function, takes)
-
-
-def registered() -> dict[str, list[str]]:
-    """Return the names of the backends by the name of the op."""
-    return {op: list(backends) for op, backends in _ops.items()}
 
 
 def backend_of(op: str, tensor: Tensor) -> str:

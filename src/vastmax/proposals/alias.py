@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vastmax.checks import refused
-from vastmax.proposals.float64_module import Float64Module
+from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
 
 __all__ = ["AliasTable"]
@@ -38,14 +38,7 @@ class AliasTable(Float64Module):
         Weighted Random Sampling*, 2019, https://arxiv.org/abs/1903.00227.
 
     Args:
-        weights: (V,) finite and non-negative, not all zero; need not sum to one.
-        device: of the tables.
-
-    Attributes:
-        support: how many classes can be drawn at all.
-
-    Raises:
-        InputError: where the weights are no such thing.
+        weights: (V,) finite and non-negative, not all zero; need not sum to one. InputError for others.
 
     Example:
         >>> table = AliasTable([3, 0, 1])
@@ -63,7 +56,7 @@ class AliasTable(Float64Module):
         if not self._weights.any():
             raise refused("weights", self._weights, "one number a class, not all 0")
         self.num_classes = len(self._weights)
-        self.support = int(np.count_nonzero(self._weights))
+        self.support = int(np.count_nonzero(self._weights))  # how many classes can be drawn at all
         self._last_slot = 2 ** (self.num_classes - 1).bit_length() - 1
         self.register_buffer("mass", torch.empty(self.num_classes, dtype=torch.int64, device=device))
         entry = torch.empty(self._last_slot + 1, dtype=torch.int64, device=device)

@@ -45,15 +45,11 @@ class BigramProposal(Proposal):
         Zero-Frequency Problem*, 1991, https://doi.org/10.1109/18.87000.
 
     Args:
-        counts: (V,) non-negative, not all zero; a class that a bigram leads to counts at least as often.
+        counts: (V,) finite and non-negative, not all zero; a class that a bigram leads to counts at least as often.
         bigrams: three arrays (B,): previous class, class, how often one followed the other; None for none. What stands
             there twice is added up.
         power: alpha, of the unigram table.
-        smoothing: added to every count of the unigram table.
-        device: of the tables.
-
-    Raises:
-        InputError: where counts are negative, not finite or all zero, or bigrams name what is no class.
+        smoothing: added to every count of the unigram table. InputError where an argument is none of these.
 
     Example:
         >>> proposal = BigramProposal.from_tokens([0, 1, 0, 1, 2, -1, 0], num_classes=3)
@@ -89,16 +85,12 @@ class BigramProposal(Proposal):
         seen = np.bincount(previous, times, minlength=self.num_classes)  # of each history
         kinds = np.bincount(previous, minlength=self.num_classes)
         bins = np.clip(np.frexp(seen)[1], 0, _BINS - 1).astype(np.uint8)
-        self._built = (pairs, bins, _witten_bell(bins, kinds, seen))
+        first, tokens = np.bincount(bins, kinds, minlength=_BINS), np.bincount(bins, seen, minlength=_BINS)
+        self._built = (pairs, bins, np.log(np.where(tokens > 0, first, 1) / np.where(tokens > 0, tokens, 1)))
         self.unigram = SumTree(weights, device=device)
         self.bigram = SumTree(times / seen[previous], device=device)
         for name, values in zip(("pairs", "bins", "mixture"), self._built, strict=True):
             self.register_buffer(name, torch.tensor(values, device=device))
-
-    @classmethod
-    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for classes with these counts (V,), and no bigrams unless they are given as an option."""
-        return cls(counts, **options)
 
     @classmethod
     def from_tokens(
@@ -110,11 +102,8 @@ class BigramProposal(Proposal):
             tokens: (T,) class ids; what is out of 0..V-1, such as -1, is an unknown token or the break between two
                 sentences, and makes no bigram with its neighbours.
             num_classes: V.
-            counts: (V,) of the unigram table; None for those of the stream.
+            counts: (V,) of the unigram table, InputError for another number; None for those of the stream.
             **options: of the constructor.
-
-        Raises:
-            InputError: where there are not as many counts as classes.
         """
         stream = np.asarray(tokens, np.int64).reshape(-1)
         known = (stream >= 0) & (stream < num_classes)
@@ -138,14 +127,9 @@ class BigramProposal(Proposal):
         return self._rows(context)[3]
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return ``log Q`` of ids, float64 in their shape; -inf for classes that are never drawn.
+        """Return ``log Q`` of ids (N, m) by each row's own history, of (m,) or (1, m) by the mean over all histories.
 
-        Args:
-            ids: (N, m), each row judged by its own history; (m,) or (1, m), by the mean over all histories.
-            context: (N,) the previous classes; None for none.
-
-        Raises:
-            InputError: where there are not as many previous classes as rows of ids.
+        InputError where there are not as many previous classes as rows of ids.
         """
         if context is None or not len(context) or not len(self.pairs):
             return (self.unigram.weights[ids] / self.unigram.total).log()
@@ -180,10 +164,7 @@ class BigramProposal(Proposal):
             context: (N,) histories.
             ids: (N, m) the classes W of each row, none of them twice; below 0 where there are fewer than m.
             probability: (N, m) ``P̃`` of them, in proportion.
-            rate: λ, 0 to 1.
-
-        Raises:
-            InputError: where the rate is out of its range.
+            rate: λ, 0 to 1; InputError for any other.
         """
         number("rate", rate, 0, 1)
         drawn, ids = ids >= 0, ids.clamp(min=0)
@@ -200,11 +181,7 @@ class BigramProposal(Proposal):
         Q̃ is Q in proportion on the classes W, as P̃ is: of the others nothing is known, and a mixture that is right
         already must stay. The gradient of a bin is the mean of its rows'; histories without bigrams have no say.
 
-        Args:
-            context: (N,) histories.
-            ids: (N, m) the classes W of each row, none of them twice; below 0 where there are fewer than m.
-            probability: (N, m) ``P̃`` of them, in proportion.
-            rate: of the step.
+        Arguments are those of :meth:`adapt`, but that the rate is the step's, of any size.
         """
         if not len(self.pairs):
             return
@@ -214,9 +191,8 @@ class BigramProposal(Proposal):
         difference = (unigram - bigram).masked_fill_(~drawn, 0)
         target = probability.double().masked_fill(~(mixed > 0), 0)
         target = target / target.sum(1, keepdim=True).clamp(min=_TINY)
-        slope = difference.sum(1) / mixed.sum(1).clamp(min=_TINY) - (target * difference / mixed.clamp(min=_TINY)).sum(
-            1
-        )
+        wanted = target * difference / mixed.clamp(min=_TINY)
+        slope = difference.sum(1) / mixed.sum(1).clamp(min=_TINY) - wanted.sum(1)
         slope *= (share * (1 - share)).squeeze(1)
         told = (share.squeeze(1) < 1) & (target.sum(1) > 0)
         bins = self.bins[context[told]].long()
@@ -269,8 +245,8 @@ class BigramProposal(Proposal):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         pairs, sums = state_dict.get(f"{prefix}pairs"), state_dict.get(f"{prefix}unigram.sums")
         if pairs is not None and pairs.shape != self.pairs.shape:  # learned from another text
-            self.pairs = torch.empty(pairs.shape, dtype=torch.int64, device=self._device)
-            self.bigram = SumTree(np.zeros(len(pairs)), device=self._device)
+            self.pairs = torch.empty(pairs.shape, dtype=torch.int64, device=self.pairs.device)
+            self.bigram = SumTree(np.zeros(len(pairs)), device=self.pairs.device)
         if sums is not None:
             self.support = int(sums[len(sums) // 2 :].count_nonzero())
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -319,9 +295,3 @@ def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64
     positive = times > 0
     pairs, place = np.unique((previous * num_classes + following)[positive], return_inverse=True)
     return pairs, np.bincount(place, times[positive], minlength=len(pairs)).astype(np.float64)
-
-
-def _witten_bell(bins: NDArray[np.uint8], kinds: NDArray[np.int64], seen: NDArray[Any]) -> NDArray[np.float64]:
-    """Return log(a / (1 - a)) (64,): of a bin, a is T / (T + N) for N tokens of T kinds that followed its histories."""
-    first, tokens = np.bincount(bins, kinds, minlength=_BINS), np.bincount(bins, seen, minlength=_BINS)
-    return np.log(np.where(tokens > 0, first, 1) / np.where(tokens > 0, tokens, 1))

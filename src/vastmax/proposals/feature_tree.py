@@ -14,15 +14,10 @@ _CHUNK = 2**22  # numbers of the tree that are widened to float64 at a time
 
 
 class Query(NamedTuple):
-    """What R rows ask of a tree: a node's mass is ``max(0, features · sum of features) + floor · sum of weights``.
+    """What R rows ask of a tree: a node's mass is ``max(0, features · sum of features) + floor · sum of weights``."""
 
-    Attributes:
-        features: (R, D) float64.
-        floor: (R,) float64, positive: no class of positive weight is out of reach, whatever its features say.
-    """
-
-    features: Tensor
-    floor: Tensor
+    features: Tensor  # (R, D) float64
+    floor: Tensor  # (R,) float64, positive: no class of positive weight is out of reach, whatever its features say
 
 
 class FeatureTree(nn.Module):
@@ -37,11 +32,6 @@ class FeatureTree(nn.Module):
     References:
         Blanc, Rendle, *Adaptive Sampled Softmax with Kernel Based Sampling*, 2018, https://arxiv.org/abs/1712.00527,
         section 3.2.
-
-    Args:
-        num_buckets: a power of two.
-        num_features: D.
-        device: of the sums.
     """
 
     sums: Tensor  # (2 * buckets, D) float32: node i has the children 2i and 2i + 1, the root is 1, buckets come last
@@ -49,7 +39,7 @@ class FeatureTree(nn.Module):
 
     def __init__(self, num_buckets: int, num_features: int, *, device: torch.device | str | None = None) -> None:
         super().__init__()
-        self.num_buckets = num_buckets
+        self.num_buckets = num_buckets  # a power of two
         self.depth = num_buckets.bit_length() - 1
         for name, shape in (("sums", (2 * num_buckets, num_features)), ("weights", (2 * num_buckets,))):
             empty = torch.zeros(shape, dtype=torch.float32, device=device)

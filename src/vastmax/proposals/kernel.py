@@ -29,17 +29,8 @@ class KernelProposal(Proposal):
 
     Classes lie in buckets. A tree of feature sums finds a bucket, and within it the kernel is computed class by class.
     Until :meth:`update` tells it of class vectors it is the uniform distribution. It keeps a copy of them: what it
-    states holds for the vectors it was last told, and is exact for these, also after casts of the module.
-
-    Args:
-        num_classes: V.
-        in_features: d, the width of hidden vectors and class vectors.
-        num_features: D, of the kernel.
-        bucket_size: classes a bucket, about.
-        device: of the vectors and sums.
-
-    Raises:
-        InputError: where a size is below 1.
+    states holds for the vectors it was last told, and is exact for these, also after casts of the module. Arguments are
+    those of the subclasses, and ``num_features``, D, of the kernel.
     """
 
     context: ClassVar[Context] = "hidden"
@@ -71,11 +62,7 @@ class KernelProposal(Proposal):
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for V = len(counts) classes; ``in_features`` must be among the options.
-
-        Raises:
-            InputError: where it is not.
-        """
+        """Return the proposal for V = len(counts) classes; InputError where ``in_features`` is not an option."""
         if "in_features" not in options:
             raise InputError("in_features is missing: give the width of the hidden vectors that this proposal follows.")
         return cls(len(np.asarray(counts)), **options)
@@ -107,10 +94,7 @@ class KernelProposal(Proposal):
         """Take notice of the vectors (V, d) and biases (V,) of classes: of these ids, or of all.
 
         The sums of every bucket that is touched are computed anew: they depend on the vectors alone, and not on the
-        order in which they came.
-
-        Raises:
-            InputError: where the table has another shape.
+        order in which they came. InputError where the table has another shape.
         """
         if weight.shape != self.vectors.shape:
             raise refused("weight", weight, f"a tensor of shape {tuple(self.vectors.shape)}")
@@ -124,14 +108,9 @@ class KernelProposal(Proposal):
 
     @torch.no_grad()
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return ``log Q`` of ids, float64 in their shape: by each row's hidden vector, or by the rows' mixture.
+        """Return ``log Q`` of ids (N, m) by each row's hidden vector, of (m,) or (1, m) by the rows' mixture.
 
-        Args:
-            ids: (N, m), or (m,) or (1, m) for the mixture.
-            context: (N, d) hidden vectors.
-
-        Raises:
-            InputError: where the hidden vectors are missing or of another width, or are not as many as rows of ids.
+        InputError where the hidden vectors are missing or of another width, or are not as many as rows of ids.
         """
         hidden = self._hidden(context)
         own = ids.dim() == 2 and len(ids) > 1
@@ -254,15 +233,6 @@ class KernelProposal(Proposal):
             a_row = m * max(2 * features, self.bucket_size * self.in_features)
         return _ranges(rows, max(1, _CHUNK // max(1, a_row)))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move, but do not cast: in half precision the stated probabilities would be others."""
-
-        def move(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        return super()._apply(move, recurse)
-
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
         return f"num_classes={self.num_classes}, in_features={self.in_features}"
@@ -278,6 +248,4 @@ def _ranges(length: int, size: int) -> Iterator[slice]:
 
 
 def _rebuild(module: Any, incompatible_keys: Any) -> None:
-    if module.tree.sums.is_meta and not module.vectors.is_meta:  # a state that was assigned brought its device along
-        module.tree.to_empty(device=module.vectors.device)
     module._refresh(None)

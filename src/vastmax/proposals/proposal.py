@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Self
 
 from vastmax.checks import whole
 from vastmax.errors import InputError
-from vastmax.proposals.float64_module import Float64Module
 
-__all__ = ["Context", "Proposal", "Samples"]
+__all__ = ["Context", "Float64Module", "Proposal", "Samples"]
 
 Context = Literal["nothing", "previous", "hidden"]
 
@@ -22,25 +22,38 @@ _TINY = -37.0  # log of less than half of what a float64 near 1 can tell apart
 
 
 class Samples(NamedTuple):
-    """Classes that were drawn, and how often each was to be expected among them.
+    """Classes that were drawn, and how often each was to be expected among them: n Q(w), or P(w is among the n).
 
-    Attributes:
-        ids: (n,) shared by a batch, or (N, n); int64.
-        log_expected_count: float64 in the same shape: ``log(n Q(w))`` with replacement, else the log of the probability
-            that w is among the n. A sum of ``f(w) / expected count`` over the samples is an unbiased estimate of the
-            sum of f over all classes that can be drawn.
-        exposure: float64, () or (N, 1): n with replacement; without, the moment τ at which one more would have come.
-        distinct: whether they were drawn without replacement.
+    A sum of ``f(w) / expected count`` over them is an unbiased estimate of f's sum over all classes that can be drawn.
     """
 
-    ids: Tensor
-    log_expected_count: Tensor
-    exposure: Tensor
-    distinct: bool
+    ids: Tensor  # (n,) shared by a batch, or (N, n); int64
+    log_expected_count: Tensor  # float64 in the same shape: log(n Q(w)) with replacement, else log P(w is among the n)
+    exposure: Tensor  # float64, () or (N, 1): n with replacement; without, the moment τ when one more would have come
+    distinct: bool  # whether they were drawn without replacement
 
     def log_expected_count_of(self, log_prob: Tensor) -> Tensor:
         """Return what ``log_expected_count`` is for classes of these ``log Q``, drawn or not; float64."""
-        return _log_expected_count(log_prob, self.exposure, self.distinct)
+        log_count = log_prob + self.exposure.log()
+        if not self.distinct:
+            return log_count
+        # 1 - exp(-x) is x where that is tiny, down to where exp(log_prob) is 0 and τ infinite
+        inclusion = torch.log(-torch.expm1(-log_count.exp())).where(log_count > _TINY, log_count)
+        return inclusion.masked_fill_(log_prob == -torch.inf, -torch.inf)
+
+
+class Float64Module(nn.Module):
+    """A module that moves between devices with the model around it, and whose buffers are not cast.
+
+    A model is cast to half precision as a whole, and the stated probabilities of rare classes would be others.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        return super()._apply(move, recurse)
 
 
 class Proposal(Float64Module, ABC):
@@ -50,9 +63,6 @@ class Proposal(Float64Module, ABC):
     (N, m) are judged, and samples for N rows drawn, each row by its own context; samples that a batch shares are drawn
     from the mixture of its rows' distributions, and classes (m,) or (1, m) are judged by that. Proposals that look at
     nothing take classes of any shape, and no notice of a context.
-
-    Args:
-        num_classes: V.
 
     Attributes:
         context: what the proposal looks at: "nothing"; the "previous" class, (N,) int64, where what is out of 0..V-1
@@ -69,9 +79,9 @@ class Proposal(Float64Module, ABC):
         self.num_classes = num_classes
 
     @classmethod
-    @abstractmethod
-    def from_counts(cls, counts: ArrayLike, **options: object) -> Self:
-        """Return the proposal for classes with these counts (V,)."""
+    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
+        """Return the proposal for classes with these counts (V,); ``options`` are those of the constructor."""
+        return cls(counts, **options)  # pyright: ignore[reportArgumentType]  (or V, where a subclass says so)
 
     @abstractmethod
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
@@ -112,14 +122,11 @@ class Proposal(Float64Module, ABC):
             Cohen, Kaplan, *Summarizing Data using Bottom-k Sketches*, 2007, https://doi.org/10.1145/1281100.1281133.
 
         Args:
-            num_samples: n.
+            num_samples: n, 1 or more, without replacement at most ``support``; InputError for others.
             context: of the N rows, for proposals that look at it.
             num_rows: None for samples (n,) that a batch shares, or N for (N, n), independent between rows.
             replacement: whether a class may come twice among the n.
             generator: of the proposal's device, for draws that repeat.
-
-        Raises:
-            InputError: where n is below 1, or more different classes are asked for than can be drawn.
         """
         whole("num_samples", num_samples, 1)
         if not replacement and num_samples > self.support:
@@ -136,8 +143,9 @@ class Proposal(Float64Module, ABC):
             exposure = exposure.view(()) if num_rows is None else exposure
         if num_rows is None:
             ids = ids[0]
-        expected = _log_expected_count(self.log_prob(ids, context), exposure, not replacement)
-        return Samples(ids, expected, exposure, not replacement)
+        log_prob = self.log_prob(ids, context)
+        samples = Samples(ids, log_prob, exposure, not replacement)
+        return samples._replace(log_expected_count=samples.log_expected_count_of(log_prob))
 
     def _draw_distinct(
         self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
@@ -177,10 +185,6 @@ class Proposal(Float64Module, ABC):
         later = moments[:, -1:] + later / self.log_prob(classes, context).exp()
         return classes, later.scatter_reduce_(1, ids, moments.masked_fill(~fresh, torch.inf), "amin")
 
-    @property
-    def _device(self) -> torch.device:
-        return next(self.buffers()).device
-
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
         return f"num_classes={self.num_classes}"
@@ -192,12 +196,3 @@ def _is_first(ids: Tensor) -> Tensor:
     first = torch.ones_like(ids, dtype=torch.bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     return torch.empty_like(first).scatter_(1, order, first)
-
-
-def _log_expected_count(log_prob: Tensor, exposure: Tensor, distinct: bool) -> Tensor:
-    log_count = log_prob + exposure.log()
-    if not distinct:
-        return log_count
-    # 1 - exp(-x) is x where that is tiny, down to where exp(log_prob) is 0 and τ infinite
-    inclusion = torch.log(-torch.expm1(-log_count.exp())).where(log_count > _TINY, log_count)
-    return inclusion.masked_fill_(log_prob == -torch.inf, -torch.inf)

@@ -31,13 +31,9 @@ class QuadraticKernelProposal(KernelProposal):
     Args:
         num_classes: V.
         in_features: d, the width of hidden vectors and class vectors.
-        alpha: the weight of the square, above 0; the paper uses 100 for logits without biases.
+        alpha: the weight of the square, above 0, InputError for others; the paper uses 100 for logits without biases.
         bucket_size: classes a bucket, of which the kernel is computed one by one; None for half of d, as the paper
-            has it: a bucket then costs as much as a node.
-        device: of the vectors and sums.
-
-    Raises:
-        InputError: where a size or alpha cannot be used.
+            has it: a bucket then costs as much as a node. Sizes are 1 or more, InputError for less.
 
     Example:
         >>> proposal = QuadraticKernelProposal(3, 2, alpha=1.0)

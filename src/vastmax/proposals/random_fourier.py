@@ -44,14 +44,9 @@ class RandomFourierProposal(KernelProposal):
     Args:
         num_classes: V.
         in_features: d, the width of hidden vectors and class vectors.
-        nu: sharpness of the kernel, above 0; 1/τ² where the paper has a temperature.
-        num_frequencies: F.
+        nu: sharpness of the kernel, above 0, InputError for others; 1/τ² where the paper has a temperature.
+        num_frequencies: F; like all sizes 1 or more, InputError for less.
         bucket_size: B, classes a bucket.
-        seed: of the frequencies.
-        device: of the vectors and sums.
-
-    Raises:
-        InputError: where a size or nu cannot be used.
 
     Example:
         >>> proposal = RandomFourierProposal(1000, 16)

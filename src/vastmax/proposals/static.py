@@ -22,10 +22,6 @@ __all__ = ["LogUniformProposal", "UniformProposal", "UnigramProposal"]
 class UniformProposal(Proposal):
     """Every class alike: ``Q(w) = 1/V``. Needs no table; a poor guess where classes are as uneven as words.
 
-    Args:
-        num_classes: V.
-        device: that samples are drawn on.
-
     Example:
         >>> UniformProposal(4).sample(4, replacement=False).log_expected_count.tolist()
         [0.0, 0.0, 0.0, 0.0]
@@ -75,13 +71,9 @@ class UnigramProposal(Proposal):
         https://arxiv.org/abs/1310.4546 (alpha = 3/4).
 
     Args:
-        counts: (V,) non-negative, not all zero.
-        power: alpha.
+        counts: (V,) finite and non-negative, not all zero; InputError for others.
+        power: alpha, finite.
         smoothing: added to every count first.
-        device: of the table.
-
-    Raises:
-        InputError: where counts are negative, not finite or all zero, or the power is not a finite number.
 
     Example:
         >>> proposal = UnigramProposal([16, 1, 0], power=0.75)
@@ -102,11 +94,6 @@ class UnigramProposal(Proposal):
         self.power = float(power)
         self.table = AliasTable(weights, device=device)
         self.support = self.table.support
-
-    @classmethod
-    def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for these counts (V,)."""
-        return cls(counts, **options)
 
     def reset_parameters(self) -> None:
         """Build the table from the counts."""
@@ -149,11 +136,8 @@ class LogUniformProposal(Proposal):
 
     Args:
         num_classes: V.
-        order: (V,) ids by falling frequency; None where they are sorted already.
+        order: (V,) each id once, by falling frequency, InputError for others; None where they are sorted already.
         device: that samples are drawn on.
-
-    Raises:
-        InputError: where the order is no permutation of the classes.
 
     Example:
         >>> LogUniformProposal(3).log_prob(torch.arange(3)).exp()

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.proposals.float64_module import Float64Module
+from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
 
 __all__ = ["SumTree"]
@@ -29,11 +29,7 @@ class SumTree(Float64Module):
         https://doi.org/10.1137/0209009.
 
     Args:
-        weights: (V,) finite and non-negative; there may be none.
-        device: of the tree.
-
-    Raises:
-        InputError: where the weights are no such thing.
+        weights: (V,) finite and non-negative, InputError for others; there may be none.
 
     Example:
         >>> tree = SumTree([3, 0, 1, 4])

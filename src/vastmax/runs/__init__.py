@@ -1,19 +1,22 @@
 """What any long run needs: the base of its loop, checkpoints, a polite stop, progress, an output folder."""
 
-from vastmax.runs.checkpoint import CHECKPOINT_TENSORS, Checkpoint, drop_checkpoint, holds_checkpoint
-from vastmax.runs.identity import differences, plain
-from vastmax.runs.interrupt import StopRequest, TrainingInterrupted
-from vastmax.runs.loss_sums import LossSums
+from vastmax.runs.checkpoint import (
+    CHECKPOINT_TENSORS,
+    Checkpoint,
+    differences,
+    drop_checkpoint,
+    holds_checkpoint,
+    plain,
+)
 from vastmax.runs.model_state import arrays_of, load_model_tensors, model_tensors, tensors_of, tensors_under
 from vastmax.runs.output import OutputFolder, check_room
 from vastmax.runs.progress import TrainingProgress
-from vastmax.runs.run import Run
+from vastmax.runs.run import Run, StopRequest, TrainingInterrupted
 from vastmax.runs.tensors import map_tensors, write_tensors
 
 __all__ = [
     "CHECKPOINT_TENSORS",
     "Checkpoint",
-    "LossSums",
     "OutputFolder",
     "Run",
     "StopRequest",

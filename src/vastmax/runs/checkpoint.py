@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import CheckpointError, FormatError
 from vastmax.files import member, replacing_members
-from vastmax.runs.identity import differences
 from vastmax.runs.tensors import map_tensors, write_tensors
 
-__all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "drop_checkpoint", "holds_checkpoint"]
+__all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "differences", "drop_checkpoint", "holds_checkpoint", "plain"]
 
 CHECKPOINT_TENSORS = "state.safetensors"
 _STATE, _STATE_OF_FORMAT_1 = "state.json", "config.json"
@@ -28,27 +28,19 @@ _FORMAT = 2
 class Checkpoint:
     """What a run is, and where it stands.
 
-    Args:
-        kind: What is trained, as its owner calls it: "embeddings", "a language model".
-        identity: What the run is: it goes on only under the same. JSON.
-        facts: Where it stands. JSON.
-        tensors: What it has learnt, and what its optimisers and generators hold.
+    Its tensors are what the run has learnt, and what its optimisers and generators hold.
     """
 
-    kind: str
-    identity: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    kind: str  # what is trained, as its owner calls it: "embeddings", "a language model"
+    identity: Mapping[str, Any]  # JSON; the run goes on only under the same
+    facts: Mapping[str, Any]  # JSON: where it stands
     tensors: Mapping[str, NDArray[Any]]
 
     def save(self, folder: Path, beside: Callable[[Path], None] | None = None) -> None:
         """Take the place of the last checkpoint of a folder at one moment: a kill leaves the one or the other.
 
-        Args:
-            folder: Made where it is missing.
-            beside: Writes more files into the folder it is given, which come into place at the same moment.
-
-        Raises:
-            InputError: The folder cannot be written or the disk is full; the last checkpoint stands as it was.
+        What ``beside`` writes into the folder it is given comes into place at the same moment. InputError where the
+        folder cannot be written or the disk is full; the last checkpoint stands as it was.
         """
         about = {"format": _FORMAT, "kind": self.kind, "identity": self.identity, "facts": self.facts}
         with replacing_members(folder) as staging:
@@ -61,8 +53,7 @@ class Checkpoint:
     def load(cls, folder: Path, kind: str) -> Checkpoint:
         """Read the checkpoint of a folder; its tensors stay on the disk until they are copied.
 
-        Raises:
-            CheckpointError: There is none, it is damaged, of another kind, or another version wrote it.
+        CheckpointError where there is none, it is damaged, of another kind, or another version wrote it.
         """
         try:
             about = json.loads(_state_of(folder).read_text(encoding="utf-8"))
@@ -107,3 +98,30 @@ def _state_of(folder: Path) -> Path:
     old = member(folder, _STATE_OF_FORMAT_1)
     present = member(folder, _STATE)
     return old if old.is_file() and not present.is_file() else present
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they come back from JSON, so that what was read compares equal to what was given."""
+    return json.loads(json.dumps(options, default=_plain))
+
+
+def differences(was: Any, came: Any, free: Container[str] = (), name: str = "") -> str | None:
+    """Say in words what differs first in two values of JSON; None where nothing does but what is free to.
+
+    Example:
+        >>> differences({"dim": 100, "layer": {"bias": True}}, {"dim": 100, "layer": {"bias": False}})
+        'bias=True, now came bias=False'
+    """
+    if isinstance(was, dict) and isinstance(came, dict):
+        found = (differences(was.get(key), came.get(key), free, key) for key in {**came, **was} if key not in free)
+        return next((each for each in found if each), None)
+    return None if was == came else f"{name}={was!r}, now came {name}={came!r}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON for what options may hold: numpy numbers, sets, callables by their name, learnt phrases by their kind."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if callable(value):
+        return f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return sorted(value) if isinstance(value, (set, frozenset)) else f"a given {type(value).__name__}"

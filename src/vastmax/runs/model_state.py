@@ -33,11 +33,7 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Set the module's state to what :func:`model_tensors` returned of one like it.
-
-    Raises:
-        CheckpointError: where the tensors are those of another model.
-    """
+    """Set the module's state to what :func:`model_tensors` returned of one like it; CheckpointError for another's."""
     try:
         missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
     except RuntimeError as error:
@@ -50,31 +46,28 @@ def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None
 
 def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Return tensors as arrays, bit for bit; they share memory with those on the processor."""
-    return {name: _array_of(tensor.detach().cpu()) for name, tensor in tensors.items()}
+    import torch
+
+    here = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    return {
+        name: each.view(torch.int16).numpy().view(BFLOAT16) if each.dtype == torch.bfloat16 else each.numpy()
+        for name, each in here.items()
+    }
 
 
 def tensors_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
     """Return copies of the arrays that :func:`arrays_of` returned, as tensors on the processor."""
-    return {name: _tensor_of(np.array(array)) for name, array in arrays.items()}
+    import torch
+
+    found = {}
+    for name, array in arrays.items():
+        wide = array.dtype == BFLOAT16
+        tensor = torch.from_numpy(np.array(array.view(np.int16) if wide else array))
+        found[name] = tensor.view(torch.bfloat16) if wide else tensor
+    return found
 
 
 def tensors_under(prefix: str, tensors: Mapping[str, _T]) -> dict[str, _T]:
     """Return the tensors whose names begin with ``prefix.``, by the rest of their names."""
     start = f"{prefix}."
     return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}
-
-
-def _array_of(tensor: Tensor) -> NDArray[Any]:
-    import torch
-
-    if tensor.dtype == torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(BFLOAT16)
-    return tensor.numpy()
-
-
-def _tensor_of(array: NDArray[Any]) -> Tensor:
-    import torch
-
-    if array.dtype == BFLOAT16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)

@@ -33,13 +33,8 @@ def check_room(folder: Path, needed: int) -> None:
 class OutputFolder:
     """A folder that will hold a model, embeddings or a language model, and until then its checkpoint.
 
-    Args:
-        path: Made where it is missing.
-        resume: Go on from the checkpoint in it, if there is one.
-        overwrite: Train anew although it holds a model or a checkpoint.
-
-    Raises:
-        InputError: It cannot be written, or holds what neither ``resume`` nor ``overwrite`` allows to touch.
+    InputError where it cannot be written, or holds what neither ``resume`` (go on from the checkpoint in it, if there
+    is one) nor ``overwrite`` (train anew although it holds a model or a checkpoint) allows to touch.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> None:
@@ -48,7 +43,15 @@ class OutputFolder:
         self.path = Path(path)
         self.checkpoint = self.path / "checkpoint"
         self._made = not self.path.exists()
-        self._probe()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.path, prefix=".probe-") as file:
+                file.write(b"\0" * 4096)
+                file.flush()
+        except OSError as error:
+            self.discard_if_empty()
+            reason = error.strerror or error
+            raise InputError(f"the output folder {self.path} cannot be written ({reason}): name another.") from error
         if overwrite:
             return
         if self.has_checkpoint:
@@ -62,17 +65,6 @@ class OutputFolder:
             raise InputError(
                 f"{self.path} holds a finished model: {ways} --overwrite to train again, or name another folder."
             )
-
-    def _probe(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.path, prefix=".probe-") as file:
-                file.write(b"\0" * 4096)
-                file.flush()
-        except OSError as error:
-            self.discard_if_empty()
-            reason = error.strerror or error
-            raise InputError(f"the output folder {self.path} cannot be written ({reason}): name another.") from error
 
     @property
     def has_checkpoint(self) -> bool:

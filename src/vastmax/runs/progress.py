@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["TrainingProgress"]
+__all__ = ["LossSums", "TrainingProgress"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +40,37 @@ class TrainingProgress:
     def to_record(self) -> dict[str, Any]:
         """Return the line for ``metrics.jsonl``."""
         return {**asdict(self), "share": self.share}
+
+
+class LossSums:
+    """Sums of losses, in float64, from the last report, the last validation and the beginning."""
+
+    def __init__(self, whole: float = 0.0, examples: int = 0, span: float = 0.0, span_examples: int = 0) -> None:
+        self._sums = {"whole": (whole, examples), "span": (span, span_examples), "recent": (0.0, 0)}
+
+    def add(self, loss_sum: float, examples: int) -> None:
+        """Add a step's losses and how many examples they are the sum of."""
+        self._sums = {name: (loss + loss_sum, met + examples) for name, (loss, met) in self._sums.items()}
+
+    @property
+    def mean(self) -> float:
+        """Mean loss an example since the beginning."""
+        return self._sums["whole"][0] / max(1, self._sums["whole"][1])
+
+    def since_validation(self) -> float:
+        """Return the mean loss an example since this was last asked."""
+        return self._begin_again("span")
+
+    def recent(self) -> float:
+        """Return the mean loss an example since this was last asked, for reports."""
+        return self._begin_again("recent")
+
+    def _begin_again(self, name: str) -> float:
+        loss, examples = self._sums[name]
+        self._sums[name] = (0.0, 0)
+        return loss / max(1, examples)
+
+    def facts(self) -> dict[str, float]:
+        """Return what a checkpoint keeps: the arguments that make this anew."""
+        (whole, examples), (span, span_examples) = self._sums["whole"], self._sums["span"]
+        return {"whole": whole, "examples": examples, "span": span, "span_examples": span_examples}

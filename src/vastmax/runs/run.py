@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -15,11 +18,51 @@ from numpy.typing import NDArray
 from vastmax.checks import number
 from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.runs.checkpoint import Checkpoint, drop_checkpoint, holds_checkpoint
-from vastmax.runs.interrupt import StopRequest, TrainingInterrupted
-from vastmax.runs.loss_sums import LossSums
-from vastmax.runs.progress import TrainingProgress
+from vastmax.runs.progress import LossSums, TrainingProgress
 
-__all__ = ["Run"]
+__all__ = ["Run", "StopRequest", "TrainingInterrupted"]
+
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was asked to stop, and stopped after a step with everything saved that there is a place for.
+
+    Args:
+        checkpoint: The folder that ``resume=True`` continues from, or None where no output folder was given.
+        share: Share of the run that is done, from 0 to 1.
+    """
+
+    def __init__(self, checkpoint: Path | None, share: float) -> None:
+        super().__init__(f"training stopped at {share:.1%}")
+        self.checkpoint = checkpoint
+        self.share = share
+
+
+class StopRequest:
+    """While active, the first SIGINT or SIGTERM only sets ``requested``; a second one kills, as it would without us.
+
+    Signals reach the main thread alone; in any other thread this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {each: signal.signal(each, self._ask) for each in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, handler in self._before.items():
+            # None stands for a handler that was not installed by Python, and that Python cannot put back.
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
+
+    def _ask(self, which: int, frame: FrameType | None) -> None:
+        self.requested = True
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
 
 
 class Run(ABC):
@@ -31,21 +74,11 @@ class Run(ABC):
         checkpoint: Folder of the checkpoint; None for none.
         checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
         progress: Called about every second, after the first step and after the last.
-
-    Attributes:
-        words: Words passed, which a step counts up.
-        losses: To which a step adds its losses.
-        seconds: Time of the steps; validation, reports and saving are not counted.
-
-    Raises:
-        InputError: checkpoint_minutes is no such number.
     """
 
-    kind: ClassVar[str]
-    """What is trained, as a sentence names it."""
+    kind: ClassVar[str]  # what is trained, as a sentence names it
     report_seconds: ClassVar[float] = 1.0
-    report_share: ClassVar[float] = 0.0
-    """Between two reports lie at least so many seconds and this share of the run."""
+    report_share: ClassVar[float] = 0.0  # between two reports lie at least so many seconds and this share of the run
 
     def __init__(
         self,
@@ -53,8 +86,9 @@ class Run(ABC):
         checkpoint_minutes: float,
         progress: Callable[[TrainingProgress], None] | None,
     ) -> None:
-        self.words, self.seconds = 0, 0.0
-        self.losses = LossSums()
+        self.words = 0  # passed, which a step counts up
+        self.losses = LossSums()  # to which a step adds its losses
+        self.seconds = 0.0  # of the steps; validation, reports and saving are not counted
         self._checkpoint = checkpoint
         self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._progress = progress
@@ -122,11 +156,8 @@ class Run(ABC):
         """Train to the end, or until a stop is requested.
 
         At the end a checkpoint of what is finished is left, which :meth:`conclude` takes away: judging and saving a
-        model may fail, too.
-
-        Raises:
-            TrainingInterrupted: A stop was requested; a checkpoint was written if there is a folder for it.
-            DivergedError: The loss is no number any more; the last checkpoint is kept.
+        model may fail, too. TrainingInterrupted says that a stop was requested, and a checkpoint written if there is a
+        folder for it; DivergedError that the loss is no number any more, and the last checkpoint is kept.
         """
         self.begin()
         self._begun = self.words, self.share, self.seconds
@@ -157,17 +188,13 @@ class Run(ABC):
     def conclude(self, save: Callable[[], None]) -> None:
         """Save what was trained, then drop the checkpoint: a kill in between leaves both.
 
-        Raises:
-            VastmaxError: It cannot be saved; the sentence says whether a checkpoint is kept.
+        VastmaxError where it cannot be saved; the sentence says whether a checkpoint is kept.
         """
         try:
             save()
         except InputError as error:
-            kept = (
-                f" The checkpoint in {self._checkpoint} is kept: resume (--resume) to save again."
-                if self.has_checkpoint
-                else ""
-            )
+            where = f" The checkpoint in {self._checkpoint} is kept: resume (--resume) to save again."
+            kept = where if self.has_checkpoint else ""
             raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
         if self._checkpoint is not None:
             drop_checkpoint(self._checkpoint)
@@ -196,21 +223,13 @@ class Run(ABC):
         return self._checkpoint is not None and holds_checkpoint(self._checkpoint)
 
     def save(self) -> None:
-        """Write a checkpoint in place of the last one.
-
-        Raises:
-            InputError: The folder cannot be written or the disk is full; the last checkpoint is kept.
-        """
+        """Write a checkpoint in place of the last one, which is kept where an InputError says that none is written."""
         facts, tensors = self.state()
         common = {"words": self.words, "seconds": self.seconds, "losses": self.losses.facts()}
         Checkpoint(self.kind, self.identity, {**common, **facts}, tensors).save(self._folder(), self.beside)
 
     def resume(self) -> None:
-        """Set the run to where the checkpoint left it.
-
-        Raises:
-            CheckpointError: It belongs to another run, or is damaged.
-        """
+        """Set the run to where the checkpoint left it; CheckpointError where it is another run's, or damaged."""
         folder = self._folder()
         checkpoint = Checkpoint.load(folder, self.kind)
         checkpoint.check(self.identity, folder)

@@ -21,8 +21,7 @@ from vastmax.errors import FormatError
 
 __all__ = ["BFLOAT16", "map_tensors", "write_tensors"]
 
-BFLOAT16 = np.dtype([("bfloat16", "<u2")])
-"""The bits of a bfloat16, which numpy lacks, under a type of their own."""
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # the bits of one, which numpy lacks, under a type of their own
 _DTYPES = {
     **{f"{kind.upper()}{8 * size}": np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},

@@ -2,13 +2,11 @@
 
 from vastmax._core import END_OF_SENTENCE
 from vastmax.text.corpus import EncodedCorpus
-from vastmax.text.counting import build_vocabulary
 from vastmax.text.documentation import documentation_folders, read_documentation
-from vastmax.text.encoding import encode_corpus
-from vastmax.text.phrase_learning import learn_phrases
-from vastmax.text.phrases import Phrase, PhraseOptions, Phrases
-from vastmax.text.scan import ScanProgress
-from vastmax.text.scanned import ScannedText
+from vastmax.text.encoding import build_vocabulary, encode_corpus
+from vastmax.text.phrase_learning import PhraseOptions, learn_phrases
+from vastmax.text.phrases import Phrase, Phrases
+from vastmax.text.scan import ScannedText, ScanProgress
 from vastmax.text.sources import STDIN, Sources, describe, expand_paths, is_paths
 from vastmax.text.streams import read_sentences
 from vastmax.text.tokenizers import TOKENIZERS, Tokenizer

@@ -10,8 +10,8 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from vastmax.errors import CorpusError, InputError
 
@@ -24,55 +24,40 @@ PIECE = 1 << 20  # the most that is unpacked at once, so that a small archive of
 AHEAD = 8  # pieces
 
 
-@dataclass(frozen=True)
-class Codec:
-    """One kind of compression."""
+class Codec(NamedTuple):
+    """One kind of compression; `load` gives what makes its decoders, and what they raise."""
 
     ending: str
     magic: bytes
-    decoder: Callable[[], Any]
-    errors: tuple[type[Exception], ...]
+    load: Callable[[], tuple[Callable[[], Any], tuple[type[Exception], ...]]]
 
 
-def _zstd_decoder() -> Any:
+def _load_zstd() -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
     if sys.version_info >= (3, 14):
         from compression import zstd  # pyright: ignore[reportMissingImports]
 
-        return zstd.ZstdDecompressor()
+        return zstd.ZstdDecompressor, (zstd.ZstdError,)
     try:
         import zstandard
     except ImportError:
         raise InputError(
             "Reading .zst files takes the package zstandard; install it with: pip install 'vastmax[zstd]'."
         ) from None
-    return zstandard.ZstdDecompressor().decompressobj()
-
-
-def _zstd_errors() -> tuple[type[Exception], ...]:
-    if sys.version_info >= (3, 14):
-        from compression import zstd  # pyright: ignore[reportMissingImports]
-
-        return (zstd.ZstdError,)
-    try:
-        import zstandard
-    except ImportError:
-        return ()
-    return (zstandard.ZstdError,)
+    return lambda: zstandard.ZstdDecompressor().decompressobj(), (zstandard.ZstdError,)
 
 
 CODECS = [
-    Codec(".gz", b"\x1f\x8b", lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), (zlib.error,)),
-    Codec(".bz2", b"BZh", bz2.BZ2Decompressor, (OSError, ValueError)),
-    Codec(".xz", b"\xfd7zXZ\x00", lzma.LZMADecompressor, (lzma.LZMAError,)),
-    Codec(".zst", b"\x28\xb5\x2f\xfd", _zstd_decoder, ()),
+    Codec(".gz", b"\x1f\x8b", lambda: (partial(zlib.decompressobj, zlib.MAX_WBITS | 16), (zlib.error,))),
+    Codec(".bz2", b"BZh", lambda: (bz2.BZ2Decompressor, (OSError, ValueError))),
+    Codec(".xz", b"\xfd7zXZ\x00", lambda: (lzma.LZMADecompressor, (lzma.LZMAError,))),
+    Codec(".zst", b"\x28\xb5\x2f\xfd", _load_zstd),
 ]
 
 
 def codec_of(head: bytes, name: str) -> Codec | None:
-    """The compression that a file's first bytes speak of; the name decides only where the file ends within them.
+    """The compression that a file's first bytes speak of.
 
-    Raises:
-        CorpusError: A file that ends before its compression can be told, though its name promises one.
+    The name decides only where the file ends within them: CorpusError where it promises one that cannot be told.
     """
     for codec in CODECS:
         # "BZh" may start a text: the compressed file goes on with a digit and the number of a block or an end.
@@ -89,29 +74,15 @@ def _is_bzip2(head: bytes) -> bool:
 
 
 class Unpacked(io.RawIOBase):
-    """The text of a compressed file, read like any file.
-
-    Args:
-        packed: The compressed file.
-        head: Bytes already taken from it.
-        codec: Its compression.
-        name: What errors call it.
-    """
+    """The text of a compressed file, of which `head` was read already; errors call it by its name."""
 
     def __init__(self, packed: io.RawIOBase | io.BufferedIOBase, head: bytes, codec: Codec, name: str) -> None:
-        self._packed = packed
-        self._head = head
-        self._codec = codec
-        self._name = name
+        self._packed, self._head, self._codec, self._name = packed, head, codec, name
         self._rest = memoryview(b"")
         self._pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(AHEAD)
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="vastmax-unpack", daemon=True)
         self._thread.start()
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill `buffer` with unpacked bytes; 0 at the end."""
@@ -151,18 +122,16 @@ class Unpacked(io.RawIOBase):
             self._pieces.put(error)
 
     def _unpack(self) -> Iterator[bytes]:
-        errors = self._codec.errors or _zstd_errors()
-        data = self._head
-        decoder = self._codec.decoder()
+        make, errors = self._codec.load()
+        data, decoder = self._head, make()
         started = False  # whether the decoder has seen anything: an archive may end after any of its streams
         try:
             while True:
+                data = data or self._packed.read(READ)
                 if not data:
-                    data = self._packed.read(READ) or b""
-                    if not data:
-                        break
+                    break
                 if decoder.eof:
-                    decoder, started = self._codec.decoder(), False
+                    decoder, started = make(), False
                 if not started:
                     data = data.lstrip(b"\0")  # padding between streams
                     if not data:

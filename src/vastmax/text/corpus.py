@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -17,6 +17,7 @@ from vastmax.vocabulary import WORD_END, Vocabulary
 __all__ = ["EncodedCorpus"]
 
 
+@dataclass(eq=False, repr=False)
 class EncodedCorpus:
     """A corpus as ids of words, mapped from a temporary file, so that memory does not grow with it.
 
@@ -31,28 +32,18 @@ class EncodedCorpus:
         num_sentences: Sentences in `ids`; those that held no word of the vocabulary are left out.
         invalid_utf8: Ill-formed parts of UTF-8 that were replaced by U+FFFD.
         phrases: The phrases that were joined, or None.
+        file: The temporary file, which is closed with the corpus.
     """
 
-    def __init__(
-        self,
-        ids: NDArray[np.uint32],
-        vocabulary: Vocabulary,
-        *,
-        num_words: int,
-        num_raw_words: int,
-        num_sentences: int,
-        invalid_utf8: int = 0,
-        phrases: Phrases | None = None,
-        file: IO[bytes] | None = None,
-    ) -> None:
-        self.ids = ids
-        self.vocabulary = vocabulary
-        self.num_words = num_words
-        self.num_raw_words = num_raw_words
-        self.num_sentences = num_sentences
-        self.invalid_utf8 = invalid_utf8
-        self.phrases = phrases
-        self._file = file
+    ids: NDArray[np.uint32]
+    vocabulary: Vocabulary
+    _: KW_ONLY
+    num_words: int
+    num_raw_words: int
+    num_sentences: int
+    invalid_utf8: int = 0
+    phrases: Phrases | None = None
+    file: IO[bytes] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -75,16 +66,14 @@ class EncodedCorpus:
     def close(self) -> None:
         """Give the temporary file back; `ids` is empty afterwards. Arrays taken from `ids` before stay valid."""
         self.ids = np.empty(0, np.uint32)
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self.file is not None:
+            self.file.close()
+            self.file = None
 
     def __enter__(self) -> EncodedCorpus:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -105,8 +105,9 @@ def _prose(path: Path) -> Iterator[str]:
 
 def _sentences(text: str) -> Iterator[list[str]]:
     for part in _BREAK.split(_without_code(text)):
-        tokens = part.split()
-        words = [word.lower() for token in tokens if (word := _word(token))]
+        tokens = [token.strip(_EDGES) for token in part.split()]
+        # What is no word is code: a name with a dot or an underscore, camelCase, a number
+        words = [token.lower() for token in tokens if _WORD.fullmatch(token)]
         if len(words) >= max(_SHORTEST, _PROSE * len(tokens)):
             yield words
 
@@ -132,9 +133,3 @@ def _without_code(text: str) -> str:
             literal_indent = indent
         kept.append(line)
     return re.sub(r"``.*?``|:[a-z:]+:`[^`]*`|`[^`]*`", " ", "\n".join(kept))
-
-
-def _word(token: str) -> str | None:
-    """Return the word in a token, or None where it is code: a name with a dot or an underscore, camelCase, a number."""
-    bare = token.strip(_EDGES)
-    return bare if _WORD.fullmatch(bare) else None

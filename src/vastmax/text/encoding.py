@@ -1,10 +1,10 @@
-"""A corpus encoded in one pass."""
+"""A corpus counted, or encoded, in one pass."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,52 @@ from numpy.typing import NDArray
 from vastmax.checks import refused
 from vastmax.errors import CorpusError, InputError
 from vastmax.text.corpus import EncodedCorpus
-from vastmax.text.counting import select_words
-from vastmax.text.phrase_learning import apply_passes, learn_passes
-from vastmax.text.phrases import PhraseOptions, Phrases, PhraseScoring
-from vastmax.text.scan import ScanProgress
-from vastmax.text.scanned import ScannedText
+from vastmax.text.phrase_learning import PhraseOptions, apply_pass, learn_passes
+from vastmax.text.phrases import Phrases, PhraseScoring
+from vastmax.text.scan import ScannedText, ScanProgress, scan, select_words, threads_for
 from vastmax.text.sources import PathSource, Sources, describe
 from vastmax.text.spool import NO_WORD
 from vastmax.text.tokenizers import Tokenizer
 from vastmax.vocabulary import Vocabulary, check_limits, check_word
 
-__all__ = ["encode_corpus"]
+__all__ = ["build_vocabulary", "encode_corpus"]
+
+
+def build_vocabulary(
+    sources: Sources,
+    *,
+    tokenizer: Tokenizer = "whitespace",
+    lowercase: bool = False,
+    min_count: int = 5,
+    max_size: int | None = None,
+    threads: int | None = None,
+) -> Vocabulary:
+    """Return the vocabulary of a text, counted in parallel in the compiled core.
+
+    Args:
+        sources: The text, as :func:`encode_corpus` takes it.
+        tokenizer: ``whitespace``, ``words`` (Unicode), or a callable from a line to its tokens.
+        lowercase: Lower-case before counting.
+        min_count: Words rarer than this are left out.
+        max_size: At most so many words, the most frequent.
+        threads: To count with; by default all cores.
+
+    Raises:
+        CorpusError: A source that cannot be read, or limits that leave nothing.
+        InputError: An argument that cannot be used.
+
+    Warns:
+        UserWarning: Invalid UTF-8 was replaced.
+
+    Example:
+        >>> build_vocabulary([["tea", "with", "milk"], ["tea", "with", "lemon"]], min_count=2).words
+        ['tea', 'with']
+    """
+    check_limits(min_count, max_size)
+    lexicon, _, invalid_utf8 = scan(sources, tokenizer, lowercase, threads_for(threads))
+    if invalid_utf8:
+        warnings.warn(f"{invalid_utf8:,} ill-formed parts of UTF-8 were replaced by U+FFFD.", stacklevel=2)
+    return select_words(lexicon, sources, min_count, max_size)[0]
 
 
 def encode_corpus(
@@ -80,13 +115,12 @@ def encode_corpus(
         (['a', '<unk>', 'rose'], [3, 2, 2])
     """
     check_limits(min_count, max_vocabulary, "max_vocabulary")
-    wanted = _wanted_phrases(
-        phrases,
-        threshold=phrase_threshold,
-        scoring=phrase_scoring,
-        min_count=phrase_min_count,
-        connector_words=connector_words,
-    )
+    if isinstance(phrases, (str, PathLike)):
+        wanted = Phrases.load(phrases)
+    elif isinstance(phrases, Phrases):
+        wanted = phrases
+    else:
+        wanted = PhraseOptions(phrases, phrase_threshold, phrase_scoring, phrase_min_count, connector_words)
     if unknown is not None:
         check_word("unknown", unknown)
     text = ScannedText(
@@ -120,20 +154,14 @@ def encode_corpus(
     )
 
 
-def _wanted_phrases(phrases: int | PathSource | Phrases, **options: Any) -> Phrases | PhraseOptions:
-    """Phrases learnt before, or how to learn them."""
-    if isinstance(phrases, (str, PathLike)):
-        return Phrases.load(phrases)
-    return phrases if isinstance(phrases, Phrases) else PhraseOptions(phrases, **options)
-
-
 def _join_phrases(text: ScannedText, phrases: Phrases | PhraseOptions) -> Phrases | None:
     if not phrases.thresholds:
         return None
     text.settle()
     if isinstance(phrases, PhraseOptions):
         return learn_passes(text, phrases, join_last=True)
-    apply_passes(text, phrases)
+    for one_pass in phrases.passes:
+        apply_pass(text, phrases, one_pass)
     return phrases
 
 

@@ -2,43 +2,74 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vastmax._core import Lexicon, count_pairs, join_pairs
-from vastmax.checks import whole
-from vastmax.text.phrases import Phrase, PhraseOptions, Phrases, PhraseScoring
-from vastmax.text.scanned import ScannedText
+from vastmax.checks import number, one_of, refused, whole
+from vastmax.text.phrases import Phrase, Phrases, PhraseScoring
+from vastmax.text.scan import ScannedText
 from vastmax.text.sources import Sources
 from vastmax.text.spool import NO_WORD
 from vastmax.text.tokenizers import Tokenizer
-from vastmax.vocabulary import join_words, split_words
+from vastmax.vocabulary import SENTENCE_END, WORD_END, join_words, split_words
 
-__all__ = ["apply_passes", "learn_passes", "learn_phrases", "pair_scores"]
+__all__ = ["PhraseOptions", "apply_pass", "learn_passes", "learn_phrases"]
+
+
+DEFAULT_THRESHOLDS: dict[str, float] = {"word2vec": 100.0, "npmi": 0.5}
+"""Threshold of the first pass: for ``word2vec`` the published code's."""
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Pairs of ids; the words between the ends of pair i are ``between[offsets[i]:offsets[i + 1]]``."""
+class PhraseOptions:
+    """How phrases are learnt; the scores are those of :class:`Phrases`.
 
-    first: NDArray[np.uint32]
-    last: NDArray[np.uint32]
-    offsets: NDArray[np.int64]
-    between: NDArray[np.uint32]
+    Args:
+        passes: Phrases of up to ``2**passes`` words are found; none where it is 0.
+        threshold: Of the first pass. Default: 100 for ``"word2vec"``, 0.5 for ``"npmi"``.
+        scoring: ``"word2vec"`` or ``"npmi"``.
+        min_count: Pairs rarer than this are no phrases.
+        connector_words: Words that may stand inside a phrase.
+        delimiter: What joins the words.
 
-    def words(self, lexicon: Lexicon) -> list[tuple[str, ...]]:
-        """The spelling of each."""
-        first = split_words(lexicon.joined(self.first))
-        last = split_words(lexicon.joined(self.last))
-        between = split_words(lexicon.joined(self.between))
-        bounds = self.offsets.tolist()
-        return [
-            (a, *between[start:stop], b) for a, start, stop, b in zip(first, bounds[:-1], bounds[1:], last, strict=True)
-        ]
+    Raises:
+        InputError: An option that cannot be used.
+    """
+
+    passes: int = 2
+    threshold: float | None = None
+    scoring: PhraseScoring = "word2vec"
+    min_count: int = 5
+    connector_words: Iterable[str] = ()
+    delimiter: str = "_"
+
+    def __post_init__(self) -> None:
+        one_of("scoring of phrases", self.scoring, get_args(PhraseScoring))
+        low, high = (0.0, math.inf) if self.scoring == "word2vec" else (-1.0, 1.0)
+        if self.threshold is not None:
+            number("threshold of phrases", self.threshold, low, high)
+        whole("passes of phrases", self.passes, 0)
+        whole("min_count of phrases", self.min_count, 1)
+        if isinstance(self.connector_words, str):
+            raise refused("connector_words", self.connector_words, "a list of words")
+        object.__setattr__(self, "connector_words", frozenset(self.connector_words))
+        if not self.delimiter or set(self.delimiter) & {SENTENCE_END, WORD_END}:
+            raise refused("delimiter of phrases", self.delimiter, "a character such as '_'")
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The threshold of each pass, half of that before."""
+        first = DEFAULT_THRESHOLDS[self.scoring] if self.threshold is None else self.threshold
+        return [first / 2**halvings for halvings in range(self.passes)]
 
 
 def learn_phrases(
@@ -94,39 +125,34 @@ def learn_passes(text: ScannedText, options: PhraseOptions, *, join_last: bool) 
     )
     for threshold in learnt.thresholds:
         if learnt.passes:
-            _apply_pass(text, learnt, learnt.passes[-1])
+            apply_pass(text, learnt, learnt.passes[-1])
         with text.spool.guard():
             learnt.passes.append(_learn_pass(text, learnt, threshold))
     if join_last:
-        _apply_pass(text, learnt, learnt.passes[-1])
+        apply_pass(text, learnt, learnt.passes[-1])
     return learnt
-
-
-def apply_passes(text: ScannedText, phrases: Phrases) -> None:
-    """Join all phrases in a settled text; its lexicon gains their names and has the new counts."""
-    for one_pass in phrases.passes:
-        _apply_pass(text, phrases, one_pass)
 
 
 def _learn_pass(text: ScannedText, options: Phrases, threshold: float) -> dict[tuple[str, ...], Phrase]:
     """The phrases of the corpus as it stands, the strongest first."""
     counts = text.lexicon.counts()
     connectors = _connector_flags(text.lexicon, options)
-    first, last, offsets, between, pair_counts = count_pairs(
+    first, last, offsets, between, together = count_pairs(
         text.spool.core, counts, connectors, options.min_count, text.threads
     )
-    pairs = Pairs(first, last, offsets, between)
-    scores = pair_scores(
-        counts[pairs.first], counts[pairs.last], pair_counts, int(counts.sum()), options.min_count, options.scoring
-    )
-    chosen = np.flatnonzero(scores > threshold)
-    words = _take(pairs, chosen).words(text.lexicon)
-    found = zip(words, scores[chosen].tolist(), pair_counts[chosen].tolist(), strict=True)
+    scores = pair_scores(counts[first], counts[last], together, int(counts.sum()), options.min_count, options.scoring)
+    chosen = scores > threshold
+    lengths = np.diff(offsets)  # of what stands between the two words of a pair
+    inner = iter(split_words(text.lexicon.joined(between[np.repeat(chosen, lengths)])))
+    ends = (split_words(text.lexicon.joined(ids[chosen])) for ids in (first, last))
+    words = [(a, *islice(inner, length), b) for a, b, length in zip(*ends, lengths[chosen].tolist(), strict=True)]
+    found = zip(words, scores[chosen].tolist(), together[chosen].tolist(), strict=True)
     ranked = sorted(found, key=lambda entry: (-entry[1], entry[0]))
     return {words: Phrase(score, count) for words, score, count in ranked}
 
 
-def _apply_pass(text: ScannedText, options: Phrases, phrases: dict[tuple[str, ...], Phrase]) -> None:
+def apply_pass(text: ScannedText, options: Phrases, phrases: dict[tuple[str, ...], Phrase]) -> None:
+    """Join a pass of phrases in a settled text; its lexicon gains their names and has the new counts."""
     lexicon = text.lexicon
     known = _find(lexicon, sorted({word for words in phrases for word in words}))
     spellings = [words for words in phrases if all(known[word] != NO_WORD for word in words)]
@@ -160,15 +186,6 @@ def pair_scores(
         scores = np.log(pab / (pa * pb)) / -np.log(pab)
     # A corpus that is nothing but one pair has p(ab) = 1 and no information: such a pair is no phrase.
     return np.where((together >= min_count) & np.isfinite(scores), scores, -np.inf)
-
-
-def _take(pairs: Pairs, places: NDArray[np.intp]) -> Pairs:
-    lengths = np.diff(pairs.offsets)[places]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    starts = pairs.offsets[places]
-    steps = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    between = pairs.between[np.repeat(starts, lengths) + steps]
-    return Pairs(pairs.first[places], pairs.last[places], offsets, between)
 
 
 def _connector_flags(lexicon: Lexicon, options: Phrases) -> NDArray[np.uint8]:

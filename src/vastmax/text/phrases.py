@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Literal, TypeAlias, get_args
 
-from vastmax.checks import number, one_of, refused, whole
-from vastmax.errors import InputError
-from vastmax.text.phrase_files import read_phrases, write_phrases
-from vastmax.vocabulary import SENTENCE_END, WORD_END
+from vastmax.errors import FormatError, InputError
+from vastmax.files import replacing
+from vastmax.vocabulary import escape, unescape
 
-__all__ = ["DEFAULT_THRESHOLDS", "Phrase", "PhraseOptions", "PhraseScoring", "Phrases"]
+__all__ = ["Phrase", "PhraseScoring", "Phrases"]
+
+TITLE = "#vastmax phrases 1"
 
 PhraseScoring: TypeAlias = Literal["word2vec", "npmi"]
-
-DEFAULT_THRESHOLDS: dict[str, float] = {"word2vec": 100.0, "npmi": 0.5}
-"""Threshold of the first pass: for ``word2vec`` the published code's."""
 
 
 @dataclass(frozen=True)
@@ -32,49 +30,6 @@ class Phrase:
 
     score: float
     count: int
-
-
-@dataclass(frozen=True)
-class PhraseOptions:
-    """How phrases are learnt; the scores are those of :class:`Phrases`.
-
-    Args:
-        passes: Phrases of up to ``2**passes`` words are found; none where it is 0.
-        threshold: Of the first pass. Default: 100 for ``"word2vec"``, 0.5 for ``"npmi"``.
-        scoring: ``"word2vec"`` or ``"npmi"``.
-        min_count: Pairs rarer than this are no phrases.
-        connector_words: Words that may stand inside a phrase.
-        delimiter: What joins the words.
-
-    Raises:
-        InputError: An option that cannot be used.
-    """
-
-    passes: int = 2
-    threshold: float | None = None
-    scoring: PhraseScoring = "word2vec"
-    min_count: int = 5
-    connector_words: Iterable[str] = ()
-    delimiter: str = "_"
-
-    def __post_init__(self) -> None:
-        one_of("scoring of phrases", self.scoring, get_args(PhraseScoring))
-        low, high = (0.0, math.inf) if self.scoring == "word2vec" else (-1.0, 1.0)
-        if self.threshold is not None:
-            number("threshold of phrases", self.threshold, low, high)
-        whole("passes of phrases", self.passes, 0)
-        whole("min_count of phrases", self.min_count, 1)
-        if isinstance(self.connector_words, str):
-            raise refused("connector_words", self.connector_words, "a list of words")
-        object.__setattr__(self, "connector_words", frozenset(self.connector_words))
-        if not self.delimiter or set(self.delimiter) & {SENTENCE_END, WORD_END}:
-            raise refused("delimiter of phrases", self.delimiter, "a character such as '_'")
-
-    @property
-    def thresholds(self) -> list[float]:
-        """The threshold of each pass, half of that before."""
-        first = DEFAULT_THRESHOLDS[self.scoring] if self.threshold is None else self.threshold
-        return [first / 2**halvings for halvings in range(self.passes)]
 
 
 class Phrases:
@@ -181,11 +136,6 @@ class Phrases:
         Raises:
             InputError: A place that cannot be written.
         """
-        lines = [
-            (place, phrase.score, phrase.count, words)
-            for place, phrases in enumerate(self.passes, 1)
-            for words, phrase in phrases.items()
-        ]
         head = {
             "scoring": [self.scoring],
             "min_count": [str(self.min_count)],
@@ -193,7 +143,14 @@ class Phrases:
             "threshold": [repr(threshold) for threshold in self.thresholds],
             "connector": sorted(self.connector_words),
         }
-        write_phrases(path, head, lines)
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(TITLE + "\n")
+            for name, values in head.items():
+                file.writelines(f"#{name}\t{escape(value)}\n" for value in values)
+            for place, phrases in enumerate(self.passes, 1):
+                for words, phrase in phrases.items():
+                    fields = [str(place), repr(phrase.score), str(phrase.count), *map(escape, words)]
+                    file.write("\t".join(fields) + "\n")
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Phrases:
@@ -203,18 +160,42 @@ class Phrases:
             FormatError: A file that holds no phrases, with the number of the line.
             InputError: A file that cannot be read.
         """
-        head, lines = read_phrases(path)
-        passes: list[dict[tuple[str, ...], Phrase]] = [{} for _ in head["threshold"]]
-        for place, score, count, words in lines:
-            passes[place - 1][words] = Phrase(score, count)
-        return cls(
-            passes,
-            thresholds=[float(threshold) for threshold in head["threshold"]],
-            scoring="npmi" if head["scoring"] == ["npmi"] else "word2vec",
-            min_count=int(head["min_count"][0]),
-            connector_words=head["connector"],
-            delimiter=head["delimiter"][0],
-        )
+        head: dict[str, list[str]] = {"scoring": [], "min_count": [], "delimiter": [], "threshold": [], "connector": []}
+        passes: list[dict[tuple[str, ...], Phrase]] = []
+        at = 1  # line
+        try:
+            with open(path, encoding="utf-8", newline="\n") as file:
+                if file.readline().rstrip("\r\n") != TITLE:
+                    raise FormatError(f"{path} holds no phrases: its first line is not {TITLE!r}.")
+                for at, line in enumerate(file, 2):  # noqa: B007 (the error below names it)
+                    first, *fields = [unescape(field) for field in line.rstrip("\r\n").split("\t")]
+                    if not line.startswith("#"):
+                        place, words, phrase = _phrase(first, *fields)
+                        if not 1 <= place <= len(passes):
+                            raise ValueError(f"pass {place} has no threshold in the head")
+                        passes[place - 1][words] = phrase
+                        continue
+                    if first[1:] not in head:
+                        raise ValueError(f"there is no entry {first!r}")
+                    if len(fields) != 1:
+                        raise ValueError("a name and one value are expected")
+                    head[first[1:]] += fields
+                    if first == "#threshold":
+                        passes.append({})
+            at = 1
+            _check_head(head)
+            return cls(
+                passes,
+                thresholds=[float(threshold) for threshold in head["threshold"]],
+                scoring="npmi" if head["scoring"] == ["npmi"] else "word2vec",
+                min_count=int(head["min_count"][0]),
+                connector_words=head["connector"],
+                delimiter=head["delimiter"][0],
+            )
+        except ValueError as error:  # UnicodeDecodeError is a ValueError
+            raise FormatError(f"Line {at} of {path} is no line of a file of phrases ({error}).") from None
+        except OSError as error:
+            raise InputError(f"The phrases {path} cannot be read: {error.strerror or error}.") from error
 
     def __len__(self) -> int:
         return sum(len(phrases) for phrases in self.passes)
@@ -226,3 +207,23 @@ class Phrases:
 
     def __repr__(self) -> str:
         return f"<Phrases: {len(self):,} in {len(self.passes)} {'pass' if len(self.passes) == 1 else 'passes'}>"
+
+
+def _phrase(*fields: str) -> tuple[int, tuple[str, ...], Phrase]:
+    """The pass (from 1), the words and the phrase of a line."""
+    if len(fields) < 5:
+        raise ValueError("pass, score, count and two or more words are expected")
+    place, score, count, words = int(fields[0]), float(fields[1]), int(fields[2]), fields[3:]
+    if count < 0 or math.isnan(score) or not all(words):
+        raise ValueError("a count of 0 or more, a score and words that are not empty are expected")
+    return place, words, Phrase(score, count)
+
+
+def _check_head(head: dict[str, list[str]]) -> None:
+    for name in ("scoring", "min_count", "delimiter"):
+        if len(head[name]) != 1:
+            raise ValueError(f"the head has {len(head[name])} lines '#{name}' instead of one")
+    if head["scoring"][0] not in get_args(PhraseScoring):
+        raise ValueError(f"there is no scoring {head['scoring'][0]!r}")
+    if not head["delimiter"][0]:
+        raise ValueError("the delimiter is empty")

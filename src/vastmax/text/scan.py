@@ -1,23 +1,28 @@
-"""One pass over a corpus: its words counted, its text spooled as provisional ids."""
+"""One pass over a text: its words counted, and spooled as provisional ids until they are chosen."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from os import PathLike
 
-from vastmax._core import Lexicon, Scanner
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax._core import END_OF_SENTENCE, Lexicon, Scanner
 from vastmax.checks import whole
 from vastmax.errors import CorpusError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, describe, expand_paths, is_paths, total_bytes
-from vastmax.text.spool import SpoolFile
+from vastmax.text.spool import BLOCK, NO_WORD, SpoolFile
 from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
+from vastmax.vocabulary import Vocabulary, join_words, split_words, with_word
 
-__all__ = ["Scan", "ScanProgress", "scan", "threads_for"]
+__all__ = ["ScanProgress", "ScannedText", "scan", "select_words", "threads_for"]
 
 
 @dataclass(frozen=True)
@@ -37,43 +42,113 @@ class ScanProgress:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Scan:
-    """What a pass over a corpus found.
+class ScannedText:
+    """Words, counts and, in a temporary file, ids of a text: numbers of its words until `encode` gives others.
+
+    Arguments and errors are those of :func:`encode_corpus`.
 
     Attributes:
-        lexicon: Every word and its count; its numbers are the ids that `SpoolFile.remap` knows.
-        words: Words read.
+        lexicon: Every word and its count, in the compiled core.
+        num_words: Words read.
         invalid_utf8: Ill-formed parts of UTF-8 that were replaced.
+        spool: The temporary file.
     """
 
-    lexicon: Lexicon
-    words: int
-    invalid_utf8: int
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        tokenizer: Tokenizer = "whitespace",
+        lowercase: bool = False,
+        threads: int | None = None,
+        directory: str | PathLike[str] | None = None,
+        progress: Callable[[ScanProgress], None] | None = None,
+    ) -> None:
+        self.sources, self.threads = sources, threads_for(threads)
+        self.spool = SpoolFile(directory)
+        try:
+            self.lexicon, self.num_words, self.invalid_utf8 = scan(
+                sources, tokenizer, lowercase, self.threads, self.spool, progress
+            )
+        except BaseException:
+            self.spool.close()
+            raise
+
+    def __contains__(self, word: str) -> bool:
+        return bool((self.find([word]) != NO_WORD).all())
+
+    def find(self, words: Sequence[str]) -> NDArray[np.uint32]:
+        """The numbers (n,) of words; NO_WORD for those that the text does not hold."""
+        return self.lexicon.find(join_words(words))
+
+    def select(self, min_count: int, max_size: int | None, unknown: str | None = None) -> Vocabulary:
+        """The most frequent words, as :func:`encode_corpus` chooses them; CorpusError where none is left."""
+        return select_words(self.lexicon, self.sources, min_count, max_size, unknown)[0]
+
+    def settle(self) -> None:
+        """Write the numbers of the words into the file, for what has to read it before `encode`."""
+        self.spool.remap(np.arange(len(self.lexicon), dtype=np.uint32), self.threads)
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        """The ids (n,) as they lie in the file, read as they are used; END_OF_SENTENCE behind each sentence."""
+        return np.memmap(self.spool.file, dtype=np.uint32, mode="r", shape=(len(self.spool.core),))
+
+    def recount(self, stop: int) -> int:
+        """Count the first `stop` ids of a settled text alone, and return how many sentences those are."""
+        ids, sentences = self.ids[:stop], 0
+        counts = np.zeros(len(self.lexicon), np.int64)
+        for start in range(0, stop, BLOCK):
+            block = ids[start : start + BLOCK]
+            words = block[block != END_OF_SENTENCE]
+            counts += np.bincount(words, minlength=len(counts))
+            sentences += len(block) - len(words)
+        self.lexicon.set_counts(counts)
+        return sentences
+
+    def encode(
+        self, chosen: NDArray[np.uint32], fill: int = NO_WORD, end_of_sentence: int = END_OF_SENTENCE
+    ) -> tuple[int, int]:
+        """Give the words of these numbers the ids 0, 1, …
+
+        Args:
+            chosen: Numbers (V,) of words; NO_WORD for an id that no word of the text has.
+            fill: Id of all other words; NO_WORD to drop them.
+            end_of_sentence: Id of what stands behind each sentence.
+
+        Returns:
+            How many words and sentences are left.
+
+        Raises:
+            CorpusError: A full disk.
+        """
+        size = len(self.lexicon)
+        table = np.full(size + 1, fill, np.uint32)
+        table[np.minimum(chosen, size)] = np.arange(len(chosen), dtype=np.uint32)
+        left = self.spool.remap(table[:-1], self.threads)
+        if end_of_sentence != END_OF_SENTENCE:
+            self.spool.end_sentences_with(end_of_sentence)
+        return left
 
 
 def scan(
     sources: Sources,
-    *,
     tokenizer: Tokenizer,
     lowercase: bool,
     threads: int,
-    spool: SpoolFile | None,
-    progress: Callable[[ScanProgress], None] | None,
-) -> Scan:
-    """Read `sources` once.
+    spool: SpoolFile | None = None,
+    progress: Callable[[ScanProgress], None] | None = None,
+) -> tuple[Lexicon, int, int]:
+    """Read `sources` once: the words with their counts, how many were read, and the ill-formed parts of UTF-8.
+
+    A word's number in the lexicon is the id that `SpoolFile.remap` knows.
 
     Raises:
         CorpusError: A source that cannot be read or holds no words.
         InputError: A tokeniser that cannot be used.
     """
     started = time.perf_counter()
-    replaced = 0
-
-    def count_replaced(count: int) -> None:
-        nonlocal replaced
-        replaced += count
-
+    replaced: list[int] = []
     reader: BlockReader | None = None
     bytes_total: int | None = None
     split = tokenizer_named(tokenizer)
@@ -84,7 +159,7 @@ def scan(
         reader = BlockReader(paths, whole_lines=exact)
         blocks: Iterable[bytes | memoryview] = reader
         if exact:
-            blocks = exact_blocks(sentences_of(split(line) for line in lines_of(reader, count_replaced)))
+            blocks = exact_blocks(sentences_of(split(line) for line in lines_of(reader, replaced.append)))
     else:
         exact = True
         blocks = exact_blocks(sentences_of(sources))
@@ -106,13 +181,35 @@ def scan(
         lexicon, table = lexicon.renamed(lexicon.joined().decode().lower().encode())
         if spool:
             spool.rename(table)
-    return Scan(lexicon, scanner.words, scanner.invalid_utf8 + replaced)
+    return lexicon, scanner.words, scanner.invalid_utf8 + sum(replaced)
+
+
+def select_words(
+    lexicon: Lexicon, sources: Sources, min_count: int, max_size: int | None, unknown: str | None = None
+) -> tuple[Vocabulary, NDArray[np.uint32]]:
+    """The vocabulary of a scanned corpus, and the scan's numbers of its words.
+
+    With `unknown` that word is among them: it has the counts of all that are left out, and its own. CorpusError for
+    limits that leave nothing.
+    """
+    chosen = lexicon.ranked(min_count, max_size)
+    if len(chosen) == 0:
+        top = lexicon.ranked(1, 1)
+        word, count = split_words(lexicon.joined(top))[0], int(lexicon.counts()[top[0]])
+        raise CorpusError(
+            f"{describe(sources)} has no word that occurs {min_count} times or more (the most frequent, {word!r}, "
+            f"occurs {count} {'time' if count == 1 else 'times'}); lower min_count."
+        )
+    words, counts = split_words(lexicon.joined(chosen)), lexicon.counts()
+    if unknown is None:
+        return Vocabulary(words, counts[chosen]), chosen
+    number = lexicon.find(join_words([unknown]))[0]
+    kept = np.flatnonzero(chosen != number)[: None if max_size is None else max_size - 1]
+    words, chosen = [words[place] for place in kept.tolist()], chosen[kept]
+    vocabulary = with_word(words, counts[chosen], unknown, int(counts.sum() - counts[chosen].sum()))
+    return vocabulary, np.insert(chosen, vocabulary[unknown], number)
 
 
 def threads_for(threads: int | None) -> int:
-    """The number of threads that a text is read with.
-
-    Raises:
-        InputError: A number that cannot be used.
-    """
+    """The number of threads that a text is read with; InputError for one that cannot be used."""
     return default_threads() if threads is None else whole("threads", threads, 1, MOST_THREADS, other="None for all")

@@ -84,12 +84,8 @@ def _files_below(folder: str) -> Iterator[str]:
 
 def total_bytes(paths: list[str]) -> int | None:
     """Bytes of all files as they lie on disk; None where one of them has no known length."""
-    total = 0
-    for path in paths:
-        if path == STDIN or not os.path.isfile(path):
-            return None
-        total += os.path.getsize(path)
-    return total
+    known = all(path != STDIN and os.path.isfile(path) for path in paths)
+    return sum(map(os.path.getsize, paths)) if known else None
 
 
 def describe(sources: object) -> str:

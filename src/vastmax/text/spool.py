@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from vastmax._core import END_OF_SENTENCE, Spool
 from vastmax.errors import CorpusError
 
-__all__ = ["NO_WORD", "SpoolFile"]
+__all__ = ["BLOCK", "NO_WORD", "SpoolFile"]
 
 NO_WORD = 0xFFFFFFFF
 """In tables of ids: this word is dropped."""
-_BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text
+BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text
 
 
 class SpoolFile:
@@ -44,11 +44,7 @@ class SpoolFile:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Around what writes the file: a full disk becomes a sentence.
-
-        Raises:
-            CorpusError: The file cannot be written.
-        """
+        """Around what writes the file: a full disk becomes a CorpusError."""
         try:
             yield
         except OSError as error:
@@ -81,20 +77,12 @@ class SpoolFile:
         return words, sentences
 
     def end_sentences_with(self, number: int) -> None:
-        """Put a number in the place of every END_OF_SENTENCE.
-
-        Raises:
-            CorpusError: The file cannot be written.
-        """
+        """Put a number in the place of every END_OF_SENTENCE; CorpusError where the file cannot be written."""
         with self.guard():
             ids = np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
-            for start in range(0, len(ids), _BLOCK):
-                block = ids[start : start + _BLOCK]
+            for start in range(0, len(ids), BLOCK):
+                block = ids[start : start + BLOCK]
                 block[block == END_OF_SENTENCE] = number
-
-    def mapped(self) -> NDArray[np.uint32]:
-        """Its ids (n,), read from the disk as they are used."""
-        return np.memmap(self.file, dtype=np.uint32, mode="r", shape=(len(self.core),))
 
     def close(self) -> None:
         """Let the file go."""

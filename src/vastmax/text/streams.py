@@ -58,11 +58,7 @@ def read_sentences(
 
 
 def sentences_of(sources: object) -> Iterator[Sequence[str]]:
-    """The token lists of an iterable, checked one by one.
-
-    Raises:
-        InputError: Something that is no list of strings.
-    """
+    """The token lists of an iterable, checked one by one; InputError for something that is no list of strings."""
     if not isinstance(sources, Iterable):
         raise refused("the corpus", sources, "a path or an iterable of token lists")
     for number, sentence in enumerate(sources, 1):
@@ -72,11 +68,7 @@ def sentences_of(sources: object) -> Iterator[Sequence[str]]:
 
 
 def exact_blocks(sentences: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """Token lists as the core's scanner reads them in its exact mode.
-
-    Raises:
-        InputError: A token that is no string, or that holds one of the characters that separate tokens there.
-    """
+    """Token lists as the core's scanner reads them in its exact mode; InputError for a token that it cannot take."""
     sentences = iter(sentences)
     first = 1
     while batch := list(islice(sentences, BATCH)):

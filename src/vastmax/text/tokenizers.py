@@ -39,11 +39,7 @@ TOKENIZERS: dict[str, Callable[[], Callable[[str], list[str]]]] = {
 
 
 def tokenizer_named(tokenizer: Tokenizer) -> Callable[[str], list[str]]:
-    """The function behind a tokeniser's name; a callable is returned as it is.
-
-    Raises:
-        InputError: An unknown name, or a package that is not installed.
-    """
+    """The function behind a name, or the one given; InputError where the name or its package is not there."""
     if callable(tokenizer):
         return tokenizer
     if tokenizer not in TOKENIZERS:

@@ -7,18 +7,16 @@ from vastmax.trees.options import TreeOptions
 
 if TYPE_CHECKING:
     from vastmax.trees.balanced import balanced_tree
+    from vastmax.trees.build import union_tree
     from vastmax.trees.classes import Classes, ClassStatistics, frequency_classes
     from vastmax.trees.clustered import clustered_tree
     from vastmax.trees.custom import class_tree, custom_tree, read_taxonomy
-    from vastmax.trees.cutoffs import StepCost, cheapest_cutoffs, check_div_value, cluster_width
+    from vastmax.trees.cutoffs import StepCost, cheapest_cutoffs, cluster_width
     from vastmax.trees.huffman import huffman_tree
     from vastmax.trees.kinds import TREES, build_tree
     from vastmax.trees.show import show_tree
-    from vastmax.trees.statistics import TreeStatistics, unigram_entropy
-    from vastmax.trees.tree import Tree
-    from vastmax.trees.union import union_tree
-    from vastmax.trees.wndb import WordNet
-    from vastmax.trees.wordnet import wordnet_tree
+    from vastmax.trees.tree import Tree, TreeStatistics, unigram_entropy
+    from vastmax.trees.wordnet import WordNet, wordnet_tree
 
 __all__ = [
     "TREES",
@@ -32,7 +30,6 @@ __all__ = [
     "balanced_tree",
     "build_tree",
     "cheapest_cutoffs",
-    "check_div_value",
     "class_tree",
     "cluster_width",
     "clustered_tree",
@@ -47,22 +44,4 @@ __all__ = [
 ]
 
 # The command line shows the options without numpy and the core, which all else needs.
-__getattr__, __dir__ = lazy(
-    __name__,
-    __all__,
-    (
-        "balanced",
-        "classes",
-        "clustered",
-        "custom",
-        "cutoffs",
-        "huffman",
-        "kinds",
-        "show",
-        "statistics",
-        "tree",
-        "union",
-        "wndb",
-        "wordnet",
-    ),
-)
+__getattr__, __dir__ = lazy(__name__, __all__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vastmax._core import balanced_paths
 from vastmax.checks import LARGEST_SEED, one_of, whole
@@ -25,13 +25,10 @@ def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) ->
     Of an odd number of words the first half has one less, so that words that come first have the shorter paths.
 
     Args:
-        words: V, or counts (V,), which the order by rank needs.
+        words: V, 1 to 2**31 - 1, or counts (V,), which the order by rank needs.
         order: "id" keeps the order of the words; "rank" sorts by falling count, ties by id; "random" shuffles, which
             is the RANDOM tree of Mnih & Hinton (2008), https://papers.nips.cc/paper/3583.
-        seed: of the shuffling, 0 to 2**63 - 1; numpy's PCG64.
-
-    Raises:
-        InputError: where there is no word, or too many, or the order or the seed is none, or by rank without counts.
+        seed: of the shuffling, 0 to 2**63 - 1; numpy's PCG64. InputError where an argument is none of these.
 
     Example:
         >>> balanced_tree(5).lengths
@@ -39,16 +36,13 @@ def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) ->
     """
     counts = None if isinstance(words, (int, np.integer)) else as_counts(words)
     num_words = whole("words", words if counts is None else len(counts), 1, _MOST_WORDS)
-    return Tree(*balanced_paths(_ordered(num_words, counts, order, seed)))
-
-
-def _ordered(num_words: int, counts: NDArray[np.int64] | None, order: str, seed: int) -> NDArray[np.int32]:
     one_of("order", order, get_args(Order))
-    if order == "id":
-        return np.arange(num_words, dtype=np.int32)
-    if order == "random":
-        generator = np.random.default_rng(whole("seed", seed, 0, LARGEST_SEED))
-        return generator.permutation(num_words).astype(np.int32)
-    if counts is None:
-        raise InputError("order is 'rank', which sorts by count: give counts in place of the number of words.")
-    return np.argsort(-counts, kind="stable").astype(np.int32)
+    if order == "rank":
+        if counts is None:
+            raise InputError("order is 'rank', which sorts by count: give counts in place of the number of words.")
+        ids = np.argsort(-counts, kind="stable")
+    elif order == "random":
+        ids = np.random.default_rng(whole("seed", seed, 0, LARGEST_SEED)).permutation(num_words)
+    else:
+        ids = np.arange(num_words)
+    return Tree(*balanced_paths(ids.astype(np.int32)))

@@ -1,4 +1,4 @@
-"""From children to a `Tree`: what builders share that know a tree by where its nodes lead."""
+"""From children to a `Tree`, and from several trees to one."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import tree_paths
+from vastmax.errors import InputError
+from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.tree import Tree
 
-__all__ = ["assemble", "tree_from_children"]
+__all__ = ["assemble", "tree_from_children", "union_tree"]
 
 
 def tree_from_children(children: ArrayLike, words: ArrayLike, num_words: int) -> Tree:
     """Return the tree in which every inner node leads where `children` says.
 
     Inner nodes come in any order but for the root, and are renumbered level by level; leaves are put in the order of
-    their words, so that leaf i is that of word i where words have one leaf each.
-
-    Args:
-        children: (L-1, 2) int32, the root first; a value >= 0 is an inner node, a value < 0 is leaf ``-(value + 1)``.
-        words: (L,) the word that owns each leaf.
-        num_words: V.
+    their words, so that leaf i is that of word i where words have one leaf each. Children (L-1, 2) are as those of a
+    `Tree` but for their order, the root first; ``words`` (L,) own the leaves.
     """
     words = np.asarray(words, dtype=np.int32)
     order = np.argsort(words, kind="stable")
@@ -47,3 +45,38 @@ def assemble(parts: Sequence[Tree], hung: Sequence[NDArray[np.integer]]) -> NDAr
         leaves = np.where(below < 0, below, start[np.maximum(below, 0)])
         children[first:last] = np.where(part.children < 0, leaves[~part.children], part.children + first)
     return children
+
+
+def union_tree(trees: Sequence[Tree]) -> Tree:
+    """Return one tree that holds all of these below a small balanced top: a word owns its leaves in each.
+
+    ``P(word)`` is a mixture over the trees, ``Σ_i P(tree i) P(word | tree i)``, with the share of each tree learnt at
+    the top. A word costs the sum of what it costs in each, and one to ⌈log2 n⌉ decisions for each leaf besides.
+
+    See Also:
+        Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008, https://papers.nips.cc/paper/3583.
+
+    Args:
+        trees: one or more, over the same number of words; InputError for others.
+
+    Example:
+        >>> from vastmax.trees import balanced_tree
+        >>> union_tree([balanced_tree(4), balanced_tree(4, "random")])
+        Tree(words=4, leaves=8, inner_nodes=7, longest_path=3)
+    """
+    trees = list(trees)
+    if not trees:
+        raise InputError("trees is empty: give one tree or more.")
+    sizes = [tree.num_words for tree in trees]
+    if len(set(sizes)) > 1:
+        raise InputError(f"trees are over {min(sizes)} to {max(sizes)} words: give trees over the same words.")
+    if len(trees) == 1:
+        return trees[0]
+    words = np.concatenate([tree.words for tree in trees])
+    leaves = np.split(~np.arange(len(words)), np.cumsum([tree.num_leaves for tree in trees])[:-1])
+    larger = [i for i, tree in enumerate(trees) if tree.num_leaves > 1]
+    # The rest, trees of one word, hang from the top as the leaves that they are.
+    below_top = np.array([part[0] for part in leaves])
+    below_top[larger] = np.arange(1, len(larger) + 1)
+    parts = [balanced_tree(len(trees)), *(trees[i] for i in larger)]
+    return tree_from_children(assemble(parts, [below_top, *(leaves[i] for i in larger)]), words, sizes[0])

@@ -41,6 +41,7 @@ class ClassStatistics:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Classes:
     """Words in classes, each word in one and no class empty. Immutable.
 
@@ -50,16 +51,19 @@ class Classes:
         Goodman, *Classes for Fast Maximum Entropy Training*, ICASSP 2001, https://arxiv.org/abs/cs/0108006.
 
     Args:
-        class_of: (V,) the class of each word, 0 to C-1; every class must have a word.
+        class_of: (V,) int32, the class of each word, 0 to C-1; InputError for others, or where a class is empty.
 
-    Raises:
-        InputError: where these are no whole numbers from 0 to C-1, or a class in between is empty.
+    Attributes:
+        sizes: (C,) int64, how many words each class has.
 
     Example:
         >>> classes = Classes([0, 1, 1, 0, 1])
         >>> classes.members(1).tolist(), classes.sizes.tolist()
         ([1, 2, 4], [2, 3])
     """
+
+    class_of: NDArray[np.int32]
+    sizes: NDArray[np.int64]
 
     def __init__(self, class_of: ArrayLike) -> None:
         given = np.asarray(class_of)
@@ -75,33 +79,23 @@ class Classes:
             raise InputError(
                 f"class {int(np.flatnonzero(sizes == 0)[0])} has no word: number classes 0 to C-1 without gaps."
             )
-        self._class_of = _read_only(given.astype(np.int32))
-        self._sizes = _read_only(sizes.astype(np.int64))
-
-    @property
-    def class_of(self) -> NDArray[np.int32]:
-        """(V,) int32: the class of each word."""
-        return self._class_of
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """(C,) int64: how many words each class has."""
-        return self._sizes
+        object.__setattr__(self, "class_of", _read_only(given.astype(np.int32)))
+        object.__setattr__(self, "sizes", _read_only(sizes.astype(np.int64)))
 
     @property
     def num_words(self) -> int:
         """V."""
-        return len(self._class_of)
+        return len(self.class_of)
 
     @property
     def num_classes(self) -> int:
         """C."""
-        return len(self._sizes)
+        return len(self.sizes)
 
     @cached_property
     def _by_class(self) -> list[NDArray[np.int32]]:
-        order = np.argsort(self._class_of, kind="stable").astype(np.int32)
-        return np.split(_read_only(order), np.cumsum(self._sizes)[:-1])
+        order = np.argsort(self.class_of, kind="stable").astype(np.int32)
+        return np.split(_read_only(order), np.cumsum(self.sizes)[:-1])
 
     def members(self, i: int) -> NDArray[np.int32]:
         """Return the words of class i, (size,) int32 in rising order."""
@@ -111,17 +105,13 @@ class Classes:
         """Return what these classes cost on words with these counts (V,); where all are 0, words weigh the same."""
         weights = as_counts(counts, num_words=self.num_words)
         weights = weights if weights.any() else np.ones_like(weights)
-        mean_size = float(
-            (weights * self._sizes[self._class_of].astype(np.float64)).sum() / weights.sum(dtype=np.float64)
-        )
-        mean = self.num_classes + mean_size
-        return ClassStatistics(
-            self.num_words, self.num_classes, int(self._sizes.max()), mean, 1 - mean / self.num_words
-        )
+        sizes = self.sizes[self.class_of].astype(np.float64)
+        mean = self.num_classes + float((weights * sizes).sum() / weights.sum(dtype=np.float64))
+        return ClassStatistics(self.num_words, self.num_classes, int(self.sizes.max()), mean, 1 - mean / self.num_words)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the classes as a safetensors file."""
-        write_arrays(path, "classes", {"class_of": self._class_of})
+        write_arrays(path, "classes", {"class_of": self.class_of})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Classes:
@@ -129,12 +119,12 @@ class Classes:
         return read_arrays(path, "classes", ("class_of",), cls)
 
     def __eq__(self, other: object) -> bool:
-        return np.array_equal(self._class_of, other._class_of) if isinstance(other, Classes) else NotImplemented
+        return np.array_equal(self.class_of, other.class_of) if isinstance(other, Classes) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # compared by value, too large to hash
 
     def __repr__(self) -> str:
-        return f"Classes(words={self.num_words}, classes={self.num_classes}, largest={int(self._sizes.max())})"
+        return f"Classes(words={self.num_words}, classes={self.num_classes}, largest={int(self.sizes.max())})"
 
 
 def frequency_classes(
@@ -153,10 +143,8 @@ def frequency_classes(
     Args:
         counts: (V,) non-negative whole numbers, in any order.
         num_classes: C, 1 to V; by default √V, rounded.
-        mass: "count", or "sqrt" for its square root, which makes the classes of rare words smaller.
-
-    Raises:
-        InputError: where counts are none, C is not 1 to V, or `mass` is unknown.
+        mass: "count", or "sqrt" for its square root, which makes the classes of rare words smaller. InputError where
+            an argument is none of these.
 
     Example:
         >>> frequency_classes([50, 20, 10, 10, 5, 5], 3).class_of

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax._core import clustered_children
-from vastmax.checks import LARGEST_SEED, number, one_of, whole
+from vastmax.checks import LARGEST_SEED, number, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.build import tree_from_children
 from vastmax.trees.tree import Tree
-from vastmax.trees.vectors import as_vectors
 
-__all__ = ["clustered_tree", "two_means_tree"]
+__all__ = ["as_vectors", "clustered_tree", "two_means_tree"]
 
 Rule = Literal["random", "balanced", "adaptive"]
-_RULES = ("random", "balanced", "adaptive")
 _MOST_ITERATIONS = 10_000
+_LARGEST = 1e6  # of vectors: beyond this, and below its inverse, squares lose what float32 holds
 
 
 def clustered_tree(
@@ -55,7 +54,7 @@ def clustered_tree(
         Vassilvitskii, *k-means++: The Advantages of Careful Seeding*, SODA 2007 (the start).
 
     Args:
-        vectors: (V, d), of words as any model has learnt them.
+        vectors: (V, d), finite, of words as any model has learnt them.
         rule: "adaptive" sends a word to the side of higher responsibility; "balanced" sends half of the words to each
             side, by responsibility; "random" looks at no vector, and is the tree to learn such vectors with.
         epsilon: in (0, 0.5]: a word goes to both sides where its responsibility lies within `epsilon` of 0.5, so it
@@ -63,10 +62,7 @@ def clustered_tree(
         seed: of the first means, or of the random order.
         iterations: of EM for a split, at most; 1 to 10,000. It ends when responsibilities change by less than 0.001 in
             the mean.
-        threads: at most 1024; by default all processors.
-
-    Raises:
-        InputError: where vectors are no finite matrix, or an option is not among those above.
+        threads: at most 1024; by default all processors. InputError where an argument is none of these.
 
     Example:
         >>> tree = clustered_tree([[0.0, 9.0], [5.0, 0.1], [0.1, 9.1], [5.0, 0.0]])
@@ -74,7 +70,7 @@ def clustered_tree(
         [2, 1, 2, 1]
     """
     array = as_vectors(vectors)
-    one_of("rule", rule, _RULES)
+    one_of("rule", rule, get_args(Rule))
     if epsilon is not None:
         epsilon = number("epsilon", epsilon, 0, 0.5, above=True, other="None")
         if rule != "adaptive":
@@ -96,3 +92,20 @@ def _split(
     seed = whole("seed", seed, 0, LARGEST_SEED)
     iterations = whole("iterations", iterations, 1, _MOST_ITERATIONS)
     return tree_from_children(*clustered_children(vectors, rule, epsilon, seed, iterations, threads), len(vectors))
+
+
+def as_vectors(vectors: ArrayLike, *, num_words: int | None = None) -> NDArray[np.float32]:
+    """Return vectors (V, d) as contiguous float32, scaled where they could not be squared.
+
+    InputError where they are no matrix of finite numbers, or not one row for each of V words, where V is known.
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, len(array)):
+        raise refused("vectors", array, f"numbers of shape ({'V' if num_words is None else num_words}, d)")
+    largest = max(float(array.max()), -float(array.min()))
+    if not np.isfinite(largest):
+        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise InputError(f"vectors[{row}] holds NaN or infinity: give finite numbers.")
+    if largest and not 1 / _LARGEST < largest < _LARGEST:
+        array = array / largest
+    return np.ascontiguousarray(array, dtype=np.float32)

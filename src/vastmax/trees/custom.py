@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,8 @@ from numpy.typing import ArrayLike
 from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.trees.classes import Classes
-from vastmax.trees.taxonomy import Joining, balanced_joining, binary_tree, huffman_joining, two_means_joining
+from vastmax.trees.taxonomy import binary_tree, joining
 from vastmax.trees.tree import Tree
-from vastmax.trees.vectors import as_vectors
-from vastmax.vocabulary import as_counts
 
 __all__ = ["class_tree", "custom_tree", "read_taxonomy"]
 
@@ -26,8 +25,7 @@ Pairs = list[tuple[Hashable, Hashable]]
 def read_taxonomy(path: str | PathLike[str]) -> list[tuple[str, str]]:
     """Return the (parent, child) pairs of a file, one a line with a tab between them, as `custom_tree` takes them.
 
-    Raises:
-        InputError: where the file cannot be read, or a line is not of this form.
+    InputError where the file cannot be read, or a line is not of this form.
     """
     path = Path(path)
     try:
@@ -84,7 +82,7 @@ def custom_tree(
     pairs = _as_pairs(taxonomy)
     ids = _word_ids(pairs, words)
     children = _children(pairs, ids)
-    return binary_tree(children, len(ids), _joining(len(ids), counts, vectors))
+    return binary_tree(children, joining(len(ids), counts, vectors))
 
 
 def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
@@ -92,10 +90,7 @@ def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
 
     Args:
         classes: of V words.
-        counts: (V,): with them both levels are Huffman's, without them balanced.
-
-    Raises:
-        InputError: where counts are not one per word.
+        counts: (V,): with them both levels are Huffman's, without them balanced; InputError where not one a word.
 
     Example:
         >>> class_tree(Classes([0, 0, 1, 1])).lengths
@@ -105,17 +100,7 @@ def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
         list(range(1, classes.num_classes + 1)),
         *((~classes.members(i)).tolist() for i in range(classes.num_classes)),
     ]
-    return binary_tree(nodes, classes.num_words, _joining(classes.num_words, counts, None))
-
-
-def _joining(num_words: int, counts: ArrayLike | None, vectors: ArrayLike | None) -> Joining:
-    if counts is not None and vectors is not None:
-        raise InputError("counts and vectors are two ways to make a node binary: give one of them.")
-    if counts is not None:
-        return huffman_joining(as_counts(counts, num_words=num_words))
-    if vectors is not None:
-        return two_means_joining(as_vectors(vectors, num_words=num_words), seed=0)
-    return balanced_joining(num_words)
+    return binary_tree(nodes, joining(classes.num_words, counts))
 
 
 class _Category:
@@ -214,21 +199,14 @@ def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
             children[node].insert(0, ~ids[name])
         if name not in parent_of:
             children[0].append(node)
-    _refuse_cycles(parent_of, node_of)
+    # found circles have the one above first
+    above = TopologicalSorter({name: [parent_of[name]] for name in node_of if name in parent_of})
+    try:
+        above.prepare()
+    except CycleError as error:
+        around = " below ".join(map(repr, error.args[1][:-7:-1]))
+        raise InputError(f"taxonomy goes in a circle: {around}.") from None
     return children
-
-
-def _refuse_cycles(parent_of: dict[Hashable, Hashable], names: Iterable[Hashable]) -> None:
-    sound: set[Hashable] = set()
-    for name in names:
-        path: dict[Hashable, None] = {}
-        while name in parent_of and name not in sound:
-            if name in path:
-                around = [*list(path)[list(path).index(name) :], name]
-                raise InputError(f"taxonomy goes in a circle: {' below '.join(map(repr, around[:6]))}.")
-            path[name] = None
-            name = parent_of[name]
-        sound.update(path)
 
 
 def _some(names: list[Hashable]) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import number, whole
 
-__all__ = ["StepCost", "cheapest_cutoffs", "check_div_value", "cluster_width"]
+__all__ = ["StepCost", "cheapest_cutoffs", "cluster_width"]
 
 _NARROWEST = 4  # automatic cut-offs make no cluster narrower: cost alone would squeeze the rare classes into one number
 _MOST_CLUSTERS = 6
@@ -47,15 +47,6 @@ class StepCost:
         return self.call + self.logit * logits + self.multiply_add * logits * width + self.parameter * parameters
 
 
-def check_div_value(div_value: float) -> None:
-    """Refuse a factor by which vectors would not become narrower.
-
-    Raises:
-        InputError: where it is below 1, or not finite.
-    """
-    number("div_value", div_value, 1)
-
-
 def cluster_width(in_features: int, div_value: float, cluster: int) -> int:
     """Return the width of a cluster's vectors, d/div^i and at least 1; the head is cluster 0."""
     return max(1, int(in_features // div_value**cluster))
@@ -88,23 +79,20 @@ def cheapest_cutoffs(
     Args:
         counts: (V,) in falling order.
         in_features: d.
-        div_value: each cluster's vectors are narrower by this factor.
-        rows: in a batch.
-        head_share: of the counts, that the head holds at least.
+        div_value: each cluster's vectors are narrower by this factor, 1 or more; InputError for less.
+        rows: in a batch, 1 or more; InputError for less.
+        head_share: of the counts, that the head holds at least, 0 to 1; InputError for others.
         cost: of a softmax; None for that of a common processor.
 
     Returns:
         Rising ranks in 1..V-1; none where a full softmax is cheapest.
-
-    Raises:
-        InputError: where rows or div_value is below 1, or head_share no share.
 
     Example:
         >>> cost = StepCost(call=1e-4, logit=2e-9, multiply_add=4e-11, parameter=1e-9)
         >>> cheapest_cutoffs([1_000_000 // rank for rank in range(1, 100_001)], 256, cost=cost)
         (1722, 8609, 35994)
     """
-    check_div_value(div_value)
+    number("div_value", div_value, 1)
     whole("rows", rows, 1)
     number("head_share", head_share, 0, 1)
     share = np.asarray(counts, np.float64)
@@ -115,21 +103,16 @@ def cheapest_cutoffs(
     widths = [cluster_width(in_features, div_value, i) for i in range(_MOST_CLUSTERS + 1)]
     wide_enough = sum(width >= _NARROWEST for width in widths[1:])
     most = min(max(1, wide_enough), len(ends) - 1)
-    plans = [_plan(ends, share, in_features, widths[: 1 + number], rows, cost) for number in range(1 + most)]
+    plans = [_plan(ends, share, widths[: 1 + number], rows, cost) for number in range(1 + most)]
     best = min(seconds for seconds, _ in plans)
     return next(cuts for seconds, cuts in plans if seconds <= best * _TOLERANCE)
 
 
 def _plan(
-    ends: NDArray[np.int64],
-    share: NDArray[np.float64],
-    in_features: int,
-    widths: Sequence[int],
-    rows: int,
-    cost: StepCost,
+    ends: NDArray[np.int64], share: NDArray[np.float64], widths: Sequence[int], rows: int, cost: StepCost
 ) -> tuple[float, tuple[int, ...]]:
     """Return the least cost with exactly so many tail clusters, and their cut-offs."""
-    clusters = len(widths) - 1
+    in_features, clusters = widths[0], len(widths) - 1
     least = cost.step(rows, ends + clusters, in_features)  # of the head alone, if it ends here
     froms: list[NDArray[np.int64]] = []
     begin, end = ends[:, None], ends[None, :]

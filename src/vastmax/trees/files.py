@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from typing import Literal, TypeVar
 
@@ -19,44 +19,32 @@ Path = str | PathLike[str]
 
 
 def write_arrays(path: Path, kind: Kind, arrays: dict[str, NDArray]) -> None:
-    """Write arrays as the tensors of one safetensors file.
-
-    Raises:
-        InputError: where the file cannot be written.
-    """
+    """Write arrays as the tensors of one safetensors file; InputError where it cannot be written."""
     from safetensors.numpy import save_file
 
     with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata={"format": _format(kind)})
+        save_file(arrays, temporary, metadata={"format": f"vastmax {kind} 1"})
 
 
-def read_arrays(path: Path, kind: Kind, names: tuple[str, ...], make: Callable[..., T]) -> T:
+def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[..., T]) -> T:
     """Return what ``make`` makes of the arrays of these names.
 
-    Raises:
-        FormatError: where the file holds something else, or arrays that ``make`` refuses.
-        InputError: where there is no such file.
+    InputError where there is no such file, FormatError where it holds something else, or arrays that ``make`` refuses.
     """
     from safetensors import SafetensorError, safe_open
 
-    name = fspath(path)
+    name, expected = fspath(path), f"vastmax {kind} 1"
     try:
         with safe_open(name, framework="numpy") as file:
             found = (file.metadata() or {}).get("format")
-            if found != _format(kind):
+            if found != expected:
                 raise FormatError(
-                    f"{name} is no {kind} of this version: its format is {found!r}, expected {_format(kind)!r}."
+                    f"{name} is no {kind} of this version: its format is {found!r}, expected {expected!r}."
                 )
-            arrays = [file.get_tensor(key) for key in names]
+            return make(*(file.get_tensor(key) for key in names))
     except FileNotFoundError:
         raise InputError(f"{name} does not exist.") from None
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy type
-        raise FormatError(f"{name} is no {kind}: {error}.") from error
-    try:
-        return make(*arrays)
     except InputError as error:
         raise FormatError(f"{name} is damaged: {error}") from error
-
-
-def _format(kind: Kind) -> str:
-    return f"vastmax {kind} 1"
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy type
+        raise FormatError(f"{name} is no {kind}: {error}.") from error

@@ -24,10 +24,7 @@ def huffman_tree(counts: ArrayLike) -> Tree:
         Estimation of Word Representations in Vector Space*, 2013, https://arxiv.org/abs/1301.3781.
 
     Args:
-        counts: (V,) non-negative whole numbers, V >= 1.
-
-    Raises:
-        InputError: where counts are empty, negative, not whole, or add up to 2**62 or more.
+        counts: (V,) non-negative whole numbers, V >= 1, that add up to less than 2**62; InputError for others.
 
     Example:
         >>> huffman_tree([5, 2, 1, 1]).lengths

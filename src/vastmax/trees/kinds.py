@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike
 
 from vastmax.errors import InputError
 from vastmax.trees.balanced import balanced_tree
+from vastmax.trees.build import union_tree
 from vastmax.trees.clustered import clustered_tree
 from vastmax.trees.custom import custom_tree, read_taxonomy
 from vastmax.trees.huffman import huffman_tree
 from vastmax.trees.options import TreeOptions
 from vastmax.trees.tree import Tree
-from vastmax.trees.union import union_tree
-from vastmax.trees.wndb import WordNet
-from vastmax.trees.wordnet import wordnet_tree
+from vastmax.trees.wordnet import WordNet, wordnet_tree
 
 __all__ = ["TREES", "build_tree"]
 
@@ -39,7 +38,7 @@ def build_tree(
     *,
     threads: int | None = None,
 ) -> Tree:
-    """Return the tree of a kind.
+    """Return the tree of a kind; FormatError where WordNet's files are damaged, InputError where something is missing.
 
     Args:
         options: The kind, and what it is told.
@@ -48,10 +47,6 @@ def build_tree(
         vectors: Returns (V, d), as they may have to be trained; called once all else is found to be right, and only
             where the kind looks at them. A custom tree without them goes by counts.
         threads: For clustering.
-
-    Raises:
-        InputError: Words or vectors that are needed and not there, no WordNet, or a taxonomy that does not fit.
-        FormatError: WordNet's files are damaged.
 
     Example:
         >>> build_tree(TreeOptions(kind="balanced"), [8, 4, 2, 1])

@@ -11,23 +11,13 @@ from vastmax.options import Flag, check_options, options_of
 __all__ = ["TreeOptions"]
 
 # Which kind an option is for; whoever gives it to another kind would be told a lie by silence.
-_ONLY = {
-    "rule": "clustered",
-    "epsilon": "clustered",
-    "trees": "clustered",
-    "wordnet": "wordnet",
-    "taxonomy": "custom",
-    "classes": "class-based",
-}
+_CLUSTERED = ("rule", "epsilon", "trees")
+_ONLY = {"wordnet": "wordnet", "taxonomy": "custom", "classes": "class-based", **dict.fromkeys(_CLUSTERED, "clustered")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TreeOptions:
-    """A kind of tree, or of classes, and its options.
-
-    Raises:
-        InputError: A value that is not accepted, or an option of another kind.
-    """
+    """A kind of tree, or of classes, and its options; InputError for what is not accepted, or is of another kind."""
 
     kind: Annotated[
         Literal[

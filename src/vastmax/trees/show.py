@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,10 +34,8 @@ def show_tree(
         levels: how many levels below the root.
         width: of a line, in columns of a terminal, of which the wide characters of East Asia take two; 20 or more.
         counts: (V,): with them each line says which share of the text its words are (a word that has leaves on
-            both sides counts on both), and words are sorted by them; otherwise words stand in order of id.
-
-    Raises:
-        InputError: where words or counts are not one per word, or levels or width are too small.
+            both sides counts on both), and words are sorted by them; otherwise words stand in order of id. InputError
+            where these or words are not one a word, or levels or width are too small.
 
     Example:
         >>> from vastmax.trees import huffman_tree
@@ -53,72 +52,60 @@ def show_tree(
     whole("levels", levels, 0)
     whole("width", width, _FEWEST_COLUMNS)
     weights = None if counts is None else as_counts(counts, num_words=tree.num_words)
-    return "\n".join(_Picture(tree, words, weights, levels, width).lines())
+    names = range(tree.num_words) if words is None else words
+    # Frequent words first; without counts words are in falling frequency, as vocabularies have them.
+    by_rank = np.arange(tree.num_words) if weights is None else np.argsort(-weights, kind="stable")
+    if tree.num_inner_nodes == 0:
+        return _line(by_rank, names, weights, "", width, leaf=True)
+    lines: list[str] = []
+    below = _words_below(tree, by_rank, levels)
+    # (child, its level, what stands before its line, what stands before the lines below it)
+    waiting: list[tuple[int, int, str, str]] = [(0, 0, "", "")]
+    while waiting:
+        place, depth, before, under = waiting.pop()
+        found = below[place] if place >= 0 else tree.words[~place : ~place + 1]
+        lines.append(_line(found, names, weights, before, width, leaf=place < 0))
+        if place >= 0 and depth < levels:
+            left, right = tree.children[place].tolist()
+            waiting.append((right, depth + 1, f"{under}└─ ", f"{under}   "))
+            waiting.append((left, depth + 1, f"{under}├─ ", f"{under}│  "))
+    return "\n".join(lines)
 
 
-class _Picture:
-    def __init__(
-        self, tree: Tree, words: Sequence[str] | None, counts: NDArray[np.int64] | None, levels: int, width: int
-    ) -> None:
-        self.tree, self.words, self.counts, self.levels, self.width = tree, words, counts, levels, width
-        self.total = 0 if counts is None else int(counts.sum())
-        # Frequent words first; without counts words are in falling frequency, as vocabularies have them.
-        order = np.arange(tree.num_words) if counts is None else np.argsort(-counts, kind="stable")
-        self.rank = np.empty(tree.num_words, np.int64)
-        self.rank[order] = np.arange(tree.num_words)
-        self.by_rank = order
+def _words_below(tree: Tree, by_rank: NDArray[np.int64], levels: int) -> dict[int, NDArray]:
+    """The words below every node of the shown levels, the frequent ones first."""
+    below: dict[int, NDArray] = {}
+    ranks = np.argsort(by_rank)[tree.words]
+    for level in range(levels + 1):
+        leaves = np.flatnonzero(tree.lengths > level)
+        if not len(leaves):
+            break
+        nodes = tree.nodes[tree.offsets[leaves] + level]
+        order = np.lexsort((ranks[leaves], nodes))
+        found, starts = np.unique(nodes[order], return_index=True)
+        for node, part in zip(found.tolist(), np.split(ranks[leaves[order]], starts[1:]), strict=True):
+            below[node] = by_rank[np.unique(part)]
+    return below
 
-    def lines(self) -> list[str]:
-        """Return the root's line and those below it."""
-        if self.tree.num_inner_nodes == 0:
-            return [self._text(self.by_rank, "", leaf=True)]
-        lines: list[str] = []
-        below = self._words_below()
-        # (child, what stands before its line, what stands before the lines below it)
-        waiting: list[tuple[int, int, str, str]] = [(0, 0, "", "")]
-        while waiting:
-            place, depth, before, under = waiting.pop()
-            found = below[place] if place >= 0 else self.tree.words[~place : ~place + 1]
-            lines.append(self._text(found, before, leaf=place < 0))
-            if place >= 0 and depth < self.levels:
-                left, right = self.tree.children[place].tolist()
-                waiting.append((right, depth + 1, f"{under}└─ ", f"{under}   "))
-                waiting.append((left, depth + 1, f"{under}├─ ", f"{under}│  "))
-        return lines
 
-    def _words_below(self) -> dict[int, NDArray]:
-        """The words below every node of the shown levels, the frequent ones first."""
-        below: dict[int, NDArray] = {}
-        ranks = self.rank[self.tree.words]
-        for level in range(self.levels + 1):
-            leaves = np.flatnonzero(self.tree.lengths > level)
-            if not len(leaves):
-                break
-            nodes = self.tree.nodes[self.tree.offsets[leaves] + level]
-            order = np.lexsort((ranks[leaves], nodes))
-            found, starts = np.unique(nodes[order], return_index=True)
-            for node, part in zip(found.tolist(), np.split(ranks[leaves[order]], starts[1:]), strict=True):
-                below[node] = self.by_rank[np.unique(part)]
-        return below
-
-    def _text(self, found: NDArray, before: str, *, leaf: bool) -> str:
-        share = "" if self.counts is None else f"  {_percent(int(self.counts[found].sum()), self.total)}"
-        if leaf:
-            return _cut(f"{before}{self._name(found[0])}{share}", self.width)
-        number = "1 word" if len(found) == 1 else f"{len(found):,} words"
-        line = f"{before}{number}{share}  "
-        used = _columns(line)
-        for i, word in enumerate(found.tolist()):
-            name, last = self._name(word), i + 1 == len(found)
-            used += _columns(name) + (0 if last else 1)
-            if i and used + (0 if last else 1) > self.width:  # a column is left for the dots
-                line += "…"
-                break
-            line += name if last else f"{name} "
-        return _cut(line, self.width)
-
-    def _name(self, word: int) -> str:
-        return str(word) if self.words is None else self.words[word]
+def _line(
+    found: NDArray, names: Sequence[Any], counts: NDArray[np.int64] | None, before: str, width: int, *, leaf: bool
+) -> str:
+    """The line of a node: the words that were found below it, behind what stands before."""
+    share = "" if counts is None else f"  {_percent(int(counts[found].sum()), int(counts.sum()))}"
+    if leaf:
+        return _cut(f"{before}{names[found[0]]}{share}", width)
+    number = "1 word" if len(found) == 1 else f"{len(found):,} words"
+    line = f"{before}{number}{share}  "
+    used = _columns(line)
+    for i, word in enumerate(found.tolist()):
+        name, gap = str(names[word]), " " * (i + 1 < len(found))
+        used += _columns(name) + len(gap)
+        if i and used + len(gap) > width:  # a column is left for the dots
+            line += "…"
+            break
+        line += name + gap
+    return _cut(line, width)
 
 
 def _percent(part: int, total: int) -> str:

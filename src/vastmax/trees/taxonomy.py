@@ -3,64 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from vastmax.errors import InputError
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.build import assemble, tree_from_children
-from vastmax.trees.clustered import two_means_tree
+from vastmax.trees.clustered import as_vectors, two_means_tree
 from vastmax.trees.huffman import huffman_tree
 from vastmax.trees.tree import Tree
+from vastmax.vocabulary import as_counts
 
-__all__ = ["Joining", "balanced_joining", "binary_tree", "huffman_joining", "two_means_joining"]
-
-Children = Sequence[Sequence[int]]
-
-
-class Joining:
-    """How the children of one node become the leaves of a binary tree, by what lies below each.
-
-    Args:
-        features: (V, m) a row a word; the row of a subtree is the sum over its leaves.
-        join: from the rows of k >= 2 children to a tree of k leaves.
-    """
-
-    def __init__(self, features: NDArray, join: Callable[[NDArray], Tree]) -> None:
-        self.features = features
-        self.join = join
+__all__ = ["binary_tree", "joining"]
 
 
-def balanced_joining(num_words: int) -> Joining:
-    """Halves of the children in order."""
-    return Joining(np.empty((num_words, 0)), lambda rows: balanced_tree(len(rows)))
+class Joining(NamedTuple):
+    """How the children of one node become the leaves of a binary tree, by what lies below each."""
+
+    features: NDArray  # (V, m) a row a word; the row of a subtree is the sum over its leaves
+    join: Callable[[NDArray], Tree]  # from the rows of k >= 2 children to a tree of k leaves
 
 
-def huffman_joining(counts: NDArray[np.int64]) -> Joining:
-    """Huffman's tree over the children's counts."""
-    return Joining(counts[:, None], lambda rows: huffman_tree(rows[:, 0]))
+def joining(
+    num_words: int, counts: ArrayLike | None = None, vectors: ArrayLike | None = None, seed: int = 0
+) -> Joining:
+    """Huffman's tree over the children's counts, recursive 2-means over their mean vectors, or halves in order."""
+    if counts is not None and vectors is not None:
+        raise InputError("counts and vectors are two ways to make a node binary: give one of them.")
+    if counts is not None:
+        return Joining(as_counts(counts, num_words=num_words)[:, None], lambda rows: huffman_tree(rows[:, 0]))
+    if vectors is None:
+        return Joining(np.empty((num_words, 0)), lambda rows: balanced_tree(len(rows)))
+    features = np.hstack([as_vectors(vectors, num_words=num_words), np.ones((num_words, 1))])
+    return Joining(features, lambda rows: two_means_tree(rows[:, :-1] / rows[:, -1:], seed=seed))
 
 
-def two_means_joining(vectors: NDArray[np.float32], seed: int) -> Joining:
-    """Recursive 2-means over the children's mean vectors."""
-    leaves = np.ones((len(vectors), 1))
-    return Joining(np.hstack([vectors, leaves]), lambda rows: two_means_tree(rows[:, :-1] / rows[:, -1:], seed=seed))
-
-
-def binary_tree(children: Children, num_words: int, joining: Joining) -> Tree:
+def binary_tree(children: Sequence[Sequence[int]], joining: Joining) -> Tree:
     """Return the binary tree; nodes without words below them vanish, nodes with one child give way to it.
 
-    Args:
-        children: of each node, node 0 the root; a value >= 0 is a node, a value < 0 is word ``-(value + 1)``. Every
-            node but the root is the child of one node, and a word may stand in several places: a leaf each.
-        num_words: V.
-        joining: how the children of a node are joined.
+    Node 0 is the root; a child >= 0 is a node, a child < 0 is word ``-(value + 1)``. Every node but the root is the
+    child of one node, and a word may stand in several places: a leaf each.
     """
+    num_words = len(joining.features)
     words: list[int] = []  # of each leaf
     parts: list[Tree] = []  # bottom up
     hung: list[list[int]] = []
     below: dict[int, tuple[int, NDArray]] = {}  # what a node has come to, a part or ~leaf, and its features
-    for node in reversed(_parents_first(children)):
+    parents_first = [0]
+    for node in parents_first:
+        parents_first.extend(child for child in children[node] if child >= 0)
+    for node in reversed(parents_first):
         live: list[tuple[int, NDArray]] = []
         for child in children[node]:
             if child < 0:
@@ -80,10 +74,3 @@ def binary_tree(children: Children, num_words: int, joining: Joining) -> Tree:
     last = len(parts) - 1  # the root's: parts are hung from the top down
     downwards = [np.array([place if place < 0 else last - place for place in places]) for places in reversed(hung)]
     return tree_from_children(assemble(parts[::-1], downwards), words, num_words)
-
-
-def _parents_first(children: Children) -> list[int]:
-    order = [0]
-    for node in order:
-        order.extend(child for child in children[node] if child >= 0)
-    return order

@@ -1,9 +1,8 @@
 """Words and their counts as a value: `Vocabulary`, and its file."""
 
 from vastmax.vocabulary.counts import as_counts, as_weights
-from vastmax.vocabulary.escapes import escape, unescape
-from vastmax.vocabulary.joined import SENTENCE_END, WORD_END, join_words, split_words
 from vastmax.vocabulary.vocabulary import Vocabulary, check_limits, check_word, with_word
+from vastmax.vocabulary.written import SENTENCE_END, WORD_END, escape, join_words, split_words, unescape
 
 __all__ = [
     "SENTENCE_END",

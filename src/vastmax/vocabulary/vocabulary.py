@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import refused, whole
-from vastmax.errors import InputError
+from vastmax.errors import FormatError, InputError
+from vastmax.files import replacing
 from vastmax.vocabulary.counts import as_counts
-from vastmax.vocabulary.files import read_vocabulary, write_vocabulary
-from vastmax.vocabulary.joined import join_words
+from vastmax.vocabulary.written import escape, join_words, unescape
 
 __all__ = ["Vocabulary", "check_limits", "check_word", "with_word"]
 
@@ -112,28 +112,60 @@ class Vocabulary:
     def save(self, path: str | PathLike[str]) -> None:
         r"""Write ``word<TAB>count`` lines; tab, line feed, carriage return and backslash in words are escaped by ``\``.
 
+        Classes without names get empty words. A kill leaves the old file or the new one.
+
         Raises:
-            InputError: A place that cannot be written.
+            InputError: A place that cannot be written, or a word that is half of a surrogate pair.
         """
-        write_vocabulary(path, self.words, self.counts)
+        words = self.words or [""] * len(self)
+        try:
+            with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(
+                    f"{escape(word)}\t{count}\n" for word, count in zip(words, self.counts.tolist(), strict=True)
+                )
+        except UnicodeEncodeError as error:
+            raise InputError(f"cannot write {path}: a word holds half of a surrogate pair; take it out.") from error
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Vocabulary:
         """Read what :meth:`save` wrote.
 
         Raises:
-            FormatError: A file that is no vocabulary, with the number of the line.
+            FormatError: A line that is not ``word<TAB>count``, or a word that stands twice, with the line's number.
             InputError: A file that cannot be read.
         """
-        return cls(*read_vocabulary(path))
+        words: list[str] = []
+        counts: list[int] = []
+        try:
+            with open(path, encoding="utf-8", newline="\n") as file:
+                for number, line in enumerate(file, 1):
+                    word, tab, count = line.rstrip("\r\n").rpartition("\t")
+                    if not tab or not (count.isascii() and count.isdigit()) or len(count) > 19 or int(count) >= 1 << 63:
+                        raise FormatError(f"Line {number} of {path} is not 'word<TAB>count'; is it a vocabulary?")
+                    try:
+                        words.append(unescape(word))
+                    except ValueError as error:
+                        raise FormatError(f"Line {number} of {path} holds {error}; is it a vocabulary?") from None
+                    counts.append(int(count))
+        except UnicodeDecodeError:
+            raise FormatError(
+                f"Line {len(words) + 1} of {path} or one soon after it is not UTF-8; is it a vocabulary?"
+            ) from None
+        except OSError as error:
+            raise InputError(f"The vocabulary {path} cannot be read: {error.strerror or error}.") from error
+        if not words:
+            raise FormatError(f"{path} is empty; a vocabulary has a line 'word<TAB>count' for each word.")
+        if not any(words):
+            return cls(None, counts)
+        first: dict[str, int] = {}
+        for number, word in enumerate(words, 1):
+            if first.setdefault(word, number) != number:
+                raise FormatError(f"Line {number} of {path} repeats the word {word!r} of line {first[word]}.")
+        return cls(words, counts)
 
 
 def check_limits(min_count: int, max_size: int | None, name: str = "max_size") -> None:
-    """Refuse limits that are no limits.
-
-    Raises:
-        InputError: A limit below 1, or that is no whole number.
-    """
+    """Raise InputError for a limit below 1, or that is no whole number."""
     whole("min_count", min_count, 1)
     if max_size is not None:
         whole(name, max_size, 1, other="None for no limit")
@@ -147,11 +179,7 @@ def with_word(words: list[str], counts: NDArray[np.int64], word: str, count: int
 
 
 def check_word(name: str, word: object) -> str:
-    """Return the word, if it can be one.
-
-    Raises:
-        InputError: Something that is no word, or one that no text can hold.
-    """
+    """Return the word; InputError for something that is no word, or one that no text can hold."""
     if not isinstance(word, str) or not word:
         raise refused(name, word, f"a word, for example '<{name[:3]}>'")
     join_words([word])

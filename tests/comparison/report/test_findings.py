@@ -2,7 +2,7 @@
 
 from tests.comparison.report.runs import run_of as run
 from vastmax.comparison.report import summary_rows
-from vastmax.comparison.report.findings import findings
+from vastmax.comparison.report.page import findings
 
 
 def test_findings_by_hand() -> None:

@@ -44,8 +44,7 @@ def test_many_chunks(tmp_path: Path, binary: bool, monkeypatch: pytest.MonkeyPat
     vectors = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
     embeddings = Embeddings(vectors, Vocabulary([f"word{i}" for i in range(20_000)], np.ones(20_000)))
     write_word2vec(embeddings, tmp_path / "vectors", binary=binary)
-    monkeypatch.setattr("vastmax.embeddings.formats.word2vec_text._CHUNK", 1000)
-    monkeypatch.setattr("vastmax.embeddings.formats.word2vec_binary._CHUNK", 1000)
+    monkeypatch.setattr("vastmax.embeddings.formats.word2vec._CHUNK", 1000)
     loaded = read_word2vec(tmp_path / "vectors")
     assert_array_equal(loaded.vectors, vectors)
     assert loaded.vocabulary.words == embeddings.vocabulary.words

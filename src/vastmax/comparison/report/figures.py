@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 from vastmax.comparison.report.formats import number, seconds, whole
 from vastmax.comparison.report.records import RunRecord
@@ -34,18 +34,13 @@ from vastmax.comparison.report.traces import (
 __all__ = ["Figure", "View", "comparison_figures"]
 
 Styles = Mapping[str, MethodStyle]
+Key = TypeVar("Key")
+_LINE = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a figure.
-
-    Attributes:
-        name: on the switch between views.
-        data: plotly's traces.
-        layout: of plotly's, the axes and what belongs to them.
-        caption: a sentence or two below the picture.
-    """
+    """One way to look at a figure: its name on the switch between views, plotly's traces and layout, and a caption."""
 
     name: str
     data: list[dict[str, Any]]
@@ -55,14 +50,7 @@ class View:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with one view or more.
-
-    Attributes:
-        name: its identifier in the page.
-        title: its heading.
-        text: how to read it.
-        views: what can be switched between; those without any data are left out.
-    """
+    """A picture with one view or more; ``name`` is its identifier in the page, ``text`` says how to read it."""
 
     name: str
     title: str
@@ -104,8 +92,8 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
             False,
         ),
     ):
-        found = {row.label: (each.mean, row.test.mean) for row in rows if (each := cost(row)) and row.test}
-        found = {label: point for label, point in found.items() if point[0] > 0}
+        costs = {row.label: each.mean for row in rows if (each := cost(row)) and each.mean > 0}
+        found = {row.label: (costs[row.label], row.test.mean) for row in rows if row.test and row.label in costs}
         if not found:
             continue
         # what others are measured by is always within the picture
@@ -139,16 +127,8 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
 def _front(points: Sequence[tuple[str, float, float]], limit: float) -> dict[str, Any]:
     """The line through the front; by ``ids`` the script leaves out the methods that are hidden."""
     labels, xs, ys = zip(*points, strict=True)
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "hoverinfo": "skip",
-        "ids": labels,
-        "x": xs,
-        "y": [min(y, limit) for y in ys],
-        "line": {"color": "var(--accent)", "width": 6},
-        "opacity": 0.25,
-    }
+    line = {"color": "var(--accent)", "width": 6}
+    return {**_LINE, "ids": labels, "x": xs, "y": [min(y, limit) for y in ys], "line": line, "opacity": 0.25}
 
 
 def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: float | None) -> Figure:
@@ -229,12 +209,17 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
 
 
 def _band_means(runs: Sequence[RunRecord]) -> dict[tuple[int, int], float]:
-    found: dict[tuple[int, int], list[float]] = {}
-    for run in runs:
-        for band in run.bands:
-            if _positive(band.get("perplexity")) and "lowest_rank" in band and "highest_rank" in band:
-                found.setdefault((band["lowest_rank"], band["highest_rank"]), []).append(band["perplexity"])
-    return {band: fmean(each) for band, each in found.items()}
+    known = [band for run in runs for band in run.bands if "lowest_rank" in band and "highest_rank" in band]
+    return _means(((band["lowest_rank"], band["highest_rank"]), band.get("perplexity")) for band in known)
+
+
+def _means(points: Iterable[tuple[Key, Any]]) -> dict[Key, float]:
+    """The mean of the positive values of each key."""
+    found: dict[Key, list[float]] = {}
+    for key, value in points:
+        if _positive(value):
+            found.setdefault(key, []).append(value)
+    return {key: fmean(values) for key, values in found.items()}
 
 
 def _band_series(
@@ -284,14 +269,10 @@ def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figur
 
 
 def _gradient_series(label: str, runs: Sequence[RunRecord], key: str) -> Series:
-    errors: dict[float, list[float]] = {}
-    for run in runs:
-        for point in run.gradient_error:
-            if _positive(point.get("samples")) and _positive(point.get(key)):
-                errors.setdefault(point["samples"], []).append(point[key])
+    points = [point for run in runs for point in run.gradient_error if _positive(point.get("samples"))]
     found = Series(label)
-    for samples, each in sorted(errors.items()):
-        found.add(samples, fmean(each), f"{whole(samples)} samples<br>{fmean(each):.3g}")
+    for samples, error in sorted(_means((point["samples"], point.get(key)) for point in points).items()):
+        found.add(samples, error, f"{whole(samples)} samples<br>{error:.3g}")
     return found
 
 
@@ -302,16 +283,9 @@ def _guides(series: Sequence[Series], power: float) -> list[dict[str, Any]]:
     if first == last:
         return []
     scaled = sorted(y * x**power for x, y in points)
+    line = {"color": "var(--soft)", "width": 1, "dash": "dot"}
     return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "hoverinfo": "skip",
-            "x": [first, last],
-            "y": [level * first**-power, level * last**-power],
-            "line": {"color": "var(--soft)", "width": 1, "dash": "dot"},
-            "opacity": 0.6,
-        }
+        {**_LINE, "x": [first, last], "y": [level * x**-power for x in (first, last)], "line": line, "opacity": 0.6}
         for level in (scaled[0] * 0.8, scaled[-1] * 1.25)
     ]
 

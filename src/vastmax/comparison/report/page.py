@@ -7,23 +7,21 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from importlib import import_module
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
 from vastmax.comparison.report.figures import comparison_figures
-from vastmax.comparison.report.findings import findings
-from vastmax.comparison.report.formats import whole
+from vastmax.comparison.report.formats import number, whole
 from vastmax.comparison.report.records import RunRecord
-from vastmax.comparison.report.summary import latest, reference_label, summary_rows
+from vastmax.comparison.report.summary import MARGIN, SummaryRow, latest, reference_label, summary_rows
 from vastmax.comparison.report.tables import extra_tables, method_table
 from vastmax.comparison.report.traces import method_styles
 from vastmax.errors import InputError
 from vastmax.files import replacing
 
-__all__ = ["require_report", "write_report"]
+__all__ = ["findings", "require_report", "write_report"]
 
 _ASSETS = Path(__file__).parent / "assets"
 _STYLES = ("base.css", "report.css")
@@ -32,7 +30,7 @@ _SCRIPTS = ("theme.js", "figures.js", "names.js", "controls.js")
 
 def require_report() -> None:
     """Raise InputError where what a report is made with is not installed: before hours are spent on what it shows."""
-    for name in ("jinja2", "plotly"):
+    for name in ("jinja2", "markupsafe", "plotly"):
         if find_spec(name) is None:
             raise InputError(f"the report needs {name}: pip install 'vastmax[report]'")
 
@@ -61,33 +59,31 @@ def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> 
     if not runs:
         raise InputError("there is nothing to report: give one record or more.")
     page = _render(_context(runs))
-    path = Path(path)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return path
+    return Path(path)
 
 
 def _render(context: Mapping[str, Any]) -> str:
-    try:
-        jinja2, markup = import_module("jinja2"), import_module("markupsafe").Markup
-        plotly = import_module("plotly.offline").get_plotlyjs()
-    except ImportError as error:
-        missing = (error.name or "plotly").partition(".")[0]
-        raise InputError(f"the report needs {missing}: pip install 'vastmax[report]'") from None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_ASSETS),
+    require_report()
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS),
         autoescape=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     theme, *own = map(_asset, _SCRIPTS)
-    scripts = [theme, plotly, *own]
+    scripts = [theme, get_plotlyjs(), *own]
     return environment.get_template("report.html").render(
         **context,
-        style=markup("".join(map(_asset, _STYLES))),
-        scripts=[markup(script) for script in scripts],
-        script_hashes=markup(" ".join(map(_hash, scripts))),
+        style=Markup("".join(map(_asset, _STYLES))),
+        scripts=list(map(Markup, scripts)),
+        script_hashes=Markup(" ".join(map(_hash, scripts))),
     )
 
 
@@ -116,7 +112,7 @@ def _context(runs: Sequence[RunRecord]) -> dict[str, Any]:
         "tables": extra_tables(runs),
         "commands": _distinct(run.command for run in runs),
         "machine": _machine(runs),
-        "configurations": [_configuration(run) for run in runs],
+        "configurations": list(map(_configuration, runs)),
         "footer": "Made by vastmax from the records of these runs alone.",
     }
 
@@ -131,24 +127,19 @@ def _title(runs: Sequence[RunRecord]) -> str:
 def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
     """Name, value and a hint for a pointer, of what all runs have in common."""
     corpus = next((run.corpus for run in runs if run.corpus), {})
-    facts = []
-    if isinstance(corpus.get("vocabulary_size"), int):
-        facts.append(("Vocabulary", f"{corpus['vocabulary_size']:,} words", ""))
+    size, finished = corpus.get("vocabulary_size"), max(run.finished for run in runs)
+    seeds, failed = sorted({run.seed for run in runs}), sum(run.status == "failed" for run in runs)
+    facts = [("Vocabulary", f"{size:,} words" if isinstance(size, int) else "", "")]
     for name, text in (("train", "Training text"), ("valid", "Validation text"), ("test", "Test text")):
         words = corpus.get(f"{name}_words")
-        if isinstance(words, int):
-            facts.append((text, f"{whole(words)} words", str(corpus.get(name) or "")))
-    budgets = _distinct(run.budget for run in runs)
-    if budgets:
-        facts.append(("Budget a run", " or ".join(budgets), ""))
-    seeds = sorted({run.seed for run in runs})
-    facts.append(("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds)), ""))
-    failed = sum(run.status == "failed" for run in runs)
-    facts.append(("Runs", f"{len(runs) - failed} done" + (f", {failed} failed" if failed else ""), ""))
-    finished = max(run.finished for run in runs)
-    if finished:
-        facts.append(("Finished", finished[:16].replace("T", " ") + " UTC", ""))
-    return facts
+        facts.append((text, f"{whole(words)} words" if isinstance(words, int) else "", str(corpus.get(name) or "")))
+    facts += [
+        ("Budget a run", " or ".join(_distinct(run.budget for run in runs)), ""),
+        ("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds)), ""),
+        ("Runs", f"{len(runs) - failed} done" + (f", {failed} failed" if failed else ""), ""),
+        ("Finished", finished[:16].replace("T", " ") + " UTC" if finished else "", ""),
+    ]
+    return [fact for fact in facts if fact[1]]
 
 
 def _warnings(runs: Sequence[RunRecord], reference: str | None) -> list[str]:
@@ -162,12 +153,64 @@ def _warnings(runs: Sequence[RunRecord], reference: str | None) -> list[str]:
     return found
 
 
-def _machine(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
-    versions = dict(pair for run in runs for pair in run.versions.items())
-    found = [("Machine", "; ".join(_distinct(run.machine for run in runs)), "")]
-    found += [("Commit", ", ".join(_distinct(run.commit for run in runs)), "")]
-    found += [(str(name), str(version), "") for name, version in versions.items()]
-    return [fact for fact in found if fact[1]]
+@dataclass(frozen=True)
+class Finding:
+    """One answer: the question in short, the method, its number with the unit, and how it stands to full softmax."""
+
+    title: str
+    label: str
+    value: str
+    sentence: str  # goes on after the label
+
+
+def findings(rows: Sequence[SummaryRow], reference: str | None) -> list[Finding]:
+    """Return the best perplexity, the fastest in training, and the fastest within 5 % of the reference."""
+    perplexities = {row.label: row.test.mean for row in rows if row.test}
+    speeds = {row.label: row.training_speed.mean for row in rows if row.test and row.training_speed}
+    full = None if reference is None else perplexities.get(reference)
+    found = []
+    if perplexities:
+        label = min(perplexities, key=perplexities.__getitem__)
+        sentence = "has the lowest perplexity on the test text"
+        if full is None:
+            sentence += "."
+        elif label == reference:
+            sentence += ": no approximation beats it here."
+        else:
+            sentence += f", {_against(perplexities[label], full, reference)}."
+        found.append(Finding("Best perplexity", label, f"{number(perplexities[label])} test perplexity", sentence))
+    near = {} if full is None else {each: speeds[each] for each in speeds if perplexities[each] <= MARGIN * full}
+    for title, fast in (("Fastest in training", speeds), ("Fastest within 5 % of full", near)):
+        if not fast:
+            continue
+        label = max(fast, key=fast.__getitem__)
+        if full is None:
+            sentence = f"at perplexity {number(perplexities[label])}."
+        elif label == reference:
+            sentence = "is the full softmax itself: no method was both faster and as good."
+        else:
+            sentence = f"comes out {_against(perplexities[label], full, reference)}."
+            if reference in speeds:
+                sentence = f"trains {fast[label] / speeds[reference]:.3g} times as fast as {reference}, and {sentence}"
+        found.append(Finding(title, label, f"{whole(fast[label])} words/s", sentence))
+    return found
+
+
+def _against(perplexity: float, full: float, reference: str | None) -> str:
+    difference = 100 * (perplexity / full - 1)
+    if difference >= 100:
+        return f"at {1 + difference / 100:.2g} times {reference}'s {number(full)}"
+    if abs(difference) < 0.05:
+        return f"level with {reference}'s {number(full)}"
+    side = "above" if difference > 0 else "below"
+    return f"{abs(difference):.1f}\N{NO-BREAK SPACE}% {side} {reference}'s {number(full)}"
+
+
+def _machine(runs: Sequence[RunRecord]) -> dict[str, str]:
+    machines, commits = _distinct(run.machine for run in runs), _distinct(run.commit for run in runs)
+    found = {"Machine": "; ".join(machines), "Commit": ", ".join(commits)}
+    found |= {name: str(version) for run in runs for name, version in run.versions.items()}
+    return {name: value for name, value in found.items() if value}
 
 
 def _configuration(run: RunRecord) -> tuple[str, str]:

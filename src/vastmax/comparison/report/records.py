@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -28,11 +28,9 @@ class RunRecord:
         label: the method's name in the comparison; runs that differ by the seed alone share it.
         layer: the output layer's name, a key of ``vastmax.layers.LAYERS``.
         options: what the layer was built with.
-        kind: "exact", "estimator" or "surrogate".
         reference: where the method was published: authors, title, year, address.
         seed: of everything that chance decides.
-        status: "done" or "failed".
-        error: one sentence, of a run that failed.
+        error: one sentence, of a run whose ``status`` is "failed".
         budget: what the run was given, as "13 epochs" or "5 minutes".
         command: the command line that was typed.
         config: everything needed to repeat the run.
@@ -122,10 +120,9 @@ class RunRecord:
             raise refused("a record", document, "a JSON object")
         hints = get_type_hints(cls)
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
-        for each in fields(cls):
-            required = each.default is MISSING and each.default_factory is MISSING
-            if required and each.name not in known:
-                raise InputError(f"the record has no {each.name!r}: every record needs 'label' and 'layer'.")
+        for name in ("label", "layer"):
+            if name not in known:
+                raise InputError(f"the record has no {name!r}: every record needs 'label' and 'layer'.")
         for name, value in known.items():
             if not conforms(value, hints[name]):
                 raise refused(f"the record's {name!r}", value, described(hints[name]))

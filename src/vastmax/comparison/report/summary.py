@@ -27,12 +27,7 @@ MARGIN = 1.05
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and, where there are several, their standard deviation.
-
-    Attributes:
-        mean: over the runs that have the number.
-        deviation: of single runs (n - 1), not of the mean; None for one run.
-    """
+    """A mean over the seeds that have a number, and the deviation of single runs (n - 1), None for one run."""
 
     mean: float
     deviation: float | None = None
@@ -56,18 +51,12 @@ class SummaryRow:
     """One method over its seeds; numbers are None where no run has them.
 
     Attributes:
-        label: its name in the comparison.
-        layer: the output layer's name.
-        kind: "exact", "estimator" or "surrogate".
-        reference: where it was published.
-        budget: what its runs were given.
+        label: of its runs, as are ``layer``, ``kind``, ``reference`` and ``budget``.
         status: "done" where one run or more is.
         error: of the last run that failed.
-        done: runs that are done.
-        failed: runs that failed.
-        test: perplexity of the test text.
-        valid: of the validation text.
-        train: of the training text.
+        done: how many runs are.
+        failed: how many runs did.
+        test: perplexity of the test text, as are ``valid`` and ``train`` of theirs.
         training_seconds: spent in training.
         training_speed: words a second in training.
         reaches_full: whether every run came down to :func:`target_perplexity`; None where that cannot be known, for

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vastmax.comparison.report.formats import memory, number, seconds, whole
 from vastmax.comparison.report.records import RunRecord
@@ -14,24 +14,6 @@ from vastmax.comparison.report.summary import Estimate, SummaryRow, summary_rows
 
 __all__ = ["comparison_table", "extra_tables", "method_table"]
 
-_COLUMNS = [
-    ("Method", False, "its name here; a link leads to where it was published"),
-    ("Kind", False, ""),
-    ("Test", True, "perplexity of the test text"),
-    ("vs\N{NO-BREAK SPACE}full", True, "test perplexity against the full softmax's"),
-    ("Valid", True, "perplexity of the validation text"),
-    ("Train", True, "perplexity of the training text"),
-    ("Training", True, "time spent in training"),
-    ("Words/s", True, "words a second in training"),
-    (
-        "To full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
-        True,
-        "training until full softmax's final validation perplexity + 5 %",
-    ),
-    ("Test words/s", True, "words of the test text a second, exact and normalised"),
-    ("Memory", True, "the most that the run's process held"),
-    ("Parameters", True, "of the whole model"),
-]
 _TREE = {
     "kind": "kind",
     "num_words": "words",
@@ -58,6 +40,35 @@ _CHECKS = {
 }
 
 
+class _Column(NamedTuple):
+    """A number of a row: heading and hint on the page, the field of `SummaryRow`, and how it is written."""
+
+    name: str
+    hint: str
+    field: str
+    text: Callable[[float], str]
+    best: Callable[[Iterable[float]], float] | None = None  # which end stands out; speeds have bars
+
+
+_NUMBERS = [
+    _Column("Test", "perplexity of the test text", "test", number, min),
+    _Column("Valid", "perplexity of the validation text", "valid", number),
+    _Column("Train", "perplexity of the training text", "train", number),
+    _Column("Training", "time spent in training", "training_seconds", seconds),
+    _Column("Words/s", "words a second in training", "training_speed", whole, max),
+    _Column(
+        "To full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
+        "training until full softmax's final validation perplexity + 5 %",
+        "seconds_to_full",
+        seconds,
+        min,
+    ),
+    _Column("Test words/s", "words of the test text a second, exact and normalised", "evaluation_speed", whole, max),
+    _Column("Memory", "the most that the run's process held", "peak_memory", memory, min),
+    _Column("Parameters", "of the whole model", "parameters", whole),
+]
+
+
 def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of text for a terminal, in the order of :func:`summary_rows`.
 
@@ -68,25 +79,10 @@ def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list
         >>> dict(zip(columns, rows[0]))["test"]
         '114.5'
     """
-    columns = [
-        "method", "kind", "test", "valid", "train", "training", "words/s", "to full + 5 %", "test words/s", "memory",
-        "parameters", "status",
-    ]  # fmt: skip
-    return columns, [_texts(row) for row in summary_rows(records)]
-
-
-def _texts(row: SummaryRow) -> list[str]:
-    return [
-        row.label,
-        row.kind or "",
-        *(_spread_text(number, each) for each in (row.test, row.valid, row.train)),
-        _mean_text(seconds, row.training_seconds),
-        _mean_text(whole, row.training_speed),
-        _to_full_text(row),
-        _mean_text(whole, row.evaluation_speed),
-        _mean_text(memory, row.peak_memory),
-        _mean_text(whole, row.parameters),
-        _status_text(row),
+    numbers = [column.name.lower().replace("\N{NO-BREAK SPACE}", " ") for column in _NUMBERS]
+    return ["method", "kind", *numbers, "status"], [
+        [row.label, row.kind or "", *(_text_with_spread(row, column) for column in _NUMBERS), _status_text(row)]
+        for row in summary_rows(records)
     ]
 
 
@@ -95,24 +91,29 @@ def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str,
     done = [row for row in rows if row.status == "done"]
     full = next((row.test.mean for row in done if row.label == reference and row.test), None)
     usual = Counter(row.budget for row in rows).most_common(1)[0][0] if rows else ""
-    columns = [
-        {"name": name, "numeric": numeric, "hint": hint, "sorted": "ascending" if name == "Test" else "none"}
-        for name, numeric, hint in _COLUMNS
+    headings = [
+        ("Method", "its name here; a link leads to where it was published"),
+        ("Kind", ""),
+        *((column.name, column.hint) for column in _NUMBERS),
     ]
-    cells = [_cells(row, full) for row in done]
-    for column, (better, bars) in _STANDING_OUT.items():
-        _stand_out([each[column] for each in cells], better, bars)
+    headings.insert(3, ("vs\N{NO-BREAK SPACE}full", "test perplexity against the full softmax's"))
+    cells = [[_cell(row, column) for column in _NUMBERS] for row in done]
+    for place, column in enumerate(_NUMBERS):
+        if column.best is not None:
+            _stand_out([each[place] for each in cells], column.best)
+    for row, each in zip(done, cells, strict=True):
+        ratio = row.test.mean / full if full is not None and row.test else None
+        each.insert(1, _written("", None) if ratio is None else _written(_difference(ratio), ratio))
     several = any(row.done + row.failed > 1 for row in rows)
     return {
-        "columns": columns,
+        "columns": [
+            {"name": name, "numeric": place > 1, "hint": hint, "sorted": "ascending" if name == "Test" else "none"}
+            for place, (name, hint) in enumerate(headings)
+        ],
         "rows": [{**_method(row, usual), "cells": each} for row, each in zip(done, cells, strict=True)],
         "failed": [{**_method(row, usual), "error": row.error or ""} for row in rows if row.status != "done"],
         "table_note": "Means over seeds, ± their standard deviation." if several else "",
     }
-
-
-# index among a row's cells: which end is better, and whether bars show the size
-_STANDING_OUT = {0: (min, False), 5: (max, True), 6: (min, False), 7: (max, True), 8: (min, False)}
 
 
 def _method(row: SummaryRow, usual_budget: str) -> dict[str, Any]:
@@ -128,34 +129,17 @@ def _method(row: SummaryRow, usual_budget: str) -> dict[str, Any]:
     }
 
 
-def _cells(row: SummaryRow, full: float | None) -> list[dict[str, Any]]:
-    ratio = None if full is None or row.test is None else Estimate(row.test.mean / full)
-    to_full = _cell(row.seconds_to_full, _to_full_text(row))
-    if row.reaches_full is False:
-        to_full["value"] = "Infinity"
-    return [
-        _cell(row.test, _mean_text(number, row.test), spread=True),
-        _cell(ratio, "" if ratio is None else _difference(ratio.mean)),
-        _cell(row.valid, _mean_text(number, row.valid), spread=True),
-        _cell(row.train, _mean_text(number, row.train)),
-        _cell(row.training_seconds, _mean_text(seconds, row.training_seconds)),
-        _cell(row.training_speed, _mean_text(whole, row.training_speed)),
-        to_full,
-        _cell(row.evaluation_speed, _mean_text(whole, row.evaluation_speed)),
-        _cell(row.peak_memory, _mean_text(memory, row.peak_memory)),
-        _cell(row.parameters, _mean_text(whole, row.parameters)),
-    ]
+def _cell(row: SummaryRow, column: _Column) -> dict[str, Any]:
+    text, value = _text(row, column), getattr(row, column.field)
+    if text == "never":
+        return _written(text, math.inf)
+    spread = _spread(value) if column.field in ("test", "valid") else ""
+    return _written(text, None if value is None else value.mean, spread)
 
 
-def _cell(value: Estimate | None, text: str, *, spread: bool = False) -> dict[str, Any]:
-    deviation = value.deviation if value and spread else None
-    return {
-        "text": text,
-        "spread": "" if deviation is None else _deviation_text(deviation),
-        "value": "" if value is None else repr(value.mean),
-        "best": False,
-        "share": None,
-    }
+def _written(text: str, value: float | None, spread: str = "") -> dict[str, Any]:
+    sorted_by = "" if value is None else "Infinity" if value == math.inf else repr(value)
+    return {"text": text, "spread": spread, "value": sorted_by, "best": False, "share": None}
 
 
 def _difference(ratio: float) -> str:
@@ -164,16 +148,15 @@ def _difference(ratio: float) -> str:
     return f"× {ratio:.2f}" if ratio >= 2 else f"{100 * (ratio - 1):+.1f} %".replace("-", "−")
 
 
-def _stand_out(cells: Sequence[dict[str, Any]], better: Callable[[Iterable[float]], float], bars: bool) -> None:
-    values = [float(cell["value"]) for cell in cells if cell["value"] not in ("", "Infinity")]
+def _stand_out(cells: Sequence[dict[str, Any]], best: Callable[[Iterable[float]], float]) -> None:
+    values = {place: float(cell["value"]) for place, cell in enumerate(cells) if cell["value"] not in ("", "Infinity")}
     if len(values) < 2:
         return
-    for cell in cells:
-        if cell["value"] in ("", "Infinity"):
-            continue
-        value = float(cell["value"])
-        cell["best"] = value == better(values)
-        cell["share"] = round(value / max(values), 3) if bars and max(values) > 0 else None
+    for place, value in values.items():
+        cells[place]["best"] = value == best(values.values())
+        cells[place]["share"] = (
+            round(value / max(values.values()), 3) if best is max and max(values.values()) > 0 else None
+        )
 
 
 def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -233,23 +216,21 @@ def _status_text(row: SummaryRow) -> str:
     return f"{which}: {row.error}" if row.error else which
 
 
-def _mean_text(text: Callable[[float], str], value: Estimate | None) -> str:
-    """Return a mean in a format, or nothing where there is none."""
-    return "" if value is None else text(value.mean)
+def _text(row: SummaryRow, column: _Column) -> str:
+    """A mean as it is written; "never" where a run never came to full softmax's quality."""
+    value = getattr(row, column.field)
+    if column.field == "seconds_to_full" and row.reaches_full is False:
+        return "never"
+    return "" if value is None else column.text(value.mean)
 
 
-def _spread_text(text: Callable[[float], str], value: Estimate | None) -> str:
-    """Return a mean in a format, and over several seeds its standard deviation."""
+def _text_with_spread(row: SummaryRow, column: _Column) -> str:
+    spread = _spread(getattr(row, column.field)) if column.text is number else ""
+    return _text(row, column) + (f" ± {spread}" if spread else "")
+
+
+def _spread(value: Estimate | None) -> str:
+    """A standard deviation with a decimal, like what it belongs to; with one digit where that would be none."""
     if value is None or value.deviation is None:
-        return _mean_text(text, value)
-    return f"{text(value.mean)} ± {_deviation_text(value.deviation)}"
-
-
-def _deviation_text(deviation: float) -> str:
-    """Return a standard deviation with a decimal, like what it belongs to; with one digit where that would be none."""
-    return f"{deviation:.1g}" if 0 < deviation < 0.05 else number(deviation)
-
-
-def _to_full_text(row: SummaryRow) -> str:
-    """Return the time to full softmax's quality, "never", or nothing where that cannot be known."""
-    return "never" if row.reaches_full is False else _mean_text(seconds, row.seconds_to_full)
+        return ""
+    return f"{value.deviation:.1g}" if 0 < value.deviation < 0.05 else number(value.deviation)

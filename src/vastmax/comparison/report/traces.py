@@ -54,23 +54,14 @@ _TIMES = {
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """One method's looks.
-
-    Attributes:
-        colour: a CSS variable of the page's theme, ``var(--…)``.
-        dash: of lines, plotly's word.
-        symbol: of points, plotly's word.
-        path: the symbol as the path of an SVG of 14 by 14.
-        width: of lines, in pixels.
-        size: of points that stand alone, in pixels.
-    """
+    """One method's looks; ``dash`` and ``symbol`` are plotly's words."""
 
     colour: str
     dash: str
     symbol: str
-    path: str
-    width: float = 1.8
-    size: float = 10
+    path: str  # of the symbol, in an SVG of 14 by 14
+    width: float = 1.8  # of lines, in pixels
+    size: float = 10  # of points that stand alone, in pixels
 
 
 def method_styles(labels: Iterable[str], reference: str | None) -> dict[str, MethodStyle]:
@@ -113,11 +104,7 @@ def line_traces(series: Iterable[Series], styles: Mapping[str, MethodStyle]) -> 
         {
             **_trace(each),
             "mode": "lines+markers",
-            "line": {
-                "color": style.colour,
-                "dash": style.dash,
-                "width": style.width * (0.65 if None in each.y else 1),
-            },
+            "line": {"color": style.colour, "dash": style.dash, "width": style.width * (0.65 if None in each.y else 1)},
             "marker": {"color": style.colour, "symbol": style.symbol, "size": 0.55 * style.size},
         }
         for each in series

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -44,13 +44,7 @@ class AnalogyScore:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and the accuracy by name, ready for JSON."""
-        return {
-            "name": self.name,
-            "correct": self.correct,
-            "total": self.total,
-            "skipped": self.skipped,
-            "accuracy": self.accuracy,
-        }
+        return {**asdict(self), "accuracy": self.accuracy}
 
 
 @dataclass(frozen=True)
@@ -191,6 +185,5 @@ def _is_syntactic(section: AnalogyScore) -> bool:
 
 
 def _sum(name: str, sections: list[AnalogyScore]) -> AnalogyScore:
-    parts = [(section.correct, section.total, section.skipped) for section in sections]
-    correct, total, skipped = (sum(part) for part in zip(*parts, strict=True)) if parts else (0, 0, 0)
-    return AnalogyScore(name, correct, total, skipped)
+    fields = ("correct", "total", "skipped")
+    return AnalogyScore(name, *(sum(getattr(section, field) for section in sections) for field in fields))

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.errors import FormatError, InputError
+from vastmax.files import opened
 
 __all__ = ["numbered_lines", "rows_by_spelling", "spelling"]
 
 
 def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     """Yield (number, line) of lines that are not blank; InputError where there is no file, FormatError for no text."""
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{os.fspath(path)} does not exist.") from None
-    except OSError as error:
-        raise InputError(f"cannot read {os.fspath(path)}: {error.strerror or error}.") from error
-    for number, line in enumerate(content.split(b"\n"), 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError:
-            raise FormatError(f"{os.fspath(path)}: line {number} is not UTF-8.") from None
-        if text:
-            yield number, text
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                raise FormatError(f"{os.fspath(path)}: line {number} is not UTF-8.") from None
+            if text:
+                yield number, text
 
 
 def spelling(word: str, lowercase: bool) -> str:

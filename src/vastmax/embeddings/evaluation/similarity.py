@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
-from vastmax.embeddings.evaluation.spearman import spearman
 from vastmax.errors import FormatError
 
-__all__ = ["SimilarityReport", "evaluate_similarity"]
+__all__ = ["SimilarityReport", "average_ranks", "evaluate_similarity", "spearman"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,33 @@ def evaluate_similarity(
         gold.append(score)
         cosines.append(embeddings.similarity(one[0], other[0]))
     return SimilarityReport(Path(path).stem, spearman(gold, cosines), len(gold), left_out)
+
+
+def average_ranks(values: ArrayLike) -> NDArray[np.float64]:
+    """Return ranks from 1 (n,); equal values share the mean of their ranks.
+
+    Example:
+        >>> average_ranks([3, 1, 3, 2])
+        array([3.5, 1. , 3.5, 2. ])
+    """
+    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[places.ravel()]
+
+
+def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
+    """Return Spearman's correlation of two lists (n,), Pearson's of their ranks; None where one does not vary.
+
+    Example:
+        >>> spearman([1, 2, 3], [10, 30, 20])
+        0.5
+    """
+    x, y = average_ranks(a), average_ranks(b)
+    if len(x) < 2:
+        return None
+    x, y = x - x.mean(), y - y.mean()
+    spread = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / spread if spread else None
 
 
 def _read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:

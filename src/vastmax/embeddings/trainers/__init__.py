@@ -17,15 +17,13 @@ class Engine:
     """A trainer, and what its options may be; the class itself, and torch with it, is loaded where it computes.
 
     Attributes:
-        module: Of the class, beside this file.
-        name: Of the class.
+        trainer: The class, behind its module beside this file.
         learning_rates: Where it starts by default, by model.
         objectives: What it takes as objective; none where only the class can say.
         refused: Options that it lacks, and what stands in their place.
     """
 
-    module: str
-    name: str
+    trainer: str
     learning_rates: Mapping[str, float]
     objectives: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -33,15 +31,13 @@ class Engine:
 
 TRAINERS = {
     "compiled": Engine(
-        module="compiled",
-        name="EmbeddingTrainer",
+        trainer="compiled.EmbeddingTrainer",
         learning_rates={"skipgram": 0.025, "cbow": 0.15},
         objectives=("negative-sampling", "hierarchical"),
         refused={"layer_options": "only engine 'torch' takes output layers, which have options"},
     ),
     "torch": Engine(
-        module="pytorch",
-        name="TorchEmbeddingTrainer",
+        trainer="pytorch.TorchEmbeddingTrainer",
         learning_rates={"skipgram": 0.1, "cbow": 0.1},
         refused={
             "negatives": "the output layer's own layer_options say how many it draws, as num_samples",
@@ -60,8 +56,8 @@ def trainer_class(engine: str) -> Any:
     Raises:
         InputError: PyTorch is needed and missing.
     """
-    about = TRAINERS[engine]
+    module, name = TRAINERS[engine].trainer.split(".")
     try:
-        return getattr(import_module(f"{__name__}.{about.module}"), about.name)
+        return getattr(import_module(f"{__name__}.{module}"), name)
     except ImportError as error:
         raise InputError(f"engine {engine!r} needs PyTorch ({error}): pip install 'vastmax[torch]'.") from error

@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import Settings, Trainer
-from vastmax.checks import whole
+from vastmax._core import ChunkStatistics, Settings
+from vastmax._core import Trainer as CoreTrainer
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers import TRAINERS
-from vastmax.embeddings.trainers.subsampling import keep_probability
-from vastmax.embeddings.trainers.trainer import check_corpus, checked_tensor, count_words, diverged, initialise
+from vastmax.embeddings.trainers.trainer import Trainer, checked_tensor, diverged, initialise
 from vastmax.errors import InputError
 from vastmax.text import EncodedCorpus
 from vastmax.trees import huffman_tree
-
-if TYPE_CHECKING:
-    from vastmax._core import ChunkStatistics
 
 __all__ = ["EmbeddingTrainer"]
 
@@ -34,7 +30,7 @@ DRAWN_PER_NEGATIVE = 2
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
 
 
-class EmbeddingTrainer:
+class EmbeddingTrainer(Trainer):
     """Skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
 
     All that is drawn for a chunk of the corpus depends on (seed, epoch, chunk), and the learning rate on the position
@@ -53,10 +49,6 @@ class EmbeddingTrainer:
         simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
             the best this processor has.
 
-    Attributes:
-        vectors: (V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to.
-        output_vectors: (V, d) float32 for negative sampling, (V - 1, d) for the inner nodes of the Huffman tree.
-
     Raises:
         InputError: An empty corpus, matrices larger than memory, or a SIMD level this processor lacks.
     """
@@ -65,10 +57,8 @@ class EmbeddingTrainer:
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
         counts = corpus.vocabulary.counts
-        self.options = options
-        self._corpus = corpus
-        self._ids = check_corpus(corpus)
-        self._chunk = min(max(len(self._ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
+        chunk = min(max(len(corpus.ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
+        super().__init__(corpus, options, chunk)
         try:
             self._core = self._make_core(counts, simd_level)
         except MemoryError as error:
@@ -77,14 +67,9 @@ class EmbeddingTrainer:
                 f"{len(counts):,} words of dim {options.dim} need {gigabytes:.1f} GB of memory, more than the system "
                 "gives: lower dim or max_vocabulary, or raise min_count."
             ) from error
-        self.vectors: NDArray[np.float32] = self._core.vectors
-        self.output_vectors: NDArray[np.float32] = self._core.outputs
         initialise(self.vectors, options.seed)  # output vectors are zero
-        self.num_chunks: int = self._core.chunks_an_epoch * options.epochs
-        self._position = 0
-        self.words_done = 0
 
-    def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> Trainer:
+    def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> CoreTrainer:
         options = self.options
         settings = Settings(
             window=options.window,
@@ -99,8 +84,8 @@ class EmbeddingTrainer:
             seed=options.seed,
             chunk=self._chunk,
         )
-        keep = keep_thresholds(keep_probability(counts, options.subsample, options.subsample_formula))
-        make = partial(Trainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level)
+        keep = keep_thresholds(self._keep)
+        make = partial(CoreTrainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level)
         if options.objective == "hierarchical":
             tree = huffman_tree(counts)
             # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
@@ -125,39 +110,22 @@ class EmbeddingTrainer:
         return {"simd_level": self.simd_level}
 
     @property
-    def words_total(self) -> int:
-        """Words to pass in all epochs, those included that subsampling passes over."""
-        return self._corpus.num_words * self.options.epochs
+    def vectors(self) -> NDArray[np.float32]:
+        """(V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to."""
+        return self._core.vectors
+
+    @property
+    def output_vectors(self) -> NDArray[np.float32]:
+        """(V, d) float32 for negative sampling, (V - 1, d) for the inner nodes of the Huffman tree; a view."""
+        return self._core.outputs
 
     @property
     def learning_rate(self) -> float:
         """The learning rate at the present position."""
-        epoch, chunk = divmod(self._position, self._core.chunks_an_epoch)
-        return self._core.learning_rate(epoch * len(self._ids) + min(chunk * self._chunk, len(self._ids)))
-
-    @property
-    def position(self) -> int:
-        """Chunks done, over all epochs; set it, after writing both matrices, to go on from a checkpoint."""
-        return self._position
-
-    @position.setter
-    def position(self, position: int) -> None:
-        whole("position", position, 0, self.num_chunks)
-        epoch, chunk = divmod(position, self._core.chunks_an_epoch)
-        passed = count_words(self._ids, min(chunk * self._chunk, len(self._ids)))
-        self.words_done = epoch * self._corpus.num_words + passed
-        self._position = position
+        return self._core.learning_rate(self._ids_passed)
 
     def run(self, chunks: int) -> ChunkStatistics:
-        """Train the next chunks on all threads; the interpreter is free meanwhile.
-
-        Returns:
-            ``words`` passed, ``examples`` predicted (pairs for skip-gram, windows for CBOW) and ``loss_sum``, the sum
-            of their losses in nats, in float64.
-
-        Raises:
-            DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.
-        """
+        """Train the next chunks on all threads; the interpreter is free meanwhile."""
         last = min(self._position + chunks, self.num_chunks)
         rate = self.learning_rate
         statistics = self._core.run(self._position, last, self.options.num_threads)
@@ -169,15 +137,11 @@ class EmbeddingTrainer:
         return statistics
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """All that training changes but the position, by name: what a checkpoint holds."""
+        """Both matrices."""
         return {"vectors": self.vectors, "output_vectors": self.output_vectors}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`tensors` returned.
-
-        Raises:
-            CheckpointError: where one is missing, or of another shape.
-        """
+        """Go on from what :meth:`tensors` returned; CheckpointError where one is missing, or of another shape."""
         for name, array in self.tensors().items():
             array[...] = checked_tensor(tensors, name, array.shape)
 

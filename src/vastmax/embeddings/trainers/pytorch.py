@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vastmax.checks import whole
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.models import CBOW, SkipGram
-from vastmax.embeddings.trainers.subsampling import keep_probability
-from vastmax.embeddings.trainers.trainer import check_corpus, checked_tensor, count_words, diverged, initialise
-from vastmax.embeddings.trainers.windows import Windows, find_windows
+from vastmax.embeddings.trainers.trainer import Statistics, Trainer, checked_tensor, count_words, diverged, initialise
+from vastmax.embeddings.trainers.windows import find_windows
 from vastmax.layers import LAYERS, LayerSpec, OutputLayer
 from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.runs import arrays_of, load_model_tensors, model_tensors, tensors_of, tensors_under
@@ -35,15 +33,7 @@ CONTEXT_PLACES = 1 << 22
 _TABLE = "embedding.weight"
 
 
-class StepStatistics(NamedTuple):
-    """What a few steps did; see `Statistics`."""
-
-    words: int
-    examples: int
-    loss_sum: float
-
-
-class TorchEmbeddingTrainer:
+class TorchEmbeddingTrainer(Trainer):
     """Skip-gram or CBOW over any output layer, by Adagrad whose cost does not grow with V where the layer's does not.
 
     A step learns from a batch of examples, whose losses are added up as the compiled trainer adds them. What is drawn
@@ -65,16 +55,10 @@ class TorchEmbeddingTrainer:
 
     def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> None:
         self._layer = LayerSpec(options.objective, options.layer_options or {})
-        self.options = options
-        self._corpus, self._ids = corpus, check_corpus(corpus)
-        self._keep = keep_probability(corpus.vocabulary.counts, options.subsample, options.subsample_formula)
-        each = STEP_PAIRS // (options.window + 1) if options.model == "skipgram" else STEP_WINDOWS
-        self._step = max(1, each)
-        self._together = max(1, min(STEPS_TOGETHER, CONTEXT_PLACES // (2 * options.window * self._step)))
-        self._steps_an_epoch = -(-len(self._ids) // self._step)
-        self.num_chunks = self._steps_an_epoch * options.epochs
-        self._position = self.words_done = 0
-        self._found: tuple[tuple[int, int], list[Windows] | list[tuple[NDArray, NDArray]]] | None = None
+        step = STEP_PAIRS // (options.window + 1) if options.model == "skipgram" else STEP_WINDOWS
+        super().__init__(corpus, options, max(1, step))
+        self._together = max(1, min(STEPS_TOGETHER, CONTEXT_PLACES // (2 * options.window * self._chunk)))
+        self._found: tuple[tuple[int, int], list[tuple[NDArray[np.int64], ...]]] | None = None
         with self._chance():
             torch.default_generator.manual_seed(options.seed)
             self._make(self._layer.build(options.dim, corpus.vocabulary))
@@ -118,58 +102,33 @@ class TorchEmbeddingTrainer:
         return {"torch": torch.__version__, "output_layer": repr(self.model.output)}
 
     @property
-    def words_total(self) -> int:
-        """Words to pass in all epochs, those included that subsampling passes over."""
-        return self._corpus.num_words * self.options.epochs
-
-    @property
     def learning_rate(self) -> float:
         """The learning rate at the present position."""
-        epoch, step = divmod(self._position, self._steps_an_epoch)
-        passed = epoch * len(self._ids) + min(step * self._step, len(self._ids))
         first, last = self.options.initial_learning_rate, self.options.min_learning_rate
-        return max(first + (last - first) * passed / (len(self._ids) * self.options.epochs), last)
+        return max(first + (last - first) * self._ids_passed / (len(self._ids) * self.options.epochs), last)
 
-    @property
-    def position(self) -> int:
-        """Steps done, over all epochs; set it, after `restore`, to go on from a checkpoint."""
-        return self._position
-
-    @position.setter
-    def position(self, position: int) -> None:
-        whole("position", position, 0, self.num_chunks)
-        epoch, step = divmod(position, self._steps_an_epoch)
-        self.words_done = epoch * self._corpus.num_words + count_words(
-            self._ids, min(step * self._step, len(self._ids))
-        )
-        self._position = position
-
-    def run(self, chunks: int) -> StepStatistics:
-        """Make the next steps.
-
-        Raises:
-            DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.
-        """
+    def run(self, chunks: int) -> Statistics:
+        """Make the next steps; DivergedError where the loss is no longer finite."""
         words, examples, loss_sum = 0, 0, 0.0
         with self._chance():
             for _ in range(min(chunks, self.num_chunks - self._position)):
-                inputs, target = self._batch()
-                if len(target):
-                    examples += len(target)
-                    loss_sum += self._learn(inputs, target)
-                start = self._position % self._steps_an_epoch * self._step
-                words += count_words(self._ids, min(start + self._step, len(self._ids)), start)
+                batch = self._batch()
+                if len(batch[-1]):
+                    examples += len(batch[-1])
+                    loss_sum += self._learn(batch)
+                start = self._position % self._chunks_an_epoch * self._chunk
+                words += count_words(self._ids, min(start + self._chunk, len(self._ids)), start)
                 self._position += 1
         self.words_done += words
         self._corpus.release()
-        return StepStatistics(words, examples, loss_sum)
+        return Statistics(words, examples, loss_sum)
 
-    def _learn(self, inputs: tuple[Tensor, ...], target: Tensor) -> float:
+    def _learn(self, batch: tuple[Tensor, ...]) -> float:
         """One step; return the sum of the losses."""
         rate = self.optimizer.learning_rate = self.learning_rate
         torch.default_generator.manual_seed(_seed(self.options.seed, self._position))
         self.optimizer.zero_grad()
-        loss = self.model(*inputs, target, reduction="sum")
+        loss = self.model(*batch, reduction="sum")
         value = loss.item()
         if not math.isfinite(value):
             raise diverged(self.options, rate, self.words_done)
@@ -177,47 +136,34 @@ class TorchEmbeddingTrainer:
         self.optimizer.step()
         return value
 
-    def _batch(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return what the model takes in this step: the inputs, and the targets."""
-        epoch, step = divmod(self._position, self._steps_an_epoch)
+    def _batch(self) -> tuple[Tensor, ...]:
+        """Return what the model takes in this step, the targets last."""
+        epoch, step = divmod(self._position, self._chunks_an_epoch)
         stretch, number = divmod(step, self._together)
         if self._found is None or self._found[0] != (epoch, stretch):
             self._found = (epoch, stretch), self._examples(epoch, stretch)
-        found = self._found[1][number]
-        if isinstance(found, Windows):
-            inside = found.context >= 0
-            starts = np.concatenate([[0], inside.sum(1).cumsum()[:-1]])
-            return (torch.from_numpy(found.context[inside]), torch.from_numpy(starts)), torch.from_numpy(found.centre)
-        words, target = found
-        return (torch.from_numpy(words),), torch.from_numpy(target)
+        return tuple(map(torch.from_numpy, self._found[1][number]))
 
-    def _examples(self, epoch: int, stretch: int) -> list[Any]:
+    def _examples(self, epoch: int, stretch: int) -> list[tuple[NDArray[np.int64], ...]]:
         """Return the examples of all steps of a stretch of text, shuffled, in equal parts."""
-        options, size = self.options, self._together * self._step
+        options, size = self.options, self._together * self._chunk
         ids = self._ids[stretch * size : (stretch + 1) * size]
         generator = np.random.default_rng([options.seed, epoch, stretch])
         windows = find_windows(ids, self._keep, options.window, options.shrink_window, generator)
-        steps = -(-len(ids) // self._step)
-        if options.model == "cbow":
-            windows = windows.filled()
-            parts = np.array_split(generator.permutation(len(windows.centre)), steps)
-            return [Windows(windows.centre[part], windows.context[part]) for part in parts]
-        words, target = windows.pairs()
-        parts = np.array_split(generator.permutation(len(target)), steps)
-        return [(words[part], target[part]) for part in parts]
+        steps = -(-len(ids) // self._chunk)
+        first, second = windows.pairs() if options.model == "skipgram" else windows.filled()
+        parts = np.array_split(generator.permutation(len(first)), steps)
+        batches = [(first[part], second[part]) for part in parts]
+        return batches if options.model == "skipgram" else [_bags(centre, context) for centre, context in batches]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """All that training changes but the position, by name: what a checkpoint holds."""
+        """The word vectors, the rest of the model, and the optimiser's state."""
         state = {f"model.{name}": tensor for name, tensor in model_tensors(self.model).items() if name != _TABLE}
         state |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
         return {"vectors": self.vectors, **arrays_of(state)}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`tensors` returned.
-
-        Raises:
-            CheckpointError: where it does not fit this model.
-        """
+        """Go on from what :meth:`tensors` returned; CheckpointError where it does not fit this model."""
         vectors = checked_tensor(tensors, "vectors", self.vectors.shape)
         model, optimizer = (tensors_of(tensors_under(part, tensors)) for part in ("model", "optimizer"))
         state = tensors_under("output", model)
@@ -231,6 +177,12 @@ class TorchEmbeddingTrainer:
         del self.optimizer  # whose memory is as large as the model's
         outputs = self.output_vectors
         return self.vectors.copy(), outputs.copy() if output_vectors and outputs is not None else None
+
+
+def _bags(centre: NDArray[np.int64], context: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """The words of all windows, one window behind the other; where each begins; and the words in their middle."""
+    inside = context >= 0
+    return context[inside], np.concatenate([[0], inside.sum(1).cumsum()[:-1]]), centre
 
 
 def _seed(seed: int, position: int) -> int:

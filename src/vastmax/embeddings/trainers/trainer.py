@@ -2,107 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import whole
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers import TRAINERS
+from vastmax.embeddings.trainers.windows import keep_probability
 from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
-__all__ = ["Statistics", "Trainer", "check_corpus", "checked_tensor", "count_words", "diverged", "initialise"]
+if TYPE_CHECKING:
+    from vastmax._core import ChunkStatistics
+
+__all__ = ["Statistics", "Trainer", "checked_tensor", "count_words", "diverged", "initialise"]
 
 INITIALISATION_ROWS = 4096
 IDS_AT_ONCE = 1 << 20
 
 
-class Statistics(Protocol):
-    """What a few steps did."""
+class Statistics(NamedTuple):
+    """What a few steps did.
 
-    @property
-    def words(self) -> int:
-        """Words of the corpus passed."""
-        ...
+    Attributes:
+        words: Words of the corpus passed.
+        examples: Predictions made: pairs for skip-gram, windows for CBOW.
+        loss_sum: Sum of their losses, in nats.
+    """
 
-    @property
-    def examples(self) -> int:
-        """Predictions made."""
-        ...
-
-    @property
-    def loss_sum(self) -> float:
-        """Sum of their losses, in nats."""
-        ...
+    words: int
+    examples: int
+    loss_sum: float
 
 
-class Trainer(Protocol):
+class Trainer(ABC):
     """A corpus that is passed chunk by chunk.
 
     Chance depends on the seed and the position alone, so :meth:`tensors` and ``position`` are all there is to a
     trainer's state.
+
+    Args:
+        corpus: The encoded corpus; it must stay open while training runs.
+        options: What to train and how.
+        chunk: Ids of a chunk.
 
     Attributes:
         num_chunks: Chunks of all epochs.
         words_done: Words passed.
     """
 
-    num_chunks: int
-    words_done: int
+    objectives: ClassVar[Collection[str]]
 
-    @property
-    def position(self) -> int:
-        """Chunks done, over all epochs; to be set, after :meth:`restore`, to go on from a checkpoint."""
-        ...
-
-    @position.setter
-    def position(self, position: int) -> None: ...
-
-    @property
-    def output_vectors(self) -> NDArray[np.float32] | None:
-        """(any, d) the output layer's vectors, where it has one table of them; a view."""
-        ...
+    def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, chunk: int) -> None:
+        self.options = options
+        self._corpus, self._ids, self._chunk = corpus, check_corpus(corpus), chunk
+        self._keep = keep_probability(corpus.vocabulary.counts, options.subsample, options.subsample_formula)
+        self._chunks_an_epoch = -(-len(self._ids) // chunk)
+        self.num_chunks = self._chunks_an_epoch * options.epochs
+        self._position = self.words_done = 0
 
     @property
     def words_total(self) -> int:
         """Words to pass in all epochs, those included that subsampling passes over."""
-        ...
+        return self._corpus.num_words * self.options.epochs
 
     @property
+    def position(self) -> int:
+        """Chunks done, over all epochs; set it, after :meth:`restore`, to go on from a checkpoint."""
+        return self._position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        whole("position", position, 0, self.num_chunks)
+        epoch, chunk = divmod(position, self._chunks_an_epoch)
+        passed = count_words(self._ids, min(chunk * self._chunk, len(self._ids)))
+        self.words_done = epoch * self._corpus.num_words + passed
+        self._position = position
+
+    @property
+    def _ids_passed(self) -> int:
+        epoch, chunk = divmod(self._position, self._chunks_an_epoch)
+        return epoch * len(self._ids) + min(chunk * self._chunk, len(self._ids))
+
+    @property
+    @abstractmethod
+    def vectors(self) -> NDArray[np.float32]:
+        """(V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to."""
+
+    @property
+    @abstractmethod
+    def output_vectors(self) -> NDArray[np.float32] | None:
+        """(any, d) float32, the output layer's vectors, where it has one table of them; a view."""
+
+    @property
+    @abstractmethod
     def learning_rate(self) -> float:
         """The learning rate at the present position."""
-        ...
 
     @property
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What computed, for the model's config."""
-        ...
 
-    def run(self, chunks: int) -> Statistics:
-        """Train the next chunks; DivergedError where the loss is no longer finite."""
-        ...
+    @abstractmethod
+    def run(self, chunks: int) -> Statistics | ChunkStatistics:
+        """Train the next chunks.
 
+        Raises:
+            DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.
+        """
+
+    @abstractmethod
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """All that training changes but the position, by name; ``vectors`` among it."""
-        ...
+        """All that training changes but the position, by name, ``vectors`` among it: what a checkpoint holds."""
 
+    @abstractmethod
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`tensors` returned; CheckpointError where it does not fit."""
-        ...
 
+    @abstractmethod
     def finish(self, *, output_vectors: bool) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent."""
-        ...
 
 
 def check_corpus(corpus: EncodedCorpus) -> NDArray[np.uint32]:
-    """Return the corpus's ids.
-
-    Raises:
-        InputError: where there is nothing to learn from, or an id names no word, which `encode_corpus` makes none of.
-    """
+    """Return the corpus's ids; InputError where they are nothing to learn from, or one names no word."""
     words = len(corpus.vocabulary)
     if corpus.num_words == 0 or words < 2:
         raise InputError("the corpus holds fewer than two different words: there is nothing to learn from.")

@@ -27,13 +27,10 @@ class FeedForward(LanguageModel):
 
     Args:
         output: the output layer; d is its ``in_features``.
-        order: n of the n-gram: n - 1 words are looked at.
+        order: n of the n-gram: n - 1 words are looked at; 2 or more, InputError for less.
         start: id of the word that stands before a text, that of the end of a sentence.
         linear: leave out the tanh.
         options: what ``LanguageModel`` takes.
-
-    Raises:
-        InputError: where the order is below 2, or ``LanguageModel`` refuses its arguments.
 
     Example:
         >>> from vastmax.layers import FullSoftmax

@@ -31,14 +31,11 @@ class LanguageModel(nn.Module, ABC):
 
     Args:
         output: the output layer over the V words; its ``in_features`` is the width d of the hidden vectors.
-        embedding_dim: width of the input embeddings.
         tie: whether input embeddings are the output's own table: a table layer's (V, d), or an adaptive softmax's
-            short and long vectors with their projections (Baevski & Auli 2019).
+            short and long vectors with their projections (Baevski & Auli 2019). InputError where it has no table to
+            share, or one of another width.
         dropout: share of the embeddings' and of the hidden vectors' components that are dropped while training.
         initial_range: input embeddings that are not the output's start uniform in plus and minus this.
-
-    Raises:
-        InputError: where the output layer has no table to share, or one of another width.
     """
 
     def __init__(
@@ -59,41 +56,29 @@ class LanguageModel(nn.Module, ABC):
                 f"embedding_dim is {self.embedding_dim}: give the hidden vectors' width, {output.in_features}, as tie "
                 "shares one table."
             )
-        self.embedding = self._embedding(tie, initial_range)
+        if tie:
+            shared = output.input_embedding()
+            if shared is None:
+                raise InputError(
+                    f"{type(output).__name__} has no table of one vector a word that the input could share: leave out "
+                    "tie."
+                )
+            self.embedding = shared
+        else:
+            self.embedding = nn.Embedding(output.num_classes, self.embedding_dim, sparse=True)
+            nn.init.uniform_(self.embedding.weight, -initial_range, initial_range)
         self.dropout = nn.Dropout(dropout)
-
-    def _embedding(self, tie: bool, initial_range: float) -> nn.Module:
-        if not tie:
-            embedding = nn.Embedding(self.output.num_classes, self.embedding_dim, sparse=True)
-            nn.init.uniform_(embedding.weight, -initial_range, initial_range)
-            return embedding
-        shared = self.output.input_embedding()
-        if shared is None:
-            raise InputError(
-                f"{type(self.output).__name__} has no table of one vector a word that the input could share: "
-                "leave out tie."
-            )
-        return shared
 
     @abstractmethod
     def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return (T, B, d) hidden vectors that predict what comes after each of the words (T, B), and the state after.
-
-        Args:
-            words: (T, B) ids in 0..V-1.
-            state: what the call before returned, or None at the beginning of the texts.
-        """
+        """Return (T, B, d) hidden vectors that predict what follows each of the words (T, B), and the state after."""
 
     def forward(
         self, words: Tensor, target: Tensor, state: State | None = None, *, ignore_index: int = -100
     ) -> tuple[Tensor, State]:
         """Return () the mean training loss in nats, and the state after, detached: gradients stop there.
 
-        Args:
-            words: (T, B) ids.
-            target: (T, B) the words that follow, or ``ignore_index``.
-            state: as :meth:`hidden` takes it.
-            ignore_index: targets that count for nothing.
+        Targets (T, B) are the words that follow words (T, B), or ``ignore_index``, which counts for nothing.
         """
         hidden, state = self.hidden(words, state)
         loss = self.output(hidden, target, ignore_index=ignore_index, context=words)
@@ -113,7 +98,8 @@ class LanguageModel(nn.Module, ABC):
     ) -> Tensor:
         """Return (n, B) words that go on after words (T, B), drawn one after the other from the exact distribution.
 
-        Dropout rests meanwhile, as in :func:`~vastmax.language.perplexity`.
+        Dropout rests meanwhile, as in :func:`~vastmax.language.perplexity`. InputError where there is no word to go on
+        from, all are forbidden, or n, temperature, top_k or restart cannot be used.
 
         Args:
             words: (T, B) ids, T of 1 or more.
@@ -124,10 +110,6 @@ class LanguageModel(nn.Module, ABC):
             restart: id with which a text begins anew whenever it is drawn, as the end of a sentence does for a model of
                 single sentences; None for no such word. One among ``words`` does nothing.
             generator: of the words' device, for draws that repeat.
-
-        Raises:
-            InputError: where there is no word to go on from, all are forbidden, or n, temperature, top_k or restart
-                cannot be used.
         """
         if words.dim() != 2 or not words.numel():
             raise refused("words", words, "ids (T, B), T and B of 1 or more")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -30,12 +30,9 @@ class LSTM(LanguageModel):
 
     Args:
         output: the output layer; d is its ``in_features``.
-        layers: how many, one on top of the other.
+        layers: how many, one on top of the other; 1 or more, InputError for less.
         initial_range: of the recurrent layers' weights and the input embeddings.
         options: what ``LanguageModel`` takes.
-
-    Raises:
-        InputError: where there is less than one layer, or ``LanguageModel`` refuses its arguments.
 
     Example:
         >>> import torch
@@ -59,15 +56,11 @@ class LSTM(LanguageModel):
         embedded = self.dropout(self.embedding(words))
         # a checkpoint may have come from a processor where autocast reaches the LSTM, and its state with it
         known = None if state is None else (state[0].to(embedded.dtype), state[1].to(embedded.dtype))
-        with _autocast_where_possible(embedded.device.type):
+        autocast = embedded.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        without = autocast and not _has_lstm(torch.get_autocast_dtype("cpu"))
+        with torch.autocast("cpu", enabled=False) if without else nullcontext():
             hidden, after = self.recurrent(embedded, known)
         return self.dropout(hidden), after
-
-
-def _autocast_where_possible(device: str) -> AbstractContextManager:
-    if device == "cpu" and torch.is_autocast_enabled("cpu") and not _has_lstm(torch.get_autocast_dtype("cpu")):
-        return torch.autocast("cpu", enabled=False)
-    return nullcontext()
 
 
 @cache

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol
+from contextlib import contextmanager, nullcontext
+from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -21,26 +21,9 @@ from torch.func import functional_call
 
 from vastmax.ops import wide
 
-__all__ = ["opaque_loss", "register_opaque"]
+__all__ = ["drawing_from", "opaque_loss", "register_opaque"]
 
-
-class _Layer(Protocol):
-    """A module with a loss a row, as operators see it."""
-
-    kind: Any
-    _opaque_number: int
-
-    @property
-    def sparse_parameters(self) -> frozenset[str]: ...
-
-    def parameters(self) -> Iterator[nn.Parameter]: ...
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
-
-    def _loss_of_targets(
-        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
-    ) -> Tensor: ...
-
+_Layer = Any  # an OutputLayer, whose file imports this one
 
 # Operators take tensors and numbers, so a graph names its layer by a number.
 _layers: WeakValueDictionary[int, _Layer] = WeakValueDictionary()
@@ -110,7 +93,8 @@ def _eager(
 ) -> Tensor:
     module = _Rows(_layers[layer])
     named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
-    with _drawing_from(seed), torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
+    drawing = nullcontext() if seed is None else drawing_from(int(seed), seed.device)
+    with drawing, torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
         return functional_call(module, named, (hidden, target, context, group, row))
 
 
@@ -140,13 +124,13 @@ def _loss_backward(
 
 
 @contextmanager
-def _drawing_from(seed: Tensor | None) -> Iterator[None]:
-    """Draw from this seed, and go on afterwards as if nothing had been drawn."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng([seed.device] if seed.is_cuda else []):
-        torch.manual_seed(int(seed))
+def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from this seed on the CPU and on this device, and go on afterwards as if nothing had been drawn."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 

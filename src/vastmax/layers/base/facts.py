@@ -1,14 +1,17 @@
-"""What a layer states of itself: its kind, its source, what its draws were like, how its tensors may be spread."""
+"""What a layer states of itself, and what it may learn of the text that it is made for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-__all__ = ["Combine", "Kind", "Reference", "Rows", "SamplesUsed", "ShardPlan"]
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["Combine", "Kind", "Reference", "Rows", "SamplesUsed", "ShardPlan", "TrainingText"]
 
 Kind = Literal["exact", "estimator", "surrogate"]
 Combine = Literal["log-sum-exp", "logits", "sum", "owner"]
@@ -25,6 +28,26 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.authors}, *{self.title}*, {self.year}, {self.url}"
+
+
+@dataclass(frozen=True)
+class TrainingText:
+    """A training text, as layers ask for it.
+
+    Attributes:
+        vocabulary: of the text.
+        tokens: (T,) its class ids, sentence ends among them.
+        word_vectors: from a name to vectors (V, d) of the words, for trees that are clustered from them; None as a name
+            asks for vectors that are learnt from the text. It may take minutes.
+        seed: of all chance.
+        threads: to build with; None for all.
+    """
+
+    vocabulary: Vocabulary
+    tokens: ArrayLike
+    word_vectors: Callable[[str | None], NDArray]
+    seed: int = 0
+    threads: int | None = None
 
 
 class SamplesUsed(NamedTuple):

@@ -20,16 +20,9 @@ __all__ = ["Ranks", "checked_cutoffs"]
 class Ranks(nn.Module):
     """Which rank each class has, and in which block of ranks it stands.
 
-    The order of the classes and the cut-offs are in the state: a checkpoint tells how to build the layer that reads it.
-
-    Args:
-        num_classes: V.
-        cutoffs: rising ranks at which blocks begin, but for the first, which begins at 0.
-        order: (V,) the classes by falling frequency; None where ids are ranks.
-        device: of the buffers.
-
-    Raises:
-        InputError: where ``order`` is no permutation of the classes.
+    Cut-offs are the rising ranks at which blocks begin, but for the first, which begins at 0; the order is the classes
+    (V,) by falling frequency, None where ids are ranks. Both are in the state: a checkpoint tells how to build the
+    layer that reads it.
     """
 
     order: Tensor | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
@@ -17,12 +18,11 @@ from typing_extensions import Self
 from vastmax.checks import one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
-from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan
-from vastmax.layers.base.training_text import TrainingText
+from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
 from vastmax.ops import topk
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["OutputLayer", "as_vocabulary", "class_ids", "from_state", "tensor_options"]
+__all__ = ["OutputLayer", "as_vocabulary", "class_ids", "draw_uniformly", "from_state", "tensor_options"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -37,8 +37,12 @@ class OutputLayer(nn.Module, ABC):
     logits in float32 or wider, whatever the dtype of the parameters and under autocast; ``torch.compile`` takes the
     training loss whole (``fullgraph=True``).
 
-    A layer made on the meta device is made whole, after ``to_empty``, by :meth:`reset_parameters` or
-    ``load_state_dict``.
+    What constructors share means the same in all: ``in_features`` is d and ``num_classes`` V; ``bias`` is whether
+    classes have one; ``block_size`` the classes whose logits are computed at a time, None to keep all logits where they
+    are few; ``sparse`` whether the gradients of table and biases are sparse tensors of the rows met, for optimisers
+    that take them (``SGD``, ``Adagrad``, ``SparseAdam``); ``device`` and ``dtype`` are of the parameters. An argument
+    that cannot be used raises an InputError that says what can. A layer made on the meta device is made whole, after
+    ``to_empty``, by :meth:`reset_parameters` or ``load_state_dict``.
 
     A new method implements :meth:`_target_log_prob` and :meth:`_log_prob` on flat batches, and :meth:`_loss` where it
     trains by something else than the negative log-probability; the rest of the contract follows. Where there is a
@@ -63,6 +67,7 @@ class OutputLayer(nn.Module, ABC):
     used: SamplesUsed | None = None
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     not_options: ClassVar[frozenset[str]] = frozenset()
+    _shown: ClassVar[tuple[str, ...]] = ()  # attributes that the repr shows, unless they are None or False
     _opaque_number: int
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -76,7 +81,7 @@ class OutputLayer(nn.Module, ABC):
         """Return this layer for a vocabulary, or for the counts (V,) of classes without names, with sensible defaults.
 
         Raises:
-            InputError: where there is no class, or an option cannot be used.
+            InputError: where there is no class, an option cannot be used, or it does not fit the vocabulary.
         """
         return cls(in_features, len(as_vocabulary(vocabulary)), **options)
 
@@ -84,11 +89,7 @@ class OutputLayer(nn.Module, ABC):
 
     @classmethod
     def from_corpus(cls, in_features: int, corpus: TrainingText, **options: Any) -> Self:
-        """Return this layer for a training text, for methods that want to know more of it than its counts.
-
-        Raises:
-            InputError: where an option cannot be used.
-        """
+        """Return this layer for a training text, for methods that want to know more of it than its counts."""
         return cls.from_vocabulary(in_features, corpus.vocabulary, **options)
 
     @classmethod
@@ -102,13 +103,8 @@ class OutputLayer(nn.Module, ABC):
     ) -> Self:
         """Return a layer that a saved state fits, for ``load_state_dict`` to fill.
 
-        A method whose structure is learnt or chosen when it is first built takes it from the state instead.
-
-        Args:
-            in_features: d.
-            vocabulary: as when the layer was made.
-            state: its ``state_dict()``.
-            options: those that it was made with.
+        Vocabulary and options are those that the layer of the state was made with. A method whose structure is learnt
+        or chosen when it is first built takes it from the state instead.
 
         Raises:
             InputError: where the state is not that of such a layer.
@@ -128,9 +124,6 @@ class OutputLayer(nn.Module, ABC):
         """Return the layer with k samples a step, over the same tensors; None where it does not sample.
 
         For judging a layer as it is: what is trained is the layer itself, whose proposal follows it.
-
-        Raises:
-            InputError: where k is below 1.
         """
         return None
 
@@ -303,9 +296,7 @@ class OutputLayer(nn.Module, ABC):
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) the exact, normalised log-probability of each target; perplexity comes from this and nothing else.
 
-        Args:
-            hidden: (…, d).
-            target: (…) classes in 0..V-1.
+        ``hidden`` is (…, d), and ``target`` (…) classes in 0..V-1.
 
         Raises:
             InputError: where shapes do not fit, or a target is out of range.
@@ -327,27 +318,17 @@ class OutputLayer(nn.Module, ABC):
         raise InputError(f"{type(self).__name__} is normalised by construction: it has no log Z.")
 
     def topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly.
-
-        Raises:
-            InputError: where k is not in 1..V.
-        """
-        self._check_k(k)
+        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V."""
+        whole("k", k, 1, self.num_classes)
         values, classes = self._topk(self._rows(hidden), k)
         shape = (*hidden.shape[:-1], k)
         return values.view(shape), classes.view(shape)
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Return (…, n) classes drawn from the exact distribution, independently.
+        """Return (…, n) classes drawn from the exact distribution of each row of hidden (…, d), independently.
 
-        Args:
-            hidden: (…, d).
-            n: draws a row.
-            generator: of the hidden vectors' device, for draws that repeat.
-
-        Raises:
-            InputError: where n is below 1.
+        A generator, of the device of hidden, is for draws that repeat.
         """
         n = whole("n", n, 1)
         return self._sample(self._rows(hidden), n, generator).view(*hidden.shape[:-1], n)
@@ -359,7 +340,14 @@ class OutputLayer(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
-        return f"in_features={self.in_features}, num_classes={self.num_classes}"
+        names = [name for kind in reversed(type(self).__mro__) for name in vars(kind).get("_shown", ())]
+        parts = []
+        for name in ("in_features", "num_classes", *names):
+            value = getattr(self, name)
+            value = list(value) if isinstance(value, tuple) else value
+            if value is not None and value is not False:
+                parts.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}")
+        return ", ".join(parts)
 
     # --- checks ---
 
@@ -380,9 +368,6 @@ class OutputLayer(nn.Module, ABC):
         if given is not None and given.shape != hidden.shape[:-1]:
             raise refused(name, given, f"one id a row, {tuple(hidden.shape[:-1])}")
 
-    def _check_k(self, k: int) -> None:
-        whole("k", k, 1, self.num_classes)
-
     def _check_range(self, classes: Tensor) -> None:
         if torch.compiler.is_compiling() or classes.device.type != "cpu":
             if classes.device.type != "meta":
@@ -400,6 +385,16 @@ class OutputLayer(nn.Module, ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         register_opaque(self)  # a copy is a layer of its own
+
+
+def draw_uniformly(tables: Iterable[Tensor], biases: Iterable[Tensor | None]) -> None:
+    """Draw each table from a uniform distribution in ±1/√width, and set the biases to 0."""
+    for table in tables:
+        bound = 1 / math.sqrt(table.shape[1])
+        nn.init.uniform_(table, -bound, bound)
+    for bias in biases:
+        if bias is not None:
+            nn.init.zeros_(bias)
 
 
 def as_vocabulary(vocabulary: Vocabulary | ArrayLike) -> Vocabulary:

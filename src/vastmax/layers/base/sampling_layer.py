@@ -26,30 +26,19 @@ _CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a ti
 class SamplingLayer(TableLayer):
     """A table of classes that learns from the target and a few samples: the cost of a step does not grow with V.
 
-    What is not trained by samples is exact: log-probabilities, log Z and the best classes are those of the full
-    softmax, computed in blocks of classes. A method names its formula on the samples of :meth:`draw`.
-
-    The samples of a batch are drawn once and shared by its rows, which makes their logits one product of matrices; or
-    drawn for each row, which makes rows independent and costs a gather a sample.
+    Log-probabilities, log Z and the best classes are exact, those of the full softmax. A method names its
+    formula on the samples of :meth:`draw`. Other arguments as of :class:`OutputLayer`; ``block_size`` is of
+    exact log-probabilities.
 
     Args:
-        in_features: d, the width of the hidden vectors.
         proposal: Q, what samples are drawn from; it tells V. The layer owns it, and its state travels with the layer's.
         num_samples: k, samples a batch, or a row where they are not shared.
-        shared: whether the batch shares its samples.
+        shared: whether the batch shares its samples, whose logits are then one product of matrices; else rows are
+            independent, and each sample costs a gather.
         replacement: whether a class may be drawn more than once; without, no more are drawn than there are.
         in_batch: whether the targets of the batch's other rows are the samples, instead of draws. The proposal then
             states how likely a class is to be a target: the unigram distribution, as a rule.
-        bias: whether classes have a bias.
         initial_bias: what biases start at.
-        sparse: whether the gradients of table and bias are sparse tensors of the rows met, for optimisers that take
-            them (``SGD``, ``Adagrad``, ``SparseAdam``).
-        block_size: classes a block of exact log-probabilities.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where the proposal is none, or a size cannot be used.
 
     Attributes:
         power: the default power of the unigram proposal that :meth:`from_vocabulary` makes.
@@ -114,9 +103,6 @@ class SamplingLayer(TableLayer):
             power: of the counts, for the proposal "unigram"; None for the layer's own, and 1 for ``in_batch``.
             device: of the layer.
             options: what the layer takes.
-
-        Raises:
-            InputError: where no proposal has this name, or has no power, or the counts do not make one.
         """
         tensor_options(device, None)
         more: dict[str, Any] = {}
@@ -181,14 +167,7 @@ class SamplingLayer(TableLayer):
     def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None) -> Draws:
         """Return samples for the rows of a batch, as a step of training draws them.
 
-        Args:
-            hidden: (…, d), rows that are counted through in what is returned.
-            target: (…) classes in 0..V-1.
-            context: (…) the class before each target, as :meth:`forward` takes it.
-            group: (…) rows of one group are no samples of each other, as :meth:`forward` takes it.
-
-        Raises:
-            InputError: where shapes do not fit.
+        Arguments as of :meth:`forward`; rows are counted through in what is returned.
         """
         self._check_of_rows("context", hidden, context)
         self._check_of_rows("group", hidden, group)
@@ -332,11 +311,7 @@ def proposal_for(
     device: torch.device | str | None = None,
     **options: Any,
 ) -> Proposal:
-    """Return the proposal of a name for a vocabulary; a proposal as it is, where it fits.
-
-    Raises:
-        InputError: where no proposal has this name, or it is for another number of classes.
-    """
+    """Return the proposal of a name for a vocabulary; a proposal as it is, where it fits."""
     if isinstance(proposal, Proposal):
         if proposal.num_classes != len(vocabulary):
             raise InputError(

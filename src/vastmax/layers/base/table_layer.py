@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vastmax.checks import flag, refused, whole
 from vastmax.layers.base.facts import Combine, Rows, ShardPlan
-from vastmax.layers.base.output_layer import OutputLayer, tensor_options
+from vastmax.layers.base.output_layer import OutputLayer, draw_uniformly, tensor_options
 from vastmax.ops import (
     Part,
     gathered_logits,
@@ -22,28 +22,44 @@ from vastmax.ops import (
     wide,
 )
 
-__all__ = ["TableLayer", "checked_block_size", "shared_embedding", "tied_table"]
+__all__ = ["LinearLayer", "TableLayer", "checked_block_size", "shared_embedding", "tied_table"]
 
 
-class TableLayer(OutputLayer):
+class LinearLayer(OutputLayer):
+    """A softmax over the logits of linear layers side by side, computed in blocks of ``block_size`` classes."""
+
+    block_size: int | None
+
+    @abstractmethod
+    def _parts(self, hidden: Tensor) -> list[Part]:
+        """The linear layers, on flat rows (N, d)."""
+
+    def log_partition(self, hidden: Tensor) -> Tensor:
+        """Return (…) log Z of hidden vectors (…, d)."""
+        return linear_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
+
+    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        log_partition, target_logit = linear_cross_entropy(self._parts(hidden), target, self.block_size)
+        return target_logit - log_partition
+
+    def _log_prob(self, hidden: Tensor) -> Tensor:
+        (part,) = self._parts(hidden)
+        logits = F.linear(*part)
+        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+
+    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        return linear_topk(self._parts(hidden), k, self.block_size)
+
+
+class TableLayer(LinearLayer):
     """A softmax over ``s(w) = h·v_w + b_w``: everything but how it is trained.
 
     Log-probabilities, the log-partition and the best classes are those of the full softmax, computed in blocks of
-    classes; a method adds its :meth:`_loss`.
-
-    Args:
-        in_features: d, the width of the hidden vectors.
-        num_classes: V.
-        bias: whether classes have a bias.
-        block_size: classes a block, wherever the (N, V) logits are not themselves what is asked for.
-        device: of the parameters.
-        dtype: of the parameters.
-
-    Raises:
-        InputError: where a size is below 1.
+    classes; a method adds its :meth:`_loss`. Arguments as of :class:`OutputLayer`.
     """
 
     _combine: ClassVar[Combine] = "log-sum-exp"  # see ShardPlan
+    _shown = ("block_size",)
     sparse: bool = False  # whether the gradients of table and biases are sparse tensors; for a method to say
 
     def __init__(
@@ -66,14 +82,11 @@ class TableLayer(OutputLayer):
 
     def reset_parameters(self) -> None:
         """Draw the table from a uniform distribution in ±1/√d, and set the biases to 0."""
-        bound = 1 / math.sqrt(self.in_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        draw_uniformly([self.weight], [self.bias])
 
     @property
     def sparse_parameters(self) -> frozenset[str]:  # type: ignore[override]
-        """Names of the parameters whose gradients are sparse."""
+        """Table and biases, where ``sparse`` is set."""
         return frozenset(name for name in ("weight", "bias") if self.sparse and getattr(self, name) is not None)
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
@@ -94,38 +107,18 @@ class TableLayer(OutputLayer):
         """Each rank has some classes' vectors and biases, and their logits."""
         return ShardPlan.cut(self, {"weight": Rows(), "bias": Rows()}, self._combine)
 
-    def log_partition(self, hidden: Tensor) -> Tensor:
-        """Return (…) log Z of hidden vectors (…, d)."""
-        rows = self._rows(hidden)
-        return linear_log_partition([self._part(rows)], self.block_size).view(hidden.shape[:-1])
-
     def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
         """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
         rows, classes = self._flat(hidden, target)
         self._check_range(classes)
         return gathered_logits(rows, self.weight, self.bias, classes[:, None]).view(target.shape)
 
-    def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        log_partition, target_logit = linear_cross_entropy([self._part(hidden)], target, self.block_size)
-        return target_logit - log_partition
-
-    def _log_prob(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden, self.weight, self.bias)
-        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
-
-    def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        return linear_topk([self._part(hidden)], k, self.block_size)
-
     def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
         """Return a table as often as it is used, so that a sparse gradient stays one whatever the uses give."""
         return sparse_uses(table, times) if self.sparse and table is not None else (table,) * times
 
-    def _part(self, hidden: Tensor) -> Part:
-        return Part(hidden, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
-        return super().extra_repr() + (f", block_size={self.block_size}" if self.block_size else "")
+    def _parts(self, hidden: Tensor) -> list[Part]:
+        return [Part(hidden, self.weight, self.bias)]
 
 
 def checked_block_size(block_size: int | None) -> int | None:

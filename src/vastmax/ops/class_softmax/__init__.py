@@ -19,12 +19,7 @@ def class_softmax(
 ) -> Tensor:
     """Return (N,) the log-probability of each row's word among the words of its class.
 
-    Args:
-        hidden: (N, d).
-        weight: (V, d).
-        bias: (V,) or None.
-        classes: of the words.
-        words: (N,) int64.
-        sparse: whether the gradients of weight and bias are sparse tensors of the words of the classes met.
+    Of hidden (N, d), weight (V, d), bias (V,) or None, and words (N,) int64. ``sparse`` makes the gradients of weight
+    and bias sparse tensors of the words of the classes met.
     """
     return implementation("class_softmax", hidden)(hidden, weight, bias, classes, words, sparse=sparse)

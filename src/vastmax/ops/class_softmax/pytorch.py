@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from vastmax.ops.dtypes import matmul_operands, wide
-from vastmax.ops.sparse_gradient import row_gradient
+from vastmax.ops.tensors import matmul_operands, row_gradient, wide
 from vastmax.ops.values import WordClasses
 
 __all__ = ["Group", "class_softmax", "group_by_class", "grouped_log_softmax"]
@@ -47,15 +46,11 @@ def class_softmax(
 
 
 def group_by_class(class_of_item: Tensor, classes: WordClasses, width: int) -> Iterator[Group]:
-    """Yield every item once, and the words of its class beside it, in few groups of like shape.
+    """Yield every item (N,) int64 once, and the words of its class beside it, in few groups of like shape.
 
     Classes come together whose numbers of items round up to one power of 4 and whose sizes to one power of 2, so there
-    are O(log N · log V) groups however many classes take part.
-
-    Args:
-        class_of_item: (N,) int64.
-        classes: of the words.
-        width: numbers that are going to be gathered for each word; groups that would hold too many are split.
+    are O(log N · log V) groups however many classes take part. ``width`` numbers are going to be gathered for each
+    word: groups that would hold too many are split.
     """
     by_class, items = class_of_item.sort(stable=True)
     met, counts = by_class.unique_consecutive(return_counts=True)

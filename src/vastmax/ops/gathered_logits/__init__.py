@@ -24,12 +24,8 @@ def gathered_logits(
 ) -> Tensor:
     """Return (N, m) ``h·v_w + b_w`` of classes that all rows share, or of each row's own, in float32 or wider.
 
-    Args:
-        hidden: (N, d).
-        weight: (V, d).
-        bias: (V,) or None.
-        ids: (m,) or (N, m) int64; a class may stand there more than once.
-        target: None, or (N,) int64, a class of each row's own: its logit comes first, and the result is (N, 1 + m).
-        sparse: whether the gradients of weight and bias are sparse tensors of the rows met.
+    Of hidden (N, d), weight (V, d), bias (V,) or None, and ids (m,) or (N, m) int64, among which a class may stand more
+    than once. With a target (N,) int64, a class of each row's own, its logit comes first, and the result is (N, 1 + m).
+    ``sparse`` makes the gradients of weight and bias sparse tensors of the rows met.
     """
     return implementation("gathered_logits", hidden)(hidden, weight, bias, ids, target=target, sparse=sparse)

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vastmax.ops.dtypes import matmul_operands, wide
-from vastmax.ops.sparse_gradient import row_gradient
+from vastmax.ops.tensors import matmul_operands, row_gradient, wide
 
 __all__ = ["decision_logits", "gathered_logits", "ragged_logits"]
 

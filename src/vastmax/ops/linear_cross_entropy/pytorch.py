@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vastmax.ops.dtypes import matmul_operands, wide
+from vastmax.ops.tensors import matmul_operands, wide
 from vastmax.ops.topk import topk
 from vastmax.ops.values import Part
 
@@ -51,11 +51,7 @@ def linear_topk(
 ) -> tuple[Tensor, Tensor]:
     """Return (N, k) the largest log-probabilities, falling, and (N, k) their places, a block of classes at a time.
 
-    Args:
-        parts: one or more, their classes counted through.
-        k: how many.
-        block_size: classes at a time; None for a good size.
-        normalized: whether log Z is wanted; the largest logits otherwise.
+    Without ``normalized``, the largest logits. A ``block_size`` of None is for a good one.
     """
     rows = len(parts[0].hidden)
     values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))

@@ -26,13 +26,8 @@ def path_loss(
 ) -> Tensor:
     """Return (M,) ``-Σ_n log σ(±(h·v_n + b_n))`` over the inner nodes n on the path to each leaf.
 
-    Args:
-        hidden: (N, d).
-        weight: (nodes, d).
-        bias: (nodes,) or None.
-        paths: of the tree.
-        leaves: (M,) int64.
-        rows: (M,) int64, which hidden vector goes to each leaf, rising.
-        sparse: whether the gradients of weight and bias are sparse tensors, one entry a node that was met.
+    Of hidden (N, d), weight (nodes, d), bias (nodes,) or None, leaves (M,) int64, and rows (M,) int64, which hidden
+    vector goes to each leaf, rising. ``sparse`` makes the gradients of weight and bias sparse tensors, one entry a node
+    met.
     """
     return implementation("path_loss", hidden)(hidden, weight, bias, paths, leaves, rows, sparse=sparse)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vastmax.ops.gathered_logits.pytorch import ragged_logits
-from vastmax.ops.segments import ragged_range
+from vastmax.ops.tensors import ragged_range
 from vastmax.ops.values import Paths
 
 

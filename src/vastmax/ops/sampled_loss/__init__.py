@@ -46,13 +46,7 @@ def sampled_loss(
     among k + 1 candidates, of which any may be of its class: only with the hits do scores ``log P`` have the least loss
     (Ma & Collins 2018, https://aclanthology.org/D18-1405/).
 
-    Args:
-        kind: which formula.
-        hidden: (N, d).
-        weight: (V, d).
-        bias: (V,) or None.
-        target: (N,) int64.
-        draws: the samples.
-        sparse: whether the gradients of weight and bias are sparse tensors of the rows met.
+    Of hidden (N, d), weight (V, d), bias (V,) or None, and target (N,) int64. ``sparse`` makes the gradients of weight
+    and bias sparse tensors of the rows met.
     """
     return implementation("sampled_loss", hidden)(kind, hidden, weight, bias, target, draws, sparse=sparse)

@@ -1,0 +1,172 @@
+"""``vastmax nearest``, ``analogy``, ``evaluate``, ``export`` and ``import``: what is done with trained embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vastmax.cli.console import print_json, print_table
+from vastmax.cli.flags import Json
+from vastmax.errors import InputError
+
+__all__ = ["analogy", "evaluate", "export", "import_", "nearest"]
+
+_Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a model.")]
+_Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="How many to print.")]
+
+
+def nearest(
+    model: _Model,
+    words: Annotated[list[str], typer.Argument(metavar="WORD...", show_default=False, help="Words to look up.")],
+    neighbours: _Neighbours = 10,
+    as_json: Json = False,
+) -> None:
+    """Print the nearest neighbours of words, by cosine.
+
+    \b
+    Examples:
+      vastmax nearest model coffee
+      vastmax nearest model coffee tea -k 5 --json
+    """  # noqa: D301
+    from vastmax.embeddings import Embeddings
+
+    embeddings = Embeddings.load(model)
+    asked = list(dict.fromkeys(words))
+    found = dict(zip(asked, embeddings.nearest(asked, neighbours), strict=True))
+    if as_json:
+        print_json({word: [{"word": other, "cosine": cosine} for other, cosine in found[word]] for word in found})
+    else:
+        rows = [(word, other, float(cosine)) for word, rows in found.items() for other, cosine in rows]
+        print_table(("word", "neighbour", "cosine"), rows)
+
+
+def analogy(
+    model: _Model,
+    a: Annotated[str, typer.Argument(metavar="A", show_default=False, help="As in: A is to B …")],
+    b: Annotated[str, typer.Argument(metavar="B", show_default=False, help="… as …")],
+    c: Annotated[str, typer.Argument(metavar="C", show_default=False, help="… C is to what?")],
+    neighbours: _Neighbours = 5,
+    method: Annotated[
+        str, typer.Option(metavar="3cosadd|3cosmul", help="Add the cosines, or multiply them (Levy & Goldberg 2014).")
+    ] = "3cosadd",
+    as_json: Json = False,
+) -> None:
+    """Print what is to C as B is to A.
+
+    \b
+    Examples:
+      vastmax analogy model man king woman
+      vastmax analogy model france paris japan --method 3cosmul
+    """  # noqa: D301
+    from vastmax.embeddings import Embeddings
+
+    embeddings = Embeddings.load(model)
+    answers = embeddings.analogy(a, b, c, neighbours, method=method)  # type: ignore[arg-type]
+    if as_json:
+        rows = [{"word": word, "score": float(score)} for word, score in answers]
+        print_json({"a": a, "b": b, "c": c, "method": method, "answers": rows})
+    else:
+        print_table(("answer", "score"), [(word, float(score)) for word, score in answers])
+
+
+def evaluate(
+    model: _Model,
+    analogies: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", show_default=False, help="Analogies in Google's format; may be given again."),
+    ] = None,
+    similarity: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", show_default=False, help="Lines of: word word score; may be given again."),
+    ] = None,
+    restrict_vocabulary: Annotated[
+        int, typer.Option(metavar="N", help="Answer analogies from the N most frequent words.")
+    ] = 30000,
+    lowercase: Annotated[bool, typer.Option(help="Lower-case the questions.")] = True,
+    method: Annotated[str, typer.Option(metavar="3cosadd|3cosmul", help="How analogies are answered.")] = "3cosadd",
+    as_json: Json = False,
+) -> None:
+    """Measure a model on analogies and word similarity.
+
+    \b
+    Examples:
+      vastmax evaluate model --analogies questions-words.txt
+      vastmax evaluate model --similarity EN-WS-353-ALL.txt --similarity EN-SIMLEX-999.txt --json
+    """  # noqa: D301
+    if not analogies and not similarity:
+        raise InputError("nothing to evaluate: give --analogies FILE or --similarity FILE")
+    from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity
+
+    embeddings = Embeddings.load(model)
+    options = {"restrict_vocabulary": restrict_vocabulary, "lowercase": lowercase, "method": method}
+    answered = [(path, evaluate_analogies(embeddings, path, **options)) for path in analogies or ()]
+    similarity_reports = [evaluate_similarity(embeddings, path, lowercase=lowercase) for path in similarity or ()]
+    if as_json:
+        named = [{"name": path.stem, **report.to_dict()} for path, report in answered]
+        print_json({"analogies": named, "similarity": [report.to_dict() for report in similarity_reports]})
+        return
+    for path, report in answered:
+        scores = [*report.sections, report.semantic, report.syntactic, report.total]
+        rows = [(score.name, score.correct, score.total, _percent(score.accuracy), score.skipped) for score in scores]
+        print_table(("section", "correct", "total", "%", "left out"), rows, title=path.name)
+    if similarity_reports:
+        rows = [(each.name, _percent(each.spearman), each.pairs, each.left_out) for each in similarity_reports]
+        print_table(("similarity", "spearman x 100", "pairs", "left out"), rows)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def export(
+    model: _Model,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", show_default=False, help="Where to; the ending tells the format.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write a model for other programs: .txt or .bin (word2vec), .npy (and .tsv beside it).
+
+    \b
+    Examples:
+      vastmax export model vectors.txt
+      vastmax export model vectors.bin
+      vastmax export model vectors.npy
+    """  # noqa: D301
+    from vastmax import embeddings
+
+    found = embeddings.Embeddings.load(model)
+    embeddings.export(found, file)
+    _report(as_json, f"wrote {file}", found, file)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="Vectors of another program.")],
+    model: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder for the model.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in DIR.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read vectors of another program, and save them as a model.
+
+    \b
+    Examples:
+      vastmax import GoogleNews-vectors.bin model
+      vastmax import vectors.txt model --overwrite
+    """  # noqa: D301
+    from vastmax.embeddings import holds_embeddings, import_vectors
+
+    if holds_embeddings(model) and not overwrite:
+        raise InputError(f"{model} holds a model: add --overwrite to replace it, or name another folder")
+    embeddings = import_vectors(file)
+    embeddings.save(model)
+    _report(as_json, f"saved in {model}", embeddings, model)
+
+
+def _report(as_json: bool, sentence: str, embeddings: object, path: Path) -> None:
+    rows, columns = embeddings.vectors.shape  # type: ignore[attr-defined]
+    if as_json:
+        print_json({"output": path, "vocabulary": rows, "dim": columns})
+    else:
+        print(f"{sentence}: {rows:,} words, {columns} dimensions")

@@ -1,0 +1,52 @@
+"""Words written down: in files of lines and tabs, and as the core takes and gives lists of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from vastmax.errors import InputError
+
+__all__ = ["SENTENCE_END", "WORD_END", "escape", "join_words", "split_words", "unescape"]
+
+WORD_END = "\x1f"
+SENTENCE_END = "\x1e"
+
+_NAMES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_ESCAPES = str.maketrans(_NAMES)
+_CHARACTERS = {name[1]: character for character, name in _NAMES.items()}
+_ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
+
+
+def escape(word: str) -> str:
+    r"""`word` with tab, line feed, carriage return and backslash as ``\t``, ``\n``, ``\r`` and ``\\``."""
+    return word.translate(_ESCAPES)
+
+
+def unescape(word: str) -> str:
+    """The reverse of :func:`escape`; ValueError for a backslash before anything else."""
+
+    def character(match: re.Match[str]) -> str:
+        if match[1] not in _CHARACTERS:
+            raise ValueError(f"the unknown escape {match[0]!r}")
+        return _CHARACTERS[match[1]]
+
+    return _ESCAPED.sub(character, word) if "\\" in word else word
+
+
+def join_words(words: Iterable[str]) -> bytes:
+    """One UTF-8 text, U+001F between words; InputError where one holds that or half of a surrogate pair."""
+    words = list(words)
+    text = WORD_END.join(words)
+    if text.count(WORD_END) > max(len(words) - 1, 0):
+        word = next(word for word in words if WORD_END in word)
+        raise InputError(f"The word {word!r} holds the control character U+001F; take it out.")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"A word holds half of a surrogate pair ({error.reason}); take it out.") from None
+
+
+def split_words(joined: bytes) -> list[str]:
+    """The words of what :func:`join_words` made."""
+    return joined.decode().split(WORD_END) if joined else []
