@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.cases import CASES, LayerCase
 from tests.layers.contract import D, V, batch, every_exact, every_layer, gradients, loss_of, sharpened
+from vastmax.layers import build
 
 
 @every_layer
@@ -62,13 +63,29 @@ def test_the_operators_gradient_is_of_the_samples_that_its_loss_is_of(case: Laye
     layer = sharpened(case.build(D, V))
     hidden, target = batch((6,))
     parameters, number = list(layer.parameters()), layer._opaque_number
-    found = torch.ops.vastmax.loss(hidden, target, None, parameters, number, torch.tensor(11), None)
+    sparse = [name in layer.sparse_parameters for name, _ in layer.named_parameters()]
+    rows = hidden, target, None, None, None
+    found = torch.ops.vastmax.loss(*rows, parameters, number, torch.tensor(11), None, sparse)
     found_gradients = gradients(layer, hidden, found.sum())
     torch.manual_seed(11)
     wanted = layer(hidden, target, reduction="none")
     torch.testing.assert_close(found, wanted)
     for name, gradient in gradients(layer, hidden, wanted.sum()).items():
         torch.testing.assert_close(found_gradients[name], gradient, msg=name)
+
+
+@pytest.mark.parametrize("name", ["hierarchical", "adaptive", "sampled", "full"])
+def test_a_dozen_heads_are_compiled_in_one_program(name: str) -> None:
+    """More than the compiler's limit of specialisations: heads that are alike share a graph, and each has its loss."""
+    torch.compiler.reset()
+    hidden, target = batch((6,), dtype=torch.float32)
+    for _ in range(12):
+        layer = build(name, D, range(V, 0, -1))
+        compiled = torch.compile(layer, fullgraph=True, backend="eager")
+        found = loss_of(compiled, hidden, target)
+        assert found.isfinite()
+        if layer.kind == "exact":
+            torch.testing.assert_close(found, loss_of(layer, hidden, target))
 
 
 @every_layer

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.layers.held_out import TARGET, UPSTREAM, D, N, V, held_out, hidden_of, spread
 from tests.oracles import gradients_of, infrequently_normalized_loss
 from vastmax.errors import InputError
-from vastmax.layers import InfrequentlyNormalizedSoftmax, SelfNormalizedSoftmax
+from vastmax.layers import FullSoftmax, InfrequentlyNormalizedSoftmax, SelfNormalizedSoftmax
 
 
 def layer_of(**options) -> InfrequentlyNormalizedSoftmax:
@@ -36,17 +36,20 @@ def loss_of(layer: InfrequentlyNormalizedSoftmax, hidden: Tensor, drawn: list[bo
 @pytest.mark.numerics
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("block_size", [None, 7])
+@pytest.mark.parametrize("likelihood", [True, False])
 @pytest.mark.parametrize("drawn", [[True] * N, [False] * N, [False, True, True, False, False]], ids=str)
-def test_loss_and_gradients_are_those_of_the_formula(drawn: list[bool], block_size: int | None, sparse: bool) -> None:
+def test_loss_and_gradients_are_those_of_the_formula(
+    drawn: list[bool], likelihood: bool, block_size: int | None, sparse: bool
+) -> None:
     penalty, fraction = 0.3, 0.25
-    layer = layer_of(penalty=penalty, fraction=fraction, block_size=block_size, sparse=sparse)
+    layer = layer_of(penalty=penalty, fraction=fraction, likelihood=likelihood, block_size=block_size, sparse=sparse)
     hidden = hidden_of()
     loss = loss_of(layer, hidden, drawn)
     found = torch.autograd.grad(loss, [hidden, *layer.parameters()], UPSTREAM)
     expected = [np.zeros(tuple(part.shape)) for part in found]
     arrays = [parameter.detach().numpy() for parameter in layer.parameters()]
     for i, (h, t) in enumerate(zip(hidden.detach().numpy(), TARGET.tolist(), strict=True)):
-        rest = t, penalty, fraction, drawn[i]
+        rest = t, penalty, fraction, drawn[i], likelihood
         assert loss[i].item() == pytest.approx(float(infrequently_normalized_loss(h, *arrays, *rest)), rel=1e-12)
         terms = gradients_of(lambda *given, rest=rest: infrequently_normalized_loss(*given, *rest), h, *arrays)
         expected[0][i] = float(UPSTREAM[i]) * terms[0]
@@ -55,6 +58,28 @@ def test_loss_and_gradients_are_those_of_the_formula(drawn: list[bool], block_si
     for ours, truth in zip(found, expected, strict=True):
         torch.testing.assert_close(ours.to_dense(), torch.from_numpy(truth))
     assert all(gradient.is_sparse == sparse for gradient in found[1:])
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.4])
+def test_with_the_likelihood_of_every_row_it_is_self_normalisation(penalty: float) -> None:
+    """And without a penalty the full softmax; over the draws of fewer rows it is so on average."""
+    layer = layer_of(penalty=penalty, fraction=1.0, likelihood=True)
+    other = SelfNormalizedSoftmax(D, V, penalty=penalty).double()
+    full = FullSoftmax(D, V).double()
+    for each in (other, full):
+        each.load_state_dict(layer.state_dict())
+    hidden = hidden_of()
+    ours = torch.autograd.grad(layer(hidden, TARGET), [hidden, *layer.parameters()])
+    for each in (other, full) if penalty == 0 else (other,):
+        theirs = torch.autograd.grad(each(hidden, TARGET), [hidden, *each.parameters()])
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b)
+    assert layer.kind == ("surrogate" if penalty else "estimator") and layer.usual_log_partition == 0
+    few = layer_of(penalty=penalty, fraction=0.3, likelihood=True)
+    few.load_state_dict(layer.state_dict())
+    torch.manual_seed(0)
+    mean = torch.stack([few(hidden, TARGET).detach() for _ in range(4000)]).mean()
+    assert float(mean) == pytest.approx(layer(hidden, TARGET).item(), rel=0.02)
 
 
 @pytest.mark.parametrize("penalty", [0.1, 1.5])

@@ -114,11 +114,22 @@ def self_normalized_loss(hidden: Any, weight: Any, bias: Any, target: int, penal
 
 
 def infrequently_normalized_loss(
-    hidden: Any, weight: Any, bias: Any, target: int, penalty: float, fraction: float, sampled: bool
+    hidden: Any,
+    weight: Any,
+    bias: Any,
+    target: int,
+    penalty: float,
+    fraction: float,
+    sampled: bool,
+    likelihood: bool = False,
 ) -> Any:
-    """-s(t), and penalty / fraction (log Z)^2 where the row is sampled (Andreas & Klein 2015)."""
+    """-s(t), and penalty / fraction (log Z)^2 where the row is sampled (Andreas & Klein 2015).
+
+    likelihood: log Z / fraction besides (Chen, Grangier & Auli 2015).
+    """
     logits = table_logits(hidden, weight, bias, range(len(weight)))
-    return -logits[target] + (penalty / fraction * log_sum_exp(logits) ** 2 if sampled else 0.0)
+    log_z = log_sum_exp(logits)
+    return -logits[target] + ((penalty * log_z**2 + (log_z if likelihood else 0.0)) / fraction if sampled else 0.0)
 
 
 def target_sampled_loss(hidden: Any, weight: Any, bias: Any, target: int, candidates: Sequence[int]) -> Any:

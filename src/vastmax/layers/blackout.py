@@ -15,8 +15,8 @@ class BlackOut(SamplingLayer):
 
     A softmax over few classes, each weighted against how often it is drawn, and a loss that asks of each sample as well
     that it be improbable. Samples come from ``Q(w) ∝ c(w)^alpha``, between uniform (0) and unigram (1). With all
-    classes drawn, without replacement, p̃ is the full softmax. A sample that is the target is removed; one that was
-    drawn twice counts twice. A target that Q never draws has p̃ = 1: its loss is 0, and nothing is learnt from it.
+    classes drawn, without replacement, p̃ is the full softmax. A class that was drawn twice counts twice, the target
+    too: the truth then is the optimum for any k. A target that Q never draws has p̃ = 1: nothing is learnt from it.
     Without replacement, the probability that a class is among the samples takes the place of Q.
 
     References:
@@ -30,7 +30,7 @@ class BlackOut(SamplingLayer):
 
     Example:
         >>> import torch
-        >>>     from vastmax.proposals import UnigramProposal
+        >>> from vastmax.proposals import UnigramProposal
         >>> layer = BlackOut(8, UnigramProposal(range(1, 1001), power=0.4), num_samples=50)
         >>> hidden, target = torch.randn(4, 8), torch.tensor([0, 1, 0, 4])
         >>> layer(hidden, target).backward()

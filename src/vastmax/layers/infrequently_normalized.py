@@ -23,16 +23,22 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
     distribution is that of the full softmax. So log Z settles at ``1/(2α)``, where the biases start it and the gradient
     is on average the full softmax's, and :meth:`unnormalized_log_prob` takes it off.
 
+    With ``likelihood`` log Z stands beside its square: ``-s(t) + 1/γ Σ_{sampled rows} (log Z + α (log Z)²)`` is on
+    average the self-normalised softmax's loss, log Z is drawn to 0, and with α = 0 the gradient is on average that of
+    -log p.
+
     A small γ is noisy: one sampled row stands for 1/γ others. Even a single one touches the whole table, so a step
     costs O(V·d) unless no row is sampled. Other arguments as of :class:`OutputLayer`.
 
     References:
         Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015,
-        https://aclanthology.org/N15-1027/.
+        https://aclanthology.org/N15-1027/; the likelihood: Chen, Grangier, Auli, *Strategies for Training Large
+        Vocabulary Neural Language Models*, 2015, https://arxiv.org/abs/1512.04906.
 
     Args:
-        penalty: α, above 0: nothing else keeps the logits from growing without bound.
+        penalty: α; above 0 without the likelihood, where nothing else keeps the logits from growing without bound.
         fraction: γ in (0, 1], the probability that a row's log Z is computed.
+        likelihood: whether log Z itself is in the loss.
         sparse: gradients of the targets' rows where no row was sampled, else of all. For γ so small that most steps
             sample no row; else they only cost.
 
@@ -51,7 +57,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         "When and why are log-linear models self-normalizing?",
         "https://aclanthology.org/N15-1027/",
     )
-    _shown = ("fraction",)
+    _shown = ("fraction", "likelihood")
 
     def __init__(
         self,
@@ -60,6 +66,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         *,
         penalty: float = 0.1,
         fraction: float = 0.1,
+        likelihood: bool = False,
         bias: bool = True,
         block_size: int | None = None,
         sparse: bool = False,
@@ -67,16 +74,20 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         dtype: torch.dtype | None = None,
     ) -> None:
         flag("sparse", sparse)
-        number("penalty", penalty, 0, above=True)
+        flag("likelihood", likelihood)
+        number("penalty", penalty, 0, above=not likelihood)
+        self.likelihood = likelihood
         options: dict[str, Any] = {"bias": bias, "block_size": block_size, "device": device, "dtype": dtype}
         super().__init__(in_features, num_classes, penalty=penalty, **options)
         self.fraction = number("fraction", fraction, 0, 1, above=True)
         self.sparse = sparse
+        if likelihood and penalty == 0:
+            self.kind = "estimator"
 
     @property
     def usual_log_partition(self) -> float:
-        """What the training loss draws log Z to: 1/(2α)."""
-        return 0.5 / self.penalty
+        """What the training loss draws log Z to: 1/(2α), and 0 with the likelihood."""
+        return 0.0 if self.likelihood else 0.5 / self.penalty
 
     @property
     def touches_all_classes(self) -> bool:
@@ -97,4 +108,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         log_partition = linear_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
         # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
         loss = -gathered_logits(hidden, weight, bias, target[:, None], sparse=True).squeeze(1)
-        return loss.index_add(0, chosen, log_partition.square(), alpha=self.penalty / self.fraction)
+        normaliser = self.penalty * log_partition.square()
+        if self.likelihood:
+            normaliser = normaliser + log_partition
+        return loss.index_add(0, chosen, normaliser, alpha=1 / self.fraction)

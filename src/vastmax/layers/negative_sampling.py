@@ -15,9 +15,10 @@ __all__ = ["NegativeSampling"]
 class NegativeSampling(SamplingLayer):
     """``-log σ(s(t)) - Σ_j log σ(-s(w_j))``, w_j ~ Q: to learn word vectors, not a language model.
 
-    At its optimum ``s(w) = log P(w|h) - log(k Q(w))``: the softmax of these scores, which log-probabilities here are
-    made of as everywhere, is not P, and frequent classes come out too rare. For a language model take
-    NoiseContrastiveEstimation, which is this with the ``log(k Q(w))`` accounted for.
+    At its optimum ``s(w) = log P(w|h) - log(k Q(w))`` where hits are kept, and ``log P/(1 - P) - log(k Q)`` where they
+    are passed over. The softmax of these scores, which log-probabilities here are made of as everywhere, is not P:
+    frequent classes come out too rare. For a language model take NoiseContrastiveEstimation, which is this with the
+    ``log(k Q(w))`` accounted for.
 
     Where a negative is the target, word2vec's code passes over it, and so do this layer and ``vastmax train``; the
     paper's formula keeps it (``keep_hits``). One step of the compiled trainer is one step of SGD on this loss.

@@ -115,10 +115,11 @@ class PartialSoftmax(TableLayer):
         head = self._search(hidden)
         again = (head == target[:, None]) | (head < 0)
         chosen = torch.cat([target[:, None], torch.where(again, target[:, None], head)], 1)
-        logits = gathered_logits(hidden, self.weight, self.bias, chosen, sparse=self.sparse)
+        weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
+        logits = gathered_logits(hidden, weights[0], biases[0], chosen, sparse=self.sparse)
         parts = [logits[:, :1], logits[:, 1:].masked_fill(again, -torch.inf)]
         if self.tail and self.head < self.num_classes:
-            parts.append(self._tail_logits(hidden, chosen))
+            parts.append(self._tail_logits(hidden, chosen, weights[1], biases[1]))
         return torch.cat(parts, 1).logsumexp(1) - logits[:, 0]
 
     def _search(self, hidden: Tensor) -> Tensor:
@@ -129,10 +130,10 @@ class PartialSoftmax(TableLayer):
         with torch.no_grad():
             return linear_topk(self._parts(hidden), k, self.block_size, normalized=False)[1]
 
-    def _tail_logits(self, hidden: Tensor, head: Tensor) -> Tensor:
+    def _tail_logits(self, hidden: Tensor, head: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """(N, m) logits of classes drawn from all, with log V/m added; -inf for those in the row's head (N, k+1)."""
         tail = torch.randint(self.num_classes, (self.tail,), device=hidden.device)
-        logits = gathered_logits(hidden, self.weight, self.bias, tail, sparse=self.sparse)
+        logits = gathered_logits(hidden, weight, bias, tail, sparse=self.sparse)
         ordered, drawn = head.sort(1).values, tail.expand(len(head), -1).contiguous()
         places = torch.searchsorted(ordered, drawn).clamp_(max=head.shape[1] - 1)
         in_head = ordered.gather(1, places) == drawn

@@ -164,7 +164,8 @@ class TargetSampledSoftmax(TableLayer):
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         if not len(target):
-            return hidden.sum(1, dtype=wide(hidden.dtype))  # no candidates either, it may be
+            # there may be no candidates either; of no rows, but of what is learnt, so that backward can be called
+            return (hidden * F.embedding(target, self.weight, sparse=self.sparse)).sum(1, dtype=wide(hidden.dtype))
         classes, places = torch.cat([*self._always(), target]).unique(return_inverse=True)
         vectors = F.embedding(classes, self.weight, sparse=self.sparse)
         bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=self.sparse)

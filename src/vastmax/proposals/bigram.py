@@ -74,6 +74,7 @@ class BigramProposal(Proposal):
     ) -> None:
         given = as_weights(counts, "counts")
         super().__init__(given.size)
+        self.smoothing = float(smoothing)
         pairs, times = _merged(bigrams, self.num_classes)
         following = np.bincount(pairs % self.num_classes, times, minlength=self.num_classes)
         weights = powers(np.maximum(given, following), power, smoothing)
@@ -253,7 +254,8 @@ class BigramProposal(Proposal):
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
-        return f"{super().extra_repr()}, num_bigrams={len(self.pairs)}"
+        smoothed = f", smoothing={self.smoothing:g}" if self.smoothing else ""
+        return f"{super().extra_repr()}, num_bigrams={len(self.pairs)}{smoothed}"
 
 
 def _move(tree: SumTree, cells: Tensor, known: Tensor, group: Tensor, probability: Tensor, rate: float) -> None:

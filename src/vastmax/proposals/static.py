@@ -91,7 +91,7 @@ class UnigramProposal(Proposal):
     ) -> None:
         weights = powers(counts, power, smoothing)
         super().__init__(len(weights))
-        self.power = float(power)
+        self.power, self.smoothing = float(power), float(smoothing)
         self.table = AliasTable(weights, device=device)
         self.support = self.table.support
 
@@ -113,7 +113,8 @@ class UnigramProposal(Proposal):
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""
-        return f"{super().extra_repr()}, power={self.power}"
+        smoothed = f", smoothing={self.smoothing:g}" if self.smoothing else ""
+        return f"{super().extra_repr()}, power={self.power}{smoothed}"
 
 
 def powers(counts: ArrayLike, power: float, smoothing: float) -> NDArray[np.float64]:

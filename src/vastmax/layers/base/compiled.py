@@ -25,14 +25,15 @@ __all__ = ["drawing_from", "opaque_loss", "register_opaque"]
 
 _Layer = Any  # an OutputLayer, whose file imports this one
 
-# Operators take tensors and numbers, so a graph names its layer by a number.
+# Operators take tensors and numbers, so a graph names its layer by a number; a tensor on the CPU, whose value no graph
+# is specialised for: layers that are alike share a graph.
 _layers: WeakValueDictionary[int, _Layer] = WeakValueDictionary()
 _numbers = itertools.count()
 
 _library = torch.library.Library("vastmax", "FRAGMENT")
 _given = (
-    "Tensor hidden, Tensor target, Tensor? context, Tensor? group, Tensor? row, Tensor[] parameters, int layer, "
-    "Tensor? seed, ScalarType? autocast"
+    "Tensor hidden, Tensor target, Tensor? context, Tensor? group, Tensor? row, Tensor[] parameters, Tensor layer, "
+    "Tensor? seed, ScalarType? autocast, bool[] sparse"
 )
 _library.define(f"loss({_given}) -> Tensor")
 _library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
@@ -40,8 +41,9 @@ _library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
 
 def register_opaque(layer: _Layer) -> None:
     """Give a layer the number that compiled graphs know it by."""
-    layer._opaque_number = next(_numbers)
-    _layers[layer._opaque_number] = layer
+    number = next(_numbers)
+    layer._opaque_number = torch.tensor(number, device="cpu")
+    _layers[number] = layer
 
 
 def opaque_loss(
@@ -54,9 +56,10 @@ def opaque_loss(
     device = hidden.device.type
     seed = None if layer.kind == "exact" else torch.randint(2**31, (), device=hidden.device)
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    parameters = list(layer.parameters())
-    given = hidden, target, context, group, row
-    return torch.ops.vastmax.loss(*given, parameters, layer._opaque_number, seed, autocast)
+    parameters = dict(layer.named_parameters())
+    sparse = [name in layer.sparse_parameters for name in parameters]
+    given = hidden, target, context, group, row, list(parameters.values())
+    return torch.ops.vastmax.loss(*given, layer._opaque_number, seed, autocast, sparse)
 
 
 class _Rows(nn.Module):
@@ -87,11 +90,12 @@ def _eager(
     group: Tensor | None,
     row: Tensor | None,
     parameters: list[Tensor],
-    layer: int,
+    layer: Tensor,
     seed: Tensor | None,
     autocast: torch.dtype | None,
+    sparse: list[bool],
 ) -> Tensor:
-    module = _Rows(_layers[layer])
+    module = _Rows(_layers[int(layer)])
     named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
     drawing = nullcontext() if seed is None else drawing_from(int(seed), seed.device)
     with drawing, torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
@@ -113,7 +117,7 @@ def _loss_backward(
     parameters: list[Tensor],
     *given: Any,
 ) -> list[Tensor]:
-    own = [p.requires_grad for p in _layers[given[0]].parameters()]
+    own = [p.requires_grad for p in _layers[int(given[0])].parameters()]
     with torch.enable_grad():
         hidden = hidden.detach().requires_grad_()
         leaves = [p.detach().requires_grad_(needed) for p, needed in zip(parameters, own, strict=True)]
@@ -162,14 +166,11 @@ def _(
     parameters: list[Tensor],
     *given: Any,
 ) -> list[Tensor]:
-    layer = _layers[given[0]]
-    return [
-        torch.empty_like(hidden),
-        *(
-            _fake_sparse(p, target) if name in layer.sparse_parameters else torch.empty_like(p)
-            for p, (name, _) in zip(parameters, layer.named_parameters(), strict=True)
-        ),
+    like = [
+        _fake_sparse(p, target) if sparse else torch.empty_like(p)
+        for p, sparse in zip(parameters, given[-1], strict=True)
     ]
+    return [torch.empty_like(hidden), *like]
 
 
 def _fake_sparse(parameter: Tensor, target: Tensor) -> Tensor:
@@ -178,16 +179,16 @@ def _fake_sparse(parameter: Tensor, target: Tensor) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    hidden, target, context, group, row, parameters, ctx.layer, seed, ctx.autocast = inputs
-    ctx.save_for_backward(hidden, target, context, group, row, seed, *parameters)
+    hidden, target, context, group, row, parameters, layer, seed, ctx.autocast, ctx.sparse = inputs
+    ctx.save_for_backward(hidden, target, context, group, row, layer, seed, *parameters)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    hidden, target, context, group, row, seed, *parameters = ctx.saved_tensors
+    hidden, target, context, group, row, layer, seed, *parameters = ctx.saved_tensors
     to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(
-        grad, hidden, target, context, group, row, parameters, ctx.layer, seed, ctx.autocast
+        grad, hidden, target, context, group, row, parameters, layer, seed, ctx.autocast, ctx.sparse
     )
-    return to_hidden, None, None, None, None, to_parameters, None, None, None
+    return to_hidden, None, None, None, None, to_parameters, None, None, None, None
 
 
 torch.library.register_autograd("vastmax::loss", _backward, setup_context=_keep, lib=_library)

@@ -68,7 +68,7 @@ class OutputLayer(nn.Module, ABC):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     not_options: ClassVar[frozenset[str]] = frozenset()
     _shown: ClassVar[tuple[str, ...]] = ()  # attributes that the repr shows, unless they are None or False
-    _opaque_number: int
+    _opaque_number: Tensor
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -91,6 +92,7 @@ class SamplingLayer(TableLayer):
         *,
         proposal: str | Proposal = "unigram",
         power: float | None = None,
+        smoothing: float | None = None,
         device: torch.device | str | None = None,
         **options: Any,
     ) -> Self:
@@ -101,6 +103,8 @@ class SamplingLayer(TableLayer):
             vocabulary: its counts are what the proposal is made of.
             proposal: a name of ``PROPOSALS``, or a proposal.
             power: of the counts, for the proposal "unigram"; None for the layer's own, and 1 for ``in_batch``.
+            smoothing: added to every count, for the proposals "unigram" and "bigram". None for 1 where a count is 0,
+                else for 0: a class that is never drawn is never pushed down, and comes out too likely.
             device: of the layer.
             options: what the layer takes.
         """
@@ -111,7 +115,13 @@ class SamplingLayer(TableLayer):
             more["power"] = usual if power is None else number("power", power)
         elif power is not None:
             raise InputError(f"power is {power}: only the proposal 'unigram' that is made here has one.")
-        made = proposal_for(proposal, as_vocabulary(vocabulary), in_features, device=device, **more)
+        vocabulary = as_vocabulary(vocabulary)
+        if isinstance(proposal, str) and proposal in ("unigram", "bigram"):
+            usual = float(0 < np.count_nonzero(vocabulary.counts) < len(vocabulary))
+            more["smoothing"] = usual if smoothing is None else number("smoothing", smoothing, 0)
+        elif smoothing is not None:
+            raise InputError(f"smoothing is {smoothing}: only the proposals 'unigram' and 'bigram' made here have it.")
+        made = proposal_for(proposal, vocabulary, in_features, device=device, **more)
         return cls(in_features, made, device=device, **options)
 
     def reset_parameters(self) -> None:
