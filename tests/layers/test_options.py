@@ -38,6 +38,7 @@ TEXTS: dict[str, tuple[str, Any]] = {
     "epsilon": ("0.3", 0.3),
     "filters": ("[1, 2,3,4,5]", [1, 2, 3, 4, 5]),
     "fraction": ("0.25", 0.25),
+    "likelihood": ("true", True),
     "head": ("2", 2),
     "head_bias": ("false", False),
     "head_share": ("0.5", 0.5),

@@ -98,7 +98,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         vocabulary: Vocabulary | ArrayLike,
         *,
         tokens: ArrayLike | None = None,
-        smoothing: float = 0.5,
+        smoothing: float | None = 0.5,
         device: torch.device | str | None = None,
         **options: Any,
     ) -> Self:
@@ -109,13 +109,13 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             vocabulary: its counts are what the unigram table starts as.
             tokens: (T,) a text in class ids, -1 between two sentences, whose bigrams are what the other starts as;
                 None for no bigrams.
-            smoothing: added to every count of the unigram table, so that every class can be drawn.
+            smoothing: added to every count of the unigram table, so that every class can be drawn; None for 0.5.
             device: of the layer.
             options: what the layer takes.
         """
         counts = as_vocabulary(vocabulary).counts
         tensor_options(device, None)
-        number("smoothing", smoothing, 0)
+        smoothing = 0.5 if smoothing is None else number("smoothing", smoothing, 0)
         if tokens is None:
             proposal = BigramProposal.from_counts(counts, smoothing=smoothing, device=device)
         else:

@@ -19,6 +19,7 @@ from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.layers.base.table_layer import shared_embedding, tied_table
 from vastmax.ops import (
+    Derived,
     WordClasses,
     class_softmax,
     group_by_class,
@@ -66,11 +67,7 @@ class ClassBasedSoftmax(OutputLayer):
     )
     not_options: ClassVar[frozenset[str]] = frozenset({"counts"})
 
-    class_of: Tensor  # (V,) int64, the state that carries the classes; the other buffers are derived from it
-    class_sizes: Tensor  # (C,) int64
-    class_starts: Tensor  # (C,) int64, where a class starts in class_words
-    class_words: Tensor  # (V,) int64, words in the order of their classes
-    place_in_class: Tensor  # (V,) int64
+    class_of: Tensor  # (V,) int64, the state that carries the classes
 
     def __init__(
         self,
@@ -89,6 +86,7 @@ class ClassBasedSoftmax(OutputLayer):
         flag("sparse", sparse)
         super().__init__(in_features, classes.num_words)
         self._counts = np.ones(classes.num_words, np.int64) if counts is None else counts
+        classes.statistics(self._counts)  # or they are refused now
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         make = tensor_options(device, dtype)
@@ -96,7 +94,8 @@ class ClassBasedSoftmax(OutputLayer):
         self.class_bias = nn.Parameter(torch.empty(classes.num_classes, **make)) if bias else None
         self.weight = nn.Parameter(torch.empty((classes.num_words, in_features), **make))
         self.bias = nn.Parameter(torch.empty(classes.num_words, **make)) if bias else None
-        self.classes = classes
+        self._classes, self._layout = classes, Derived(_layout_of)
+        self.register_buffer("class_of", torch.empty(classes.num_words, dtype=torch.int64, device=device))
         self.reset_parameters()
         self.register_load_state_dict_post_hook(_adopt_classes)
 
@@ -127,7 +126,17 @@ class ClassBasedSoftmax(OutputLayer):
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the classes."""
         draw_uniformly((self.class_weight, self.weight), (self.class_bias, self.bias))
-        self._lay_out(self.classes)
+        self.class_of.copy_(torch.from_numpy(self._classes.class_of.copy()))
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the words, as the state has them."""
+        return self._classes if self.class_of.is_meta else self._layout(self.class_of)[0]
+
+    @property
+    def mean_logits(self) -> float:
+        """How many logits a word costs, the mean under the counts."""
+        return self.classes.statistics(self._counts).mean_logits
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
         """Share the words' table (V, d) with an input embedding: one parameter, which both learn.
@@ -169,8 +178,8 @@ class ClassBasedSoftmax(OutputLayer):
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = F.linear(hidden, self.weight, self.bias)
         logits = logits.to(wide(logits.dtype))
-        log_z = logits.new_empty(len(hidden), len(self.class_sizes))
-        every = torch.arange(len(self.class_sizes), device=hidden.device)
+        log_z = logits.new_empty(len(hidden), len(self._word_classes.sizes))
+        every = torch.arange(len(self._word_classes.sizes), device=hidden.device)
         for group in group_by_class(every, self._word_classes, len(hidden)):
             inside = logits[:, group.words.flatten()].view(len(hidden), *group.words.shape)
             if not group.whole:
@@ -222,37 +231,32 @@ class ClassBasedSoftmax(OutputLayer):
 
     @property
     def _word_classes(self) -> WordClasses:
-        return WordClasses(self.class_of, self.place_in_class, self.class_words, self.class_starts, self.class_sizes)
-
-    # --- the classes as state ---
-
-    def _lay_out(self, classes: Classes) -> None:
-        """Set all that follows from the classes, on the device of the parameters."""
-        self.classes = classes
-        self.mean_logits = classes.statistics(self._counts).mean_logits
-        class_of, sizes = torch.from_numpy(classes.class_of.copy()).long(), torch.from_numpy(classes.sizes.copy())
-        words = class_of.argsort(stable=True)
-        starts = sizes.cumsum(0) - sizes
-        place = torch.empty_like(words)
-        place[words] = torch.arange(len(words), device=words.device) - starts[class_of[words]]
-        self.register_buffer("class_of", class_of.to(self.weight.device))
-        derived = {"class_sizes": sizes, "class_starts": starts, "class_words": words, "place_in_class": place}
-        for name, values in derived.items():
-            self.register_buffer(name, values.to(self.weight.device), persistent=False)
+        return self._layout(self.class_of)[1]
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return f"{super().extra_repr()}, classes={self.classes.num_classes}, largest={int(self.classes.sizes.max())}"
 
 
-def _adopt_classes(layer: nn.Module, incompatible_keys: Any) -> None:
-    """Lay out the classes that a loaded state brought; InputError where they are none of this layer."""
-    if not isinstance(layer, ClassBasedSoftmax) or layer.class_of.is_meta:
-        return
+def _layout_of(class_of: Tensor) -> tuple[Classes, WordClasses]:
+    """Return what follows from the class of each word (V,); InputError where they are no classes."""
     try:
-        classes = Classes(layer.class_of.cpu().numpy())
+        classes = Classes(class_of.cpu().numpy().copy())
     except InputError as error:
         raise InputError(f"the state holds no classes: {error}") from None
+    of, sizes = torch.from_numpy(classes.class_of.copy()).long(), torch.from_numpy(classes.sizes.copy())
+    words = of.argsort(stable=True)
+    starts = sizes.cumsum(0) - sizes
+    place = torch.empty_like(words)
+    place[words] = torch.arange(len(words)) - starts[of[words]]
+    return classes, WordClasses(*(each.to(class_of.device) for each in (of, place, words, starts, sizes)))
+
+
+def _adopt_classes(layer: nn.Module, incompatible_keys: Any) -> None:
+    """Take the classes that a loaded state brought; InputError where they are none of this layer."""
+    if not isinstance(layer, ClassBasedSoftmax) or layer.class_of.is_meta:
+        return
+    classes = layer.classes
     if classes.num_classes != len(layer.class_weight):
         raise InputError(f"the state has {classes.num_classes} classes, this layer {len(layer.class_weight)}.")
-    layer._lay_out(classes)
+    layer._classes = classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan, TrainingText
 from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.ops import (
+    Derived,
     Paths,
     TreeScores,
     TreeSweep,
@@ -84,13 +85,8 @@ class HierarchicalSoftmax(OutputLayer):
     not_options: ClassVar[frozenset[str]] = frozenset({"counts"})
     tree_name: str = "given"
 
-    tree_children: Tensor  # (I, 2) int32, the state that carries the tree; the other buffers are derived from it
+    tree_children: Tensor  # (I, 2) int32, the state that carries the tree
     tree_words: Tensor  # (L,) int32
-    path_offsets: Tensor  # (L+1,) int64
-    path_nodes: Tensor  # (steps,) int32
-    path_signs: Tensor  # (steps,) int8
-    word_leaves: Tensor  # (L,) int64, leaves in the order of their words
-    word_offsets: Tensor  # (V+1,) int64; word w owns word_leaves[word_offsets[w]:word_offsets[w+1]]
 
     def __init__(
         self,
@@ -109,12 +105,15 @@ class HierarchicalSoftmax(OutputLayer):
         flag("sparse", sparse)
         super().__init__(in_features, tree.num_words)
         self._counts = np.ones(tree.num_words, np.int64) if counts is None else counts
+        tree.statistics(self._counts)  # or they are refused now
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         make = tensor_options(device, dtype)
         self.weight = nn.Parameter(torch.empty((tree.num_inner_nodes, in_features), **make))
         self.bias = nn.Parameter(torch.empty(tree.num_inner_nodes, **make)) if bias else None
-        self.tree = tree
+        self._tree, self._derived = tree, Derived(_layout_of)
+        self.register_buffer("tree_children", torch.empty(tree.children.shape, dtype=torch.int32, device=device))
+        self.register_buffer("tree_words", torch.empty(tree.words.shape, dtype=torch.int32, device=device))
         self.reset_parameters()
         self.register_load_state_dict_post_hook(_adopt_tree)
 
@@ -198,7 +197,25 @@ class HierarchicalSoftmax(OutputLayer):
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
         draw_uniformly([self.weight], [self.bias])
-        self._lay_out(self.tree)
+        self.tree_children.copy_(torch.from_numpy(self._tree.children.copy()))
+        self.tree_words.copy_(torch.from_numpy(self._tree.words.copy()))
+
+    @property
+    def tree(self) -> Tree:
+        """The tree, as the state has it."""
+        return self._tree if self.tree_children.is_meta else self._layout.tree
+
+    @property
+    def mean_path(self) -> float:
+        """The decisions of a word, the mean under the counts."""
+        return self.tree.statistics(self._counts).mean_bits
+
+    @property
+    def _layout(self) -> _Layout:
+        layout = self._derived(self.tree_children, self.tree_words)
+        if (words := layout.tree.num_words) != self.num_classes:
+            raise InputError(f"the state holds no tree that fits this layer: one of {words} words.")
+        return layout
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
         """Return facts of the tree."""
@@ -222,8 +239,8 @@ class HierarchicalSoftmax(OutputLayer):
         width = 2 * k if beam_width is None else whole("beam_width", beam_width, k, other="leave it out")
         rows = self._rows(hidden)
         with torch.no_grad():
-            words, reach = self._beam_words(rows, max(width, self._most_leaves * k))
-            if self._most_leaves == 1:  # else the best leaves need not make the best words
+            words, reach = self._beam_words(rows, max(width, self._layout.most_leaves * k))
+            if self._layout.most_leaves == 1:  # else the best leaves need not make the best words
                 words, reach = words[:, :k], reach[:, :k]
         owners = torch.arange(len(rows), device=rows.device).repeat_interleave(words.shape[1])
         values = self._log_prob_of(rows, owners, words.flatten()).view(words.shape)
@@ -262,35 +279,34 @@ class HierarchicalSoftmax(OutputLayer):
     def _log_prob_of_all(self, hidden: Tensor) -> Tensor:
         """(V, N) log-probabilities of all words."""
         logits = (self.weight @ hidden.t()).to(wide(self.weight.dtype))
-        leaves = self.sweep(logits if self.bias is None else logits + self.bias[:, None])
-        if self._most_leaves == 1:
-            return leaves[self.word_leaves]
+        leaves = self._layout.sweep(logits if self.bias is None else logits + self.bias[:, None])
+        if self._layout.most_leaves == 1:
+            return leaves[self._layout.word_leaves]
         return segment_logsumexp(leaves, self.tree_words.long(), self.num_classes)
 
     def _log_prob_of(self, hidden: Tensor, rows: Tensor, words: Tensor) -> Tensor:
         """(M,) log-probability of words (M,) for rows (M,), rising, of hidden vectors (N, d)."""
         owners = None
-        if self._most_leaves == 1:
-            leaves = self.word_leaves[words]
+        if self._layout.most_leaves == 1:
+            leaves = self._layout.word_leaves[words]
         else:
-            start = self.word_offsets[words]
-            places, owners, _ = ragged_range(start, self.word_offsets[words + 1] - start)
-            leaves, rows = self.word_leaves[places], rows[owners]
-        paths = Paths(self.path_offsets, self.path_nodes, self.path_signs)
-        found = -path_loss(hidden, self.weight, self.bias, paths, leaves, rows, sparse=self.sparse)
+            start = self._layout.word_offsets[words]
+            places, owners, _ = ragged_range(start, self._layout.word_offsets[words + 1] - start)
+            leaves, rows = self._layout.word_leaves[places], rows[owners]
+        found = -path_loss(hidden, self.weight, self.bias, self._layout.paths, leaves, rows, sparse=self.sparse)
         return found if owners is None else segment_logsumexp(found, owners, len(words))
 
     def _topk_of_chunk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            words, reach = self._beam_words(hidden, 2 * k * self._most_leaves)
+            words, reach = self._beam_words(hidden, 2 * k * self._layout.most_leaves)
             # the k-th best of the beam bounds the k-th best of all; a word reaches it by a leaf with its share of it
-            bound = reach.topk(k).values[:, -1] - math.log(self._most_leaves)
+            bound = reach.topk(k).values[:, -1] - math.log(self._layout.most_leaves)
             found = leaves_above(self._scores, hidden, bound - 1e-4 * (1 + bound.abs()))  # and a margin for rounding
         if found is None:
             best = self._log_prob(hidden).topk(k)
             return best.values, best.indices
         rows, words = found[0], self.tree_words[found[1]].long()
-        if self._most_leaves > 1:
+        if self._layout.most_leaves > 1:
             pairs = torch.unique(rows * self.num_classes + words)
             rows, words = pairs // self.num_classes, pairs % self.num_classes
         values = self._log_prob_of(hidden, rows, words)
@@ -304,7 +320,7 @@ class HierarchicalSoftmax(OutputLayer):
         """(N, width) words a beam ends in, and the log-probability of their best leaf found; -inf for repeated ones."""
         leaves, reach = beam_leaves(self._scores, hidden, min(width, len(self.tree_words)))
         words = self.tree_words[leaves].long()
-        if self._most_leaves > 1:
+        if self._layout.most_leaves > 1:
             ordered, order = words.sort(stable=True)
             again = F.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0), value=False)
             reach = reach.masked_fill(torch.zeros_like(again).scatter(1, order, again), -torch.inf)
@@ -313,26 +329,6 @@ class HierarchicalSoftmax(OutputLayer):
     @property
     def _scores(self) -> TreeScores:
         return TreeScores(self.tree_children, self.weight, self.bias)
-
-    # --- the tree as state ---
-
-    def _lay_out(self, tree: Tree) -> None:
-        """Set all that follows from the tree, on the device of the parameters."""
-        words = torch.from_numpy(tree.words.copy())
-        leaves_of = torch.bincount(words.long(), minlength=tree.num_words)
-        self.tree, self._most_leaves = tree, int(leaves_of.max())
-        self.mean_path = tree.statistics(self._counts).mean_bits
-        for name, values, persistent in (
-            ("tree_children", torch.from_numpy(tree.children.copy()), True),
-            ("tree_words", words, True),
-            ("path_offsets", torch.from_numpy(tree.offsets.copy()), False),
-            ("path_nodes", torch.from_numpy(tree.nodes.copy()), False),
-            ("path_signs", torch.from_numpy(tree.signs.copy()), False),
-            ("word_leaves", words.argsort(stable=True), False),
-            ("word_offsets", F.pad(leaves_of.cumsum(0), (1, 0)), False),
-        ):
-            self.register_buffer(name, values.to(self.weight.device), persistent=persistent)
-        self.sweep = TreeSweep(tree).to(self.weight.device)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
@@ -355,11 +351,36 @@ def _grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> T
     return build_tree(shape, counts, words, lambda: corpus.word_vectors(source), threads=corpus.threads)
 
 
-def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:
-    """Lay out the tree that a loaded state brought; InputError where it is none."""
-    if not isinstance(layer, HierarchicalSoftmax) or layer.tree_children.is_meta:
-        return
+class _Layout(NamedTuple):
+    """What follows from the state of a tree."""
+
+    tree: Tree
+    paths: Paths
+    word_leaves: Tensor  # (L,) int64, leaves in the order of their words
+    word_offsets: Tensor  # (V+1,) int64; word w owns word_leaves[word_offsets[w]:word_offsets[w+1]]
+    most_leaves: int  # of a word
+    sweep: TreeSweep
+
+
+def _layout_of(children: Tensor, words: Tensor) -> _Layout:
     try:
-        layer._lay_out(Tree.from_children(layer.tree_children.cpu().numpy(), layer.tree_words.cpu().numpy()))
+        tree = Tree.from_children(children.cpu().numpy().copy(), words.cpu().numpy().copy())
     except InputError as error:
         raise InputError(f"the state holds no tree that fits this layer: {error}") from None
+    leaf_words = torch.from_numpy(tree.words.copy())
+    leaves_of = torch.bincount(leaf_words.long(), minlength=tree.num_words)
+    paths = (torch.from_numpy(each.copy()).to(children.device) for each in (tree.offsets, tree.nodes, tree.signs))
+    return _Layout(
+        tree,
+        Paths(*paths),
+        leaf_words.argsort(stable=True).to(children.device),
+        F.pad(leaves_of.cumsum(0), (1, 0)).to(children.device),
+        int(leaves_of.max()),
+        TreeSweep(tree).to(children.device),
+    )
+
+
+def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:
+    """Take the tree that a loaded state brought; InputError where it is none."""
+    if isinstance(layer, HierarchicalSoftmax) and not layer.tree_children.is_meta:
+        layer._tree = layer.tree

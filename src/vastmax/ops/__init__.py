@@ -11,6 +11,7 @@ except ImportError as error:
 
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
+from vastmax.ops.derived import Derived
 from vastmax.ops.dispatch import backend_of, using
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
@@ -23,6 +24,7 @@ from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_a
 from vastmax.ops.values import Draws, Part, Paths, WordClasses
 
 __all__ = [
+    "Derived",
     "Draws",
     "Part",
     "Paths",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vastmax.checks import refused
+from vastmax.errors import InputError
+from vastmax.ops import Derived
 from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
 
@@ -47,8 +49,6 @@ class AliasTable(Float64Module):
     """
 
     mass: Tensor  # (V,) int64, the probability in units of 2**-62; all else follows from it
-    entry: Tensor  # (2**s,) int64
-    log_mass: Tensor  # (V,) float64, log of the probability
 
     def __init__(self, weights: ArrayLike, *, device: torch.device | str | None = None) -> None:
         super().__init__()
@@ -56,36 +56,29 @@ class AliasTable(Float64Module):
         if not self._weights.any():
             raise refused("weights", self._weights, "one number a class, not all 0")
         self.num_classes = len(self._weights)
-        self.support = int(np.count_nonzero(self._weights))  # how many classes can be drawn at all
         self._last_slot = 2 ** (self.num_classes - 1).bit_length() - 1
         self.register_buffer("mass", torch.empty(self.num_classes, dtype=torch.int64, device=device))
-        entry = torch.empty(self._last_slot + 1, dtype=torch.int64, device=device)
-        self.register_buffer("entry", entry, persistent=False)
-        log_mass = torch.empty(self.num_classes, dtype=torch.float64, device=device)
-        self.register_buffer("log_mass", log_mass, persistent=False)
+        self._tables = Derived(_tables_of)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Build the tables from the weights."""
-        self._build(_masses(self._weights, 2**_BITS))
+        self.mass.copy_(torch.from_numpy(_masses(self._weights, 2**_BITS)))
 
-    def _build(self, mass: NDArray[np.int64]) -> None:
-        self.mass.copy_(torch.from_numpy(mass))
-        self.log_mass.copy_(torch.from_numpy(mass).double().log_().sub_(_BITS * math.log(2)))
-        in_slots = np.zeros(len(self.entry), np.int64)
-        in_slots[: len(mass)] = mass
-        self.entry.copy_(torch.from_numpy(_entries(*_tables(in_slots, 2**_BITS // len(in_slots)))))
+    @property
+    def entry(self) -> Tensor:
+        """(2**s,) int64, the threshold of each slot above its alias."""
+        return self._tables(self.mass).entry
+
+    @property
+    def support(self) -> int:
+        """How many classes can be drawn at all."""
+        return int(np.count_nonzero(self._weights)) if self.mass.is_meta else self._tables(self.mass).support
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        mass = state_dict.get(f"{prefix}mass")
-        if mass is not None and mass.shape == self.mass.shape and not mass.is_meta:
-            self.support = int(mass.count_nonzero())
-            if self.entry.is_meta and not self.mass.is_meta:  # a state that was assigned brought its device along
-                self.entry, self.log_mass = (
-                    torch.empty_like(each, device=mass.device) for each in (self.entry, self.log_mass)
-                )
-            self._build(mass.cpu().numpy())
+        if not self.mass.is_meta:
+            self._tables(self.mass)  # or it is refused now
 
     def draw(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Return ids (shape) int64, drawn independently and with replacement."""
@@ -96,7 +89,31 @@ class AliasTable(Float64Module):
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return the log-probabilities of ids, float64 in their shape; -inf for classes that are never drawn."""
-        return self.log_mass.index_select(0, ids.flatten()).view_as(ids)
+        return self._tables(self.mass).log_mass.index_select(0, ids.flatten()).view_as(ids)
+
+
+class _Tables(NamedTuple):
+    entry: Tensor
+    log_mass: Tensor  # (V,) float64, log of the probability
+    support: int
+
+
+def _tables_of(mass: Tensor) -> _Tables:
+    """Return what follows from the masses (V,); InputError where they are no distribution."""
+    given = mass.cpu().numpy()
+    if given.min() < 0 or _total(given) != 2**_BITS:
+        raise InputError("the state holds no distribution to draw from: masses that add up to 2**62.")
+    slots = 2 ** (len(given) - 1).bit_length()
+    in_slots = np.zeros(slots, np.int64)
+    in_slots[: len(given)] = given
+    entry = torch.from_numpy(_entries(*_tables(in_slots, 2**_BITS // slots)))
+    log_mass = torch.from_numpy(given).double().log_().sub_(_BITS * math.log(2))
+    return _Tables(entry.to(mass.device), log_mass.to(mass.device), int(np.count_nonzero(given)))
+
+
+def _total(mass: NDArray[np.int64]) -> int:
+    """Return the exact sum, which may be beyond int64."""
+    return (int((mass >> 31).sum()) << 31) + int((mass & (2**31 - 1)).sum())
 
 
 def _masses(weights: NDArray[np.float64], total: int) -> NDArray[np.int64]:

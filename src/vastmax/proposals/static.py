@@ -93,7 +93,6 @@ class UnigramProposal(Proposal):
         super().__init__(len(weights))
         self.power, self.smoothing = float(power), float(smoothing)
         self.table = AliasTable(weights, device=device)
-        self.support = self.table.support
 
     def reset_parameters(self) -> None:
         """Build the table from the counts."""
@@ -106,10 +105,10 @@ class UnigramProposal(Proposal):
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         return self.table.draw(shape, generator)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        if f"{prefix}table.mass" in state_dict:
-            self.support = int(state_dict[f"{prefix}table.mass"].count_nonzero())
+    @property
+    def support(self) -> int:  # type: ignore[override]
+        """How many classes can be drawn at all."""
+        return self.table.support
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""

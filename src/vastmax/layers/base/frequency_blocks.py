@@ -44,7 +44,8 @@ class Ranks(nn.Module):
         empty: dict[str, Any] = {"dtype": torch.int64, "device": device}
         self.register_buffer("cutoffs", torch.empty(len(cutoffs), **empty))
         self.register_buffer("order", None if none else torch.empty(num_classes, **empty))
-        self.register_buffer("rank", None if none else torch.empty(num_classes, **empty), persistent=False)
+        # a state brings both: whoever restores it tensor by tensor leaves nothing derived behind
+        self.register_buffer("rank", None if none else torch.empty(num_classes, **empty))
         self.restore()
 
     def restore(self) -> None:
@@ -52,7 +53,7 @@ class Ranks(nn.Module):
         self.cutoffs.copy_(torch.tensor(self.bounds[1:-1], dtype=torch.int64))
         if self.order is not None and self._order is not None:
             self.order.copy_(torch.from_numpy(self._order))
-            self._rank_from_order()
+            self.rank.copy_(torch.from_numpy(self._order.argsort()))  # type: ignore[union-attr]
 
     def count(self, counts: NDArray[np.int64]) -> None:
         """Remember which share of the counts (V,) each block has."""
@@ -80,11 +81,6 @@ class Ranks(nn.Module):
         """What stands between the brackets of the repr."""
         return f"sizes={self.sizes}"
 
-    def _rank_from_order(self) -> None:
-        if self.order is not None:
-            places = torch.arange(self.num_classes, device=self.order.device)
-            self.rank = torch.empty_like(self.order).scatter_(0, self.order, places)
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
         found = state_dict.get(f"{prefix}cutoffs")
         if isinstance(found, Tensor) and not found.is_meta and tuple(found.tolist()) != self.bounds[1:-1]:
@@ -92,11 +88,16 @@ class Ranks(nn.Module):
                 f"the state is of a layer with cutoffs {found.tolist()}, this one has {list(self.bounds[1:-1])}: "
                 "build the layer with the state's."
             )
+        order = state_dict.get(f"{prefix}order")
+        if self.order is not None and isinstance(order, Tensor) and not order.is_meta:
+            try:
+                self._order = _checked_order(order.cpu().numpy(), self.num_classes).copy()
+            except InputError as error:
+                raise InputError(f"the state holds no order of the classes: {error}") from None
+            rank = torch.from_numpy(self._order.argsort()).to(order.device)
+            if not torch.equal(rank, state_dict.setdefault(f"{prefix}rank", rank)):
+                raise InputError("the state holds no order of the classes: rank is not where order has each class.")
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
-        if self.order is not None:
-            if not self.order.is_meta:
-                self._order = self.order.cpu().numpy().copy()
-            self._rank_from_order()
 
 
 def checked_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]:

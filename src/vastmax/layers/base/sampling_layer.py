@@ -79,7 +79,7 @@ class SamplingLayer(TableLayer):
         self.num_samples, self.shared, self.replacement, self.in_batch = num_samples, shared, replacement, in_batch
         self.sparse = sparse
         self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
-        self._seen = -1  # version of the table, when the proposal last took notice
+        self._seen = (0, 0)  # where the table lay and its version, when the proposal last took notice
         self._tell_proposal()
         # what is loaded, or put in the place of the table, may have the version of what stood there
         self.register_load_state_dict_post_hook(_look_anew)
@@ -218,7 +218,10 @@ class SamplingLayer(TableLayer):
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
         """Return what the proposal looks at, brought up to date with the table."""
         if self.proposal.context == "hidden":
-            if self._seen != self.weight._version:  # an optimiser has been here, or someone who may have moved all
+            place, version = self._seen
+            if place != self.weight.data_ptr():  # loaded, copied, tied, or replaced: nothing is known of it
+                self._tell_proposal()
+            elif version != self.weight._version:  # an optimiser has been here, or someone who may have moved all
                 self._tell_proposal(torch.cat(self._met).unique() if self._met else None)
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
@@ -227,7 +230,7 @@ class SamplingLayer(TableLayer):
         """Bring the proposal up to date with these classes of the table, or with all."""
         self.proposal.update(self.weight, self.bias, ids)
         if self.proposal.context == "hidden" and not self.weight.is_inference():
-            self._met, self._seen = [], self.weight._version
+            self._met, self._seen = [], (self.weight.data_ptr(), self.weight._version)
 
     def _meet(self, *ids: Tensor) -> None:
         """Note classes whose vectors may be about to move, for a proposal that follows them."""
@@ -293,7 +296,7 @@ class SamplingLayer(TableLayer):
 
 def _look_anew(layer: SamplingLayer, _: Any) -> None:
     """Let the proposal take notice of the whole table before the next draw."""
-    layer._met, layer._seen = [], -1
+    layer._met, layer._seen = [], (0, 0)
 
 
 def same_group(places: Tensor, group: Tensor | None, row: Tensor | None = None) -> tuple[Tensor, Tensor]:

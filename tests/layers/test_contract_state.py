@@ -1,0 +1,93 @@
+"""What every output layer promises, continued: whoever restores its state, by whatever door, has the same layer."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from tests.cases import LayerCase
+from tests.layers.contract import D, V, batch, every_layer, loss_of, sharpened
+from vastmax.errors import InputError
+from vastmax.layers import OutputLayer, build
+
+
+def spoilt(case: LayerCase) -> OutputLayer:
+    """A layer from the meta device, its memory as it happens to be: here of values that nobody could use."""
+    with torch.device("meta"):
+        layer = case.build(D, V)
+    layer = layer.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*layer.parameters(), *layer.buffers()):
+            tensor.fill_(float("nan") if tensor.is_floating_point() else 101)
+    return layer
+
+
+def replace(layer: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Put every tensor of a state in its place, as transformers' ``from_pretrained`` does."""
+    for name, tensor in state.items():
+        path, _, leaf = name.rpartition(".")
+        module = layer.get_submodule(path)
+        kept = nn.Parameter(tensor.clone()) if leaf in module._parameters else tensor.clone()
+        setattr(module, leaf, kept)
+
+
+def fill(layer: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Write every tensor of a state in place, as a distributed checkpoint does."""
+    own = layer.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name, tensor in state.items():
+            own[name].copy_(tensor)
+
+
+@pytest.mark.parametrize("restore", [replace, fill])
+@every_layer
+def test_a_state_is_the_layer_by_whatever_door_it_comes(case: LayerCase, restore) -> None:
+    layer = sharpened(case.build(D, V))
+    other = spoilt(case)
+    restore(other, layer.state_dict())
+    hidden, target = batch((6,))
+    torch.testing.assert_close(other.log_prob(hidden), layer.log_prob(hidden), rtol=0, atol=1e-12)
+    torch.testing.assert_close(other.target_log_prob(hidden, target), layer.target_log_prob(hidden, target))
+    assert torch.equal(other.topk(hidden, 3)[1], layer.topk(hidden, 3)[1])
+    torch.testing.assert_close(loss_of(other, hidden, target), loss_of(layer, hidden, target))
+
+
+@every_layer
+def test_copies_and_averages(case: LayerCase) -> None:
+    layer = sharpened(case.build(D, V))
+    hidden, _ = batch((6,))
+    wanted = layer.log_prob(hidden)
+    pickled = io.BytesIO()
+    torch.save(layer, pickled)
+    pickled.seek(0)
+    others = [
+        copy.deepcopy(layer),
+        AveragedModel(layer).module,
+        torch.load(pickled, weights_only=False),
+    ]
+    for other in others:
+        torch.testing.assert_close(other.log_prob(hidden), wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "message"),
+    [
+        ("adaptive", "ranks.order", "the state holds no order of the classes"),
+        ("differentiated", "ranks.order", "the state holds no order of the classes"),
+        ("adaptive", "ranks.rank", "the state holds no order of the classes"),
+        ("hierarchical", "tree_words", "the state holds no tree that fits this layer"),
+        ("hierarchical", "tree_children", "the state holds no tree that fits this layer"),
+        ("class-based", "class_of", "the state"),
+        ("sampled", "proposal.table.mass", "the state holds no distribution to draw from"),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused_when_it_is_loaded(name: str, key: str, message: str) -> None:
+    counts = torch.randperm(V, generator=torch.Generator().manual_seed(0)) + 1
+    layer = build(name, D, counts)
+    state = layer.state_dict()
+    state[key] = torch.zeros_like(state[key])
+    with pytest.raises(InputError, match=message):
+        build(name, D, counts).load_state_dict(state)
