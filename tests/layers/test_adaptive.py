@@ -186,7 +186,8 @@ def test_topk_visits_no_cluster_that_cannot_win(monkeypatch) -> None:
 
 def test_ids_in_any_order_are_renamed_ids() -> None:
     layer, sorted_layer = layer_of(), layer_of(order=None)
-    sorted_layer.load_state_dict({k: v for k, v in layer.state_dict().items() if k not in ("ranks.order", "ranks.rank")})
+    state = {k: v for k, v in layer.state_dict().items() if k not in ("ranks.order", "ranks.rank")}
+    sorted_layer.load_state_dict(state)
     hidden, rank = rows_of(V), torch.arange(V)
     torch.testing.assert_close(
         layer(hidden, torch.from_numpy(ORDER)[rank], reduction="none"), sorted_layer(hidden, rank, reduction="none")
