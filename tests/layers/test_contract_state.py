@@ -91,3 +91,20 @@ def test_a_state_that_cannot_be_is_refused_when_it_is_loaded(name: str, key: str
     state[key] = torch.zeros_like(state[key])
     with pytest.raises(InputError, match=message):
         build(name, D, counts).load_state_dict(state)
+
+
+def test_a_state_that_cannot_be_is_refused_where_it_is_used() -> None:
+    layer = build("class-based", D, range(V, 0, -1))
+    layer.class_of.fill_(0)  # type: ignore[operator, union-attr]
+    with pytest.raises(InputError, match="the state has 1 classes"):
+        layer(*batch((3,), dtype=torch.float32))
+
+
+def test_what_inference_mode_loads_is_derived_anew() -> None:
+    with torch.inference_mode():
+        layer = build("hierarchical", D, range(V, 0, -1), tree="balanced")
+        other = sharpened(build("hierarchical", D, range(V, 0, -1), tree="balanced-random"))
+        hidden, _ = batch((3,), dtype=torch.float32)
+        layer.log_prob(hidden)
+        layer.load_state_dict(other.state_dict())
+        torch.testing.assert_close(layer.log_prob(hidden), other.log_prob(hidden))

@@ -318,3 +318,31 @@ def test_classes_that_never_occurred_become_improbable(name: str, options: dict[
     assert of_unseen(name, smoothing=0.0, **options) > 0.1  # never drawn, never pushed down
     assert "smoothing=1" in repr(build(name, 1, [3, 0], **options))
     assert "smoothing" not in repr(build(name, 1, [3, 1], **options))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("replacement", [True, False])
+@pytest.mark.parametrize("proposal", ["unigram", "bigram"])
+def test_one_positive_a_row_is_what_a_target_is(shared: bool, replacement: bool, proposal: str) -> None:
+    options: dict[str, Any] = {"shared": shared, "replacement": replacement, "proposal": proposal, "num_samples": 4}
+    layer = build("sampled", 4, [9, 5, 4, 3, 2, 1, 1], dtype=torch.float64, **options)
+    hidden = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    target, context = torch.tensor([0, 1, 1, 5, 3]), torch.tensor([1, 2, -1, 0, 6])
+    losses = []
+    for each in (target, target[:, None], torch.stack([target, torch.full_like(target, -100)], 1)):
+        torch.manual_seed(0)
+        losses.append(layer(hidden, each, context=context, reduction="none"))
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(losses[2], losses[0])
+    assert layer(hidden, torch.stack([target, target.roll(1)], 1)).isfinite()
+
+
+def test_several_positives_under_autocast_have_no_negative_loss() -> None:
+    layer = FullSoftmax(64, 12)
+    with torch.no_grad():
+        layer.weight *= 40
+    hidden = torch.randn(200, 64, generator=torch.Generator().manual_seed(0))
+    target = (hidden @ layer.weight.t()).argmax(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(hidden, target[:, None], reduction="none")
+        torch.testing.assert_close(found, layer(hidden, target, reduction="none"))

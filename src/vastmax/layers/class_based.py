@@ -94,7 +94,7 @@ class ClassBasedSoftmax(OutputLayer):
         self.class_bias = nn.Parameter(torch.empty(classes.num_classes, **make)) if bias else None
         self.weight = nn.Parameter(torch.empty((classes.num_words, in_features), **make))
         self.bias = nn.Parameter(torch.empty(classes.num_words, **make)) if bias else None
-        self._classes, self._layout = classes, Derived(_layout_of)
+        self._classes, self._derived = classes, Derived(_layout_of)
         self.register_buffer("class_of", torch.empty(classes.num_words, dtype=torch.int64, device=device))
         self.reset_parameters()
         self.register_load_state_dict_post_hook(_adopt_classes)
@@ -131,7 +131,7 @@ class ClassBasedSoftmax(OutputLayer):
     @property
     def classes(self) -> Classes:
         """The classes of the words, as the state has them."""
-        return self._classes if self.class_of.is_meta else self._layout(self.class_of)[0]
+        return self._classes if self.class_of.is_meta else self._layout[0]
 
     @property
     def mean_logits(self) -> float:
@@ -231,7 +231,14 @@ class ClassBasedSoftmax(OutputLayer):
 
     @property
     def _word_classes(self) -> WordClasses:
-        return self._layout(self.class_of)[1]
+        return self._layout[1]
+
+    @property
+    def _layout(self) -> tuple[Classes, WordClasses]:
+        layout = self._derived(self.class_of)
+        if (number := layout[0].num_classes) != len(self.class_weight):
+            raise InputError(f"the state has {number} classes, this layer {len(self.class_weight)}.")
+        return layout
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
@@ -256,7 +263,5 @@ def _adopt_classes(layer: nn.Module, incompatible_keys: Any) -> None:
     """Take the classes that a loaded state brought; InputError where they are none of this layer."""
     if not isinstance(layer, ClassBasedSoftmax) or layer.class_of.is_meta:
         return
-    classes = layer.classes
-    if classes.num_classes != len(layer.class_weight):
-        raise InputError(f"the state has {classes.num_classes} classes, this layer {len(layer.class_weight)}.")
-    layer._classes = classes
+    layer._derived.forget()
+    layer._classes = layer.classes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -61,8 +62,8 @@ class FullSoftmax(TableLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        if row is None:
-            return self._loss(hidden, target)
+        if row is None or torch.is_autocast_enabled(hidden.device.type):  # whose logits are all rounded alike
+            return super()._loss_of_targets(hidden, target, context, group, row)
         # one log Z for all positives of a row
         own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
         return linear_log_partition(self._parts(hidden), self.block_size)[row] - own

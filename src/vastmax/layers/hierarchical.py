@@ -383,4 +383,5 @@ def _layout_of(children: Tensor, words: Tensor) -> _Layout:
 def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:
     """Take the tree that a loaded state brought; InputError where it is none."""
     if isinstance(layer, HierarchicalSoftmax) and not layer.tree_children.is_meta:
+        layer._derived.forget()
         layer._tree = layer.tree

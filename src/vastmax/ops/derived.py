@@ -17,7 +17,8 @@ class Derived(Generic[T]):
 
     Whoever restores a module may replace or fill the tensors of its state without a word to it: ``from_pretrained``,
     ``to_empty``, a distributed checkpoint, an averaged model. What is derived from them is therefore no buffer.
-    A copy derives its own.
+    A copy derives its own. What writes behind autograd's back (``.data``, a view of numpy, a collective operation) is
+    not noticed: call :meth:`forget`.
 
     Args:
         derive: a function of a module, not a method: copies share it.
@@ -25,20 +26,23 @@ class Derived(Generic[T]):
 
     def __init__(self, derive: Callable[..., T]) -> None:
         self._derive = derive
-        self._seen: tuple[tuple[Tensor, int], ...] = ()
-        self._value: T | None = None
+        self._known: tuple[list[tuple[Tensor, int, int]], T] | None = None  # the tensors as they were, and the value
 
     def __call__(self, *state: Tensor) -> T:
         """Return the value for these tensors."""
-        versions = [0 if each.is_inference() else each._version for each in state]
-        same = len(self._seen) == len(state) and all(
-            each is seen and version == known
-            for each, version, (seen, known) in zip(state, versions, self._seen, strict=True)
-        )
-        if not same:
-            self._value = self._derive(*state)
-            self._seen = tuple(zip(state, versions, strict=True))
-        return self._value  # type: ignore[return-value]
+        now = [(each, 0 if each.is_inference() else each._version, each.data_ptr()) for each in state]
+        known = self._known
+        if known is not None and all(
+            a is b and versions == others for (a, *versions), (b, *others) in zip(now, known[0], strict=True)
+        ):
+            return known[1]
+        value = self._derive(*state)
+        self._known = now, value
+        return value
+
+    def forget(self) -> None:
+        """Derive the value anew when it is asked for."""
+        self._known = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Derived, (self._derive,)

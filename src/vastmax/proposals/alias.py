@@ -77,6 +77,7 @@ class AliasTable(Float64Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        self._tables.forget()
         if not self.mass.is_meta:
             self._tables(self.mass)  # or it is refused now
 

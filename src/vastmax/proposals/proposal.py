@@ -22,15 +22,21 @@ _TINY = -37.0  # log of less than half of what a float64 near 1 can tell apart
 
 
 class Samples(NamedTuple):
-    """Classes that were drawn, and how often each was to be expected among them: n Q(w), or P(w is among the n).
+    """Classes that were drawn, and how often each was to be expected among them.
 
     A sum of ``f(w) / expected count`` over them is an unbiased estimate of f's sum over all classes that can be drawn.
+
+    Attributes:
+        ids: (n,) shared by a batch, or (N, n); int64.
+        log_expected_count: float64 in the same shape: log(n Q(w)) with replacement, else log P(w is among the n).
+        exposure: float64, () or (N, 1): n with replacement; without, the moment τ when one more would have come.
+        distinct: whether they were drawn without replacement.
     """
 
-    ids: Tensor  # (n,) shared by a batch, or (N, n); int64
-    log_expected_count: Tensor  # float64 in the same shape: log(n Q(w)) with replacement, else log P(w is among the n)
-    exposure: Tensor  # float64, () or (N, 1): n with replacement; without, the moment τ when one more would have come
-    distinct: bool  # whether they were drawn without replacement
+    ids: Tensor
+    log_expected_count: Tensor
+    exposure: Tensor
+    distinct: bool
 
     def log_expected_count_of(self, log_prob: Tensor) -> Tensor:
         """Return what ``log_expected_count`` is for classes of these ``log Q``, drawn or not; float64."""
@@ -80,7 +86,10 @@ class Proposal(Float64Module, ABC):
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for classes with these counts (V,); ``options`` are those of the constructor."""
+        """Return the proposal for classes with these counts (V,); ``options`` are those of the constructor.
+
+        A proposal whose constructor takes V in their place overrides this.
+        """
         return cls(counts, **options)  # pyright: ignore[reportArgumentType]  (or V, where a subclass says so)
 
     @abstractmethod

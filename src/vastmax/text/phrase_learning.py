@@ -36,9 +36,9 @@ class PhraseOptions:
     Args:
         passes: Phrases of up to ``2**passes`` words are found; none where it is 0.
         threshold: Of the first pass. Default: 100 for ``"word2vec"``, 0.5 for ``"npmi"``.
-        scoring: ``"word2vec"`` or ``"npmi"``.
+        scoring: ``"word2vec"``, or ``"npmi"`` for normalised pointwise mutual information.
         min_count: Pairs rarer than this are no phrases.
-        connector_words: Words that may stand inside a phrase.
+        connector_words: Words that may stand inside a phrase, and neither begin nor end one.
         delimiter: What joins the words.
 
     Raises:

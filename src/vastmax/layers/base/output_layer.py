@@ -286,7 +286,7 @@ class OutputLayer(nn.Module, ABC):
             loss = self._loss_of_targets(rows, classes, before, group, row)
         importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
         if positives is not None:
-            importance = torch.where(kept, importance / positives, 0)
+            importance = torch.where(kept, importance / positives.clamp(min=1), 0)
         loss = torch.where(kept, loss, 0) * importance
         if reduction == "none":
             everywhere = loss if chosen is None else loss.new_zeros(target.numel()).index_copy(0, chosen, loss)
@@ -365,8 +365,8 @@ class OutputLayer(nn.Module, ABC):
         return rows, target.reshape(-1).long()
 
     def _check_of_rows(self, name: str, hidden: Tensor, given: Tensor | None) -> None:
-        if given is not None and given.shape != hidden.shape[:-1]:
-            raise refused(name, given, f"one id a row, {tuple(hidden.shape[:-1])}")
+        if given is not None and (given.shape != hidden.shape[:-1] or given.is_floating_point()):
+            raise refused(name, given, f"one id a row, whole numbers of shape {tuple(hidden.shape[:-1])}")
 
     def _check_range(self, classes: Tensor) -> None:
         if torch.compiler.is_compiling() or classes.device.type != "cpu":

@@ -202,7 +202,12 @@ class SamplingLayer(TableLayer):
         self._meet(target, ids)
         judged = target
         if ids.dim() == 2:  # as the samples are: by the mixture, or by its own row
-            judged, looks_at = target[:, None], looks_at if row is None or looks_at is None else looks_at[row]
+            judged = target[:, None]
+            if row is not None:
+                looks_at = None if looks_at is None else looks_at[row]
+                samples = samples._replace(
+                    exposure=samples.exposure[row] if samples.exposure.dim() else samples.exposure
+                )
         of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at)).view(-1)
         dtype = wide(self.weight.dtype)
         return Draws(
