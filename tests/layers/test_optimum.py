@@ -134,7 +134,7 @@ def off(
         size, number = int(20_000 * effort) // positives, 1
     elif drawn == "in batch":
         size = max(2, (k + 1) // positives)
-        k = size * positives - 1
+        k = (size - 1) * positives  # a row's own are none of its samples
         options["in_batch"] = True
     layer = claim.make(1, made, num_samples=k, replacement=replacement, dtype=torch.float64, **options)
     draw = layer.draw
