@@ -90,6 +90,15 @@ def test_nothing_but_ignored_rows(case: LayerCase) -> None:
     assert loss_of(layer, hidden, target, reduction="sum") == 0
 
 
+@every_layer
+def test_a_step_of_nothing_but_ignored_rows_goes_backward(case: LayerCase) -> None:
+    """Also where nothing but the layer learns: what is left has a gradient of 0, or none."""
+    layer = case.build(D, V)
+    layer(torch.zeros(4, D, dtype=torch.float64), torch.full((4,), -100), reduction="sum").backward()
+    for parameter in layer.parameters():
+        assert parameter.grad is None or not parameter.grad.to_dense().any()
+
+
 @every_exact
 def test_several_positives_are_the_mean_over_them(case: LayerCase) -> None:
     layer = sharpened(case.build(D, V))

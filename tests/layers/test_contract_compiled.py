@@ -64,8 +64,8 @@ def test_the_operators_gradient_is_of_the_samples_that_its_loss_is_of(case: Laye
     hidden, target = batch((6,))
     parameters, number = list(layer.parameters()), layer._opaque_number
     sparse = [name in layer.sparse_parameters for name, _ in layer.named_parameters()]
-    rows = hidden, target, None, None, None
-    found = torch.ops.vastmax.loss(*rows, parameters, number, torch.tensor(11), None, sparse)
+    rows = hidden, target, parameters, None, None, None
+    found = torch.ops.vastmax.loss(*rows, number, torch.tensor(11), None, sparse)
     found_gradients = gradients(layer, hidden, found.sum())
     torch.manual_seed(11)
     wanted = layer(hidden, target, reduction="none")

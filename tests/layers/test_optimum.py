@@ -234,10 +234,13 @@ def test_positives_that_come_together_are_no_samples_of_each_other(number: int) 
     assert float(probability[1] / probability[0]) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("positives", [2, 5])
-def test_one_estimate_of_z_serves_all_positives_of_a_row(positives: int) -> None:
+def test_one_estimate_of_z_serves_all_positives_of_a_row(positives: int, shared: bool, sparse: bool) -> None:
     """All classes drawn, without replacement: the full softmax, of rows with positives that repeat and are ignored."""
-    layer = SampledSoftmax(4, UniformProposal(9), num_samples=9, replacement=False, sparse=False, dtype=torch.float64)
+    options: dict[str, Any] = {"num_samples": 9, "replacement": False, "shared": shared, "sparse": sparse}
+    layer = SampledSoftmax(4, UniformProposal(9), dtype=torch.float64, **options)
     full = FullSoftmax(4, 9, dtype=torch.float64)
     full.load_state_dict(layer.state_dict(), strict=False)
     generator = torch.Generator().manual_seed(0)
@@ -253,7 +256,19 @@ def test_one_estimate_of_z_serves_all_positives_of_a_row(positives: int) -> None
             torch.autograd.grad(loss.sum(), [hidden, each.weight], retain_graph=True)
             for loss in (found, repeated / number)
         )
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one.to_dense(), other.to_dense(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("base", [FullSoftmax, SampledSoftmax])
+def test_a_subclass_with_a_loss_of_its_own_has_it_for_several_positives_too(base: type[Any]) -> None:
+    class Halved(base):
+        def _loss(self, hidden: torch.Tensor, target: torch.Tensor, context: Any = None) -> torch.Tensor:
+            return hidden.sum(1) / 2 + target
+
+    layer = Halved(4, 9 if base is FullSoftmax else UniformProposal(9))
+    hidden, target = torch.ones(2, 4), torch.tensor([[1, 3], [5, -100]])
+    assert layer(hidden, target, reduction="none").tolist() == [4, 7]
 
 
 def test_a_group_is_left_out_of_its_rows_samples() -> None:

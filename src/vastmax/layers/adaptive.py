@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import flag, number, refused
+from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
+from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
 from vastmax.trees import StepCost, cheapest_cutoffs, cluster_width
 from vastmax.vocabulary import Vocabulary

@@ -13,8 +13,8 @@ from typing_extensions import Self
 
 from vastmax.checks import number
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary, class_ids, from_state, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, TrainingText
-from vastmax.layers.base.output_layer import as_vocabulary, class_ids, from_state, tensor_options
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
 from vastmax.proposals import BigramProposal
 from vastmax.vocabulary import Vocabulary

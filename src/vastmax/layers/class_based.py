@@ -15,8 +15,9 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
+from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.layers.base.table_layer import shared_embedding, tied_table
 from vastmax.ops import (
     Derived,

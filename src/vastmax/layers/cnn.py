@@ -14,8 +14,8 @@ from typing_extensions import Self
 
 from vastmax.checks import conforms, flag, refused, whole
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
-from vastmax.layers.base.output_layer import as_vocabulary, tensor_options
 from vastmax.layers.base.table_layer import LinearLayer
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable

@@ -15,9 +15,9 @@ from typing_extensions import Self
 
 from vastmax.checks import conforms, flag, one_of, refused
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
-from vastmax.layers.base.output_layer import as_vocabulary, draw_uniformly, tensor_options
 from vastmax.layers.base.table_layer import LinearLayer, checked_block_size
 from vastmax.ops import Part, linear_log_softmax
 from vastmax.vocabulary import Vocabulary

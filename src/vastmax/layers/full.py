@@ -62,7 +62,9 @@ class FullSoftmax(TableLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        if row is None or torch.is_autocast_enabled(hidden.device.type):  # whose logits are all rounded alike
+        own_loss = type(self)._loss is not FullSoftmax._loss  # of a subclass
+        # under autocast all logits are to be rounded alike
+        if row is None or own_loss or torch.is_autocast_enabled(hidden.device.type):
             return super()._loss_of_targets(hidden, target, context, group, row)
         # one log Z for all positives of a row
         own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)

@@ -16,8 +16,9 @@ from typing_extensions import Self
 
 from vastmax.checks import conforms, flag, one_of, refused, whole
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan, TrainingText
-from vastmax.layers.base.output_layer import OutputLayer, as_vocabulary, draw_uniformly, from_state, tensor_options
+from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import (
     Derived,
     Paths,

@@ -68,7 +68,8 @@ class SampledSoftmax(SamplingLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        if row is None or self.correct_target:
+        own_loss = type(self)._loss is not SampledSoftmax._loss  # of a subclass
+        if row is None or self.correct_target or own_loss:
             return super()._loss_of_targets(hidden, target, context, group, row)
         draws = self._draw_for(hidden, target, context, group, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)

@@ -16,8 +16,8 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary, class_ids
 from vastmax.layers.base.facts import Combine, Kind, Reference
-from vastmax.layers.base.output_layer import as_vocabulary, class_ids
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.target_partitions import partitions
 from vastmax.ops import Part, gathered_logits, linear_cross_entropy, wide

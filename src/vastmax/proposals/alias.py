@@ -58,7 +58,7 @@ class AliasTable(Float64Module):
         self.num_classes = len(self._weights)
         self._last_slot = 2 ** (self.num_classes - 1).bit_length() - 1
         self.register_buffer("mass", torch.empty(self.num_classes, dtype=torch.int64, device=device))
-        self._tables = Derived(_tables_of)
+        self._derived = Derived(_tables_of)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -68,18 +68,18 @@ class AliasTable(Float64Module):
     @property
     def entry(self) -> Tensor:
         """(2**s,) int64, the threshold of each slot above its alias."""
-        return self._tables(self.mass).entry
+        return self._derived(self.mass).entry
 
     @property
     def support(self) -> int:
         """How many classes can be drawn at all."""
-        return int(np.count_nonzero(self._weights)) if self.mass.is_meta else self._tables(self.mass).support
+        return int(np.count_nonzero(self._weights)) if self.mass.is_meta else self._derived(self.mass).support
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        self._tables.forget()
+        self._derived.forget()
         if not self.mass.is_meta:
-            self._tables(self.mass)  # or it is refused now
+            self._derived(self.mass)  # or it is refused now
 
     def draw(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Return ids (shape) int64, drawn independently and with replacement."""
@@ -90,7 +90,7 @@ class AliasTable(Float64Module):
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return the log-probabilities of ids, float64 in their shape; -inf for classes that are never drawn."""
-        return self._tables(self.mass).log_mass.index_select(0, ids.flatten()).view_as(ids)
+        return self._derived(self.mass).log_mass.index_select(0, ids.flatten()).view_as(ids)
 
 
 class _Tables(NamedTuple):

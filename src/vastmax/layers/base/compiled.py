@@ -32,7 +32,7 @@ _numbers = itertools.count()
 
 _library = torch.library.Library("vastmax", "FRAGMENT")
 _given = (
-    "Tensor hidden, Tensor target, Tensor? context, Tensor? group, Tensor? row, Tensor[] parameters, Tensor layer, "
+    "Tensor hidden, Tensor target, Tensor[] parameters, Tensor? context, Tensor? group, Tensor? row, Tensor layer, "
     "Tensor? seed, ScalarType? autocast, bool[] sparse"
 )
 _library.define(f"loss({_given}) -> Tensor")
@@ -58,8 +58,8 @@ def opaque_loss(
     autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     parameters = dict(layer.named_parameters())
     sparse = [name in layer.sparse_parameters for name in parameters]
-    given = hidden, target, context, group, row, list(parameters.values())
-    return torch.ops.vastmax.loss(*given, layer._opaque_number, seed, autocast, sparse)
+    rows = hidden, target, list(parameters.values()), context, group, row
+    return torch.ops.vastmax.loss(*rows, layer._opaque_number, seed, autocast, sparse)
 
 
 class _Rows(nn.Module):
@@ -86,10 +86,10 @@ class _Rows(nn.Module):
 def _eager(
     hidden: Tensor,
     target: Tensor,
+    parameters: list[Tensor],
     context: Tensor | None,
     group: Tensor | None,
     row: Tensor | None,
-    parameters: list[Tensor],
     layer: Tensor,
     seed: Tensor | None,
     autocast: torch.dtype | None,
@@ -107,22 +107,13 @@ def _loss(hidden: Tensor, *given: Any) -> Tensor:
         return _eager(hidden, *given).clone()
 
 
-def _loss_backward(
-    grad: Tensor,
-    hidden: Tensor,
-    target: Tensor,
-    context: Tensor | None,
-    group: Tensor | None,
-    row: Tensor | None,
-    parameters: list[Tensor],
-    *given: Any,
-) -> list[Tensor]:
-    own = [p.requires_grad for p in _layers[int(given[0])].parameters()]
+def _loss_backward(grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> list[Tensor]:
+    own = [p.requires_grad for p in _layers[int(given[3])].parameters()]
     with torch.enable_grad():
         hidden = hidden.detach().requires_grad_()
         leaves = [p.detach().requires_grad_(needed) for p, needed in zip(parameters, own, strict=True)]
         inputs = [hidden, *(leaf for leaf in leaves if leaf.requires_grad)]
-        loss = _eager(hidden, target, context, group, row, leaves, *given)
+        loss = _eager(hidden, target, leaves, *given)
     found = iter(torch.autograd.grad(loss, inputs, grad, materialize_grads=True))
     return [next(found), *(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)]
 
@@ -143,29 +134,12 @@ _library.impl("loss_backward", _loss_backward, "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("vastmax::loss", lib=_library)
-def _(
-    hidden: Tensor,
-    target: Tensor,
-    context: Tensor | None,
-    group: Tensor | None,
-    row: Tensor | None,
-    parameters: list[Tensor],
-    *given: Any,
-) -> Tensor:
+def _(hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> Tensor:
     return hidden.new_empty(target.shape, dtype=wide(parameters[0].dtype))
 
 
 @torch.library.register_fake("vastmax::loss_backward", lib=_library)
-def _(
-    grad: Tensor,
-    hidden: Tensor,
-    target: Tensor,
-    context: Tensor | None,
-    group: Tensor | None,
-    row: Tensor | None,
-    parameters: list[Tensor],
-    *given: Any,
-) -> list[Tensor]:
+def _(grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> list[Tensor]:
     like = [
         _fake_sparse(p, target) if sparse else torch.empty_like(p)
         for p, sparse in zip(parameters, given[-1], strict=True)
@@ -179,16 +153,16 @@ def _fake_sparse(parameter: Tensor, target: Tensor) -> Tensor:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    hidden, target, context, group, row, parameters, layer, seed, ctx.autocast, ctx.sparse = inputs
+    hidden, target, parameters, context, group, row, layer, seed, ctx.autocast, ctx.sparse = inputs
     ctx.save_for_backward(hidden, target, context, group, row, layer, seed, *parameters)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     hidden, target, context, group, row, layer, seed, *parameters = ctx.saved_tensors
     to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(
-        grad, hidden, target, context, group, row, parameters, layer, seed, ctx.autocast, ctx.sparse
+        grad, hidden, target, parameters, context, group, row, layer, seed, ctx.autocast, ctx.sparse
     )
-    return to_hidden, None, None, None, None, to_parameters, None, None, None, None
+    return to_hidden, None, to_parameters, None, None, None, None, None, None, None
 
 
 torch.library.register_autograd("vastmax::loss", _backward, setup_context=_keep, lib=_library)

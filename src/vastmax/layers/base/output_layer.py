@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from vastmax.checks import one_of, refused, whole
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
 from vastmax.ops import topk
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["OutputLayer", "as_vocabulary", "class_ids", "draw_uniformly", "from_state", "tensor_options"]
+__all__ = ["OutputLayer"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -385,51 +384,3 @@ class OutputLayer(nn.Module, ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         register_opaque(self)  # a copy is a layer of its own
-
-
-def draw_uniformly(tables: Iterable[Tensor], biases: Iterable[Tensor | None]) -> None:
-    """Draw each table from a uniform distribution in ±1/√width, and set the biases to 0."""
-    for table in tables:
-        bound = 1 / math.sqrt(table.shape[1])
-        nn.init.uniform_(table, -bound, bound)
-    for bias in biases:
-        if bias is not None:
-            nn.init.zeros_(bias)
-
-
-def as_vocabulary(vocabulary: Vocabulary | ArrayLike) -> Vocabulary:
-    """Return the vocabulary, or one made of counts; InputError where it is empty."""
-    vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.from_counts(vocabulary)
-    if not len(vocabulary):
-        raise InputError("the vocabulary is empty: an output layer needs a class or more.")
-    return vocabulary
-
-
-def class_ids(name: str, ids: ArrayLike | Tensor) -> NDArray[np.int64]:
-    """Return an array of class ids, of any shape; InputError where it holds something else than integers."""
-    try:
-        found = np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids)
-    except ValueError:  # lists of different lengths
-        found = np.empty((), object)
-    if not found.ndim or (found.size and found.dtype.kind not in "iu"):
-        raise refused(name, ids, "class ids, an array of whole numbers")
-    return found.astype(np.int64)
-
-
-def from_state(state: Mapping[str, Tensor], *names: str) -> tuple[Any, ...]:
-    """Return tensors of a layer's state as arrays; InputError where it lacks one."""
-    for name in names:
-        if name not in state:
-            raise InputError(f"the state is not that of this layer: it lacks {name}.")
-    return tuple(state[name].cpu().numpy() for name in names)
-
-
-def tensor_options(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
-    """Return the arguments ``device`` and ``dtype`` of tensors; InputError where torch has no such here."""
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise refused("dtype", dtype, "a torch dtype of real numbers such as torch.float32, or None")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError):
-        raise refused("device", device, "a device that torch finds here such as 'cpu', or None") from None
-    return {"device": device, "dtype": dtype}

@@ -12,8 +12,8 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, number, refused, whole
 from vastmax.errors import InputError
+from vastmax.layers.base.arguments import as_vocabulary, tensor_options
 from vastmax.layers.base.facts import Combine
-from vastmax.layers.base.output_layer import as_vocabulary, tensor_options
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.ops import Draws, SampledLoss, gathered_logits, sampled_loss, wide
 from vastmax.proposals import PROPOSALS, Proposal, Samples

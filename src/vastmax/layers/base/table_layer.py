@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vastmax.checks import flag, refused, whole
+from vastmax.layers.base.arguments import draw_uniformly, tensor_options
 from vastmax.layers.base.facts import Combine, Rows, ShardPlan
-from vastmax.layers.base.output_layer import OutputLayer, draw_uniformly, tensor_options
+from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import (
     Part,
     gathered_logits,
