@@ -23,17 +23,17 @@ def run(example: str, *arguments: str) -> tuple[float, float]:
     return import_module(example).main(arguments)
 
 
-@pytest.mark.parametrize("output_layer", ["full", "hierarchical"])
-@pytest.mark.parametrize("example", ["lstm_language_model", "huggingface_causal_lm"])
+@pytest.mark.parametrize(
+    ("example", "output_layer"), [("lstm_language_model", "hierarchical"), ("huggingface_causal_lm", "full")]
+)
 def test_language_models_learn(example: str, output_layer: str, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = run(example, "--output-layer", output_layer, "--steps", "60", "--dim", "32")
     assert after < 0.9 * before
     assert "step 60: loss " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("output_layer", ["full", "partial"])
-def test_recommender_learns(output_layer: str, capsys: pytest.CaptureFixture[str]) -> None:
-    before, after = run("next_item_recommender", "--output-layer", output_layer, "--steps", "40", "--dim", "32")
+def test_recommender_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = run("next_item_recommender", "--output-layer", "partial", "--steps", "40", "--dim", "32")
     assert after > before + 0.1
     assert "NDCG@10" in capsys.readouterr().out
 

@@ -126,7 +126,7 @@ def test_a_comparison_that_has_nothing_but_failures_has_failed(tmp_path: Path, t
 
 # --- signals ---
 
-LONG = [*SMALL, "--epochs", "10", "--checkpoint-minutes", "0.0005"]
+LONG = [*SMALL, "--epochs", "5", "--checkpoint-minutes", "0.0005"]
 
 
 def pid_of(folder: Path) -> int | None:
@@ -170,12 +170,12 @@ def test_an_interrupt_prints_the_command_that_goes_on(tmp_path: Path, text: Path
     assert words > 0
     other = vastmax("compare", text, "-o", folder, "--methods", "full", *LONG, "--epochs", "20")
     assert other.code == 1
-    assert "full-seed1 was begun with epochs=10.0, now came epochs=20.0: go back to it" in other.sentence
+    assert "full-seed1 was begun with epochs=5.0, now came epochs=20.0: go back to it" in other.sentence
     subprocess.run(shlex.split(command), check=True, capture_output=True)
     (record,) = records(folder)
     assert record["status"] == "done"
-    assert record["words"] == 10 * record["corpus"]["train_words"]
-    assert [point["epoch"] for point in record["curve"]] == list(range(1, 11))
+    assert record["words"] == 5 * record["corpus"]["train_words"]
+    assert [point["epoch"] for point in record["curve"]] == list(range(1, 6))
 
 
 @needs_proc
@@ -208,7 +208,7 @@ def test_kills_of_a_comparison_and_of_a_run(tmp_path: Path, text: Path) -> None:
     assert outcome.code == 0, outcome.err
     rows = {row["label"]: row for row in records(folder)}
     assert {row["status"] for row in rows.values()} == {"done"}
-    assert [point["epoch"] for point in rows["full"]["curve"]] == list(range(1, 11))
+    assert [point["epoch"] for point in rows["full"]["curve"]] == list(range(1, 6))
 
 
 # --- what is said without a run ---

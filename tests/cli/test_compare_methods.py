@@ -65,6 +65,7 @@ def test_tables_are_shared_where_there_is_one(tmp_path: Path, text: Path) -> Non
     }
 
 
+@pytest.mark.slow
 def test_vectors_come_from_a_run_of_an_earlier_call_and_from_nowhere_else(
     tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

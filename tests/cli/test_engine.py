@@ -65,7 +65,7 @@ def test_refusals(corpus: Path, tmp_path: Path, flags: list[str], told: str) -> 
 
 def test_interrupt_and_resume(corpus: Path, tmp_path: Path) -> None:
     """Steps are many, so that the signal comes before the end, and the corpus small."""
-    flags = [*FLAGS[:-4], "--epochs", "15", "--threads", "1", "--checkpoint-minutes", "0.0005"]
+    flags = [*FLAGS[:-4], "--epochs", "5", "--threads", "1", "--checkpoint-minutes", "0.0005"]
     whole, folder = tmp_path / "whole", tmp_path / "a model"
     assert vastmax("train", corpus, "-o", whole, *flags).code == 0
     process = start("train", corpus, "-o", folder, *flags)

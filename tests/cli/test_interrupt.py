@@ -21,7 +21,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> byt
     return (folder / "vectors.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupt_prints_the_command_that_resumes(
     corpus: Path, tmp_path: Path, uninterrupted: bytes, number: int
 ) -> None:

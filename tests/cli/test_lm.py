@@ -153,7 +153,7 @@ def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path, texts: list
     assert "--overwrite" in embeddings.sentence
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupt_prints_the_command_that_resumes(
     tmp_path: Path, texts: list[str], language_model: Path, number: int
 ) -> None:
@@ -181,6 +181,7 @@ def test_interrupt_prints_the_command_that_resumes(
     assert not (folder / "checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_interrupt_without_a_folder(texts: list[str]) -> None:
     process = start("lm", "train", *texts, *FLAGS, "--epochs", "100000")
     assert process.stderr is not None

@@ -10,6 +10,7 @@ from vastmax.layers import LAYERS, OutputLayer, SamplingLayer
 D, V = 12, 30
 
 every_layer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+every_plain = pytest.mark.parametrize("case", [c for c in CASES if not c.label], ids=lambda case: case.id)
 every_exact = pytest.mark.parametrize("case", [c for c in CASES if c.kind == "exact"], ids=lambda case: case.id)
 every_name = pytest.mark.parametrize("name", LAYERS)
 

@@ -168,7 +168,7 @@ CASES = [
 @pytest.mark.parametrize("method", METHODS)
 def test_the_optimum_is_what_is_claimed(method: str) -> None:
     for case in CASES:
-        if case[0] == method and (case[3] == "by row" or case[1] == "unigram"):
+        if case[0] == method and case[2] < 32 and (case[3] == "by row" or case[1] == "unigram"):
             found, allowed = off(*case, effort=0.2)  # type: ignore[arg-type]
             assert found <= allowed, case
 

@@ -178,6 +178,7 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(untouched: Any, repo
     assert untouched.said == []
 
 
+@pytest.mark.slow
 def test_methods_are_toggled_views_switched_and_zoomed(open_page: Open) -> None:
     page = open_page()
 
@@ -209,6 +210,7 @@ def test_methods_are_toggled_views_switched_and_zoomed(open_page: Open) -> None:
     assert 5 < page.locator("#tradeoff .annotation-text").count() < before == len(METHODS)
 
 
+@pytest.mark.slow
 def test_the_front_goes_by_the_methods_that_are_shown(open_page: Open) -> None:
     page = open_page()
     front = "document.getElementById('tradeoff').data.find(t => t.ids).ids"
@@ -217,6 +219,7 @@ def test_the_front_goes_by_the_methods_that_are_shown(open_page: Open) -> None:
     assert page.evaluate(front) == [before[0], *before[2:]]
 
 
+@pytest.mark.slow
 def test_axes_stay_where_nothing_is_shown_and_come_back_after_zooming(open_page: Open) -> None:
     page = open_page()
     ranges = "['xaxis', 'yaxis'].map(key => document.getElementById('tradeoff').layout[key].range)"
@@ -238,6 +241,7 @@ def test_axes_stay_where_nothing_is_shown_and_come_back_after_zooming(open_page:
     assert page.evaluate(ranges) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_phone_scrolls_tables_and_not_the_page(open_page: Open, tmp_path: Path, seeds: int) -> None:
     path = write_report(comparison_records(seeds=seeds), tmp_path / "report.html")
@@ -253,6 +257,7 @@ def test_a_phone_scrolls_tables_and_not_the_page(open_page: Open, tmp_path: Path
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.slow
 def test_dark_and_light_are_different_colours(open_page: Open) -> None:
     look = """() => [
         getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
