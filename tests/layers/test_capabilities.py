@@ -252,8 +252,8 @@ def test_log_z_is_the_log_sum_exp_of_the_ranks() -> None:
     parts = [
         linear_cross_entropy([Part(hidden, weight[first:end], bias[first:end])], target - first) for first, end in cuts
     ]
-    log_partition, target_logit = (torch.stack(each) for each in zip(*parts, strict=True))
-    loss = log_partition.logsumexp(0) - target_logit.amax(0)
+    of_ranks, log_prob = (torch.stack(each) for each in zip(*parts, strict=True))
+    loss = of_ranks.logsumexp(0) - (log_prob + of_ranks).amax(0)
     torch.testing.assert_close(loss, layer(hidden, target, reduction="none"))
 
 

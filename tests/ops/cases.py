@@ -71,9 +71,9 @@ def cross_entropy(
 
     def call(*tensors: Tensor) -> tuple[Tensor, ...]:
         parts = [Part(*tensors[3 * i : 3 * i + 3]) for i in range(len(widths))]
-        log_partition, target_logit = ops.linear_cross_entropy(parts, target, options.get("block_size"))
+        log_partition, log_prob = ops.linear_cross_entropy(parts, target, options.get("block_size"))
         # -inf of a target that is no class takes part in nothing; its gradient is looked at as 0
-        return log_partition, target_logit[target_logit > -torch.inf]
+        return log_partition, log_prob[log_prob > -torch.inf]
 
     shapes: list[tuple[int, ...] | None] = []
     for width, size in zip(widths, sizes, strict=True):

@@ -1,4 +1,4 @@
-"""The pair (log Z, the target's logit): of parts of the classes, with gradients of either alone."""
+"""The pair (log Z, the target's log-probability): of parts of the classes, with gradients of either alone."""
 
 from itertools import pairwise
 
@@ -26,18 +26,18 @@ def test_parts_of_the_classes_make_the_whole(block_size: int | None, cuts: tuple
     hidden, weight, bias, target = tensors()
     whole = linear_cross_entropy([Part(hidden, weight, bias)], target, block_size)
     upstream = torch.randn(N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    expected = torch.autograd.grad(whole[0] - whole[1], [hidden, weight, bias], upstream)
+    expected = torch.autograd.grad(whole[1], [hidden, weight, bias], upstream)
     held = []
     for start, stop in pairwise(cuts):
         part = Part(hidden, weight[start:stop], bias[start:stop])
         held.append(linear_cross_entropy([part], target - start, block_size))
     log_partition = torch.stack([each for each, _ in held]).logsumexp(0)
-    logits = torch.stack([each for _, each in held])
-    assert ((logits > -torch.inf).sum(0) == 1).all()
-    target_logit = logits.amax(0)
+    of_parts = torch.stack([log_prob + own for own, log_prob in held])
+    assert ((of_parts > -torch.inf).sum(0) == 1).all()
+    log_prob = of_parts.amax(0) - log_partition
     torch.testing.assert_close(log_partition, whole[0], rtol=1e-13, atol=1e-13)
-    torch.testing.assert_close(target_logit, whole[1], rtol=1e-13, atol=1e-13)
-    found = torch.autograd.grad(log_partition - target_logit, [hidden, weight, bias], upstream)
+    torch.testing.assert_close(log_prob, whole[1], rtol=1e-13, atol=1e-13)
+    found = torch.autograd.grad(log_prob, [hidden, weight, bias], upstream)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
@@ -59,7 +59,7 @@ def test_each_has_a_gradient_of_its_own(
     loss = sum(factor * each.sum() for factor, each in zip(given, pair, strict=True) if factor is not None)
     found = torch.autograd.grad(loss, inputs)  # type: ignore[arg-type]
     logits = hidden.double() @ weight.double().T + bias.double()
-    truth = logits.logsumexp(1), logits[range(N), target]
+    truth = logits.logsumexp(1), logits.log_softmax(1)[range(N), target]
     total = sum(factor * each.sum() for factor, each in zip(given, truth, strict=True) if factor is not None)
     expected = torch.autograd.grad(total, [hidden, weight, bias])  # type: ignore[arg-type]
     for ours, theirs in zip(found, expected, strict=True):
@@ -71,8 +71,8 @@ def test_each_has_a_gradient_of_its_own(
 def test_it_goes_backward_twice(block_size: int | None) -> None:
     """The probabilities that backward writes over are put back."""
     hidden, weight, bias, target = tensors()
-    log_partition, target_logit = linear_cross_entropy([Part(hidden, weight, bias)], target, block_size)
-    loss = (log_partition - target_logit).sum()
+    log_partition, log_prob = linear_cross_entropy([Part(hidden, weight, bias)], target, block_size)
+    loss = -log_prob.sum()
     first, again = (torch.autograd.grad(loss, [hidden, weight, bias], retain_graph=True) for _ in range(2))
     alone = torch.autograd.grad(log_partition.sum(), [hidden, weight, bias])
     fresh = torch.autograd.grad(

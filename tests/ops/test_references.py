@@ -43,12 +43,13 @@ def test_linear_cross_entropy() -> None:
         torch.tensor([0, 8, 3, -1, 9]),
     )
     narrow = Part(hidden[:, :2], numbers(6, 2, seed=3), None)
-    log_partition, target_logit = ops.linear_cross_entropy([Part(hidden, weight, bias), narrow], target)
+    log_partition, log_prob = ops.linear_cross_entropy([Part(hidden, weight, bias), narrow], target)
     for i, t in enumerate(target.tolist()):
         logits = table_logits(hidden[i].numpy(), weight.numpy(), bias.numpy(), range(9))
         logits += table_logits(hidden[i, :2].numpy(), narrow.weight.numpy(), np.zeros(6), range(6))
         assert log_partition[i].item() == pytest.approx(log_sum_exp(logits), rel=1e-13)
-        assert target_logit[i].item() == pytest.approx(-math.inf if t < 0 else logits[t], rel=1e-13)
+        expected = -math.inf if t < 0 else logits[t] - log_sum_exp(logits)
+        assert log_prob[i].item() == pytest.approx(expected, rel=1e-13)
     torch.testing.assert_close(ops.linear_log_partition([Part(hidden, weight, bias), narrow]), log_partition)
 
 

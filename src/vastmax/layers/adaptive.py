@@ -214,7 +214,8 @@ class AdaptiveSoftmax(OutputLayer):
         rank = self.ranks.of(target)
         cluster = self.ranks.cluster(rank)
         first = self.ranks.sizes[0]
-        log_prob = _target_log_prob(self._head(hidden), torch.where(cluster == 0, rank, first - 1 + cluster))
+        of_head = torch.where(cluster == 0, rank, first - 1 + cluster)
+        log_prob = linear_cross_entropy([self._head(hidden)], of_head)[1]
         if not self.cutoffs:
             return log_prob
         # one sort: the rows of a cluster stand side by side, and those of the head come first
@@ -222,7 +223,7 @@ class AdaptiveSoftmax(OutputLayer):
         rare = cluster.argsort(stable=True)[in_head:]
         tails = zip(hidden.index_select(0, rare).split(sizes), rank[rare].split(sizes), strict=True)
         within = [
-            _target_log_prob(self._tail(i, rows), ranks - self.cutoffs[i])
+            linear_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i])[1]
             for i, (rows, ranks) in enumerate(tails)
             if len(rows)
         ]
@@ -271,12 +272,6 @@ class AdaptiveSoftmax(OutputLayer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
-
-
-def _target_log_prob(part: Part, target: Tensor) -> Tensor:
-    """(N,) log-probability of each target within one part."""
-    log_partition, target_logit = linear_cross_entropy([part], target)
-    return target_logit - log_partition
 
 
 class AdaptiveEmbedding(nn.Module):

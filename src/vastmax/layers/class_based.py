@@ -25,7 +25,7 @@ from vastmax.ops import (
     class_softmax,
     group_by_class,
     grouped_log_softmax,
-    wide,
+    wide_linear,
 )
 from vastmax.trees import Classes, frequency_classes
 from vastmax.vocabulary import Vocabulary
@@ -177,8 +177,7 @@ class ClassBasedSoftmax(OutputLayer):
         return of_class + class_softmax(hidden, self.weight, self.bias, self._word_classes, target, sparse=self.sparse)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden, self.weight, self.bias)
-        logits = logits.to(wide(logits.dtype))
+        logits = wide_linear(hidden, self.weight, self.bias)
         log_z = logits.new_empty(len(hidden), len(self._word_classes.sizes))
         every = torch.arange(len(self._word_classes.sizes), device=hidden.device)
         for group in group_by_class(every, self._word_classes, len(hidden)):
@@ -227,8 +226,7 @@ class ClassBasedSoftmax(OutputLayer):
         return values.view(len(rows), -1), words.view(len(rows), -1)
 
     def _class_log_prob(self, hidden: Tensor) -> Tensor:
-        logits = F.linear(hidden, self.class_weight, self.class_bias)
-        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+        return F.log_softmax(wide_linear(hidden, self.class_weight, self.class_bias), dim=-1)
 
     @property
     def _word_classes(self) -> WordClasses:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import conforms, flag, refused, whole
@@ -19,7 +18,7 @@ from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.table_layer import LinearLayer
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable
-from vastmax.ops import Part, wide
+from vastmax.ops import Part, wide_linear
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["CharCNNSoftmax"]
@@ -151,8 +150,9 @@ class CharCNNSoftmax(LinearLayer):
         """
         if not isinstance(words, str) and len(set(words)) != len(words):
             raise InputError("words holds one word twice: give each once, for each is a class.")
-        logits = F.linear(self._rows(hidden), self.word_vectors(words))
-        logits = logits.to(wide(logits.dtype)) + (0 if self.bias is None else self.bias.min())
+        logits = wide_linear(self._rows(hidden), self.word_vectors(words), None) + (
+            0 if self.bias is None else self.bias.min()
+        )
         log_z = torch.logaddexp(self.log_partition(hidden).view(-1), logits.logsumexp(1))
         return (logits - log_z[:, None]).view(*hidden.shape[:-1], len(words))
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length
-from vastmax.ops import matmul_operands
+from vastmax.ops import differentiable_gradients, matmul_operands, under_transform
 
 __all__ = ["WordTable"]
 
@@ -37,6 +36,8 @@ class WordTable:
         ones).
         """
         named = dict(network.named_parameters())
+        if under_transform():
+            return _table(network, named, symbols, correction, lift)
         tensors = [symbols, correction, lift, *named.values()]
         state = _state(tensors) if keep else None
         if state is None or self._state != state:
@@ -71,6 +72,17 @@ def _computed(network: CharCNN, symbols: Tensor, correction: Tensor, lift: Tenso
     return table
 
 
+def _table(
+    network: CharCNN, named: Mapping[str, Tensor], symbols: Tensor, correction: Tensor, lift: Tensor
+) -> Tensor:
+    """Return the table at once, in plain PyTorch."""
+    ids, vectors = [], []
+    for block, spelled in blocks_of_one_length(symbols, sum(network.filters)):
+        ids.append(block)
+        vectors.append(functional_call(network, named, (spelled,)) + correction[block] @ lift.t())
+    return torch.cat(vectors)[torch.cat(ids).argsort()]
+
+
 class _Computation(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -91,11 +103,19 @@ class _Computation(torch.autograd.Function):
         return table.detach()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         ctx.words.forget()
         symbols, correction, *others = ctx.saved_tensors
         needs = ctx.needs_input_grad[6:]
+        if torch.is_grad_enabled():
+
+            def table(correction: Tensor, lift: Tensor, *parameters: Tensor) -> tuple[Tensor]:
+                named = dict(zip(ctx.names, parameters, strict=True))
+                return (_table(ctx.network, named, symbols, correction, lift),)
+
+            with torch.autocast(*ctx.autocast):
+                found = differentiable_gradients(table, [correction, *others], ctx.needs_input_grad[5:], [grad])
+            return None, None, None, None, None, *found
         device, dtype, enabled = ctx.autocast
         to_correction = torch.zeros_like(correction) if ctx.needs_input_grad[5] else None
         leaves = [tensor.detach().requires_grad_(need) for tensor, need in zip(others, needs, strict=True)]

@@ -29,7 +29,7 @@ from vastmax.ops import (
     path_loss,
     ragged_range,
     segment_logsumexp,
-    wide,
+    wide_linear,
 )
 from vastmax.trees import TREES, Tree, TreeOptions, build_tree
 from vastmax.vocabulary import Vocabulary
@@ -279,7 +279,7 @@ class HierarchicalSoftmax(OutputLayer):
 
     def _log_prob_of_all(self, hidden: Tensor) -> Tensor:
         """(V, N) log-probabilities of all words."""
-        logits = (self.weight @ hidden.t()).to(wide(self.weight.dtype))
+        logits = wide_linear(self.weight, hidden, None)
         leaves = self._layout.sweep(logits if self.bias is None else logits + self.bias[:, None])
         if self._layout.most_leaves == 1:
             return leaves[self._layout.word_leaves]

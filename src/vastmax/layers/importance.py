@@ -132,8 +132,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
             return loss
         self._meet(torch.arange(self.num_classes, device=rows.device))
         whole = Part(hidden[rows], weights[-2], biases[-2])
-        log_partition, exact_logit = linear_cross_entropy([whole], target[rows], self.block_size)
-        return loss.index_copy(0, rows, (log_partition - exact_logit).to(loss.dtype))
+        log_prob = linear_cross_entropy([whole], target[rows], self.block_size)[1]
+        return loss.index_copy(0, rows, -log_prob.to(loss.dtype))
 
     def _one_block_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
         """(N,) losses from as many draws as there are in a block, whatever they are worth."""

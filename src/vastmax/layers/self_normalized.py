@@ -88,5 +88,5 @@ class SelfNormalizedSoftmax(TableLayer):
         return forward * (4 if self.block_size else 3) if train else forward
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        log_partition, target_logit = linear_cross_entropy(self._parts(hidden), target, self.block_size)
-        return log_partition - target_logit + self.penalty * log_partition.square()
+        log_partition, log_prob = linear_cross_entropy(self._parts(hidden), target, self.block_size)
+        return self.penalty * log_partition.square() - log_prob

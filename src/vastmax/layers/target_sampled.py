@@ -170,8 +170,7 @@ class TargetSampledSoftmax(TableLayer):
         vectors = F.embedding(classes, self.weight, sparse=self.sparse)
         bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=self.sparse)
         candidates, places = Part(hidden, vectors, bias), places[-len(target) :]
-        log_partition, target_logit = linear_cross_entropy([candidates], places, self.block_size)
-        return log_partition - target_logit
+        return -linear_cross_entropy([candidates], places, self.block_size)[1]
 
     def _always(self) -> list[Tensor]:
         """Classes that take part whatever the batch's targets are."""

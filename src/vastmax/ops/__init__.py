@@ -12,13 +12,21 @@ except ImportError as error:
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.derived import Derived
-from vastmax.ops.dispatch import backend_of, using
+from vastmax.ops.dispatch import backend_of, is_batched, under_transform, using
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
-from vastmax.ops.tensors import matmul_operands, ragged_range, segment_logsumexp, sparse_uses, wide
+from vastmax.ops.tensors import (
+    differentiable_gradients,
+    matmul_operands,
+    ragged_range,
+    segment_logsumexp,
+    sparse_uses,
+    wide,
+    wide_linear,
+)
 from vastmax.ops.topk import topk
 from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_above
 from vastmax.ops.values import Draws, Part, Paths, WordClasses
@@ -35,9 +43,11 @@ __all__ = [
     "backend_of",
     "beam_leaves",
     "class_softmax",
+    "differentiable_gradients",
     "gathered_logits",
     "group_by_class",
     "grouped_log_softmax",
+    "is_batched",
     "leaves_above",
     "linear_cross_entropy",
     "linear_log_partition",
@@ -50,6 +60,8 @@ __all__ = [
     "segment_logsumexp",
     "sparse_uses",
     "topk",
+    "under_transform",
     "using",
     "wide",
+    "wide_linear",
 ]

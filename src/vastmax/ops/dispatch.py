@@ -1,6 +1,7 @@
 """Which backend computes an op: the last registered that takes such tensors, or the one that is asked for by name.
 
-"torch" takes any device, others are faster on some; the "reference" never runs unless it is asked for.
+"torch" takes any device, others are faster on some. The "reference" runs where it is asked for, and under the
+transforms of torch.func, which need plain PyTorch.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from vastmax.checks import one_of
 from vastmax.errors import InputError
 
-__all__ = ["REFERENCE", "backend_of", "implementation", "register", "using"]
+__all__ = ["REFERENCE", "backend_of", "implementation", "is_batched", "register", "under_transform", "using"]
 
 REFERENCE = "reference"
 
@@ -48,6 +50,8 @@ def backend_of(op: str, tensor: Tensor) -> str:
         'torch'
     """
     backends = _known(op)
+    if under_transform():
+        return REFERENCE
     if (asked := _asked.get(op)) is None:
         return next(name for name in reversed(backends) if name != REFERENCE and backends[name].takes(tensor))
     if not backends[asked].takes(tensor):
@@ -59,6 +63,21 @@ def backend_of(op: str, tensor: Tensor) -> str:
 def implementation(op: str, tensor: Tensor) -> Callable[..., Any]:
     """Return the function of the backend that computes an op of tensors like this one."""
     return _ops[op][backend_of(op, tensor)].function
+
+
+def under_transform() -> bool:
+    """Return whether this runs under a transform of torch.func: grad, vmap, jvp and what is made of them."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Return whether torch.vmap hides a dimension of a tensor, so that no value of it can be looked at."""
+    functorch: Any = torch._C._functorch  # type: ignore[attr-defined]
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
 
 
 @contextmanager

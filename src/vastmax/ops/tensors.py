@@ -1,14 +1,28 @@
-"""What several ops need: dtypes of products and sums, ragged ranges, gradients of tables of which few rows were met."""
+"""What several ops need: products and sums in wide dtypes, ragged ranges, gradients of gradients, and of few rows."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
-__all__ = ["matmul_operands", "ragged_range", "row_gradient", "segment_logsumexp", "sparse_uses", "wide"]
+from vastmax.ops.dispatch import under_transform
+
+__all__ = [
+    "differentiable_gradients",
+    "matmul_operands",
+    "ragged_range",
+    "row_gradient",
+    "segment_logsumexp",
+    "sparse_uses",
+    "wide",
+    "wide_linear",
+    "wide_product",
+]
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -26,6 +40,73 @@ def matmul_operands(*tensors: Tensor) -> tuple[Tensor, ...]:
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(tensor if tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors)
+
+
+def wide_product(left: Tensor, right: Tensor) -> Tensor:
+    """Return ``left @ right``, (…, n, d) by (…, d, m), accumulated and kept in float32 or wider."""
+    dtype = wide(left.dtype)
+    if left.dtype == dtype:
+        return left @ right
+    if left.is_cuda and hasattr(torch.ops.aten.mm, "dtype"):  # from torch 2.8 on
+        return (torch.mm if left.dim() == 2 else torch.bmm)(left, right, out_dtype=dtype)
+    return left.to(dtype) @ right.to(dtype)
+
+
+def wide_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return (N, m) ``hidden @ weight.T + bias`` in float32 or wider, as :func:`wide_product`; differentiable."""
+    hidden, weight = matmul_operands(hidden, weight)
+    with torch.autocast(hidden.device.type, enabled=False):
+        if hidden.dtype == wide(hidden.dtype):
+            return F.linear(hidden, weight, bias)
+        if under_transform():
+            return F.linear(*(each if each is None else each.to(wide(hidden.dtype)) for each in (hidden, weight, bias)))
+        logits: Tensor = _WideProduct.apply(hidden, weight)  # type: ignore[assignment]
+        return logits if bias is None else logits + bias
+
+
+class _WideProduct(torch.autograd.Function):
+    """Gradients are products in the dtype of what they are gradients of."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden, weight)
+        return wide_product(hidden, weight.t())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        hidden, weight = ctx.saved_tensors
+        narrow = grad.to(hidden.dtype)
+        return narrow @ weight, narrow.t() @ hidden
+
+
+def differentiable_gradients(
+    function: Callable[..., tuple[Tensor, ...]],
+    inputs: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    grads: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Return the gradients of the inputs that need one, which autograd can differentiate again.
+
+    Of a function in plain PyTorch, given the gradients of what it returns, None for 0: what an autograd function of
+    ours goes back to where its backward is itself to be differentiated.
+    """
+    places = [i for i, need in enumerate(needed) if need]
+
+    def of_needed(*tensors: Tensor) -> tuple[Tensor, ...]:
+        given = list(inputs)
+        for place, tensor in zip(places, tensors, strict=True):
+            given[place] = tensor
+        return function(*given)
+
+    outputs, pull_back = torch.func.vjp(of_needed, *(inputs[i] for i in places))[:2]
+    upstream = tuple(
+        torch.zeros_like(each) if grad is None else grad.to(each.dtype)
+        for each, grad in zip(outputs, grads, strict=True)
+    )
+    gradients: list[Tensor | None] = [None] * len(inputs)
+    for place, gradient in zip(places, pull_back(upstream), strict=True):
+        gradients[place] = gradient
+    return gradients
 
 
 def ragged_range(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,7 +153,7 @@ def sparse_uses(table: Tensor, times: int) -> tuple[Tensor, ...]:
 
     Uses that give it a dense gradient have met all rows. Without this, one of them would make the sum dense.
     """
-    return _SparseUses.apply(table, times)  # type: ignore[return-value]
+    return (table,) * times if under_transform() else _SparseUses.apply(table, times)  # type: ignore[return-value]
 
 
 class _SparseUses(torch.autograd.Function):
@@ -83,11 +164,12 @@ class _SparseUses(torch.autograd.Function):
         return tuple(table.view_as(table) for _ in range(times))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:  # type: ignore[override]
         given = [grad for grad in grads if grad is not None]
         if not given:
             return None, None
+        if torch.is_grad_enabled():  # to be differentiated again, which the parts of a sparse tensor cannot be
+            return functools.reduce(torch.add, given), None
         if len(given) == 1 and given[0].is_sparse:
             return given[0], None
         rows = [

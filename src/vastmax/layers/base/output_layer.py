@@ -18,7 +18,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
-from vastmax.ops import topk
+from vastmax.ops import is_batched, topk
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["OutputLayer"]
@@ -267,7 +267,8 @@ class OutputLayer(nn.Module, ABC):
             positives = kept.view(target.shape).sum(-1).view(-1)[row]  # how many a row has: 0 where it is ignored
         # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
         sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
-        if not torch.compiler.is_compiling() and sifts and not bool(kept.all()):
+        sifts = sifts and not torch.compiler.is_compiling() and not is_batched(kept)
+        if sifts and not bool(kept.all()):
             chosen = kept.nonzero().squeeze(1)
             classes, kept = classes[chosen], kept[chosen]
             if row is None or positives is None:
@@ -374,7 +375,9 @@ class OutputLayer(nn.Module, ABC):
                 torch.ops.aten._assert_async.msg(
                     within, f"a target is out of range: classes are 0 to {self.num_classes - 1}."
                 )
-        elif classes.numel() and not (int(classes.min()) >= 0 and int(classes.max()) < self.num_classes):
+        elif is_batched(classes) or not classes.numel():
+            return
+        elif not (int(classes.min()) >= 0 and int(classes.max()) < self.num_classes):
             wrong = classes[(classes < 0) | (classes >= self.num_classes)][0]
             raise InputError(f"target holds {int(wrong)}: classes are 0 to {self.num_classes - 1}.")
 

@@ -20,7 +20,7 @@ from vastmax.ops import (
     linear_log_partition,
     linear_topk,
     sparse_uses,
-    wide,
+    wide_linear,
 )
 
 __all__ = ["LinearLayer", "TableLayer", "checked_block_size", "shared_embedding", "tied_table"]
@@ -40,13 +40,11 @@ class LinearLayer(OutputLayer):
         return linear_log_partition(self._parts(self._rows(hidden)), self.block_size).view(hidden.shape[:-1])
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        log_partition, target_logit = linear_cross_entropy(self._parts(hidden), target, self.block_size)
-        return target_logit - log_partition
+        return linear_cross_entropy(self._parts(hidden), target, self.block_size)[1]
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         (part,) = self._parts(hidden)
-        logits = F.linear(*part)
-        return F.log_softmax(logits, dim=-1, dtype=wide(logits.dtype))
+        return F.log_softmax(wide_linear(*part), dim=-1)
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return linear_topk(self._parts(hidden), k, self.block_size)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from vastmax.ops.tensors import matmul_operands, row_gradient, wide
+from vastmax.ops.class_softmax import reference
+from vastmax.ops.tensors import differentiable_gradients, matmul_operands, row_gradient, wide, wide_product
 from vastmax.ops.values import WordClasses
 
 __all__ = ["Group", "class_softmax", "group_by_class", "grouped_log_softmax"]
@@ -42,7 +42,7 @@ def class_softmax(
     groups = list(group_by_class(classes.class_of[words], classes, hidden.shape[1]))
     (hidden,) = matmul_operands(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
-        return _WithinClass.apply(hidden, weight, bias, classes.place[words], groups, sparse)  # type: ignore[return-value]
+        return _WithinClass.apply(hidden, weight, bias, classes, words, groups, sparse)  # type: ignore[return-value]
 
 
 def group_by_class(class_of_item: Tensor, classes: WordClasses, width: int) -> Iterator[Group]:
@@ -86,7 +86,7 @@ def _log2_up(number: Tensor) -> Tensor:
 def grouped_log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, group: Group) -> tuple[Tensor, Tensor]:
     """Return (G, R, S) log-probabilities of words within their classes, -inf for repeats, and their rows (G, S, d)."""
     rows = weight.index_select(0, group.words.flatten()).view(*group.words.shape, -1).to(hidden.dtype)
-    logits = torch.bmm(hidden[group.items], rows.transpose(1, 2)).to(wide(hidden.dtype))
+    logits = wide_product(hidden[group.items], rows.transpose(1, 2))
     if bias is not None:
         logits += bias[group.words][:, None]
     if not group.whole:
@@ -101,10 +101,12 @@ class _WithinClass(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        place: Tensor,
+        classes: WordClasses,
+        words: Tensor,
         groups: list[Group],
         sparse: bool,
     ) -> Tensor:
+        place = classes.place[words]
         result = hidden.new_empty(len(hidden), dtype=wide(hidden.dtype))
         kept: list[Tensor] = []
         for group in groups:
@@ -112,19 +114,24 @@ class _WithinClass(torch.autograd.Function):
             result[group.items] = log_prob.gather(-1, place[group.items][..., None]).squeeze(-1)
             if any(ctx.needs_input_grad):
                 kept += log_prob, rows
-        ctx.save_for_backward(hidden, place, *kept)
-        ctx.groups, ctx.sparse = groups, sparse
-        ctx.shape, ctx.dtype, ctx.bias_dtype = weight.shape, weight.dtype, None if bias is None else bias.dtype
+        ctx.save_for_backward(hidden, weight, bias, place, *kept)
+        ctx.classes, ctx.words, ctx.groups, ctx.sparse = classes, words, groups, sparse
         return result
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        hidden, place, *kept = ctx.saved_tensors
+        hidden, weight, bias, place, *kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+
+            def formula(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor]:
+                return (reference.class_softmax(hidden, weight, bias, ctx.classes, ctx.words),)
+
+            inputs = hidden, weight, bias
+            return *differentiable_gradients(formula, inputs, ctx.needs_input_grad[:3], [grad]), None, None, None, None
         to_hidden = torch.zeros_like(hidden, dtype=wide(hidden.dtype))
         words = torch.cat([group.words[group.inside] for group in ctx.groups] or [place])
-        to_weight = hidden.new_empty((len(words), hidden.shape[1]), dtype=ctx.dtype)
-        to_bias = hidden.new_empty(len(words), dtype=ctx.dtype)
+        to_weight = hidden.new_empty((len(words), hidden.shape[1]), dtype=weight.dtype)
+        to_bias = hidden.new_empty(len(words), dtype=weight.dtype)
         stop = 0
         for group, log_prob, rows in zip(ctx.groups, kept[::2], kept[1::2], strict=True):
             factor = grad[group.items] * group.real
@@ -142,8 +149,9 @@ class _WithinClass(torch.autograd.Function):
                 to_bias[start:stop] = to_logits.sum(1)[group.inside]
         return (
             to_hidden.to(hidden.dtype) if ctx.needs_input_grad[0] else None,
-            row_gradient(words, to_weight, ctx.shape, sparse=ctx.sparse) if ctx.needs_input_grad[1] else None,
-            row_gradient(words, to_bias, ctx.shape[:1], sparse=ctx.sparse) if ctx.needs_input_grad[2] else None,
+            row_gradient(words, to_weight, weight.shape, sparse=ctx.sparse) if ctx.needs_input_grad[1] else None,
+            row_gradient(words, to_bias, weight.shape[:1], sparse=ctx.sparse) if ctx.needs_input_grad[2] else None,
+            None,
             None,
             None,
             None,

@@ -1,10 +1,11 @@
-"""One row after the other."""
+"""One class after the other."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from vastmax.ops.tensors import wide
 from vastmax.ops.values import WordClasses
 
 
@@ -12,11 +13,17 @@ def class_softmax(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: WordClasses, words: Tensor, *, sparse: bool = False
 ) -> Tensor:
     """As :func:`vastmax.ops.class_softmax`; gradients are dense."""
-    found = [hidden.new_empty(0)]
-    for row, word in zip(hidden, words.tolist(), strict=True):
-        start, size = classes.starts[classes.class_of[word]], classes.sizes[classes.class_of[word]]
-        members = classes.words[start : start + size]
-        logits = (weight[members] * row).sum(1)
-        logits = logits if bias is None else logits + bias[members]
-        found.append(logits.log_softmax(0)[classes.place[word]][None])
-    return torch.cat(found)
+    dtype = wide(hidden.dtype)
+    own = classes.class_of[words]
+    rows, found = [], []
+    with torch.autocast(hidden.device.type, enabled=False):
+        for met in own.unique():
+            of_class = (own == met).nonzero().squeeze(1)
+            members = classes.words[classes.starts[met] : classes.starts[met] + classes.sizes[met]]
+            logits = hidden[of_class].to(dtype) @ weight[members].to(dtype).t()
+            logits = logits if bias is None else logits + bias[members].to(dtype)
+            found.append(logits.log_softmax(1).gather(1, classes.place[words[of_class], None]).squeeze(1))
+            rows.append(of_class)
+    if not found:
+        return hidden.sum(1, dtype=dtype)
+    return torch.cat(found)[torch.cat(rows).argsort()]

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vastmax.ops.tensors import matmul_operands, row_gradient, wide
+from vastmax.ops.tensors import matmul_operands, row_gradient, wide, wide_product
 
 __all__ = ["decision_logits", "gathered_logits", "ragged_logits"]
+
+_GATHERED = 2**22  # numbers of half precision gathered at a time
 
 
 def gathered_logits(
@@ -25,10 +26,32 @@ def gathered_logits(
 ) -> Tensor:
     """As :func:`vastmax.ops.gathered_logits`."""
     if ids.dim() == 1:
-        return _SharedLogits.apply(hidden, weight, bias, ids, sparse, target)  # type: ignore[return-value]
-    chosen = ids if target is None else torch.cat([target[:, None], ids], 1)
-    rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(chosen.shape[1])
-    return ragged_logits(hidden, weight, bias, chosen.flatten(), rows, sparse).view(chosen.shape)
+        own = 0 if target is None else len(target)
+        return shared_logits(
+            *shared_operands(hidden, weight, bias, ids, target, sparse), own=own, dtype=wide(weight.dtype)
+        )
+    return logits_of_rows(hidden, weight, bias, ids if target is None else torch.cat([target[:, None], ids], 1), sparse)
+
+
+def logits_of_rows(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, sparse: bool) -> Tensor:
+    """Return (N, m) logits of each row's own ids (N, m); differentiable, and sparse as above."""
+    rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(ids.shape[1])
+    return ragged_logits(hidden, weight, bias, ids.flatten(), rows, sparse).view(ids.shape)
+
+
+def shared_operands(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, target: Tensor | None, sparse: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return hidden vectors, and vectors and biases of the classes met: first the targets' own, where there are any."""
+    met = ids if target is None else torch.cat([target, ids])
+    same, vectors = matmul_operands(hidden, F.embedding(met, weight, sparse=sparse))
+    biases = None if bias is None else torch.gather(bias, 0, met, sparse_grad=sparse)
+    return same, vectors, biases
+
+
+def shared_logits(hidden: Tensor, vectors: Tensor, biases: Tensor | None, *, own: int, dtype: torch.dtype) -> Tensor:
+    """Return (N, m) logits of vectors (m, d), or (N, 1 + m) where the first N are the rows' own; differentiable."""
+    return _SharedLogits.apply(hidden, vectors, biases, own, dtype)  # type: ignore[return-value]
 
 
 def ragged_logits(
@@ -39,11 +62,15 @@ def ragged_logits(
 
 
 def decision_logits(hidden: Tensor, weight: Tensor, nodes: Tensor, rows: Tensor) -> Tensor:
-    """Return (T,) ``hidden[rows]·weight[nodes]`` in the dtype of the weights, without a table of T vectors.
+    """Return (T,) ``hidden[rows]·weight[nodes]`` in float32 or wider, without a table of T vectors.
 
     It is the gradient of a bag of embeddings for its per-sample weights, so that kernel computes it: several times
     faster on a CPU than gathering both sides. Not differentiable; see :func:`ragged_logits`.
     """
+    if weight.dtype != (dtype := wide(weight.dtype)):  # that kernel would round every product
+        most = max(1, _GATHERED // hidden.shape[1])
+        parts = zip(nodes.split(most), rows.split(most), strict=True)
+        return torch.cat([(hidden[row].to(dtype) * weight[node]).sum(1) for node, row in parts])
     bags, first = rows.contiguous(), rows.new_zeros(1)
     return torch.ops.aten._embedding_bag_per_sample_weights_backward(hidden, weight, nodes, first, bags, 0)
 
@@ -54,19 +81,29 @@ class _RaggedLogits(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, nodes: Tensor, rows: Tensor, sparse: bool
     ) -> Tensor:
         same = hidden.to(weight.dtype)  # under autocast too: these products are bound by memory, not by arithmetic
-        ctx.save_for_backward(same, weight, nodes, rows)
-        ctx.sparse, ctx.hidden_dtype = sparse, hidden.dtype
-        logits = decision_logits(same, weight, nodes, rows).to(wide(weight.dtype))
+        ctx.save_for_backward(hidden, weight, nodes, rows)
+        ctx.sparse = sparse
+        logits = decision_logits(same, weight, nodes, rows)
         return logits if bias is None else logits + bias[nodes]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        hidden, weight, nodes, rows = ctx.saved_tensors
+        given, weight, nodes, rows = ctx.saved_tensors
+        hidden = given.to(weight.dtype)
         to_hidden = to_weight = to_bias = None
+        if torch.is_grad_enabled():  # to be differentiated again: a term a logit
+            factor = grad.to(weight.dtype)
+            if ctx.needs_input_grad[0]:
+                terms = factor[:, None] * weight[nodes]
+                to_hidden = torch.zeros_like(hidden).index_add(0, rows, terms).to(given.dtype)
+            if ctx.needs_input_grad[1]:
+                to_weight = row_gradient(nodes, factor[:, None] * hidden[rows], weight.shape, sparse=ctx.sparse)
+            if ctx.needs_input_grad[2]:
+                to_bias = row_gradient(nodes, factor, weight.shape[:1], sparse=ctx.sparse)
+            return to_hidden, to_weight, to_bias, None, None, None
         if ctx.needs_input_grad[0]:
             first = torch.searchsorted(rows, torch.arange(len(hidden), device=rows.device))
-            to_hidden = _bags(weight, nodes, first, grad).to(ctx.hidden_dtype)
+            to_hidden = _bags(weight, nodes, first, grad).to(given.dtype)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             ordered, order = torch.sort(nodes)
             met, times = torch.unique_consecutive(ordered, return_counts=True)
@@ -86,57 +123,45 @@ def _bags(table: Tensor, places: Tensor, first: Tensor, weights: Tensor) -> Tens
 
 
 class _SharedLogits(torch.autograd.Function):
+    """Logits of the last vectors for all rows, written beside those of the first ``own``, one a row, without a copy."""
+
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        classes: Tensor,
-        sparse: bool,
-        target: Tensor | None,
+        ctx: Any, hidden: Tensor, vectors: Tensor, biases: Tensor | None, own: int, dtype: torch.dtype
     ) -> Tensor:
-        own = 0 if target is None else 1
-        met = classes if target is None else torch.cat([target, classes])
-        rows = len(met) - len(classes)
-        same, vectors = matmul_operands(hidden, weight.index_select(0, met))
-        ctx.save_for_backward(same, vectors, met)
-        ctx.own, ctx.rows, ctx.sparse = own, rows, sparse
-        ctx.hidden_dtype, ctx.dtype, ctx.shape = hidden.dtype, weight.dtype, weight.shape
-        logits = hidden.new_empty((len(hidden), own + len(classes)), dtype=wide(weight.dtype))
-        shared = logits[:, own:]
-        if shared.dtype == same.dtype:
-            torch.mm(same, vectors[rows:].t(), out=shared)
+        ctx.save_for_backward(hidden, vectors)
+        ctx.own, ctx.bias_dtype = own, None if biases is None else biases.dtype
+        columns = 1 if own else 0
+        logits = hidden.new_empty((len(hidden), columns + len(vectors) - own), dtype=dtype)
+        shared = logits[:, columns:]
+        if shared.dtype == hidden.dtype:
+            torch.mm(hidden, vectors[own:].t(), out=shared)
         else:
-            shared.copy_(same @ vectors[rows:].t())
+            shared.copy_(wide_product(hidden, vectors[own:].t()))
         if own:
-            torch.sum(same * vectors[:rows], 1, dtype=logits.dtype, out=logits[:, 0])
-        if bias is not None:
-            shared.add_(bias[classes])
-            if target is not None:
-                logits[:, 0].add_(bias[target])
+            torch.sum(hidden.to(dtype) * vectors[:own], 1, out=logits[:, 0])
+        if biases is not None:
+            shared.add_(biases[own:])
+            if own:
+                logits[:, 0].add_(biases[:own])
         return logits
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        hidden, vectors, met = ctx.saved_tensors
-        own, rows = ctx.own, ctx.rows
-        to_hidden = to_weight = to_bias = None
+        hidden, vectors = ctx.saved_tensors
+        own, columns = ctx.own, 1 if ctx.own else 0
+        to_hidden = to_vectors = to_biases = None
         product = grad.to(hidden.dtype)
+        of_own, of_shared = product[:, :columns], product[:, columns:]
         if ctx.needs_input_grad[0]:
-            to_hidden = product[:, own:] @ vectors[rows:]
+            to_hidden = of_shared @ vectors[own:]
             if own:
-                to_hidden.addcmul_(product[:, :1], vectors[:rows])
-            to_hidden = to_hidden.to(ctx.hidden_dtype)
+                to_hidden = torch.addcmul(to_hidden, of_own, vectors[:own])
         if ctx.needs_input_grad[1]:
-            values = hidden.new_empty((len(met), hidden.shape[1]))
-            torch.mm(product[:, own:].t(), hidden, out=values[rows:])
+            to_vectors = of_shared.t() @ hidden
             if own:
-                torch.mul(product[:, :1], hidden, out=values[:rows])
-            to_weight = row_gradient(met, values.to(ctx.dtype), ctx.shape, sparse=ctx.sparse)
+                to_vectors = torch.cat([of_own * hidden, to_vectors])
         if ctx.needs_input_grad[2]:
-            summed = grad[:, own:].sum(0)
-            summed = torch.cat([grad[:, 0], summed]) if own else summed
-            to_bias = row_gradient(met, summed.to(ctx.dtype), ctx.shape[:1], sparse=ctx.sparse)
-        return to_hidden, to_weight, to_bias, None, None, None
+            summed = grad[:, columns:].sum(0)
+            to_biases = (torch.cat([grad[:, 0], summed]) if own else summed).to(ctx.bias_dtype)
+        return to_hidden, to_vectors, to_biases, None, None

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from vastmax.ops.tensors import wide
+
 
 def gathered_logits(
     hidden: Tensor,
@@ -17,5 +19,6 @@ def gathered_logits(
     ids = ids.expand(len(hidden), ids.shape[-1])
     if target is not None:
         ids = torch.cat([target[:, None], ids], 1)
-    logits = (hidden[:, None] * weight[ids]).sum(-1)
+    dtype = wide(weight.dtype)
+    logits = (hidden.to(dtype)[:, None] * weight[ids]).sum(-1)
     return logits if bias is None else logits + bias[ids]

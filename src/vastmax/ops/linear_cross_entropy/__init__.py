@@ -17,11 +17,12 @@ register("linear_cross_entropy", "torch", pytorch.linear_cross_entropy)
 
 
 def linear_cross_entropy(parts: Sequence[Part], target: Tensor, block_size: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return (N,) log Z and (N,) s(target), whose difference is the cross-entropy.
+    """Return (N,) log Z and (N,) the target's log-probability, whose negative is the cross-entropy.
 
-    There is one Z over the logits ``hidden @ weight.T + bias`` of all parts, which may differ in width. A target that
-    is no class of them, such as -1, has the logit -inf, and no gradient: where several processes hold parts of the
-    classes, log Z of all is the log-sum-exp of theirs, and the target's logit their maximum.
+    There is one Z over the logits ``hidden @ weight.T + bias`` of all parts, which may differ in width. Products are
+    accumulated and kept in float32 or wider. A target that is no class of them, such as -1, has the log-probability
+    -inf, and no gradient: where several processes hold parts of the classes, log Z of all is the log-sum-exp of theirs,
+    and the target's log-probability is that of its owner, plus its log Z, less that of all.
 
     Few logits are kept for backward; many are computed in blocks of classes, forward and again backward, so that memory
     besides the gradients never exceeds a constant times N.
@@ -34,9 +35,9 @@ def linear_cross_entropy(parts: Sequence[Part], target: Tensor, block_size: int 
     Example:
         >>> import torch
         >>> hidden, weight, target = torch.randn(4, 8), torch.randn(100, 8), torch.tensor([0, 99, 5, 5])
-        >>> log_partition, target_logit = linear_cross_entropy([Part(hidden, weight, None)], target)
+        >>> log_partition, log_prob = linear_cross_entropy([Part(hidden, weight, None)], target)
         >>> expected = torch.nn.functional.cross_entropy(hidden @ weight.T, target, reduction="none")
-        >>> torch.allclose(log_partition - target_logit, expected, atol=1e-5)
+        >>> torch.allclose(-log_prob, expected, atol=1e-5)
         True
     """
     return implementation("linear_cross_entropy", parts[0].hidden)(parts, target, block_size)

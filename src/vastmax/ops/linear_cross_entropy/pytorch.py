@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-from vastmax.ops.tensors import matmul_operands, wide
+from vastmax.ops.dispatch import under_transform
+from vastmax.ops.linear_cross_entropy import reference
+from vastmax.ops.tensors import differentiable_gradients, matmul_operands, wide, wide_linear, wide_product
 from vastmax.ops.topk import topk
 from vastmax.ops.values import Part
 
@@ -28,7 +28,7 @@ _STEEPEST = 2.0**10
 def linear_cross_entropy(
     parts: Sequence[Part], target: Tensor | None, block_size: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """As :func:`vastmax.ops.linear_cross_entropy`; no target, no logit of it."""
+    """As :func:`vastmax.ops.linear_cross_entropy`; no target, no log-probability of it."""
     tensors = [tensor for part in parts for tensor in _operands(part)]
     if block_size is None:
         rows, keeps = max(1, len(parts[0].hidden)), torch.is_grad_enabled()
@@ -40,8 +40,8 @@ def linear_cross_entropy(
 
 def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
     """Return (N, V) log-probabilities, the parts' classes side by side."""
-    if torch.is_grad_enabled():
-        return torch.log_softmax(torch.cat([_linear(part) for part in parts], 1), -1)
+    if torch.is_grad_enabled() or under_transform():
+        return torch.log_softmax(torch.cat([wide_linear(*part) for part in parts], 1), -1)
     logits = _all_logits([_operands(part) for part in parts])
     return torch.log_softmax(logits, -1, out=logits)
 
@@ -61,7 +61,7 @@ def linear_topk(
     block_size = block_size or max(k, min(64 * k, _SEARCHED), _BLOCK // max(1, rows))
     for number, before, span in _blocks(parts, block_size):
         part = parts[number]
-        logits = _linear(Part(part.hidden, part.weight[span], None if part.bias is None else part.bias[span]))
+        logits = wide_linear(part.hidden, part.weight[span], None if part.bias is None else part.bias[span])
         if normalized:
             log_partition = torch.logaddexp(log_partition, logits.logsumexp(1))
         found, columns = topk(logits, min(k, logits.shape[1]))
@@ -71,21 +71,16 @@ def linear_topk(
     return values - log_partition[:, None] if normalized else values, places
 
 
-def softmax_(logits: Tensor) -> Tensor:
-    """Return (N,) log Z, and put the probabilities in the place of the logits.
+def softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (N,) the largest logit and (N,) by how much log Z is more, and put the probabilities in the logits' place.
 
     One kernel, row by row within the processor's cache, and two cheap passes. The largest probability is
-    exp(largest) / Z, and no underflow befalls it, as it may any other.
+    exp(largest) / Z, and no underflow befalls it, as it may any other. Of large logits the sum of the two has fewer
+    digits than a difference of one from ``largest``.
     """
-    top = logits.amax(1)
+    largest = logits.amax(1)
     torch.softmax(logits, -1, out=logits)
-    return top.sub_(logits.amax(1).log_())
-
-
-def _linear(part: Part) -> Tensor:
-    """Return (N, V_i) logits in float32 or wider, differentiable."""
-    logits = F.linear(*part)
-    return logits.to(wide(logits.dtype))
+    return largest, logits.amax(1).log_().neg_()
 
 
 def _operands(part: Part) -> Part:
@@ -105,7 +100,7 @@ def _blocks(parts: Sequence[Part], block_size: int) -> Iterator[tuple[int, int, 
 
 def _logits(part: Part, span: slice) -> Tensor:
     """Return (N, block) logits that the caller may overwrite."""
-    logits = (part.hidden @ part.weight[span].t()).to(wide(part.hidden.dtype))
+    logits = wide_product(part.hidden, part.weight[span].t())
     return logits if part.bias is None else logits.add_(part.bias[span])
 
 
@@ -119,7 +114,7 @@ def _all_logits(parts: Sequence[Part]) -> Tensor:
         if part.hidden.dtype == logits.dtype:
             torch.mm(part.hidden, part.weight.t(), out=place)
         else:
-            place.copy_(part.hidden @ part.weight.t())
+            place.copy_(wide_product(part.hidden, part.weight.t()))
         if part.bias is not None:
             place.add_(part.bias)
     return logits
@@ -132,31 +127,37 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         parts = _as_parts(tensors)
-        probabilities = of_target = target_logit = None
+        probabilities = of_target = target_logit = log_prob = None
         if not any(len(part.weight) for part in parts):
             block_size = 1  # a shard without a class: nothing to keep
         if block_size is None:
             probabilities = _all_logits(parts)
             if target is not None:
                 target_logit = _target_logit(probabilities, target, 0)
-            log_partition = softmax_(probabilities)
+            largest, log_rest = softmax_(probabilities)
             if target is not None:
                 of_target = probabilities.gather(1, _place(target, 0, probabilities.shape[1])[0][:, None])
         else:
-            log_partition, target_logit = _carried(parts, target, block_size)
-        ctx.save_for_backward(target, log_partition, probabilities, of_target, *tensors)
+            largest, log_rest, target_logit = _carried(parts, target, block_size)
+        if target_logit is not None:
+            log_prob = torch.where(target_logit > -torch.inf, target_logit - largest - log_rest, -torch.inf)
+        ctx.save_for_backward(target, largest, log_rest, probabilities, of_target, *tensors)
         ctx.block_size = block_size
-        return log_partition, target_logit
+        return largest + log_rest, log_prob
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, target_grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """A row's error is its probabilities, with ``target_grad / grad`` added to the target's, times ``grad``."""
-        target, log_partition, probabilities, of_target, *tensors = ctx.saved_tensors
+        target, largest, log_rest, probabilities, of_target, *tensors = ctx.saved_tensors
         parts, needed = _as_parts(tensors), ctx.needs_input_grad[2:]
-        grad = torch.zeros_like(log_partition) if grad is None else grad
+        if torch.is_grad_enabled():
+            return None, None, *_differentiable_gradients(target, tensors, needed, grad, target_grad)
+        grad = torch.zeros_like(largest) if grad is None else grad
         ratio = rest = None
         if target_grad is not None:
+            is_class = _place(target, 0, sum(len(part.weight) for part in parts))[1]
+            target_grad = target_grad * is_class
+            grad = grad - target_grad  # log p(t) is s(t) - log Z
             fits = target_grad.abs() < _STEEPEST * grad.abs()  # else it is added by itself: for one, where grad is 0
             ratio = torch.where(fits, target_grad / grad, 0)
             rest = torch.where(fits, 0, target_grad)
@@ -169,7 +170,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if probabilities is not None:
                 error = probabilities[:, before : before + span.stop]
             else:
-                error = _logits(parts[number], span).sub_(log_partition[:, None]).exp_()
+                error = _logits(parts[number], span).sub_(largest[:, None]).sub_(log_rest[:, None]).exp_()
                 if ratio is not None:
                     place, inside = _place(target, before, span.stop - span.start)
                     error.scatter_add_(1, place[:, None], (ratio * inside)[:, None])
@@ -183,6 +184,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 each.add_to_targets(place, rest * inside)
                 before += len(each.part.weight)
         return None, None, *(tensor for each in grads for tensor in each.result())
+
+
+def _differentiable_gradients(
+    target: Tensor | None,
+    tensors: Sequence[Tensor | None],
+    needed: Sequence[bool],
+    grad: Tensor | None,
+    target_grad: Tensor | None,
+) -> list[Tensor | None]:
+    def outputs(*tensors: Tensor | None) -> tuple[Tensor, ...]:
+        log_partition, log_prob = reference.linear_cross_entropy(_as_parts(tensors), target)
+        return (log_partition,) if log_prob is None else (log_partition, log_prob)
+
+    grads = (grad,) if target is None else (grad, target_grad)
+    return differentiable_gradients(outputs, tensors, needed, grads)
 
 
 def _as_parts(tensors: Sequence[Any]) -> list[Part]:
@@ -228,17 +244,20 @@ class _PartGradient:
         return None if hidden is None else hidden.to(self.part.hidden.dtype), self.weight, self.bias
 
 
-def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> tuple[Tensor, Tensor | None]:
-    """Return (N,) log Z, carried from block to block, and (N,) the target's logit."""
+def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return (N,) the largest logit, by how much log Z is more, carried from block to block, and the target's logit."""
     hidden = parts[0].hidden
-    log_partition = hidden.new_full((len(hidden),), -torch.inf, dtype=wide(hidden.dtype))
-    target_logit = None if target is None else torch.full_like(log_partition, -torch.inf)
+    largest = hidden.new_full((len(hidden),), -torch.inf, dtype=wide(hidden.dtype))
+    log_rest = torch.zeros_like(largest)
+    target_logit = None if target is None else torch.full_like(largest, -torch.inf)
     for number, before, span in _blocks(parts, block_size):
         logits = _logits(parts[number], span)
         if target is not None and target_logit is not None:
             target_logit = torch.maximum(target_logit, _target_logit(logits, target, before))
-        torch.logaddexp(log_partition, softmax_(logits), out=log_partition)
-    return log_partition, target_logit
+        of_block, more = softmax_(logits)
+        earlier, largest = largest, torch.maximum(largest, of_block)
+        log_rest = torch.logaddexp(log_rest + (earlier - largest), more.add_(of_block - largest))
+    return largest, log_rest, target_logit
 
 
 def _target_logit(logits: Tensor, target: Tensor, start: int) -> Tensor:
@@ -257,4 +276,4 @@ def _accumulate(total: Tensor, left: Tensor, right: Tensor) -> None:
     if total.dtype == left.dtype:
         torch.addmm(total, left, right, out=total)  # in place, and seen by counters of operations
     else:
-        total.add_(left @ right)
+        total.add_(wide_product(left, right))

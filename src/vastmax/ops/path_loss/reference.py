@@ -1,4 +1,4 @@
-"""One path after the other."""
+"""Every path as long as the longest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vastmax.ops.tensors import wide
 from vastmax.ops.values import Paths
 
 
@@ -20,11 +21,12 @@ def path_loss(
     sparse: bool = False,
 ) -> Tensor:
     """As :func:`vastmax.ops.path_loss`; gradients are dense."""
-    losses = [hidden.new_empty(0)]
-    for leaf, row in zip(leaves.tolist(), rows.tolist(), strict=True):
-        path = slice(*paths.offsets[leaf : leaf + 2].tolist())
-        nodes = paths.nodes[path].long()
-        logits = (weight[nodes] * hidden[row]).sum(1)
-        logits = logits if bias is None else logits + bias[nodes]
-        losses.append(-F.logsigmoid(paths.signs[path] * logits).sum()[None])
-    return torch.cat(losses)
+    dtype = wide(weight.dtype)
+    lengths = paths.offsets.diff()
+    steps = torch.arange(int(lengths.max()), device=leaves.device)
+    is_step = steps < lengths[leaves][:, None]
+    places = torch.where(is_step, paths.offsets[leaves][:, None] + steps, 0)
+    nodes = paths.nodes[places].long()
+    logits = (hidden.to(dtype)[rows][:, None] * weight[nodes]).sum(-1)
+    logits = logits if bias is None else logits + bias[nodes]
+    return -torch.where(is_step, F.logsigmoid(paths.signs[places] * logits), 0).sum(1)

@@ -6,15 +6,17 @@ Fresh memory costs a processor more than the arithmetic, so nothing of the size 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vastmax.ops.gathered_logits.pytorch import gathered_logits
+from vastmax.ops.gathered_logits.pytorch import logits_of_rows, shared_logits, shared_operands
 from vastmax.ops.linear_cross_entropy.pytorch import softmax_
+from vastmax.ops.sampled_loss import reference
+from vastmax.ops.tensors import differentiable_gradients, wide
 from vastmax.ops.values import Draws
 
 # Beyond it log(1 + exp x) is x, to the last bit of float64.
@@ -32,28 +34,50 @@ def sampled_loss(
     sparse: bool = False,
 ) -> Tensor:
     """As :func:`vastmax.ops.sampled_loss`."""
-    logits = gathered_logits(hidden, weight, bias, draws.ids, target=target, sparse=sparse)
+    operands = hidden, weight, bias
+    if draws.ids.dim() == 1:
+        operands = shared_operands(hidden, weight, bias, draws.ids, target, sparse)
+        logits_of = partial(shared_logits, own=len(target), dtype=wide(weight.dtype))
+    else:
+        logits_of = partial(logits_of_rows, ids=torch.cat([target[:, None], draws.ids], 1), sparse=sparse)
+    logits = logits_of(*operands)
     expected = draws.times, draws.log_expected, draws.target_log_expected
     times, log_expected, target_log_expected = (each.to(logits.dtype) for each in expected)
     draws = draws._replace(times=times, log_expected=log_expected, target_log_expected=target_log_expected)
-    return _KnownGradient.apply(logits, _LOSSES[kind], draws)  # type: ignore[return-value]
+    return _KnownGradient.apply(logits, kind, draws, logits_of, *operands)  # type: ignore[return-value]
 
 
 class _KnownGradient(torch.autograd.Function):
-    """Leaves the logits overwritten, of which nothing else may need the values."""
+    """Leaves the logits overwritten, of which nothing else may need the values: they are computed from the operands
+    again where the gradient is to be differentiated.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, loss: Callable[[Tensor, Draws], Tensor], draws: Draws) -> Tensor:
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        kind: str,
+        draws: Draws,
+        logits_of: Callable[..., Tensor],
+        *operands: Tensor | None,
+    ) -> Tensor:
         gradient = logits.data
-        rows = loss(gradient, draws)
-        ctx.save_for_backward(gradient)
+        rows = _LOSSES[kind](gradient, draws)
+        ctx.save_for_backward(gradient, *operands)
+        ctx.kind, ctx.draws, ctx.logits_of = kind, draws, logits_of
         return rows
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        (gradient,) = ctx.saved_tensors
-        return gradient * grad[:, None], None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        gradient, *operands = ctx.saved_tensors
+        to_logits: Tensor | None = gradient * grad[:, None]
+        if torch.is_grad_enabled():
+
+            def loss(logits: Tensor) -> tuple[Tensor]:
+                return (reference.loss_of_logits(ctx.kind, logits, ctx.draws),)
+
+            (to_logits,) = differentiable_gradients(loss, [ctx.logits_of(*operands)], [True], [grad])
+        return to_logits, None, None, None, *(None for _ in operands)
 
 
 # --- the formulas: each returns (N,) losses of logits (N, 1 + m), the target's first, and puts the gradient there ---
@@ -73,9 +97,9 @@ def _cross_entropy(logits: Tensor, draws: Draws, correction: Tensor, *, hits: bo
     logits[:, 1:].add_(correction)
     _leave_out_(logits, draws, hits=hits)
     first = logits[:, 0].clone()
-    log_partition = softmax_(logits)
+    largest, log_rest = softmax_(logits)
     logits[:, 0].sub_(1)
-    return log_partition - first
+    return largest - first + log_rest
 
 
 def _nce(logits: Tensor, draws: Draws) -> Tensor:
@@ -122,7 +146,7 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     largest, place = (each.unsqueeze(1) for each in samples.max(1))
     again = times.expand_as(samples).gather(1, place) - 1  # how often more the largest was drawn
     samples.add_(times.log()).scatter_(1, place, largest + again.log())
-    log_rest = softmax_(logits)[:, None]
+    log_rest = torch.add(*softmax_(logits))[:, None]
     log_total = torch.logaddexp(log_rest, largest)
     of_rest, of_largest = (log_rest - log_total).exp(), (largest - log_total).exp()
     repeated = torch.where(again > 0, of_largest, 0)

@@ -21,7 +21,11 @@ def sampled_loss(
     sparse: bool = False,
 ) -> Tensor:
     """As :func:`vastmax.ops.sampled_loss`; gradients are dense."""
-    logits = gathered_logits(hidden, weight, bias, draws.ids, target=target)
+    return loss_of_logits(kind, gathered_logits(hidden, weight, bias, draws.ids, target=target), draws)
+
+
+def loss_of_logits(kind: str, logits: Tensor, draws: Draws) -> Tensor:
+    """Return (N,) losses of logits (N, 1 + m), the target's first."""
     own, samples, own_expected = logits[:, 0], logits[:, 1:], draws.target_log_expected
     left_out = torch.zeros_like(samples, dtype=torch.bool)
     ranked = kind in ("softmax-target-corrected", "blackout")
