@@ -59,7 +59,7 @@ def test_autocast(case: LayerCase) -> None:
         torch.testing.assert_close(loss, plain, rtol=0.05, atol=0.02)
         for name, gradient in gradients(layer, given, loss).items():
             scale = plain_gradients[name].abs().max().item()
-            torch.testing.assert_close(gradient.float(), plain_gradients[name], rtol=0.1, atol=0.1 * scale, msg=name)
+            torch.testing.assert_close(gradient.float(), plain_gradients[name], rtol=0.1, atol=0.2 * scale, msg=name)
 
 
 @every_layer

@@ -32,8 +32,9 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
     W, which it keeps; and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
 
     The class before each target comes through ``forward(…, context=…)``; without it, or without bigrams, the unigram
-    table alone is used, and moved. Q adapts in training mode while gradients are recorded, once a training step, and in
-    eval mode never. Its tables travel in the layer's state. Other arguments as of :class:`ImportanceSampledSoftmax`.
+    table alone is used, and moved. Q adapts in training mode while gradients are recorded, once a training step; in
+    eval mode, and under the transforms of ``torch.func``, never. Its tables travel in the layer's state. Other
+    arguments as of :class:`ImportanceSampledSoftmax`.
 
     References:
         Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -72,9 +72,7 @@ def _computed(network: CharCNN, symbols: Tensor, correction: Tensor, lift: Tenso
     return table
 
 
-def _table(
-    network: CharCNN, named: Mapping[str, Tensor], symbols: Tensor, correction: Tensor, lift: Tensor
-) -> Tensor:
+def _table(network: CharCNN, named: dict[str, Any], symbols: Tensor, correction: Tensor, lift: Tensor) -> Tensor:
     """Return the table at once, in plain PyTorch."""
     ids, vectors = [], []
     for block, spelled in blocks_of_one_length(symbols, sum(network.filters)):

@@ -12,7 +12,7 @@ from vastmax.checks import number, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
 from vastmax.layers.base.sampling_layer import SamplingLayer, merged
-from vastmax.ops import Part, gathered_logits, linear_cross_entropy
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy, under_transform
 from vastmax.proposals import Proposal
 
 __all__ = ["Block", "ImportanceSampledSoftmax"]
@@ -126,7 +126,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
                 break
         exact = torch.zeros_like(drawn, dtype=torch.bool).index_fill_(0, rows, True)
         self.used = SamplesUsed(drawn.long(), _effective(log_sum, log_squares), exact)
-        self._learn(blocks, looks_at, torch.is_grad_enabled())
+        self._learn(blocks, looks_at, torch.is_grad_enabled() and not under_transform())
         loss = log_sum - drawn.log() - target_logit
         if not len(rows):
             return loss

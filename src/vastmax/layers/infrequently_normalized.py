@@ -10,7 +10,7 @@ from torch import Tensor
 from vastmax.checks import flag, number
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
-from vastmax.ops import Part, gathered_logits, linear_log_partition
+from vastmax.ops import Part, gathered_logits, linear_log_partition, sparse_uses
 
 __all__ = ["InfrequentlyNormalizedSoftmax"]
 
@@ -102,11 +102,12 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
-        (weight, all_weights), (bias, all_biases) = self._uses(self.weight, 2), self._uses(self.bias, 2)
+        weight, all_weights = sparse_uses(self.weight, 2, self.sparse)
+        bias, all_biases = (None, None) if self.bias is None else sparse_uses(self.bias, 2, self.sparse)
         if not len(chosen):
             return -gathered_logits(hidden, weight, bias, target[:, None], sparse=self.sparse).squeeze(1)
         log_partition = linear_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
-        # Backward meets the targets first: to the few rows of their gradient the dense one of log Z is added in place.
+        # to the dense gradient of log Z the few rows of the targets' are added
         loss = -gathered_logits(hidden, weight, bias, target[:, None], sparse=True).squeeze(1)
         normaliser = self.penalty * log_partition.square()
         if self.likelihood:

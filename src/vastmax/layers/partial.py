@@ -7,7 +7,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
@@ -16,7 +18,7 @@ from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Combine, Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import gathered_logits, linear_topk
+from vastmax.ops import gathered_logits, linear_topk, outside_transforms, plain
 
 __all__ = ["ClassIndex", "PartialSoftmax"]
 
@@ -145,6 +147,11 @@ def _forget(layer: Any, incompatible_keys: Any = None) -> None:
         layer.index.forget()
 
 
+def _values(tensor: Tensor) -> NDArray[np.float32]:
+    with outside_transforms():
+        return plain(tensor).detach().float().cpu().numpy()
+
+
 class ClassIndex:
     """An inverted file of faiss over the table of a layer, built when it is first asked and again every so often.
 
@@ -196,7 +203,7 @@ class ClassIndex:
             index = self._build(weight if bias is None else torch.cat([weight, bias[:, None]], 1))
         self._searches += 1
         queries = hidden if bias is None else F.pad(hidden, (0, 1), value=1.0)
-        _, classes = index.search(queries.float().cpu().numpy(), k)
+        _, classes = index.search(_values(queries), k)
         return torch.from_numpy(classes).to(hidden.device)
 
     def num_compared(self, num_classes: int) -> float:
@@ -209,7 +216,7 @@ class ClassIndex:
 
     def _build(self, table: Tensor) -> Any:
         faiss: Any = import_module("faiss")  # when it is needed: it starts threads of its own
-        vectors = table.float().cpu().numpy()
+        vectors = _values(table)
         lists = self._num_lists(len(vectors))
         centres = faiss.IndexFlatIP(vectors.shape[1])
         index = faiss.IndexIVFFlat(centres, vectors.shape[1], lists, faiss.METRIC_INNER_PRODUCT)

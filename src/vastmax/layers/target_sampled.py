@@ -20,7 +20,7 @@ from vastmax.layers.base.arguments import as_vocabulary, class_ids
 from vastmax.layers.base.facts import Combine, Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.target_partitions import partitions
-from vastmax.ops import Part, gathered_logits, linear_cross_entropy, wide
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy, under_transform, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["TargetSampledSoftmax"]
@@ -167,8 +167,9 @@ class TargetSampledSoftmax(TableLayer):
             # there may be no candidates either; of no rows, but of what is learnt, so that backward can be called
             return (hidden * F.embedding(target, self.weight, sparse=self.sparse)).sum(1, dtype=wide(hidden.dtype))
         classes, places = torch.cat([*self._always(), target]).unique(return_inverse=True)
-        vectors = F.embedding(classes, self.weight, sparse=self.sparse)
-        bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=self.sparse)
+        sparse = self.sparse and not under_transform()
+        vectors = F.embedding(classes, self.weight, sparse=sparse)
+        bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=sparse)
         candidates, places = Part(hidden, vectors, bias), places[-len(target) :]
         return -linear_cross_entropy([candidates], places, self.block_size)[1]
 

@@ -12,7 +12,7 @@ except ImportError as error:
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.derived import Derived
-from vastmax.ops.dispatch import backend_of, is_batched, under_transform, using
+from vastmax.ops.dispatch import backend_of, is_batched, outside_transforms, plain, under_transform, using
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
@@ -54,7 +54,9 @@ __all__ = [
     "linear_log_softmax",
     "linear_topk",
     "matmul_operands",
+    "outside_transforms",
     "path_loss",
+    "plain",
     "ragged_range",
     "sampled_loss",
     "segment_logsumexp",

@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from vastmax.ops.dispatch import outside_transforms, plain
+
 __all__ = ["Derived"]
 
 T = TypeVar("T")
@@ -30,6 +32,10 @@ class Derived(Generic[T]):
 
     def __call__(self, *state: Tensor) -> T:
         """Return the value for these tensors."""
+        with outside_transforms():
+            return self._value([plain(each) for each in state])
+
+    def _value(self, state: list[Tensor]) -> T:
         now = [(each, 0 if each.is_inference() else each._version, each.data_ptr()) for each in state]
         known = self._known
         if known is not None and all(

@@ -7,7 +7,7 @@ transforms of torch.func, which need plain PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +16,17 @@ from torch import Tensor
 from vastmax.checks import one_of
 from vastmax.errors import InputError
 
-__all__ = ["REFERENCE", "backend_of", "implementation", "is_batched", "register", "under_transform", "using"]
+__all__ = [
+    "REFERENCE",
+    "backend_of",
+    "implementation",
+    "is_batched",
+    "outside_transforms",
+    "plain",
+    "register",
+    "under_transform",
+    "using",
+]
 
 REFERENCE = "reference"
 
@@ -71,13 +81,33 @@ def under_transform() -> bool:
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Return whether torch.vmap hides a dimension of a tensor, so that no value of it can be looked at."""
+    """Return whether vmap hides a dimension of a tensor, so that no value of it can be looked at."""
+    return _unwrapped(tensor) is None
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Return the values that the transforms of torch.func wrap, to look at :func:`outside_transforms`.
+
+    Raises:
+        InputError: under vmap over this tensor, where there are no single ones.
+    """
+    if (found := _unwrapped(tensor)) is None:
+        raise InputError("this layer looks at values that vmap hides: loop over them instead.")
+    return found
+
+
+def outside_transforms() -> AbstractContextManager[Any]:
+    """Return a context for what is not to be transformed: state of a module, calls of other libraries."""
+    return torch._C._DisableFuncTorch()
+
+
+def _unwrapped(tensor: Tensor) -> Tensor | None:
     functorch: Any = torch._C._functorch  # type: ignore[attr-defined]
     while functorch.is_functorch_wrapped_tensor(tensor):
         if functorch.is_batchedtensor(tensor):
-            return True
+            return None
         tensor = functorch.get_unwrapped(tensor)
-    return False
+    return tensor
 
 
 @contextmanager

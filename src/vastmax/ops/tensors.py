@@ -56,10 +56,9 @@ def wide_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return (N, m) ``hidden @ weight.T + bias`` in float32 or wider, as :func:`wide_product`; differentiable."""
     hidden, weight = matmul_operands(hidden, weight)
     with torch.autocast(hidden.device.type, enabled=False):
-        if hidden.dtype == wide(hidden.dtype):
-            return F.linear(hidden, weight, bias)
-        if under_transform():
-            return F.linear(*(each if each is None else each.to(wide(hidden.dtype)) for each in (hidden, weight, bias)))
+        dtype = wide(hidden.dtype)
+        if hidden.dtype == dtype or under_transform():
+            return F.linear(hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
         logits: Tensor = _WideProduct.apply(hidden, weight)  # type: ignore[assignment]
         return logits if bias is None else logits + bias
 
@@ -148,33 +147,36 @@ def row_gradient(rows: Tensor, values: Tensor, shape: torch.Size, *, sparse: boo
     return values.new_zeros(shape).index_add_(0, rows, values)
 
 
-def sparse_uses(table: Tensor, times: int) -> tuple[Tensor, ...]:
+def sparse_uses(table: Tensor, times: int, sparse: bool = True) -> tuple[Tensor, ...]:
     """Return a table as often as it is used, so that all that it receives becomes one sparse gradient.
 
-    Uses that give it a dense gradient have met all rows. Without this, one of them would make the sum dense.
+    Uses that give it a dense gradient have met all rows. Without this, one of them would make the sum dense; with
+    ``sparse`` False all that it receives becomes one dense gradient, whatever the uses give.
     """
-    return (table,) * times if under_transform() else _SparseUses.apply(table, times)  # type: ignore[return-value]
+    return (table,) * times if under_transform() else _SparseUses.apply(table, times, sparse)  # type: ignore[return-value]
 
 
 class _SparseUses(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, table: Tensor, times: int) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, table: Tensor, times: int, sparse: bool) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.shape = table.shape
+        ctx.shape, ctx.sparse = table.shape, sparse
         return tuple(table.view_as(table) for _ in range(times))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None]:  # type: ignore[override]
         given = [grad for grad in grads if grad is not None]
         if not given:
-            return None, None
-        if torch.is_grad_enabled():  # to be differentiated again, which the parts of a sparse tensor cannot be
-            return functools.reduce(torch.add, given), None
+            return None, None, None
+        # to be differentiated again a gradient is summed as it is: the parts of a sparse tensor are not differentiable
+        if torch.is_grad_enabled() or not ctx.sparse:
+            total = functools.reduce(torch.add, sorted(given, key=lambda grad: grad.is_sparse))
+            return total if ctx.sparse else total.to_dense(), None, None
         if len(given) == 1 and given[0].is_sparse:
-            return given[0], None
+            return given[0], None, None
         rows = [
             grad._indices() if grad.is_sparse else torch.arange(len(grad), device=grad.device)[None] for grad in given
         ]
         values = [grad._values() if grad.is_sparse else grad for grad in given]
         gradient = torch.sparse_coo_tensor(torch.cat(rows, 1), torch.cat(values), ctx.shape, check_invariants=False)
-        return gradient, None
+        return gradient, None, None

@@ -158,6 +158,8 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    if torch.is_grad_enabled():
+        raise RuntimeError("a compiled loss has no second derivative: leave the layer out of torch.compile for it.")
     hidden, target, context, group, row, layer, seed, *parameters = ctx.saved_tensors
     to_hidden, *to_parameters = torch.ops.vastmax.loss_backward(
         grad, hidden, target, parameters, context, group, row, layer, seed, ctx.autocast, ctx.sparse

@@ -15,7 +15,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, tensor_options
 from vastmax.layers.base.facts import Combine
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import Draws, SampledLoss, gathered_logits, sampled_loss, wide
+from vastmax.ops import Draws, SampledLoss, gathered_logits, outside_transforms, plain, sampled_loss, wide
 from vastmax.proposals import PROPOSALS, Proposal, Samples
 from vastmax.vocabulary import Vocabulary
 
@@ -223,24 +223,26 @@ class SamplingLayer(TableLayer):
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
         """Return what the proposal looks at, brought up to date with the table."""
         if self.proposal.context == "hidden":
-            place, version = self._seen
-            if place != self.weight.data_ptr():  # loaded, copied, tied, or replaced: nothing is known of it
+            (place, version), table = self._seen, plain(self.weight)
+            if place != table.data_ptr():  # loaded, copied, tied, or replaced: nothing is known of it
                 self._tell_proposal()
-            elif version != self.weight._version:  # an optimiser has been here, or someone who may have moved all
+            elif version != table._version:  # an optimiser has been here, or someone who may have moved all
                 self._tell_proposal(torch.cat(self._met).unique() if self._met else None)
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
 
     def _tell_proposal(self, ids: Tensor | None = None) -> None:
         """Bring the proposal up to date with these classes of the table, or with all."""
-        self.proposal.update(self.weight, self.bias, ids)
-        if self.proposal.context == "hidden" and not self.weight.is_inference():
-            self._met, self._seen = [], (self.weight.data_ptr(), self.weight._version)
+        with outside_transforms():
+            table = plain(self.weight)
+            self.proposal.update(table, None if self.bias is None else plain(self.bias), ids)
+            if self.proposal.context == "hidden" and not table.is_inference():
+                self._met, self._seen = [], (table.data_ptr(), table._version)
 
     def _meet(self, *ids: Tensor) -> None:
         """Note classes whose vectors may be about to move, for a proposal that follows them."""
         if self.proposal.context == "hidden" and torch.is_grad_enabled() and self.weight.requires_grad:
-            self._met += [each.flatten() for each in ids]
+            self._met += [plain(each).flatten() for each in ids]
 
     def _draw(self, hidden: Tensor, looks_at: Tensor | None) -> Samples:
         number = self.num_samples if self.replacement else min(self.num_samples, self.proposal.support)
@@ -346,7 +348,7 @@ def proposal_for(
 def _hits(ids: Tensor, target: Tensor, row: Tensor | None, *, rising: bool) -> tuple[Tensor, Tensor]:
     """Return rows and places where samples are a target of the row; of rising ids (m,) by search."""
     if rising:
-        places = torch.searchsorted(ids, target).clamp_(max=len(ids) - 1)
+        places = torch.searchsorted(ids, target).clamp(max=len(ids) - 1)
         rows = (ids[places] == target).nonzero().squeeze(1)
         places = places[rows]
     else:

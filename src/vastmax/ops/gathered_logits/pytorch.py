@@ -26,10 +26,8 @@ def gathered_logits(
 ) -> Tensor:
     """As :func:`vastmax.ops.gathered_logits`."""
     if ids.dim() == 1:
-        own = 0 if target is None else len(target)
-        return shared_logits(
-            *shared_operands(hidden, weight, bias, ids, target, sparse), own=own, dtype=wide(weight.dtype)
-        )
+        operands = shared_operands(hidden, weight, bias, ids, target, sparse)
+        return shared_logits(*operands, targets=target is not None, dtype=wide(weight.dtype))
     return logits_of_rows(hidden, weight, bias, ids if target is None else torch.cat([target[:, None], ids], 1), sparse)
 
 
@@ -49,9 +47,11 @@ def shared_operands(
     return same, vectors, biases
 
 
-def shared_logits(hidden: Tensor, vectors: Tensor, biases: Tensor | None, *, own: int, dtype: torch.dtype) -> Tensor:
-    """Return (N, m) logits of vectors (m, d), or (N, 1 + m) where the first N are the rows' own; differentiable."""
-    return _SharedLogits.apply(hidden, vectors, biases, own, dtype)  # type: ignore[return-value]
+def shared_logits(
+    hidden: Tensor, vectors: Tensor, biases: Tensor | None, *, targets: bool, dtype: torch.dtype
+) -> Tensor:
+    """Return (N, m) logits of vectors (m, d); with targets of vectors (N + m, d), (N, 1 + m); differentiable."""
+    return _SharedLogits.apply(hidden, vectors, biases, targets, dtype)  # type: ignore[return-value]
 
 
 def ragged_logits(
@@ -123,45 +123,45 @@ def _bags(table: Tensor, places: Tensor, first: Tensor, weights: Tensor) -> Tens
 
 
 class _SharedLogits(torch.autograd.Function):
-    """Logits of the last vectors for all rows, written beside those of the first ``own``, one a row, without a copy."""
+    """Where each row has a target, that is one of the first N vectors, its logit comes first; all without a copy."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, vectors: Tensor, biases: Tensor | None, own: int, dtype: torch.dtype
+        ctx: Any, hidden: Tensor, vectors: Tensor, biases: Tensor | None, targets: bool, dtype: torch.dtype
     ) -> Tensor:
         ctx.save_for_backward(hidden, vectors)
-        ctx.own, ctx.bias_dtype = own, None if biases is None else biases.dtype
-        columns = 1 if own else 0
+        ctx.columns, ctx.bias_dtype = int(targets), None if biases is None else biases.dtype
+        columns, own = ctx.columns, ctx.columns * len(hidden)
         logits = hidden.new_empty((len(hidden), columns + len(vectors) - own), dtype=dtype)
         shared = logits[:, columns:]
         if shared.dtype == hidden.dtype:
             torch.mm(hidden, vectors[own:].t(), out=shared)
         else:
             shared.copy_(wide_product(hidden, vectors[own:].t()))
-        if own:
+        if targets:
             torch.sum(hidden.to(dtype) * vectors[:own], 1, out=logits[:, 0])
         if biases is not None:
             shared.add_(biases[own:])
-            if own:
+            if targets:
                 logits[:, 0].add_(biases[:own])
         return logits
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         hidden, vectors = ctx.saved_tensors
-        own, columns = ctx.own, 1 if ctx.own else 0
+        columns, own = ctx.columns, ctx.columns * len(hidden)
         to_hidden = to_vectors = to_biases = None
         product = grad.to(hidden.dtype)
         of_own, of_shared = product[:, :columns], product[:, columns:]
         if ctx.needs_input_grad[0]:
             to_hidden = of_shared @ vectors[own:]
-            if own:
+            if columns:
                 to_hidden = torch.addcmul(to_hidden, of_own, vectors[:own])
         if ctx.needs_input_grad[1]:
             to_vectors = of_shared.t() @ hidden
-            if own:
+            if columns:
                 to_vectors = torch.cat([of_own * hidden, to_vectors])
         if ctx.needs_input_grad[2]:
             summed = grad[:, columns:].sum(0)
-            to_biases = (torch.cat([grad[:, 0], summed]) if own else summed).to(ctx.bias_dtype)
+            to_biases = (torch.cat([grad[:, 0], summed]) if columns else summed).to(ctx.bias_dtype)
         return to_hidden, to_vectors, to_biases, None, None

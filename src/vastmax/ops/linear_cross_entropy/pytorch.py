@@ -140,7 +140,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         else:
             largest, log_rest, target_logit = _carried(parts, target, block_size)
         if target_logit is not None:
-            log_prob = torch.where(target_logit > -torch.inf, target_logit - largest - log_rest, -torch.inf)
+            log_prob = torch.where(target_logit == -torch.inf, -torch.inf, target_logit - largest - log_rest)
         ctx.save_for_backward(target, largest, log_rest, probabilities, of_target, *tensors)
         ctx.block_size = block_size
         return largest + log_rest, log_prob

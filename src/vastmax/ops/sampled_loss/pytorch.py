@@ -37,7 +37,7 @@ def sampled_loss(
     operands = hidden, weight, bias
     if draws.ids.dim() == 1:
         operands = shared_operands(hidden, weight, bias, draws.ids, target, sparse)
-        logits_of = partial(shared_logits, own=len(target), dtype=wide(weight.dtype))
+        logits_of = partial(shared_logits, targets=True, dtype=wide(weight.dtype))
     else:
         logits_of = partial(logits_of_rows, ids=torch.cat([target[:, None], draws.ids], 1), sparse=sparse)
     logits = logits_of(*operands)
