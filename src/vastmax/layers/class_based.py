@@ -178,6 +178,7 @@ class ClassBasedSoftmax(OutputLayer):
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = wide_linear(hidden, self.weight, self.bias)
+        logits = logits - logits.amax(1, keepdim=True)  # of large logits only differences have digits
         log_z = logits.new_empty(len(hidden), len(self._word_classes.sizes))
         every = torch.arange(len(self._word_classes.sizes), device=hidden.device)
         for group in group_by_class(every, self._word_classes, len(hidden)):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import gathered_logits, linear_log_partition
+from vastmax.ops import gathered_logits, linear_cross_entropy
 
 __all__ = ["FullSoftmax"]
 
@@ -66,6 +66,8 @@ class FullSoftmax(TableLayer):
         # under autocast all logits are to be rounded alike
         if row is None or own_loss or torch.is_autocast_enabled(hidden.device.type):
             return super()._loss_of_targets(hidden, target, context, group, row)
-        # one log Z for all positives of a row
+        # one log Z for all positives of a row: from the first, others differ by their logits
         own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
-        return linear_log_partition(self._parts(hidden), self.block_size)[row] - own
+        first = torch.searchsorted(row, torch.arange(len(hidden), device=row.device))
+        log_prob = linear_cross_entropy(self._parts(hidden), target[first], self.block_size)[1]
+        return own[first][row] - own - log_prob[row]

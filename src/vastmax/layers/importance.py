@@ -115,6 +115,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         for size, weight, bias in zip(sizes, weights, biases, strict=False):
             ids, log_prob, times = self._block(size, None if looks_at is None else looks_at[rows], len(rows))
             logits = gathered_logits(hidden[rows] if blocks else hidden, weight, bias, ids, sparse=self.sparse)
+            logits = logits - target_logit[rows, None]  # of large logits only differences have digits
             self._meet(ids)
             blocks.append(Block(rows, ids, logits.detach()))
             more, more_squares = _log_sums(logits, log_prob.to(logits.dtype), times)
@@ -127,7 +128,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         exact = torch.zeros_like(drawn, dtype=torch.bool).index_fill_(0, rows, True)
         self.used = SamplesUsed(drawn.long(), _effective(log_sum, log_squares), exact)
         self._learn(blocks, looks_at, torch.is_grad_enabled() and not under_transform())
-        loss = log_sum - drawn.log() - target_logit
+        loss = log_sum - drawn.log()
         if not len(rows):
             return loss
         self._meet(torch.arange(self.num_classes, device=rows.device))
@@ -139,11 +140,11 @@ class ImportanceSampledSoftmax(SamplingLayer):
         """(N,) losses from as many draws as there are in a block, whatever they are worth."""
         draws = self.draw(hidden, target, context)
         logits = gathered_logits(hidden, self.weight, self.bias, draws.ids, target=target, sparse=self.sparse)
-        log_sum, log_squares = _log_sums(logits[:, 1:], draws.log_expected, draws.times)
+        log_sum, log_squares = _log_sums(logits[:, 1:] - logits[:, :1], draws.log_expected, draws.times)
         exact = torch.zeros_like(log_sum, dtype=torch.bool)
         drawn = draws.times.sum(-1).long().expand(len(target))
         self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
-        return log_sum - logits[:, 0]
+        return log_sum
 
     def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:
         """Teach the proposal by what was drawn, where it learns."""

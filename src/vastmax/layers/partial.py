@@ -119,10 +119,11 @@ class PartialSoftmax(TableLayer):
         chosen = torch.cat([target[:, None], torch.where(again, target[:, None], head)], 1)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         logits = gathered_logits(hidden, weights[0], biases[0], chosen, sparse=self.sparse)
-        parts = [logits[:, :1], logits[:, 1:].masked_fill(again, -torch.inf)]
+        own = logits[:, :1]  # taken off before anything is added: of large logits only differences have digits
+        parts = [torch.zeros_like(own), (logits[:, 1:] - own).masked_fill(again, -torch.inf)]
         if self.tail and self.head < self.num_classes:
-            parts.append(self._tail_logits(hidden, chosen, weights[1], biases[1]))
-        return torch.cat(parts, 1).logsumexp(1) - logits[:, 0]
+            parts.append(self._tail_logits(hidden, chosen, own, weights[1], biases[1]))
+        return torch.cat(parts, 1).logsumexp(1)
 
     def _search(self, hidden: Tensor) -> Tensor:
         """(N, k) classes of the head, -1 where there are fewer."""
@@ -132,14 +133,16 @@ class PartialSoftmax(TableLayer):
         with torch.no_grad():
             return linear_topk(self._parts(hidden), k, self.block_size, normalized=False)[1]
 
-    def _tail_logits(self, hidden: Tensor, head: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(N, m) logits of classes drawn from all, with log V/m added; -inf for those in the row's head (N, k+1)."""
+    def _tail_logits(self, hidden: Tensor, head: Tensor, own: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(N, m) logits of classes drawn from all, less the target's own (N, 1), with log V/m added; -inf for those in
+        the row's head (N, k+1).
+        """
         tail = torch.randint(self.num_classes, (self.tail,), device=hidden.device)
         logits = gathered_logits(hidden, weight, bias, tail, sparse=self.sparse)
         ordered, drawn = head.sort(1).values, tail.expand(len(head), -1).contiguous()
         places = torch.searchsorted(ordered, drawn).clamp_(max=head.shape[1] - 1)
         in_head = ordered.gather(1, places) == drawn
-        return (logits + math.log(self.num_classes / self.tail)).masked_fill(in_head, -torch.inf)
+        return (logits - own + math.log(self.num_classes / self.tail)).masked_fill(in_head, -torch.inf)
 
 
 def _forget(layer: Any, incompatible_keys: Any = None) -> None:

@@ -75,6 +75,8 @@ class SampledSoftmax(SamplingLayer):
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
         own = gathered_logits(hidden[row], weights[1], biases[1], target[:, None], sparse=self.sparse).squeeze(1)
+        base = own[torch.searchsorted(row, torch.arange(len(hidden), device=row.device))]
+        logits, own = logits - base[:, None], own - base[row]  # of large logits only differences have digits
         left_out = torch.zeros_like(logits, dtype=torch.bool)
         for pairs in (draws.hits, draws.excluded):
             if pairs is not None:

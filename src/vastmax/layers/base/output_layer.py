@@ -34,7 +34,9 @@ class OutputLayer(nn.Module, ABC):
     Hidden vectors may have any number of leading dimensions, an empty batch included; the loss, log-probabilities and
     classes come back with the same ones. Class ids need no order. Losses and log-probabilities are computed from
     logits in float32 or wider, whatever the dtype of the parameters and under autocast; ``torch.compile`` takes the
-    training loss whole (``fullgraph=True``).
+    training loss whole (``fullgraph=True``). Losses can be differentiated twice, and by ``torch.func``, with dense
+    gradients there; ``vmap`` takes those whose shapes do not depend on targets. Both compute the formula in plain
+    PyTorch, at the memory of all logits that take part; a compiled loss refuses a second derivative.
 
     What constructors share means the same in all: ``in_features`` is d and ``num_classes`` V; ``bias`` is whether
     classes have one; ``block_size`` the classes whose logits are computed at a time, None to keep all logits where they

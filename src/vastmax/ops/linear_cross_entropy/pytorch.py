@@ -56,19 +56,20 @@ def linear_topk(
     rows = len(parts[0].hidden)
     values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))
     places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
-    log_partition = values.new_full((rows,), -torch.inf)
+    largest, log_rest = values.new_full((rows, 1), -torch.inf), values.new_zeros((rows, 1))
     # a block of few more than k classes would be sorted almost whole
     block_size = block_size or max(k, min(64 * k, _SEARCHED), _BLOCK // max(1, rows))
     for number, before, span in _blocks(parts, block_size):
         part = parts[number]
         logits = wide_linear(part.hidden, part.weight[span], None if part.bias is None else part.bias[span])
         if normalized:
-            log_partition = torch.logaddexp(log_partition, logits.logsumexp(1))
+            before_it, largest = largest, torch.maximum(largest, logits.detach().amax(1, keepdim=True))
+            log_rest = torch.logaddexp(log_rest + (before_it - largest), (logits - largest).logsumexp(1, keepdim=True))
         found, columns = topk(logits, min(k, logits.shape[1]))
         values = torch.cat([values, found], 1)
         values, chosen = values.topk(min(k, values.shape[1]))
         places = torch.cat([places, columns + before], 1).gather(1, chosen)
-    return values - log_partition[:, None] if normalized else values, places
+    return values - largest - log_rest if normalized else values, places
 
 
 def softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -94,12 +94,12 @@ def _softmax_target_corrected(logits: Tensor, draws: Draws) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, draws: Draws, correction: Tensor, *, hits: bool) -> Tensor:
+    _less_first_(logits)
     logits[:, 1:].add_(correction)
     _leave_out_(logits, draws, hits=hits)
-    first = logits[:, 0].clone()
     largest, log_rest = softmax_(logits)
     logits[:, 0].sub_(1)
-    return largest - first + log_rest
+    return largest + log_rest
 
 
 def _nce(logits: Tensor, draws: Draws) -> Tensor:
@@ -139,8 +139,8 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     """
     if not logits.numel():
         return logits.sum(1)
-    times = draws.times
-    first, samples = logits[:, 0].clone(), logits[:, 1:].sub_(draws.log_expected)
+    _less_first_(logits)
+    times, samples = draws.times, logits[:, 1:].sub_(draws.log_expected)
     samples.add_(draws.target_log_expected[:, None])  # the target's weight is 1, also where Q(t) = 0
     _leave_out_(logits, draws, hits=draws.distinct)
     largest, place = (each.unsqueeze(1) for each in samples.max(1))
@@ -161,7 +161,12 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     logits.mul_(to_total * of_rest - 1)
     samples.add_(odds).scatter_add_(1, place, to_total * of_largest)
     logits[:, 0].sub_(1)
-    return (2 * log_total - log_rest - improbable).squeeze(1) - first
+    return (2 * log_total - log_rest - improbable).squeeze(1)
+
+
+def _less_first_(logits: Tensor) -> None:
+    """Take off the target's logit, which no softmax notices: what is added next would cost large logits digits."""
+    logits.sub_(logits[:, :1].clone())
 
 
 def _leave_out_(logits: Tensor, draws: Draws, *, hits: bool) -> None:
