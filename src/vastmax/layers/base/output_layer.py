@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from vastmax.checks import one_of, refused, whole
+from vastmax.checks import number, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
-from vastmax.ops import topk
+from vastmax.ops import sparse_uses, topk
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["OutputLayer"]
@@ -67,6 +67,8 @@ class OutputLayer(nn.Module, ABC):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     not_options: ClassVar[frozenset[str]] = frozenset()
     _shown: ClassVar[tuple[str, ...]] = ()  # attributes that the repr shows, unless they are None or False
+    _smooths: bool = False  # whether it has a _loss_of_all
+    _samples_targets: bool = False  # whether a row's target is a sample for other rows
     _opaque_number: Tensor
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -197,6 +199,10 @@ class OutputLayer(nn.Module, ABC):
             hidden, context = hidden[row], None if context is None else context[row]
         return self._loss(hidden, target, context)
 
+    def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
+        """(N, T) mean over all classes of their losses times ``weight`` (V,), given the losses (N, T) of targets."""
+        raise NotImplementedError(f"{type(self).__name__} smooths its loss by classes that are drawn")
+
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
         parts = [topk(self._log_prob(rows), k) for rows in self._chunks(hidden)]
@@ -224,21 +230,28 @@ class OutputLayer(nn.Module, ABC):
         reduction: Reduction = "mean",
         ignore_index: int = -100,
         weight: Tensor | None = None,
+        label_smoothing: float = 0.0,
         context: Tensor | None = None,
         group: Tensor | None = None,
     ) -> Tensor:
         """Return the training loss, in nats.
 
         A row may have several positives: then ``target`` has one dimension more than the rows, and a row's loss is
-        the mean over those that are not ignored. It is the cross-entropy to the uniform distribution over them.
+        the mean over those that are not ignored. It is the cross-entropy to the uniform distribution over them. To
+        any other distribution it is, where the layer's kind is "exact", for a ``target`` of probabilities.
+
+        With ``label_smoothing`` ε a row's loss is ``(1-ε) loss(t) + ε/V Σ_w loss(w)``. Layers of linear logits compute
+        it; any other draws one class a row, uniformly, whose loss counts ε: on average it is the same.
 
         Args:
             hidden: (…, d) hidden vectors.
-            target: (…) classes, integers in 0..V-1, or ``ignore_index``; or (…, T), of which a row counts as one.
+            target: (…) classes, integers in 0..V-1, or ``ignore_index``; or (…, T), of which a row counts as one; or
+                (…, V) probabilities, floating-point numbers, whose "mean" is over all rows, whatever their weights.
             reduction: "mean" over the targets that are not ignored (weighted by ``weight``; NaN where there are none),
                 "sum", or "none" for one loss a row, 0 where ignored. As torch's cross_entropy.
             ignore_index: rows with this target count for nothing.
             weight: (V,) factors of the classes' losses.
+            label_smoothing: ε in 0..1, as of torch's cross_entropy; above 0 not where the batch's targets are samples.
             context: (…) the class that came before each target, as in a language model's input; outside 0..V-1 where
                 none did. For layers that draw from a proposal conditional on it; others take no notice.
             group: (…) whole numbers; the targets of rows with the same number are no samples of one another, as the
@@ -249,48 +262,43 @@ class OutputLayer(nn.Module, ABC):
             () or, for "none", (…).
 
         Raises:
-            InputError: where shapes do not fit, or a target is out of range (on CUDA and in compiled code a device
-                assertion, as in torch).
+            InputError: where shapes do not fit, the layer does not take probabilities or smoothing, or a target is out
+                of range (on CUDA and in compiled code a device assertion, as in torch).
         """
         one_of("reduction", reduction, ("mean", "sum", "none"))
+        smoothing = number("label_smoothing", label_smoothing, 0, 1)
         if weight is not None and weight.shape != (self.num_classes,):
             raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
         self._check_of_rows("context", hidden, context)
         self._check_of_rows("group", hidden, group)
+        if target.is_floating_point():
+            return self._loss_of_probabilities(hidden, target, reduction, ignore_index, weight, smoothing)
         several = target.dim() == hidden.dim()
         rows, classes = self._flat(hidden, target, several)
         before, group = (None if each is None else each.reshape(-1).long() for each in (context, group))
+        classes = classes.view(len(rows), target.shape[-1] if several else 1)
         kept = classes != ignore_index
-        row = positives = chosen = None
-        if several:
-            row = torch.arange(len(rows), device=rows.device).repeat_interleave(target.shape[-1])
-            positives = kept.view(target.shape).sum(-1).view(-1)[row]  # how many a row has: 0 where it is ignored
-        # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
-        sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
-        if not torch.compiler.is_compiling() and sifts and not bool(kept.all()):
-            chosen = kept.nonzero().squeeze(1)
-            classes, kept = classes[chosen], kept[chosen]
-            if row is None or positives is None:
-                of_rows = chosen
-            else:
-                of_rows, row = row[chosen].unique_consecutive(return_inverse=True)
-                positives = positives[chosen]
-            rows = rows[of_rows]
-            before, group = (None if each is None else each[of_rows] for each in (before, group))
+        own = slice(classes.shape[1])  # the columns of targets, beside which a class may be drawn
+        if draws := smoothing > 0 and not self._smooths:
+            if self._samples_targets:
+                raise refused("label_smoothing", label_smoothing, "0 where targets are samples for other rows")
+            drawn = torch.randint(self.num_classes, (len(rows), 1), device=rows.device)
+            classes, kept = torch.cat([classes, drawn], 1), torch.cat([kept, kept.any(1, keepdim=True)], 1)
         classes = torch.where(kept, classes, 0)
         self._check_range(classes)
-        if self.opaque_to_compiler and torch.compiler.is_compiling():
-            loss = opaque_loss(self, rows, torch.where(kept, classes, -1), before, group, row)
-        else:
-            loss = self._loss_of_targets(rows, classes, before, group, row)
-        importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
-        if positives is not None:
-            importance = torch.where(kept, importance / positives.clamp(min=1), 0)
-        loss = torch.where(kept, loss, 0) * importance
+        loss = self._losses(rows, classes, kept, before, group)
+        factor = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
+        weighted, positives = loss * factor, kept[:, own].sum(1).clamp(min=1)
+        total, counted = weighted[:, own].sum(1) / positives, factor[:, own].sum(1) / positives
+        if smoothing:
+            if draws:
+                of_all = weighted[:, -1]
+            else:
+                of_all = torch.where(kept, self._loss_of_all(rows, classes, loss, weight), 0).sum(1) / positives
+            total = (1 - smoothing) * total + smoothing * of_all
         if reduction == "none":
-            everywhere = loss if chosen is None else loss.new_zeros(target.numel()).index_copy(0, chosen, loss)
-            return everywhere.view(target.shape).sum(-1) if several else everywhere.view(target.shape)
-        return loss.sum() if reduction == "sum" else loss.sum() / importance.sum()
+            return total.view(hidden.shape[:-1])
+        return total.sum() if reduction == "sum" else total.sum() / counted.sum()
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) the exact, normalised log-probability of each target; perplexity comes from this and nothing else.
@@ -347,6 +355,65 @@ class OutputLayer(nn.Module, ABC):
             if value is not None and value is not False:
                 parts.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}")
         return ", ".join(parts)
+
+    def _losses(
+        self, rows: Tensor, classes: Tensor, kept: Tensor, context: Tensor | None, group: Tensor | None
+    ) -> Tensor:
+        """(N, T) losses of classes (N, T), 0 where these are not kept; other arguments are one a row."""
+        target, taken = classes.flatten(), kept.flatten()
+        row = chosen = None
+        if classes.shape[1] != 1:
+            row = torch.arange(len(rows), device=rows.device).repeat_interleave(classes.shape[1])
+        # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
+        sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
+        if not torch.compiler.is_compiling() and sifts and not bool(taken.all()):
+            chosen = taken.nonzero().squeeze(1)
+            target, taken = target[chosen], taken[chosen]
+            if row is None:
+                of_rows = chosen
+            else:
+                of_rows, row = row[chosen].unique_consecutive(return_inverse=True)
+            rows = rows[of_rows]
+            context, group = (None if each is None else each[of_rows] for each in (context, group))
+        if self.opaque_to_compiler and torch.compiler.is_compiling():
+            loss = opaque_loss(self, rows, torch.where(taken, target, -1), context, group, row)
+        else:
+            loss = self._loss_of_targets(rows, target, context, group, row)
+        if chosen is not None:
+            loss = loss.new_zeros(classes.numel()).index_copy(0, chosen, loss)
+        return torch.where(kept, loss.view(classes.shape), 0)
+
+    def _loss_of_probabilities(
+        self,
+        hidden: Tensor,
+        target: Tensor,
+        reduction: Reduction,
+        ignore_index: int,
+        weight: Tensor | None,
+        smoothing: float,
+    ) -> Tensor:
+        """Return the cross-entropy to distributions ``target`` (…, V), as :meth:`forward` does."""
+        rows = self._rows(hidden)
+        shape = (*hidden.shape[:-1], self.num_classes)
+        if self.kind != "exact":
+            raise refused("target", target, "class ids, such as torch.multinomial draws from probabilities")
+        if target.shape != shape:
+            raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
+        if ignore_index >= 0:
+            raise refused("ignore_index", ignore_index, "none with probabilities, or the reduction 'none'")
+        layer = self._alike()
+        for name in self.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
+            layer._parameters[name] = sparse_uses(getattr(self, name), 1)[0]  # type: ignore[assignment]
+        log_prob = layer._log_prob(rows)
+        probability = target.reshape(log_prob.shape).to(log_prob.dtype)
+        if smoothing:
+            probability = (1 - smoothing) * probability + smoothing / self.num_classes
+        if weight is not None:
+            probability = probability * weight.to(log_prob.dtype)
+        loss = -(log_prob * probability).sum(1)
+        if reduction == "none":
+            return loss.view(hidden.shape[:-1])
+        return loss.sum() if reduction == "sum" else loss.mean()
 
     # --- checks ---
 
