@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import number, one_of, refused, whole
@@ -324,12 +325,27 @@ class OutputLayer(nn.Module, ABC):
         """
         raise InputError(f"{type(self).__name__} is normalised by construction: it has no log Z.")
 
-    def topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V."""
-        whole("k", k, 1, self.num_classes)
-        values, classes = self._topk(self._rows(hidden), k)
+    def topk(self, hidden: Tensor, k: int, *, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V.
+
+        ``exclude`` is int64 ids that do not come out, such as items seen: (E,) of all rows, or (…, E) of each;
+        negative ones fill up rows that have fewer. What else comes out keeps its log-probability.
+
+        Raises:
+            InputError: where shapes do not fit, an id is out of range, or fewer than k classes are left of a row.
+        """
+        k = whole("k", k, 1, self.num_classes)
+        rows = self._rows(hidden)
         shape = (*hidden.shape[:-1], k)
-        return values.view(shape), classes.view(shape)
+        if exclude is None:
+            values, classes = self._topk(rows, k)
+            return values.view(shape), classes.view(shape)
+        left_out, most = self._excluded(hidden, exclude, k)
+        values, classes = self._topk(rows, k + most)
+        places = torch.searchsorted(left_out, classes).clamp_(max=left_out.shape[1] - 1)
+        # what may come out first, in the order in which it stands
+        best = (left_out.gather(1, places) == classes).sort(dim=1, stable=True).indices[:, :k]
+        return values.gather(1, best).view(shape), classes.gather(1, best).view(shape)
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -429,6 +445,21 @@ class OutputLayer(nn.Module, ABC):
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise refused("target", target, "class ids, whole numbers")
         return rows, target.reshape(-1).long()
+
+    def _excluded(self, hidden: Tensor, exclude: Tensor, k: int) -> tuple[Tensor, int]:
+        """(N, E+1) ids that a row excludes, rising, beside negative ones; and the most that are different in a row."""
+        if exclude.dim() == 1:
+            exclude = exclude.expand(*hidden.shape[:-1], -1)
+        if exclude.shape[:-1] != hidden.shape[:-1] or exclude.dtype != torch.int64:
+            raise refused("exclude", exclude, f"ids, int64 of shape (E,) or {(*hidden.shape[:-1], 'E')}")
+        left_out = F.pad(exclude, (1, 0), value=-1).reshape(-1, exclude.shape[-1] + 1).sort(1).values
+        if (left_out >= self.num_classes).any():
+            raise InputError(f"exclude holds {int(left_out.max())}: classes are 0 to {self.num_classes - 1}.")
+        different = (left_out[:, 1:] != left_out[:, :-1]) & (left_out[:, 1:] >= 0)
+        most = int(different.sum(1).max()) if len(left_out) else 0
+        if k > self.num_classes - most:
+            raise refused("k", k, f"at most {self.num_classes - most}, the classes that exclude leaves of every row")
+        return left_out, most
 
     def _check_of_rows(self, name: str, hidden: Tensor, given: Tensor | None) -> None:
         if given is not None and (given.shape != hidden.shape[:-1] or given.is_floating_point()):
