@@ -188,9 +188,7 @@ class AdaptiveSoftmax(OutputLayer):
         if self.tail_biases is not None:
             raise refused("tail_bias", True, "false to the layer: torch's has no biases in the tail")
         if self.ranks.order is not None and not by_rank:
-            raise refused(
-                "by_rank", by_rank, "true, and torch's layer ranks for targets: classes have another order"
-            )
+            raise refused("by_rank", by_rank, "true, and torch's layer ranks for targets: classes have another order")
         weight = self.head_weight
         made = nn.AdaptiveLogSoftmaxWithLoss(
             self.in_features,

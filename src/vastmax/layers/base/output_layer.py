@@ -279,7 +279,6 @@ class OutputLayer(nn.Module, ABC):
         before, group = (None if each is None else each.reshape(-1).long() for each in (context, group))
         classes = classes.view(len(rows), target.shape[-1] if several else 1)
         kept = classes != ignore_index
-        own = slice(classes.shape[1])  # the columns of targets, beside which a class may be drawn
         if draws := smoothing > 0 and not self._smooths:
             if self._samples_targets:
                 raise refused("label_smoothing", label_smoothing, "0 where targets are samples for other rows")
@@ -289,17 +288,21 @@ class OutputLayer(nn.Module, ABC):
         self._check_range(classes)
         loss = self._losses(rows, classes, kept, before, group)
         factor = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
-        weighted, positives = loss * factor, kept[:, own].sum(1).clamp(min=1)
-        total, counted = weighted[:, own].sum(1) / positives, factor[:, own].sum(1) / positives
-        if smoothing:
-            if draws:
-                of_all = weighted[:, -1]
-            else:
-                of_all = torch.where(kept, self._loss_of_all(rows, classes, loss, weight), 0).sum(1) / positives
-            total = (1 - smoothing) * total + smoothing * of_all
+        weighted, of_drawn = loss * factor, None
+        if draws:
+            of_drawn = weighted[:, -1:]
+            weighted, factor, kept = (each[:, :-1] for each in (weighted, factor, kept))
+        elif smoothing:
+            of_all = torch.where(kept, self._loss_of_all(rows, classes, loss, weight), 0)
+            weighted = weighted.lerp(of_all, smoothing)
+        if several:
+            positives = kept.sum(1, keepdim=True).clamp(min=1)
+            weighted, factor = (each.sum(1, keepdim=True) / positives for each in (weighted, factor))
+        if of_drawn is not None:
+            weighted = weighted.lerp(of_drawn, smoothing)
         if reduction == "none":
-            return total.view(hidden.shape[:-1])
-        return total.sum() if reduction == "sum" else total.sum() / counted.sum()
+            return weighted.view(hidden.shape[:-1])
+        return weighted.sum() if reduction == "sum" else weighted.sum() / factor.sum()
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) the exact, normalised log-probability of each target; perplexity comes from this and nothing else.
@@ -395,9 +398,9 @@ class OutputLayer(nn.Module, ABC):
             loss = opaque_loss(self, rows, torch.where(taken, target, -1), context, group, row)
         else:
             loss = self._loss_of_targets(rows, target, context, group, row)
-        if chosen is not None:
-            loss = loss.new_zeros(classes.numel()).index_copy(0, chosen, loss)
-        return torch.where(kept, loss.view(classes.shape), 0)
+        if chosen is None:
+            return torch.where(kept, loss.view(classes.shape), 0)
+        return loss.new_zeros(classes.numel()).index_copy(0, chosen, loss).view(classes.shape)
 
     def _loss_of_probabilities(
         self,
