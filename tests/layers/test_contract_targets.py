@@ -268,6 +268,21 @@ def test_probabilities_that_cannot_be_targets(name: str) -> None:
             layer(hidden, target)
 
 
+@pytest.mark.parametrize("name", ["full", "adaptive", "differentiated"])
+def test_probabilities_compile_whole(name: str) -> None:
+    torch.compiler.reset()
+    layer = sharpened(build(name, D, range(V, 0, -1), dtype=torch.float64))
+    (hidden, _), target = batch((5,)), distributions(5)
+    eager, other = (
+        call(hidden, target, label_smoothing=0.1)
+        for call in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager"))
+    )
+    torch.testing.assert_close(other, eager)
+    wanted = gradients(layer, hidden, eager)
+    for key, gradient in gradients(layer, hidden, other).items():
+        torch.testing.assert_close(gradient, wanted[key], msg=key)
+
+
 def test_what_stands_for_torch_here_can_fail() -> None:
     layer = sharpened(build("full", D, range(V, 0, -1), dtype=torch.float64))
     hidden, target = batch((9,))

@@ -35,7 +35,7 @@ class OutputLayer(nn.Module, ABC):
     Hidden vectors may have any number of leading dimensions, an empty batch included; the loss, log-probabilities and
     classes come back with the same ones. Class ids need no order. Losses and log-probabilities are computed from
     logits in float32 or wider, whatever the dtype of the parameters and under autocast; ``torch.compile`` takes the
-    training loss whole (``fullgraph=True``).
+    training loss of class ids whole (``fullgraph=True``).
 
     What constructors share means the same in all: ``in_features`` is d and ``num_classes`` V; ``bias`` is whether
     classes have one; ``block_size`` the classes whose logits are computed at a time, None to keep all logits where they
@@ -420,7 +420,7 @@ class OutputLayer(nn.Module, ABC):
             raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
         if ignore_index >= 0:
             raise refused("ignore_index", ignore_index, "none with probabilities, or the reduction 'none'")
-        layer = self._alike()
+        layer = self._alike() if self.sparse_parameters else self
         for name in self.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
             layer._parameters[name] = sparse_uses(getattr(self, name), 1)[0]  # type: ignore[assignment]
         log_prob = layer._log_prob(rows)
