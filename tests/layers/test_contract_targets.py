@@ -216,6 +216,19 @@ def test_smoothing_compiles_whole(case: LayerCase) -> None:
             torch.testing.assert_close(gradient, wanted[name], msg=name)
 
 
+def test_a_loss_of_a_subclass_is_what_is_smoothed() -> None:
+    class Doubled(FullSoftmax):
+        def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+            return 2 * super()._loss(hidden, target, context)
+
+    layer = sharpened(Doubled(D, V, dtype=torch.float64))
+    hidden, target = batch((6,))
+    found = layer(hidden, target, label_smoothing=0.3, reduction="none")
+    every = -2 * layer.log_prob(hidden)
+    candidates = 0.7 * every.gather(1, target[:, None]) + 0.3 * every
+    assert (candidates - found[:, None]).abs().min(1).values.max() < 1e-12
+
+
 # --- probabilities as targets ---
 
 

@@ -33,7 +33,7 @@ class LinearLayer(OutputLayer):
 
     @property
     def _smooths(self) -> bool:  # type: ignore[override]
-        return self.kind == "exact"
+        return type(self)._loss is OutputLayer._loss  # -log p
 
     @abstractmethod
     def _parts(self, hidden: Tensor) -> list[Part]:
