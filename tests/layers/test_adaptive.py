@@ -129,6 +129,54 @@ def test_from_torch_gives_equal_outputs(head_bias: bool, div_value: float) -> No
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.numerics
+@pytest.mark.parametrize("head_bias", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_to_torch_gives_equal_outputs(head_bias: bool, ordered: bool) -> None:
+    layer = layer_of(head_bias=head_bias, tail_bias=False, **({"order": None} if ordered else {}))
+    peer = layer.to_torch(by_rank=not ordered)
+    hidden, target = rows_of(2 * V), torch.arange(2 * V) % V
+    output, loss = peer(hidden, layer.ranks.of(target))
+    torch.testing.assert_close(loss, layer(hidden, target), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(output, layer.target_log_prob(hidden, target), rtol=1e-12, atol=1e-12)
+    by_rank = peer.log_prob(hidden)
+    torch.testing.assert_close(by_rank[:, layer.ranks.of(torch.arange(V))], layer.log_prob(hidden))
+    assert torch.equal(layer.ranks.classes(peer.predict(hidden)), layer.topk(hidden, 1)[1].squeeze(1))
+    found = torch.autograd.grad(loss, hidden)[0]
+    torch.testing.assert_close(found, torch.autograd.grad(layer(hidden, target), hidden)[0])
+    with torch.no_grad():
+        layer.head_weight.add_(1)  # torch's is a copy
+    assert not torch.equal(layer.head_weight, peer.head.weight)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("div_value", [4.0, 1.5])
+def test_from_torch_and_back(div_value: float, dtype: torch.dtype) -> None:
+    """Also at div_value 4, where torch's last cluster is 0 wide."""
+    peer = nn.AdaptiveLogSoftmaxWithLoss(24, 50, [5, 13, 30], div_value, True, dtype=dtype)
+    back = AdaptiveSoftmax.from_torch(peer).to_torch()
+    assert back.state_dict().keys() == peer.state_dict().keys()
+    for name, tensor in back.state_dict().items():
+        assert torch.equal(tensor, peer.state_dict()[name]) and tensor.dtype == dtype, name
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_what_torch_has_no_layer_for() -> None:
+    with pytest.raises(InputError, match="tail_bias is True: give false to the layer"):
+        layer_of(order=None).to_torch()
+    with pytest.raises(InputError, match=r"cutoffs is \(\): give one or more"):
+        layer_of(cutoffs=(), tail_bias=False).to_torch()
+    with pytest.raises(InputError, match="by_rank is False: give true, and torch's layer ranks"):
+        layer_of(tail_bias=False).to_torch()
+    with pytest.raises(InputError, match="by_rank is 1: give true or false"):
+        layer_of(tail_bias=False).to_torch(by_rank=1)  # type: ignore[arg-type]
+    narrow = AdaptiveSoftmax(D, V, CUTOFFS, div_value=4, tail_bias=False)
+    with pytest.raises(InputError, match=r"div_value is 4.0: give less: torch's cluster 1 is 0 wide, and this 1"):
+        narrow.to_torch()
+
+
 def test_from_torch_copies() -> None:
     peer = nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5])
     layer = AdaptiveSoftmax.from_torch(peer)

@@ -33,8 +33,8 @@ class AdaptiveSoftmax(OutputLayer):
     logits ``v_w · P_i h + b_w`` and ``P_i`` of d/div^i rows. A row pays for the head and for its target's cluster, and
     a cluster that no row of a batch reaches costs nothing: its parameters then have no gradient (``None``), and
     optimisers let them be. :meth:`from_vocabulary` finds the cheapest cut-offs, :class:`AdaptiveEmbedding` shares this
-    layer's tables with the input, and :meth:`from_torch` takes over a ``torch.nn.AdaptiveLogSoftmaxWithLoss``. Other
-    arguments as of :class:`OutputLayer`.
+    layer's tables with the input, :meth:`from_torch` takes over a ``torch.nn.AdaptiveLogSoftmaxWithLoss``, and
+    :meth:`to_torch` gives one. Other arguments as of :class:`OutputLayer`.
 
     References:
         Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
@@ -169,6 +169,47 @@ class AdaptiveSoftmax(OutputLayer):
                     made.tail_weights[i].copy_(table)
                 else:  # torch lets widths fall to 0: the cluster's classes are all alike
                     made.tail_weights[i].zero_()
+        return made
+
+    def to_torch(self, *, by_rank: bool = False) -> nn.AdaptiveLogSoftmaxWithLoss:
+        """Return torch's layer with a copy of the parameters of this one, and so with equal outputs.
+
+        torch wants classes by falling frequency. Where they are in another order here, torch's classes are their ranks,
+        if ``by_rank`` says that this is known: ``layer.ranks.of(target)`` are its targets, and
+        ``layer.ranks.classes(best)`` the classes that it predicts.
+
+        Raises:
+            InputError: where torch has no such layer: without cut-offs, with biases in the tail, or with a cluster that
+                would be 0 wide; or where classes are in another order, without ``by_rank``.
+        """
+        flag("by_rank", by_rank)
+        if not self.cutoffs:
+            raise refused("cutoffs", self.cutoffs, "one or more: torch has no layer without a tail")
+        if self.tail_biases is not None:
+            raise refused("tail_bias", True, "false to the layer: torch's has no biases in the tail")
+        if self.ranks.order is not None and not by_rank:
+            raise refused("by_rank", by_rank, "true, and torch's layer ranks for targets: classes have another order")
+        weight = self.head_weight
+        made = nn.AdaptiveLogSoftmaxWithLoss(
+            self.in_features,
+            self.num_classes,
+            self.cutoffs,
+            self.div_value,
+            self.head_bias is not None,
+            device=weight.device,
+            dtype=weight.dtype,
+        )
+        with torch.no_grad():
+            made.head.weight.copy_(weight)
+            if self.head_bias is not None:
+                made.head.bias.copy_(self.head_bias)
+            for i, width in enumerate(self.widths):
+                projection, table = (made.tail.get_parameter(f"{i}.{part}.weight") for part in (0, 1))
+                if len(projection):
+                    projection.copy_(self.projections[i])
+                    table.copy_(self.tail_weights[i])
+                elif self.tail_weights[i].any():
+                    raise refused("div_value", self.div_value, f"less: torch's cluster {i} is 0 wide, and this {width}")
         return made
 
     def reset_parameters(self) -> None:

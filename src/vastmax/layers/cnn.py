@@ -174,6 +174,10 @@ class CharCNNSoftmax(LinearLayer):
         words = self.num_classes * (self.cnn.flops(length) + 2.0 * self.correction_lift.numel())
         return 4 * (product + words / rows)
 
+    @property
+    def _smooths(self) -> bool:
+        return False  # the table would be computed twice
+
     def _parts(self, hidden: Tensor) -> list[Part]:
         keep = self._in_chunks or not self.training
         table = self._words(self.cnn, self.symbols, self.correction, self.correction_lift, keep=keep)

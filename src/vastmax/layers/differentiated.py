@@ -182,6 +182,10 @@ class DifferentiatedSoftmax(LinearLayer):
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         return super()._target_log_prob(hidden, self.ranks.of(target))
 
+    def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
+        by_rank = weight if weight is None or self.ranks.order is None else weight[self.ranks.order]
+        return super()._loss_of_all(hidden, self.ranks.of(target), loss, by_rank)
+
     def _log_prob(self, hidden: Tensor) -> Tensor:
         return self.ranks.unsorted(linear_log_softmax(self._parts(hidden)))
 

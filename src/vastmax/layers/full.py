@@ -49,6 +49,10 @@ class FullSoftmax(TableLayer):
         """In blocks alone: the plain loss is what compilers are good at."""
         return self.block_size is not None
 
+    @property
+    def _smooths(self) -> bool:
+        return type(self)._loss is FullSoftmax._loss  # -log p, and not the loss of a subclass
+
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""
         forward = 2.0 * self.in_features * self.num_classes
@@ -62,9 +66,8 @@ class FullSoftmax(TableLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        own_loss = type(self)._loss is not FullSoftmax._loss  # of a subclass
         # under autocast all logits are to be rounded alike
-        if row is None or own_loss or torch.is_autocast_enabled(hidden.device.type):
+        if row is None or not self._smooths or torch.is_autocast_enabled(hidden.device.type):
             return super()._loss_of_targets(hidden, target, context, group, row)
         # one log Z for all positives of a row: from the first, others differ by their logits
         own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)

@@ -58,6 +58,7 @@ class TargetSampledSoftmax(TableLayer):
     """
 
     kind: Kind = "estimator"
+    _samples_targets = True
     _combine: ClassVar[Combine] = "logits"
     reference: ClassVar[Reference] = Reference(
         "Jean, Cho, Memisevic, Bengio",

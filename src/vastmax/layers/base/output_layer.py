@@ -11,14 +11,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import Self
 
-from vastmax.checks import one_of, refused, whole
+from vastmax.checks import number, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
-from vastmax.ops import is_batched, topk
+from vastmax.ops import is_batched, sparse_uses, topk
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["OutputLayer"]
@@ -34,9 +35,9 @@ class OutputLayer(nn.Module, ABC):
     Hidden vectors may have any number of leading dimensions, an empty batch included; the loss, log-probabilities and
     classes come back with the same ones. Class ids need no order. Losses and log-probabilities are computed from
     logits in float32 or wider, whatever the dtype of the parameters and under autocast; ``torch.compile`` takes the
-    training loss whole (``fullgraph=True``). Losses can be differentiated twice, and by ``torch.func``, with dense
-    gradients there; ``vmap`` takes those whose shapes do not depend on targets. Both compute the formula in plain
-    PyTorch, at the memory of all logits that take part; a compiled loss refuses a second derivative.
+    training loss of class ids whole (``fullgraph=True``). Losses can be differentiated twice, and by ``torch.func``,
+    with dense gradients there; ``vmap`` takes those whose shapes do not depend on targets. Both compute the formula in
+    plain PyTorch, at the memory of all logits that take part; a compiled loss refuses a second derivative.
 
     What constructors share means the same in all: ``in_features`` is d and ``num_classes`` V; ``bias`` is whether
     classes have one; ``block_size`` the classes whose logits are computed at a time, None to keep all logits where they
@@ -69,6 +70,8 @@ class OutputLayer(nn.Module, ABC):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     not_options: ClassVar[frozenset[str]] = frozenset()
     _shown: ClassVar[tuple[str, ...]] = ()  # attributes that the repr shows, unless they are None or False
+    _smooths: bool = False  # whether it has a _loss_of_all
+    _samples_targets: bool = False  # whether a row's target is a sample for other rows
     _opaque_number: Tensor
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -199,6 +202,10 @@ class OutputLayer(nn.Module, ABC):
             hidden, context = hidden[row], None if context is None else context[row]
         return self._loss(hidden, target, context)
 
+    def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
+        """(N, T) mean over all classes of their losses times ``weight`` (V,), given the losses (N, T) of targets."""
+        raise NotImplementedError(f"{type(self).__name__} smooths its loss by classes that are drawn")
+
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
         parts = [topk(self._log_prob(rows), k) for rows in self._chunks(hidden)]
@@ -226,21 +233,28 @@ class OutputLayer(nn.Module, ABC):
         reduction: Reduction = "mean",
         ignore_index: int = -100,
         weight: Tensor | None = None,
+        label_smoothing: float = 0.0,
         context: Tensor | None = None,
         group: Tensor | None = None,
     ) -> Tensor:
         """Return the training loss, in nats.
 
         A row may have several positives: then ``target`` has one dimension more than the rows, and a row's loss is
-        the mean over those that are not ignored. It is the cross-entropy to the uniform distribution over them.
+        the mean over those that are not ignored. It is the cross-entropy to the uniform distribution over them. To
+        any other distribution it is, where the layer's kind is "exact", for a ``target`` of probabilities.
+
+        With ``label_smoothing`` ε a row's loss is ``(1-ε) loss(t) + ε/V Σ_w loss(w)``. Layers of linear logits compute
+        it; any other draws one class a row, uniformly, whose loss counts ε: on average it is the same.
 
         Args:
             hidden: (…, d) hidden vectors.
-            target: (…) classes, integers in 0..V-1, or ``ignore_index``; or (…, T), of which a row counts as one.
+            target: (…) classes, integers in 0..V-1, or ``ignore_index``; or (…, T), of which a row counts as one; or
+                (…, V) probabilities, floating-point numbers, whose "mean" is over all rows, whatever their weights.
             reduction: "mean" over the targets that are not ignored (weighted by ``weight``; NaN where there are none),
                 "sum", or "none" for one loss a row, 0 where ignored. As torch's cross_entropy.
             ignore_index: rows with this target count for nothing.
             weight: (V,) factors of the classes' losses.
+            label_smoothing: ε in 0..1, as of torch's cross_entropy; above 0 not where the batch's targets are samples.
             context: (…) the class that came before each target, as in a language model's input; outside 0..V-1 where
                 none did. For layers that draw from a proposal conditional on it; others take no notice.
             group: (…) whole numbers; the targets of rows with the same number are no samples of one another, as the
@@ -251,49 +265,46 @@ class OutputLayer(nn.Module, ABC):
             () or, for "none", (…).
 
         Raises:
-            InputError: where shapes do not fit, or a target is out of range (on CUDA and in compiled code a device
-                assertion, as in torch).
+            InputError: where shapes do not fit, the layer does not take probabilities or smoothing, or a target is out
+                of range (on CUDA and in compiled code a device assertion, as in torch).
         """
         one_of("reduction", reduction, ("mean", "sum", "none"))
+        smoothing = number("label_smoothing", label_smoothing, 0, 1)
         if weight is not None and weight.shape != (self.num_classes,):
             raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
         self._check_of_rows("context", hidden, context)
         self._check_of_rows("group", hidden, group)
+        if target.is_floating_point():
+            return self._loss_of_probabilities(hidden, target, reduction, ignore_index, weight, smoothing)
         several = target.dim() == hidden.dim()
         rows, classes = self._flat(hidden, target, several)
         before, group = (None if each is None else each.reshape(-1).long() for each in (context, group))
+        classes = classes.view(len(rows), target.shape[-1] if several else 1)
         kept = classes != ignore_index
-        row = positives = chosen = None
-        if several:
-            row = torch.arange(len(rows), device=rows.device).repeat_interleave(target.shape[-1])
-            positives = kept.view(target.shape).sum(-1).view(-1)[row]  # how many a row has: 0 where it is ignored
-        # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
-        sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
-        sifts = sifts and not torch.compiler.is_compiling() and not is_batched(kept)
-        if sifts and not bool(kept.all()):
-            chosen = kept.nonzero().squeeze(1)
-            classes, kept = classes[chosen], kept[chosen]
-            if row is None or positives is None:
-                of_rows = chosen
-            else:
-                of_rows, row = row[chosen].unique_consecutive(return_inverse=True)
-                positives = positives[chosen]
-            rows = rows[of_rows]
-            before, group = (None if each is None else each[of_rows] for each in (before, group))
+        if draws := smoothing > 0 and not self._smooths:
+            if self._samples_targets:
+                raise refused("label_smoothing", label_smoothing, "0 where targets are samples for other rows")
+            drawn = torch.randint(self.num_classes, (len(rows), 1), device=rows.device)
+            classes, kept = torch.cat([classes, drawn], 1), torch.cat([kept, kept.any(1, keepdim=True)], 1)
         classes = torch.where(kept, classes, 0)
         self._check_range(classes)
-        if self.opaque_to_compiler and torch.compiler.is_compiling():
-            loss = opaque_loss(self, rows, torch.where(kept, classes, -1), before, group, row)
-        else:
-            loss = self._loss_of_targets(rows, classes, before, group, row)
-        importance = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
-        if positives is not None:
-            importance = torch.where(kept, importance / positives.clamp(min=1), 0)
-        loss = torch.where(kept, loss, 0) * importance
+        loss = self._losses(rows, classes, kept, before, group)
+        factor = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
+        weighted, of_drawn = loss * factor, None
+        if draws:
+            of_drawn = weighted[:, -1:]
+            weighted, factor, kept = (each[:, :-1] for each in (weighted, factor, kept))
+        elif smoothing:
+            of_all = torch.where(kept, self._loss_of_all(rows, classes, loss, weight), 0)
+            weighted = weighted.lerp(of_all, smoothing)
+        if several:
+            positives = kept.sum(1, keepdim=True).clamp(min=1)
+            weighted, factor = (each.sum(1, keepdim=True) / positives for each in (weighted, factor))
+        if of_drawn is not None:
+            weighted = weighted.lerp(of_drawn, smoothing)
         if reduction == "none":
-            everywhere = loss if chosen is None else loss.new_zeros(target.numel()).index_copy(0, chosen, loss)
-            return everywhere.view(target.shape).sum(-1) if several else everywhere.view(target.shape)
-        return loss.sum() if reduction == "sum" else loss.sum() / importance.sum()
+            return weighted.view(hidden.shape[:-1])
+        return weighted.sum() if reduction == "sum" else weighted.sum() / factor.sum()
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) the exact, normalised log-probability of each target; perplexity comes from this and nothing else.
@@ -319,12 +330,27 @@ class OutputLayer(nn.Module, ABC):
         """
         raise InputError(f"{type(self).__name__} is normalised by construction: it has no log Z.")
 
-    def topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V."""
-        whole("k", k, 1, self.num_classes)
-        values, classes = self._topk(self._rows(hidden), k)
+    def topk(self, hidden: Tensor, k: int, *, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V.
+
+        ``exclude`` is int64 ids that do not come out, such as items seen: (E,) of all rows, or (…, E) of each;
+        negative ones fill up rows that have fewer. What else comes out keeps its log-probability.
+
+        Raises:
+            InputError: where shapes do not fit, an id is out of range, or fewer than k classes are left of a row.
+        """
+        k = whole("k", k, 1, self.num_classes)
+        rows = self._rows(hidden)
         shape = (*hidden.shape[:-1], k)
-        return values.view(shape), classes.view(shape)
+        if exclude is None:
+            values, classes = self._topk(rows, k)
+            return values.view(shape), classes.view(shape)
+        left_out, most = self._excluded(hidden, exclude, k)
+        values, classes = self._topk(rows, k + most)
+        places = torch.searchsorted(left_out, classes).clamp_(max=left_out.shape[1] - 1)
+        # what may come out first, in the order in which it stands
+        best = (left_out.gather(1, places) == classes).sort(dim=1, stable=True).indices[:, :k]
+        return values.gather(1, best).view(shape), classes.gather(1, best).view(shape)
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -351,6 +377,66 @@ class OutputLayer(nn.Module, ABC):
                 parts.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}")
         return ", ".join(parts)
 
+    def _losses(
+        self, rows: Tensor, classes: Tensor, kept: Tensor, context: Tensor | None, group: Tensor | None
+    ) -> Tensor:
+        """(N, T) losses of classes (N, T), 0 where these are not kept; other arguments are one a row."""
+        target, taken = classes.flatten(), kept.flatten()
+        row = chosen = None
+        if classes.shape[1] != 1:
+            row = torch.arange(len(rows), device=rows.device).repeat_interleave(classes.shape[1])
+        # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
+        sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
+        sifts = sifts and not torch.compiler.is_compiling() and not is_batched(taken)
+        if sifts and not bool(taken.all()):
+            chosen = taken.nonzero().squeeze(1)
+            target, taken = target[chosen], taken[chosen]
+            if row is None:
+                of_rows = chosen
+            else:
+                of_rows, row = row[chosen].unique_consecutive(return_inverse=True)
+            rows = rows[of_rows]
+            context, group = (None if each is None else each[of_rows] for each in (context, group))
+        if self.opaque_to_compiler and torch.compiler.is_compiling():
+            loss = opaque_loss(self, rows, torch.where(taken, target, -1), context, group, row)
+        else:
+            loss = self._loss_of_targets(rows, target, context, group, row)
+        if chosen is None:
+            return torch.where(kept, loss.view(classes.shape), 0)
+        return loss.new_zeros(classes.numel()).index_copy(0, chosen, loss).view(classes.shape)
+
+    def _loss_of_probabilities(
+        self,
+        hidden: Tensor,
+        target: Tensor,
+        reduction: Reduction,
+        ignore_index: int,
+        weight: Tensor | None,
+        smoothing: float,
+    ) -> Tensor:
+        """Return the cross-entropy to distributions ``target`` (…, V), as :meth:`forward` does."""
+        rows = self._rows(hidden)
+        shape = (*hidden.shape[:-1], self.num_classes)
+        if self.kind != "exact":
+            raise refused("target", target, "class ids, such as torch.multinomial draws from probabilities")
+        if target.shape != shape:
+            raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
+        if ignore_index >= 0:
+            raise refused("ignore_index", ignore_index, "none with probabilities, or the reduction 'none'")
+        layer = self._alike() if self.sparse_parameters else self
+        for name in self.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
+            layer._parameters[name] = sparse_uses(getattr(self, name), 1)[0]  # type: ignore[assignment]
+        log_prob = layer._log_prob(rows)
+        probability = target.reshape(log_prob.shape).to(log_prob.dtype)
+        if smoothing:
+            probability = (1 - smoothing) * probability + smoothing / self.num_classes
+        if weight is not None:
+            probability = probability * weight.to(log_prob.dtype)
+        loss = -(log_prob * probability).sum(1)
+        if reduction == "none":
+            return loss.view(hidden.shape[:-1])
+        return loss.sum() if reduction == "sum" else loss.mean()
+
     # --- checks ---
 
     def _rows(self, hidden: Tensor) -> Tensor:
@@ -365,6 +451,21 @@ class OutputLayer(nn.Module, ABC):
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise refused("target", target, "class ids, whole numbers")
         return rows, target.reshape(-1).long()
+
+    def _excluded(self, hidden: Tensor, exclude: Tensor, k: int) -> tuple[Tensor, int]:
+        """(N, E+1) ids that a row excludes, rising, beside negative ones; and the most that are different in a row."""
+        if exclude.dim() == 1:
+            exclude = exclude.expand(*hidden.shape[:-1], -1)
+        if exclude.shape[:-1] != hidden.shape[:-1] or exclude.dtype != torch.int64:
+            raise refused("exclude", exclude, f"ids, int64 of shape (E,) or {(*hidden.shape[:-1], 'E')}")
+        left_out = F.pad(exclude, (1, 0), value=-1).reshape(-1, exclude.shape[-1] + 1).sort(1).values
+        if (left_out >= self.num_classes).any():
+            raise InputError(f"exclude holds {int(left_out.max())}: classes are 0 to {self.num_classes - 1}.")
+        different = (left_out[:, 1:] != left_out[:, :-1]) & (left_out[:, 1:] >= 0)
+        most = int(different.sum(1).max()) if len(left_out) else 0
+        if k > self.num_classes - most:
+            raise refused("k", k, f"at most {self.num_classes - most}, the classes that exclude leaves of every row")
+        return left_out, most
 
     def _check_of_rows(self, name: str, hidden: Tensor, given: Tensor | None) -> None:
         if given is not None and (given.shape != hidden.shape[:-1] or given.is_floating_point()):

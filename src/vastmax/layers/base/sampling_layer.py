@@ -77,7 +77,7 @@ class SamplingLayer(TableLayer):
         )
         self.proposal = proposal if device is None else proposal.to(device)
         self.num_samples, self.shared, self.replacement, self.in_batch = num_samples, shared, replacement, in_batch
-        self.sparse = sparse
+        self.sparse, self._samples_targets = sparse, in_batch
         self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
         self._seen = (0, 0)  # where the table lay and its version, when the proposal last took notice
         self._tell_proposal()

@@ -31,6 +31,10 @@ class LinearLayer(OutputLayer):
 
     block_size: int | None
 
+    @property
+    def _smooths(self) -> bool:  # type: ignore[override]
+        return type(self)._loss is OutputLayer._loss  # -log p
+
     @abstractmethod
     def _parts(self, hidden: Tensor) -> list[Part]:
         """The linear layers, on flat rows (N, d)."""
@@ -45,6 +49,24 @@ class LinearLayer(OutputLayer):
     def _log_prob(self, hidden: Tensor) -> Tensor:
         (part,) = self._parts(hidden)
         return F.log_softmax(wide_linear(*part), dim=-1)
+
+    def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
+        """The target's loss, and how far its logit is ahead of the mean of all: that needs no logits."""
+        share = loss.new_ones(self.num_classes) if weight is None else weight.to(loss.dtype)
+        share = share / self.num_classes
+        total, start = share.sum(), 0
+        found = total * loss
+        for seen, table, bias in self._parts(hidden):
+            size = len(table)
+            of_part, place = share[start : start + size], (target - start).clamp(0, size - 1)
+            own = total * ((target >= start) & (target < start + size))
+            # the difference of vectors, not of logits: of large ones digits would be lost
+            ahead = own[..., None] * F.embedding(place, table) - (of_part[:, None] * table).sum(0)
+            found = found + (seen[:, None] * ahead).sum(-1)
+            if bias is not None:
+                found = found + own * bias[place] - (of_part * bias).sum()
+            start += size
+        return found
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return linear_topk(self._parts(hidden), k, self.block_size)
