@@ -67,7 +67,7 @@ class FullSoftmax(TableLayer):
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
         # under autocast all logits are to be rounded alike
-        if row is None or not self._smooths or torch.is_autocast_enabled(hidden.device.type):
+        if row is None or not len(row) or not self._smooths or torch.is_autocast_enabled(hidden.device.type):
             return super()._loss_of_targets(hidden, target, context, group, row)
         # one log Z for all positives of a row: from the first, others differ by their logits
         own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
