@@ -34,7 +34,7 @@ class OutputLayer(nn.Module, ABC):
     Hidden vectors may have any number of leading dimensions, an empty batch included; the loss, log-probabilities and
     classes come back with the same ones. Class ids need no order. Losses and log-probabilities are computed from
     logits in float32 or wider, whatever the dtype of the parameters and under autocast; ``torch.compile`` takes the
-    training loss whole (``fullgraph=True``).
+    training loss whole (``fullgraph=True``). Hidden vectors are of the parameters' dtype, but for autocast.
 
     What constructors share means the same in all: ``in_features`` is d and ``num_classes`` V; ``bias`` is whether
     classes have one; ``block_size`` the classes whose logits are computed at a time, None to keep all logits where they
@@ -353,6 +353,11 @@ class OutputLayer(nn.Module, ABC):
     def _rows(self, hidden: Tensor) -> Tensor:
         if hidden.dim() == 0 or hidden.shape[-1] != self.in_features or not hidden.is_floating_point():
             raise refused("hidden", hidden, f"floating-point numbers of shape (…, {self.in_features})")
+        own = next(self.parameters(), hidden).dtype
+        if hidden.dtype != own and (hidden.is_meta or not torch.is_autocast_enabled(hidden.device.type)):
+            raise InputError(
+                f"hidden is {hidden.dtype} and the layer {own}: cast one with .to(dtype), or use torch.autocast."
+            )
         return hidden.reshape(-1, self.in_features)
 
     def _flat(self, hidden: Tensor, target: Tensor, several: bool = False) -> tuple[Tensor, Tensor]:
