@@ -18,6 +18,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
+from vastmax.layers.base.hosts import check_host
 from vastmax.ops import topk
 from vastmax.vocabulary import Vocabulary
 
@@ -249,10 +250,11 @@ class OutputLayer(nn.Module, ABC):
             () or, for "none", (…).
 
         Raises:
-            InputError: where shapes do not fit, or a target is out of range (on CUDA and in compiled code a device
-                assertion, as in torch).
+            InputError: where shapes do not fit, a target is out of range (on CUDA and in compiled code a device
+                assertion, as in torch), or ``DistributedDataParallel`` would be given sparse gradients.
         """
         one_of("reduction", reduction, ("mean", "sum", "none"))
+        check_host(self, self.sparse_parameters)
         if weight is not None and weight.shape != (self.num_classes,):
             raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
         self._check_of_rows("context", hidden, context)
