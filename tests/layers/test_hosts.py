@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.cases import CASES, LayerCase
 from tests.layers.contract import D, V, batch
 from vastmax.errors import InputError
-from vastmax.layers import OutputLayer, build
+from vastmax.layers import AdaptiveSoftmax, OutputLayer, build
 from vastmax.optimizers import OPTIMIZERS, SparseAwareOptimizer
 
 COUNTS = list(range(V, 0, -1))
@@ -141,3 +141,16 @@ def test_it_leaves_alone_what_it_does_not_reduce() -> None:
     frozen.layer.requires_grad_(False)
     DistributedDataParallel(frozen)(*batch()).backward()
     assert frozen.body.weight.grad is not None
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_a_cluster_that_no_row_reaches_has_a_gradient_for_other_ranks() -> None:
+    torch.manual_seed(0)
+    layer = AdaptiveSoftmax(D, V, [3, 9], dtype=torch.float64)
+    wrapped = DistributedDataParallel(Model(layer))
+    hidden, _ = batch()
+    for target in (torch.zeros(6, dtype=torch.int64), torch.full((6,), 5), torch.full((6,), -100)):
+        layer.zero_grad()
+        (wrapped(hidden, target) if target[0] >= 0 else layer(hidden, target, reduction="sum")).backward()
+        assert all(each.grad is not None and each.grad.isfinite().all() for each in layer.parameters())
+        assert not layer.tail_weights[1].grad.any()
