@@ -32,7 +32,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
     W, which it keeps; and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
 
     The class before each target comes through ``forward(…, context=…)``; without it, or without bigrams, the unigram
-    table alone is used, and moved. Q adapts in training mode while gradients are recorded, once a training step, and in
+    table alone is used, and moved. Q adapts in training mode, when a backward pass through the loss has ended, and in
     eval mode never. Its tables travel in the layer's state. Other arguments as of :class:`ImportanceSampledSoftmax`.
 
     References:
@@ -139,16 +139,25 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         tokens = np.stack([previous, following, np.full_like(previous, -1)], 1)
         return cls.from_vocabulary(in_features, vocabulary, **{**options, "tokens": tokens})
 
-    @torch.no_grad()
-    def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:
-        if not (self.training and trains) or self.adaptation_rate == self.mixture_rate == 0:
+    def _learn(self, loss: Tensor, blocks: list[Block], looks_at: Tensor | None) -> None:
+        """Adapt the proposal when a backward pass through the loss has ended.
+
+        Not before: where activations are checkpointed, the loss is computed once more on the way, and has to draw the
+        same classes, with the same probabilities. No backward pass goes through the loss of that second time.
+        """
+        if not (self.training and loss.requires_grad) or self.adaptation_rate == self.mixture_rate == 0:
             return
         ids, probability = _different(blocks)
         looks_at = torch.full_like(ids[:, 0], -1) if looks_at is None else looks_at
-        if self.adaptation_rate:
-            self.proposal.adapt(looks_at, ids, probability, self.adaptation_rate)
-        if self.mixture_rate:
-            self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
+
+        def adapt() -> None:
+            if self.adaptation_rate:
+                self.proposal.adapt(looks_at, ids, probability, self.adaptation_rate)
+            if self.mixture_rate:
+                self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
+
+        engine: Any = torch.autograd.Variable._execution_engine
+        loss.register_hook(lambda _: engine.queue_callback(adapt))
 
 
 def _different(blocks: list[Block]) -> tuple[Tensor, Tensor]:
