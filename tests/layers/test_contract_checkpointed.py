@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from tests.cases import LayerCase
-from tests.layers.contract import D, V, every_layer
+from tests.cases import CASES, LayerCase
+from tests.layers.contract import D, V
+from vastmax.layers import ClassIndex
 
-STEPS, ROWS = 3, 8
+STEPS, ROWS = 4, 8
 
 
 def trained(case: LayerCase, parts: int, reentrant: bool | None) -> list[dict[str, Tensor]]:
@@ -38,7 +39,11 @@ def trained(case: LayerCase, parts: int, reentrant: bool | None) -> list[dict[st
     return found
 
 
-@every_layer
+# an index that is built anew in the midst of the steps
+AGING = LayerCase("partial", {"head": 5, "tail": 8, "index": lambda _: ClassIndex(rebuild_every=3, probes=1)}, "aging")
+
+
+@pytest.mark.parametrize("case", [*CASES, AGING], ids=lambda case: case.id)
 @pytest.mark.parametrize(("parts", "reentrant"), [(1, False), (2, False), (1, True)])
 def test_checkpointing_changes_nothing(case: LayerCase, parts: int, reentrant: bool) -> None:
     wanted = trained(case, parts, None)

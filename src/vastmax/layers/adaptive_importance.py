@@ -14,6 +14,7 @@ from typing_extensions import Self
 from vastmax.checks import number
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, class_ids, from_state, tensor_options
+from vastmax.layers.base.backward import after_backward
 from vastmax.layers.base.facts import Kind, Reference, TrainingText
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
 from vastmax.proposals import BigramProposal
@@ -140,12 +141,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         return cls.from_vocabulary(in_features, vocabulary, **{**options, "tokens": tokens})
 
     def _learn(self, loss: Tensor, blocks: list[Block], looks_at: Tensor | None) -> None:
-        """Adapt the proposal when a backward pass through the loss has ended.
-
-        Not before: where activations are checkpointed, the loss is computed once more on the way, and has to draw the
-        same classes, with the same probabilities. No backward pass goes through the loss of that second time.
-        """
-        if not (self.training and loss.requires_grad) or self.adaptation_rate == self.mixture_rate == 0:
+        if not self.training or self.adaptation_rate == self.mixture_rate == 0:
             return
         ids, probability = _different(blocks)
         looks_at = torch.full_like(ids[:, 0], -1) if looks_at is None else looks_at
@@ -156,8 +152,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
             if self.mixture_rate:
                 self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
 
-        engine: Any = torch.autograd.Variable._execution_engine
-        loss.register_hook(lambda _: engine.queue_callback(adapt))
+        after_backward(loss, adapt)
 
 
 def _different(blocks: list[Block]) -> tuple[Tensor, Tensor]:
