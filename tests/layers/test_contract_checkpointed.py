@@ -44,7 +44,7 @@ AGING = LayerCase("partial", {"head": 5, "tail": 8, "index": lambda _: ClassInde
 
 
 @pytest.mark.parametrize("case", [*CASES, AGING], ids=lambda case: case.id)
-@pytest.mark.parametrize(("parts", "reentrant"), [(1, False), (2, False), (1, True)])
+@pytest.mark.parametrize(("parts", "reentrant"), [(2, False), (1, True)])
 def test_checkpointing_changes_nothing(case: LayerCase, parts: int, reentrant: bool) -> None:
     wanted = trained(case, parts, None)
     torch.testing.assert_close(trained(case, parts, reentrant), wanted, rtol=1e-9, atol=1e-11)
