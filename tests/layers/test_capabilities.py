@@ -304,3 +304,22 @@ def test_the_owner_of_a_target_needs_no_rows_of_others(name: str, options: dict[
 
 def test_a_layer_that_says_nothing_has_no_plan() -> None:
     assert OutputLayer.shard_plan(build("full", D, COUNTS)) is None
+
+
+TIED = [case for case in CASES if not case.label and hasattr(case.build(D, V), "tie_weights")]
+
+
+@pytest.mark.parametrize("case", TIED, ids=lambda case: case.id)
+def test_a_table_that_lookups_rewrite_is_not_tied(case: LayerCase) -> None:
+    layer = case.build(D, V)
+    own = layer.weight
+    with pytest.raises(InputError, match=r"^the embedding to tie to has max_norm=1, which rewrites the table at "):
+        layer.tie_weights(torch.nn.Embedding(V, D, max_norm=1.0, dtype=torch.float64))  # type: ignore[operator]
+    assert layer.weight is own
+    embedding = torch.nn.Embedding(V, D, sparse=bool(layer.sparse_parameters), dtype=torch.float64)
+    layer.tie_weights(embedding)  # type: ignore[operator]
+    _, target = batch()
+    loss = layer(embedding(target), target)
+    embedding(target + 1)  # two lookups, one between a loss and its backward
+    loss.backward()
+    assert layer.weight is embedding.weight and layer.weight.grad is not None

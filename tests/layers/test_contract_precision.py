@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.cases import LayerCase
-from tests.layers.contract import D, V, batch, every_layer, gradients, loss_of, sharpened
+from tests.layers.contract import D, V, batch, every_layer, every_plain, gradients, loss_of, sharpened
+from vastmax.errors import InputError
 from vastmax.layers import SamplingLayer, in_batch_softmax
 
 pytestmark = pytest.mark.numerics
@@ -100,6 +101,26 @@ def test_autocast(case: LayerCase) -> None:
         for name, gradient in gradients(layer, given, loss).items():
             scale = plain_gradients[name].abs().max().item()
             torch.testing.assert_close(gradient.float(), plain_gradients[name], rtol=0.1, atol=0.2 * scale, msg=name)
+
+
+@every_plain
+@pytest.mark.parametrize("given", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_hidden_dtype_that_does_not_fit_is_one_sentence(case: LayerCase, given: torch.dtype) -> None:
+    layer = case.build(D, V, dtype=torch.float32)
+    hidden, target = batch(dtype=given)
+    sentence = rf"^hidden is {given} and the layer torch.float32: cast one with .to\(dtype\), or use torch.auto"
+    for use in (
+        lambda: layer(hidden, target),
+        lambda: layer.target_log_prob(hidden, target),
+        lambda: layer.log_prob(hidden),
+        lambda: layer.topk(hidden, 2),
+        lambda: layer.sample(hidden),
+        lambda: layer.to("meta")(hidden.to("meta"), target.to("meta")),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            use()
+    layer = case.build(D, V, dtype=given)  # the cure
+    assert layer(hidden, target).isfinite()
 
 
 @every_layer

@@ -29,6 +29,9 @@ class Found:
     def search(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, k: int) -> Tensor:
         return self.heads[:, :k]
 
+    def age(self) -> None:
+        pass
+
     def forget(self) -> None:
         pass
 
@@ -233,7 +236,8 @@ def test_an_index_is_rebuilt_on_schedule_and_with_another_table(monkeypatch: pyt
     layer, hidden = layer_of(head=3, index=ClassIndex(rebuild_every=3)), hidden_of()
     seen = []
     for _ in range(7):
-        layer(hidden, TARGET)
+        layer(hidden, TARGET)  # without a backward pass it is no step
+        layer(hidden, TARGET).backward()
         seen.append(len(built))
     assert seen == [1, 1, 1, 2, 2, 2, 3]
     layer.load_state_dict(layer.state_dict())

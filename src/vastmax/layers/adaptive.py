@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
@@ -232,7 +232,7 @@ class AdaptiveSoftmax(OutputLayer):
 
     @property
     def touches_all_classes(self) -> bool:
-        """A cluster that no row of a batch reaches costs nothing."""
+        """A cluster that no row of a batch reaches costs nothing, but for a gradient of 0 in a process group."""
         return False
 
     def shard_plan(self) -> ShardPlan:
@@ -262,11 +262,13 @@ class AdaptiveSoftmax(OutputLayer):
         # one sort: the rows of a cluster stand side by side, and those of the head come first
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
         rare = cluster.argsort(stable=True)[in_head:]
+        # another process may have met a cluster that this one has not, and waits for its gradient: here it is 0
+        everywhere = distributed.is_available() and distributed.is_initialized()
         tails = zip(hidden.index_select(0, rare).split(sizes), rank[rare].split(sizes), strict=True)
         within = [
             linear_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i])[1]
             for i, (rows, ranks) in enumerate(tails)
-            if len(rows)
+            if len(rows) or everywhere
         ]
         return log_prob.index_add(0, rare, torch.cat(within)) if within else log_prob
 

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from vastmax.checks import number
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, class_ids, from_state, tensor_options
+from vastmax.layers.base.backward import after_backward
 from vastmax.layers.base.facts import Kind, Reference, TrainingText
 from vastmax.layers.importance import Block, ImportanceSampledSoftmax
 from vastmax.proposals import BigramProposal
@@ -32,9 +33,9 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
     W, which it keeps; and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
 
     The class before each target comes through ``forward(…, context=…)``; without it, or without bigrams, the unigram
-    table alone is used, and moved. Q adapts in training mode while gradients are recorded, once a training step; in
-    eval mode, and under the transforms of ``torch.func``, never. Its tables travel in the layer's state. Other
-    arguments as of :class:`ImportanceSampledSoftmax`.
+    table alone is used, and moved. Q adapts in training mode, when a backward pass through the loss has ended; in eval
+    mode, and under the transforms of ``torch.func``, never. Its tables travel in the layer's state. Other arguments as
+    of :class:`ImportanceSampledSoftmax`.
 
     References:
         Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,
@@ -140,16 +141,19 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         tokens = np.stack([previous, following, np.full_like(previous, -1)], 1)
         return cls.from_vocabulary(in_features, vocabulary, **{**options, "tokens": tokens})
 
-    @torch.no_grad()
-    def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:
-        if not (self.training and trains) or self.adaptation_rate == self.mixture_rate == 0:
+    def _learn(self, loss: Tensor, blocks: list[Block], looks_at: Tensor | None) -> None:
+        if not self.training or self.adaptation_rate == self.mixture_rate == 0:
             return
         ids, probability = _different(blocks)
         looks_at = torch.full_like(ids[:, 0], -1) if looks_at is None else looks_at
-        if self.adaptation_rate:
-            self.proposal.adapt(looks_at, ids, probability, self.adaptation_rate)
-        if self.mixture_rate:
-            self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
+
+        def adapt() -> None:
+            if self.adaptation_rate:
+                self.proposal.adapt(looks_at, ids, probability, self.adaptation_rate)
+            if self.mixture_rate:
+                self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
+
+        after_backward(loss, adapt)
 
 
 def _different(blocks: list[Block]) -> tuple[Tensor, Tensor]:

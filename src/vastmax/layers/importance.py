@@ -12,7 +12,7 @@ from vastmax.checks import number, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
 from vastmax.layers.base.sampling_layer import SamplingLayer, merged
-from vastmax.ops import Part, gathered_logits, linear_cross_entropy, under_transform
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy
 from vastmax.proposals import Proposal
 
 __all__ = ["Block", "ImportanceSampledSoftmax"]
@@ -127,14 +127,14 @@ class ImportanceSampledSoftmax(SamplingLayer):
                 break
         exact = torch.zeros_like(drawn, dtype=torch.bool).index_fill_(0, rows, True)
         self.used = SamplesUsed(drawn.long(), _effective(log_sum, log_squares), exact)
-        self._learn(blocks, looks_at, torch.is_grad_enabled() and not under_transform())
         loss = log_sum - drawn.log()
-        if not len(rows):
-            return loss
-        self._meet(torch.arange(self.num_classes, device=rows.device))
-        whole = Part(hidden[rows], weights[-2], biases[-2])
-        log_prob = linear_cross_entropy([whole], target[rows], self.block_size)[1]
-        return loss.index_copy(0, rows, -log_prob.to(loss.dtype))
+        if len(rows):
+            self._meet(torch.arange(self.num_classes, device=rows.device))
+            whole = Part(hidden[rows], weights[-2], biases[-2])
+            log_prob = linear_cross_entropy([whole], target[rows], self.block_size)[1]
+            loss = loss.index_copy(0, rows, -log_prob.to(loss.dtype))
+        self._learn(loss, blocks, looks_at)
+        return loss
 
     def _one_block_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
         """(N,) losses from as many draws as there are in a block, whatever they are worth."""
@@ -146,8 +146,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
         self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
         return log_sum
 
-    def _learn(self, blocks: list[Block], looks_at: Tensor | None, trains: bool) -> None:
-        """Teach the proposal by what was drawn, where it learns."""
+    def _learn(self, loss: Tensor, blocks: list[Block], looks_at: Tensor | None) -> None:
+        """See to it that the proposal, where it learns, is taught by what was drawn for this loss."""
 
     def _block(self, size: int, looks_at: Tensor | None, num_rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Draw a block: ids (m,) or (rows, m), their log Q, and how often each was drawn where they are merged."""

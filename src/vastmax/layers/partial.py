@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
+from vastmax.layers.base.backward import after_backward
 from vastmax.layers.base.facts import Combine, Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.ops import gathered_logits, linear_topk, outside_transforms, plain
@@ -123,7 +124,10 @@ class PartialSoftmax(TableLayer):
         parts = [torch.zeros_like(own), (logits[:, 1:] - own).masked_fill(again, -torch.inf)]
         if self.tail and self.head < self.num_classes:
             parts.append(self._tail_logits(hidden, chosen, own, weights[1], biases[1]))
-        return torch.cat(parts, 1).logsumexp(1)
+        loss = torch.cat(parts, 1).logsumexp(1)
+        if self.index is not None:
+            after_backward(loss, self.index.age)
+        return loss
 
     def _search(self, hidden: Tensor) -> Tensor:
         """(N, k) classes of the head, -1 where there are fewer."""
@@ -167,7 +171,7 @@ class ClassIndex:
         Douze et al., *The Faiss library*, 2024, https://arxiv.org/abs/2401.08281.
 
     Args:
-        rebuild_every: searches between builds.
+        rebuild_every: steps of training between builds, which are backward passes through a loss.
         probes: lists that a query looks into.
         lists: how many there are; None for 2√V.
 
@@ -193,7 +197,13 @@ class ClassIndex:
     def forget(self) -> None:
         """Drop what was built: the table is another one."""
         self._built = None
-        self._searches = 0
+        self._steps = 0
+
+    def age(self) -> None:
+        """Count a step of training; forget what was built when it is time."""
+        self._steps += 1
+        if self._steps >= self.rebuild_every:
+            self.forget()
 
     @torch.no_grad()
     def search(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, k: int) -> Tensor:
@@ -202,9 +212,8 @@ class ClassIndex:
         Of hidden (N, d), weight (V, d), and bias (V,) or None.
         """
         index = self._built
-        if index is None or self._searches >= self.rebuild_every:
+        if index is None:
             index = self._build(weight if bias is None else torch.cat([weight, bias[:, None]], 1))
-        self._searches += 1
         queries = hidden if bias is None else F.pad(hidden, (0, 1), value=1.0)
         _, classes = index.search(_values(queries), k)
         return torch.from_numpy(classes).to(hidden.device)
@@ -228,11 +237,11 @@ class ClassIndex:
         index.nprobe = min(self.probes, lists)
         index.train(vectors)
         index.add(vectors)
-        self._built, self._searches = index, 0
+        self._built = index
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_built": None, "_searches": 0}  # a copy builds its own
+        return {**self.__dict__, "_built": None, "_steps": 0}  # a copy builds its own
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(probes={self.probes})"

@@ -19,6 +19,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary
 from vastmax.layers.base.compiled import opaque_loss, register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
+from vastmax.layers.base.hosts import check_host
 from vastmax.ops import is_batched, sparse_uses, topk
 from vastmax.vocabulary import Vocabulary
 
@@ -35,9 +36,10 @@ class OutputLayer(nn.Module, ABC):
     Hidden vectors may have any number of leading dimensions, an empty batch included; the loss, log-probabilities and
     classes come back with the same ones. Class ids need no order. Losses and log-probabilities are computed from
     logits in float32 or wider, whatever the dtype of the parameters and under autocast; ``torch.compile`` takes the
-    training loss of class ids whole (``fullgraph=True``). Losses can be differentiated twice, and by ``torch.func``,
-    with dense gradients there; ``vmap`` takes those whose shapes do not depend on targets. Both compute the formula in
-    plain PyTorch, at the memory of all logits that take part; a compiled loss refuses a second derivative.
+    training loss of class ids whole (``fullgraph=True``). Hidden vectors are of the parameters' dtype, but for
+    autocast. Losses can be differentiated twice, and by ``torch.func``, with dense gradients there; ``vmap`` takes
+    those whose shapes do not depend on targets. Both compute the formula in plain PyTorch, at the memory of all logits
+    that take part; a compiled loss refuses a second derivative.
 
     What constructors share means the same in all: ``in_features`` is d and ``num_classes`` V; ``bias`` is whether
     classes have one; ``block_size`` the classes whose logits are computed at a time, None to keep all logits where they
@@ -265,11 +267,13 @@ class OutputLayer(nn.Module, ABC):
             () or, for "none", (…).
 
         Raises:
-            InputError: where shapes do not fit, the layer does not take probabilities or smoothing, or a target is out
-                of range (on CUDA and in compiled code a device assertion, as in torch).
+            InputError: where shapes do not fit, the layer does not take probabilities or smoothing, a target is out of
+                range (on CUDA and in compiled code a device assertion, as in torch), or ``DistributedDataParallel``
+                would be given sparse gradients.
         """
         one_of("reduction", reduction, ("mean", "sum", "none"))
         smoothing = number("label_smoothing", label_smoothing, 0, 1)
+        check_host(self, self.sparse_parameters)
         if weight is not None and weight.shape != (self.num_classes,):
             raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
         self._check_of_rows("context", hidden, context)
@@ -442,6 +446,11 @@ class OutputLayer(nn.Module, ABC):
     def _rows(self, hidden: Tensor) -> Tensor:
         if hidden.dim() == 0 or hidden.shape[-1] != self.in_features or not hidden.is_floating_point():
             raise refused("hidden", hidden, f"floating-point numbers of shape (…, {self.in_features})")
+        own = next(self.parameters(), hidden).dtype
+        if hidden.dtype != own and (hidden.is_meta or not torch.is_autocast_enabled(hidden.device.type)):
+            raise InputError(
+                f"hidden is {hidden.dtype} and the layer {own}: cast one with .to(dtype), or use torch.autocast."
+            )
         return hidden.reshape(-1, self.in_features)
 
     def _flat(self, hidden: Tensor, target: Tensor, several: bool = False) -> tuple[Tensor, Tensor]:

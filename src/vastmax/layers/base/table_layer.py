@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vastmax.checks import flag, refused, whole
+from vastmax.errors import InputError
 from vastmax.layers.base.arguments import draw_uniformly, tensor_options
 from vastmax.layers.base.facts import Combine, Rows, ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer
@@ -116,7 +117,7 @@ class TableLayer(LinearLayer):
         See Press, Wolf, *Using the Output Embedding to Improve Language Models*, 2017, https://arxiv.org/abs/1608.05859.
 
         Raises:
-            InputError: where the embedding is no table of V rows of width d.
+            InputError: where the embedding is no table of V rows of width d, or has a ``max_norm``.
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
 
@@ -155,7 +156,12 @@ def shared_embedding(table: nn.Parameter, sparse: bool) -> nn.Embedding:
 
 
 def tied_table(embedding: nn.Embedding | nn.Parameter, num_classes: int, in_features: int) -> nn.Parameter:
-    """Return the parameter (V, d) of an embedding; InputError where it has another shape."""
+    """Return the parameter (V, d) of an embedding; InputError where it has another shape, or a ``max_norm``."""
+    if isinstance(embedding, nn.Embedding) and embedding.max_norm is not None:
+        raise InputError(
+            f"the embedding to tie to has max_norm={embedding.max_norm:g}, which rewrites the table at every lookup, "
+            "also between a loss and its backward: tie one without, and scale its rows after the optimiser's step."
+        )
     table = embedding.weight if isinstance(embedding, nn.Embedding) else embedding
     if not isinstance(table, nn.Parameter) or table.shape != (num_classes, in_features):
         wanted = f"an nn.Embedding or an nn.Parameter of shape {(num_classes, in_features)}"

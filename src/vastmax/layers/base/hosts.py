@@ -1,0 +1,77 @@
+"""One sentence in place of a crash, where what surrounds a layer cannot take its sparse gradients.
+
+Three places meet them: :class:`~torch.nn.parallel.DistributedDataParallel` in backward, clipping, and the optimiser's
+step. Trainers (Lightning, accelerate, that of transformers) end in these. Each fails in PyTorch with an error of its
+own; what is said here is said in the same cases, and nothing else changes: the kernels below are of operations that
+PyTorch has not for sparse tensors, and the hook looks at its own optimisers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import LBFGS, SGD, Adagrad, Optimizer, SparseAdam
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from vastmax.errors import InputError
+
+__all__ = ["check_host"]
+
+_TAKE_BOTH = (SGD, Adagrad, SparseAdam, LBFGS)
+_TAKE_DENSE = tuple(
+    kind
+    for kind in vars(torch.optim).values()
+    if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer and kind not in _TAKE_BOTH
+)
+
+
+def check_host(layer: nn.Module, sparse: Iterable[str]) -> None:
+    """Raise InputError where ``DistributedDataParallel`` is to reduce the gradients of these parameters.
+
+    It is known inside its forward pass alone, and not in compiled code: elsewhere its own error comes.
+    """
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return
+    around = getattr(DistributedDataParallel, "_active_ddp_module", None)
+    if around is None:
+        return
+    reduced = {id(each) for name, each in around.module.named_parameters() if name not in around.parameters_to_ignore}
+    for name in sparse:
+        parameter = layer.get_parameter(name)
+        if parameter.requires_grad and id(parameter) in reduced:
+            raise InputError(
+                f"DistributedDataParallel takes no sparse gradients, as {type(layer).__name__} has: build it with "
+                "sparse=False."
+            )
+
+
+def _check_optimizer(optimizer: Optimizer, *_: Any) -> None:
+    if not isinstance(optimizer, (*_TAKE_DENSE, SGD, Adagrad)):
+        return
+    for group in optimizer.param_groups:
+        dense = isinstance(optimizer, _TAKE_DENSE) or group.get("weight_decay") or group.get("fused")
+        if dense and any(each.grad is not None and each.grad.is_sparse for each in group["params"]):
+            options = "" if isinstance(optimizer, _TAKE_DENSE) else " with weight_decay or fused"
+            raise InputError(
+                f"{type(optimizer).__name__}{options} takes no sparse gradients: build the layer with sparse=False, or "
+                "train it by vastmax.optimizers.SparseAwareOptimizer."
+            )
+
+
+def _check_clipping(*_: Any, **__: Any) -> NoReturn:
+    raise InputError(
+        "torch clips no sparse gradients: build the layer with sparse=False, or clip by "
+        "vastmax.optimizers.SparseAwareOptimizer.clip."
+    )
+
+
+register_optimizer_step_pre_hook(_check_optimizer)
+_library = torch.library.Library("aten", "IMPL")
+for _name in ("linalg_vector_norm", "clamp_", "clamp_min_"):  # of clip_grad_norm_ and clip_grad_value_
+    for _key in ("SparseCPU", "SparseCUDA"):
+        if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{_name}", _key):
+            _library.impl(_name, _check_clipping, _key)

@@ -1,0 +1,80 @@
+"""Layers in DistributedDataParallel: two ranks of gloo have the mean of their gradients."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tests.cases import CASES, LayerCase
+from tests.layers.contract import D, V
+from vastmax.layers import OutputLayer
+
+# every layer, and adaptive with clusters that a batch may miss
+CHOSEN = [case for case in CASES if not case.label or case.id == "adaptive-clusters"]
+
+
+class Model(nn.Module):
+    """A layer behind a matrix, with a loss."""
+
+    def __init__(self, layer: OutputLayer) -> None:
+        super().__init__()
+        self.body = nn.Linear(D, D, dtype=torch.float64)
+        self.layer = layer
+
+    def forward(self, hidden: Tensor, target: Tensor) -> Tensor:
+        return self.layer(self.body(hidden), target)
+
+
+def model_of(case: LayerCase) -> Model:
+    """The same on every rank."""
+    dense = {"sparse": False} if case.build(D, V).sparse_parameters else {}
+    return Model(case.build(D, V, **dense))
+
+
+def batch_of(rank: int, step: int) -> tuple[Tensor, Tensor]:
+    """Few rows of few classes: others on each rank."""
+    generator = torch.Generator().manual_seed(10 * step + rank)
+    hidden = torch.randn(5, D, generator=generator, dtype=torch.float64)
+    return hidden, torch.randint(3, (5,), generator=generator) * 5 + rank + step
+
+
+def gradients(model: nn.Module, rank: int, step: int, own: Model) -> dict[str, Tensor]:
+    """Of one batch; those of classes that it has not met are 0."""
+    torch.manual_seed(rank)
+    own.zero_grad()
+    model(*batch_of(rank, step)).backward()
+    named = own.named_parameters()
+    return {name: torch.zeros_like(each) if each.grad is None else each.grad.clone() for name, each in named}
+
+
+def compare(rank: int, store: str) -> None:
+    """In each of two processes: every layer's gradients beside the mean of what the two have alone."""
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    for case in CHOSEN:
+        model = model_of(case)
+        wrapped = DistributedDataParallel(model)
+        for step in (0, 1):  # a gradient that never came is missed in the second
+            for buffer in model.buffers():
+                distributed.broadcast(buffer, 0)  # of a proposal that learns: all draw by what the first has learnt
+            alone = copy.deepcopy(model)
+            wanted = gradients(alone, rank, step, alone)
+            for name, found in gradients(wrapped, rank, step, model).items():
+                distributed.all_reduce(wanted[name])
+                torch.testing.assert_close(found, wanted[name] / 2, rtol=1e-10, atol=1e-12, msg=f"{case.id}, {name}")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_have_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    calls = [
+        f"from tests.integrations.test_distributed import compare; compare({rank}, {(tmp_path / 'store').as_uri()!r})"
+        for rank in (0, 1)
+    ]
+    ranks = [subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.PIPE, text=True) for call in calls]
+    for each in ranks:
+        assert not each.wait(240), each.stderr.read()[-2000:]  # type: ignore[union-attr]
