@@ -1,5 +1,8 @@
 """What the tests of the contract share: every layer, a batch, the loss with its chance fixed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import Tensor
@@ -35,15 +38,22 @@ def sharpened(layer: OutputLayer) -> OutputLayer:
 def loss_of(layer: OutputLayer, *args: Tensor, **options) -> Tensor:
     """The loss with its chance, where it has any, fixed, and what a proposal learns of it undone."""
     torch.manual_seed(3)
+    with buffers_kept(layer):
+        return layer(*args, **options)
+
+
+@contextmanager
+def buffers_kept(layer: OutputLayer) -> Iterator[None]:
     before = [(buffer, buffer.clone()) for buffer in layer.buffers()]
-    loss = layer(*args, **options)
+    yield
     for buffer, values in before:
         if not torch.equal(buffer, values):  # writing the same would spoil the graph that has saved them
             buffer.copy_(values)
-    return loss
 
 
 def gradients(layer: OutputLayer, hidden: Tensor, loss: Tensor) -> dict[str, Tensor]:
+    """Of hidden vectors and parameters; what a proposal learns in a backward pass is undone."""
     named = dict(layer.named_parameters())
-    found = torch.autograd.grad(loss, [hidden, *named.values()], materialize_grads=True)
+    with buffers_kept(layer):
+        found = torch.autograd.grad(loss, [hidden, *named.values()], materialize_grads=True)
     return {name: grad.to_dense() for name, grad in zip(["hidden", *named], found, strict=True)}

@@ -32,12 +32,12 @@ def test_gradgradcheck(case: LayerCase) -> None:
     factors = torch.rand(11, generator=generator, dtype=torch.float64) + 0.5
     target = torch.tensor([7, -100, 2])
     names = [name for name, _ in layer.named_parameters()]
+    buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}  # of a proposal that learns
 
     def loss(hidden: Tensor, *parameters: Tensor) -> Tensor:
         torch.manual_seed(3)
-        buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}  # a proposal that learns
-        state = dict(zip(names, parameters, strict=True))
-        return functional_call(layer, {**buffers, **state}, (hidden, target), {"reduction": "none", "weight": factors})
+        state = {name: buffer.clone() for name, buffer in buffers.items()} | dict(zip(names, parameters, strict=True))
+        return functional_call(layer, state, (hidden, target), {"reduction": "none", "weight": factors})
 
     given = [hidden, *(parameter.detach().clone().requires_grad_() for parameter in layer.parameters())]
     assert torch.autograd.gradcheck(loss, given, fast_mode=True)
