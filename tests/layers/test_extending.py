@@ -20,4 +20,5 @@ def test_the_example_is_a_whole_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert layer.sample(hidden, 6).shape == (3, 4, 6)
     scaled = layer.log_prob(3 * hidden)  # only directions count
     torch.testing.assert_close(scaled, layer.log_prob(hidden))
+    torch.compiler.reset()
     assert torch.compile(layer, fullgraph=True, backend="aot_eager")(hidden, target).isfinite()
