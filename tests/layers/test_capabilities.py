@@ -168,7 +168,7 @@ def test_candidates_are_those_of_the_partition_in_which_a_batch_begins(tau: int,
     batches = np.array_split(stream, -(-200 // size))
     layer = TargetSampledSoftmax(D, V)
     cut, place = list(partitions(stream, tau)), 0
-    prepared = layer.prepare(iter(batches), num_candidates=tau)
+    prepared = layer.prepare(batches, num_candidates=tau)
     for each in batches:
         next(prepared)
         partition = next(part for part in cut if part.start <= place < part.stop)
@@ -177,7 +177,7 @@ def test_candidates_are_those_of_the_partition_in_which_a_batch_begins(tau: int,
         place += each.size
     assert next(prepared, "no more") == "no more"
     late = TargetSampledSoftmax(D, V)
-    for _ in islice(late.prepare(iter(batches), num_candidates=tau), 3):
+    for _ in islice(late.prepare(batches, num_candidates=tau), 3):
         pass
     assert late.candidates is not None
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 
-__all__ = ["Partition", "partitions"]
+__all__ = ["Partition", "inclusion", "partitions"]
 
 _LARGEST = 2**22  # targets that are looked at together
 
@@ -55,6 +55,30 @@ def partitions(
         4 7 [0 2]
     """
     return _cut(_arrays(targets), whole("num_candidates", num_candidates, 1), ignore_index)
+
+
+def inclusion(parts: Iterable[Partition], num_classes: int) -> NDArray[np.float64]:
+    """Return (V,) π, the share of a data set's places that lie in a partition with the class among its candidates.
+
+    Args:
+        parts: the partitions of the data set.
+        num_classes: V.
+
+    Raises:
+        InputError: where V is below 1, or a candidate is no class.
+
+    Example:
+        >>> inclusion(partitions([3, 1, 3, 3, 2, 2, 3, 3, 3, 3], 2), 4)
+        array([0. , 0.4, 0.6, 1. ])
+    """
+    held = np.zeros(whole("num_classes", num_classes, 1))
+    places = 0
+    for part in parts:
+        if len(part.candidates) and part.candidates[-1] >= num_classes:
+            raise InputError(f"candidates hold {part.candidates[-1]}: classes are 0 to {num_classes - 1}.")
+        held[part.candidates] += part.stop - part.start
+        places += part.stop - part.start
+    return held / max(1, places)
 
 
 def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterator[Partition]:
