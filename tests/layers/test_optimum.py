@@ -14,21 +14,27 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.oracles import sampled_softmax_loss
 from vastmax.layers import (
     BlackOut,
     FullSoftmax,
     ImportanceSampledSoftmax,
+    InfrequentlyNormalizedSoftmax,
     NegativeSampling,
     NoiseContrastiveEstimation,
+    OutputLayer,
     SampledSoftmax,
     SamplingLayer,
+    SelfNormalizedSoftmax,
+    TargetSampledSoftmax,
     build,
     in_batch_softmax,
 )
 from vastmax.ops import Draws
 from vastmax.proposals import Proposal, UniformProposal, UnigramProposal
+from vastmax.vocabulary import Vocabulary
 
 P = torch.tensor([0.4, 0.2, 0.12, 0.1, 0.07, 0.05, 0.04, 0.02], dtype=torch.float64)
 V = len(P)
@@ -260,13 +266,70 @@ def test_one_estimate_of_z_serves_all_positives_of_a_row(positives: int, shared:
             torch.testing.assert_close(one.to_dense(), other.to_dense(), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("base", [FullSoftmax, SampledSoftmax])
+def shares_z(name: str, **options: Any) -> OutputLayer:
+    """A layer of 9 classes in 4 dimensions whose loss is a row's normaliser less the target's score, without chance."""
+    words = Vocabulary([f"w{i}" for i in range(9)], range(9, 0, -1))
+    layer = build(name, 4, words, dtype=torch.float64, **options)
+    if isinstance(layer, TargetSampledSoftmax):
+        layer.set_inclusion(np.linspace(0.1, 0.9, 9))
+        layer.set_candidates(range(9))
+    return layer
+
+
+SHARING: list[tuple[str, dict[str, Any]]] = [
+    ("full", {}),
+    ("full", {"block_size": 2}),
+    ("self-normalized", {}),
+    ("self-normalized", {"block_size": 2}),
+    ("infrequent-normalized", {"fraction": 1.0}),
+    ("infrequent-normalized", {"fraction": 1.0, "likelihood": True}),
+    ("target-sampling", {}),
+    ("target-sampling", {"bias": False, "sparse": False}),
+    ("importance", {"effective_samples": None, "replacement": False, "num_samples": 9}),
+    ("importance", {"effective_samples": 1e9, "num_samples": 1, "max_samples": 1}),
+    ("cnn", {"block_size": 4}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), SHARING)
+def test_one_log_z_serves_all_positives_of_a_row(name: str, options: dict[str, Any]) -> None:
+    """Loss and gradients are the mean over the positives, of which eight cost hardly more products than one."""
+    layer, generator = shares_z(name, **options), torch.Generator().manual_seed(0)
+    hidden = torch.randn(6, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    target = torch.randint(9, (6, 8), generator=generator)
+    target[0], target[1, 0], target[2] = 3, -100, -100
+    number = (target >= 0).sum(1).clamp(min=1)
+    found = layer(hidden, target, reduction="none")
+    repeated = layer(hidden[:, None].expand(6, 8, 4), target, reduction="none").sum(1) / number
+    torch.testing.assert_close(found, repeated, rtol=1e-12, atol=1e-12)
+    learnt = [hidden, *layer.parameters()]
+    for one, other in zip(*(torch.autograd.grad(each.sum(), learnt) for each in (found, repeated)), strict=True):
+        torch.testing.assert_close(one.to_dense(), other.to_dense(), rtol=1e-10, atol=1e-12)
+    costs = []
+    for each in (target.clamp(min=0), target[:, :1].clamp(min=0)):
+        with FlopCounterMode(display=False) as counter:
+            layer(hidden, each).backward()
+        costs.append(counter.get_total_flops())
+    assert costs[0] <= costs[1]
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        FullSoftmax,
+        SelfNormalizedSoftmax,
+        InfrequentlyNormalizedSoftmax,
+        TargetSampledSoftmax,
+        SampledSoftmax,
+        ImportanceSampledSoftmax,
+    ],
+)
 def test_a_subclass_with_a_loss_of_its_own_has_it_for_several_positives_too(base: type[Any]) -> None:
     class Halved(base):
         def _loss(self, hidden: torch.Tensor, target: torch.Tensor, context: Any = None) -> torch.Tensor:
             return hidden.sum(1) / 2 + target
 
-    layer = Halved(4, 9 if base is FullSoftmax else UniformProposal(9))
+    layer = Halved(4, UniformProposal(9) if issubclass(base, SamplingLayer) else 9)
     hidden, target = torch.ones(2, 4), torch.tensor([[1, 3], [5, -100]])
     assert layer(hidden, target, reduction="none").tolist() == [4, 7]
 

@@ -19,7 +19,7 @@ from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
 from vastmax.layers.base.table_layer import LinearLayer
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable
-from vastmax.ops import Part, wide
+from vastmax.ops import Part, gathered_logits, linear_log_partition, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["CharCNNSoftmax"]
@@ -178,6 +178,16 @@ class CharCNNSoftmax(LinearLayer):
         keep = self._in_chunks or not self.training
         table = self._words(self.cnn, self.symbols, self.correction, self.correction_lift, keep=keep)
         return [Part(hidden, table, self.bias)]
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not CharCNNSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        (part,) = self._parts(hidden)  # one pass of the words, and one log Z for all positives of a row
+        own = gathered_logits(hidden[row], part.weight, part.bias, target[:, None]).squeeze(1)
+        return linear_log_partition([part], self.block_size)[row] - own
 
     def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
         """Yield parts of the rows, to which one table serves in training too."""

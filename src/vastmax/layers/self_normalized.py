@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vastmax.checks import number
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import linear_cross_entropy
+from vastmax.ops import gathered_logits, linear_cross_entropy, linear_log_partition
 
 __all__ = ["SelfNormalizedSoftmax"]
 
@@ -90,3 +90,14 @@ class SelfNormalizedSoftmax(TableLayer):
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
         log_partition, target_logit = linear_cross_entropy(self._parts(hidden), target, self.block_size)
         return log_partition - target_logit + self.penalty * log_partition.square()
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not SelfNormalizedSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        # one log Z for all positives of a row
+        own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
+        log_partition = linear_log_partition(self._parts(hidden), self.block_size)
+        return (log_partition + self.penalty * log_partition.square())[row] - own

@@ -20,7 +20,7 @@ from vastmax.layers.base.arguments import as_vocabulary, class_ids
 from vastmax.layers.base.facts import Combine, Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.layers.target_partitions import inclusion, partitions
-from vastmax.ops import Part, gathered_logits, linear_cross_entropy, wide
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy, linear_log_partition, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["TargetSampledSoftmax"]
@@ -219,6 +219,18 @@ class TargetSampledSoftmax(TableLayer):
         return 2.0 * self.in_features * (3 * met if train else self.num_classes)
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._candidate_loss(hidden, target, None)
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not TargetSampledSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        return self._candidate_loss(hidden, target, row)
+
+    def _candidate_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:
+        """(M,) losses of targets of rows (N, d); all positives of a row share one log Z."""
         if not len(target):
             # there may be no candidates either; of no rows, but of what is learnt, so that backward can be called
             return (hidden * F.embedding(target, self.weight, sparse=self.sparse)).sum(1, dtype=wide(hidden.dtype))
@@ -230,6 +242,9 @@ class TargetSampledSoftmax(TableLayer):
             correction[places[: 0 if self.common is None else len(self.common)]] = 0
             bias = -correction if bias is None else bias - correction
         candidates, places = Part(hidden, vectors, bias), places[-len(target) :]
+        if row is not None:
+            own = gathered_logits(hidden[row], vectors, bias, places[:, None]).squeeze(1)
+            return linear_log_partition([candidates], self.block_size)[row] - own
         log_partition, target_logit = linear_cross_entropy([candidates], places, self.block_size)
         return log_partition - target_logit
 
