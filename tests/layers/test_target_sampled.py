@@ -13,7 +13,7 @@ from tests.layers.held_out import TARGET, UPSTREAM, D, N, V, held_out, hidden_of
 from tests.layers.watching import LargestTensor
 from tests.oracles import gradients_of, target_partitions, target_sampled_loss
 from vastmax.errors import InputError
-from vastmax.layers import FullSoftmax, TargetSampledSoftmax, partitions
+from vastmax.layers import FullSoftmax, TargetSampledSoftmax, inclusion, partitions
 
 SHARE = np.random.default_rng(0).uniform(0.01, 1, V)
 
@@ -223,16 +223,14 @@ def test_the_correction_is_not_rounded_to_the_parameters_dtype(dtype: torch.dtyp
     found.sum().backward()
 
 
-def test_prepared_batches_know_how_often_a_class_is_a_candidate() -> None:
-    """π is the share of places whose partition holds a class, a place at a time."""
-    batches = np.array_split(np.random.default_rng(0).zipf(1.3, 200) % V, 13)
-    layer = layer_of(correct_inclusion=True)
-    next(layer.prepare(batches, num_candidates=5))
-    cut = target_partitions(np.concatenate(batches).tolist(), 5, -100)
-    found = np.array([sum(stop - start for start, stop, classes in cut if w in classes) / 200 for w in range(V)])
-    assert layer.log_inclusion is not None and 0 < found[found > 0].min() < 0.5
-    found = found.clip(min=found[found > 0].min())
-    torch.testing.assert_close(layer.log_inclusion, torch.from_numpy(found).log())
+def test_inclusion_is_the_share_of_places_whose_partition_holds_a_class() -> None:
+    targets = np.random.default_rng(0).zipf(1.3, 200) % V
+    cut = target_partitions(targets.tolist(), 5, -100)
+    found = [sum(stop - start for start, stop, classes in cut if w in classes) / 200 for w in range(V + 1)]
+    np.testing.assert_allclose(inclusion(partitions(targets, 5), V + 1), found)
+    assert inclusion([], 2).tolist() == [0, 0]
+    with pytest.raises(InputError, match="candidates hold 3: classes are 0 to 1"):
+        inclusion(partitions([0, 3], 2), 2)
 
 
 def test_costs_are_those_of_the_candidates() -> None:

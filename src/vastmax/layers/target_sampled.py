@@ -31,8 +31,8 @@ class TargetSampledSoftmax(TableLayer):
     ``a(w) = s(w) - log π(w)``, V' the targets of a part of the data.
 
     The data set is cut into partitions of τ distinct targets (:func:`partitions`), and while a partition is trained on,
-    its targets are the candidates V' (:meth:`set_candidates`). V' also holds the distinct targets of the batch at hand,
-    and the classes named ``common``. :meth:`prepare` does all of it.
+    its targets are the candidates (:meth:`set_candidates`). V' also holds the classes named ``common``, and targets of
+    the batch at hand that are no candidates. :meth:`prepare` does all of it.
 
     A rare class is pushed down only while a partition holds it, which is a share π(w) of the time (:func:`inclusion`).
     The scores stand still where what pulls w up is what pushes it down, over all partitions:
@@ -41,12 +41,11 @@ class TargetSampledSoftmax(TableLayer):
     softmax. Without the correction, as published, it is ``log P(w) - log π(w)``: rare classes come out too likely.
 
     What the correction leaves: the sum's fluctuation from partition to partition, which falls as τ grows, and what the
-    hidden vector tells of the partition, as where topics come in stretches. A batch that reaches over a cut has targets
-    that are no candidates; they are corrected as if they were. Common classes are always there, π = 1. A class that no
-    partition holds has the least π of those that some do. **Without candidates V' is the batch's own targets alone**,
-    and while no π is set nothing is corrected. With all classes as candidates it is the full softmax. At test
-    everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score. Other arguments as
-    of :class:`OutputLayer`.
+    hidden vector tells of the partition, as where topics come in stretches. Common classes are always there, π = 1. A
+    target that no partition holds has the least π of the classes that some do. **Without candidates V' is the batch's
+    own targets alone**, and while no π is set nothing is corrected. With all classes as candidates it is the full
+    softmax. At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score.
+    Other arguments as of :class:`OutputLayer`.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
@@ -164,9 +163,9 @@ class TargetSampledSoftmax(TableLayer):
         self.log_inclusion = given.clamp(min=least).log().to(self.weight.device, wide(self.weight.dtype))
 
     def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
-        """Yield before each batch, with the candidates set to those of the partition that the batch begins in.
+        """Yield before each batch, with the candidates set to the targets of the partition that it is in.
 
-        A batch that reaches over a cut is trained on with the candidates of where it begins, and its own targets. Where
+        Cuts fall between batches, so that a batch of more than τ distinct targets is a partition of its own. Where
         inclusion is corrected, one pass over all targets comes first, which finds π; nothing of it needs to be saved.
 
         Raises:
@@ -175,7 +174,8 @@ class TargetSampledSoftmax(TableLayer):
         if self.correct_inclusion:
             if iter(targets) is targets:
                 raise refused("targets", targets, "what can be gone through twice, such as a list of batches")
-            self.set_inclusion(inclusion(partitions(targets, num_candidates), self.num_classes))
+            cut = partitions((each for each in targets), num_candidates, between_batches=True)
+            self.set_inclusion(inclusion(cut, self.num_classes))
         return self._prepared(targets, num_candidates)
 
     def _prepared(self, targets: Iterable[ArrayLike], num_candidates: int) -> Iterator[None]:
@@ -188,9 +188,8 @@ class TargetSampledSoftmax(TableLayer):
                 yield array
 
         place = 0
-        for partition in partitions(sized(), num_candidates):
-            if place < partition.stop:
-                self.set_candidates(partition.candidates)
+        for partition in partitions(sized(), num_candidates, between_batches=True):
+            self.set_candidates(partition.candidates)
             while place < partition.stop:
                 yield
                 place += sizes.popleft()
