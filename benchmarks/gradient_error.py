@@ -41,6 +41,7 @@ from vastmax.layers import (
     SamplingLayer,
     TargetSampledSoftmax,
     diagnose,
+    inclusion,
     partitions,
 )
 from vastmax.proposals import PROPOSALS, Proposal
@@ -74,8 +75,9 @@ class Contender(NamedTuple):
         if issubclass(kind, PartialSoftmax):
             layer = kind(dim, classes, head=samples // 2, tail=samples - samples // 2)
         elif issubclass(kind, TargetSampledSoftmax):
-            layer = kind(dim, classes)
-            layer.set_candidates(next(partitions(trained.tokens, samples)).candidates)
+            layer, cut = kind(dim, classes), list(partitions(trained.tokens, samples))
+            layer.set_inclusion(inclusion(cut, classes))
+            layer.set_candidates(cut[0].candidates)
         else:
             assert self.proposal is not None
             # fixed numbers of samples, where a layer would draw until it is content

@@ -81,7 +81,7 @@ def test_a_resumed_run_of_target_sampling_learns_from_its_partition(tmp_path: Pa
 
         def watched(words: Any, target: Any, state: Any) -> Any:
             found.append(model.output.candidates.tolist())
-            assert set(target[0].tolist()) & set(found[-1])  # the partition is the one that the batch begins in
+            assert set(target.flatten().tolist()) <= {*found[-1], -100}
             return forward(words, target, state)
 
         model.forward = watched  # type: ignore[method-assign]
@@ -94,7 +94,6 @@ def test_a_resumed_run_of_target_sampling_learns_from_its_partition(tmp_path: Pa
 
     whole = seen(tmp_path / "whole", math.inf)
     assert len(set(map(tuple, whole))) > 1
-    assert all(len(each) <= 9 for each in whole)
     assert seen(tmp_path / "cut", 2) + seen(tmp_path / "cut", math.inf) == whole
 
 

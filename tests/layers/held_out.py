@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.data import data_path
-from vastmax.layers import OutputLayer, Partition, TargetSampledSoftmax, build, partitions
+from vastmax.layers import OutputLayer, Partition, TargetSampledSoftmax, build, inclusion, partitions
 
 D, V, N = 6, 23, 5
 TARGET = torch.tensor([0, V - 1, 7, 7, 12])
@@ -61,6 +61,8 @@ def held_out(name: str, *, num_classes: int = 500, steps: int = 300, partition: 
 
     parts = list(partitions(train, partition)) if partition else [Partition(0, len(train), np.zeros(0, np.int64))]
     stops = torch.tensor([part.stop for part in parts])
+    if isinstance(layer, TargetSampledSoftmax):
+        layer.set_inclusion(inclusion(parts, num_classes))
     for _ in range(steps):
         part = parts[int(torch.searchsorted(stops, torch.randint(len(train), ()), right=True))]
         places = torch.randint(max(2, part.start), max(3, part.stop), (128,))

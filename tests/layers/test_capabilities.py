@@ -20,7 +20,6 @@ from vastmax.layers import (
     TargetSampledSoftmax,
     TrainingText,
     build,
-    partitions,
 )
 from vastmax.ops import Part, linear_cross_entropy
 from vastmax.vocabulary import Vocabulary
@@ -163,23 +162,29 @@ def test_statistics_of_trees_and_classes() -> None:
 
 @pytest.mark.parametrize("tau", [1, 3, 7, 1000])
 @pytest.mark.parametrize("size", [1, 5, 40])
-def test_candidates_are_those_of_the_partition_in_which_a_batch_begins(tau: int, size: int) -> None:
+def test_candidates_are_those_of_the_partition_of_a_batch(tau: int, size: int) -> None:
+    """A partition is as many whole batches as have τ distinct targets or fewer, found here a batch at a time."""
     stream = np.random.default_rng(tau).zipf(1.3, 200) % V
     batches = np.array_split(stream, -(-200 // size))
-    layer = TargetSampledSoftmax(D, V)
-    cut, place = list(partitions(stream, tau)), 0
-    prepared = layer.prepare(iter(batches), num_candidates=tau)
+    cut: list[list[set[int]]] = [[]]
     for each in batches:
-        next(prepared)
-        partition = next(part for part in cut if part.start <= place < part.stop)
+        if cut[-1] and len(set(each).union(*cut[-1])) > tau:
+            cut.append([])
+        cut[-1].append(set(each))
+    candidates = [sorted(set().union(*part)) for part in cut for _ in part]
+    layer = TargetSampledSoftmax(D, V)
+    found = []
+    for _ in layer.prepare(batches, num_candidates=tau):
         assert layer.candidates is not None
-        assert layer.candidates.tolist() == partition.candidates.tolist()
-        place += each.size
-    assert next(prepared, "no more") == "no more"
+        found.append(layer.candidates.tolist())
+    assert found == candidates
+    share = np.array([sum(each.size for each, ids in zip(batches, found, strict=True) if w in ids) for w in range(V)])
+    assert layer.log_inclusion is not None
+    np.testing.assert_allclose(layer.log_inclusion, np.log(np.maximum(share, share[share > 0].min()) / 200))
     late = TargetSampledSoftmax(D, V)
-    for _ in islice(late.prepare(iter(batches), num_candidates=tau), 3):
+    for _ in islice(late.prepare(batches, num_candidates=tau), 3):
         pass
-    assert late.candidates is not None
+    assert late.candidates is not None and late.candidates.tolist() == found[min(2, len(found) - 1)]
 
 
 def test_other_layers_look_at_no_target() -> None:

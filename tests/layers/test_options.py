@@ -27,6 +27,7 @@ TEXTS: dict[str, tuple[str, Any]] = {
     "char_dim": ("2", 2),
     "classes": ("2", 2),
     "common": ("[1, 2]", [1, 2]),
+    "correct_inclusion": ("false", False),
     "correct_target": ("true", True),
     "correction_dim": ("3", 3),
     "cost": ("none", None),

@@ -83,3 +83,15 @@ def test_bad_input() -> None:
         list(partitions(np.array([1.0, 2.0]), 2))
     with pytest.raises(InputError, match="targets hold -1: classes are 0 or more, or ignore_index, -100"):
         list(partitions([3, -1], 2))
+
+
+def test_cuts_between_batches_alone() -> None:
+    batches = [[1, 2], [2], [3, -100], [], [1, 2, 3, 4], [4], []]
+    assert listed(partitions(batches, 2, between_batches=True)) == [
+        (0, 3, [1, 2]),
+        (3, 5, [3]),
+        (5, 9, [1, 2, 3, 4]),
+        (9, 10, [4]),
+    ]
+    assert listed(partitions([[], []], 2, between_batches=True)) == []
+    assert listed(partitions([3, 4, 3, 5], 2, between_batches=True)) == [(0, 4, [3, 4, 5])]  # one batch

@@ -1,6 +1,7 @@
 """Target sampling: its formula on the candidates, what it is with every class, and what its gradient touches."""
 
 import copy
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,13 +11,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.layers.held_out import TARGET, UPSTREAM, D, N, V, held_out, hidden_of, spread
 from tests.layers.watching import LargestTensor
-from tests.oracles import gradients_of, target_sampled_loss
+from tests.oracles import gradients_of, target_partitions, target_sampled_loss
 from vastmax.errors import InputError
-from vastmax.layers import FullSoftmax, TargetSampledSoftmax, partitions
+from vastmax.layers import FullSoftmax, TargetSampledSoftmax, inclusion, partitions
+
+SHARE = np.random.default_rng(0).uniform(0.01, 1, V)
 
 
-def layer_of(num_classes: int = V, **options) -> TargetSampledSoftmax:
-    layer = TargetSampledSoftmax(D, num_classes, **options, dtype=torch.float64)
+def layer_of(
+    num_classes: int = V, *, correct_inclusion: bool = False, dtype: torch.dtype = torch.float64, **options
+) -> TargetSampledSoftmax:
+    layer = TargetSampledSoftmax(D, num_classes, correct_inclusion=correct_inclusion, dtype=dtype, **options)
     spread(layer)
     return layer
 
@@ -24,23 +29,36 @@ def layer_of(num_classes: int = V, **options) -> TargetSampledSoftmax:
 @pytest.mark.numerics
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("block_size", [None, 3])
+@pytest.mark.parametrize(("bias", "corrected"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize(
     ("candidates", "common"),
     [(None, None), ([4, 7, 2, 4], None), (None, [20, 3]), ([12, 3, 21], [3, 20])],
 )
 def test_loss_and_gradients_are_those_of_the_formula(
-    candidates: list[int] | None, common: list[int] | None, block_size: int | None, sparse: bool
+    candidates: list[int] | None,
+    common: list[int] | None,
+    bias: bool,
+    corrected: bool,
+    block_size: int | None,
+    sparse: bool,
 ) -> None:
-    layer, hidden = layer_of(common=common, block_size=block_size, sparse=sparse), hidden_of()
+    options = {"common": common, "bias": bias, "block_size": block_size, "sparse": sparse}
+    layer, hidden = layer_of(correct_inclusion=corrected, **options), hidden_of()
+    layer.set_inclusion(SHARE)
     layer.set_candidates(candidates)
+    share = [1.0 if w in (common or []) else each for w, each in enumerate(SHARE)] if corrected else None
     loss = layer(hidden, TARGET, reduction="none")
     found = torch.autograd.grad(loss, [hidden, *layer.parameters()], UPSTREAM)
     expected = [np.zeros(tuple(part.shape)) for part in found]
     arrays = [parameter.detach().numpy() for parameter in layer.parameters()]
+
+    def truth_of(target: int, h, weight, bias=None):
+        return target_sampled_loss(h, weight, np.zeros(V) if bias is None else bias, target, among, share)
+
     among = [*(candidates or []), *(common or []), *TARGET.tolist()]  # other rows' targets are candidates
     for i, (h, t) in enumerate(zip(hidden.detach().numpy(), TARGET.tolist(), strict=True)):
-        assert loss[i].item() == pytest.approx(float(target_sampled_loss(h, *arrays, t, among)), rel=1e-12)
-        terms = gradients_of(lambda *given, t=t: target_sampled_loss(*given, t, among), h, *arrays)
+        assert loss[i].item() == pytest.approx(float(truth_of(t, h, *arrays)), rel=1e-12)
+        terms = gradients_of(partial(truth_of, t), h, *arrays)
         expected[0][i] = float(UPSTREAM[i]) * terms[0]
         for total, term in zip(expected[1:], terms[1:], strict=True):
             total += float(UPSTREAM[i]) * term
@@ -114,16 +132,19 @@ def test_common_classes_are_the_most_frequent() -> None:
 
 
 def test_candidates_are_no_part_of_the_state_and_common_classes_are() -> None:
-    layer, other = layer_of(common=[4, 2]), layer_of(common=[0, 1])
+    layer, other = layer_of(common=[4, 2], correct_inclusion=True), layer_of(common=[0, 1])
+    layer.set_inclusion(SHARE)
     layer.set_candidates([9, 9, 5])
     assert layer.candidates is not None and layer.candidates.tolist() == [5, 9]
     assert set(layer.state_dict()) == {"weight", "bias", "common"}
     other.load_state_dict(layer.state_dict())
     assert other.common is not None and other.common.tolist() == [2, 4] and other.candidates is None
     assert copy.deepcopy(layer).candidates.tolist() == [5, 9]  # type: ignore[union-attr]
-    assert repr(layer).endswith("num_classes=23, common=2, candidates=2)")
+    torch.testing.assert_close(copy.deepcopy(layer).log_inclusion, torch.from_numpy(SHARE).log())
+    assert repr(layer).endswith("num_classes=23, correct_inclusion=True, common=2, candidates=2)")
     layer.reset_parameters()
-    assert layer.candidates is None and layer.common is not None and layer.common.tolist() == [2, 4]
+    assert layer.candidates is None and layer.log_inclusion is None
+    assert layer.common is not None and layer.common.tolist() == [2, 4]
 
 
 def test_a_shortlist_is_normalised_alone() -> None:
@@ -158,8 +179,63 @@ def test_bad_ids(ids, message: str) -> None:
         TargetSampledSoftmax(D, V, common=ids)
 
 
+@pytest.mark.parametrize(
+    "share", [np.ones(V - 1), np.full(V, 1.5), np.full(V, -0.1), np.full(V, np.nan), np.ones((1, V)), "x", 0.5]
+)
+def test_bad_shares(share) -> None:
+    layer = layer_of(correct_inclusion=True)
+    with pytest.raises(InputError, match=r"share is .*: give shares from 0 to 1, one a class, \(23,\)"):
+        layer.set_inclusion(share)
+    assert layer.log_inclusion is None
+
+
+def test_candidates_are_not_taken_without_knowing_how_often_they_are_some() -> None:
+    layer = layer_of(correct_inclusion=True)
+    with pytest.raises(InputError, match="how often a class is one is not known: call set_inclusion before"):
+        layer.set_candidates([3])
+    with pytest.raises(InputError, match="give what can be gone through twice, such as a list of batches"):
+        layer.prepare(iter([[3]]))
+    list(layer_of().prepare(iter([[3]])))  # as published: one pass
+
+
+def test_a_class_that_no_partition_holds_has_the_least_share() -> None:
+    """So that the loss of a target that training never met is finite."""
+    layer = layer_of(correct_inclusion=True)
+    layer.set_inclusion([0, 0.25, *[0.5] * (V - 2)])
+    assert layer.log_inclusion is not None
+    assert layer.log_inclusion.exp().tolist() == pytest.approx([0.25, 0.25, *[0.5] * (V - 2)])
+    layer.set_inclusion(np.zeros(V))
+    assert layer.log_inclusion.tolist() == [0] * V
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_the_correction_is_not_rounded_to_the_parameters_dtype(dtype: torch.dtype) -> None:
+    narrow, wide = layer_of(correct_inclusion=True, dtype=dtype), layer_of(correct_inclusion=True)
+    with torch.no_grad():
+        for layer in (narrow, wide):
+            layer.weight.zero_()  # the logits are the correction alone
+            assert layer.bias is not None
+            layer.bias.zero_()
+            layer.set_inclusion(SHARE)
+            layer.set_candidates(range(V))
+    found = narrow(hidden_of().to(dtype), TARGET, reduction="none")
+    torch.testing.assert_close(found.double(), wide(hidden_of(), TARGET, reduction="none"), rtol=1e-6, atol=1e-6)
+    found.sum().backward()
+
+
+def test_inclusion_is_the_share_of_places_whose_partition_holds_a_class() -> None:
+    targets = np.random.default_rng(0).zipf(1.3, 200) % V
+    cut = target_partitions(targets.tolist(), 5, -100)
+    found = [sum(stop - start for start, stop, classes in cut if w in classes) / 200 for w in range(V + 1)]
+    np.testing.assert_allclose(inclusion(partitions(targets, 5), V + 1), found)
+    assert inclusion([], 2).tolist() == [0, 0]
+    with pytest.raises(InputError, match="candidates hold 3: classes are 0 to 1"):
+        inclusion(partitions([0, 3], 2), 2)
+
+
 def test_costs_are_those_of_the_candidates() -> None:
-    layer, hidden = layer_of(1000, common=[0, 1, V - 1]), hidden_of()
+    layer, hidden = layer_of(1000, common=[0, 1, V - 1], correct_inclusion=True), hidden_of()
+    layer.set_inclusion(np.ones(1000))
     layer.set_candidates([0, 7, 12, 500])  # all targets are among these and the common
     with FlopCounterMode(display=False) as counter:
         layer(hidden, TARGET).backward()
@@ -179,20 +255,25 @@ def test_many_candidates_never_hold_all_logits() -> None:
 
 
 def test_perplexity_of_unseen_text_nears_the_full_softmax_as_partitions_grow() -> None:
-    full = held_out("full")
-    losses = [held_out("target-sampling", partition=size, sparse=False).loss for size in (30, 100, 400)]
-    print(full, losses)
-    assert losses[0] > losses[1] > losses[2]
-    assert losses[0] > full.loss + 0.5 and losses[2] < full.loss + 0.05
+    def losses(corrected: bool, *sizes: int) -> list[float]:
+        options = {"correct_inclusion": corrected, "sparse": False}
+        return [held_out("target-sampling", partition=size, **options).loss for size in sizes]
+
+    full, found, published = held_out("full").loss, losses(True, 30, 100), losses(False, 30, 400)
+    print(full, found, published)
+    assert full + 0.15 > found[0] > found[1] and abs(found[1] - full) < 0.06
+    assert published[0] > full + 0.5 and published[1] < full + 0.05
 
 
 def test_compiled_code_follows_the_candidates() -> None:
     torch.compiler.reset()
-    layer, hidden = layer_of(), hidden_of()
+    layer, hidden = layer_of(correct_inclusion=True), hidden_of()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     losses = []
-    for candidates in (None, [3, 4], [3, 4, 5, 9], None):
+    for candidates, share in ((None, None), ([3, 4], SHARE), ([3, 4, 5, 9], SHARE[::-1].copy()), (None, None)):
+        layer.set_inclusion(SHARE)
         layer.set_candidates(candidates)
+        layer.set_inclusion(share)
         ours, truth = compiled(hidden, TARGET), layer(hidden, TARGET)
         torch.testing.assert_close(ours, truth)
         found = torch.autograd.grad(ours, [hidden, *layer.parameters()])

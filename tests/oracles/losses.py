@@ -132,10 +132,17 @@ def infrequently_normalized_loss(
     return -logits[target] + ((penalty * log_z**2 + (log_z if likelihood else 0.0)) / fraction if sampled else 0.0)
 
 
-def target_sampled_loss(hidden: Any, weight: Any, bias: Any, target: int, candidates: Sequence[int]) -> Any:
-    """-s(t) + log of the sum of exp s over the candidates, each once, the target among them (Jean et al. 2015)."""
+def target_sampled_loss(
+    hidden: Any, weight: Any, bias: Any, target: int, candidates: Sequence[int], share: Sequence[float] | None = None
+) -> Any:
+    """-a(t) + log of the sum of exp a over the candidates, each once, the target among them (Jean et al. 2015).
+
+    share: (V,) pi, how often a class is a candidate, and a = s - log pi; without it a = s, as published.
+    """
     kept = sorted({target, *candidates})
     logits = table_logits(hidden, weight, bias, kept)
+    if share is not None:
+        logits = logits - anp.log(anp.array([share[w] for w in kept]))
     return log_sum_exp(logits) - logits[kept.index(target)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,17 @@ from vastmax.runs import (
 __all__ = ["LanguageModelLoop"]
 
 _FACTS = ("epoch", "number", "validations", "setbacks")
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """The targets of an epoch, a batch at a time, as often as they are asked for."""
+
+    batches: Batches
+    epoch: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.batches.batch(self.epoch, number).target for number in range(len(self.batches)))
 
 
 class LanguageModelLoop(Run):
@@ -137,9 +148,8 @@ class LanguageModelLoop(Run):
         """Yield before each batch from the next one on, with the output layer ready for it."""
         layer, batches, size = self._model.output, self._batches, self._options.num_candidates
         for epoch in count(self._epoch):
-            targets = (batches.batch(epoch, number).target for number in range(len(batches)))
             first = self._number if epoch == self._epoch else 0
-            yield from islice(layer.prepare(targets, num_candidates=size), first, None)
+            yield from islice(layer.prepare(_Targets(batches, epoch), num_candidates=size), first, None)
 
     def step(self) -> None:
         """Train on the next batch."""

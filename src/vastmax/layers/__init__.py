@@ -26,7 +26,7 @@ from vastmax.layers.partial import ClassIndex, PartialSoftmax
 from vastmax.layers.registry import LAYERS, LayerSpec, build, parse_options
 from vastmax.layers.sampled import SampledSoftmax, in_batch_softmax
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
-from vastmax.layers.target_partitions import Partition, partitions
+from vastmax.layers.target_partitions import Partition, inclusion, partitions
 from vastmax.layers.target_sampled import TargetSampledSoftmax
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "build",
     "diagnose",
     "in_batch_softmax",
+    "inclusion",
     "parse_options",
     "partitions",
 ]

@@ -15,7 +15,7 @@ from vastmax.checks import conforms, flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
-from vastmax.layers.base.table_layer import LinearLayer
+from vastmax.layers.base.table_layer import LinearLayer, log_prob_of_targets
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable
 from vastmax.ops import Part, wide_linear
@@ -182,6 +182,15 @@ class CharCNNSoftmax(LinearLayer):
         keep = self._in_chunks or not self.training
         table = self._words(self.cnn, self.symbols, self.correction, self.correction_lift, keep=keep)
         return [Part(hidden, table, self.bias)]
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not CharCNNSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        (part,) = self._parts(hidden)  # one pass of the words, and one log Z for all positives of a row
+        return -log_prob_of_targets(part, target, row, self.block_size)[1]
 
     def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
         """Yield parts of the rows, to which one table serves in training too."""

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vastmax.layers.base.facts import Kind, Reference
-from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import gathered_logits, linear_cross_entropy
+from vastmax.layers.base.table_layer import TableLayer, log_prob_of_targets
+from vastmax.ops import Part
 
 __all__ = ["FullSoftmax"]
 
@@ -67,10 +67,6 @@ class FullSoftmax(TableLayer):
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
         # under autocast all logits are to be rounded alike
-        if row is None or not len(row) or not self._smooths or torch.is_autocast_enabled(hidden.device.type):
+        if row is None or not self._smooths or torch.is_autocast_enabled(hidden.device.type):
             return super()._loss_of_targets(hidden, target, context, group, row)
-        # one log Z for all positives of a row: from the first, others differ by their logits
-        own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
-        first = torch.searchsorted(row, torch.arange(len(hidden), device=row.device))
-        log_prob = linear_cross_entropy(self._parts(hidden), target[first], self.block_size)[1]
-        return own[first][row] - own - log_prob[row]
+        return -log_prob_of_targets(Part(hidden, self.weight, self.bias), target, row, self.block_size)[1]

@@ -12,6 +12,7 @@ from vastmax.checks import number, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
 from vastmax.layers.base.sampling_layer import SamplingLayer, merged
+from vastmax.layers.base.table_layer import rows_of_targets
 from vastmax.ops import Part, gathered_logits, linear_cross_entropy
 from vastmax.proposals import Proposal
 
@@ -102,20 +103,34 @@ class ImportanceSampledSoftmax(SamplingLayer):
     def _loss(
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None
     ) -> Tensor:
+        return self._estimated_loss(hidden, target, context, None)
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not ImportanceSampledSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        return self._estimated_loss(hidden, target, context, row)
+
+    def _estimated_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None, row: Tensor | None) -> Tensor:
+        """(M,) losses of targets of rows (N, d); all positives of a row share one estimate of Z."""
         if self.effective_samples is None:
-            return self._one_block_loss(hidden, target, context)
+            return self._one_block_loss(hidden, target, context, row)
         looks_at = self._proposal_context(hidden, context)
         self._meet(target)
         sizes = self._block_sizes()
         weights, biases = self._uses(self.weight, len(sizes) + 2), self._uses(self.bias, len(sizes) + 2)
         rows, blocks = torch.arange(len(hidden), device=hidden.device), []
-        target_logit = gathered_logits(hidden, weights[-1], biases[-1], target[:, None], sparse=self.sparse).squeeze(1)
-        log_sum = log_squares = torch.full_like(target_logit, -torch.inf)
-        drawn = torch.zeros_like(target_logit)
+        row, first = rows_of_targets(hidden, row)
+        own = gathered_logits(hidden[row], weights[-1], biases[-1], target[:, None], sparse=self.sparse).squeeze(1)
+        base = own[first]  # taken off before anything is added: of large logits only differences have digits
+        log_sum = log_squares = own.new_full((len(hidden),), -torch.inf)
+        drawn = torch.zeros_like(log_sum)
         for size, weight, bias in zip(sizes, weights, biases, strict=False):
             ids, log_prob, times = self._block(size, None if looks_at is None else looks_at[rows], len(rows))
             logits = gathered_logits(hidden[rows] if blocks else hidden, weight, bias, ids, sparse=self.sparse)
-            logits = logits - target_logit[rows, None]  # of large logits only differences have digits
+            logits = logits - base[rows, None]
             self._meet(ids)
             blocks.append(Block(rows, ids, logits.detach()))
             more, more_squares = _log_sums(logits, log_prob.to(logits.dtype), times)
@@ -131,20 +146,25 @@ class ImportanceSampledSoftmax(SamplingLayer):
         if len(rows):
             self._meet(torch.arange(self.num_classes, device=rows.device))
             whole = Part(hidden[rows], weights[-2], biases[-2])
-            log_prob = linear_cross_entropy([whole], target[rows], self.block_size)[1]
+            log_prob = linear_cross_entropy([whole], target[first[rows]], self.block_size)[1]
             loss = loss.index_copy(0, rows, -log_prob.to(loss.dtype))
+        loss = loss[row] - (own - base[row])
         self._learn(loss, blocks, looks_at)
         return loss
 
-    def _one_block_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None) -> Tensor:
-        """(N,) losses from as many draws as there are in a block, whatever they are worth."""
-        draws = self.draw(hidden, target, context)
-        logits = gathered_logits(hidden, self.weight, self.bias, draws.ids, target=target, sparse=self.sparse)
-        log_sum, log_squares = _log_sums(logits[:, 1:] - logits[:, :1], draws.log_expected, draws.times)
+    def _one_block_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None, row: Tensor | None) -> Tensor:
+        """(M,) losses from as many draws as there are in a block, whatever they are worth."""
+        draws = self._draw_for(hidden, target, context, None, row)
+        weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
+        row, first = rows_of_targets(hidden, row)
+        own = gathered_logits(hidden[row], weights[1], biases[1], target[:, None], sparse=self.sparse).squeeze(1)
+        logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        base = own[first]
+        log_sum, log_squares = _log_sums(logits - base[:, None], draws.log_expected, draws.times)
         exact = torch.zeros_like(log_sum, dtype=torch.bool)
-        drawn = draws.times.sum(-1).long().expand(len(target))
+        drawn = draws.times.sum(-1).long().expand(len(hidden))
         self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
-        return log_sum
+        return log_sum[row] - (own - base[row])
 
     def _learn(self, loss: Tensor, blocks: list[Block], looks_at: Tensor | None) -> None:
         """See to it that the proposal, where it learns, is taught by what was drawn for this loss."""

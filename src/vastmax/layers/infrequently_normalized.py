@@ -101,15 +101,29 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         return self.fraction * forward * (4 if self.block_size else 3) + own if train else forward
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._sampled_loss(hidden, target, None)
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not InfrequentlyNormalizedSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        return self._sampled_loss(hidden, target, row)
+
+    def _sampled_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:
+        """(M,) losses of targets of rows (N, d), which are sampled with all of their positives."""
+        of_target = hidden if row is None else hidden[row]
         chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
         weight, all_weights = sparse_uses(self.weight, 2, self.sparse)
         bias, all_biases = (None, None) if self.bias is None else sparse_uses(self.bias, 2, self.sparse)
         if not len(chosen):
-            return -gathered_logits(hidden, weight, bias, target[:, None], sparse=self.sparse).squeeze(1)
+            return -gathered_logits(of_target, weight, bias, target[:, None], sparse=self.sparse).squeeze(1)
         log_partition = linear_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
         # to the dense gradient of log Z the few rows of the targets' are added
-        loss = -gathered_logits(hidden, weight, bias, target[:, None], sparse=True).squeeze(1)
+        loss = -gathered_logits(of_target, weight, bias, target[:, None], sparse=True).squeeze(1)
         normaliser = self.penalty * log_partition.square()
         if self.likelihood:
             normaliser = normaliser + log_partition
-        return loss.index_add(0, chosen, normaliser, alpha=1 / self.fraction)
+        normaliser = normaliser.new_zeros(len(hidden)).index_add(0, chosen, normaliser, alpha=1 / self.fraction)
+        return loss + (normaliser if row is None else normaliser[row])

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from vastmax.checks import number
 from vastmax.layers.base.facts import Kind, Reference
-from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import linear_cross_entropy
+from vastmax.layers.base.table_layer import TableLayer, log_prob_of_targets
 
 __all__ = ["SelfNormalizedSoftmax"]
 
@@ -88,5 +87,18 @@ class SelfNormalizedSoftmax(TableLayer):
         return forward * (4 if self.block_size else 3) if train else forward
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        log_partition, log_prob = linear_cross_entropy(self._parts(hidden), target, self.block_size)
-        return self.penalty * log_partition.square() - log_prob
+        return self._penalised_loss(hidden, target, None)
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not SelfNormalizedSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        return self._penalised_loss(hidden, target, row)
+
+    def _penalised_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:
+        (part,) = self._parts(hidden)
+        log_partition, log_prob = log_prob_of_targets(part, target, row, self.block_size)
+        penalty = self.penalty * log_partition.square()
+        return (penalty if row is None else penalty[row]) - log_prob

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 
-__all__ = ["Partition", "partitions"]
+__all__ = ["Partition", "inclusion", "partitions"]
 
 _LARGEST = 2**22  # targets that are looked at together
 
@@ -31,7 +31,11 @@ class Partition(NamedTuple):
 
 
 def partitions(
-    targets: ArrayLike | Iterable[ArrayLike], num_candidates: int, *, ignore_index: int = -100
+    targets: ArrayLike | Iterable[ArrayLike],
+    num_candidates: int,
+    *,
+    between_batches: bool = False,
+    ignore_index: int = -100,
 ) -> Iterator[Partition]:
     """Cut a data set where its distinct targets would become more than τ, and yield the partitions in order.
 
@@ -43,6 +47,8 @@ def partitions(
         targets: an array of class ids, of any shape, or an iterable of such arrays: the batches, in training's order.
             Places count through all of them.
         num_candidates: τ.
+        between_batches: whether to cut between the arrays alone: a partition is then as many of them as have τ distinct
+            targets or fewer together, or one that has more.
         ignore_index: targets that count for nothing, as in the layers' loss.
 
     Raises:
@@ -54,7 +60,32 @@ def partitions(
         0 4 [1 3]
         4 7 [0 2]
     """
-    return _cut(_arrays(targets), whole("num_candidates", num_candidates, 1), ignore_index)
+    cut = _cut_between if between_batches else _cut
+    return cut(_arrays(targets), whole("num_candidates", num_candidates, 1), ignore_index)
+
+
+def inclusion(parts: Iterable[Partition], num_classes: int) -> NDArray[np.float64]:
+    """Return (V,) π, the share of a data set's places that lie in a partition with the class among its candidates.
+
+    Args:
+        parts: the partitions of the data set.
+        num_classes: V.
+
+    Raises:
+        InputError: where V is below 1, or a candidate is no class.
+
+    Example:
+        >>> inclusion(partitions([3, 1, 3, 3, 2, 2, 3, 3, 3, 3], 2), 4)
+        array([0. , 0.4, 0.6, 1. ])
+    """
+    held = np.zeros(whole("num_classes", num_classes, 1))
+    places = 0
+    for part in parts:
+        if len(part.candidates) and part.candidates[-1] >= num_classes:
+            raise InputError(f"candidates hold {part.candidates[-1]}: classes are 0 to {num_classes - 1}.")
+        held[part.candidates] += part.stop - part.start
+        places += part.stop - part.start
+    return held / max(1, places)
 
 
 def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterator[Partition]:
@@ -84,6 +115,19 @@ def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterat
         before += len(array)
     if before > start:
         yield Partition(start, before, np.sort(candidates))
+
+
+def _cut_between(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterator[Partition]:
+    candidates, start, stop = np.empty(0, np.int64), 0, 0
+    for array in arrays:
+        own = np.unique(_ids(array, ignore_index)[1])
+        joined = np.union1d(candidates, own)
+        if len(joined) > size and stop > start:
+            yield Partition(start, stop, candidates)
+            joined, start = own, stop
+        candidates, stop = joined, stop + len(array)
+    if stop > start:
+        yield Partition(start, stop, candidates)
 
 
 def _ids(stretch: NDArray[Any], ignore_index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

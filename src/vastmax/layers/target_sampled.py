@@ -18,24 +18,34 @@ from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, class_ids
 from vastmax.layers.base.facts import Combine, Kind, Reference
-from vastmax.layers.base.table_layer import TableLayer
-from vastmax.layers.target_partitions import partitions
-from vastmax.ops import Part, gathered_logits, linear_cross_entropy, under_transform, wide
+from vastmax.layers.base.table_layer import TableLayer, log_prob_of_targets
+from vastmax.layers.target_partitions import inclusion, partitions
+from vastmax.ops import Part, gathered_logits, under_transform, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["TargetSampledSoftmax"]
 
 
 class TargetSampledSoftmax(TableLayer):
-    """A softmax over candidates alone: ``-s(t) + log Σ_{w ∈ V'} exp s(w)``, V' the targets of a part of the data.
+    """A softmax over candidates, corrected for how often a class is one: ``-a(t) + log Σ_{w ∈ V'} exp a(w)`` with
+    ``a(w) = s(w) - log π(w)``, V' the targets of a part of the data.
 
     The data set is cut into partitions of τ distinct targets (:func:`partitions`), and while a partition is trained on,
-    its targets are the candidates (:meth:`set_candidates`). V' also holds the distinct targets of the batch at hand,
-    and the classes named ``common``. This is sampled softmax with a proposal uniform over V', in which the correction
-    for the proposal cancels; with all classes as candidates it is the full softmax. **Without candidates V' is the
-    batch's own targets alone**: then rare classes are hardly ever pushed down, and come out too likely; so they do,
-    less, where partitions are short. At test everything is exact and over all classes; :meth:`shortlist_log_prob` is
-    the paper's faster score. Other arguments as of :class:`OutputLayer`.
+    its targets are the candidates (:meth:`set_candidates`). V' also holds the classes named ``common``, and targets of
+    the batch at hand that are no candidates. :meth:`prepare` does all of it.
+
+    A rare class is pushed down only while a partition holds it, which is a share π(w) of the time (:func:`inclusion`).
+    The scores stand still where what pulls w up is what pushes it down, over all partitions:
+    ``P(w) = E[1(w ∈ V') exp a(w) / Σ_{V'} exp a]``. With ``exp a(w) = P(w) / π(w)`` the sum is 1 on average, and where
+    it is nearly so in each partition the right side is ``π(w) P(w) / π(w)``: the optimum of s is log P, as of the full
+    softmax. Without the correction, as published, it is ``log P(w) - log π(w)``: rare classes come out too likely.
+
+    What the correction leaves: the sum's fluctuation from partition to partition, which falls as τ grows, and what the
+    hidden vector tells of the partition, as where topics come in stretches. Common classes are always there, π = 1. A
+    target that no partition holds has the least π of the classes that some do. **Without candidates V' is the batch's
+    own targets alone**, and while no π is set nothing is corrected. With all classes as candidates it is the full
+    softmax. At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score.
+    Other arguments as of :class:`OutputLayer`.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
@@ -43,18 +53,18 @@ class TargetSampledSoftmax(TableLayer):
 
     Args:
         common: ids of classes that are always among the candidates, or None. They travel in the layer's state.
+        correct_inclusion: whether log π is taken off; without, the loss is as published, with π = 1 for all.
 
     Attributes:
         candidates: (m,) int64, rising, or None; set by :meth:`set_candidates`, and no part of the state.
+        log_inclusion: (V,) log π, or None; set by :meth:`set_inclusion`, and no part of the state.
 
     Example:
-        >>> from vastmax.layers import partitions
         >>> layer = TargetSampledSoftmax(8, 1000)
         >>> hidden, target = torch.randn(64, 8), torch.randint(1000, (64,))
-        >>> for partition in partitions(target, 20):
-        ...     layer.set_candidates(partition.candidates)
-        ...     span = slice(partition.start, partition.stop)
-        ...     layer(hidden[span], target[span]).backward()
+        >>> batches = list(zip(hidden.split(16), target.split(16)))
+        >>> for (rows, classes), _ in zip(batches, layer.prepare(target.split(16), num_candidates=20)):
+        ...     layer(rows, classes).backward()
     """
 
     kind: Kind = "estimator"
@@ -66,8 +76,10 @@ class TargetSampledSoftmax(TableLayer):
         "On Using Very Large Target Vocabulary for Neural Machine Translation",
         "https://arxiv.org/abs/1412.2007",
     )
+    _shown = ("correct_inclusion",)
     candidates: Tensor | None
     common: Tensor | None
+    log_inclusion: Tensor | None
 
     def __init__(
         self,
@@ -75,6 +87,7 @@ class TargetSampledSoftmax(TableLayer):
         num_classes: int,
         *,
         common: ArrayLike | Tensor | None = None,
+        correct_inclusion: bool = True,
         bias: bool = True,
         block_size: int | None = None,
         sparse: bool = True,
@@ -83,10 +96,12 @@ class TargetSampledSoftmax(TableLayer):
     ) -> None:
         super().__init__(in_features, num_classes, bias=bias, block_size=block_size, device=device, dtype=dtype)
         flag("sparse", sparse)
-        self.sparse = sparse
+        flag("correct_inclusion", correct_inclusion)
+        self.sparse, self.correct_inclusion = sparse, correct_inclusion
         self._common = None if common is None else self._classes(common, "common").unique()
         self.register_buffer("common", None if self._common is None else self._common.to(self.weight.device))
         self.register_buffer("candidates", None, persistent=False)
+        self.register_buffer("log_inclusion", None, persistent=False)
 
     @classmethod
     def from_vocabulary(
@@ -106,24 +121,65 @@ class TargetSampledSoftmax(TableLayer):
         return cls(in_features, len(counts), **options)
 
     def reset_parameters(self) -> None:
-        """Draw the table anew, set the biases to 0, restore the common classes, and forget the candidates."""
+        """Draw the table anew, set the biases to 0, restore the common classes, and forget candidates and π."""
         super().reset_parameters()
-        if "candidates" in self._buffers:  # not yet, while the table is being made
-            self.candidates = None
+        if "log_inclusion" in self._buffers:  # not yet, while the table is being made
+            self.candidates = self.log_inclusion = None
             self.common = None if self._common is None else self._common.to(self.weight.device)
 
     def set_candidates(self, ids: ArrayLike | Tensor | None) -> None:
         """Set the classes that the next steps learn from, beside their own targets; None for no others.
 
         Ids are (m,) integers in 0..V-1; one that comes more than once counts once.
+
+        Raises:
+            InputError: where an id is no class, or candidates change the loss that a π should correct, and none is set.
         """
+        if ids is not None and self.correct_inclusion and self.log_inclusion is None:
+            raise InputError(
+                "candidates are set, and how often a class is one is not known: call set_inclusion before, with "
+                "vastmax.layers.inclusion(partitions(targets, num_candidates), num_classes), or give the layer "
+                "correct_inclusion=False for the loss as published."
+            )
         self.candidates = None if ids is None else self._classes(ids, "candidates").unique().to(self.weight.device)
 
-    def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
-        """Yield before each batch, with the candidates set to those of the partition that the batch begins in.
+    def set_inclusion(self, share: ArrayLike | Tensor | None) -> None:
+        """Set π, how often each class is a candidate; None to correct nothing.
 
-        A batch that reaches over a cut is trained on with the candidates of where it begins, and its own targets.
+        Shares are (V,) numbers from 0 to 1, as of :func:`inclusion`.
+
+        Raises:
+            InputError: where they are not.
         """
+        if share is None:
+            self.log_inclusion = None
+            return
+        try:
+            given = torch.as_tensor(share, dtype=torch.float64, device="cpu")
+        except (TypeError, ValueError):
+            given = torch.empty(())
+        if given.shape != (self.num_classes,) or not bool(((given >= 0) & (given <= 1)).all()):
+            raise refused("share", share, f"shares from 0 to 1, one a class, ({self.num_classes},)")
+        least = min(given[given > 0].tolist(), default=1.0)
+        self.log_inclusion = given.clamp(min=least).log().to(self.weight.device, wide(self.weight.dtype))
+
+    def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
+        """Yield before each batch, with the candidates set to the targets of the partition that it is in.
+
+        Cuts fall between batches, so that a batch of more than τ distinct targets is a partition of its own. Where
+        inclusion is corrected, one pass over all targets comes first, which finds π; nothing of it needs to be saved.
+
+        Raises:
+            InputError: where that pass is needed, and targets can be gone through only once, as an iterator's.
+        """
+        if self.correct_inclusion:
+            if iter(targets) is targets:
+                raise refused("targets", targets, "what can be gone through twice, such as a list of batches")
+            cut = partitions((each for each in targets), num_candidates, between_batches=True)
+            self.set_inclusion(inclusion(cut, self.num_classes))
+        return self._prepared(targets, num_candidates)
+
+    def _prepared(self, targets: Iterable[ArrayLike], num_candidates: int) -> Iterator[None]:
         sizes: deque[int] = deque()
 
         def sized() -> Iterator[NDArray[np.int64]]:
@@ -133,9 +189,8 @@ class TargetSampledSoftmax(TableLayer):
                 yield array
 
         place = 0
-        for partition in partitions(sized(), num_candidates):
-            if place < partition.stop:
-                self.set_candidates(partition.candidates)
+        for partition in partitions(sized(), num_candidates, between_batches=True):
+            self.set_candidates(partition.candidates)
             while place < partition.stop:
                 yield
                 place += sizes.popleft()
@@ -164,6 +219,18 @@ class TargetSampledSoftmax(TableLayer):
         return 2.0 * self.in_features * (3 * met if train else self.num_classes)
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._candidate_loss(hidden, target, None)
+
+    def _loss_of_targets(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        own_loss = type(self)._loss is not TargetSampledSoftmax._loss  # of a subclass
+        if row is None or own_loss:
+            return super()._loss_of_targets(hidden, target, context, group, row)
+        return self._candidate_loss(hidden, target, row)
+
+    def _candidate_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:
+        """(M,) losses of targets of rows (N, d); all positives of a row share one log Z."""
         if not len(target):
             # there may be no candidates either; of no rows, but of what is learnt, so that backward can be called
             return (hidden * F.embedding(target, self.weight, sparse=self.sparse)).sum(1, dtype=wide(hidden.dtype))
@@ -171,11 +238,14 @@ class TargetSampledSoftmax(TableLayer):
         sparse = self.sparse and not under_transform()
         vectors = F.embedding(classes, self.weight, sparse=sparse)
         bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=sparse)
-        candidates, places = Part(hidden, vectors, bias), places[-len(target) :]
-        return -linear_cross_entropy([candidates], places, self.block_size)[1]
+        if self.correct_inclusion and self.log_inclusion is not None:
+            correction = self.log_inclusion[classes].to(wide(self.weight.dtype))
+            correction[places[: 0 if self.common is None else len(self.common)]] = 0
+            bias = -correction if bias is None else bias - correction
+        return -log_prob_of_targets(Part(hidden, vectors, bias), places[-len(target) :], row, self.block_size)[1]
 
     def _always(self) -> list[Tensor]:
-        """Classes that take part whatever the batch's targets are."""
+        """Classes that take part whatever the batch's targets are, the common ones first."""
         return [ids for ids in (self.common, self.candidates) if ids is not None]
 
     def _classes(self, ids: ArrayLike | Tensor, name: str) -> Tensor:

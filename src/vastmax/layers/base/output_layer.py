@@ -121,7 +121,7 @@ class OutputLayer(nn.Module, ABC):
         """Yield before each batch of training, with the layer ready for it, for methods that look ahead.
 
         Args:
-            targets: the batches' targets, in training's order.
+            targets: the batches' targets, in training's order; they may be gone through more than once.
             num_candidates: τ of target sampling, distinct targets that a part of the text may have.
         """
         return repeat(None)

@@ -24,7 +24,15 @@ from vastmax.ops import (
     wide_linear,
 )
 
-__all__ = ["LinearLayer", "TableLayer", "checked_block_size", "shared_embedding", "tied_table"]
+__all__ = [
+    "LinearLayer",
+    "TableLayer",
+    "checked_block_size",
+    "log_prob_of_targets",
+    "rows_of_targets",
+    "shared_embedding",
+    "tied_table",
+]
 
 
 class LinearLayer(OutputLayer):
@@ -141,6 +149,28 @@ class TableLayer(LinearLayer):
 
     def _parts(self, hidden: Tensor) -> list[Part]:
         return [Part(hidden, self.weight, self.bias)]
+
+
+def rows_of_targets(hidden: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the row (M,) of each target, and the first target (N,) of each row; None for one target a row."""
+    every = torch.arange(len(hidden), device=hidden.device)
+    return (every, every) if row is None else (row, torch.searchsorted(row, every))
+
+
+def log_prob_of_targets(
+    part: Part, target: Tensor, row: Tensor | None, block_size: int | None
+) -> tuple[Tensor, Tensor]:
+    """Return (N,) log Z and (M,) log-probabilities of targets, of rows ``row`` (M,) or one a row, from one log Z a row.
+
+    From that of a row's first target the others differ by their logits, whose difference has digits when they are large.
+    """
+    if row is None or not len(row):
+        hidden = part.hidden if row is None else part.hidden[row]
+        return linear_cross_entropy([part._replace(hidden=hidden)], target, block_size)
+    row, first = rows_of_targets(part.hidden, row)
+    own = gathered_logits(part.hidden[row], part.weight, part.bias, target[:, None]).squeeze(1)
+    log_partition, log_prob = linear_cross_entropy([part], target[first], block_size)
+    return log_partition, own - own[first][row] + log_prob[row]
 
 
 def checked_block_size(block_size: int | None) -> int | None:
