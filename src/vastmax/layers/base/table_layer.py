@@ -162,7 +162,7 @@ def log_prob_of_targets(
 ) -> tuple[Tensor, Tensor]:
     """Return (N,) log Z and (M,) log-probabilities of targets, of rows ``row`` (M,) or one a row, from one log Z a row.
 
-    From that of a row's first target the others differ by their logits, whose difference has digits when they are large.
+    From that of a row's first target the others differ by their logits, whose difference has digits when large.
     """
     if row is None or not len(row):
         hidden = part.hidden if row is None else part.hidden[row]
