@@ -62,7 +62,8 @@ def check_formula(layer: Any, oracle: Callable[..., Any], *, neutral: bool = Fal
     torch.manual_seed(7)
     rows = layer(hidden, target, reduction="none")
     found = torch.autograd.grad(rows, [hidden, *layer.parameters()], torch.tensor(upstream, dtype=torch.float64))
-    of_target = samples.log_expected_count_of(layer.proposal.log_prob(target)[:, None]).squeeze(1)
+    drawn = (samples.ids == target[:, None]).any(1, keepdim=True)
+    of_target = samples.log_expected_count_of(layer.proposal.log_prob(target)[:, None], drawn).squeeze(1)
     ids, expected = samples.ids.expand(n, -1).tolist(), samples.log_expected_count.exp().expand(n, -1)
     if layer.replacement:
         assert any(len(set(row)) < len(row) for row in ids)  # repeats,

@@ -119,9 +119,7 @@ def of_samples(
 METHODS = {
     "sampled": of_samples(SampledSoftmax, bias=0.55, distinct=0.55, of_unseen="rises"),
     "sampled, target corrected": of_samples(SampledSoftmax, distinct=0.06, correct_target=True),
-    # without replacement a target that is not drawn is judged by the moment when one more would have come, not by that of
-    # the last that did: its expected count is a little too large
-    "nce": of_samples(NoiseContrastiveEstimation, level=True, distinct=0.16),
+    "nce": of_samples(NoiseContrastiveEstimation, level=True),
     "blackout": of_samples(BlackOut, distinct=0.03),
     # without replacement a class is drawn less often than k Q: that is no part of what is claimed
     "negative sampling": of_samples(
@@ -178,14 +176,14 @@ METHODS = {
         lambda log_q, case: P.log() + 0.5 / case["penalty"],
         lambda case: True,
         {"penalty": (0.2, 1.0), "fraction": (0.1, 0.5, 1.0), "block_size": (None, 3), **LEARNT},
-        lambda case: 0.06,
+        lambda case: 0.03,
     ),
     "infrequently normalised, likelihood": Method(
         partial(InfrequentlyNormalizedSoftmax, likelihood=True),
         log_p,
         lambda case: case["penalty"] > 0,
         {"penalty": (0.0, 0.2, 1.0), "fraction": (0.1, 0.5, 1.0), "block_size": (None, 3), **LEARNT},
-        lambda case: 0.06,
+        lambda case: 0.03,
     ),
 }
 

@@ -243,6 +243,18 @@ def test_inclusion_of_what_is_hardly_ever_drawn() -> None:
     assert whole.log_expected_count_of(log_prob).tolist() == [0, 0, -torch.inf]
 
 
+def test_a_class_that_is_not_drawn_is_judged_without_itself() -> None:
+    """The share of classes drawn is what is to be expected of them, by a function of it, whether they were or not."""
+    proposal = UnigramProposal([60, 1, 20, 5, 5, 6, 1, 2])
+    log_prob = proposal.log_prob(torch.arange(8)).expand(200_000, -1)
+    samples = proposal.sample(2, num_rows=200_000, replacement=False, generator=generator())
+    drawn = torch.zeros_like(log_prob, dtype=torch.bool).scatter_(1, samples.ids, True)
+    share = samples.log_expected_count_of(log_prob, drawn).exp()
+    for weigh in (torch.ones_like, torch.reciprocal, torch.log):  # E[1(drawn) f(share)] = E[share f(share)]
+        of_drawn, of_all = (drawn * weigh(share)).mean(0), (share * weigh(share)).mean(0)
+        torch.testing.assert_close(of_drawn, of_all, rtol=0.03, atol=0.005)
+
+
 def test_uniform_inclusion_is_known() -> None:
     expected = UniformProposal(40).sample(10, replacement=False).log_expected_count
     torch.testing.assert_close(expected, torch.full((10,), math.log(0.25), dtype=torch.float64), rtol=1e-14, atol=0)

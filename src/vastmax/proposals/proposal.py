@@ -30,17 +30,25 @@ class Samples(NamedTuple):
         ids: (n,) shared by a batch, or (N, n); int64.
         log_expected_count: float64 in the same shape: log(n Q(w)) with replacement, else log P(w is among the n).
         exposure: float64, () or (N, 1): n with replacement; without, the moment τ when one more would have come.
+        last: likewise, but without replacement the moment when the last of them came.
         distinct: whether they were drawn without replacement.
     """
 
     ids: Tensor
     log_expected_count: Tensor
     exposure: Tensor
+    last: Tensor
     distinct: bool
 
-    def log_expected_count_of(self, log_prob: Tensor) -> Tensor:
-        """Return what ``log_expected_count`` is for classes of these ``log Q``, drawn or not; float64."""
-        log_count = log_prob + self.exposure.log()
+    def log_expected_count_of(self, log_prob: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Return what ``log_expected_count`` is for classes of these ``log Q``; float64.
+
+        Without replacement a class is among the n where it comes before the n-th of the others: for one that is, that
+        is the moment when one more would have come, for one that is not, when the last came. ``drawn`` says which are,
+        in the shape of log Q; None where all are.
+        """
+        exposure = self.exposure if drawn is None else torch.where(drawn, self.exposure, self.last)
+        log_count = log_prob + exposure.log()
         if not self.distinct:
             return log_count
         # 1 - exp(-x) is x where that is tiny, down to where exp(log_prob) is 0 and τ infinite
@@ -146,20 +154,20 @@ class Proposal(Float64Module, ABC):
         shape = (1 if num_rows is None else num_rows, num_samples)
         if replacement or num_rows == 0:  # no row, no two draws to tell apart
             ids = self._draw(shape, generator, context)
-            exposure = torch.full((), num_samples, dtype=torch.float64, device=ids.device)
+            exposure = last = torch.full((), num_samples, dtype=torch.float64, device=ids.device)
         else:
-            ids, exposure = self._draw_distinct(shape, generator, context)
-            exposure = exposure.view(()) if num_rows is None else exposure
+            ids, *moments = self._draw_distinct(shape, generator, context)
+            last, exposure = (each.view(()) if num_rows is None else each for each in moments)
         if num_rows is None:
             ids = ids[0]
         log_prob = self.log_prob(ids, context)
-        samples = Samples(ids, log_prob, exposure, not replacement)
+        samples = Samples(ids, log_prob, exposure, last, not replacement)
         return samples._replace(log_expected_count=samples.log_expected_count_of(log_prob))
 
     def _draw_distinct(
         self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return ids (rows, n) without repetition, and the moments (rows, 1) at which one more would have come."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ids (rows, n) without repetition, and the moments (rows, 1) of the last and of what came next."""
         rows, n = shape
         needed = min(n + 1, self.support)  # the one that comes too late sets the moment
         ids = self._draw((rows, 2 * needed), generator, context)
@@ -174,7 +182,7 @@ class Proposal(Float64Module, ABC):
         moments, place = moments.masked_fill_(~fresh, torch.inf).topk(needed, largest=False)
         # where all there are were drawn, none comes too late
         moment = moments[:, -1:] if needed > n else torch.full_like(moments[:, -1:], torch.inf)
-        return ids.gather(1, place[:, :n]), moment
+        return ids.gather(1, place[:, :n]), moments[:, n - 1 : n], moment
 
     def _all_arrivals(
         self,

@@ -52,11 +52,12 @@ class UniformProposal(Proposal):
 
     def _draw_distinct(
         self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        ids, moment = super()._draw_distinct(shape, generator, context)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ids, _, moment = super()._draw_distinct(shape, generator, context)
         share = shape[1] / self.num_classes  # of all classes the same, so known without a moment: chance less
         known = -self.num_classes * math.log1p(-share) if share < 1 else math.inf
-        return ids, torch.full_like(moment, known)
+        moment = torch.full_like(moment, known)
+        return ids, moment, moment
 
 
 class UnigramProposal(Proposal):

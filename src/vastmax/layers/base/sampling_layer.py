@@ -200,15 +200,15 @@ class SamplingLayer(TableLayer):
         if self.shared and self.replacement and not self.in_batch:
             ids, log_expected, times = merged(ids, log_expected)
         self._meet(target, ids)
-        judged = target
+        judged, of_rows = target, ids
         if ids.dim() == 2:  # as the samples are: by the mixture, or by its own row
             judged = target[:, None]
             if row is not None:
-                looks_at = None if looks_at is None else looks_at[row]
-                samples = samples._replace(
-                    exposure=samples.exposure[row] if samples.exposure.dim() else samples.exposure
-                )
-        of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at)).view(-1)
+                of_rows, looks_at = ids[row], None if looks_at is None else looks_at[row]
+                if samples.exposure.dim():
+                    samples = samples._replace(exposure=samples.exposure[row], last=samples.last[row])
+        drawn = (of_rows == target[:, None]).any(1).view(judged.shape) if samples.distinct else None
+        of_target = samples.log_expected_count_of(self.proposal.log_prob(judged, looks_at), drawn).view(-1)
         dtype = wide(self.weight.dtype)
         return Draws(
             ids,
@@ -254,7 +254,7 @@ class SamplingLayer(TableLayer):
         others = torch.tensor(max(1.0, number), dtype=torch.float64, device=target.device)
         expected = self.proposal.log_prob(target, looks_at) + others.log()
         expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
-        return Samples(target, expected, others, False)
+        return Samples(target, expected, others, others, False)
 
     @torch.no_grad()
     def sampling_report(
