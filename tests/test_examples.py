@@ -32,6 +32,7 @@ def test_language_models_learn(example: str, output_layer: str, capsys: pytest.C
     assert "step 60: loss " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_recommender_learns(capsys: pytest.CaptureFixture[str]) -> None:
     before, after = run("next_item_recommender", "--output-layer", "partial", "--steps", "40", "--dim", "32")
     assert after > before + 0.1

@@ -54,6 +54,7 @@ def test_wordnet_is_left_out_where_it_is_not(tmp_path: Path, text: Path, monkeyp
     assert asked == ["hierarchical-wordnet"]  # who names it hears what it lacks
 
 
+@pytest.mark.slow
 def test_tables_are_shared_where_there_is_one(tmp_path: Path, text: Path) -> None:
     outcome = vastmax("compare", text, "-o", tmp_path / "out", "--methods", "hierarchical,full", *SHORT, "--tie")
     assert outcome.code == 0, outcome.err

@@ -59,6 +59,7 @@ def test_json_is_the_record(tmp_path: Path, texts: list[str]) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_where_torch_has_no_lstm_in_it(
     tmp_path: Path, texts: list[str], language_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

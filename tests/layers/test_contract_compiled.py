@@ -11,7 +11,10 @@ from tests.layers.contract import D, V, batch, every_exact, every_layer, every_p
 from vastmax.layers import build
 
 
-@every_layer
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case.label else [], id=case.id) for case in CASES],
+)
 def test_compiles_whole(case: LayerCase) -> None:
     torch.compiler.reset()
     layer = sharpened(case.build(D, V))
