@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from tests.cases import CASES, LayerCase
 from tests.layers.contract import D, V, batch, every_layer, every_plain, gradients, loss_of, sharpened
-from vastmax.layers import OutputLayer, SamplingLayer
+from vastmax.layers import OutputLayer, SamplingLayer, build
 
 # a proposal that looks at the hidden vectors draws others where they move
 DIFFERENTIABLE = [case for case in CASES if "kernel" not in case.id and "fourier" not in case.id]
@@ -116,3 +116,10 @@ def test_compiled_losses_refuse_a_second_derivative(name: str, backend: str) -> 
     with pytest.raises(RuntimeError, match=r"double backward|no second derivative"):
         (gradient,) = torch.autograd.grad(loss, hidden, create_graph=True)
         gradient.square().sum().backward()
+
+
+def test_a_row_whose_samples_are_all_left_out_has_a_second_derivative() -> None:
+    layer = build("sampled", 4, [10**6] * 2 + [1] * 98, num_samples=3, dtype=torch.float64)
+    hidden, target = torch.randn(1, 4, dtype=torch.float64), torch.tensor([[0, 1]])
+    curvature = torch.autograd.functional.hessian(lambda hidden: loss_of(layer, hidden, target), hidden)
+    assert isinstance(curvature, Tensor) and curvature.isfinite().all()

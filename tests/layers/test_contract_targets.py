@@ -274,7 +274,7 @@ def test_probabilities_that_cannot_be_targets(name: str) -> None:
     if case.kind == "exact":
         with pytest.raises(InputError, match=r"shape \(4, 29\): give class ids, whole numbers, or probabilities of sh"):
             layer(hidden, target[:, 1:])
-        with pytest.raises(InputError, match="ignore_index is 0: give none with probabilities"):
+        with pytest.raises(InputError, match="ignore_index is 0: give a negative one"):
             layer(hidden, target, ignore_index=0)
     else:
         with pytest.raises(InputError, match=r"give class ids, such as torch\.multinomial draws"):
@@ -301,3 +301,62 @@ def test_what_stands_for_torch_here_can_fail() -> None:
     hidden, target = batch((9,))
     with pytest.raises(AssertionError):
         assert_equal_to_torch(layer, hidden, layer(hidden, target), F.cross_entropy(logits_of(layer, -hidden), target))
+
+
+@pytest.mark.parametrize(
+    "name", ["full", "self-normalized", "target-sampling", "importance", "sampled", "adaptive-importance"]
+)
+def test_rows_of_no_targets_have_no_loss(name: str) -> None:
+    layer = build(name, D, range(V, 0, -1))
+    nothing = torch.zeros((3, 0), dtype=torch.int64)
+    assert layer(torch.randn(3, D), nothing, reduction="sum") == 0
+
+
+def test_a_compiled_full_softmax_takes_several_positives_and_a_schedule_of_smoothing() -> None:
+    torch.compiler.reset()
+    layer = build("full", D, range(V, 0, -1))
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    hidden, target = torch.randn(6, D), torch.randint(V, (6, 3))
+    for smoothing in (0.0, 0.1, 0.2, 0.3):
+        found = compiled(hidden, target, label_smoothing=smoothing)
+        torch.testing.assert_close(found, layer(hidden, target, label_smoothing=smoothing))
+
+
+@pytest.mark.parametrize("name", ["full", "self-normalized", "cnn", "target-sampling"])
+def test_several_positives_are_rounded_as_one_under_autocast(name: str) -> None:
+    torch.manual_seed(0)
+    layer = next(case for case in CASES if case.name == name and not case.label).build(D, V, dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(0, 2)
+    hidden, target = 3 * torch.randn(6, D), torch.randint(V, (6, 2))
+    if name == "target-sampling":
+        layer.set_inclusion(torch.ones(V))  # type: ignore[operator]
+        layer.set_candidates(range(V))  # type: ignore[operator]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(hidden, target, reduction="none")
+        each = [layer(hidden, target[:, i], reduction="none") for i in range(2)]
+    torch.testing.assert_close(found, (each[0] + each[1]) / 2, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("block_size", [None, 7])
+def test_blocks_of_classes_that_cannot_be(block_size: int | None) -> None:
+    """A bias of -inf takes a class out, also where a whole block has nothing else."""
+    layer = FullSoftmax(4, 40, block_size=block_size, dtype=torch.float64)
+    with torch.no_grad():
+        layer.bias[:7] = layer.bias[35:] = -torch.inf  # type: ignore[index]
+    hidden, target = torch.randn(5, 4, dtype=torch.float64), torch.tensor([7, 20, 34, 9, 9])
+    expected = (hidden @ layer.weight.T + layer.bias).log_softmax(1)
+    torch.testing.assert_close(layer(hidden, target), -expected[range(5), target].mean())
+    torch.testing.assert_close(layer.topk(hidden, 3)[0], expected.topk(3).values)
+
+
+def test_inclusion_is_neither_cast_nor_made_of_fresh_memory() -> None:
+    layer = build("target-sampling", 4, range(50, 0, -1))
+    share = torch.linspace(0.01, 1, 50)
+    layer.set_inclusion(share)  # type: ignore[operator]
+    layer.set_candidates(range(20))  # type: ignore[operator]
+    layer.bfloat16().float().to_empty(device="cpu")
+    torch.testing.assert_close(layer.log_inclusion, share.log())
+    assert torch.equal(layer.candidates, torch.arange(20))  # type: ignore[arg-type]
+    assert build("target-sampling", 4, range(50, 0, -1)).to("meta").candidates is None

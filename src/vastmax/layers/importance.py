@@ -109,7 +109,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
         own_loss = type(self)._loss is not ImportanceSampledSoftmax._loss  # of a subclass
-        if row is None or own_loss:
+        if row is None or not len(row) or own_loss:
             return super()._loss_of_targets(hidden, target, context, group, row)
         return self._estimated_loss(hidden, target, context, row)
 

@@ -88,7 +88,7 @@ class SampledSoftmax(SamplingLayer):
             0, place, torch.arange(len(place), device=place.device), "amin"
         )
         of_positives = segment_logsumexp(own[first], row[first], len(hidden))
-        return torch.logaddexp(of_positives, logits.logsumexp(1))[row] - own
+        return torch.cat([of_positives[:, None], logits], 1).logsumexp(1)[row] - own
 
 
 def in_batch_softmax(

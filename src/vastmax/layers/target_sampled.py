@@ -144,7 +144,7 @@ class TargetSampledSoftmax(TableLayer):
         self.candidates = None if ids is None else self._classes(ids, "candidates").unique().to(self.weight.device)
 
     def set_inclusion(self, share: ArrayLike | Tensor | None) -> None:
-        """Set π, how often each class is a candidate; None to correct nothing.
+        """Set π, how often each class is a candidate; None to forget it, and the candidates.
 
         Shares are (V,) numbers from 0 to 1, as of :func:`inclusion`.
 
@@ -152,7 +152,7 @@ class TargetSampledSoftmax(TableLayer):
             InputError: where they are not.
         """
         if share is None:
-            self.log_inclusion = None
+            self.log_inclusion = self.candidates = None
             return
         try:
             given = torch.as_tensor(share, dtype=torch.float64, device="cpu")
@@ -162,6 +162,17 @@ class TargetSampledSoftmax(TableLayer):
             raise refused("share", share, f"shares from 0 to 1, one a class, ({self.num_classes},)")
         least = min(given[given > 0].tolist(), default=1.0)
         self.log_inclusion = given.clamp(min=least).log().to(self.weight.device, wide(self.weight.dtype))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        candidates, log_inclusion = self.candidates, self.log_inclusion
+        super()._apply(fn, recurse)
+        # no state: neither rounded when the layer is cast, nor made of fresh memory by to_empty
+        device = self.weight.device
+        kept = (
+            None if each is None or device.type == "meta" else each.to(device) for each in (candidates, log_inclusion)
+        )
+        self.candidates, self.log_inclusion = kept
+        return self
 
     def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
         """Yield before each batch, with the candidates set to the targets of the partition that it is in.
@@ -233,7 +244,10 @@ class TargetSampledSoftmax(TableLayer):
         """(M,) losses of targets of rows (N, d); all positives of a row share one log Z."""
         if not len(target):
             # there may be no candidates either; of no rows, but of what is learnt, so that backward can be called
-            return (hidden * F.embedding(target, self.weight, sparse=self.sparse)).sum(1, dtype=wide(hidden.dtype))
+            nothing = hidden[:0] * F.embedding(target, self.weight, sparse=self.sparse)
+            if self.bias is not None:
+                nothing = nothing + torch.gather(self.bias, 0, target, sparse_grad=self.sparse)[:, None]
+            return nothing.sum(1, dtype=wide(hidden.dtype))
         classes, places = torch.cat([*self._always(), target]).unique(return_inverse=True)
         sparse = self.sparse and not under_transform()
         vectors = F.embedding(classes, self.weight, sparse=sparse)

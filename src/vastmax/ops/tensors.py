@@ -170,7 +170,8 @@ class _SparseUses(torch.autograd.Function):
             return None, None, None
         # to be differentiated again a gradient is summed as it is: the parts of a sparse tensor are not differentiable
         if torch.is_grad_enabled() or not ctx.sparse:
-            total = functools.reduce(torch.add, sorted(given, key=lambda grad: grad.is_sparse))
+            add = torch.add if torch.is_grad_enabled() else Tensor.add_  # nobody else has these gradients
+            total = functools.reduce(add, sorted(given, key=lambda grad: grad.is_sparse))
             return total if ctx.sparse else total.to_dense(), None, None
         if len(given) == 1 and given[0].is_sparse:
             return given[0], None, None

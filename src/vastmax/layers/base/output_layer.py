@@ -245,8 +245,9 @@ class OutputLayer(nn.Module, ABC):
         the mean over those that are not ignored. It is the cross-entropy to the uniform distribution over them. To
         any other distribution it is, where the layer's kind is "exact", for a ``target`` of probabilities.
 
-        With ``label_smoothing`` ε a row's loss is ``(1-ε) loss(t) + ε/V Σ_w loss(w)``. Layers of linear logits compute
-        it; any other draws one class a row, uniformly, whose loss counts ε: on average it is the same.
+        With ``label_smoothing`` ε a row's loss is ``(1-ε) loss(t) + ε/V Σ_w loss(w)``. ``full`` and
+        ``differentiated`` compute it; any other draws one class a row, uniformly, whose loss counts ε: on average it is
+        the same.
 
         Args:
             hidden: (…, d) hidden vectors.
@@ -272,7 +273,10 @@ class OutputLayer(nn.Module, ABC):
                 would be given sparse gradients.
         """
         one_of("reduction", reduction, ("mean", "sum", "none"))
-        smoothing = number("label_smoothing", label_smoothing, 0, 1)
+        # a compiler may have made it a symbol, which has no value to look at
+        smoothing = (
+            label_smoothing if torch.compiler.is_compiling() else number("label_smoothing", label_smoothing, 0, 1)
+        )
         check_host(self, self.sparse_parameters)
         if weight is not None and weight.shape != (self.num_classes,):
             raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
@@ -426,7 +430,7 @@ class OutputLayer(nn.Module, ABC):
         if target.shape != shape:
             raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
         if ignore_index >= 0:
-            raise refused("ignore_index", ignore_index, "none with probabilities, or the reduction 'none'")
+            raise refused("ignore_index", ignore_index, "a negative one, such as -100, with probabilities")
         layer = self._alike() if self.sparse_parameters else self
         for name in self.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
             layer._parameters[name] = sparse_uses(getattr(self, name), 1)[0]  # type: ignore[assignment]
@@ -463,6 +467,8 @@ class OutputLayer(nn.Module, ABC):
 
     def _excluded(self, hidden: Tensor, exclude: Tensor, k: int) -> tuple[Tensor, int]:
         """(N, E+1) ids that a row excludes, rising, beside negative ones; and the most that are different in a row."""
+        if not isinstance(exclude, Tensor):
+            raise refused("exclude", exclude, "a tensor of ids, int64")
         if exclude.dim() == 1:
             exclude = exclude.expand(*hidden.shape[:-1], -1)
         if exclude.shape[:-1] != hidden.shape[:-1] or exclude.dtype != torch.int64:

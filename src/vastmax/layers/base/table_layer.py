@@ -164,10 +164,15 @@ def log_prob_of_targets(
 
     From that of a row's first target the others differ by their logits, whose difference has digits when large.
     """
-    if row is None or not len(row):
-        hidden = part.hidden if row is None else part.hidden[row]
-        return linear_cross_entropy([part._replace(hidden=hidden)], target, block_size)
+    if row is None:
+        return linear_cross_entropy([part], target, block_size)
+    if not len(row):
+        none = part._replace(hidden=part.hidden[row])
+        return linear_log_partition([part], block_size), linear_cross_entropy([none], target, block_size)[1]
     row, first = rows_of_targets(part.hidden, row)
+    if torch.is_autocast_enabled(part.hidden.device.type):  # all logits are to be rounded alike
+        log_partition, log_prob = linear_cross_entropy([part._replace(hidden=part.hidden[row])], target, block_size)
+        return log_partition[first], log_prob
     own = gathered_logits(part.hidden[row], part.weight, part.bias, target[:, None]).squeeze(1)
     log_partition, log_prob = linear_cross_entropy([part], target[first], block_size)
     return log_partition, own - own[first][row] + log_prob[row]

@@ -56,7 +56,8 @@ def linear_topk(
     rows = len(parts[0].hidden)
     values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))
     places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
-    largest, log_rest = values.new_full((rows, 1), -torch.inf), values.new_zeros((rows, 1))
+    largest = values.new_full((rows, 1), torch.finfo(values.dtype).min)  # no -inf, which is no number to be less than
+    log_rest = torch.full_like(largest, -torch.inf)
     # a block of few more than k classes would be sorted almost whole
     block_size = block_size or max(k, min(64 * k, _SEARCHED), _BLOCK // max(1, rows))
     for number, before, span in _blocks(parts, block_size):
@@ -248,14 +249,16 @@ class _PartGradient:
 def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return (N,) the largest logit, by how much log Z is more, carried from block to block, and the target's logit."""
     hidden = parts[0].hidden
-    largest = hidden.new_full((len(hidden),), -torch.inf, dtype=wide(hidden.dtype))
-    log_rest = torch.zeros_like(largest)
+    dtype = wide(hidden.dtype)
+    largest = hidden.new_full((len(hidden),), torch.finfo(dtype).min, dtype=dtype)
+    log_rest = torch.full_like(largest, -torch.inf)
     target_logit = None if target is None else torch.full_like(largest, -torch.inf)
     for number, before, span in _blocks(parts, block_size):
         logits = _logits(parts[number], span)
         if target is not None and target_logit is not None:
             target_logit = torch.maximum(target_logit, _target_logit(logits, target, before))
         of_block, more = softmax_(logits)
+        more = torch.where(of_block == -torch.inf, 0, more)  # a block of nothing but -inf
         earlier, largest = largest, torch.maximum(largest, of_block)
         log_rest = torch.logaddexp(log_rest + (earlier - largest), more.add_(of_block - largest))
     return largest, log_rest, target_logit
