@@ -186,9 +186,8 @@ class CharCNNSoftmax(LinearLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        own_loss = type(self)._loss is not CharCNNSoftmax._loss  # of a subclass
-        if row is None or own_loss:
-            return super()._loss_of_targets(hidden, target, context, group, row)
+        if row is None:
+            return self._loss_of_each(hidden, target, context, group, row)
         (part,) = self._parts(hidden)  # one pass of the words, and one log Z for all positives of a row
         return -log_prob_of_targets(part, target, row, self.block_size)[1]
 

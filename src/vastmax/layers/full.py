@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer, log_prob_of_targets
-from vastmax.ops import Part
 
 __all__ = ["FullSoftmax"]
 
@@ -66,8 +65,9 @@ class FullSoftmax(TableLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        if row is None or not self._smooths:
-            return super()._loss_of_targets(hidden, target, context, group, row)
+        if row is None:
+            return self._loss_of_each(hidden, target, context, group, row)
         if torch.compiler.is_compiling() and self.block_size is None:  # the compiler sees through all of it
             return -self._log_prob(hidden)[row, target]
-        return -log_prob_of_targets(Part(hidden, self.weight, self.bias), target, row, self.block_size)[1]
+        (part,) = self._parts(hidden)
+        return -log_prob_of_targets(part, target, row, self.block_size)[1]

@@ -108,9 +108,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        own_loss = type(self)._loss is not ImportanceSampledSoftmax._loss  # of a subclass
-        if row is None or not len(row) or own_loss:
-            return super()._loss_of_targets(hidden, target, context, group, row)
+        if row is None or not len(row):
+            return self._loss_of_each(hidden, target, context, group, row)
         return self._estimated_loss(hidden, target, context, row)
 
     def _estimated_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None, row: Tensor | None) -> Tensor:

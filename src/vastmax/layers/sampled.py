@@ -68,9 +68,8 @@ class SampledSoftmax(SamplingLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        own_loss = type(self)._loss is not SampledSoftmax._loss  # of a subclass
-        if row is None or not len(row) or self.correct_target or own_loss:
-            return super()._loss_of_targets(hidden, target, context, group, row)
+        if row is None or not len(row) or self.correct_target:
+            return self._loss_of_each(hidden, target, context, group, row)
         draws = self._draw_for(hidden, target, context, group, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)

@@ -235,9 +235,8 @@ class TargetSampledSoftmax(TableLayer):
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        own_loss = type(self)._loss is not TargetSampledSoftmax._loss  # of a subclass
-        if row is None or own_loss:
-            return super()._loss_of_targets(hidden, target, context, group, row)
+        if row is None:
+            return self._loss_of_each(hidden, target, context, group, row)
         return self._candidate_loss(hidden, target, row)
 
     def _candidate_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:

@@ -200,6 +200,17 @@ class OutputLayer(nn.Module, ABC):
             group: (N,) what rows have in common that are no samples of each other, or None.
             row: (M,) the row of each target, rising; None where there is one a row.
         """
+        return self._loss_of_each(hidden, target, context, group, row)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "_loss" in vars(cls) and "_loss_of_targets" not in vars(cls):
+            cls._loss_of_targets = OutputLayer._loss_of_targets  # what a parent shares is of the parent's loss
+
+    def _loss_of_each(
+        self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
+    ) -> Tensor:
+        """(M,) training losses as :meth:`_loss_of_targets`, each by :meth:`_loss`."""
         if row is not None:
             hidden, context = hidden[row], None if context is None else context[row]
         return self._loss(hidden, target, context)

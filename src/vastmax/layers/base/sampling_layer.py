@@ -164,7 +164,7 @@ class SamplingLayer(TableLayer):
         draws = self.draw(hidden, target, context, group)
         return sampled_loss(self._formula, hidden, self.weight, self.bias, target, draws, sparse=self.sparse)
 
-    def _loss_of_targets(
+    def _loss_of_each(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
         if row is not None:
