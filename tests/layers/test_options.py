@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vastmax.errors import InputError
-from vastmax.layers import LAYERS, LayerSpec, SampledSoftmax, TrainingText, build, parse_options
+from vastmax.layers import LAYERS, LayerSpec, SampledSoftmax, TrainingText, WithoutClasses, build, parse_options
 from vastmax.layers.registry import _options_of
 from vastmax.proposals import PROPOSALS
 from vastmax.trees import TREES
@@ -70,6 +70,7 @@ TEXTS: dict[str, tuple[str, Any]] = {
     "variant": ("projections", "projections"),
     "vectors": ("full", "full"),
     "widths": ("[3,2,1,1,1]", [3, 2, 1, 1, 1]),
+    "without": ("[5]", [5]),
     "wordnet": ("none", None),
 }
 TOGETHER = {
@@ -88,7 +89,8 @@ def test_every_option_can_be_given_as_text(name: str, option: str) -> None:
     assert parse_options(name, {option: text}) == {option: value}
     found = parse_options(name, TOGETHER.get((name, option), {option: text}))
     assert json.loads(json.dumps(found)) == found
-    assert isinstance(LayerSpec(name, found).build_for(D, TEXT), LAYERS[name])
+    built = LayerSpec(name, found).build_for(D, TEXT)
+    assert isinstance(built.layer if isinstance(built, WithoutClasses) else built, LAYERS[name])
 
 
 def test_names_of_proposals_and_trees_are_text() -> None:

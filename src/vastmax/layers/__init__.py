@@ -28,6 +28,7 @@ from vastmax.layers.sampled import SampledSoftmax, in_batch_softmax
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.layers.target_partitions import Partition, inclusion, partitions
 from vastmax.layers.target_sampled import TargetSampledSoftmax
+from vastmax.layers.without_classes import WithoutClasses
 
 __all__ = [
     "LAYERS",
@@ -61,6 +62,7 @@ __all__ = [
     "TableLayer",
     "TargetSampledSoftmax",
     "TrainingText",
+    "WithoutClasses",
     "build",
     "diagnose",
     "in_batch_softmax",

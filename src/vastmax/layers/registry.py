@@ -16,6 +16,7 @@ from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
+from vastmax.layers.base.arguments import as_vocabulary
 from vastmax.layers.base.facts import TrainingText
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.layers.blackout import BlackOut
@@ -32,6 +33,7 @@ from vastmax.layers.partial import PartialSoftmax
 from vastmax.layers.sampled import SampledSoftmax
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.layers.target_sampled import TargetSampledSoftmax
+from vastmax.layers.without_classes import Left, WithoutClasses
 from vastmax.vocabulary import Vocabulary
 
 if sys.version_info >= (3, 11):
@@ -61,6 +63,8 @@ LAYERS: dict[str, type[OutputLayer]] = {
 }
 """Every layer by the command line's name. What a program adds here is known to every trainer and command in it."""
 
+_WITHOUT = "without"  # the option of every layer: ids of classes to take out
+
 
 @dataclass(frozen=True)
 class LayerSpec:
@@ -68,7 +72,8 @@ class LayerSpec:
 
     Args:
         name: a key of ``LAYERS``.
-        options: what the layer's ``from_corpus`` or ``from_vocabulary`` takes, as JSON has it.
+        options: what the layer's ``from_corpus`` or ``from_vocabulary`` takes, as JSON has it; and of any layer
+            ``without``, ids of classes that it is built without, as a :class:`WithoutClasses`.
 
     Raises:
         InputError: where no layer has this name, or the layer has no such option.
@@ -97,20 +102,39 @@ class LayerSpec:
     def build(self, in_features: int, vocabulary: Vocabulary | ArrayLike) -> OutputLayer:
         """Return the layer for a vocabulary, or for counts (V,)."""
         _check_options(self.layer, self.options, "from_vocabulary")
-        return self.layer.from_vocabulary(in_features, vocabulary, **self.options)
+        own, left = self._without(vocabulary)
+        if left is None:
+            return self.layer.from_vocabulary(in_features, vocabulary, **own)
+        part = left.vocabulary(as_vocabulary(vocabulary))
+        return WithoutClasses(self.layer.from_vocabulary(in_features, part, **own), left.without)
 
     def build_for(self, in_features: int, corpus: TrainingText) -> OutputLayer:
         """Return the layer for a training text, of which it may learn more than counts."""
-        return self.layer.from_corpus(in_features, corpus, **self.options)
+        own, left = self._without(corpus.vocabulary)
+        if left is None:
+            return self.layer.from_corpus(in_features, corpus, **own)
+        return WithoutClasses(self.layer.from_corpus(in_features, left.text(corpus), **own), left.without)
 
     def rebuild(self, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor]) -> OutputLayer:
         """Return a layer that the state of an earlier one fits, whatever that one was built from."""
-        return self.layer.rebuild(in_features, vocabulary, state, **self.options)
+        own, left = self._without(vocabulary)
+        if left is None:
+            return self.layer.rebuild(in_features, vocabulary, state, **own)
+        part = left.vocabulary(as_vocabulary(vocabulary))
+        return WithoutClasses(self.layer.rebuild(in_features, part, left.state(state), **own), left.without)
+
+    def _without(self, vocabulary: Vocabulary | ArrayLike) -> tuple[dict[str, Any], Left | None]:
+        """The layer's own options, and what is left of the classes where some are taken out."""
+        own = {name: value for name, value in self.options.items() if name != _WITHOUT}
+        if len(own) == len(self.options):
+            return own, None
+        left = Left.of(len(as_vocabulary(vocabulary)), self.options[_WITHOUT])
+        return own, left if len(left.without) else None
 
     @property
     def missing(self) -> str | None:
         """What this machine lacks to build the layer for a text, as a clause, or None."""
-        return self.layer.missing(**self.options)
+        return self.layer.missing(**{name: value for name, value in self.options.items() if name != _WITHOUT})
 
 
 def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> OutputLayer:
@@ -120,7 +144,8 @@ def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **opt
         name: a key of ``LAYERS``.
         in_features: d, the width of the hidden vectors.
         vocabulary: a Vocabulary, or the counts (V,) of classes without names.
-        options: what the layer's ``from_vocabulary`` takes.
+        options: what the layer's ``from_vocabulary`` takes; and of any layer ``without``, ids of classes to take out
+            of the distribution, such as padding. Options that speak of classes, such as a tree, speak of those left.
 
     Raises:
         InputError: where no layer has this name, the layer has no such option, or it refuses a value.
@@ -192,4 +217,4 @@ def _options_of(layer: type[OutputLayer], made_by: str) -> set[str]:
             known |= {each.name for each in parameters if each.default is not each.empty}
             if not any(each.kind is each.VAR_KEYWORD for each in parameters):
                 break
-    return known - layer.not_options
+    return (known - layer.not_options) | {_WITHOUT}

@@ -23,7 +23,7 @@ from vastmax.layers.base.hosts import check_host
 from vastmax.ops import is_batched, sparse_uses, topk
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["OutputLayer"]
+__all__ = ["OutputLayer", "Reduction"]
 
 Reduction = Literal["mean", "sum", "none"]
 
