@@ -1,6 +1,7 @@
 """What every output layer promises, continued: compiled, on another device, and at a million classes."""
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -191,3 +192,14 @@ def test_a_million_classes(case: LayerCase) -> None:
     )
     torch.testing.assert_close(layer.target_log_prob(hidden, target), log_prob[range(3), target], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(layer.topk(hidden, 5)[0], log_prob.topk(5).values, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_that_is_gone_before_its_backward_is_one_sentence() -> None:
+    torch.compiler.reset()
+    step = torch.compile(lambda layer, *rows: layer(*rows), fullgraph=True, backend="aot_eager")
+    layer = build("hierarchical", D, range(1, V + 1), dtype=torch.float64)
+    loss = step(layer, *batch())
+    del layer
+    gc.collect()
+    with pytest.raises(RuntimeError, match="the layer of a compiled loss is gone: keep it until backward has run"):
+        loss.backward()

@@ -62,6 +62,13 @@ def opaque_loss(
     return torch.ops.vastmax.loss(*rows, layer._opaque_number, seed, autocast, sparse)
 
 
+def _found(number: Tensor) -> _Layer:
+    try:
+        return _layers[int(number)]
+    except KeyError:
+        raise RuntimeError("the layer of a compiled loss is gone: keep it until backward has run.") from None
+
+
 class _Rows(nn.Module):
     """A layer's loss a row, as a module: what parameters can be handed to."""
 
@@ -95,7 +102,7 @@ def _eager(
     autocast: torch.dtype | None,
     sparse: list[bool],
 ) -> Tensor:
-    module = _Rows(_layers[int(layer)])
+    module = _Rows(_found(layer))
     named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
     drawing = nullcontext() if seed is None else drawing_from(int(seed), seed.device)
     with drawing, torch.autocast(hidden.device.type, autocast, enabled=autocast is not None):
@@ -108,7 +115,7 @@ def _loss(hidden: Tensor, *given: Any) -> Tensor:
 
 
 def _loss_backward(grad: Tensor, hidden: Tensor, target: Tensor, parameters: list[Tensor], *given: Any) -> list[Tensor]:
-    own = [p.requires_grad for p in _layers[int(given[3])].parameters()]
+    own = [p.requires_grad for p in _found(given[3]).parameters()]
     with torch.enable_grad():
         hidden = hidden.detach().requires_grad_()
         leaves = [p.detach().requires_grad_(needed) for p, needed in zip(parameters, own, strict=True)]

@@ -11,16 +11,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import number, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary
-from vastmax.layers.base.compiled import opaque_loss, register_opaque
+from vastmax.layers.base.compiled import register_opaque
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
 from vastmax.layers.base.hosts import check_host
-from vastmax.ops import is_batched, sparse_uses, topk
+from vastmax.layers.base.targets import excluded_ids, loss_of_probabilities, losses_of_classes
+from vastmax.ops import is_batched, topk
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["OutputLayer", "Reduction"]
@@ -294,7 +294,7 @@ class OutputLayer(nn.Module, ABC):
         self._check_of_rows("context", hidden, context)
         self._check_of_rows("group", hidden, group)
         if target.is_floating_point():
-            return self._loss_of_probabilities(hidden, target, reduction, ignore_index, weight, smoothing)
+            return loss_of_probabilities(self, hidden, target, reduction, ignore_index, weight, smoothing)
         several = target.dim() == hidden.dim()
         rows, classes = self._flat(hidden, target, several)
         before, group = (None if each is None else each.reshape(-1).long() for each in (context, group))
@@ -307,7 +307,7 @@ class OutputLayer(nn.Module, ABC):
             classes, kept = torch.cat([classes, drawn], 1), torch.cat([kept, kept.any(1, keepdim=True)], 1)
         classes = torch.where(kept, classes, 0)
         self._check_range(classes)
-        loss = self._losses(rows, classes, kept, before, group)
+        loss = losses_of_classes(self, rows, classes, kept, before, group)
         factor = kept.to(loss.dtype) if weight is None else weight.to(loss.dtype)[classes] * kept
         weighted, of_drawn = loss * factor, None
         if draws:
@@ -364,7 +364,7 @@ class OutputLayer(nn.Module, ABC):
         if exclude is None:
             values, classes = self._topk(rows, k)
             return values.view(shape), classes.view(shape)
-        left_out, most = self._excluded(hidden, exclude, k)
+        left_out, most = excluded_ids(exclude, hidden.shape[:-1], self.num_classes, k)
         values, classes = self._topk(rows, k + most)
         places = torch.searchsorted(left_out, classes).clamp_(max=left_out.shape[1] - 1)
         # what may come out first, in the order in which it stands
@@ -396,66 +396,6 @@ class OutputLayer(nn.Module, ABC):
                 parts.append(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value!r}")
         return ", ".join(parts)
 
-    def _losses(
-        self, rows: Tensor, classes: Tensor, kept: Tensor, context: Tensor | None, group: Tensor | None
-    ) -> Tensor:
-        """(N, T) losses of classes (N, T), 0 where these are not kept; other arguments are one a row."""
-        target, taken = classes.flatten(), kept.flatten()
-        row = chosen = None
-        if classes.shape[1] != 1:
-            row = torch.arange(len(rows), device=rows.device).repeat_interleave(classes.shape[1])
-        # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
-        sifts = rows.device.type == "cpu" or (self.opaque_to_compiler and not rows.is_meta)
-        sifts = sifts and not torch.compiler.is_compiling() and not is_batched(taken)
-        if sifts and not bool(taken.all()):
-            chosen = taken.nonzero().squeeze(1)
-            target, taken = target[chosen], taken[chosen]
-            if row is None:
-                of_rows = chosen
-            else:
-                of_rows, row = row[chosen].unique_consecutive(return_inverse=True)
-            rows = rows[of_rows]
-            context, group = (None if each is None else each[of_rows] for each in (context, group))
-        if self.opaque_to_compiler and torch.compiler.is_compiling():
-            loss = opaque_loss(self, rows, torch.where(taken, target, -1), context, group, row)
-        else:
-            loss = self._loss_of_targets(rows, target, context, group, row)
-        if chosen is None:
-            return torch.where(kept, loss.view(classes.shape), 0)
-        return loss.new_zeros(classes.numel()).index_copy(0, chosen, loss).view(classes.shape)
-
-    def _loss_of_probabilities(
-        self,
-        hidden: Tensor,
-        target: Tensor,
-        reduction: Reduction,
-        ignore_index: int,
-        weight: Tensor | None,
-        smoothing: float,
-    ) -> Tensor:
-        """Return the cross-entropy to distributions ``target`` (…, V), as :meth:`forward` does."""
-        rows = self._rows(hidden)
-        shape = (*hidden.shape[:-1], self.num_classes)
-        if self.kind != "exact":
-            raise refused("target", target, "class ids, such as torch.multinomial draws from probabilities")
-        if target.shape != shape:
-            raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
-        if ignore_index >= 0:
-            raise refused("ignore_index", ignore_index, "a negative one, such as -100, with probabilities")
-        layer = self._alike() if self.sparse_parameters else self
-        for name in self.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
-            layer._parameters[name] = sparse_uses(getattr(self, name), 1)[0]  # type: ignore[assignment]
-        log_prob = layer._log_prob(rows)
-        probability = target.reshape(log_prob.shape).to(log_prob.dtype)
-        if smoothing:
-            probability = (1 - smoothing) * probability + smoothing / self.num_classes
-        if weight is not None:
-            probability = probability * weight.to(log_prob.dtype)
-        loss = -(log_prob * probability).sum(1)
-        if reduction == "none":
-            return loss.view(hidden.shape[:-1])
-        return loss.sum() if reduction == "sum" else loss.mean()
-
     # --- checks ---
 
     def _rows(self, hidden: Tensor) -> Tensor:
@@ -475,23 +415,6 @@ class OutputLayer(nn.Module, ABC):
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise refused("target", target, "class ids, whole numbers")
         return rows, target.reshape(-1).long()
-
-    def _excluded(self, hidden: Tensor, exclude: Tensor, k: int) -> tuple[Tensor, int]:
-        """(N, E+1) ids that a row excludes, rising, beside negative ones; and the most that are different in a row."""
-        if not isinstance(exclude, Tensor):
-            raise refused("exclude", exclude, "a tensor of ids, int64")
-        if exclude.dim() == 1:
-            exclude = exclude.expand(*hidden.shape[:-1], -1)
-        if exclude.shape[:-1] != hidden.shape[:-1] or exclude.dtype != torch.int64:
-            raise refused("exclude", exclude, f"ids, int64 of shape (E,) or {(*hidden.shape[:-1], 'E')}")
-        left_out = F.pad(exclude, (1, 0), value=-1).reshape(-1, exclude.shape[-1] + 1).sort(1).values
-        if (left_out >= self.num_classes).any():
-            raise InputError(f"exclude holds {int(left_out.max())}: classes are 0 to {self.num_classes - 1}.")
-        different = (left_out[:, 1:] != left_out[:, :-1]) & (left_out[:, 1:] >= 0)
-        most = int(different.sum(1).max()) if len(left_out) else 0
-        if k > self.num_classes - most:
-            raise refused("k", k, f"at most {self.num_classes - most}, the classes that exclude leaves of every row")
-        return left_out, most
 
     def _check_of_rows(self, name: str, hidden: Tensor, given: Tensor | None) -> None:
         if given is not None and (given.shape != hidden.shape[:-1] or given.is_floating_point()):

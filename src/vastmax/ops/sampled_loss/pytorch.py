@@ -21,6 +21,8 @@ from vastmax.ops.values import Draws
 
 # Beyond it log(1 + exp x) is x, to the last bit of float64.
 _LINEAR = 40.0
+# Beyond it a logit's last digit in float32 is worth more than 2e-6.
+_LARGE = 32.0
 
 
 def sampled_loss(
@@ -94,12 +96,12 @@ def _softmax_target_corrected(logits: Tensor, draws: Draws) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, draws: Draws, correction: Tensor, *, hits: bool) -> Tensor:
-    _less_first_(logits)
+    own = _less_first_(logits)
     logits[:, 1:].add_(correction)
     _leave_out_(logits, draws, hits=hits)
     largest, log_rest = softmax_(logits)
     logits[:, 0].sub_(1)
-    return largest + log_rest
+    return (largest - own) + log_rest
 
 
 def _nce(logits: Tensor, draws: Draws) -> Tensor:
@@ -139,7 +141,7 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     """
     if not logits.numel():
         return logits.sum(1)
-    _less_first_(logits)
+    own = _less_first_(logits)
     times, samples = draws.times, logits[:, 1:].sub_(draws.log_expected)
     samples.add_(draws.target_log_expected[:, None])  # the target's weight is 1, also where Q(t) = 0
     _leave_out_(logits, draws, hits=draws.distinct)
@@ -161,12 +163,20 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     logits.mul_(to_total * of_rest - 1)
     samples.add_(odds).scatter_add_(1, place, to_total * of_largest)
     logits[:, 0].sub_(1)
-    return (2 * log_total - log_rest - improbable).squeeze(1)
+    return (2 * log_total - log_rest - improbable).squeeze(1) - own
 
 
-def _less_first_(logits: Tensor) -> None:
-    """Take off the target's logit, which no softmax notices: what is added next would cost large logits digits."""
-    logits.sub_(logits[:, :1].clone())
+def _less_first_(logits: Tensor) -> Tensor:
+    """Take off the target's logit where what is added next would cost large ones digits: no softmax notices.
+
+    Returns (N,) what the target's logit is now.
+    """
+    first = logits[:, 0].clone()
+    # a pass over all logits that small ones do not need; on CUDA to look would take longer
+    if logits.device.type != "cpu" or bool((first.abs() > _LARGE).any()):
+        logits.sub_(first[:, None])
+        first.zero_()
+    return first
 
 
 def _leave_out_(logits: Tensor, draws: Draws, *, hits: bool) -> None:
