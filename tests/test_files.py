@@ -1,7 +1,10 @@
 """Files that are either the old or the new."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,3 +86,62 @@ def test_what_went_wrong_is_told_where_nothing_can_be_deleted_either(
         replacing(tmp_path / "words.tsv") as temporary,
     ):
         temporary.write_text("a")
+
+
+def test_temporary_names_are_met_by_nobody(tmp_path: Path) -> None:
+    """Not by another thread that writes the same file, nor by a link that lies in wait."""
+    path, outside = tmp_path / "file", tmp_path / "outside"
+    outside.write_text("mine")
+    with replacing(path) as one, replacing(path) as other:
+        assert one != other and one.exists() and other.exists()
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(outside)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert (path.read_text(), outside.read_text()) == ("new", "mine")
+
+
+def test_the_leftover_of_a_killed_writer_goes_and_that_of_one_at_work_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a [file]"
+    kill = f"""
+import os, signal
+from vastmax.files import replacing
+with replacing({str(path)!r}) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", kill]).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    with replacing(path) as at_work:
+        assert not left.exists()
+        with replacing(path) as other:
+            other.write_text("first")
+        assert at_work.exists()
+        at_work.write_text("second")
+    assert path.read_text() == "second" and [each.name for each in tmp_path.iterdir()] == ["a [file]"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o664])
+def test_permissions_are_those_of_the_file_replaced(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(mode)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "other") as temporary:
+            temporary.write_text("new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o640
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"

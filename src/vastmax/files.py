@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import os
+import secrets
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
-from vastmax.errors import FormatError, InputError
+from vastmax.errors import FormatError, InputError, VastmaxError
+from vastmax.locks import claim, locked
 
-__all__ = ["cannot_write", "member", "opened", "replacing", "replacing_members"]
+__all__ = [
+    "cannot_write",
+    "drop",
+    "member",
+    "opened",
+    "read_members",
+    "replacing",
+    "replacing_members",
+    "sweep",
+    "token",
+    "writing",
+]
 
+T = TypeVar("T")
 STAGING = ".incoming"
+_DROPPED = ".dropped-"
+_LONGEST_NAME = 100  # characters of a target's name in that of its temporary file
+_READS = 100  # of files that are replaced while they are read, again and again
+_PATIENCE = 10.0  # seconds, for a writer that will soon have finished
 
 
 def cannot_write(path: str | os.PathLike[str], error: Exception) -> InputError:
@@ -38,18 +57,33 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     A link stays a link to what is replaced. What is no file, as ``/dev/stdout``, is written to directly.
     """
     target = Path(os.path.realpath(path))
-    direct = target.exists() and not target.is_file()
-    temporary = target if direct else target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    if target.exists() and not target.is_file():
+        try:
+            yield target
+        except _writing_errors() as error:
+            raise cannot_write(path, error) from error
+        return
+    of_target = f".{target.name[:_LONGEST_NAME]}."
+    temporary = target.with_name(f"{of_target}{token()}.tmp")
+    descriptor = None
     try:
+        for left in target.parent.glob(f"{glob.escape(of_target)}*.tmp"):
+            _delete_unlocked(left)
+        # made here, and not by whoever writes: nothing that lies there already, a link for example, is written to
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        claim(descriptor)
         yield temporary
-        if not direct:
-            os.replace(temporary, target)
+        os.fsync(descriptor)  # a name must not reach the disk before the bytes it stands for: the power may fail
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
     except _writing_errors() as error:
-        raise cannot_write(path if direct else target, error) from error
+        raise cannot_write(target, error) from error
     finally:
         with suppress(OSError):  # gone, or on a disk that is read-only, which has been told
-            if not direct:
-                temporary.unlink()
+            temporary.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -57,34 +91,76 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
     """Give an empty folder whose files, in the end, all replace those of the same names in directory, at one moment.
 
     The moment is the renaming of the staging folder to ``.incoming``: before it `member` finds the old files, from
-    then on the new ones, moved or not. Files of other names stay as they are.
+    then on the new ones, moved or not. Files of other names stay as they are. InputError where another process writes
+    into the directory and goes on doing so.
     """
     target = Path(directory)
-    staging = target / f"{STAGING}.{os.getpid()}.tmp"
+    staging = target / f"{STAGING}.{token()}.tmp"
+    with writing(target, patience=_PATIENCE):
+        try:
+            _finish_moving(target)
+            for abandoned in target.glob(f"{STAGING}.*.tmp"):  # by a process that was killed: we have the lock
+                shutil.rmtree(abandoned, ignore_errors=True)
+            staging.mkdir()
+            yield staging
+            for file in staging.iterdir():
+                _sync(file)
+            _sync(staging)
+            staging.rename(target / STAGING)
+            _sync(target)
+            _finish_moving(target)
+        except _writing_errors() as error:
+            raise cannot_write(target, error) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def writing(directory: Path, *, patience: float = 0.0) -> Iterator[None]:
+    """Make a directory and hold it, see `locked`; InputError where it cannot be made."""
+    with ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(directory, patience=patience))
+        except OSError as error:
+            raise cannot_write(directory, error) from error
+        yield
+
+
+def drop(folder: Path) -> None:
+    """Delete a folder at one moment: a kill leaves all of it, or what nobody reads and `sweep` finds."""
+    dropped = folder.with_name(f"{_DROPPED}{token()}")
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        _finish_moving(target)
-        for abandoned in target.glob(f"{STAGING}.*.tmp"):
-            shutil.rmtree(abandoned, ignore_errors=True)
-        staging.mkdir()
-        yield staging
-        # A name must not reach the disk before the bytes it stands for: the power may fail between the two.
-        for file in staging.iterdir():
-            _sync(file)
-        _sync(staging)
-        staging.rename(target / STAGING)
-        _sync(target)
-        _finish_moving(target)
-    except _writing_errors() as error:
-        raise cannot_write(target, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        folder.rename(dropped)
+    except OSError:  # it is not there, or must go where it lies
+        dropped = folder
+    shutil.rmtree(dropped, ignore_errors=True)
+
+
+def sweep(directory: Path) -> None:
+    """Delete what a kill left of folders that were being dropped."""
+    for left in directory.glob(f"{_DROPPED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _delete_unlocked(left: Path) -> None:
+    """Delete the temporary file of a process that was killed, and not that of one that is at work."""
+    with suppress(OSError):
+        descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            if claim(descriptor):
+                left.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def token() -> str:
+    """Return a part of a file's name that no one else has."""
+    return secrets.token_hex(8)
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk, where the system can."""
-    if os.name == "nt" and path.is_dir():
-        return
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -96,6 +172,37 @@ def member(directory: Path, name: str) -> Path:
     """Return where the file of this name is now, also where a kill came in the midst of replacing."""
     incoming = directory / STAGING / name
     return incoming if incoming.exists() else directory / name
+
+
+def read_members(directory: Path, names: Iterable[str], read: Callable[[], T]) -> T:
+    """Return what ``read`` makes of a directory's files of these names: all of one moment, if they are replaced.
+
+    It is called again where they were meanwhile, whatever it returned or raised.
+    """
+    names = tuple(names)
+
+    def state() -> list[tuple[Path, int, int, int] | None]:
+        return [_identity(member(directory, name)) for name in names]
+
+    for _ in range(_READS):
+        before = state()
+        try:
+            found = read()
+        except (VastmaxError, OSError):
+            if state() == before:
+                raise
+        else:
+            if state() == before:
+                return found
+    return read()
+
+
+def _identity(path: Path) -> tuple[Path, int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _finish_moving(directory: Path) -> None:

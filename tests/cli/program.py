@@ -37,13 +37,15 @@ class Outcome:
 def vastmax(*arguments: str | Path) -> Outcome:
     """Run a command line here and now."""
     out, err = io.StringIO(), io.StringIO()
-    handler, show = signal.getsignal(signal.SIGTERM), warnings.showwarning
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    show = warnings.showwarning
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
             warnings.simplefilter("always")
             code = run([str(argument) for argument in arguments])
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
         warnings.showwarning = show
     return Outcome(code, out.getvalue(), err.getvalue())
 

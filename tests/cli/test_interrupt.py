@@ -1,8 +1,10 @@
 """Signals to a real process: Ctrl-C, SIGTERM and kill -9, and the command that resumes."""
 
+import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import IO
@@ -10,6 +12,7 @@ from typing import IO
 import pytest
 
 from tests.cli.program import finish, start, vastmax, wait_for_checkpoint
+from vastmax.embeddings import Embeddings
 
 FLAGS = ["--dim", "32", "--epochs", "600", "--threads", "1", "--window", "8", "--checkpoint-minutes", "0.001"]
 
@@ -94,3 +97,53 @@ def test_an_empty_checkpoint_folder_is_no_checkpoint(corpus: Path, tmp_path: Pat
     outcome = vastmax("train", corpus, "-o", tmp_path / "model", "--resume", "--epochs", "1", "--dim", "4")
     assert outcome.code == 0
     assert "no checkpoint in" in outcome.err
+
+
+def test_a_terminal_that_is_closed_leaves_a_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    flags = ["--dim", "8", "--epochs", "1000000", "--threads", "1", "--checkpoint-minutes", "0"]
+    master, slave = os.openpty()
+    process = start(
+        "train", corpus, "-o", folder, *flags, stdin=slave, stdout=slave, stderr=slave, preexec_fn=os.setsid
+    )
+    os.close(slave)
+    said = b""
+    while b"training" not in said:
+        said += os.read(master, 4096)
+    os.close(master)  # what is written to it from now on fails
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)  # as the kernel does for a session that has it as its terminal, and a shell
+    assert process.wait(60) == 130
+    assert (folder / "checkpoint" / "state.json").exists()
+
+
+def test_under_nohup_it_goes_on(corpus: Path, tmp_path: Path) -> None:
+    ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    process = start("train", corpus, "-o", tmp_path / "model", *FLAGS, **ignoring)
+    wait_for_checkpoint(process, tmp_path / "model")
+    process.send_signal(signal.SIGHUP)
+    assert finish(process).code == 0
+
+
+def test_a_second_run_says_whose_the_folder_is(corpus: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    process = start("train", corpus, "-o", folder, *FLAGS)
+    wait_for_checkpoint(process, folder)
+    for flag in ("--resume", "--overwrite"):
+        outcome = vastmax("train", corpus, "-o", folder, flag, *FLAGS)
+        assert outcome.code == 1
+        assert outcome.sentence.startswith(f"{folder} is being written by process {process.pid} on ")
+    assert finish(process).code == 0
+    assert not any(each.name.startswith(".") for each in folder.iterdir())
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(closed: str, corpus: Path, tmp_path: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m vastmax"
+    kept, model = tmp_path / "vocabulary.tsv", tmp_path / "model"
+    verbs = {f"vocab {corpus} -o {kept}": 0, f"train {corpus} -o {model} --epochs 1": 0, "vocab none": 1}
+    for verb, code in verbs.items():
+        done = subprocess.run(["bash", "-c", f"{command} {verb} {closed}"], capture_output=True, text=True)
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    assert kept.read_text().count("\n") > 10 and "word\tcount" not in kept.read_text()
+    assert len(Embeddings.load(model)) > 10

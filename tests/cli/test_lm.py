@@ -143,15 +143,20 @@ def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path, texts: list
     command = ["lm", "train", *texts, "-o", str(folder), *FLAGS, "--epochs", "0.2"]
     assert vastmax(*command, "--resume").code == 0  # there is nothing to resume yet, which is said
     before = (folder / "model.safetensors").read_bytes()
-    for more in ([], ["--resume"]):
-        again = vastmax(*command, *more)
-        assert again.code == 1
-        assert "finished model" in again.sentence and "--overwrite" in again.sentence
+    again = vastmax(*command)
+    assert again.code == 1
+    assert "finished model" in again.sentence and "--overwrite" in again.sentence
+    again = vastmax(*command, "--resume")
+    assert (again.code, again.err) == (0, f"{folder} holds a finished model: nothing is left to resume\n")
+    assert (folder / "model.safetensors").read_bytes() == before
     assert vastmax(*command, "--overwrite", "--seed", "2").code == 0
     assert (folder / "model.safetensors").read_bytes() != before
     embeddings = vastmax("lm", "train", *texts, "-o", model, *FLAGS)  # a folder of embeddings
     assert embeddings.code == 1
     assert "--overwrite" in embeddings.sentence
+    embeddings = vastmax("lm", "train", *texts, "-o", model, "--resume", *FLAGS)
+    assert embeddings.code == 1
+    assert "holds embeddings, and no language model" in embeddings.sentence
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])

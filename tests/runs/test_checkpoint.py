@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from vastmax.errors import CheckpointError, InputError
+from vastmax.files import drop, sweep
 from vastmax.runs import (
     CHECKPOINT_TENSORS,
     Checkpoint,
     arrays_of,
     differences,
-    drop_checkpoint,
     holds_checkpoint,
     plain,
     tensors_of,
@@ -41,7 +41,7 @@ def test_what_was_saved_is_what_is_loaded(tmp_path: Path) -> None:
     found = Checkpoint.load(tmp_path, "a test")
     assert (found.identity, found.facts, found.tensors) == (IDENTITY, facts, {})
     assert holds_checkpoint(tmp_path)
-    drop_checkpoint(tmp_path)
+    drop(tmp_path)
     assert not tmp_path.exists()
     assert not holds_checkpoint(tmp_path)
 
@@ -200,6 +200,10 @@ def test_options_are_as_json_gives_them_back() -> None:
 
 def test_a_kill_while_deleting_leaves_no_half_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint().save(tmp_path / "checkpoint")
-    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # the kill
-    drop_checkpoint(tmp_path / "checkpoint")
-    assert any((tmp_path / "checkpoint").iterdir()) and not holds_checkpoint(tmp_path / "checkpoint")
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", lambda *_, **__: None)  # the kill
+        drop(tmp_path / "checkpoint")
+    (left,) = tmp_path.iterdir()
+    assert any(left.iterdir()) and not holds_checkpoint(tmp_path / "checkpoint")
+    sweep(tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -59,14 +60,44 @@ def _root(
     pass
 
 
+class _Terminal(io.FileIO):
+    """A terminal that may be closed while the program goes on, to write a checkpoint: what it says then is lost."""
+
+    def write(self, data: Any, /) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(data)
+
+
+def _open_closed_streams() -> None:
+    """Let standard streams that are closed (``>&-``) lead nowhere, lest a file opened next take the place of one."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free: this one
+            if descriptor:
+                setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; every error a user can cause is one sentence on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _open_closed_streams()
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(each, signal.default_int_handler)
     warnings.showwarning = lambda message, *_, **__: complain(f"note: {message}")
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+            if stream.isatty():
+                lasting = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+                setattr(sys, name, io.TextIOWrapper(lasting, stream.encoding, "replace", line_buffering=True))
     try:
         # typer returns what `typer.Exit` carries, or what the verb returned: None.
         said: dict[str, object] = {"arguments": arguments}

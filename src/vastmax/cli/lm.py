@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,6 +93,7 @@ def train(
     if resume and output is None:
         raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
     from vastmax.comparison import RunConfig, method_with, run_language_model
+    from vastmax.language import load_language_model
     from vastmax.runs import OutputFolder
 
     config = RunConfig(
@@ -101,35 +103,39 @@ def train(
         threads=options["threads"],
         device=device,
     )
-    folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
     given = {"train": train, "valid": valid, "test": test, "held_out": held_out, **options}
-    reading = True
-    try:
-        with ProgressDisplay() as display:
-            corpus = read_corpus(given, display)
-            reading = False
-            if folder is not None and folder.has_checkpoint and not resume:
-                folder.drop_checkpoint()
-            elif folder is not None and resume and not folder.has_checkpoint:
-                note(f"no checkpoint in {folder.path} yet: starting from the beginning")
-            record = run_language_model(
-                corpus,
-                config,
-                output,
-                text=text_facts(given, corpus),
-                command=command_line(context),
-                checkpoint_minutes=checkpoint_minutes,
-                progress=display,
-            ).record
-    except KeyboardInterrupt as stop:
-        if reading:
-            raise interrupted(context, "interrupted while reading; nothing was written") from None
-        checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
-        otherwise = "nothing is kept without -o DIR" if folder is None else "no checkpoint was written"
-        raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None
-    finally:
-        if folder is not None:
-            folder.discard_if_empty()
+    with ExitStack() as stack:
+        folder = None
+        if output is not None:
+            folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
+            if resume and folder.is_finished:
+                load_language_model(output)
+                note(f"{output} holds a finished model: nothing is left to resume")
+                return
+        reading = True
+        try:
+            with ProgressDisplay() as display:
+                corpus = read_corpus(given, display)
+                reading = False
+                if folder is not None and folder.has_checkpoint and not resume:
+                    folder.drop_checkpoint()
+                elif folder is not None and resume and not folder.has_checkpoint:
+                    note(f"no checkpoint in {folder.path} yet: starting from the beginning")
+                record = run_language_model(
+                    corpus,
+                    config,
+                    output,
+                    text=text_facts(given, corpus),
+                    command=command_line(context),
+                    checkpoint_minutes=checkpoint_minutes,
+                    progress=display,
+                ).record
+        except KeyboardInterrupt as stop:
+            if reading:
+                raise interrupted(context, "interrupted while reading; nothing was written") from None
+            checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
+            otherwise = "nothing is kept without -o DIR" if folder is None else "no checkpoint was written"
+            raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None
     if as_json:
         print_json({"output": output, **record.to_json()})
         return

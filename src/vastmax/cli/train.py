@@ -75,8 +75,13 @@ def train(
     from vastmax.embeddings import holds_embeddings, train
     from vastmax.runs import TrainingInterrupted, holds_checkpoint
 
-    if resume and not holds_checkpoint(output / "checkpoint") and not holds_embeddings(output):
-        note(f"no checkpoint in {output} yet: starting from the beginning")
+    if resume and not holds_checkpoint(output / "checkpoint"):
+        is_finished = holds_embeddings(output)
+        note(
+            f"{output} holds a finished model: nothing is left to resume"
+            if is_finished
+            else f"no checkpoint in {output} yet: starting from the beginning"
+        )
     started = time.perf_counter()
     try:
         with ProgressDisplay() as display:

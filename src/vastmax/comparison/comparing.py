@@ -18,9 +18,9 @@ from vastmax.comparison.report import RunRecord, read_records, require_report, w
 from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_records
 from vastmax.comparison.worker import JOB
 from vastmax.errors import InputError
-from vastmax.files import member, replacing
+from vastmax.files import drop, member, replacing, writing
 from vastmax.language import LanguageCorpus
-from vastmax.runs import TrainingInterrupted, TrainingProgress, differences, drop_checkpoint, holds_checkpoint, plain
+from vastmax.runs import TrainingInterrupted, TrainingProgress, differences, holds_checkpoint, plain
 
 __all__ = ["ComparisonProgress", "compare"]
 
@@ -77,8 +77,8 @@ def compare(
         progress: Called as runs begin, go on and end.
 
     Raises:
-        InputError: The folder cannot be written, or holds another comparison; two runs have one name; there is no
-            such device; checkpoint_minutes is no such number.
+        InputError: The folder cannot be written, somebody else writes into it, or it holds another comparison; two runs
+            have one name; there is no such device; checkpoint_minutes is no such number.
         TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
     """
     require_report()
@@ -100,35 +100,36 @@ def compare(
             raise InputError(
                 f"{name} was begun with {differs}: go back to it, name another folder, or delete {runs / name}."
             )
-    _keep_corpus(corpus, folder, known)
-    records: list[RunRecord] = []
-    for number, (name, config) in enumerate(by_name.items(), 1):
-        place, seed = runs / name, config.loop_options.seed
+    with writing(folder):
+        _keep_corpus(corpus, folder, known)
+        records: list[RunRecord] = []
+        for number, (name, config) in enumerate(by_name.items(), 1):
+            place, seed = runs / name, config.loop_options.seed
 
-        def tell(number: int = number, label: str = config.method.label, seed: int = seed, **about: Any) -> None:
-            if progress is not None:
-                progress(ComparisonProgress(label, seed, number, len(configs), **about))
+            def tell(number: int = number, label: str = config.method.label, seed: int = seed, **about: Any) -> None:
+                if progress is not None:
+                    progress(ComparisonProgress(label, seed, number, len(configs), **about))
 
-        record = kept[name]
-        if record is None:
-            tell()
-            if _begun_with_other(place, config):
-                drop_checkpoint(place / CHECKPOINT)  # it failed, and is tried with other options
-            # finished runs of this seed, whose words' vectors it may ask for
-            lenders = [each for each in (*known.values(), *records) if each.status == "done" and each.seed == seed]
-            job = {
-                "corpus": str((folder / _CORPUS).resolve()),
-                "config": config.to_json(),
-                "text": dict(text or {}),
-                "command": command,
-                "checkpoint_minutes": checkpoint_minutes,
-                "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
-            }
-            record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
-        records.append(record)
-        tell(record=record, kept=kept[name] is not None)
-        if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
-            _write(folder)
+            record = kept[name]
+            if record is None:
+                tell()
+                if _begun_with_other(place, config):
+                    drop(place / CHECKPOINT)  # it failed, and is tried with other options
+                # finished runs of this seed, whose words' vectors it may ask for
+                lenders = [each for each in (*known.values(), *records) if each.status == "done" and each.seed == seed]
+                job = {
+                    "corpus": str((folder / _CORPUS).resolve()),
+                    "config": config.to_json(),
+                    "text": dict(text or {}),
+                    "command": command,
+                    "checkpoint_minutes": checkpoint_minutes,
+                    "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
+                }
+                record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
+            records.append(record)
+            tell(record=record, kept=kept[name] is not None)
+            if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
+                _write(folder)
     return records
 
 

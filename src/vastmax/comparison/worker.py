@@ -22,6 +22,7 @@ from safetensors import safe_open
 
 from vastmax.comparison.config import RunConfig
 from vastmax.errors import InputError, VastmaxError
+from vastmax.files import writing
 from vastmax.language import LanguageCorpus
 from vastmax.runs import TrainingInterrupted
 from vastmax.vocabulary import Vocabulary
@@ -48,16 +49,17 @@ def main(folder: Path) -> int:
     warnings.showwarning = lambda message, *_, **__: say(warning=str(message))
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     try:
-        run_language_model(
-            LanguageCorpus.load(job["corpus"]),
-            RunConfig.from_json(job["config"]),
-            folder,
-            text=job["text"],
-            command=job["command"],
-            checkpoint_minutes=job["checkpoint_minutes"],
-            progress=lambda report: say(progress=asdict(report)),
-            vectors_of=lambda label: _vectors(job["runs"].get(label), label),
-        )
+        with writing(folder):  # the process of a comparison that was killed may still be at it
+            run_language_model(
+                LanguageCorpus.load(job["corpus"]),
+                RunConfig.from_json(job["config"]),
+                folder,
+                text=job["text"],
+                command=job["command"],
+                checkpoint_minutes=job["checkpoint_minutes"],
+                progress=lambda report: say(progress=asdict(report)),
+                vectors_of=lambda label: _vectors(job["runs"].get(label), label),
+            )
     except TrainingInterrupted:
         return 130
     except VastmaxError as error:

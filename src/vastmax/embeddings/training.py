@@ -20,7 +20,7 @@ from vastmax.embeddings.trainers import trainer_class
 from vastmax.embeddings.trainers.trainer import Trainer
 from vastmax.errors import InputError
 from vastmax.files import replacing
-from vastmax.runs import OutputFolder, StopRequest, check_room, plain
+from vastmax.runs import OutputFolder, StopRequest, check_room, differences, plain
 from vastmax.text import EncodedCorpus, encode_corpus
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def train(
         corpus: A file, a folder, a glob, ``-`` for standard input, or several of them; an iterable of token lists; or
             what `encode_corpus` made, which leaves nothing for the text options to do.
         output: Folder for the model, and for checkpoints on the way; nothing is written without it.
-        resume: Go on from the checkpoint in ``output``, if there is one.
+        resume: Go on from the checkpoint in ``output``, if there is one; a model that is finished is loaded.
         overwrite: Train anew although ``output`` holds a model or a checkpoint.
         progress: Called about every second, with a `ScanProgress` while the corpus is read, then a `TrainingProgress`.
         checkpoint_minutes: Minutes between two checkpoints; 0 for none but when stopped.
@@ -108,7 +108,7 @@ def train(
         (8,)
     """
     given = {**locals(), "connector_words": tuple(connector_words)}
-    text = {name: given[name] for name in _TEXT_OPTIONS}
+    text = {} if isinstance(corpus, EncodedCorpus) else {name: given[name] for name in _TEXT_OPTIONS}
     options = EmbeddingOptions(**{field.name: given[field.name] for field in fields(EmbeddingOptions)})
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
@@ -116,13 +116,16 @@ def train(
     one_of("objective", options.objective, make_trainer.objectives)
     if resume and output is None:
         raise InputError("resume needs the output folder whose checkpoint it goes on from.")
-    folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
+    # Defaults that depend on other options stand as they came out.
+    came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
+    chosen = plain({**text, **asdict(options), **came_out})
     with ExitStack() as stack:
-        if folder is not None:
-            stack.callback(folder.discard_if_empty)
-        if isinstance(corpus, EncodedCorpus):
-            text = {}
-        else:
+        folder = None
+        if output is not None:
+            folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
+            if resume and folder.is_finished:
+                return _finished(folder.path, chosen)
+        if not isinstance(corpus, EncodedCorpus):
             reader = encode_corpus(corpus, **text, threads=options.num_threads, progress=progress)
             corpus = stack.enter_context(reader)
             if corpus.invalid_utf8:
@@ -138,9 +141,6 @@ def train(
             raise InputError(
                 f"objective {options.objective!r} has no one table of output vectors to keep: leave it out."
             )
-        # Defaults that depend on other options stand as they came out.
-        came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
-        chosen = plain({**text, **asdict(options), **came_out})
         # With many threads chance decides anyway, and what was begun with one may be finished with more.
         shaping = {name: value for name, value in chosen.items() if name != "threads"}
         checkpoint = None if folder is None else folder.checkpoint
@@ -158,6 +158,17 @@ def train(
             embeddings = Embeddings(vectors, corpus.vocabulary, output_vectors, config)
             if folder is not None:
                 loop.conclude(lambda: _save(embeddings, folder.path, loop.records))
+    return embeddings
+
+
+def _finished(folder: Path, chosen: dict[str, Any]) -> Embeddings:
+    """Load what a run of these options has saved; InputError where the folder holds what others made."""
+    embeddings = Embeddings.load(folder)
+    if differs := differences(embeddings.config.get("options", {}), chosen, free={"threads"}):
+        raise InputError(
+            f"{folder} holds a finished model, made with {differs}: add --overwrite to train again, or name another "
+            "folder."
+        )
     return embeddings
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import CheckpointError, FormatError, InputError
-from vastmax.files import member, replacing_members
+from vastmax.files import member, read_members, replacing_members
 from vastmax.language.models import LanguageModel, build_model
 from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
@@ -98,6 +98,10 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
     InputError where there is no such folder, FormatError where a file is damaged, or another version wrote it.
     """
     folder = Path(folder)
+    return read_members(folder, (_MODEL, _WORDS, _CONFIG), lambda: _load(folder))
+
+
+def _load(folder: Path) -> SavedModel:
     if not member(folder, _MODEL).is_file():
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
         raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")

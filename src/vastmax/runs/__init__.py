@@ -4,7 +4,6 @@ from vastmax.runs.checkpoint import (
     CHECKPOINT_TENSORS,
     Checkpoint,
     differences,
-    drop_checkpoint,
     holds_checkpoint,
     plain,
 )
@@ -25,7 +24,6 @@ __all__ = [
     "arrays_of",
     "check_room",
     "differences",
-    "drop_checkpoint",
     "holds_checkpoint",
     "load_model_tensors",
     "map_tensors",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Container, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from vastmax.errors import CheckpointError, FormatError
 from vastmax.files import member, replacing_members
 from vastmax.runs.tensors import map_tensors, write_tensors
 
-__all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "differences", "drop_checkpoint", "holds_checkpoint", "plain"]
+__all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "differences", "holds_checkpoint", "plain"]
 
 CHECKPOINT_TENSORS = "state.safetensors"
 _STATE, _STATE_OF_FORMAT_1 = "state.json", "config.json"
@@ -85,13 +83,6 @@ class Checkpoint:
 def holds_checkpoint(folder: Path) -> bool:
     """Whether a folder holds a checkpoint, of whatever kind and version, whole or damaged."""
     return _state_of(folder).is_file()
-
-
-def drop_checkpoint(folder: Path) -> None:
-    """Delete a folder's checkpoint: the run is finished, or starts anew."""
-    with suppress(OSError):  # first what tells that there is one: a kill leaves none, and no half
-        _state_of(folder).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _state_of(folder: Path) -> Path:

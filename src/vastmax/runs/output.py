@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from typing_extensions import Self
+
 from vastmax.errors import InputError
-from vastmax.files import member
-from vastmax.runs.checkpoint import drop_checkpoint, holds_checkpoint
+from vastmax.files import drop, member, sweep
+from vastmax.locks import locked
+from vastmax.runs.checkpoint import holds_checkpoint
 
 __all__ = ["OutputFolder", "check_room"]
 
@@ -33,8 +36,10 @@ def check_room(folder: Path, needed: int) -> None:
 class OutputFolder:
     """A folder that will hold a model, embeddings or a language model, and until then its checkpoint.
 
-    InputError where it cannot be written, or holds what neither ``resume`` (go on from the checkpoint in it, if there
-    is one) nor ``overwrite`` (train anew although it holds a model or a checkpoint) allows to touch.
+    Used as a context: until its end nobody else can write into the folder, and one that was made for a run that never
+    began is taken back. On entering, InputError where it cannot be written, somebody else writes it, or it holds what
+    neither ``resume`` (go on from the checkpoint in it, if there is one) nor ``overwrite`` (train anew although it
+    holds a model or a checkpoint) allows to touch.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> None:
@@ -42,28 +47,42 @@ class OutputFolder:
             raise InputError("resume and overwrite exclude each other: go on from the checkpoint, or start again.")
         self.path = Path(path)
         self.checkpoint = self.path / "checkpoint"
-        self._made = not self.path.exists()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.path, prefix=".probe-") as file:
-                file.write(b"\0" * 4096)
-                file.flush()
-        except OSError as error:
-            self.discard_if_empty()
-            reason = error.strerror or error
-            raise InputError(f"the output folder {self.path} cannot be written ({reason}): name another.") from error
-        if overwrite:
-            return
+        self._resume, self._overwrite = resume, overwrite
+        self._end = ExitStack()
+
+    def __enter__(self) -> Self:
+        with self._end as stack:
+            if not self.path.exists():
+                stack.callback(self._discard_if_empty)
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                with tempfile.NamedTemporaryFile(dir=self.path, prefix=".probe-") as file:
+                    file.write(b"\0" * 4096)
+                    file.flush()
+                stack.enter_context(locked(self.path))
+            except OSError as error:
+                raise InputError(
+                    f"the output folder {self.path} cannot be written ({error.strerror or error}): name another."
+                ) from error
+            sweep(self.path)
+            if not self._overwrite:
+                self._check()
+            self._end = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()
+
+    def _check(self) -> None:
         if self.has_checkpoint:
-            if not resume:
+            if not self._resume:
                 raise InputError(
                     f"{self.path} holds the checkpoint of an unfinished run: add --resume to go on, --overwrite to "
                     "start again, or name another folder."
                 )
-        elif member(self.path, _CONFIG).is_file():  # of embeddings, or of a language model
-            ways = "nothing is left to resume: add" if resume else "add"
+        elif self.is_finished and not self._resume:
             raise InputError(
-                f"{self.path} holds a finished model: {ways} --overwrite to train again, or name another folder."
+                f"{self.path} holds a finished model: add --overwrite to train again, or name another folder."
             )
 
     @property
@@ -71,12 +90,15 @@ class OutputFolder:
         """Whether there is anything to resume from, by this kind of run or another."""
         return holds_checkpoint(self.checkpoint)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it holds a model, embeddings or a language model, and nothing to resume from."""
+        return member(self.path, _CONFIG).is_file() and not self.has_checkpoint
+
     def drop_checkpoint(self) -> None:
         """Delete the checkpoint: the run is finished, or starts anew."""
-        drop_checkpoint(self.checkpoint)
+        drop(self.checkpoint)
 
-    def discard_if_empty(self) -> None:
-        """Take back a folder made for a run that never began."""
-        if self._made:
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+    def _discard_if_empty(self) -> None:
+        with suppress(OSError):
+            self.path.rmdir()

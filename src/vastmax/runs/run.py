@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from vastmax.checks import number
 from vastmax.errors import CheckpointError, InputError, VastmaxError
-from vastmax.runs.checkpoint import Checkpoint, drop_checkpoint, holds_checkpoint
+from vastmax.files import drop
+from vastmax.runs.checkpoint import Checkpoint, holds_checkpoint
 from vastmax.runs.progress import LossSums, TrainingProgress
 
 __all__ = ["Run", "StopRequest", "TrainingInterrupted"]
 
-_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -40,9 +41,10 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """While active, the first SIGINT or SIGTERM only sets ``requested``; a second one kills, as it would without us.
+    """While active, the first SIGINT, SIGTERM or SIGHUP only sets ``requested``; a second one kills, as without us.
 
-    Signals reach the main thread alone; in any other thread this does nothing.
+    A terminal that is closed may send SIGHUP more than once, so that does not kill; where it is ignored, as under
+    ``nohup``, it stays ignored. Signals reach the main thread alone; in any other thread this does nothing.
     """
 
     def __init__(self) -> None:
@@ -51,7 +53,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._before = {each: signal.signal(each, self._ask) for each in _SIGNALS}
+            asking = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+            self._before = {each: signal.signal(each, self._ask) for each in asking}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,8 +64,8 @@ class StopRequest:
 
     def _ask(self, which: int, frame: FrameType | None) -> None:
         self.requested = True
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        for each in self._before:
+            signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
 
 
 class Run(ABC):
@@ -197,7 +200,7 @@ class Run(ABC):
             kept = where if self.has_checkpoint else ""
             raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
         if self._checkpoint is not None:
-            drop_checkpoint(self._checkpoint)
+            drop(self._checkpoint)
 
     def _report(self) -> None:
         words, share, seconds = self._begun

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import FormatError, InputError
-from vastmax.files import member, replacing_members
+from vastmax.files import member, read_members, replacing_members
 from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
 from vastmax.vocabulary import Vocabulary
 
@@ -57,6 +57,13 @@ def load_folder(
         raise InputError(
             f"{folder} is no folder of embeddings: {'it is a file' if folder.exists() else 'nothing there'}."
         )
+    names = (CHECKPOINT_TENSORS, VECTORS, VOCABULARY, CONFIG)
+    return read_members(folder, names, lambda: _load(folder))
+
+
+def _load(
+    folder: Path,
+) -> tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any]]:
     # the checkpoint of a run can be looked into while training goes on
     running = member(folder, CHECKPOINT_TENSORS).is_file()
     tensors = CHECKPOINT_TENSORS if running else VECTORS

@@ -1,0 +1,82 @@
+"""One writer a folder: a lock that ends with its process, and a note that says whose it is."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vastmax.errors import InputError
+
+__all__ = ["claim", "locked"]
+
+_NOTE = ".writer"
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EINVAL}  # some network file systems
+_held: dict[tuple[int, int], int] = {}  # of each folder, by device and inode, the thread that has it locked here
+
+
+@contextmanager
+def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold a folder that exists, so that nobody else here writes into it; a thread that has it may have it again.
+
+    The system's lock on the folder itself: it leaves nothing behind, however the process ends. Where a file system has
+    no locks, nothing is locked.
+
+    Args:
+        folder: the folder.
+        patience: seconds to wait for another writer.
+
+    Raises:
+        InputError: where another process or thread has it, which the sentence names.
+        OSError: where the folder cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        status = os.fstat(descriptor)
+        place = status.st_dev, status.st_ino
+        if _held.get(place) == threading.get_ident():
+            yield
+            return
+        until = time.monotonic() + patience
+        while not (free := claim(descriptor)) and time.monotonic() < until:
+            time.sleep(0.05)
+        if not free:
+            raise InputError(
+                f"{folder} is being written by {_writer(folder)}: wait until that has ended, or name another folder."
+            )
+        _held[place] = threading.get_ident()
+        note = folder / _NOTE
+        try:
+            with suppress(OSError):
+                note.unlink(missing_ok=True)  # of one that was killed
+                since = time.strftime("%Y-%m-%d %H:%M")
+                note.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
+            yield
+        finally:
+            del _held[place]
+            with suppress(OSError):
+                note.unlink()
+    finally:
+        os.close(descriptor)  # and with it goes the lock
+
+
+def claim(descriptor: int) -> bool:
+    """Lock what is open for as long as it stays open; False where somebody else has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _WITHOUT_LOCKS
+    return True
+
+
+def _writer(folder: Path) -> str:
+    try:
+        return (folder / _NOTE).read_text(encoding="utf-8")[:200] or "another process"
+    except (OSError, ValueError):
+        return "another process"
