@@ -145,3 +145,16 @@ def test_a_spoilt_row_is_seen_and_spoils_no_other(case: LayerCase, spoilt: float
         assert ((classes >= 0) & (classes < V)).all()
     drawn = layer.sample(bad, 4)
     assert ((drawn >= 0) & (drawn < V)).all()
+
+
+@every_layer
+@pytest.mark.parametrize("scale", [1e4, 1e8, 1e12])
+def test_hidden_vectors_that_have_run_away_have_a_finite_loss(case: LayerCase, scale: float) -> None:
+    layer = sharpened(case.build(D, V, dtype=torch.float32))
+    hidden, target = batch((32,), dtype=torch.float32)
+    hidden = (hidden.detach() * scale).requires_grad_()
+    loss = loss_of(layer, hidden, target)
+    assert loss.isfinite()
+    for name, gradient in gradients(layer, hidden, loss).items():
+        assert gradient.isfinite().all(), name
+    assert layer.target_log_prob(hidden, target).isfinite().all()

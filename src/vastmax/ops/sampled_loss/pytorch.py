@@ -149,8 +149,9 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     again = times.expand_as(samples).gather(1, place) - 1  # how often more the largest was drawn
     samples.add_(times.log()).scatter_(1, place, largest + again.log())
     log_rest = torch.add(*softmax_(logits))[:, None]
-    log_total = torch.logaddexp(log_rest, largest)
-    of_rest, of_largest = (log_rest - log_total).exp(), (largest - log_total).exp()
+    ahead = largest - log_rest  # of large logits the total has no digits, and this has some
+    more = F.softplus(ahead, threshold=_LINEAR)
+    of_rest, of_largest = torch.sigmoid(-ahead), torch.sigmoid(ahead)
     repeated = torch.where(again > 0, of_largest, 0)
     negative = (samples * -of_rest).div_(times)  # -p of one draw: at least -1/2 but for the largest
     negative.scatter_(1, place, -repeated)
@@ -163,7 +164,7 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     logits.mul_(to_total * of_rest - 1)
     samples.add_(odds).scatter_add_(1, place, to_total * of_largest)
     logits[:, 0].sub_(1)
-    return (2 * log_total - log_rest - improbable).squeeze(1) - own
+    return (log_rest + 2 * more - improbable).squeeze(1) - own
 
 
 def _less_first_(logits: Tensor) -> Tensor:
