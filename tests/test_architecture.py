@@ -15,7 +15,7 @@ import pytest
 from vastmax import layers
 
 PACKAGE = Path(__file__).parents[1] / "src" / "vastmax"
-GROUND = ["errors", "lazy", "checks", "options", "locks", "files", "machine", "_core", "__version__"]
+GROUND = ["errors", "lazy", "checks", "options", "documents", "locks", "files", "machine", "_core", "__version__"]
 PACKAGES = [
     "vocabulary",
     "text",

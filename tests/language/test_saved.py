@@ -1,6 +1,8 @@
 """Models on disk: what is read back predicts as what was written; a run that was stopped ends as one that was not."""
 
+import json
 import os
+import resource
 import signal
 import time
 from dataclasses import replace
@@ -249,6 +251,34 @@ def test_files_of_two_models_are_told_apart(folder: Path, tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text(config.replace('"dim": 16', '"dim": 17'), encoding="utf-8")
     with pytest.raises(FormatError, match="do not fit each other"):
         load_language_model(tmp_path)
+
+
+HOSTILE = [
+    *(("model", {"layers": layers}) for layers in (10**6, 2**31 - 1)),
+    *(("model", {name: width}) for name in ("dim", "embedding_dim") for width in (10**5, 2**31 - 1)),
+    ("model", {"model": "feed-forward", "order": 2**31 - 1}),
+    *(("model", wrong) for wrong in ({"layers": "2"}, {"layers": None}, {"none": 1})),
+    *(
+        ("layer", wrong)
+        for wrong in ({"name": "cnn"}, {"name": 7}, {"options": None}, {"options": {"tree": 1}}, {"x": 1})
+    ),
+    *(("text", wrong) for wrong in ({"tokenizer": []}, {"unknown": None}, {"end_of_sentence": {}}, {"lowercase": 3})),
+    *((part, wrong) for part in ("model", "layer", "text") for wrong in (None, [], 7, "x")),
+]
+
+
+@pytest.mark.parametrize(("part", "wrong"), HOSTILE, ids=str)
+def test_a_description_is_checked_before_it_is_believed(folder: Path, tmp_path: Path, part: str, wrong: Any) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config[part] = {**config[part], **wrong} if isinstance(wrong, dict) else wrong
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FormatError, match="is damaged") as caught:
+        load_language_model(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert time.monotonic() - began < 30 and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
 def test_a_place_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import typer
 
+from vastmax.errors import shortened
+
 __all__ = [
     "command_line",
     "complain",
@@ -29,7 +31,7 @@ __all__ = [
 
 def complain(message: str) -> None:
     """Print one sentence of complaint on stderr."""
-    print(f"vastmax: {message}", file=sys.stderr)
+    print(f"vastmax: {shortened(message)}", file=sys.stderr)
 
 
 def note(message: str) -> None:

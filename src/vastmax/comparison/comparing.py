@@ -17,7 +17,8 @@ from vastmax.comparison.config import RunConfig
 from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
 from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_records
 from vastmax.comparison.worker import JOB
-from vastmax.errors import InputError
+from vastmax.documents import read_json
+from vastmax.errors import FormatError, InputError
 from vastmax.files import drop, member, replacing, writing
 from vastmax.language import LanguageCorpus
 from vastmax.runs import TrainingInterrupted, TrainingProgress, differences, holds_checkpoint, plain
@@ -150,8 +151,8 @@ def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
 def _begun_with_other(place: Path, config: RunConfig) -> str | None:
     """How the config of the checkpoint in a run's folder differs from this one, in words; None without either."""
     try:
-        was = json.loads((place / JOB).read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError):
+        was = read_json(place / JOB)["config"]
+    except (OSError, FormatError, KeyError, TypeError):
         return None
     return differences(was, plain(config.to_json()), _FREE) if holds_checkpoint(place / CHECKPOINT) else None
 
@@ -241,8 +242,8 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 def _read(path: Path) -> RunRecord | None:
     try:
-        return RunRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return RunRecord.from_json(read_json(path))
+    except (OSError, FormatError, InputError):
         return None
 
 

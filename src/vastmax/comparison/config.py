@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -11,15 +10,11 @@ from typing import Any, NamedTuple
 
 from vastmax.checks import conforms, described, refused, whole
 from vastmax.comparison.methods import METHODS, Method, method_named
+from vastmax.documents import read_toml
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions, can_tie
 from vastmax.layers import LAYERS
 from vastmax.machine import MOST_THREADS, default_threads
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["ComparisonFile", "Plan", "RunConfig", "plan_comparison", "read_comparison"]
 
@@ -201,13 +196,13 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
         flags: Names that are accepted, and the type of each.
 
     Raises:
-        InputError: The file cannot be read, is not TOML, or says what cannot be.
+        FormatError: The file is not TOML.
+        InputError: It cannot be read, or says what cannot be.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"the config {path} cannot be read as TOML: {reason}.") from None
+        document = read_toml(path)
+    except OSError as error:
+        raise InputError(f"the config {path} cannot be read: {error.strerror or error}.") from None
     given = _names(document)
     tables = given.pop("methods", {})
     if unknown := sorted(set(given) - set(flags)):

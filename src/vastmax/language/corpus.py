@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
 from vastmax.files import member, replacing_members
 from vastmax.vocabulary import WORD_END, Vocabulary
@@ -114,7 +115,7 @@ class LanguageCorpus:
         if not place.is_dir():
             raise InputError(f"there is no folder {place}: give one that LanguageCorpus.save wrote.")
         try:
-            facts = json.loads(member(place, "corpus.json").read_text(encoding="utf-8"))
+            facts = read_json(member(place, "corpus.json"))
             texts = [np.load(member(place, f"{name}.npy"), mmap_mode="r") for name in TEXTS]
             whole = facts["format"] == FORMAT and facts["lengths"] == [len(text) for text in texts]
             corpus = cls(

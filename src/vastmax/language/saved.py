@@ -12,13 +12,14 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from vastmax.documents import read_json
 from vastmax.embeddings import holds_embeddings
-from vastmax.errors import CheckpointError, FormatError, InputError
+from vastmax.errors import FormatError, InputError, VastmaxError
 from vastmax.files import member, read_members, replacing_members
 from vastmax.language.models import LanguageModel, build_model
 from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
-from vastmax.runs import load_model_tensors, model_tensors, tensors_under
+from vastmax.runs import built_of_at_most, load_model_tensors, model_tensors, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 
@@ -26,6 +27,9 @@ __all__ = ["SavedModel", "load_language_model", "save_language_model"]
 
 _MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
 _FORMAT = "vastmax language model 2"
+_DERIVED = 4
+# what comes of a description that does not fit the tensors; RuntimeError is torch's, for memory too
+_UNFIT = (VastmaxError, ArithmeticError, AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _load(folder: Path) -> SavedModel:
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
         raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:
-        record = json.loads(member(folder, _CONFIG).read_text(encoding="utf-8"))
+        record = read_json(member(folder, _CONFIG))
         if not str(record["format"]).startswith(_FORMAT[:-1]):  # which replaced the model that lay here
             raise FormatError(f"{folder} holds {record['format']!r}, and no language model.")
         if record["format"] != _FORMAT:
@@ -115,14 +119,25 @@ def _load(folder: Path) -> SavedModel:
         text = dict(record["text"])
         tensors = load_file(member(folder, _MODEL))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise FormatError(f"{folder} is damaged: {error}.") from error
+        raise FormatError(f"{folder} is damaged: {str(error).rstrip('.')}.") from error
     vocabulary = Vocabulary.load(member(folder, _WORDS))
     try:
-        if text["tokenizer"] not in TOKENIZERS or text["unknown"] not in vocabulary:
-            raise FormatError(f"{folder} is damaged: {_CONFIG} does not say how its text was read.")
-        output = layer.rebuild(options.dim, vocabulary, tensors_under("output", tensors))
-        model = build_model(options, output, vocabulary[text["end_of_sentence"]])
+        if not _says_how_text_was_read(text, vocabulary):
+            raise FormatError(f"{_CONFIG} does not say how its text was read.")
+        # what layers derive from their tables, as a proposal does from counts, comes on top of what the file holds
+        with built_of_at_most(_DERIVED * (sum(each.numel() for each in tensors.values()) + len(vocabulary))):
+            output = layer.rebuild(options.dim, vocabulary, tensors_under("output", tensors))
+            model = build_model(options, output, vocabulary[text["end_of_sentence"]])
         load_model_tensors(model, tensors)
-    except (InputError, CheckpointError, KeyError, TypeError) as error:
-        raise FormatError(f"{folder} is damaged, its files do not fit each other: {error}") from error
+    except _UNFIT as error:
+        why = str(error).splitlines() or [type(error).__name__]
+        raise FormatError(f"{folder} is damaged, its files do not fit each other: {why[0]}") from error
     return SavedModel(model.eval(), vocabulary, layer, options, text)
+
+
+def _says_how_text_was_read(text: dict[str, Any], vocabulary: Vocabulary) -> bool:
+    names = [text.get(each) for each in ("tokenizer", "unknown", "end_of_sentence")]
+    if not all(isinstance(each, str) for each in names) or not isinstance(text.get("lowercase"), bool):
+        return False
+    tokenizer, *words = names
+    return tokenizer in TOKENIZERS and all(word in vocabulary for word in words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from vastmax.checks import refused
-from vastmax.errors import InputError
+from vastmax.documents import parse_toml
+from vastmax.errors import FormatError, InputError
 from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
 from vastmax.layers.base.arguments import as_vocabulary
@@ -35,11 +35,6 @@ from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.layers.target_sampled import TargetSampledSoftmax
 from vastmax.layers.without_classes import Left, WithoutClasses
 from vastmax.vocabulary import Vocabulary
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 __all__ = ["LAYERS", "LayerSpec", "build", "parse_options"]
 
@@ -186,9 +181,9 @@ def _value(text: str) -> Any:
     if text.lower() == "none":
         return None
     try:
-        found = tomllib.loads(f"value = {text}")
+        found = parse_toml(f"value = {text}")
         json.dumps(found)
-    except (tomllib.TOMLDecodeError, TypeError, RecursionError):
+    except (FormatError, TypeError):
         return text
     return found["value"] if len(found) == 1 else text
 

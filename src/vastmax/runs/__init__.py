@@ -7,7 +7,14 @@ from vastmax.runs.checkpoint import (
     holds_checkpoint,
     plain,
 )
-from vastmax.runs.model_state import arrays_of, load_model_tensors, model_tensors, tensors_of, tensors_under
+from vastmax.runs.model_state import (
+    arrays_of,
+    built_of_at_most,
+    load_model_tensors,
+    model_tensors,
+    tensors_of,
+    tensors_under,
+)
 from vastmax.runs.output import OutputFolder, check_room
 from vastmax.runs.progress import TrainingProgress
 from vastmax.runs.run import Run, StopRequest, TrainingInterrupted
@@ -22,6 +29,7 @@ __all__ = [
     "TrainingInterrupted",
     "TrainingProgress",
     "arrays_of",
+    "built_of_at_most",
     "check_room",
     "differences",
     "holds_checkpoint",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.documents import read_json
 from vastmax.errors import CheckpointError, FormatError
 from vastmax.files import member, replacing_members
 from vastmax.runs.tensors import map_tensors, write_tensors
@@ -54,7 +55,7 @@ class Checkpoint:
         CheckpointError where there is none, it is damaged, of another kind, or another version wrote it.
         """
         try:
-            about = json.loads(_state_of(folder).read_text(encoding="utf-8"))
+            about = read_json(_state_of(folder))
             if about["format"] != _FORMAT:
                 raise CheckpointError(
                     f"the checkpoint in {folder} is of another version of vastmax: finish it with that one, or delete "
@@ -65,6 +66,8 @@ class Checkpoint:
                     f"the checkpoint in {folder} is of {about['kind']}, not of {kind}: go on with what it is of, or "
                     "name another folder."
                 )
+            if not all(isinstance(about[each], dict) for each in ("identity", "facts")):
+                raise FormatError(f"{_state_of(folder)} holds no identity or no facts")
             tensors = map_tensors(member(folder, CHECKPOINT_TENSORS))
             return cls(kind, about["identity"], about["facts"], tensors)
         except (OSError, ValueError, KeyError, TypeError, FormatError) as error:

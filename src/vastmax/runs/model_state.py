@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.errors import CheckpointError
+from vastmax.errors import CheckpointError, FormatError
 from vastmax.runs.tensors import BFLOAT16
 
 if TYPE_CHECKING:  # whoever has a module has loaded torch; whoever has none does without
     import torch
     from torch import Tensor, nn
 
-__all__ = ["arrays_of", "load_model_tensors", "model_tensors", "tensors_of", "tensors_under"]
+__all__ = ["arrays_of", "built_of_at_most", "load_model_tensors", "model_tensors", "tensors_of", "tensors_under"]
 
 _T = TypeVar("_T")
 
@@ -42,6 +44,36 @@ def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None
     if lacking or unexpected:
         wrong = sorted(lacking)[:1] or unexpected[:1]
         raise CheckpointError(f"the saved tensors are those of another model: {wrong[0]} fits nothing.")
+
+
+@contextmanager
+def built_of_at_most(most: int) -> Iterator[None]:
+    """Refuse, with a FormatError, to build modules of more numbers than the file that they are to be filled from holds.
+
+    They are counted as they are given a place, before anything is written to it.
+    """
+    from torch.nn.modules import module
+
+    thread, met, count = threading.get_ident(), set(), 0
+
+    def add(_: nn.Module, __: str, tensor: Tensor | None) -> None:
+        nonlocal count
+        if tensor is None or threading.get_ident() != thread or id(tensor) in met:
+            return
+        met.add(id(tensor))
+        count += tensor.numel()
+        if count > most or len(met) > most:
+            raise FormatError(f"it says more than {most:,} numbers, which its tensors have not")
+
+    hooks = [
+        module.register_module_parameter_registration_hook(add),
+        module.register_module_buffer_registration_hook(add),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import warnings
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from vastmax.checks import conforms, described, refused, shown
-from vastmax.errors import InputError
+from vastmax.documents import parse_json
+from vastmax.errors import FormatError, InputError
 
 __all__ = ["RunRecord", "read_records"]
 
@@ -146,8 +146,8 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
         if not line.strip():
             continue
         try:
-            records.append(RunRecord.from_json(json.loads(line)))
-        except ValueError as error:
+            records.append(RunRecord.from_json(parse_json(line)))
+        except (FormatError, InputError) as error:
             # what follows the last line's end has none itself: only there can a line have been cut
             if number == len(lines) and not isinstance(error, InputError):
                 warnings.warn(f"{os.fspath(path)}, line {number}: the last record was cut; left out", stacklevel=2)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
 from vastmax.files import member, read_members, replacing_members
 from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
@@ -85,12 +86,9 @@ def _matrices(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FormatError(f"{path} is not JSON: {error}.") from error
+    config = read_json(path)
     if isinstance(config, dict) and not str(config.get("format")).startswith(_FORMAT[:-1]):
         raise FormatError(f"{path.parent} holds {config.get('format')!r}, and no embeddings.")
-    if not isinstance(config, dict) or config["format"] != _FORMAT:
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise FormatError(f"{path} is of another version: its format must be {_FORMAT!r}.")
     return {key: value for key, value in config.items() if key != "format"}

@@ -1,0 +1,67 @@
+"""JSON and TOML that are damaged, or made to do damage."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vastmax.documents import parse_json, parse_toml, read_json, read_toml
+from vastmax.errors import FormatError, InputError, shortened
+
+READERS = pytest.mark.parametrize("read", [read_json, read_toml], ids=["json", "toml"])
+
+
+def test_what_is_in_it() -> None:
+    assert parse_json('{"a": [1, null]}') == {"a": [1, None]}
+    assert parse_toml("a = [1]\n[b]\nc = 'x'") == {"a": [1], "b": {"c": "x"}}
+
+
+@READERS
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"a": ', "is no (JSON|TOML)"),
+        (b"a = \xff", "is no UTF-8 text"),
+        (b"a = " + b"[" * 100_000, r"is no (JSON \(|TOML \(it is nested too deeply)"),
+        (b"", "is no JSON"),
+        (b"a = " + b"1" * 5000, "is no (JSON|TOML)"),
+    ],
+    ids=["cut", "no UTF-8", "deep", "empty", "digits"],
+)
+def test_damaged(read: Callable[[Path], Any], content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    if read is read_toml and not content:
+        assert read(path) == {}
+        return
+    with pytest.raises(FormatError, match=words):
+        read(path)
+
+
+def test_nested_too_deeply() -> None:
+    for opened in ("[" * 100_000, '{"a":' * 100_000):
+        with pytest.raises(FormatError, match="it is nested too deeply"):
+            parse_json(opened)
+
+
+@READERS
+def test_what_is_too_long_is_not_read(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # of which the disk holds nothing
+    with pytest.raises(FormatError, match="is longer than 64 MB"):
+        read(path)
+
+
+@READERS
+def test_what_is_not_there(read: Callable[[Path], Any], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none")
+
+
+def test_sentences_are_no_longer_than_anybody_reads() -> None:
+    name = "x" * 70_000
+    said = str(InputError(f"there is no file {name}: check the path."))
+    assert len(said) <= 1000 and said.startswith("there is no file xxx") and said.endswith("xxx: check the path.")
+    assert shortened("short") == "short"
