@@ -163,10 +163,10 @@ def test_no_folder_of_embeddings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", "not JSON"),
+        ("config.json", b"{", "is no JSON"),
         ("config.json", b"[]", "another version"),
         ("config.json", b'{"format": "vastmax embeddings 99"}', "another version"),
-        ("config.json", b"\xff\xff", "not JSON"),
+        ("config.json", b"\xff\xff", "is no UTF-8 text"),
         ("vocabulary.tsv", b"a\t2\n", "2 rows, but the vocabulary has 1"),
         ("vocabulary.tsv", b"a\t2\nb\n", "Line 2"),
         ("vectors.safetensors", b"", "no safetensors file"),
