@@ -52,6 +52,18 @@ def test_sources_of_every_kind_give_the_same_vectors(corpus: Path) -> None:
         np.testing.assert_array_equal(other.vectors, from_file.vectors)
 
 
+def test_rows_of_a_data_set_and_sets_are_no_sentences(tmp_path: Path) -> None:
+    rows = [{"title": "x", "tokens": ["tea", "with"]}] * 40
+    with pytest.raises(InputError, match=r"sentence 1 of the corpus is .* take one, for example row"):
+        train(rows, output=tmp_path / "model", **SMALL)
+    with pytest.raises(InputError, match="another order in every process"):
+        train([set(row) for row in rows], output=tmp_path / "model", **SMALL)
+    with pytest.raises(CorpusError, match=r"There is no file the cat sat; .* lists of words"):
+        train(["the cat sat"], output=tmp_path / "model", **SMALL)
+    assert not list(tmp_path.iterdir())
+    assert train([row["tokens"] for row in rows], **SMALL).vocabulary.words == ["tea", "with"]
+
+
 def test_numbers_of_numpy_are_numbers(corpus: Path, tmp_path: Path) -> None:
     """As a search over options draws them."""
     drawn = {"dim": np.int64(16), "epochs": np.uint8(2), "threads": np.int32(1), "learning_rate": np.float32(0.03125)}

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from vastmax.errors import FormatError, InputError
 from vastmax.files import replacing
+from vastmax.text.streams import words_of
 from vastmax.vocabulary import escape, unescape
 
 __all__ = ["Phrase", "PhraseScoring", "Phrases"]
@@ -106,11 +107,9 @@ class Phrases:
         """The same sentences with phrases joined, one at a time; empty tokens are left out.
 
         Raises:
-            InputError: A sentence that is a string.
+            InputError: A sentence that is no list of words.
         """
-        for sentence in sentences:
-            if isinstance(sentence, str):
-                raise InputError("a sentence is a string: give lists of words, for example text.split().")
+        for sentence in words_of(sentences):
             words = [word for word in sentence if word]
             for phrases in self.passes:
                 words = self._join(words, phrases)

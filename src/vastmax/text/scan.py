@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
@@ -174,7 +174,8 @@ def scan(
 
     if scanner.words == 0:
         nothing = "is empty" if reader and reader.bytes_read == 0 else "holds no words"
-        raise CorpusError(f"{describe(sources)} {nothing}; give a text with words in it.")
+        again = " (an iterator can be read once: give a list to read it again)" if isinstance(sources, Iterator) else ""
+        raise CorpusError(f"{describe(sources)} {nothing}{again}; give a text with words in it.")
     lexicon = scanner.finish()
     if lowercase:
         # All words at once: U+001F is neither a letter nor ignorable, so a final sigma comes out as in each word alone.
