@@ -13,33 +13,41 @@ from typing import Any
 
 import typer
 
+from vastmax.display import COMMANDS, is_terminal, visible
+
 __all__ = [
     "command_line",
     "complain",
     "interrupted",
     "interrupted_training",
-    "is_terminal",
     "note",
     "print_json",
     "print_table",
     "program",
     "resume_command",
+    "say",
+    "say_fields",
 ]
 
 
 def complain(message: str) -> None:
     """Print one sentence of complaint on stderr."""
-    print(f"vastmax: {message}", file=sys.stderr)
+    print(f"vastmax: {visible(message)}", file=sys.stderr)
 
 
 def note(message: str) -> None:
     """Print on stderr what is neither result nor complaint."""
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message, keep="\n"), file=sys.stderr, flush=True)
 
 
-def is_terminal(stream: Any) -> bool:
-    """Whether someone is looking."""
-    return hasattr(stream, "isatty") and stream.isatty()
+def say(text: str) -> None:
+    """Print lines of a result on stdout, for people."""
+    print(visible(text, keep="\n"))
+
+
+def say_fields(*fields: Any) -> None:
+    """Print a line of fields with tabs between them on stdout."""
+    print("\t".join(visible(_text(field)) for field in fields))
 
 
 def print_json(document: Any) -> None:
@@ -48,27 +56,28 @@ def print_json(document: Any) -> None:
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value.item()
 
-    print(json.dumps(document, ensure_ascii=False, default=plain))
+    text = json.dumps(document, ensure_ascii=False, default=plain)
+    print(COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text))  # those that JSON itself leaves as they are
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """Print a table, aligned on a terminal, tab-separated elsewhere so that `cut` and spreadsheets can read it."""
     texts = [[_text(cell) for cell in row] for row in rows]
     if not is_terminal(sys.stdout):
-        for row in [list(columns), *texts]:
-            print("\t".join(row))
+        for row in [columns, *texts]:
+            say_fields(*row)
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=None if title is None else Text(visible(title)), box=box.SIMPLE_HEAD, title_justify="left")
     for index, name in enumerate(columns):
         numeric = all(_is_number(row[index]) for row in texts) and bool(texts)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in texts:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table)
 
 

@@ -35,7 +35,7 @@ def require_torch() -> None:
         raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
 
 
-def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:
+def read_corpus(given: Mapping[str, Any]) -> LanguageCorpus:
     """Read the texts that the flags name, and print what there is to note about them."""
     from vastmax.language import read_language_corpus
 
@@ -43,7 +43,7 @@ def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpu
     chosen = {name: given[name] for name in names}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
-        corpus = read_language_corpus(**chosen, split=given.get("split"), progress=progress)
+        corpus = read_language_corpus(**chosen, split=given.get("split"), progress=True)
     for remark in corpus.notes:
         note(f"note: {remark}")
     return corpus

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import command_line, interrupted, interrupted_training, note, print_json, program
+from vastmax.cli.console import (
+    command_line,
+    interrupted,
+    interrupted_training,
+    note,
+    print_json,
+    program,
+    say,
+    say_fields,
+)
 from vastmax.cli.flags import (
     CheckpointMinutes,
     Json,
@@ -23,7 +32,7 @@ from vastmax.cli.flags import (
     takes,
 )
 from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
-from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.display import duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
 
@@ -105,22 +114,21 @@ def train(
     given = {"train": train, "valid": valid, "test": test, "held_out": held_out, **options}
     reading = True
     try:
-        with ProgressDisplay() as display:
-            corpus = read_corpus(given, display)
-            reading = False
-            if folder is not None and folder.has_checkpoint and not resume:
-                folder.drop_checkpoint()
-            elif folder is not None and resume and not folder.has_checkpoint:
-                note(f"no checkpoint in {folder.path} yet: starting from the beginning")
-            record = run_language_model(
-                corpus,
-                config,
-                output,
-                text=text_facts(given, corpus),
-                command=command_line(context),
-                checkpoint_minutes=checkpoint_minutes,
-                progress=display,
-            ).record
+        corpus = read_corpus(given)
+        reading = False
+        if folder is not None and folder.has_checkpoint and not resume:
+            folder.drop_checkpoint()
+        elif folder is not None and resume and not folder.has_checkpoint:
+            note(f"no checkpoint in {folder.path} yet: starting from the beginning")
+        record = run_language_model(
+            corpus,
+            config,
+            output,
+            text=text_facts(given, corpus),
+            command=command_line(context),
+            checkpoint_minutes=checkpoint_minutes,
+            progress=True,
+        ).record
     except KeyboardInterrupt as stop:
         if reading:
             raise interrupted(context, "interrupted while reading; nothing was written") from None
@@ -134,12 +142,12 @@ def train(
         print_json({"output": output, **record.to_json()})
         return
     for line in summary(record):
-        print(line)
+        say(line)
     if output is None:
-        print("nothing was saved: add -o DIR to keep the model")
+        say("nothing was saved: add -o DIR to keep the model")
     else:
         place = shlex.quote(str(output))
-        print(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
+        say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
 
 
 def summary(record: RunRecord) -> list[str]:
@@ -150,8 +158,8 @@ def summary(record: RunRecord) -> list[str]:
     lines = [
         f"perplexity: {found['test']:,.2f} test, {found['valid']:,.2f} validation, {found['train']:,.2f} training text",
         f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}: "
-        f"{(record.training_words_per_second or 0) / 1e3:,.1f}k words/s in training, "
-        f"{(record.evaluation_words_per_second or 0) / 1e3:,.1f}k words/s in test",
+        f"{speed(record.training_words_per_second or 0)} in training, "
+        f"{speed(record.evaluation_words_per_second or 0)} in test",
         f"{record.corpus['vocabulary_size']:,} words to choose from, {facts:,} parameters, {output:,} of them of the "
         f"output layer {record.layer}{memory}",
     ]
@@ -213,12 +221,12 @@ def score(
         print_json(facts | ({"per_sentence": kept} if per_sentence else {}))
         return
     for value, words, sentence in lines:
-        print(f"{value:.4f}\t{words}\t{' '.join(sentence)}")
+        say_fields(f"{value:.4f}", words, " ".join(sentence))
     said = (
         f"perplexity {found.perplexity:,.2f} of {found.words:,} words in {found.sentences:,} sentences, whose ends "
-        f"count; {found.unknown_share:.2%} of the rest are unknown; {found.words_per_second / 1e3:,.1f}k words/s"
+        f"count; {found.unknown_share:.2%} of the rest are unknown; {speed(found.words_per_second)}"
     )
-    (note if per_sentence else print)(said)
+    (note if per_sentence else say)(said)
 
 
 @app.command()
@@ -267,7 +275,7 @@ def sample(
     if as_json:
         print_json({"samples": texts, "unknown_in_prompt": drawn.unknown, "seed": seed})
         return
-    print("\n\n".join(texts))
+    say("\n\n".join(texts))
 
 
 def _lines(words: list[str], end: str) -> str:

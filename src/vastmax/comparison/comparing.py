@@ -17,6 +17,7 @@ from vastmax.comparison.config import RunConfig
 from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
 from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_records
 from vastmax.comparison.worker import JOB
+from vastmax.display import reporting
 from vastmax.errors import InputError
 from vastmax.files import member, replacing
 from vastmax.language import LanguageCorpus
@@ -51,6 +52,11 @@ class ComparisonProgress:
     kept: bool = False
     warning: str | None = None
 
+    @property
+    def title(self) -> str:
+        """What to call the run, one of several or the only one."""
+        return self.label if self.total == 1 else f"{self.label} ({self.number} of {self.total})"
+
 
 def compare(
     corpus: LanguageCorpus,
@@ -60,7 +66,7 @@ def compare(
     text: Mapping[str, Any] | None = None,
     command: str | None = None,
     checkpoint_minutes: float = 10.0,
-    progress: Callable[[ComparisonProgress], None] | None = None,
+    progress: bool | Callable[[ComparisonProgress], None] | None = None,
 ) -> list[RunRecord]:
     """Run every config in a process of its own, and write ``records.jsonl`` and ``report.html`` after each.
 
@@ -74,7 +80,8 @@ def compare(
         text: How text became words, kept with the models.
         command: The command line, for the report.
         checkpoint_minutes: Time between two checkpoints of a run.
-        progress: Called as runs begin, go on and end.
+        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
+            called as runs begin, go on and end.
 
     Raises:
         InputError: The folder cannot be written, or holds another comparison; two runs have one name; there is no
@@ -102,33 +109,34 @@ def compare(
             )
     _keep_corpus(corpus, folder, known)
     records: list[RunRecord] = []
-    for number, (name, config) in enumerate(by_name.items(), 1):
-        place, seed = runs / name, config.loop_options.seed
+    with reporting(progress) as told:
+        for number, (name, config) in enumerate(by_name.items(), 1):
+            place, seed = runs / name, config.loop_options.seed
 
-        def tell(number: int = number, label: str = config.method.label, seed: int = seed, **about: Any) -> None:
-            if progress is not None:
-                progress(ComparisonProgress(label, seed, number, len(configs), **about))
+            def tell(number: int = number, label: str = config.method.label, seed: int = seed, **about: Any) -> None:
+                if told is not None:
+                    told(ComparisonProgress(label, seed, number, len(configs), **about))
 
-        record = kept[name]
-        if record is None:
-            tell()
-            if _begun_with_other(place, config):
-                drop_checkpoint(place / CHECKPOINT)  # it failed, and is tried with other options
-            # finished runs of this seed, whose words' vectors it may ask for
-            lenders = [each for each in (*known.values(), *records) if each.status == "done" and each.seed == seed]
-            job = {
-                "corpus": str((folder / _CORPUS).resolve()),
-                "config": config.to_json(),
-                "text": dict(text or {}),
-                "command": command,
-                "checkpoint_minutes": checkpoint_minutes,
-                "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
-            }
-            record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
-        records.append(record)
-        tell(record=record, kept=kept[name] is not None)
-        if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
-            _write(folder)
+            record = kept[name]
+            if record is None:
+                tell()
+                if _begun_with_other(place, config):
+                    drop_checkpoint(place / CHECKPOINT)  # it failed, and is tried with other options
+                # finished runs of this seed, whose words' vectors it may ask for
+                lenders = [each for each in (*known.values(), *records) if each.status == "done" and each.seed == seed]
+                job = {
+                    "corpus": str((folder / _CORPUS).resolve()),
+                    "config": config.to_json(),
+                    "text": dict(text or {}),
+                    "command": command,
+                    "checkpoint_minutes": checkpoint_minutes,
+                    "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
+                }
+                record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
+            records.append(record)
+            tell(record=record, kept=kept[name] is not None)
+            if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
+                _write(folder)
     return records
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vastmax.checks import number, one_of, whole
+from vastmax.display import reporting
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.options import EmbeddingOptions
@@ -43,7 +44,7 @@ def train(
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[ScanProgress | TrainingProgress], None] | None = None,
+    progress: bool | Callable[[ScanProgress | TrainingProgress], None] | None = None,
     checkpoint_minutes: float = 10,
     keep_output_vectors: bool = False,
     tokenizer: str | Callable[[str], Iterable[str]] = "whitespace",
@@ -86,7 +87,8 @@ def train(
         output: Folder for the model, and for checkpoints on the way; nothing is written without it.
         resume: Go on from the checkpoint in ``output``, if there is one.
         overwrite: Train anew although ``output`` holds a model or a checkpoint.
-        progress: Called about every second, with a `ScanProgress` while the corpus is read, then a `TrainingProgress`.
+        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
+            called about every second, with a `ScanProgress` while the corpus is read, then with a `TrainingProgress`.
         checkpoint_minutes: Minutes between two checkpoints; 0 for none but when stopped.
         keep_output_vectors: Keep the output layer's vectors too, in the result and on the disk: the words' own
             after negative sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the
@@ -120,10 +122,11 @@ def train(
     with ExitStack() as stack:
         if folder is not None:
             stack.callback(folder.discard_if_empty)
+        told = stack.enter_context(reporting(progress))
         if isinstance(corpus, EncodedCorpus):
             text = {}
         else:
-            reader = encode_corpus(corpus, **text, threads=options.num_threads, progress=progress)
+            reader = encode_corpus(corpus, **text, threads=options.num_threads, progress=told)
             corpus = stack.enter_context(reader)
             if corpus.invalid_utf8:
                 warnings.warn(
@@ -144,7 +147,7 @@ def train(
         # With many threads chance decides anyway, and what was begun with one may be finished with more.
         shaping = {name: value for name, value in chosen.items() if name != "threads"}
         checkpoint = None if folder is None else folder.checkpoint
-        loop = EmbeddingLoop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, progress)
+        loop = EmbeddingLoop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, told)
         if folder is not None and folder.has_checkpoint:
             if resume:
                 loop.resume()

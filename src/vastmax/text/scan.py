@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vastmax._core import END_OF_SENTENCE, Lexicon, Scanner
 from vastmax.checks import whole
+from vastmax.display import reporting
 from vastmax.errors import CorpusError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.text.readers import BlockReader
@@ -62,14 +63,15 @@ class ScannedText:
         lowercase: bool = False,
         threads: int | None = None,
         directory: str | PathLike[str] | None = None,
-        progress: Callable[[ScanProgress], None] | None = None,
+        progress: bool | Callable[[ScanProgress], None] | None = None,
     ) -> None:
         self.sources, self.threads = sources, threads_for(threads)
         self.spool = SpoolFile(directory)
         try:
-            self.lexicon, self.num_words, self.invalid_utf8 = scan(
-                sources, tokenizer, lowercase, self.threads, self.spool, progress
-            )
+            with reporting(progress) as told:
+                self.lexicon, self.num_words, self.invalid_utf8 = scan(
+                    sources, tokenizer, lowercase, self.threads, self.spool, told
+                )
         except BaseException:
             self.spool.close()
             raise
