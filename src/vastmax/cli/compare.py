@@ -11,7 +11,7 @@ import typer
 
 from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table, say
 from vastmax.cli.flags import CheckpointMinutes, Json, TextOptions, picked, takes
-from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.display import ProgressDisplay, duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
@@ -65,6 +65,7 @@ def compare(
         str | None,
         typer.Option(metavar="N,M", show_default=False, help="Of TRAIN, N words train, M validate, the rest tests."),
     ] = None,
+    end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
     checkpoint_minutes: CheckpointMinutes = 10,

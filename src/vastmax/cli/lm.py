@@ -31,7 +31,7 @@ from vastmax.cli.flags import (
     picked,
     takes,
 )
-from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.display import duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
@@ -76,6 +76,7 @@ def train(
         float,
         typer.Option(metavar="N|SHARE", help="Words, or share, of TRAIN that each text not given is cut from its end."),
     ] = 20_000,
+    end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -111,7 +112,8 @@ def train(
         device=device,
     )
     folder = None if output is None else OutputFolder(output, resume=resume, overwrite=overwrite)
-    given = {"train": train, "valid": valid, "test": test, "held_out": held_out, **options}
+    texts = {"train": train, "valid": valid, "test": test}
+    given = {**texts, "held_out": held_out, "end_of_sentence": end_of_sentence, **options}
     reading = True
     try:
         corpus = read_corpus(given)

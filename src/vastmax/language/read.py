@@ -107,7 +107,7 @@ def read_language_corpus(
                 if end_of_sentence in text:
                     raise CorpusError(
                         f"{describe(given[name])} holds the word {end_of_sentence!r}, which is set behind each "
-                        "sentence here; take it out, or give another word as end_of_sentence."
+                        "sentence here; take it out, or give another word as end_of_sentence (--end-of-sentence)."
                     )
                 yield text
             finally:
