@@ -1,5 +1,6 @@
 """Signals to a real process: Ctrl-C, SIGTERM and kill -9, and the command that resumes."""
 
+import re
 import shlex
 import signal
 import subprocess
@@ -37,7 +38,13 @@ def test_interrupt_prints_the_command_that_resumes(
     assert said.endswith(f"checkpoint in {folder / 'checkpoint'}. Resume with:")
     assert f"'{folder}'" in command
     assert not (folder / "vectors.safetensors").exists()
-    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    done = subprocess.run(shlex.split(command), check=True, capture_output=True, text=True)
+    told = re.search(
+        r"in (.*) s \(.*\), (.*) s of them before it was resumed, (.*) s for the whole command", done.stdout
+    )
+    assert told, done.stdout
+    training, before, whole = map(float, told.groups())
+    assert 0 < before < training < before + whole + 0.2  # each is rounded to tenths
     assert (folder / "vectors.safetensors").read_bytes() == uninterrupted
     assert not (folder / "checkpoint").exists()
 

@@ -24,7 +24,7 @@ from vastmax.cli.flags import (
     keys_and_values,
     takes,
 )
-from vastmax.display import duration
+from vastmax.display import duration, speed
 from vastmax.embeddings import EmbeddingOptions
 from vastmax.errors import InputError
 
@@ -104,11 +104,16 @@ def train(
     if as_json:
         print_json({"output": output, **facts})
         return
+    whole, before = f"{duration(facts['seconds'])} for the whole command", facts["seconds_before_resuming"]
     say(
         f"{facts['vocabulary']:,} words, {facts['dim']} dimensions: {facts['words']:,} words in "
-        f"{duration(facts['training_seconds'])} ({facts['words_per_second'] / 1e3:,.0f}k words/s), "
-        f"{duration(facts['seconds'])} for the whole command; mean loss {facts['loss']:.4f}"
+        f"{duration(facts['training_seconds'])} ({speed(facts['words_per_second'])}), "
+        f"{f'{duration(before)} of them before it was resumed, ' if before else ''}{whole}; "
+        f"mean loss {facts['loss']:.4f}"
     )
+    if facts["phrases"] is not None:
+        joined = shlex.quote(str(output / "phrases.tsv"))
+        say(f"{facts['phrases']:,} phrases were joined; --phrases {joined} joins them in other text alike")
     say(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
 
 
@@ -130,9 +135,11 @@ def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
         "vocabulary": len(embeddings.vocabulary),
         "dim": embeddings.vectors.shape[1],
         "words": config["corpus"]["words_kept"] * config["options"]["epochs"],
+        "phrases": config["corpus"]["phrases"],
         "loss": training["loss"],
         "words_per_second": training["words_per_second"],
         "training_seconds": training["seconds"],
+        "seconds_before_resuming": training["seconds_before_resuming"],
         "seconds": seconds,
         "config": config,
     }
