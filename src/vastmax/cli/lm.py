@@ -31,6 +31,7 @@ from vastmax.cli.flags import (
     picked,
     takes,
 )
+from vastmax.cli.help import Verb, Verbs
 from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.display import duration, speed
 from vastmax.errors import InputError
@@ -44,6 +45,7 @@ __all__ = ["app", "sample", "score", "train"]
 _Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a language model.")]
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="""Train a language model, score text with it, draw text from it.
@@ -57,7 +59,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Verb)
 @takes(TextOptions, ModelOptions, LoopOptions, min_count=2)
 def train(
     context: typer.Context,
@@ -177,7 +179,7 @@ def summary(record: RunRecord) -> list[str]:
     return lines
 
 
-@app.command()
+@app.command(cls=Verb)
 def score(
     model: _Model,
     text: Annotated[
@@ -231,7 +233,7 @@ def score(
     (note if per_sentence else say)(said)
 
 
-@app.command()
+@app.command(cls=Verb)
 def sample(
     model: _Model,
     prompt: Annotated[str, typer.Option(metavar="TEXT", show_default="none", help="What the text begins with.")] = "",
