@@ -128,8 +128,7 @@ def compare(
                 progress=partial(_show, display),
             )
         except TrainingInterrupted:
-            sentence = f"interrupted; what is finished is in {output}. Go on with:"
-            raise interrupted(context, sentence, command) from None
+            raise interrupted(context, f"interrupted; what is finished is in {output}.", "go on", command) from None
     _report(records, output, time.perf_counter() - started, as_json)
 
 

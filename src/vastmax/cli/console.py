@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +30,8 @@ __all__ = [
     "say",
     "say_fields",
 ]
+
+_SUBSTITUTED = re.compile(r"/(dev|proc/(self|\d+))/fd/\d+")  # what a shell puts in the place of <(...)
 
 
 def complain(message: str) -> None:
@@ -107,7 +111,7 @@ def program() -> str:
 
 def command_line(context: typer.Context) -> str:
     """The command line as it was typed, quoted for the shell."""
-    return f"{program()} {shlex.join(context.find_root().obj['arguments'])}"
+    return _command(context.find_root().obj["arguments"])
 
 
 def resume_command(context: typer.Context) -> str:
@@ -115,13 +119,41 @@ def resume_command(context: typer.Context) -> str:
     kept = [each for each in context.find_root().obj["arguments"] if each not in ("--overwrite", "--resume")]
     # After a `--` everything is a corpus, so the flag goes right behind the verb.
     verb = kept.index("train") + 1
-    return f"{program()} {shlex.join([*kept[:verb], '--resume', *kept[verb:]])}"
+    return _command([*kept[:verb], "--resume", *kept[verb:]])
 
 
-def interrupted(context: typer.Context, sentence: str, command: str | None = None) -> typer.Exit:
-    """Say that a verb was interrupted, and how to go on; return what it raises then."""
+def _command(arguments: Sequence[str]) -> str:
+    """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
+    return " ".join([program(), *map(_quoted, arguments)])
+
+
+def _quoted(argument: str) -> str:
+    option, value = _option_and_value(argument)
+    return f"{option}<(...)" if _SUBSTITUTED.fullmatch(value) else shlex.quote(argument)
+
+
+def _option_and_value(argument: str) -> tuple[str, str]:
+    option, equals, value = argument.partition("=")
+    return (option + equals, value) if equals and option.startswith("--") else ("", argument)
+
+
+def _is_pipe(name: str) -> bool:
+    """Whether what has this name can be read once."""
+    if name in ("-", "/dev/stdin") or _SUBSTITUTED.fullmatch(name):
+        return True
+    try:
+        return stat.S_ISFIFO(os.stat(name).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def interrupted(context: typer.Context, sentence: str, way: str = "", command: str = "") -> typer.Exit:
+    """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then."""
+    piped = any(_is_pipe(_option_and_value(each)[1]) for each in context.find_root().obj["arguments"])
+    if command:
+        sentence += f" Pipe the same text in again, and {way} with:" if piped else f" {way.capitalize()} with:"
     complain(sentence)
-    if command is not None:
+    if command:
         note(command)
     context.find_root().obj["interrupted"] = True
     return typer.Exit(130)
@@ -134,4 +166,4 @@ def interrupted_training(
     done = "interrupted" if share is None else f"interrupted at {share:.1%}"
     if checkpoint is None:
         return interrupted(context, f"{done}; {otherwise}")
-    return interrupted(context, f"{done}; checkpoint in {checkpoint}. Resume with:", resume_command(context))
+    return interrupted(context, f"{done}; checkpoint in {checkpoint}.", "resume", resume_command(context))
