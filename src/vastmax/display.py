@@ -88,16 +88,15 @@ class ProgressDisplay:
         """Show a report."""
         if hasattr(report, "bytes_read"):
             share = min(1.0, report.bytes_read / report.bytes_total) if report.bytes_total else None
-            self.show("reading", share, f"{_rounded(report.words, 'k', 'M')} words")
+            self._show("reading", share, f"{_rounded(report.words, 'k', 'M')} words")
         elif hasattr(report, "share"):
-            self.show("training", report.share, _training_facts(report))
+            self._show("training", report.share, _training_facts(report))
         elif (training := report.training) is not None:
-            self.show(report.title, training.share, _training_facts(training))
+            self._show(report.title, training.share, _training_facts(training))
         elif report.record is None and report.warning is None:
-            self.show(report.title, None, "")
+            self._show(report.title, None, "")
 
-    def show(self, description: str, share: float | None, facts: str) -> None:
-        """Show how far something is; ``share`` is None where that is not known."""
+    def _show(self, description: str, share: float | None, facts: str) -> None:
         description = visible(description)
         if self._bar is not None:
             if description != self._described:

@@ -99,11 +99,11 @@ def test_words_of_a_language_model(hostile: Path, tmp_path: Path) -> None:
     assert kept[0]["sentence"] == " ".join(WORDS)
 
 
-def test_labels_of_a_comparison(hostile: Path, tmp_path: Path) -> None:
+def test_names_in_a_file_of_methods(hostile: Path, tmp_path: Path) -> None:
     config = tmp_path / "comparison.toml"
-    config.write_text('[[method]]\nlabel = "x\\u001b[31m"\nlayer = "full"\n', encoding="utf-8")
-    outcome = vastmax("compare", hostile, "--config", config, "-o", tmp_path / "out", "--methods", "nonsense\x1b[31m")
-    assert outcome.code == 1 and not OBEYED.search(outcome.out + outcome.err)
+    config.write_text('[methods."x\\u001b[31m"]\nbias = true\n', encoding="utf-8")
+    refused = harmless("compare", hostile, "--config", config, "-o", tmp_path / "out", code=1)
+    assert "[methods.x\\x1b[31m] has no layer" in refused.sentence
 
 
 def test_what_json_leaves_as_it_is_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,16 @@ def test_a_link_that_leads_back_is_read_once(tmp_path: Path) -> None:
         assert list(read_sentences(name)) == [["a", "b"]], name
 
 
+def test_two_names_of_a_folder_are_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "text").write_text("a b")
+    (tmp_path / "x").symlink_to(tmp_path / "a")
+    (tmp_path / "y").symlink_to(tmp_path / "a" / "b")
+    for pattern in ("*", "**", "*/b", "*/b/text", "*/*/t*", "*/**", "*/**/text", "**/text", "[ax]/b/*", "?"):
+        assert list(read_sentences(str(tmp_path / pattern))) == [["a", "b"]], pattern
+    assert len(list(read_sentences([tmp_path / "a", tmp_path / "x"]))) == 2  # as they are named outright
+
+
 @pytest.mark.parametrize("pattern", ["*", "**", "**/*", "t*", "b/*", "*/t*", "**/t*"])
 def test_a_pipe_is_waited_for_only_where_it_is_named(tmp_path: Path, pattern: str) -> None:
     for folder in (tmp_path, tmp_path / "b"):

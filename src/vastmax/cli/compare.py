@@ -200,6 +200,7 @@ def _report(records: list[RunRecord], output: Path, seconds: float, as_json: boo
     if failed:
         complain(f"{failed} of {len(records)} runs failed; the same command tries them again")
     if not as_json:
-        say(f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}")
+        places = f"the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}"
+        say(f"{duration(seconds)} for this command; {places}")
     if failed == len(records):
         raise typer.Exit(1)

@@ -85,7 +85,7 @@ def _files_matching(pattern: str) -> Iterator[str]:
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    """The names that a pattern matches, as :func:`glob.glob` does; but each folder is looked into once for a part."""
+    """The names that a pattern matches, as :func:`glob.glob` does; but a folder is met once for each part of it."""
     drive, rest = os.path.splitdrive(pattern)
     rest = rest.replace(os.altsep or os.sep, os.sep)
     parts = [part for part in rest.split(os.sep) if part]
@@ -95,20 +95,24 @@ def _matches(pattern: str) -> Iterator[str]:
         place, at = pending.pop()
         if at == len(parts):
             yield place
-        elif not glob.has_magic(parts[at]):
-            named, last = os.path.join(place, parts[at]), at + 1 == len(parts)
-            if os.path.isdir(named) or (last and os.path.exists(named)):
-                pending.append((named, at + 1))
-        elif (folder := (*_identity(place), at)) not in seen:
-            seen.add(folder)
-            if parts[at] == "**":
-                pending.append((place, at + 1))
-                below = [(os.path.join(place, name), at) for name in _names_in(place) if not name.startswith(".")]
-            else:
-                names = [name for name in _names_in(place) if name[0] != "." or parts[at][0] == "."]
-                below = [(os.path.join(place, name), at + 1) for name in fnmatch.filter(names, parts[at])]
-            last = at + 1 == len(parts) and parts[at] != "**"
-            pending += reversed([entry for entry in below if last or os.path.isdir(entry[0])])
+            continue
+        if (folder := (*_identity(place), at)) in seen:
+            continue
+        seen.add(folder)
+        if parts[at] == "**":
+            pending.append((place, at + 1))
+            below = [(os.path.join(place, name), at) for name in _names_in(place) if not name.startswith(".")]
+        else:
+            below = [(os.path.join(place, name), at + 1) for name in _names_like(parts[at], place)]
+        last = at + 1 == len(parts) and parts[at] != "**"
+        pending += reversed([entry for entry in below if last or os.path.isdir(entry[0])])
+
+
+def _names_like(part: str, folder: str) -> list[str]:
+    """The names in a folder that a part of a pattern matches; one without wild cards need not be listed to be there."""
+    if not glob.has_magic(part):
+        return [part] if os.path.exists(os.path.join(folder, part)) else []
+    return fnmatch.filter([name for name in _names_in(folder) if name[0] != "." or part[0] == "."], part)
 
 
 def _names_in(folder: str) -> list[str]:
