@@ -180,6 +180,9 @@ def test_apply_is_a_stream() -> None:
     assert next(phrases.apply(forever())) == ["in", "new_york", "new"]
     with pytest.raises(InputError, match="sentence 1 of the corpus is 'new york': give a list of words"):
         next(phrases.apply(["new york"]))
+    for path in ("text.txt", Path("text.txt")):
+        with pytest.raises(InputError, match="give lists of words, as read_sentences"):
+            next(phrases.apply(path))  # type: ignore[arg-type]
 
 
 def test_other_delimiter() -> None:

@@ -237,6 +237,8 @@ def test_errors_of_the_users_own_iterable_pass_through() -> None:
 
     with pytest.raises(FileNotFoundError, match="mine"):
         encode_corpus(sentences())
+    with pytest.raises(TypeError, match="can only concatenate"):
+        encode_corpus([("a" + number for number in [1])])  # type: ignore[operator]
 
 
 def test_folder_for_the_temporary_file(tmp_path: Path) -> None:

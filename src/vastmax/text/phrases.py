@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Literal, TypeAlias, get_args
 
+from vastmax.checks import refused
 from vastmax.errors import FormatError, InputError
 from vastmax.files import replacing
 from vastmax.text.streams import words_of
@@ -109,6 +110,8 @@ class Phrases:
         Raises:
             InputError: A sentence that is no list of words.
         """
+        if isinstance(sentences, (str, PathLike)):
+            raise refused("sentences", sentences, "lists of words, as read_sentences(path) gives those of a file")
         for sentence in words_of(sentences):
             words = [word for word in sentence if word]
             for phrases in self.passes:

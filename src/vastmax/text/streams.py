@@ -62,33 +62,27 @@ def read_sentences(
 def sentences_of(sources: object) -> Iterator[Sequence[str]]:
     """The token lists of an iterable, one by one; InputError for what is none, or has no order that is its own."""
     wanted = "lists of words, for example [text.split()], or a path"
-    _refuse_unordered("the corpus", sources, wanted)
-    try:
-        sentences = iter(sources)  # type: ignore[call-overload]
-    except TypeError:
-        raise refused("the corpus", sources, wanted) from None
-    for number, sentence in enumerate(sentences, 1):
+    for number, sentence in enumerate(_elements("the corpus", sources, wanted), 1):
         if not isinstance(sentence, (list, tuple)):
             name = f"sentence {number} of the corpus"
             if isinstance(sentence, PathLike):
                 raise refused(name, sentence, "paths as a list, for example sorted(folder.glob('*.txt'))")
-            wanted = "a list of words, for example text.split()"
-            _refuse_unordered(name, sentence, wanted)
-            try:
-                sentence = list(sentence)
-            except TypeError:
-                raise refused(name, sentence, wanted) from None
+            sentence = list(_elements(name, sentence, "a list of words, for example text.split()"))
         yield sentence
 
 
-def _refuse_unordered(name: str, value: Any, wanted: str) -> None:
-    """InputError for what can be iterated over, but not word by word."""
+def _elements(name: str, value: Any, wanted: str) -> Iterator[Any]:
+    """An iterator over a list of any kind; InputError for what is none, but often given in its place."""
     if isinstance(value, Mapping):
         raise refused(name, value, f'{wanted}; of rows with fields take one, for example row["tokens"]')
     if isinstance(value, (set, frozenset)):
         raise refused(name, value, f"{wanted}; a set has another order in every process")
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         raise refused(name, value, wanted)
+    try:
+        return iter(value)
+    except TypeError:
+        raise refused(name, value, wanted) from None
 
 
 def words_of(sources: object) -> Iterator[Sequence[str]]:
