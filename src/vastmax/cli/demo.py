@@ -104,10 +104,8 @@ def demo(
     corpus = facts["config"]["corpus"]
     reading = duration(facts["seconds"] - facts["training_seconds"])
     say(f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {reading} to read them")
-    say(
-        f"{_RECIPE['epochs']} passes of training in {duration(facts['training_seconds'])}: "
-        f"{speed(facts['words_per_second'])}"
-    )
+    trained = f"{duration(facts['training_seconds'])}: {speed(facts['words_per_second'])}"
+    say(f"{_RECIPE['epochs']} passes of training in {trained}")
     say("\nNearest neighbours")
     for word, found in neighbours.items():
         say(f"  {word:<9} {', '.join(found)}")
