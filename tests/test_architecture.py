@@ -15,7 +15,19 @@ import pytest
 from vastmax import layers
 
 PACKAGE = Path(__file__).parents[1] / "src" / "vastmax"
-GROUND = ["errors", "lazy", "checks", "options", "documents", "locks", "files", "machine", "_core", "__version__"]
+GROUND = [
+    "errors",
+    "lazy",
+    "checks",
+    "options",
+    "documents",
+    "locks",
+    "files",
+    "machine",
+    "display",
+    "_core",
+    "__version__",
+]
 PACKAGES = [
     "vocabulary",
     "text",
@@ -45,7 +57,7 @@ RESERVED = {
     "jinja2": {"comparison"},
     "typer": {"cli"},
     "click": {"cli"},
-    "rich": {"cli"},
+    "rich": {"cli", "display"},
     "gensim": {"integrations"},
     "pickle": set(),
 }

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import fields
@@ -95,10 +96,27 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_pages_quote_is_there(page: Path) -> None:
-    for line in re.findall(r"^-+8.*$", page.read_text(encoding="utf-8"), re.MULTILINE):
-        quoted = re.fullmatch(r'--8<-- "(.+)"', line)
-        assert quoted and (ROOT / quoted[1]).is_file(), line
+def test_pages_are_whole_without_the_site(page: Path) -> None:
+    """As a forge shows them: nothing is put in that only the site's generator knows."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"^\s*;*-+8<-+|^:::(?! vastmax)|\{%", text, re.MULTILINE)
+
+
+def test_the_page_shows_the_example_as_it_is() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert shown == [(ROOT / "examples" / "cosine_softmax.py").read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md"])
+def test_pages_of_the_site_that_stand_for_a_file_of_the_root(name: str) -> None:
+    page = ROOT / "docs" / name.lower()
+    stub = page.read_text(encoding="utf-8")
+    (target,) = re.findall(r"\]\((.+)\)", stub)
+    assert (page.parent / target).samefile(ROOT / name)
+    hooks = runpy.run_path(str(ROOT / "mkdocs_hooks.py"))
+    assert hooks["on_page_markdown"](stub, page=None) == (ROOT / name).read_text(encoding="utf-8")
+    assert hooks["on_page_markdown"]("# Text\n" + stub) == "# Text\n" + stub
 
 
 def test_readme_says_first_what_it_is_and_what_to_type() -> None:

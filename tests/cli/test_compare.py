@@ -77,6 +77,21 @@ def test_records_alone_are_enough_to_keep_what_is_finished(
     assert not (copied / "runs").exists()
 
 
+def test_a_text_that_marks_the_ends_of_its_sentences(tmp_path: Path) -> None:
+    marked, config, folder = tmp_path / "marked.txt", tmp_path / "comparison.toml", tmp_path / "out"
+    marked.write_text("<s> tea with milk </s>\n<s> coffee with sugar </s>\n" * 60, encoding="utf-8")
+    flags = ["compare", str(marked), "-o", str(folder), "--methods", "full", *SHORT]
+    refused = vastmax(*flags)
+    assert refused.code == 1 and "(--end-of-sentence)" in refused.sentence
+    config.write_text('end_of_sentence = "<eos>"\n', encoding="utf-8")
+    for more in (["--config", str(config)], ["--end-of-sentence", "<eos>"]):
+        outcome = vastmax(*flags, *more)
+        assert outcome.code == 0, outcome.err
+    assert "of an earlier call" in outcome.err  # the flag and the file say the same
+    saved = json.loads((folder / "runs" / "full-seed1" / "config.json").read_text(encoding="utf-8"))
+    assert saved["text"]["end_of_sentence"] == "<eos>"
+
+
 @pytest.mark.parametrize("methods", ["full", "sampled,full"])
 def test_other_options_are_refused_before_anything_runs(copied: Path, text: Path, methods: str) -> None:
     outcome = vastmax("compare", text, "-o", copied, "--methods", methods, *SHORT, "--dropout", "0.5")

@@ -1,17 +1,20 @@
 """Signals to a real process: Ctrl-C, SIGTERM and kill -9, and the command that resumes."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO
+from types import SimpleNamespace
+from typing import IO, Any
 
 import pytest
 
 from tests.cli.program import finish, start, vastmax, wait_for_checkpoint
+from vastmax.cli.console import command_line, interrupted_training, program
 from vastmax.embeddings import Embeddings
 
 FLAGS = ["--dim", "32", "--epochs", "600", "--threads", "1", "--window", "8", "--checkpoint-minutes", "0.001"]
@@ -40,9 +43,69 @@ def test_interrupt_prints_the_command_that_resumes(
     assert said.endswith(f"checkpoint in {folder / 'checkpoint'}. Resume with:")
     assert f"'{folder}'" in command
     assert not (folder / "vectors.safetensors").exists()
-    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    done = subprocess.run(shlex.split(command), check=True, capture_output=True, text=True)
+    told = re.search(
+        r"in (.*) s \(.*\), (.*) s of them before it was resumed, (.*) s for the whole command", done.stdout
+    )
+    assert told, done.stdout
+    training, before, whole = map(float, told.groups())
+    assert 0 < before < training < before + whole + 0.2  # each is rounded to tenths
     assert (folder / "vectors.safetensors").read_bytes() == uninterrupted
     assert not (folder / "checkpoint").exists()
+
+
+PIPED = {
+    "substituted": ("<(cat {corpus})", "<(...)"),
+    "standard input": ("- < <(cat {corpus})", "-"),
+    "named": ("{pipe}", "{pipe}"),
+}
+
+
+@pytest.mark.parametrize("how", PIPED)
+def test_a_text_that_came_by_a_pipe_is_asked_for_again(
+    corpus: Path, tmp_path: Path, uninterrupted: bytes, how: str
+) -> None:
+    """The command that is printed resumes, once it is given the same text; it names nothing that is gone."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    typed, named = (text.format(corpus=corpus, pipe=pipe) for text in PIPED[how])
+    folder = tmp_path / "model"
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    feed = f"cat {corpus} > {pipe} & " if how == "named" else ""
+    flags = shlex.join(["-o", str(folder), *FLAGS])
+    line = f"{feed}exec {shlex.quote(sys.executable)} -m vastmax train {flags} {typed}"
+    process = subprocess.Popen(["bash", "-c", line], text=True, stderr=subprocess.PIPE, env=environment)
+    wait_for_checkpoint(process, folder)
+    process.send_signal(signal.SIGTERM)  # a shell's background jobs ignore Ctrl-C
+    outcome = finish(process)
+    assert outcome.code == 130, outcome.err
+    said, command = outcome.err.splitlines()[-2:]
+    assert said.endswith(f"checkpoint in {folder / 'checkpoint'}. Pipe the same text in again, and resume with:")
+    assert "--resume" in command and command.endswith(f" {named}") and "/fd/" not in command
+    given = command.replace("<(...)", f"<(cat {corpus})") if how == "substituted" else f"cat {corpus} | {command}"
+    subprocess.run(["bash", "-c", f"{feed}{given}"], check=True, capture_output=True, env=environment)
+    assert (folder / "vectors.safetensors").read_bytes() == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("typed", "again", "piped"),
+    [
+        (["lm", "train", "/dev/fd/63", "-o", "m"], "lm train --resume <(...) -o m", True),
+        (["lm", "train", "a.txt", "--valid", "/proc/self/fd/12"], "lm train --resume a.txt --valid <(...)", True),
+        (["lm", "train", "a.txt", "--test=/dev/fd/3"], "lm train --resume a.txt --test=<(...)", True),
+        (["lm", "train", "-", "--overwrite"], "lm train --resume -", True),
+        (["train", "/dev/stdin", "-o", "a b"], "train --resume /dev/stdin -o 'a b'", True),
+        (["train", "/dev/fd/63", "/dev/fd/62"], "train --resume <(...) <(...)", True),
+        (["train", "a.txt", "/dev/fd/x", "fd/63"], "train --resume a.txt /dev/fd/x fd/63", False),
+        (["train", "a.txt", "--option", "x=-"], "train --resume a.txt --option x=-", False),
+    ],
+)
+def test_no_dead_name_is_advised(typed: list[str], again: str, piped: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    context: Any = SimpleNamespace(find_root=lambda: SimpleNamespace(obj={"arguments": typed}))
+    interrupted_training(context, Path("m/checkpoint"), 0.5, "")
+    said, command = capsys.readouterr().err.splitlines()
+    assert command == f"{program()} {again}"
+    assert said.endswith("Pipe the same text in again, and resume with:" if piped else "checkpoint. Resume with:")
+    assert command_line(context) == f"{program()} {again.replace('--resume ', '')}" or "--overwrite" in typed
 
 
 def test_kill_at_any_moment_leaves_the_last_checkpoint(corpus: Path, tmp_path: Path, uninterrupted: bytes) -> None:

@@ -138,6 +138,28 @@ def test_sample(language_model: Path) -> None:
     assert not any("<unk>" in sample for sample in found["samples"])
 
 
+def test_a_text_that_marks_the_ends_of_its_sentences(tmp_path: Path) -> None:
+    marked = tmp_path / "marked.txt"
+    marked.write_text("<s> tea with milk </s>\n<s> coffee with sugar </s>\n" * 60, encoding="utf-8")
+    flags = [*FLAGS, "--epochs", "1", "--held-out", "0.1"]
+    refused = vastmax("lm", "train", marked, *flags)
+    assert refused.code == 1
+    assert "holds the word '</s>'" in refused.sentence and "(--end-of-sentence)" in refused.sentence
+    folder = tmp_path / "model"
+    outcome = vastmax("lm", "train", marked, "-o", folder, *flags, "--end-of-sentence", "<eos>")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((folder / "config.json").read_text())["text"]["end_of_sentence"] == "<eos>"
+    found = vastmax("lm", "score", folder, marked, "--json").json
+    assert (found["words"], found["sentences"], found["unknown_share"]) == (120 * 6, 120, 0)
+    drawn = vastmax("lm", "sample", folder, "--words", "100").out
+    assert "</s>" in drawn and "<eos>" not in drawn
+    other = tmp_path / "other.txt"
+    other.write_text("tea <eos>\n", encoding="utf-8")
+    assert "another end_of_sentence (--end-of-sentence)" in vastmax("lm", "score", folder, other).sentence
+    for word, told in (("", "end_of_sentence is '': give a word"), ("<unk>", "are both '<unk>': give two words")):
+        assert told in vastmax("lm", "train", marked, *flags, "--end-of-sentence", word).sentence
+
+
 def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path, texts: list[str], model: Path) -> None:
     folder = tmp_path / "model"
     command = ["lm", "train", *texts, "-o", str(folder), *FLAGS, "--epochs", "0.2"]

@@ -153,8 +153,16 @@ def test_train_with_saved_phrases(tmp_path: Path) -> None:
     assert "new_york" in Phrases.load(tmp_path / "phrases.tsv").scores
     for name, phrases in (("saved", tmp_path / "phrases.tsv"), ("learnt", "1")):
         flags = ["--phrases", phrases, "--phrase-threshold", "1"]
-        assert vastmax("train", text, "-o", tmp_path / name, *flags, "--dim", "4").code == 0
+        outcome = vastmax("train", text, "-o", tmp_path / name, *flags, "--dim", "4")
+        assert outcome.code == 0
         assert "new_york" in Embeddings.load(tmp_path / name)
+        assert f"phrases were joined; --phrases {tmp_path / name / 'phrases.tsv'} joins them" in outcome.out
+    other = tmp_path / "other.txt"
+    other.write_text("new york and york\n" * 9)
+    flags = ["--phrases", tmp_path / "learnt" / "phrases.tsv", "--dim", "4", "--json"]
+    found = vastmax("train", other, "-o", tmp_path / "other", *flags)
+    assert found.json["phrases"] >= 1 and "new_york" in Embeddings.load(tmp_path / "other")
+    assert vastmax("train", text, "-o", tmp_path / "none", "--dim", "4", "--json").json["phrases"] is None
 
 
 def test_nearest(model: Path) -> None:

@@ -17,6 +17,7 @@ from vastmax.embeddings import Embeddings, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.errors import CheckpointError, InputError
 from vastmax.runs import StopRequest, TrainingInterrupted
+from vastmax.text import Phrases
 
 OPTIONS: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_vectors": True}
 
@@ -60,6 +61,27 @@ def test_resumed_again_and_again(tmp_path: Path) -> None:
     words = [json.loads(line)["words"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert words == sorted(set(words))
     assert words[-1] == 48_000
+
+
+def test_times_add_up_over_processes(tmp_path: Path) -> None:
+    interrupt(tmp_path)
+    before = json.loads((tmp_path / "checkpoint" / "state.json").read_text())["facts"]["seconds"]
+    about = train(sentences(), output=tmp_path, resume=True, **OPTIONS).config["training"]
+    assert about["seconds_before_resuming"] == before > 0
+    assert about["seconds"] > before
+    assert about["words_per_second"] * about["seconds"] == pytest.approx(48_000)
+    assert train(sentences(), **OPTIONS).config["training"]["seconds_before_resuming"] == 0
+
+
+def test_phrases_lie_in_the_checkpoint_and_in_the_resumed_model(tmp_path: Path) -> None:
+    options = {"phrases": 1, "phrase_threshold": 0.5, "phrase_min_count": 1}
+    whole = train(sentences(), output=tmp_path / "whole", **OPTIONS, **options)
+    interrupt(tmp_path / "model", **options)
+    learnt = Phrases.load(tmp_path / "model" / "checkpoint" / "phrases.tsv")
+    resumed = train(sentences(), output=tmp_path / "model", resume=True, **OPTIONS, **options)
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+    assert len(learnt) and learnt == Phrases.load(tmp_path / "model" / "phrases.tsv")
+    assert learnt == Phrases.load(tmp_path / "whole" / "phrases.tsv")
 
 
 def test_sigterm_is_as_polite(tmp_path: Path) -> None:

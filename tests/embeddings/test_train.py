@@ -16,7 +16,7 @@ from vastmax.embeddings import EmbeddingOptions, Embeddings, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.errors import CorpusError, InputError, VastmaxError
 from vastmax.runs import TrainingProgress
-from vastmax.text import ScanProgress, encode_corpus
+from vastmax.text import Phrases, ScanProgress, encode_corpus
 
 SMALL: dict[str, Any] = {"dim": 16, "epochs": 2, "threads": 1}
 
@@ -50,6 +50,51 @@ def test_sources_of_every_kind_give_the_same_vectors(corpus: Path) -> None:
     for other in (from_lists, from_stream, from_ids):
         assert other.vocabulary.words == from_file.vocabulary.words
         np.testing.assert_array_equal(other.vectors, from_file.vectors)
+
+
+def test_rows_of_a_data_set_and_sets_are_no_sentences(tmp_path: Path) -> None:
+    rows = [{"title": "x", "tokens": ["tea", "with"]}] * 40
+    with pytest.raises(InputError, match=r"sentence 1 of the corpus is .* take one, for example row"):
+        train(rows, output=tmp_path / "model", **SMALL)
+    with pytest.raises(InputError, match="another order in every process"):
+        train([set(row) for row in rows], output=tmp_path / "model", **SMALL)
+    with pytest.raises(CorpusError, match=r"There is no file the cat sat; .* lists of words"):
+        train(["the cat sat"], output=tmp_path / "model", **SMALL)
+    assert not list(tmp_path.iterdir())
+    assert train([row["tokens"] for row in rows], **SMALL).vocabulary.words == ["tea", "with"]
+
+
+PAIRS = [["new", "york", "is", "big"], ["new", "york", "is", "old"], ["los", "angeles", "is", "old", "big"]] * 20
+
+
+def test_phrases_are_saved_with_the_model(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    how = {"phrase_threshold": 5.0, "phrase_min_count": 1, "connector_words": ["of"]}
+    embeddings = train(PAIRS, output=folder, phrases=1, **how, **SMALL)
+    phrases = Phrases.load(folder / "phrases.tsv")
+    assert list(phrases.apply([["in", "new", "york", "city"]])) == [["in", "new_york", "city"]]
+    assert "new_york" in embeddings and embeddings.config["corpus"]["phrases"] == len(phrases) > 1
+    with encode_corpus(PAIRS, phrases=1, **how) as corpus:
+        assert corpus.phrases == phrases
+        train(corpus, output=tmp_path / "of ids", **SMALL)
+    train(PAIRS, output=tmp_path / "given", phrases=folder / "phrases.tsv", **SMALL)
+    train(PAIRS, output=tmp_path / "object", phrases=phrases, **SMALL)
+    for other in ("of ids", "given", "object"):
+        assert Phrases.load(tmp_path / other / "phrases.tsv") == phrases
+    train(PAIRS, output=folder, overwrite=True, phrases=folder / "phrases.tsv", **SMALL)
+    assert Phrases.load(folder / "phrases.tsv") == phrases
+
+
+def test_phrases_of_a_model_that_is_replaced_go_with_it(tmp_path: Path) -> None:
+    train(PAIRS, output=tmp_path / "model", phrases=1, **SMALL)
+    assert (tmp_path / "model" / "phrases.tsv").is_file()
+    assert train(PAIRS, output=tmp_path / "model", overwrite=True, **SMALL).config["corpus"]["phrases"] is None
+    assert not (tmp_path / "model" / "phrases.tsv").exists()
+    mine = tmp_path / "new" / "phrases.tsv"  # a file that no model left
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    train(PAIRS, output=tmp_path / "new", **SMALL)
+    assert mine.read_text() == "mine"
 
 
 def test_numbers_of_numpy_are_numbers(corpus: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vastmax.text import ScanProgress
 TEXTS = ("train", "valid", "test")
 Sentences = list[list[str]]
 TRAIN = [["a", "b", "a"], ["c", "a", "b"]] * 5
+READ = iter(TRAIN)
 
 
 @pytest.fixture(autouse=True)
@@ -244,6 +245,8 @@ def test_files_lower_case_and_progress(tmp_path: Path) -> None:
         ([TRAIN, [["x", "y"]], [["a"]]], {}, "validation text .* holds only unknown words"),
         ([TRAIN, [["a"]], [["x", "<unk>"]]], {}, "test text .* holds only unknown words"),
         ([TRAIN, [["a"]], [[]]], {}, "The test text holds no words"),
+        (["a b a"], {}, "There is no file a b a; .*lists of words"),
+        ([READ, READ, TRAIN], {}, "The validation text holds no words .an iterator can be read once"),
         ([TRAIN, [], [["a"]]], {}, "No corpus is given|The validation text holds no words"),
         ([[["a", "b", "a"]]], {}, "too short to cut validation and test text from it"),
         ([TRAIN], {"split": (29, 5)}, "too short to cut"),
@@ -275,7 +278,10 @@ def test_texts_that_cannot_be_used(texts: list[Any], options: dict[str, Any], me
         ([TRAIN], {"end_of_sentence": ""}, "end_of_sentence is '': give a word"),
         ([TRAIN, ["-"], ["-"]], {}, "is named for two texts"),
         ([TRAIN, [["a"], "b a"], [["a"]]], {}, "sentence 2 of the validation text is '.*': give a list of words"),
-        ([3], {}, "the training text is 3: give a path"),
+        ([3], {}, "the training text is 3: give lists of words"),
+        ([[{"tokens": ["a"]}]], {}, "sentence 1 of the training text is {.*of rows with fields take one"),
+        ([TRAIN, [{"a", "b"}], TRAIN], {}, "sentence 1 of the validation text is {.*another order in every process"),
+        ([TRAIN, TRAIN, [["a", 1]]], {}, r"Sentence 1 of the test text holds 1 \(int\)"),
     ],
 )
 def test_arguments_that_cannot_be_used(texts: list[Any], options: dict[str, Any], message: str) -> None:

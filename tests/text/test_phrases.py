@@ -178,8 +178,11 @@ def test_apply_is_a_stream() -> None:
 
     phrases = Phrases([{("new", "york"): Phrase(9.0, 4)}], thresholds=[1.0])
     assert next(phrases.apply(forever())) == ["in", "new_york", "new"]
-    with pytest.raises(InputError, match="a sentence is a string"):
+    with pytest.raises(InputError, match="sentence 1 of the corpus is 'new york': give a list of words"):
         next(phrases.apply(["new york"]))
+    for path in ("text.txt", Path("text.txt")):
+        with pytest.raises(InputError, match="give lists of words, as read_sentences"):
+            next(phrases.apply(path))  # type: ignore[arg-type]
 
 
 def test_other_delimiter() -> None:

@@ -1,6 +1,7 @@
 """What a corpus may be called, and what each mistake is answered with."""
 
 import errno
+import glob
 import gzip
 import io
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from tests.text.oracle import decoded
 from vastmax.errors import CorpusError, InputError
-from vastmax.text import encode_corpus, read_sentences
+from vastmax.text import encode_corpus, expand_paths, read_sentences, sources
 
 
 def test_folders_patterns_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +45,82 @@ def test_a_link_that_leads_back_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "deeper" / "text").write_text("a b")
     (tmp_path / "deeper" / "up").symlink_to(tmp_path)
     (tmp_path / "here").symlink_to(tmp_path)
-    assert list(read_sentences(tmp_path)) == [["a", "b"]]
+    for name in (tmp_path, tmp_path / "**", tmp_path / "**" / "text", tmp_path / "*", tmp_path / "*" / "*" / "text"):
+        assert list(read_sentences(name)) == [["a", "b"]], name
+
+
+def test_two_names_of_a_folder_are_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "text").write_text("a b")
+    (tmp_path / "x").symlink_to(tmp_path / "a")
+    (tmp_path / "y").symlink_to(tmp_path / "a" / "b")
+    for pattern in ("*", "**", "*/b", "*/b/text", "*/*/t*", "*/**", "*/**/text", "**/text", "[ax]/b/*", "?"):
+        assert list(read_sentences(str(tmp_path / pattern))) == [["a", "b"]], pattern
+    assert len(list(read_sentences([tmp_path / "a", tmp_path / "x"]))) == 2  # as they are named outright
+
+
+@pytest.mark.parametrize("pattern", ["*", "**", "**/*", "t*", "b/*", "*/t*", "**/t*"])
+def test_a_pipe_is_waited_for_only_where_it_is_named(tmp_path: Path, pattern: str) -> None:
+    for folder in (tmp_path, tmp_path / "b"):
+        folder.mkdir(exist_ok=True)
+        (folder / "text").write_text("a b")
+        os.mkfifo(folder / "there")  # an open of it would hang
+    assert set(expand_paths(str(tmp_path / pattern))) <= {str(tmp_path / "text"), str(tmp_path / "b" / "text")}
+    assert expand_paths(tmp_path / "there") == [str(tmp_path / "there")]
+    assert f"No file matches {tmp_path}/ther*" in failing(f"{tmp_path}/ther*")
+
+
+def test_a_named_pipe_is_read(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with subprocess.Popen(["sh", "-c", f"echo a b > '{pipe}'"]):
+        assert list(read_sentences(pipe)) == [["a", "b"]]
+
+
+def test_patterns_match_as_those_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/b/c.txt", "a/c.txt", "b/.h/c.txt", "b/d[1].txt", "c.txt", ".h.txt", "B/x/y/z.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a b")
+    monkeypatch.chdir(tmp_path)
+    patterns = (
+        *(
+            "*.txt",
+            "**/*.txt",
+            "*/*.txt",
+            "a/**/c.txt",
+            "a/**/**/*.txt",
+            "?/*",
+            "**/b/*",
+            ".*.txt",
+            "b/.h/*",
+            "b/.*/c.txt",
+        ),
+        *("b/.*/c.txt", "[!a]/*[[]1]*", "**/[xy]/**/*.md", "a/*/nothing*", "c.txt/*", "none/*.txt"),
+    )
+    for start in ("", f"{tmp_path}/", "./", f"a/../../{tmp_path.name}/"):
+        for rest in patterns:
+            matched = sorted(set(glob.glob(start + rest, recursive=True)))
+            expected = [path for path in matched if os.path.isfile(path)]
+            found = sources._files_matching(start + rest)
+            below = {os.path.dirname(path) for path in expected}
+            assert [path for path in found if os.path.dirname(path) in below] == expected, start + rest
+
+
+def test_folders_alone_match_a_pattern_that_ends_as_they_do(tmp_path: Path) -> None:
+    for name in ("a/b/c.txt", "a/c.txt", "d.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a b")
+    assert expand_paths(f"{tmp_path}/*/") == [str(tmp_path / "a" / "c.txt"), str(tmp_path / "a" / "b" / "c.txt")]
+    assert f"No file matches {tmp_path}/*.txt/" in failing(f"{tmp_path}/*.txt/")
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: Any) -> Any:  # a mode would not stop root
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+    for function in ("listdir", "scandir"):
+        monkeypatch.setattr(os, function, refuse)
+    for name in (tmp_path, tmp_path / "*.txt", tmp_path / "**"):
+        assert f"The folder {tmp_path} cannot be read: Permission denied; check its permissions." in failing(name)
 
 
 def test_each_file_ends_its_sentence(tmp_path: Path) -> None:
@@ -139,10 +215,10 @@ def test_texts_with_nothing_to_learn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sources", "complaint"),
     [
-        (7, "the corpus is 7: give a path"),
+        (7, "the corpus is 7: give lists of words, for example .text.split.*, or a path"),
         (["a b", ["c"]], "sentence 1 of the corpus is 'a b': give a list of words"),
         ([["a"], 3], "sentence 2 of the corpus is 3: give a list"),
-        ([["a"], ["b", 3]], "Sentence 2 of the corpus holds 3, a int; words are strings"),
+        ([["a"], ["b", 3]], "Sentence 2 of the corpus holds 3 .int.; words are strings"),
         ([["a\x1fb"]], "control character"),
         ([["a"], ["b\x1e"]], "Sentence 2 .* control character"),
         ([["\ud800"]], "surrogate"),
@@ -161,6 +237,8 @@ def test_errors_of_the_users_own_iterable_pass_through() -> None:
 
     with pytest.raises(FileNotFoundError, match="mine"):
         encode_corpus(sentences())
+    with pytest.raises(TypeError, match="can only concatenate"):
+        encode_corpus([("a" + number for number in [1])])  # type: ignore[operator]
 
 
 def test_folder_for_the_temporary_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from vastmax.cli import compare, corpus, demo, lm, model, train
 from vastmax.cli.console import complain
+from vastmax.cli.help import Verb, Verbs
 from vastmax.errors import VastmaxError
 
 __all__ = ["app", "run"]
@@ -22,6 +23,7 @@ BAD_INPUT, INTERRUPTED = 1, 130
 
 app = typer.Typer(
     name="vastmax",
+    cls=Verbs,
     help="Word embeddings and large-vocabulary models without paying for the whole softmax.",
     no_args_is_help=True,
     add_completion=False,
@@ -29,18 +31,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-app.command()(demo.demo)
-app.command()(train.train)
-app.command()(model.nearest)
-app.command()(model.analogy)
-app.command()(model.evaluate)
-app.command()(model.export)
-app.command("import")(model.import_)
-app.command()(corpus.vocab)
-app.command()(corpus.phrases)
-app.command()(corpus.tree)
+app.command(cls=Verb)(demo.demo)
+app.command(cls=Verb)(train.train)
+app.command(cls=Verb)(model.nearest)
+app.command(cls=Verb)(model.analogy)
+app.command(cls=Verb)(model.evaluate)
+app.command(cls=Verb)(model.export)
+app.command("import", cls=Verb)(model.import_)
+app.command(cls=Verb)(corpus.vocab)
+app.command(cls=Verb)(corpus.phrases)
+app.command(cls=Verb)(corpus.tree)
 app.add_typer(lm.app, name="lm")
-app.command()(compare.compare)
+app.command(cls=Verb)(compare.compare)
 
 
 def _print_version(wanted: bool) -> None:

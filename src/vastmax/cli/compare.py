@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table
+from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table, say
 from vastmax.cli.flags import CheckpointMinutes, Json, TextOptions, picked, takes
-from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
-from vastmax.cli.progress import ProgressDisplay, duration, training_facts
+from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.display import ProgressDisplay, duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
 from vastmax.options import options_of
@@ -65,6 +65,7 @@ def compare(
         str | None,
         typer.Option(metavar="N,M", show_default=False, help="Of TRAIN, N words train, M validate, the rest tests."),
     ] = None,
+    end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -114,8 +115,8 @@ def compare(
     given |= {"held_out": plan.held_out, "split": _split(given["split"])}
     started = time.perf_counter()
     command = command_line(context)
+    corpus = read_corpus(given)
     with ProgressDisplay() as display:
-        corpus = read_corpus(given, display)
         try:
             records = compare(
                 corpus,
@@ -127,8 +128,7 @@ def compare(
                 progress=partial(_show, display),
             )
         except TrainingInterrupted:
-            sentence = f"interrupted; what is finished is in {output}. Go on with:"
-            raise interrupted(context, sentence, command) from None
+            raise interrupted(context, f"interrupted; what is finished is in {output}.", "go on", command) from None
     _report(records, output, time.perf_counter() - started, as_json)
 
 
@@ -170,24 +170,22 @@ def _split(value: Any) -> tuple[int, int] | None:
 
 def _show(display: ProgressDisplay, report: ComparisonProgress) -> None:
     """Say what a comparison is at: a bar for the run under way, a line for each that has ended."""
-    name = report.label if report.total == 1 else f"{report.label} ({report.number} of {report.total})"
     if report.warning is not None:
         note(f"note: {report.label}: {report.warning}")
-    elif report.training is not None:
-        display.show(name, report.training.share, training_facts(report.training))
     elif report.record is not None:
-        note(f"{name}: {_outcome(report.record, report.kept)}")
+        note(f"{report.title}: {_outcome(report.record, report.kept)}")
     else:
-        display.show(name, None, "")
+        display(report)
 
 
 def _outcome(record: RunRecord, kept: bool) -> str:
     if record.status == "failed":
         return f"failed: {record.error}"
-    speed, perplexity = (record.training_words_per_second or 0) / 1e3, record.perplexity.get("test")
+    perplexity = record.perplexity.get("test")
     return (
         f"test perplexity {'∞' if perplexity is None else f'{perplexity:,.1f}'} after {record.epochs:.2g} epochs, "
-        f"{duration(record.training_seconds or 0)} at {speed:,.1f}k words/s" + (", of an earlier call" if kept else "")
+        f"{duration(record.training_seconds or 0)} at {speed(record.training_words_per_second or 0)}"
+        + (", of an earlier call" if kept else "")
     )
 
 
@@ -202,8 +200,7 @@ def _report(records: list[RunRecord], output: Path, seconds: float, as_json: boo
     if failed:
         complain(f"{failed} of {len(records)} runs failed; the same command tries them again")
     if not as_json:
-        print(
-            f"{duration(seconds)}; the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}"
-        )
+        places = f"the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}"
+        say(f"{duration(seconds)} for this command; {places}")
     if failed == len(records):
         raise typer.Exit(1)

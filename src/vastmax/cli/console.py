@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import typer
 
+from vastmax.display import COMMANDS, is_terminal, visible
 from vastmax.errors import shortened
 
 __all__ = [
@@ -20,28 +23,36 @@ __all__ = [
     "complain",
     "interrupted",
     "interrupted_training",
-    "is_terminal",
     "note",
     "print_json",
     "print_table",
     "program",
     "resume_command",
+    "say",
+    "say_fields",
 ]
+
+_SUBSTITUTED = re.compile(r"/(dev|proc/(self|\d+))/fd/\d+")  # what a shell puts in the place of <(...)
 
 
 def complain(message: str) -> None:
     """Print one sentence of complaint on stderr."""
-    print(f"vastmax: {shortened(message)}", file=sys.stderr)
+    print(f"vastmax: {shortened(visible(message))}", file=sys.stderr)
 
 
 def note(message: str) -> None:
     """Print on stderr what is neither result nor complaint."""
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message, keep="\n"), file=sys.stderr, flush=True)
 
 
-def is_terminal(stream: Any) -> bool:
-    """Whether someone is looking."""
-    return hasattr(stream, "isatty") and stream.isatty()
+def say(text: str) -> None:
+    """Print lines of a result on stdout, for people."""
+    print(visible(text, keep="\n"))
+
+
+def say_fields(*fields: Any) -> None:
+    """Print a line of fields with tabs between them on stdout."""
+    print("\t".join(visible(_text(field)) for field in fields))
 
 
 def print_json(document: Any) -> None:
@@ -50,27 +61,28 @@ def print_json(document: Any) -> None:
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value.item()
 
-    print(json.dumps(document, ensure_ascii=False, default=plain))
+    text = json.dumps(document, ensure_ascii=False, default=plain)
+    print(COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text))  # those that JSON itself leaves as they are
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """Print a table, aligned on a terminal, tab-separated elsewhere so that `cut` and spreadsheets can read it."""
     texts = [[_text(cell) for cell in row] for row in rows]
     if not is_terminal(sys.stdout):
-        for row in [list(columns), *texts]:
-            print("\t".join(row))
+        for row in [columns, *texts]:
+            say_fields(*row)
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=None if title is None else Text(visible(title)), box=box.SIMPLE_HEAD, title_justify="left")
     for index, name in enumerate(columns):
         numeric = all(_is_number(row[index]) for row in texts) and bool(texts)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in texts:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     Console().print(table)
 
 
@@ -100,7 +112,7 @@ def program() -> str:
 
 def command_line(context: typer.Context) -> str:
     """The command line as it was typed, quoted for the shell."""
-    return f"{program()} {shlex.join(context.find_root().obj['arguments'])}"
+    return _command(context.find_root().obj["arguments"])
 
 
 def resume_command(context: typer.Context) -> str:
@@ -108,13 +120,41 @@ def resume_command(context: typer.Context) -> str:
     kept = [each for each in context.find_root().obj["arguments"] if each not in ("--overwrite", "--resume")]
     # After a `--` everything is a corpus, so the flag goes right behind the verb.
     verb = kept.index("train") + 1
-    return f"{program()} {shlex.join([*kept[:verb], '--resume', *kept[verb:]])}"
+    return _command([*kept[:verb], "--resume", *kept[verb:]])
 
 
-def interrupted(context: typer.Context, sentence: str, command: str | None = None) -> typer.Exit:
-    """Say that a verb was interrupted, and how to go on; return what it raises then."""
+def _command(arguments: Sequence[str]) -> str:
+    """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
+    return " ".join([program(), *map(_quoted, arguments)])
+
+
+def _quoted(argument: str) -> str:
+    option, value = _option_and_value(argument)
+    return f"{option}<(...)" if _SUBSTITUTED.fullmatch(value) else shlex.quote(argument)
+
+
+def _option_and_value(argument: str) -> tuple[str, str]:
+    option, equals, value = argument.partition("=")
+    return (option + equals, value) if equals and option.startswith("--") else ("", argument)
+
+
+def _is_pipe(name: str) -> bool:
+    """Whether what has this name can be read once."""
+    if name in ("-", "/dev/stdin") or _SUBSTITUTED.fullmatch(name):
+        return True
+    try:
+        return stat.S_ISFIFO(os.stat(name).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def interrupted(context: typer.Context, sentence: str, way: str = "", command: str = "") -> typer.Exit:
+    """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then."""
+    piped = any(_is_pipe(_option_and_value(each)[1]) for each in context.find_root().obj["arguments"])
+    if command:
+        sentence += f" Pipe the same text in again, and {way} with:" if piped else f" {way.capitalize()} with:"
     complain(sentence)
-    if command is not None:
+    if command:
         note(command)
     context.find_root().obj["interrupted"] = True
     return typer.Exit(130)
@@ -127,4 +167,4 @@ def interrupted_training(
     done = "interrupted" if share is None else f"interrupted at {share:.1%}"
     if checkpoint is None:
         return interrupted(context, f"{done}; {otherwise}")
-    return interrupted(context, f"{done}; checkpoint in {checkpoint}. Resume with:", resume_command(context))
+    return interrupted(context, f"{done}; checkpoint in {checkpoint}.", "resume", resume_command(context))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import is_terminal, note, print_json, print_table
+from vastmax.cli.console import note, print_json, print_table, say
 from vastmax.cli.flags import (
     ConnectorWords,
     Corpus,
@@ -24,7 +24,7 @@ from vastmax.cli.flags import (
     picked,
     takes,
 )
-from vastmax.cli.progress import ProgressDisplay
+from vastmax.display import is_terminal, visible
 from vastmax.errors import InputError
 from vastmax.trees import TreeOptions
 
@@ -156,8 +156,7 @@ def tree(
             from vastmax.text import encode_corpus
 
             # Training will read it again, and standard input can be read once.
-            with ProgressDisplay() as display:
-                reader = encode_corpus(corpus, max_vocabulary=max_vocabulary, progress=display, **text)
+            reader = encode_corpus(corpus, max_vocabulary=max_vocabulary, progress=True, **text)
             encoded = stack.enter_context(reader)
             vocabulary, find = encoded.vocabulary, lambda: _trained(encoded, text["threads"], wanted.seed)
         else:
@@ -177,17 +176,18 @@ def tree(
     if as_json:
         print_json({"kind": wanted.kind, **found, "words": vocabulary.total, "output": output})
     else:
-        print(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
+        say(f"{len(vocabulary):,} words, {vocabulary.total:,} in the text")
         print_table(columns, rows)
     if isinstance(built, Classes):
         return
     if not as_json and built.num_leaves > built.num_words:
-        print(f"{built.num_leaves:,} leaves, {built.num_leaves / built.num_words:.1f} a word")
+        say(f"{built.num_leaves:,} leaves, {built.num_leaves / built.num_words:.1f} a word")
     if show is not None:
         seen = is_terminal(sys.stderr if as_json else sys.stdout)
         width = max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns) if seen else _COLUMNS
-        picture = show_tree(built, words, levels=show, width=width, counts=counts)
-        (note if as_json else print)(picture)
+        names = [visible(word) for word in words]  # before widths are measured
+        picture = show_tree(built, names, levels=show, width=width, counts=counts)
+        (note if as_json else say)(picture)
 
 
 def _check(wanted: TreeOptions, show: int | None, vectors: Path | None) -> None:
@@ -205,8 +205,7 @@ def _trained(corpus: EncodedCorpus, threads: int | None, seed: int) -> NDArray:
     from vastmax.embeddings import train
 
     note("training vectors on the corpus, for want of --vectors …")
-    with ProgressDisplay() as display:
-        return train(corpus, progress=display, threads=threads, seed=seed).vectors
+    return train(corpus, progress=True, threads=threads, seed=seed).vectors
 
 
 def _saved(folder: Path, words: list[str]) -> NDArray:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, program
+from vastmax.cli.console import note, print_json, program, say
 from vastmax.cli.flags import Json, Seed, Threads, not_negative
-from vastmax.cli.progress import ProgressDisplay, duration
 from vastmax.cli.train import summary
+from vastmax.display import duration, speed
 
 if TYPE_CHECKING:
     from vastmax.embeddings import Embeddings
@@ -84,16 +84,15 @@ def demo(
 
     note(f"reading the documentation of Python {platform.python_version()} and the packages installed with it …")
     started = time.perf_counter()
-    with ProgressDisplay() as display:
-        embeddings = train(
-            read_documentation(max_words=max_words),
-            output=output,
-            overwrite=overwrite or output == DEFAULT_FOLDER,
-            progress=display,
-            threads=threads,
-            seed=seed,
-            **_RECIPE,
-        )
+    embeddings = train(
+        read_documentation(max_words=max_words),
+        output=output,
+        overwrite=overwrite or output == DEFAULT_FOLDER,
+        progress=True,
+        threads=threads,
+        seed=seed,
+        **_RECIPE,
+    )
     facts = summary(embeddings, time.perf_counter() - started)
     counts = embeddings.vocabulary.counts
     words = [word for word in _LOOK_UP if word in embeddings and counts[embeddings.id_of(word)] >= _RARE][:_LOOKED_UP]
@@ -104,23 +103,21 @@ def demo(
         return
     corpus = facts["config"]["corpus"]
     reading = duration(facts["seconds"] - facts["training_seconds"])
-    print(f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {reading} to read them")
-    print(
-        f"{_RECIPE['epochs']} passes of training in {duration(facts['training_seconds'])}: "
-        f"{facts['words_per_second'] / 1e3:,.0f}k words/s"
-    )
-    print("\nNearest neighbours")
+    say(f"{corpus['words_read']:,} words, {facts['vocabulary']:,} different ones kept; {reading} to read them")
+    trained = f"{duration(facts['training_seconds'])}: {speed(facts['words_per_second'])}"
+    say(f"{_RECIPE['epochs']} passes of training in {trained}")
+    say("\nNearest neighbours")
     for word, found in neighbours.items():
-        print(f"  {word:<9} {', '.join(found)}")
+        say(f"  {word:<9} {', '.join(found)}")
     right = [answer for answer in answers if answer["answer"] == answer["expected"]]
-    print(f"\nAnalogies: {len(right)} of {len(answers)} answered as expected; some of them")
+    say(f"\nAnalogies: {len(right)} of {len(answers)} answered as expected; some of them")
     for answer in right[:_SHOWN]:
-        print(f"  {answer['a']} is to {answer['b']} as {answer['c']} is to {answer['answer']}")
+        say(f"  {answer['a']} is to {answer['b']} as {answer['c']} is to {answer['answer']}")
     folder = shlex.quote(str(output))
-    print("\nNow you:")
-    print(f"  {program()} nearest {folder} {words[0] if words else 'WORD'}")
-    print(f"  {program()} analogy {folder} row rows column")
-    print(f"  {program()} train YOUR_TEXT.txt -o model")
+    say("\nNow you:")
+    say(f"  {program()} nearest {folder} {words[0] if words else 'WORD'}")
+    say(f"  {program()} analogy {folder} row rows column")
+    say(f"  {program()} train YOUR_TEXT.txt -o model")
 
 
 def _answers(embeddings: Embeddings) -> Iterator[dict[str, str]]:

@@ -15,7 +15,7 @@ from vastmax.errors import InputError
 if TYPE_CHECKING:
     from vastmax.language import LanguageCorpus
 
-__all__ = ["TRAIN", "Device", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
+__all__ = ["TRAIN", "Device", "EndOfSentence", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
 
 TRAIN = typer.Argument(metavar="TRAIN...", show_default=False, help="Training text: files, folders, globs, or -.")
 Valid = Annotated[
@@ -26,6 +26,9 @@ Test = Annotated[
     list[str] | None,
     typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Test text; may be given several times."),
 ]
+EndOfSentence = Annotated[
+    str, typer.Option(metavar="WORD", help="What ends each sentence, a class as words are; no text may hold it.")
+]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")]
 
 
@@ -35,15 +38,15 @@ def require_torch() -> None:
         raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
 
 
-def read_corpus(given: Mapping[str, Any], progress: Any = None) -> LanguageCorpus:
+def read_corpus(given: Mapping[str, Any]) -> LanguageCorpus:
     """Read the texts that the flags name, and print what there is to note about them."""
     from vastmax.language import read_language_corpus
 
     names = ("train", "valid", "test", "tokenizer", "lowercase", "min_count", "max_vocabulary", "threads", "held_out")
-    chosen = {name: given[name] for name in names}
+    chosen = {name: given[name] for name in (*names, "end_of_sentence")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
-        corpus = read_language_corpus(**chosen, split=given.get("split"), progress=progress)
+        corpus = read_language_corpus(**chosen, split=given.get("split"), progress=True)
     for remark in corpus.notes:
         note(f"note: {remark}")
     return corpus

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import command_line, interrupted, interrupted_training, note, print_json, program
+from vastmax.cli.console import (
+    command_line,
+    interrupted,
+    interrupted_training,
+    note,
+    print_json,
+    program,
+    say,
+    say_fields,
+)
 from vastmax.cli.flags import (
     CheckpointMinutes,
     Json,
@@ -23,8 +32,9 @@ from vastmax.cli.flags import (
     picked,
     takes,
 )
-from vastmax.cli.language import TRAIN, Device, Test, Valid, read_corpus, require_torch, text_facts
-from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.cli.help import Verb, Verbs
+from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.display import duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
 
@@ -36,6 +46,7 @@ __all__ = ["app", "sample", "score", "train"]
 _Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a language model.")]
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="""Train a language model, score text with it, draw text from it.
@@ -49,7 +60,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Verb)
 @takes(TextOptions, ModelOptions, LoopOptions, min_count=2)
 def train(
     context: typer.Context,
@@ -68,6 +79,7 @@ def train(
         float,
         typer.Option(metavar="N|SHARE", help="Words, or share, of TRAIN that each text not given is cut from its end."),
     ] = 20_000,
+    end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -103,7 +115,8 @@ def train(
         threads=options["threads"],
         device=device,
     )
-    given = {"train": train, "valid": valid, "test": test, "held_out": held_out, **options}
+    texts = {"train": train, "valid": valid, "test": test}
+    given = {**texts, "held_out": held_out, "end_of_sentence": end_of_sentence, **options}
     with ExitStack() as stack:
         folder = None
         if output is not None:
@@ -114,22 +127,21 @@ def train(
                 return
         reading = True
         try:
-            with ProgressDisplay() as display:
-                corpus = read_corpus(given, display)
-                reading = False
-                if folder is not None and folder.has_checkpoint and not resume:
-                    folder.drop_checkpoint()
-                elif folder is not None and resume and not folder.has_checkpoint:
-                    note(f"no checkpoint in {folder.path} yet: starting from the beginning")
-                record = run_language_model(
-                    corpus,
-                    config,
-                    output,
-                    text=text_facts(given, corpus),
-                    command=command_line(context),
-                    checkpoint_minutes=checkpoint_minutes,
-                    progress=display,
-                ).record
+            corpus = read_corpus(given)
+            reading = False
+            if folder is not None and folder.has_checkpoint and not resume:
+                folder.drop_checkpoint()
+            elif folder is not None and resume and not folder.has_checkpoint:
+                note(f"no checkpoint in {folder.path} yet: starting from the beginning")
+            record = run_language_model(
+                corpus,
+                config,
+                output,
+                text=text_facts(given, corpus),
+                command=command_line(context),
+                checkpoint_minutes=checkpoint_minutes,
+                progress=True,
+            ).record
         except KeyboardInterrupt as stop:
             if reading:
                 raise interrupted(context, "interrupted while reading; nothing was written") from None
@@ -140,12 +152,12 @@ def train(
         print_json({"output": output, **record.to_json()})
         return
     for line in summary(record):
-        print(line)
+        say(line)
     if output is None:
-        print("nothing was saved: add -o DIR to keep the model")
+        say("nothing was saved: add -o DIR to keep the model")
     else:
         place = shlex.quote(str(output))
-        print(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
+        say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
 
 
 def summary(record: RunRecord) -> list[str]:
@@ -156,8 +168,8 @@ def summary(record: RunRecord) -> list[str]:
     lines = [
         f"perplexity: {found['test']:,.2f} test, {found['valid']:,.2f} validation, {found['train']:,.2f} training text",
         f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}: "
-        f"{(record.training_words_per_second or 0) / 1e3:,.1f}k words/s in training, "
-        f"{(record.evaluation_words_per_second or 0) / 1e3:,.1f}k words/s in test",
+        f"{speed(record.training_words_per_second or 0)} in training, "
+        f"{speed(record.evaluation_words_per_second or 0)} in test",
         f"{record.corpus['vocabulary_size']:,} words to choose from, {facts:,} parameters, {output:,} of them of the "
         f"output layer {record.layer}{memory}",
     ]
@@ -173,7 +185,7 @@ def summary(record: RunRecord) -> list[str]:
     return lines
 
 
-@app.command()
+@app.command(cls=Verb)
 def score(
     model: _Model,
     text: Annotated[
@@ -219,15 +231,15 @@ def score(
         print_json(facts | ({"per_sentence": kept} if per_sentence else {}))
         return
     for value, words, sentence in lines:
-        print(f"{value:.4f}\t{words}\t{' '.join(sentence)}")
+        say_fields(f"{value:.4f}", words, " ".join(sentence))
     said = (
         f"perplexity {found.perplexity:,.2f} of {found.words:,} words in {found.sentences:,} sentences, whose ends "
-        f"count; {found.unknown_share:.2%} of the rest are unknown; {found.words_per_second / 1e3:,.1f}k words/s"
+        f"count; {found.unknown_share:.2%} of the rest are unknown; {speed(found.words_per_second)}"
     )
-    (note if per_sentence else print)(said)
+    (note if per_sentence else say)(said)
 
 
-@app.command()
+@app.command(cls=Verb)
 def sample(
     model: _Model,
     prompt: Annotated[str, typer.Option(metavar="TEXT", show_default="none", help="What the text begins with.")] = "",
@@ -273,7 +285,7 @@ def sample(
     if as_json:
         print_json({"samples": texts, "unknown_in_prompt": drawn.unknown, "seed": seed})
         return
-    print("\n\n".join(texts))
+    say("\n\n".join(texts))
 
 
 def _lines(words: list[str], end: str) -> str:

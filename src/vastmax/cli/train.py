@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli.console import interrupted, interrupted_training, note, print_json, program
+from vastmax.cli.console import interrupted, interrupted_training, note, print_json, program, say
 from vastmax.cli.flags import (
     CheckpointMinutes,
     ConnectorWords,
@@ -24,7 +24,7 @@ from vastmax.cli.flags import (
     keys_and_values,
     takes,
 )
-from vastmax.cli.progress import ProgressDisplay, duration
+from vastmax.display import duration, speed
 from vastmax.embeddings import EmbeddingOptions
 from vastmax.errors import InputError
 
@@ -84,23 +84,22 @@ def train(
         )
     started = time.perf_counter()
     try:
-        with ProgressDisplay() as display:
-            embeddings = train(
-                corpus,
-                progress=display,
-                phrases=int(phrases) if phrases.isdecimal() else phrases,
-                phrase_threshold=phrase_threshold,
-                phrase_scoring=phrase_scoring,  # type: ignore[arg-type]  # checked there
-                phrase_min_count=phrase_min_count,
-                connector_words=connector_tuple(connector_words),
-                layer_options=_layer_options(options, keys_and_values(layer_options)),
-                output=output,
-                checkpoint_minutes=checkpoint_minutes,
-                resume=resume,
-                overwrite=overwrite,
-                keep_output_vectors=keep_output_vectors,
-                **options,
-            )
+        embeddings = train(
+            corpus,
+            progress=True,
+            phrases=int(phrases) if phrases.isdecimal() else phrases,
+            phrase_threshold=phrase_threshold,
+            phrase_scoring=phrase_scoring,  # type: ignore[arg-type]  # checked there
+            phrase_min_count=phrase_min_count,
+            connector_words=connector_tuple(connector_words),
+            layer_options=_layer_options(options, keys_and_values(layer_options)),
+            output=output,
+            checkpoint_minutes=checkpoint_minutes,
+            resume=resume,
+            overwrite=overwrite,
+            keep_output_vectors=keep_output_vectors,
+            **options,
+        )
     except TrainingInterrupted as stop:
         otherwise = "no checkpoint could be written"
         raise interrupted_training(context, stop.checkpoint, stop.share, otherwise) from None
@@ -110,12 +109,17 @@ def train(
     if as_json:
         print_json({"output": output, **facts})
         return
-    print(
+    whole, before = f"{duration(facts['seconds'])} for the whole command", facts["seconds_before_resuming"]
+    say(
         f"{facts['vocabulary']:,} words, {facts['dim']} dimensions: {facts['words']:,} words in "
-        f"{duration(facts['training_seconds'])} ({facts['words_per_second'] / 1e3:,.0f}k words/s), "
-        f"{duration(facts['seconds'])} for the whole command; mean loss {facts['loss']:.4f}"
+        f"{duration(facts['training_seconds'])} ({speed(facts['words_per_second'])}), "
+        f"{f'{duration(before)} of them before it was resumed, ' if before else ''}{whole}; "
+        f"mean loss {facts['loss']:.4f}"
     )
-    print(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
+    if facts["phrases"] is not None:
+        joined = shlex.quote(str(output / "phrases.tsv"))
+        say(f"{facts['phrases']:,} phrases were joined; --phrases {joined} joins them in other text alike")
+    say(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
 
 
 def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, Any] | None:
@@ -136,9 +140,11 @@ def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
         "vocabulary": len(embeddings.vocabulary),
         "dim": embeddings.vectors.shape[1],
         "words": config["corpus"]["words_kept"] * config["options"]["epochs"],
+        "phrases": config["corpus"]["phrases"],
         "loss": training["loss"],
         "words_per_second": training["words_per_second"],
         "training_seconds": training["seconds"],
+        "seconds_before_resuming": training["seconds_before_resuming"],
         "seconds": seconds,
         "config": config,
     }

@@ -17,6 +17,7 @@ from vastmax.comparison.config import RunConfig
 from vastmax.comparison.report import RunRecord, read_records, require_report, write_report
 from vastmax.comparison.run import CHECKPOINT, RECORD, check_device, described, write_records
 from vastmax.comparison.worker import JOB
+from vastmax.display import reporting
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
 from vastmax.files import drop, member, replacing, writing
@@ -52,6 +53,11 @@ class ComparisonProgress:
     kept: bool = False
     warning: str | None = None
 
+    @property
+    def title(self) -> str:
+        """What to call the run, one of several or the only one."""
+        return self.label if self.total == 1 else f"{self.label} ({self.number} of {self.total})"
+
 
 def compare(
     corpus: LanguageCorpus,
@@ -61,7 +67,7 @@ def compare(
     text: Mapping[str, Any] | None = None,
     command: str | None = None,
     checkpoint_minutes: float = 10.0,
-    progress: Callable[[ComparisonProgress], None] | None = None,
+    progress: bool | Callable[[ComparisonProgress], None] | None = None,
 ) -> list[RunRecord]:
     """Run every config in a process of its own, and write ``records.jsonl`` and ``report.html`` after each.
 
@@ -75,7 +81,8 @@ def compare(
         text: How text became words, kept with the models.
         command: The command line, for the report.
         checkpoint_minutes: Time between two checkpoints of a run.
-        progress: Called as runs begin, go on and end.
+        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
+            called as runs begin, go on and end.
 
     Raises:
         InputError: The folder cannot be written, somebody else writes into it, or it holds another comparison; two runs
@@ -101,15 +108,15 @@ def compare(
             raise InputError(
                 f"{name} was begun with {differs}: go back to it, name another folder, or delete {runs / name}."
             )
-    with writing(folder):
+    with writing(folder), reporting(progress) as told:
         _keep_corpus(corpus, folder, known)
         records: list[RunRecord] = []
         for number, (name, config) in enumerate(by_name.items(), 1):
             place, seed = runs / name, config.loop_options.seed
 
             def tell(number: int = number, label: str = config.method.label, seed: int = seed, **about: Any) -> None:
-                if progress is not None:
-                    progress(ComparisonProgress(label, seed, number, len(configs), **about))
+                if told is not None:
+                    told(ComparisonProgress(label, seed, number, len(configs), **about))
 
             record = kept[name]
             if record is None:

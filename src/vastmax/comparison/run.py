@@ -21,6 +21,7 @@ from vastmax.comparison.judging import diagnose, judge
 from vastmax.comparison.memory import check_memory, memory_needed, numbers_kept
 from vastmax.comparison.methods import build_layer
 from vastmax.comparison.report import RunRecord
+from vastmax.display import reporting
 from vastmax.errors import InputError
 from vastmax.files import replacing
 from vastmax.language import (
@@ -65,7 +66,7 @@ def run_language_model(
     text: Mapping[str, Any] | None = None,
     command: str | None = None,
     checkpoint_minutes: float = 10.0,
-    progress: Callable[[TrainingProgress], None] | None = None,
+    progress: bool | Callable[[TrainingProgress], None] | None = None,
     vectors_of: Callable[[str], NDArray] | None = None,
 ) -> RunResult:
     """Train a language model, judge it, and save both; goes on from the checkpoint in the folder, if there is one.
@@ -78,7 +79,8 @@ def run_language_model(
             ``end_of_sentence``.
         command: The command line that asked for it, for the record.
         checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: Called about every second while training.
+        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
+            called about every second while training.
         vectors_of: From the name of a finished run to its words' vectors, for trees that are clustered from them.
 
     Raises:
@@ -118,20 +120,21 @@ def run_language_model(
         check_room(folder, 4 * parameters * (1 + 2 * numbers_kept(options.optimizer)))
     end, batching = corpus.end_of_sentence, model_options.batching
     shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
-    loop = LanguageModelLoop(
-        model,
-        make_batches(batching, corpus.train, **shape, seed=options.seed),
-        options,
-        validate=lambda it: perplexity(it, corpus.valid, end=end, batching=batching).perplexity,
-        identity=identity,
-        checkpoint=None if folder is None else folder / CHECKPOINT,
-        checkpoint_minutes=checkpoint_minutes,
-        progress=progress,
-    )
-    if loop.has_checkpoint:
-        loop.resume()
-    with StopRequest() as stop:
-        loop.run(stop)
+    with reporting(progress) as told:
+        loop = LanguageModelLoop(
+            model,
+            make_batches(batching, corpus.train, **shape, seed=options.seed),
+            options,
+            validate=lambda it: perplexity(it, corpus.valid, end=end, batching=batching).perplexity,
+            identity=identity,
+            checkpoint=None if folder is None else folder / CHECKPOINT,
+            checkpoint_minutes=checkpoint_minutes,
+            progress=told,
+        )
+        if loop.has_checkpoint:
+            loop.resume()
+        with StopRequest() as stop:
+            loop.run(stop)
     found = judge(model, corpus, batching)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
     found |= diagnose(model, corpus)

@@ -13,7 +13,9 @@ from vastmax.embeddings.trainers.trainer import Trainer
 from vastmax.runs import Run, TrainingProgress, plain
 from vastmax.text import EncodedCorpus
 
-__all__ = ["EmbeddingLoop"]
+__all__ = ["PHRASES", "EmbeddingLoop"]
+
+PHRASES = "phrases.tsv"
 
 
 class EmbeddingLoop(Run):
@@ -100,5 +102,7 @@ class EmbeddingLoop(Run):
         self.records = facts["records"]
 
     def beside(self, folder: Path) -> None:
-        """Write the vocabulary: with it a checkpoint's vectors can be looked up while training goes on."""
+        """Write vocabulary and phrases: with them a checkpoint's vectors can be used while training goes on."""
         self._corpus.vocabulary.save(folder / "vocabulary.tsv")
+        if self._corpus.phrases is not None:
+            self._corpus.phrases.save(folder / PHRASES)

@@ -6,15 +6,16 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vastmax.checks import number, one_of, whole
+from vastmax.display import reporting
 from vastmax.embeddings.embeddings import Embeddings
-from vastmax.embeddings.loop import EmbeddingLoop
+from vastmax.embeddings.loop import PHRASES, EmbeddingLoop
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers import trainer_class
 from vastmax.embeddings.trainers.trainer import Trainer
@@ -43,7 +44,7 @@ def train(
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Callable[[ScanProgress | TrainingProgress], None] | None = None,
+    progress: bool | Callable[[ScanProgress | TrainingProgress], None] | None = None,
     checkpoint_minutes: float = 10,
     keep_output_vectors: bool = False,
     tokenizer: str | Callable[[str], Iterable[str]] = "whitespace",
@@ -83,10 +84,12 @@ def train(
     Args:
         corpus: A file, a folder, a glob, ``-`` for standard input, or several of them; an iterable of token lists; or
             what `encode_corpus` made, which leaves nothing for the text options to do.
-        output: Folder for the model, and for checkpoints on the way; nothing is written without it.
+        output: Folder for the model, with the phrases that were joined as ``phrases.tsv``, and for checkpoints on the
+            way; nothing is written without it.
         resume: Go on from the checkpoint in ``output``, if there is one; a model that is finished is loaded.
         overwrite: Train anew although ``output`` holds a model or a checkpoint.
-        progress: Called about every second, with a `ScanProgress` while the corpus is read, then a `TrainingProgress`.
+        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
+            called about every second, with a `ScanProgress` while the corpus is read, then with a `TrainingProgress`.
         checkpoint_minutes: Minutes between two checkpoints; 0 for none but when stopped.
         keep_output_vectors: Keep the output layer's vectors too, in the result and on the disk: the words' own
             after negative sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the
@@ -125,8 +128,9 @@ def train(
             folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
             if resume and folder.is_finished:
                 return _finished(folder.path, chosen)
+        told = stack.enter_context(reporting(progress))
         if not isinstance(corpus, EncodedCorpus):
-            reader = encode_corpus(corpus, **text, threads=options.num_threads, progress=progress)
+            reader = encode_corpus(corpus, **text, threads=options.num_threads, progress=told)
             corpus = stack.enter_context(reader)
             if corpus.invalid_utf8:
                 warnings.warn(
@@ -144,20 +148,22 @@ def train(
         # With many threads chance decides anyway, and what was begun with one may be finished with more.
         shaping = {name: value for name, value in chosen.items() if name != "threads"}
         checkpoint = None if folder is None else folder.checkpoint
-        loop = EmbeddingLoop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, progress)
+        loop = EmbeddingLoop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, told)
         if folder is not None and folder.has_checkpoint:
             if resume:
                 loop.resume()
             else:
                 folder.drop_checkpoint()
         # Whoever asks to stop while the model is being saved gets the saved model.
+        seconds_before = loop.seconds
         with StopRequest() as stop:
             loop.run(stop)
             vectors, output_vectors = trainer.finish(output_vectors=keep_output_vectors)
-            config = _config(corpus, chosen, loop, trainer)
+            config = _config(corpus, chosen, loop, trainer, seconds_before)
             embeddings = Embeddings(vectors, corpus.vocabulary, output_vectors, config)
             if folder is not None:
-                loop.conclude(lambda: _save(embeddings, folder.path, loop.records))
+                replaces = resume or overwrite  # perhaps a model with phrases
+                loop.conclude(lambda: _save(embeddings, folder.path, corpus.phrases, loop.records, replaces))
     return embeddings
 
 
@@ -172,7 +178,9 @@ def _finished(folder: Path, chosen: dict[str, Any]) -> Embeddings:
     return embeddings
 
 
-def _config(corpus: EncodedCorpus, chosen: dict[str, Any], loop: EmbeddingLoop, trainer: Trainer) -> dict[str, Any]:
+def _config(
+    corpus: EncodedCorpus, chosen: dict[str, Any], loop: EmbeddingLoop, trainer: Trainer, seconds_before: float
+) -> dict[str, Any]:
     """Everything needed to know where the vectors come from, and to make them again."""
     last = loop.records[-1] if loop.records else {}
     return {
@@ -182,19 +190,32 @@ def _config(corpus: EncodedCorpus, chosen: dict[str, Any], loop: EmbeddingLoop, 
             "words_kept": corpus.num_words,
             "sentences": corpus.num_sentences,
             "invalid_utf8": corpus.invalid_utf8,
+            "phrases": None if corpus.phrases is None else len(corpus.phrases),
             "fingerprint": corpus.fingerprint,
         },
         "training": {
             "version": version("vastmax"),
             **trainer.facts,
             "seconds": loop.seconds,
-            "words_per_second": last.get("words_per_second"),
+            "seconds_before_resuming": seconds_before,  # the part of them that is an earlier process's
+            "words_per_second": loop.words / max(loop.seconds, 1e-9),
             "loss": last.get("loss"),
         },
     }
 
 
-def _save(embeddings: Embeddings, folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+def _save(
+    embeddings: Embeddings,
+    folder: Path,
+    phrases: Phrases | None,
+    records: Iterable[Mapping[str, Any]],
+    replaces: bool,
+) -> None:
+    if phrases is not None:
+        phrases.save(folder / PHRASES)
+    elif replaces:
+        with suppress(OSError):  # where nothing can be removed, nothing can be saved either, which is told next
+            (folder / PHRASES).unlink()
     embeddings.save(folder)
     with replacing(folder / "metrics.jsonl") as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

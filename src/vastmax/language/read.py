@@ -50,7 +50,7 @@ def read_language_corpus(
     split: tuple[int, int] | None = None,
     threads: int | None = None,
     directory: str | PathLike[str] | None = None,
-    progress: Callable[[ScanProgress], None] | None = None,
+    progress: bool | Callable[[ScanProgress], None] | None = None,
 ) -> LanguageCorpus:
     """Read the texts, each once and in parallel in the compiled core; the vocabulary is that of the training text.
 
@@ -73,7 +73,7 @@ def read_language_corpus(
             of the sentence, and the rest for the test. ``(800_000, 200_000)`` is the usual split of Brown.
         threads: Default: all processors. The result does not depend on it.
         directory: Folder of the temporary files, which take 4 bytes a word. Default: the system's.
-        progress: Called now and then for each text in turn.
+        progress: As for :func:`encode_corpus`, for each text in turn.
 
     Raises:
         CorpusError: A text that cannot be read, is empty, too short to be cut or holds only unknown words.
@@ -107,7 +107,7 @@ def read_language_corpus(
                 if end_of_sentence in text:
                     raise CorpusError(
                         f"{describe(given[name])} holds the word {end_of_sentence!r}, which is set behind each "
-                        "sentence here; take it out, or give another word as end_of_sentence."
+                        "sentence here; take it out, or give another word as end_of_sentence (--end-of-sentence)."
                     )
                 yield text
             finally:

@@ -77,7 +77,10 @@ def score_text(
         found = saved.ids(sentence)
         if saved.end_of_sentence in found:
             end = saved.text["end_of_sentence"]
-            raise CorpusError(f"the text holds the word {end!r}, which is set behind each sentence here; take it out.")
+            raise CorpusError(
+                f"the text holds the word {end!r}, which this model sets behind each sentence; take it out, or use a "
+                "model that was trained with another end_of_sentence (--end-of-sentence)."
+            )
         known += len(found) - found.count(saved.unknown)
         words += len(found)
         ids.extend([*found, saved.end_of_sentence])

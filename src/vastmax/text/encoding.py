@@ -76,7 +76,7 @@ def encode_corpus(
     unknown: str | None = None,
     threads: int | None = None,
     directory: str | PathLike[str] | None = None,
-    progress: Callable[[ScanProgress], None] | None = None,
+    progress: bool | Callable[[ScanProgress], None] | None = None,
 ) -> EncodedCorpus:
     """Read a corpus once, count its words and encode it, in parallel in the compiled core.
 
@@ -100,7 +100,8 @@ def encode_corpus(
             `max_vocabulary` counts it in; a vocabulary given must hold it.
         threads: Default: all processors. The result does not depend on it.
         directory: Folder of the temporary file; it needs 4 bytes a word. Default: the system's.
-        progress: Called now and then.
+        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
+            called now and then.
 
     Raises:
         CorpusError: A source that cannot be read or is no text, nothing left to learn from, or a full disk.

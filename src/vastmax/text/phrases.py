@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Literal, TypeAlias, get_args
 
+from vastmax.checks import refused
 from vastmax.errors import FormatError, InputError
 from vastmax.files import replacing
+from vastmax.text.streams import words_of
 from vastmax.vocabulary import escape, unescape
 
 __all__ = ["Phrase", "PhraseScoring", "Phrases"]
@@ -106,11 +108,11 @@ class Phrases:
         """The same sentences with phrases joined, one at a time; empty tokens are left out.
 
         Raises:
-            InputError: A sentence that is a string.
+            InputError: A sentence that is no list of words.
         """
-        for sentence in sentences:
-            if isinstance(sentence, str):
-                raise InputError("a sentence is a string: give lists of words, for example text.split().")
+        if isinstance(sentences, (str, PathLike)):
+            raise refused("sentences", sentences, "lists of words, as read_sentences(path) gives those of a file")
+        for sentence in words_of(sentences):
             words = [word for word in sentence if word]
             for phrases in self.passes:
                 words = self._join(words, phrases)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vastmax._core import END_OF_SENTENCE, Lexicon, Scanner
 from vastmax.checks import whole
+from vastmax.display import reporting
 from vastmax.errors import CorpusError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.text.readers import BlockReader
@@ -62,14 +63,15 @@ class ScannedText:
         lowercase: bool = False,
         threads: int | None = None,
         directory: str | PathLike[str] | None = None,
-        progress: Callable[[ScanProgress], None] | None = None,
+        progress: bool | Callable[[ScanProgress], None] | None = None,
     ) -> None:
         self.sources, self.threads = sources, threads_for(threads)
         self.spool = SpoolFile(directory)
         try:
-            self.lexicon, self.num_words, self.invalid_utf8 = scan(
-                sources, tokenizer, lowercase, self.threads, self.spool, progress
-            )
+            with reporting(progress) as told:
+                self.lexicon, self.num_words, self.invalid_utf8 = scan(
+                    sources, tokenizer, lowercase, self.threads, self.spool, told
+                )
         except BaseException:
             self.spool.close()
             raise
@@ -174,7 +176,8 @@ def scan(
 
     if scanner.words == 0:
         nothing = "is empty" if reader and reader.bytes_read == 0 else "holds no words"
-        raise CorpusError(f"{describe(sources)} {nothing}; give a text with words in it.")
+        again = " (an iterator can be read once: give a list to read it again)" if isinstance(sources, Iterator) else ""
+        raise CorpusError(f"{describe(sources)} {nothing}{again}; give a text with words in it.")
     lexicon = scanner.finish()
     if lowercase:
         # All words at once: U+001F is neither a letter nor ignorable, so a final sigma comes out as in each word alone.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +18,7 @@ PathSource: TypeAlias = str | os.PathLike[str]
 Sources: TypeAlias = PathSource | Sequence[PathSource] | Iterable[Sequence[str]]
 
 STDIN = "-"
+_LONGEST = 200  # characters of a name in a sentence
 
 
 def is_paths(sources: object) -> bool:
@@ -28,15 +31,17 @@ def is_paths(sources: object) -> bool:
 def expand_paths(sources: PathSource | Sequence[PathSource]) -> list[str]:
     """Every file that `sources` names, ``"-"`` for standard input: folders with all below them and patterns, sorted.
 
-    Hidden files and folders (``.name``) are left out where a folder or a pattern is expanded. Each folder below one is
-    read once, whatever links lead to it.
+    Where a folder or a pattern is expanded, hidden files and folders (``.name``) and all that is no regular file are
+    left out, and each folder is read once, whatever links lead to it. What is named outright is read as it is.
 
     Raises:
         CorpusError: A name that leads to no file.
     """
     names = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     if not names:
-        raise CorpusError("No corpus is given; name a file, a folder, a pattern or - for standard input.")
+        raise CorpusError(
+            "No corpus is given; name a file, a folder, a pattern or - for standard input, or give lists of words."
+        )
     paths = [path for name in names for path in _expand(os.fspath(name))]
     if paths.count(STDIN) > 1:
         raise InputError("Standard input (-) is named twice; it can be read once.")
@@ -47,34 +52,97 @@ def _expand(name: str) -> list[str]:
     if name == STDIN:
         return [name]
     if os.path.isdir(name):
-        paths = list(_files_below(name))
+        paths = list(_files_below(name, set()))
         if not paths:
             raise CorpusError(f"The folder {name} holds no files; give a folder with text in it.")
         return paths
     if os.path.exists(name):
         return [name]
     if glob.has_magic(name):
-        found = sorted(glob.glob(name, recursive=True))
-        paths = [path for match in found for path in (_files_below(match) if os.path.isdir(match) else [match])]
-        if not paths:
-            raise CorpusError(
-                f"No file matches {name}; check the pattern and the folder it starts from ({Path.cwd()})."
-            )
-        return list(dict.fromkeys(paths))  # with ** a folder and the files in it both match
-    raise CorpusError(f"There is no file {name}; check the path (the working folder is {Path.cwd()}).")
+        paths = list(dict.fromkeys(_files_matching(name)))  # with ** a folder and the files in it both match
+        if paths:
+            return paths
+        problem = f"No file matches {_short(name)}; check the pattern and the folder it starts from ({Path.cwd()})"
+    else:
+        problem = f"There is no file {_short(name)}; check the path (the working folder is {Path.cwd()})"
+    text = re.search(r"\s", name) or not re.search(r"[./\\]", name)  # what no path looks like
+    hint = "; text itself goes into a file or, in Python, in as lists of words, for example [text.split()]"
+    raise CorpusError(f"{problem}{hint if text else ''}.")
 
 
-def _files_below(folder: str) -> Iterator[str]:
-    def fail(error: OSError) -> None:
-        raise CorpusError(f"The folder {error.filename} cannot be read: {error.strerror}; check its permissions.")
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
 
+
+def _files_matching(pattern: str) -> Iterator[str]:
+    """The files that a pattern matches and those below the folders that it does, in the order of the matches' names."""
     seen: set[tuple[int, int]] = set()
+    for match in sorted(_matches(pattern)):
+        if os.path.isdir(match):
+            yield from _files_below(match, seen)
+        elif os.path.isfile(match) and not pattern.endswith(os.sep):  # no pipe, which would be waited for
+            yield match
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """The names that a pattern matches, as :func:`glob.glob` does; but a folder is met once for each part of it."""
+    drive, rest = os.path.splitdrive(pattern)
+    rest = rest.replace(os.altsep or os.sep, os.sep)
+    parts = [part for part in rest.split(os.sep) if part]
+    pending = [(drive + os.sep if rest.startswith(os.sep) else drive, 0)]
+    seen: set[tuple[int, int, int]] = set()
+    while pending:
+        place, at = pending.pop()
+        if at == len(parts):
+            yield place
+            continue
+        if (folder := (*_identity(place), at)) in seen:
+            continue
+        seen.add(folder)
+        if parts[at] == "**":
+            pending.append((place, at + 1))
+            below = [(os.path.join(place, name), at) for name in _names_in(place) if not name.startswith(".")]
+        else:
+            below = [(os.path.join(place, name), at + 1) for name in _names_like(parts[at], place)]
+        last = at + 1 == len(parts) and parts[at] != "**"
+        pending += reversed([entry for entry in below if last or os.path.isdir(entry[0])])
+
+
+def _names_like(part: str, folder: str) -> list[str]:
+    """The names in a folder that a part of a pattern matches; one without wild cards need not be listed to be there."""
+    if not glob.has_magic(part):
+        return [part] if os.path.exists(os.path.join(folder, part)) else []
+    return fnmatch.filter([name for name in _names_in(folder) if name[0] != "." or part[0] == "."], part)
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder or os.curdir))
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder or os.curdir)
+    return status.st_dev, status.st_ino
+
+
+def _unreadable(error: OSError) -> CorpusError:
+    return CorpusError(f"The folder {error.filename} cannot be read: {error.strerror}; check its permissions.")
+
+
+def _files_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+    """The files in and below a folder; those it has `seen` are passed over, or a link that leads back would not end."""
+
+    def fail(error: OSError) -> None:
+        raise _unreadable(error) from error
+
     for place, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back: its text would count dozens of times
+        identity = _identity(place)
+        if identity in seen:
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = os.path.join(place, name)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from os import PathLike
+from typing import Any
 
 from vastmax._core import clean_utf8
-from vastmax.checks import refused
+from vastmax.checks import refused, shown
 from vastmax.errors import InputError
 from vastmax.text.readers import BlockReader
 from vastmax.text.sources import Sources, expand_paths, is_paths
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
 from vastmax.vocabulary import SENTENCE_END, WORD_END
 
-__all__ = ["exact_blocks", "lines_of", "read_sentences", "sentences_of"]
+__all__ = ["exact_blocks", "lines_of", "read_sentences", "sentences_of", "words_of"]
 
 BATCH = 10_000  # sentences handed to the core at once
 
@@ -50,7 +52,7 @@ def read_sentences(
         reader = BlockReader(expand_paths(sources), whole_lines=True)  # type: ignore[arg-type]
         sentences: Iterator[Sequence[str]] = (split(line) for line in lines_of(reader))
     else:
-        sentences = sentences_of(sources)
+        sentences = words_of(sources)
     for sentence in sentences:
         words = [word.lower() for word in sentence] if lowercase else list(sentence)
         if words:
@@ -58,13 +60,37 @@ def read_sentences(
 
 
 def sentences_of(sources: object) -> Iterator[Sequence[str]]:
-    """The token lists of an iterable, checked one by one; InputError for something that is no list of strings."""
-    if not isinstance(sources, Iterable):
-        raise refused("the corpus", sources, "a path or an iterable of token lists")
-    for number, sentence in enumerate(sources, 1):
-        if isinstance(sentence, (str, bytes)) or not isinstance(sentence, Iterable):
-            raise refused(f"sentence {number} of the corpus", sentence, "a list of words, for example text.split()")
-        yield sentence if isinstance(sentence, (list, tuple)) else list(sentence)
+    """The token lists of an iterable, one by one; InputError for what is none, or has no order that is its own."""
+    wanted = "lists of words, for example [text.split()], or a path"
+    for number, sentence in enumerate(_elements("the corpus", sources, wanted), 1):
+        if not isinstance(sentence, (list, tuple)):
+            name = f"sentence {number} of the corpus"
+            if isinstance(sentence, PathLike):
+                raise refused(name, sentence, "paths as a list, for example sorted(folder.glob('*.txt'))")
+            sentence = list(_elements(name, sentence, "a list of words, for example text.split()"))
+        yield sentence
+
+
+def _elements(name: str, value: Any, wanted: str) -> Iterator[Any]:
+    """An iterator over a list of any kind; InputError for what is none, but often given in its place."""
+    if isinstance(value, Mapping):
+        raise refused(name, value, f'{wanted}; of rows with fields take one, for example row["tokens"]')
+    if isinstance(value, (set, frozenset)):
+        raise refused(name, value, f"{wanted}; a set has another order in every process")
+    if isinstance(value, (str, bytes, bytearray, memoryview)):
+        raise refused(name, value, wanted)
+    try:
+        return iter(value)
+    except TypeError:
+        raise refused(name, value, wanted) from None
+
+
+def words_of(sources: object) -> Iterator[Sequence[str]]:
+    """The same with each token checked too."""
+    for number, sentence in enumerate(sentences_of(sources), 1):
+        if not all(isinstance(token, str) for token in sentence):
+            _refuse_token([sentence], number)
+        yield sentence
 
 
 def exact_blocks(sentences: Iterable[Sequence[str]]) -> Iterator[bytes]:
@@ -88,9 +114,10 @@ def exact_blocks(sentences: Iterable[Sequence[str]]) -> Iterator[bytes]:
 def _refuse_token(batch: list[Sequence[str]], first: int) -> None:
     for number, sentence in enumerate(batch, first):
         for token in sentence:
-            where = f"Sentence {number} of the corpus holds {token!r}"
+            where = f"Sentence {number} of the corpus holds {shown(token)}"
             if not isinstance(token, str):
-                raise InputError(f"{where}, a {type(token).__name__}; words are strings: convert them with str().")
+                way = "decode()" if isinstance(token, bytes) else "str()"
+                raise InputError(f"{where} ({type(token).__name__}); words are strings: convert them with {way}.")
             if WORD_END in token or SENTENCE_END in token:
                 raise InputError(f"{where}, with a control character U+001E or U+001F in it; take it out.")
             if any("\ud800" <= character <= "\udfff" for character in token):

@@ -1,0 +1,66 @@
+"""Help that fits a terminal of 80 columns, cuts nothing off, and can be copied."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import typer.core
+
+__all__ = ["Verb", "Verbs"]
+
+_Context: Any = typer.core.TyperCommand.context_class  # of click, or of typer's own copy of it
+_Formatter: Any = _Context.formatter_class
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"  # stands for "-" while lines are broken, so that no value is torn in two
+_LONGEST_SUMMARY = 1000
+
+
+class _Help(_Formatter):
+    def write_text(self, text: str) -> None:
+        width = self.width - self.current_indent
+        lines = [_folded(line, width) if re.match(r" +\S.*--?[a-z]", line) else line for line in text.splitlines()]
+        super().write_text("\n".join(lines).replace("-", _HYPHEN))
+
+    def write_dl(self, rows: Any, *arguments: Any, **options: Any) -> None:
+        kept = [(first, second.replace("-", _HYPHEN)) for first, second in rows]
+        super().write_dl(kept, *arguments, **options)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(_HYPHEN, "-")
+
+
+def _folded(example: str, width: int) -> str:
+    """A command line on lines that a shell reads as one, broken before options."""
+    first, *options = re.split(r" (?=--?[a-zA-Z])", example)
+    lines = [first]
+    for option in options:
+        if len(lines[-1]) + 1 + len(option) + len(" \\") <= width:
+            lines[-1] += f" {option}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"{' ' * (len(example) - len(example.lstrip()) + 4)}{option}")
+    return "\n".join(lines)
+
+
+class _HelpContext(_Context):
+    formatter_class = _Help
+
+
+class Verb(typer.core.TyperCommand):
+    """A verb whose help is laid out here."""
+
+    context_class = _HelpContext
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the whole first sentence, which is broken and not cut where it is long."""
+        return super().get_short_help_str(_LONGEST_SUMMARY)
+
+
+class Verbs(typer.core.TyperGroup):
+    """The same for what has verbs."""
+
+    context_class = _HelpContext
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the whole first sentence."""
+        return super().get_short_help_str(_LONGEST_SUMMARY)

@@ -1,0 +1,156 @@
+"""What people see: words that a terminal does not obey, progress as a bar, times and speeds as they are read."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vastmax.checks import refused
+
+__all__ = ["COMMANDS", "ProgressDisplay", "duration", "is_terminal", "reporting", "speed", "visible"]
+
+_SECONDS_BETWEEN_LINES = 5.0
+# What a terminal obeys, C0, DEL and C1; Unicode's own ends of lines; what turns the direction of the text around it
+_CODES = (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_WRITTEN = {chr(code): f"\\x{code:02x}" if code < 256 else f"\\u{code:x}" for code in _CODES}
+_WRITTEN |= {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+COMMANDS = re.compile(f"[{''.join(map(re.escape, _WRITTEN))}]")
+"""The characters that :func:`visible` writes out."""
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""Return a text with its control characters written out, but for those to keep.
+
+    Example:
+        >>> visible("a\x1b[31mb\tc")
+        'a\\x1b[31mb\\tc'
+    """
+    return COMMANDS.sub(lambda match: match[0] if match[0] in keep else _WRITTEN[match[0]], text)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether someone is looking."""
+    return hasattr(stream, "isatty") and stream.isatty()
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as people read them: 8.4 s, 3:05, 1:02:03."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def speed(words_per_second: float) -> str:
+    """Write a speed as people read it: 412 words/s, 12.3k words/s, 5,000k words/s."""
+    return f"{_rounded(words_per_second, 'k')} words/s"
+
+
+class ProgressDisplay:
+    """Progress on stderr: a bar on a terminal and in a notebook, a line every few seconds elsewhere.
+
+    Use it as a context manager, and call it with each report: a `ScanProgress`, a `TrainingProgress` or a
+    `ComparisonProgress`.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._described: str | None = None
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> ProgressDisplay:
+        if is_terminal(sys.stderr) or _in_notebook():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.fields[facts]}", markup=False),
+            )
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, report: Any) -> None:
+        """Show a report."""
+        if hasattr(report, "bytes_read"):
+            share = min(1.0, report.bytes_read / report.bytes_total) if report.bytes_total else None
+            self._show("reading", share, f"{_rounded(report.words, 'k', 'M')} words")
+        elif hasattr(report, "share"):
+            self._show("training", report.share, _training_facts(report))
+        elif (training := report.training) is not None:
+            self._show(report.title, training.share, _training_facts(training))
+        elif report.record is None and report.warning is None:
+            self._show(report.title, None, "")
+
+    def _show(self, description: str, share: float | None, facts: str) -> None:
+        description = visible(description)
+        if self._bar is not None:
+            if description != self._described:
+                if self._task is not None:
+                    self._bar.remove_task(self._task)
+                self._task = self._bar.add_task(description, total=None, facts="")
+                self._described = description
+            total = None if share is None else 1.0
+            self._bar.update(self._task, total=total, completed=share or 0.0, facts=facts)
+        elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            done = "" if share is None else f" {share:.1%} "
+            print(f"{description}{done} {facts}", file=sys.stderr, flush=True)
+
+
+def _rounded(number: float, *units: str) -> str:
+    """Three digits or more: in thousands, and then millions, where there are units for them."""
+    for unit in reversed(units):
+        scaled = number / 1000 ** (units.index(unit) + 1)
+        if scaled >= 0.9995:
+            return f"{scaled:,.1f}{unit}" if scaled < 99.95 else f"{scaled:,.0f}{unit}"
+    return f"{number:.0f}" if number >= 9.95 or number == round(number) else f"{number:.1f}"
+
+
+def _training_facts(report: Any) -> str:
+    """Words a second, loss, learning rate and time left in one short line."""
+    return (
+        f"{speed(report.words_per_second)}  loss {report.recent_loss:.4f}  "
+        f"rate {report.learning_rate:.5f}  {duration(report.seconds_left)} left"
+    )
+
+
+def _in_notebook() -> bool:
+    """Whether rich can draw in the notebook that this runs in, for which it needs ipywidgets."""
+    if "IPython" not in sys.modules or importlib.util.find_spec("ipywidgets") is None:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter
+
+
+@contextmanager
+def reporting(progress: bool | Callable[[Any], None] | None) -> Iterator[Callable[[Any], None] | None]:
+    """Give what reports go to: as it came where that is a function or nothing; where it is True, a display meanwhile.
+
+    Raises:
+        InputError: Something else.
+    """
+    if progress is True:
+        with ProgressDisplay() as display:
+            yield display
+    elif progress is None or progress is False:
+        yield None
+    elif callable(progress):
+        yield progress
+    else:
+        raise refused("progress", progress, "True for a bar, or a function that takes each report")
