@@ -53,7 +53,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            asking = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+            ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            asking = [each for each in _SIGNALS if each != signal.SIGHUP or not ignored]
             self._before = {each: signal.signal(each, self._ask) for each in asking}
         return self
 
