@@ -273,7 +273,7 @@ def test_dropout_rests_while_words_are_drawn() -> None:
         ({"restart": -1}, rf"restart is -?\d+: give a whole number from 0 to {V - 1}"),
         ({"top_k": 0}, f"top_k from 1 to {V}"),
         ({"top_k": V + 1}, f"top_k from 1 to {V}"),
-        ({"forbidden": torch.arange(V)}, "every word is forbidden"),
+        ({"forbidden": torch.arange(V)}, "every word of a probability above 0 is forbidden"),
         ({"words": torch.zeros((0, 1), dtype=torch.int64)}, r"words is .* of shape \(0, 1\): give ids"),
         ({"words": torch.tensor([1, 2])}, r"words is .* of shape \(2,\): give ids"),
     ],

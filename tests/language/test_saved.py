@@ -356,3 +356,9 @@ def test_options_are_read_from_text() -> None:
     ):
         with pytest.raises(InputError):
             method_with(name, texts)
+
+
+def test_a_word_of_the_text_is_not_taken_out(corpus: LanguageCorpus, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"without takes out class 0, '.*', which the train text holds: leave it in"):
+        train(corpus, config_of(method_with("full", {"without": "[0]"})), tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import torch
 from tests.cases import LayerCase
 from tests.layers.contract import D, V, batch, every_layer, every_plain, gradients, loss_of, sharpened
 from vastmax.errors import InputError
-from vastmax.layers import SamplingLayer, in_batch_softmax
+from vastmax.layers import SamplingLayer, build, in_batch_softmax
 
 pytestmark = pytest.mark.numerics
 
@@ -158,3 +158,28 @@ def test_hidden_vectors_that_have_run_away_have_a_finite_loss(case: LayerCase, s
     for name, gradient in gradients(layer, hidden, loss).items():
         assert gradient.isfinite().all(), name
     assert layer.target_log_prob(hidden, target).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["sampled", "blackout"])
+@pytest.mark.parametrize("level", [-1e9, -1e4, -40, 40, 1e4, math.inf, -math.inf])
+def test_a_target_far_from_its_samples_leaves_them_their_digits(name: str, level: float) -> None:
+    """Biases alone: samples of some units, and a target far below or above."""
+    layer = build(name, D, [1] * 9, dtype=torch.float32, num_samples=40)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.copy_(torch.tensor([level, 2, 1, 0, -1, -2, 3, 0.5, -0.5]))
+    truth = copy.deepcopy(layer).double()
+    hidden, target = torch.zeros(3, D), torch.zeros(3, dtype=torch.int64)
+    loss, exact = loss_of(layer, hidden, target), loss_of(truth, hidden.double(), target)
+    if level == -math.inf:
+        assert loss == exact == math.inf
+        return
+    if level == math.inf:
+        assert loss.isnan() and exact.isnan()
+        return
+    torch.testing.assert_close(loss.double(), exact, rtol=2e-6, atol=2e-6)
+    loss.backward()
+    exact.backward()
+    assert layer.bias.grad is not None and truth.bias.grad is not None
+    found, wanted = layer.bias.grad.to_dense().double(), truth.bias.grad.to_dense()
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=2e-6)

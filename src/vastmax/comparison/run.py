@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -33,6 +34,7 @@ from vastmax.language import (
     perplexity,
     save_language_model,
 )
+from vastmax.layers import OutputLayer, WithoutClasses
 from vastmax.machine import commit, machine, peak_memory, versions
 from vastmax.runs import (
     Checkpoint,
@@ -107,6 +109,7 @@ def run_language_model(
     else:
         learning = {"seed": options.seed, "threads": config.num_threads, "vectors_of": vectors_of}
         layer = build_layer(method, model_options.dim, corpus, **learning)
+    _check_taken_out(layer, corpus)
     if any(parameter.is_meta for parameter in layer.parameters()):
         raise refused("device", "meta", "a device that holds numbers")
     building_seconds = None if state is not None else time.perf_counter() - started
@@ -219,3 +222,14 @@ def check_device(name: str) -> torch.device:
             "the processor."
         )
     return device
+
+
+def _check_taken_out(layer: OutputLayer, corpus: LanguageCorpus) -> None:
+    """Raise InputError where a text holds a class that is taken out of the layer."""
+    if not isinstance(layer, WithoutClasses):
+        return
+    for name in ("train", "valid", "test"):
+        text = getattr(corpus, name)
+        for met in text[np.isin(text, layer.without)][:1].tolist():
+            word = (corpus.vocabulary.words or [])[met]
+            raise InputError(f"without takes out class {met}, {word!r}, which the {name} text holds: leave it in.")

@@ -17,6 +17,7 @@ from vastmax.errors import FormatError, InputError
 from vastmax.layers.adaptive import AdaptiveSoftmax
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
 from vastmax.layers.base.arguments import as_vocabulary
+from vastmax.layers.base.classes_left import ClassesLeft
 from vastmax.layers.base.facts import TrainingText
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.layers.blackout import BlackOut
@@ -33,7 +34,7 @@ from vastmax.layers.partial import PartialSoftmax
 from vastmax.layers.sampled import SampledSoftmax
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.layers.target_sampled import TargetSampledSoftmax
-from vastmax.layers.without_classes import Left, WithoutClasses
+from vastmax.layers.without_classes import WithoutClasses
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["LAYERS", "LayerSpec", "build", "parse_options"]
@@ -118,12 +119,12 @@ class LayerSpec:
         part = left.vocabulary(as_vocabulary(vocabulary))
         return WithoutClasses(self.layer.rebuild(in_features, part, left.state(state), **own), left.without)
 
-    def _without(self, vocabulary: Vocabulary | ArrayLike) -> tuple[dict[str, Any], Left | None]:
+    def _without(self, vocabulary: Vocabulary | ArrayLike) -> tuple[dict[str, Any], ClassesLeft | None]:
         """The layer's own options, and what is left of the classes where some are taken out."""
         own = {name: value for name, value in self.options.items() if name != _WITHOUT}
-        if len(own) == len(self.options):
+        if self.options.get(_WITHOUT) is None:
             return own, None
-        left = Left.of(len(as_vocabulary(vocabulary)), self.options[_WITHOUT])
+        left = ClassesLeft.of(len(as_vocabulary(vocabulary)), self.options[_WITHOUT])
         return own, left if len(left.without) else None
 
     @property

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,72 +11,26 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from vastmax.checks import refused
+from vastmax.checks import refused, shown
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import class_ids
-from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, TrainingText
+from vastmax.layers.base.classes_left import ClassesLeft
+from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
 from vastmax.layers.base.output_layer import OutputLayer, Reduction
+from vastmax.layers.base.targets import check_probabilities, excluded_ids
 from vastmax.ops import is_batched
-from vastmax.vocabulary import Vocabulary
+from vastmax.vocabulary import as_counts
 
-__all__ = ["Left", "WithoutClasses"]
-
-
-@dataclass(frozen=True)
-class Left:
-    """What is left of V classes when some are taken out: of a vocabulary, of a text, of a layer's state.
-
-    Attributes:
-        without: (E,) ids taken out, rising.
-        kept: (V - E,) ids of the classes left, rising.
-    """
-
-    without: NDArray[np.int64]
-    kept: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, num_classes: int, without: ArrayLike | Tensor) -> Self:
-        """Return what is left; InputError where that is nothing, or an id is no class."""
-        ids = np.unique(class_ids("without", without))
-        if len(ids) and not 0 <= ids[0] <= ids[-1] < num_classes:
-            wrong = ids[0] if ids[0] < 0 else ids[-1]
-            raise InputError(f"without holds {wrong}: classes are 0 to {num_classes - 1}.")
-        if len(ids) == num_classes:
-            raise InputError(f"without takes out all {num_classes} classes: leave one.")
-        return cls(ids, np.delete(np.arange(num_classes), ids))
-
-    @property
-    def place(self) -> NDArray[np.int64]:
-        """(V,) of each class its id among those left, -1 where it is taken out."""
-        place = np.full(len(self.kept) + len(self.without), -1)
-        place[self.kept] = np.arange(len(self.kept))
-        return place
-
-    def vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Return the vocabulary of the classes left."""
-        words = vocabulary.words
-        return Vocabulary(None if words is None else [words[i] for i in self.kept], vocabulary.counts[self.kept])
-
-    def text(self, text: TrainingText) -> TrainingText:
-        """Return the text, with breaks for the classes taken out."""
-        return replace(
-            text,
-            vocabulary=self.vocabulary(text.vocabulary),
-            tokens=np.append(self.place, -1)[np.maximum(np.asarray(text.tokens), -1)],
-            word_vectors=lambda name: text.word_vectors(name)[self.kept],
-        )
-
-    def state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the layer's own part of the state of a :class:`WithoutClasses`."""
-        return {name.removeprefix("layer."): each for name, each in state.items() if name.startswith("layer.")}
+__all__ = ["WithoutClasses"]
 
 
 class WithoutClasses(OutputLayer):
     """A layer's distribution over the classes that are left when some, such as padding, are taken out.
 
     A class taken out has probability 0: it is no target, no sample and no candidate, has no parameters and costs
-    nothing. It may stand in ``context``, as no class before the target; label smoothing is over the classes left. All
-    else is the layer's own. ``build(name, d, vocabulary, without=[…])`` makes one.
+    nothing. It may stand in ``context``, as no class before the target; label smoothing is over the classes left.
+    ``build(name, d, vocabulary, without=[…])`` makes one. What a layer has beside the contract, such as
+    ``set_candidates``, is that of ``layer``, by its own ids.
 
     Args:
         layer: over the V - E classes that are left, in the order of their ids.
@@ -86,7 +39,7 @@ class WithoutClasses(OutputLayer):
     Attributes:
         layer: over the classes left.
         kept: (V - E,) their ids.
-        place: (V,) each class's id in ``layer``, -1 where it is taken out.
+        inner: (V,) each class's id in ``layer``, -1 where it is taken out.
 
     Example:
         >>> import torch
@@ -96,28 +49,31 @@ class WithoutClasses(OutputLayer):
         [0.0, 0.5, 0.5]
     """
 
-    _shown = ("without",)
     kept: Tensor
-    place: Tensor
+    inner: Tensor
 
     def __init__(self, layer: OutputLayer, without: Sequence[int] | ArrayLike | Tensor) -> None:
         ids = np.unique(class_ids("without", without))
         super().__init__(layer.in_features, layer.num_classes + len(ids))
-        self._left = Left.of(self.num_classes, ids)
+        self._left = ClassesLeft.of(self.num_classes, ids)
         self.layer = layer
         device = next(layer.parameters(), torch.empty(0)).device
         self.register_buffer("kept", torch.empty(layer.num_classes, dtype=torch.int64, device=device))
-        self.register_buffer("place", torch.empty(self.num_classes, dtype=torch.int64, device=device))
+        self.register_buffer("inner", torch.empty(self.num_classes, dtype=torch.int64, device=device))
         self._restore()
 
     def _restore(self) -> None:
         self.kept.copy_(torch.from_numpy(self._left.kept))
-        self.place.copy_(torch.from_numpy(self._left.place))
+        self.inner.copy_(torch.from_numpy(self._left.inner))
 
     @property
-    def without(self) -> tuple[int, ...]:
-        """The ids taken out, rising."""
-        return tuple(self._left.without.tolist())
+    def without(self) -> NDArray[np.int64]:
+        """(E,) the ids taken out, rising."""
+        return self._left.without
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return f"{super().extra_repr()}, without={shown(self.without.tolist())}"
 
     def reset_parameters(self) -> None:
         """Draw the layer's parameters anew, and restore whatever both were built with."""
@@ -148,13 +104,17 @@ class WithoutClasses(OutputLayer):
                 raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
             weight = weight[self.kept]
         if target.is_floating_point():
-            target = self._distribution(target)
-        elif target.dtype != torch.bool:
+            check_probabilities(self, hidden, target, ignore_index)
+            target = self._probabilities_left(target)
+        elif not target.is_complex() and target.dtype != torch.bool:
+            target = target.long()
             ignored = target == ignore_index
-            target = torch.where(ignored, -100, self._places(torch.where(ignored, self.kept[0], target.long())))
+            target = torch.where(ignored, -100, self._inner_ids(torch.where(ignored, self.kept[0], target)))
             ignore_index = -100
-        if context is not None and not context.is_floating_point():
-            context = self._known_places(context)
+        if context is not None:
+            self._check_of_rows("context", hidden, context)
+            known = (context >= 0) & (context < self.num_classes)
+            context = torch.where(known, self.inner[torch.where(known, context, 0).long()], -1)
         return self.layer(
             hidden,
             target,
@@ -166,10 +126,6 @@ class WithoutClasses(OutputLayer):
             group=group,
         )
 
-    def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Return (…) the exact log-probability of each target, which is none of the classes taken out."""
-        return self.layer.target_log_prob(hidden, self._places(target))
-
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d), over the classes left."""
         return self.layer.log_partition(hidden)
@@ -179,14 +135,14 @@ class WithoutClasses(OutputLayer):
 
         ``k`` is at most the number of classes left.
         """
-        if isinstance(exclude, Tensor) and exclude.dtype == torch.int64:
-            self._check_range(exclude.clamp(min=0))
-            exclude = torch.where(exclude < 0, -1, self.place[exclude.clamp(min=0)])
+        if exclude is not None:
+            excluded_ids(exclude, hidden.shape[:-1], self.num_classes, 0)
+            exclude = torch.where(exclude < 0, -1, self.inner[exclude.clamp(min=0)])
         values, classes = self.layer.topk(hidden, k, exclude=exclude)
         return values, self.kept[classes]
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        return self.layer._target_log_prob(hidden, self._places(target))
+        return self.layer._target_log_prob(hidden, self._inner_ids(target))
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         log_prob = self.layer._log_prob(hidden)
@@ -195,37 +151,34 @@ class WithoutClasses(OutputLayer):
     def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
         return self.kept[self.layer._sample(hidden, n, generator)]
 
-    def _known_places(self, ids: Tensor) -> Tensor:
-        """The ids in the layer, or -100, which is ignored, of what is none of the classes left."""
-        known = (ids >= 0) & (ids < self.num_classes)
-        places = self.place[torch.where(known, ids, 0).long()]
-        return torch.where(known & (places >= 0), places, -100)
-
-    def _places(self, classes: Tensor) -> Tensor:
+    def _inner_ids(self, classes: Tensor) -> Tensor:
         """The ids in the layer of classes that are to be among those left."""
         self._check_range(classes)
-        places = self.place[classes]
+        ids = self.inner[classes]
+        if not torch.compiler.is_compiling() and is_batched(ids):
+            # no value may be looked at: what is taken out becomes what the layer refuses
+            return torch.where(ids < 0, self.layer.num_classes, ids)
         if torch.compiler.is_compiling() or classes.device.type != "cpu":
-            if classes.device.type != "meta":
-                torch.ops.aten._assert_async.msg((places >= 0).all(), "a target is a class that is taken out.")
-        elif not is_batched(places) and bool((places < 0).any()):
-            wrong = int(classes[places < 0][0])
-            raise InputError(f"target holds {wrong}, a class that is taken out: give its rows the ignore_index.")
-        return places
+            _assert_later(ids >= 0, "a target is a class that is taken out.")
+        elif bool((ids < 0).any()):
+            wrong = int(classes[ids < 0][0])
+            raise InputError(f"target holds {wrong}, which is taken out: leave its rows out, or ignore them.")
+        return ids
 
-    def _distribution(self, target: Tensor) -> Tensor:
-        """Distributions (…, V) over the classes left."""
-        if target.shape[-1:] != (self.num_classes,):
-            raise refused("target", target, f"class ids, whole numbers, or probabilities (…, {self.num_classes})")
-        if target.device.type == "cpu" and not torch.compiler.is_compiling() and not is_batched(target):
-            taken_out = target.detach().clone().index_fill_(-1, self.kept, 0)
-            if bool(taken_out.any()):
-                wrong = int(taken_out.nonzero()[0, -1])
-                raise InputError(f"target gives class {wrong}, which is taken out, a probability: give 0.")
-        return target.index_select(-1, self.kept)
+    def _probabilities_left(self, target: Tensor) -> Tensor:
+        """Distributions (…, V) over the classes left; NaN where nobody can say that others have a probability."""
+        wrong = (self.inner < 0) & (target != 0)
+        left = target.index_select(-1, self.kept)
+        if not torch.compiler.is_compiling() and is_batched(wrong):
+            return torch.where(wrong.any(-1, keepdim=True), torch.nan, left)
+        if torch.compiler.is_compiling() or target.device.type != "cpu":
+            _assert_later(~wrong, "a class that is taken out has a probability as a target.")
+        elif bool(wrong.any()):
+            raise InputError(f"target gives class {int(wrong.nonzero()[0, -1])}, which is taken out, a probability.")
+        return left
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
-        for name in ("kept", "place"):
+        for name in ("kept", "inner"):
             found = state_dict.get(prefix + name)
             if not isinstance(found, Tensor) or found.is_meta:
                 continue
@@ -274,7 +227,7 @@ class WithoutClasses(OutputLayer):
 
     def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
         """Yield before each batch of training, with the layer ready for it."""
-        mapped = _Mapped(targets, self._known_places)
+        mapped = _Mapped(targets, self._left)
         return self.layer.prepare(iter(mapped) if iter(targets) is targets else mapped, num_candidates=num_candidates)
 
     def with_samples(self, k: int) -> Self | None:
@@ -289,40 +242,57 @@ class WithoutClasses(OutputLayer):
     def input_embedding(self) -> nn.Module | None:
         """Return an embedding of the classes that shares the layer's parameters, 0 for those taken out, or None."""
         embedding = self.layer.input_embedding()
-        return None if embedding is None else _Embedding(embedding, self.place)
+        return None if embedding is None else _Embedding(embedding, self)
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any] | None:
         """Return facts of the layer's tree or classes under counts (V,) of all classes."""
-        return self.layer.structure_statistics(np.asarray(counts)[self.kept.cpu().numpy()])
+        return self.layer.structure_statistics(as_counts(counts, num_words=self.num_classes)[self._left.kept])
 
     def sampling_report(
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
     ) -> dict[str, float]:
         """Return what the layer's draws for these rows are like."""
-        context = None if context is None else self._known_places(context)
-        return self.layer.sampling_report(hidden, self._places(target), context, repeats=repeats)
+        context = None if context is None else self.inner[context]
+        return self.layer.sampling_report(hidden, self._inner_ids(target), context, repeats=repeats)
 
 
-class _Mapped(Iterable[Tensor]):
-    """Batches of targets, by their ids in the layer, gone through as often as the batches can be."""
+def _assert_later(condition: Tensor, message: str) -> None:
+    """Let a device, or compiled code, raise where this does not hold everywhere."""
+    if condition.device.type != "meta":
+        torch.ops.aten._assert_async.msg(condition.all(), message)
 
-    def __init__(self, targets: Iterable[ArrayLike], places: Callable[[Tensor], Tensor]) -> None:
-        self._targets, self._places = targets, places
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self._places(torch.as_tensor(each)) for each in self._targets)
+class _Mapped(Iterable[NDArray[Any]]):
+    """Batches of targets by their ids in the layer, -100 for those taken out, as often as they can be gone through."""
+
+    def __init__(self, targets: Iterable[ArrayLike], left: ClassesLeft) -> None:
+        self._targets, self._inner = targets, np.where(left.inner < 0, -100, left.inner)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for each in self._targets:
+            ids = np.asarray(each)
+            if ids.dtype.kind not in "iu":  # for the layer to refuse
+                yield ids
+                continue
+            if ids.size and ids.max() >= len(self._inner):
+                raise InputError(f"targets hold {ids.max()}: classes are 0 to {len(self._inner) - 1}.")
+            ids = ids.astype(np.int64)
+            yield np.where(ids < 0, ids, self._inner[np.maximum(ids, 0)])
 
 
 class _Embedding(nn.Module):
-    """An embedding of the classes left, by the ids of all; those taken out are 0, as of ``padding_idx``."""
+    """An embedding of the classes left by the ids of all; those taken out are 0, as of ``padding_idx``."""
 
-    place: Tensor
+    embedding: nn.Module
 
-    def __init__(self, embedding: nn.Module, place: Tensor) -> None:
+    def __init__(self, embedding: nn.Module, layer: WithoutClasses) -> None:
         super().__init__()
         self.embedding = embedding
-        self.register_buffer("place", place)
+        self._of = (layer,)  # which is no part of this one, and has the ids wherever it is moved and restored
 
     def forward(self, classes: Tensor) -> Tensor:
-        places = self.place[classes]
-        return self.embedding(places.clamp(min=0)) * (places >= 0)[..., None]
+        (layer,) = self._of
+        ids = layer.inner.index_select(0, classes.flatten()).view(classes.shape)
+        # padding looks up what the batch holds anyway: no row that is not met has a gradient
+        other = ids.max().clamp(min=0) if ids.numel() else 0
+        return torch.where((ids >= 0)[..., None], self.embedding(torch.where(ids < 0, other, ids)), 0)

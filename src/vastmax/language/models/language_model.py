@@ -120,8 +120,6 @@ class LanguageModel(nn.Module, ABC):
             )
         if restart is not None:
             whole("restart", restart, 0, self.output.num_classes - 1, other="None")
-        if forbidden is not None and len(forbidden.unique()) == self.output.num_classes:
-            raise InputError("every word is forbidden: leave one or more that may be drawn.")
         drawn, was_training = [], self.training
         self.eval()
         hidden, state = self.hidden(words)
@@ -129,6 +127,8 @@ class LanguageModel(nn.Module, ABC):
             log_prob = self.output.log_prob(hidden[-1]).double()  # (B, V)
             if forbidden is not None:
                 log_prob[:, forbidden] = -torch.inf
+            if not bool((log_prob > -torch.inf).any(-1).all()):
+                raise InputError("every word of a probability above 0 is forbidden: leave one or more to be drawn.")
             if top_k is not None:
                 log_prob[log_prob < log_prob.topk(top_k).values[:, -1:]] = -torch.inf
             log_prob -= log_prob.amax(-1, keepdim=True)  # else a low temperature would leave nothing but -inf

@@ -13,7 +13,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.compiled import opaque_loss
 from vastmax.ops import is_batched, sparse_uses
 
-__all__ = ["excluded_ids", "loss_of_probabilities", "losses_of_classes"]
+__all__ = ["check_probabilities", "excluded_ids", "loss_of_probabilities", "losses_of_classes"]
 
 _Layer = Any  # an OutputLayer, whose file imports this one
 
@@ -58,13 +58,7 @@ def loss_of_probabilities(
 ) -> Tensor:
     """Return the cross-entropy to distributions ``target`` (…, V), as the layer's ``forward`` does."""
     rows = layer._rows(hidden)
-    shape = (*hidden.shape[:-1], layer.num_classes)
-    if layer.kind != "exact":
-        raise refused("target", target, "class ids, such as torch.multinomial draws from probabilities")
-    if target.shape != shape:
-        raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
-    if ignore_index >= 0:
-        raise refused("ignore_index", ignore_index, "a negative one, such as -100, with probabilities")
+    check_probabilities(layer, hidden, target, ignore_index)
     alike = layer._alike() if layer.sparse_parameters else layer
     for name in layer.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
         alike._parameters[name] = sparse_uses(getattr(layer, name), 1)[0]
@@ -78,6 +72,17 @@ def loss_of_probabilities(
     if reduction == "none":
         return loss.view(hidden.shape[:-1])
     return loss.sum() if reduction == "sum" else loss.mean()
+
+
+def check_probabilities(layer: _Layer, hidden: Tensor, target: Tensor, ignore_index: int) -> None:
+    """Raise InputError where the layer takes no probabilities as a target, or not these."""
+    shape = (*hidden.shape[:-1], layer.num_classes)
+    if layer.kind != "exact":
+        raise refused("target", target, "class ids, such as torch.multinomial draws from probabilities")
+    if target.shape != shape:
+        raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
+    if ignore_index >= 0:
+        raise refused("ignore_index", ignore_index, "a negative one, such as -100, with probabilities")
 
 
 def excluded_ids(exclude: Tensor, shape: tuple[int, ...], num_classes: int, k: int) -> tuple[Tensor, int]:

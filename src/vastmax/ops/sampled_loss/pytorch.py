@@ -96,7 +96,7 @@ def _softmax_target_corrected(logits: Tensor, draws: Draws) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, draws: Draws, correction: Tensor, *, hits: bool) -> Tensor:
-    own = _less_first_(logits)
+    own = _less_largest_(logits)
     logits[:, 1:].add_(correction)
     _leave_out_(logits, draws, hits=hits)
     largest, log_rest = softmax_(logits)
@@ -141,7 +141,7 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     """
     if not logits.numel():
         return logits.sum(1)
-    own = _less_first_(logits)
+    own = _less_largest_(logits)
     times, samples = draws.times, logits[:, 1:].sub_(draws.log_expected)
     samples.add_(draws.target_log_expected[:, None])  # the target's weight is 1, also where Q(t) = 0
     _leave_out_(logits, draws, hits=draws.distinct)
@@ -167,16 +167,16 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     return (log_rest + 2 * more - improbable).squeeze(1) - own
 
 
-def _less_first_(logits: Tensor) -> Tensor:
-    """Take off the target's logit where what is added next would cost large ones digits: no softmax notices.
+def _less_largest_(logits: Tensor) -> Tensor:
+    """Take off the largest logit where what is added next would cost large ones digits: no softmax notices.
 
     Returns (N,) what the target's logit is now.
     """
     first = logits[:, 0].clone()
     # a pass over all logits that small ones do not need; on CUDA to look would take longer
     if logits.device.type != "cpu" or bool((first.abs() > _LARGE).any()):
-        logits.sub_(first[:, None])
-        first.zero_()
+        logits.sub_(logits.amax(1, keepdim=True))
+        first = logits[:, 0].clone()
     return first
 
 

@@ -27,7 +27,7 @@ def sampled_loss(
 def loss_of_logits(kind: str, logits: Tensor, draws: Draws) -> Tensor:
     """Return (N,) losses of logits (N, 1 + m), the target's first."""
     if not kind.startswith(("nce", "negative-sampling")):
-        logits = logits - logits[:, :1]  # of large logits only differences have digits
+        logits = logits - logits.detach().amax(1, keepdim=True)  # of large logits only differences have digits
     own, samples, own_expected = logits[:, 0], logits[:, 1:], draws.target_log_expected
     left_out = torch.zeros_like(samples, dtype=torch.bool)
     ranked = kind in ("softmax-target-corrected", "blackout")
