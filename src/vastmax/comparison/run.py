@@ -34,7 +34,7 @@ from vastmax.language import (
     perplexity,
     save_language_model,
 )
-from vastmax.layers import OutputLayer, WithoutClasses
+from vastmax.layers import OutputLayer
 from vastmax.machine import commit, machine, peak_memory, versions
 from vastmax.runs import (
     Checkpoint,
@@ -226,10 +226,8 @@ def check_device(name: str) -> torch.device:
 
 def _check_taken_out(layer: OutputLayer, corpus: LanguageCorpus) -> None:
     """Raise InputError where a text holds a class that is taken out of the layer."""
-    if not isinstance(layer, WithoutClasses):
-        return
-    for name in ("train", "valid", "test"):
+    for name in ("train", "valid", "test") if len(layer.taken_out) else ():
         text = getattr(corpus, name)
-        for met in text[np.isin(text, layer.without)][:1].tolist():
+        for met in text[np.isin(text, layer.taken_out)][:1].tolist():
             word = (corpus.vocabulary.words or [])[met]
             raise InputError(f"without takes out class {met}, {word!r}, which the {name} text holds: leave it in.")

@@ -67,13 +67,13 @@ class WithoutClasses(OutputLayer):
         self.inner.copy_(torch.from_numpy(self._left.inner))
 
     @property
-    def without(self) -> NDArray[np.int64]:
+    def taken_out(self) -> NDArray[np.int64]:
         """(E,) the ids taken out, rising."""
         return self._left.without
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
-        return f"{super().extra_repr()}, without={shown(self.without.tolist())}"
+        return f"{super().extra_repr()}, without={shown(self.taken_out.tolist())}"
 
     def reset_parameters(self) -> None:
         """Draw the layer's parameters anew, and restore whatever both were built with."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -157,6 +158,11 @@ class OutputLayer(nn.Module, ABC):
     def touches_all_classes(self) -> bool:
         """Whether a step gives every row of the tables a gradient, and so costs and remembers as much as V."""
         return not self.sparse_parameters
+
+    @property
+    def taken_out(self) -> Sequence[int] | NDArray[np.int64]:
+        """Ids that no text may hold, as they are taken out of the distribution; none but in :class:`WithoutClasses`."""
+        return ()
 
     def shard_plan(self) -> ShardPlan | None:
         """Return how the layer's tensors may be spread over machines by class; None where nobody has said how."""
