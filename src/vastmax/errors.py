@@ -1,6 +1,14 @@
 """What vastmax raises when the input, and not the program, is at fault."""
 
-__all__ = ["CheckpointError", "CorpusError", "DivergedError", "FormatError", "InputError", "VastmaxError"]
+__all__ = [
+    "CheckpointError",
+    "CorpusError",
+    "DivergedError",
+    "FormatError",
+    "InputError",
+    "UnknownWordError",
+    "VastmaxError",
+]
 
 
 class VastmaxError(Exception):
@@ -9,6 +17,12 @@ class VastmaxError(Exception):
 
 class InputError(VastmaxError, ValueError):
     """An argument that cannot be used."""
+
+
+class UnknownWordError(InputError, KeyError):
+    """A word that is not in a vocabulary, or an id beyond it: an `InputError`, and the `KeyError` of any mapping."""
+
+    __str__ = Exception.__str__  # KeyError would quote the sentence
 
 
 class CorpusError(VastmaxError):
