@@ -73,9 +73,28 @@ def test_padded_rows_are_saved_as_they_read(tmp_path: Path) -> None:
 
 def test_vectors_stay_on_disk(small: Embeddings, tmp_path: Path) -> None:
     small.save(tmp_path)
-    vectors = Embeddings.load(tmp_path).vectors
-    assert not vectors.flags.owndata
-    assert not vectors.flags.writeable
+    loaded = Embeddings.load(tmp_path)
+    for array in (loaded.vectors, loaded.output_vectors):
+        assert array is not None
+        assert not array.flags.owndata
+
+
+def test_what_is_loaded_may_be_written_to_and_the_file_stays(small: Embeddings, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    small.save(tmp_path)
+    before = (tmp_path / "vectors.safetensors").read_bytes()
+    loaded = Embeddings.load(tmp_path)
+    table = torch.nn.Embedding.from_pretrained(torch.from_numpy(loaded.vectors), freeze=False)
+    optimizer = torch.optim.SGD(table.parameters(), lr=1.0)
+    table(torch.tensor([3])).sum().backward()
+    optimizer.step()
+    loaded.output_vectors[:] = 7
+    assert_array_equal(loaded.vectors[3], small.vectors[3] - 1)
+    assert (tmp_path / "vectors.safetensors").read_bytes() == before
+    assert_array_equal(Embeddings.load(tmp_path).vectors, small.vectors)
+    loaded.save(tmp_path)  # over the very file that is mapped
+    assert_array_equal(Embeddings.load(tmp_path).vectors, loaded.vectors)
+    assert_array_equal(Embeddings.load(tmp_path).output_vectors, 7)
 
 
 def test_a_loaded_model_outlives_its_replacement(tmp_path: Path) -> None:
