@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 Score = Callable[[slice], Float32]
 """Scores (n, rows) of n queries for a slice of the rows."""
 
-_ROWS = 32_768  # rows scored at once
+_ROWS = 8192  # rows scored at once: few enough to be in the cache still when their lengths are taken
 _SCORES = 1 << 23  # scores held at once: 32 MB
 _LOWEST = np.finfo(np.float32).min  # above -inf, the mark of excluded rows
 _ONE = np.float32(1)
