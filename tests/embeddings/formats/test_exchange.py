@@ -112,3 +112,23 @@ def test_counts_that_no_format_carries_are_unknown_and_stay_so(small: Embeddings
         assert again.vocabulary == loaded.vocabulary
         with pytest.raises(InputError, match="how often these words occur is unknown: give counts too"):
             _ = again.vocabulary.counts
+
+
+def test_layers_that_need_counts_say_that_they_are_unknown(small: Embeddings, tmp_path: Path) -> None:
+    layers = pytest.importorskip("vastmax.layers")
+    export(small, tmp_path / "v.txt")
+    vocabulary = import_vectors(tmp_path / "v.txt").vocabulary
+    refused = set()
+    for name in layers.LAYERS:
+        for without in ([], [3]):
+            try:
+                layer = layers.build(name, 4, vocabulary, without=without)
+            except InputError as error:
+                assert str(error).startswith("how often these words occur is unknown")
+                refused.add(name)
+            else:
+                assert layer.num_classes == 10
+    assert {"nce", "negative-sampling", "hierarchical", "adaptive", "class-based", "blackout"} < refused
+    assert refused.isdisjoint({"full", "partial", "cnn", "self-normalized"})
+    for proposal in ("uniform", "log-uniform"):
+        assert layers.build("nce", 4, vocabulary, proposal=proposal).num_classes == 10
