@@ -41,6 +41,9 @@ def test_words_and_ids(small: Embeddings) -> None:
     assert 10 not in small
     assert -1 not in small
     assert None not in small
+    for wrong in (3.0, None, b"\x01\x02", slice(1, 3)):
+        with pytest.raises(KeyError, match=r"there is no word .*: ids go from 0 to 9"):
+            small[wrong]  # type: ignore[index]
     assert len(small) == 10
     assert repr(small) == "Embeddings(words=10, dim=7)"
 
@@ -191,7 +194,7 @@ def test_kinds_of_queries(random: Embeddings) -> None:
 def test_wrong_queries(random: Embeddings) -> None:
     with pytest.raises(InputError, match=r"shape \(20,\)"):
         random.nearest(np.ones(3))
-    for wrong in (None, {"word5"}, [None], np.array(["word5"]), 1.5, [["word5"]]):
+    for wrong in (None, b"word5", {"word5"}, [None], np.array(["word5"]), 1.5, [["word5"]]):
         with pytest.raises(InputError, match=r"the query is .*: give words, or vectors of shape \(20,\)"):
             random.nearest(wrong)  # type: ignore[call-overload]
     with pytest.raises(InputError, match="k is 0"):

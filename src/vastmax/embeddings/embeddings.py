@@ -90,7 +90,7 @@ class Embeddings:
     def __contains__(self, word: object) -> bool:
         if isinstance(word, (int, np.integer)):
             return bool(0 <= word < len(self))
-        return self.vocabulary.words is not None and word in self.vocabulary
+        return isinstance(word, str) and word in self.vocabulary
 
     def __repr__(self) -> str:
         return f"Embeddings(words={len(self)}, dim={self.dim})"
@@ -119,9 +119,9 @@ class Embeddings:
 
     def __getitem__(self, word: Word | Sequence[Word]) -> NDArray[np.float32]:
         """Return the vector (d,) of a word, or those (n, d) of a list of words."""
-        if isinstance(word, (str, int, np.integer)):
-            return self.vectors[self.id_of(word)]
-        return self.vectors[[self.id_of(each) for each in word]]
+        if isinstance(word, (Sequence, np.ndarray)) and not isinstance(word, (str, bytes)):
+            return self.vectors[[self.id_of(each) for each in word]]
+        return self.vectors[self.id_of(word)]  # type: ignore[arg-type]  # what is no word is told
 
     def similarity(self, a: Word, b: Word) -> float:
         """Return the cosine of two words' vectors, -1 to 1; 0 where one is the zero vector."""
@@ -152,7 +152,8 @@ class Embeddings:
         """
         if isinstance(query, (str, int, np.integer)):
             return self._nearest_words([query], k)[0]
-        if isinstance(query, Sequence) and all(isinstance(each, (str, int, np.integer)) for each in query):
+        several = isinstance(query, Sequence) and not isinstance(query, bytes)
+        if several and all(isinstance(each, (str, int, np.integer)) for each in query):
             return self._nearest_words(query, k)
         vectors = np.asarray(query)
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind not in "fiu":

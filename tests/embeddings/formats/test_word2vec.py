@@ -98,6 +98,8 @@ def test_words_with_blanks(tmp_path: Path, binary: bool) -> None:
     with pytest.raises(InputError, match="both be written as 'a_b'"):
         write_word2vec(Embeddings(np.eye(2), Vocabulary(["a b", "a_b"], [2, 1])), tmp_path / "twice", binary=binary)
     assert not (tmp_path / "twice").exists()
+    write_word2vec(Embeddings(np.eye(2), Vocabulary(["", "b"], None)), tmp_path / "empty", binary=binary)
+    assert read_word2vec(tmp_path / "empty").vocabulary.words == ["_", "b"]
 
 
 @both
@@ -193,6 +195,8 @@ def test_blanks_around_and_within_words(tmp_path: Path) -> None:
     assert loaded.vocabulary.words == ["a", " ", "b", "lead", "Windows 3.1", "x\u00a0y\u3000"]
     assert_array_equal(loaded.vectors, [[1, 2], [3, 4], [5, 6], [7, 8], [1, 2], [3, 4]])
     assert read_text(tmp_path, "2 1\n 3\na 4\n").vocabulary.words == [" ", "a"]
+    assert read_text(tmp_path, "1 2\nWindows 3.1 1 2\n").vocabulary.words == ["Windows 3.1"]
+    assert read_text(tmp_path, content.replace("6 2", "99 2"), limit=5).vocabulary.words[4:] == ["Windows 3.1"]
 
 
 @both

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import os
 import stat
 import warnings
@@ -99,9 +98,6 @@ def read_text(
             break
     if promised is not None:
         source.check_number(len(words), promised, block.endswith(b"\n"), limit)
-    numbers = sum(map(_ends_with_decimal, words))
-    if 2 * numbers > len(words):
-        raise source.error(f"most lines have more than {dim} numbers: is line 1 right?")
     return words, _cut(vectors, len(words))
 
 
@@ -121,15 +117,6 @@ def _whole_lines(source: RowSource, start: bytes, line: int, longest: int) -> It
         chunk = source.file.read(_CHUNK)
     if rest:
         yield line, bytes(rest)
-
-
-def _ends_with_decimal(word: bytes) -> bool:
-    """Whether a word with blanks in it ends with a number, as one does that has got a number too many."""
-    fields = word.rsplit(None, 1)
-    try:
-        return len(fields) > 1 and b"." in fields[1] and math.isfinite(float(fields[1]))
-    except ValueError:
-        return False
 
 
 def read_binary(

@@ -23,8 +23,8 @@ from vastmax.vocabulary import Vocabulary
 __all__ = ["read_word2vec", "write_word2vec"]
 
 _ROWS = 8192
-_HEAD = 1 << 20  # read to see what a file is; longer first lines are refused
-_PROBED = 100  # lines that tell the dimensions of a file without a header
+_HEAD = 1 << 20  # read to see what a file is
+_PROBED = 100  # lines that tell how many numbers a line ends with
 _DECIMAL_COMMA = re.compile(rb"[+-]?\d*,\d+")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))
 _BLANKS = str.maketrans({blank: "_" for blank in " \t\n\r\v\f"})
@@ -73,6 +73,7 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
                 raise source.error(f"holds no vectors: line 1 promises {num_words} words of {dim} numbers")
             as_text = _looks_like_text(rest, dim) if binary is None else not binary
             if as_text:
+                _check_dimensions(rest, dim, source)
                 raw_words, vectors = read_text(source, rest, dim, num_words, 2, limit)
             else:
                 raw_words, vectors = read_binary(source, rest, dim, num_words, limit)
@@ -114,7 +115,7 @@ def _writable_words(embeddings: Embeddings) -> list[bytes]:
     names = embeddings.vocabulary.words
     if names is None:
         return [b"%d" % row for row in range(len(embeddings))]
-    written = [name.translate(_BLANKS) for name in names]
+    written = [name.translate(_BLANKS) or "_" for name in names]
     if written != names and len(set(written)) < len(written):
         seen: set[str] = set()
         twice = next(word for word in written if word in seen or seen.add(word))  # type: ignore[func-returns-value]
@@ -133,8 +134,7 @@ def _header(head: bytes) -> tuple[int, int] | None:
 
 def _dimensions(head: bytes, source: RowSource) -> int:
     """How many numbers most of the first lines end with; FormatError where these are no lines of vectors."""
-    *whole_lines, cut = head.split(b"\n", _PROBED)
-    lines = [line for line in whole_lines or [cut] if line.strip()]
+    lines = _first_lines(head)
     runs = Counter(run for run in map(_numbers_at_the_end, lines) if run > 1)  # vectors of one number have a header
     if runs:
         return min(runs, key=lambda run: (-runs[run], run))
@@ -144,6 +144,20 @@ def _dimensions(head: bytes, source: RowSource) -> int:
     raise source.error(
         "is no file of vectors: line 1 must be the numbers of words and dimensions, or a word and its numbers"
     )
+
+
+def _check_dimensions(start: bytes, dim: int, source: RowSource) -> None:
+    """Raise FormatError where most lines have one decimal or more before their d numbers; single words may end so."""
+    before = [fields[-dim - 1] for line in _first_lines(start) if len(fields := line.split()) > dim + 1]
+    decimals = sum(b"." in field and _is_number(field) for field in before)
+    if decimals > 1 and 2 * decimals > len(_first_lines(start)):
+        raise source.error(f"most lines have more than {dim} numbers: is line 1 right?")
+
+
+def _first_lines(start: bytes) -> list[bytes]:
+    """Whole lines that are not blank, or the one that there is."""
+    *whole_lines, cut = start.split(b"\n", _PROBED)
+    return [line for line in whole_lines or [cut] if line.strip()]
 
 
 def _numbers_at_the_end(line: bytes) -> int:
