@@ -84,7 +84,7 @@ def _import_numpy(source: Path) -> Embeddings:
             raise InputError(f"{file} does not exist: vectors in .npy need their words in a .tsv beside them.")
     try:
         vectors = np.load(source, mmap_mode="c", allow_pickle=False)
-    except (ValueError, EOFError, OSError, OverflowError, TypeError, SyntaxError) as error:
+    except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
         raise FormatError(f"{source} is no array of numpy's: {error}.") from error
     vocabulary = Vocabulary.load(names)
     try:
