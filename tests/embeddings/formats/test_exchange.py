@@ -54,7 +54,9 @@ def test_wrong_numpy_files(small: Embeddings, tmp_path: Path) -> None:
         import_vectors(tmp_path / "v.npy")
 
 
-@pytest.mark.parametrize("shape", ["(9999999999, 9999999)", "(-1, 7)", "(10, -7)", "(2**70, 7)", "'x'", "(1e3, 2)", "(10, 7"])
+@pytest.mark.parametrize(
+    "shape", ["(9999999999, 9999999)", "(-1, 7)", "(10, -7)", "(2**70, 7)", "'x'", "(1e3, 2)", "(10, 7"]
+)
 def test_numpy_headers_that_promise_what_is_not_there(small: Embeddings, tmp_path: Path, shape: str) -> None:
     export(small, tmp_path / "v.npy")
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()

@@ -39,7 +39,7 @@ class RowSource:
 
     def error(self, what: str) -> FormatError:
         """The error that says what is wrong with the file."""
-        return FormatError(f"{self.name}: {what}.")
+        return FormatError(f"{self.name}: {what}{'' if what.endswith('?') else '.'}")
 
     def room(self, promised: int | None, dim: int, row_size: int, limit: int | None) -> Matrix:
         """Rows (n, d) for what line 1 promises, but no more than can be there: a row takes at least so many bytes."""
