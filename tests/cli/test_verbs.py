@@ -166,6 +166,14 @@ def test_nearest(model: Path) -> None:
     assert all(row["word"].startswith("g1w") for row in found)
 
 
+def test_ids_are_asked_for_where_there_are_no_words(tmp_path: Path) -> None:
+    Embeddings(np.array([[1, 0], [1, 1], [0, 1]]), Vocabulary(None, [3, 2, 1])).save(tmp_path / "items")
+    assert vastmax("nearest", tmp_path / "items", "0", "-k", "1").out.splitlines()[1] == "0\t1\t0.7071"
+    assert vastmax("analogy", tmp_path / "items", "0", "1", "2", "--json").json["answers"] == []
+    assert "ids go from 0 to 2" in vastmax("nearest", tmp_path / "items", "3").sentence
+    assert "ids go from 0 to 2" in vastmax("nearest", tmp_path / "items", "tea").sentence
+
+
 def test_unknown_word_suggests(model: Path) -> None:
     outcome = vastmax("nearest", model, "G1W1")
     assert outcome.code == 1

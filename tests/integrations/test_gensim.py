@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from vastmax.embeddings import Embeddings, write_word2vec
-from vastmax.errors import InputError
+from vastmax.embeddings import Embeddings, import_vectors, write_word2vec
+from vastmax.errors import FormatError, InputError
 from vastmax.integrations import from_gensim, to_gensim
 from vastmax.vocabulary import Vocabulary
 
@@ -43,6 +43,13 @@ def test_counts_that_gensim_makes_up_are_unknown(random: Embeddings, tmp_path: P
     theirs = gensim_models.KeyedVectors.load_word2vec_format(str(tmp_path / "v.txt"))
     assert theirs.get_vecattr("word0", "count") == 2000  # nothing in the file says so
     assert not from_gensim(theirs).vocabulary.counted
+
+
+def test_gensims_own_files_are_named(random: Embeddings, tmp_path: Path) -> None:
+    for name in ("v.kv", "v.bin", "v.model"):
+        to_gensim(random).save(str(tmp_path / name))
+        with pytest.raises(FormatError, match=r"is saved by gensim: load it there .*from_gensim"):
+            import_vectors(tmp_path / name)
 
 
 def test_classes_without_names() -> None:

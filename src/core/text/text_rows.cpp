@@ -43,8 +43,9 @@ bool parse_float(std::string_view field, float& value) {
     if (field.empty()) return false;
     const char* stop = nullptr;
 #ifdef __cpp_lib_to_chars
-    const char* end = field.data() + field.size();
-    const auto [reached, error] = std::from_chars(field.data(), end, value);
+    const char* begin = field.data();
+    const char* end = begin + field.size();
+    const auto [reached, error] = std::from_chars(begin, end, value);
     if (reached != end) return false;
     if (error == std::errc::result_out_of_range) {  // too small or too large for a float
         value = static_cast<float>(parse_double(std::string(field), stop));

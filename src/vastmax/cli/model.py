@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vastmax.cli.console import print_json, print_table
 from vastmax.cli.flags import Json
 from vastmax.errors import InputError
+
+if TYPE_CHECKING:
+    from vastmax.embeddings import Embeddings
 
 __all__ = ["analogy", "evaluate", "export", "import_", "nearest"]
 
@@ -33,7 +36,7 @@ def nearest(
     from vastmax.embeddings import Embeddings
 
     embeddings = Embeddings.load(model)
-    asked = list(dict.fromkeys(words))
+    asked = list(dict.fromkeys(_named(embeddings, words)))
     found = dict(zip(asked, embeddings.nearest(asked, neighbours), strict=True))
     if as_json:
         print_json({word: [{"word": other, "cosine": cosine} for other, cosine in found[word]] for word in found})
@@ -63,12 +66,18 @@ def analogy(
     from vastmax.embeddings import Embeddings
 
     embeddings = Embeddings.load(model)
-    answers = embeddings.analogy(a, b, c, neighbours, method=method)  # type: ignore[arg-type]
+    answers = embeddings.analogy(*_named(embeddings, [a, b, c]), neighbours, method=method)  # type: ignore[arg-type]
     if as_json:
         rows = [{"word": word, "score": float(score)} for word, score in answers]
         print_json({"a": a, "b": b, "c": c, "method": method, "answers": rows})
     else:
         print_table(("answer", "score"), [(word, float(score)) for word, score in answers])
+
+
+def _named(embeddings: Embeddings, words: list[str]) -> list[str | int]:
+    """Words as they are typed; as ids where the model has nothing else."""
+    ids = embeddings.vocabulary.words is None
+    return [int(word) if ids and word.isascii() and word.isdigit() else word for word in words]
 
 
 def evaluate(

@@ -125,6 +125,9 @@ def test_equals_gensim(trained: Any, name: str) -> None:
         ("king queen 8\n\nking queen high\n", "line 3 has the score 'high'"),
         ("king queen 8\nking queen nan\n", "line 2 has the score 'nan'"),
         (b"king queen 8\n\xff \xfe 8\n", "line 2 is not UTF-8"),
+        ("king queen 8\n".encode("utf-16"), "is UTF-16: convert it to UTF-8"),
+        (b"PK\3\4\x14\0\0", "is a zip archive .*: unpack it and give the file in it"),
+        ("<!DOCTYPE html>\n", r"is a web page: what was downloaded in its place\?$"),
         ("king queen 8\n" + "x" * 70_000, "line 2 is longer than 65536 bytes"),
     ],
 )

@@ -313,12 +313,13 @@ def test_formats_of_others_are_named(tmp_path: Path, content: bytes, message: st
 
 
 def test_numbers_do_not_depend_on_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not _set_locale("de_DE.UTF-8"):
+    before = locale.setlocale(locale.LC_NUMERIC)
+    if not _decimal_commas():
         if not (shutil.which("localedef") and Path("/usr/share/i18n/locales/de_DE").exists()):
             pytest.skip("no locale with decimal commas is installed, nor what makes one")
         subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], check=True)
         monkeypatch.setenv("LOCPATH", str(tmp_path))
-        assert _set_locale("de_DE.UTF-8")
+        assert _decimal_commas()
     try:
         loaded = read_text(tmp_path, "2 2\na 1.5 1.5e-50\nb -2.25 1e3\n")
         assert_array_equal(loaded.vectors, [[1.5, 0], [-2.25, 1000]])
@@ -328,12 +329,12 @@ def test_numbers_do_not_depend_on_the_locale(tmp_path: Path, monkeypatch: pytest
             with pytest.raises(FormatError, match=f"'{number}' for a finite number"):
                 read_text(tmp_path, f"1 1\na {number}\n")
     finally:
-        locale.setlocale(locale.LC_ALL, "C")
+        locale.setlocale(locale.LC_NUMERIC, before)
 
 
-def _set_locale(name: str) -> bool:
+def _decimal_commas() -> bool:
     try:
-        locale.setlocale(locale.LC_ALL, name)
+        locale.setlocale(locale.LC_NUMERIC, "de_DE.UTF-8")
     except locale.Error:
         return False
     return True

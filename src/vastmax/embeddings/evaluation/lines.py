@@ -7,6 +7,7 @@ from itertools import count
 from typing import IO
 
 from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.errors import FormatError, InputError
 
 __all__ = ["numbered_lines", "rows_by_spelling", "spelling"]
@@ -20,6 +21,8 @@ def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
         line = file.readline(_LONGEST + 1)
         if not line:
             return
+        if number == 1:
+            refuse_foreign(line, name)
         if len(line) > _LONGEST:
             raise FormatError(f"{name}: line {number} is longer than {_LONGEST} bytes: is this a gold standard?")
         try:

@@ -8,7 +8,7 @@ from vastmax.errors import FormatError
 
 __all__ = ["refuse_foreign"]
 
-_UNPACK = "unpack it and give the file of vectors in it"
+_UNPACK = "unpack it and give the file in it"
 _TEXT = "give vectors in word2vec's text or binary format"
 
 _BEGINNINGS = {
@@ -37,7 +37,7 @@ def refuse_foreign(start: bytes, name: str) -> None:
     """Raise FormatError for the beginning of a file that another program's format begins with."""
     what = _foreign(start)
     if what is not None:
-        raise FormatError(f"{name} {what}.")
+        raise FormatError(f"{name} {what}{'' if what.endswith('?') else '.'}")
 
 
 def _foreign(start: bytes) -> str | None:
@@ -53,5 +53,5 @@ def _foreign(start: bytes) -> str | None:
     if _SAFETENSORS.match(start):
         return "holds tensors without words (safetensors): give the folder of a model"
     if _WEB_PAGE.match(start):
-        return "is a web page and no vectors: what was downloaded in their place?"
+        return "is a web page: what was downloaded in its place?"
     return None
