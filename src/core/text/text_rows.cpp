@@ -53,6 +53,7 @@ bool parse_float(std::string_view field, float& value) {
         return false;
     }
 #else
+    if (field.find_first_not_of("+-.0123456789eE") != std::string_view::npos) return false;  // strtod reads more
     const std::string copy(field);
     value = static_cast<float>(parse_double(copy, stop));
     if (*stop != '\0') return false;
