@@ -90,7 +90,7 @@ def _unpacked(archive: Path) -> list[tuple[str, bytes]]:
 
 def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | None = None) -> Sections:
     """The sections of one file; its name is theirs where it names none."""
-    lines = [(number, line) for number, line in numbered_lines(file, name)]
+    lines = list(numbered_lines(file, name))
     if lines and len(_fields(lines[0][1])) == 2 and not any(line.startswith(":") for _, line in lines):
         return [(PurePosixPath(name).stem, _pairs_as_questions(lines, name))]
     sections: dict[str, list[Question]] = {}
