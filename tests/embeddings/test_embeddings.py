@@ -197,8 +197,9 @@ def test_wrong_queries(random: Embeddings) -> None:
     for wrong in (None, b"word5", {"word5"}, [None], np.array(["word5"]), 1.5, [["word5"]]):
         with pytest.raises(InputError, match=r"the query is .*: give words, or vectors of shape \(20,\)"):
             random.nearest(wrong)  # type: ignore[call-overload]
-    with pytest.raises(InputError, match="k is 0"):
-        random.nearest("word5", k=0)
+    for k in (0, -1, 2.5, "3", True):
+        with pytest.raises(InputError, match=r"k is .*: give a whole number of 1 or more"):
+            random.nearest("word5", k=k)  # type: ignore[call-overload]
     with pytest.raises(InputError, match="give '3cosadd' or '3cosmul'"):
         random.analogy("word1", "word2", "word3", method="cosine")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="not in the vocabulary"):

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import refused
+from vastmax.checks import refused, whole
 from vastmax.embeddings.formats.folder import load_folder, save_folder
 from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, top_rows, unit
 from vastmax.errors import FormatError, InputError, UnknownWordError
@@ -227,8 +227,7 @@ class Embeddings:
         return answers
 
     def _search(self, score: Score, exclude: Sequence[Iterable[int]], k: int) -> list[list[Neighbour]]:
-        if k < 1:
-            raise InputError(f"k is {k}: ask for at least 1 word.")
+        k = whole("k", k, 1)
         return [
             [Neighbour(self.word_of(row), float(score)) for row, score in zip(ids, scores, strict=True)]
             for ids, scores in top_rows(score, len(exclude), len(self), k, exclude)
@@ -237,9 +236,11 @@ class Embeddings:
     def save(self, directory: str | PathLike[str]) -> None:
         """Write the folder ``vectors.safetensors``, ``vocabulary.tsv``, ``config.json``; other files in it stay.
 
-        A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written.
+        A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written, or
+        where vectors were given since that do not fit.
         """
-        save_folder(directory, self.vectors, self.vocabulary, self.output_vectors, self.config)
+        now = Embeddings(self.vectors, self.vocabulary, self.output_vectors, self.config)
+        save_folder(directory, now.vectors, now.vocabulary, now.output_vectors, now.config)
 
     @classmethod
     def load(cls, directory: str | PathLike[str]) -> Embeddings:
