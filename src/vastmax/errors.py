@@ -1,7 +1,15 @@
 """What vastmax raises when the input, and not the program, is at fault."""
 
-__all__ = ["CheckpointError", "CorpusError", "DivergedError", "FormatError", "InputError", "VastmaxError", "shortened"]
-
+__all__ = [
+    "CheckpointError",
+    "CorpusError",
+    "DivergedError",
+    "FormatError",
+    "InputError",
+    "UnknownWordError",
+    "VastmaxError",
+    "shortened",
+]
 
 _LONGEST = 1_000  # characters of a sentence; what it quotes may have any number
 
@@ -23,6 +31,12 @@ def shortened(text: str) -> str:
 
 class InputError(VastmaxError, ValueError):
     """An argument that cannot be used."""
+
+
+class UnknownWordError(InputError, KeyError):
+    """A word that is not in a vocabulary, or an id beyond it: an `InputError`, and the `KeyError` of any mapping."""
+
+    __str__ = Exception.__str__  # KeyError would quote the sentence
 
 
 class CorpusError(VastmaxError):

@@ -174,6 +174,14 @@ def test_nearest(model: Path) -> None:
     assert all(row["word"].startswith("g1w") for row in found)
 
 
+def test_ids_are_asked_for_where_there_are_no_words(tmp_path: Path) -> None:
+    Embeddings(np.array([[1, 0], [1, 1], [0, 1]]), Vocabulary(None, [3, 2, 1])).save(tmp_path / "items")
+    assert vastmax("nearest", tmp_path / "items", "0", "-k", "1").out.splitlines()[1] == "0\t1\t0.7071"
+    assert vastmax("analogy", tmp_path / "items", "0", "1", "2", "--json").json["answers"] == []
+    assert "ids go from 0 to 2" in vastmax("nearest", tmp_path / "items", "3").sentence
+    assert "ids go from 0 to 2" in vastmax("nearest", tmp_path / "items", "tea").sentence
+
+
 def test_unknown_word_suggests(model: Path) -> None:
     outcome = vastmax("nearest", model, "G1W1")
     assert outcome.code == 1
@@ -218,6 +226,38 @@ def test_export_and_import(model: Path, tmp_path: Path, ending: str) -> None:
     assert refused.code == 1
     assert "--overwrite" in refused.sentence
     assert vastmax("import", file, tmp_path / "back", "--overwrite").code == 0
+
+
+def test_import_reads_what_others_publish(tmp_path: Path) -> None:
+    glove = tmp_path / "glove.txt"
+    glove.write_bytes(b"the 0.5 1\nat name@domain.com 2 3\n\xff 4 5\nnot a vector\n")
+    assert vastmax("import", glove, tmp_path / "a", "--limit", "2", "--json").json["vocabulary"] == 2
+    with_a_note = vastmax("import", glove, tmp_path / "b", "--limit", "3")
+    assert with_a_note.code == 0
+    assert "note: " in with_a_note.err
+    assert "word 3, b'\\xff', is not UTF-8" in with_a_note.err
+    refused = vastmax("import", glove, tmp_path / "c")
+    assert (refused.code, refused.sentence) == (1, f"{glove}: line 4 has 'vector' for a finite number.")
+    assert not (tmp_path / "c").exists()
+    glove.write_bytes(b"\xba\x16\x4f\x2f" + bytes(100))
+    assert "is a model of fastText" in vastmax("import", glove, tmp_path / "c").sentence
+    assert "limit is 0" in vastmax("import", glove, tmp_path / "c", "--limit", "0").sentence
+    assert "words occur is unknown" not in vastmax("nearest", tmp_path / "a", "the").err
+
+
+def test_evaluate_on_gold_standards_as_published(model: Path, tmp_path: Path) -> None:
+    simlex = tmp_path / "SimLex-999.txt"
+    simlex.write_text("word1\tword2\tPOS\tSimLex999\ng1w0\tg1w1\tN\t9\ng1w0\tg2w0\tN\t1\ng3w1\tg3w2\tA\t8\n")
+    bats = tmp_path / "BATS_3.0"
+    (bats / "1_Inflectional_morphology").mkdir(parents=True)
+    (bats / "1_Inflectional_morphology" / "I01 [x].txt").write_text("g1w0\tg1w1/g1w2\ng2w0\tg2w1\n")
+    document = vastmax("evaluate", model, "--similarity", simlex, "--analogies", bats, "--json").json
+    assert (document["similarity"][0]["pairs"], document["similarity"][0]["left_out"]) == (3, 0)
+    assert (document["analogies"][0]["name"], document["analogies"][0]["syntactic"]["total"]) == ("BATS_3.0", 2)
+    simlex.write_text("g1w0\tg1w1\t7,35\n")
+    refused = vastmax("evaluate", model, "--similarity", simlex)
+    assert refused.code == 1
+    assert refused.sentence.endswith("line 1 has the score '7,35', which is no number: write decimals with a point.")
 
 
 def test_vocab(corpus: Path, tmp_path: Path) -> None:

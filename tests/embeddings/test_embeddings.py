@@ -17,6 +17,8 @@ def test_shapes_must_fit() -> None:
         Embeddings(np.ones((3, 2)), vocabulary)
     with pytest.raises(InputError, match="output_vectors has 3 columns, but vectors has 2"):
         Embeddings(np.ones((2, 2)), vocabulary, np.ones((5, 3)))
+    with pytest.raises(InputError, match="vectors holds numbers beyond 3e38, the largest of float32"):
+        Embeddings(np.array([[1e39, 0], [1, 1]]), vocabulary)
     for wrong in (np.ones(2), np.ones((2, 0)), np.array([["x"], ["y"]])):
         with pytest.raises(InputError, match=r"vectors is .*: give numbers"):
             Embeddings(wrong, vocabulary)
@@ -39,6 +41,9 @@ def test_words_and_ids(small: Embeddings) -> None:
     assert 10 not in small
     assert -1 not in small
     assert None not in small
+    for wrong in (3.0, None, b"\x01\x02", slice(1, 3)):
+        with pytest.raises(KeyError, match=r"there is no word .*: ids go from 0 to 9"):
+            small[wrong]  # type: ignore[index]
     assert len(small) == 10
     assert repr(small) == "Embeddings(words=10, dim=7)"
 
@@ -63,6 +68,43 @@ def test_unknown_word_comes_with_its_likes() -> None:
         embeddings.similarity("tea", 7)
 
 
+def test_an_unknown_word_is_a_key_error_that_reads_as_a_sentence(random: Embeddings) -> None:
+    for unknown, sentence in (
+        ("zzz", "'zzz' is not in the vocabulary."),
+        (2000, "there is no word 2000: ids go from 0 to 1999."),
+    ):
+        for ask in (
+            lambda word: random[word],
+            lambda word: random[["word1", word]],
+            random.id_of,
+            random.nearest,
+            lambda word: random.similarity("word1", word),
+            lambda word: random.analogy("word1", "word2", word),
+        ):
+            for kind in (KeyError, InputError):
+                with pytest.raises(kind) as caught:
+                    ask(unknown)
+                assert str(caught.value) == sentence
+
+
+def test_ids_and_words_that_are_numbers_are_not_taken_for_each_other() -> None:
+    graph = Embeddings(np.eye(4), Vocabulary(["3", "1", "0", "x"], None))
+    assert_array_equal(graph["3"], graph.vectors[0])
+    assert_array_equal(graph[1], graph["1"])  # the same by either reading
+    for row, other in ((3, "x"), (0, "3")):
+        for ask in (
+            lambda id: graph[id],
+            lambda id: graph[["x", id]],
+            graph.nearest,
+            lambda id: graph.similarity(id, "x"),
+        ):
+            with pytest.raises(
+                InputError, match=f"{row} may be the word '{row}' or the id of the word '{other}': give one"
+            ):
+                ask(row)
+    assert_array_equal(graph[2], graph.vectors[2])  # no word "2"
+
+
 def test_similarity_is_the_cosine(random: Embeddings) -> None:
     assert random.similarity("word3", "word8") == pytest.approx(cosine(random["word3"], random["word8"]), abs=1e-12)
     assert random.similarity("word3", "word3") == 1
@@ -74,6 +116,57 @@ def test_zero_vectors_are_like_nothing() -> None:
     assert embeddings.nearest("a") == [("zero", 0.0), ("b", -1.0)]
     assert embeddings.nearest("zero") == [("a", 0.0), ("b", 0.0)]
     assert len(embeddings.analogy("zero", "zero", "zero")) == 2
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-25, 1e-12, 1e12, 1e20, 1e36])
+def test_answers_do_not_depend_on_the_scale(random: Embeddings, scale: float) -> None:
+    scaled = Embeddings(random.vectors * np.float32(scale), random.vocabulary)
+    for ask in (
+        lambda e: e.nearest("word17", k=5),
+        lambda e: e.nearest(e["word17"], k=5),
+        lambda e: e.nearest(e["word17"].astype(np.float64) * 1e-200, k=5),
+        lambda e: e.analogy("word1", "word2", "word3", k=5),
+        lambda e: e.analogy("word1", "word2", "word3", k=5, method="3cosmul"),
+        lambda e: [("", e.similarity("word1", "word2"))],
+    ):
+        plain, found = ask(random), ask(scaled)
+        assert [word for word, _ in found] == [word for word, _ in plain]
+        assert_allclose([score for _, score in found], [score for _, score in plain], atol=2e-6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_told(random: Embeddings, wrong: float) -> None:
+    for query in (np.full(20, wrong), [wrong] * 20, np.where(np.eye(2, 20) > 0, wrong, 1.0)):
+        with pytest.raises(InputError, match="the query holds NaN or infinity: give finite numbers"):
+            random.nearest(query)
+    vectors = random.vectors.copy()
+    vectors[7, 3] = wrong
+    damaged = Embeddings(vectors, random.vocabulary)
+    for ask in (
+        lambda: damaged.nearest("word1"),
+        lambda: damaged.nearest("word7"),
+        lambda: damaged.nearest(vectors[0]),
+        lambda: damaged.similarity("word1", "word7"),
+        lambda: damaged.analogy("word1", "word2", "word3"),
+        lambda: damaged.analogy("word1", "word7", "word3"),
+        lambda: damaged.cosines([1]),
+    ):
+        with pytest.raises(InputError, match="the vector of 'word7' holds NaN or infinity"):
+            ask()
+    assert damaged.similarity("word1", "word2") == random.similarity("word1", "word2")
+
+
+def test_searches_follow_vectors_changed_in_place(random: Embeddings) -> None:
+    changed = Embeddings(random.vectors.copy(), random.vocabulary)
+    changed.nearest("word17")
+    changed.vectors[::2] *= 1000
+    changed.vectors[5] = changed.vectors[17] * 3
+    fresh = Embeddings(changed.vectors.copy(), random.vocabulary)
+    assert changed.nearest("word17") == fresh.nearest("word17")
+    assert changed.nearest("word17")[0] == ("word5", pytest.approx(1, abs=1e-6))
+    assert changed.nearest("word17")[0].score <= 1
+    assert changed.analogy("word1", "word2", "word3") == fresh.analogy("word1", "word2", "word3")
+    assert_array_equal(changed.cosines([4]), fresh.cosines([4]))
 
 
 def test_nearest_equals_brute_force(random: Embeddings) -> None:
@@ -101,8 +194,12 @@ def test_kinds_of_queries(random: Embeddings) -> None:
 def test_wrong_queries(random: Embeddings) -> None:
     with pytest.raises(InputError, match=r"shape \(20,\)"):
         random.nearest(np.ones(3))
-    with pytest.raises(InputError, match="k is 0"):
-        random.nearest("word5", k=0)
+    for wrong in (None, b"word5", {"word5"}, [None], np.array(["word5"]), 1.5, [["word5"]]):
+        with pytest.raises(InputError, match=r"the query is .*: give words, or vectors of shape \(20,\)"):
+            random.nearest(wrong)  # type: ignore[call-overload]
+    for k in (0, -1, 2.5, "3", True):
+        with pytest.raises(InputError, match=r"k is .*: give a whole number of 1 or more"):
+            random.nearest("word5", k=k)  # type: ignore[call-overload]
     with pytest.raises(InputError, match="give '3cosadd' or '3cosmul'"):
         random.analogy("word1", "word2", "word3", method="cosine")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="not in the vocabulary"):

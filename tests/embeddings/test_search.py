@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from vastmax.embeddings import search
-from vastmax.embeddings.search import inverse_norms, top_rows, unit
+from vastmax.embeddings.search import cosines, lengths, top_rows, unit
 
 
 @given(st.data())
@@ -40,6 +40,31 @@ def test_scores_held_at_once_are_bounded() -> None:
 
 def test_lengths() -> None:
     vectors = np.array([[3, 4], [0, 0], [0.5, 0]], np.float32)
-    assert_array_equal(inverse_norms(vectors), np.array([0.2, 0, 2], np.float32))
-    assert_array_equal(unit(vectors)[1], [0, 0])
-    assert unit(vectors).dtype == np.float32
+    assert_array_equal(lengths(vectors), [5, 0, 0.5])
+    assert_array_equal(unit(vectors, lengths(vectors)), [[0.6, 0.8], [0, 0], [1, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lengths_at_every_scale(dtype: type) -> None:
+    rows = np.random.default_rng(3).normal(size=(50, 20)).astype(dtype)
+    tiny = np.finfo(dtype).smallest_subnormal
+    for scale in (1e-36, 1e-25, 1e-13, 1, 1e13, 1e20, 1e37):
+        scaled = rows * dtype(scale)
+        assert_allclose(lengths(scaled), np.linalg.norm(scaled.astype(np.longdouble), axis=1).astype(float), rtol=1e-6)
+    assert_allclose(lengths(np.array([[tiny, 0], [3 * tiny, 4 * tiny]], dtype)), [tiny, 5 * float(tiny)])
+    largest = np.finfo(dtype).max / 2
+    assert_allclose(lengths(np.array([[largest, largest]], dtype)), [np.sqrt(2) * float(largest)])
+
+
+def test_lengths_that_are_not_finite() -> None:
+    vectors = np.array([[np.nan, 1], [np.inf, 1], [-np.inf, np.inf], [3e38, 3e38], [1, 0]], np.float32)
+    assert_array_equal(np.isfinite(lengths(vectors)), [False, False, False, True, True])
+
+
+def test_rows_of_every_scale_in_one_block() -> None:
+    rows = np.random.default_rng(4).normal(size=(60, 20))
+    query = unit(rows[:1], lengths(rows[:1]))
+    plain = cosines(query, rows.astype(np.float32), lengths(rows.astype(np.float32)))
+    scaled = (rows * 10.0 ** np.linspace(-36, 37, 60)[:, None]).astype(np.float32)
+    assert_allclose(cosines(query, scaled, lengths(scaled)), plain, atol=2e-6)
+    assert plain.max() <= 1

@@ -1,11 +1,13 @@
 """Gensim's answers and ours, on the same vectors."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from vastmax.embeddings import Embeddings
-from vastmax.errors import InputError
+from vastmax.embeddings import Embeddings, import_vectors, write_word2vec
+from vastmax.errors import FormatError, InputError
 from vastmax.integrations import from_gensim, to_gensim
 from vastmax.vocabulary import Vocabulary
 
@@ -18,8 +20,9 @@ def assert_same(ours: list, theirs: list) -> None:
 
 
 def test_there_and_back(random: Embeddings) -> None:
+    random = Embeddings(random.vectors, Vocabulary(random.vocabulary.words, range(4000, 2000, -1)))
     theirs = to_gensim(random)
-    assert theirs.get_vecattr("word3", "count") == 1997
+    assert theirs.get_vecattr("word3", "count") == 3997
     assert not np.shares_memory(theirs.vectors, random.vectors)
     back = from_gensim(theirs)
     assert_array_equal(back.vectors, random.vectors)
@@ -31,7 +34,22 @@ def test_without_counts_order_is_kept() -> None:
     theirs.add_vectors(["b", "a"], np.eye(2, dtype=np.float32))
     back = from_gensim(theirs)
     assert back.vocabulary.words == ["b", "a"]
-    assert_array_equal(back.vocabulary.counts, [2, 1])
+    assert not back.vocabulary.counted
+    assert "count" not in to_gensim(back).expandos
+
+
+def test_counts_that_gensim_makes_up_are_unknown(random: Embeddings, tmp_path: Path) -> None:
+    write_word2vec(random, tmp_path / "v.txt")
+    theirs = gensim_models.KeyedVectors.load_word2vec_format(str(tmp_path / "v.txt"))
+    assert theirs.get_vecattr("word0", "count") == 2000  # nothing in the file says so
+    assert not from_gensim(theirs).vocabulary.counted
+
+
+def test_gensims_own_files_are_named(random: Embeddings, tmp_path: Path) -> None:
+    for name in ("v.kv", "v.bin", "v.model"):
+        to_gensim(random).save(str(tmp_path / name))
+        with pytest.raises(FormatError, match=r"is saved by gensim: load it there .*from_gensim"):
+            import_vectors(tmp_path / name)
 
 
 def test_classes_without_names() -> None:

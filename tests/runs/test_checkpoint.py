@@ -79,9 +79,12 @@ def test_generators_go_on_where_they_were(tmp_path: Path) -> None:
 def test_what_is_loaded_is_a_copy_of_torch_and_a_map_of_numpy(tmp_path: Path) -> None:
     checkpoint(1).save(tmp_path)
     found = Checkpoint.load(tmp_path, "a test").tensors
-    assert not found["a"].flags.writeable
+    assert not found["a"].flags.owndata
     tensors_of(found)["a"].add_(1)
     assert (found["a"] == 1).all()
+    torch.from_numpy(found["a"]).add_(1)  # of the map itself: in memory, and not in the file
+    assert (found["a"] == 2).all()
+    assert (Checkpoint.load(tmp_path, "a test").tensors["a"] == 1).all()
 
 
 def test_tensors_by_their_beginning() -> None:

@@ -24,8 +24,10 @@ def test_members() -> None:
     assert "dog" not in vocabulary
     assert 3 not in vocabulary
     assert repr(vocabulary) == "<Vocabulary of 3 words: the, ant, cat>"
-    with pytest.raises(KeyError):
-        vocabulary["dog"]
+    for kind in (KeyError, InputError):
+        with pytest.raises(kind) as caught:
+            vocabulary["dog"]
+        assert str(caught.value) == "'dog' is not in the vocabulary."
 
 
 @given(word_counts, st.integers(1, 5), st.integers(1, 20))
@@ -104,6 +106,26 @@ def test_classes_without_names_have_files_too(tmp_path: Path) -> None:
     assert Vocabulary.load(path) == vocabulary
 
 
+@pytest.mark.parametrize("names", [["a", "b"], ["", "b"], [""], ["a\tb", "\n"]])
+def test_counts_may_be_unknown(tmp_path: Path, names: list[str]) -> None:
+    vocabulary = Vocabulary(names, None)
+    assert (len(vocabulary), vocabulary.words, vocabulary.index[names[-1]]) == (len(names), names, len(names) - 1)
+    assert not vocabulary.counted
+    assert vocabulary != Vocabulary(names, range(len(names)))
+    for ask in (lambda: vocabulary.counts, lambda: vocabulary.total):
+        with pytest.raises(InputError, match=r"unknown: give counts too, Vocabulary\(words, counts\)"):
+            ask()
+    vocabulary.save(tmp_path / "v.tsv")
+    assert Vocabulary.load(tmp_path / "v.tsv") == vocabulary
+    assert repr(vocabulary).startswith(f"<Vocabulary of {len(names)} words")
+
+
+def test_neither_words_nor_counts() -> None:
+    for words in (None, []):
+        with pytest.raises(InputError, match="neither words nor counts are given"):
+            Vocabulary(words, None)
+
+
 def test_windows_line_ends_are_read(tmp_path: Path) -> None:
     path = tmp_path / "v.tsv"
     path.write_bytes(b"a\t2\r\nb\t1\r\n")
@@ -123,6 +145,10 @@ def test_windows_line_ends_are_read(tmp_path: Path) -> None:
         (b"a\t2\nb\t2\na\t1\n", "Line 3 .* repeats the word 'a' of line 1"),
         (b"\xff\t2\n", "Line 1 .* not UTF-8"),
         (b"a 2\n", "Line 1"),
+        (b"5\n", "Line 1"),
+        (b"a\t\nb\t2\n", "Line 2"),
+        (b"a\t2\nb\t\n", "Line 2"),
+        (b"a\t\nb\t\na\t\n", "Line 3 .* repeats the word 'a' of line 1"),
     ],
 )
 def test_damaged_files(tmp_path: Path, content: bytes, complaint: str) -> None:

@@ -235,7 +235,7 @@ nb::tuple parse_text_rows(const nb::bytes& text, const WritableRows& rows) {
     nb::list words;
     for (const std::string_view& word : parsed.words) words.append(nb::bytes(word.data(), word.size()));
     const nb::bytes fault(parsed.fault.data(), parsed.fault.size());  // may quote bytes that are no text
-    return nb::make_tuple(words, parsed.fault_line, fault);
+    return nb::make_tuple(words, parsed.end, fault);
 }
 
 void bind_rows(nb::module_& m) {
@@ -243,7 +243,8 @@ void bind_rows(nb::module_& m) {
         "format_text_rows", &format_rows, nb::arg("words"), nb::arg("vectors"),
         "Lines 'word number number …' of words (n bytes objects) and vectors (n, d) float32, digits that round-trip.");
     m.def("parse_text_rows", &parse_text_rows, nb::arg("text"), nb::arg("rows"),
-          "Fill rows (n, d) float32 from whole lines; return the words, the line at fault (or -1), and what is wrong.");
+          "Fill rows (n, d) float32 from whole lines; return the words, the place of the first line not read, and what "
+          "is wrong with that: nothing where the rows are full, or the text is at its end.");
 }
 
 }  // namespace

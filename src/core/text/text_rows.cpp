@@ -1,5 +1,10 @@
 #include "text/text_rows.hpp"
 
+#include <locale.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
+
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -12,32 +17,46 @@ constexpr int kLongestFloat = 32;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
+// Numbers are written with a point whatever the program's locale says, which printf and strtod would follow.
+double parse_double(const std::string& digits, const char*& stop) {
+    char* end = nullptr;
+    static const locale_t plain = newlocale(LC_ALL_MASK, "C", static_cast<locale_t>(nullptr));
+    const double value = strtod_l(digits.c_str(), &end, plain);
+    stop = end;
+    return value;
+}
+
 char* format_float(char* out, float value) {
 #ifdef __cpp_lib_to_chars
     return std::to_chars(out, out + kLongestFloat, value).ptr;
 #else
-    return out + std::snprintf(out, kLongestFloat, "%.9g", static_cast<double>(value));
+    char* const end = out + std::snprintf(out, kLongestFloat, "%.9g", static_cast<double>(value));
+    for (char* c = out; c != end; ++c)
+        if (*c == ',') *c = '.';
+    return end;
 #endif
 }
 
 // Whether all of the field is one finite number.
 bool parse_float(std::string_view field, float& value) {
     if (!field.empty() && field.front() == '+') field.remove_prefix(1);
+    if (field.empty()) return false;
+    const char* stop = nullptr;
 #ifdef __cpp_lib_to_chars
     const char* begin = field.data();
     const char* end = begin + field.size();
-    const auto [stop, error] = std::from_chars(begin, end, value);
-    if (stop != end || field.empty()) return false;
+    const auto [reached, error] = std::from_chars(begin, end, value);
+    if (reached != end) return false;
     if (error == std::errc::result_out_of_range) {  // too small or too large for a float
-        value = static_cast<float>(std::strtod(std::string(field).c_str(), nullptr));
+        value = static_cast<float>(parse_double(std::string(field), stop));
     } else if (error != std::errc()) {
         return false;
     }
 #else
+    if (field.find_first_not_of("+-.0123456789eE") != std::string_view::npos) return false;  // strtod reads more
     const std::string copy(field);
-    char* stop = nullptr;
-    value = static_cast<float>(std::strtod(copy.c_str(), &stop));
-    if (copy.empty() || *stop != '\0') return false;
+    value = static_cast<float>(parse_double(copy, stop));
+    if (*stop != '\0') return false;
 #endif
     return std::isfinite(value);
 }
@@ -52,18 +71,23 @@ std::string_view cut_last_field(std::string_view& line) {
     return field;
 }
 
+// The word is what stands before the numbers, without blanks around it, but for a word of nothing else.
 std::string parse_line(std::string_view line, float* row, int64_t dim, std::string_view& word) {
+    size_t blanks = 0;
+    while (is_blank(line[blanks])) ++blanks;
+    const std::string_view blank_word = line.substr(0, blanks > 1 ? blanks - 1 : blanks);
+    line.remove_prefix(blanks);
     for (int64_t k = dim - 1; k >= 0; --k) {
         const std::string_view field = cut_last_field(line);
-        if (line.empty())
+        if (line.empty() && (k > 0 || blanks == 0))
             return "has a word and " + std::to_string(dim - 1 - k) + " numbers, not " + std::to_string(dim);
-        if (!parse_float(field, row[k])) return "has '" + std::string(field.substr(0, 40)) + "' for a finite number";
+        if (!parse_float(field, row[k])) {
+            const bool comma = field.find(',') != std::string_view::npos;
+            return "has '" + std::string(field.substr(0, 40)) + "' for a finite number" +
+                   (comma ? ": write decimals with a point" : "");
+        }
     }
-    word = line;
-    float extra;
-    const std::string_view last = cut_last_field(line);
-    if (!line.empty() && last.find('.') != std::string_view::npos && parse_float(last, extra))
-        return "has more than " + std::to_string(dim) + " numbers";
+    word = line.empty() ? blank_word : line;
     return "";
 }
 
@@ -80,21 +104,21 @@ void append_row(std::string& text, const float* row, int64_t dim) {
 
 ParsedRows parse_rows(std::string_view text, float* rows, int64_t dim, int64_t max_rows) {
     ParsedRows parsed;
-    for (int64_t number = 0; !text.empty(); ++number) {
-        const size_t newline = text.find('\n');
-        std::string_view line = text.substr(0, newline);
-        text.remove_prefix(newline == std::string_view::npos ? text.size() : newline + 1);
+    while (parsed.end < text.size()) {
+        const size_t newline = text.find('\n', parsed.end);
+        const size_t next = newline == std::string_view::npos ? text.size() : newline + 1;
+        std::string_view line =
+            text.substr(parsed.end, (newline == std::string_view::npos ? next : newline) - parsed.end);
         while (!line.empty() && is_blank(line.back())) line.remove_suffix(1);
-        if (line.empty()) continue;
-        const auto row = static_cast<int64_t>(parsed.words.size());
-        std::string_view word;
-        parsed.fault =
-            row < max_rows ? parse_line(line, rows + row * dim, dim, word) : "is one word more than promised";
-        if (!parsed.fault.empty()) {
-            parsed.fault_line = number;
-            return parsed;
+        if (!line.empty()) {
+            const auto row = static_cast<int64_t>(parsed.words.size());
+            if (row == max_rows) break;
+            std::string_view word;
+            parsed.fault = parse_line(line, rows + row * dim, dim, word);
+            if (!parsed.fault.empty()) break;
+            parsed.words.push_back(word);
         }
-        parsed.words.push_back(word);
+        parsed.end = next;
     }
     return parsed;
 }

@@ -13,12 +13,12 @@ void append_row(std::string& text, const float* row, int64_t dim);
 
 struct ParsedRows {
     std::vector<std::string_view> words;  // views of the text
-    int64_t fault_line = -1;              // counted from 0 within the text; -1 where all is well
-    std::string fault;
+    size_t end = 0;                       // where the first line begins that was not read
+    std::string fault;                    // what is wrong with that line; empty where there was no room for it
 };
 
-// Reads whole lines: the last dim fields are numbers, everything before them is the word, spaces and all.
-// Row i of the lines that are not blank goes to rows + i * dim; at most max_rows of them.
+// Reads whole lines: the last dim fields are numbers, everything before them is the word, spaces within it and all.
+// Row i of the lines that are not blank goes to rows + i * dim; it stops at a line at fault, or after max_rows.
 ParsedRows parse_rows(std::string_view text, float* rows, int64_t dim, int64_t max_rows);
 
 }  // namespace vastmax

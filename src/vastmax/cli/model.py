@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vastmax.cli.console import print_json, print_table
 from vastmax.cli.flags import Json
 from vastmax.errors import InputError
+
+if TYPE_CHECKING:
+    from vastmax.embeddings import Embeddings
 
 __all__ = ["analogy", "evaluate", "export", "import_", "nearest"]
 
@@ -33,7 +36,7 @@ def nearest(
     from vastmax.embeddings import Embeddings
 
     embeddings = Embeddings.load(model)
-    asked = list(dict.fromkeys(words))
+    asked = list(dict.fromkeys(_named(embeddings, words)))
     found = dict(zip(asked, embeddings.nearest(asked, neighbours), strict=True))
     if as_json:
         print_json({word: [{"word": other, "cosine": cosine} for other, cosine in found[word]] for word in found})
@@ -63,7 +66,7 @@ def analogy(
     from vastmax.embeddings import Embeddings
 
     embeddings = Embeddings.load(model)
-    answers = embeddings.analogy(a, b, c, neighbours, method=method)  # type: ignore[arg-type]
+    answers = embeddings.analogy(*_named(embeddings, [a, b, c]), neighbours, method=method)  # type: ignore[arg-type]
     if as_json:
         rows = [{"word": word, "score": float(score)} for word, score in answers]
         print_json({"a": a, "b": b, "c": c, "method": method, "answers": rows})
@@ -71,11 +74,21 @@ def analogy(
         print_table(("answer", "score"), [(word, float(score)) for word, score in answers])
 
 
+def _named(embeddings: Embeddings, words: list[str]) -> list[str | int]:
+    """Words as they are typed; as ids where the model has nothing else."""
+    ids = embeddings.vocabulary.words is None
+    return [int(word) if ids and word.isascii() and word.isdigit() else word for word in words]
+
+
 def evaluate(
     model: _Model,
     analogies: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", show_default=False, help="Analogies in Google's format; may be given again."),
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Analogies (Google, MSR, BATS); may be given again.",
+        ),
     ] = None,
     similarity: Annotated[
         list[Path] | None,
@@ -93,7 +106,8 @@ def evaluate(
     \b
     Examples:
       vastmax evaluate model --analogies questions-words.txt
-      vastmax evaluate model --similarity EN-WS-353-ALL.txt --similarity EN-SIMLEX-999.txt --json
+      vastmax evaluate model --similarity wordsim353/combined.csv --similarity SimLex-999.txt --json
+      vastmax evaluate model --analogies BATS_3.0.zip
     """  # noqa: D301
     if not analogies and not similarity:
         raise InputError("nothing to evaluate: give --analogies FILE or --similarity FILE")
@@ -104,7 +118,7 @@ def evaluate(
     answered = [(path, evaluate_analogies(embeddings, path, **options)) for path in analogies or ()]
     similarity_reports = [evaluate_similarity(embeddings, path, lowercase=lowercase) for path in similarity or ()]
     if as_json:
-        named = [{"name": path.stem, **report.to_dict()} for path, report in answered]
+        named = [{"name": path.name if path.is_dir() else path.stem, **report.to_dict()} for path, report in answered]
         print_json({"analogies": named, "similarity": [report.to_dict() for report in similarity_reports]})
         return
     for path, report in answered:
@@ -146,6 +160,9 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="Vectors of another program.")],
     model: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder for the model.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in DIR.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", show_default=False, help="Read only the first N words.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read vectors of another program, and save them as a model.
@@ -153,13 +170,14 @@ def import_(
     \b
     Examples:
       vastmax import GoogleNews-vectors.bin model
+      vastmax import glove.6B.100d.txt model --limit 100000
       vastmax import vectors.txt model --overwrite
     """  # noqa: D301
     from vastmax.embeddings import holds_embeddings, import_vectors
 
     if holds_embeddings(model) and not overwrite:
         raise InputError(f"{model} holds a model: add --overwrite to replace it, or name another folder")
-    embeddings = import_vectors(file)
+    embeddings = import_vectors(file, limit=limit)
     embeddings.save(model)
     _report(as_json, f"saved in {model}", embeddings, model)
 

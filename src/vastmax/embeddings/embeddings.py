@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cached_property
+from functools import partial
 from os import PathLike
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import refused
+from vastmax.checks import refused, whole
 from vastmax.embeddings.formats.folder import load_folder, save_folder
-from vastmax.embeddings.search import Score, analogy_objective, cosine_score, cosines, inverse_norms, top_rows, unit
-from vastmax.errors import FormatError, InputError
+from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, top_rows, unit
+from vastmax.errors import FormatError, InputError, UnknownWordError
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["Embeddings", "Neighbour"]
@@ -36,16 +36,21 @@ class Neighbour(NamedTuple):
 class Embeddings:
     """Vectors (V, d) float32 and the vocabulary that names their rows.
 
-    A word is given by its spelling, or by its id, which is all that vocabularies without words have.
+    A word is given by its spelling, a string, or by its id, a whole number, which is all that vocabularies without
+    words have. Where words are numbers, as nodes of a graph are, ``embeddings["3"]`` is the word; ``embeddings[3]`` is
+    refused if the word "3" has another id than 3.
+
+    Vectors may be changed in place at any time, those of `load` too (the file stays as it is): every search takes their
+    lengths anew.
 
     Args:
-        vectors: (V, d) float32; other float types are converted, float32 is kept as it is, strided or mapped from disk.
+        vectors: (V, d) float32; other types are converted, float32 is kept as it is, strided or mapped from disk.
         vocabulary: V words in falling frequency.
         output_vectors: (any, d) float32; of words after negative sampling, of inner nodes after hierarchical softmax.
         config: what made them; anything JSON can hold.
 
     Raises:
-        InputError: where shapes do not fit each other.
+        InputError: where shapes do not fit each other, or a number has no place in float32.
 
     Example:
         >>> import numpy as np
@@ -79,27 +84,34 @@ class Embeddings:
         """The number of columns d."""
         return self.vectors.shape[1]
 
-    @cached_property
-    def inverse_norms(self) -> NDArray[np.float32]:
-        """1/|v| (V,) float32, 0 for zero rows; computed once, on the first search."""
-        return inverse_norms(self.vectors)
-
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __contains__(self, word: object) -> bool:
         if isinstance(word, (int, np.integer)):
             return bool(0 <= word < len(self))
-        return self.vocabulary.words is not None and word in self.vocabulary
+        return isinstance(word, str) and word in self.vocabulary
 
     def __repr__(self) -> str:
         return f"Embeddings(words={len(self)}, dim={self.dim})"
 
     def id_of(self, word: Word) -> int:
-        """Return the row of a word (or check an id); InputError with similar words where it is unknown."""
+        """Return the row of a word, or check an id.
+
+        Raises:
+            UnknownWordError: an `InputError` and a `KeyError`, with similar words, where there is no such word.
+            InputError: for the id of one word that is the spelling of another.
+        """
         if word not in self:
             raise _unknown_word(word, self.vocabulary)
-        return int(word) if isinstance(word, (int, np.integer)) else self.vocabulary[word]
+        if isinstance(word, str):
+            return self.vocabulary[word]
+        row, same = int(word), str(int(word))
+        if same in self.vocabulary and self.vocabulary[same] != row:
+            raise InputError(
+                f"{row} may be the word {same!r} or the id of the word {self.word_of(row)!r}: give one of these words."
+            )
+        return row
 
     def word_of(self, row: int) -> str | int:
         """Return the spelling of a row, or the row itself where words have no names."""
@@ -107,14 +119,15 @@ class Embeddings:
 
     def __getitem__(self, word: Word | Sequence[Word]) -> NDArray[np.float32]:
         """Return the vector (d,) of a word, or those (n, d) of a list of words."""
-        if isinstance(word, (str, int, np.integer)):
-            return self.vectors[self.id_of(word)]
-        return self.vectors[[self.id_of(each) for each in word]]
+        if isinstance(word, (Sequence, np.ndarray)) and not isinstance(word, (str, bytes)):
+            return self.vectors[[self.id_of(each) for each in word]]
+        return self.vectors[self.id_of(word)]  # type: ignore[arg-type]  # what is no word is told
 
     def similarity(self, a: Word, b: Word) -> float:
         """Return the cosine of two words' vectors, -1 to 1; 0 where one is the zero vector."""
-        one, other = self.id_of(a), self.id_of(b)
-        x, y = self.vectors[one].astype(np.float64), self.vectors[other].astype(np.float64)
+        ids = [self.id_of(a), self.id_of(b)]
+        self._lengths(ids)
+        x, y = self.vectors[ids].astype(np.float64)
         length = float(np.sqrt((x @ x) * (y @ y)))
         return float(np.clip(x @ y / length, -1, 1)) if length else 0.0
 
@@ -135,19 +148,22 @@ class Embeddings:
             k: at least 1; fewer come back where there are fewer words.
 
         Raises:
-            InputError: for an unknown word, a vector of another dimension, or a k below 1.
+            InputError: for an unknown word, a vector of another dimension, NaN or infinity in a vector, or a k below 1.
         """
         if isinstance(query, (str, int, np.integer)):
             return self._nearest_words([query], k)[0]
-        if not isinstance(query, np.ndarray) and all(isinstance(each, (str, int, np.integer)) for each in query):
-            return self._nearest_words(list(query), k)
-        vectors = np.asarray(query, np.float32)
-        if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim:
-            raise InputError(
-                f"a query vector has the shape ({self.dim},), as the embeddings have, not {vectors.shape}."
-            )
-        found = self._search_vectors(np.atleast_2d(vectors), [()] * (len(vectors) if vectors.ndim == 2 else 1), k)
-        return found if vectors.ndim == 2 else found[0]
+        several = isinstance(query, Sequence) and not isinstance(query, bytes)
+        if several and all(isinstance(each, (str, int, np.integer)) for each in query):
+            return self._nearest_words(query, k)
+        vectors = np.asarray(query)
+        if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind not in "fiu":
+            raise refused("the query", vectors, f"words, or vectors of shape ({self.dim},) as the embeddings have")
+        rows = np.atleast_2d(vectors).astype(np.float64)
+        found = lengths(rows)
+        if not np.isfinite(found).all():
+            raise InputError("the query holds NaN or infinity: give finite numbers.")
+        answers = self._search_vectors(unit(rows, found), [()] * len(rows), k)
+        return answers if vectors.ndim == 2 else answers[0]
 
     def analogy(
         self, a: Word, b: Word, c: Word, k: int = 10, method: Literal["3cosadd", "3cosmul"] = "3cosadd"
@@ -166,10 +182,10 @@ class Embeddings:
             method: "3cosadd", the cosine with b - a + c (unit vectors), or "3cosmul", which multiplies.
 
         Raises:
-            InputError: for an unknown word or method, or a k below 1.
+            InputError: for an unknown word or method, NaN or infinity in a vector, or a k below 1.
         """
         triple = [self.id_of(word) for word in (a, b, c)]
-        to_a, to_b, to_c = unit(self.vectors[triple])
+        to_a, to_b, to_c = self._unit(triple)
         # cosines with a, b and c add up to that with b - a + c, but for its length
         length = float(np.linalg.norm(to_b - to_a + to_c)) if method == "3cosadd" else 1.0
 
@@ -181,24 +197,37 @@ class Embeddings:
 
     def cosines(self, ids: Sequence[int], rows: slice = slice(None)) -> NDArray[np.float32]:
         """Return the cosines (n, rows) float32 of n words, by id, with a slice of the vocabulary."""
-        return cosines(unit(self.vectors[ids]), self.vectors[rows], self.inverse_norms[rows])
+        return self._cosines(self._unit(ids), rows)
+
+    def _cosines(self, queries: NDArray[np.float64], rows: slice) -> NDArray[np.float32]:
+        return cosines(queries, self.vectors[rows], self._lengths(rows))
+
+    def _unit(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        return unit(self.vectors[ids], self._lengths(ids))
+
+    def _lengths(self, rows: slice | Sequence[int]) -> NDArray[np.float64]:
+        """The lengths of some vectors as they are now; InputError naming the word of one that is not finite."""
+        found = lengths(self.vectors[rows])
+        if not np.isfinite(found).all():
+            row = np.arange(len(self))[rows][~np.isfinite(found)][0]
+            raise InputError(f"the vector of {self.word_of(row)!r} holds NaN or infinity: give finite numbers.")
+        return found
 
     def _nearest_words(self, words: Sequence[Word], k: int) -> list[list[Neighbour]]:
         ids = [self.id_of(word) for word in words]
-        return self._search_vectors(self.vectors[ids], [(row,) for row in ids], k)
+        return self._search_vectors(self._unit(ids), [(row,) for row in ids], k)
 
     def _search_vectors(
-        self, queries: NDArray[np.float32], exclude: Sequence[Iterable[int]], k: int
+        self, queries: NDArray[np.float64], exclude: Sequence[Iterable[int]], k: int
     ) -> list[list[Neighbour]]:
         answers: list[list[Neighbour]] = []
         for start in range(0, len(queries), _QUERIES):
             block = slice(start, start + _QUERIES)
-            answers += self._search(cosine_score(queries[block], self.vectors, self.inverse_norms), exclude[block], k)
+            answers += self._search(partial(self._cosines, queries[block]), exclude[block], k)
         return answers
 
     def _search(self, score: Score, exclude: Sequence[Iterable[int]], k: int) -> list[list[Neighbour]]:
-        if k < 1:
-            raise InputError(f"k is {k}: ask for at least 1 word.")
+        k = whole("k", k, 1)
         return [
             [Neighbour(self.word_of(row), float(score)) for row, score in zip(ids, scores, strict=True)]
             for ids, scores in top_rows(score, len(exclude), len(self), k, exclude)
@@ -207,13 +236,15 @@ class Embeddings:
     def save(self, directory: str | PathLike[str]) -> None:
         """Write the folder ``vectors.safetensors``, ``vocabulary.tsv``, ``config.json``; other files in it stay.
 
-        A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written.
+        A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written, or
+        where vectors were given since that do not fit.
         """
-        save_folder(directory, self.vectors, self.vocabulary, self.output_vectors, self.config)
+        now = Embeddings(self.vectors, self.vocabulary, self.output_vectors, self.config)
+        save_folder(directory, now.vectors, now.vocabulary, now.output_vectors, now.config)
 
     @classmethod
     def load(cls, directory: str | PathLike[str]) -> Embeddings:
-        """Open a folder written by :meth:`save`; vectors stay on disk until they are used.
+        """Open a folder written by :meth:`save`; vectors stay on disk until they are used, or changed in memory.
 
         Raises:
             InputError: where the folder is missing.
@@ -230,16 +261,20 @@ def _rows(name: str, given: Any) -> NDArray[np.float32]:
     array = np.asarray(given)
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
         raise refused(name, array, "numbers of shape (rows, d)")
-    return array.astype(np.float32, copy=False)
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(np.float32, copy=False)
+    except FloatingPointError:
+        raise InputError(f"{name} holds numbers beyond 3e38, the largest of float32: scale them down.") from None
 
 
-def _unknown_word(word: object, vocabulary: Vocabulary) -> InputError:
+def _unknown_word(word: object, vocabulary: Vocabulary) -> UnknownWordError:
     """Return the error for a word or id outside the vocabulary."""
     if vocabulary.words is None or not isinstance(word, str):
-        return InputError(f"there is no word {word!r}: ids go from 0 to {len(vocabulary) - 1}.")
+        return UnknownWordError(f"there is no word {word!r}: ids go from 0 to {len(vocabulary) - 1}.")
     close = _close_words(word, vocabulary)
     hint = f"; did you mean {' or '.join(close)}?" if close else "."
-    return InputError(f"{word!r} is not in the vocabulary{hint}")
+    return UnknownWordError(f"{word!r} is not in the vocabulary{hint}")
 
 
 def _close_words(word: str, vocabulary: Vocabulary) -> list[str]:

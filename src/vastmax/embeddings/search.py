@@ -9,44 +9,53 @@ from numpy.typing import NDArray
 
 from vastmax.checks import one_of
 
-__all__ = ["Score", "analogy_objective", "cosine_score", "cosines", "inverse_norms", "top_rows", "unit"]
+__all__ = ["Score", "analogy_objective", "cosines", "lengths", "top_rows", "unit"]
 
 Float32 = NDArray[np.float32]
 Score = Callable[[slice], Float32]
 """Scores (n, rows) of n queries for a slice of the rows."""
 
-_ROWS = 32_768  # rows scored at once
+_ROWS = 8192  # rows scored at once: few enough to be in the cache still when their lengths are taken
 _SCORES = 1 << 23  # scores held at once: 32 MB
 _LOWEST = np.finfo(np.float32).min  # above -inf, the mark of excluded rows
 _ONE = np.float32(1)
+_LEAST_SQUARE, _LARGEST_SQUARE = 1e-25, 1e35  # sums of squares between them are exact enough in single precision
+_SHORT, _LONG = 1e-30, 1e30  # lengths between them can be divided by after the product, in single precision
 EPSILON = 1e-6  # keeps 3CosMul from dividing by zero (Levy & Goldberg 2014; the value is gensim's)
 
 
-def inverse_norms(vectors: Float32) -> Float32:
-    """Return 1/|v| (V,) float32 of rows (V, d); 0 for zero rows, whose cosine with anything is 0."""
-    norms = np.empty(len(vectors), np.float32)
-    for start in range(0, len(vectors), _ROWS):
-        block = vectors[start : start + _ROWS]
-        norms[start : start + len(block)] = np.sqrt(np.einsum("ij,ij->i", block, block))
-    return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+def lengths(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return |v| (n,) float64 of rows (n, d), right at every scale; NaN or infinity where a row is not finite."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        found = np.sqrt(squares, dtype=np.float64)
+        odd = np.flatnonzero(~((squares > _LEAST_SQUARE) & (squares < _LARGEST_SQUARE)))
+        if odd.size:  # squares of very small and very large numbers have no place in their own precision
+            rows = vectors[odd].astype(np.float64)
+            largest = np.abs(rows).max(axis=1)
+            rows /= np.where(largest > 0, largest, 1)[:, None]
+            found[odd] = largest * np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return found
 
 
-def unit(vectors: Float32) -> Float32:
-    """Return vectors (n, d) scaled to length 1; zero vectors stay."""
-    return np.multiply(vectors, inverse_norms(vectors)[:, None], dtype=np.float32)
+def unit(vectors: NDArray[np.floating], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return vectors (n, d) of known lengths (n,) scaled to length 1; zero vectors stay."""
+    return vectors / np.where(found > 0, found, 1)[:, None]
 
 
-def cosines(queries: Float32, vectors: Float32, inverse: Float32) -> Float32:
-    """Return cosines (n, rows) of unit queries (n, d) with vectors (rows, d) of known inverse norms (rows,)."""
-    products = queries @ vectors.T
-    products *= inverse
-    return products
+def cosines(queries: NDArray[np.floating], vectors: Float32, found: NDArray[np.float64]) -> Float32:
+    """Return cosines (n, rows) of unit queries (n, d) with vectors (rows, d) of known lengths (rows,).
 
-
-def cosine_score(queries: Float32, vectors: Float32, inverse: Float32) -> Score:
-    """Score rows by their cosine with queries (n, d)."""
-    queries = unit(queries)
-    return lambda rows: cosines(queries, vectors[rows], inverse[rows])
+    The cosine with a zero vector is 0.
+    """
+    queries = queries.astype(np.float32, copy=False)
+    usual = (found > _SHORT) & (found < _LONG)
+    if np.all(usual | (found == 0)):
+        products = queries @ vectors.T
+        products *= np.divide(1, found, out=np.zeros_like(found), where=usual).astype(np.float32)
+    else:
+        products = queries @ unit(vectors, found).astype(np.float32).T
+    return np.clip(products, -1, 1, out=products)
 
 
 def analogy_objective(method: str, to_a: Float32, to_b: Float32, to_c: Float32) -> Float32:

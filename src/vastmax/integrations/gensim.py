@@ -17,7 +17,7 @@ __all__ = ["from_gensim", "to_gensim"]
 
 
 def to_gensim(embeddings: Embeddings) -> KeyedVectors:
-    """Return a KeyedVectors with the same words and counts, and its own copy of the vectors.
+    """Return a KeyedVectors with the same words and counts (where they are known), and its own copy of the vectors.
 
     Raises:
         InputError: gensim is not installed.
@@ -30,16 +30,21 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     words = embeddings.vocabulary.words
     keys = [str(row) for row in range(len(embeddings))] if words is None else words
     vectors.add_vectors(keys, embeddings.vectors)
-    for key, count in zip(keys, embeddings.vocabulary.counts.tolist(), strict=True):
-        vectors.set_vecattr(key, "count", count)
+    if embeddings.vocabulary.counted:
+        for key, count in zip(keys, embeddings.vocabulary.counts.tolist(), strict=True):
+            vectors.set_vecattr(key, "count", count)
     return vectors
 
 
 def from_gensim(keyed_vectors: KeyedVectors) -> Embeddings:
-    """Return embeddings in gensim's order, which is by falling count; counts V, V-1, … 1 where it has none."""
+    """Return embeddings in gensim's order, which is by falling count.
+
+    Counts are unknown where gensim has none, and where they are V, V-1, … 1: it makes them up for files without any.
+    """
     words = [str(key) for key in keyed_vectors.index_to_key]
     if not words:
         raise InputError("these KeyedVectors hold no words.")
-    counts = keyed_vectors.expandos.get("count", np.arange(len(words), 0, -1))
-    vocabulary = Vocabulary(words, np.asarray(counts, np.int64))
+    counts = keyed_vectors.expandos.get("count")
+    made_up = np.array_equal(counts, np.arange(len(words), 0, -1)) if counts is not None else True
+    vocabulary = Vocabulary(words, None if made_up else np.asarray(counts, np.int64))
     return Embeddings(np.asarray(keyed_vectors.vectors, np.float32), vocabulary)

@@ -52,7 +52,11 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a checked file, mapped read-only; FormatError for anything else."""
+    """Return the arrays of a checked file, mapped; FormatError for anything else.
+
+    They may be written to, as PyTorch expects of every array that it wraps: what is written stays in memory, and the
+    file as it is.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -63,7 +67,7 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
             header = json.loads(raw.read(begin - 8))
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{path} is no safetensors file: {error}.") from error
-    content = np.memmap(path, np.uint8, "r", offset=0).view(np.ndarray)[begin:]
+    content = np.memmap(path, np.uint8, "c", offset=0).view(np.ndarray)[begin:]
     return {
         name: content[slice(*about["data_offsets"])].view(_DTYPES[about["dtype"]]).reshape(about["shape"])
         for name, about in header.items()

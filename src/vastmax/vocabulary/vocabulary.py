@@ -10,8 +10,8 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax.checks import refused, whole
-from vastmax.errors import FormatError, InputError
+from vastmax.checks import refused, shown, whole
+from vastmax.errors import FormatError, InputError, UnknownWordError
 from vastmax.files import replacing
 from vastmax.vocabulary.counts import as_counts
 from vastmax.vocabulary.written import escape, join_words, unescape
@@ -27,10 +27,11 @@ class Vocabulary:
 
     Args:
         words: V different words, or None for classes without names.
-        counts: How often each occurs, (V,) int64.
+        counts: How often each occurs, (V,) int64; None where that is unknown, as in files of vectors alone.
 
     Raises:
-        InputError: Counts that are negative or not whole, words that repeat, or a different number of words and counts.
+        InputError: Counts that are negative or not whole, words that repeat, a different number of words and counts, or
+            neither of them.
 
     Example:
         >>> vocabulary = Vocabulary.from_counts({"the": 10, "cat": 2, "sat": 2})
@@ -38,12 +39,27 @@ class Vocabulary:
         (['the', 'cat', 'sat'], 2, False)
     """
 
-    def __init__(self, words: list[str] | None, counts: ArrayLike) -> None:
-        self.counts: NDArray[np.int64] = as_counts(counts, added=False).copy()
-        self.counts.flags.writeable = False
+    def __init__(self, words: list[str] | None, counts: ArrayLike | None) -> None:
         self.words = None if words is None else list(words)
-        if self.words is not None and len(self.words) != len(self.counts):
+        self._counts = None if counts is None else as_counts(counts, added=False).copy()
+        if self._counts is not None:
+            self._counts.flags.writeable = False
+        elif not self.words:
+            raise InputError("neither words nor counts are given: give words, or one count a class.")
+        if self.words is not None and self.counted and len(self.words) != len(self.counts):
             raise InputError(f"{len(self.words)} words and {len(self.counts)} counts are given: give one count a word.")
+
+    @property
+    def counted(self) -> bool:
+        """Whether counts are known."""
+        return self._counts is not None
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each word occurs, (V,) int64, read-only; InputError where that is unknown."""
+        if self._counts is None:
+            raise InputError("how often these words occur is unknown: give counts too, Vocabulary(words, counts).")
+        return self._counts
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -62,18 +78,22 @@ class Vocabulary:
         return (int((self.counts >> 32).sum()) << 32) + int((self.counts & 0xFFFFFFFF).sum())
 
     def __len__(self) -> int:
-        return len(self.counts)
+        return len(self.counts if self.words is None else self.words)
 
     def __contains__(self, word: object) -> bool:
         return self.words is not None and word in self.index
 
     def __getitem__(self, word: str) -> int:
-        return self.index[word]
+        try:
+            return self.index[word]
+        except KeyError:
+            raise UnknownWordError(f"{shown(word)} is not in the vocabulary.") from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return self.words == other.words and np.array_equal(self.counts, other.counts)
+        same = self.words == other.words and self.counted == other.counted
+        return same and (not self.counted or np.array_equal(self.counts, other.counts))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -112,17 +132,16 @@ class Vocabulary:
     def save(self, path: str | PathLike[str]) -> None:
         r"""Write ``word<TAB>count`` lines; tab, line feed, carriage return and backslash in words are escaped by ``\``.
 
-        Classes without names get empty words. A kill leaves the old file or the new one.
+        Classes without names get empty words, words without counts empty counts. A kill leaves the old file or the new.
 
         Raises:
             InputError: A place that cannot be written, or a word that is half of a surrogate pair.
         """
         words = self.words or [""] * len(self)
+        counts = self.counts.tolist() if self.counted else [""] * len(self)
         try:
             with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(
-                    f"{escape(word)}\t{count}\n" for word, count in zip(words, self.counts.tolist(), strict=True)
-                )
+                file.writelines(f"{escape(word)}\t{count}\n" for word, count in zip(words, counts, strict=True))
         except UnicodeEncodeError as error:
             raise InputError(f"cannot write {path}: a word holds half of a surrogate pair; take it out.") from error
 
@@ -140,13 +159,16 @@ class Vocabulary:
             with open(path, encoding="utf-8", newline="\n") as file:
                 for number, line in enumerate(file, 1):
                     word, tab, count = line.rstrip("\r\n").rpartition("\t")
-                    if not tab or not (count.isascii() and count.isdigit()) or len(count) > 19 or int(count) >= 1 << 63:
+                    if tab and not count and not counts:
+                        pass  # unknown, of this word and all before it
+                    elif not tab or not _is_count(count) or len(counts) < len(words):
                         raise FormatError(f"Line {number} of {path} is not 'word<TAB>count'; is it a vocabulary?")
+                    else:
+                        counts.append(int(count))
                     try:
                         words.append(unescape(word))
                     except ValueError as error:
                         raise FormatError(f"Line {number} of {path} holds {error}; is it a vocabulary?") from None
-                    counts.append(int(count))
         except UnicodeDecodeError:
             raise FormatError(
                 f"Line {len(words) + 1} of {path} or one soon after it is not UTF-8; is it a vocabulary?"
@@ -155,13 +177,17 @@ class Vocabulary:
             raise InputError(f"The vocabulary {path} cannot be read: {error.strerror or error}.") from error
         if not words:
             raise FormatError(f"{path} is empty; a vocabulary has a line 'word<TAB>count' for each word.")
-        if not any(words):
+        if not any(words) and counts:
             return cls(None, counts)
         first: dict[str, int] = {}
         for number, word in enumerate(words, 1):
             if first.setdefault(word, number) != number:
                 raise FormatError(f"Line {number} of {path} repeats the word {word!r} of line {first[word]}.")
-        return cls(words, counts)
+        return cls(words, counts or None)
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 1 << 63
 
 
 def check_limits(min_count: int, max_size: int | None, name: str = "max_size") -> None:

@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from tests.data import data_path
 from tests.oracles import analogy_scores
 from vastmax.embeddings import AnalogyScore, Embeddings, evaluate_analogies
-from vastmax.embeddings.evaluation import analogies
+from vastmax.embeddings.evaluation import analogies, questions
 from vastmax.errors import FormatError, InputError
 from vastmax.integrations import from_gensim
 from vastmax.vocabulary import Vocabulary
@@ -118,11 +119,136 @@ def test_equals_gensim_where_case_differs(trained: Any) -> None:
     assert_equals_gensim(doubled, 5200, True)
 
 
+def test_sections_are_not_required(plane: Embeddings, written: Write) -> None:
+    report = evaluate_analogies(plane, written("man woman king queen\nox cow man woman\n", "mine.txt"))
+    assert report.sections == (AnalogyScore("mine", 2, 2, 0),)
+
+
+MSR = "man woman king queen\nman king woman queen\nox cow man woman\ngood better rough rougher\n"
+RELATIONS = ["NN_NNS", "VB_VBD", "NN_NNS", "JJ_JJR"]
+MSR_SECTIONS = (AnalogyScore("NN_NNS", 2, 2, 0), AnalogyScore("VB_VBD", 1, 1, 0), AnalogyScore("JJ_JJR", 0, 0, 1))
+
+
+def test_msr_in_two_files(plane: Embeddings, written: Write) -> None:
+    lines = [line.split() for line in MSR.splitlines()]
+    path = written("".join(f"{a} {b} {c}\n" for a, b, c, _ in lines), "word_relationship.questions")
+    content = "".join(f"{relation} {line[3]}\n" for relation, line in zip(RELATIONS, lines, strict=True))
+    answers = written(content, "word_relationship.answers")
+    for either in (path, answers):
+        report = evaluate_analogies(plane, either)
+        assert report.sections == MSR_SECTIONS
+        assert report.syntactic == AnalogyScore("syntactic", 3, 3, 1)
+        assert report.semantic.total == 0
+    for wrong, message in (
+        (content + "NN_NNS more\n", "has fewer questions than the .answers beside it"),
+        ("NN_NNS queen\n", "line 2 has no answer"),
+        (content.replace("NN_NNS ", ""), "line 1 has no answer"),
+    ):
+        answers.write_text(wrong)
+        with pytest.raises(FormatError, match=message):
+            evaluate_analogies(plane, path)
+    answers.unlink()
+    with pytest.raises(InputError, match=r"word_relationship\.answers does not exist"):
+        evaluate_analogies(plane, path)
+
+
+def test_msr_in_one_file(plane: Embeddings, written: Write) -> None:
+    lines = [line.split() for line in MSR.splitlines()]
+    content = "".join(f"{a} {b} {c} {relation} {d}\n" for relation, (a, b, c, d) in zip(RELATIONS, lines, strict=True))
+    assert evaluate_analogies(plane, written(content, "EN-MSR.txt")).sections == MSR_SECTIONS
+
+
+BATS = {
+    "1_Inflectional_morphology/I01 [noun - plural_reg].txt": "man\twoman\nking\tqueen\nox\tcow\n",
+    "2_Derivational_morphology/D02 [un+adj_reg].txt": "able\tunable\nman\tking\n",
+    "3_Encyclopedic_semantics/E10 [male - female].txt": "man\tlady/woman\nking\tempress/queen/cow\n",
+    "4_Lexicographic_semantics/L04 [meronyms - substance].txt": "ox\tcow/man\nking\tman/woman\n",
+}
+BATS_SECTIONS = (
+    AnalogyScore("I01 [noun - plural_reg]", 5, 6, 0),
+    AnalogyScore("D02 [un+adj_reg]", 0, 0, 2),  # of words that are not there
+    AnalogyScore("E10 [male - female]", 2, 2, 0),
+)
+
+
+def write_bats(folder: Path) -> Path:
+    for name, content in BATS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    (folder / "metadata.json").write_text("{}")
+    return folder
+
+
+def test_bats(plane: Embeddings, tmp_path: Path) -> None:
+    folder = write_bats(tmp_path / "BATS_3.0")
+    report = evaluate_analogies(plane, folder)
+    assert report.sections[:3] == BATS_SECTIONS
+    assert report.syntactic == AnalogyScore("syntactic", 5, 6, 2)
+    assert report.semantic.total == 4
+    with zipfile.ZipFile(tmp_path / "BATS_3.0.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in folder.rglob("*"):
+            archive.write(path, Path("BATS_3.0", path.relative_to(folder)))
+        archive.writestr("__MACOSX/BATS_3.0/._metadata.txt", b"\xff\xfe")
+    assert evaluate_analogies(plane, tmp_path / "BATS_3.0.zip") == report
+    one = folder / "1_Inflectional_morphology" / "I01 [noun - plural_reg].txt"
+    assert evaluate_analogies(plane, one).sections == BATS_SECTIONS[:1]
+
+
+@pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
+def test_bats_equals_brute_force(tmp_path: Path, method: str) -> None:
+    generator = np.random.default_rng(9)
+    vectors = generator.normal(size=(30, 4))
+    embeddings = Embeddings(vectors, Vocabulary([f"w{i}" for i in range(30)], None))
+    pairs = [(i, generator.choice(33, 4, replace=False).tolist()) for i in range(12)]  # w30 to w32 are unknown
+    (tmp_path / "E01.txt").write_text(
+        "".join(f"w{word}\t{'/'.join(f'w{answer}' for answer in answers)}\n" for word, answers in pairs)
+    )
+    right = 0
+    for a, firsts in pairs:
+        for c, answers in pairs:
+            if a != c:
+                b = next(first for first in firsts if first < 30)
+                scores = analogy_scores(vectors, a, b, c, method)
+                right += max((i for i in range(30) if i not in (a, b, c)), key=lambda i: scores[i]) in answers
+    report = evaluate_analogies(embeddings, tmp_path, method=method)  # type: ignore[arg-type]
+    assert report.total == AnalogyScore("total", right, 132, 0)
+    assert 0 < right < 132
+
+
+def test_archives_that_cannot_be_read(plane: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "BATS_3.0.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("I01.txt", "man\twoman\nking\tqueen\n")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"queen", b"quean"))
+    with pytest.raises(FormatError, match="is a zip archive that cannot be read: Bad CRC-32"):
+        evaluate_analogies(plane, path)
+    path.write_bytes(content)
+    monkeypatch.setattr(questions, "_LARGEST_ARCHIVE", 20)
+    with pytest.raises(FormatError, match="unpacks to 21 bytes, more than 20"):
+        evaluate_analogies(plane, path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.md", "nothing")
+    with pytest.raises(FormatError, match="holds no questions"):
+        evaluate_analogies(plane, path)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e20])
+def test_scores_do_not_depend_on_the_scale(plane: Embeddings, written: Write, scale: float) -> None:
+    scaled = Embeddings(plane.vectors * np.float32(scale), plane.vocabulary)
+    assert evaluate_analogies(scaled, written(QUESTIONS)) == evaluate_analogies(plane, written(QUESTIONS))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "is empty"),
-        ("man woman king queen\n", "line 1 comes before any"),
+        ("man woman king\n", "line 1 has 3 words, and a question has 4"),
+        (": people\nman woman\n", "line 2 has 2 words"),
+        ("man\twoman\nking\n", "line 2 is not 'word<TAB>answer/answer', as the first line is"),
+        ("man\twoman\nking\t / \n", "line 2 is not 'word<TAB>answer/answer'"),
+        ("a b\n" * 1001, "has 1001 pairs, and each two are a question: give at most 1000"),
+        ("x" * 70_000, "line 1 is longer than 65536 bytes"),
         (": people\nman woman king queen\n\nman woman king\n", "line 4 has 3 words"),
         (": people\na b c d e\n", "line 2 has 5 words"),
         (b": people\n\xff\xfe a b c\n", "line 2 is not UTF-8"),
@@ -136,7 +262,7 @@ def test_malformed(plane: Embeddings, written: Write, content: str | bytes, mess
 def test_wrong_arguments(plane: Embeddings, written: Write, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         evaluate_analogies(plane, tmp_path / "nowhere")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(FormatError, match="is empty: it holds no questions"):
         evaluate_analogies(plane, tmp_path)
     with pytest.raises(InputError, match="give '3cosadd' or '3cosmul'"):
         evaluate_analogies(plane, written(QUESTIONS), method="euclid")  # type: ignore[arg-type]

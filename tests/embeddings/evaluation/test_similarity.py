@@ -15,7 +15,7 @@ Write = Callable[..., Path]
 STANDARDS = ["EN-MTurk-771", "EN-RG-65", "EN-SIMLEX-999", "EN-WS-353-ALL", "EN-WS-353-REL", "EN-WS-353-SIM"]
 
 
-@pytest.mark.parametrize("separator", ["\t", ",", " ", "   ", ", ", " \t"])
+@pytest.mark.parametrize("separator", ["\t", ",", ";", " ", "   ", ", ", " \t"])
 def test_separators(plane: Embeddings, written: Write, separator: str) -> None:
     rows = [("king", "queen", "8"), ("king", "cow", "1"), ("man", "woman", "7.5"), ("man", "unicorn", "3")]
     path = written("".join(separator.join(row) + "\r\n" for row in rows), "pairs.csv")
@@ -28,6 +28,65 @@ def test_titles_comments_and_more_columns(plane: Embeddings, written: Write) -> 
     content = "Word 1,Word 2,Human (mean)\n# a comment\n\nking,queen,8,7,9\nking,cow,1,1,1\n"
     report = evaluate_similarity(plane, written(content))
     assert (report.spearman, report.pairs, report.left_out) == (pytest.approx(1.0), 2, 0)
+
+
+SIMLEX = (
+    "word1\tword2\tPOS\tSimLex999\tconc(w1)\tconc(w2)\tconcQ\tAssoc(USF)\tSimAssoc333\tSD(SimLex)\n"
+    "king\tqueen\tN\t8.5\t1\t2.72\t2\t7.25\t1\t0.41\nking\tcow\tN\t1.58\t9\t9\t9\t9\t9\t9\n"
+    "man\twoman\tN\t7.35\t0\t0\t0\t0\t0\t0\nold\tnew\tA\t1.58\t2.72\t2.81\t2\t7.25\t1\t0.41\n"
+)
+PUBLISHED = {
+    "SimLex-999.txt": SIMLEX,
+    "SimVerb-3500.txt": "king\tqueen\tV\t8.50\tNONE\nking\tcow\tV\t0.00\tANTONYMS\nman\twoman\tV\t7.35\tNONE\n"
+    "take\tremove\tV\t6.81\tSYNONYMS\n",
+    "MEN_dataset_natural_form_full": "king queen 50.000000\nking cow 1.000000\nman woman 49.000000\n"
+    "sun sunlight 50.000000\n",
+    "MEN_dataset_lemma_form_full": "king-n queen-n 50.000000\nking-n cow-v 1.000000\nman-n woman-j 49.000000\n"
+    "sun-n sunlight-n 50.000000\n",
+    "rw.txt": "king\tqueen\t8.5\t7\t7\t6\t1\t7\t9\t9\t9\t9\t9\nking\tcow\t1\t10\t10\t10\t10\t10\t10\t10\t10\t10\t10\n"
+    "man\twoman\t7.14\t1\t1\t1\t1\t1\t1\t1\t1\t1\t1\nsquishing\tsquirt\t5.88\t7\t7\t6\t1\t4\t6\t2\t9\t9\t10\n",
+    "combined.csv": "Word 1,Word 2,Human (mean)\nking,queen,8.5\nking,cow,1.00\nman,woman,7.35\nlove,sex,6.77\n",
+    "combined.tab": "Word 1\tWord 2\tHuman (mean)\nking\tqueen\t8.5\nking\tcow\t1.00\nman\twoman\t7.35\n"
+    "love\tsex\t6.77\n",
+    "RG65.csv": "king;queen;3.94\nking;cow;0.02\nman;woman;3.92\ncord;smile;0.02\n",
+    "quoted.csv": '"word1","word2","score"\n"king","queen","8.5"\n"king","cow","1"\n"man","woman","7"\n"a, b","c","5"',
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_files_as_their_authors_publish_them(plane: Embeddings, written: Write, name: str) -> None:
+    report = evaluate_similarity(plane, written(PUBLISHED[name], name))
+    assert (report.pairs, report.left_out) == (3, 1)
+    assert report.spearman == pytest.approx(1.0)
+    assert evaluate_similarity(plane, written("\ufeff" + PUBLISHED[name].replace("\n", "\r\n"), name)) == report
+
+
+def test_lemmas_that_the_model_has_are_not_cut(written: Write) -> None:
+    embeddings = Embeddings(np.eye(3), Vocabulary(["sun", "sun-n", "sunlight-n"], None))
+    embeddings.vectors[0] = embeddings.vectors[2] = [0, 1, 1]
+    report = evaluate_similarity(embeddings, written("sun-n sunlight-n 50.0\nsun sunlight-n 10.0\n"))
+    assert report.spearman == pytest.approx(-1)
+
+
+def test_words_that_are_digits(written: Write) -> None:
+    embeddings = Embeddings(np.array([[1, 0], [1, 0.1], [0, 1]]), Vocabulary(["2", "0", "1"], None))
+    report = evaluate_similarity(embeddings, written("2 0 9\n2 1 1\n0 1 2\n"))
+    assert report.spearman == pytest.approx(1)
+
+
+def test_a_title_is_no_pair_that_is_lost(plane: Embeddings, written: Write) -> None:
+    for separator in ("\t", ",", ";", " "):
+        title = separator.join(("word1", "word2", "information"))
+        assert evaluate_similarity(plane, written(f"# by us\n\n{title}\nking{separator}queen{separator}8\n")).pairs == 1
+    for field in ("7,35", "7.35x", "-1,5", "1_0", "٣", "nan", "-inf", ",5"):
+        for separator in ("\t", ";", " "):
+            line = separator.join(("king", "queen", field)) + "\n"
+            hint = ": write decimals with a point" if "," in field else ""
+            for number, content in ((1, line + "king queen 8\n"), (2, f"king{separator}cow{separator}1\n{line}")):
+                with pytest.raises(
+                    FormatError, match=f"line {number} has the score '{field}', which is no number{hint}"
+                ):
+                    evaluate_similarity(plane, written(content))
 
 
 def test_phrases_may_hold_spaces(written: Write) -> None:
@@ -66,6 +125,10 @@ def test_equals_gensim(trained: Any, name: str) -> None:
         ("king queen 8\n\nking queen high\n", "line 3 has the score 'high'"),
         ("king queen 8\nking queen nan\n", "line 2 has the score 'nan'"),
         (b"king queen 8\n\xff \xfe 8\n", "line 2 is not UTF-8"),
+        ("king queen 8\n".encode("utf-16"), "is UTF-16: convert it to UTF-8"),
+        (b"PK\3\4\x14\0\0", "is a zip archive .*: unpack it and give the file in it"),
+        ("<!DOCTYPE html>\n", r"is a web page: what was downloaded in its place\?$"),
+        ("king queen 8\n" + "x" * 70_000, "line 2 is longer than 65536 bytes"),
     ],
 )
 def test_malformed(plane: Embeddings, written: Write, content: str | bytes, message: str) -> None:

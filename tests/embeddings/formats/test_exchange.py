@@ -1,3 +1,4 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,85 @@ def test_wrong_numpy_files(small: Embeddings, tmp_path: Path) -> None:
     (tmp_path / "v.tsv").unlink()
     with pytest.raises(InputError, match=r"v\.tsv does not exist"):
         import_vectors(tmp_path / "v.npy")
+
+
+@pytest.mark.parametrize(
+    "shape", ["(9999999999, 9999999)", "(-1, 7)", "(10, -7)", "(2**70, 7)", "'x'", "(1e3, 2)", "(10, 7"]
+)
+def test_numpy_headers_that_promise_what_is_not_there(small: Embeddings, tmp_path: Path, shape: str) -> None:
+    export(small, tmp_path / "v.npy")
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    (tmp_path / "v.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(280))
+    with pytest.raises(FormatError, match=r"no array of numpy's|do not fit"):
+        import_vectors(tmp_path / "v.npy")
+
+
+def test_what_is_imported_may_be_written_to_and_the_file_stays(small: Embeddings, tmp_path: Path) -> None:
+    export(small, tmp_path / "v.npy")
+    before = (tmp_path / "v.npy").read_bytes()
+    loaded = import_vectors(tmp_path / "v.npy")
+    loaded.vectors[:] = 3
+    assert (tmp_path / "v.npy").read_bytes() == before
+    export(loaded, tmp_path / "v.npy")
+    assert_array_equal(import_vectors(tmp_path / "v.npy").vectors, 3)
+
+
+@pytest.mark.parametrize("ending", [".txt", ".vec", ".bin", ".npy", ""])
+def test_limit(small: Embeddings, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"v{ending}"
+    if ending:
+        export(small, path)
+    else:
+        small.save(path)
+    loaded = import_vectors(path, limit=4)
+    assert_array_equal(loaded.vectors, small.vectors[:4])
+    assert loaded.vocabulary.words == (small.vocabulary.words or [])[:4]
+    assert len(import_vectors(path, limit=11)) == 10
+    with pytest.raises(InputError, match="limit is -1"):
+        import_vectors(path, limit=-1)
+
+
+def test_text_and_binary_are_told_by_content(small: Embeddings, tmp_path: Path) -> None:
+    for ending, other in ((".txt", ".bin"), (".bin", ".txt")):
+        export(small, tmp_path / f"v{ending}")
+        (tmp_path / f"v{ending}").rename(tmp_path / f"w{other}")
+        assert_array_equal(import_vectors(tmp_path / f"w{other}").vectors, small.vectors)
+
+
+@pytest.mark.parametrize("ending", ["pkl", "kv", "model", "h5", "zip", "safetensors"])
+def test_formats_of_others_are_named_under_their_own_endings(tmp_path: Path, ending: str) -> None:
+    for content, message in ((pickle.dumps(1), "is a pickle"), (b"PK\3\4", "is a zip archive")):
+        (tmp_path / f"v.{ending}").write_bytes(content)
+        with pytest.raises(FormatError, match=message):
+            import_vectors(tmp_path / f"v.{ending}")
+
+
+def test_counts_that_no_format_carries_are_unknown_and_stay_so(small: Embeddings, tmp_path: Path) -> None:
+    export(small, tmp_path / "v.txt")
+    for path in (tmp_path / "v.npy", tmp_path / "model"):
+        loaded = import_vectors(tmp_path / "v.txt")
+        export(loaded, path) if path.suffix else loaded.save(path)
+        again = import_vectors(path)
+        assert again.vocabulary == loaded.vocabulary
+        with pytest.raises(InputError, match="how often these words occur is unknown: give counts too"):
+            _ = again.vocabulary.counts
+
+
+def test_layers_that_need_counts_say_that_they_are_unknown(small: Embeddings, tmp_path: Path) -> None:
+    layers = pytest.importorskip("vastmax.layers")
+    export(small, tmp_path / "v.txt")
+    vocabulary = import_vectors(tmp_path / "v.txt").vocabulary
+    refused = set()
+    for name in layers.LAYERS:
+        for without in ([], [3]):
+            try:
+                layer = layers.build(name, 4, vocabulary, without=without)
+            except InputError as error:
+                assert str(error).startswith("how often these words occur is unknown")
+                refused.add(name)
+            else:
+                assert layer.num_classes == 10
+    assert {"nce", "negative-sampling", "hierarchical", "adaptive", "class-based", "blackout"} < refused
+    assert refused.isdisjoint({"full", "partial", "cnn", "self-normalized"})
+    for proposal in ("uniform", "log-uniform"):
+        assert layers.build("nce", 4, vocabulary, proposal=proposal).num_classes == 10

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file, save_file
 
-from vastmax.embeddings import Embeddings
+from vastmax.embeddings import Embeddings, read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
 from vastmax.vocabulary import Vocabulary
 
@@ -17,7 +17,7 @@ from vastmax.vocabulary import Vocabulary
 CRASHES = """
 import os, sys
 import numpy as np
-from vastmax.embeddings import Embeddings
+from vastmax.embeddings import Embeddings, read_word2vec, write_word2vec
 from vastmax.vocabulary import Vocabulary
 
 def save(folder, touches):
@@ -73,9 +73,45 @@ def test_padded_rows_are_saved_as_they_read(tmp_path: Path) -> None:
 
 def test_vectors_stay_on_disk(small: Embeddings, tmp_path: Path) -> None:
     small.save(tmp_path)
-    vectors = Embeddings.load(tmp_path).vectors
-    assert not vectors.flags.owndata
-    assert not vectors.flags.writeable
+    loaded = Embeddings.load(tmp_path)
+    for array in (loaded.vectors, loaded.output_vectors):
+        assert array is not None
+        assert not array.flags.owndata
+
+
+def test_what_is_loaded_may_be_written_to_and_the_file_stays(small: Embeddings, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    small.save(tmp_path)
+    before = (tmp_path / "vectors.safetensors").read_bytes()
+    loaded = Embeddings.load(tmp_path)
+    table = torch.nn.Embedding.from_pretrained(torch.from_numpy(loaded.vectors), freeze=False)
+    optimizer = torch.optim.SGD(table.parameters(), lr=1.0)
+    table(torch.tensor([3])).sum().backward()
+    optimizer.step()
+    loaded.output_vectors[:] = 7
+    assert_array_equal(loaded.vectors[3], small.vectors[3] - 1)
+    assert (tmp_path / "vectors.safetensors").read_bytes() == before
+    assert_array_equal(Embeddings.load(tmp_path).vectors, small.vectors)
+    loaded.save(tmp_path)  # over the very file that is mapped
+    assert_array_equal(Embeddings.load(tmp_path).vectors, loaded.vectors)
+    assert_array_equal(Embeddings.load(tmp_path).output_vectors, 7)
+
+
+def test_vectors_given_anew_are_saved_as_they_must_be(small: Embeddings, tmp_path: Path) -> None:
+    small.save(tmp_path)
+    changed = Embeddings.load(tmp_path)
+    changed.vectors = changed.vectors.astype(np.float64) / 2
+    for found, expected in zip(changed.nearest("the"), small.nearest("the"), strict=True):
+        assert found.score == pytest.approx(expected.score, abs=1e-6)
+    changed.save(tmp_path)
+    assert_array_equal(Embeddings.load(tmp_path).vectors, small.vectors / 2)
+    for binary in (False, True):
+        write_word2vec(changed, tmp_path / "v", binary=binary)
+        assert_array_equal(read_word2vec(tmp_path / "v").vectors, small.vectors / 2)
+    changed.vectors = changed.vectors[:3]
+    with pytest.raises(InputError, match="vectors has 3 rows, but the vocabulary has 10 words"):
+        changed.save(tmp_path)
+    assert_array_equal(Embeddings.load(tmp_path).vectors, small.vectors / 2)
 
 
 def test_a_loaded_model_outlives_its_replacement(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.embeddings.embeddings import Embeddings
-from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
+from vastmax.embeddings.evaluation.lines import rows_by_spelling, spelling
+from vastmax.embeddings.evaluation.questions import Question, read_questions
 from vastmax.embeddings.search import analogy_objective
-from vastmax.errors import FormatError, InputError
+from vastmax.errors import InputError
 
 __all__ = ["AnalogyReport", "AnalogyScore", "evaluate_analogies"]
 
 _ROWS = 32_768  # scored at once
+_SYNTACTIC = re.compile(r"gram|[ID]\d\d\b|[A-Z]+_[A-Z]+$")
 
 IntArray = NDArray[np.int64]
+Rows = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class AnalogyScore:
 
 @dataclass(frozen=True)
 class AnalogyReport:
-    """The score of every section, in the order of the file, and their sums."""
+    """The score of every section or relation, in the order of the file, and their sums."""
 
     sections: tuple[AnalogyScore, ...]
     method: str
@@ -63,7 +68,7 @@ class AnalogyReport:
 
     @property
     def syntactic(self) -> AnalogyScore:
-        """Sum of the sections whose names start with "gram"."""
+        """Sum of Google's sections "gram…", BATS's "I…" and "D…" (morphology), and MSR's, as "JJ_JJR"."""
         return _sum("syntactic", [section for section in self.sections if _is_syntactic(section)])
 
     @property
@@ -102,19 +107,27 @@ def evaluate_analogies(
     lowercase: bool = True,
     method: Literal["3cosadd", "3cosmul"] = "3cosadd",
 ) -> AnalogyReport:
-    """Ask every question of a file in Google's format, ``: section`` lines and ``a b c d`` lines.
+    """Ask every question of a gold standard, as its authors publish it.
+
+    Google's: ``: section`` lines and ``a b c d`` lines, the sections not required. MSR's: ``a b c`` lines in a file
+    ``….questions``, "relation d" in ``….answers`` beside it, or ``a b c relation d`` in one. BATS: a folder of folders
+    of .txt files, or the zip archive of it; each file is a relation, each line ``word<TAB>answer/answer/…``, each two
+    lines are a question, whose b is the first known answer of the one and whose d is any of the other.
 
     An answer is right if d is the best of all words but a, b and c. Questions with a word outside the vocabulary asked
     about are left out and counted. The rules, and so the scores, are those of gensim's ``evaluate_word_analogies``.
 
     See Also:
         Mikolov, Chen, Corrado, Dean, *Efficient Estimation of Word Representations in Vector Space*, 2013,
-        https://arxiv.org/abs/1301.3781; Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word
-        Representations*, 2014, https://aclanthology.org/W14-1618.
+        https://arxiv.org/abs/1301.3781; Mikolov, Yih, Zweig, *Linguistic Regularities in Continuous Space Word
+        Representations*, 2013, https://aclanthology.org/N13-1090 (MSR); Levy, Goldberg, *Linguistic Regularities in
+        Sparse and Explicit Word Representations*, 2014, https://aclanthology.org/W14-1618; Gladkova, Drozd, Matsuoka,
+        *Analogy-based Detection of Morphological and Semantic Relations with Word Embeddings: What Works and What
+        Doesn't*, 2016, https://aclanthology.org/N16-2002 (BATS).
 
     Args:
         embeddings: vectors with words.
-        path: the file of questions.
+        path: the file of questions, the folder or the archive.
         restrict_vocabulary: ask about, and answer with, only so many of the most frequent words; None for all.
         lowercase: compare words without regard to case; of several spellings the most frequent stands for all.
         method: "3cosadd" or "3cosmul".
@@ -126,30 +139,45 @@ def evaluate_analogies(
     if restrict_vocabulary is not None and restrict_vocabulary < 1:
         raise InputError(f"restrict_vocabulary is {restrict_vocabulary}: ask about at least 1 word, or None for all.")
     rows = rows_by_spelling(embeddings, restrict_vocabulary, lowercase)
-    sections: list[AnalogyScore] = []
-    for name, questions in _read_questions(path, lowercase).items():
-        known = [question for question in questions if all(word in rows for word in question)]
-        asked = np.array([[rows[word][0] for word in question] for question in known], np.int64).reshape(-1, 4)
-        right = _ask(embeddings, asked, rows, method)
-        sections.append(AnalogyScore(name, int(right.sum()), len(known), len(questions) - len(known)))
+    sections = [
+        _score(embeddings, name, questions, rows, lowercase, method) for name, questions in read_questions(path)
+    ]
     return AnalogyReport(tuple(sections), method, restrict_vocabulary, lowercase)
 
 
-def _ask(embeddings: Embeddings, asked: IntArray, rows: dict[str, list[int]], method: str) -> NDArray[np.bool_]:
-    """Return for each (a, b, c, d) of rows whether d is the best answer; rows of one spelling are one word.
+def _score(
+    embeddings: Embeddings, name: str, questions: list[Question], rows: Rows, lowercase: bool, method: str
+) -> AnalogyScore:
+    def known(words: Iterable[str]) -> list[int]:
+        return [rows[form][0] for word in words if (form := spelling(word, lowercase)) in rows]
+
+    asked: list[tuple[int, int, int]] = []
+    answers: list[list[int]] = []
+    for a, b, c, right in questions:
+        known_a, known_b, known_c, known_answers = known([a]), known(b), known([c]), known(right)
+        if known_a and known_b and known_c and known_answers:
+            asked.append((known_a[0], known_b[0], known_c[0]))
+            answers.append(known_answers)
+    best = _best_answers(embeddings, np.array(asked, np.int64).reshape(-1, 3), rows, method)
+    correct = sum(answer in right for answer, right in zip(best.tolist(), answers, strict=True))
+    return AnalogyScore(name, correct, len(asked), len(questions) - len(asked))
+
+
+def _best_answers(embeddings: Embeddings, asked: IntArray, rows: Rows, method: str) -> IntArray:
+    """Return for each (a, b, c) of rows the best answer, -1 where there is none; rows of one spelling are one word.
 
     Questions share their words, so cosines are computed once a word, by blocks of rows that bound the memory.
     """
     num_rows = sum(map(len, rows.values()))
     several = {same[0]: same for same in rows.values() if len(same) > 1}
-    words, places = np.unique(asked[:, :3], return_inverse=True)
+    words, places = np.unique(asked, return_inverse=True)
     best_score, best_row = np.full(len(asked), -np.inf), np.full(len(asked), -1)
     for start in range(0, num_rows, _ROWS):
         end = min(start + _ROWS, num_rows)
         to_words = embeddings.cosines(words.tolist(), slice(start, end))
         for question, (a, b, c) in enumerate(places.reshape(-1, 3).tolist()):
             scores = analogy_objective(method, to_words[a], to_words[b], to_words[c])
-            for word in asked[question, :3].tolist():
+            for word in asked[question].tolist():
                 for row in several.get(word, (word,)):
                     if start <= row < end:
                         scores[row - start] = -np.inf
@@ -159,29 +187,11 @@ def _ask(embeddings: Embeddings, asked: IntArray, rows: dict[str, list[int]], me
     first = np.arange(num_rows)
     for same in several.values():
         first[same] = same[0]
-    return (best_row >= 0) & (first[best_row] == asked[:, 3])
-
-
-def _read_questions(path: str | os.PathLike[str], lowercase: bool) -> dict[str, list[list[str]]]:
-    sections: dict[str, list[list[str]]] = {}
-    questions: list[list[str]] | None = None
-    for number, line in numbered_lines(path):
-        if line.startswith(":"):
-            questions = sections.setdefault(line[1:].strip(), [])
-            continue
-        words = [spelling(word, lowercase) for word in line.split()]
-        if questions is None:
-            raise FormatError(f"{os.fspath(path)}: line {number} comes before any ': section' line.")
-        if len(words) != 4:
-            raise FormatError(f"{os.fspath(path)}: line {number} has {len(words)} words, and a question has 4.")
-        questions.append(words)
-    if not sections:
-        raise FormatError(f"{os.fspath(path)} is empty: it holds no questions.")
-    return sections
+    return np.where(best_row >= 0, first[best_row], -1)
 
 
 def _is_syntactic(section: AnalogyScore) -> bool:
-    return section.name.startswith("gram")
+    return _SYNTACTIC.match(section.name) is not None
 
 
 def _sum(name: str, sections: list[AnalogyScore]) -> AnalogyScore:

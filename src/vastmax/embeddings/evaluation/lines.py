@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from itertools import count
+from typing import IO
 
 from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.errors import FormatError, InputError
-from vastmax.files import opened
 
 __all__ = ["numbered_lines", "rows_by_spelling", "spelling"]
 
+_LONGEST = 1 << 16
 
-def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of lines that are not blank; InputError where there is no file, FormatError for no text."""
-    with opened(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError:
-                raise FormatError(f"{os.fspath(path)}: line {number} is not UTF-8.") from None
-            if text:
-                yield number, text
+
+def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) of lines that are not blank, stripped; FormatError where a line is no text, or endless."""
+    for number in count(1):
+        line = file.readline(_LONGEST + 1)
+        if not line:
+            return
+        if number == 1:
+            refuse_foreign(line, name)
+        if len(line) > _LONGEST:
+            raise FormatError(f"{name}: line {number} is longer than {_LONGEST} bytes: is this a gold standard?")
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError:
+            raise FormatError(f"{name}: line {number} is not UTF-8.") from None
+        if text:
+            yield number, text
 
 
 def spelling(word: str, lowercase: bool) -> str:

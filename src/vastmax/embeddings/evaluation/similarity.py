@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import math
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vastmax.checks import shown
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
 from vastmax.errors import FormatError
+from vastmax.files import opened
 
 __all__ = ["SimilarityReport", "average_ranks", "evaluate_similarity", "spearman"]
+
+_PART_OF_SPEECH = re.compile(r"(?<=.)-[nvja]$")  # as in the lemmas of MEN
+_NEARLY_A_NUMBER = re.compile(r"[-+]?([.,]?\d|(nan|inf(inity)?)$)", re.IGNORECASE)  # and no title
+_DECIMAL_COMMA = re.compile(r"\s\S+\s+[-+]?\d*,\d+(\s|$)")  # the third of three words between blanks
 
 
 @dataclass(frozen=True)
@@ -41,15 +50,21 @@ class SimilarityReport:
 def evaluate_similarity(
     embeddings: Embeddings, path: str | os.PathLike[str], *, lowercase: bool = True
 ) -> SimilarityReport:
-    """Compare cosines with the judgements of a file of ``word word score`` lines by Spearman's rank correlation.
+    """Compare cosines with the judgements of a file of word pairs by Spearman's rank correlation.
 
-    Lines are split at tabs, else at commas, else at spaces; columns after the third, lines that start with ``#``, and
-    column titles in the first line are passed over.
+    Files are read as their authors publish them: WordSim-353, SimLex-999, SimVerb-3500, MEN (natural form and lemmas),
+    the rare words of Stanford, RG-65, MTurk-771. A line holds two words, perhaps their part of speech as one letter,
+    the score, and columns that are passed over. It is split at tabs, else at semicolons, else at commas, else at
+    spaces. Lines that start with ``#`` are passed over, and so are column titles in the first line. Where the model has
+    no word "sun-n", that is read as "sun".
 
     See Also:
         Finkelstein et al., *Placing Search in Context: The Concept Revisited*, 2002,
         https://doi.org/10.1145/503104.503110 (WordSim-353); Hill, Reichart, Korhonen, *SimLex-999*, 2015,
-        https://arxiv.org/abs/1408.3456.
+        https://arxiv.org/abs/1408.3456; Gerz et al., *SimVerb-3500*, 2016, https://arxiv.org/abs/1608.00869; Bruni,
+        Tran, Baroni, *Multimodal Distributional Semantics*, 2014, https://doi.org/10.1613/jair.4135 (MEN); Luong,
+        Socher, Manning, *Better Word Representations with Recursive Neural Networks for Morphology*, 2013,
+        https://aclanthology.org/W13-3512 (rare words).
 
     Args:
         embeddings: vectors with words.
@@ -61,14 +76,21 @@ def evaluate_similarity(
         FormatError: for a line that is no pair with a score, with its number.
     """
     rows = rows_by_spelling(embeddings, None, lowercase)
+
+    def known(word: str) -> str | int | None:
+        for form in (word, _PART_OF_SPEECH.sub("", word)):
+            if found := rows.get(spelling(form, lowercase)):
+                return embeddings.word_of(found[0])
+        return None
+
     gold, cosines, left_out = [], [], 0
     for a, b, score in _read_pairs(path):
-        one, other = rows.get(spelling(a, lowercase)), rows.get(spelling(b, lowercase))
+        one, other = known(a), known(b)
         if one is None or other is None:
             left_out += 1
             continue
         gold.append(score)
-        cosines.append(embeddings.similarity(one[0], other[0]))
+        cosines.append(embeddings.similarity(one, other))
     return SimilarityReport(Path(path).stem, spearman(gold, cosines), len(gold), left_out)
 
 
@@ -100,27 +122,46 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
 
 
 def _read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
-    pairs = []
-    for number, line in numbered_lines(path):
-        if line.startswith("#"):
-            continue
-        separator = next((mark for mark in "\t," if mark in line), None)
-        fields = [field.strip() for field in line.split(separator)]
-        if len(fields) < 3 or not fields[0] or not fields[1]:
-            raise FormatError(f"{os.fspath(path)}: line {number} is not 'word word score'.")
-        score = _number(fields[2])
-        if score is not None:
-            pairs.append((fields[0], fields[1], score))
-        elif number > 1:
-            raise FormatError(f"{os.fspath(path)}: line {number} has the score {fields[2]!r}, which is no number.")
+    name = os.fspath(path)
+    pairs: list[tuple[str, str, float]] = []
+    title_may_come = True
+    with opened(path) as file:
+        for number, line in numbered_lines(file, name):
+            if line.startswith("#"):
+                continue
+            fields = _fields(line)
+            if len(fields) > 3 and len(fields[2]) == 1 and fields[2].isalpha():
+                del fields[2]  # the part of speech
+            if len(fields) < 3 or not fields[0] or not fields[1]:
+                raise FormatError(f"{name}: line {number} is not 'word word score'.")
+            score = _number(fields[2])
+            if score is not None:
+                pairs.append((fields[0], fields[1], score))
+            elif not title_may_come or _NEARLY_A_NUMBER.match(fields[2]):
+                hint = ": write decimals with a point" if "," in fields[2] else ""
+                raise FormatError(f"{name}: line {number} has the score {shown(fields[2])}, which is no number{hint}.")
+            title_may_come = False
     if not pairs:
-        raise FormatError(f"{os.fspath(path)} holds no pairs.")
+        raise FormatError(f"{name} holds no pairs.")
     return pairs
+
+
+def _fields(line: str) -> list[str]:
+    if "\t" in line:
+        fields = line.split("\t")
+    elif ";" in line or ("," in line and not _DECIMAL_COMMA.search(line)):
+        try:
+            fields = next(csv.reader([line], delimiter=";" if ";" in line else ","))
+        except csv.Error:
+            return []
+    else:
+        fields = line.split()
+    return [field.strip() for field in fields]
 
 
 def _number(field: str) -> float | None:
     try:
-        score = float(field)
+        score = float(field) if field.isascii() and "_" not in field else math.nan
     except ValueError:
         return None
-    return score if np.isfinite(score) else None
+    return score if math.isfinite(score) else None

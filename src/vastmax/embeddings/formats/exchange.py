@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
-from vastmax.files import replacing
+from vastmax.files import opened, replacing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["export", "import_vectors"]
@@ -38,22 +40,41 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
         raise InputError(f"cannot export to {target}: end its name in .txt, .vec, .bin or .npy.")
 
 
-def import_vectors(path: str | os.PathLike[str]) -> Embeddings:
-    """Read what `export` writes, also packed (.txt.gz, .vec.gz, .bin.gz), and folders of embeddings.
+def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> Embeddings:
+    """Read what `export` writes, also packed (.txt.gz, .vec.gz, .bin.gz), GloVe's text, and folders of embeddings.
+
+    Whether .txt, .vec and .bin hold text or binary is told by the content; see `read_word2vec`.
+
+    Args:
+        path: the file, or the folder.
+        limit: read only so many words, the first; None for all.
 
     Raises:
         InputError: for another ending, or a file that is missing.
-        FormatError: where the content is not what the ending says.
+        FormatError: where the content is not what the ending says; it names the formats of other programs.
     """
+    limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     source = Path(path)
     if source.is_dir():
-        return Embeddings.load(source)
+        return _first(Embeddings.load(source), limit)
     ending = Path(source.stem).suffix if source.suffix == ".gz" else source.suffix
     if ending == ".npy" and source.suffix != ".gz":
-        return _import_numpy(source)
+        return _first(_import_numpy(source), limit)
     if ending in (*_TEXT, ".bin"):
-        return read_word2vec(source, binary=ending == ".bin")
+        return read_word2vec(source, limit=limit)
+    if source.exists():
+        with opened(source) as file:
+            refuse_foreign(file.read(512), str(source))
     raise InputError(f"cannot import {source}: its name must end in .txt, .vec, .bin (or these with .gz) or .npy.")
+
+
+def _first(embeddings: Embeddings, limit: int | None) -> Embeddings:
+    """The first words; output vectors belong to all of them."""
+    if limit is None or limit >= len(embeddings):
+        return embeddings
+    known = embeddings.vocabulary
+    words, counts = known.words and known.words[:limit], known.counts[:limit] if known.counted else None
+    return Embeddings(embeddings.vectors[:limit], Vocabulary(words, counts), config=embeddings.config)
 
 
 def _import_numpy(source: Path) -> Embeddings:
@@ -62,8 +83,8 @@ def _import_numpy(source: Path) -> Embeddings:
         if not file.exists():
             raise InputError(f"{file} does not exist: vectors in .npy need their words in a .tsv beside them.")
     try:
-        vectors = np.load(source, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        vectors = np.load(source, mmap_mode="c", allow_pickle=False)
+    except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
         raise FormatError(f"{source} is no array of numpy's: {error}.") from error
     vocabulary = Vocabulary.load(names)
     try:

@@ -1,69 +1,91 @@
-"""The two formats of the word2vec tool: text and binary. What others call .vec, .txt and .bin."""
+"""The two formats of the word2vec tool, text and binary, and GloVe's, which is the text without its first line."""
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import warnings
-from typing import IO
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import format_text_rows, parse_text_rows
+from vastmax._core import format_text_rows
+from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
-from vastmax.errors import FormatError, InputError
+from vastmax.embeddings.formats.foreign import refuse_foreign
+from vastmax.embeddings.formats.rows import RowSource, read_binary, read_text
+from vastmax.errors import InputError
 from vastmax.files import opened, replacing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["read_word2vec", "write_word2vec"]
 
-_CHUNK = 1 << 23
 _ROWS = 8192
-_LONGEST_WORD = 1 << 16
+_HEAD = 1 << 20  # read to see what a file is
+_PROBED = 100  # lines that tell how many numbers a line ends with
+_DECIMAL_COMMA = re.compile(rb"[+-]?\d*,\d+")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))
 _BLANKS = str.maketrans({blank: "_" for blank in " \t\n\r\v\f"})
 
 
-def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None) -> Embeddings:
-    """Read vectors in word2vec's text or binary format, as gensim, fastText and many others write them.
+def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, limit: int | None = None) -> Embeddings:
+    """Read vectors in word2vec's text or binary format, as gensim, fastText and many others write them, or GloVe's.
 
-    The format holds no counts: words are taken to stand in falling frequency and get the counts V, V-1, … 1. Of a
-    word that comes twice the first is kept, with a warning. In text, a word may hold spaces: the last d fields of a
-    line are the numbers.
+    Words are taken to stand in falling frequency; their counts are unknown, since the formats hold none. In text the
+    last d fields of a line are the numbers and all before them is the word, which may hold blanks; where the first line
+    is no header, most of the first lines tell d. What can be read is read, with a warning: a number of words that is
+    not the promised one, if the file ends with a whole line or record; a word that comes twice, of which the first is
+    kept; bytes that are not UTF-8, in whose place U+FFFD stands.
 
     See Also:
         The tool of Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and
-        their Compositionality*, 2013, https://code.google.com/archive/p/word2vec.
+        their Compositionality*, 2013, https://code.google.com/archive/p/word2vec; Pennington, Socher, Manning,
+        *GloVe: Global Vectors for Word Representation*, 2014, https://nlp.stanford.edu/projects/glove.
 
     Args:
         path: plain or .gz, told by content.
         binary: which of the two; None looks.
+        limit: read only so many words, the first; None for all.
 
     Returns:
         The embeddings, vectors (V, d) float32.
 
     Raises:
         InputError: where the file cannot be opened.
-        FormatError: where it is truncated or no such file, naming the line or byte.
+        FormatError: where it is truncated, or of another format, naming the line or byte.
     """
-    name = os.fspath(path)
+    limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     with opened(path) as file:
-        vectors = _allocate(file, name)
-        start = file.read(1 << 16)
-        as_text = _looks_like_text(start, vectors.shape[1]) if binary is None else not binary
-        raw_words = (_read_text if as_text else _read_binary)(start, file, vectors, name)
-    words: list[str] = []
-    for row, raw in enumerate(raw_words):
-        try:
-            words.append(raw.decode())
-        except UnicodeDecodeError:
-            raise FormatError(f"{name}: word {row + 1}, {raw[:40]!r}, is not UTF-8.") from None
-    first = {word: row for row, word in reversed(list(enumerate(words)))}
-    if len(first) < len(words):
-        rows = sorted(first.values())
-        warnings.warn(f"{name}: {len(words) - len(rows)} words come twice; the first of each is kept", stacklevel=2)
-        words, vectors = [words[row] for row in rows], vectors[rows]
-    return Embeddings(vectors, Vocabulary(words, np.arange(len(words), 0, -1)))
+        source = RowSource(file, os.fspath(path))
+        head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf")
+        refuse_foreign(head, source.name)
+        _, _, rest = head.partition(b"\n")
+        promised = _header(head)
+        if promised is None:
+            if binary:
+                raise source.error("is no word2vec file: line 1 must be the numbers of words and dimensions")
+            raw_words, vectors = read_text(source, head, _dimensions(head, source), None, 1, limit)
+        else:
+            num_words, dim = promised
+            if min(promised) < 1:
+                raise source.error(f"holds no vectors: line 1 promises {num_words} words of {dim} numbers")
+            as_text = _looks_like_text(rest, dim) if binary is None else not binary
+            if as_text:
+                _check_dimensions(rest, dim, source)
+                raw_words, vectors = read_text(source, rest, dim, num_words, 2, limit)
+            else:
+                raw_words, vectors = read_binary(source, rest, dim, num_words, limit)
+    words = _decoded(raw_words, source)
+    rows = {word: row for row, word in reversed(list(enumerate(words)))}
+    if len(rows) < len(words):
+        kept = sorted(rows.values())
+        warnings.warn(
+            f"{source.name}: {len(words) - len(kept)} words come twice; the first of each is kept", stacklevel=2
+        )
+        words, vectors = [words[row] for row in kept], vectors[kept]
+    return Embeddings(vectors, Vocabulary(words, None))
 
 
 def write_word2vec(embeddings: Embeddings, path: str | os.PathLike[str], *, binary: bool = False) -> None:
@@ -85,31 +107,15 @@ def write_word2vec(embeddings: Embeddings, path: str | os.PathLike[str], *, bina
         file.write(f"{len(words)} {embeddings.dim}\n".encode())
         for start in range(0, len(words), _ROWS):
             chunk = words[start : start + _ROWS]
-            rows = np.ascontiguousarray(embeddings.vectors[start : start + _ROWS])
+            rows = np.ascontiguousarray(embeddings.vectors[start : start + _ROWS], np.float32)
             file.write(_format_binary(chunk, rows) if binary else format_text_rows(chunk, rows))
-
-
-def _allocate(file: IO[bytes], name: str) -> NDArray[np.float32]:
-    """Room for the vectors (V, d) that the first line promises."""
-    line = file.readline(100)
-    fields = line.split()
-    if len(fields) != 2 or not all(field.isdigit() for field in fields) or not line.endswith(b"\n"):
-        raise FormatError(f"{name} is no word2vec file: line 1 must be the numbers of words and dimensions.")
-    shape = int(fields[0]), int(fields[1])
-    promise = f"line 1 promises {shape[0]} words of {shape[1]} numbers"
-    if min(shape) < 1:
-        raise FormatError(f"{name} holds no vectors: {promise}.")
-    try:
-        return np.empty(shape, np.float32)
-    except (MemoryError, ValueError):
-        raise FormatError(f"{name} does not fit into memory: {promise}; is the line damaged?") from None
 
 
 def _writable_words(embeddings: Embeddings) -> list[bytes]:
     names = embeddings.vocabulary.words
     if names is None:
         return [b"%d" % row for row in range(len(embeddings))]
-    written = [name.translate(_BLANKS) for name in names]
+    written = [name.translate(_BLANKS) or "_" for name in names]
     if written != names and len(set(written)) < len(written):
         seen: set[str] = set()
         twice = next(word for word in written if word in seen or seen.add(word))  # type: ignore[func-returns-value]
@@ -117,32 +123,78 @@ def _writable_words(embeddings: Embeddings) -> list[bytes]:
     return [word.encode() for word in written]
 
 
+def _header(head: bytes) -> tuple[int, int] | None:
+    """The numbers of words and dimensions on the first line; None where it holds something else."""
+    line, newline, _ = head.partition(b"\n")
+    fields = line.split()
+    if len(fields) != 2 or not newline or not all(field.isdigit() and len(field) < 19 for field in fields):
+        return None
+    return int(fields[0]), int(fields[1])
+
+
+def _dimensions(head: bytes, source: RowSource) -> int:
+    """How many numbers most of the first lines end with; FormatError where these are no lines of vectors."""
+    lines = _first_lines(head)
+    runs = Counter(run for run in map(_numbers_at_the_end, lines) if run > 1)  # vectors of one number have a header
+    if runs:
+        return min(runs, key=lambda run: (-runs[run], run))
+    last = lines[0].split()[-1] if lines else b""
+    if _DECIMAL_COMMA.fullmatch(last):
+        raise source.error(f"line 1 has '{last.decode()}' for a number: write decimals with a point")
+    raise source.error(
+        "is no file of vectors: line 1 must be the numbers of words and dimensions, or a word and its numbers"
+    )
+
+
+def _check_dimensions(start: bytes, dim: int, source: RowSource) -> None:
+    """Raise FormatError where most lines have one decimal or more before their d numbers; single words may end so."""
+    before = [fields[-dim - 1] for line in _first_lines(start) if len(fields := line.split()) > dim + 1]
+    decimals = sum(b"." in field and _is_number(field) for field in before)
+    if decimals > 1 and 2 * decimals > len(_first_lines(start)):
+        raise source.error(f"most lines have more than {dim} numbers: is line 1 right?")
+
+
+def _first_lines(start: bytes) -> list[bytes]:
+    """Whole lines that are not blank, or the one that there is."""
+    *whole_lines, cut = start.split(b"\n", _PROBED)
+    return [line for line in whole_lines or [cut] if line.strip()]
+
+
+def _numbers_at_the_end(line: bytes) -> int:
+    fields = line.split()
+    if not line[:1].isspace():
+        del fields[0]  # the word, which may be a number
+    return next((place for place, field in enumerate(reversed(fields)) if not _is_number(field)), len(fields))
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False
+
+
 def _looks_like_text(start: bytes, dim: int) -> bool:
     """Tell text from binary by what follows the header: numbers one can read, or at least no control characters."""
     line, newline, _ = start.partition(b"\n")
     fields = line.split()[-dim:] if newline else line.split()[1:-1]  # without its end, the last field may be cut
+    if fields and len(fields) == (dim if newline else len(fields)) and all(map(_is_number, fields)):
+        return True
+    return start.translate(None, _CONTROL) == start
+
+
+def _decoded(raw_words: list[bytes], source: RowSource) -> list[str]:
+    """Words as text; what is not UTF-8 becomes U+FFFD with a warning, unless that is most of them."""
     try:
-        return len([float(field) for field in fields]) == (dim if newline else len(fields)) > 0
-    except ValueError:
-        return start.translate(None, _CONTROL) == start
-
-
-def _read_text(start: bytes, file: IO[bytes], vectors: NDArray[np.float32], name: str) -> list[bytes]:
-    """Fill vectors (V, d) from lines and return their words; FormatError naming the line."""
-    words: list[bytes] = []
-    line, rest = 2, start
-    while True:
-        chunk = file.read(_CHUNK)
-        whole, newline, rest = (rest + chunk).rpartition(b"\n") if chunk else (rest, b"", b"")
-        found, fault_line, fault = parse_text_rows(whole + newline, vectors[len(words) :])
-        if fault_line >= 0:
-            raise FormatError(f"{name}: line {line + fault_line} {fault.decode(errors='replace')}.")
-        words += found
-        line += whole.count(b"\n") + len(newline)
-        if not chunk:
-            break
-    if len(words) < len(vectors):
-        raise FormatError(f"{name}: ends after {len(words)} of the {len(vectors)} words that line 1 promises.")
+        return [raw.decode() for raw in raw_words]
+    except UnicodeDecodeError:
+        words = [raw.decode(errors="replace") for raw in raw_words]
+    damaged = [row for row, raw in enumerate(raw_words) if words[row].encode() != raw]
+    what = f"word {damaged[0] + 1}, {raw_words[damaged[0]][:40]!r}, is not UTF-8"
+    if 2 * len(damaged) > len(words):
+        raise source.error(f"{what}, nor are most of its words: convert the file to UTF-8")
+    others = f", nor are {len(damaged) - 1} others" if len(damaged) > 1 else ""
+    warnings.warn(f"{source.name}: {what}{others}; U+FFFD stands for what cannot be read", stacklevel=3)
     return words
 
 
@@ -150,38 +202,3 @@ def _format_binary(words: list[bytes], rows: NDArray[np.float32]) -> bytes:
     """Return the records of words and their rows (n, d), each closed by a newline as word2vec itself does."""
     data, size = rows.astype("<f4", copy=False).tobytes(), 4 * rows.shape[1]
     return b"".join(b"%b %b\n" % (word, data[i * size : (i + 1) * size]) for i, word in enumerate(words))
-
-
-def _read_binary(start: bytes, file: IO[bytes], vectors: NDArray[np.float32], name: str) -> list[bytes]:
-    """Fill vectors (V, d) from records and return their words; FormatError naming the byte, counted after line 1."""
-    num_words, dim = vectors.shape
-    words: list[bytes] = []
-    buffer, position, passed = start, 0, 0
-    while len(words) < num_words:
-        space = buffer.find(b" ", position)
-        if space < 0 or len(buffer) - space - 1 < 4 * dim:
-            if space < 0 and len(buffer) - position > _LONGEST_WORD:
-                raise FormatError(
-                    f"{name}: no word ends within {_LONGEST_WORD} bytes of byte {passed + position} after line 1."
-                )
-            more = file.read(_CHUNK)
-            if not more:
-                where = f"byte {passed + len(buffer)} after line 1, in word {len(words) + 1} of {num_words}"
-                raise FormatError(f"{name}: ends at {where}.")
-            passed += position
-            buffer, position = buffer[position:] + more, 0
-            continue
-        word = buffer[position:space].lstrip(b"\n")
-        if not word or b"\n" in word:
-            raise FormatError(f"{name}: no word stands at byte {passed + position} after line 1.")
-        vectors[len(words)] = np.frombuffer(buffer, "<f4", dim, space + 1)
-        words.append(word)
-        position = space + 1 + 4 * dim
-    if (buffer[position:] + file.read(16)).strip():
-        raise FormatError(
-            f"{name}: goes on at byte {passed + position} after line 1, behind the {num_words} words promised."
-        )
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise FormatError(f"{name}: word {row + 1} has a number that is not finite.")
-    return words

@@ -54,8 +54,8 @@ class ClassesLeft:
 
     def vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
         """Return the vocabulary of the classes left."""
-        words = vocabulary.words
-        return Vocabulary(None if words is None else [words[i] for i in self.kept], vocabulary.counts[self.kept])
+        words, counts = vocabulary.words, vocabulary.counts[self.kept] if vocabulary.counted else None
+        return Vocabulary(None if words is None else [words[i] for i in self.kept], counts)
 
     def text(self, text: TrainingText) -> TrainingText:
         """Return the text, with breaks (-1) for the classes taken out."""

@@ -342,7 +342,10 @@ def proposal_for(
         raise InputError(f"there is no proposal {proposal!r}: give one of {', '.join(PROPOSALS)}, or give one.")
     kind = PROPOSALS[proposal]
     sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}
-    return kind.from_counts(vocabulary.counts, device=device, **sized, **options)
+    # the other kinds ask for the number of classes and perhaps their order, which is that of falling frequency
+    counted = vocabulary.counted or proposal in ("unigram", "bigram")
+    counts = vocabulary.counts if counted else np.ones(len(vocabulary), np.int64)
+    return kind.from_counts(counts, device=device, **sized, **options)
 
 
 def _hits(ids: Tensor, target: Tensor, row: Tensor | None, *, rising: bool) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,142 @@
+"""Questions "a is to b as c is to ?" as their authors publish them: Google's, MSR's and BATS."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BytesIO
+from itertools import permutations
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from vastmax.embeddings.evaluation.lines import numbered_lines
+from vastmax.errors import FormatError
+from vastmax.files import opened
+
+__all__ = ["Question", "read_questions"]
+
+_MOST_PAIRS = 1000  # in a relation: a question each two of them
+_LARGEST_ARCHIVE = 1 << 28
+_TAGS = re.compile(r"[A-Za-z]+_[A-Za-z]+")  # of MSR's relations, as JJ_JJR
+
+
+class Question(NamedTuple):
+    """Words of a question; of several for b the first known is taken, and any answer is right."""
+
+    a: str
+    b: tuple[str, ...]
+    c: str
+    answers: tuple[str, ...]
+
+
+Sections = list[tuple[str, list[Question]]]
+
+
+def read_questions(path: str | os.PathLike[str]) -> Sections:
+    """Return the questions of every section or relation, by name, in the order of the file or of the files' names.
+
+    Raises:
+        InputError: where there is no file.
+        FormatError: for a line that is no question, with its number.
+    """
+    source = Path(path)
+    if source.suffix == ".answers":
+        source = source.with_suffix(".questions")
+    sections: Sections = []
+    if source.is_dir():
+        for file in sorted(source.rglob("*.txt")):
+            if file.is_file():
+                with opened(file) as content:
+                    sections += _read_file(content, str(file))
+    elif source.is_file() and zipfile.is_zipfile(source):
+        sections = _read_archive(source)
+    else:
+        with ExitStack() as files:
+            answers = source.with_suffix(".answers") if source.suffix == ".questions" else None
+            sections = _read_file(
+                files.enter_context(opened(source)),
+                str(source),
+                None if answers is None else numbered_lines(files.enter_context(opened(answers)), str(answers)),
+            )
+    if not sections:
+        raise FormatError(f"{source} is empty: it holds no questions.")
+    return sections
+
+
+def _read_archive(archive: Path) -> Sections:
+    sections: Sections = []
+    for name, content in _unpacked(archive):
+        sections += _read_file(BytesIO(content), name)
+    return sections
+
+
+def _unpacked(archive: Path) -> list[tuple[str, bytes]]:
+    """Name and content of the .txt files of an archive."""
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = [each for each in content.infolist() if PurePosixPath(each.filename).suffix == ".txt"]
+            members = [each for each in members if not each.filename.startswith("__MACOSX/")]
+            size = sum(each.file_size for each in members)
+            if size <= _LARGEST_ARCHIVE:
+                members.sort(key=lambda each: each.filename)
+                return [(f"{archive}/{each.filename}", content.read(each)) for each in members]
+    except Exception as error:  # of damaged archives the library raises much that it does not name
+        raise FormatError(f"{archive} is a zip archive that cannot be read: {error}.") from error
+    raise FormatError(f"{archive} unpacks to {size} bytes, more than {_LARGEST_ARCHIVE}: is this a gold standard?")
+
+
+def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | None = None) -> Sections:
+    """The sections of one file; its name is theirs where it names none."""
+    lines = list(numbered_lines(file, name))
+    if lines and len(_fields(lines[0][1])) == 2 and not any(line.startswith(":") for _, line in lines):
+        return [(PurePosixPath(name).stem, _pairs_as_questions(lines, name))]
+    sections: dict[str, list[Question]] = {}
+    section = PurePosixPath(name).stem
+    for number, line in lines:
+        if line.startswith(":"):
+            section = line[1:].strip()
+            sections.setdefault(section, [])
+            continue
+        words = _fields(line)
+        if len(words) == 5 and _TAGS.fullmatch(words[3]):
+            section = words.pop(3)
+        elif len(words) == 3 and answers is not None:
+            section, answer = _answer(answers, f"{name}: line {number}")
+            words.append(answer)
+        if len(words) != 4:
+            raise FormatError(f"{name}: line {number} has {len(words)} words, and a question has 4.")
+        a, b, c, answer = words
+        sections.setdefault(section, []).append(Question(a, (b,), c, (answer,)))
+    if answers is not None and next(answers, None) is not None:
+        raise FormatError(f"{name} has fewer questions than the .answers beside it has answers.")
+    return list(sections.items())
+
+
+def _answer(answers: Iterator[tuple[int, str]], where: str) -> tuple[str, str]:
+    """The relation and the word on the next line of MSR's answers."""
+    _, line = next(answers, (0, ""))
+    fields = line.split()
+    if len(fields) != 2:
+        raise FormatError(f"{where} has no answer, 'relation word', in the .answers beside the file.")
+    return fields[0], fields[1]
+
+
+def _pairs_as_questions(lines: list[tuple[int, str]], name: str) -> list[Question]:
+    """Every two pairs of a relation, "word<TAB>answer/answer", are a question."""
+    if len(lines) > _MOST_PAIRS:
+        raise FormatError(f"{name} has {len(lines)} pairs, and each two are a question: give at most {_MOST_PAIRS}.")
+    pairs: list[tuple[str, tuple[str, ...]]] = []
+    for number, line in lines:
+        word, *rest = _fields(line)
+        answers = tuple(each.strip() for each in rest[0].split("/") if each.strip()) if len(rest) == 1 else ()
+        if not answers:
+            raise FormatError(f"{name}: line {number} is not 'word<TAB>answer/answer', as the first line is.")
+        pairs.append((word, answers))
+    return [Question(a, b, c, answers) for (a, b), (c, answers) in permutations(pairs, 2)]
+
+
+def _fields(line: str) -> list[str]:
+    return [field.strip() for field in line.split("\t")] if "\t" in line else line.split()

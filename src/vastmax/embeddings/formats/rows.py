@@ -1,0 +1,173 @@
+"""Words and vectors out of a stream, in time and memory that grow with what is read and not with what is promised."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax._core import parse_text_rows
+from vastmax.errors import FormatError
+
+__all__ = ["RowSource", "read_binary", "read_text"]
+
+_CHUNK = 1 << 23
+_LONGEST_WORD = 1 << 16
+_LONGEST_NUMBER = 64
+_MOST_NUMBERS = 1 << 20  # in a vector
+_FIRST_BYTES = 1 << 24  # of vectors, where the length of a file tells nothing
+_GROWTH = 1.25
+
+Matrix = NDArray[np.float32]
+
+
+class RowSource:
+    """An open file of vectors, its name, and its length: None for a pipe, or where it is packed."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self.file = file
+        self.name = name
+        status = os.fstat(file.fileno())
+        plain = stat.S_ISREG(status.st_mode) and not isinstance(file, gzip.GzipFile)
+        self.size = status.st_size if plain else None
+
+    def error(self, what: str) -> FormatError:
+        """The error that says what is wrong with the file."""
+        return FormatError(f"{self.name}: {what}{'' if what.endswith('?') else '.'}")
+
+    def room(self, promised: int | None, dim: int, row_size: int, limit: int | None) -> Matrix:
+        """Rows (n, d) for what line 1 promises, but no more than can be there: a row takes at least so many bytes."""
+        if dim > _MOST_NUMBERS:
+            raise self.error(f"line 1 promises vectors of {dim} numbers, more than {_MOST_NUMBERS}: is it damaged?")
+        first = _FIRST_BYTES // (4 * dim) + 1
+        held = first if self.size is None or promised is None else self.size // row_size + 1
+        num_rows = min(each for each in (promised, held, limit) if each is not None)
+        try:
+            return np.empty((num_rows, dim), np.float32)
+        except MemoryError:
+            raise self.error(
+                f"{num_rows} vectors of {dim} numbers do not fit into memory: read fewer (limit)"
+            ) from None
+
+    def check_number(self, found: int, promised: int, whole: bool, limit: int | None) -> None:
+        """Warn where there are more or fewer words than promised; FormatError where the last one is cut."""
+        if found in (limit, promised):
+            return
+        if found < promised and (found == 0 or not whole):
+            raise self.error(f"ends after {found} of the {promised} words that line 1 promises")
+        warnings.warn(
+            f"{self.name}: line 1 promises {promised} words; the {found} that are there are read", stacklevel=4
+        )
+
+
+def read_text(
+    source: RowSource, start: bytes, dim: int, promised: int | None, first_line: int, limit: int | None
+) -> tuple[list[bytes], Matrix]:
+    """Return words and vectors (n, d) of lines; FormatError naming the line.
+
+    Args:
+        source: the rest of the file.
+        start: what was read of it, from a line's beginning.
+        dim: how many numbers each line ends with.
+        promised: how many words there should be, where that is known.
+        first_line: its number.
+        limit: at most so many words.
+    """
+    words: list[bytes] = []
+    vectors = source.room(promised, dim, 2 * dim + 1, limit)
+    block = b""
+    for line, block in _whole_lines(source, start, first_line, _LONGEST_WORD + _LONGEST_NUMBER * dim):
+        end = 0
+        while True:
+            found, read, fault = parse_text_rows(block[end:] if end else block, vectors[len(words) : limit])
+            words += found
+            end += read
+            if fault:
+                number = line + block.count(b"\n", 0, end)
+                raise source.error(f"line {number} {fault.decode(errors='replace')}")
+            if end == len(block) or len(words) == limit:
+                break
+            vectors = _grown(vectors, promised, limit)
+        if len(words) == limit:
+            break
+    if promised is not None:
+        source.check_number(len(words), promised, block.endswith(b"\n"), limit)
+    return words, _cut(vectors, len(words))
+
+
+def _whole_lines(source: RowSource, start: bytes, line: int, longest: int) -> Iterator[tuple[int, bytes]]:
+    """Yield blocks of lines, each with the number of its first; FormatError for a line that does not end."""
+    chunk, rest = start or source.file.read(_CHUNK), bytearray()
+    while chunk:
+        whole = chunk.rfind(b"\n") + 1
+        if whole:
+            block, rest = bytes(rest) + chunk[:whole], bytearray(chunk[whole:])
+            yield line, block
+            line += block.count(b"\n")
+        else:
+            rest += chunk
+        if len(rest) > longest:
+            raise source.error(f"line {line} is longer than {longest} bytes: are these vectors in text?")
+        chunk = source.file.read(_CHUNK)
+    if rest:
+        yield line, bytes(rest)
+
+
+def read_binary(
+    source: RowSource, start: bytes, dim: int, promised: int, limit: int | None
+) -> tuple[list[bytes], Matrix]:
+    """Return words and vectors (n, d) of records; FormatError naming the byte, counted after line 1."""
+    size, wanted = 4 * dim, promised if limit is None else min(promised, limit)
+    words: list[bytes] = []
+    vectors = source.room(promised, dim, size + 2, limit)
+    buffer, position, passed = start, 0, 0
+    while len(words) < wanted:
+        space = buffer.find(b" ", position)
+        if space < 0 or len(buffer) - space - 1 < size:
+            if space < 0 and len(buffer) - position > _LONGEST_WORD:
+                raise source.error(
+                    f"no word ends within {_LONGEST_WORD} bytes of byte {passed + position} after line 1"
+                )
+            more = source.file.read(max(_CHUNK, size))
+            if not more:
+                if not buffer[position:].strip() and words:
+                    break
+                where = f"byte {passed + len(buffer)} after line 1, in word {len(words) + 1} of {promised}"
+                raise source.error(f"ends at {where}")
+            passed += position
+            buffer, position = buffer[position:] + more, 0
+            continue
+        word = buffer[position:space].lstrip(b"\n")
+        if not word or b"\n" in word:
+            raise source.error(f"no word stands at byte {passed + position} after line 1")
+        if len(words) == len(vectors):
+            vectors = _grown(vectors, promised, limit)
+        vectors[len(words)] = np.frombuffer(buffer, "<f4", dim, space + 1)
+        words.append(word)
+        position = space + 1 + size
+    if len(words) == promised and (buffer[position:] + source.file.read(16)).strip():
+        raise source.error(f"goes on at byte {passed + position} after line 1, behind the {promised} words promised")
+    source.check_number(len(words), promised, True, limit)
+    vectors = _cut(vectors, len(words))
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise source.error(f"word {row + 1} has a number that is not finite")
+    return words, vectors
+
+
+def _grown(vectors: Matrix, promised: int | None, limit: int | None) -> Matrix:
+    """The same rows and room for more; large arrays are moved by the system, not copied."""
+    wanted = int(len(vectors) * _GROWTH) + 1
+    bounds = [each for each in (promised, limit) if each is not None and each > len(vectors)]
+    return _cut(vectors, min([wanted, *bounds]))
+
+
+def _cut(vectors: Matrix, num_rows: int) -> Matrix:
+    vectors.resize((num_rows, vectors.shape[1]), refcheck=False)
+    return vectors
