@@ -10,9 +10,14 @@ from tests.campaign.deaths import deaths
 from tests.campaign.faults import faults
 from tests.campaign.figures import Figures, log
 from tests.campaign.kills import kills
-from tests.campaign.mutants import mutants
+from tests.campaign.mutants import mutants, settle
 
-PARTS: dict[str, Callable[[int, float], Figures]] = {"mutants": mutants, "deaths": deaths, "kills": kills, "faults": faults}
+PARTS: dict[str, Callable[[int, float], Figures]] = {
+    "mutants": mutants,
+    "deaths": deaths,
+    "kills": kills,
+    "faults": faults,
+}
 """From a seed and the seconds it may take; a part goes on after that until what it has begun is done."""
 
 
@@ -22,7 +27,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="of all chance; that of a run that found something repeats it")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--no-log", action="store_true", help="leave the log as it is")
+    parser.add_argument("--settle", action="store_true", help="only see which of the open finds are mended by now")
     given = parser.parse_args()
+    if given.settle:
+        return bool(settle().finds)
     seed = int(time.time()) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     began, found = time.monotonic(), {}

@@ -15,28 +15,13 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+from tests.campaign import hostile
+
 __all__ = ["damaged"]
 
 Damage = Callable[[bytes, Random], bytes]
 
-_DEEP = 20_000
 _BOMB = 24 << 20  # bytes unpacked
-_HOSTILE_JSON = [
-    *("null", "true", "false", "0", "-1", "1", "2", "3", "7", "1.5", "-0.5", "1e999", "-1e999", "NaN", "1e-320"),
-    *("1000000", "2147483648", "1099511627776", "9223372036854775808", "-9223372036854775809", "9" * 5000),
-    *('""', '"x"', '"full"', '"nan"', '"\\ud800"', '"\\u0000\\u001b[31m"', '"../../x"', f'"{"x" * 70_000}"'),
-    *("[]", "{}", "[null]", "[[1], [2]]", '{"a": null}', "[" * _DEEP + "]" * _DEEP, '{"a":' * _DEEP + "1" + "}" * _DEEP),
-]
-_HOSTILE_NUMBERS = [
-    *("nan", "inf", "-inf", "-1", "0", "-0", "1e39", "-1e39", "1e-46", "1e400", "0x10", "1_000", "+1", "1e", "e5", "--1"),
-    *("1,5", "7.35", "1.", ".5", "\u0661", "1\u00a0000", "", " ", "x", "9" * 18, "9" * 19, "9" * 25, "9" * 5000),
-    *("2147483648", "4294967296", "4611686018427387904", "9223372036854775807", "1000000", "1 2", "1\t2"),
-]
-_HOSTILE_TEXT = [
-    *(b"\0", b"\x1b[31m", b"\x9b", b"\x1e", b"\x1f", b"\r", b"\r\n", b"\n\n", b"\t", b"\\", b"\\q", b"#", b"\x0c", b" "),
-    *(b"\xff", b"\xfe\xff", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\xe2\x80", b"\xef\xbb\xbf"),
-    *("\u2028".encode(), "\u0085".encode(), "\u200b".encode(), "e\u0301".encode(), "</s>".encode(), "<unk>".encode()),
-]
 _PLACE = "\x01hostile\x01"
 
 
@@ -102,7 +87,11 @@ def _lines(data: bytes, chance: Random) -> bytes:
 
 def _text(data: bytes, chance: Random) -> bytes:
     start, end = _slice(data, chance)
-    return data[:start] + chance.choice(_HOSTILE_TEXT) * chance.choice([1, 1, 3, 5000]) + data[chance.choice([start, end]) :]
+    return (
+        data[:start]
+        + chance.choice(hostile.IN_TEXT) * chance.choice([1, 1, 3, 5000])
+        + data[chance.choice([start, end]) :]
+    )
 
 
 def _fields(data: bytes, chance: Random) -> bytes:
@@ -112,7 +101,7 @@ def _fields(data: bytes, chance: Random) -> bytes:
     at = chance.randrange(0, len(parts), 2)
     numbers = [n for n in range(0, len(parts), 2) if re.fullmatch(rb"[-+.\de]+", parts[n])]
     at = chance.choice(numbers) if numbers and chance.random() < 0.7 else at
-    parts[at] = chance.choice(_HOSTILE_NUMBERS).encode()
+    parts[at] = chance.choice(hostile.NUMBERS).encode()
     lines[i] = b"".join(parts)
     return b"\n".join(lines)
 
@@ -132,9 +121,9 @@ def _json(data: bytes, chance: Random) -> bytes:
     except (ValueError, RecursionError):
         return _flip(data, chance)
     places = _places(document)[1:]
-    hostile = chance.choice(_HOSTILE_JSON)
+    wrong = chance.choice(hostile.IN_JSON)
     if not places or chance.random() < 0.05:
-        return hostile.encode()
+        return wrong.encode()
     *above, key = chance.choice(places)
     owner = document
     for each in above:
@@ -149,11 +138,13 @@ def _json(data: bytes, chance: Random) -> bytes:
         case 3 if isinstance(owner[key], int) and not isinstance(owner[key], bool):
             owner[key] += chance.choice([-1, 1, -owner[key] - 1, 10**6])
         case 4 if isinstance(owner, dict):
-            return f'{{{json.dumps(key)}: {hostile}, {json.dumps(document)[1:]}'.encode()
+            return f"{{{json.dumps(key)}: {wrong}, {json.dumps(document)[1:]}".encode()
         case _:
             owner[key] = _PLACE
-    return json.dumps(document, ensure_ascii=chance.random() < 0.5).replace(json.dumps(_PLACE), hostile).encode(
-        errors="surrogatepass"
+    return (
+        json.dumps(document, ensure_ascii=chance.random() < 0.5)
+        .replace(json.dumps(_PLACE), wrong)
+        .encode(errors="surrogatepass")
     )
 
 
@@ -168,16 +159,16 @@ def _toml(data: bytes, chance: Random) -> bytes:
     given = [i for i, line in enumerate(lines) if "=" in line] or [0]
     i = chance.choice(given)
     name = lines[i].partition("=")[0].strip() or "x"
-    hostile = chance.choice([*_HOSTILE_JSON, "1979-05-27", "1979-05-27T07:32:00Z", "inf", "nan", "{a = 1}", "'''x'''"])
+    wrong = chance.choice(hostile.IN_TOML)
     match chance.randrange(5):
         case 0:
-            lines[i] = f"{name} = {hostile}\n{lines[i]}"
+            lines[i] = f"{name} = {wrong}\n{lines[i]}"
         case 1:
-            lines[i] = f"[{name}]\n{name} = {hostile}"
+            lines[i] = f"[{name}]\n{name} = {wrong}"
         case 2:
-            lines[i] = f"{'.'.join([name] * chance.choice([2, 5, 3000]))} = {hostile}"
+            lines[i] = f"{'.'.join([name] * chance.choice([2, 5, 3000]))} = {wrong}"
         case _:
-            lines[i] = f"{name} = {hostile}"
+            lines[i] = f"{name} = {wrong}"
     return "\n".join(lines).encode(errors="surrogatepass")
 
 
@@ -188,11 +179,8 @@ def _numbers(data: bytes, chance: Random) -> bytes:
     """A word of 2, 4 or 8 bytes replaced by what is no number, or the largest, as float or as integer."""
     size = chance.choice([2, 4, 4, 8])
     at = chance.randrange(0, max(1, len(data) // size)) * size
-    hostile = ["ff" * size, "00" * size, "ff" * (size - 1) + "7f", "00" * (size - 2) + "807f", "00" * (size - 2) + "c07f"]
-    word = bytes.fromhex(chance.choice([*hostile, "01" + "00" * (size - 1), "00" * (size - 1) + "80"]))
-    return data[:at] + word * chance.choice([1, 1, 1000]) + data[at + size :] if chance.random() < 0.2 else (
-        data[:at] + word + data[at + size :]
-    )
+    word = chance.choice(hostile.words(size)) * chance.choice([1, 1, 1, 1000])
+    return data[:at] + word + data[at + size :]
 
 
 def _safetensors(data: bytes, chance: Random) -> bytes:
@@ -245,12 +233,7 @@ def _numpy(data: bytes, chance: Random) -> bytes:
     name = chance.choice(["descr", "fortran_order", "shape", ""])
     if not name:
         return data[: 10 + length] + _numbers(content, chance)
-    hostile = {
-        "descr": ["'|O'", "'<f8'", "'>f4'", "'<i4'", "'|S4'", "'<U1'", "'|V4'", "'<c8'", "[('a', '<f4')]", "None", "'x'"],
-        "fortran_order": ["True", "1", "None"],
-        "shape": ["()", "(-1,)", "(0, 0)", "(1099511627776, 4)", "(1, 1, 1)", "(2,)", "(3, 2)", "[1]", "(1.5,)", "9" * 5000],
-    }
-    value = chance.choice([*hostile[name], "(" * 300 + ")" * 300])
+    value = chance.choice(hostile.IN_NUMPY[name])
     text = re.sub(rf"('{name}': )(\(.*?\)|[^,]+)", lambda match: match[1] + value, header).encode("latin-1")
     return data[:8] + (len(text) % 65536).to_bytes(2, "little") + text + content
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import os
 import re
 import shutil
@@ -19,24 +20,27 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.campaign.figures import Figures, memory_disk
 from vastmax.errors import VastmaxError
+
+if TYPE_CHECKING:  # it loads PyTorch, which only the process needs that dies
+    from tests.campaign.writers import Writer
 
 __all__ = ["Situation", "aftermath", "deaths", "forked", "situations"]
 
 _SHIM = Path(__file__).with_name("deaths.c")
 
 
-def deaths(seed: int, seconds: float) -> Figures:
-    """Let every writer die everywhere; where the time is short, at every n-th place, from the seed's on."""
+def deaths(seed: int, seconds: float, writers: str = "writers") -> Figures:
+    """Let every writer of a module die everywhere; where the time is short, at every n-th place, from the seed's on."""
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
         library = Path(scratch) / "deaths.so"
         compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
         subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, _SHIM, "-ldl"], check=True)
-        command = [sys.executable, "-m", "tests.campaign.deaths", str(seed), str(seconds), scratch]
+        command = [sys.executable, "-m", "tests.campaign.deaths", str(seed), str(seconds), scratch, writers]
         environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -51,10 +55,8 @@ def deaths(seed: int, seconds: float) -> Figures:
 class Situation:
     """A writer over what it wrote before (``old``), or in an empty folder; the folder is the same for every case."""
 
-    def __init__(self, name: str, scratch: Path, *, over: bool) -> None:
-        from tests.campaign.writers import WRITERS, names
-
-        self.name, self.writer, self.names = f"{name}, {'over another' if over else 'first'}", WRITERS[name], names
+    def __init__(self, name: str, writer: Writer, scratch: Path, *, over: bool) -> None:
+        self.name, self.writer = f"{name}, {'over another' if over else 'first'}", writer
         self.folder, self._before = scratch / "at", scratch / "before"
         for folder in (self.folder, self._before):
             shutil.rmtree(folder, ignore_errors=True)
@@ -64,7 +66,7 @@ class Situation:
         shutil.copytree(self.folder, self._before)
         self.old = self.found()
         self.write()
-        self.new, self.left = self.found(), names(self.folder)
+        self.new, self.left = self.found(), _names(self.folder)
 
     def reset(self) -> None:
         """Put the folder back to how it was before the write."""
@@ -83,13 +85,18 @@ class Situation:
             return "nothing"
 
 
-def situations(scratch: Path) -> list[Callable[[], Situation]]:
+def situations(scratch: Path, writers: str = "writers") -> list[Callable[[], Situation]]:
     """Return what makes each situation."""
-    from tests.campaign.writers import WRITERS
-
+    every: dict[str, Writer] = importlib.import_module(f"tests.campaign.{writers}").WRITERS
     return [
-        lambda name=name, over=over: Situation(name, scratch, over=over) for name in WRITERS for over in (False, True)
+        lambda name=name, over=over: Situation(name, every[name], scratch, over=over)
+        for name in every
+        for over in (False, True)
     ]
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*"))
 
 
 def forked(work: Callable[[], object]) -> int:
@@ -122,15 +129,15 @@ def aftermath(situation: Situation) -> str:
         return f"afterwards {type(error).__name__}: {str(error).replace(str(situation.folder), '')}"
     if situation.found() != situation.new:
         return "the next write leaves something else"
-    if surplus := set(situation.names(situation.folder)) ^ set(situation.left):
+    if surplus := set(_names(situation.folder)) ^ set(situation.left):
         named = re.sub(r"[0-9a-f]{16}|(?<=\.tmp)\w+|(?<=\.probe-)\w+", "*", min(surplus))
         return f"the next write leaves {named}, or lacks it"
     return ""
 
 
-def _die_everywhere(seed: int, seconds: float, scratch: Path) -> None:
+def _die_everywhere(seed: int, seconds: float, scratch: Path, writers: str) -> None:
     shim: Any = ctypes.CDLL(None)
-    all_situations = situations(scratch)
+    all_situations = situations(scratch, writers)
     until = time.monotonic() + seconds
     for done, make in enumerate(all_situations):
         situation = make()
@@ -159,5 +166,4 @@ def _die_everywhere(seed: int, seconds: float, scratch: Path) -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     with contextlib.suppress(BrokenPipeError):
-        _die_everywhere(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]))
-
+        _die_everywhere(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

@@ -154,7 +154,16 @@ def _of_verbs(scratch: Path) -> Iterator[tuple[str, str]]:
         "tree": f"tree {model} -o {scratch}/tree.safetensors",
         "help": "--help",
     }
-    streams = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full", "| head -c 1"]
+    streams = [
+        "<&-",
+        ">&-",
+        "2>&-",
+        "<&- >&- 2>&-",
+        ">/dev/full",
+        "2>/dev/full",
+        ">/dev/full 2>/dev/full",
+        "| head -c 1",
+    ]
     vastmax = f"{sys.executable} -m vastmax"
     subprocess.run([*vastmax.split(), "train", text, "-o", model, *short.split()], check=True, capture_output=True)
     for verb, arguments in verbs.items():
@@ -163,7 +172,7 @@ def _of_verbs(scratch: Path) -> Iterator[tuple[str, str]]:
             line = f"set -o pipefail; {vastmax} {arguments} {stream}"
             done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
             find = "a traceback" if "Traceback" in done.stderr else ""
-            refused = "/dev/full" in stream.split("2>")[0] and verb in ("vocab", "nearest", "help")
+            refused = stream in (">/dev/full", "&>/dev/full") and verb in ("vocab", "nearest", "help")
             if done.returncode not in (0, 1) or (refused and done.returncode == 0):
                 find = find or f"exit code {done.returncode}"
             yield f"{verb} {stream}", find

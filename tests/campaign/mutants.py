@@ -21,7 +21,7 @@ from typing import Any
 from tests.campaign.figures import Figures, memory_disk
 from tests.campaign.worker import HANGS
 
-__all__ = ["FINDS", "GROUPS", "cases", "mutants", "past_finds"]
+__all__ = ["FINDS", "cases", "known", "mutants", "past_finds", "settle"]
 
 FINDS = Path(__file__).with_name("finds")
 OPEN = FINDS / "open"
@@ -38,7 +38,7 @@ def mutants(seed: int, seconds: float) -> Figures:
             for found in cases(group, str(seed), seconds / len(GROUPS), Path(scratch)):
                 figures.add(found["reader"], found["find"], found["seconds"], found["megabytes"])
                 if found["find"]:
-                    _keep(found, Path(scratch), f"{seed}/{group}/{found['number']}")
+                    _keep(found, Path(scratch))
     return figures
 
 
@@ -71,7 +71,13 @@ def cases(group: str, source: str, seconds: float, scratch: Path) -> Iterator[di
             return
         if begun is None:
             raise RuntimeError(f"the worker did not begin:\n{error}")
-        yield {**begun, "find": _crash(scratch / "stacks", process.returncode), "said": "", "seconds": 0, "megabytes": 0}
+        yield {
+            **begun,
+            "find": _crash(scratch / "stacks", process.returncode),
+            "said": "",
+            "seconds": 0,
+            "megabytes": 0,
+        }
 
 
 def _lines(process: subprocess.Popen[str], until: float) -> Iterator[str]:
@@ -94,18 +100,40 @@ def _crash(stacks: Path, code: int) -> str:
     return f"{'hang' if title.startswith('Timeout') else f'crash ({title or code})'}{where}"
 
 
-def _keep(found: dict[str, Any], scratch: Path, key: str) -> None:
+def _keep(found: dict[str, Any], scratch: Path) -> None:
     """Keep the input of a find, the smallest of its cause."""
     told = scratch / f"find-{found['number']}"
     case = told if told.exists() else scratch / "case"  # a crash leaves what it crashed on
-    slug = re.sub(r"\W+", "-", found["find"]).strip("-").lower()[:80]
-    place = OPEN / found["reader"] / slug
+    place = OPEN / found["reader"] / _slug(found["find"])
     if _size(case) < (_size(place) if place.exists() else _LARGEST_KEPT):
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(case, place)
-    print(f"  {key} {found['reader']}: {found['find']}: {found['said'][:200]!r}", flush=True)
+    print(f"  {found['name']} {found['reader']}: {found['find']}: {found['said'][:200]!r}", flush=True)
+
+
+def _slug(find: str) -> str:
+    return re.sub(r"\W+", "-", find).strip("-").lower()[:80]
+
+
+def known(find: str) -> bool:
+    """Whether a find, as figures tell it, is one of those that wait to be mended."""
+    return any(OPEN.glob(f"*/{_slug(find.partition(': ')[2])}"))
+
+
+def settle() -> Figures:
+    """Read the finds that wait to be mended; those that are, take their place among the past ones."""
+    figures = Figures()
+    for group in GROUPS:
+        with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
+            for found in cases(group, str(OPEN), 600, Path(scratch)):
+                figures.add(found["reader"], found["find"], found["seconds"], found["megabytes"])
+                if not found["find"]:
+                    place = FINDS / found["reader"] / found["name"]
+                    place.parent.mkdir(exist_ok=True)
+                    shutil.rmtree(place, ignore_errors=True)
+                    (OPEN / found["reader"] / found["name"]).rename(place)
+    return figures
 
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-

@@ -74,8 +74,8 @@ def use(embeddings: Embeddings) -> None:
 
 
 def interrupt(*_: object) -> None:
-    """Do as Ctrl-C does: a checkpoint is written."""
-    os.kill(os.getpid(), signal.SIGINT)
+    """Ask training to stop, and so to write a checkpoint."""
+    os.kill(os.getpid(), signal.SIGTERM)  # SIGINT is ignored in what a shell runs in the background
 
 
 def train_on(folder: Path, progress: Callable[[Any], None] | None = None, **more: Any) -> Embeddings:
@@ -169,7 +169,14 @@ _ANALOGIES = ": capitals\ntea milk coffee sugar\nnew york tea with\n: gram1\nmil
 def record(label: str, seed: int, **more: Any) -> RunRecord:
     """Return what a run might have come to, with every field given."""
     names = ("train", "valid", "test")
-    point = {"epoch": 1.0, "words": 100, "seconds": 1.5, "learning_rate": 0.1, "train_loss": 3.0, "valid_perplexity": 20.0}
+    point = {
+        "epoch": 1.0,
+        "words": 100,
+        "seconds": 1.5,
+        "learning_rate": 0.1,
+        "train_loss": 3.0,
+        "valid_perplexity": 20.0,
+    }
     error = {"samples": 5, "gradient_rmse": 0.4, "gradient_bias": 0.1}
     texts = {**{name: f"{name}.txt" for name in names}, **{f"{name}_words": 50 for name in names}}
     numbers = ("epochs", "words", "building_seconds", "training_seconds", "training_words_per_second")

@@ -31,11 +31,11 @@ from vastmax.errors import VastmaxError
 
 __all__ = ["HANGS", "SECONDS", "main", "memory_bound", "read"]
 
-Case = tuple[int, str, Mapping[str, bytes]]  # its number, the reader, and what it reads
+Case = tuple[int, str, str, Mapping[str, bytes]]  # its number, the reader, what it is called, and what is read
 
 HANGS = 30.0  # seconds, of the clock, after which a case counts as hung
 SECONDS = 3.0  # of the processor, which a case may take
-_LONGEST_SENTENCE = 2000  # characters
+_LONGEST_SENTENCE = 1000  # characters
 _ADDRESSES = 2 << 30  # bytes that may be asked for beyond what is in use, had or not
 
 
@@ -93,7 +93,7 @@ def drawn(readers: str, good: Mapping[str, Mapping[str, bytes]], seed: int, firs
     for number in itertools.count(first):
         chance = Random(f"{seed}/{readers}/{number}")
         name = chance.choice(sorted(good))
-        yield number, name, damaged(good[name], chance)
+        yield number, name, f"{seed}/{readers}/{number}", damaged(good[name], chance)
 
 
 def kept(good: Collection[str], folder: Path, first: int) -> Iterator[Case]:
@@ -101,7 +101,7 @@ def kept(good: Collection[str], folder: Path, first: int) -> Iterator[Case]:
     finds = [each for name in sorted(good) for each in sorted(folder.glob(f"{name}/*"))]
     for number, find in list(enumerate(finds))[first:]:
         files = {str(file.relative_to(find)): file.read_bytes() for file in find.rglob("*") if file.is_file()}
-        yield number, find.parent.name, files
+        yield number, find.parent.name, find.name, files
 
 
 def main(which: str, source: str, first: int, scratch: Path) -> None:
@@ -120,15 +120,19 @@ def main(which: str, source: str, first: int, scratch: Path) -> None:
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     for stream in (1, 2):  # what a reader says is no line of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-    for number, name, files in drawn(which, good, int(source), first) if source.isdigit() else kept(good, Path(source), first):
+    drawing = source.isdigit()
+    for number, reader, name, files in (
+        drawn(which, good, int(source), first) if drawing else kept(good, Path(source), first)
+    ):
         write(files, scratch / "case")
-        print(json.dumps({"number": number, "reader": name}), file=lines, flush=True)
+        about = {"number": number, "reader": reader, "name": name}
+        print(json.dumps(about), file=lines, flush=True)
         faulthandler.dump_traceback_later(HANGS, exit=True, file=stacks)
-        found = read(readers[name], scratch / "case", sum(map(len, files.values())))
+        found = read(readers[reader], scratch / "case", sum(map(len, files.values())))
         faulthandler.cancel_dump_traceback_later()
         if found["find"]:
             write(files, scratch / f"find-{number}")  # as they were: a reader may have written
-        print(json.dumps({"number": number, "reader": name, **found}), file=lines, flush=True)
+        print(json.dumps({**about, **found}), file=lines, flush=True)
 
 
 if __name__ == "__main__":

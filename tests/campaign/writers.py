@@ -16,15 +16,15 @@ from vastmax.comparison import compare, comparing, run_language_model
 from vastmax.comparison.report import read_records
 from vastmax.comparison.run import write_records
 from vastmax.embeddings import Embeddings, export, import_vectors
-from vastmax.language import LanguageCorpus, load_language_model, save_language_model
 from vastmax.files import member
-from vastmax.runs import Checkpoint, model_tensors
+from vastmax.language import LanguageCorpus, load_language_model, save_language_model
+from vastmax.runs import Checkpoint, OutputFolder, model_tensors
 from vastmax.text import Phrases
 from vastmax.text.phrases import Phrase
 from vastmax.trees import Classes, Tree, balanced_tree, huffman_tree
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["WRITERS", "Writer", "names"]
+__all__ = ["WRITERS", "Writer"]
 
 
 class Writer(NamedTuple):
@@ -35,11 +35,6 @@ class Writer(NamedTuple):
 
     write: Callable[[Path, int], object]
     read: Callable[[Path], object]
-
-
-def names(folder: Path) -> list[str]:
-    """Return everything below a folder, hidden or not."""
-    return sorted(str(each.relative_to(folder)) for each in folder.rglob("*"))
 
 
 def _embeddings(which: int) -> Embeddings:
@@ -99,7 +94,8 @@ def _save_lm(folder: Path, which: int) -> None:
 
 def _run_lm(folder: Path, which: int) -> None:
     given = config(seed=which + 1, epochs=0.2)
-    run_language_model(corpus(), given, folder / "m", text=TEXT, checkpoint_minutes=1e-9)
+    with OutputFolder(folder / "m", resume=True):
+        run_language_model(corpus(), given, folder / "m", text=TEXT, checkpoint_minutes=1e-9)
 
 
 def _run_here(place: Path, job: Any, given: Any, texts: LanguageCorpus, *_: Any) -> Any:
