@@ -127,11 +127,13 @@ class Whole:
 
 def _fault(outcome: Outcome, which: signal.Signals) -> str:
     """What is wrong with how a process ended that got a signal; one that had not begun ends as any process does."""
-    accepted = (0, 1, 130, -which)
+    # CPython ends by SIGINT, as a shell wants it, also where the KeyboardInterrupt was met on its way through an `exec`
+    accepted = (0, 1, 130, -which, -signal.SIGINT)
     if outcome.code not in accepted:
         return f"exit code {outcome.code}: {outcome.error.strip()[-200:]}"
     if "Traceback" in outcome.error:
-        return f"a traceback: {outcome.error.strip().splitlines()[-1][:100]}"
+        where = [line.strip() for line in outcome.error.splitlines() if "/vastmax/" in line or "Error" in line]
+        return f"a traceback: {' / '.join(where[-2:])}"
     return ""
 
 
