@@ -48,7 +48,7 @@ def faults(seed: int, seconds: float) -> Figures:
 
 def _limits() -> Iterator[tuple[str, Callable[[], object]]]:
     """What is refused, and how."""
-    for size in (0, 1, 60, 400, 4000):  # bytes a file, as on a disk that is full
+    for size in (0, 1, 60, 200, 400, 4000):  # bytes a file, as on a disk that is full
         yield "full disk", lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     for files in range(8):
         yield "few files", lambda files=files: _leave_files(files)

@@ -16,7 +16,7 @@ from vastmax.comparison import compare, comparing, run_language_model
 from vastmax.comparison.report import read_records
 from vastmax.comparison.run import write_records
 from vastmax.embeddings import Embeddings, export, import_vectors
-from vastmax.files import member
+from vastmax.files import member, read_members
 from vastmax.language import LanguageCorpus, load_language_model, save_language_model
 from vastmax.runs import Checkpoint, OutputFolder, model_tensors
 from vastmax.text import Phrases
@@ -53,9 +53,15 @@ def _checkpoint(which: int) -> Checkpoint:
 
 
 def _read_checkpoint(folder: Path) -> Any:
-    found = Checkpoint.load(folder / "checkpoint", "embeddings")
-    beside = Vocabulary.load(member(folder / "checkpoint", "vocabulary.tsv")).total
-    return found.facts["at"], {name: each.tobytes() for name, each in found.tensors.items()}, beside
+    place = folder / "checkpoint"
+
+    def read() -> Any:
+        found = Checkpoint.load(place, "embeddings")
+        words = Vocabulary.load(member(place, "vocabulary.tsv")).total
+        return found.facts["at"], {name: each.tobytes() for name, each in found.tensors.items()}, words
+
+    # as `Embeddings.load` reads the checkpoint of a run that goes on; one that resumes has the folder to itself
+    return read_members(place, ("state.json", "state.safetensors", "vocabulary.tsv"), read)
 
 
 def _save_checkpoint(folder: Path, which: int) -> None:
