@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["IN_JSON", "IN_NUMPY", "IN_TEXT", "IN_TOML", "NUMBERS", "words"]
 
-_DEEP = 20_000
+_DEEP = 300, 900, 20_000  # levels: what a parser takes, others may not
 
 IN_JSON = [
     *("null", "true", "false", "0", "-1", "1", "2", "3", "7", "1.5", "-0.5", "1e999", "-1e999", "NaN", "1e-320"),
@@ -12,7 +12,8 @@ IN_JSON = [
     *("9223372036854775808", "-9223372036854775809", "9" * 5000),
     *('""', '"x"', '"full"', '"nan"', '"\\ud800"', '"\\u0000\\u001b[31m"', '"../../x"', f'"{"x" * 70_000}"'),
     *("[]", "{}", "[null]", "[[1], [2]]", '{"a": null}', '{"a": {"a": {}}}'),
-    *("[" * _DEEP + "]" * _DEEP, '{"a":' * _DEEP + "1" + "}" * _DEEP),
+    *("[" * deep + "]" * deep for deep in _DEEP),
+    *('{"a":' * deep + "1" + "}" * deep for deep in _DEEP),
 ]
 """Text of JSON, whole or not."""
 

@@ -7,6 +7,7 @@ comparison the process of a run is hit as often as the comparison itself.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -132,8 +133,8 @@ def _fault(outcome: Outcome, which: signal.Signals) -> str:
     if outcome.code not in accepted:
         return f"exit code {outcome.code}: {outcome.error.strip()[-200:]}"
     if "Traceback" in outcome.error:
-        where = [line.strip() for line in outcome.error.splitlines() if "/vastmax/" in line or "Error" in line]
-        return f"a traceback: {' / '.join(where[-2:])}"
+        places = re.findall(r'/(\w+/[\w/]+\.py)", line \d+, in (\S+)', outcome.error)
+        return f"a traceback: {outcome.error.split()[-1]} at {' in '.join(places[-1]) if places else 'no place'}"
     return ""
 
 

@@ -120,8 +120,7 @@ def main(which: str, source: str, first: int, scratch: Path) -> None:
     stacks = (scratch / "stacks").open("w")
     faulthandler.enable(stacks)
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    for stream in (1, 2):  # what a reader says is no line of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a reader says is no line of ours
     drawing = source.isdigit()
     for number, reader, name, files in (
         drawn(which, good, int(source), first) if drawing else kept(good, Path(source), first)
