@@ -7,7 +7,6 @@ comparison the process of a run is hit as often as the comparison itself.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -133,8 +132,9 @@ def _fault(outcome: Outcome, which: signal.Signals) -> str:
     if outcome.code not in accepted:
         return f"exit code {outcome.code}: {outcome.error.strip()[-200:]}"
     if "Traceback" in outcome.error:
-        places = re.findall(r'/(\w+/[\w/]+\.py)", line \d+, in (\S+)', outcome.error)
-        return f"a traceback: {outcome.error.split()[-1]} at {' in '.join(places[-1]) if places else 'no place'}"
+        if "<module>" in outcome.error.partition("Traceback")[2].split("in main")[-1]:
+            return "a traceback while it starts"
+        return f"a traceback: {' / '.join(line.strip() for line in outcome.error.splitlines()[-3:])}"
     return ""
 
 
