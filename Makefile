@@ -3,6 +3,7 @@
 #   make demo     learn the words of your own Python's documentation, and look around
 #   make test     the test suite          make lint   ruff and pyright; clang-format and clang-tidy
 #   make nightly  the suite with the tests of minutes
+#   make campaign  kills, damaged files and full disks for BUDGET=60 minutes; a find repeats with SEED=
 #   make numerics  the suite's numerical part as on lesser processors, one level after the other
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
 #   make compare  every output layer in one language model on your text: make compare TEXT=FILE
@@ -19,6 +20,8 @@ CORPUS ?=
 TEXT ?=
 COMPARE_ARGS ?=
 BENCH_ARGS ?=
+BUDGET ?= 60
+SEED ?=
 export PYTHONUTF8 := 1
 
 BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/core -type f) \
@@ -26,10 +29,10 @@ BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/c
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 
-.PHONY: help demo compare test nightly numerics lint format docs reference serve bench bench-layers bench-proposals clean
+.PHONY: help demo compare test nightly campaign numerics lint format docs reference serve bench bench-layers bench-proposals clean
 
 help:
-	@sed -n '3,12s/^# *//p' Makefile
+	@sed -n '3,13s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -65,6 +68,9 @@ test: $(VENV)/.installed-dev
 
 nightly: $(VENV)/.installed-dev
 	$(PYTEST) -m "slow or not slow" $(PYTEST_ARGS)
+
+campaign: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign --minutes $(BUDGET) $(if $(SEED),--seed $(SEED))
 
 numerics: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.numerics $(PYTEST_ARGS)

@@ -41,6 +41,18 @@ def test_a_place_that_cannot_be_written(write: Callable[[Path], None], tmp_path:
         write(tmp_path / "none" / "file")
 
 
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_what_is_flushed_to_the_disk_is_the_file_that_was_written(
+    write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not one that a library has meanwhile put another in the place of, under a name that nobody sweeps."""
+    flushed: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.fsync", lambda each: flushed.append((os.fstat(each).st_ino, os.fstat(each).st_size)))
+    write(tmp_path / "file")
+    status = (tmp_path / "file").stat()
+    assert flushed == [(status.st_ino, status.st_size)]
+
+
 def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")

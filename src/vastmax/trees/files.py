@@ -20,10 +20,11 @@ Path = str | PathLike[str]
 
 def write_arrays(path: Path, kind: Kind, arrays: dict[str, NDArray]) -> None:
     """Write arrays as the tensors of one safetensors file; InputError where it cannot be written."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
+    content = save(arrays, metadata={"format": f"vastmax {kind} 1"})
     with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata={"format": f"vastmax {kind} 1"})
+        temporary.write_bytes(content)  # save_file would write beside it, under a name that a kill leaves for ever
 
 
 def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[..., T]) -> T:

@@ -1,0 +1,140 @@
+"""Damaged files by the thousand: every reader ends in a result or in a VastmaxError, soon and within bounds of memory.
+
+The cases are read by a `worker`, which is started anew where one crashes it or hangs. What fell is kept, the smallest
+input of each cause, in ``finds/open`` until it is mended; mended ones, in ``finds``, are read first ever after.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.campaign.figures import Figures, memory_disk
+from tests.campaign.worker import HANGS, SANITIZED
+
+__all__ = ["FINDS", "cases", "known", "mutants", "past_finds", "settle"]
+
+FINDS = Path(__file__).with_name("finds")
+OPEN = FINDS / "open"
+GROUPS = {"core_readers": 1.0} if SANITIZED else {"readers": 0.7, "torch_readers": 0.3}  # and their shares of the time
+_LARGEST_KEPT = 200_000  # bytes of a find
+
+
+def mutants(seed: int, seconds: float) -> Figures:
+    """Read past finds, then damaged files until the time is over."""
+    figures = Figures()
+    past_finds(figures)
+    for group, share in GROUPS.items():
+        with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
+            for found in cases(group, str(seed), share * seconds, Path(scratch)):
+                figures.add(found["reader"], found["find"], found["seconds"], found["megabytes"])
+                if found["find"]:
+                    _keep(found, Path(scratch))
+    return figures
+
+
+def past_finds(figures: Figures, folder: Path = FINDS) -> None:
+    """Read what once fell."""
+    for group in GROUPS:
+        with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
+            for found in cases(group, str(folder), 600, Path(scratch)):
+                figures.add(found["reader"], found["find"] and f"{found['find']} again", found["seconds"])
+
+
+def cases(group: str, source: str, seconds: float, scratch: Path) -> Iterator[dict[str, Any]]:
+    """Yield how each case ended, until the time is over or there are no more."""
+    until, number = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        command = [sys.executable, "-m", "tests.campaign.worker", group, source, str(number), str(scratch)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        begun: dict[str, Any] | None = None
+        try:
+            for line in _lines(process, until):
+                said = json.loads(line)
+                begun = None if "find" in said else said
+                number = said["number"] + 1
+                if "find" in said:
+                    yield said
+        finally:
+            process.kill()
+            _, error = process.communicate()
+        if process.returncode == 0 or time.monotonic() >= until:
+            return
+        if begun is None:
+            raise RuntimeError(f"the worker did not begin:\n{error}")
+        yield {
+            **begun,
+            "find": _crash(scratch / "stacks", process.returncode),
+            "said": "",
+            "seconds": 0,
+            "megabytes": 0,
+        }
+
+
+def _lines(process: subprocess.Popen[str], until: float) -> Iterator[str]:
+    """The lines of a process, as long as they come and there is time; the worker itself ends a case that hangs."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < until and selector.select(2 * HANGS):
+            if not (line := process.stdout.readline()):
+                process.wait()
+                return
+            yield line
+
+
+def _crash(stacks: Path, code: int) -> str:
+    text = stacks.read_text(errors="replace")
+    title = next(iter(text.splitlines()), "")
+    ours = re.search(r'/vastmax/([^"]+)", line \d+ in (\S+)', text)
+    where = f" in {ours[1]}:{ours[2]}" if ours else ""
+    return f"{'hang' if title.startswith('Timeout') else f'crash ({title or code})'}{where}"
+
+
+def _keep(found: dict[str, Any], scratch: Path) -> None:
+    """Keep the input of a find, the smallest of its cause."""
+    told = scratch / f"find-{found['number']}"
+    case = told if told.exists() else scratch / "case"  # a crash leaves what it crashed on
+    place = OPEN / found["reader"] / _slug(found["find"])
+    if _size(case) < (_size(place) if place.exists() else _LARGEST_KEPT):
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(case, place)
+    print(f"  {found['name']} {found['reader']}: {found['find']}: {found['said'][:200]!r}", flush=True)
+
+
+def _slug(find: str) -> str:
+    return re.sub(r"\W+", "-", find).strip("-").lower()[:80]
+
+
+def known(find: str) -> bool:
+    """Whether a find, as figures tell it, waits to be mended; ``causes.txt`` has those that no file shows."""
+    cause = find.partition(": ")[2]
+    return any(OPEN.glob(f"*/{_slug(cause)}")) or cause in (OPEN / "causes.txt").read_text().splitlines()
+
+
+def settle() -> Figures:
+    """Read the finds that wait to be mended; those that are, take their place among the past ones."""
+    figures = Figures()
+    for group in GROUPS:
+        with tempfile.TemporaryDirectory(prefix="campaign-", dir=memory_disk()) as scratch:
+            for found in cases(group, str(OPEN), 600, Path(scratch)):
+                figures.add(found["reader"], found["find"], found["seconds"], found["megabytes"])
+                if not found["find"]:
+                    place = FINDS / found["reader"] / found["name"]
+                    place.parent.mkdir(exist_ok=True)
+                    shutil.rmtree(place, ignore_errors=True)
+                    (OPEN / found["reader"] / found["name"]).rename(place)
+    return figures
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
