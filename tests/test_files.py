@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vastmax.errors import InputError
-from vastmax.files import replacing
+from vastmax.files import replacing, tidy, write_array
 from vastmax.text import Phrases
 from vastmax.trees import Classes, huffman_tree
 from vastmax.vocabulary import Vocabulary
@@ -119,7 +120,7 @@ def test_the_leftover_of_a_killed_writer_goes_and_that_of_one_at_work_stays(tmp_
     path = tmp_path / "a [file]"
     kill = f"""
 import os, signal
-from vastmax.files import replacing
+from vastmax.files import replacing, tidy, write_array
 with replacing({str(path)!r}) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -157,3 +158,37 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
     with replacing(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("limit", [0, 100, 128, 4096, 4227])
+def test_an_array_that_the_disk_has_no_room_for_is_an_error(limit: int, tmp_path: Path) -> None:
+    """Also where it would be noticed only when what is buffered is written in the end."""
+    code = f"""
+import resource
+import numpy as np
+from vastmax.files import replacing, write_array
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+with replacing({str(tmp_path / "file")!r}) as temporary:
+    write_array(temporary, np.arange(1025, dtype=np.float32))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "InputError: cannot write" in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_array_is_numpys_own(tmp_path: Path) -> None:
+    for array in (np.arange(12, dtype=np.float32).reshape(3, 4), np.arange(12).reshape(3, 4).T[1:], np.zeros((0, 4))):
+        write_array(tmp_path / "ours.npy", array)
+        np.save(tmp_path / "numpys.npy", array)
+        assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
+
+
+def test_what_a_kill_left_is_tidied(tmp_path: Path) -> None:
+    for name in (".incoming", ".incoming.1.tmp", ".dropped-1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"file of {name}").write_text("left")
+    (tmp_path / ".writer").write_text("process 1 on a host since 2026-01-01 00:00")
+    tidy(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["file of .incoming"]  # which was saved, and half moved
+    tidy(tmp_path / "none")
+    assert not (tmp_path / "none").exists()

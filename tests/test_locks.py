@@ -67,10 +67,10 @@ def test_nothing_is_left_of_a_lock_whose_process_was_killed(tmp_path: Path, othe
     ids=["embeddings", "checkpoint"],
 )
 def test_what_is_soon_saved_waits_a_little(save, tmp_path: Path, other: "subprocess.Popen[str]", monkeypatch) -> None:
-    monkeypatch.setattr("vastmax.files._PATIENCE", 0.2)
+    monkeypatch.setattr("vastmax.files.PATIENCE", 0.2)
     with pytest.raises(InputError, match=f"process {other.pid}"):
         save(tmp_path)
-    monkeypatch.setattr("vastmax.files._PATIENCE", 30.0)
+    monkeypatch.setattr("vastmax.files.PATIENCE", 30.0)
     threading.Timer(0.3, other.kill).start()
     save(tmp_path)
     assert not any(each.name.startswith(".") for each in tmp_path.iterdir())

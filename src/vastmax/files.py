@@ -12,12 +12,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from vastmax.errors import FormatError, InputError, VastmaxError
 from vastmax.locks import claim, locked
 
 __all__ = [
+    "PATIENCE",
     "cannot_write",
     "drop",
     "member",
@@ -25,17 +26,21 @@ __all__ = [
     "read_members",
     "replacing",
     "replacing_members",
-    "sweep",
+    "tidy",
     "token",
+    "write_array",
     "writing",
 ]
+
+if TYPE_CHECKING:  # whoever has an array has loaded numpy; whoever has none does without
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 STAGING = ".incoming"
 _DROPPED = ".dropped-"
 _LONGEST_NAME = 100  # characters of a target's name in that of its temporary file
 _READS = 100  # of files that are replaced while they are read, again and again
-_PATIENCE = 10.0  # seconds, for a writer that will soon have finished
+PATIENCE = 10.0  # seconds, for a writer that will soon have finished
 
 
 def cannot_write(path: str | os.PathLike[str], error: Exception) -> InputError:
@@ -96,11 +101,9 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(directory)
     staging = target / f"{STAGING}.{token()}.tmp"
-    with writing(target, patience=_PATIENCE):
+    with writing(target, patience=PATIENCE):
         try:
-            _finish_moving(target)
-            for abandoned in target.glob(f"{STAGING}.*.tmp"):  # by a process that was killed: we have the lock
-                shutil.rmtree(abandoned, ignore_errors=True)
+            tidy(target)
             staging.mkdir()
             yield staging
             for file in staging.iterdir():
@@ -127,20 +130,39 @@ def writing(directory: Path, *, patience: float = 0.0) -> Iterator[None]:
         yield
 
 
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as numpy's .npy; OSError where the disk is full, which numpy's own way to write may not notice."""
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.lib.format.write_array(_Written(file), np.asarray(array), allow_pickle=False)
+
+
+class _Written:
+    """A file that numpy does not know for one: it hands over bytes, and whether they were written is looked at."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
+
+
+def tidy(directory: Path) -> None:
+    """Bring to its end what a killed process left in a folder: files half moved, and what it was dropping."""
+    if not directory.is_dir():
+        return
+    with writing(directory, patience=PATIENCE):
+        _finish_moving(directory)
+        for left in (*directory.glob(f"{STAGING}.*.tmp"), *directory.glob(f"{_DROPPED}*")):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def drop(folder: Path) -> None:
-    """Delete a folder at one moment: a kill leaves all of it, or what nobody reads and `sweep` finds."""
+    """Delete a folder at one moment: a kill leaves all of it, or what nobody reads and `tidy` finds."""
     dropped = folder.with_name(f"{_DROPPED}{token()}")
     try:
         folder.rename(dropped)
     except OSError:  # it is not there, or must go where it lies
         dropped = folder
     shutil.rmtree(dropped, ignore_errors=True)
-
-
-def sweep(directory: Path) -> None:
-    """Delete what a kill left of folders that were being dropped."""
-    for left in directory.glob(f"{_DROPPED}*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def _delete_unlocked(left: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from vastmax.errors import CheckpointError, InputError
-from vastmax.files import drop, sweep
+from vastmax.files import drop, tidy
 from vastmax.runs import (
     CHECKPOINT_TENSORS,
     Checkpoint,
@@ -208,5 +208,5 @@ def test_a_kill_while_deleting_leaves_no_half_of_a_checkpoint(tmp_path: Path, mo
         drop(tmp_path / "checkpoint")
     (left,) = tmp_path.iterdir()
     assert any(left.iterdir()) and not holds_checkpoint(tmp_path / "checkpoint")
-    sweep(tmp_path)
+    tidy(tmp_path)
     assert not any(tmp_path.iterdir())

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 bad input, 2 usage, 130 interrupted."""
-    from vastmax.cli.app import run
+    try:
+        from vastmax.cli.app import run
 
-    raise SystemExit(run(arguments))
+        code = run(arguments)
+    except KeyboardInterrupt:  # while modules are being loaded; `run` says it otherwise
+        print("vastmax: interrupted", file=sys.stderr)
+        code = 130
+    raise SystemExit(code)

@@ -20,7 +20,7 @@ from vastmax.comparison.worker import JOB
 from vastmax.display import reporting
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import drop, member, replacing, writing
+from vastmax.files import drop, member, replacing, tidy, writing
 from vastmax.language import LanguageCorpus
 from vastmax.runs import TrainingInterrupted, TrainingProgress, differences, holds_checkpoint, plain
 
@@ -109,6 +109,8 @@ def compare(
                 f"{name} was begun with {differs}: go back to it, name another folder, or delete {runs / name}."
             )
     with writing(folder), reporting(progress) as told:
+        for place in (folder, folder / _CORPUS, *(runs / name for name in by_name)):
+            tidy(place)
         _keep_corpus(corpus, folder, known)
         records: list[RunRecord] = []
         for number, (name, config) in enumerate(by_name.items(), 1):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import member, replacing_members
+from vastmax.files import member, replacing_members, write_array
 from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["TEXTS", "LanguageCorpus"]
@@ -93,7 +93,7 @@ class LanguageCorpus:
         with replacing_members(folder) as staging:
             self.vocabulary.save(staging / "vocabulary.tsv")
             for name in TEXTS:
-                np.save(staging / f"{name}.npy", getattr(self, name))
+                write_array(staging / f"{name}.npy", getattr(self, name))
             facts = {
                 "format": FORMAT,
                 "unknown": self.unknown,

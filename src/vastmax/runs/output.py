@@ -11,7 +11,7 @@ from pathlib import Path
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.files import drop, member, sweep
+from vastmax.files import drop, member, tidy
 from vastmax.locks import locked
 from vastmax.runs.checkpoint import holds_checkpoint
 
@@ -56,7 +56,7 @@ class OutputFolder:
                 stack.callback(self._discard_if_empty)
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                with tempfile.NamedTemporaryFile(dir=self.path, prefix=".probe-") as file:
+                with tempfile.TemporaryFile(dir=self.path) as file:
                     file.write(b"\0" * 4096)
                     file.flush()
                 stack.enter_context(locked(self.path))
@@ -64,7 +64,7 @@ class OutputFolder:
                 raise InputError(
                     f"the output folder {self.path} cannot be written ({error.strerror or error}): name another."
                 ) from error
-            sweep(self.path)
+            tidy(self.path)
             if not self._overwrite:
                 self._check()
             self._end = stack.pop_all()

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from functools import cached_property
 from os import PathLike
+from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,13 +138,17 @@ class Vocabulary:
         Raises:
             InputError: A place that cannot be written, or a word that is half of a surrogate pair.
         """
-        words = self.words or [""] * len(self)
-        counts = self.counts.tolist() if self.counted else [""] * len(self)
         try:
-            with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{escape(word)}\t{count}\n" for word, count in zip(words, counts, strict=True))
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                self.write(file)
         except UnicodeEncodeError as error:
             raise InputError(f"cannot write {path}: a word holds half of a surrogate pair; take it out.") from error
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write what :meth:`save` does into a file that is open."""
+        words = self.words or [""] * len(self)
+        counts = self.counts.tolist() if self.counted else [""] * len(self)
+        file.writelines(f"{escape(word)}\t{count}\n".encode() for word, count in zip(words, counts, strict=True))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Vocabulary:

@@ -12,7 +12,7 @@ from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
-from vastmax.files import opened, replacing
+from vastmax.files import PATIENCE, opened, replacing, write_array, writing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["export", "import_vectors"]
@@ -24,16 +24,20 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     """Write vectors as the ending says: .txt or .vec word2vec text, .bin word2vec binary, .npy numpy with a .tsv.
 
     ``name.npy`` holds the vectors (V, d) float32, and ``name.tsv`` beside it the vocabulary, "word<TAB>count" a line.
+    Two files cannot be replaced at one moment: a kill between them leaves vectors without words, never with others.
 
     Raises:
         InputError: for another ending, or where the file cannot be written.
     """
     target = Path(path)
     if target.suffix == ".npy":
-        with replacing(target.with_suffix(".tsv")) as names, replacing(target) as temporary:
-            embeddings.vocabulary.save(names)
-            with temporary.open("wb") as file:
-                np.save(file, embeddings.vectors, allow_pickle=False)
+        names = target.with_suffix(".tsv")
+        with writing(target.parent, patience=PATIENCE), replacing(names) as new_names:
+            with new_names.open("wb") as file:
+                embeddings.vocabulary.write(file)
+            with replacing(target) as new_vectors:
+                write_array(new_vectors, embeddings.vectors)
+                names.unlink(missing_ok=True)
     elif target.suffix in (*_TEXT, ".bin"):
         write_word2vec(embeddings, target, binary=target.suffix == ".bin")
     else:
