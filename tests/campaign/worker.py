@@ -36,7 +36,7 @@ Case = tuple[int, str, str, Mapping[str, bytes]]  # its number, the reader, what
 SANITIZED = "VASTMAX_SANITIZED_CORE" in os.environ  # what costs several times the time and memory
 _TIMES = 5 if SANITIZED else 1
 HANGS = 30.0 * _TIMES  # seconds, of the clock, after which a case counts as hung
-SECONDS = 3.0 * _TIMES  # of the processor, which a case may take
+SECONDS = 3.0 * _TIMES  # of the processor, which a case may take; and for each million bytes that it reads again
 _LONGEST_SENTENCE = 1000  # characters
 _ADDRESSES = 2 << 30  # bytes that may be asked for beyond what is in use, had or not
 
@@ -75,8 +75,8 @@ def read(reader: Reader, folder: Path, size: int) -> dict[str, Any]:
     except BaseException as error:
         find, said = _place(error), str(error)
     seconds, grown = time.process_time() - began, max(0, _status("VmHWM") - before)
-    if not find and seconds > SECONDS:
-        find = f"more than {SECONDS:g} s"
+    if not find and seconds > (bound := SECONDS * (1 + size / 1e6)):
+        find = f"more than {bound:.0f} s"
     if not find and grown > memory_bound(size):
         find = f"more than {memory_bound(size) >> 20} MB"
     return {"seconds": round(seconds, 3), "megabytes": grown >> 20, "find": find, "said": said[:300]}
