@@ -34,7 +34,10 @@ def shown(value: Any) -> str:
     array = hasattr(value, "dtype") and hasattr(value, "shape")
     if array and value.shape != ():
         return f"{value.dtype} of shape {tuple(value.shape)}"
-    text = str(value) if array else repr(value)
+    try:
+        text = str(value) if array else repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; what holds itself
+        return f"a {type(value).__name__} too long to be written"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

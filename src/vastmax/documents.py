@@ -17,6 +17,7 @@ else:
 
 __all__ = ["parse_json", "parse_toml", "read_json", "read_toml"]
 
+_DEEPEST = 50  # levels of lists and tables
 _MOST = 64 << 20  # bytes; the longest that is written here, the checkpoint of a long run, has less than one of these
 
 
@@ -33,7 +34,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 def parse_json(text: str | bytes) -> Any:
     """Return the document of a text; FormatError where it is none, or nested too deeply to be one of ours."""
     try:
-        return json.loads(text)
+        return _sound(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"no JSON ({_reason(error)})") from None
 
@@ -41,9 +42,24 @@ def parse_json(text: str | bytes) -> Any:
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the document of a text; FormatError where it is none, or nested too deeply to be one of ours."""
     try:
-        return tomllib.loads(text)
+        return _sound(tomllib.loads(text))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"no TOML ({_reason(error)})") from None
+
+
+def _sound(document: Any) -> Any:
+    """Return a document; RecursionError where it is deep, ValueError where a text in it is none that can be written."""
+    level = [document]
+    for _ in range(_DEEPEST):
+        inside = [each for part in level if isinstance(part, dict) for pair in part.items() for each in pair]
+        inside += [each for part in level if isinstance(part, list) for each in part]
+        for each in (*level, *inside):
+            if isinstance(each, str) and not each.isascii():
+                each.encode()
+        level = [each for each in inside if isinstance(each, (dict, list))]
+        if not level:
+            return document
+    raise RecursionError
 
 
 def _text(path: str | os.PathLike[str]) -> str:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from vastmax.errors import FormatError, InputError, VastmaxError
 from vastmax.locks import claim, locked
@@ -21,6 +21,7 @@ __all__ = [
     "PATIENCE",
     "cannot_write",
     "drop",
+    "map_array",
     "member",
     "opened",
     "read_members",
@@ -136,6 +137,18 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
     with path.open("wb") as file:
         np.lib.format.write_array(_Written(file), np.asarray(array), allow_pickle=False)
+
+
+def map_array(path: Path, mode: Literal["r", "c"]) -> NDArray[Any]:
+    """Return the array of numpy's .npy, mapped; FormatError where it holds none, OSError where it cannot be opened."""
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode=mode, allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
+        raise FormatError(f"{path} is no array of numpy's: {error}.") from error
 
 
 class _Written:

@@ -153,6 +153,8 @@ class SparseAwareOptimizer:
             for optimizer, state in zip(self._optimizers, states, strict=True):
                 parameters = [each for group in optimizer.param_groups for each in group["params"]]
                 for place, known in state.items():
+                    if missing := [each for each in OPTIMIZERS[self.name] if each not in known]:
+                        raise KeyError(missing[0])
                     for name, value in known.items():
                         if name != "step" and value.shape != parameters[place].shape:
                             raise ValueError(f"{name} of shape {tuple(value.shape)}")

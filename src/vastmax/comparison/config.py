@@ -16,6 +16,8 @@ from vastmax.language import LoopOptions, ModelOptions, can_tie
 from vastmax.layers import LAYERS
 from vastmax.machine import MOST_THREADS, default_threads
 
+_MOST_SEEDS = 10_000  # each is a run
+
 __all__ = ["ComparisonFile", "Plan", "RunConfig", "plan_comparison", "read_comparison"]
 
 _TEXTS = ("train", "valid", "test")
@@ -138,8 +140,7 @@ def plan_comparison(
         InputError: No method, one that there is not, or a value that is not accepted.
     """
     chosen, notes = _chosen(methods, own_methods)
-    if seeds < 1:
-        raise InputError(f"seeds is {seeds}: give 1 or more.")
+    whole("seeds", seeds, 1, _MOST_SEEDS)
     if small := minutes_each is None and epochs is None:
         minutes_each = _SMALL_BUDGET
     if held_out is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ class EmbeddingLoop(Run):
     """
 
     kind = "embeddings"
+    facts: ClassVar[Mapping[str, Any]] = {"position": int, "records": list[dict[str, float]]}
     report_share = 1e-3
     step_seconds: ClassVar[float] = 0.4
     """Steps short enough to answer a Ctrl-C, and long enough to hide the threads' start."""
@@ -97,6 +99,9 @@ class EmbeddingLoop(Run):
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned."""
+        names = {each.name for each in fields(TrainingProgress)}
+        if facts["position"] > self._trainer.num_chunks or any(names - record.keys() for record in facts["records"]):
+            raise ValueError("it has gone further than this run goes, or its reports lack something")
         self._trainer.restore(tensors)
         self._trainer.position = facts["position"]
         self.records = facts["records"]

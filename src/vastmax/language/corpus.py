@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import conforms, described, refused
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import member, replacing_members, write_array
+from vastmax.files import map_array, member, replacing_members, write_array
 from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["TEXTS", "LanguageCorpus"]
@@ -116,7 +117,11 @@ class LanguageCorpus:
             raise InputError(f"there is no folder {place}: give one that LanguageCorpus.save wrote.")
         try:
             facts = read_json(member(place, "corpus.json"))
-            texts = [np.load(member(place, f"{name}.npy"), mmap_mode="r") for name in TEXTS]
+            texts = [map_array(member(place, f"{name}.npy"), "r") for name in TEXTS]
+            kinds = {"unknown": int, "end_of_sentence": int, "names": dict[str, str], "notes": list[str]}
+            for name, kind in kinds.items():
+                if not conforms(facts[name], kind):
+                    raise refused(name, facts[name], described(kind))
             whole = facts["format"] == FORMAT and facts["lengths"] == [len(text) for text in texts]
             corpus = cls(
                 Vocabulary.load(member(place, "vocabulary.tsv")),
@@ -126,13 +131,15 @@ class LanguageCorpus:
                 names=facts["names"],
                 notes=facts["notes"],
             )
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (OSError, FormatError, ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{place} holds no whole language corpus ({error}); save it again.") from error
         classes = range(len(corpus.vocabulary))
         if not whole or any(text.dtype != np.int32 or text.ndim != 1 for text in texts):
             raise FormatError(f"{place} holds parts of different language corpora; save it again.")
         if corpus.vocabulary.words is None or not {corpus.unknown, corpus.end_of_sentence} <= set(classes):
             raise FormatError(f"{place} holds a vocabulary of another corpus; save it again.")
+        if any(block.min() < 0 or block.max() >= len(classes) for text in texts for block in blocks_of(text)):
+            raise FormatError(f"{place} holds ids of no word of its vocabulary; save it again.")
         return corpus
 
     def _lengths(self) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from vastmax.runs import (
 
 __all__ = ["LanguageModelLoop"]
 
+_POINT = {"epoch", "words", "seconds", "learning_rate", "train_loss", "valid_perplexity"}
 _FACTS = ("epoch", "number", "validations", "setbacks")
 
 
@@ -67,6 +68,11 @@ class LanguageModelLoop(Run):
     """
 
     kind = "a language model"
+    facts: ClassVar[Mapping[str, Any]] = {
+        **dict.fromkeys(_FACTS, int),
+        "curve": list[dict[str, float | None]],
+        "best": float | None,
+    }
 
     def __init__(
         self,
@@ -230,12 +236,18 @@ class LanguageModelLoop(Run):
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned."""
+        if facts["number"] >= len(self._batches) or any(_POINT - point.keys() for point in facts["curve"]):
+            raise ValueError("it has gone further than this run goes, or its curve lacks something")
         found = tensors_of(tensors)
         load_model_tensors(self._model, tensors_under("model", found))
         self._best_tensors = tensors_under("best", found)
         self._optimizer.load_state_tensors(tensors_under("optimizer", found))
         carried = tensors_under("carried", found)
         self._state = tuple(carried[str(i)].to(self._device) for i in range(len(carried))) or None
+        batch = self._batches.batch(facts["epoch"], facts["number"])
+        if batch.continues:
+            with torch.no_grad():  # what is carried from batch to batch must fit the model
+                self._model.eval().hidden(batch.words[:1].to(self._device), self._state)
         for name in _FACTS:
             setattr(self, f"_{name}", facts[name])
         self._best = math.inf if facts["best"] is None else facts["best"]

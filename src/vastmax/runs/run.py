@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from vastmax.checks import number
+from vastmax.checks import conforms, number, shown
 from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.files import drop
 from vastmax.runs.checkpoint import Checkpoint, holds_checkpoint
@@ -23,7 +23,18 @@ from vastmax.runs.progress import LossSums, TrainingProgress
 
 __all__ = ["Run", "StopRequest", "TrainingInterrupted"]
 
+_MOST = 2.0**62
 _SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+_FACTS: dict[str, Any] = {"words": int, "seconds": float, "losses": dict[str, float]}
+_UNFIT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, VastmaxError)
+_ANEW = "delete it to start again."
+
+
+def _is_fact(value: Any, kind: Any) -> bool:
+    """Whether a checkpoint may hold this: of its kind, and a number of 0 or more where it is one."""
+    return conforms(value, kind) and (not isinstance(value, (int, float)) or 0 <= value <= _MOST)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -81,6 +92,7 @@ class Run(ABC):
     """
 
     kind: ClassVar[str]  # what is trained, as a sentence names it
+    facts: ClassVar[Mapping[str, Any]] = {}  # of what a checkpoint says where the run stands, the types by name
     report_seconds: ClassVar[float] = 1.0
     report_share: ClassVar[float] = 0.0  # between two reports lie at least so many seconds and this share of the run
 
@@ -237,12 +249,22 @@ class Run(ABC):
         folder = self._folder()
         checkpoint = Checkpoint.load(folder, self.kind)
         checkpoint.check(self.identity, folder)
+        facts = checkpoint.facts
+        for name, kind in {**_FACTS, **self.facts}.items():
+            if name not in facts:
+                raise CheckpointError(f"the checkpoint in {folder} lacks {name!r}: delete it to start again.")
+            if not _is_fact(facts[name], kind):
+                raise CheckpointError(f"the checkpoint in {folder} has a {name} of {shown(facts[name])}: {_ANEW}")
         try:
-            facts = checkpoint.facts
             self.words, self.seconds, self.losses = facts["words"], facts["seconds"], LossSums(**facts["losses"])
             self.restore(facts, checkpoint.tensors)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"the checkpoint in {folder} lacks {error}: delete it to start again.") from error
+        except CheckpointError:
+            raise
+        except KeyError as error:
+            raise CheckpointError(f"the checkpoint in {folder} lacks {error}: {_ANEW}") from error
+        except _UNFIT as error:
+            why = str(error).splitlines() or [type(error).__name__]
+            raise CheckpointError(f"the checkpoint in {folder} does not fit this run ({why[0]}): {_ANEW}") from error
 
     def _folder(self) -> Path:
         if self._checkpoint is None:

@@ -74,7 +74,7 @@ def test_a_last_line_without_its_end_is_whole(tmp_path: Path) -> None:
         ('{"label": "a", "layer": "b", "status": "?"}', r"'status' is '\?': give 'done' or 'failed'"),
         ('{"label": "a", "layer": "b", "seed": true}', r"'seed' is True: give a whole number"),
         ('{"label": "a", "layer": "b", "perplexity": {"test": "x"}}', r"give a table of numbers or none"),
-        ('{"label": "a", "layer": "b", "curve": [3]}', r"give a list of tables"),
+        ('{"label": "a", "layer": "b", "curve": [3]}', r"give a list of a table of numbers or none"),
         ('{"label": "a", "layer": "b", "words": "many"}', r"give a whole number or none"),
     ],
 )

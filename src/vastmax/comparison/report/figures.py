@@ -209,8 +209,9 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
 
 
 def _band_means(runs: Sequence[RunRecord]) -> dict[tuple[int, int], float]:
-    known = [band for run in runs for band in run.bands if "lowest_rank" in band and "highest_rank" in band]
-    return _means(((band["lowest_rank"], band["highest_rank"]), band.get("perplexity")) for band in known)
+    bands = (band for run in runs for band in run.bands)
+    known = ((band.get("lowest_rank"), band.get("highest_rank"), band.get("perplexity")) for band in bands)
+    return _means(((int(low), int(high)), value) for low, high, value in known if _positive(low) and _positive(high))
 
 
 def _means(points: Iterable[tuple[Key, Any]]) -> dict[Key, float]:
@@ -269,9 +270,9 @@ def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figur
 
 
 def _gradient_series(label: str, runs: Sequence[RunRecord], key: str) -> Series:
-    points = [point for run in runs for point in run.gradient_error if _positive(point.get("samples"))]
+    points = ((point.get("samples"), point.get(key)) for run in runs for point in run.gradient_error)
     found = Series(label)
-    for samples, error in sorted(_means((point["samples"], point.get(key)) for point in points).items()):
+    for samples, error in sorted(_means((samples, error) for samples, error in points if _positive(samples)).items()):
         found.add(samples, error, f"{whole(samples)} samples<br>{error:.3g}")
     return found
 

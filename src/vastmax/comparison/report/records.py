@@ -94,12 +94,12 @@ class RunRecord:
     output_parameters: int | None = None
     flops_per_token_train: float | None = None
     flops_per_token_test: float | None = None
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    bands: list[dict[str, Any]] = field(default_factory=list)
-    diagnostics: dict[str, Any] | None = None
-    gradient_error: list[dict[str, Any]] = field(default_factory=list)
-    tree: dict[str, Any] | None = None
-    brute_force: dict[str, Any] | None = None
+    curve: list[dict[str, float | None]] = field(default_factory=list)
+    bands: list[dict[str, float | None]] = field(default_factory=list)
+    diagnostics: dict[str, float | str | None] | None = None
+    gradient_error: list[dict[str, float | None]] = field(default_factory=list)
+    tree: dict[str, float | str | None] | None = None
+    brute_force: dict[str, float | str | None] | None = None
     machine: str = ""
     versions: dict[str, Any] = field(default_factory=dict)
     commit: str | None = None

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-
 from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
-from vastmax.files import PATIENCE, opened, replacing, write_array, writing
+from vastmax.files import PATIENCE, map_array, opened, replacing, write_array, writing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["export", "import_vectors"]
@@ -86,10 +84,7 @@ def _import_numpy(source: Path) -> Embeddings:
     for file in (source, names):
         if not file.exists():
             raise InputError(f"{file} does not exist: vectors in .npy need their words in a .tsv beside them.")
-    try:
-        vectors = np.load(source, mmap_mode="c", allow_pickle=False)
-    except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
-        raise FormatError(f"{source} is no array of numpy's: {error}.") from error
+    vectors = map_array(source, "c")
     vocabulary = Vocabulary.load(names)
     try:
         return Embeddings(vectors, vocabulary)
