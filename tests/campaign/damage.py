@@ -292,10 +292,17 @@ def _damage(name: str, data: bytes, chance: Random) -> bytes:
 def damaged(files: Mapping[str, bytes], chance: Random) -> dict[str, bytes]:
     """Return the files, by name, with one of them damaged, or a few."""
     found = dict(files)
+    touched: set[str] = set()
     for _ in range(chance.choice([1, 1, 1, 2, 3])):
         name = chance.choice(sorted(found))
         if chance.random() < 0.97:
-            found[name] = _damage(name, found[name], chance)
+            try:
+                found[name] = _damage(name, found[name], chance)
+            except Exception:
+                if name not in touched:
+                    raise
+                found[name] = _flip(found[name], chance)  # its structure is gone already
         elif len(found) > 1:
             found[name] = found[chance.choice(sorted(found))]
+        touched.add(name)
     return found

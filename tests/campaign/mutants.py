@@ -108,7 +108,7 @@ def _keep(found: dict[str, Any], scratch: Path) -> None:
     if _size(case) < (_size(place) if place.exists() else _LARGEST_KEPT):
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(case, place)
-    print(f"  {found['name']} {found['reader']}: {found['find']}: {found['said'][:200]!r}", flush=True)
+        print(f"  {found['name']} {found['reader']}: {found['find']}: {found['said'][:200]!r}", flush=True)
 
 
 def _slug(find: str) -> str:

@@ -53,6 +53,6 @@ def test_what_once_fell() -> None:
 def test_a_short_campaign(part: object) -> None:
     seed = int(time.time())
     assert callable(part)
-    figures = part(seed, 45)
+    figures = part(seed, 35)
     assert figures.cases > 0
     assert not new_finds(figures), f"seed {seed}"
