@@ -125,7 +125,7 @@ def _two_writers(situation: Situation) -> str:
         except Exception as error:
             find = f"meanwhile {type(error).__name__}"
             continue
-        if found not in (situation.old, situation.new) and not (situation.name.endswith("first")):
+        if found not in situation.may_be_found and not (situation.name.endswith("first")):
             find = "a mixture is found meanwhile"
     return find or aftermath_of_any(situation)
 

@@ -30,11 +30,13 @@ __all__ = ["WRITERS", "Writer"]
 class Writer(NamedTuple):
     """What writes one of two contents into a folder, and what a reader finds there, as a value that tells them apart.
 
-    The reader raises a VastmaxError where nothing was written yet.
+    The reader raises a VastmaxError where nothing was written yet. ``at_once`` is False of several files that others
+    read, which cannot be replaced at one moment: between the old and the new, nothing may be found.
     """
 
     write: Callable[[Path, int], object]
     read: Callable[[Path], object]
+    at_once: bool = True
 
 
 def _embeddings(which: int) -> Embeddings:
@@ -154,6 +156,7 @@ WRITERS: dict[str, Writer] = {
         f"export {ending}": Writer(
             lambda at, which, ending=ending: export(_embeddings(which), at / f"v{ending}"),
             lambda at, ending=ending: _content(import_vectors(at / f"v{ending}")),
+            at_once=ending != ".npy",
         )
         for ending in (".txt", ".bin", ".npy")
     },

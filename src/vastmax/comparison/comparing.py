@@ -111,6 +111,9 @@ def compare(
     with writing(folder), reporting(progress) as told:
         for place in (folder, folder / _CORPUS, *(runs / name for name in by_name)):
             tidy(place)
+        for name, record in kept.items():
+            if record is not None:  # it was killed as it was finished
+                drop(runs / name / CHECKPOINT)
         _keep_corpus(corpus, folder, known)
         records: list[RunRecord] = []
         for number, (name, config) in enumerate(by_name.items(), 1):
