@@ -40,6 +40,14 @@ def test_damaged(read: Callable[[Path], Any], content: bytes, words: str, tmp_pa
 
 
 def test_nested_too_deeply() -> None:
+    for text in (".".join("a" * 1000) + " = 1", "[" + ".".join("a" * 1000) + "]"):
+        with pytest.raises(FormatError, match="it is nested too deeply"):
+            parse_toml(text)
+    with pytest.raises(FormatError, match="it is nested too deeply"):
+        parse_json("[" * 60 + "]" * 60)
+    with pytest.raises(FormatError, match="no JSON"):
+        parse_json('["\\ud800"]')
+    assert parse_json("[" * 40 + "]" * 40) and parse_toml("a = '" + "." * 1000 + "'")
     for opened in ("[" * 100_000, '{"a":' * 100_000):
         with pytest.raises(FormatError, match="it is nested too deeply"):
             parse_json(opened)

@@ -42,9 +42,17 @@ def parse_json(text: str | bytes) -> Any:
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the document of a text; FormatError where it is none, or nested too deeply to be one of ours."""
     try:
+        if any(_key(line).count(".") > _DEEPEST for line in text.split("\n")):
+            raise RecursionError  # for which the parser would take memory that grows with its square
         return _sound(tomllib.loads(text))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"no TOML ({_reason(error)})") from None
+
+
+def _key(line: str) -> str:
+    """What stands before a line's value, or the name of a table."""
+    name, equals, _ = line.partition("=")
+    return name if equals or line.lstrip().startswith("[") else ""
 
 
 def _sound(document: Any) -> Any:
