@@ -246,7 +246,7 @@ def test_methods_are_listed() -> None:
         (["TEXT", "-o", "OUT", "--methods", "fast"], "there is no method 'fast': give one of full"),
         (["TEXT", "-o", "OUT", "--methods", ","], "methods names none"),
         (["TEXT", "-o", "OUT", "--methods", "full,full"], "two runs are called full-seed1"),
-        (["TEXT", "-o", "OUT", "--seeds", "0"], "seeds is 0: give 1 or more"),
+        (["TEXT", "-o", "OUT", "--seeds", "0"], "seeds is 0: give a whole number from 1 to 10000"),
         (["TEXT", "-o", "OUT", "--device", "gpu"], "device is 'gpu': give cpu, cuda"),
         (["TEXT", "-o", "OUT", "--device", "meta"], "device is 'meta': give cpu, cuda"),
         (["TEXT", "-o", "OUT", "--device", "cuda:99"], "device is 'cuda:99', and torch finds"),
@@ -277,6 +277,6 @@ def test_flags_stand_above_the_file(tmp_path: Path, text: Path) -> None:
     config = tmp_path / "comparison.toml"
     config.write_text(f'train = "{text}"\nseeds = 0\n[methods.full]\n', encoding="utf-8")
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out")
-    assert outcome.sentence == "seeds is 0: give 1 or more."
+    assert outcome.sentence == "seeds is 0: give a whole number from 1 to 10000."
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out", "--seeds", "1", "--methods", "nce")
     assert outcome.sentence == "there is no method 'nce': give one of full."
