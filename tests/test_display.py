@@ -1,9 +1,7 @@
 """What people see: text without commands, times, speeds; progress as lines, as a bar on a terminal or in a notebook."""
 
 import importlib.machinery
-import os
 import re
-import subprocess
 import sys
 import time
 import types
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.cli.program import on_terminal
 from tests.corpora import sentences
 from vastmax import display as module
 from vastmax.comparison import ComparisonProgress
@@ -132,32 +131,14 @@ def test_true_shows_lines_in_python(capsys: pytest.CaptureFixture[str], monkeypa
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 def test_true_shows_a_bar_on_a_terminal() -> None:
-    import pty
-
     program = (
         "from tests.corpora import sentences; from vastmax.embeddings import train;"
         "train(sentences(), dim=8, epochs=300, threads=1, window=10, progress=True); print('trained')"
     )
-    main, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=terminal,
-        stderr=terminal,
-        cwd=Path(__file__).parents[1],
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    )
-    os.close(terminal)
-    seen = b""
-    try:
-        while part := os.read(main, 4096):
-            seen += part
-    except OSError:  # the other end is closed
-        pass
-    os.close(main)
-    assert process.wait() == 0, seen.decode()
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    command = [sys.executable, "-c", program]
+    seen = on_terminal(*command, environment={"COLUMNS": "120"}, cwd=Path(__file__).parents[1])
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen)
     assert "training ━" in text and "left" in text
     assert text.splitlines()[-1].endswith("trained")
 

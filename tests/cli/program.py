@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,21 @@ def finish(process: "subprocess.Popen[str]") -> Outcome:
     """Wait for it."""
     out, err = process.communicate(timeout=60)
     return Outcome(process.returncode, out, err)
+
+
+def on_terminal(*command: str, environment: Mapping[str, str] | None = None, **options: Any) -> str:
+    """What a program that ends well shows on a terminal, with the terminal's own control sequences in it."""
+    main, terminal = os.openpty()
+    given = {**os.environ, "TERM": "xterm", **(environment or {})}
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=given, **options)
+    os.close(terminal)
+    seen = b""
+    with contextlib.suppress(OSError):  # once the other end is closed
+        while part := os.read(main, 4096):
+            seen += part
+    os.close(main)
+    assert process.wait() == 0, seen.decode()
+    return seen.decode()
 
 
 def wait_for_checkpoint(process: "subprocess.Popen[str]", folder: Path) -> None:

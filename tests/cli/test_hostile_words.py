@@ -1,15 +1,13 @@
 """Words with control characters in them: written out wherever people read them, whole in JSON and in files."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Outcome, vastmax
+from tests.cli.program import Outcome, on_terminal, vastmax
 from vastmax.text import Phrases
 from vastmax.vocabulary import Vocabulary
 
@@ -116,23 +114,9 @@ def test_what_json_leaves_as_it_is_is_escaped(capsys: pytest.CaptureFixture[str]
     assert not OBEYED.search(printed) and "ü → 語 😀" in printed
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 def test_on_a_terminal(hostile: Path) -> None:
-    import pty
-
-    main, terminal = pty.openpty()
     command = [sys.executable, "-m", "vastmax", "vocab", str(hostile)]
-    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "100", "PYTHONUTF8": "1"}
-    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env=environment)
-    os.close(terminal)
-    seen = b""
-    try:
-        while part := os.read(main, 4096):
-            seen += part
-    except OSError:  # the other end is closed
-        pass
-    os.close(main)
-    assert process.wait() == 0
-    assert "\x1b[31m" not in seen.decode()
-    text = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).replace("\r\n", "\n")  # without rich's own styles
+    seen = on_terminal(*command, environment={"NO_COLOR": "1", "COLUMNS": "100", "PYTHONUTF8": "1"})
+    assert "\x1b[31m" not in seen
+    text = re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r\n", "\n")  # without rich's own styles
     assert not OBEYED.search(text) and all(written in text for written in WRITTEN)
