@@ -4,6 +4,7 @@
 #   make test     the test suite          make lint   ruff and pyright; clang-format and clang-tidy
 #   make nightly  the suite with the tests of minutes
 #   make campaign  kills, damaged files and full disks for BUDGET=60 minutes; a find repeats with SEED=
+#   make sanitize  the core's tests with address, undefined-behaviour and thread sanitizers
 #   make numerics  the suite's numerical part as on lesser processors, one level after the other
 #   make docs     the documentation       make bench  speed and quality beside gensim: make bench CORPUS=FILE
 #   make compare  every output layer in one language model on your text: make compare TEXT=FILE
@@ -29,10 +30,10 @@ BUILD_INPUTS := pyproject.toml CMakeLists.txt constraints.txt $(shell find src/c
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 
-.PHONY: help demo compare test nightly campaign numerics lint format docs reference serve bench bench-layers bench-proposals clean
+.PHONY: help demo compare test nightly campaign sanitize numerics lint format docs reference serve bench bench-layers bench-proposals clean
 
 help:
-	@sed -n '3,13s/^# *//p' Makefile
+	@sed -n '3,14s/^# *//p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "vastmax needs Python 3.10 or newer, this is %d.%d; name another one with: make PYTHON=python3.12 ..." % sys.version_info[:2])'
@@ -74,6 +75,10 @@ campaign: $(VENV)/.installed-dev
 
 numerics: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.numerics $(PYTEST_ARGS)
+
+sanitize: $(VENV)/.installed-dev
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.sanitized address,undefined
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.sanitized thread
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

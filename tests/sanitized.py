@@ -1,0 +1,80 @@
+"""The core's tests on a core that is built with sanitizers.
+
+    python -m tests.sanitized address,undefined [pytest's arguments]
+    python -m tests.sanitized thread [pytest's arguments]
+
+Python itself is built without, so the sanitizer's library is loaded before it. Leaks are not looked for: Python's own
+at exit are not told from ours.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CORE = "VASTMAX_SANITIZED_CORE"
+LIBRARIES = {"address,undefined": ("libasan.so", "libubsan.so"), "thread": ("libtsan.so",)}
+TESTS = {
+    "address,undefined": ["tests/text", "tests/trees", "tests/vocabulary", "tests/embeddings"],
+    "thread": ["tests/text", "tests/embeddings/trainers/test_compiled.py", "tests/trees"],
+}
+OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": f"suppressions={ROOT / 'tests' / 'races.txt'}:halt_on_error=1:ignore_noninstrumented_modules=1",
+}
+
+
+def build(sanitizers: str) -> Path:
+    """The core, built with them."""
+    folder = ROOT / "build" / sanitizers.replace(",", "-")
+    nanobind = subprocess.run(
+        [sys.executable, "-m", "nanobind", "--cmake_dir"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    given = [f"-DVASTMAX_SANITIZE={sanitizers}", f"-DPython_EXECUTABLE={sys.executable}", f"-Dnanobind_DIR={nanobind}"]
+    subprocess.run(["cmake", "-S", ROOT, "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *given], check=True)
+    subprocess.run(["cmake", "--build", folder, "--parallel", "2"], check=True)
+    (core,) = folder.glob("_core*.so")
+    return core
+
+
+def library(name: str) -> str:
+    """Where the compiler has a sanitizer's library."""
+    compiler = os.environ.get("CXX", "c++")
+    return subprocess.run(
+        [compiler, f"-print-file-name={name}"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def load(core: str) -> None:
+    """Put this core in the place of the installed one."""
+    spec = importlib.util.spec_from_file_location("vastmax._core", core)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["vastmax._core"] = module
+    spec.loader.exec_module(module)
+
+
+def main(arguments: list[str]) -> int:
+    if CORE in os.environ:
+        import pytest
+
+        load(os.environ[CORE])
+        return pytest.main(arguments)
+    sanitizers, *more = arguments
+    environment = {
+        **OPTIONS,
+        **os.environ,
+        CORE: str(build(sanitizers)),
+        "LD_PRELOAD": " ".join(map(library, LIBRARIES[sanitizers])),
+        "OMP_NUM_THREADS": "1",
+    }
+    tests = [] if any(not each.startswith("-") for each in more) else TESTS[sanitizers]
+    command = [sys.executable, "-m", "tests.sanitized", "-q", "-x", *tests, *more]
+    return subprocess.run(command, env=environment, cwd=ROOT).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
