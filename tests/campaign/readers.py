@@ -41,6 +41,8 @@ class Reader(NamedTuple):
 
     write: Callable[[Path], object]
     read: Callable[[Path], object]
+    weight: float = 1.0
+    """How often it is drawn beside another: less where a case takes much longer."""
 
 
 def samples(reader: Reader, folder: Path) -> dict[str, bytes]:
@@ -271,6 +273,6 @@ READERS: dict[str, Reader] = {
         lambda at: (at / "c.txt").write_bytes(_RAW),
         _encode("", tokenizer="words", lowercase=True, phrases=2, phrase_threshold=1, phrase_min_count=1),
     ),
-    "text on a terminal": Reader(lambda at: (at / "c.txt").write_bytes(_RAW), _print),
-    "records": Reader(_write_records, _report),
+    "text on a terminal": Reader(lambda at: (at / "c.txt").write_bytes(_RAW), _print, 0.2),
+    "records": Reader(_write_records, _report, 0.05),
 }

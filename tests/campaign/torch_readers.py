@@ -132,8 +132,8 @@ def _read_config(folder: Path) -> None:
 READERS: dict[str, Reader] = {
     "checkpoint of torch": Reader(lambda at: stop_training(at, **_NCE), lambda at: use(train_on(at, **_NCE))),
     "language model": Reader(_save, _speak),
-    "checkpoint of lm": Reader(_stop, _run),
-    "language corpus": Reader(lambda at: corpus().save(at / "c"), _train_on),
+    "checkpoint of lm": Reader(_stop, _run, 0.3),
+    "language corpus": Reader(lambda at: corpus().save(at / "c"), _train_on, 0.5),
     "comparison.toml": Reader(lambda at: (at / "c.toml").write_text(_TOML), _read_toml),
-    "comparison": Reader(_comparison, _compare),
+    "comparison": Reader(_comparison, _compare, 0.1),
 }

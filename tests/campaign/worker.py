@@ -90,11 +90,14 @@ def write(files: Mapping[str, bytes], folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def drawn(readers: str, good: Mapping[str, Mapping[str, bytes]], seed: int, first: int) -> Iterator[Case]:
+def drawn(
+    readers: str, good: Mapping[str, Mapping[str, bytes]], weights: Mapping[str, float], seed: int, first: int
+) -> Iterator[Case]:
     """Yield damaged files without end."""
+    names = sorted(good)
     for number in itertools.count(first):
         chance = Random(f"{seed}/{readers}/{number}")
-        name = chance.choice(sorted(good))
+        (name,) = chance.choices(names, [weights[each] for each in names])
         yield number, name, f"{seed}/{readers}/{number}", damaged(good[name], chance)
 
 
@@ -121,9 +124,10 @@ def main(which: str, source: str, first: int, scratch: Path) -> None:
     faulthandler.enable(stacks)
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a reader says is no line of ours
+    weights = {name: reader.weight for name, reader in readers.items()}
     drawing = source.isdigit()
     for number, reader, name, files in (
-        drawn(which, good, int(source), first) if drawing else kept(good, Path(source), first)
+        drawn(which, good, weights, int(source), first) if drawing else kept(good, Path(source), first)
     ):
         write(files, scratch / "case")
         about = {"number": number, "reader": reader, "name": name}
