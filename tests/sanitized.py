@@ -21,7 +21,7 @@ TESTS = {
     "thread": ["tests/text", "tests/embeddings/trainers/test_compiled.py", "tests/trees"],
 }
 OPTIONS = {
-    "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+    "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": f"suppressions={ROOT / 'tests' / 'races.txt'}:halt_on_error=1:ignore_noninstrumented_modules=1",
 }

@@ -73,7 +73,7 @@ def cases(group: str, source: str, seconds: float, scratch: Path) -> Iterator[di
             raise RuntimeError(f"the worker did not begin:\n{error}")
         yield {
             **begun,
-            "find": _crash(scratch / "stacks", process.returncode),
+            "find": _crash(scratch / "stacks", process.returncode, error),
             "said": "",
             "seconds": 0,
             "megabytes": 0,
@@ -92,9 +92,11 @@ def _lines(process: subprocess.Popen[str], until: float) -> Iterator[str]:
             yield line
 
 
-def _crash(stacks: Path, code: int) -> str:
+def _crash(stacks: Path, code: int, error: str) -> str:
     text = stacks.read_text(errors="replace")
-    title = next(iter(text.splitlines()), "")
+    told = re.search(r"\w+Sanitizer:? .*|runtime error: .*", error)
+    last = error.strip().splitlines()[-1:] or [""]
+    title = next(iter(text.splitlines()), told[0] if told else last[0])
     ours = re.search(r'/vastmax/([^"]+)", line \d+ in (\S+)', text)
     where = f" in {ours[1]}:{ours[2]}" if ours else ""
     return f"{'hang' if title.startswith('Timeout') else f'crash ({title or code})'}{where}"
