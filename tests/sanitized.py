@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
         import pytest
 
         load(os.environ[CORE])
-        del os.environ["LD_PRELOAD"]  # what tests start, a shell or a Python whose memory is measured, is as it always is
+        del os.environ["LD_PRELOAD"]  # what tests start is as it always is
         return pytest.main(arguments)
     sanitizers, *more = arguments
     environment = {

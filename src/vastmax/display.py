@@ -90,9 +90,10 @@ class ProgressDisplay:
             share = min(1.0, report.bytes_read / report.bytes_total) if report.bytes_total else None
             self._show("reading", share, f"{_rounded(report.words, 'k', 'M')} words")
         elif hasattr(report, "share"):
-            self._show("training", report.share, _training_facts(report))
+            self._show(report.doing, report.share, _training_facts(report))
         elif (training := report.training) is not None:
-            self._show(report.title, training.share, _training_facts(training))
+            doing = "" if training.doing == "training" else f"{training.doing}  "
+            self._show(report.title, training.share, doing + _training_facts(training))
         elif report.record is None and report.warning is None:
             self._show(report.title, None, "")
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.language.loops import TEXT, Scripted, StopAfter, V, small_loop, small
 from vastmax.language import LanguageModel, LanguageModelLoop, LoopOptions, StreamBatches
 from vastmax.layers import FullSoftmax
 from vastmax.optimizers import sparse_parameters
+from vastmax.runs import StopRequest, TrainingInterrupted, TrainingProgress
 
 
 @pytest.mark.parametrize(
@@ -195,3 +197,50 @@ def test_a_step_never_updates_a_table_densely(layer: str, optimizer: str) -> Non
 
 def test_full_softmax_has_no_sparse_table() -> None:
     assert sparse_parameters(nn.ModuleList([FullSoftmax(4, 9)])) == []
+
+
+def test_warmup_rises_to_the_schedule() -> None:
+    options = LoopOptions(learning_rate=2.0, warmup=0.25, schedule="linear")
+    assert [options.rate(share, 0) for share in (0, 0.125, 0.25, 0.5, 1)] == pytest.approx([0, 0.875, 1.5, 1, 0])
+    steady = LoopOptions(learning_rate=2.0, warmup=0.5, schedule="constant")
+    assert [steady.rate(share, 0) for share in (0.25, 0.5, 0.75)] == pytest.approx([1, 2, 2])
+
+
+@pytest.mark.parametrize("validations", [0, 3])
+@pytest.mark.parametrize("stopped", [1, 2, "last"])
+def test_a_validation_that_is_cut_short_is_done_anew(tmp_path: Path, validations: int, stopped: int | str) -> None:
+    def trained(folder: Path | None, cut: int | str | None) -> tuple[Any, dict[str, Any]]:
+        model, stop, calls = small_model("sampled"), StopRequest(), 0
+
+        def validate(_: LanguageModel) -> float:
+            nonlocal calls
+            calls += 1
+            stop.requested = calls == cut or (cut == "last" and loop.share >= 1)
+            loop.meanwhile("validating")
+            return 10.0 - len(loop.curve)
+
+        loop = small_loop(model, folder, validations=validations, validate=validate)
+        if loop.has_checkpoint:
+            loop.resume()
+        loop.run(stop)
+        return loop, model.state_dict()
+
+    whole, expected = trained(None, None)
+    with pytest.raises(TrainingInterrupted):
+        trained(tmp_path / "checkpoint", stopped)
+    resumed, found = trained(tmp_path / "checkpoint", None)
+    facts = [("epoch", "words", "valid_perplexity", "train_loss") for _ in whole.curve]
+    for names, one, other in zip(facts, resumed.curve, whole.curve, strict=True):
+        assert [one[name] for name in names] == [other[name] for name in names]
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_what_is_done_beside_training_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LanguageModelLoop, "report_seconds", 0.0)
+    told: list[TrainingProgress] = []
+    loop = small_loop(
+        small_model(), validations=2, progress=told.append, validate=lambda _: loop.meanwhile("validating") or 9.0
+    )
+    loop.run(StopRequest())
+    assert [each.doing for each in told].count("validating") == 2
+    assert "doing" not in told[0].to_record()

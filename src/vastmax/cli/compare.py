@@ -38,7 +38,9 @@ def compare(
     test: Test = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", show_default="all", help="Which; --list-methods names them."),
+        typer.Option(
+            metavar="A,B,...", show_default="all", help="Which; --list-methods names them; module:Class is your own."
+        ),
     ] = None,
     minutes_each: Annotated[
         float | None,
@@ -65,6 +67,15 @@ def compare(
         str | None,
         typer.Option(metavar="N,M", show_default=False, help="Of TRAIN, N words train, M validate, the rest tests."),
     ] = None,
+    scoring: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Of --minutes-each, spent on scoring at most: validation and test text are cut to it. 0 scores all.",
+        ),
+    ] = 0.25,
     end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
@@ -98,7 +109,7 @@ def compare(
         raise InputError(f"{output} is a file: name a folder.")
     if not given["train"]:
         raise InputError("compare needs a training text: name TRAIN, or give it in --config.")
-    from vastmax.comparison import compare, plan_comparison
+    from vastmax.comparison import compare, estimated_seconds, plan_comparison, within_budget
     from vastmax.comparison.report import require_report
     from vastmax.runs import TrainingInterrupted
 
@@ -115,7 +126,15 @@ def compare(
     given |= {"held_out": plan.held_out, "split": _split(given["split"])}
     started = time.perf_counter()
     command = command_line(context)
-    corpus = read_corpus(given)
+    corpus = within_budget(whole := read_corpus(given), plan.configs, given["scoring"])
+    if corpus is not whole:
+        note(
+            f"note: to keep scoring below {given['scoring']:.0%} of the time, the first {len(corpus.valid):,} words of "
+            f"the validation text and {len(corpus.test):,} of the test text are scored (--scoring)"
+        )
+    if (seconds := estimated_seconds(plan.configs)) is not None:
+        runs = len(plan.configs)
+        note(f"note: {runs} run{'s' * (runs != 1)}, about {duration(seconds)} in all")
     with ProgressDisplay() as display:
         try:
             records = compare(

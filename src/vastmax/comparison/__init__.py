@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from vastmax.comparison.config import Plan, RunConfig, plan_comparison, read_comparison
     from vastmax.comparison.methods import METHODS, Method, build_layer, method_named, method_with
     from vastmax.comparison.run import RunResult, run_language_model
+    from vastmax.comparison.scoring import estimated_seconds, within_budget
 
 __all__ = [
     "METHODS",
@@ -19,12 +20,14 @@ __all__ = [
     "RunResult",
     "build_layer",
     "compare",
+    "estimated_seconds",
     "method_named",
     "method_with",
     "plan_comparison",
     "read_comparison",
     "run_language_model",
+    "within_budget",
 ]
 
 # The report is drawn from records without torch, which all else needs.
-__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "methods", "run"))
+__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "methods", "run", "scoring"))

@@ -136,6 +136,7 @@ def compare(
                     "text": dict(text or {}),
                     "command": command,
                     "checkpoint_minutes": checkpoint_minutes,
+                    "layers": [each for each in [config.method.layer] if ":" in each],
                     "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
                 }
                 record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
@@ -155,7 +156,8 @@ def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
     """Return the record of a run where it was finished under this config, or None; InputError if under another."""
     if record is None or record.status != "done":
         return None
-    if differs := differences(record.config, plain(config.to_json()), _FREE):
+    was = {"probe": False, **record.config}  # as the first versions, which had no probe, do not say
+    if differs := differences(was, plain(config.to_json()), _FREE):
         raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
     return record
 

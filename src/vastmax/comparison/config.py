@@ -13,7 +13,7 @@ from vastmax.comparison.methods import METHODS, Method, method_named
 from vastmax.documents import read_toml
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions, can_tie
-from vastmax.layers import LAYERS
+from vastmax.layers import LAYERS, own_layer
 from vastmax.machine import MOST_THREADS, default_threads
 
 _MOST_SEEDS = 10_000  # each is a run
@@ -22,6 +22,7 @@ __all__ = ["ComparisonFile", "Plan", "RunConfig", "plan_comparison", "read_compa
 
 _TEXTS = ("train", "valid", "test")
 
+_WARMUP = 0.05  # share of a run
 _SMALL_BUDGET = 0.15  # minutes a method where no budget is given: all of them in some minutes
 _HELD_OUT = 20_000
 _SMALL_HELD_OUT = 8_000  # else scoring them six times would outlast the training where there are 100,000 words
@@ -37,6 +38,7 @@ class RunConfig:
         training: How it is trained; what the method says stands above it.
         threads: Of the processor; None for all.
         device: "cpu" or "cuda".
+        probe: Whether the learning rate is chosen by trying, before the run: see :func:`~vastmax.comparison.probe`.
 
     Raises:
         InputError: where threads is no such number.
@@ -47,6 +49,7 @@ class RunConfig:
     training: LoopOptions = field(default_factory=LoopOptions)
     threads: int | None = None
     device: str = "cpu"
+    probe: bool = False
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -87,6 +90,7 @@ class RunConfig:
                 training=LoopOptions(**record["training"]),
                 threads=record["threads"],
                 device=record["device"],
+                probe=record.get("probe", False),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"this is no config of a run: {error}.") from error
@@ -120,6 +124,7 @@ def plan_comparison(
     seed: int = 1,
     threads: int | None = None,
     device: str = "cpu",
+    probe: bool = True,
 ) -> Plan:
     """Return the runs of a comparison.
 
@@ -135,6 +140,7 @@ def plan_comparison(
         seed: Of the first.
         threads: As for `RunConfig`.
         device: As for `RunConfig`.
+        probe: As for `RunConfig`; never where a learning rate is given, to all or to a method.
 
     Raises:
         InputError: No method, one that there is not, or a value that is not accepted.
@@ -148,6 +154,12 @@ def plan_comparison(
     told = {"minutes": minutes_each, **dict(training or {}), **({} if epochs is None else {"epochs": epochs})}
     if minutes_each is not None and not told.get("validations"):
         told["validations"] = 3 if minutes_each < 1 else 10
+    if probe := probe and told.get("learning_rate") is None:
+        # losses whose gradients are of other sizes are not alike under one limit of the norm, which Adagrad and Adam do
+        # not need; who gives a rate says all of this
+        told["warmup"] = _WARMUP if told.get("warmup") is None else told["warmup"]
+        if told.get("max_norm") is None and told.get("optimizer", "adagrad") != "sgd":
+            told["max_norm"] = 0.0
     first, model = LoopOptions(**told), model or ModelOptions()
     if untied := [method for method in chosen if model.tie and not can_tie(LAYERS[method.layer])]:
         labels = ", ".join(method.label for method in untied)
@@ -159,6 +171,7 @@ def plan_comparison(
             training=replace(first, seed=seed + i),
             threads=threads,
             device=device,
+            probe=probe and method.training.get("learning_rate") is None,
         )
         for i in range(seeds)
         for method in chosen
@@ -188,9 +201,10 @@ class ComparisonFile(NamedTuple):
 def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     """Read a comparison.
 
-    Top-level keys are flags of ``vastmax compare``, words joined by ``-`` or ``_``. ``methods`` is a list of names, or
-    tables ``[methods.NAME]``, a row each: ``layer`` is a key of ``LAYERS``, without it NAME is one of the catalogue's;
-    ``[methods.NAME.training]`` holds what differs in its training, and all other keys are options of the layer.
+    Top-level keys are flags of ``vastmax compare``, words joined by ``-`` or ``_``. ``methods`` is a list of names,
+    or tables ``[methods.NAME]``, a row each: ``layer`` is a key of ``LAYERS``, or your own as ``module:Class``;
+    without it NAME is one of the catalogue's; ``[methods.NAME.training]`` holds what differs in its training, and
+    all other keys are options of the layer.
 
     Args:
         path: Of the file.
@@ -230,7 +244,10 @@ def _method(label: str, table: dict[str, Any]) -> Method:
     table = _names(table)
     training = _names(table.pop("training", {}))
     if "layer" in table:
-        return Method(label, table.pop("layer"), table, training)
+        layer = table.pop("layer")
+        if isinstance(layer, str) and ":" in layer:
+            own_layer(layer)
+        return Method(label, layer, table, training)
     known = METHODS.get(label)
     if known is None:
         raise InputError(f"[methods.{label}] has no layer, and no method of the catalogue has this name: add layer = …")

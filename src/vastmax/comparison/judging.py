@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vastmax.errors import VastmaxError
-from vastmax.language import LanguageCorpus, LanguageModel, StreamBatches, frequency_bands, perplexity
+from vastmax.language import LanguageCorpus, LanguageModel, PerplexityReport, StreamBatches, frequency_bands, perplexity
 from vastmax.layers import OutputLayer
 from vastmax.layers import diagnose as diagnose_layer
 
@@ -18,21 +20,37 @@ __all__ = ["check_by_brute_force", "diagnose", "judge"]
 _ROWS = 128  # hidden vectors that diagnostics look at
 _CHECKED = 16  # and that are checked by brute force
 _REPEATS = 8
+_TITLES = {"train": "training", "valid": "validation", "test": "test"}
+_PARTS = 100  # of the test text, by which two runs are compared
 _SAMPLES = (8, 32, 128, 512, 2048)
 _TOLERANCE = 1e-2  # nats; rounding in float32 and bfloat16 stays far below, a missing term far above
 
 
-def judge(model: LanguageModel, corpus: LanguageCorpus, batching: str) -> dict[str, Any]:
+def judge(
+    model: LanguageModel, corpus: LanguageCorpus, batching: str, meanwhile: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Return the perplexities of a model and what comes with them, by the names of ``RunRecord``.
 
-    The training text's perplexity is that of as many words from its beginning as the validation text has.
+    The training text's perplexity is that of as many words from its beginning as the validation text has. What it does
+    it tells ``meanwhile``.
     """
-    end = corpus.end_of_sentence
     texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
-    reports = {name: perplexity(model, ids, end=end, batching=batching) for name, ids in texts.items()}
+
+    def scored(name: str) -> PerplexityReport:
+        return perplexity(
+            model,
+            texts[name],
+            end=corpus.end_of_sentence,
+            batching=batching,
+            progress=lambda share: meanwhile(f"scoring the {_TITLES[name]} text, {share:.0%}"),
+        )
+
+    reports = {name: scored(name) for name in texts}
+    losses = -reports["test"].log_prob
     return {
         "perplexity": {name: report.perplexity for name, report in reports.items()},
         "evaluation_words_per_second": reports["test"].words_per_second,
+        "test_losses": [float(part.mean()) for part in np.array_split(losses, min(_PARTS, len(losses)))],
         "bands": frequency_bands(reports["test"], corpus.vocabulary.counts),
     }
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vastmax.checks import refused
 from vastmax.errors import InputError
 from vastmax.language import LanguageCorpus
-from vastmax.layers import LAYERS, LayerSpec, OutputLayer, TrainingText, parse_options
+from vastmax.layers import LAYERS, LayerSpec, OutputLayer, TrainingText, own_layer, parse_options
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
 __all__ = ["METHODS", "Method", "build_layer", "method_named", "method_with"]
@@ -24,7 +24,7 @@ class Method:
 
     Args:
         label: its name there.
-        layer: a key of ``LAYERS``.
+        layer: a key of ``LAYERS``; for a layer of your own what :func:`~vastmax.layers.own_layer` returned.
         options: what the layer's ``from_corpus`` takes, as JSON has it. Where a layer asks for vectors by name, that of
             a run of this comparison stands for its words' vectors: its output table where it has one, else its input
             embeddings. Without a name skip-gram vectors are trained on the training text, with a window of one word:
@@ -59,6 +59,8 @@ class _Catalogue(Mapping[str, Method]):
     def _methods(self) -> dict[str, Method]:
         found = {}
         for name, layer in LAYERS.items():
+            if ":" in name:  # a user's own, which is named by its place
+                continue
             found[name] = Method(name, name)
             for variant, options in layer.variants.items():
                 found[f"{name}-{variant}"] = Method(f"{name}-{variant}", name, dict(options))
@@ -79,7 +81,9 @@ METHODS = _Catalogue()
 
 
 def method_named(name: str, catalogue: Mapping[str, Method] = METHODS) -> Method:
-    """Return a method of the catalogue; InputError where there is none of this name."""
+    """Return a method of the catalogue, or that of a layer ``module:Class``; InputError where there is none."""
+    if isinstance(name, str) and ":" in name and name not in catalogue:
+        return Method(name.rpartition(":")[2], own_layer(name))
     if not isinstance(name, str) or name not in catalogue:
         raise InputError(f"there is no method {name!r}: give one of {', '.join(catalogue)}.")
     return catalogue[name]

@@ -21,9 +21,11 @@ from vastmax.comparison.config import RunConfig
 from vastmax.comparison.judging import diagnose, judge
 from vastmax.comparison.memory import check_memory, memory_needed, numbers_kept
 from vastmax.comparison.methods import build_layer
+from vastmax.comparison.probe import Probe, probe
 from vastmax.comparison.report import RunRecord
 from vastmax.display import reporting
-from vastmax.errors import InputError
+from vastmax.documents import read_json
+from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.files import replacing
 from vastmax.language import (
     LanguageCorpus,
@@ -35,7 +37,7 @@ from vastmax.language import (
     save_language_model,
 )
 from vastmax.layers import OutputLayer
-from vastmax.machine import commit, machine, peak_memory, versions
+from vastmax.machine import commit, forget_peak_memory, machine, peak_memory, versions
 from vastmax.runs import (
     Checkpoint,
     StopRequest,
@@ -49,7 +51,7 @@ from vastmax.runs import (
 
 __all__ = ["CHECKPOINT", "RECORD", "RunResult", "check_device", "described", "run_language_model", "write_records"]
 
-CHECKPOINT, RECORD = "checkpoint", "record.json"
+CHECKPOINT, PROBE, RECORD = "checkpoint", "probe.json", "record.json"
 
 
 @dataclass(frozen=True)
@@ -123,24 +125,43 @@ def run_language_model(
         check_room(folder, 4 * parameters * (1 + 2 * numbers_kept(options.optimizer)))
     end, batching = corpus.end_of_sentence, model_options.batching
     shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
+    batches = make_batches(batching, corpus.train, **shape, seed=options.seed)
+    validation_seconds = 0.0
+
+    def validate(model: LanguageModel, meanwhile: Callable[[float], None]) -> float:
+        nonlocal validation_seconds
+        report = perplexity(model, corpus.valid, end=end, batching=batching, progress=meanwhile)
+        validation_seconds += report.seconds
+        return report.perplexity
+
     with reporting(progress) as told:
-        loop = LanguageModelLoop(
-            model,
-            make_batches(batching, corpus.train, **shape, seed=options.seed),
-            options,
-            validate=lambda it: perplexity(it, corpus.valid, end=end, batching=batching).perplexity,
-            identity=identity,
-            checkpoint=None if folder is None else folder / CHECKPOINT,
-            checkpoint_minutes=checkpoint_minutes,
-            progress=told,
-        )
-        if loop.has_checkpoint:
-            loop.resume()
         with StopRequest() as stop:
+            tried = None
+            if config.probe:
+                doing = {"stop": stop, "progress": told}
+                tried = _probed(folder, state is not None, lambda: probe(model, batches, options, validate, **doing))
+                options = replace(options, learning_rate=tried.chosen, minutes=tried.minutes_left(options.minutes))
+                validation_seconds = 0.0
+                if device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats(device)
+                forget_peak_memory()  # the copies that were tried are no part of what the run holds
+            loop = LanguageModelLoop(
+                model,
+                batches,
+                options,
+                validate=lambda it: validate(it, lambda share: loop.meanwhile(f"validating, {share:.0%}")),
+                identity=identity,
+                checkpoint=None if folder is None else folder / CHECKPOINT,
+                checkpoint_minutes=checkpoint_minutes,
+                progress=told,
+            )
+            if loop.has_checkpoint:
+                loop.resume()
             loop.run(stop)
-    found = judge(model, corpus, batching)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
-    found |= diagnose(model, corpus)
+        found = judge(model, corpus, batching, loop.meanwhile)
+        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+        loop.meanwhile("comparing with brute force")
+        found |= diagnose(model, corpus)
     record = RunRecord(
         **described(config, corpus, command),
         kind=layer.kind,
@@ -150,6 +171,8 @@ def run_language_model(
         building_seconds=building_seconds,
         training_seconds=loop.seconds,
         training_words_per_second=loop.words / max(loop.seconds, 1e-9),
+        validation_seconds=validation_seconds,
+        probe=None if tried is None else tried.to_json(),
         peak_memory=peak,
         parameters=parameters,
         output_parameters=layer.num_parameters,
@@ -168,6 +191,23 @@ def run_language_model(
 
         loop.conclude(save)
     return RunResult(record, model)
+
+
+def _probed(folder: Path | None, resumed: bool, choose: Callable[[], Probe]) -> Probe:
+    """The probe of a run: the one that its checkpoint began with, or a new one, which is kept."""
+    place = None if folder is None else folder / PROBE
+    if resumed and place is not None:
+        try:
+            return Probe.from_json(read_json(place))
+        except (OSError, FormatError, InputError) as error:
+            raise CheckpointError(
+                f"the run in {folder} lacks its {PROBE} ({error}): delete it to start again."
+            ) from None
+    found = choose()
+    if place is not None:
+        with replacing(place) as temporary:
+            temporary.write_text(json.dumps(found.to_json()) + "\n", encoding="utf-8")
+    return found
 
 
 def _layer_state(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Tensor] | None:

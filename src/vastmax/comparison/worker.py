@@ -24,6 +24,7 @@ from vastmax.comparison.config import RunConfig
 from vastmax.errors import InputError, VastmaxError
 from vastmax.files import writing
 from vastmax.language import LanguageCorpus
+from vastmax.layers import own_layer
 from vastmax.runs import TrainingInterrupted
 from vastmax.vocabulary import Vocabulary
 
@@ -49,6 +50,8 @@ def main(folder: Path) -> int:
     warnings.showwarning = lambda message, *_, **__: say(warning=str(message))
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     try:
+        for place in job["layers"]:
+            own_layer(place)
         with writing(folder):  # the process of a comparison that was killed may still be at it
             run_language_model(
                 LanguageCorpus.load(job["corpus"]),

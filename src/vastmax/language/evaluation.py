@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,7 @@ def perplexity(
     batching: Any = "stream",
     rows: int | None = None,
     length: int = _LENGTH,
+    progress: Callable[[float], None] | None = None,
 ) -> PerplexityReport:
     """Score every word of a text by the model's exact, normalised distribution, in eval mode.
 
@@ -60,6 +62,7 @@ def perplexity(
         rows: texts, or sentences, side by side; by default 10, in stream batching fewer where one would have less than
             1,000 words.
         length: words a batch and row.
+        progress: called after each batch with the share of the text that is scored; what it raises ends the scoring.
 
     Example:
         >>> from vastmax.layers import FullSoftmax
@@ -76,17 +79,21 @@ def perplexity(
     model.eval()
     log_probs, targets, places, state = [], [], [], None
     started = time.perf_counter()
-    for number in range(len(batches)):
-        batch = batches.batch(0, number)
-        words, target = batch.words.to(device), batch.target.to(device)
-        hidden, state = model.hidden(words, state if batch.continues else None)
-        scored = target >= 0
-        log_probs.append(model.output.target_log_prob(hidden[scored], target[scored]).double().cpu())
-        kept = batch.target >= 0
-        targets.append(batch.target[kept])
-        places.append(batch.places[kept])
+    try:
+        for number in range(len(batches)):
+            batch = batches.batch(0, number)
+            words, target = batch.words.to(device), batch.target.to(device)
+            hidden, state = model.hidden(words, state if batch.continues else None)
+            scored = target >= 0
+            log_probs.append(model.output.target_log_prob(hidden[scored], target[scored]).double().cpu())
+            kept = batch.target >= 0
+            targets.append(batch.target[kept])
+            places.append(batch.places[kept])
+            if progress is not None:
+                progress((number + 1) / len(batches))
+    finally:
+        model.train(was_training)
     seconds = time.perf_counter() - started
-    model.train(was_training)
     order = torch.cat(places).argsort()
     log_prob, target = torch.cat(log_probs)[order].numpy(), torch.cat(targets)[order].numpy()
     return PerplexityReport(_perplexity(log_prob), log_prob, target, seconds)

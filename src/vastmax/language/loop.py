@@ -57,7 +57,8 @@ class LanguageModelLoop(Run):
         model: On the device it is to be trained on.
         batches: Of the training text.
         options: How.
-        validate: From the model to its validation perplexity; called where the options say, and at the end.
+        validate: From the model to its validation perplexity; called where the options say, and at the end. One that
+            takes long calls :meth:`meanwhile` as it goes.
         identity: What the run is, beyond the options: a checkpoint resumes only under the same.
         checkpoint: As `Run` takes it, and so are the next arguments.
 
@@ -133,17 +134,19 @@ class LanguageModelLoop(Run):
             torch.manual_seed(self._options.seed)
         self._model.train()
         self._preparing = self._prepared()
+        if self.words and not self.finished:  # a validation that a stop cut short
+            self.between_steps()
 
     def between_steps(self) -> None:
         """Validate, where the options say so."""
         wanted = self._options.validations
         due = self.share * wanted >= self._validations + 1 - 1e-9 if wanted else self._number == 0
-        if due:
+        if due and not self._validated:
             self._validate_now()
 
     def end(self) -> None:
         """Validate what is not validated yet, and take the model back to the best."""
-        if not self.curve or self.curve[-1]["words"] != self.words:
+        if not self._validated:
             self._validate_now()
         if self._best_tensors:
             load_model_tensors(self._model, self._best_tensors)
@@ -169,14 +172,14 @@ class LanguageModelLoop(Run):
             loss, self._state = self._model(words, target, self._state if batch.continues else None)
         optimizer.zero_grad()
         loss.backward()
-        if options.max_norm:
-            optimizer.clip(options.max_norm)
+        if options.largest_norm:
+            optimizer.clip(options.largest_norm)
         optimizer.step()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss became {value} after {self.words:,} words: lower the learning rate "
-                f"({options.initial_learning_rate:g}) or the limit of the gradient's norm ({options.max_norm:g})."
+                f"({options.initial_learning_rate:g}) or the limit of the gradient's norm ({options.largest_norm:g})."
             )
         self.losses.add(value * kept, kept)
         self.words += kept
@@ -185,6 +188,11 @@ class LanguageModelLoop(Run):
             self._epoch, self._number = self._epoch + 1, 0
 
     # --- validation ---
+
+    @property
+    def _validated(self) -> bool:
+        """Whether the model as it stands has a point in the curve."""
+        return bool(self.curve) and self.curve[-1]["words"] == self.words
 
     @property
     def _out_of_patience(self) -> bool:

@@ -77,11 +77,28 @@ class LoopOptions:
             "validation that did not improve."
         ),
     ] = "linear"
+    warmup: Annotated[
+        float | None,
+        Flag(
+            "Share of the run in which the learning rate rises from 0.",
+            "SHARE",
+            low=0,
+            high=1,
+            below=True,
+            default="0; 0.05 in a comparison that chooses the rate",
+        ),
+    ] = None
     decay: Annotated[float, Flag("Factor of halving and plateau.", low=0, high=1, above=True)] = 0.5
     constant_epochs: Annotated[float, Flag("Epochs before halving starts, of all epochs.", "N", low=0, high=1e6)] = 4.0
     max_norm: Annotated[
-        float, Flag("Gradients whose joint norm is larger are scaled down to it; 0 for never.", low=0, high=1e9)
-    ] = 0.25
+        float | None,
+        Flag(
+            "Gradients whose joint norm is larger are scaled down to it; 0 for never.",
+            low=0,
+            high=1e9,
+            default="0.25; 0 where a comparison chooses the rate of adagrad or adam",
+        ),
+    ] = None
     patience: Annotated[
         int,
         Flag("Stop after N validations without a better one, and keep the best model; 0 for never.", low=0, high=10**6),
@@ -107,9 +124,14 @@ class LoopOptions:
         """The learning rate training starts with: the one given, or the optimiser's default."""
         return _DEFAULT_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
 
+    @property
+    def largest_norm(self) -> float:
+        """The limit of the gradient's norm: the one given, or 0.25; 0 for none."""
+        return 0.25 if self.max_norm is None else self.max_norm
+
     def rate(self, share: float, setbacks: int) -> float:
         """Return the learning rate when this share of the budget is spent, after so many validations without gain."""
-        initial = self.initial_learning_rate
+        initial = self.initial_learning_rate * (min(1.0, share / self.warmup) if self.warmup else 1.0)
         if self.schedule == "linear":
             return initial * max(0.0, 1 - share)
         if self.schedule == "halving":

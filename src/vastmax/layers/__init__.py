@@ -23,7 +23,7 @@ from vastmax.layers.infrequently_normalized import InfrequentlyNormalizedSoftmax
 from vastmax.layers.nce import NoiseContrastiveEstimation
 from vastmax.layers.negative_sampling import NegativeSampling
 from vastmax.layers.partial import ClassIndex, PartialSoftmax
-from vastmax.layers.registry import LAYERS, LayerSpec, build, parse_options
+from vastmax.layers.registry import LAYERS, LayerSpec, build, own_layer, parse_options
 from vastmax.layers.sampled import SampledSoftmax, in_batch_softmax
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
 from vastmax.layers.target_partitions import Partition, inclusion, partitions
@@ -67,6 +67,7 @@ __all__ = [
     "diagnose",
     "in_batch_softmax",
     "inclusion",
+    "own_layer",
     "parse_options",
     "partitions",
 ]

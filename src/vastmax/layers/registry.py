@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +40,7 @@ from vastmax.layers.target_sampled import TargetSampledSoftmax
 from vastmax.layers.without_classes import WithoutClasses
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["LAYERS", "LayerSpec", "build", "parse_options"]
+__all__ = ["LAYERS", "LayerSpec", "build", "own_layer", "parse_options"]
 
 LAYERS: dict[str, type[OutputLayer]] = {
     "full": FullSoftmax,
@@ -153,6 +156,33 @@ def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **opt
     return LayerSpec(name, options).build(in_features, vocabulary)
 
 
+def own_layer(place: str) -> str:
+    """Import a layer that is none of ours, let ``LAYERS`` know it, and return its name there, which is the place.
+
+    Args:
+        place: ``module:Class``, the module as Python's ``import`` names it; it is looked for in the working directory,
+            too. Importing it runs it: name your own, or one you trust. What is loaded never imports one by itself.
+
+    Raises:
+        InputError: where there is no such module or class, or it is no output layer.
+    """
+    module, _, name = place.partition(":")
+    if not module or not name.isidentifier():
+        raise refused("a layer of your own", place, "module:Class")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # whatever a module of somebody's raises
+        why = f"{type(error).__name__}: {error}"
+        raise InputError(f"the module {module} of the layer {place} cannot be imported ({why}).") from error
+    finally:
+        sys.path.remove(os.getcwd())
+    if not (isinstance(found, type) and issubclass(found, OutputLayer)):
+        raise InputError(f"{place} is no output layer: name a class that derives from vastmax.layers.OutputLayer.")
+    LAYERS[place] = found
+    return place
+
+
 def parse_options(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
     """Return a layer's options from text, as the command line's ``--option name=value`` gives them.
 
@@ -190,6 +220,8 @@ def _value(text: str) -> Any:
 
 
 def _layer(name: str) -> type[OutputLayer]:
+    if isinstance(name, str) and ":" in name and name not in LAYERS:
+        raise InputError(f"the layer {name!r} is not loaded: call vastmax.layers.own_layer({name!r}) first.")
     if not isinstance(name, str) or name not in LAYERS:
         raise InputError(f"there is no output layer {name!r}: give one of {', '.join(LAYERS)}.")
     return LAYERS[name]

@@ -21,6 +21,7 @@ class TrainingProgress:
         learning_rate: Learning rate now.
         seconds: Seconds spent training, those before a resumed checkpoint included.
         seconds_left: Seconds to go at the present speed.
+        doing: What goes on; training stands still where it is something else.
     """
 
     words: int
@@ -31,6 +32,7 @@ class TrainingProgress:
     learning_rate: float
     seconds: float
     seconds_left: float
+    doing: str = "training"
 
     @property
     def share(self) -> float:
@@ -38,8 +40,8 @@ class TrainingProgress:
         return min(1.0, self.words / self.words_total) if self.words_total else 1.0
 
     def to_record(self) -> dict[str, Any]:
-        """Return the line for ``metrics.jsonl``."""
-        return {**asdict(self), "share": self.share}
+        """Return the line for ``metrics.jsonl``, of a step."""
+        return {**{name: value for name, value in asdict(self).items() if name != "doing"}, "share": self.share}
 
 
 class LossSums:

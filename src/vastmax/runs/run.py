@@ -9,6 +9,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
@@ -80,6 +81,10 @@ class StopRequest:
             signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
 
 
+class _Stopped(Exception):  # noqa: N818 (it is no error)
+    """A stop was requested, and the run can be left where it is."""
+
+
 class Run(ABC):
     """A run that goes on step by step until it is finished, and from its checkpoint where it was stopped.
 
@@ -109,6 +114,8 @@ class Run(ABC):
         self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._progress = progress
         self._begun = (0, 0.0, 0.0)  # words, share and seconds when this process began
+        self._stop: StopRequest | None = None
+        self._reported = -math.inf  # when
 
     # --- what a subclass says ---
 
@@ -163,6 +170,17 @@ class Run(ABC):
         if self._progress is not None:
             self._progress(progress)
 
+    def meanwhile(self, doing: str) -> None:
+        """Tell what is done beside training, about every second; leave it there where a stop is requested."""
+        self._leave_if_asked()
+        if self._progress is not None and time.perf_counter() - self._reported >= self.report_seconds:
+            self._reported = time.perf_counter()
+            self._progress(replace(self._stand(self.losses.mean), doing=doing))
+
+    def _leave_if_asked(self) -> None:
+        if self._stop is not None and self._stop.requested:
+            raise _Stopped
+
     def beside(self, folder: Path) -> None:  # noqa: B027 (may be left as it is)
         """Write into a checkpoint's folder what its readers want besides the state."""
 
@@ -175,24 +193,32 @@ class Run(ABC):
         model may fail, too. TrainingInterrupted says that a stop was requested, and a checkpoint written if there is a
         folder for it; DivergedError that the loss is no number any more, and the last checkpoint is kept.
         """
+        self._stop = stop
+        try:
+            self._work()
+        except _Stopped:
+            self._save_or_warn()
+            raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share) from None
+        finally:
+            self._stop = None
+
+    def _work(self) -> None:
         self.begin()
         self._begun = self.words, self.share, self.seconds
         clock = saved = time.perf_counter()
-        reported = reported_share = -math.inf
+        reported_share = -math.inf
         worked = False
         while not self.finished:
             self.step()
             worked = True
             now = time.perf_counter()
             self.seconds += now - clock
-            enough = now - reported >= self.report_seconds and self.share - reported_share >= self.report_share
+            enough = now - self._reported >= self.report_seconds and self.share - reported_share >= self.report_share
             if enough or self.finished:
-                reported, reported_share = now, self.share
-                self._report()
+                self._reported, reported_share = now, self.share
+                self.report(self._stand(self.losses.recent()))
             self.between_steps()
-            if stop.requested:
-                self._save_or_warn()
-                raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share)
+            self._leave_if_asked()
             if time.perf_counter() - saved >= self._checkpoint_seconds:
                 self._save_or_warn()
                 saved = time.perf_counter()
@@ -215,20 +241,18 @@ class Run(ABC):
         if self._checkpoint is not None:
             drop(self._checkpoint)
 
-    def _report(self) -> None:
+    def _stand(self, recent_loss: float) -> TrainingProgress:
         words, share, seconds = self._begun
         spent = max(self.seconds - seconds, 1e-9)
-        self.report(
-            TrainingProgress(
-                words=self.words,
-                words_total=self.words_total,
-                words_per_second=(self.words - words) / spent,
-                loss=self.losses.mean,
-                recent_loss=self.losses.recent(),
-                learning_rate=self.learning_rate,
-                seconds=self.seconds,
-                seconds_left=(1 - self.share) * spent / max(self.share - share, 1e-9),
-            )
+        return TrainingProgress(
+            words=self.words,
+            words_total=self.words_total,
+            words_per_second=(self.words - words) / spent,
+            loss=self.losses.mean,
+            recent_loss=recent_loss,
+            learning_rate=self.learning_rate,
+            seconds=self.seconds,
+            seconds_left=(1 - self.share) * spent / max(self.share - share, 1e-9),
         )
 
     # --- checkpoints ---

@@ -1,0 +1,67 @@
+"""How much of the held-out texts the runs of a comparison score, so that no budget is spent on scoring alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vastmax.checks import number
+from vastmax.comparison.config import RunConfig
+from vastmax.comparison.run import check_device
+from vastmax.language import LanguageCorpus
+
+__all__ = ["SCORING_SHARE", "estimated_seconds", "within_budget"]
+
+SCORING_SHARE = 0.25
+"""Of a run's budget, for scoring."""
+
+_OPERATIONS = {"cpu": 2e10, "cuda": 2e12}  # a second, of scoring all classes: what small machines do
+_FEWEST = 500  # words of a text: fewer tell too little
+_SECONDS_BESIDE = 6.0  # for each run: a process, its imports, and diagnostics
+
+
+def within_budget(corpus: LanguageCorpus, configs: Sequence[RunConfig], share: float = SCORING_SHARE) -> LanguageCorpus:
+    """Return the corpus with validation and test text cut to what the runs' minutes pay for.
+
+    All runs score the same words, or they could not be compared, and whatever the machine, or a run could not be
+    repeated: how many, follows from the sizes alone, as the full softmax, the slowest of all, takes them. Half of the
+    share goes to the test text; the other to the validation text, at every validation and once for as many words of the
+    training text. Where epochs are the budget, nothing is cut.
+
+    Args:
+        corpus: What the runs train on.
+        configs: The runs.
+        share: Of a run's minutes, for scoring; 0 for no bound.
+
+    Raises:
+        InputError: share is no number from 0 to 1.
+    """
+    number("share", share, 0, 1)
+    minutes = [config.loop_options.minutes for config in configs]
+    if not share or None in minutes:
+        return corpus
+    words = []
+    for config in configs:
+        options, model = config.loop_options, config.model
+        operations = 2 * model.dim * (len(corpus.vocabulary) + 8 * model.dim * model.layers)
+        words.append(share * 60 * (options.minutes or 0) * _OPERATIONS[check_device(config.device).type] / operations)
+    validations = max(config.loop_options.validations for config in configs) or 1
+    bounds = {"test": min(words) / 2, "valid": min(words) / 2 / (validations + 1)}
+    texts, names = {}, dict(corpus.names)
+    for name, bound in bounds.items():
+        text, bound = getattr(corpus, name), max(_FEWEST, int(bound))
+        if bound < len(text):
+            texts[name] = text[:bound]
+            names[name] = f"{names.get(name, name)} (its first {bound:,} words)"
+    return replace(corpus, **texts, names=names) if texts else corpus
+
+
+def estimated_seconds(configs: Sequence[RunConfig]) -> float | None:
+    """Return about how long the runs take, one after the other; None where epochs are their budget."""
+    found = 0.0
+    for config in configs:
+        minutes = config.loop_options.minutes
+        if minutes is None:
+            return None
+        found += 60 * minutes * (1 + SCORING_SHARE) + _SECONDS_BESIDE
+    return found

@@ -1,0 +1,161 @@
+"""The learning rate that is chosen by trying."""
+
+import itertools
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.corpora import sentences
+from vastmax.comparison import RunConfig, method_named, run_language_model
+from vastmax.comparison import probe as module
+from vastmax.comparison.probe import Probe, probe
+from vastmax.errors import CheckpointError, DivergedError, InputError
+from vastmax.language import LanguageCorpus, LoopOptions, ModelOptions, build_model, make_batches, read_language_corpus
+from vastmax.layers import build
+from vastmax.runs import StopRequest, TrainingInterrupted
+
+MODEL = ModelOptions(dim=8, layers=1, rows=4, length=5)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> LanguageCorpus:
+    return read_language_corpus(sentences(400, 8), sentences(40, 8, 1), sentences(40, 8, 2), min_count=2)
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEWEST_STEPS", 4)
+
+
+def tried(corpus: LanguageCorpus, score: Any, **options: Any) -> tuple[Probe, Any, Any]:
+    torch.manual_seed(1)
+    model = build_model(MODEL, build("sampled", 8, corpus.vocabulary), corpus.end_of_sentence)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    batches = make_batches("stream", corpus.train, rows=4, length=5, end=corpus.end_of_sentence, seed=1)
+    found = probe(model, batches, LoopOptions(**{"epochs": 2, **options}), score, stop=StopRequest())
+    return found, before, model.state_dict()
+
+
+def test_the_rate_with_the_lowest_loss_is_taken_and_the_model_left_alone(corpus: LanguageCorpus) -> None:
+    scores = iter([50.0, 9.0, 8.0, math.inf, 7.0, 7.5])  # the first is timed
+    found, before, after = tried(corpus, lambda *_: next(scores), learning_rate=None)
+    assert found.why == "probe" and found.chosen == 0.2
+    assert found.rates == pytest.approx([0.025, 0.05, 0.1, 0.2, 0.4])
+    assert found.losses == [pytest.approx(math.log(9)), pytest.approx(math.log(8)), None, *map(math.log, (7.0, 7.5))]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert 4 <= found.steps <= 400 and found.seconds > 0
+
+
+def test_the_same_steps_and_chance_for_every_rate(corpus: LanguageCorpus) -> None:
+    states: list[Any] = []
+
+    def keep(model: Any, _: Any) -> float:
+        states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        return 2.0
+
+    first, *_ = tried(corpus, keep)
+    seen = len(states)
+    second, *_ = tried(corpus, keep)
+    assert first.steps == second.steps and seen == 6
+    for one, other in zip(states[:seen], states[seen:], strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    for one, other in itertools.pairwise(states[1:seen]):
+        assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_fewer_rates_where_time_is_short_and_none_where_it_is_shorter(corpus: LanguageCorpus) -> None:
+    steps = len(make_batches("stream", corpus.train, rows=4, length=5, end=corpus.end_of_sentence, seed=1))
+    for fifth, rates in ((5 * 4.1, 5), (5 * 3.9, 3), (3 * 3.9, 0)):
+        found, *_ = tried(corpus, lambda *_: 2.0, epochs=5 * fifth / steps)
+        assert len(found.rates) == rates and found.why == ("probe" if rates else "default")
+    assert found.chosen == 0.1
+
+
+def test_it_takes_a_fifth_of_the_minutes_at_most(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 1000)  # some milliseconds a step
+    found, *_ = tried(corpus, lambda *_: 2.0, minutes=0.1)
+    assert len(found.rates) == 5 and 0.1 * 6 < found.seconds < 0.21 * 6
+    assert found.minutes_left(0.1) == pytest.approx(0.1 - found.seconds / 60)
+    assert found.minutes_left(None) is None
+
+
+def test_what_diverges_is_not_taken(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Diverging(module.LanguageModelLoop):
+        def step(self) -> None:
+            super().step()
+            if self._options.initial_learning_rate > 0.15:
+                raise DivergedError("the loss became nan.")
+
+    monkeypatch.setattr(module, "LanguageModelLoop", Diverging)
+    found, *_ = tried(corpus, lambda *_: 2.0)
+    assert found.losses[3:] == [None, None] and found.chosen <= 0.1
+
+
+def test_a_stop_while_scoring(corpus: LanguageCorpus) -> None:
+    stop = StopRequest()
+    model = build_model(MODEL, build("full", 8, corpus.vocabulary), corpus.end_of_sentence)
+    batches = make_batches("stream", corpus.train, rows=4, length=5, end=corpus.end_of_sentence, seed=1)
+
+    def score(_: Any, meanwhile: Any) -> float:
+        stop.requested = True
+        meanwhile(0.5)
+        raise AssertionError("it went on")
+
+    with pytest.raises(TrainingInterrupted):
+        probe(model, batches, LoopOptions(epochs=2), score, stop=stop)
+
+
+def config(**training: Any) -> RunConfig:
+    chosen = "learning_rate" not in training
+    options = LoopOptions(**{"epochs": 2, "validations": 2, **training})
+    return RunConfig(method=method_named("sampled"), model=MODEL, training=options, threads=1, probe=chosen)
+
+
+def test_a_run_with_a_probe_is_the_run_with_its_rate(corpus: LanguageCorpus, tmp_path: Path) -> None:
+    run = run_language_model(corpus, config(), tmp_path).record
+    assert run.probe is not None and run.probe["why"] == "probe" and len(run.probe["losses"]) == 5
+    given = run_language_model(corpus, config(learning_rate=run.probe["chosen"])).record
+    assert given.probe is None
+    assert given.perplexity == run.perplexity
+    rates = [point["learning_rate"] for point in run.curve]
+    assert rates == [point["learning_rate"] for point in given.curve]
+
+
+def interrupt(report: Any) -> None:
+    if report.doing == "training":
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_resumed_run_keeps_its_probe(corpus: LanguageCorpus, tmp_path: Path) -> None:
+    whole = run_language_model(corpus, config(), tmp_path / "whole").record
+
+    with pytest.raises(TrainingInterrupted):
+        run_language_model(corpus, config(), tmp_path / "stopped", progress=interrupt)
+    kept = json.loads((tmp_path / "stopped" / "probe.json").read_text(encoding="utf-8"))
+    resumed = run_language_model(corpus, config(), tmp_path / "stopped").record
+    assert resumed.probe == kept
+    assert resumed.perplexity == whole.perplexity
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"chosen": "high"}', None])
+def test_a_damaged_probe_is_told_in_a_sentence(corpus: LanguageCorpus, tmp_path: Path, content: str | None) -> None:
+    with pytest.raises(TrainingInterrupted):
+        run_language_model(corpus, config(), tmp_path, progress=interrupt)
+    place = tmp_path / "probe.json"
+    place.unlink() if content is None else place.write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"lacks its probe\.json .*: delete it to start again"):
+        run_language_model(corpus, config(), tmp_path)
+
+
+def test_json() -> None:
+    found = Probe(0.1, "probe", [0.1, 0.2], [1.0, None], 40, 2.5)
+    assert Probe.from_json(json.loads(json.dumps(found.to_json()))) == found
+    with pytest.raises(InputError, match="the probe's 'steps' is 'many'"):
+        Probe.from_json({**found.to_json(), "steps": "many"})
