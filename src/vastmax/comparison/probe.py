@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from vastmax.checks import conforms, described, refused
 from vastmax.errors import DivergedError
-from vastmax.language import LanguageModel, LanguageModelLoop, LoopOptions
-from vastmax.language.batches import Batches
+from vastmax.language import Batches, LanguageModel, LanguageModelLoop, LoopOptions
 from vastmax.runs import StopRequest, TrainingInterrupted, TrainingProgress
 
 __all__ = ["FEWEST_STEPS", "PROBE_SHARE", "Probe", "probe"]

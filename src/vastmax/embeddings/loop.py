@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from vastmax.embeddings.trainers.trainer import Trainer
-from vastmax.runs import Run, TrainingProgress, plain
+from vastmax.runs import RECORDED, Run, TrainingProgress, plain
 from vastmax.text import EncodedCorpus
 
 __all__ = ["PHRASES", "EmbeddingLoop"]
@@ -99,8 +98,9 @@ class EmbeddingLoop(Run):
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned."""
-        names = {each.name for each in fields(TrainingProgress)}
-        if facts["position"] > self._trainer.num_chunks or any(names - record.keys() for record in facts["records"]):
+        if facts["position"] > self._trainer.num_chunks or any(
+            set(RECORDED) - record.keys() for record in facts["records"]
+        ):
             raise ValueError("it has gone further than this run goes, or its reports lack something")
         self._trainer.restore(tensors)
         self._trainer.position = facts["position"]

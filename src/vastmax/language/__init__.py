@@ -6,7 +6,7 @@ from vastmax.language.options import Batching, LoopOptions, ModelOptions
 from vastmax.lazy import lazy
 
 if TYPE_CHECKING:
-    from vastmax.language.batches import Batch, SentenceBatches, StreamBatches, make_batches
+    from vastmax.language.batches import Batch, Batches, SentenceBatches, StreamBatches, make_batches
     from vastmax.language.corpus import LanguageCorpus
     from vastmax.language.evaluation import PerplexityReport, frequency_bands, perplexity
     from vastmax.language.loop import LanguageModelLoop
@@ -19,6 +19,7 @@ __all__ = [
     "LSTM",
     "MODELS",
     "Batch",
+    "Batches",
     "Batching",
     "Drawn",
     "FeedForward",

@@ -16,12 +16,13 @@ from vastmax.runs.model_state import (
     tensors_under,
 )
 from vastmax.runs.output import OutputFolder, check_room
-from vastmax.runs.progress import TrainingProgress
+from vastmax.runs.progress import RECORDED, TrainingProgress
 from vastmax.runs.run import Run, StopRequest, TrainingInterrupted
 from vastmax.runs.tensors import map_tensors, write_tensors
 
 __all__ = [
     "CHECKPOINT_TENSORS",
+    "RECORDED",
     "Checkpoint",
     "OutputFolder",
     "Run",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["LossSums", "TrainingProgress"]
+__all__ = ["RECORDED", "LossSums", "TrainingProgress"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,11 @@ class TrainingProgress:
 
     def to_record(self) -> dict[str, Any]:
         """Return the line for ``metrics.jsonl``, of a step."""
-        return {**{name: value for name, value in asdict(self).items() if name != "doing"}, "share": self.share}
+        return {**{name: getattr(self, name) for name in RECORDED}, "share": self.share}
+
+
+RECORDED = [each.name for each in fields(TrainingProgress) if each.name != "doing"]
+"""The fields of a report that are kept."""
 
 
 class LossSums:
