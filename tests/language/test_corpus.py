@@ -173,7 +173,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     corpus = read_language_corpus(TRAIN, [["a", "x"]], [["b"]], min_count=6)
     corpus.save(tmp_path / "corpus")
     assert sorted(file.name for file in (tmp_path / "corpus").iterdir()) == [
-        "corpus.json", "test.npy", "train.npy", "valid.npy", "vocabulary.tsv",
+        "corpus.json", "spelling.npy", "test.npy", "train.npy", "valid.npy", "vocabulary.tsv",
     ]  # fmt: skip
     loaded = LanguageCorpus.load(tmp_path / "corpus")
     assert isinstance(loaded.train, np.memmap)

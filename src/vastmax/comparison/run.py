@@ -224,6 +224,9 @@ def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = N
     """Return what is known of a run before it begins, by the names of ``RunRecord``."""
     sizes = {f"{name}_words": len(getattr(corpus, name)) for name in ("train", "valid", "test")}
     fixed = {"vocabulary_size": len(corpus.vocabulary), **sizes, "fingerprint": corpus.fingerprint}
+    if corpus.spelling is not None:
+        characters, nats = corpus.spelling.sum(0, dtype=np.float64).tolist()
+        fixed |= {"test_characters": int(characters), "test_spelling": nats}
     return {
         "label": config.method.label,
         "layer": config.method.layer,

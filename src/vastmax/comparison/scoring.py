@@ -53,6 +53,8 @@ def within_budget(corpus: LanguageCorpus, configs: Sequence[RunConfig], share: f
         if bound < len(text):
             texts[name] = text[:bound]
             names[name] = f"{names.get(name, name)} (its first {bound:,} words)"
+    if "test" in texts and corpus.spelling is not None:
+        texts["spelling"] = corpus.spelling[: len(texts["test"])]
     return replace(corpus, **texts, names=names) if texts else corpus
 
 

@@ -22,6 +22,7 @@ from vastmax.vocabulary import WORD_END, Vocabulary
 __all__ = ["TEXTS", "LanguageCorpus"]
 
 TEXTS = ("train", "valid", "test")
+SPELLING = "spelling.npy"
 FORMAT = "vastmax language corpus, version 1"
 BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text
 
@@ -42,6 +43,8 @@ class LanguageCorpus:
         end_of_sentence: Id of the class behind each sentence.
         names: What the three texts came from.
         notes: Sentences on what was found, for a report: what was cut off, what looks wrong.
+        spelling: (n, 2) of each token of `test` its characters, with the space behind it, and the nats that spelling it
+            takes where it is unknown; None where that is not known, as of a very long text.
 
     Example:
         >>> from vastmax.language import read_language_corpus
@@ -61,6 +64,7 @@ class LanguageCorpus:
     end_of_sentence: int
     names: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    spelling: NDArray[np.float32] | None = None
 
     @cached_property
     def unknown_share(self) -> dict[str, float]:
@@ -95,6 +99,8 @@ class LanguageCorpus:
             self.vocabulary.save(staging / "vocabulary.tsv")
             for name in TEXTS:
                 write_array(staging / f"{name}.npy", getattr(self, name))
+            if self.spelling is not None:
+                write_array(staging / SPELLING, self.spelling)
             facts = {
                 "format": FORMAT,
                 "unknown": self.unknown,
@@ -103,6 +109,7 @@ class LanguageCorpus:
                 "fingerprint": self.fingerprint,
                 "names": self.names,
                 "notes": self.notes,
+                "spelling": self.spelling is not None,
             }
             (staging / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
@@ -118,6 +125,7 @@ class LanguageCorpus:
         try:
             facts = read_json(member(place, "corpus.json"))
             texts = [map_array(member(place, f"{name}.npy"), "r") for name in TEXTS]
+            spelled = map_array(member(place, SPELLING), "r") if facts.get("spelling") else None
             kinds = {"unknown": int, "end_of_sentence": int, "names": dict[str, str], "notes": list[str]}
             for name, kind in kinds.items():
                 if not conforms(facts[name], kind):
@@ -130,12 +138,15 @@ class LanguageCorpus:
                 end_of_sentence=facts["end_of_sentence"],
                 names=facts["names"],
                 notes=facts["notes"],
+                spelling=spelled,
             )
         except (OSError, FormatError, ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{place} holds no whole language corpus ({error}); save it again.") from error
         classes = range(len(corpus.vocabulary))
         if not whole or any(text.dtype != np.int32 or text.ndim != 1 for text in texts):
             raise FormatError(f"{place} holds parts of different language corpora; save it again.")
+        if spelled is not None and not _is_spelling(spelled, len(corpus.test)):
+            raise FormatError(f"{place} holds the spelling of another text; save it again.")
         if corpus.vocabulary.words is None or not {corpus.unknown, corpus.end_of_sentence} <= set(classes):
             raise FormatError(f"{place} holds a vocabulary of another corpus; save it again.")
         if any(block.min() < 0 or block.max() >= len(classes) for text in texts for block in blocks_of(text)):
@@ -148,6 +159,11 @@ class LanguageCorpus:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{length:,} {name}" for length, name in zip(self._lengths(), TEXTS, strict=True))
         return f"<LanguageCorpus of {len(self.vocabulary):,} classes: {sizes}>"
+
+
+def _is_spelling(array: NDArray[Any], tokens: int) -> bool:
+    fits = array.dtype == np.float32 and array.shape == (tokens, 2)
+    return fits and bool(array.min() >= 0 and np.isfinite(array.max()))
 
 
 def blocks_of(ids: NDArray[Any]) -> list[NDArray[Any]]:

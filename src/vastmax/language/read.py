@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vastmax.checks import conforms, refused, whole
 from vastmax.errors import CorpusError, InputError
 from vastmax.language.corpus import TEXTS, LanguageCorpus, blocks_of
+from vastmax.language.spelling import Speller, spelling
 from vastmax.text import (
     END_OF_SENTENCE,
     STDIN,
@@ -26,12 +27,14 @@ from vastmax.text import (
     expand_paths,
     is_paths,
 )
-from vastmax.vocabulary import Vocabulary, check_limits, check_word, with_word
+from vastmax.vocabulary import Vocabulary, check_limits, check_word, split_words, with_word
 
 __all__ = ["read_language_corpus"]
 
 TITLES = {"train": "training", "valid": "validation", "test": "test"}
 PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
+_WORDS_TO_SPELL_BY = 1_000_000
+_MOST_SPELLED = 1 << 24  # tokens of a test text; of a longer one nothing is kept in memory
 _MOST_HELD_OUT = 0.1  # of the training text, where a number of words is given
 
 
@@ -123,10 +126,23 @@ def read_language_corpus(
                 f"{text.invalid_utf8:,} ill-formed parts of UTF-8 in the {TITLES[name]} text were replaced by U+FFFD."
             )
 
+    def spelled(text: ScannedText, part: slice, vocabulary: Vocabulary, speller: Speller) -> NDArray[np.float32] | None:
+        """The test text's characters and spelling, while its ids are still its own words' numbers."""
+        ids = text.ids[part]
+        if len(ids) > _MOST_SPELLED:
+            return None
+        numbers, places = np.unique(ids[ids != END_OF_SENTENCE], return_inverse=True)
+        words = split_words(text.lexicon.joined(numbers))
+        own = np.full(len(ids), len(words), np.uint32)
+        own[ids != END_OF_SENTENCE] = places
+        known = np.array([word in vocabulary for word in words])
+        return spelling(own, words, known, speller)
+
     def ids_of(text: ScannedText, vocabulary: Vocabulary) -> NDArray[np.int32]:
         text.encode(text.find(vocabulary.words or []), vocabulary[unknown], vocabulary[end_of_sentence])
         return text.ids.view(np.int32)
 
+    characters = None
     with scanned("train") as text:
         text.settle()
         bounds = _bounds(train, text.ids, missing, held_out, split)
@@ -136,6 +152,9 @@ def read_language_corpus(
         if len(known) < 2:
             raise CorpusError(f"{describe(train)} holds no word but {unknown!r}; give text with words in it.")
         vocabulary = with_word(known.words or [], known.counts, end_of_sentence, sentences)
+        speller = Speller(split_words(text.lexicon.joined(text.lexicon.ranked(1, _WORDS_TO_SPELL_BY))))
+        if "test" in missing:
+            characters = spelled(text, slice(bounds[-2], bounds[-1]), vocabulary, speller)
         ids = ids_of(text, vocabulary)
     texts = {name: ids[low:high] for name, low, high in zip(["train", *missing], bounds[:-1], bounds[1:], strict=True)}
     names = {name: describe(text) if is_paths(text) else "token lists" for name, text in given.items()}
@@ -146,6 +165,9 @@ def read_language_corpus(
         )
     for name in [name for name in given if name != "train"]:
         with scanned(name) as text:
+            if name == "test":
+                text.settle()
+                characters = spelled(text, slice(None), vocabulary, speller)
             texts[name] = ids_of(text, vocabulary)
 
     corpus = LanguageCorpus(
@@ -155,6 +177,7 @@ def read_language_corpus(
         end_of_sentence=vocabulary[end_of_sentence],
         names={name: names[name] for name in TEXTS},
         notes=notes,
+        spelling=characters,
     )
     _refuse_unknown(corpus)
     for sentence in [*warned, *_doubts(corpus, shared)]:
