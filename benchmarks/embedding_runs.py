@@ -63,6 +63,7 @@ def run_vastmax(spec: Spec) -> Facts:
             epochs=spec["epochs"],
             threads=spec["threads"],
             seed=spec["seed"],
+            learning_rate=spec["learning_rate"],
             **spec["vastmax_options"],
         )
         watch.lap("train")
@@ -88,6 +89,7 @@ def gensim_options(spec: Spec) -> dict[str, Any]:
         "workers": spec["threads"],
         "seed": spec["seed"],
         "epochs": spec["epochs"],
+        **({} if spec["learning_rate"] is None else {"alpha": spec["learning_rate"]}),
     }
 
 
@@ -130,7 +132,7 @@ def run_fasttext(spec: Spec) -> Facts:
         t=spec["subsample"],
         minCount=spec["min_count"],
         epoch=spec["epochs"],
-        lr=0.05 if model == "cbow" else 0.025,
+        lr=spec["learning_rate"] or (0.05 if model == "cbow" else 0.025),
         thread=spec["threads"],
         minn=0,
         maxn=0,

@@ -5,7 +5,7 @@
 
 Every run is a fresh process, and trainers take turns, so that a slow minute of the machine falls on all. Both read the
 file as whitespace-separated words, one sentence a line, with the same window, negatives, subsampling and epochs;
-learning rates are each trainer's defaults. Words a second are the words of the file times epochs over the seconds of
+learning rates are each trainer's defaults, or those of ``--learning-rates``, for all trainers alike. Words a second are the words of the file times epochs over the seconds of
 training, for everybody. A run whose vectors, words or vocabulary are not as they must be reports no speed.
 ``--whole-command`` also times the commands: ``vastmax train`` against a script that scans, trains and saves with
 gensim, from start to exit.
@@ -31,7 +31,7 @@ from datetime import datetime, timezone
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from rich.console import Console
@@ -43,7 +43,7 @@ from vastmax.machine import commit, machine, versions
 HERE = Path(__file__).parent
 REFERENCE = "gensim"
 ENOUGH_RUNS, STEADY, ENOUGH_SECONDS = 3, 1.25, 1.0
-CONFIGURATION = ("model", "dim", "threads", "epochs", "vastmax_options")
+CONFIGURATION = ("model", "dim", "threads", "epochs", "learning_rate", "vastmax_options")
 
 Record = dict[str, Any]
 
@@ -56,7 +56,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=names(MODELS), default=list(MODELS), metavar="A,B", help=", ".join(MODELS))
     parser.add_argument("--dims", type=numbers, default=[100], metavar="N,N")
     parser.add_argument("--threads", type=numbers, default=[2], metavar="N,N")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=numbers, default=[5], metavar="N,N")
+    parser.add_argument(
+        "--learning-rates", type=rates, default=[None], metavar="X,X", help="default is a trainer's own"
+    )
     parser.add_argument("--window", type=int, default=5)
     parser.add_argument("--negatives", type=int, default=5)
     parser.add_argument("--subsample", type=float, default=1e-3)
@@ -92,6 +95,10 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def rates(text: str) -> list[float | None]:
+    return [None if part == "default" else float(part) for part in text.split(",")]
+
+
 def option(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     try:
@@ -102,9 +109,10 @@ def option(text: str) -> tuple[str, Any]:
 
 def specifications(arguments: argparse.Namespace) -> Iterator[Record]:
     """Every run, in order: repeat after repeat, and within it configuration after configuration, A B A B."""
-    configurations = list(product(arguments.models, arguments.dims, arguments.threads))
+    kinds = arguments.models, arguments.dims, arguments.threads, arguments.epochs, arguments.learning_rates
+    configurations = list(product(*kinds))
     tasks = ["run", "whole"] if arguments.whole_command else ["run"]
-    for repeat, (model, dim, threads), task in product(range(arguments.repeat), configurations, tasks):
+    for repeat, (model, dim, threads, epochs, rate), task in product(range(arguments.repeat), configurations, tasks):
         for trainer in arguments.trainers:
             if task == "whole" and trainer not in ("vastmax", "gensim"):
                 continue
@@ -114,7 +122,8 @@ def specifications(arguments: argparse.Namespace) -> Iterator[Record]:
                 "model": model,
                 "dim": dim,
                 "threads": threads,
-                "epochs": arguments.epochs,
+                "epochs": epochs,
+                "learning_rate": rate,
                 "window": arguments.window,
                 "negatives": arguments.negatives,
                 "subsample": arguments.subsample,
@@ -170,6 +179,8 @@ def vastmax_command(spec: Record) -> list[str]:
         **{name: spec[name] for name in ("min_count", "threads", "seed")},
         **spec["vastmax_options"],
     }
+    if spec["learning_rate"] is not None:
+        flags["learning_rate"] = spec["learning_rate"]
     given = [text for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     return [sys.executable, "-m", "vastmax", "train", spec["corpus"], "--output", spec["output"], *given]
 
@@ -220,7 +231,7 @@ def table(records: list[Record]) -> Table:
     """Medians of each configuration and trainer, and how many times the reference they are."""
     standards = list(dict.fromkeys(name for record in records for name in record.get("similarity", {})))
     shown = Table(title="Medians; times: against gensim in the same configuration; ?: not to be trusted")
-    for column in ("model", "dim", "threads", "trainer", "runs"):
+    for column in ("model", "dim", "threads", "epochs", "rate", "trainer", "runs"):
         shown.add_column(column)
     for column in (
         "k words/s",
@@ -233,16 +244,17 @@ def table(records: list[Record]) -> Table:
         "times",
         "analogies %",
         *standards,
+        "mean",
     ):
         shown.add_column(column, justify="right")
     groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
     for record in records:
-        key = tuple(str(record[name]) for name in CONFIGURATION[:-1])
+        key = tuple(str(record.get(name)) for name in CONFIGURATION[:-1])
         name = record["trainer"] + "".join(f" {k}={v}" for k, v in record["vastmax_options"].items())
         groups.setdefault(key, {}).setdefault(name, []).append(record)
-    for (model, dim, threads, _), trainers in groups.items():
+    for configuration, trainers in groups.items():
         for trainer, runs in trainers.items():
-            shown.add_row(model, dim, threads, trainer, *cells(runs, trainers.get(REFERENCE, []), standards))
+            shown.add_row(*configuration, trainer, *cells(runs, trainers.get(REFERENCE, []), standards))
         shown.add_section()
     return shown
 
@@ -264,7 +276,17 @@ def cells(runs: list[Record], reference: list[Record], standards: list[str]) -> 
         times(reference, runs, "seconds"),
         number(accuracy, 100, 1),
         *(number(middle(runs, "similarity", name, "spearman"), 100, 1) for name in standards),
+        number(median(scores), 100, 1) if (scores := [found for run in runs if (found := mean_score(run))]) else "-",
     ]
+
+
+def mean_score(record: Record) -> float | None:
+    """The mean of a run's scores: semantic and syntactic analogies, and each file of similarities; None without any."""
+    found = [each["spearman"] for each in record.get("similarity", {}).values() if each["spearman"] is not None]
+    for kind in ("semantic", "syntactic"):
+        found += [(record.get("analogies") or {}).get(kind, {}).get("accuracy")]
+    found = [value for value in found if value is not None]
+    return fmean(found) if found else None
 
 
 def middle(runs: list[Record], *path: str) -> float | None:
@@ -320,7 +342,7 @@ def show(records: list[Record], console: Console) -> None:
 def repeats(records: list[Record]) -> list[list[Record]]:
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        key = (record["trainer"], record["task"], *(str(record[name]) for name in CONFIGURATION))
+        key = (record["trainer"], record["task"], *(str(record.get(name)) for name in CONFIGURATION))
         groups.setdefault(key, []).append(record)
     return list(groups.values())
 
