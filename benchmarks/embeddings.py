@@ -3,12 +3,12 @@
     python benchmarks/embeddings.py corpus.txt --analogies questions-words.txt --similarity EN-WS-353-ALL.txt \
         --dims 100,300 --threads 1,2 --models skipgram-ns,cbow-ns --repeat 3 --out results.jsonl
 
-Every run is a fresh process, and trainers take turns, so that a slow minute of the machine falls on all. Both read the
-file as whitespace-separated words, one sentence a line, with the same window, negatives, subsampling and epochs;
-learning rates are each trainer's defaults, or those of ``--learning-rates``, for all trainers alike. Words a second are the words of the file times epochs over the seconds of
-training, for everybody. A run whose vectors, words or vocabulary are not as they must be reports no speed.
-``--whole-command`` also times the commands: ``vastmax train`` against a script that scans, trains and saves with
-gensim, from start to exit.
+Every run is a fresh process, and trainers take turns, so that a slow minute of the machine falls on all. Both read
+the file as whitespace-separated words, one sentence a line, with the same window, negatives, subsampling and epochs;
+learning rates are each trainer's defaults, or those of ``--learning-rates``, for all trainers alike. Words a second
+are the words of the file times epochs over the seconds of training, for everybody. A run whose vectors, words or
+vocabulary are not as they must be reports no speed. ``--whole-command`` also times the commands: ``vastmax train``
+against a script that scans, trains and saves with gensim, from start to exit.
 
 No run is left out, however odd. A ratio is marked "?" where it rests on fewer than three runs of either side, on runs
 under a second, or on runs that differ by more than a quarter. Those that differ are listed below the table with their
