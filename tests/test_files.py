@@ -11,10 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vastmax.errors import InputError
+from tests.limits import few_files
+from vastmax.embeddings import Embeddings, export, import_vectors
+from vastmax.errors import CorpusError, InputError, VastmaxError
 from vastmax.files import replacing, tidy, write_array
-from vastmax.text import Phrases
-from vastmax.trees import Classes, huffman_tree
+from vastmax.language import LanguageCorpus, read_language_corpus
+from vastmax.runs import Checkpoint
+from vastmax.text import Phrases, encode_corpus, learn_phrases
+from vastmax.trees import Classes, Tree, huffman_tree
 from vastmax.vocabulary import Vocabulary
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -192,3 +196,55 @@ def test_what_a_kill_left_is_tidied(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file of .incoming"]  # which was saved, and half moved
     tidy(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+SENTENCES = [["a", "rose", "is", "a", "rose"], ["a", "thorn"]]
+READERS: dict[str, Callable[[], object]] = {
+    "vocabulary": lambda: Vocabulary.load("vocabulary.tsv"),
+    "phrases": lambda: Phrases.load("phrases.tsv"),
+    "tree": lambda: Tree.load("tree"),
+    "classes": lambda: Classes.load("classes"),
+    "embeddings": lambda: Embeddings.load("model"),
+    "text": lambda: import_vectors("vectors.txt"),
+    "numpy": lambda: import_vectors("vectors.npy"),
+    "checkpoint": lambda: Checkpoint.load(Path("checkpoint"), "nothing"),
+    "saved corpus": lambda: LanguageCorpus.load("corpus"),
+    "corpus": lambda: encode_corpus("corpus.txt", min_count=1),
+    "token lists": lambda: encode_corpus(SENTENCES, min_count=1),
+    "language corpus": lambda: read_language_corpus("corpus.txt", SENTENCES, SENTENCES[:1], min_count=1),
+    "learning phrases": lambda: learn_phrases("corpus.txt"),
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all that `READERS` read."""
+    folder = tmp_path_factory.mktemp("written")
+    for name, kind in {"vocabulary.tsv": "vocabulary", "phrases.tsv": "phrases"}.items():
+        WRITERS[kind](folder / name)
+    WRITERS["tree"](folder / "tree")
+    WRITERS["classes"](folder / "classes")
+    embeddings = Embeddings(np.eye(2, dtype=np.float32), Vocabulary(["a", "b"], [2, 1]))
+    embeddings.save(folder / "model")
+    export(embeddings, folder / "vectors.txt")
+    export(embeddings, folder / "vectors.npy")
+    Checkpoint("nothing", {}, {}, {"a": np.eye(2)}).save(folder / "checkpoint")
+    read_language_corpus(SENTENCES, SENTENCES[:1], SENTENCES[1:], min_count=1).save(folder / "corpus")
+    (folder / "corpus.txt").write_text("a rose is a rose\na thorn\n" * 20)
+    return folder
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_too_many_open_files(read: Callable[[], object], written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence that says so wherever the last one is missing; not that files are missing or damaged."""
+    monkeypatch.chdir(written)
+    read()  # what is imported is imported
+    sentences = []
+    for number in range(6):
+        with few_files(number):
+            try:
+                read()
+            except VastmaxError as error:
+                assert isinstance(error, (InputError, CorpusError))
+                sentences.append(str(error))
+    assert sentences and all("Too many open files" in each and "delete" not in each for each in sentences)

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from vastmax.errors import FormatError, InputError, VastmaxError
 from vastmax.locks import claim, locked
@@ -25,6 +25,7 @@ __all__ = [
     "member",
     "opened",
     "read_members",
+    "reading",
     "replacing",
     "replacing_members",
     "tidy",
@@ -139,13 +140,17 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         np.lib.format.write_array(_Written(file), np.asarray(array), allow_pickle=False)
 
 
-def map_array(path: Path, mode: Literal["r", "c"]) -> NDArray[Any]:
-    """Return the array of numpy's .npy, mapped; FormatError where it holds none, OSError where it cannot be opened."""
+def map_array(path: Path) -> NDArray[Any]:
+    """Return the array of numpy's .npy, mapped; FormatError where it holds none, OSError where it cannot be read.
+
+    It may be written to, as PyTorch expects of every array that it wraps: what is written stays in memory, and the
+    file as it is.
+    """
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode=mode, allow_pickle=False)
-    except FileNotFoundError:
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except OSError:
         raise
     except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
         raise FormatError(f"{path} is no array of numpy's: {error}.") from error
@@ -212,7 +217,7 @@ def member(directory: Path, name: str) -> Path:
 def read_members(directory: Path, names: Iterable[str], read: Callable[[], T]) -> T:
     """Return what ``read`` makes of a directory's files of these names: all of one moment, if they are replaced.
 
-    It is called again where they were meanwhile, whatever it returned or raised.
+    It is called again where they were meanwhile, whatever it returned or raised. InputError where they cannot be read.
     """
     names = tuple(names)
 
@@ -222,14 +227,16 @@ def read_members(directory: Path, names: Iterable[str], read: Callable[[], T]) -
     for _ in range(_READS):
         before = state()
         try:
-            found = read()
-        except (VastmaxError, OSError):
+            with reading(directory):
+                found = read()
+        except VastmaxError:
             if state() == before:
                 raise
         else:
             if state() == before:
                 return found
-    return read()
+    with reading(directory):
+        return read()
 
 
 def _identity(path: Path) -> tuple[Path, int, int, int] | None:
@@ -249,17 +256,24 @@ def _finish_moving(directory: Path) -> None:
 
 
 @contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Around what reads a file or a folder: no permission, too many open files and the like become an InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename or os.fspath(path)} does not exist.") from None
+    except OSError as error:
+        name = error.filename or os.fspath(path)
+        raise InputError(f"cannot read {name}: {error.strerror or error}.") from error
+
+
+@contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for reading, unpacking gzip; what is wrong with either comes as InputError or FormatError."""
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as raw:
-            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+    with reading(path), open(path, "rb") as raw:
+        packed = raw.peek(2)[:2] == b"\x1f\x8b"
+        try:
             with gzip.GzipFile(fileobj=raw) if packed else raw as file:
                 yield file  # type: ignore[misc]
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FormatError(f"{name} is a damaged or truncated gzip file: {error}.") from error
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist.") from None
-    except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror or error}.") from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise FormatError(f"{os.fspath(path)} is a damaged or truncated gzip file: {error}.") from error

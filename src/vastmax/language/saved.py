@@ -118,7 +118,9 @@ def _load(folder: Path) -> SavedModel:
         layer, options = LayerSpec(**record["layer"]), ModelOptions(**record["model"])
         text = dict(record["text"])
         tensors = load_file(member(folder, _MODEL))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except RuntimeError as error:  # torch's, of a file that it cannot map
+        raise InputError(f"cannot read {member(folder, _MODEL)}: {str(error).splitlines()[0]}.") from error
+    except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise FormatError(f"{folder} is damaged: {str(error).rstrip('.')}.") from error
     vocabulary = Vocabulary.load(member(folder, _WORDS))
     try:

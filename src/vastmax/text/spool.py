@@ -77,12 +77,19 @@ class SpoolFile:
         return words, sentences
 
     def end_sentences_with(self, number: int) -> None:
-        """Put a number in the place of every END_OF_SENTENCE; CorpusError where the file cannot be written."""
+        """Put a number in the place of every END_OF_SENTENCE; CorpusError where it cannot be mapped."""
+        ids = self.map()
+        for start in range(0, len(ids), BLOCK):
+            block = ids[start : start + BLOCK]
+            block[block == END_OF_SENTENCE] = number
+
+    def map(self) -> NDArray[np.uint32]:
+        """Return the ids (n,) as they lie in the file; CorpusError where they cannot be mapped.
+
+        They may be written to, as PyTorch expects of every array that it wraps: the file is nobody else's.
+        """
         with self.guard():
-            ids = np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
-            for start in range(0, len(ids), BLOCK):
-                block = ids[start : start + BLOCK]
-                block[block == END_OF_SENTENCE] = number
+            return np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
 
     def close(self) -> None:
         """Let the file go."""

@@ -10,7 +10,7 @@ from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
-from vastmax.files import PATIENCE, map_array, opened, replacing, write_array, writing
+from vastmax.files import PATIENCE, map_array, opened, reading, replacing, write_array, writing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["export", "import_vectors"]
@@ -84,7 +84,8 @@ def _import_numpy(source: Path) -> Embeddings:
     for file in (source, names):
         if not file.exists():
             raise InputError(f"{file} does not exist: vectors in .npy need their words in a .tsv beside them.")
-    vectors = map_array(source, "c")
+    with reading(source):
+        vectors = map_array(source)
     vocabulary = Vocabulary.load(names)
     try:
         return Embeddings(vectors, vocabulary)
