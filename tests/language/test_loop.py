@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from tests.language.loops import TEXT, Scripted, StopAfter, V, small_loop, small_model
+from vastmax.errors import InputError
 from vastmax.language import LanguageModel, LanguageModelLoop, LoopOptions, StreamBatches
 from vastmax.layers import FullSoftmax
 from vastmax.optimizers import sparse_parameters
+from vastmax.runs import StopRequest
 
 
 @pytest.mark.parametrize(
@@ -195,3 +197,16 @@ def test_a_step_never_updates_a_table_densely(layer: str, optimizer: str) -> Non
 
 def test_full_softmax_has_no_sparse_table() -> None:
     assert sparse_parameters(nn.ModuleList([FullSoftmax(4, 9)])) == []
+
+
+def test_progress_is_shown_told_or_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vastmax.display._SECONDS_BETWEEN_LINES", 0)
+    told: list[Any] = []
+    for progress in (True, False, None, told.append):
+        small_loop(small_model(), progress=progress).run(StopRequest())
+        assert ("training 100.0%" in capsys.readouterr().err) == (progress is True)
+    assert told and told[-1].words == told[-1].words_total
+    loop = small_loop(small_model(), progress="yes")
+    with pytest.raises(InputError, match="progress is 'yes': give True for a bar, or a function"):
+        loop.run(StopRequest())
+    assert not loop.words

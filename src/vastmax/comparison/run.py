@@ -22,7 +22,6 @@ from vastmax.comparison.judging import diagnose, judge
 from vastmax.comparison.memory import check_memory, memory_needed, numbers_kept
 from vastmax.comparison.methods import build_layer
 from vastmax.comparison.report import RunRecord
-from vastmax.display import reporting
 from vastmax.errors import InputError
 from vastmax.files import replacing
 from vastmax.language import (
@@ -123,21 +122,20 @@ def run_language_model(
         check_room(folder, 4 * parameters * (1 + 2 * numbers_kept(options.optimizer)))
     end, batching = corpus.end_of_sentence, model_options.batching
     shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
-    with reporting(progress) as told:
-        loop = LanguageModelLoop(
-            model,
-            make_batches(batching, corpus.train, **shape, seed=options.seed),
-            options,
-            validate=lambda it: perplexity(it, corpus.valid, end=end, batching=batching).perplexity,
-            identity=identity,
-            checkpoint=None if folder is None else folder / CHECKPOINT,
-            checkpoint_minutes=checkpoint_minutes,
-            progress=told,
-        )
-        if loop.has_checkpoint:
-            loop.resume()
-        with StopRequest() as stop:
-            loop.run(stop)
+    loop = LanguageModelLoop(
+        model,
+        make_batches(batching, corpus.train, **shape, seed=options.seed),
+        options,
+        validate=lambda it: perplexity(it, corpus.valid, end=end, batching=batching).perplexity,
+        identity=identity,
+        checkpoint=None if folder is None else folder / CHECKPOINT,
+        checkpoint_minutes=checkpoint_minutes,
+        progress=progress,
+    )
+    if loop.has_checkpoint:
+        loop.resume()
+    with StopRequest() as stop:
+        loop.run(stop)
     found = judge(model, corpus, batching)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
     found |= diagnose(model, corpus)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from vastmax.checks import conforms, number, shown
+from vastmax.display import reporting
 from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.files import drop
 from vastmax.runs.checkpoint import Checkpoint, holds_checkpoint
@@ -88,7 +89,8 @@ class Run(ABC):
     Args:
         checkpoint: Folder of the checkpoint; None for none.
         checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: Called about every second, after the first step and after the last.
+        progress: Called about every second, after the first step and after the last; or True for a bar on a terminal or
+            in a notebook, and lines on stderr elsewhere.
     """
 
     kind: ClassVar[str]  # what is trained, as a sentence names it
@@ -100,7 +102,7 @@ class Run(ABC):
         self,
         checkpoint: Path | None,
         checkpoint_minutes: float,
-        progress: Callable[[TrainingProgress], None] | None,
+        progress: bool | Callable[[TrainingProgress], None] | None,
     ) -> None:
         self.words = 0  # passed, which a step counts up
         self.losses = LossSums()  # to which a step adds its losses
@@ -108,6 +110,7 @@ class Run(ABC):
         self._checkpoint = checkpoint
         self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._progress = progress
+        self._told: Callable[[TrainingProgress], None] | None = None
         self._begun = (0, 0.0, 0.0)  # words, share and seconds when this process began
 
     # --- what a subclass says ---
@@ -160,8 +163,8 @@ class Run(ABC):
 
     def report(self, progress: TrainingProgress) -> None:
         """Tell how far it is."""
-        if self._progress is not None:
-            self._progress(progress)
+        if self._told is not None:
+            self._told(progress)
 
     def beside(self, folder: Path) -> None:  # noqa: B027 (may be left as it is)
         """Write into a checkpoint's folder what its readers want besides the state."""
@@ -175,31 +178,32 @@ class Run(ABC):
         model may fail, too. TrainingInterrupted says that a stop was requested, and a checkpoint written if there is a
         folder for it; DivergedError that the loss is no number any more, and the last checkpoint is kept.
         """
-        self.begin()
-        self._begun = self.words, self.share, self.seconds
-        clock = saved = time.perf_counter()
-        reported = reported_share = -math.inf
-        worked = False
-        while not self.finished:
-            self.step()
-            worked = True
-            now = time.perf_counter()
-            self.seconds += now - clock
-            enough = now - reported >= self.report_seconds and self.share - reported_share >= self.report_share
-            if enough or self.finished:
-                reported, reported_share = now, self.share
-                self._report()
-            self.between_steps()
-            if stop.requested:
+        with reporting(self._progress) as self._told:
+            self.begin()
+            self._begun = self.words, self.share, self.seconds
+            clock = saved = time.perf_counter()
+            reported = reported_share = -math.inf
+            worked = False
+            while not self.finished:
+                self.step()
+                worked = True
+                now = time.perf_counter()
+                self.seconds += now - clock
+                enough = now - reported >= self.report_seconds and self.share - reported_share >= self.report_share
+                if enough or self.finished:
+                    reported, reported_share = now, self.share
+                    self._report()
+                self.between_steps()
+                if stop.requested:
+                    self._save_or_warn()
+                    raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share)
+                if time.perf_counter() - saved >= self._checkpoint_seconds:
+                    self._save_or_warn()
+                    saved = time.perf_counter()
+                clock = time.perf_counter()
+            self.end()
+            if worked and math.isfinite(self._checkpoint_seconds):
                 self._save_or_warn()
-                raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share)
-            if time.perf_counter() - saved >= self._checkpoint_seconds:
-                self._save_or_warn()
-                saved = time.perf_counter()
-            clock = time.perf_counter()
-        self.end()
-        if worked and math.isfinite(self._checkpoint_seconds):
-            self._save_or_warn()
 
     def conclude(self, save: Callable[[], None]) -> None:
         """Save what was trained, then drop the checkpoint: a kill in between leaves both.
