@@ -25,10 +25,12 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     Two files cannot be replaced at one moment: a kill between them leaves vectors without words, never with others.
 
     Raises:
-        InputError: for another ending, or where the file cannot be written.
+        InputError: for another ending, for NaN or infinity, which no format's readers expect, or where the file cannot be
+            written.
     """
     target = Path(path)
     if target.suffix == ".npy":
+        embeddings.check_finite()
         names = target.with_suffix(".tsv")
         with writing(target.parent, patience=PATIENCE), replacing(names) as new_names:
             with new_names.open("wb") as file:
@@ -61,7 +63,7 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
         return _first(Embeddings.load(source), limit)
     ending = Path(source.stem).suffix if source.suffix == ".gz" else source.suffix
     if ending == ".npy" and source.suffix != ".gz":
-        return _first(_import_numpy(source), limit)
+        return _import_numpy(source, limit)
     if ending in (*_TEXT, ".bin"):
         return read_word2vec(source, limit=limit)
     if source.exists():
@@ -79,7 +81,7 @@ def _first(embeddings: Embeddings, limit: int | None) -> Embeddings:
     return Embeddings(embeddings.vectors[:limit], Vocabulary(words, counts), config=embeddings.config)
 
 
-def _import_numpy(source: Path) -> Embeddings:
+def _import_numpy(source: Path, limit: int | None) -> Embeddings:
     names = source.with_suffix(".tsv")
     for file in (source, names):
         if not file.exists():
@@ -88,6 +90,12 @@ def _import_numpy(source: Path) -> Embeddings:
         vectors = map_array(source)
     vocabulary = Vocabulary.load(names)
     try:
-        return Embeddings(vectors, vocabulary)
+        embeddings = Embeddings(vectors, vocabulary)
     except InputError as error:
         raise FormatError(f"{source} and {names.name} do not fit: {error}") from error
+    embeddings = _first(embeddings, limit)
+    try:
+        embeddings.check_finite()
+    except InputError as error:
+        raise FormatError(f"{source}: {error}") from error
+    return embeddings

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.documents import read_json
+from vastmax.documents import parse_json, read_json
 from vastmax.errors import FormatError, InputError
 from vastmax.files import member, read_members, replacing_members
 from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
@@ -41,7 +41,8 @@ def save_folder(
         tensors["output_vectors"] = output_vectors
     try:
         text = json.dumps({"format": _FORMAT, **config}, indent=2, ensure_ascii=False)
-    except TypeError as error:
+        parse_json(text)  # what is written can be read
+    except (TypeError, ValueError, RecursionError, FormatError) as error:
         raise InputError(f"the config of these embeddings does not fit JSON: {error}.") from error
     with replacing_members(directory) as staging:
         write_tensors(staging / VECTORS, tensors)

@@ -100,8 +100,9 @@ def write_word2vec(embeddings: Embeddings, path: str | os.PathLike[str], *, bina
         binary: little-endian float32 instead of digits.
 
     Raises:
-        InputError: where the file cannot be written, or two words would become one.
+        InputError: where the file cannot be written, two words would become one, or a vector holds NaN or infinity.
     """
+    embeddings.check_finite()
     words = _writable_words(embeddings)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(f"{len(words)} {embeddings.dim}\n".encode())
