@@ -74,6 +74,15 @@ def test_words_of_a_model(hostile_model: Path, tmp_path: Path) -> None:
     assert harmless("evaluate", hostile_model, "--analogies", gold, "--json").json["analogies"]
 
 
+def test_paths_of_a_model(hostile_model: Path, tmp_path: Path) -> None:
+    for name in ("v\x1b[31m.txt", "v\x9b2J.bin", "v\u202e.npy"):
+        written = repr(name)[1:-1]
+        assert f"{written}: 8 words" in harmless("export", hostile_model, tmp_path / name).out
+        assert "8 words" in harmless("import", tmp_path / name, tmp_path / f"model of {name}").out
+        assert written in harmless("import", tmp_path / name, tmp_path / f"model of {name}", code=1).sentence
+    assert harmless("export", hostile_model, tmp_path / "w\x1b.txt", "--json").json["output"].endswith("w\x1b.txt")
+
+
 def test_words_in_complaints(hostile_model: Path, hostile: Path, tmp_path: Path) -> None:
     known = harmless("nearest", hostile_model, "a\x1b[31mB", code=1)
     assert "did you mean a\\x1b[31mb?" in known.sentence

@@ -15,8 +15,8 @@ from typing import Any
 
 import typer
 
-from vastmax.display import COMMANDS, is_terminal, visible
-from vastmax.errors import shortened
+from vastmax.display import is_terminal
+from vastmax.sentences import COMMANDS, shortened, visible
 
 __all__ = [
     "command_line",

@@ -24,7 +24,7 @@ from vastmax.cli.flags import (
     picked,
     takes,
 )
-from vastmax.display import is_terminal, visible
+from vastmax.display import is_terminal
 from vastmax.errors import InputError
 from vastmax.trees import TreeOptions
 
@@ -185,8 +185,7 @@ def tree(
     if show is not None:
         seen = is_terminal(sys.stderr if as_json else sys.stdout)
         width = max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns) if seen else _COLUMNS
-        names = [visible(word) for word in words]  # before widths are measured
-        picture = show_tree(built, names, levels=show, width=width, counts=counts)
+        picture = show_tree(built, words, levels=show, width=width, counts=counts)
         (note if as_json else say)(picture)
 
 

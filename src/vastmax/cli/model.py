@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vastmax.cli.console import print_json, print_table
+from vastmax.cli.console import print_json, print_table, say
 from vastmax.cli.flags import Json
 from vastmax.errors import InputError
 
@@ -187,4 +187,4 @@ def _report(as_json: bool, sentence: str, embeddings: object, path: Path) -> Non
     if as_json:
         print_json({"output": path, "vocabulary": rows, "dim": columns})
     else:
-        print(f"{sentence}: {rows:,} words, {columns} dimensions")
+        say(f"{sentence}: {rows:,} words, {columns} dimensions")

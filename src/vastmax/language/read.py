@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vastmax.checks import conforms, refused, whole
 from vastmax.errors import CorpusError, InputError
 from vastmax.language.corpus import TEXTS, LanguageCorpus, blocks_of
+from vastmax.sentences import visible
 from vastmax.text import (
     END_OF_SENTENCE,
     STDIN,
@@ -159,7 +160,7 @@ def read_language_corpus(
     _refuse_unknown(corpus)
     for sentence in [*warned, *_doubts(corpus, shared)]:
         notes.append(sentence)
-        warnings.warn(sentence, stacklevel=2)
+        warnings.warn(visible(sentence), stacklevel=2)
     return corpus
 
 

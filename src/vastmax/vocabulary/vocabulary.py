@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import refused, shown, whole
-from vastmax.display import visible
-from vastmax.errors import FormatError, InputError, UnknownWordError, shortened
+from vastmax.errors import FormatError, InputError, UnknownWordError
 from vastmax.files import replacing
+from vastmax.sentences import shortened, visible
 from vastmax.vocabulary.counts import as_counts
 from vastmax.vocabulary.written import escape, join_words, unescape
 
@@ -100,8 +100,10 @@ class Vocabulary:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        first = "" if self.words is None else f": {', '.join(self.words[:5])}{', …' if len(self) > 5 else ''}"
-        return f"<Vocabulary of {len(self):,} {'classes' if self.words is None else 'words'}{shortened(visible(first))}>"
+        if self.words is None:
+            return f"<Vocabulary of {len(self):,} classes>"
+        first = shortened(visible(", ".join(self.words[:5])))
+        return f"<Vocabulary of {len(self):,} words: {first}{', …' if len(self) > 5 else ''}>"
 
     @classmethod
     def from_counts(

@@ -25,8 +25,7 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     Two files cannot be replaced at one moment: a kill between them leaves vectors without words, never with others.
 
     Raises:
-        InputError: for another ending, for NaN or infinity, which no format's readers expect, or where the file cannot be
-            written.
+        InputError: for another ending, where a vector holds NaN or infinity, or where the file cannot be written.
     """
     target = Path(path)
     if target.suffix == ".npy":
