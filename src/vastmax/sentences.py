@@ -7,8 +7,10 @@ import re
 __all__ = ["COMMANDS", "shortened", "visible"]
 
 _LONGEST = 1_000  # characters of a sentence; what it quotes may have any number
-# What a terminal obeys, C0, DEL and C1; Unicode's own ends of lines; what turns the direction of the text around it
+# What a terminal obeys, C0, DEL and C1; Unicode's own ends of lines; what turns the direction of the text around it;
+# halves of surrogate pairs, which stand for the bytes of file names that are not UTF-8, and cannot be written
 _CODES = (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CODES = (*_CODES, *range(0xD800, 0xE000))
 _WRITTEN = {chr(code): f"\\x{code:02x}" if code < 256 else f"\\u{code:x}" for code in _CODES}
 _WRITTEN |= {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 COMMANDS = re.compile(f"[{''.join(map(re.escape, _WRITTEN))}]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from vastmax.cli.console import (
     note,
     print_json,
     program,
+    quoted,
     say,
     say_fields,
 )
@@ -156,7 +156,7 @@ def train(
     if output is None:
         say("nothing was saved: add -o DIR to keep the model")
     else:
-        place = shlex.quote(str(output))
+        place = quoted(output)
         say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
 
 

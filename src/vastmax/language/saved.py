@@ -9,8 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from vastmax.documents import read_json
 from vastmax.embeddings import holds_embeddings
@@ -19,7 +18,7 @@ from vastmax.files import member, read_members, replacing_members
 from vastmax.language.models import LanguageModel, build_model
 from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
-from vastmax.runs import built_of_at_most, load_model_tensors, model_tensors, tensors_under
+from vastmax.runs import built_of_at_most, load_model_tensors, map_tensors, model_tensors, tensors_of, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 
@@ -117,10 +116,8 @@ def _load(folder: Path) -> SavedModel:
             raise FormatError(f"{folder} is of another version, {record['format']!r}, not {_FORMAT!r}: train it again.")
         layer, options = LayerSpec(**record["layer"]), ModelOptions(**record["model"])
         text = dict(record["text"])
-        tensors = load_file(member(folder, _MODEL))
-    except RuntimeError as error:  # torch's, of a file that it cannot map
-        raise InputError(f"cannot read {member(folder, _MODEL)}: {str(error).splitlines()[0]}.") from error
-    except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        tensors = tensors_of(map_tensors(member(folder, _MODEL)), copy=False)
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{folder} is damaged: {str(error).rstrip('.')}.") from error
     vocabulary = Vocabulary.load(member(folder, _WORDS))
     try:
