@@ -19,6 +19,7 @@ from vastmax.cli.flags import (
     PhraseScoring,
     SaveTo,
     TextOptions,
+    check_not_read,
     connector_tuple,
     not_negative,
     picked,
@@ -60,6 +61,7 @@ def vocab(
     """  # noqa: D301
     from vastmax.text import build_vocabulary
 
+    check_not_read(output, corpus)
     vocabulary = build_vocabulary(corpus, max_size=text.pop("max_vocabulary"), **text)
     if output is not None:
         vocabulary.save(output)
@@ -103,6 +105,7 @@ def phrases(
         text.pop("min_count"),
         connector_tuple(connector_words),
     )
+    check_not_read(output, corpus)
     learnt = learn_phrases(corpus, options, **text)
     if output is not None:
         learnt.save(output)
@@ -148,6 +151,7 @@ def tree(
     """  # noqa: D301
     wanted, text = picked(TreeOptions, options), vars(picked(TextOptions, options))
     _check(wanted, show, vectors)
+    check_not_read(output, corpus, wanted.taxonomy)
     from vastmax.trees import Classes, build_tree, frequency_classes, show_tree
 
     with ExitStack() as stack:

@@ -31,6 +31,7 @@ __all__ = [
     "Seed",
     "TextOptions",
     "Threads",
+    "check_not_read",
     "connector_tuple",
     "keys_and_values",
     "not_negative",
@@ -141,6 +142,18 @@ SaveTo = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
 ]
+
+
+def check_not_read(output: Path | None, corpus: list[str], *others: str | Path | None) -> None:
+    """Refuse to write over a file that is read."""
+    if output is None or not output.is_file():
+        return
+    from vastmax.text import STDIN, expand_paths
+
+    for name in (*expand_paths(corpus), *others):
+        path = "/dev/stdin" if name == STDIN else name
+        if path is not None and os.path.exists(path) and os.path.samefile(path, output):
+            raise InputError(f"{output} is what is read: name another file to save in.")
 
 
 def connector_tuple(text: str) -> tuple[str, ...]:
