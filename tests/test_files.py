@@ -7,14 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.limits import few_files
-from vastmax.embeddings import Embeddings, export, import_vectors
+from vastmax.embeddings import Embeddings, export, import_vectors, train
 from vastmax.errors import CorpusError, InputError, VastmaxError
-from vastmax.files import replacing, tidy, write_array
+from vastmax.files import is_file, replacing, tidy, write_array
 from vastmax.language import LanguageCorpus, read_language_corpus
 from vastmax.runs import Checkpoint
 from vastmax.text import Phrases, encode_corpus, learn_phrases
@@ -124,7 +125,7 @@ def test_the_leftover_of_a_killed_writer_goes_and_that_of_one_at_work_stays(tmp_
     path = tmp_path / "a [file]"
     kill = f"""
 import os, signal
-from vastmax.files import replacing, tidy, write_array
+from vastmax.files import is_file, replacing, tidy, write_array
 with replacing({str(path)!r}) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -248,3 +249,22 @@ def test_too_many_open_files(read: Callable[[], object], written: Path, monkeypa
                 assert isinstance(error, (InputError, CorpusError))
                 sentences.append(str(error))
     assert sentences and all("Too many open files" in each and "delete" not in each for each in sentences)
+
+
+def test_what_may_not_be_looked_up_is_not_taken_for_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    assert is_file(tmp_path / "file")
+    for missing in ("none", "none/file", "file/below", "a\0b", ""):
+        assert not is_file(tmp_path / missing)
+    with pytest.raises(InputError, match=r"cannot read .*loop/file: Too many levels"):
+        is_file(tmp_path / "loop" / "file")
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").symlink_to("checkpoint")
+    options: dict[str, Any] = {"output": tmp_path, "dim": 4, "epochs": 1, "min_count": 1}
+    for more in ({}, {"resume": True}):
+        with pytest.raises(InputError, match="cannot read"):
+            train(SENTENCES, **options, **more)
+    assert os.listdir(tmp_path) == ["checkpoint"]

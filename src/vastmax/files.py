@@ -7,6 +7,7 @@ import gzip
 import os
 import secrets
 import shutil
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ __all__ = [
     "PATIENCE",
     "cannot_write",
     "drop",
+    "is_file",
     "map_array",
     "member",
     "opened",
@@ -165,8 +167,9 @@ class _Written:
 
 def tidy(directory: Path) -> None:
     """Bring to its end what a killed process left in a folder: files half moved, and what it was dropping."""
-    if not directory.is_dir():
-        return
+    with reading(directory):
+        if not directory.is_dir():
+            return
     with writing(directory, patience=PATIENCE):
         _finish_moving(directory)
         for left in (*directory.glob(f"{STAGING}.*.tmp"), *directory.glob(f"{_DROPPED}*")):
@@ -211,7 +214,7 @@ def _sync(path: Path) -> None:
 def member(directory: Path, name: str) -> Path:
     """Return where the file of this name is now, also where a kill came in the midst of replacing."""
     incoming = directory / STAGING / name
-    return incoming if incoming.exists() else directory / name
+    return incoming if is_file(incoming) else directory / name
 
 
 def read_members(directory: Path, names: Iterable[str], read: Callable[[], T]) -> T:
@@ -253,6 +256,15 @@ def _finish_moving(directory: Path) -> None:
         for file in sorted(incoming.iterdir()):
             os.replace(file, directory / file.name)
         incoming.rmdir()
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file of this name is there; InputError where that may not be looked up: it is not taken for missing."""
+    with reading(path):
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: NUL in a name
+            return False
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Bad input: one sentence on stderr, exit code 1, nothing on stdout, nothing lost; what click refuses is 2."""
 
 import gzip
+import os
 import resource
 from pathlib import Path
 
@@ -271,3 +272,24 @@ def test_a_taxonomy_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
     taxonomy.write_text("a\tb\n")
     flags = ["--kind", "custom", "--taxonomy", taxonomy]
     assert "is what is read" in complaint("tree", corpus, *flags, "-o", taxonomy)
+
+
+def test_what_may_not_be_read_is_no_mistake_of_usage(
+    corpus: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad input, with exit code 1, is told by whoever opens it; the parser of the command line does not look."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    for verb in ("nearest", "export", "import", "evaluate", "lm", "compare", "train", "tree"):
+        path, flags = tmp_path / verb, ["--dim", "4", "--epochs", "1"]
+        path.write_text("nothing")
+        arguments = {
+            "nearest": [path, "word"],
+            "export": [path, tmp_path / "v.txt"],
+            "import": [path, tmp_path / "new"],
+            "evaluate": [model, "--similarity", path],
+            "lm": ["score", path, corpus],
+            "compare": [corpus, "-o", tmp_path / "compared", "--config", path],
+            "train": [corpus, "-o", path, *flags],
+            "tree": [corpus, "--kind", "clustered", "--vectors", path],
+        }[verb]
+        assert complaint(verb, *arguments)

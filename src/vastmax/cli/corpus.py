@@ -17,6 +17,7 @@ from vastmax.cli.flags import (
     Corpus,
     Json,
     PhraseScoring,
+    PlaceOption,
     SaveTo,
     TextOptions,
     check_not_read,
@@ -127,7 +128,7 @@ def tree(
     ] = None,
     vectors: Annotated[
         Path | None,
-        typer.Option(
+        PlaceOption(
             metavar="DIR",
             show_default="trained on the corpus",
             help="Model whose vectors say which words are alike (clustered, wordnet; custom can do without).",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vastmax.cli.console import note, print_json, program, quoted, say
-from vastmax.cli.flags import Json, Seed, Threads, not_negative
+from vastmax.cli.flags import Json, PlaceOption, Seed, Threads, not_negative
 from vastmax.cli.train import summary
 from vastmax.display import duration, speed
 
@@ -59,7 +59,7 @@ _SHOWN = 7
 
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the model; the default one is replaced.")
+        Path, PlaceOption("--output", "-o", metavar="DIR", help="Folder for the model; the default one is replaced.")
     ] = DEFAULT_FOLDER,
     max_words: Annotated[
         int, typer.Option(metavar="N", help="Read at most so many words.", callback=not_negative)

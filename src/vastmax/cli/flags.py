@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,6 +27,8 @@ __all__ = [
     "LayerOptions",
     "Overwrite",
     "PhraseScoring",
+    "PlaceArgument",
+    "PlaceOption",
     "Resume",
     "SaveTo",
     "Seed",
@@ -95,6 +98,10 @@ def picked(kind: type[Options], given: Mapping[str, Any]) -> Options:
     return kind(**{name: value for name, value in given.items() if name in names})
 
 
+# What may not be read is no mistake of usage, with exit code 2: the verb meets it, and says so.
+PlaceArgument = partial(typer.Argument, readable=False)
+PlaceOption = partial(typer.Option, readable=False)
+
 Corpus = Annotated[
     list[str],
     typer.Argument(
@@ -140,7 +147,7 @@ def _writable(value: Path | None) -> Path | None:
 
 SaveTo = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
+    PlaceOption("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
 ]
 
 

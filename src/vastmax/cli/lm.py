@@ -24,6 +24,8 @@ from vastmax.cli.flags import (
     Json,
     LayerOptions,
     Overwrite,
+    PlaceArgument,
+    PlaceOption,
     Resume,
     Seed,
     TextOptions,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "sample", "score", "train"]
 
-_Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a language model.")]
+_Model = Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder of a language model.")]
 
 app = typer.Typer(
     cls=Verbs,
@@ -67,7 +69,7 @@ def train(
     train: Annotated[list[str], TRAIN],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", show_default="keep nothing", help="Folder for the model."),
+        PlaceOption("--output", "-o", metavar="DIR", show_default="keep nothing", help="Folder for the model."),
     ] = None,
     valid: Valid = None,
     test: Test = None,

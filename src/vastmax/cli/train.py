@@ -17,6 +17,7 @@ from vastmax.cli.flags import (
     LayerOptions,
     Overwrite,
     PhraseScoring,
+    PlaceOption,
     Resume,
     TextOptions,
     connector_tuple,
@@ -35,7 +36,7 @@ def train(
     context: typer.Context,
     corpus: Corpus,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Folder for the model.")
+        Path, PlaceOption("--output", "-o", metavar="DIR", show_default=False, help="Folder for the model.")
     ],
     layer_options: LayerOptions = None,
     *,

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from vastmax.documents import read_json
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import FormatError, InputError, VastmaxError
-from vastmax.files import member, read_members, replacing_members
+from vastmax.files import is_file, member, read_members, replacing_members
 from vastmax.language.models import LanguageModel, build_model
 from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
@@ -105,7 +105,7 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
 
 
 def _load(folder: Path) -> SavedModel:
-    if not member(folder, _MODEL).is_file():
+    if not is_file(member(folder, _MODEL)):
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
         raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:

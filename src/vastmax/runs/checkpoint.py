@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vastmax.documents import read_json
 from vastmax.errors import CheckpointError, FormatError
-from vastmax.files import member, reading, replacing_members
+from vastmax.files import is_file, member, reading, replacing_members
 from vastmax.runs.tensors import map_tensors, write_tensors
 
 __all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "differences", "holds_checkpoint", "plain"]
@@ -87,13 +87,13 @@ class Checkpoint:
 
 def holds_checkpoint(folder: Path) -> bool:
     """Whether a folder holds a checkpoint, of whatever kind and version, whole or damaged."""
-    return _state_of(folder).is_file()
+    return is_file(_state_of(folder))
 
 
 def _state_of(folder: Path) -> Path:
     old = member(folder, _STATE_OF_FORMAT_1)
     present = member(folder, _STATE)
-    return old if old.is_file() and not present.is_file() else present
+    return old if is_file(old) and not is_file(present) else present
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
