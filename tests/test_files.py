@@ -13,17 +13,19 @@ import numpy as np
 import pytest
 
 from tests.limits import few_files
-from vastmax.embeddings import Embeddings, export, import_vectors, train
+from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity, export, import_vectors, train
 from vastmax.errors import CorpusError, InputError, VastmaxError
 from vastmax.files import is_file, replacing, tidy, write_array
-from vastmax.language import LanguageCorpus, read_language_corpus
+from vastmax.language import LanguageCorpus, load_language_model, read_language_corpus
 from vastmax.runs import Checkpoint
 from vastmax.text import Phrases, encode_corpus, learn_phrases
 from vastmax.trees import Classes, Tree, huffman_tree
 from vastmax.vocabulary import Vocabulary
 
+VOCABULARY = Vocabulary(["a", "b"], [2, 1])
+EMBEDDINGS = Embeddings(np.eye(2), VOCABULARY)
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "vocabulary": lambda path: Vocabulary(["a", "b"], [2, 1]).save(path),
+    "vocabulary": VOCABULARY.save,
     "phrases": lambda path: Phrases([], thresholds=[]).save(path),
     "tree": lambda path: huffman_tree([2, 1]).save(path),
     "classes": lambda path: Classes([0, 1]).save(path),
@@ -197,6 +199,36 @@ def test_what_a_kill_left_is_tidied(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file of .incoming"]  # which was saved, and half moved
     tidy(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+NO_PATHS = [None, 5, True, 1.5, b"x", [], ["m"], {}, "a\0b", "x" * 5000, object(), np.array([1])]
+PLACES: dict[str, Callable[[Any], object]] = {
+    "Vocabulary.load": Vocabulary.load,
+    "Vocabulary.save": VOCABULARY.save,
+    "Phrases.load": Phrases.load,
+    "Tree.load": Tree.load,
+    "Classes.load": Classes.load,
+    "Embeddings.load": Embeddings.load,
+    "Embeddings.save": EMBEDDINGS.save,
+    "import": import_vectors,
+    "export": lambda path: export(EMBEDDINGS, path),
+    "LanguageCorpus.load": LanguageCorpus.load,
+    "load_language_model": load_language_model,
+    "similarity": lambda path: evaluate_similarity(EMBEDDINGS, path),
+    "analogies": lambda path: evaluate_analogies(EMBEDDINGS, path),
+    "output": lambda path: train(SENTENCES, dim=4, epochs=1, min_count=1, output=path),
+    "directory": lambda path: encode_corpus(SENTENCES, min_count=1, directory=path),
+}
+
+
+@pytest.mark.parametrize("call", PLACES.values(), ids=PLACES)
+def test_what_can_be_no_path(call: Callable[[Any], object], request: pytest.FixtureRequest) -> None:
+    """Not even the descriptor of a file that is open, which reading would close."""
+    for path in NO_PATHS:
+        if path is None and request.node.callspec.id in ("output", "directory"):
+            continue  # nothing is kept, or the system's folder is taken
+        with pytest.raises(InputError, match=r"a path is .*: give text or a Path|cannot be used: .*"):
+            call(path)
 
 
 SENTENCES = [["a", "rose", "is", "a", "rose"], ["a", "thorn"]]

@@ -15,11 +15,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from vastmax.checks import refused, shown
 from vastmax.errors import FormatError, InputError, VastmaxError
 from vastmax.locks import claim, locked
 
 __all__ = [
     "PATIENCE",
+    "as_path",
     "cannot_write",
     "drop",
     "is_file",
@@ -47,6 +49,19 @@ _READS = 100  # of files that are replaced while they are read, again and again
 PATIENCE = 10.0  # seconds, for a writer that will soon have finished
 
 
+def as_path(path: Any) -> Path:
+    """Return what a caller gave as the name of a file or folder, there or not; InputError for what can be none."""
+    try:
+        name = "" if isinstance(path, bytes) or not isinstance(path, (str, os.PathLike)) else os.fspath(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(name or os.curdir)
+    except (OSError, ValueError) as error:  # too long, NUL in it, no permission to look it up
+        raise InputError(f"{shown(path)} cannot be used: {getattr(error, 'strerror', None) or error}.") from error
+    if not isinstance(name, str) or not isinstance(path, (str, os.PathLike)):
+        raise refused("a path", path, "text or a Path")
+    return Path(name)
+
+
 def cannot_write(path: str | os.PathLike[str], error: Exception) -> InputError:
     """Return the one sentence for a folder without permission, a full disk and the like."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -65,7 +80,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A link stays a link to what is replaced. What is no file, as ``/dev/stdout``, is written to directly.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(as_path(path)))
     if target.exists() and not target.is_file():
         try:
             yield target
@@ -103,7 +118,7 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
     then on the new ones, moved or not. Files of other names stay as they are. InputError where another process writes
     into the directory and goes on doing so.
     """
-    target = Path(directory)
+    target = as_path(directory)
     staging = target / f"{STAGING}.{token()}.tmp"
     with writing(target, patience=PATIENCE):
         try:
@@ -282,7 +297,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for reading, unpacking gzip; what is wrong with either comes as InputError or FormatError."""
-    with reading(path), open(path, "rb") as raw:
+    with reading(as_path(path)), open(path, "rb") as raw:
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         try:
             with gzip.GzipFile(fileobj=raw) if packed else raw as file:

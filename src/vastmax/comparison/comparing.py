@@ -20,7 +20,7 @@ from vastmax.comparison.worker import JOB
 from vastmax.display import reporting
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import cannot_write, drop, is_file, member, replacing, tidy, writing
+from vastmax.files import as_path, cannot_write, drop, is_file, member, replacing, tidy, writing
 from vastmax.language import LanguageCorpus
 from vastmax.runs import TrainingInterrupted, TrainingProgress, differences, holds_checkpoint, plain
 
@@ -95,7 +95,7 @@ def compare(
         if (name := run_name(config)) in by_name:
             raise InputError(f"two runs are called {name}: give each method and seed once.")
         by_name[name] = config
-    folder = Path(folder)
+    folder = as_path(folder)
     runs, known = folder / _RUNS, _known(folder)
     # all before the first run: what is refused, is refused before hours are spent
     kept = {name: finished(known.get(name), config) for name, config in by_name.items()}

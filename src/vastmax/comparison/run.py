@@ -23,7 +23,7 @@ from vastmax.comparison.memory import check_memory, memory_needed, numbers_kept
 from vastmax.comparison.methods import build_layer
 from vastmax.comparison.report import RunRecord
 from vastmax.errors import InputError
-from vastmax.files import replacing
+from vastmax.files import as_path, replacing
 from vastmax.language import (
     LanguageCorpus,
     LanguageModel,
@@ -89,7 +89,7 @@ def run_language_model(
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is a folder.
         DivergedError: The loss is no number any more.
     """
-    folder = None if folder is None else Path(folder)
+    folder = None if folder is None else as_path(folder)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)  # before a layer is built, which may take minutes
     device = check_device(config.device)
     options, model_options, method = config.loop_options, config.model, config.method

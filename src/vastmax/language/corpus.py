@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from vastmax.checks import conforms, described, refused
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import map_array, member, reading, replacing_members, write_array
+from vastmax.files import as_path, map_array, member, reading, replacing_members, write_array
 from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["TEXTS", "LanguageCorpus"]
@@ -113,7 +112,7 @@ class LanguageCorpus:
         InputError for a folder that is not there or cannot be read, FormatError for one that holds something else, or
         parts of two.
         """
-        place = Path(folder)
+        place = as_path(folder)
         if not place.is_dir():
             raise InputError(f"there is no folder {place}: give one that LanguageCorpus.save wrote.")
         with reading(place):

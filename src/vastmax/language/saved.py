@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from vastmax.documents import read_json
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import FormatError, InputError, VastmaxError
-from vastmax.files import is_file, member, read_members, replacing_members
+from vastmax.files import as_path, is_file, member, read_members, replacing_members
 from vastmax.language.models import LanguageModel, build_model
 from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
@@ -100,7 +100,7 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
 
     InputError where there is no such folder, FormatError where a file is damaged, or another version wrote it.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     return read_members(folder, (_MODEL, _WORDS, _CONFIG), lambda: _load(folder))
 
 

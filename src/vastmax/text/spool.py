@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vastmax._core import END_OF_SENTENCE, Spool
 from vastmax.errors import CorpusError
+from vastmax.files import as_path
 
 __all__ = ["BLOCK", "NO_WORD", "SpoolFile"]
 
@@ -36,7 +37,7 @@ class SpoolFile:
     """
 
     def __init__(self, directory: str | PathLike[str] | None) -> None:
-        self._directory = directory
+        self._directory = None if directory is None else as_path(directory)
         with self.guard():
             self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory, prefix="vastmax-")  # noqa: SIM115
             self.core = Spool(self.file.fileno())

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from numpy.typing import NDArray
 
 from vastmax.errors import FormatError, InputError
-from vastmax.files import reading, replacing
+from vastmax.files import as_path, reading, replacing
 
 __all__ = ["read_arrays", "write_arrays"]
 
@@ -34,7 +34,7 @@ def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[...
     """
     from safetensors import SafetensorError, safe_open
 
-    name, expected = fspath(path), f"vastmax {kind} 1"
+    name, expected = fspath(as_path(path)), f"vastmax {kind} 1"
     with reading(path), open(path, "rb"):  # for of a file that cannot be opened the library says that it is not there
         pass
     try:

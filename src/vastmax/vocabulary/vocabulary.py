@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import refused, shown, whole
 from vastmax.errors import FormatError, InputError, UnknownWordError
-from vastmax.files import replacing
+from vastmax.files import as_path, replacing
 from vastmax.sentences import shortened, visible
 from vastmax.vocabulary.counts import as_counts
 from vastmax.vocabulary.written import escape, join_words, unescape
@@ -161,7 +161,7 @@ class Vocabulary:
         words: list[str] = []
         counts: list[int] = []
         try:
-            with open(path, encoding="utf-8", newline="\n") as file:
+            with open(as_path(path), encoding="utf-8", newline="\n") as file:
                 for number, line in enumerate(file, 1):
                     word, tab, count = line.rstrip("\r\n").rpartition("\t")
                     if tab and not count and not counts:

@@ -10,7 +10,7 @@ from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
-from vastmax.files import PATIENCE, map_array, opened, reading, replacing, write_array, writing
+from vastmax.files import PATIENCE, as_path, map_array, opened, reading, replacing, write_array, writing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["export", "import_vectors"]
@@ -27,7 +27,7 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: for another ending, where a vector holds NaN or infinity, or where the file cannot be written.
     """
-    target = Path(path)
+    target = as_path(path)
     if target.suffix == ".npy":
         embeddings.check_finite()
         names = target.with_suffix(".tsv")
@@ -57,7 +57,7 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
         FormatError: where the content is not what the ending says; it names the formats of other programs.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
-    source = Path(path)
+    source = as_path(path)
     if source.is_dir():
         return _first(Embeddings.load(source), limit)
     ending = Path(source.stem).suffix if source.suffix == ".gz" else source.suffix

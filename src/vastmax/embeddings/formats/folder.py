@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vastmax.documents import parse_json, read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import is_file, member, read_members, replacing_members
+from vastmax.files import as_path, is_file, member, read_members, replacing_members
 from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
 from vastmax.vocabulary import Vocabulary
 
@@ -25,7 +25,7 @@ _FORMAT = "vastmax embeddings 1"
 
 def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
     """Whether a folder holds what `Embeddings.save` wrote, whole or damaged; nothing is read."""
-    return is_file(member(Path(directory), CONFIG))
+    return is_file(member(as_path(directory), CONFIG))
 
 
 def save_folder(
@@ -54,7 +54,7 @@ def load_folder(
     directory: str | os.PathLike[str],
 ) -> tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any]]:
     """Return vectors, vocabulary, output vectors and config; see `Embeddings.load`."""
-    folder = Path(directory)
+    folder = as_path(directory)
     if not folder.is_dir():
         raise InputError(
             f"{folder} is no folder of embeddings: {'it is a file' if folder.exists() else 'nothing there'}."
