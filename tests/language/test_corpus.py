@@ -327,3 +327,9 @@ def test_ids_may_be_written_to_as_pytorch_does(tmp_path: Path) -> None:
             torch.from_numpy(ids)[0] = corpus.end_of_sentence  # what is read-only ends the process here
             assert ids[0] == corpus.end_of_sentence
     assert LanguageCorpus.load(tmp_path).train.tolist() == before
+
+
+@pytest.mark.parametrize("train", [None, 5, 1.5, {}, object()])
+def test_what_is_no_text(train: Any) -> None:
+    with pytest.raises((CorpusError, InputError)):
+        read_language_corpus(train)

@@ -87,7 +87,7 @@ def read_language_corpus(
     _check_words(unknown, end_of_sentence, min_count, max_vocabulary)
     _check_split(held_out, split)
     sources: dict[str, Any] = {"train": train, "valid": valid, "test": test}
-    given = {name: text for name, text in sources.items() if text is not None}
+    given = {name: text for name, text in sources.items() if name == "train" or text is not None}
     missing = [name for name in TEXTS if name not in given]
     if split is not None and len(missing) < 2:
         raise InputError("split cuts validation and test text from the training text: give neither, or no split.")
