@@ -16,6 +16,7 @@ from vastmax import layers
 
 PACKAGE = Path(__file__).parents[1] / "src" / "vastmax"
 GROUND = [
+    "sentences",
     "errors",
     "lazy",
     "checks",

@@ -1,4 +1,4 @@
-"""What people see: text without commands, times, speeds; progress as lines, as a bar on a terminal or in a notebook."""
+"""What people see: times, speeds; progress as lines, as a bar on a terminal or in a notebook."""
 
 import importlib.machinery
 import re
@@ -14,7 +14,7 @@ from tests.cli.program import on_terminal
 from tests.corpora import sentences
 from vastmax import display as module
 from vastmax.comparison import ComparisonProgress
-from vastmax.display import ProgressDisplay, duration, reporting, speed, visible
+from vastmax.display import ProgressDisplay, duration, reporting, speed
 from vastmax.embeddings import train
 from vastmax.errors import InputError
 from vastmax.language import read_language_corpus
@@ -65,13 +65,6 @@ def test_duration(seconds: float, text: str) -> None:
 )
 def test_speed(words: float, text: str) -> None:
     assert speed(words) == text
-
-
-def test_what_a_terminal_obeys_is_written_out() -> None:
-    assert visible("a\x1b[31mb\x9b\x7f\u202e\u2028c\td\ne\r") == r"a\x1b[31mb\x9b\x7f\u202e\u2028c\td\ne\r"
-    assert visible("a\nb\x00", keep="\n") == "a\nb\\x00"
-    plain = "naïve → 語 😀 \\n \u200d\u200f"  # joiners and marks of direction belong to words
-    assert visible(plain) == plain
 
 
 def test_lines_where_nobody_is_looking(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

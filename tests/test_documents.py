@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vastmax.documents import parse_json, parse_toml, read_json, read_toml
-from vastmax.errors import FormatError, InputError, shortened
+from vastmax.errors import FormatError
 
 READERS = pytest.mark.parametrize("read", [read_json, read_toml], ids=["json", "toml"])
 
@@ -66,10 +66,3 @@ def test_what_is_too_long_is_not_read(read: Callable[[Path], Any], tmp_path: Pat
 def test_what_is_not_there(read: Callable[[Path], Any], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "none")
-
-
-def test_sentences_are_no_longer_than_anybody_reads() -> None:
-    name = "x" * 70_000
-    said = str(InputError(f"there is no file {name}: check the path."))
-    assert len(said) <= 1000 and said.startswith("there is no file xxx") and said.endswith("xxx: check the path.")
-    assert shortened("short") == "short"

@@ -7,18 +7,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from vastmax.errors import InputError
-from vastmax.files import replacing, tidy, write_array
-from vastmax.text import Phrases
-from vastmax.trees import Classes, huffman_tree
+from tests.limits import few_files
+from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity, export, import_vectors, train
+from vastmax.errors import CorpusError, InputError, VastmaxError
+from vastmax.files import is_file, replacing, tidy, write_array
+from vastmax.language import LanguageCorpus, load_language_model, read_language_corpus
+from vastmax.runs import Checkpoint
+from vastmax.text import Phrases, encode_corpus, learn_phrases
+from vastmax.trees import Classes, Tree, huffman_tree
 from vastmax.vocabulary import Vocabulary
 
+VOCABULARY = Vocabulary(["a", "b"], [2, 1])
+EMBEDDINGS = Embeddings(np.eye(2), VOCABULARY)
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "vocabulary": lambda path: Vocabulary(["a", "b"], [2, 1]).save(path),
+    "vocabulary": VOCABULARY.save,
     "phrases": lambda path: Phrases([], thresholds=[]).save(path),
     "tree": lambda path: huffman_tree([2, 1]).save(path),
     "classes": lambda path: Classes([0, 1]).save(path),
@@ -120,7 +127,7 @@ def test_the_leftover_of_a_killed_writer_goes_and_that_of_one_at_work_stays(tmp_
     path = tmp_path / "a [file]"
     kill = f"""
 import os, signal
-from vastmax.files import replacing, tidy, write_array
+from vastmax.files import is_file, replacing, tidy, write_array
 with replacing({str(path)!r}) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -192,3 +199,104 @@ def test_what_a_kill_left_is_tidied(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file of .incoming"]  # which was saved, and half moved
     tidy(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+NO_PATHS = [None, 5, True, 1.5, b"x", [], ["m"], {}, "a\0b", "x" * 5000, object(), np.array([1])]
+PLACES: dict[str, Callable[[Any], object]] = {
+    "Vocabulary.load": Vocabulary.load,
+    "Vocabulary.save": VOCABULARY.save,
+    "Phrases.load": Phrases.load,
+    "Tree.load": Tree.load,
+    "Classes.load": Classes.load,
+    "Embeddings.load": Embeddings.load,
+    "Embeddings.save": EMBEDDINGS.save,
+    "import": import_vectors,
+    "export": lambda path: export(EMBEDDINGS, path),
+    "LanguageCorpus.load": LanguageCorpus.load,
+    "load_language_model": load_language_model,
+    "similarity": lambda path: evaluate_similarity(EMBEDDINGS, path),
+    "analogies": lambda path: evaluate_analogies(EMBEDDINGS, path),
+    "output": lambda path: train(SENTENCES, dim=4, epochs=1, min_count=1, output=path),
+    "directory": lambda path: encode_corpus(SENTENCES, min_count=1, directory=path),
+}
+
+
+@pytest.mark.parametrize("call", PLACES.values(), ids=PLACES)
+def test_what_can_be_no_path(call: Callable[[Any], object], request: pytest.FixtureRequest) -> None:
+    """Not even the descriptor of a file that is open, which reading would close."""
+    for path in NO_PATHS:
+        if path is None and request.node.callspec.id in ("output", "directory"):
+            continue  # nothing is kept, or the system's folder is taken
+        with pytest.raises(InputError, match=r"a path is .*: give text or a Path|cannot be used: .*"):
+            call(path)
+
+
+SENTENCES = [["a", "rose", "is", "a", "rose"], ["a", "thorn"]]
+READERS: dict[str, Callable[[], object]] = {
+    "vocabulary": lambda: Vocabulary.load("vocabulary.tsv"),
+    "phrases": lambda: Phrases.load("phrases.tsv"),
+    "tree": lambda: Tree.load("tree"),
+    "classes": lambda: Classes.load("classes"),
+    "embeddings": lambda: Embeddings.load("model"),
+    "text": lambda: import_vectors("vectors.txt"),
+    "numpy": lambda: import_vectors("vectors.npy"),
+    "checkpoint": lambda: Checkpoint.load(Path("checkpoint"), "nothing"),
+    "saved corpus": lambda: LanguageCorpus.load("corpus"),
+    "corpus": lambda: encode_corpus("corpus.txt", min_count=1),
+    "token lists": lambda: encode_corpus(SENTENCES, min_count=1),
+    "language corpus": lambda: read_language_corpus("corpus.txt", SENTENCES, SENTENCES[:1], min_count=1),
+    "learning phrases": lambda: learn_phrases("corpus.txt"),
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all that `READERS` read."""
+    folder = tmp_path_factory.mktemp("written")
+    for name, kind in {"vocabulary.tsv": "vocabulary", "phrases.tsv": "phrases"}.items():
+        WRITERS[kind](folder / name)
+    WRITERS["tree"](folder / "tree")
+    WRITERS["classes"](folder / "classes")
+    embeddings = Embeddings(np.eye(2, dtype=np.float32), Vocabulary(["a", "b"], [2, 1]))
+    embeddings.save(folder / "model")
+    export(embeddings, folder / "vectors.txt")
+    export(embeddings, folder / "vectors.npy")
+    Checkpoint("nothing", {}, {}, {"a": np.eye(2)}).save(folder / "checkpoint")
+    read_language_corpus(SENTENCES, SENTENCES[:1], SENTENCES[1:], min_count=1).save(folder / "corpus")
+    (folder / "corpus.txt").write_text("a rose is a rose\na thorn\n" * 20)
+    return folder
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_too_many_open_files(read: Callable[[], object], written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence that says so wherever the last one is missing; not that files are missing or damaged."""
+    monkeypatch.chdir(written)
+    read()  # what is imported is imported
+    sentences = []
+    for number in range(6):
+        with few_files(number):
+            try:
+                read()
+            except VastmaxError as error:
+                assert isinstance(error, (InputError, CorpusError))
+                sentences.append(str(error))
+    assert sentences and all("Too many open files" in each and "delete" not in each for each in sentences)
+
+
+def test_what_may_not_be_looked_up_is_not_taken_for_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    assert is_file(tmp_path / "file")
+    for missing in ("none", "none/file", "file/below", "a\0b", ""):
+        assert not is_file(tmp_path / missing)
+    with pytest.raises(InputError, match=r"cannot read .*loop/file: Too many levels"):
+        is_file(tmp_path / "loop" / "file")
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").symlink_to("checkpoint")
+    options: dict[str, Any] = {"output": tmp_path, "dim": 4, "epochs": 1, "min_count": 1}
+    for more in ({}, {"resume": True}):
+        with pytest.raises(InputError, match="cannot read"):
+            train(SENTENCES, **options, **more)
+    assert os.listdir(tmp_path) == ["checkpoint"]

@@ -1,9 +1,8 @@
-"""What people see: words that a terminal does not obey, progress as a bar, times and speeds as they are read."""
+"""What people see: progress as a bar, times and speeds as they are read."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,26 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from vastmax.checks import refused
+from vastmax.sentences import visible
 
-__all__ = ["COMMANDS", "ProgressDisplay", "duration", "is_terminal", "reporting", "speed", "visible"]
+__all__ = ["ProgressDisplay", "duration", "is_terminal", "reporting", "speed"]
 
 _SECONDS_BETWEEN_LINES = 5.0
-# What a terminal obeys, C0, DEL and C1; Unicode's own ends of lines; what turns the direction of the text around it
-_CODES = (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_WRITTEN = {chr(code): f"\\x{code:02x}" if code < 256 else f"\\u{code:x}" for code in _CODES}
-_WRITTEN |= {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
-COMMANDS = re.compile(f"[{''.join(map(re.escape, _WRITTEN))}]")
-"""The characters that :func:`visible` writes out."""
-
-
-def visible(text: str, *, keep: str = "") -> str:
-    r"""Return a text with its control characters written out, but for those to keep.
-
-    Example:
-        >>> visible("a\x1b[31mb\tc")
-        'a\\x1b[31mb\\tc'
-    """
-    return COMMANDS.sub(lambda match: match[0] if match[0] in keep else _WRITTEN[match[0]], text)
 
 
 def is_terminal(stream: Any) -> bool:

@@ -1,5 +1,9 @@
 """What vastmax raises when the input, and not the program, is at fault."""
 
+from __future__ import annotations
+
+from vastmax.sentences import shortened, visible
+
 __all__ = [
     "CheckpointError",
     "CorpusError",
@@ -8,25 +12,18 @@ __all__ = [
     "InputError",
     "UnknownWordError",
     "VastmaxError",
-    "shortened",
 ]
-
-_LONGEST = 1_000  # characters of a sentence; what it quotes may have any number
 
 
 class VastmaxError(Exception):
     """Base of every error a user can cause: one sentence, what, where, what to do; the command line exits with 1.
 
-    Of a sentence that quotes more than anybody reads, the middle is left out.
+    Control characters of what it quotes are written out, and where that is more than anybody reads, the middle is left
+    out.
     """
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(shortened(sentence))
-
-
-def shortened(text: str) -> str:
-    """Return a text that is no longer than a sentence may be: its middle gives way to an ellipsis."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} … {text[-297:]}"
+        super().__init__(shortened(visible(sentence)))
 
 
 class InputError(VastmaxError, ValueError):

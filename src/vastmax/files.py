@@ -7,24 +7,29 @@ import gzip
 import os
 import secrets
 import shutil
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from vastmax.checks import refused, shown
 from vastmax.errors import FormatError, InputError, VastmaxError
 from vastmax.locks import claim, locked
 
 __all__ = [
     "PATIENCE",
+    "as_path",
     "cannot_write",
     "drop",
+    "is_file",
     "map_array",
     "member",
     "opened",
     "read_members",
+    "reading",
     "replacing",
     "replacing_members",
     "tidy",
@@ -42,6 +47,19 @@ _DROPPED = ".dropped-"
 _LONGEST_NAME = 100  # characters of a target's name in that of its temporary file
 _READS = 100  # of files that are replaced while they are read, again and again
 PATIENCE = 10.0  # seconds, for a writer that will soon have finished
+
+
+def as_path(path: Any) -> Path:
+    """Return what a caller gave as the name of a file or folder, there or not; InputError for what can be none."""
+    try:
+        name = "" if isinstance(path, bytes) or not isinstance(path, (str, os.PathLike)) else os.fspath(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(name or os.curdir)
+    except (OSError, ValueError) as error:  # too long, NUL in it, no permission to look it up
+        raise InputError(f"{shown(path)} cannot be used: {getattr(error, 'strerror', None) or error}.") from error
+    if not isinstance(name, str) or not isinstance(path, (str, os.PathLike)):
+        raise refused("a path", path, "text or a Path")
+    return Path(name)
 
 
 def cannot_write(path: str | os.PathLike[str], error: Exception) -> InputError:
@@ -62,7 +80,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A link stays a link to what is replaced. What is no file, as ``/dev/stdout``, is written to directly.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(as_path(path)))
     if target.exists() and not target.is_file():
         try:
             yield target
@@ -100,7 +118,7 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
     then on the new ones, moved or not. Files of other names stay as they are. InputError where another process writes
     into the directory and goes on doing so.
     """
-    target = Path(directory)
+    target = as_path(directory)
     staging = target / f"{STAGING}.{token()}.tmp"
     with writing(target, patience=PATIENCE):
         try:
@@ -139,13 +157,17 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         np.lib.format.write_array(_Written(file), np.asarray(array), allow_pickle=False)
 
 
-def map_array(path: Path, mode: Literal["r", "c"]) -> NDArray[Any]:
-    """Return the array of numpy's .npy, mapped; FormatError where it holds none, OSError where it cannot be opened."""
+def map_array(path: Path) -> NDArray[Any]:
+    """Return the array of numpy's .npy, mapped; FormatError where it holds none, OSError where it cannot be read.
+
+    It may be written to, as PyTorch expects of every array that it wraps: what is written stays in memory, and the
+    file as it is.
+    """
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode=mode, allow_pickle=False)
-    except FileNotFoundError:
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except OSError:
         raise
     except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
         raise FormatError(f"{path} is no array of numpy's: {error}.") from error
@@ -160,8 +182,9 @@ class _Written:
 
 def tidy(directory: Path) -> None:
     """Bring to its end what a killed process left in a folder: files half moved, and what it was dropping."""
-    if not directory.is_dir():
-        return
+    with reading(directory):
+        if not directory.is_dir():
+            return
     with writing(directory, patience=PATIENCE):
         _finish_moving(directory)
         for left in (*directory.glob(f"{STAGING}.*.tmp"), *directory.glob(f"{_DROPPED}*")):
@@ -206,13 +229,13 @@ def _sync(path: Path) -> None:
 def member(directory: Path, name: str) -> Path:
     """Return where the file of this name is now, also where a kill came in the midst of replacing."""
     incoming = directory / STAGING / name
-    return incoming if incoming.exists() else directory / name
+    return incoming if is_file(incoming) else directory / name
 
 
 def read_members(directory: Path, names: Iterable[str], read: Callable[[], T]) -> T:
     """Return what ``read`` makes of a directory's files of these names: all of one moment, if they are replaced.
 
-    It is called again where they were meanwhile, whatever it returned or raised.
+    It is called again where they were meanwhile, whatever it returned or raised. InputError where they cannot be read.
     """
     names = tuple(names)
 
@@ -222,14 +245,16 @@ def read_members(directory: Path, names: Iterable[str], read: Callable[[], T]) -
     for _ in range(_READS):
         before = state()
         try:
-            found = read()
-        except (VastmaxError, OSError):
+            with reading(directory):
+                found = read()
+        except VastmaxError:
             if state() == before:
                 raise
         else:
             if state() == before:
                 return found
-    return read()
+    with reading(directory):
+        return read()
 
 
 def _identity(path: Path) -> tuple[Path, int, int, int] | None:
@@ -248,18 +273,34 @@ def _finish_moving(directory: Path) -> None:
         incoming.rmdir()
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file of this name is there; InputError where that may not be looked up: it is not taken for missing."""
+    with reading(path):
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: NUL in a name
+            return False
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Around what reads a file or a folder: no permission, too many open files and the like become an InputError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename or os.fspath(path)} does not exist.") from None
+    except OSError as error:
+        name = error.filename or os.fspath(path)
+        raise InputError(f"cannot read {name}: {error.strerror or error}.") from error
+
+
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for reading, unpacking gzip; what is wrong with either comes as InputError or FormatError."""
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as raw:
-            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+    with reading(as_path(path)), open(path, "rb") as raw:
+        packed = raw.peek(2)[:2] == b"\x1f\x8b"
+        try:
             with gzip.GzipFile(fileobj=raw) if packed else raw as file:
                 yield file  # type: ignore[misc]
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FormatError(f"{name} is a damaged or truncated gzip file: {error}.") from error
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist.") from None
-    except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror or error}.") from error
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise FormatError(f"{os.fspath(path)} is a damaged or truncated gzip file: {error}.") from error

@@ -1,6 +1,7 @@
 """Bad input: one sentence on stderr, exit code 1, nothing on stdout, nothing lost; what click refuses is 2."""
 
 import gzip
+import os
 import resource
 from pathlib import Path
 
@@ -247,3 +248,48 @@ def test_usage_errors(arguments: list[str]) -> None:
 @pytest.mark.parametrize("verb", ["vocab", "phrases"])
 def test_a_count_below_zero(corpus: Path, verb: str) -> None:
     assert complaint(verb, corpus, "--top", "-1") == "top is -1: give 0 or more."
+
+
+@pytest.mark.parametrize("verb", ["vocab", "phrases", "tree"])
+def test_what_is_read_is_not_written_over(corpus: Path, tmp_path: Path, verb: str) -> None:
+    folder, link = tmp_path / "texts", tmp_path / "link"
+    folder.mkdir()
+    text = folder / "text.txt"
+    text.write_bytes(corpus.read_bytes())
+    link.symlink_to(text)
+    for read, output in ((text, text), (folder, text), (folder / "*.txt", text), (text, link), (link, text)):
+        assert "is what is read: name another file" in complaint(verb, read, "-o", output)
+    with text.open() as piped:
+        done = finish(start(verb, "-", "-o", text, stdin=piped))
+    assert done.code == 1 and "is what is read" in done.sentence
+    assert text.read_bytes() == corpus.read_bytes()
+    (tmp_path / "old").write_text("of another run")
+    assert vastmax(verb, text, "-o", tmp_path / "old").code == 0
+
+
+def test_a_taxonomy_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
+    taxonomy = tmp_path / "taxonomy.tsv"
+    taxonomy.write_text("a\tb\n")
+    flags = ["--kind", "custom", "--taxonomy", taxonomy]
+    assert "is what is read" in complaint("tree", corpus, *flags, "-o", taxonomy)
+
+
+def test_what_may_not_be_read_is_no_mistake_of_usage(
+    corpus: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad input, with exit code 1, is told by whoever opens it; the parser of the command line does not look."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    for verb in ("nearest", "export", "import", "evaluate", "lm", "compare", "train", "tree"):
+        path, flags = tmp_path / verb, ["--dim", "4", "--epochs", "1"]
+        path.write_text("nothing")
+        arguments = {
+            "nearest": [path, "word"],
+            "export": [path, tmp_path / "v.txt"],
+            "import": [path, tmp_path / "new"],
+            "evaluate": [model, "--similarity", path],
+            "lm": ["score", path, corpus],
+            "compare": [corpus, "-o", tmp_path / "compared", "--config", path],
+            "train": [corpus, "-o", path, *flags],
+            "tree": [corpus, "--kind", "clustered", "--vectors", path],
+        }[verb]
+        assert complaint(verb, *arguments)

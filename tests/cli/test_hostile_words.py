@@ -1,7 +1,9 @@
 """Words with control characters in them: written out wherever people read them, whole in JSON and in files."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -74,6 +76,15 @@ def test_words_of_a_model(hostile_model: Path, tmp_path: Path) -> None:
     assert harmless("evaluate", hostile_model, "--analogies", gold, "--json").json["analogies"]
 
 
+def test_paths_of_a_model(hostile_model: Path, tmp_path: Path) -> None:
+    for name in ("v\x1b[31m.txt", "v\x9b2J.bin", "v\u202e.npy"):
+        written = repr(name)[1:-1]
+        assert f"{written}: 8 words" in harmless("export", hostile_model, tmp_path / name).out
+        assert "8 words" in harmless("import", tmp_path / name, tmp_path / f"model of {name}").out
+        assert written in harmless("import", tmp_path / name, tmp_path / f"model of {name}", code=1).sentence
+    assert harmless("export", hostile_model, tmp_path / "w\x1b.txt", "--json").json["output"].endswith("w\x1b.txt")
+
+
 def test_words_in_complaints(hostile_model: Path, hostile: Path, tmp_path: Path) -> None:
     known = harmless("nearest", hostile_model, "a\x1b[31mB", code=1)
     assert "did you mean a\\x1b[31mb?" in known.sentence
@@ -120,3 +131,37 @@ def test_on_a_terminal(hostile: Path) -> None:
     assert "\x1b[31m" not in seen
     text = re.sub(r"\x1b\[[0-9;]*m", "", seen).replace("\r\n", "\n")  # without rich's own styles
     assert not OBEYED.search(text) and all(written in text for written in WRITTEN)
+
+
+@pytest.mark.parametrize("name", ["plain", "two words", "it's", "a\x1b[31mb", "\udcffc'\\d\n\u202e語", "\x9be"])
+def test_what_is_quoted_is_what_a_shell_takes(name: str) -> None:
+    from vastmax.cli.console import quoted
+
+    assert not OBEYED.search(quoted(name))
+    taken = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True).stdout
+    assert taken == os.fsencode(name)
+
+
+def test_names_that_are_no_text(hostile: Path, tmp_path: Path) -> None:
+    text, name = tmp_path / "text\udcff", "out\udcff"
+    text.write_bytes(hostile.read_bytes())
+    flags = ["--dim", "4", "--rows", "2", "--length", "4", "--threads", "1", "--epochs", "0.5", "--min-count", "1"]
+    harmless("vocab", text, "-o", tmp_path / f"vocabulary of {name}")
+    harmless("train", text, "-o", tmp_path / name, "--dim", "4", "--epochs", "1", "--threads", "1")
+    vectors = tmp_path / f"{name}.npy"
+    assert harmless("export", tmp_path / name, vectors, "--json").json["output"] == str(vectors)
+    harmless("import", vectors, tmp_path / f"again {name}")
+    harmless("lm", "train", text, "-o", tmp_path / f"lm {name}", *flags, "--held-out", "0.1")
+    harmless("lm", "score", tmp_path / f"lm {name}", text)
+    for _ in range(2):  # the second finds it finished
+        harmless("compare", text, "-o", tmp_path / f"compare {name}", "--methods", "full", *flags)
+
+
+def test_what_standard_output_cannot_hold_is_written_out(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("café 語\n" * 5, encoding="utf-8")
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "vastmax", "vocab", str(tmp_path / "text")]
+    table = subprocess.run(command, env=ascii_only, capture_output=True, check=True).stdout
+    assert table == b"word\tcount\ncaf\\xe9\t5\n\\u8a9e\t5\n"
+    found = subprocess.run([*command, "--json"], env=ascii_only, capture_output=True, check=True).stdout
+    assert [each["word"] for each in json.loads(found)["top"]] == ["café", "語"]

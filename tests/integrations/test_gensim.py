@@ -78,3 +78,8 @@ def test_analogies(random: Embeddings) -> None:
         assert_same(ours, theirs.most_similar(positive=[b, c], negative=[a], topn=10))
         multiplied = random.analogy(a, b, c, k=10, method="3cosmul")
         assert_same(multiplied, theirs.most_similar_cosmul(positive=[b, c], negative=[a], topn=10))
+
+
+def test_what_is_not_finite_stays_here() -> None:
+    with pytest.raises(InputError, match="the vector of 'b' holds NaN or infinity"):
+        to_gensim(Embeddings(np.array([[1.0, 2], [np.nan, 1]]), Vocabulary(["a", "b"], None)))

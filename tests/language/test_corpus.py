@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,7 +62,6 @@ def assert_holds(corpus: LanguageCorpus, texts: list[Sentences], counts: dict[st
         known = [[word if word in counts else "<unk>" for word in sentence] for sentence in sentences if sentence]
         assert words_of(corpus, name) == known
         assert getattr(corpus, name).dtype == np.int32
-        assert not getattr(corpus, name).flags.writeable
         words = [word for sentence in known for word in sentence]
         assert corpus.unknown_share[name] == words.count("<unk>") / len(words)
     assert np.bincount(corpus.train, minlength=len(counts)).tolist() == list(counts.values())
@@ -177,7 +177,6 @@ def test_save_and_load(tmp_path: Path) -> None:
     ]  # fmt: skip
     loaded = LanguageCorpus.load(tmp_path / "corpus")
     assert isinstance(loaded.train, np.memmap)
-    assert not loaded.train.flags.writeable
     for name in TEXTS:
         assert np.array_equal(getattr(loaded, name), getattr(corpus, name))
     assert loaded.vocabulary == corpus.vocabulary
@@ -316,3 +315,21 @@ def test_other_doubts(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="1 ill-formed parts of UTF-8 in the test text"):
         corpus = read_language_corpus(TRAIN, [["b", "a"]], path, min_count=6)
     assert len(corpus.notes) == 1
+
+
+def test_ids_may_be_written_to_as_pytorch_does(tmp_path: Path) -> None:
+    made = quiet(TRAIN, [["a"]], [["b", "a"]], min_count=1)
+    made.save(tmp_path)
+    before = made.train.tolist()
+    for corpus in (made, LanguageCorpus.load(tmp_path)):
+        for name in TEXTS:
+            ids = getattr(corpus, name)
+            torch.from_numpy(ids)[0] = corpus.end_of_sentence  # what is read-only ends the process here
+            assert ids[0] == corpus.end_of_sentence
+    assert LanguageCorpus.load(tmp_path).train.tolist() == before
+
+
+@pytest.mark.parametrize("train", [None, 5, 1.5, {}, object()])
+def test_what_is_no_text(train: Any) -> None:
+    with pytest.raises((CorpusError, InputError)):
+        read_language_corpus(train)

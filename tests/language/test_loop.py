@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.language.loops import TEXT, Scripted, StopAfter, V, small_loop, small_model
+from vastmax.errors import InputError
 from vastmax.language import LanguageModel, LanguageModelLoop, LoopOptions, StreamBatches
 from vastmax.layers import FullSoftmax
 from vastmax.optimizers import sparse_parameters
@@ -244,3 +245,16 @@ def test_what_is_done_beside_training_is_told(monkeypatch: pytest.MonkeyPatch) -
     loop.run(StopRequest())
     assert [each.doing for each in told].count("validating") == 2
     assert "doing" not in told[0].to_record()
+
+
+def test_progress_is_shown_told_or_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vastmax.display._SECONDS_BETWEEN_LINES", 0)
+    told: list[Any] = []
+    for progress in (True, False, None, told.append):
+        small_loop(small_model(), progress=progress).run(StopRequest())
+        assert ("training 100.0%" in capsys.readouterr().err) == (progress is True)
+    assert told and told[-1].words == told[-1].words_total
+    loop = small_loop(small_model(), progress="yes")
+    with pytest.raises(InputError, match="progress is 'yes': give True for a bar, or a function"):
+        loop.run(StopRequest())
+    assert not loop.words

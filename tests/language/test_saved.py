@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.corpora import sentences
+from tests.limits import few_files
 from vastmax.comparison import (
     METHODS,
     Method,
@@ -362,3 +363,11 @@ def test_a_word_of_the_text_is_not_taken_out(corpus: LanguageCorpus, tmp_path: P
     with pytest.raises(InputError, match=r"without takes out class 0, '.*', which the train text holds: leave it in"):
         train(corpus, config_of(method_with("full", {"without": "[0]"})), tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_too_many_open_files(corpus: LanguageCorpus, tmp_path: Path) -> None:
+    train(corpus, config_of(METHODS["full"]), tmp_path)
+    load_language_model(tmp_path)  # what is imported is imported
+    for number in (0, 1):
+        with few_files(number), pytest.raises(InputError, match=r"cannot read .*Too many open files"):
+            load_language_model(tmp_path)

@@ -1,11 +1,22 @@
-"""`EncodedCorpus`: letting go of what is mapped loses nothing."""
+"""`EncodedCorpus`: what is mapped may be written to, and letting go of it loses nothing."""
 
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vastmax.text import EncodedCorpus, encode_corpus
 from vastmax.vocabulary import Vocabulary
+
+
+def test_ids_may_be_written_to_as_pytorch_does() -> None:
+    with encode_corpus([["a", "b", "a"], ["b", "a"]], min_count=1) as corpus:
+        ids, expected = corpus.ids, corpus.ids.tolist()
+        torch.from_numpy(ids.view(np.int32))[0] = 1  # what is read-only ends the process here
+        expected[0] = 1
+        corpus.release()
+        assert ids.tolist() == expected
+    assert ids.tolist() == expected  # closed
 
 
 def test_release_loses_nothing() -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,3 +169,29 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 
 def test_a_total_beyond_64_bits_is_exact() -> None:
     assert Vocabulary(None, [2**62 + 1] * 5 + [3]).total == 5 * (2**62 + 1) + 3
+
+
+WRONG_WORDS: dict[str, Any] = {
+    "numbers": [1, 2],
+    "none": ["a", None],
+    "bytes": ["a", b"b"],
+    "a set": {"a", "b"},
+    "a text": "ab",
+    "a table": {"a": 1, "b": 2},
+    "a number": 5,
+    "surrogates": ["a\ud800", "b"],
+    "twice": ["a", "a"],
+}
+
+
+@pytest.mark.parametrize("words", WRONG_WORDS.values(), ids=WRONG_WORDS)
+def test_what_are_no_words(words: Any) -> None:
+    """Told when they are given, and not when a model is saved, or cannot be loaded."""
+    with pytest.raises(InputError, match=r"words? is .*: give|the word 'a' stands twice"):
+        Vocabulary(words, [2, 1])
+
+
+@pytest.mark.parametrize("word", [1, None, b"a", "a\ud800", ("a",)])
+def test_what_are_no_words_of_counts(word: Any) -> None:
+    with pytest.raises(InputError, match=r"a word is .*: give text"):
+        Vocabulary.from_counts({word: 1, "b": 1})

@@ -96,10 +96,10 @@ def run(arguments: list[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="backslashreplace")
             if stream.isatty():
                 lasting = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
-                setattr(sys, name, io.TextIOWrapper(lasting, stream.encoding, "replace", line_buffering=True))
+                setattr(sys, name, io.TextIOWrapper(lasting, stream.encoding, "backslashreplace", line_buffering=True))
     try:
         # typer returns what `typer.Exit` carries, or what the verb returned: None.
         said: dict[str, object] = {"arguments": arguments}

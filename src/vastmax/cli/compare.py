@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table, say
-from vastmax.cli.flags import CheckpointMinutes, Json, TextOptions, picked, takes
+from vastmax.cli.flags import CheckpointMinutes, Json, PlaceOption, TextOptions, picked, takes
 from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
 from vastmax.display import ProgressDisplay, duration, speed
 from vastmax.errors import InputError
@@ -32,7 +32,7 @@ def compare(
     train: Annotated[list[str] | None, TRAIN] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Folder for records and report."),
+        PlaceOption("--output", "-o", metavar="DIR", show_default=False, help="Folder for records and report."),
     ] = None,
     valid: Valid = None,
     test: Test = None,
@@ -53,7 +53,7 @@ def compare(
     seeds: Annotated[int, typer.Option(metavar="N", help="Runs a method: with --seed, --seed + 1, and so on.")] = 1,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="TOML with these flags and methods of your own."),
+        PlaceOption(metavar="FILE", show_default=False, help="TOML with these flags and methods of your own."),
     ] = None,
     held_out: Annotated[
         float | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -15,8 +16,8 @@ from typing import Any
 
 import typer
 
-from vastmax.display import COMMANDS, is_terminal, visible
-from vastmax.errors import shortened
+from vastmax.display import is_terminal
+from vastmax.sentences import COMMANDS, shortened, visible
 
 __all__ = [
     "command_line",
@@ -27,6 +28,7 @@ __all__ = [
     "print_json",
     "print_table",
     "program",
+    "quoted",
     "resume_command",
     "say",
     "say_fields",
@@ -61,7 +63,8 @@ def print_json(document: Any) -> None:
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value.item()
 
-    text = json.dumps(document, ensure_ascii=False, default=plain)
+    utf8 = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"  # as not in the locale C
+    text = json.dumps(document, ensure_ascii=not utf8, default=plain)
     print(COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text))  # those that JSON itself leaves as they are
 
 
@@ -102,12 +105,12 @@ def program() -> str:
     called = sys.argv[0]
     folder, name = os.path.split(called)
     if name == "__main__.py" and os.path.basename(folder) == "vastmax":
-        return shlex.join([sys.executable, "-m", "vastmax"])
+        return f"{quoted(sys.executable)} -m vastmax"
     found = shutil.which("vastmax")
     elsewhere = name != "vastmax"  # a program of someone else's that calls ours as a function
     if elsewhere or (found and os.path.realpath(found) == os.path.realpath(called)):
         return "vastmax"
-    return shlex.quote(called)
+    return quoted(called)
 
 
 def command_line(context: typer.Context) -> str:
@@ -125,12 +128,27 @@ def resume_command(context: typer.Context) -> str:
 
 def _command(arguments: Sequence[str]) -> str:
     """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
-    return " ".join([program(), *map(_quoted, arguments)])
+    return " ".join([program(), *map(_typed, arguments)])
 
 
-def _quoted(argument: str) -> str:
+def quoted(text: str | Path) -> str:
+    """A text as a shell takes it; one with what a terminal obeys, or bytes that are no text, as bash and zsh do."""
+    text = str(text)
+    return shlex.quote(text) if visible(text) == text else f"$'{''.join(map(_escaped, text))}'"
+
+
+def _typed(argument: str) -> str:
     option, value = _option_and_value(argument)
-    return f"{option}<(...)" if _SUBSTITUTED.fullmatch(value) else shlex.quote(argument)
+    if _SUBSTITUTED.fullmatch(value):
+        return f"{option}<(...)"
+    return quoted(argument)
+
+
+def _escaped(character: str) -> str:
+    """A character as it stands in ``$'…'`` of a shell."""
+    if character not in "\\'" and visible(character) == character:
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _option_and_value(argument: str) -> tuple[str, str]:

@@ -17,14 +17,16 @@ from vastmax.cli.flags import (
     Corpus,
     Json,
     PhraseScoring,
+    PlaceOption,
     SaveTo,
     TextOptions,
+    check_not_read,
     connector_tuple,
     not_negative,
     picked,
     takes,
 )
-from vastmax.display import is_terminal, visible
+from vastmax.display import is_terminal
 from vastmax.errors import InputError
 from vastmax.trees import TreeOptions
 
@@ -60,6 +62,7 @@ def vocab(
     """  # noqa: D301
     from vastmax.text import build_vocabulary
 
+    check_not_read(output, corpus)
     vocabulary = build_vocabulary(corpus, max_size=text.pop("max_vocabulary"), **text)
     if output is not None:
         vocabulary.save(output)
@@ -103,6 +106,7 @@ def phrases(
         text.pop("min_count"),
         connector_tuple(connector_words),
     )
+    check_not_read(output, corpus)
     learnt = learn_phrases(corpus, options, **text)
     if output is not None:
         learnt.save(output)
@@ -124,7 +128,7 @@ def tree(
     ] = None,
     vectors: Annotated[
         Path | None,
-        typer.Option(
+        PlaceOption(
             metavar="DIR",
             show_default="trained on the corpus",
             help="Model whose vectors say which words are alike (clustered, wordnet; custom can do without).",
@@ -148,6 +152,7 @@ def tree(
     """  # noqa: D301
     wanted, text = picked(TreeOptions, options), vars(picked(TextOptions, options))
     _check(wanted, show, vectors)
+    check_not_read(output, corpus, wanted.taxonomy)
     from vastmax.trees import Classes, build_tree, frequency_classes, show_tree
 
     with ExitStack() as stack:
@@ -185,8 +190,7 @@ def tree(
     if show is not None:
         seen = is_terminal(sys.stderr if as_json else sys.stdout)
         width = max(_FEWEST_COLUMNS, shutil.get_terminal_size().columns) if seen else _COLUMNS
-        names = [visible(word) for word in words]  # before widths are measured
-        picture = show_tree(built, names, levels=show, width=width, counts=counts)
+        picture = show_tree(built, words, levels=show, width=width, counts=counts)
         (note if as_json else say)(picture)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vastmax.cli.console import note, print_json, program, say
-from vastmax.cli.flags import Json, Seed, Threads, not_negative
+from vastmax.cli.console import note, print_json, program, quoted, say
+from vastmax.cli.flags import Json, PlaceOption, Seed, Threads, not_negative
 from vastmax.cli.train import summary
 from vastmax.display import duration, speed
 
@@ -60,7 +59,7 @@ _SHOWN = 7
 
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the model; the default one is replaced.")
+        Path, PlaceOption("--output", "-o", metavar="DIR", help="Folder for the model; the default one is replaced.")
     ] = DEFAULT_FOLDER,
     max_words: Annotated[
         int, typer.Option(metavar="N", help="Read at most so many words.", callback=not_negative)
@@ -113,7 +112,7 @@ def demo(
     say(f"\nAnalogies: {len(right)} of {len(answers)} answered as expected; some of them")
     for answer in right[:_SHOWN]:
         say(f"  {answer['a']} is to {answer['b']} as {answer['c']} is to {answer['answer']}")
-    folder = shlex.quote(str(output))
+    folder = quoted(output)
     say("\nNow you:")
     say(f"  {program()} nearest {folder} {words[0] if words else 'WORD'}")
     say(f"  {program()} analogy {folder} row rows column")

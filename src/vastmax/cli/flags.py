@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -26,11 +27,14 @@ __all__ = [
     "LayerOptions",
     "Overwrite",
     "PhraseScoring",
+    "PlaceArgument",
+    "PlaceOption",
     "Resume",
     "SaveTo",
     "Seed",
     "TextOptions",
     "Threads",
+    "check_not_read",
     "connector_tuple",
     "keys_and_values",
     "not_negative",
@@ -94,6 +98,10 @@ def picked(kind: type[Options], given: Mapping[str, Any]) -> Options:
     return kind(**{name: value for name, value in given.items() if name in names})
 
 
+# What may not be read is no mistake of usage, with exit code 2: the verb meets it, and says so.
+PlaceArgument = partial(typer.Argument, readable=False)
+PlaceOption = partial(typer.Option, readable=False)
+
 Corpus = Annotated[
     list[str],
     typer.Argument(
@@ -139,8 +147,20 @@ def _writable(value: Path | None) -> Path | None:
 
 SaveTo = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
+    PlaceOption("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
 ]
+
+
+def check_not_read(output: Path | None, corpus: list[str], *others: str | Path | None) -> None:
+    """Refuse to write over a file that is read."""
+    if output is None or not output.is_file():
+        return
+    from vastmax.text import STDIN, expand_paths
+
+    for name in (*expand_paths(corpus), *others):
+        path = "/dev/stdin" if name == STDIN else name
+        if path is not None and os.path.exists(path) and os.path.samefile(path, output):
+            raise InputError(f"{output} is what is read: name another file to save in.")
 
 
 def connector_tuple(text: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from vastmax.cli.console import (
     note,
     print_json,
     program,
+    quoted,
     say,
     say_fields,
 )
@@ -24,6 +24,8 @@ from vastmax.cli.flags import (
     Json,
     LayerOptions,
     Overwrite,
+    PlaceArgument,
+    PlaceOption,
     Resume,
     Seed,
     TextOptions,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "sample", "score", "train"]
 
-_Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a language model.")]
+_Model = Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder of a language model.")]
 
 app = typer.Typer(
     cls=Verbs,
@@ -67,7 +69,7 @@ def train(
     train: Annotated[list[str], TRAIN],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", show_default="keep nothing", help="Folder for the model."),
+        PlaceOption("--output", "-o", metavar="DIR", show_default="keep nothing", help="Folder for the model."),
     ] = None,
     valid: Valid = None,
     test: Test = None,
@@ -156,7 +158,7 @@ def train(
     if output is None:
         say("nothing was saved: add -o DIR to keep the model")
     else:
-        place = shlex.quote(str(output))
+        place = quoted(output)
         say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
 
 

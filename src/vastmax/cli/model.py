@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vastmax.cli.console import print_json, print_table
-from vastmax.cli.flags import Json
+from vastmax.cli.console import print_json, print_table, say
+from vastmax.cli.flags import Json, PlaceArgument, PlaceOption
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["analogy", "evaluate", "export", "import_", "nearest"]
 
-_Model = Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder of a model.")]
+_Model = Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder of a model.")]
 _Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="How many to print.")]
 
 
@@ -84,7 +84,7 @@ def evaluate(
     model: _Model,
     analogies: Annotated[
         list[Path] | None,
-        typer.Option(
+        PlaceOption(
             metavar="FILE",
             show_default=False,
             help="Analogies (Google, MSR, BATS); may be given again.",
@@ -92,7 +92,7 @@ def evaluate(
     ] = None,
     similarity: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", show_default=False, help="Lines of: word word score; may be given again."),
+        PlaceOption(metavar="FILE", show_default=False, help="Lines of: word word score; may be given again."),
     ] = None,
     restrict_vocabulary: Annotated[
         int, typer.Option(metavar="N", help="Answer analogies from the N most frequent words.")
@@ -137,7 +137,7 @@ def _percent(share: float | None) -> str:
 def export(
     model: _Model,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", show_default=False, help="Where to; the ending tells the format.")
+        Path, PlaceArgument(metavar="FILE", show_default=False, help="Where to; the ending tells the format.")
     ],
     as_json: Json = False,
 ) -> None:
@@ -157,8 +157,8 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="Vectors of another program.")],
-    model: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Folder for the model.")],
+    file: Annotated[Path, PlaceArgument(metavar="FILE", show_default=False, help="Vectors of another program.")],
+    model: Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder for the model.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in DIR.")] = False,
     limit: Annotated[
         int | None, typer.Option(metavar="N", show_default=False, help="Read only the first N words.")
@@ -187,4 +187,4 @@ def _report(as_json: bool, sentence: str, embeddings: object, path: Path) -> Non
     if as_json:
         print_json({"output": path, "vocabulary": rows, "dim": columns})
     else:
-        print(f"{sentence}: {rows:,} words, {columns} dimensions")
+        say(f"{sentence}: {rows:,} words, {columns} dimensions")

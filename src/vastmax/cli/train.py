@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli.console import interrupted, interrupted_training, note, print_json, program, say
+from vastmax.cli.console import interrupted, interrupted_training, note, print_json, program, quoted, say
 from vastmax.cli.flags import (
     CheckpointMinutes,
     ConnectorWords,
@@ -18,6 +17,7 @@ from vastmax.cli.flags import (
     LayerOptions,
     Overwrite,
     PhraseScoring,
+    PlaceOption,
     Resume,
     TextOptions,
     connector_tuple,
@@ -36,7 +36,7 @@ def train(
     context: typer.Context,
     corpus: Corpus,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", show_default=False, help="Folder for the model.")
+        Path, PlaceOption("--output", "-o", metavar="DIR", show_default=False, help="Folder for the model.")
     ],
     layer_options: LayerOptions = None,
     *,
@@ -117,9 +117,9 @@ def train(
         f"mean loss {facts['loss']:.4f}"
     )
     if facts["phrases"] is not None:
-        joined = shlex.quote(str(output / "phrases.tsv"))
+        joined = quoted(output / "phrases.tsv")
         say(f"{facts['phrases']:,} phrases were joined; --phrases {joined} joins them in other text alike")
-    say(f"saved in {output}; try: {program()} nearest {shlex.quote(str(output))} WORD")
+    say(f"saved in {output}; try: {program()} nearest {quoted(output)} WORD")
 
 
 def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, Any] | None:

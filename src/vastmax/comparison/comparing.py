@@ -20,7 +20,7 @@ from vastmax.comparison.worker import JOB
 from vastmax.display import reporting
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import drop, member, replacing, tidy, writing
+from vastmax.files import as_path, cannot_write, drop, is_file, member, replacing, tidy, writing
 from vastmax.language import LanguageCorpus
 from vastmax.runs import TrainingInterrupted, TrainingProgress, differences, holds_checkpoint, plain
 
@@ -95,7 +95,7 @@ def compare(
         if (name := run_name(config)) in by_name:
             raise InputError(f"two runs are called {name}: give each method and seed once.")
         by_name[name] = config
-    folder = Path(folder)
+    folder = as_path(folder)
     runs, known = folder / _RUNS, _known(folder)
     # all before the first run: what is refused, is refused before hours are spent
     kept = {name: finished(known.get(name), config) for name, config in by_name.items()}
@@ -174,7 +174,7 @@ def _begun_with_other(place: Path, config: RunConfig) -> str | None:
 def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRecord]) -> None:
     """Save the corpus where every run's process finds it; all records of a folder are of one."""
     place = folder / _CORPUS
-    saved = member(place, "corpus.json").exists()  # not where saving it failed
+    saved = is_file(member(place, "corpus.json"))  # not where saving it failed
     there = {record.corpus.get("fingerprint") for record in known.values()}
     there |= {LanguageCorpus.load(place).fingerprint} if saved else set()
     if there - {corpus.fingerprint}:
@@ -195,8 +195,11 @@ def _run(
     share: float,
 ) -> RunRecord:
     """Let a process of its own do the job; its record, or one that says how it failed."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / RECORD).unlink(missing_ok=True)  # of a run that failed
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / RECORD).unlink(missing_ok=True)  # of a run that failed
+    except OSError as error:
+        raise cannot_write(place, error) from error
     with replacing(place / JOB) as temporary:
         temporary.write_text(json.dumps(job), encoding="utf-8")
     error = None
@@ -264,7 +267,7 @@ def _read(path: Path) -> RunRecord | None:
 def _known(folder: Path) -> dict[str, RunRecord]:
     """Every record of a folder by its run's name: from the runs' own folders and, where those are gone, the file."""
     path = folder / RECORDS
-    found = {f"{record.label}-seed{record.seed}": record for record in (read_records(path) if path.exists() else [])}
+    found = {f"{record.label}-seed{record.seed}": record for record in (read_records(path) if is_file(path) else [])}
     for place in (folder / _RUNS).glob(f"*/{RECORD}"):
         if (record := _read(place)) is not None:
             found[place.parent.name] = record

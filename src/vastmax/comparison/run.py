@@ -26,7 +26,7 @@ from vastmax.comparison.report import RunRecord
 from vastmax.display import reporting
 from vastmax.documents import read_json
 from vastmax.errors import CheckpointError, FormatError, InputError
-from vastmax.files import replacing
+from vastmax.files import as_path, reading, replacing
 from vastmax.language import (
     LanguageCorpus,
     LanguageModel,
@@ -92,7 +92,7 @@ def run_language_model(
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is a folder.
         DivergedError: The loss is no number any more.
     """
-    folder = None if folder is None else Path(folder)
+    folder = None if folder is None else as_path(folder)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)  # before a layer is built, which may take minutes
     device = check_device(config.device)
     options, model_options, method = config.loop_options, config.model, config.method
@@ -197,12 +197,12 @@ def _probed(folder: Path | None, resumed: bool, choose: Callable[[], Probe]) -> 
     """The probe of a run: the one that its checkpoint began with, or a new one, which is kept."""
     place = None if folder is None else folder / PROBE
     if resumed and place is not None:
-        try:
-            return Probe.from_json(read_json(place))
-        except (OSError, FormatError, InputError) as error:
-            raise CheckpointError(
-                f"the run in {folder} lacks its {PROBE} ({error}): delete it to start again."
-            ) from None
+        with reading(place):
+            try:
+                return Probe.from_json(read_json(place))
+            except (FileNotFoundError, FormatError, InputError) as error:
+                why = f"the run in {folder} lacks its {PROBE} ({error}): delete it to start again."
+                raise CheckpointError(why) from None
     found = choose()
     if place is not None:
         with replacing(place) as temporary:

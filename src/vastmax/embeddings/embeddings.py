@@ -23,6 +23,7 @@ Word = str | int | np.integer
 """A word, or its id where words have no names."""
 
 _QUERIES = 256  # searched for together
+_ROWS = 8192  # whose lengths are taken together
 _FREQUENT = 50_000  # comparing spellings is slow, and frequent words are what people mean
 
 
@@ -50,7 +51,7 @@ class Embeddings:
         config: what made them; anything JSON can hold.
 
     Raises:
-        InputError: where shapes do not fit each other, or a number has no place in float32.
+        InputError: where shapes or types do not fit, or a number has no place in float32.
 
     Example:
         >>> import numpy as np
@@ -70,6 +71,10 @@ class Embeddings:
         output_vectors: NDArray[Any] | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(vocabulary, Vocabulary):
+            raise refused("vocabulary", vocabulary, "a Vocabulary, as Vocabulary(words, None) makes one")
+        if config is not None and not isinstance(config, Mapping):
+            raise refused("config", config, "a table of what JSON can hold")
         self.vectors = _rows("vectors", vectors)
         self.vocabulary = vocabulary
         self.output_vectors = None if output_vectors is None else _rows("output_vectors", output_vectors)
@@ -212,6 +217,11 @@ class Embeddings:
             row = np.arange(len(self))[rows][~np.isfinite(found)][0]
             raise InputError(f"the vector of {self.word_of(row)!r} holds NaN or infinity: give finite numbers.")
         return found
+
+    def check_finite(self) -> None:
+        """Raise InputError, naming the first word, where a vector holds NaN or infinity."""
+        for start in range(0, len(self), _ROWS):
+            self._lengths(slice(start, start + _ROWS))
 
     def _nearest_words(self, words: Sequence[Word], k: int) -> list[list[Neighbour]]:
         ids = [self.id_of(word) for word in words]

@@ -46,7 +46,7 @@ class EmbeddingLoop(Run):
         options: Mapping[str, Any],
         checkpoint: Path | None,
         checkpoint_minutes: float,
-        progress: Callable[[TrainingProgress], None] | None,
+        progress: bool | Callable[[TrainingProgress], None] | None,
     ) -> None:
         super().__init__(checkpoint, checkpoint_minutes, progress)
         self.records: list[dict[str, Any]] = []

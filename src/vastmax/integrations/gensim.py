@@ -20,12 +20,13 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     """Return a KeyedVectors with the same words and counts (where they are known), and its own copy of the vectors.
 
     Raises:
-        InputError: gensim is not installed.
+        InputError: gensim is not installed, or a vector holds NaN or infinity.
     """
     try:
         from gensim.models import KeyedVectors
     except ImportError:
         raise InputError("gensim is not installed: pip install 'vastmax[gensim]'.") from None
+    embeddings.check_finite()
     vectors = KeyedVectors(embeddings.dim)
     words = embeddings.vocabulary.words
     keys = [str(row) for row in range(len(embeddings))] if words is None else words

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from vastmax.checks import conforms, described, refused
 from vastmax.documents import read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import map_array, member, replacing_members, write_array
+from vastmax.files import as_path, map_array, member, reading, replacing_members, write_array
 from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["TEXTS", "LanguageCorpus"]
@@ -36,7 +35,7 @@ class LanguageCorpus:
     Attributes:
         vocabulary: The words, the unknown word and the end of a sentence among them, in falling frequency of the
             training text; its counts are those of `train`.
-        train: (n,) int32, read-only.
+        train: (n,) int32; what is written into it stays in memory, and a saved corpus as it is.
         valid: The same of the validation text.
         test: The same of the test text.
         unknown: Id of the word that stands for all others.
@@ -117,31 +116,33 @@ class LanguageCorpus:
     def load(cls, folder: str | PathLike[str]) -> LanguageCorpus:
         """Open what :meth:`save` wrote; the ids stay on disk until they are used.
 
-        InputError for a folder that is not there, FormatError for one that holds something else, or parts of two.
+        InputError for a folder that is not there or cannot be read, FormatError for one that holds something else, or
+        parts of two.
         """
-        place = Path(folder)
+        place = as_path(folder)
         if not place.is_dir():
             raise InputError(f"there is no folder {place}: give one that LanguageCorpus.save wrote.")
-        try:
-            facts = read_json(member(place, "corpus.json"))
-            texts = [map_array(member(place, f"{name}.npy"), "r") for name in TEXTS]
-            spelled = map_array(member(place, SPELLING), "r") if facts.get("spelling") else None
-            kinds = {"unknown": int, "end_of_sentence": int, "names": dict[str, str], "notes": list[str]}
-            for name, kind in kinds.items():
-                if not conforms(facts[name], kind):
-                    raise refused(name, facts[name], described(kind))
-            whole = facts["format"] == FORMAT and facts["lengths"] == [len(text) for text in texts]
-            corpus = cls(
-                Vocabulary.load(member(place, "vocabulary.tsv")),
-                *texts,
-                unknown=facts["unknown"],
-                end_of_sentence=facts["end_of_sentence"],
-                names=facts["names"],
-                notes=facts["notes"],
-                spelling=spelled,
-            )
-        except (OSError, FormatError, ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{place} holds no whole language corpus ({error}); save it again.") from error
+        with reading(place):
+            try:
+                facts = read_json(member(place, "corpus.json"))
+                texts = [map_array(member(place, f"{name}.npy")) for name in TEXTS]
+                spelled = map_array(member(place, SPELLING)) if facts.get("spelling") else None
+                kinds = {"unknown": int, "end_of_sentence": int, "names": dict[str, str], "notes": list[str]}
+                for name, kind in kinds.items():
+                    if not conforms(facts[name], kind):
+                        raise refused(name, facts[name], described(kind))
+                whole = facts["format"] == FORMAT and facts["lengths"] == [len(text) for text in texts]
+                corpus = cls(
+                    Vocabulary.load(member(place, "vocabulary.tsv")),
+                    *texts,
+                    unknown=facts["unknown"],
+                    end_of_sentence=facts["end_of_sentence"],
+                    names=facts["names"],
+                    notes=facts["notes"],
+                    spelling=spelled,
+                )
+            except (FileNotFoundError, FormatError, ValueError, KeyError, TypeError) as error:
+                raise FormatError(f"{place} holds no whole language corpus ({error}); save it again.") from error
         classes = range(len(corpus.vocabulary))
         if not whole or any(text.dtype != np.int32 or text.ndim != 1 for text in texts):
             raise FormatError(f"{place} holds parts of different language corpora; save it again.")

@@ -85,7 +85,7 @@ class LanguageModelLoop(Run):
         identity: Mapping[str, Any] | None = None,
         checkpoint: Path | None = None,
         checkpoint_minutes: float = 10.0,
-        progress: Callable[[TrainingProgress], None] | None = None,
+        progress: bool | Callable[[TrainingProgress], None] | None = None,
     ) -> None:
         super().__init__(checkpoint, checkpoint_minutes, progress)
         self.curve: list[dict[str, float | None]] = []

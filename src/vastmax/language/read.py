@@ -16,6 +16,7 @@ from vastmax.checks import conforms, refused, whole
 from vastmax.errors import CorpusError, InputError
 from vastmax.language.corpus import TEXTS, LanguageCorpus, blocks_of
 from vastmax.language.spelling import Speller, spelling
+from vastmax.sentences import visible
 from vastmax.text import (
     END_OF_SENTENCE,
     STDIN,
@@ -89,7 +90,7 @@ def read_language_corpus(
     _check_words(unknown, end_of_sentence, min_count, max_vocabulary)
     _check_split(held_out, split)
     sources: dict[str, Any] = {"train": train, "valid": valid, "test": test}
-    given = {name: text for name, text in sources.items() if text is not None}
+    given = {name: text for name, text in sources.items() if name == "train" or text is not None}
     missing = [name for name in TEXTS if name not in given]
     if split is not None and len(missing) < 2:
         raise InputError("split cuts validation and test text from the training text: give neither, or no split.")
@@ -182,7 +183,7 @@ def read_language_corpus(
     _refuse_unknown(corpus)
     for sentence in [*warned, *_doubts(corpus, shared)]:
         notes.append(sentence)
-        warnings.warn(sentence, stacklevel=2)
+        warnings.warn(visible(sentence), stacklevel=2)
     return corpus
 
 

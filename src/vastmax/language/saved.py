@@ -9,17 +9,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from vastmax.documents import read_json
 from vastmax.embeddings import holds_embeddings
 from vastmax.errors import FormatError, InputError, VastmaxError
-from vastmax.files import member, read_members, replacing_members
+from vastmax.files import as_path, is_file, member, read_members, replacing_members
 from vastmax.language.models import LanguageModel, build_model
 from vastmax.language.options import ModelOptions
 from vastmax.layers import LayerSpec
-from vastmax.runs import built_of_at_most, load_model_tensors, model_tensors, tensors_under
+from vastmax.runs import built_of_at_most, load_model_tensors, map_tensors, model_tensors, tensors_of, tensors_under
 from vastmax.text import TOKENIZERS
 from vastmax.vocabulary import Vocabulary
 
@@ -101,12 +100,12 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
 
     InputError where there is no such folder, FormatError where a file is damaged, or another version wrote it.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     return read_members(folder, (_MODEL, _WORDS, _CONFIG), lambda: _load(folder))
 
 
 def _load(folder: Path) -> SavedModel:
-    if not member(folder, _MODEL).is_file():
+    if not is_file(member(folder, _MODEL)):
         what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
         raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
     try:
@@ -117,8 +116,8 @@ def _load(folder: Path) -> SavedModel:
             raise FormatError(f"{folder} is of another version, {record['format']!r}, not {_FORMAT!r}: train it again.")
         layer, options = LayerSpec(**record["layer"]), ModelOptions(**record["model"])
         text = dict(record["text"])
-        tensors = load_file(member(folder, _MODEL))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        tensors = tensors_of(map_tensors(member(folder, _MODEL)), copy=False)
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{folder} is damaged: {str(error).rstrip('.')}.") from error
     vocabulary = Vocabulary.load(member(folder, _WORDS))
     try:

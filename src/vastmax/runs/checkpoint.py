@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vastmax.documents import read_json
 from vastmax.errors import CheckpointError, FormatError
-from vastmax.files import member, replacing_members
+from vastmax.files import is_file, member, reading, replacing_members
 from vastmax.runs.tensors import map_tensors, write_tensors
 
 __all__ = ["CHECKPOINT_TENSORS", "Checkpoint", "differences", "holds_checkpoint", "plain"]
@@ -52,28 +52,30 @@ class Checkpoint:
     def load(cls, folder: Path, kind: str) -> Checkpoint:
         """Read the checkpoint of a folder; its tensors stay on the disk until they are copied.
 
-        CheckpointError where there is none, it is damaged, of another kind, or another version wrote it.
+        CheckpointError where there is none, it is damaged, of another kind, or another version wrote it; InputError
+        where it cannot be read.
         """
-        try:
-            about = read_json(_state_of(folder))
-            if about["format"] != _FORMAT:
+        with reading(folder):
+            try:
+                about = read_json(_state_of(folder))
+                if about["format"] != _FORMAT:
+                    raise CheckpointError(
+                        f"the checkpoint in {folder} is of another version of vastmax: finish it with that one, or "
+                        "delete it to start again."
+                    )
+                if about["kind"] != kind:
+                    raise CheckpointError(
+                        f"the checkpoint in {folder} is of {about['kind']}, not of {kind}: go on with what it is of, "
+                        "or name another folder."
+                    )
+                if not all(isinstance(about[each], dict) for each in ("identity", "facts")):
+                    raise FormatError(f"{_state_of(folder)} holds no identity or no facts")
+                tensors = map_tensors(member(folder, CHECKPOINT_TENSORS))
+                return cls(kind, about["identity"], about["facts"], tensors)
+            except (FileNotFoundError, ValueError, KeyError, TypeError, FormatError) as error:
                 raise CheckpointError(
-                    f"the checkpoint in {folder} is of another version of vastmax: finish it with that one, or delete "
-                    "it to start again."
-                )
-            if about["kind"] != kind:
-                raise CheckpointError(
-                    f"the checkpoint in {folder} is of {about['kind']}, not of {kind}: go on with what it is of, or "
-                    "name another folder."
-                )
-            if not all(isinstance(about[each], dict) for each in ("identity", "facts")):
-                raise FormatError(f"{_state_of(folder)} holds no identity or no facts")
-            tensors = map_tensors(member(folder, CHECKPOINT_TENSORS))
-            return cls(kind, about["identity"], about["facts"], tensors)
-        except (OSError, ValueError, KeyError, TypeError, FormatError) as error:
-            raise CheckpointError(
-                f"the checkpoint in {folder} cannot be read ({error}): delete it to start again."
-            ) from error
+                    f"the checkpoint in {folder} cannot be read ({error}): delete it to start again."
+                ) from error
 
     def check(self, identity: Mapping[str, Any], folder: Path) -> None:
         """Raise CheckpointError, saying what differs, unless a run of this identity wrote the checkpoint."""
@@ -85,13 +87,13 @@ class Checkpoint:
 
 def holds_checkpoint(folder: Path) -> bool:
     """Whether a folder holds a checkpoint, of whatever kind and version, whole or damaged."""
-    return _state_of(folder).is_file()
+    return is_file(_state_of(folder))
 
 
 def _state_of(folder: Path) -> Path:
     old = member(folder, _STATE_OF_FORMAT_1)
     present = member(folder, _STATE)
-    return old if old.is_file() and not present.is_file() else present
+    return old if is_file(old) and not is_file(present) else present
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,14 +87,15 @@ def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     }
 
 
-def tensors_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """Return copies of the arrays that :func:`arrays_of` returned, as tensors on the processor."""
+def tensors_of(arrays: Mapping[str, NDArray[Any]], *, copy: bool = True) -> dict[str, Tensor]:
+    """Return the arrays that :func:`arrays_of` returned as tensors on the processor; copies, or the same memory."""
     import torch
 
     found = {}
     for name, array in arrays.items():
         wide = array.dtype == BFLOAT16
-        tensor = torch.from_numpy(np.array(array.view(np.int16) if wide else array))
+        plain = array.view(np.int16) if wide else array
+        tensor = torch.from_numpy(np.array(plain) if copy else plain)
         found[name] = tensor.view(torch.bfloat16) if wide else tensor
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing_extensions import Self
 
 from vastmax.errors import InputError
-from vastmax.files import drop, member, tidy
+from vastmax.files import as_path, drop, is_file, member, tidy
 from vastmax.locks import locked
 from vastmax.runs.checkpoint import holds_checkpoint
 
@@ -45,7 +45,7 @@ class OutputFolder:
     def __init__(self, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> None:
         if resume and overwrite:
             raise InputError("resume and overwrite exclude each other: go on from the checkpoint, or start again.")
-        self.path = Path(path)
+        self.path = as_path(path)
         self.checkpoint = self.path / "checkpoint"
         self._resume, self._overwrite = resume, overwrite
         self._end = ExitStack()
@@ -93,7 +93,7 @@ class OutputFolder:
     @property
     def is_finished(self) -> bool:
         """Whether it holds a model, embeddings or a language model, and nothing to resume from."""
-        return member(self.path, _CONFIG).is_file() and not self.has_checkpoint
+        return is_file(member(self.path, _CONFIG)) and not self.has_checkpoint
 
     def drop_checkpoint(self) -> None:
         """Delete the checkpoint: the run is finished, or starts anew."""

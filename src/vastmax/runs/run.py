@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from vastmax.checks import conforms, number, shown
+from vastmax.display import reporting
 from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.files import drop
 from vastmax.runs.checkpoint import Checkpoint, holds_checkpoint
@@ -93,7 +94,8 @@ class Run(ABC):
     Args:
         checkpoint: Folder of the checkpoint; None for none.
         checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: Called about every second, after the first step and after the last.
+        progress: Called about every second, after the first step and after the last; or True for a bar on a terminal or
+            in a notebook, and lines on stderr elsewhere.
     """
 
     kind: ClassVar[str]  # what is trained, as a sentence names it
@@ -105,7 +107,7 @@ class Run(ABC):
         self,
         checkpoint: Path | None,
         checkpoint_minutes: float,
-        progress: Callable[[TrainingProgress], None] | None,
+        progress: bool | Callable[[TrainingProgress], None] | None,
     ) -> None:
         self.words = 0  # passed, which a step counts up
         self.losses = LossSums()  # to which a step adds its losses
@@ -113,6 +115,7 @@ class Run(ABC):
         self._checkpoint = checkpoint
         self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._progress = progress
+        self._told: Callable[[TrainingProgress], None] | None = None
         self._begun = (0, 0.0, 0.0)  # words, share and seconds when this process began
         self._stop: StopRequest | None = None
         self._reported = -math.inf  # when
@@ -167,15 +170,15 @@ class Run(ABC):
 
     def report(self, progress: TrainingProgress) -> None:
         """Tell how far it is."""
-        if self._progress is not None:
-            self._progress(progress)
+        if self._told is not None:
+            self._told(progress)
 
     def meanwhile(self, doing: str) -> None:
         """Tell what is done beside training, about every second; leave it there where a stop is requested."""
         self._leave_if_asked()
-        if self._progress is not None and time.perf_counter() - self._reported >= self.report_seconds:
+        if self._told is not None and time.perf_counter() - self._reported >= self.report_seconds:
             self._reported = time.perf_counter()
-            self._progress(replace(self._stand(self.losses.mean), doing=doing))
+            self._told(replace(self._stand(self.losses.mean), doing=doing))
 
     def _leave_if_asked(self) -> None:
         if self._stop is not None and self._stop.requested:
@@ -195,7 +198,8 @@ class Run(ABC):
         """
         self._stop = stop
         try:
-            self._work()
+            with reporting(self._progress) as self._told:
+                self._work()
         except _Stopped:
             self._save_or_warn()
             raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share) from None

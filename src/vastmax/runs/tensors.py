@@ -52,21 +52,23 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a checked file, mapped; FormatError for anything else.
+    """Return the arrays of a checked file, mapped; FormatError for anything else, OSError where it cannot be read.
 
     They may be written to, as PyTorch expects of every array that it wraps: what is written stays in memory, and the
     file as it is.
     """
     from safetensors import SafetensorError, safe_open
 
+    with path.open("rb"):  # for of a file that cannot be opened the library says that it is not there
+        pass
     try:
         with safe_open(str(path), framework="numpy"):
             pass
-        with path.open("rb") as raw:
-            begin = 8 + int.from_bytes(raw.read(8), "little")
-            header = json.loads(raw.read(begin - 8))
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise FormatError(f"{path} is no safetensors file: {error}.") from error
+    with path.open("rb") as raw:
+        begin = 8 + int.from_bytes(raw.read(8), "little")
+        header = json.loads(raw.read(begin - 8))
     content = np.memmap(path, np.uint8, "c", offset=0).view(np.ndarray)[begin:]
     return {
         name: content[slice(*about["data_offsets"])].view(_DTYPES[about["dtype"]]).reshape(about["shape"])

@@ -25,7 +25,8 @@ class EncodedCorpus:
     it ends.
 
     Attributes:
-        ids: (n,) uint32, ids of the words in the order of the text, each sentence followed by ``END_OF_SENTENCE``.
+        ids: (n,) uint32, ids of the words in the order of the text, each sentence followed by ``END_OF_SENTENCE``; may
+            be written to.
         vocabulary: The words behind the ids.
         num_words: Words in `ids`.
         num_raw_words: Words in the text, those included that the vocabulary leaves out.

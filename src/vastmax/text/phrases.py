@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from vastmax.checks import refused
 from vastmax.errors import FormatError, InputError
-from vastmax.files import replacing
+from vastmax.files import as_path, replacing
 from vastmax.text.streams import words_of
 from vastmax.vocabulary import escape, unescape
 
@@ -162,6 +162,7 @@ class Phrases:
             FormatError: A file that holds no phrases, with the number of the line.
             InputError: A file that cannot be read.
         """
+        path = as_path(path)
         head: dict[str, list[str]] = {"scoring": [], "min_count": [], "delimiter": [], "threshold": [], "connector": []}
         passes: list[dict[tuple[str, ...], Phrase]] = []
         at = 1  # line

@@ -94,7 +94,7 @@ class ScannedText:
     @property
     def ids(self) -> NDArray[np.uint32]:
         """The ids (n,) as they lie in the file, read as they are used; END_OF_SENTENCE behind each sentence."""
-        return np.memmap(self.spool.file, dtype=np.uint32, mode="r", shape=(len(self.spool.core),))
+        return self.spool.map()
 
     def recount(self, stop: int) -> int:
         """Count the first `stop` ids of a settled text alone, and return how many sentences those are."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from vastmax.errors import CorpusError, InputError
+from vastmax.sentences import visible
 
 __all__ = ["STDIN", "PathSource", "Sources", "describe", "expand_paths", "is_paths", "total_bytes"]
 
@@ -157,10 +158,10 @@ def total_bytes(paths: list[str]) -> int | None:
 
 
 def describe(sources: object) -> str:
-    """How an error speaks of the whole corpus."""
+    """How an error speaks of the whole corpus; control characters of names are written out."""
     if not is_paths(sources):
         return "The corpus"
     names = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)  # type: ignore[call-overload]
     if len(names) == 1:
-        return "Standard input" if names[0] == STDIN else os.fspath(names[0])
-    return f"The corpus ({os.fspath(names[0])} and {len(names) - 1} more)"
+        return "Standard input" if names[0] == STDIN else visible(os.fspath(names[0]))
+    return f"The corpus ({visible(os.fspath(names[0]))} and {len(names) - 1} more)"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vastmax._core import END_OF_SENTENCE, Spool
 from vastmax.errors import CorpusError
+from vastmax.files import as_path
 
 __all__ = ["BLOCK", "NO_WORD", "SpoolFile"]
 
@@ -36,7 +37,7 @@ class SpoolFile:
     """
 
     def __init__(self, directory: str | PathLike[str] | None) -> None:
-        self._directory = directory
+        self._directory = None if directory is None else as_path(directory)
         with self.guard():
             self.file: IO[bytes] = tempfile.TemporaryFile(dir=directory, prefix="vastmax-")  # noqa: SIM115
             self.core = Spool(self.file.fileno())
@@ -77,12 +78,19 @@ class SpoolFile:
         return words, sentences
 
     def end_sentences_with(self, number: int) -> None:
-        """Put a number in the place of every END_OF_SENTENCE; CorpusError where the file cannot be written."""
+        """Put a number in the place of every END_OF_SENTENCE; CorpusError where it cannot be mapped."""
+        ids = self.map()
+        for start in range(0, len(ids), BLOCK):
+            block = ids[start : start + BLOCK]
+            block[block == END_OF_SENTENCE] = number
+
+    def map(self) -> NDArray[np.uint32]:
+        """Return the ids (n,) as they lie in the file; CorpusError where they cannot be mapped.
+
+        They may be written to, as PyTorch expects of every array that it wraps: the file is nobody else's.
+        """
         with self.guard():
-            ids = np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
-            for start in range(0, len(ids), BLOCK):
-                block = ids[start : start + BLOCK]
-                block[block == END_OF_SENTENCE] = number
+            return np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
 
     def close(self) -> None:
         """Let the file go."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from vastmax.checks import refused
 from vastmax.errors import InputError
+from vastmax.files import as_path
 from vastmax.trees.classes import Classes
 from vastmax.trees.taxonomy import binary_tree, joining
 from vastmax.trees.tree import Tree
@@ -27,7 +27,7 @@ def read_taxonomy(path: str | PathLike[str]) -> list[tuple[str, str]]:
 
     InputError where the file cannot be read, or a line is not of this form.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

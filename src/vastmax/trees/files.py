@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from numpy.typing import NDArray
 
 from vastmax.errors import FormatError, InputError
-from vastmax.files import replacing
+from vastmax.files import as_path, reading, replacing
 
 __all__ = ["read_arrays", "write_arrays"]
 
@@ -34,7 +34,9 @@ def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[...
     """
     from safetensors import SafetensorError, safe_open
 
-    name, expected = fspath(path), f"vastmax {kind} 1"
+    name, expected = fspath(as_path(path)), f"vastmax {kind} 1"
+    with reading(path), open(path, "rb"):  # for of a file that cannot be opened the library says that it is not there
+        pass
     try:
         with safe_open(name, framework="numpy") as file:
             found = (file.metadata() or {}).get("format")
@@ -43,9 +45,7 @@ def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[...
                     f"{name} is no {kind} of this version: its format is {found!r}, expected {expected!r}."
                 )
             return make(*(file.get_tensor(key) for key in names))
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist.") from None
     except InputError as error:
         raise FormatError(f"{name} is damaged: {error}") from error
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy type
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy type
         raise FormatError(f"{name} is no {kind}: {error}.") from error

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import refused, whole
+from vastmax.sentences import visible
 from vastmax.trees.tree import Tree
 from vastmax.vocabulary import as_counts
 
@@ -27,6 +28,8 @@ def show_tree(
     counts: ArrayLike | None = None,
 ) -> str:
     """Return the top of a tree as text: for each node how many words lie below, and the most frequent of them.
+
+    Control characters of words are written out.
 
     Args:
         tree: over V words.
@@ -94,12 +97,12 @@ def _line(
     """The line of a node: the words that were found below it, behind what stands before."""
     share = "" if counts is None else f"  {_percent(int(counts[found].sum()), int(counts.sum()))}"
     if leaf:
-        return _cut(f"{before}{names[found[0]]}{share}", width)
+        return _cut(f"{before}{visible(str(names[found[0]]))}{share}", width)
     number = "1 word" if len(found) == 1 else f"{len(found):,} words"
     line = f"{before}{number}{share}  "
     used = _columns(line)
     for i, word in enumerate(found.tolist()):
-        name, gap = str(names[word]), " " * (i + 1 < len(found))
+        name, gap = visible(str(names[word])), " " * (i + 1 < len(found))
         used += _columns(name) + len(gap)
         if i and used + len(gap) > width:  # a column is left for the dots
             line += "…"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cached_property
 from os import PathLike
 from typing import IO
@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import refused, shown, whole
 from vastmax.errors import FormatError, InputError, UnknownWordError
-from vastmax.files import replacing
+from vastmax.files import as_path, replacing
+from vastmax.sentences import shortened, visible
 from vastmax.vocabulary.counts import as_counts
 from vastmax.vocabulary.written import escape, join_words, unescape
 
@@ -31,8 +32,8 @@ class Vocabulary:
         counts: How often each occurs, (V,) int64; None where that is unknown, as in files of vectors alone.
 
     Raises:
-        InputError: Counts that are negative or not whole, words that repeat, a different number of words and counts, or
-            neither of them.
+        InputError: Counts that are negative or not whole, words that repeat or are no text, a different number of words
+            and counts, or neither of them.
 
     Example:
         >>> vocabulary = Vocabulary.from_counts({"the": 10, "cat": 2, "sat": 2})
@@ -40,8 +41,8 @@ class Vocabulary:
         (['the', 'cat', 'sat'], 2, False)
     """
 
-    def __init__(self, words: list[str] | None, counts: ArrayLike | None) -> None:
-        self.words = None if words is None else list(words)
+    def __init__(self, words: Iterable[str] | None, counts: ArrayLike | None) -> None:
+        self.words = None if words is None else _as_words(words)
         self._counts = None if counts is None else as_counts(counts, added=False).copy()
         if self._counts is not None:
             self._counts.flags.writeable = False
@@ -49,6 +50,10 @@ class Vocabulary:
             raise InputError("neither words nor counts are given: give words, or one count a class.")
         if self.words is not None and self.counted and len(self.words) != len(self.counts):
             raise InputError(f"{len(self.words)} words and {len(self.counts)} counts are given: give one count a word.")
+        if self.words is not None and len(set(self.words)) < len(self.words):
+            met: set[str] = set()
+            twice = next(word for word in self.words if word in met or met.add(word))  # type: ignore[func-returns-value]
+            raise InputError(f"the word {twice!r} stands twice in the vocabulary: give different words.")
 
     @property
     def counted(self) -> bool:
@@ -67,11 +72,7 @@ class Vocabulary:
         """Id of each word."""
         if self.words is None:
             raise InputError("this vocabulary has counts but no words: look classes up by their number.")
-        index = dict(zip(self.words, range(len(self.words)), strict=True))
-        if len(index) != len(self.words):
-            twice = next(word for place, word in enumerate(self.words) if index[word] != place)
-            raise InputError(f"the word {twice!r} stands twice in the vocabulary: give different words.")
-        return index
+        return dict(zip(self.words, range(len(self.words)), strict=True))
 
     @property
     def total(self) -> int:
@@ -99,8 +100,10 @@ class Vocabulary:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        first = "" if self.words is None else f": {', '.join(self.words[:5])}{', …' if len(self) > 5 else ''}"
-        return f"<Vocabulary of {len(self):,} {'classes' if self.words is None else 'words'}{first}>"
+        if self.words is None:
+            return f"<Vocabulary of {len(self):,} classes>"
+        first = shortened(visible(", ".join(self.words[:5])))
+        return f"<Vocabulary of {len(self):,} words: {first}{', …' if len(self) > 5 else ''}>"
 
     @classmethod
     def from_counts(
@@ -122,7 +125,7 @@ class Vocabulary:
                 raise InputError("min_count and max_size need words: leave them out, or drop classes before.")
             return cls(None, counts)
         numbers = as_counts(list(counts.values()))
-        words = list(counts)
+        words = _as_words(list(counts))
         order = sorted(
             np.flatnonzero(numbers >= min_count).tolist(), key=lambda place: (-numbers[place], words[place])
         )[:max_size]
@@ -136,13 +139,10 @@ class Vocabulary:
         Classes without names get empty words, words without counts empty counts. A kill leaves the old file or the new.
 
         Raises:
-            InputError: A place that cannot be written, or a word that is half of a surrogate pair.
+            InputError: A place that cannot be written.
         """
-        try:
-            with replacing(path) as temporary, temporary.open("wb") as file:
-                self.write(file)
-        except UnicodeEncodeError as error:
-            raise InputError(f"cannot write {path}: a word holds half of a surrogate pair; take it out.") from error
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            self.write(file)
 
     def write(self, file: IO[bytes]) -> None:
         """Write what :meth:`save` does into a file that is open."""
@@ -161,7 +161,7 @@ class Vocabulary:
         words: list[str] = []
         counts: list[int] = []
         try:
-            with open(path, encoding="utf-8", newline="\n") as file:
+            with open(as_path(path), encoding="utf-8", newline="\n") as file:
                 for number, line in enumerate(file, 1):
                     word, tab, count = line.rstrip("\r\n").rpartition("\t")
                     if tab and not count and not counts:
@@ -189,6 +189,21 @@ class Vocabulary:
             if first.setdefault(word, number) != number:
                 raise FormatError(f"Line {number} of {path} repeats the word {word!r} of line {first[word]}.")
         return cls(words, counts or None)
+
+
+def _as_words(words: Iterable[str]) -> list[str]:
+    if isinstance(words, (str, bytes, Set, Mapping)) or not isinstance(words, Iterable):  # a set has no order
+        raise refused("words", words, "a list of words")
+    found = list(words)
+    try:
+        "".join(found).encode()
+    except TypeError:
+        wrong = next(word for word in found if not isinstance(word, str))
+        raise refused("a word", wrong, "text") from None
+    except UnicodeEncodeError as error:
+        wrong = next(word for word in found if error.object[error.start] in word)
+        raise refused("a word", wrong, "text without halves of surrogate pairs") from None
+    return found
 
 
 def _is_count(text: str) -> bool:

@@ -134,3 +134,23 @@ def test_layers_that_need_counts_say_that_they_are_unknown(small: Embeddings, tm
     assert refused.isdisjoint({"full", "partial", "cnn", "self-normalized"})
     for proposal in ("uniform", "log-uniform"):
         assert layers.build("nce", 4, vocabulary, proposal=proposal).num_classes == 10
+
+
+@pytest.mark.parametrize("ending", [".txt", ".vec", ".bin", ".npy"])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_goes_neither_out_nor_in(
+    small: Embeddings, tmp_path: Path, ending: str, number: float
+) -> None:
+    path, word = tmp_path / f"v{ending}", small.word_of(2)
+    export(small, path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    spoilt = Embeddings(small.vectors.copy(), small.vocabulary)
+    spoilt.vectors[2, 1] = number
+    with pytest.raises(InputError, match=f"the vector of '{word}' holds NaN or infinity"):
+        export(spoilt, path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    if ending == ".npy":
+        np.save(path, spoilt.vectors)
+        with pytest.raises(FormatError, match=f"v.npy: the vector of '{word}' holds NaN or infinity"):
+            import_vectors(path)
+        assert len(import_vectors(path, limit=2)) == 2

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -233,3 +234,20 @@ def test_other_tensors(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
     save_file(tensors, tmp_path / "vectors.safetensors")
     with pytest.raises(FormatError, match="no matrix 'vectors'"):
         Embeddings.load(tmp_path)
+
+
+DEEP: list[Any] = []
+for _ in range(100):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("config", [[1], "x", {"a": "\ud800"}, {"a": {1, 2}}, {"a": DEEP}], ids=repr)
+def test_a_config_that_could_not_be_read_again(small: Embeddings, tmp_path: Path, config: Any) -> None:
+    with pytest.raises(InputError, match="config"):
+        Embeddings(small.vectors, small.vocabulary, config=config).save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_list_is_no_vocabulary(small: Embeddings) -> None:
+    with pytest.raises(InputError, match=r"vocabulary is .*: give a Vocabulary"):
+        Embeddings(small.vectors, small.vocabulary.words)  # type: ignore[arg-type]

@@ -383,8 +383,12 @@ def test_matrices_larger_than_memory_are_an_error_that_says_so(corpus, monkeypat
         EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
 
 
-def test_an_id_of_no_word_is_refused(corpus):
+@pytest.mark.parametrize("mode", [None, "r", "r+", "c"])
+def test_an_id_of_no_word_is_refused(mode, corpus, tmp_path):
     ids = np.append(np.arange(len(corpus.vocabulary), dtype=np.uint32), np.uint32(len(corpus.vocabulary)))
+    if mode is not None:
+        ids.tofile(tmp_path / "ids")
+        ids = np.memmap(tmp_path / "ids", np.uint32, mode)
     wrong = EncodedCorpus(ids, corpus.vocabulary, num_words=len(ids), num_raw_words=len(ids), num_sentences=0)
     with pytest.raises(InputError, match="holds the id"):
         EmbeddingTrainer(wrong, EmbeddingOptions(dim=4))

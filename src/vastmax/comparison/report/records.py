@@ -13,6 +13,7 @@ from typing import Any, Literal, get_type_hints
 from vastmax.checks import conforms, described, refused, shown
 from vastmax.documents import parse_json
 from vastmax.errors import FormatError, InputError
+from vastmax.sentences import visible
 
 __all__ = ["RunRecord", "read_records"]
 
@@ -153,7 +154,8 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
         except (FormatError, InputError) as error:
             # what follows the last line's end has none itself: only there can a line have been cut
             if number == len(lines) and not isinstance(error, InputError):
-                warnings.warn(f"{os.fspath(path)}, line {number}: the last record was cut; left out", stacklevel=2)
+                place = f"{visible(os.fspath(path))}, line {number}"
+                warnings.warn(f"{place}: the last record was cut; left out", stacklevel=2)
                 continue
             why = str(error) if isinstance(error, InputError) else f"this is no JSON ({shown(line)})."
             raise InputError(f"{os.fspath(path)}, line {number}: {why}") from None

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from vastmax.embeddings.evaluation.lines import numbered_lines
 from vastmax.errors import FormatError
-from vastmax.files import opened
+from vastmax.files import as_path, opened
 
 __all__ = ["Question", "read_questions"]
 
@@ -42,7 +42,7 @@ def read_questions(path: str | os.PathLike[str]) -> Sections:
         InputError: where there is no file.
         FormatError: for a line that is no question, with its number.
     """
-    source = Path(path)
+    source = as_path(path)
     if source.suffix == ".answers":
         source = source.with_suffix(".questions")
     sections: Sections = []

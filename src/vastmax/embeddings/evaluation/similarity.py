@@ -17,7 +17,7 @@ from vastmax.checks import shown
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
 from vastmax.errors import FormatError
-from vastmax.files import opened
+from vastmax.files import as_path, opened
 
 __all__ = ["SimilarityReport", "average_ranks", "evaluate_similarity", "spearman"]
 
@@ -122,7 +122,7 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
 
 
 def _read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
-    name = os.fspath(path)
+    name = os.fspath(as_path(path))
     pairs: list[tuple[str, str, float]] = []
     title_may_come = True
     with opened(path) as file:

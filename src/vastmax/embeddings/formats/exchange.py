@@ -10,7 +10,7 @@ from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
-from vastmax.files import PATIENCE, map_array, opened, replacing, write_array, writing
+from vastmax.files import PATIENCE, as_path, map_array, opened, reading, replacing, write_array, writing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["export", "import_vectors"]
@@ -25,10 +25,11 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     Two files cannot be replaced at one moment: a kill between them leaves vectors without words, never with others.
 
     Raises:
-        InputError: for another ending, or where the file cannot be written.
+        InputError: for another ending, where a vector holds NaN or infinity, or where the file cannot be written.
     """
-    target = Path(path)
+    target = as_path(path)
     if target.suffix == ".npy":
+        embeddings.check_finite()
         names = target.with_suffix(".tsv")
         with writing(target.parent, patience=PATIENCE), replacing(names) as new_names:
             with new_names.open("wb") as file:
@@ -56,12 +57,12 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
         FormatError: where the content is not what the ending says; it names the formats of other programs.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
-    source = Path(path)
+    source = as_path(path)
     if source.is_dir():
         return _first(Embeddings.load(source), limit)
     ending = Path(source.stem).suffix if source.suffix == ".gz" else source.suffix
     if ending == ".npy" and source.suffix != ".gz":
-        return _first(_import_numpy(source), limit)
+        return _import_numpy(source, limit)
     if ending in (*_TEXT, ".bin"):
         return read_word2vec(source, limit=limit)
     if source.exists():
@@ -79,14 +80,21 @@ def _first(embeddings: Embeddings, limit: int | None) -> Embeddings:
     return Embeddings(embeddings.vectors[:limit], Vocabulary(words, counts), config=embeddings.config)
 
 
-def _import_numpy(source: Path) -> Embeddings:
+def _import_numpy(source: Path, limit: int | None) -> Embeddings:
     names = source.with_suffix(".tsv")
     for file in (source, names):
         if not file.exists():
             raise InputError(f"{file} does not exist: vectors in .npy need their words in a .tsv beside them.")
-    vectors = map_array(source, "c")
+    with reading(source):
+        vectors = map_array(source)
     vocabulary = Vocabulary.load(names)
     try:
-        return Embeddings(vectors, vocabulary)
+        embeddings = Embeddings(vectors, vocabulary)
     except InputError as error:
         raise FormatError(f"{source} and {names.name} do not fit: {error}") from error
+    embeddings = _first(embeddings, limit)
+    try:
+        embeddings.check_finite()
+    except InputError as error:
+        raise FormatError(f"{source}: {error}") from error
+    return embeddings

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.documents import read_json
+from vastmax.documents import parse_json, read_json
 from vastmax.errors import FormatError, InputError
-from vastmax.files import member, read_members, replacing_members
+from vastmax.files import as_path, is_file, member, read_members, replacing_members
 from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
 from vastmax.vocabulary import Vocabulary
 
@@ -25,7 +25,7 @@ _FORMAT = "vastmax embeddings 1"
 
 def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
     """Whether a folder holds what `Embeddings.save` wrote, whole or damaged; nothing is read."""
-    return member(Path(directory), CONFIG).is_file()
+    return is_file(member(as_path(directory), CONFIG))
 
 
 def save_folder(
@@ -41,7 +41,8 @@ def save_folder(
         tensors["output_vectors"] = output_vectors
     try:
         text = json.dumps({"format": _FORMAT, **config}, indent=2, ensure_ascii=False)
-    except TypeError as error:
+        parse_json(text)  # what is written can be read
+    except (TypeError, ValueError, RecursionError, FormatError) as error:
         raise InputError(f"the config of these embeddings does not fit JSON: {error}.") from error
     with replacing_members(directory) as staging:
         write_tensors(staging / VECTORS, tensors)
@@ -53,7 +54,7 @@ def load_folder(
     directory: str | os.PathLike[str],
 ) -> tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any]]:
     """Return vectors, vocabulary, output vectors and config; see `Embeddings.load`."""
-    folder = Path(directory)
+    folder = as_path(directory)
     if not folder.is_dir():
         raise InputError(
             f"{folder} is no folder of embeddings: {'it is a file' if folder.exists() else 'nothing there'}."
@@ -66,10 +67,10 @@ def _load(
     folder: Path,
 ) -> tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any]]:
     # the checkpoint of a run can be looked into while training goes on
-    running = member(folder, CHECKPOINT_TENSORS).is_file()
+    running = is_file(member(folder, CHECKPOINT_TENSORS))
     tensors = CHECKPOINT_TENSORS if running else VECTORS
     for name in (tensors, VOCABULARY) if running else (tensors, VOCABULARY, CONFIG):
-        if not member(folder, name).is_file():
+        if not is_file(member(folder, name)):
             raise FormatError(f"{folder} is no folder of embeddings: it has no {name}.")
     config = {} if running else _read_config(member(folder, CONFIG))
     matrices = _matrices(member(folder, tensors))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vastmax._core import parse_text_rows
 from vastmax.errors import FormatError
+from vastmax.sentences import visible
 
 __all__ = ["RowSource", "read_binary", "read_text"]
 
@@ -62,7 +63,7 @@ class RowSource:
         if found < promised and (found == 0 or not whole):
             raise self.error(f"ends after {found} of the {promised} words that line 1 promises")
         warnings.warn(
-            f"{self.name}: line 1 promises {promised} words; the {found} that are there are read", stacklevel=4
+            f"{visible(self.name)}: line 1 promises {promised} words; the {found} that are there are read", stacklevel=4
         )
 
 

@@ -18,6 +18,7 @@ from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.rows import RowSource, read_binary, read_text
 from vastmax.errors import InputError
 from vastmax.files import opened, replacing
+from vastmax.sentences import visible
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["read_word2vec", "write_word2vec"]
@@ -82,7 +83,8 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
     if len(rows) < len(words):
         kept = sorted(rows.values())
         warnings.warn(
-            f"{source.name}: {len(words) - len(kept)} words come twice; the first of each is kept", stacklevel=2
+            f"{visible(source.name)}: {len(words) - len(kept)} words come twice; the first of each is kept",
+            stacklevel=2,
         )
         words, vectors = [words[row] for row in kept], vectors[kept]
     return Embeddings(vectors, Vocabulary(words, None))
@@ -100,8 +102,9 @@ def write_word2vec(embeddings: Embeddings, path: str | os.PathLike[str], *, bina
         binary: little-endian float32 instead of digits.
 
     Raises:
-        InputError: where the file cannot be written, or two words would become one.
+        InputError: where the file cannot be written, two words would become one, or a vector holds NaN or infinity.
     """
+    embeddings.check_finite()
     words = _writable_words(embeddings)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(f"{len(words)} {embeddings.dim}\n".encode())
@@ -194,7 +197,7 @@ def _decoded(raw_words: list[bytes], source: RowSource) -> list[str]:
     if 2 * len(damaged) > len(words):
         raise source.error(f"{what}, nor are most of its words: convert the file to UTF-8")
     others = f", nor are {len(damaged) - 1} others" if len(damaged) > 1 else ""
-    warnings.warn(f"{source.name}: {what}{others}; U+FFFD stands for what cannot be read", stacklevel=3)
+    warnings.warn(f"{visible(source.name)}: {what}{others}; U+FFFD stands for what cannot be read", stacklevel=3)
     return words
 
 

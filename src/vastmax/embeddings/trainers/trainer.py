@@ -135,13 +135,12 @@ def check_corpus(corpus: EncodedCorpus) -> NDArray[np.uint32]:
     if corpus.num_words == 0 or words < 2:
         raise InputError("the corpus holds fewer than two different words: there is nothing to learn from.")
     ids = np.ascontiguousarray(corpus.ids, np.uint32)
-    if isinstance(corpus.ids, np.memmap):
-        return ids
     for start in range(0, len(ids), IDS_AT_ONCE):
         block = ids[start : start + IDS_AT_ONCE]
         wrong = block[(block >= words) & (block != END_OF_SENTENCE)]
         if len(wrong):
             raise InputError(f"the corpus holds the id {wrong[0]}, but its vocabulary ends at {words - 1}.")
+        corpus.release()
     return ids
 
 
