@@ -103,13 +103,17 @@ def probe(
     Raises:
         TrainingInterrupted: A stop was requested.
     """
-    began, default = time.perf_counter(), options.initial_learning_rate
+    default = options.initial_learning_rate
+
+    def loop_of(learner: LanguageModel, rate: float, steps: int) -> LanguageModelLoop:
+        epochs = (steps - 0.5) / len(batches)
+        short = replace(options, learning_rate=rate, schedule="linear", minutes=None, epochs=epochs, patience=0)
+        return LanguageModelLoop(learner, batches, short, progress=told)
 
     def tried(rate: float, steps: int) -> LanguageModel:
         """A copy of the model after some steps."""
-        learner, epochs = copy.deepcopy(model), (steps - 0.5) / len(batches)
-        short = replace(options, learning_rate=rate, schedule="linear", minutes=None, epochs=epochs, patience=0)
-        LanguageModelLoop(learner, batches, short, progress=told).run(stop)
+        learner = copy.deepcopy(model)
+        loop_of(learner, rate, steps).run(stop)
         return learner
 
     def pause(_: float) -> None:
@@ -129,6 +133,8 @@ def probe(
             fit = (left / tries - scoring) / a_step
         return min(math.floor(fit), _MOST_STEPS)
 
+    loop_of(model, default, 1)  # torch loads what its optimisers need, once, which is no run's to pay for
+    began = time.perf_counter()
     learner = tried(default, 1)  # the first step takes longer than those that follow
     steps, factors = 0, _FACTORS[0]
     if that_fit(1, time.perf_counter() - began) >= 2 * _TIMED:
