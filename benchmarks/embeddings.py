@@ -43,6 +43,7 @@ from vastmax.machine import commit, machine, versions
 HERE = Path(__file__).parent
 REFERENCE = "gensim"
 ENOUGH_RUNS, STEADY, ENOUGH_SECONDS = 3, 1.25, 1.0
+ENOUGH_PAIRS = 30  # for a rank correlation that is more than chance
 CONFIGURATION = ("model", "dim", "threads", "epochs", "learning_rate", "vastmax_options")
 
 Record = dict[str, Any]
@@ -281,8 +282,9 @@ def cells(runs: list[Record], reference: list[Record], standards: list[str]) -> 
 
 
 def mean_score(record: Record) -> float | None:
-    """The mean of a run's scores: semantic and syntactic analogies, and each file of similarities; None without any."""
-    found = [each["spearman"] for each in record.get("similarity", {}).values() if each["spearman"] is not None]
+    """The mean of a run's scores: semantic and syntactic analogies, and files of which 30 pairs or more are known."""
+    files = record.get("similarity", {}).values()
+    found = [each["spearman"] for each in files if each["spearman"] is not None and each["pairs"] >= ENOUGH_PAIRS]
     for kind in ("semantic", "syntactic"):
         found += [(record.get("analogies") or {}).get(kind, {}).get("accuracy")]
     found = [value for value in found if value is not None]
