@@ -258,16 +258,20 @@ def test_a_phone_scrolls_tables_and_not_the_page(open_page: Open, tmp_path: Path
 
 
 LAYOUT = """() => [...document.querySelectorAll(".plot")].map((plot) => {
-    const boxes = (query) => [...plot.querySelectorAll(query)].map((each) => [each.getBoundingClientRect(), each.textContent]);
-    const meets = ([a], [b]) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-    const titles = boxes(".xtitle, .ytitle, .gtitle").filter(([, text]) => text);
-    const ticks = [...boxes(".xtick text"), ...boxes(".ytick text")];
+    const boxes = (query) => [...plot.querySelectorAll(query)].map((each) => {
+        const { left, right, top, bottom } = each.getBoundingClientRect();
+        return { left, right, top, bottom, text: each.textContent };
+    });
+    const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const titles = boxes(".xtitle, .ytitle, .gtitle").filter(({ text }) => text);
+    const [x, y] = [boxes(".xtick text"), boxes(".ytick text")];
+    const all = [...titles, ...x, ...y];
     const { left, right } = plot.getBoundingClientRect();
     return {
-        name: plot.id, titles: titles.length, x: boxes(".xtick text").length, y: boxes(".ytick text").length,
-        overlaps: [...titles.flatMap((one) => ticks.filter((other) => meets(one, other)).map((other) => [one[1], other[1]])),
-            ...ticks.flatMap((one, i) => ticks.slice(0, i).filter((other) => meets(one, other)).map((other) => [one[1], other[1]]))],
-        outside: [...titles, ...ticks].filter(([box]) => box.left < left - 1 || box.right > right + 1).map(([, text]) => text),
+        name: plot.id, titles: titles.length, x: x.length, y: y.length,
+        overlaps: all.flatMap((one, index) => all.slice(0, index).filter((other) => meets(one, other))
+            .map((other) => [one.text, other.text])),
+        outside: all.filter((each) => each.left < left - 1 || each.right > right + 1).map(({ text }) => text),
         legend: [...plot.nextElementSibling.querySelectorAll(".legend > span")].map((each) => each.textContent),
     };
 })"""

@@ -27,7 +27,7 @@ function write(figure) {
     change[`${key}.range`] = [...axis.range];
     if (axis.type !== "log") continue;
     const times = figure.views[figure.view].layout[key].tickvals;
-    Object.assign(change, Object.fromEntries(Object.entries(marks(axis.range, length / (key === "yaxis" ? 34 : figure.narrow ? 52 : 64), times)).map(([name, value]) => [`${key}.${name}`, value])));
+    Object.assign(change, Object.fromEntries(Object.entries(marks(axis.range, length / (key === "yaxis" ? 40 : figure.narrow ? 52 : 80), times)).map(([name, value]) => [`${key}.${name}`, value])));
   }
   figure.writing = true;
   return Plotly.relayout(figure.element, change).then(() => { figure.writing = false; });
@@ -94,10 +94,12 @@ function marks([from, to], room, times) {
       if (count < 40) sets.push(Array.from({ length: Math.max(0, count) }, (_, index) => Number(((first + index) * step).toPrecision(12))));
     }
   }
-  // round values up to where the room ends, or else the fewest that are enough
+  // as many as there is room for, or else the first that are enough
   const apart = (values) => values.every((value, index) => index === 0 || (Math.log10(value / values[index - 1]) / Math.log10(high / low)) * room > 0.62);
   const fit = sets.filter((values) => values.length >= 3 && apart(values));
-  const best = fit.findLast((values) => values.length <= room && sets.indexOf(values) < ROUND.length) ?? fit[0] ?? sets.find((values) => values.length >= 3) ?? [];
+  const most = (found) => found.reduce((one, other) => (other.length > one.length ? other : one), []);
+  const found = most(fit.filter((values) => values.length <= room));
+  const best = found.length ? found : fit[0] ?? sets.find((values) => values.length >= 3) ?? [];
   return times ? { tickvals: best, ticktext: best.map(duration) } : { tickvals: best };
 }
 const unitOf = (time) => [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].find(([, size]) => time >= size) ?? ["s", 1];
