@@ -35,6 +35,8 @@ function draw(figure) {
   if (figure.narrow) {
     layout.title = { text: layout.yaxis.title.text, x: 0.02, xanchor: "left", y: 1, yanchor: "top", yref: "container", pad: { t: 8 }, font: { size: 12, color: token("soft") } };
     layout.yaxis.title = { text: "" };
+    // and ranges of ranks stand aslant
+    if (layout.xaxis.type !== "log") margin.b = 88;
   }
   // an empty picture keeps the axes that it had
   const kept = figure.element.layout && data.every((trace) => !trace.meta || !trace.visible);

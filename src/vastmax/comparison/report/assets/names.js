@@ -102,8 +102,10 @@ function marks([from, to], room, times) {
   const best = found.length ? found : fit[0] ?? sets.find((values) => values.length >= 3) ?? [];
   return times ? { tickvals: best, ticktext: best.map(duration) } : { tickvals: best };
 }
-const unitOf = (time) => [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].find(([, size]) => time >= size) ?? ["s", 1];
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+const unitOf = (time) => UNITS.find(([, size]) => time >= size) ?? ["s", 1];
 function duration(time) {
-  const [name, size] = unitOf(time);
+  // in the largest unit that tells it in halves: 90 s are 1.5 min, 100 s stay
+  const [name, size] = UNITS.find(([, each]) => time >= each && Number.isInteger((2 * time) / each)) ?? ["s", 1];
   return `${Number((time / size).toPrecision(4))} ${name}`;
 }
