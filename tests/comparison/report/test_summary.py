@@ -156,7 +156,7 @@ def test_perplexity_a_character_compares_across_vocabularies() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_words", "test_characters", "test_spelling"])
-@pytest.mark.parametrize("bad", [None, "9", [], math.nan, -1, {}])
+@pytest.mark.parametrize("bad", [None, "9", [], math.nan, -1, {}, 10**400])
 def test_a_count_that_is_none_gives_no_perplexity_a_character(name: str, bad: object) -> None:
     corpus = {"test_words": 100, "test_characters": 500, "test_spelling": 40.0} | {name: bad}
     assert row([run("full", 100.0, corpus=corpus)], "full").character is None

@@ -34,7 +34,14 @@ def test_learning_rates_and_how_they_were_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    "probe", [{}, {"rates": 3, "losses": 4}, {"rates": ["x", None, []]}, {"chosen": "a", "steps": [], "why": {}}]
+    "probe",
+    [
+        {},
+        {"rates": 3, "losses": 4},
+        {"rates": ["x", None, []]},
+        {"chosen": "a", "steps": [], "why": {}},
+        {"rates": [10**400]},
+    ],
 )
 def test_a_probe_that_is_none_is_left_out(probe: dict) -> None:
     assert [each["name"] for each in extra_tables([run_of("full", 100.0, probe=probe)])] == []

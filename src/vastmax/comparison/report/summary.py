@@ -157,7 +157,7 @@ def _character_perplexity(run: RunRecord) -> float | None:
     words, characters, spelling = (run.corpus.get(f"test_{each}") for each in ("words", "characters", "spelling"))
     perplexity = run.perplexity.get("test")
     numbers = [each for each in (words, characters, spelling, perplexity) if isinstance(each, (int, float))]
-    if len(numbers) < 4 or not all(0 <= each < math.inf for each in numbers) or 0 in (numbers[1], numbers[3]):
+    if len(numbers) < 4 or not all(0 <= each < 1e300 for each in numbers) or 0 in (numbers[1], numbers[3]):
         return None
     return math.exp(min(700.0, (numbers[0] * math.log(numbers[3]) + numbers[2]) / numbers[1]))
 

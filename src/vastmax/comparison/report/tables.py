@@ -258,7 +258,7 @@ def _rates(run: RunRecord) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _table(name: str, title: str, text: str, fields: dict[str, str], rows: list[tuple[str, dict]]) -> dict[str, Any]:
