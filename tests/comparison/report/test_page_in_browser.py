@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.comparison.report.browser import chromium
-from tests.comparison.report.runs import FAILURE, METHODS, comparison_records
+from tests.comparison.report.runs import FAILURE, METHODS, comparison_records, run_of
 from vastmax.comparison.report import RunRecord, write_report
 
 ESTIMATORS = sum(each[1] == "estimator" for each in METHODS.values())
-AGAINST_FULL, WORDS_A_SECOND, TO_FULL = 3, 7, 8
+AGAINST_FULL, WORDS_A_SECOND, TO_FULL = 3, 8, 9
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'><b>a</b>&lt;"
 
 BOXES = "all => all.map(each => { const b = each.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })"
@@ -98,7 +98,7 @@ def test_the_table_shows_every_method_best_first(untouched: Any) -> None:
     assert sorted(column(page, 0)) == sorted(METHODS)
     tests = numbers(column(page, 2))
     assert tests == sorted(tests) and tests[0] == 113.1
-    assert page.locator("thead th[aria-sort=ascending]").inner_text().startswith("Test")
+    assert page.locator("#methods thead th[aria-sort=ascending]").inner_text().startswith("Test")
     assert FAILURE in page.locator("tbody.failed").inner_text()
     assert page.locator("#methods tbody th a").count() == len(METHODS) + 1
     assert page.locator("#methods tbody th a").first.get_attribute("href") == "https://arxiv.org/g"
@@ -114,9 +114,9 @@ def test_headings_sort_by_number_and_back_and_by_keyboard(open_page: Open) -> No
     heading.locator("button").click()
     assert numbers(column(page, WORDS_A_SECOND)) == speeds[::-1]
     assert (
-        page.locator("thead th[aria-sort=descending]").count()
+        page.locator("#methods thead th[aria-sort=descending]").count()
         == 1
-        == page.locator("thead th[aria-sort$=cending]").count()
+        == page.locator("#methods thead th[aria-sort$=cending]").count()
     )
     assert page.locator("#methods tbody tr").last.inner_text().startswith("cnn")
 
@@ -255,6 +255,63 @@ def test_a_phone_scrolls_tables_and_not_the_page(open_page: Open, tmp_path: Path
         wait_until(page, f"document.getElementById('tradeoff').layout.width > {0.8 * width}")
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+LAYOUT = """() => [...document.querySelectorAll(".plot")].map((plot) => {
+    const boxes = (query) => [...plot.querySelectorAll(query)].map((each) => {
+        const { left, right, top, bottom } = each.getBoundingClientRect();
+        return { left, right, top, bottom, text: each.textContent };
+    });
+    const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const titles = boxes(".xtitle, .ytitle, .gtitle").filter(({ text }) => text);
+    const [x, y] = [boxes(".xtick text"), boxes(".ytick text")];
+    const all = [...titles, ...x, ...y];
+    const { left, right } = plot.getBoundingClientRect();
+    return {
+        name: plot.id, titles: titles.length, x: x.length, y: y.length,
+        overlaps: all.flatMap((one, index) => all.slice(0, index).filter((other) => meets(one, other))
+            .map((other) => [one.text, other.text])),
+        outside: all.filter((each) => each.left < left - 1 || each.right > right + 1).map(({ text }) => text),
+        legend: [...plot.nextElementSibling.querySelectorAll(".legend > span")].map((each) => each.textContent),
+    };
+})"""
+
+
+def short_runs() -> list[RunRecord]:
+    """Of a few seconds: all axes span less than a decade."""
+    return [
+        run_of(
+            label,
+            perplexity,
+            epochs=0.03,
+            training_seconds=12.0,
+            training_words_per_second=3000.0 * scale,
+            evaluation_words_per_second=11_000.0 * scale,
+            corpus={"train_words": 1_000_000},
+            curve=[
+                {"words": 12_000.0 * scale * k, "seconds": 4.0 * k, "valid_perplexity": perplexity * (1.3 - 0.1 * k)}
+                for k in (1, 2, 3)
+            ],
+            gradient_error=[{"samples": k, "gradient_rmse": 0.9 + 0.1 / k, "gradient_bias": 0.3} for k in (64, 80, 96)],
+        )
+        for label, perplexity, scale in (("full", 1510.0, 1.0), ("nce", 1620.0, 1.3), ("sampled", 1580.0, 1.2))
+    ]
+
+
+@pytest.mark.parametrize(("width", "phone"), [(360, True), (390, True), (1280, False)])
+@pytest.mark.parametrize("runs", [short_runs, comparison_records], ids=["short", "long"])
+def test_axes_have_marks_and_titles_apart(open_page: Open, tmp_path: Path, width: int, phone: bool, runs: Any) -> None:
+    page = open_page(write_report(runs(), tmp_path / "r.html"), width=width, has_touch=phone, is_mobile=phone)
+    views = page.locator(".views button")
+    for each in [None, *range(views.count())]:
+        if each is not None:
+            views.nth(each).click()
+            settle(page)
+        for plot in page.evaluate(LAYOUT):
+            assert plot["overlaps"] == [] and plot["outside"] == [], plot
+            assert plot["x"] >= 3 and plot["y"] >= 3 and plot["titles"] == 2, plot
+            assert bool(plot["legend"]) == (phone and plot["name"] != "tradeoff"), plot
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.slow

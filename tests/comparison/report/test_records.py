@@ -97,3 +97,12 @@ def test_the_room_is_light() -> None:
     program = "import sys, vastmax.comparison.report; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {"torch", "plotly", "jinja2", "matplotlib", "numpy"}.isdisjoint(loaded)
+
+
+def test_a_record_of_before_has_no_losses_by_part_and_no_probe() -> None:
+    old = RunRecord.from_json({"label": "a", "layer": "a", "perplexity": {"test": 9.0}})
+    assert (old.test_losses, old.probe, old.validation_seconds) == ([], None, None)
+    new = RunRecord(label="a", layer="a", test_losses=[4.5, 5.0], probe={"rates": [0.1]}, validation_seconds=2.0)
+    assert RunRecord.from_json(new.to_json()) == new
+    infinite = RunRecord(label="a", layer="a", test_losses=[4.5, float("inf")])
+    assert RunRecord.from_json(infinite.to_json()).test_losses == [4.5, None]

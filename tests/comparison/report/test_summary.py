@@ -140,3 +140,23 @@ def test_a_method_that_blew_up_for_one_seed_is_not_the_better_for_it(infinite: f
     full, nce = summary_rows(runs)
     assert (full.label, nce.label, nce.status) == ("full", "nce", "done")
     assert nce.test is None
+
+
+def test_perplexity_a_character_compares_across_vocabularies() -> None:
+    corpus = {"test_words": 100, "test_characters": 500, "test_spelling": 40.0}
+    records = [run("full", math.exp(4.6), corpus=corpus, epochs=0.031), run("nce", 120.0)]
+    # (100 · 4.6 + 40) / 500 = 1
+    found = row(records, "full").character
+    assert found is not None and found.mean == pytest.approx(math.e)
+    assert row(records, "nce").character is None
+    columns, rows = comparison_table(records)
+    assert columns[2:4] == ["test", "a character"] and rows[0][3] == "2.718" and rows[1][3] == ""
+    assert rows[0][columns.index("epochs")] == "0.031"
+    assert "a character" not in comparison_table([run("nce", 120.0)])[0]
+
+
+@pytest.mark.parametrize("name", ["test_words", "test_characters", "test_spelling"])
+@pytest.mark.parametrize("bad", [None, "9", [], math.nan, -1, {}, 10**400])
+def test_a_count_that_is_none_gives_no_perplexity_a_character(name: str, bad: object) -> None:
+    corpus = {"test_words": 100, "test_characters": 500, "test_spelling": 40.0} | {name: bad}
+    assert row([run("full", 100.0, corpus=corpus)], "full").character is None

@@ -142,13 +142,21 @@ def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: f
             continue
         finals = [each.known[-1][1] for each in series]
         # the way down is steep: the end of it, where methods differ, gets the most of the height
+        marks = []
+        sizes = {run.corpus.get("train_words") for runs in by_label.values() for run in runs}
+        epoch = sizes.pop() if len(sizes) == 1 else None
+        if key == "words" and _positive(epoch):
+            across = _counts(f"words trained on (epoch: {_rank(epoch)})")
+            reached = [x for each in series for x, _ in each.known]
+            if min(reached) < epoch < max(reached):
+                marks = [{"type": "line", "yref": "paper", "x0": epoch, "x1": epoch, "y0": 0, "y1": 1}]
         limit = max(2 * min(finals), min(limit_of(finals), 1.1 * max(finals)), 1.1 * (target or 0))
         points = [(x, y) for each in series for x, y in each.known if y <= limit]
         levels = [target] if target else []
         layout = {
             "xaxis": across | between(x for x, _ in points),
             "yaxis": axis("validation perplexity", tickformat=",~r", **between([y for _, y in points] + levels)),
-            "shapes": [_level(level, "full + 5 %") for level in levels],
+            "shapes": [_level(level, "full + 5 %") for level in levels] + marks,
         }
         views.append(View(name, line_traces(series, styles), layout, out_of_sight(series, limit)))
     return Figure(
@@ -239,9 +247,11 @@ def _band_series(
     return found
 
 
-def _rank(rank: int) -> str:
-    """A rank in few characters: 1,001 and 1,000 are 1k."""
-    return f"{rank / 1000:.3g}k" if rank >= 1000 else str(rank)
+def _rank(rank: float) -> str:
+    """A rank, or a count, in few characters: 1,001 and 1,000 are 1k."""
+    if rank >= 999_500:
+        return f"{rank / 1e6:.3g}M"
+    return f"{rank / 1000:.3g}k" if rank >= 1000 else f"{rank:g}"
 
 
 def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figure:

@@ -7,17 +7,18 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
 from vastmax.comparison.report.figures import comparison_figures
-from vastmax.comparison.report.formats import number, whole
+from vastmax.comparison.report.formats import memory, number, whole
 from vastmax.comparison.report.records import RunRecord
 from vastmax.comparison.report.summary import MARGIN, SummaryRow, latest, reference_label, summary_rows
-from vastmax.comparison.report.tables import extra_tables, method_table
+from vastmax.comparison.report.tables import extra_tables, method_table, pairs_table
 from vastmax.comparison.report.traces import method_styles
+from vastmax.comparison.report.verdict import Pair, judge, named, verdict_sentences
 from vastmax.errors import InputError
 from vastmax.files import replacing
 
@@ -99,12 +100,15 @@ def _hash(script: str) -> str:
 def _context(runs: Sequence[RunRecord]) -> dict[str, Any]:
     rows, reference = summary_rows(runs), reference_label(runs)
     figures = comparison_figures(runs)
+    pairs = judge(runs)
     drawn = {trace.get("meta") for figure in figures for view in figure.views for trace in view.data}
     return {
         "title": _title(runs),
         "facts": _facts(runs),
         "warnings": _warnings(runs, reference),
-        "findings": findings(rows, reference),
+        "verdict": verdict_sentences(runs),
+        "pairs": pairs_table(pairs),
+        "findings": findings(rows, reference, pairs),
         **method_table(rows, reference),
         "styles": method_styles((row.label for row in rows if row.done), reference),
         "chips": [row.label for row in rows if row.label in drawn],
@@ -163,37 +167,64 @@ class Finding:
     sentence: str  # goes on after the label
 
 
-def findings(rows: Sequence[SummaryRow], reference: str | None) -> list[Finding]:
-    """Return the best perplexity, the fastest in training, and the fastest within 5 % of the reference."""
+def findings(rows: Sequence[SummaryRow], reference: str | None, pairs: Sequence[Pair]) -> list[Finding]:
+    """Return the best perplexity, the fastest in training, the fastest within 5 % of the reference: three cards.
+
+    A method that wins twice has one card, with both titles; then the fastest at test and the least memory follow.
+    """
     perplexities = {row.label: row.test.mean for row in rows if row.test}
-    speeds = {row.label: row.training_speed.mean for row in rows if row.test and row.training_speed}
     full = None if reference is None else perplexities.get(reference)
-    found = []
-    if perplexities:
-        label = min(perplexities, key=perplexities.__getitem__)
-        sentence = "has the lowest perplexity on the test text"
-        if full is None:
-            sentence += "."
-        elif label == reference:
-            sentence += ": no approximation beats it here."
-        else:
-            sentence += f", {_against(perplexities[label], full, reference)}."
-        found.append(Finding("Best perplexity", label, f"{number(perplexities[label])} test perplexity", sentence))
+    found = [_best(perplexities, reference, pairs)] if perplexities else []
+    speeds = {row.label: row.training_speed.mean for row in rows if row.test and row.training_speed}
     near = {} if full is None else {each: speeds[each] for each in speeds if perplexities[each] <= MARGIN * full}
-    for title, fast in (("Fastest in training", speeds), ("Fastest within 5 % of full", near)):
-        if not fast:
+    tests = {row.label: row.evaluation_speed.mean for row in rows if row.test and row.evaluation_speed}
+    sizes = {row.label: row.peak_memory.mean for row in rows if row.test and row.peak_memory}
+    for place, (title, values, best, text) in enumerate(
+        (
+            ("Fastest in training", speeds, max, lambda value: f"{whole(value)} words/s"),
+            ("Fastest within 5 % of full", near, max, lambda value: f"{whole(value)} words/s"),
+            ("Fastest at test", tests, max, lambda value: f"{whole(value)} test words/s"),
+            ("Least memory", sizes, min, memory),
+        )
+    ):
+        if not values or (place > 1 and (len(found) >= 3 or len(values) < 2)):
             continue
-        label = max(fast, key=fast.__getitem__)
-        if full is None:
-            sentence = f"at perplexity {number(perplexities[label])}."
-        elif label == reference:
-            sentence = "is the full softmax itself: no method was both faster and as good."
-        else:
+        label = best(values, key=values.__getitem__)
+        value = text(values[label])
+        card = next((each for each in found if each.label == label), None)
+        if card is not None:
+            # beyond the three questions, a method that has a card already is no news
+            if place < 2:
+                both = card.value if value in card.value else f"{card.value}, {value}"
+                found[found.index(card)] = replace(card, title=f"{card.title}, {title.lower()}", value=both)
+            continue
+        sentence = f"at perplexity {number(perplexities[label])}."
+        if full is not None and label == reference:
+            sentence = "is the full softmax itself."
+        elif full is not None:
             sentence = f"comes out {_against(perplexities[label], full, reference)}."
-            if reference in speeds:
-                sentence = f"trains {fast[label] / speeds[reference]:.3g} times as fast as {reference}, and {sentence}"
-        found.append(Finding(title, label, f"{whole(fast[label])} words/s", sentence))
+            if place < 2 and reference in speeds:
+                times = values[label] / speeds[reference]
+                sentence = f"trains {times:.3g} times as fast as {reference}, and {sentence}"
+        found.append(Finding(title, label, value, sentence))
     return found
+
+
+def _best(perplexities: Mapping[str, float], reference: str | None, pairs: Sequence[Pair]) -> Finding:
+    """The method with the lowest perplexity, or that it is undecided which one that is."""
+    label = pairs[0].better if pairs else min(perplexities, key=perplexities.__getitem__)
+    value, full = perplexities[label], perplexities.get(reference or "")
+    open_ = [pair for pair in pairs if pair.better == label and pair.status != "different"]
+    if open_:
+        names = named([label, *(pair.worse for pair in open_)])
+        most = max(perplexities[pair.worse] for pair in open_)
+        return Finding("Best perplexity", "Undecided", f"{number(value)} to {number(most)}", f"between {names}.")
+    sentence = "has the lowest perplexity on the test text"
+    if label == reference:
+        sentence += ": no approximation beats it here"
+    elif full is not None:
+        sentence += f", {_against(value, full, reference)}"
+    return Finding("Best perplexity", label, f"{number(value)} test perplexity", f"{sentence}.")
 
 
 def _against(perplexity: float, full: float, reference: str | None) -> str:

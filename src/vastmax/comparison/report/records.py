@@ -36,13 +36,17 @@ class RunRecord:
         command: the command line that was typed.
         config: everything needed to repeat the run.
         corpus: ``train``, ``valid``, ``test`` (names), ``vocabulary_size``, ``train_words``, ``valid_words``,
-            ``test_words``, ``fingerprint``.
+            ``test_words``, ``fingerprint``; where known ``test_characters`` (the space or line end of a word included)
+            and ``test_spelling`` (nats that spelling out the unknown words takes beyond the layer's unknown word).
+        test_losses: mean −log p, in nats a word, of consecutive, equally long parts of the test text, in its order; at
+            most 100. What tells chance from difference.
         perplexity: of ``train``, ``valid`` and ``test``, as far as measured and finite.
         epochs: passes over the training text; fractions where minutes ended the run.
         words: words trained on.
         building_seconds: spent building the output layer before training, skip-gram vectors for its tree included, but
             not another run whose vectors it borrows; part of no budget. None where a checkpoint brought the layer.
         training_seconds: spent in training steps, evaluation left out.
+        validation_seconds: spent on scoring the validation text in the course of training, beside it.
         training_words_per_second: in training.
         evaluation_words_per_second: exact log-probabilities of the test text's words.
         peak_memory: bytes, resident, of the run's own process.
@@ -52,6 +56,8 @@ class RunRecord:
         flops_per_token_test: of the output layer, one exact log-probability.
         curve: one point an evaluation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss``,
             ``valid_perplexity``.
+        probe: how the learning rate was chosen: ``rates`` that were tried, ``losses`` of each (null where infinite),
+            ``steps`` and ``seconds`` that it took, ``chosen``, and ``why``: "probe", "default" or "given".
         bands: perplexity by frequency: ``lowest_rank``, ``highest_rank`` (both within; rank 1 is the training text's
             most frequent word), ``words`` (of the test text), ``perplexity``.
         diagnostics: the fields of ``vastmax.layers.Diagnostics``.
@@ -84,10 +90,12 @@ class RunRecord:
     config: dict[str, Any] = field(default_factory=dict)
     corpus: dict[str, Any] = field(default_factory=dict)
     perplexity: dict[str, float | None] = field(default_factory=dict)
+    test_losses: list[float | None] = field(default_factory=list)
     epochs: float | None = None
     words: int | None = None
     building_seconds: float | None = None
     training_seconds: float | None = None
+    validation_seconds: float | None = None
     training_words_per_second: float | None = None
     evaluation_words_per_second: float | None = None
     validation_seconds: float | None = None
@@ -99,6 +107,7 @@ class RunRecord:
     flops_per_token_train: float | None = None
     flops_per_token_test: float | None = None
     curve: list[dict[str, float | None]] = field(default_factory=list)
+    probe: dict[str, Any] | None = None
     bands: list[dict[str, float | None]] = field(default_factory=list)
     diagnostics: dict[str, float | str | None] | None = None
     gradient_error: list[dict[str, float | None]] = field(default_factory=list)

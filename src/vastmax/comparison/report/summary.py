@@ -57,6 +57,8 @@ class SummaryRow:
         done: how many runs are.
         failed: how many runs did.
         test: perplexity of the test text, as are ``valid`` and ``train`` of theirs.
+        character: perplexity of the test text a character, which compares across vocabularies.
+        epochs: passes over the training text.
         training_seconds: spent in training.
         training_speed: words a second in training.
         reaches_full: whether every run came down to :func:`target_perplexity`; None where that cannot be known, for
@@ -79,6 +81,8 @@ class SummaryRow:
     test: Estimate | None
     valid: Estimate | None
     train: Estimate | None
+    character: Estimate | None
+    epochs: Estimate | None
     training_seconds: Estimate | None
     training_speed: Estimate | None
     reaches_full: bool | None
@@ -135,6 +139,8 @@ def _row(runs: Sequence[RunRecord], target: float | None) -> SummaryRow:
         test=perplexity("test"),
         valid=perplexity("valid"),
         train=perplexity("train"),
+        character=over(_character_perplexity),
+        epochs=over(lambda run: run.epochs),
         training_seconds=over(lambda run: run.training_seconds),
         training_speed=over(lambda run: run.training_words_per_second),
         reaches_full=None not in reached if reached else None,
@@ -144,6 +150,16 @@ def _row(runs: Sequence[RunRecord], target: float | None) -> SummaryRow:
         peak_memory=over(lambda run: run.peak_memory),
         parameters=over(lambda run: run.parameters),
     )
+
+
+def _character_perplexity(run: RunRecord) -> float | None:
+    """exp((nats of the test text's words + nats of spelling its unknown ones out) / its characters), where known."""
+    words, characters, spelling = (run.corpus.get(f"test_{each}") for each in ("words", "characters", "spelling"))
+    perplexity = run.perplexity.get("test")
+    numbers = [each for each in (words, characters, spelling, perplexity) if isinstance(each, (int, float))]
+    if len(numbers) < 4 or not all(0 <= each < 1e300 for each in numbers) or 0 in (numbers[1], numbers[3]):
+        return None
+    return math.exp(min(700.0, (numbers[0] * math.log(numbers[3]) + numbers[2]) / numbers[1]))
 
 
 def reference_label(records: Iterable[RunRecord]) -> str | None:

@@ -6,13 +6,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from vastmax.comparison.report.formats import memory, number, seconds, whole
 from vastmax.comparison.report.records import RunRecord
 from vastmax.comparison.report.summary import Estimate, SummaryRow, summary_rows
+from vastmax.comparison.report.verdict import Pair
 
-__all__ = ["comparison_table", "extra_tables", "method_table"]
+__all__ = ["comparison_table", "extra_tables", "method_table", "pairs_table"]
 
 _TREE = {
     "kind": "kind",
@@ -52,8 +54,10 @@ class _Column(NamedTuple):
 
 _NUMBERS = [
     _Column("Test", "perplexity of the test text", "test", number, min),
+    _Column("A character", "perplexity a character, which compares across vocabularies", "character", "{:.3f}".format),
     _Column("Valid", "perplexity of the validation text", "valid", number),
     _Column("Train", "perplexity of the training text", "train", number),
+    _Column("Epochs", "passes over the training text", "epochs", "{:.2g}".format),
     _Column("Training", "time spent in training", "training_seconds", seconds),
     _Column("Words/s", "words a second in training", "training_speed", whole, max),
     _Column(
@@ -79,11 +83,18 @@ def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list
         >>> dict(zip(columns, rows[0]))["test"]
         '114.5'
     """
-    numbers = [column.name.lower().replace("\N{NO-BREAK SPACE}", " ") for column in _NUMBERS]
+    found = summary_rows(records)
+    columns = _columns(found)
+    numbers = [column.name.lower().replace("\N{NO-BREAK SPACE}", " ") for column in columns]
     return ["method", "kind", *numbers, "status"], [
-        [row.label, row.kind or "", *(_text_with_spread(row, column) for column in _NUMBERS), _status_text(row)]
-        for row in summary_rows(records)
+        [row.label, row.kind or "", *(_text_with_spread(row, column) for column in columns), _status_text(row)]
+        for row in found
     ]
+
+
+def _columns(rows: Sequence[SummaryRow]) -> list[_Column]:
+    """The columns to show: perplexity a character only where a record has what it takes."""
+    return [column for column in _NUMBERS if column.field != "character" or any(row.character for row in rows)]
 
 
 def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str, Any]:
@@ -91,14 +102,15 @@ def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str,
     done = [row for row in rows if row.status == "done"]
     full = next((row.test.mean for row in done if row.label == reference and row.test), None)
     usual = Counter(row.budget for row in rows).most_common(1)[0][0] if rows else ""
+    columns = _columns(done)
     headings = [
         ("Method", "its name here; a link leads to where it was published"),
         ("Kind", ""),
-        *((column.name, column.hint) for column in _NUMBERS),
+        *((column.name, column.hint) for column in columns),
     ]
     headings.insert(3, ("vs\N{NO-BREAK SPACE}full", "test perplexity against the full softmax's"))
-    cells = [[_cell(row, column) for column in _NUMBERS] for row in done]
-    for place, column in enumerate(_NUMBERS):
+    cells = [[_cell(row, column) for column in columns] for row in done]
+    for place, column in enumerate(columns):
         if column.best is not None:
             _stand_out([each[place] for each in cells], column.best)
     for row, each in zip(done, cells, strict=True):
@@ -159,10 +171,54 @@ def _stand_out(cells: Sequence[dict[str, Any]], best: Callable[[Iterable[float]]
         )
 
 
+def pairs_table(pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    """Return the page's matrix of verdicts: a row and a column a method, the best first; None without pairs."""
+    if not pairs:
+        return None
+    labels = list(dict.fromkeys(label for pair in pairs for label in (pair.better, pair.worse)))
+    found = {(pair.better, pair.worse): pair for pair in pairs}
+    rows = []
+    for rank, label in enumerate(labels, 1):
+        cells = [_verdict(label, other, found.get((label, other)) or found.get((other, label))) for other in labels]
+        rows.append({"label": label, "rank": rank, "cells": cells})
+    return {"labels": labels, "rows": rows}
+
+
+def _verdict(label: str, other: str, pair: Pair | None) -> dict[str, str]:
+    """How a row's method stands to a column's: its sign, what is sorted by, and the gap in words."""
+    if pair is None:
+        return {"sign": "", "status": "", "value": "0", "hint": ""}
+    sign = -1 if pair.better == label else 1
+    chance = "" if pair.chance is None else f" ± {_percent(pair.chance)}"
+    signs = {"different": "−" if sign < 0 else "+", "undecided": "≈", "still falling": "…"}
+    gap = _percent(sign * pair.gap, signed=True)
+    return {
+        "sign": signs[pair.status],
+        "status": pair.status.replace(" ", "-"),
+        "value": repr(sign * pair.gap),
+        "hint": f"{label} against {other}: {gap}{chance} perplexity, {pair.status}",
+    }
+
+
+def _percent(logs: float, *, signed: bool = False) -> str:
+    value = 100 * math.expm1(min(logs, 700.0))
+    return f"{value:{'+' if signed else ''}{',.0f' if abs(value) >= 100 else '.2g'}} %".replace("-", "−")
+
+
 def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """Return the tables of trees and of checks, as far as the records have them; of several seeds the first run's."""
     first = list({run.label: run for run in reversed(runs) if run.status == "done"}.values())[::-1]
+    rates = {f"{rate:g}": f"loss at {rate:g}" for run in first for rate, _ in _tried(run)}
     found = [
+        _table(
+            "rates",
+            "Learning rates",
+            "How each method came to its own: by a probe, the least loss after a few steps from one start; by a "
+            "default where the budget left no room for one; or as given.",
+            {"chosen": "chosen", "why": "by", **dict(sorted(rates.items(), key=lambda each: float(each[0])))}
+            | {"steps": "steps", "seconds": "probed for, s"},
+            [(run.label, _rates(run)) for run in first],
+        ),
         _table(
             "trees",
             "Trees and classes",
@@ -184,6 +240,27 @@ def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     return [table for table in found if table["rows"]]
 
 
+def _tried(run: RunRecord) -> list[tuple[float, float | None]]:
+    """The learning rates of a probe, each with its loss, as far as the record holds numbers."""
+    probe = run.probe or {}
+    rates, losses = (each if isinstance(each, list) else [] for each in (probe.get("rates"), probe.get("losses")))
+    pairs = zip_longest(rates, losses[: len(rates)])
+    return [(rate, loss if _is_number(loss) else None) for rate, loss in pairs if _is_number(rate)]
+
+
+def _rates(run: RunRecord) -> dict[str, Any]:
+    probe = run.probe or {}
+    facts = {name: probe.get(name) for name in ("chosen", "steps", "seconds")}
+    row: dict[str, Any] = {name: value for name, value in facts.items() if _is_number(value)}
+    if "chosen" in row:
+        row |= {"chosen": f"{row['chosen']:g}", "why": str(probe.get("why") or "")}
+    return row | {f"{rate:g}": math.inf if loss is None else loss for rate, loss in _tried(run)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def _table(name: str, title: str, text: str, fields: dict[str, str], rows: list[tuple[str, dict]]) -> dict[str, Any]:
     known = [field for field in fields if any(row.get(field) is not None for _, row in rows)]
     rows = [(label, row) for label, row in rows if any(row.get(field) is not None for field in known)]
@@ -191,7 +268,7 @@ def _table(name: str, title: str, text: str, fields: dict[str, str], rows: list[
         "name": name,
         "title": title,
         "text": text,
-        "columns": [{"name": fields[field], "numeric": field != "kind"} for field in known],
+        "columns": [{"name": fields[field], "numeric": field not in ("kind", "why")} for field in known],
         "rows": [(label, [_value(field, row.get(field)) for field in known]) for label, row in rows],
     }
 

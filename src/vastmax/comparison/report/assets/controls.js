@@ -1,6 +1,5 @@
 "use strict";
 // What can be pressed: methods, views, headings of the table; and the window's size, and paper.
-const chips = [...document.querySelectorAll("#chips button")];
 function press(label, shown) {
   shown ? hidden.delete(label) : hidden.add(label);
   chips.find((chip) => chip.dataset.method === label).setAttribute("aria-pressed", String(shown));

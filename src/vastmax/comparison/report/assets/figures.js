@@ -2,6 +2,7 @@
 // The figures: traces and layouts of the page's data, in the theme's colours and the window's size, without the methods that are hidden.
 // Classic scripts see each other's names, in the order of the page: theme, figures, names, controls.
 const coarse = matchMedia("(pointer: coarse)").matches;
+const chips = [...document.querySelectorAll("#chips button")];
 const main = document.querySelector("main");
 const figures = JSON.parse(document.getElementById("data").textContent).map((figure) => ({ ...figure, element: document.getElementById(figure.name), view: 0 }));
 const hidden = new Set();
@@ -29,9 +30,14 @@ function draw(figure) {
     const shown = trace.ids.map((label) => !hidden.has(label));
     for (const key of ["x", "y", "ids"]) trace[key] = trace[key].filter((_, index) => shown[index]);
   }
-  const margin = { t: 14, b: 52, ...(figure.narrow ? { l: 44, r: 10 } : { l: 62, r: 186, ...layout.margin }) };
-  // on a phone there is room for every second time
-  if (figure.narrow && layout.xaxis.type === "log") for (const key of ["tickvals", "ticktext"]) layout.xaxis[key] = layout.xaxis[key]?.filter((_, index) => index % 2 === 0);
+  const margin = { t: 14, b: 52, ...(figure.narrow ? { t: 32, l: 50, r: 14 } : { l: 66, r: 186, ...layout.margin }) };
+  // beside the numbers a phone has no room for what they are of: it stands above them
+  if (figure.narrow) {
+    layout.title = { text: layout.yaxis.title.text, x: 0.02, xanchor: "left", y: 1, yanchor: "top", yref: "container", pad: { t: 8 }, font: { size: 12, color: token("soft") } };
+    layout.yaxis.title = { text: "" };
+    // and ranges of ranks stand aslant
+    if (layout.xaxis.type !== "log") margin.b = 88;
+  }
   // an empty picture keeps the axes that it had
   const kept = figure.element.layout && data.every((trace) => !trace.meta || !trace.visible);
   for (const key of ["xaxis", "yaxis"]) if (kept) layout[key].range = figure.element.layout[key].range;
@@ -39,7 +45,16 @@ function draw(figure) {
     responsive: false, displaylogo: false, displayModeBar: coarse ? false : "hover",
     modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]], toImageButtonOptions: { format: "svg", filename: figure.name },
   }).then(() => write(figure)));
-  figure.element.nextElementSibling.firstChild.textContent = caption;
+  const [legend, note] = figure.element.nextElementSibling.children;
+  note.textContent = caption;
+  // where lines have no names at their ends, in the order of these
+  const last = ({ y }) => y.findLast((value) => value !== null);
+  const lines = figure.narrow ? data.filter((trace) => trace.meta && trace.visible && trace.mode !== "markers") : [];
+  legend.replaceChildren(...lines.sort((a, b) => last(b) - last(a)).map(({ meta }) => {
+    const entry = document.createElement("span"), chip = chips.find((each) => each.dataset.method === meta);
+    entry.append(chip.querySelector("svg").cloneNode(true), meta);
+    return entry;
+  }));
 }
 const redraw = () => figures.forEach(draw);
 

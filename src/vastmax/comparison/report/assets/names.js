@@ -22,11 +22,12 @@ function write(figure) {
   const front = data.filter((trace) => trace.ids).flatMap((trace) => trace.x.map((x, index) => pixel(x, trace.y[index])));
   const points = data.some((trace) => trace.mode === "markers");
   const change = { annotations: points ? besidePoints(figure, box, ends, front) : figure.narrow ? [] : besideLines(box, ends) };
-  for (const [key, axis] of [["xaxis", xaxis], ["yaxis", yaxis]]) {
-    const decades = Math.abs(axis.range[1] - axis.range[0]);
-    // names make no room for themselves; and of one decade or three, plotly marks every digit
+  for (const [key, axis, length] of [["xaxis", xaxis, box.right - box.left], ["yaxis", yaxis, box.bottom - box.top]]) {
+    // names make no room for themselves
     change[`${key}.range`] = [...axis.range];
-    if (axis.type === "log" && !axis.tickvals) change[`${key}.dtick`] = decades > 1 && decades < 3 ? "D2" : null;
+    if (axis.type !== "log") continue;
+    const times = figure.views[figure.view].layout[key].tickvals;
+    Object.assign(change, Object.fromEntries(Object.entries(marks(axis.range, length / (key === "yaxis" ? 40 : figure.narrow ? 52 : 80), times)).map(([name, value]) => [`${key}.${name}`, value])));
   }
   figure.writing = true;
   return Plotly.relayout(figure.element, change).then(() => { figure.writing = false; });
@@ -71,4 +72,40 @@ function besideLines(box, ends) {
     highest -= apart;
   }
   return shown.map((end) => ({ ...end.name, xanchor: "left", ax: box.right + 14 - end.x, ay: end.at - end.y, standoff: 3, arrowcolor: end.colour + "70" }));
+}
+
+// The marks of a logarithmic axis: as many round values as there is room for, and three at least, of less than a decade too.
+const ROUND = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7], [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]];
+function marks([from, to], room, times) {
+  const low = 10 ** Math.min(from, to) * (1 - 1e-9), high = 10 ** Math.max(from, to) * (1 + 1e-9);
+  const inside = (values) => values.filter((value) => value >= low && value <= high);
+  const thin = (values) => values.filter((_, index) => index % Math.max(1, Math.ceil(values.length / room)) === 0);
+  if (times) {
+    const found = thin(inside(times));
+    if (found.length >= 3) return { tickvals: found, ticktext: found.map(duration) };
+  }
+  // below a decade steps are even, in the unit that times are told in
+  const unit = times ? unitOf(low)[1] : 1;
+  const decades = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, index) => 10 ** (Math.floor(Math.log10(low)) + index));
+  const sets = times ? [] : ROUND.map((digits) => inside(decades.flatMap((decade) => digits.map((digit) => digit * decade))));
+  for (let power = Math.floor(Math.log10(high / unit)); power > Math.log10(high / unit) - 4; power--) {
+    for (const step of [5, 2, 1].map((digit) => digit * 10 ** power * unit)) {
+      const first = Math.ceil(low / step), count = Math.floor(high / step) - first + 1;
+      if (count < 40) sets.push(Array.from({ length: Math.max(0, count) }, (_, index) => Number(((first + index) * step).toPrecision(12))));
+    }
+  }
+  // as many as there is room for, or else the first that are enough
+  const apart = (values) => values.every((value, index) => index === 0 || (Math.log10(value / values[index - 1]) / Math.log10(high / low)) * room > 0.62);
+  const fit = sets.filter((values) => values.length >= 3 && apart(values));
+  const most = (found) => found.reduce((one, other) => (other.length > one.length ? other : one), []);
+  const found = most(fit.filter((values) => values.length <= room));
+  const best = found.length ? found : fit[0] ?? sets.find((values) => values.length >= 3) ?? [];
+  return times ? { tickvals: best, ticktext: best.map(duration) } : { tickvals: best };
+}
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+const unitOf = (time) => UNITS.find(([, size]) => time >= size) ?? ["s", 1];
+function duration(time) {
+  // in the largest unit that tells it in halves: 90 s are 1.5 min, 100 s stay
+  const [name, size] = UNITS.find(([, each]) => time >= each && Number.isInteger((2 * time) / each)) ?? ["s", 1];
+  return `${Number((time / size).toPrecision(4))} ${name}`;
 }

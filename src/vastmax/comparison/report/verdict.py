@@ -1,0 +1,247 @@
+"""Which differences between methods can be believed, and which are chance or come of stopping early.
+
+A gap between two methods is the difference of their mean log perplexities on the test text. It is believed where it
+exceeds both of what could turn it round:
+
+**Chance.** Both methods are scored on the same text, so losses are paired part by part: what makes a part hard for one
+makes it hard for the other, and only the spread of the differences counts (Koehn, *Statistical Significance Tests for
+Machine Translation Evaluation*, 2004, https://aclanthology.org/W04-3250/, who resamples what is taken here by
+Student's t). With several seeds, the variance between them, pooled over the two methods, is added, as another seed
+would be drawn anew for both. The degrees of freedom of the sum are Satterthwaite's (*An Approximate Distribution of
+Estimates of Variance Components*, 1946). All pairs are judged at once, so Holm's procedure (*A Simple Sequentially
+Rejective Multiple Test Procedure*, 1979) holds the chance of even one wrong "different" at 5 %.
+
+**Falling.** What a run gained in ln validation perplexity while its words doubled the last time is its *fall*. Falls
+shrink from one doubling to the next. The better method is granted that they halve, so that all to come adds up to its
+last one; the worse that they shrink by no more than a third, so that all to come is twice its last. Only a gap above
+2 × fall(worse) − fall(better) outlasts that. Of several seeds the worse has its greatest fall, the better its least. A
+run of less than an epoch, or of fewer than three evaluations, has no fall that could be trusted: as the worse one of
+a pair it is still falling, whatever the gap; as the better one it is granted none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import NormalDist, fmean, variance
+from typing import Literal
+
+from vastmax.comparison.report.records import RunRecord
+from vastmax.comparison.report.summary import latest, summary_rows
+
+__all__ = ["Pair", "fall_of", "judge", "verdict_sentences"]
+
+FAMILY_ERROR = 0.05
+"""How likely even one of all pairs may be called different though none is."""
+
+Status = Literal["different", "undecided", "still falling"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is known of two methods; ``better`` has the lower test perplexity, ties by name.
+
+    Attributes:
+        gap: ln perplexity of the worse one less the better one's, 0 or more.
+        chance: half the width of this gap's own 95 % interval; None where nothing tells it.
+        status: "different", "undecided" (within chance, or chance unknown) or "still falling".
+    """
+
+    better: str
+    worse: str
+    gap: float
+    chance: float | None
+    status: Status
+
+
+def judge(records: Iterable[RunRecord]) -> list[Pair]:
+    """Return a verdict on every pair of methods whose runs have a finite test perplexity, the best methods first.
+
+    Example:
+        >>> curve = [{"words": 2.0**i, "valid_perplexity": 90.0} for i in range(4)]
+        >>> runs = [
+        ...     RunRecord(label=label, layer=label, perplexity={"test": test}, test_losses=losses, curve=curve)
+        ...     for label, test, losses in (("full", 100.0, [4.6, 4.7]), ("nce", 200.0, [5.3, 5.4]))
+        ... ]
+        >>> [(pair.better, pair.status) for pair in judge(runs)]
+        [('full', 'different')]
+    """
+    runs = [run for run in latest(records) if run.status == "done"]
+    logs = {
+        row.label: [math.log(value) for run in runs if run.label == row.label if (value := run.perplexity.get("test"))]
+        for row in summary_rows(runs)
+        if row.test and row.test.mean > 0
+    }
+    ranked = sorted(logs, key=lambda label: (fmean(logs[label]), label))
+    of = {label: [run for run in runs if run.label == label] for label in ranked}
+    gaps = [(*pair, fmean(logs[pair[1]]) - fmean(logs[pair[0]])) for pair in combinations(ranked, 2)]
+    errors = [_error(of[better], of[worse], logs[better], logs[worse]) for better, worse, _ in gaps]
+    values = [None if error is None else _p_value(gap, *error) for (*_, gap), error in zip(gaps, errors, strict=True)]
+    return [
+        Pair(
+            better,
+            worse,
+            gap,
+            None if error is None else error[0] * _quantile(error[1]),
+            "undecided" if not beyond else "different" if _outlasts(gap, of[better], of[worse]) else "still falling",
+        )
+        for (better, worse, gap), error, beyond in zip(gaps, errors, _holm(values), strict=True)
+    ]
+
+
+def fall_of(run: RunRecord) -> float | None:
+    """Return the fall of ln validation perplexity while words doubled the last time; None where a run is too short.
+
+    Between two points of the curve, it is taken to be straight over the logarithm of the words.
+
+    Example:
+        >>> points = [{"words": 100.0 * 2**i, "valid_perplexity": 800.0 / 2**i} for i in range(3)]
+        >>> round(fall_of(RunRecord(label="a", layer="full", curve=points)), 6)
+        0.693147
+    """
+    points = sorted(
+        (math.log(x), math.log(y))
+        for point in run.curve
+        if (x := point.get("words")) and (y := point.get("valid_perplexity")) and 0 < x < math.inf and 0 < y < math.inf
+    )
+    if len(points) < 3 or (run.epochs is not None and run.epochs < 1):
+        return None
+    last, end = points[-1]
+    half = last - math.log(2)
+    if half < points[0][0]:
+        return None
+    (left, before), (right, after) = next(pair for pair in pairwise(points) if pair[0][0] <= half <= pair[1][0])
+    share = 0.0 if right == left else (half - left) / (right - left)
+    return max(0.0, before + share * (after - before) - end)
+
+
+def _outlasts(gap: float, better: Sequence[RunRecord], worse: Sequence[RunRecord]) -> bool:
+    falls = [fall_of(run) for run in worse]
+    if None in falls:
+        return False
+    least = min(fall_of(run) or 0.0 for run in better)
+    return gap > 2 * max(fall for fall in falls if fall is not None) - least
+
+
+def _error(
+    first: Sequence[RunRecord], second: Sequence[RunRecord], logs: Sequence[float], others: Sequence[float]
+) -> tuple[float, float] | None:
+    """The standard error of a gap and its degrees of freedom; None where neither parts nor seeds tell it."""
+    if len({run.corpus.get("fingerprint") for run in (*first, *second)}) > 1:
+        return None
+    found = []  # variances of the mean, each with its degrees of freedom
+    parts, other_parts = _parts(first), _parts(second)
+    if parts and len(parts) == len(other_parts):
+        differences = [a - b for a, b in zip(parts, other_parts, strict=True)]
+        found.append((variance(differences) / len(differences), len(differences) - 1))
+    seeds = len(logs) + len(others) - 2
+    if seeds:
+        squares = sum((log - fmean(each)) ** 2 for each in (logs, others) for log in each)
+        found.append((squares / seeds * (1 / len(logs) + 1 / len(others)), seeds))
+    if not found:
+        return None
+    total = sum(each for each, _ in found)
+    freedom = 1 / sum((each / total) ** 2 / degrees for each, degrees in found) if total > 0 else 1.0
+    return math.sqrt(total), freedom
+
+
+def _parts(runs: Sequence[RunRecord]) -> list[float]:
+    """The mean loss of each part of the test text over seeds; nothing where runs differ in them."""
+    losses = [[loss for loss in run.test_losses if loss is not None and abs(loss) < 1e6] for run in runs]
+    if {len(each) for each in losses} != {len(runs[0].test_losses)} or len(losses[0]) < 2:
+        return []
+    return [fmean(part) for part in zip(*losses, strict=True)]
+
+
+def _p_value(gap: float, error: float, freedom: float) -> float:
+    """How likely a gap at least as wide is where there is none, on either side.
+
+    Student's t becomes normal by Wallace's formula (*Bounds on Normal Approximations to Student's and the Chi-Square
+    Distributions*, 1959): to 0.02 of a standard deviation from 3 degrees on, and with fewer it errs by caution.
+    """
+    if error == 0:
+        return float(gap == 0)
+    t = gap / error
+    normal = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
+    return math.erfc(normal / math.sqrt(2))
+
+
+def _quantile(freedom: float) -> float:
+    """The t that is exceeded on either side in 5 %, by the same formula."""
+    normal = NormalDist().inv_cdf(0.975) * (8 * freedom + 3) / (8 * freedom + 1)
+    return math.sqrt(freedom * math.expm1(normal**2 / freedom))
+
+
+def _holm(values: Sequence[float | None]) -> list[bool]:
+    """Which of these are too unlikely for chance, all together at the family's error."""
+    known = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    beyond = [False] * len(values)
+    for rank, (value, place) in enumerate(known):
+        if value > FAMILY_ERROR / (len(known) - rank):
+            break
+        beyond[place] = True
+    return beyond
+
+
+def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
+    """Return what may be believed of the order, as sentences for the page's head and the terminal's end.
+
+    Example:
+        >>> runs = [RunRecord(label=label, layer="full", perplexity={"test": 100.0}) for label in ("a", "b")]
+        >>> verdict_sentences(runs)
+        ['a and b cannot be told apart by one run each: give --seeds 3, or records with losses by part of the text.']
+    """
+    runs = [run for run in latest(records) if run.status == "done"]
+    pairs = judge(runs)
+    if not pairs:
+        return []
+    labels = list(dict.fromkeys(label for pair in pairs for label in (pair.better, pair.worse)))
+    judged = [run for run in runs if run.label in labels]
+    if all(run.epochs is not None and run.epochs < 1 for run in judged) and not any(
+        pair.status == "different" for pair in pairs
+    ):
+        which = "both" if len(labels) == 2 else f"all {len(labels)}"
+        return [f"Too short to judge: {which} methods were under one epoch and still falling; {_longer(judged)}."]
+    best, top = pairs[0].better, pairs[: len(labels) - 1]
+    unknown = [pair.worse for pair in top if pair.status == "undecided" and pair.chance is None]
+    chance = [pair.worse for pair in top if pair.status == "undecided" and pair.chance is not None]
+    falling = [pair.worse for pair in top if pair.status == "still falling"]
+    found = []
+    if unknown:
+        found.append(
+            f"{named([best, *unknown])} cannot be told apart by one run each: give --seeds 3, or records with losses "
+            "by part of the text."
+        )
+    if chance:
+        lie = "lies" if len(chance) == 1 else "lie"
+        found.append(f"{named(chance)} {lie} within chance of {best}: more --seeds or a longer test text would tell.")
+    if falling:
+        verb = "is" if len(falling) == 1 else "are"
+        found.append(f"{named(falling)} {verb} still falling and may yet overtake {best}: {_longer(judged)}.")
+    return found or [f"{best} is best: its lead on every other method exceeds chance, and what that one may yet gain."]
+
+
+def named(labels: Sequence[str]) -> str:
+    """Return names as one list to read, the first three where there are many.
+
+    Example:
+        >>> named(["a", "b", "c"]), named(list("abcde"))
+        ('a, b and c', 'a, b, c and 2 others')
+    """
+    if len(labels) > 4:
+        return f"{', '.join(labels[:3])} and {len(labels) - 3} others"
+    return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))
+
+
+def _longer(runs: Sequence[RunRecord]) -> str:
+    """What budget to give: one that takes every run through an epoch, and no less than four times this one."""
+    if any("epoch" in run.budget for run in runs):
+        most = max((run.epochs or 0.0) for run in runs)
+        return f"give --epochs {max(1, math.ceil(4 * most))} or more"
+    spent = [run.training_seconds or 0.0 for run in runs]
+    epochs = [time / run.epochs for run, time in zip(runs, spent, strict=True) if run.epochs]
+    minutes = max([4 * max(spent), *epochs]) / 60
+    scale = 10 ** math.floor(math.log10(minutes)) if minutes > 1 else 1
+    return f"give --minutes-each {next(n * scale for n in (1, 2, 5, 10) if n * scale >= minutes):g} or more"
