@@ -209,13 +209,15 @@ def _outcome(record: RunRecord, kept: bool) -> str:
 
 
 def _report(records: list[RunRecord], output: Path, seconds: float, as_json: bool) -> None:
-    from vastmax.comparison.report import comparison_table
+    from vastmax.comparison.report import comparison_table, verdict_sentences
 
     failed = sum(record.status == "failed" for record in records)
     if as_json:
         print_json({"output": output, "seconds": seconds, "records": [each.to_json() for each in records]})
     else:
         print_table(*comparison_table(records))
+        for sentence in verdict_sentences(records):
+            say(sentence)
     if failed:
         complain(f"{failed} of {len(records)} runs failed; the same command tries them again")
     if not as_json:

@@ -98,9 +98,6 @@ class RunRecord:
     validation_seconds: float | None = None
     training_words_per_second: float | None = None
     evaluation_words_per_second: float | None = None
-    validation_seconds: float | None = None
-    probe: dict[str, Any] | None = None
-    test_losses: list[float] = field(default_factory=list)
     peak_memory: int | None = None
     parameters: int | None = None
     output_parameters: int | None = None
