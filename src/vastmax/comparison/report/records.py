@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -128,7 +129,7 @@ class RunRecord:
         """
         if not isinstance(document, Mapping):
             raise refused("a record", document, "a JSON object")
-        hints = get_type_hints(cls)
+        hints = _hints()
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
         for name in ("label", "layer"):
             if name not in known:
@@ -137,6 +138,11 @@ class RunRecord:
             if not conforms(value, hints[name]):
                 raise refused(f"the record's {name!r}", value, described(hints[name]))
         return cls(**known)
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(RunRecord)
 
 
 def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:

@@ -36,6 +36,9 @@ __all__ = ["Pair", "fall_of", "judge", "verdict_sentences"]
 FAMILY_ERROR = 0.05
 """How likely even one of all pairs may be called different though none is."""
 
+MOST_METHODS = 50
+"""How many methods are judged, the best ones: pairs are half as many as its square."""
+
 Status = Literal["different", "undecided", "still falling"]
 
 
@@ -57,7 +60,7 @@ class Pair:
 
 
 def judge(records: Iterable[RunRecord]) -> list[Pair]:
-    """Return a verdict on every pair of methods whose runs have a finite test perplexity, the best methods first.
+    """Return a verdict on every pair of the 50 best methods; those without a finite test perplexity have none.
 
     Example:
         >>> curve = [{"words": 2.0**i, "valid_perplexity": 90.0} for i in range(4)]
@@ -74,7 +77,7 @@ def judge(records: Iterable[RunRecord]) -> list[Pair]:
         for row in summary_rows(runs)
         if row.test and row.test.mean > 0
     }
-    ranked = sorted(logs, key=lambda label: (fmean(logs[label]), label))
+    ranked = sorted(logs, key=lambda label: (fmean(logs[label]), label))[:MOST_METHODS]
     of = {label: [run for run in runs if run.label == label] for label in ranked}
     gaps = [(*pair, fmean(logs[pair[1]]) - fmean(logs[pair[0]])) for pair in combinations(ranked, 2)]
     errors = [_error(of[better], of[worse], logs[better], logs[worse]) for better, worse, _ in gaps]
