@@ -63,6 +63,12 @@ def kills(seed: int, seconds: float) -> Figures:
     return figures
 
 
+def _hear() -> None:
+    """Ignore no signal, as a shell's background jobs and those under nohup do."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Whole:
     """A command that ran without interruption, and then is interrupted."""
 
@@ -110,7 +116,7 @@ class Whole:
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=_hear,
         )
         hit = False
         if which is not None:

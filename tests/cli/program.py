@@ -56,12 +56,15 @@ def start(*arguments: str | Path, **options: Any) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "vastmax", *(str(argument) for argument in arguments)]
     environment = {**os.environ, "PYTHONUTF8": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # a shell's background jobs ignore Ctrl-C, and so would the children of tests that are run as one
-    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # a shell's background jobs ignore Ctrl-C, those under nohup SIGHUP, and so would the children of tests that are run
+    # as one
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    heard = {each: signal.signal(each, handler) for each, handler in usual.items()}
     try:
         return subprocess.Popen(command, text=True, env=environment, **{**pipes, **options})
     finally:
-        signal.signal(signal.SIGINT, heard)
+        for each, handler in heard.items():
+            signal.signal(each, handler)
 
 
 def finish(process: "subprocess.Popen[str]") -> Outcome:
