@@ -158,6 +158,8 @@ class SparseAwareOptimizer:
                     for name, value in known.items():
                         if name != "step" and value.shape != parameters[place].shape:
                             raise ValueError(f"{name} of shape {tuple(value.shape)}")
+                        if isinstance(value, Tensor) and not value.is_floating_point():
+                            raise ValueError(f"{name} of type {value.dtype}")
                 optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         except (IndexError, KeyError, ValueError) as error:
             raise CheckpointError(f"the optimiser's state does not fit this model and {self.name}: {error}.") from error

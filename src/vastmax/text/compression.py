@@ -156,7 +156,7 @@ def _decode(decoder: Any, data: bytes) -> Generator[bytes, None, bytes]:
             piece = decoder.decompress(data, PIECE)
             yield piece
             data = decoder.unconsumed_tail
-            if not data and len(piece) < PIECE:
+            if decoder.eof or (not data and len(piece) < PIECE):
                 return decoder.unused_data
     if hasattr(decoder, "needs_input"):  # bz2, lzma, compression.zstd
         yield decoder.decompress(data, PIECE)
