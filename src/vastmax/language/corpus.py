@@ -126,11 +126,11 @@ class LanguageCorpus:
             try:
                 facts = read_json(member(place, "corpus.json"))
                 texts = [map_array(member(place, f"{name}.npy")) for name in TEXTS]
-                spelled = map_array(member(place, SPELLING)) if "spelling" in facts and facts["spelling"] else None
                 kinds = {"unknown": int, "end_of_sentence": int, "names": dict[str, str], "notes": list[str]}
                 for name, kind in kinds.items():
                     if not conforms(facts[name], kind):
                         raise refused(name, facts[name], described(kind))
+                spelled = map_array(member(place, SPELLING)) if facts.get("spelling") else None
                 whole = facts["format"] == FORMAT and facts["lengths"] == [len(text) for text in texts]
                 corpus = cls(
                     Vocabulary.load(member(place, "vocabulary.tsv")),
