@@ -10,6 +10,7 @@ import pytest
 
 from vastmax.errors import CorpusError, InputError
 from vastmax.text import encode_corpus, read_sentences
+from vastmax.text.compression import PIECE
 
 TEXT = "".join(f"line {number} of the text {number % 97}\n" for number in range(60_000))
 
@@ -113,6 +114,16 @@ def test_huge_text_in_a_small_file(tmp_path: Path) -> None:
     with encode_corpus(path) as corpus:
         assert corpus.vocabulary.words == ["again", "and"]
         assert corpus.vocabulary.counts.tolist() == [400_000, 200_000]
+
+
+@packers
+@pytest.mark.parametrize("beyond", [-4, 0, 4, 3 << 20])
+def test_streams_that_unpack_to_more_than_a_piece_follow_one_another(tmp_path: Path, ending: str, beyond: int) -> None:
+    path, pack = tmp_path / f"text{ending}", PACKERS[ending]
+    path.write_bytes(pack(b"a b\n" * ((PIECE + beyond) // 4)) + pack(b"c d\n") + pack(b"a c\n"))
+    with encode_corpus(path, min_count=1) as corpus:
+        found = dict(zip(corpus.vocabulary.words or [], corpus.vocabulary.counts.tolist(), strict=True))
+    assert found == {"a": (PIECE + beyond) // 4 + 1, "b": (PIECE + beyond) // 4, "c": 2, "d": 1}
 
 
 def test_stopping_early_stops_the_thread(tmp_path: Path) -> None:
