@@ -13,6 +13,7 @@ from tests.corpora import write_corpus
 from vastmax.comparison import METHODS, Method, method_named, read_comparison
 from vastmax.comparison.report import read_records
 from vastmax.errors import InputError
+from vastmax.language import load_language_model
 from vastmax.layers import LAYERS, LayerSpec, own_layer
 
 SMALL = ["--dim", "8", "--layers", "1", "--epochs", "1", "--threads", "1", "--held-out", "0.1"]
@@ -53,8 +54,20 @@ def test_a_file_gives_it_a_name_and_options(place: Path) -> None:
         read_comparison(place / "c.toml", {})
 
 
+def test_it_trains_a_language_model_by_its_place(place: Path) -> None:
+    flags = ["--output-layer", "my_layers:ToySampledSoftmax", "--option", "num_samples=3", *SMALL]
+    trained = vastmax("lm", "train", "text.txt", "-o", "m", *flags)
+    assert trained.code == 0, trained.err
+    assert load_language_model(place / "m").layer == LayerSpec("my_layers:ToySampledSoftmax", {"num_samples": 3})
+    scored = subprocess.run(
+        [sys.executable, "-m", "vastmax", "lm", "score", "m", "text.txt"], capture_output=True, text=True
+    )
+    assert scored.returncode == 1 and "call vastmax.layers.own_layer('my_lay" in scored.stderr
+
+
 def test_what_cannot_be_a_layer(place: Path) -> None:
     (place / "broken.py").write_text("raise ValueError('no good')\n")
+    (place / "leaves.py").write_text("import sys\nsys.path.pop(0)\nsys.exit(3)\n")
     before = list(sys.path)
     for name, sentence in {
         "nowhere:Layer": "the module nowhere of the layer nowhere:Layer cannot be imported .ModuleNotFoundError",
@@ -64,6 +77,7 @@ def test_what_cannot_be_a_layer(place: Path) -> None:
         "my_layers:": "a layer of your own is 'my_layers:': give module:Class",
         ":Layer": "give module:Class",
         "my_layers:a.b": "give module:Class",
+        "leaves:Layer": "cannot be imported .SystemExit: 3",
     }.items():
         with pytest.raises(InputError, match=sentence):
             method_named(name)

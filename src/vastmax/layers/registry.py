@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -169,14 +170,15 @@ def own_layer(place: str) -> str:
     module, _, name = place.partition(":")
     if not module or not name.isidentifier():
         raise refused("a layer of your own", place, "module:Class")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, here := os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # whatever a module of somebody's raises
+    except (Exception, SystemExit) as error:  # whatever a module of somebody's raises
         why = f"{type(error).__name__}: {error}"
         raise InputError(f"the module {module} of the layer {place} cannot be imported ({why}).") from error
     finally:
-        sys.path.remove(os.getcwd())
+        with contextlib.suppress(ValueError):  # the module may have had its own way with it
+            sys.path.remove(here)
     if not (isinstance(found, type) and issubclass(found, OutputLayer)):
         raise InputError(f"{place} is no output layer: name a class that derives from vastmax.layers.OutputLayer.")
     LAYERS[place] = found
