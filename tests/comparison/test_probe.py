@@ -17,7 +17,7 @@ from vastmax.comparison import probe as module
 from vastmax.comparison.probe import Probe, probe
 from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.language import LanguageCorpus, LoopOptions, ModelOptions, build_model, make_batches, read_language_corpus
-from vastmax.layers import build
+from vastmax.layers import LAYERS, build
 from vastmax.runs import StopRequest, TrainingInterrupted
 
 MODEL = ModelOptions(dim=8, layers=1, rows=4, length=5)
@@ -112,16 +112,20 @@ def test_a_stop_while_scoring(corpus: LanguageCorpus) -> None:
         probe(model, batches, LoopOptions(epochs=2), score, stop=stop)
 
 
-def config(**training: Any) -> RunConfig:
+def config(layer: str = "sampled", **training: Any) -> RunConfig:
     chosen = "learning_rate" not in training
     options = LoopOptions(**{"epochs": 2, "validations": 2, **training})
-    return RunConfig(method=method_named("sampled"), model=MODEL, training=options, threads=1, probe=chosen)
+    return RunConfig(method=method_named(layer), model=MODEL, training=options, threads=1, probe=chosen)
 
 
-def test_a_run_with_a_probe_is_the_run_with_its_rate(corpus: LanguageCorpus, tmp_path: Path) -> None:
-    run = run_language_model(corpus, config(), tmp_path).record
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_run_with_a_probe_is_the_run_with_its_rate(
+    corpus: LanguageCorpus, tmp_path: Path, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_STEPS", 6)
+    run = run_language_model(corpus, config(layer), tmp_path).record
     assert run.probe is not None and run.probe["why"] == "probe" and len(run.probe["losses"]) == 5
-    given = run_language_model(corpus, config(learning_rate=run.probe["chosen"])).record
+    given = run_language_model(corpus, config(layer, learning_rate=run.probe["chosen"])).record
     assert given.probe is None
     assert given.perplexity == run.perplexity
     rates = [point["learning_rate"] for point in run.curve]
@@ -152,6 +156,22 @@ def test_a_damaged_probe_is_told_in_a_sentence(corpus: LanguageCorpus, tmp_path:
     place.unlink() if content is None else place.write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"lacks its probe\.json .*: delete it to start again"):
         run_language_model(corpus, config(), tmp_path)
+
+
+def test_what_has_no_room_for_a_copy_takes_the_default(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vastmax.comparison import memory
+
+    def free() -> int:  # enough for the model once it is there, as `taken` counts, and not for another
+        return 0
+
+    needed = memory.memory_needed
+    monkeypatch.setattr("vastmax.comparison.run.memory_needed", lambda *given: needed(*given) // 100)
+    run = run_language_model(corpus, config()).record
+    assert run.probe is not None and run.probe["why"] == "probe"
+    monkeypatch.setattr(memory, "available_memory", free)
+    monkeypatch.setattr("vastmax.comparison.run.numbers_kept", lambda _: 0)
+    run = run_language_model(corpus, config()).record
+    assert run.probe is not None and run.probe["why"] == "default" and run.probe["chosen"] == 0.1
 
 
 def test_json() -> None:

@@ -44,10 +44,16 @@ def test_nothing_is_cut_where_there_is_time(corpus: LanguageCorpus) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan"), "half", True])
 def test_a_share_that_cannot_be(corpus: LanguageCorpus, share: Any) -> None:
-    with pytest.raises(InputError, match="share is"):
+    with pytest.raises(InputError, match="scoring is"):
         within_budget(corpus, [config(1)], share)
 
 
-def test_what_a_comparison_takes() -> None:
-    assert estimated_seconds([config(1), config(2)]) == pytest.approx(180 * 1.25, abs=20)
-    assert estimated_seconds([config(1), config(None)]) is None
+def test_what_a_comparison_takes(corpus: LanguageCorpus) -> None:
+    configs = [config(10), config(12)]
+    bounded = estimated_seconds(within_budget(corpus, configs), configs)
+    assert bounded == pytest.approx(60 * 22 + 0.25 * 600 * 2, rel=0.02)  # the shorter run bounds both
+    whole = estimated_seconds(corpus, configs)
+    operations = 2 * 4000 * (len(corpus.vocabulary) + 8 * 4000 * 2)
+    words = len(corpus.test) + 4 * len(corpus.valid)
+    assert whole == pytest.approx(60 * 22 + 2 * words * operations / 2e10, rel=0.02)
+    assert estimated_seconds(corpus, [config(1), config(None)]) is None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from vastmax.checks import number
 from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table, say
 from vastmax.cli.flags import CheckpointMinutes, Json, PlaceOption, TextOptions, picked, takes
 from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
@@ -71,8 +72,6 @@ def compare(
         float,
         typer.Option(
             metavar="SHARE",
-            min=0,
-            max=1,
             help="Of --minutes-each, spent on scoring at most: validation and test text are cut to it. 0 scores all.",
         ),
     ] = 0.25,
@@ -121,6 +120,7 @@ def compare(
         training={option.name: given[option.name] for option in options_of(LoopOptions) if option.name in options},
         **{name: given[name] for name in ("minutes_each", "epochs", "held_out", "seeds", "seed", "threads", "device")},
     )
+    number("scoring", given["scoring"], 0, 1)  # before hours of text are read
     for remark in plan.notes:
         note(f"note: {remark}")
     given |= {"held_out": plan.held_out, "split": _split(given["split"])}
@@ -132,9 +132,9 @@ def compare(
             f"note: to keep scoring below {given['scoring']:.0%} of the time, the first {len(corpus.valid):,} words of "
             f"the validation text and {len(corpus.test):,} of the test text are scored (--scoring)"
         )
-    if (seconds := estimated_seconds(plan.configs)) is not None:
+    if (seconds := estimated_seconds(corpus, plan.configs)) is not None:
         runs = len(plan.configs)
-        note(f"note: {runs} run{'s' * (runs != 1)}, about {duration(seconds)} in all")
+        note(f"note: {runs} run{'s' * (runs != 1)}, about {duration(seconds)} in all, less what is finished")
     with ProgressDisplay() as display:
         try:
             records = compare(

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from vastmax.checks import conforms, described, refused
 from vastmax.errors import DivergedError
@@ -37,7 +37,7 @@ class Probe:
 
     Attributes:
         chosen: The rate.
-        why: "probe"; "given" where it was; "default" where too few steps fit into the share of the budget.
+        why: "probe"; or "default", where too few steps fit into the share of the budget, or no copy into the memory.
         rates: What was tried.
         losses: The validation text's loss after each, in nats a word; None where it diverged.
         steps: Of each try.
@@ -45,11 +45,16 @@ class Probe:
     """
 
     chosen: float
-    why: Literal["probe", "default", "given"]
+    why: Literal["probe", "default"]
     rates: list[float]
     losses: list[float | None]
     steps: int
     seconds: float
+
+    @classmethod
+    def none(cls, default: float, seconds: float = 0.0) -> Probe:
+        """Return that of a run that takes the default."""
+        return cls(default, "default", [], [], 0, seconds)
 
     def minutes_left(self, minutes: float | None) -> float | None:
         """Return what is left of a budget; None for none in minutes."""
@@ -62,14 +67,7 @@ class Probe:
     @classmethod
     def from_json(cls, document: Any) -> Probe:
         """Return what :meth:`to_json` wrote; InputError where it is something else."""
-        kinds: Mapping[str, Any] = {
-            "chosen": float,
-            "why": Literal["probe", "default", "given"],
-            "rates": list[float],
-            "losses": list[float | None],
-            "steps": int,
-            "seconds": float,
-        }
+        kinds = get_type_hints(cls)
         for name, kind in kinds.items():
             value = document.get(name) if isinstance(document, Mapping) else None
             if not conforms(value, kind):
@@ -148,7 +146,7 @@ def probe(
             if steps >= FEWEST_STEPS:
                 break
     if steps < FEWEST_STEPS:
-        return Probe(default, "default", [], [], 0, time.perf_counter() - began)
+        return Probe.none(default, time.perf_counter() - began)
     rates, losses = [factor * default for factor in factors], []
     for rate in rates:
         try:

@@ -138,8 +138,15 @@ def run_language_model(
         with StopRequest() as stop:
             tried = None
             if config.probe:
-                doing = {"stop": stop, "progress": told}
-                tried = _probed(folder, state is not None, lambda: probe(model, batches, options, validate, **doing))
+
+                def choose() -> Probe:
+                    try:  # a copy of the model beside it, which has no optimiser yet
+                        check_memory(memory_needed(model, options.optimizer), words, device)
+                    except InputError:
+                        return Probe.none(options.initial_learning_rate)
+                    return probe(model, batches, options, validate, stop=stop, progress=told)
+
+                tried = _probed(folder, state is not None, choose)
                 options = replace(options, learning_rate=tried.chosen, minutes=tried.minutes_left(options.minutes))
                 validation_seconds = 0.0
                 if device.type == "cuda":

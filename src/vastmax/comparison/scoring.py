@@ -20,7 +20,9 @@ _FEWEST = 500  # words of a text: fewer tell too little
 _SECONDS_BESIDE = 6.0  # for each run: a process, its imports, and diagnostics
 
 
-def within_budget(corpus: LanguageCorpus, configs: Sequence[RunConfig], share: float = SCORING_SHARE) -> LanguageCorpus:
+def within_budget(
+    corpus: LanguageCorpus, configs: Sequence[RunConfig], scoring: float = SCORING_SHARE
+) -> LanguageCorpus:
     """Return the corpus with validation and test text cut to what the runs' minutes pay for.
 
     All runs score the same words, or they could not be compared, and whatever the machine, or a run could not be
@@ -31,22 +33,19 @@ def within_budget(corpus: LanguageCorpus, configs: Sequence[RunConfig], share: f
     Args:
         corpus: What the runs train on.
         configs: The runs.
-        share: Of a run's minutes, for scoring; 0 for no bound.
+        scoring: Share of a run's minutes; 0 for no bound.
 
     Raises:
-        InputError: share is no number from 0 to 1.
+        InputError: scoring is no number from 0 to 1.
     """
-    number("share", share, 0, 1)
+    number("scoring", scoring, 0, 1)
     minutes = [config.loop_options.minutes for config in configs]
-    if not share or None in minutes:
+    if not scoring or None in minutes:
         return corpus
-    words = []
-    for config in configs:
-        options, model = config.loop_options, config.model
-        operations = 2 * model.dim * (len(corpus.vocabulary) + 8 * model.dim * model.layers)
-        words.append(share * 60 * (options.minutes or 0) * _OPERATIONS[check_device(config.device).type] / operations)
-    validations = max(config.loop_options.validations for config in configs) or 1
-    bounds = {"test": min(words) / 2, "valid": min(words) / 2 / (validations + 1)}
+    words = min(
+        scoring * 60 * (config.loop_options.minutes or 0) / _seconds_a_word(corpus, config) for config in configs
+    )
+    bounds = {"test": words / 2, "valid": words / 2 / max(_scorings(config) for config in configs)}
     texts, names = {}, dict(corpus.names)
     for name, bound in bounds.items():
         text, bound = getattr(corpus, name), max(_FEWEST, int(bound))
@@ -58,12 +57,23 @@ def within_budget(corpus: LanguageCorpus, configs: Sequence[RunConfig], share: f
     return replace(corpus, **texts, names=names) if texts else corpus
 
 
-def estimated_seconds(configs: Sequence[RunConfig]) -> float | None:
+def estimated_seconds(corpus: LanguageCorpus, configs: Sequence[RunConfig]) -> float | None:
     """Return about how long the runs take, one after the other; None where epochs are their budget."""
     found = 0.0
     for config in configs:
-        minutes = config.loop_options.minutes
-        if minutes is None:
+        if (minutes := config.loop_options.minutes) is None:
             return None
-        found += 60 * minutes * (1 + SCORING_SHARE) + _SECONDS_BESIDE
+        words = len(corpus.valid) * _scorings(config) + len(corpus.test)
+        found += 60 * minutes + words * _seconds_a_word(corpus, config) + _SECONDS_BESIDE
     return found
+
+
+def _seconds_a_word(corpus: LanguageCorpus, config: RunConfig) -> float:
+    model = config.model
+    operations = 2 * model.dim * (len(corpus.vocabulary) + 8 * model.dim * model.layers)
+    return operations / _OPERATIONS[check_device(config.device).type]
+
+
+def _scorings(config: RunConfig) -> int:
+    """How often as many words as the validation text has are scored: at each validation, and of the training text."""
+    return (config.loop_options.validations or 1) + 1

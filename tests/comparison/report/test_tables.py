@@ -21,7 +21,7 @@ def test_learning_rates_and_how_they_were_chosen() -> None:
     probe = {"rates": [0.03, 0.1, 0.3], "losses": [6.25, 5.5, None], "steps": 40, "seconds": 2.5, "chosen": 0.1}
     runs = [
         run_of("full", 100.0, probe=probe | {"why": "probe"}),
-        run_of("nce", 110.0, probe={"chosen": 0.015, "why": "given"}),
+        run_of("nce", 110.0, probe={"chosen": 0.015, "why": "default"}),
     ]
     (table,) = [each for each in extra_tables(runs) if each["name"] == "rates"]
     assert [each["name"] for each in table["columns"]] == [
@@ -29,7 +29,7 @@ def test_learning_rates_and_how_they_were_chosen() -> None:
     ]  # fmt: skip
     assert table["rows"] == [
         ("full", ["0.1", "probe", "6.25", "5.50", "∞", "40", "2.50"]),
-        ("nce", ["0.015", "given", "", "", "", "", ""]),
+        ("nce", ["0.015", "default", "", "", "", "", ""]),
     ]
 
 
