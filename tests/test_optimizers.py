@@ -151,6 +151,18 @@ def test_a_state_of_another_optimizer_or_model_is_refused(was: str, now: str) ->
             wrong.load_state_tensors(first.state_tensors())
 
 
+@pytest.mark.parametrize("dtype", [torch.uint32, torch.int64, torch.bool])
+@pytest.mark.parametrize("name", ["adam", "adagrad"])
+def test_a_state_of_whole_numbers_is_refused(name: str, dtype: torch.dtype) -> None:
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, name)
+    train(model, optimizer, STEPS)
+    state = optimizer.state_tensors()
+    wrong = next(key for key in state if not key.endswith("step"))
+    with pytest.raises(CheckpointError, match=f"does not fit this model and {name}: .* of type torch"):
+        optimizer.load_state_tensors({**state, wrong: torch.ones_like(state[wrong], dtype=dtype)})
+
+
 @every_optimizer
 def test_a_learning_rate_of_0_moves_nothing(name: str) -> None:
     model = Twins(sparse=True)

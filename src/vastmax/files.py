@@ -23,6 +23,7 @@ __all__ = [
     "PATIENCE",
     "as_path",
     "cannot_write",
+    "check_opens",
     "drop",
     "is_file",
     "map_array",
@@ -292,6 +293,12 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         name = error.filename or os.fspath(path)
         raise InputError(f"cannot read {name}: {error.strerror or error}.") from error
+
+
+def check_opens(path: str | os.PathLike[str]) -> None:
+    """Raise OSError where a file cannot be opened, of which safetensors only says that it is not there."""
+    with open(path, "rb"):
+        pass
 
 
 @contextmanager

@@ -138,7 +138,8 @@ def _fault(outcome: Outcome, which: signal.Signals) -> str:
     if outcome.code not in accepted:
         return f"exit code {outcome.code}: {outcome.error.strip()[-200:]}"
     if "Traceback" in outcome.error:
-        if "in main" not in outcome.error and "<module>" in outcome.error:
+        interrupted = outcome.error.strip().splitlines()[-1] == "KeyboardInterrupt"
+        if interrupted and "in main" not in outcome.error and "<module>" in outcome.error:
             return ""  # Python was still loading itself and the package, before any line of ours that could catch it
         return f"a traceback: {' / '.join(line.strip() for line in outcome.error.splitlines()[-3:])}"
     return ""

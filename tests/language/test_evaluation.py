@@ -12,7 +12,7 @@ from tests.oracles import language as oracles
 from tests.oracles import tree_probabilities
 from vastmax.errors import InputError
 from vastmax.language import LSTM, FeedForward, LanguageModel, PerplexityReport, frequency_bands, perplexity
-from vastmax.layers import FullSoftmax, build
+from vastmax.layers import LAYERS, FullSoftmax, build
 
 pytestmark = pytest.mark.numerics
 
@@ -57,6 +57,17 @@ def test_one_row_is_brute_force_however_it_is_cut(layer: str, length: int) -> No
     np.testing.assert_allclose(report.log_prob, expected, rtol=1e-9, atol=1e-10)
     assert report.target.tolist() == TEXT.tolist()
     assert report.perplexity == pytest.approx(math.exp(-expected.mean()), rel=1e-9)
+
+
+@pytest.mark.parametrize("layer", [name for name in LAYERS if name != "cnn"])  # which wants words, not counts
+def test_a_batch_that_is_scored_in_parts_is_scored_alike(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, text = model_over(layer), [*TEXT, *TEXT, *TEXT]
+    whole = perplexity(model, text, end=0, rows=3)
+    monkeypatch.setattr("vastmax.language.evaluation._LOGITS", 0)  # 16 rows at once
+    shares: list[float] = []
+    parts = perplexity(model, text, end=0, rows=3, progress=shares.append)
+    np.testing.assert_allclose(parts.log_prob, whole.log_prob, rtol=1e-9, atol=1e-10)
+    assert len(shares) > 1 and shares == sorted(shares)
 
 
 @pytest.mark.parametrize("batching", ["stream", "sentence"])

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.errors import FormatError
+from vastmax.files import check_opens
 
 __all__ = ["BFLOAT16", "map_tensors", "write_tensors"]
 
@@ -59,8 +60,7 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    with path.open("rb"):  # for of a file that cannot be opened the library says that it is not there
-        pass
+    check_opens(path)
     try:
         with safe_open(str(path), framework="numpy"):
             pass

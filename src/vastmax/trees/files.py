@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from numpy.typing import NDArray
 
 from vastmax.errors import FormatError, InputError
-from vastmax.files import as_path, reading, replacing
+from vastmax.files import as_path, check_opens, reading, replacing
 
 __all__ = ["read_arrays", "write_arrays"]
 
@@ -35,8 +35,8 @@ def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[...
     from safetensors import SafetensorError, safe_open
 
     name, expected = fspath(as_path(path)), f"vastmax {kind} 1"
-    with reading(path), open(path, "rb"):  # for of a file that cannot be opened the library says that it is not there
-        pass
+    with reading(path):
+        check_opens(path)
     try:
         with safe_open(name, framework="numpy") as file:
             found = (file.metadata() or {}).get("format")

@@ -213,8 +213,8 @@ def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
         _table(
             "rates",
             "Learning rates",
-            "How each method came to its own: by a probe, the least loss after a few steps from one start; by a "
-            "default where the budget left no room for one; or as given.",
+            "How each method came to its own: by a probe, the least loss after a few steps from one start, or by "
+            "default where the budget, or the memory, left no room for one.",
             {"chosen": "chosen", "why": "by", **dict(sorted(rates.items(), key=lambda each: float(each[0])))}
             | {"steps": "steps", "seconds": "probed for, s"},
             [(run.label, _rates(run)) for run in first],
