@@ -63,6 +63,10 @@ def test_it_trains_a_language_model_by_its_place(place: Path) -> None:
         [sys.executable, "-m", "vastmax", "lm", "score", "m", "text.txt"], capture_output=True, text=True
     )
     assert scored.returncode == 1 and "call vastmax.layers.own_layer('my_lay" in scored.stderr
+    for verb in (["score", "m", "text.txt"], ["sample", "m"]):
+        found = vastmax("lm", *verb, "--output-layer", "my_layers:ToySampledSoftmax")
+        assert found.code == 0 and found.out, found.err
+        assert vastmax("lm", *verb, "--output-layer", "full").err.endswith("give module:Class.\n")
 
 
 def test_what_cannot_be_a_layer(place: Path) -> None:

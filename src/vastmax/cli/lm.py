@@ -42,10 +42,17 @@ from vastmax.language import LoopOptions, ModelOptions
 
 if TYPE_CHECKING:
     from vastmax.comparison.report import RunRecord
+    from vastmax.language import SavedModel
 
 __all__ = ["app", "sample", "score", "train"]
 
 _Model = Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder of a language model.")]
+_OwnLayer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="module:Class", show_default=False, help="Your own layer, where the model was trained with one."
+    ),
+]
 
 app = typer.Typer(
     cls=Verbs,
@@ -205,6 +212,7 @@ def score(
             metavar="stream|sentence", show_default="as trained", help="Text as one stream, or each sentence by itself."
         ),
     ] = None,
+    output_layer: _OwnLayer = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -219,10 +227,9 @@ def score(
       vastmax lm score model new.txt --per-sentence --batching sentence > scores.tsv
       echo 'the company said' | vastmax lm score model - --json
     """  # noqa: D301
-    require_torch()
-    from vastmax.language import load_language_model, score_text
+    from vastmax.language import score_text
 
-    saved = load_language_model(model)
+    saved = _load(model, output_layer)
     rows = 1 if per_sentence else None
     found = score_text(saved, text, batching=batching, rows=rows, keep=per_sentence, threads=threads)
     lines = zip(found.sentence_log_prob.tolist(), found.sentence_words.tolist(), found.texts, strict=False)
@@ -254,6 +261,7 @@ def sample(
         int | None, typer.Option(metavar="K", show_default="all", help="Draw among the K most likely words only.")
     ] = None,
     unknown: Annotated[bool, typer.Option(help="Whether the word that stands for unknown ones may be drawn.")] = True,
+    output_layer: _OwnLayer = None,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
@@ -265,10 +273,9 @@ def sample(
       vastmax lm sample model --prompt 'the company said' --words 40 --no-unknown
       vastmax lm sample model -n 5 --temperature 0.8 --top-k 50 --seed 7
     """  # noqa: D301
-    require_torch()
-    from vastmax.language import draw_text, load_language_model
+    from vastmax.language import draw_text
 
-    saved = load_language_model(model)
+    saved = _load(model, output_layer)
     drawn = draw_text(
         saved,
         prompt=prompt,
@@ -288,6 +295,17 @@ def sample(
         print_json({"samples": texts, "unknown_in_prompt": drawn.unknown, "seed": seed})
         return
     say("\n\n".join(texts))
+
+
+def _load(model: Path, output_layer: str | None) -> SavedModel:
+    """A saved model; its layer is imported only where the command names it."""
+    require_torch()
+    from vastmax.language import load_language_model
+    from vastmax.layers import own_layer
+
+    if output_layer is not None:
+        own_layer(output_layer)
+    return load_language_model(model)
 
 
 def _lines(words: list[str], end: str) -> str:

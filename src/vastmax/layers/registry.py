@@ -223,7 +223,10 @@ def _value(text: str) -> Any:
 
 def _layer(name: str) -> type[OutputLayer]:
     if isinstance(name, str) and ":" in name and name not in LAYERS:
-        raise InputError(f"the layer {name!r} is not loaded: call vastmax.layers.own_layer({name!r}) first.")
+        raise InputError(
+            f"the layer {name!r} is not loaded: call vastmax.layers.own_layer({name!r}) first; `vastmax lm` does for "
+            "--output-layer."
+        )
     if not isinstance(name, str) or name not in LAYERS:
         raise InputError(f"there is no output layer {name!r}: give one of {', '.join(LAYERS)}.")
     return LAYERS[name]
