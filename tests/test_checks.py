@@ -86,6 +86,8 @@ def test_flags() -> None:
 def test_a_value_in_a_sentence() -> None:
     assert [shown(value) for value in (np.int64(3), np.float32(0.5), "3", True)] == ["3", "0.5", "'3'", "True"]
     assert shown(np.zeros((2, 3), np.float32)) == "float32 of shape (2, 3)"
+    assert shown(np.frombuffer(b"\xff" * 4, "<U1").reshape(())) == "a ndarray that cannot be written"  # no code point
+    assert shown(10**5000) == "a int that cannot be written"
     assert shown("x" * 100) == "'" + "x" * 58 + "…"
     assert str(refused("size", "3", "a number")) == "size is '3': give a number."
 

@@ -36,8 +36,8 @@ def shown(value: Any) -> str:
         return f"{value.dtype} of shape {tuple(value.shape)}"
     try:
         text = str(value) if array else repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits; what holds itself
-        return f"a {type(value).__name__} too long to be written"
+    except Exception:  # a number of thousands of digits, what holds itself, letters that are none
+        return f"a {type(value).__name__} that cannot be written"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

@@ -139,7 +139,8 @@ def _fault(outcome: Outcome, which: signal.Signals) -> str:
         return f"exit code {outcome.code}: {outcome.error.strip()[-200:]}"
     if "Traceback" in outcome.error:
         interrupted = outcome.error.strip().splitlines()[-1] == "KeyboardInterrupt"
-        if interrupted and "in main" not in outcome.error and "<module>" in outcome.error:
+        begun = "in main" in outcome.error or not any(each in outcome.error for each in ("<module>", "<frozen runpy>"))
+        if interrupted and not begun:
             return ""  # Python was still loading itself and the package, before any line of ours that could catch it
         return f"a traceback: {' / '.join(line.strip() for line in outcome.error.splitlines()[-3:])}"
     return ""

@@ -84,9 +84,12 @@ def test_a_text_that_marks_the_ends_of_its_sentences(tmp_path: Path) -> None:
     refused = vastmax(*flags)
     assert refused.code == 1 and "(--end-of-sentence)" in refused.sentence
     config.write_text('end_of_sentence = "<eos>"\n', encoding="utf-8")
+    log = folder / "runs" / "full-seed1" / "errors.log"
     for more in (["--config", str(config)], ["--end-of-sentence", "<eos>"]):
         outcome = vastmax(*flags, *more)
         assert outcome.code == 0, outcome.err
+        assert not log.exists()
+        log.touch()  # as where the command was killed, and the run's own process went on to its end
     assert "of an earlier call" in outcome.err  # the flag and the file say the same
     saved = json.loads((folder / "runs" / "full-seed1" / "config.json").read_text(encoding="utf-8"))
     assert saved["text"]["end_of_sentence"] == "<eos>"

@@ -16,7 +16,7 @@ from tests.embeddings.stopping import stop_at
 from vastmax.embeddings import Embeddings, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.errors import CheckpointError, InputError
-from vastmax.runs import StopRequest, TrainingInterrupted
+from vastmax.runs import StopRequest, TrainingInterrupted, signals_held
 from vastmax.text import Phrases
 
 OPTIONS: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_vectors": True}
@@ -200,6 +200,17 @@ def test_handlers_are_put_back() -> None:
         assert stop.requested
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # a second one kills
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_signals_are_held_to_the_end_of_what_is_done() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), signals_held():
+        signal.raise_signal(signal.SIGTERM)
+        done.append(1)
+    assert done
+    with signals_held():
+        done.append(2)
+    assert len(done) == 2
 
 
 def test_training_works_in_any_thread() -> None:

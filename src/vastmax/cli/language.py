@@ -11,6 +11,7 @@ import typer
 
 from vastmax.cli.console import note
 from vastmax.errors import InputError
+from vastmax.runs import signals_held
 
 if TYPE_CHECKING:
     from vastmax.language import LanguageCorpus
@@ -33,9 +34,11 @@ Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")
 
 
 def require_torch() -> None:
-    """Raise InputError for who has installed embeddings only."""
+    """Load PyTorch; InputError for who has installed embeddings only."""
     if importlib.util.find_spec("torch") is None:
         raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
+    with signals_held():
+        from vastmax.language import build_model  # noqa: F401  (which loads it)
 
 
 def read_corpus(given: Mapping[str, Any]) -> LanguageCorpus:

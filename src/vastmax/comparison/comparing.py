@@ -140,6 +140,8 @@ def compare(
                     "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
                 }
                 record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
+            if record.status == "done":  # perhaps after whoever asked for it was gone
+                (place / _ERRORS).unlink(missing_ok=True)
             records.append(record)
             tell(record=record, kept=kept[name] is not None)
             if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
@@ -230,7 +232,6 @@ def _run(
             raise
     record = _read(place / RECORD)
     if code == 0 and record is not None:
-        (place / _ERRORS).unlink(missing_ok=True)
         return record
     if code == 130:
         raise TrainingInterrupted(place / CHECKPOINT, share)

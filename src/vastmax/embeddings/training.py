@@ -21,7 +21,7 @@ from vastmax.embeddings.trainers import trainer_class
 from vastmax.embeddings.trainers.trainer import Trainer
 from vastmax.errors import InputError
 from vastmax.files import replacing
-from vastmax.runs import OutputFolder, StopRequest, check_room, differences, plain
+from vastmax.runs import OutputFolder, StopRequest, check_room, differences, plain, signals_held
 from vastmax.text import EncodedCorpus, encode_corpus
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def train(
     options = EmbeddingOptions(**{field.name: given[field.name] for field in fields(EmbeddingOptions)})
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
-    make_trainer = trainer_class(options.engine)
+    with signals_held():
+        make_trainer = trainer_class(options.engine)
     one_of("objective", options.objective, make_trainer.objectives)
     if resume and output is None:
         raise InputError("resume needs the output folder whose checkpoint it goes on from.")

@@ -17,7 +17,7 @@ from vastmax.runs.model_state import (
 )
 from vastmax.runs.output import OutputFolder, check_room
 from vastmax.runs.progress import RECORDED, TrainingProgress
-from vastmax.runs.run import Run, StopRequest, TrainingInterrupted
+from vastmax.runs.run import Run, StopRequest, TrainingInterrupted, signals_held
 from vastmax.runs.tensors import map_tensors, write_tensors
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "map_tensors",
     "model_tensors",
     "plain",
+    "signals_held",
     "tensors_of",
     "tensors_under",
     "write_tensors",

@@ -8,7 +8,8 @@ import threading
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -23,7 +24,7 @@ from vastmax.files import drop
 from vastmax.runs.checkpoint import Checkpoint, holds_checkpoint
 from vastmax.runs.progress import LossSums, TrainingProgress
 
-__all__ = ["Run", "StopRequest", "TrainingInterrupted"]
+__all__ = ["Run", "StopRequest", "TrainingInterrupted", "signals_held"]
 
 _MOST = 2.0**62
 _SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -80,6 +81,19 @@ class StopRequest:
         self.requested = True
         for each in self._before:
             signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back KeyboardInterrupt to the end of what is done: torch ends the process where one meets its C++ code.
+
+    Raises:
+        KeyboardInterrupt: at the end, where there was a signal.
+    """
+    with StopRequest() as stop:
+        yield
+    if stop.requested:
+        raise KeyboardInterrupt
 
 
 class _Stopped(Exception):  # noqa: N818 (it is no error)
