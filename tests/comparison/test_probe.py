@@ -74,7 +74,7 @@ def test_fewer_rates_where_time_is_short_and_none_where_it_is_shorter(corpus: La
     for fifth, rates in ((5 * 4.1, 5), (5 * 3.9, 3), (3 * 3.9, 0)):
         found, *_ = tried(corpus, lambda *_: 2.0, epochs=5 * fifth / steps)
         assert len(found.rates) == rates and found.why == ("probe" if rates else "default")
-    assert found.chosen == 0.1
+    assert found.chosen == 0.05
 
 
 def test_it_takes_a_fifth_of_the_minutes_at_most(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def test_bad_value_is_one_sentence(name: str, value: Any, accepted: str) -> None
 
 
 def test_rates_that_cross_are_refused() -> None:
-    with pytest.raises(InputError, match=r"min_learning_rate is 0\.1: give one of at most the learning_rate, 0\.025"):
+    with pytest.raises(InputError, match=r"min_learning_rate is 0\.1: give one of at most the learning_rate, 0\.05"):
         EmbeddingOptions(min_learning_rate=0.1)
 
 
@@ -63,10 +63,24 @@ def test_options_do_not_change() -> None:
         EmbeddingOptions().dim = 3  # type: ignore[misc]
 
 
-def test_learning_rate_depends_on_the_model() -> None:
-    assert EmbeddingOptions(model="skipgram").initial_learning_rate == 0.025
-    assert EmbeddingOptions(model="cbow").initial_learning_rate == 0.15
-    assert EmbeddingOptions(model="cbow", learning_rate=0.01).initial_learning_rate == 0.01
+@pytest.mark.parametrize(
+    ("options", "rates"),
+    [
+        ({}, (0.085, 0.05, 0.031)),
+        ({"objective": "hierarchical"}, (0.055, 0.032, 0.02)),
+        ({"model": "cbow"}, (0.45, 0.26, 0.17)),
+        ({"model": "cbow", "cbow_gradient": "published"}, (0.2, 0.12, 0.074)),
+        ({"model": "cbow", "cbow_combine": "sum"}, (0.085, 0.05, 0.031)),
+        ({"model": "cbow", "cbow_combine": "sum", "cbow_gradient": "published"}, (0.085, 0.05, 0.031)),
+        ({"window": 20}, (0.043, 0.025, 0.016)),
+        ({"model": "cbow", "window": 20}, (0.45, 0.26, 0.17)),
+        ({"model": "cbow", "window": 20, "cbow_combine": "sum"}, (0.021, 0.012, 0.0078)),
+        ({"engine": "torch", "window": 20}, (0.1, 0.1, 0.1)),
+        ({"learning_rate": 0.01}, (0.01, 0.01, 0.01)),
+    ],
+)
+def test_learning_rate_by_model_objective_and_epochs(options: dict[str, Any], rates: tuple[float, ...]) -> None:
+    assert tuple(EmbeddingOptions(**options, epochs=each).initial_learning_rate for each in (1, 5, 20)) == rates
 
 
 def test_threads_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ def test_checkpoints_are_written_by_the_clock(tmp_path: Path) -> None:
         ({"dim": 13}, "dim=12, now came dim=13"),
         ({"seed": 2}, "seed=1, now came seed=2"),
         ({"model": "cbow"}, "model='skipgram', now came model='cbow'"),
-        ({"learning_rate": 0.01}, "learning_rate=0.025, now came learning_rate=0.01"),
+        ({"learning_rate": 0.01}, "learning_rate=0.067, now came learning_rate=0.01"),
         ({"min_count": 6}, "min_count=5, now came min_count=6"),
         ({"lowercase": True}, "lowercase=False"),
     ],

@@ -131,7 +131,7 @@ def test_folder_holds_what_was_returned(corpus: Path, tmp_path: Path) -> None:
     assert loaded.output_vectors.shape == embeddings.vectors.shape
     assert loaded.config == embeddings.config
     assert loaded.config["options"]["dim"] == 16
-    assert loaded.config["options"]["learning_rate"] == 0.025
+    assert loaded.config["options"]["learning_rate"] == 0.067  # of two epochs
     assert loaded.config["corpus"]["words_read"] == 24_000
 
 

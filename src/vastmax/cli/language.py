@@ -11,7 +11,6 @@ import typer
 
 from vastmax.cli.console import note
 from vastmax.errors import InputError
-from vastmax.runs import signals_held
 
 if TYPE_CHECKING:
     from vastmax.language import LanguageCorpus
@@ -37,6 +36,8 @@ def require_torch() -> None:
     """Load PyTorch; InputError for who has installed embeddings only."""
     if importlib.util.find_spec("torch") is None:
         raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
+    from vastmax.runs import signals_held
+
     with signals_held():
         from vastmax.language import build_model  # noqa: F401  (which loads it)
 

@@ -27,6 +27,9 @@ FEWEST_STEPS = 40
 """That tell rates apart."""
 
 _MOST_STEPS = 400
+_OF_FEW_STEPS = 0.5
+"""Of the default: the rate of runs that are too short to try any. Of 150 steps each method's best is this or near it:
+``benchmarks/results/layer-rates-2026-11-28.jsonl``."""
 _FACTORS = ((0.25, 0.5, 1.0, 2.0, 4.0), (0.5, 1.0, 2.0))  # of the default: what is tried, and what where time is short
 _TIMED = 3  # steps
 
@@ -37,7 +40,8 @@ class Probe:
 
     Attributes:
         chosen: The rate.
-        why: "probe"; or "default", where too few steps fit into the share of the budget, or no copy into the memory.
+        why: "probe"; or "default": the default itself where no copy fits into the memory, and half of it where too few
+            steps fit into the share of the budget.
         rates: What was tried.
         losses: The validation text's loss after each, in nats a word; None where it diverged.
         steps: Of each try.
@@ -53,7 +57,7 @@ class Probe:
 
     @classmethod
     def none(cls, default: float, seconds: float = 0.0) -> Probe:
-        """Return that of a run that takes the default."""
+        """Return that of a run that tries nothing."""
         return cls(default, "default", [], [], 0, seconds)
 
     def minutes_left(self, minutes: float | None) -> float | None:
@@ -88,7 +92,7 @@ def probe(
 
     Every rate trains a copy of the model for as many steps, from the same chance, and falls to 0 on the way. Five
     rates are tried, a factor of 2 apart, for as many steps as fit into a fifth of the budget, at most 400 each;
-    three where fewer than 40 would fit; and where fewer than 40 still do, the default is taken as it is.
+    three where fewer than 40 would fit; and where fewer than 40 still do, half of the default is taken.
 
     Args:
         model: As it begins; it is left as it is.
@@ -146,7 +150,7 @@ def probe(
             if steps >= FEWEST_STEPS:
                 break
     if steps < FEWEST_STEPS:
-        return Probe.none(default, time.perf_counter() - began)
+        return Probe.none(_OF_FEW_STEPS * default, time.perf_counter() - began)
     rates, losses = [factor * default for factor in factors], []
     for rate in rates:
         try:

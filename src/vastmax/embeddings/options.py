@@ -28,8 +28,8 @@ class EmbeddingOptions:
         InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
 
     Example:
-        >>> EmbeddingOptions(model="cbow").initial_learning_rate
-        0.15
+        >>> [EmbeddingOptions(epochs=epochs).initial_learning_rate for epochs in (1, 5, 20)]
+        [0.085, 0.05, 0.031]
     """
 
     engine: Annotated[
@@ -81,7 +81,8 @@ class EmbeddingOptions:
             low=0,
             high=10,
             above=True,
-            default="0.025, 0.15 for cbow, 0.1 (of Adagrad) for the engine torch",
+            default="by model, objective, epochs and window: 0.05 for skip-gram with all defaults; "
+            "0.1 (of Adagrad) for the engine torch",
         ),
     ] = None
     min_learning_rate: Annotated[float, Flag("Where it ends.", low=0, high=10)] = 2.5e-6
@@ -117,9 +118,13 @@ class EmbeddingOptions:
 
     @property
     def initial_learning_rate(self) -> float:
-        """The learning rate training starts with: the one given, or the default of engine and model."""
-        usual = TRAINERS[self.engine].learning_rates[self.model]
-        return usual if self.learning_rate is None else self.learning_rate
+        """The learning rate training starts with: the one given, or the default of engine, model and epochs."""
+        return self.default_learning_rate if self.learning_rate is None else self.learning_rate
+
+    @property
+    def default_learning_rate(self) -> float:
+        """The one that training starts with where none is given."""
+        return TRAINERS[self.engine].learning_rate(self)
 
     @property
     def num_threads(self) -> int:

@@ -363,7 +363,7 @@ def test_another_seed_gives_other_vectors(corpus):
 def test_nan_stops_with_a_rate_to_try(corpus, bad):
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=4, learning_rate=2.0))
     trainer.vectors[:, 0] = bad
-    with pytest.raises(DivergedError, match=r"NaN or infinity.*try again with learning_rate 0\.025"):
+    with pytest.raises(DivergedError, match=r"NaN or infinity.*try again with learning_rate 0\.05"):
         trainer.run(1)
     assert trainer.position == 0
 

@@ -90,7 +90,7 @@ class RunRecord:
     budget: str = ""
     command: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
-    corpus: dict[str, Any] = field(default_factory=dict)
+    corpus: dict[str, float | str | None] = field(default_factory=dict)
     perplexity: dict[str, float | None] = field(default_factory=dict)
     test_losses: list[float | None] = field(default_factory=list)
     epochs: float | None = None
@@ -113,7 +113,7 @@ class RunRecord:
     tree: dict[str, float | str | None] | None = None
     brute_force: dict[str, float | str | None] | None = None
     machine: str = ""
-    versions: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str | None] = field(default_factory=dict)
     commit: str | None = None
     finished: str = ""
 

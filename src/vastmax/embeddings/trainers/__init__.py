@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vastmax.errors import InputError
+
+if TYPE_CHECKING:
+    from vastmax.embeddings.options import EmbeddingOptions
 
 __all__ = ["TRAINERS", "Engine", "trainer_class"]
 
@@ -18,27 +21,48 @@ class Engine:
 
     Attributes:
         trainer: The class, behind its module beside this file.
-        learning_rates: Where it starts by default, by model.
+        learning_rate: Where it starts by default, from the other options.
         objectives: What it takes as objective; none where only the class can say.
         refused: Options that it lacks, and what stands in their place.
     """
 
     trainer: str
-    learning_rates: Mapping[str, float]
+    learning_rate: Callable[[EmbeddingOptions], float]
     objectives: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+
+
+_AT_ONE_EPOCH = {  # and a window of 5
+    "skipgram": {"negative-sampling": 0.085, "hierarchical": 0.055},
+    "cbow, corrected mean": {"negative-sampling": 0.45, "hierarchical": 0.2},
+    "cbow, published mean": {"negative-sampling": 0.2, "hierarchical": 0.13},
+    "cbow, sum": {"negative-sampling": 0.085, "hierarchical": 0.04},
+}
+
+
+def _compiled_learning_rate(options: EmbeddingOptions) -> float:
+    """The best of a grid over texts of 1 to 20 MB falls with epochs and hardly with words; of what the window does to
+    it, steps a word in skip-gram and the length of CBOW's sum, see docs/design.md.
+    """
+    kind, wide = options.model, options.window / 5
+    if kind == "skipgram":
+        slower = wide**0.5
+    else:
+        kind += ", sum" if options.cbow_combine == "sum" else f", {options.cbow_gradient} mean"
+        slower = wide if options.cbow_combine == "sum" else 1.0
+    return float(f"{_AT_ONE_EPOCH[kind][options.objective] / options.epochs ** (1 / 3) / slower:.2g}")
 
 
 TRAINERS = {
     "compiled": Engine(
         trainer="compiled.EmbeddingTrainer",
-        learning_rates={"skipgram": 0.025, "cbow": 0.15},
+        learning_rate=_compiled_learning_rate,
         objectives=("negative-sampling", "hierarchical"),
         refused={"layer_options": "only engine 'torch' takes output layers, which have options"},
     ),
     "torch": Engine(
         trainer="pytorch.TorchEmbeddingTrainer",
-        learning_rates={"skipgram": 0.1, "cbow": 0.1},
+        learning_rate=lambda _: 0.1,
         refused={
             "negatives": "the output layer's own layer_options say how many it draws, as num_samples",
             "negative_exponent": "the output layer's own layer_options say what it draws from, as power",

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vastmax.checks import whole
 from vastmax.embeddings.options import EmbeddingOptions
-from vastmax.embeddings.trainers import TRAINERS
 from vastmax.embeddings.trainers.windows import keep_probability
 from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
@@ -172,7 +171,7 @@ def count_words(ids: NDArray[np.uint32], end: int, start: int = 0) -> int:
 
 def diverged(options: EmbeddingOptions, rate: float, words: int) -> DivergedError:
     """Return the error of a loss that is no longer finite, with a learning rate to try."""
-    usual, start = TRAINERS[options.engine].learning_rates[options.model], options.initial_learning_rate
+    usual, start = options.default_learning_rate, options.initial_learning_rate
     return DivergedError(
         f"Training met NaN or infinity at learning rate {rate:.3g}, after {words:,} words: "
         f"try again with learning_rate {usual if start > 2 * usual else start / 4:.3g}."
