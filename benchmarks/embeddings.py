@@ -44,7 +44,8 @@ HERE = Path(__file__).parent
 REFERENCE = "gensim"
 ENOUGH_RUNS, STEADY, ENOUGH_SECONDS = 3, 1.25, 1.0
 ENOUGH_PAIRS = 30  # for a rank correlation that is more than chance
-CONFIGURATION = ("model", "dim", "threads", "epochs", "learning_rate", "vastmax_options")
+CONFIGURATION = ("corpus", "model", "dim", "threads", "epochs", "learning_rate", "window", "negatives", "subsample")
+CONFIGURATION += ("min_count", "vastmax_options")
 
 Record = dict[str, Any]
 
@@ -231,8 +232,11 @@ def read_records(path: Path) -> list[Record]:
 def table(records: list[Record]) -> Table:
     """Medians of each configuration and trainer, and how many times the reference they are."""
     standards = list(dict.fromkeys(name for record in records for name in record.get("similarity", {})))
-    shown = Table(title="Medians; times: against gensim in the same configuration; ?: not to be trusted")
-    for column in ("model", "dim", "threads", "epochs", "rate", "trainer", "runs"):
+    values = {name: {str(record.get(name)) for record in records} for name in CONFIGURATION[:-1]}
+    differing = [name for name, found in values.items() if len(found) > 1]
+    alike = ", ".join(f"{name} {Path(*found).name}" for name, found in values.items() if len(found) == 1)
+    shown = Table(title="Medians; times: against gensim in the same configuration; ?: not to be trusted", caption=alike)
+    for column in (*differing, "trainer", "runs"):
         shown.add_column(column)
     for column in (
         "k words/s",
@@ -250,7 +254,7 @@ def table(records: list[Record]) -> Table:
         shown.add_column(column, justify="right")
     groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
     for record in records:
-        key = tuple(str(record.get(name)) for name in CONFIGURATION[:-1])
+        key = tuple(str(record.get(name)) for name in differing)
         name = record["trainer"] + "".join(f" {k}={v}" for k, v in record["vastmax_options"].items())
         groups.setdefault(key, {}).setdefault(name, []).append(record)
     for configuration, trainers in groups.items():
