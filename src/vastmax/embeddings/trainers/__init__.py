@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vastmax.errors import InputError
-
-if TYPE_CHECKING:
-    from vastmax.embeddings.options import EmbeddingOptions
 
 __all__ = ["TRAINERS", "Engine", "trainer_class"]
 
@@ -21,13 +18,13 @@ class Engine:
 
     Attributes:
         trainer: The class, behind its module beside this file.
-        learning_rate: Where it starts by default, from the other options.
+        learning_rate: Where it starts by default, from the `EmbeddingOptions`.
         objectives: What it takes as objective; none where only the class can say.
         refused: Options that it lacks, and what stands in their place.
     """
 
     trainer: str
-    learning_rate: Callable[[EmbeddingOptions], float]
+    learning_rate: Callable[[Any], float]
     objectives: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -40,7 +37,7 @@ _AT_ONE_EPOCH = {  # and a window of 5
 }
 
 
-def _compiled_learning_rate(options: EmbeddingOptions) -> float:
+def _compiled_learning_rate(options: Any) -> float:
     """The best of a grid over texts of 1 to 20 MB falls with epochs and hardly with words; of what the window does to
     it, steps a word in skip-gram and the length of CBOW's sum, see docs/design.md.
     """
