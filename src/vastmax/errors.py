@@ -49,4 +49,4 @@ class CheckpointError(VastmaxError):
 
 
 class DivergedError(VastmaxError):
-    """Training met NaN or infinity."""
+    """Training met NaN or infinity, or a loss that grows without end."""

@@ -81,7 +81,7 @@ class EmbeddingOptions:
             low=0,
             high=10,
             above=True,
-            default="by model, objective, epochs and window: 0.05 for skip-gram with all defaults; "
+            default="by model, objective, epochs, window and negatives: 0.05 for skip-gram with all defaults; "
             "0.1 (of Adagrad) for the engine torch",
         ),
     ] = None

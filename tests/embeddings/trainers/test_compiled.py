@@ -1,6 +1,7 @@
 """The trainer against the papers' losses: same rows, weights and gradient, whatever the level and the sharing."""
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -363,9 +364,40 @@ def test_another_seed_gives_other_vectors(corpus):
 def test_nan_stops_with_a_rate_to_try(corpus, bad):
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=4, learning_rate=2.0))
     trainer.vectors[:, 0] = bad
-    with pytest.raises(DivergedError, match=r"NaN or infinity.*try again with learning_rate 0\.05"):
+    with pytest.raises(DivergedError, match=r"its loss became nan nats; try again with learning_rate 0\.05"):
         trainer.run(1)
     assert trainer.position == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"negatives": 60, "learning_rate": 3.0},
+        {"objective": "hierarchical", "learning_rate": 9.0},
+        {"model": "cbow", "cbow_combine": "sum", "learning_rate": 3.0},
+    ],
+)
+def test_a_loss_that_grows_without_end_stops_too(corpus, options):
+    """Before it is infinite: such vectors say nothing, and would be saved as if they did."""
+    trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=16, threads=1, subsample=0, **options))
+    with pytest.raises(DivergedError, match=r"Training diverged at .* nats; try again with learning_rate"):
+        trainer.run(trainer.num_chunks)
+
+
+@pytest.mark.parametrize("sharing", ["block", "window", "pair"])
+@pytest.mark.parametrize("negatives", [1, 5, 60])
+@pytest.mark.parametrize("window", [1, 5, 30])
+@pytest.mark.parametrize("epochs", [1, 20])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"model": "cbow"}, {"model": "cbow", "cbow_gradient": "published"}, {"model": "cbow", "cbow_combine": "sum"}],
+    ids=str,
+)
+def test_default_rates_learn(corpus, options, epochs, window, negatives, sharing):
+    chosen = {"dim": 16, "threads": 1, "epochs": epochs, "window": window, "negatives": negatives, "sharing": sharing}
+    trainer = EmbeddingTrainer(corpus, EmbeddingOptions(**options, **chosen))
+    statistics = trainer.run(trainer.num_chunks // epochs)
+    assert statistics.loss_sum / statistics.examples < (1 + negatives) * math.log(2)
 
 
 def test_bad_arguments_are_named(corpus):

@@ -38,16 +38,16 @@ _AT_ONE_EPOCH = {  # and a window of 5
 
 
 def _compiled_learning_rate(options: Any) -> float:
-    """The best of a grid over texts of 1 to 20 MB falls with epochs and hardly with words; of what the window does to
-    it, steps a word in skip-gram and the length of CBOW's sum, see docs/design.md.
-    """
-    kind, wide = options.model, options.window / 5
+    """The rule and its reasons: docs/design.md, "The learning rate falls with the epochs"."""
+    kind, wide, steps = options.model, max(1.0, options.window / 5), float(options.epochs)
     if kind == "skipgram":
         slower = wide**0.5
     else:
         kind += ", sum" if options.cbow_combine == "sum" else f", {options.cbow_gradient} mean"
         slower = wide if options.cbow_combine == "sum" else 1.0
-    return float(f"{_AT_ONE_EPOCH[kind][options.objective] / options.epochs ** (1 / 3) / slower:.2g}")
+    if options.objective == "negative-sampling":
+        steps = max(steps, options.negatives / 5)  # which move a vector all at once
+    return float(f"{_AT_ONE_EPOCH[kind][options.objective] / steps ** (1 / 3) / slower:.2g}")
 
 
 TRAINERS = {

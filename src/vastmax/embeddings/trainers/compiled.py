@@ -29,6 +29,8 @@ DRAWN_PER_NEGATIVE = 2
 # Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
 
+_ABSURD = 10  # times the loss of scores that are all 0: only scores that grow without end cost so much
+
 
 class EmbeddingTrainer(Trainer):
     """Skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
@@ -86,8 +88,10 @@ class EmbeddingTrainer(Trainer):
         )
         keep = keep_thresholds(self._keep)
         make = partial(CoreTrainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level)
+        self._first_loss = (1 + options.negatives) * math.log(2)  # an example's, where all scores are 0
         if options.objective == "hierarchical":
             tree = huffman_tree(counts)
+            self._first_loss = float(np.diff(tree.offsets).max()) * math.log(2)
             # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
             settings.sharing, settings.block, settings.negatives, settings.drawn = "window", 1, 0, 0
             return make(outputs=tree.num_inner_nodes, paths=(tree.offsets, tree.nodes, tree.signs))
@@ -129,8 +133,8 @@ class EmbeddingTrainer(Trainer):
         last = min(self._position + chunks, self.num_chunks)
         rate = self.learning_rate
         statistics = self._core.run(self._position, last, self.options.num_threads)
-        if not math.isfinite(statistics.loss_sum):
-            raise diverged(self.options, rate, self.words_done)
+        if not statistics.loss_sum <= _ABSURD * self._first_loss * statistics.examples:
+            raise diverged(self.options, rate, self.words_done, statistics.loss_sum / statistics.examples)
         self._position = last
         self.words_done += statistics.words
         self._corpus.release()

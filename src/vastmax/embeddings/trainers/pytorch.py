@@ -131,7 +131,7 @@ class TorchEmbeddingTrainer(Trainer):
         loss = self.model(*batch, reduction="sum")
         value = loss.item()
         if not math.isfinite(value):
-            raise diverged(self.options, rate, self.words_done)
+            raise diverged(self.options, rate, self.words_done, value)
         loss.backward()
         self.optimizer.step()
         return value

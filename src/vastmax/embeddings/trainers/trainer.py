@@ -169,10 +169,10 @@ def count_words(ids: NDArray[np.uint32], end: int, start: int = 0) -> int:
     return sum(int(np.count_nonzero(block != END_OF_SENTENCE)) for block in blocks)
 
 
-def diverged(options: EmbeddingOptions, rate: float, words: int) -> DivergedError:
-    """Return the error of a loss that is no longer finite, with a learning rate to try."""
+def diverged(options: EmbeddingOptions, rate: float, words: int, loss: float) -> DivergedError:
+    """Return the error of a loss (the mean, in nats) that is no number, or absurd, with a learning rate to try."""
     usual, start = options.default_learning_rate, options.initial_learning_rate
     return DivergedError(
-        f"Training met NaN or infinity at learning rate {rate:.3g}, after {words:,} words: "
+        f"Training diverged at learning rate {rate:.3g}, after {words:,} words: its loss became {loss:.3g} nats; "
         f"try again with learning_rate {usual if start > 2 * usual else start / 4:.3g}."
     )
