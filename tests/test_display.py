@@ -5,6 +5,7 @@ import re
 import sys
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.cli.program import on_terminal
 from tests.corpora import sentences
 from vastmax import display as module
 from vastmax.comparison import ComparisonProgress
-from vastmax.display import ProgressDisplay, duration, reporting, speed
+from vastmax.display import ProgressDisplay, about, duration, reporting, speed
 from vastmax.embeddings import train
 from vastmax.errors import InputError
 from vastmax.language import read_language_corpus
@@ -87,6 +88,47 @@ def test_lines_where_nobody_is_looking(capsys: pytest.CaptureFixture[str], monke
         "full 25.0%  5,000k words/s  loss 2.5000  rate 0.01870  1:15 left",
         "x\\x1b[31m (2 of 3) ",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 second"),
+        (43.3, "43 seconds"),
+        (99.6, "2 minutes"),
+        (185.0, "3 minutes"),
+        (3590.0, "1 hour"),
+        (3670.0, "1 hour 1 minute"),
+        (7800.0, "2 hours 10 minutes"),
+    ],
+)
+def test_an_estimate_has_no_more_digits_than_are_known(seconds: float, text: str) -> None:
+    assert about(seconds) == text
+
+
+def test_where_training_stands_still_no_share_and_no_time_are_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try of a learning rate has a share of its own, which would be read as the run's."""
+    monkeypatch.setattr(module, "_SECONDS_BETWEEN_LINES", 0)
+    trying = replace(REPORT, words=1_000_000, seconds_left=0.0, doing="trying learning rates")
+    with ProgressDisplay() as display:
+        display(ComparisonProgress("full", 1, 1, 1, training=trying))
+        display(trying)
+        display(ComparisonProgress("full", 1, 1, 1, training=replace(REPORT, doing="validating")))
+    lines = [line.rstrip() for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["full trying learning rates", "trying learning rates", "full validating"]
+
+
+def test_a_bar_stays_where_it_is_while_training_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_terminal", lambda _: True)
+    with ProgressDisplay() as display:
+        display(ComparisonProgress("full", 1, 1, 1, training=replace(REPORT, doing="trying learning rates")))
+        (task,) = display._bar.tasks
+        assert task.total is None
+        display(ComparisonProgress("full", 1, 1, 1, training=REPORT))
+        display(ComparisonProgress("full", 1, 1, 1, training=replace(REPORT, doing="validating")))
+        assert (task.percentage, task.fields["facts"]) == (25.0, "validating")
 
 
 def test_lines_are_seconds_apart(capsys: pytest.CaptureFixture[str]) -> None:

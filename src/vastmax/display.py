@@ -12,7 +12,7 @@ from typing import Any
 from vastmax.checks import refused
 from vastmax.sentences import visible
 
-__all__ = ["ProgressDisplay", "duration", "is_terminal", "reporting", "speed"]
+__all__ = ["ProgressDisplay", "about", "duration", "is_terminal", "reporting", "speed"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -29,6 +29,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def about(seconds: float) -> str:
+    """Write an estimate no more exactly than it is known: 43 seconds, 5 minutes, 2 hours 10 minutes."""
+    if seconds < 99.5:
+        return _counted(max(1, round(seconds)), "second")
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return " ".join(_counted(*each) for each in ((hours, "hour"), (minutes, "minute")) if each[0])
 
 
 def speed(words_per_second: float) -> str:
@@ -74,12 +82,18 @@ class ProgressDisplay:
             share = min(1.0, report.bytes_read / report.bytes_total) if report.bytes_total else None
             self._show("reading", share, f"{_rounded(report.words, 'k', 'M')} words")
         elif hasattr(report, "share"):
-            self._show(report.doing, report.share, _training_facts(report))
+            self._show_training(report.doing, report, "")
         elif (training := report.training) is not None:
-            doing = "" if training.doing == "training" else f"{training.doing}  "
-            self._show(report.title, training.share, doing + _training_facts(training))
+            self._show_training(report.title, training, training.doing)
         elif report.record is None and report.warning is None:
             self._show(report.title, None, "")
+
+    def _show_training(self, description: str, report: Any, doing: str) -> None:
+        """Show how far training is; only what goes on where it stands still, when share and time left say nothing."""
+        if report.doing == "training":
+            self._show(description, report.share, _training_facts(report))
+        else:
+            self._show(description, None, doing)
 
     def _show(self, description: str, share: float | None, facts: str) -> None:
         description = visible(description)
@@ -90,7 +104,7 @@ class ProgressDisplay:
                 self._task = self._bar.add_task(description, total=None, facts="")
                 self._described = description
             total = None if share is None else 1.0
-            self._bar.update(self._task, total=total, completed=share or 0.0, facts=facts)
+            self._bar.update(self._task, total=total, completed=share, facts=facts)  # None: as it was
         elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
             done = "" if share is None else f" {share:.1%} "
@@ -104,6 +118,10 @@ def _rounded(number: float, *units: str) -> str:
         if scaled >= 0.9995:
             return f"{scaled:,.1f}{unit}" if scaled < 99.95 else f"{scaled:,.0f}{unit}"
     return f"{number:.0f}" if number >= 9.95 or number == round(number) else f"{number:.1f}"
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}{'s' * (number != 1)}"
 
 
 def _training_facts(report: Any) -> str:

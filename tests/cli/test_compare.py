@@ -111,6 +111,7 @@ def test_another_text_is_refused(copied: Path, tmp_path: Path) -> None:
         outcome = vastmax("compare", other, "-o", copied, "--methods", methods, *SHORT)
         assert outcome.code == 1
         assert outcome.sentence.startswith(f"{copied} holds a comparison on another text or vocabulary")
+        assert "--scoring, --minutes-each, --validations, --dim or --layers" in outcome.sentence
         assert outcome.sentence.endswith("name another folder.")
 
 
@@ -282,4 +283,4 @@ def test_flags_stand_above_the_file(tmp_path: Path, text: Path) -> None:
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out")
     assert outcome.sentence == "seeds is 0: give a whole number from 1 to 10000."
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out", "--seeds", "1", "--methods", "nce")
-    assert outcome.sentence == "there is no method 'nce': give one of full."
+    assert outcome.sentence == "there is no method 'nce': give one of full, or module:Class."

@@ -72,6 +72,8 @@ def test_it_trains_a_language_model_by_its_place(place: Path) -> None:
 def test_what_cannot_be_a_layer(place: Path) -> None:
     (place / "broken.py").write_text("raise ValueError('no good')\n")
     (place / "leaves.py").write_text("import sys\nsys.path.pop(0)\nsys.exit(3)\n")
+    half = "\n\nclass Half(ToySampledSoftmax):\n    @abc.abstractmethod\n    def forget(self): ...\n"
+    (place / "my_layers.py").write_text((place / "my_layers.py").read_text() + "\n\nimport abc" + half)
     before = list(sys.path)
     for name, sentence in {
         "nowhere:Layer": "the module nowhere of the layer nowhere:Layer cannot be imported .ModuleNotFoundError",
@@ -81,13 +83,27 @@ def test_what_cannot_be_a_layer(place: Path) -> None:
         "my_layers:": "a layer of your own is 'my_layers:': give module:Class",
         ":Layer": "give module:Class",
         "my_layers:a.b": "give module:Class",
+        "vastmax.layers:OutputLayer": "OutputLayer is abstract: define _log_prob, _target_log_prob",
+        "my_layers:Half": "my_layers:Half is abstract: define forget in it, or name a class that does",
+        "my_layers.ToySampledSoftmax": "there is no method .*, or module:Class",
         "leaves:Layer": "cannot be imported .SystemExit: 3",
     }.items():
         with pytest.raises(InputError, match=sentence):
             method_named(name)
     assert sys.path == before
+    assert not [name for name in LAYERS if "Half" in name or "OutputLayer" in name]
+    with pytest.raises(InputError, match=r"there is no output layer .my_layers\.Toy.*, or module:Class"):
+        LayerSpec("my_layers.ToySampledSoftmax")
     wrong = vastmax("compare", "text.txt", "-o", "c", "--methods", "nowhere:Layer")
     assert wrong.code == 1 and "cannot be imported" in wrong.err and "Traceback" not in wrong.err
+
+
+def test_two_classes_of_one_name_need_names(place: Path) -> None:
+    shutil.copy("my_layers.py", "their_layers.py")
+    methods = "my_layers:ToySampledSoftmax,their_layers:ToySampledSoftmax"
+    outcome = vastmax("compare", "text.txt", "-o", "c", "--methods", methods, *SMALL)
+    assert outcome.code == 1 and "[methods.NAME] in a --config file" in outcome.err
+    sys.modules.pop("their_layers", None)
 
 
 def test_what_is_loaded_imports_nothing(place: Path) -> None:

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.corpora import sentences
 from vastmax.comparison import RunConfig, estimated_seconds, method_named, within_budget
+from vastmax.comparison import scoring as module
 from vastmax.errors import InputError
 from vastmax.language import LanguageCorpus, LoopOptions, ModelOptions, read_language_corpus
 
@@ -34,6 +36,15 @@ def test_texts_are_cut_to_what_the_budget_pays_for(corpus: LanguageCorpus) -> No
     np.testing.assert_array_equal(cut.train, corpus.train)
     assert cut.fingerprint != corpus.fingerprint
     assert cut.names["test"].endswith(f"(its first {len(cut.test):,} words)")
+
+
+def test_the_cut_is_the_same_on_every_device(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison may go on with another --device, and is of one text."""
+    configs = [config(10)]
+    here, time = within_budget(corpus, configs), estimated_seconds(corpus, configs) or 0
+    monkeypatch.setattr(module, "check_device", lambda _: torch.device("cuda"))
+    assert within_budget(corpus, configs).fingerprint == here.fingerprint != corpus.fingerprint
+    assert (estimated_seconds(corpus, configs) or time) < time
 
 
 def test_nothing_is_cut_where_there_is_time(corpus: LanguageCorpus) -> None:

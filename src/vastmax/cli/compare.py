@@ -13,7 +13,7 @@ from vastmax.checks import number
 from vastmax.cli.console import command_line, complain, interrupted, note, print_json, print_table, say
 from vastmax.cli.flags import CheckpointMinutes, Json, PlaceOption, TextOptions, picked, takes
 from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
-from vastmax.display import ProgressDisplay, duration, speed
+from vastmax.display import ProgressDisplay, about, duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
 from vastmax.options import options_of
@@ -134,7 +134,7 @@ def compare(
         )
     if (seconds := estimated_seconds(corpus, plan.configs)) is not None:
         runs = len(plan.configs)
-        note(f"note: {runs} run{'s' * (runs != 1)}, about {duration(seconds)} in all, less what is finished")
+        note(f"note: {runs} run{'s' * (runs != 1)}, about {about(seconds)} in all, less what is finished")
     with ProgressDisplay() as display:
         try:
             records = compare(

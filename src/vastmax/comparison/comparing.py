@@ -93,7 +93,10 @@ def compare(
     by_name: dict[str, RunConfig] = {}
     for config in configs:
         if (name := run_name(config)) in by_name:
-            raise InputError(f"two runs are called {name}: give each method and seed once.")
+            raise InputError(
+                f"two runs are called {name}: give each method and seed once, and classes of one name "
+                "a name each, as [methods.NAME] in a --config file."
+            )
         by_name[name] = config
     folder = as_path(folder)
     runs, known = folder / _RUNS, _known(folder)
@@ -182,7 +185,8 @@ def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRe
     if there - {corpus.fingerprint}:
         raise InputError(
             f"{folder} holds a comparison on another text or vocabulary, as --held-out or --min-count make of the same "
-            "file: name another folder."
+            "file, or on another part of it, as --scoring, --minutes-each, --validations, --dim or --layers choose: "
+            "name another folder."
         )
     if not saved:
         corpus.save(place)

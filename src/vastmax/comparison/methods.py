@@ -85,7 +85,7 @@ def method_named(name: str, catalogue: Mapping[str, Method] = METHODS) -> Method
     if isinstance(name, str) and ":" in name and name not in catalogue:
         return Method(name.rpartition(":")[2], own_layer(name))
     if not isinstance(name, str) or name not in catalogue:
-        raise InputError(f"there is no method {name!r}: give one of {', '.join(catalogue)}.")
+        raise InputError(f"there is no method {name!r}: give one of {', '.join(catalogue)}, or module:Class.")
     return catalogue[name]
 
 

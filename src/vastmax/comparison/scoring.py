@@ -16,6 +16,7 @@ SCORING_SHARE = 0.25
 """Of a run's budget, for scoring."""
 
 _OPERATIONS = {"cpu": 2e10, "cuda": 2e12}  # a second, of scoring all classes: what small machines do
+_SLOWEST = min(_OPERATIONS.values())
 _FEWEST = 500  # words of a text: fewer tell too little
 _SECONDS_BESIDE = 6.0  # for each run: a process, its imports, and diagnostics
 
@@ -25,10 +26,10 @@ def within_budget(
 ) -> LanguageCorpus:
     """Return the corpus with validation and test text cut to what the runs' minutes pay for.
 
-    All runs score the same words, or they could not be compared, and whatever the machine, or a run could not be
-    repeated: how many, follows from the sizes alone, as the full softmax, the slowest of all, takes them. Half of the
-    share goes to the test text; the other to the validation text, at every validation and once for as many words of the
-    training text. Where epochs are the budget, nothing is cut.
+    All runs score the same words, or they could not be compared, and do so on any machine and device, or a run could
+    not be repeated, nor go on elsewhere: how many follows from the sizes alone, as the full softmax, the slowest of
+    all, takes them on a CPU. Half of the share goes to the test text; the other to the validation text, at every
+    validation and once for as many words of the training text. Where epochs are the budget, nothing is cut.
 
     Args:
         corpus: What the runs train on.
@@ -43,7 +44,7 @@ def within_budget(
     if not scoring or None in minutes:
         return corpus
     words = min(
-        scoring * 60 * (config.loop_options.minutes or 0) / _seconds_a_word(corpus, config) for config in configs
+        scoring * 60 * (config.loop_options.minutes or 0) * _SLOWEST / _operations(corpus, config) for config in configs
     )
     bounds = {"test": words / 2, "valid": words / 2 / max(_scorings(config) for config in configs)}
     texts, names = {}, dict(corpus.names)
@@ -64,14 +65,15 @@ def estimated_seconds(corpus: LanguageCorpus, configs: Sequence[RunConfig]) -> f
         if (minutes := config.loop_options.minutes) is None:
             return None
         words = len(corpus.valid) * _scorings(config) + len(corpus.test)
-        found += 60 * minutes + words * _seconds_a_word(corpus, config) + _SECONDS_BESIDE
+        scoring = words * _operations(corpus, config) / _OPERATIONS[check_device(config.device).type]
+        found += 60 * minutes + scoring + _SECONDS_BESIDE
     return found
 
 
-def _seconds_a_word(corpus: LanguageCorpus, config: RunConfig) -> float:
+def _operations(corpus: LanguageCorpus, config: RunConfig) -> int:
+    """What scoring one word takes."""
     model = config.model
-    operations = 2 * model.dim * (len(corpus.vocabulary) + 8 * model.dim * model.layers)
-    return operations / _OPERATIONS[check_device(config.device).type]
+    return 2 * model.dim * (len(corpus.vocabulary) + 8 * model.dim * model.layers)
 
 
 def _scorings(config: RunConfig) -> int:

@@ -276,5 +276,5 @@ def _doubts(corpus: LanguageCorpus, shared: list[tuple[str, str, str]]) -> Itera
     if unseen and not corpus.vocabulary.counts[corpus.unknown]:
         yield (
             f"No word of the training text is unknown, but up to {unseen:.1%} of the words of the others are, "
-            "and nothing is learnt of them: raise min_count or lower max_vocabulary."
+            "and the model learns nothing about them: raise min_count or lower max_vocabulary."
         )

@@ -165,7 +165,7 @@ def own_layer(place: str) -> str:
             too. Importing it runs it: name your own, or one you trust. What is loaded never imports one by itself.
 
     Raises:
-        InputError: where there is no such module or class, or it is no output layer.
+        InputError: where there is no such module or class, or it is no output layer, or an abstract one.
     """
     module, _, name = place.partition(":")
     if not module or not name.isidentifier():
@@ -181,6 +181,9 @@ def own_layer(place: str) -> str:
             sys.path.remove(here)
     if not (isinstance(found, type) and issubclass(found, OutputLayer)):
         raise InputError(f"{place} is no output layer: name a class that derives from vastmax.layers.OutputLayer.")
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise InputError(f"{place} is abstract: define {missing} in it, or name a class that does.")
     LAYERS[place] = found
     return place
 
@@ -228,7 +231,7 @@ def _layer(name: str) -> type[OutputLayer]:
             "--output-layer."
         )
     if not isinstance(name, str) or name not in LAYERS:
-        raise InputError(f"there is no output layer {name!r}: give one of {', '.join(LAYERS)}.")
+        raise InputError(f"there is no output layer {name!r}: give one of {', '.join(LAYERS)}, or module:Class.")
     return LAYERS[name]
 
 

@@ -10,6 +10,7 @@ Student's t). With several seeds, the variance between them, pooled over the two
 would be drawn anew for both. The degrees of freedom of the sum are Satterthwaite's (*An Approximate Distribution of
 Estimates of Variance Components*, 1946). All pairs are judged at once, so Holm's procedure (*A Simple Sequentially
 Rejective Multiple Test Procedure*, 1979) holds the chance of even one wrong "different" at 5 %.
+Where each of the two has one seed, nothing tells what another seed would change, and a gap below 5 % is undecided.
 
 **Falling.** What a run gained in ln validation perplexity while its words doubled the last time is its *fall*. Falls
 shrink from one doubling to the next. The better method is granted that they halve, so that all to come adds up to its
@@ -22,6 +23,7 @@ a pair it is still falling, whatever the gap; as the better one it is granted no
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -36,6 +38,12 @@ __all__ = ["Pair", "fall_of", "judge", "verdict_sentences"]
 FAMILY_ERROR = 0.05
 """How likely even one of all pairs may be called different though none is."""
 
+ONE_SEED_GAP = 0.05
+"""The least gap in nats, 5 % of perplexity, that one seed each can show.
+
+Runs of one method differ by as much where only the seed differs, or only how far a budget of minutes took them.
+"""
+
 MOST_METHODS = 50
 """How many methods are judged, the best ones: pairs are half as many as its square."""
 
@@ -49,7 +57,8 @@ class Pair:
     Attributes:
         gap: ln perplexity of the worse one less the better one's, 0 or more.
         chance: half the width of this gap's own 95 % interval; None where nothing tells it.
-        status: "different", "undecided" (within chance, or chance unknown) or "still falling".
+        status: "different", "undecided" (within chance, chance unknown, or below 5 % with one seed each) or
+            "still falling".
     """
 
     better: str
@@ -82,15 +91,19 @@ def judge(records: Iterable[RunRecord]) -> list[Pair]:
     gaps = [(*pair, fmean(logs[pair[1]]) - fmean(logs[pair[0]])) for pair in combinations(ranked, 2)]
     errors = [_error(of[better], of[worse], logs[better], logs[worse]) for better, worse, _ in gaps]
     values = [None if error is None else _p_value(gap, *error) for (*_, gap), error in zip(gaps, errors, strict=True)]
+    beyond = [
+        each and not (gap < ONE_SEED_GAP and len(logs[better]) == len(logs[worse]) == 1)
+        for (better, worse, gap), each in zip(gaps, _holm(values), strict=True)
+    ]
     return [
         Pair(
             better,
             worse,
             gap,
             None if error is None else error[0] * _quantile(error[1]),
-            "undecided" if not beyond else "different" if _outlasts(gap, of[better], of[worse]) else "still falling",
+            "undecided" if not found else "different" if _outlasts(gap, of[better], of[worse]) else "still falling",
         )
-        for (better, worse, gap), error, beyond in zip(gaps, errors, _holm(values), strict=True)
+        for (better, worse, gap), error, found in zip(gaps, errors, beyond, strict=True)
     ]
 
 
@@ -208,8 +221,12 @@ def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
         which = "both" if len(labels) == 2 else f"all {len(labels)}"
         return [f"Too short to judge: {which} methods were under one epoch and still falling; {_longer(judged)}."]
     best, top = pairs[0].better, pairs[: len(labels) - 1]
+    seeds = Counter(run.label for run in judged)
     unknown = [pair.worse for pair in top if pair.status == "undecided" and pair.chance is None]
     chance = [pair.worse for pair in top if pair.status == "undecided" and pair.chance is not None]
+    close = [pair.worse for pair in top if pair.worse in chance and pair.gap < ONE_SEED_GAP]
+    close = [label for label in close if seeds[label] == seeds[best] == 1]
+    chance = [label for label in chance if label not in close]
     falling = [pair.worse for pair in top if pair.status == "still falling"]
     found = []
     if unknown:
@@ -217,13 +234,25 @@ def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
             f"{named([best, *unknown])} cannot be told apart by one run each: give --seeds 3, or records with losses "
             "by part of the text."
         )
+    if close:
+        verb = "is" if len(close) == 1 else "are"
+        found.append(
+            f"{named(close)} {verb} within {ONE_SEED_GAP:.0%} of {best}, too little for one seed to tell: "
+            "give --seeds 3."
+        )
     if chance:
         lie = "lies" if len(chance) == 1 else "lie"
         found.append(f"{named(chance)} {lie} within chance of {best}: more --seeds or a longer test text would tell.")
     if falling:
         verb = "is" if len(falling) == 1 else "are"
         found.append(f"{named(falling)} {verb} still falling and may yet overtake {best}: {_longer(judged)}.")
-    return found or [f"{best} is best: its lead on every other method exceeds chance, and what that one may yet gain."]
+    if found:
+        return found
+    basis = ", judged by one seed" if max(seeds.values()) == 1 else ""
+    return [
+        f"{best} is best{basis}: its lead over every other method is larger than chance explains, and larger than "
+        "that method could still gain with more training."
+    ]
 
 
 def named(labels: Sequence[str]) -> str:
