@@ -79,11 +79,8 @@ def test_fewer_rates_where_time_is_short_and_none_where_it_is_shorter(corpus: La
     steps = len(make_batches("stream", corpus.train, rows=4, length=5, end=corpus.end_of_sentence, seed=1))
     for fifth, rates in ((5 * 4.1, 5), (5 * 3.9, 3), (3 * 3.9, 0)):
         found, *_ = tried(corpus, best_at_once(2), epochs=5 * fifth / steps)
-        assert (len(found.rates), found.why, found.steps) == (
-            rates,
-            "probe" if rates else "too short",
-            4 if rates else 0,
-        )
+        assert (len(found.rates), found.steps) == (rates, 4 if rates else 0)
+        assert found.why == ("probe" if rates else "too short")
     assert found.chosen == 0.05
 
 
@@ -118,9 +115,7 @@ def test_where_nothing_is_finite_it_says_so(corpus: LanguageCorpus, monkeypatch:
     class Diverging(module.LanguageModelLoop):
         def step(self) -> None:
             super().step()
-            if (
-                self._options.initial_learning_rate > 0.03
-            ):  # the least of eight is 5 / 64, and a run's first steps are timed
+            if self._options.initial_learning_rate > 0.03:  # as that of the steps that are timed is not
                 raise DivergedError("the loss became nan.")
 
     monkeypatch.setattr(module, "LanguageModelLoop", Diverging)
@@ -146,10 +141,8 @@ def test_it_goes_beyond_while_a_fifth_of_the_minutes_lasts(
     monkeypatch.setattr(module, "_MOST_STEPS", 40)
     whole, *_ = tried(corpus, lambda *_: 2.0, minutes=1)
     assert len(whole.rates) == 8
-    for minutes in (0.05, 0.06, 0.07):
-        found, *_ = tried(corpus, lambda *_: 2.0, minutes=minutes)
-        assert found.seconds < 0.21 * 60 * minutes
-        assert 5 <= len(found.rates) <= 8
+    found, *_ = tried(corpus, lambda *_: 2.0, minutes=0.075)
+    assert 5 < len(found.rates) < 8 and found.seconds < 0.21 * 60 * 0.075
 
 
 def test_what_diverges_is_not_taken(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
