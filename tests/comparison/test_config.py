@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vastmax.comparison import METHODS, Method, RunConfig, method_named, read_comparison
+from vastmax.comparison import METHODS, Method, RunConfig, method_named, plan_comparison, read_comparison
 from vastmax.comparison.report import read_records
 from vastmax.errors import FormatError, InputError
 from vastmax.language import LoopOptions, ModelOptions
@@ -49,6 +49,32 @@ def test_a_method_has_training_of_its_own() -> None:
     assert RunConfig(method=METHODS["full"], training=LoopOptions(minutes=0.5)).budget == "0.5 minutes"
     with pytest.raises(InputError, match="method slow: training has no option 'rate': give one of epochs"):
         _ = RunConfig(method=Method("slow", "full", training={"rate": 1})).loop_options
+
+
+OWN = [
+    Method("shared", "full"),
+    *(Method(name, "full", training={"optimizer": name}) for name in ("adagrad", "adam", "sgd")),
+    Method("limited", "full", training={"optimizer": "adam", "max_norm": 2.0}),
+    Method("rated", "full", training={"optimizer": "sgd", "learning_rate": 5.0}),
+]
+
+
+@pytest.mark.parametrize(
+    ("shared", "norms"),
+    [
+        ({}, [0.0, 0.0, 0.0, 0.25, 2.0, 0.25]),
+        ({"optimizer": "adam"}, [0.0, 0.0, 0.0, 0.25, 2.0, 0.25]),
+        ({"optimizer": "sgd"}, [0.25, 0.0, 0.0, 0.25, 2.0, 0.25]),
+        ({"optimizer": "sgd", "max_norm": 1.0}, [1.0, 1.0, 1.0, 1.0, 2.0, 1.0]),
+        ({"learning_rate": 0.5}, [0.25, 0.25, 0.25, 0.25, 2.0, 0.25]),
+    ],
+)
+def test_a_methods_own_optimizer_decides_whether_it_is_clipped(shared: dict[str, Any], norms: list[float]) -> None:
+    plan = plan_comparison(own_methods=OWN, training=shared, seeds=2)
+    assert [config.loop_options.largest_norm for config in plan.configs] == norms * 2
+    warmups = {config.loop_options.warmup for config in plan.configs}
+    assert warmups == ({None} if "learning_rate" in shared else {0.05})
+    assert [config.loop_options.seed for config in plan.configs] == [1] * 6 + [2] * 6
 
 
 def test_every_layer_is_a_method() -> None:

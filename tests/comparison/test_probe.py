@@ -23,6 +23,12 @@ from vastmax.runs import StopRequest, TrainingInterrupted
 MODEL = ModelOptions(dim=8, layers=1, rows=4, length=5)
 
 
+def best_at_once(best: int) -> Any:
+    """A score that is least for the copy that is scored as this one; the first is timed."""
+    scored = itertools.count()
+    return lambda *_: 2.0 + abs(next(scored) - best)
+
+
 @pytest.fixture(scope="module")
 def corpus() -> LanguageCorpus:
     return read_language_corpus(sentences(400, 8), sentences(40, 8, 1), sentences(40, 8, 2), min_count=2)
@@ -62,7 +68,7 @@ def test_the_same_steps_and_chance_for_every_rate(corpus: LanguageCorpus) -> Non
     first, *_ = tried(corpus, keep)
     seen = len(states)
     second, *_ = tried(corpus, keep)
-    assert first.steps == second.steps and seen == 6
+    assert first.steps == second.steps and seen == 1 + len(first.rates)
     for one, other in zip(states[:seen], states[seen:], strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
     for one, other in itertools.pairwise(states[1:seen]):
@@ -72,18 +78,71 @@ def test_the_same_steps_and_chance_for_every_rate(corpus: LanguageCorpus) -> Non
 def test_fewer_rates_where_time_is_short_and_none_where_it_is_shorter(corpus: LanguageCorpus) -> None:
     steps = len(make_batches("stream", corpus.train, rows=4, length=5, end=corpus.end_of_sentence, seed=1))
     for fifth, rates in ((5 * 4.1, 5), (5 * 3.9, 3), (3 * 3.9, 0)):
-        found, *_ = tried(corpus, lambda *_: 2.0, epochs=5 * fifth / steps)
-        assert len(found.rates) == rates and found.why == ("probe" if rates else "default")
+        found, *_ = tried(corpus, best_at_once(2), epochs=5 * fifth / steps)
+        assert (len(found.rates), found.steps) == (rates, 4 if rates else 0)
+        assert found.why == ("probe" if rates else "too short")
     assert found.chosen == 0.05
+
+
+def test_beyond_the_ends_of_what_is_tried(corpus: LanguageCorpus) -> None:
+    scores = iter([50.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.5])
+    found, *_ = tried(corpus, lambda *_: next(scores))
+    assert found.chosen == pytest.approx(0.8) and found.rates == pytest.approx([0.1 * 2**i for i in range(-2, 5)])
+    assert found.losses == pytest.approx([*map(math.log, (9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.5))])
+    scores = iter([50.0, 5.0, 6.0, 7.0, 8.0, 9.0, 4.0, 3.0, 2.0, 1.5])
+    found, *_ = tried(corpus, lambda *_: next(scores))  # three more at most
+    assert found.chosen == pytest.approx(0.1 / 32) and found.rates == pytest.approx([0.1 * 2**i for i in range(-5, 3)])
+    assert found.losses == pytest.approx([*map(math.log, (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0))])
+    assert found.why == "probe" and next(scores) == 1.5
+
+
+def test_three_rates_go_beyond_too(corpus: LanguageCorpus) -> None:
+    steps = len(make_batches("stream", corpus.train, rows=4, length=5, end=corpus.end_of_sentence, seed=1))
+    scores = iter([50.0, 9.0, 8.0, 7.0, 6.0, 6.5])
+    found, *_ = tried(corpus, lambda *_: next(scores), optimizer="adam", epochs=5 * 5 * 3.9 / steps)
+    assert found.chosen == 0.008 and found.rates == pytest.approx([0.001, 0.002, 0.004, 0.008, 0.016])
+
+
+def test_where_all_diverge_lower_rates_are_tried(corpus: LanguageCorpus) -> None:
+    scores = iter([50.0, *[math.inf] * 6, 9.0, 10.0])  # finite at a sixteenth of the lowest, not better at its half
+    found, *_ = tried(corpus, lambda *_: next(scores), optimizer="sgd")
+    assert (found.why, found.chosen) == ("probe", 5 / 16)
+    assert found.rates == [5 / 32, 5 / 16, 5 / 4, 5, 10, 20, 40, 80]
+    assert found.losses == [math.log(10), math.log(9), *[None] * 6]
+
+
+def test_where_nothing_is_finite_it_says_so(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Diverging(module.LanguageModelLoop):
+        def step(self) -> None:
+            super().step()
+            if self._options.initial_learning_rate > 0.03:  # as that of the steps that are timed is not
+                raise DivergedError("the loss became nan.")
+
+    monkeypatch.setattr(module, "LanguageModelLoop", Diverging)
+    found, *_ = tried(corpus, lambda *_: 2.0, optimizer="sgd")
+    assert (found.why, found.chosen, found.losses) == ("all diverged", 5 / 64, [None] * 8)
+    assert found.rates[:4] == [5 / 64, 5 / 16, 5 / 4, 5]
 
 
 def test_it_takes_a_fifth_of_the_minutes_at_most(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
     monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 1000)  # some milliseconds a step
-    found, *_ = tried(corpus, lambda *_: 2.0, minutes=0.1)
+    found, *_ = tried(corpus, lambda *_: 2.0, minutes=0.1)  # the lowest is best, and time for another there is not
     assert len(found.rates) == 5 and 0.1 * 6 < found.seconds < 0.21 * 6
     assert found.minutes_left(0.1) == pytest.approx(0.1 - found.seconds / 60)
     assert found.minutes_left(None) is None
+
+
+def test_it_goes_beyond_while_a_fifth_of_the_minutes_lasts(
+    corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) / 1000)
+    monkeypatch.setattr(module, "_MOST_STEPS", 40)
+    whole, *_ = tried(corpus, lambda *_: 2.0, minutes=1)
+    assert len(whole.rates) == 8
+    found, *_ = tried(corpus, lambda *_: 2.0, minutes=0.075)
+    assert 5 < len(found.rates) < 8 and found.seconds < 0.21 * 60 * 0.075
 
 
 def test_what_diverges_is_not_taken(corpus: LanguageCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +153,7 @@ def test_what_diverges_is_not_taken(corpus: LanguageCorpus, monkeypatch: pytest.
                 raise DivergedError("the loss became nan.")
 
     monkeypatch.setattr(module, "LanguageModelLoop", Diverging)
-    found, *_ = tried(corpus, lambda *_: 2.0)
+    found, *_ = tried(corpus, best_at_once(2))
     assert found.losses[3:] == [None, None] and found.chosen <= 0.1
 
 
@@ -124,7 +183,7 @@ def test_a_run_with_a_probe_is_the_run_with_its_rate(
 ) -> None:
     monkeypatch.setattr(module, "_MOST_STEPS", 6)
     run = run_language_model(corpus, config(layer), tmp_path).record
-    assert run.probe is not None and run.probe["why"] == "probe" and len(run.probe["losses"]) == 5
+    assert run.probe is not None and run.probe["why"] == "probe" and len(run.probe["losses"]) >= 5
     given = run_language_model(corpus, config(layer, learning_rate=run.probe["chosen"])).record
     assert given.probe is None
     assert given.perplexity == run.perplexity
@@ -171,7 +230,7 @@ def test_what_has_no_room_for_a_copy_takes_the_default(corpus: LanguageCorpus, m
     monkeypatch.setattr(memory, "available_memory", free)
     monkeypatch.setattr("vastmax.comparison.run.numbers_kept", lambda _: 0)
     run = run_language_model(corpus, config()).record
-    assert run.probe is not None and run.probe["why"] == "default" and run.probe["chosen"] == 0.1
+    assert run.probe is not None and run.probe["why"] == "no memory" and run.probe["chosen"] == 0.1
 
 
 def test_json() -> None:

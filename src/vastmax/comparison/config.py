@@ -154,29 +154,29 @@ def plan_comparison(
     told = {"minutes": minutes_each, **dict(training or {}), **({} if epochs is None else {"epochs": epochs})}
     if minutes_each is not None and not told.get("validations"):
         told["validations"] = 3 if minutes_each < 1 else 10
-    if probe := probe and told.get("learning_rate") is None:
-        # losses whose gradients are of other sizes are not alike under one limit of the norm, which Adagrad and Adam do
-        # not need; who gives a rate says all of this
+    if probe := probe and told.get("learning_rate") is None:  # who gives a rate says the warm-up and the limit, too
         told["warmup"] = _WARMUP if told.get("warmup") is None else told["warmup"]
-        if told.get("max_norm") is None and told.get("optimizer", "adagrad") != "sgd":
-            told["max_norm"] = 0.0
     first, model = LoopOptions(**told), model or ModelOptions()
     if untied := [method for method in chosen if model.tie and not can_tie(LAYERS[method.layer])]:
         labels = ", ".join(method.label for method in untied)
         notes.append(f"no table of words to share, and so --tie does nothing: {labels}")
-    configs = [
-        RunConfig(
+
+    def run_of(method: Method, seed: int) -> RunConfig:
+        config = RunConfig(
             method=method,
             model=replace(model, tie=False) if method in untied else model,
-            training=replace(first, seed=seed + i),
+            training=replace(first, seed=seed),
             threads=threads,
             device=device,
             probe=probe and method.training.get("learning_rate") is None,
         )
-        for i in range(seeds)
-        for method in chosen
-    ]
-    return Plan(configs, held_out, notes)
+        # losses whose gradients are of other sizes are not alike under one limit of the norm, which Adagrad and Adam do
+        # not need
+        if probe and first.max_norm is None and config.loop_options.optimizer != "sgd":
+            config = replace(config, training=replace(config.training, max_norm=0.0))
+        return config
+
+    return Plan([run_of(method, seed + i) for i in range(seeds) for method in chosen], held_out, notes)
 
 
 def _chosen(names: Iterable[str] | None, own: Sequence[Method]) -> tuple[list[Method], list[str]]:

@@ -31,7 +31,9 @@ _OF_FEW_STEPS = 0.5
 """Of the default: the rate of runs that are too short to try any. Of 150 steps each method's best is this or near it:
 ``benchmarks/results/layer-rates-2026-11-28.jsonl``."""
 _FACTORS = ((0.25, 0.5, 1.0, 2.0, 4.0), (0.5, 1.0, 2.0))  # of the default: what is tried, and what where time is short
+_MOST_BEYOND = 3  # tries outside of these
 _TIMED = 3  # steps
+_HARMLESS = 1e-3  # of the default
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,33 @@ class Probe:
 
     Attributes:
         chosen: The rate.
-        why: "probe"; or "default": the default itself where no copy fits into the memory, and half of it where too few
-            steps fit into the share of the budget.
-        rates: What was tried.
+        why: "probe": it has the lowest loss; "all diverged": it is the lowest of those tried, none of which has a
+            finite loss; "too short": half of the default, as too few steps fit into the share of the budget;
+            "no memory": the default, as no copy of the model fits.
+        rates: What was tried, the lowest first.
         losses: The validation text's loss after each, in nats a word; None where it diverged.
         steps: Of each try.
         seconds: That all took; part of the budget.
     """
 
     chosen: float
-    why: Literal["probe", "default"]
+    why: Literal["probe", "all diverged", "too short", "no memory"]
     rates: list[float]
     losses: list[float | None]
     steps: int
     seconds: float
 
     @classmethod
-    def none(cls, default: float, seconds: float = 0.0) -> Probe:
+    def none(cls, rate: float, why: Literal["too short", "no memory"], seconds: float = 0.0) -> Probe:
         """Return that of a run that tries nothing."""
-        return cls(default, "default", [], [], 0, seconds)
+        return cls(rate, why, [], [], 0, seconds)
+
+    @classmethod
+    def of(cls, losses: Mapping[float, float], steps: int, seconds: float) -> Probe:
+        """Return the choice among the losses by rate, infinite where it diverged."""
+        rates, best = sorted(losses), _best(losses)
+        known = [losses[rate] if math.isfinite(losses[rate]) else None for rate in rates]
+        return cls(best, "probe" if math.isfinite(losses[best]) else "all diverged", rates, known, steps, seconds)
 
     def minutes_left(self, minutes: float | None) -> float | None:
         """Return what is left of a budget; None for none in minutes."""
@@ -92,7 +102,11 @@ def probe(
 
     Every rate trains a copy of the model for as many steps, from the same chance, and falls to 0 on the way. Five
     rates are tried, a factor of 2 apart, for as many steps as fit into a fifth of the budget, at most 400 each;
-    three where fewer than 40 would fit; and where fewer than 40 still do, half of the default is taken.
+    three, for 40 steps, where fewer would fit; and where fewer than 40 still do, half of the default is taken.
+
+    Where the best is the lowest or the highest that was tried, the next one outside follows, a factor of 2 further; and
+    where all diverged, a quarter of the lowest. There are three of these at most, and only as many as a budget in
+    minutes has time for in its fifth.
 
     Args:
         model: As it begins; it is left as it is.
@@ -126,6 +140,14 @@ def probe(
         if progress is not None:
             progress(replace(report, doing="trying learning rates"))
 
+    def loss_after(rate: float) -> float:
+        """The validation text's, infinite where it diverged."""
+        try:
+            loss = math.log(score(tried(rate, steps), pause))
+        except DivergedError:
+            return math.inf
+        return loss if math.isfinite(loss) else math.inf
+
     def that_fit(tries: int, a_step: float, scoring: float = 0.0) -> int:
         """Steps of each of so many tries, from the seconds that a step and a scoring take."""
         if options.minutes is None:
@@ -137,11 +159,12 @@ def probe(
 
     loop_of(model, default, 1)  # torch loads what its optimisers need, once, which is no run's to pay for
     began = time.perf_counter()
-    learner = tried(default, 1)  # the first step takes longer than those that follow
-    steps, factors = 0, _FACTORS[0]
+    harmless = _HARMLESS * default  # what is timed must not diverge
+    learner = tried(harmless, 1)  # the first step takes longer than those that follow
+    steps, factors, a_step, scoring = 0, _FACTORS[0], 0.0, 0.0
     if that_fit(1, time.perf_counter() - began) >= 2 * _TIMED:
         clock = time.perf_counter()
-        tried(default, _TIMED)
+        tried(harmless, _TIMED)
         a_step, clock = (time.perf_counter() - clock) / _TIMED, time.perf_counter()
         score(learner, pause)
         scoring = time.perf_counter() - clock
@@ -149,15 +172,29 @@ def probe(
             steps = that_fit(len(factors), a_step, scoring)
             if steps >= FEWEST_STEPS:
                 break
-    if steps < FEWEST_STEPS:
-        return Probe.none(_OF_FEW_STEPS * default, time.perf_counter() - began)
-    rates, losses = [factor * default for factor in factors], []
-    for rate in rates:
-        try:
-            loss = math.log(score(tried(rate, steps), pause))
-        except DivergedError:
-            loss = math.inf
-        losses.append(loss if math.isfinite(loss) else None)
-    known = {rate: loss for rate, loss in zip(rates, losses, strict=True) if loss is not None}
-    chosen = min(known, key=known.__getitem__, default=default)
-    return Probe(chosen, "probe", rates, losses, steps, time.perf_counter() - began)
+        else:
+            steps = 0
+    if not steps:
+        return Probe.none(_OF_FEW_STEPS * default, "too short", time.perf_counter() - began)
+    if factors is _FACTORS[-1]:
+        steps = FEWEST_STEPS  # what is left may do for one rate beyond
+    losses = {rate: loss_after(rate) for rate in (factor * default for factor in factors)}
+    for _ in range(_MOST_BEYOND):
+        rate = _beyond(losses)
+        if rate is None or that_fit(1, a_step, scoring) < steps:
+            break
+        losses[rate] = loss_after(rate)
+    return Probe.of(losses, steps, time.perf_counter() - began)
+
+
+def _best(losses: Mapping[float, float]) -> float:
+    """The rate with the lowest loss; the lowest where all diverged."""
+    return min(sorted(losses), key=losses.__getitem__)
+
+
+def _beyond(losses: Mapping[float, float]) -> float | None:
+    """The rate to try next, outside of those that were tried; None where the best is among them."""
+    best = _best(losses)
+    if best == min(losses):
+        return best / 2 if math.isfinite(losses[best]) else best / 4
+    return 2 * best if best == max(losses) else None

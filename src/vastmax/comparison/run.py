@@ -143,7 +143,7 @@ def run_language_model(
                     try:  # a copy of the model beside it, which has no optimiser yet
                         check_memory(memory_needed(model, options.optimizer), words, device)
                     except InputError:
-                        return Probe.none(options.initial_learning_rate)
+                        return Probe.none(options.initial_learning_rate, "no memory")
                     return probe(model, batches, options, validate, stop=stop, progress=told)
 
                 tried = _probed(folder, state is not None, choose)

@@ -21,7 +21,9 @@ def test_learning_rates_and_how_they_were_chosen() -> None:
     probe = {"rates": [0.03, 0.1, 0.3], "losses": [6.25, 5.5, None], "steps": 40, "seconds": 2.5, "chosen": 0.1}
     runs = [
         run_of("full", 100.0, probe=probe | {"why": "probe"}),
-        run_of("nce", 110.0, probe={"chosen": 0.015, "why": "default"}),
+        run_of("nce", 110.0, probe={"chosen": 0.015, "why": "too short"}),
+        run_of("cnn", 120.0, probe={"chosen": 0.1, "why": "no memory"}),
+        run_of("sampled", 130.0, probe={"rates": [0.1], "losses": [None], "chosen": 0.1, "why": "all diverged"}),
     ]
     (table,) = [each for each in extra_tables(runs) if each["name"] == "rates"]
     assert [each["name"] for each in table["columns"]] == [
@@ -29,8 +31,11 @@ def test_learning_rates_and_how_they_were_chosen() -> None:
     ]  # fmt: skip
     assert table["rows"] == [
         ("full", ["0.1", "probe", "6.25", "5.50", "∞", "40", "2.50"]),
-        ("nce", ["0.015", "default", "", "", "", "", ""]),
+        ("nce", ["0.015", "too short", "", "", "", "", ""]),
+        ("cnn", ["0.1", "no memory", "", "", "", "", ""]),
+        ("sampled", ["0.1", "all diverged", "", "∞", "", "", ""]),
     ]
+    assert all(words in table["text"] for words in ("diverged", "too short", "no memory"))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ class RunRecord:
         curve: one point an evaluation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss``,
             ``valid_perplexity``.
         probe: how the learning rate was chosen: ``rates`` that were tried, ``losses`` of each (null where infinite),
-            ``steps`` and ``seconds`` that it took, ``chosen``, and ``why``: "probe" or "default". None where a rate was
+            ``steps`` and ``seconds`` that it took, ``chosen``, and ``why``: "probe"; "all diverged", where no rate has
+            a loss and the lowest is taken; "too short" or "no memory", where none was tried. None where a rate was
             given.
         bands: perplexity by frequency: ``lowest_rank``, ``highest_rank`` (both within; rank 1 is the training text's
             most frequent word), ``words`` (of the test text), ``perplexity``.
