@@ -188,3 +188,32 @@ def test_sparse_parameters_are_the_layers_and_the_embeddings() -> None:
     model["in"].weight = layer.weight  # shared: named once
     assert {id(each) for each in sparse_parameters(model)} == {id(layer.weight), id(layer.bias)}
     assert len(sparse_parameters(model)) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(9,), (9, 4)], ids=str)
+def test_adagrad_is_that_of_torch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    model = nn.Module()
+    model.table = nn.Parameter(torch.randn(shape).to(dtype))
+    other = nn.Parameter(model.table.detach().clone())
+    ours, theirs = SparseAwareOptimizer(model, "adagrad", 0.1), torch.optim.Adagrad([other], lr=0.1)
+    for rows in ([3, 1, 3], [0, 2, 8], [], list(range(9))):
+        values = torch.randn((len(rows), *shape[1:])).to(dtype)
+        gradient = torch.sparse_coo_tensor(torch.tensor([rows], dtype=torch.int64), values, shape)
+        model.table.grad, other.grad = gradient, gradient.clone()
+        ours.step()
+        theirs.step()
+        assert model.table.grad is not None and torch.equal(model.table.grad.to_dense(), gradient.to_dense())
+    near = 1e-2 if dtype == torch.bfloat16 else 1e-6
+    torch.testing.assert_close(model.table, other, rtol=near, atol=near)
+    found, expected = ours.state_tensors(), theirs.state[other]
+    torch.testing.assert_close(found["0.0.sum"], expected["sum"], rtol=near, atol=near)
+    assert found["0.0.step"] == expected["step"] == 4
+
+
+def test_a_gradient_of_single_cells_is_left_to_torch() -> None:
+    model = nn.Module()
+    model.table = nn.Parameter(torch.zeros(3, 2))
+    model.table.grad = torch.sparse_coo_tensor(torch.tensor([[0, 2], [1, 1]]), torch.ones(2), (3, 2))
+    SparseAwareOptimizer(model, "adagrad", 0.5).step()
+    torch.testing.assert_close(model.table, torch.tensor([[0, -0.5], [0, 0], [0, -0.5]]))

@@ -10,10 +10,11 @@ namespace vastmax {
 void bind_text(nb::module_& m);
 void bind_trees(nb::module_& m);
 void bind_training(nb::module_& m);
+void bind_ops(nb::module_& m);
 }  // namespace vastmax
 
 NB_MODULE(_core, m) {
-    m.doc() = "Compiled core of vastmax: counting, encoding, trees, text vectors and the Hogwild kernels.";
+    m.doc() = "Compiled core of vastmax: counting, encoding, trees, text vectors, the Hogwild kernels and ops.";
     nb::register_exception_translator([](const std::exception_ptr& pointer, void*) {
         try {
             std::rethrow_exception(pointer);
@@ -25,4 +26,5 @@ NB_MODULE(_core, m) {
     vastmax::bind_text(m);
     vastmax::bind_trees(m);
     vastmax::bind_training(m);
+    vastmax::bind_ops(m);
 }

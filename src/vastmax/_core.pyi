@@ -170,3 +170,15 @@ def kernel_step(
     repeat: int = 1,
 ) -> float: ...
 def draw_noise(weights: NDArray[np.float64], seed: int, epoch: int, chunk: int, count: int) -> NDArray[np.uint32]: ...
+
+# ops
+
+def adagrad_rows(
+    table: NDArray[np.floating],
+    squares: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    gradients: NDArray[np.floating],
+    rate: float,
+    epsilon: float,
+    threads: int = 1,
+) -> None: ...

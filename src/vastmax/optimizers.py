@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vastmax.checks import number, one_of
 from vastmax.errors import CheckpointError
 from vastmax.layers import OutputLayer
+from vastmax.ops import adagrad_rows, coalesced
 
 __all__ = ["OPTIMIZERS", "SparseAwareOptimizer", "sparse_parameters"]
 
@@ -106,8 +107,28 @@ class SparseAwareOptimizer:
         if self._learning_rate == 0:
             return
         with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, as torch warns of silence
+            stepped = [each for each in self._parameters if self.name == "adagrad" and self._step_rows(each)]
+            gradients = [each.grad for each in stepped]
+            for each in stepped:
+                each.grad = None  # torch is to pass by
             for optimizer in self._optimizers:
                 optimizer.step()
+            for each, gradient in zip(stepped, gradients, strict=True):
+                each.grad = gradient
+
+    @torch.no_grad()
+    def _step_rows(self, parameter: nn.Parameter) -> bool:
+        """Take Adagrad's step where the gradient is sparse, and return whether it was.
+
+        torch's own passes over such a gradient many times.
+        """
+        if parameter.grad is None or not parameter.grad.is_sparse or parameter.grad.sparse_dim() != 1:
+            return False
+        parameter.grad = coalesced(parameter.grad)
+        state, rows = self._optimizers[0].state[parameter], parameter.grad._indices()[0]
+        state["step"] += 1
+        adagrad_rows(parameter, state["sum"], rows, parameter.grad._values(), self._learning_rate)
+        return True
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> float:
@@ -118,7 +139,7 @@ class SparseAwareOptimizer:
         values = []
         for parameter in self._parameters:
             if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.coalesce()
+                parameter.grad = coalesced(parameter.grad)
                 values.append(parameter.grad._values())
             elif parameter.grad is not None:
                 values.append(parameter.grad)

@@ -79,7 +79,8 @@ def test_strides_change_nothing(case: OpCase, backend: str) -> None:
 
 
 def test_every_op_is_compared() -> None:
-    assert {case.op for case in CASES} == set(_ops)
+    in_place = {"adagrad_rows"}  # which have tests of their own
+    assert {case.op for case in CASES} | in_place == set(_ops)
 
 
 def test_a_backend_that_errs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

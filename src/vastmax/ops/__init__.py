@@ -9,6 +9,7 @@ try:
 except ImportError as error:
     raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
 
+from vastmax.ops.adagrad_rows import adagrad_rows
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.derived import Derived
@@ -19,6 +20,7 @@ from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
 from vastmax.ops.tensors import (
+    coalesced,
     differentiable_gradients,
     matmul_operands,
     ragged_range,
@@ -40,9 +42,11 @@ __all__ = [
     "TreeScores",
     "TreeSweep",
     "WordClasses",
+    "adagrad_rows",
     "backend_of",
     "beam_leaves",
     "class_softmax",
+    "coalesced",
     "differentiable_gradients",
     "gathered_logits",
     "group_by_class",

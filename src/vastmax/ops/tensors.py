@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vastmax.ops.dispatch import under_transform
 
 __all__ = [
+    "coalesced",
     "differentiable_gradients",
     "matmul_operands",
     "ragged_range",
@@ -147,6 +148,18 @@ def row_gradient(rows: Tensor, values: Tensor, shape: torch.Size, *, sparse: boo
     return values.new_zeros(shape).index_add_(0, rows, values)
 
 
+def coalesced(gradient: Tensor) -> Tensor:
+    """Return a sparse gradient (V, …) with each row once, rising; as it is, where its rows rise already.
+
+    Autograd forgets that a gradient which it hands to a parameter was coalesced, and to sort and sum it again costs as
+    much as a step.
+    """
+    rows = gradient._indices()[0]
+    if gradient.is_coalesced() or gradient.sparse_dim() != 1 or not (rows[1:] > rows[:-1]).all():
+        return gradient.coalesce()
+    return row_gradient(rows, gradient._values(), gradient.shape, sparse=True, rising=True)
+
+
 def sparse_uses(table: Tensor, times: int, sparse: bool = True) -> tuple[Tensor, ...]:
     """Return a table as often as it is used, so that all that it receives becomes one sparse gradient.
 
@@ -165,7 +178,7 @@ class _SparseUses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None]:  # type: ignore[override]
-        given = [grad for grad in grads if grad is not None]
+        given = [grad if grad.is_sparse else grad.contiguous() for grad in grads if grad is not None]
         if not given:
             return None, None, None
         # to be differentiated again a gradient is summed as it is: the parts of a sparse tensor are not differentiable
@@ -173,11 +186,14 @@ class _SparseUses(torch.autograd.Function):
             add = torch.add if torch.is_grad_enabled() else Tensor.add_  # nobody else has these gradients
             total = functools.reduce(add, sorted(given, key=lambda grad: grad.is_sparse))
             return total if ctx.sparse else total.to_dense(), None, None
-        if len(given) == 1 and given[0].is_sparse:
+        sparse = [grad for grad in given if grad.is_sparse]
+        if len(sparse) < len(given):  # all rows are met
+            values = functools.reduce(Tensor.add_, [grad for grad in given if not grad.is_sparse])
+            for grad in sparse:
+                values.index_add_(0, grad._indices()[0], grad._values())
+            rows = torch.arange(len(values), device=values.device)
+            return row_gradient(rows, values, ctx.shape, sparse=True, rising=True), None, None
+        if len(given) == 1:
             return given[0], None, None
-        rows = [
-            grad._indices() if grad.is_sparse else torch.arange(len(grad), device=grad.device)[None] for grad in given
-        ]
-        values = [grad._values() if grad.is_sparse else grad for grad in given]
-        gradient = torch.sparse_coo_tensor(torch.cat(rows, 1), torch.cat(values), ctx.shape, check_invariants=False)
-        return gradient, None, None
+        rows, values = torch.cat([grad._indices()[0] for grad in given]), torch.cat([grad._values() for grad in given])
+        return row_gradient(rows, values, ctx.shape, sparse=True), None, None
