@@ -27,13 +27,14 @@ FEWEST_STEPS = 40
 """That tell rates apart."""
 
 _MOST_STEPS = 400
-_OF_FEW_STEPS = 0.5
-"""Of the default: the rate of runs that are too short to try any. Of 150 steps each method's best is this or near it:
-``benchmarks/results/layer-rates-2026-11-28.jsonl``."""
-_FACTORS = ((0.25, 0.5, 1.0, 2.0, 4.0), (0.5, 1.0, 2.0))  # of the default: what is tried, and what where time is short
+_FACTORS = (0.5, 1.0, 2.0)  # of the usual rate: what is tried
 _MOST_BEYOND = 3  # tries outside of these
 _TIMED = 3  # steps
 _HARMLESS = 1e-3  # of the default
+_USUAL_STEPS = 2400
+"""For which an optimiser's default is the usual rate. Adagrad's steps shrink as it goes, so its best rate grows with a
+run's steps, about as their cube root: 0.04 for 150 (``benchmarks/results/layer-rates-2026-11-28.jsonl``), 0.15 for
+7,000 of them."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class Probe:
 
     Attributes:
         chosen: The rate.
-        why: "probe": it has the lowest loss; "all diverged": it is the lowest of those tried, none of which has a
-            finite loss; "too short": half of the default, as too few steps fit into the share of the budget;
-            "no memory": the default, as no copy of the model fits.
+        why: "probe": it is that of the lowest loss; "all diverged": that of the lowest tried, none of which has a
+            finite loss; "too short": the usual one, as too few steps fit into the share of the budget; "no memory": the
+            optimiser's default, as no copy of the model fits.
         rates: What was tried, the lowest first.
         losses: The validation text's loss after each, in nats a word; None where it diverged.
         steps: Of each try.
@@ -64,11 +65,13 @@ class Probe:
         return cls(rate, why, [], [], 0, seconds)
 
     @classmethod
-    def of(cls, losses: Mapping[float, float], steps: int, seconds: float) -> Probe:
-        """Return the choice among the losses by rate, infinite where it diverged."""
+    def of(cls, losses: Mapping[float, float], steps: int, seconds: float, growth: float) -> Probe:
+        """Return `growth` times the rate of the lowest loss, of losses by rate, infinite where it diverged."""
         rates, best = sorted(losses), _best(losses)
         known = [losses[rate] if math.isfinite(losses[rate]) else None for rate in rates]
-        return cls(best, "probe" if math.isfinite(losses[best]) else "all diverged", rates, known, steps, seconds)
+        if not math.isfinite(losses[best]):
+            return cls(best, "all diverged", rates, known, steps, seconds)
+        return cls(float(f"{growth * best:.3g}"), "probe", rates, known, steps, seconds)
 
     def minutes_left(self, minutes: float | None) -> float | None:
         """Return what is left of a budget; None for none in minutes."""
@@ -100,9 +103,10 @@ def probe(
 ) -> Probe:
     """Choose the learning rate of a run that is about to begin.
 
-    Every rate trains a copy of the model for as many steps, from the same chance, and falls to 0 on the way. Five
-    rates are tried, a factor of 2 apart, for as many steps as fit into a fifth of the budget, at most 400 each;
-    three, for 40 steps, where fewer would fit; and where fewer than 40 still do, half of the default is taken.
+    Every rate trains a copy of the model for as many steps, from the same chance, and falls to 0 on the way. Three
+    rates are tried, the usual one of so many steps, half and twice as much, for a quarter of the steps that fit into a
+    fifth of the budget, at most 400 each. The run takes the best, times what the usual rate of its own steps is of that
+    of a try. Where fewer than 40 steps would fit, it takes its usual rate.
 
     Where the best is the lowest or the highest that was tried, the next one outside follows, a factor of 2 further; and
     where all diverged, a quarter of the lowest. There are three of these at most, and only as many as a budget in
@@ -111,7 +115,7 @@ def probe(
     Args:
         model: As it begins; it is left as it is.
         batches: Of the training text.
-        options: Of the run; the learning rate that they begin with is the middle one of those that are tried.
+        options: Of the run; the learning rate that they begin with is the default.
         score: From a model, and what it calls as it goes, to the validation text's perplexity.
         stop: What a try asks after each step.
         progress: Called about every second.
@@ -157,34 +161,36 @@ def probe(
             fit = (left / tries - scoring) / a_step
         return min(math.floor(fit), _MOST_STEPS)
 
+    def usual(count: float) -> float:
+        """The usual rate of so many steps."""
+        return default * (max(count, 1.0) / _USUAL_STEPS) ** (1 / 3) if options.optimizer == "adagrad" else default
+
     loop_of(model, default, 1)  # torch loads what its optimisers need, once, which is no run's to pay for
     began = time.perf_counter()
     harmless = _HARMLESS * default  # what is timed must not diverge
     learner = tried(harmless, 1)  # the first step takes longer than those that follow
-    steps, factors, a_step, scoring = 0, _FACTORS[0], 0.0, 0.0
-    if that_fit(1, time.perf_counter() - began) >= 2 * _TIMED:
+    steps, a_step, scoring = 0, time.perf_counter() - began, 0.0
+    if that_fit(1, a_step) >= 2 * _TIMED:
         clock = time.perf_counter()
         tried(harmless, _TIMED)
         a_step, clock = (time.perf_counter() - clock) / _TIMED, time.perf_counter()
         score(learner, pause)
         scoring = time.perf_counter() - clock
-        for factors in _FACTORS:
-            steps = that_fit(len(factors), a_step, scoring)
-            if steps >= FEWEST_STEPS:
-                break
-        else:
-            steps = 0
-    if not steps:
-        return Probe.none(_OF_FEW_STEPS * default, "too short", time.perf_counter() - began)
-    if factors is _FACTORS[-1]:
-        steps = FEWEST_STEPS  # what is left may do for one rate beyond
-    losses = {rate: loss_after(rate) for rate in (factor * default for factor in factors)}
+        steps = that_fit(len(_FACTORS) + 1, a_step, scoring)
+    whole = options.epochs * len(batches)
+    if options.minutes is not None:
+        whole = (1 - PROBE_SHARE) * 60 * options.minutes / a_step
+    if steps < FEWEST_STEPS:
+        return Probe.none(float(f"{usual(whole):.3g}"), "too short", time.perf_counter() - began)
+    # on one grid for all methods, whose tries are of different lengths
+    middle = default * 2.0 ** round(math.log2(usual(steps) / default))
+    losses = {rate: loss_after(rate) for rate in (factor * middle for factor in _FACTORS)}
     for _ in range(_MOST_BEYOND):
         rate = _beyond(losses)
         if rate is None or that_fit(1, a_step, scoring) < steps:
             break
         losses[rate] = loss_after(rate)
-    return Probe.of(losses, steps, time.perf_counter() - began)
+    return Probe.of(losses, steps, time.perf_counter() - began, usual(whole) / usual(steps))
 
 
 def _best(losses: Mapping[float, float]) -> float:
