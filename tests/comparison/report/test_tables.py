@@ -35,7 +35,7 @@ def test_learning_rates_and_how_they_were_chosen() -> None:
         ("cnn", ["0.1", "no memory", "", "", "", "", ""]),
         ("sampled", ["0.1", "all diverged", "", "∞", "", "", ""]),
     ]
-    assert all(words in table["text"] for words in ("diverged", "too short", "no memory"))
+    assert all(words in table["text"] for words in ("diverged", "Too short", "No memory"))
 
 
 @pytest.mark.parametrize(
