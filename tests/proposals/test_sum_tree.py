@@ -11,8 +11,8 @@ from scipy import stats
 
 from tests.proposals.chance import FALSE_ALARM, generator, pvalue
 from vastmax.errors import InputError
+from vastmax.ops.sum_tree.pytorch import _heavy
 from vastmax.proposals import SumTree
-from vastmax.proposals.sum_tree import _heavy
 
 few_weights = st.lists(st.sampled_from([0.0, 0.0, 1e-300, 1e-9, 0.1, 1 / 3, 1.0, 7.0, 1e9]), min_size=0, max_size=70)
 

@@ -10,6 +10,7 @@ except ImportError as error:
     raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
 
 from vastmax.ops.adagrad_rows import adagrad_rows
+from vastmax.ops.bigrams import adapt_bigrams, bigram_probabilities, draw_bigrams, unigram_share
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.derived import Derived
@@ -19,6 +20,7 @@ from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_pa
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
+from vastmax.ops.sum_tree import add_up, range_sums, tree_draws, tree_update
 from vastmax.ops.tensors import (
     coalesced,
     differentiable_gradients,
@@ -31,9 +33,10 @@ from vastmax.ops.tensors import (
 )
 from vastmax.ops.topk import topk
 from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_above
-from vastmax.ops.values import Draws, Part, Paths, WordClasses
+from vastmax.ops.values import BigramTables, Draws, Part, Paths, WordClasses
 
 __all__ = [
+    "BigramTables",
     "Derived",
     "Draws",
     "Part",
@@ -43,11 +46,15 @@ __all__ = [
     "TreeSweep",
     "WordClasses",
     "adagrad_rows",
+    "adapt_bigrams",
+    "add_up",
     "backend_of",
     "beam_leaves",
+    "bigram_probabilities",
     "class_softmax",
     "coalesced",
     "differentiable_gradients",
+    "draw_bigrams",
     "gathered_logits",
     "group_by_class",
     "grouped_log_softmax",
@@ -62,11 +69,15 @@ __all__ = [
     "path_loss",
     "plain",
     "ragged_range",
+    "range_sums",
     "sampled_loss",
     "segment_logsumexp",
     "sparse_uses",
     "topk",
+    "tree_draws",
+    "tree_update",
     "under_transform",
+    "unigram_share",
     "using",
     "wide",
     "wide_linear",

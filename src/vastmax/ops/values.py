@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Draws", "Part", "Paths", "WordClasses"]
+__all__ = ["BigramTables", "Draws", "Part", "Paths", "WordClasses"]
 
 
 class Part(NamedTuple):
@@ -15,6 +15,26 @@ class Part(NamedTuple):
     hidden: Tensor
     weight: Tensor
     bias: Tensor | None
+
+
+class BigramTables(NamedTuple):
+    """A unigram and a bigram table over V classes, in trees of sums, and how they are mixed.
+
+    Attributes:
+        unigram: (2V,) float64, a tree of sums over the classes.
+        bigram: (2B,) float64, a tree of sums over the pairs; (2,) of none.
+        pairs: (B,) int64, ``previous * V + class``, rising.
+        starts: (V + 1,) int64, where the pairs of each previous class start, and the last ones stop.
+        bins: (V,) uint8, which weight of the mixture is a previous class's.
+        mixture: (64,) float64, ``log(a / (1 - a))`` of the unigram table's share a.
+    """
+
+    unigram: Tensor
+    bigram: Tensor
+    pairs: Tensor
+    starts: Tensor
+    bins: Tensor
+    mixture: Tensor
 
 
 class Draws(NamedTuple):

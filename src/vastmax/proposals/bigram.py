@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import number, refused
 from vastmax.errors import InputError
+from vastmax.ops import BigramTables, Derived, adapt_bigrams, bigram_probabilities, draw_bigrams, unigram_share
 from vastmax.proposals.proposal import Context, Proposal
 from vastmax.proposals.static import powers
 from vastmax.proposals.sum_tree import SumTree
@@ -21,7 +22,6 @@ from vastmax.vocabulary import as_weights
 __all__ = ["BigramProposal"]
 
 _BINS = 64  # of frequency, by powers of two: bin b holds counts from 2**(b - 1) to before 2**b
-_TINY = 1e-300  # in place of a zero that something is divided by
 _CELLS = 2**22  # probabilities of rows and classes that are held at once
 
 Bigrams = tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -87,6 +87,7 @@ class BigramProposal(Proposal):
         kinds = np.bincount(previous, minlength=self.num_classes)
         bins = np.clip(np.frexp(seen)[1], 0, _BINS - 1).astype(np.uint8)
         first, tokens = np.bincount(bins, kinds, minlength=_BINS), np.bincount(bins, seen, minlength=_BINS)
+        self._starts = Derived(_starts_of)
         self._built = (pairs, bins, np.log(np.where(tokens > 0, first, 1) / np.where(tokens > 0, tokens, 1)))
         self.unigram = SumTree(weights, device=device)
         self.bigram = SumTree(times / seen[previous], device=device)
@@ -125,7 +126,7 @@ class BigramProposal(Proposal):
 
     def unigram_share(self, context: Tensor) -> Tensor:
         """Return the weights a_b of the unigram table for histories (N,), float64; 1 where no bigram is known."""
-        return self._rows(context)[3]
+        return unigram_share(self._tables, context)
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``log Q`` of ids (N, m) by each row's own history, of (m,) or (1, m) by the mean over all histories.
@@ -135,7 +136,7 @@ class BigramProposal(Proposal):
         if context is None or not len(context) or not len(self.pairs):
             return (self.unigram.weights[ids] / self.unigram.total).log()
         if ids.dim() == 2 and len(ids) == len(context):
-            return self._prob(ids, context).log()
+            return bigram_probabilities(self._tables, context, ids).log_()
         if ids.dim() == 2 and len(ids) != 1:
             raise InputError(
                 f"ids of shape {tuple(ids.shape)} came with {len(context)} previous classes: give one row of ids for "
@@ -146,10 +147,9 @@ class BigramProposal(Proposal):
         mean = torch.zeros(ids.numel(), dtype=torch.float64, device=ids.device)
         step = max(_CELLS // max(ids.numel(), 1), 1)
         for some, of_them in zip(histories.split(step), share.split(step), strict=True):
-            mean += of_them @ self._prob(ids.view(1, -1).expand(len(some), -1), some)
+            mean += of_them @ bigram_probabilities(self._tables, some, ids.view(1, -1).expand(len(some), -1))
         return mean.log_().view(ids.shape)
 
-    @torch.no_grad()
     def adapt(self, context: Tensor, ids: Tensor, probability: Tensor, rate: float) -> None:
         """Move both tables towards what a model says of classes that were drawn: ``q ← (1 - λ) q + λ q̄ P̃`` on them.
 
@@ -163,19 +163,13 @@ class BigramProposal(Proposal):
 
         Args:
             context: (N,) histories.
-            ids: (N, m) the classes W of each row, none of them twice; below 0 where there are fewer than m.
+            ids: (N, m) the classes W of each row; below 0 where there are fewer than m. Of one that stands there twice
+                the first counts.
             probability: (N, m) ``P̃`` of them, in proportion.
             rate: λ, 0 to 1; InputError for any other.
         """
-        number("rate", rate, 0, 1)
-        drawn, ids = ids >= 0, ids.clamp(min=0)
-        _move(self.unigram, ids, drawn, torch.zeros_like(context), probability, rate)
-        if len(self.pairs):
-            first, start, _, _ = self._rows(context)
-            entry, known = self._entries(first, ids)
-            _move(self.bigram, entry, drawn & known, start, probability, rate)
+        self.adapt_to_draws(context, *_ragged(ids, probability), rate=rate, mixture_rate=0)
 
-    @torch.no_grad()
     def adapt_mixture(self, context: Tensor, ids: Tensor, probability: Tensor, rate: float) -> None:
         """Take a step of gradient descent on the mixture, ``log(a_b / (1 - a_b))``, down KL(P̃ ‖ Q̃) on classes drawn.
 
@@ -184,64 +178,53 @@ class BigramProposal(Proposal):
 
         Arguments are those of :meth:`adapt`, but that the rate is the step's, of any size.
         """
-        if not len(self.pairs):
-            return
-        drawn = ids >= 0
-        unigram, bigram, share = self._parts(ids.clamp(min=0), context)
-        mixed = torch.lerp(bigram, unigram, share).masked_fill_(~drawn, 0)
-        difference = (unigram - bigram).masked_fill_(~drawn, 0)
-        target = probability.double().masked_fill(~(mixed > 0), 0)
-        target = target / target.sum(1, keepdim=True).clamp(min=_TINY)
-        wanted = target * difference / mixed.clamp(min=_TINY)
-        slope = difference.sum(1) / mixed.sum(1).clamp(min=_TINY) - wanted.sum(1)
-        slope *= (share * (1 - share)).squeeze(1)
-        told = (share.squeeze(1) < 1) & (target.sum(1) > 0)
-        bins = self.bins[context[told]].long()
-        total = torch.zeros_like(self.mixture).index_add_(0, bins, slope[told])
-        self.mixture -= rate * total / bins.bincount(minlength=_BINS).clamp(min=1)
+        self.adapt_to_draws(context, *_ragged(ids, probability), rate=0, mixture_rate=rate)
 
-    def _prob(self, ids: Tensor, context: Tensor) -> Tensor:
-        """Return Q (N, m) of ids (N, m) by the histories (N,)."""
-        unigram, bigram, share = self._parts(ids, context)
-        return torch.lerp(bigram, unigram, share)
+    def adapt_to_draws(
+        self, context: Tensor, ids: Tensor, logits: Tensor, offsets: Tensor, *, rate: float, mixture_rate: float
+    ) -> None:
+        """Do what :meth:`adapt` and then :meth:`adapt_mixture` do, of draws as they come: some of them twice.
 
-    def _parts(self, ids: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return Q_1 and Q_2 (N, m) of ids (N, m) by the histories (N,), and the share (N, 1) of Q_1."""
-        first, start, stop, share = self._rows(context)
-        place, known = self._entries(first, ids)
-        mass = self.bigram.sum(start, stop)[:, None]
-        bigram = self.bigram.weights[place].masked_fill_(~known, 0) / mass.where(mass > 0, 1)
-        return self.unigram.weights[ids] / self.unigram.total, bigram, share[:, None]
+        Args:
+            context: (N,) histories.
+            ids: (T,) drawn by all rows, one row after the other.
+            logits: (T,) of them, of which P̃ is the softmax.
+            offsets: (N + 1,) where each row begins among the T, and the last one ends.
+            rate: of the tables, 0 to 1; InputError for any other.
+            mixture_rate: of the mixture.
+        """
+        number("rate", rate, 0, 1)
+        adapt_bigrams(self._tables, context, ids, logits, offsets, rate=rate, mixture_rate=mixture_rate)
 
-    def _rows(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return of histories (N,) the pair with class 0, where bigrams start and stop, and Q_1's share."""
-        known = (context >= 0) & (context < self.num_classes)
-        first = torch.where(known, context, -1).long() * self.num_classes
-        start, stop = torch.searchsorted(self.pairs, torch.stack([first, first + self.num_classes]))
-        share = self.mixture[self.bins[context.where(known, 0)].long()].sigmoid()
-        return first, start, stop, share.where(self.bigram.sum(start, stop) > 0, 1)
-
-    def _entries(self, first: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where classes (N, m) stand in the rows of the bigram table, and whether they do."""
-        wanted = first[:, None] + ids
-        place = torch.searchsorted(self.pairs, wanted).clamp_(max=len(self.pairs) - 1)
-        return place, self.pairs[place] == wanted
+    @property
+    def _tables(self) -> BigramTables:
+        starts = self._starts(self.pairs, self.bins)
+        return BigramTables(self.unigram.sums, self.bigram.sums, self.pairs, starts, self.bins, self.mixture)
 
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         rows, n = shape
-        unigram = self.unigram.draw(rows * n, generator=generator).view(shape)
         if context is None or not len(context) or not len(self.pairs):
-            return unigram
-        if rows == 1:  # each draw by the history of a row that is drawn itself
+            return self.unigram.draw(rows * n, generator=generator).view(shape)
+        if rows == 1 and len(context) > 1:  # each draw by the history of a row that is drawn itself
             row = torch.randint(2**62, (n,), device=context.device, generator=generator) % len(context)
-            context, n = context[row], 1
-        elif rows != len(context):
-            raise InputError(f"num_rows is {rows} for {len(context)} previous classes: give one class a row.")
-        _, start, stop, share = self._rows(context)
-        entry = self.bigram.draw(n, start, stop, generator=generator)
-        bigram = self.pairs[entry.clamp_(min=0)] % self.num_classes
-        coin = torch.rand(entry.shape, dtype=torch.float64, device=context.device, generator=generator)
-        return torch.where(coin < share[:, None], unigram.view(entry.shape), bigram).view(shape)
+            return self._draw_of_rows(context[row], (n, 1), generator)[0].view(shape)
+        return self._draw_of_rows(context, shape, generator)[0]
+
+    def _draw_judged(
+        self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if context is None or not len(self.pairs) or (shape[0] == 1 and len(context) != 1):
+            return super()._draw_judged(shape, generator, context)
+        return self._draw_of_rows(context, shape, generator)
+
+    def _draw_of_rows(
+        self, context: Tensor, shape: tuple[int, int], generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return ids (N, n) drawn after each of the histories, and their log Q."""
+        if shape[0] != len(context):
+            raise InputError(f"num_rows is {shape[0]} for {len(context)} previous classes: give one class a row.")
+        coins, chances = torch.rand(2, *shape, dtype=torch.float64, device=context.device, generator=generator)
+        return draw_bigrams(self._tables, context, coins, chances)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         pairs, sums = state_dict.get(f"{prefix}pairs"), state_dict.get(f"{prefix}unigram.sums")
@@ -258,25 +241,23 @@ class BigramProposal(Proposal):
         return f"{super().extra_repr()}, num_bigrams={len(self.pairs)}{smoothed}"
 
 
-def _move(tree: SumTree, cells: Tensor, known: Tensor, group: Tensor, probability: Tensor, rate: float) -> None:
-    """Move the weights at known cells (N, m) towards their probability (N, m), rows of one group (N,) together."""
-    weight = tree.weights[cells].masked_fill_(~known, 0)
-    target = probability.double().masked_fill(~known, 0)
-    asked = target.sum(1, keepdim=True)
-    move = target * (weight.sum(1, keepdim=True) / asked.clamp(min=_TINY)) - weight
-    known = known & (asked > 0)
-    cells, place, rows = cells[known].unique(return_inverse=True, return_counts=True)
-    moves = torch.zeros(len(cells), dtype=torch.float64, device=cells.device).index_add_(0, place, move[known])
-    # the rate is one for a group, else it would gain or lose mass
-    groups, group = group.unique(return_inverse=True)
-    group = group[:, None].expand_as(known)[known]
-    most = torch.zeros(len(groups), dtype=torch.float64, device=cells.device)
-    most.scatter_reduce_(0, group, rows[place].double(), "amax")
-    each = -torch.expm1(most * math.log1p(-rate)) / most if rate < 1 else 1 / most
-    of_cell = torch.empty_like(moves).scatter_(0, place, each[group])
-    before = tree.weights[cells]
-    # what could be drawn still can, or there would be fewer classes than support says
-    tree.update(cells, before.addcmul(of_cell, moves).maximum(before.clamp(max=_TINY)))
+def _ragged(ids: Tensor, probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the ids of rows (N, m) that are not below 0, logarithms of their probabilities, and where rows begin."""
+    drawn = ids >= 0
+    return ids[drawn], probability[drawn].double().log(), F.pad(drawn.sum(1).cumsum(0), (1, 0))
+
+
+def _starts_of(pairs: Tensor, bins: Tensor) -> Tensor:
+    """Return where the pairs of each class start, and the last stop, (V + 1,); InputError where these are no tables."""
+    num_classes = len(bins)
+    if len(pairs) and (
+        not bool((pairs[1:] > pairs[:-1]).all()) or int(pairs[0]) < 0 or int(pairs[-1]) >= num_classes**2
+    ):
+        raise InputError("the state holds no bigrams: pairs of classes that rise.")
+    if int(bins.max()) >= _BINS:
+        raise InputError(f"the state holds no mixture: bins below {_BINS}.")
+    firsts = torch.arange(num_classes + 1, device=pairs.device) * num_classes
+    return torch.searchsorted(pairs, firsts)
 
 
 def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -112,6 +112,13 @@ class Proposal(Float64Module, ABC):
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
         """Return ids (rows, n), independent draws; of one row and several contexts, draws from their mixture."""
 
+    def _draw_judged(
+        self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`_draw` does, and log Q (rows, n) of it, float64."""
+        ids = self._draw(shape, generator, context)
+        return ids, self.log_prob(ids, context)
+
     def update(self, weight: Tensor, bias: Tensor | None = None, ids: Tensor | None = None) -> None:
         """Take notice of the vectors (V, d) and biases (V,) of classes: of these ids, or of all.
 
@@ -153,14 +160,14 @@ class Proposal(Float64Module, ABC):
             )
         shape = (1 if num_rows is None else num_rows, num_samples)
         if replacement or num_rows == 0:  # no row, no two draws to tell apart
-            ids = self._draw(shape, generator, context)
+            ids, log_prob = self._draw_judged(shape, generator, context)
             exposure = last = torch.full((), num_samples, dtype=torch.float64, device=ids.device)
         else:
             ids, *moments = self._draw_distinct(shape, generator, context)
             last, exposure = (each.view(()) if num_rows is None else each for each in moments)
+            log_prob = self.log_prob(ids, context)
         if num_rows is None:
-            ids = ids[0]
-        log_prob = self.log_prob(ids, context)
+            ids, log_prob = ids[0], log_prob[0]
         samples = Samples(ids, log_prob, exposure, last, not replacement)
         return samples._replace(log_expected_count=samples.log_expected_count_of(log_prob))
 

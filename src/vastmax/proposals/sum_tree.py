@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.nn import functional as F
 
+from vastmax.ops import add_up, range_sums, tree_draws, tree_update
 from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
 
@@ -56,7 +56,7 @@ class SumTree(Float64Module):
         """Restore the weights that the tree was built with."""
         self.sums[: max(self.num_weights, 2)] = 0
         self.weights.copy_(torch.from_numpy(self._weights))
-        self._add_up()
+        add_up(self.sums)
 
     @property
     def weights(self) -> Tensor:
@@ -68,33 +68,17 @@ class SumTree(Float64Module):
         """() float64, the sum of all weights."""
         return self.sums[1]
 
-    @torch.no_grad()
     def update(self, ids: Tensor, weights: Tensor) -> None:
         """Set the weights (m,), finite and non-negative, of ids (m,); of an id that comes twice, the last counts."""
-        ids, order = ids.sort(stable=True)
-        last = torch.ones_like(ids, dtype=torch.bool)
-        last[:-1] = ids[1:] != ids[:-1]
-        # which of several writes to one place stays is chance: all write what the last has
-        final = torch.where(last, torch.arange(len(ids), device=ids.device), len(ids)).flip(0).cummin(0).values.flip(0)
-        node = ids + self.num_weights
-        self.sums[node] = weights.to(self.sums)[order[final]]
-        levels = self.num_weights.bit_length()
-        if len(ids) * levels >= self.num_weights:
-            self._add_up()
-            return
-        for _ in range(levels):  # leaves may stand on two levels: what came too early is added up again
-            node = (node >> 1).clamp_(min=1)
-            left = 2 * node
-            self.sums[node] = self.sums.index_select(0, left) + self.sums.index_select(0, left + 1)
+        tree_update(self.sums, ids, weights)
 
     def sum(self, start: Tensor, stop: Tensor) -> Tensor:
         """Return the sums (R,) float64 of the weights from start (R,) to before stop (R,); prefix sums from 0.
 
         They are sums of weights, never differences, and so as precise in a small range as in a large one.
         """
-        return self.sums[self._parts(start, stop)].sum(-1)
+        return range_sums(self.sums, start, stop)
 
-    @torch.no_grad()
     def draw(
         self,
         num_draws: int,
@@ -114,59 +98,7 @@ class SumTree(Float64Module):
         Returns:
             (n,) of all ids, or (R, n) of ranges; int64. It is -1 where there is no weight to draw.
         """
-        if start is None or stop is None:
-            parts = torch.ones(1, 1, dtype=torch.int64, device=self.sums.device)
-            return self._draw(parts, num_draws, self.num_weights.bit_length(), generator)[0]
-        parts = self._parts(start, stop)
-        return self._draw(parts, num_draws, parts.shape[1] // 2 - 1, generator)
-
-    def _draw(self, parts: Tensor, num_draws: int, levels: int, generator: torch.Generator | None) -> Tensor:
-        """Return ids (R, n) from below nodes (R, K), of which none is higher than so many levels."""
-        mass = self.sums[parts]
-        upto = mass.cumsum(1).cummax(1).values  # a parallel sum may go back by a rounding error
-        total = upto[:, -1:]
-        share = torch.rand(len(parts), num_draws, dtype=torch.float64, device=parts.device, generator=generator)
-        left_over = share.mul_(total)
-        place = torch.searchsorted(upto, left_over, right=True).clamp_(max=parts.shape[1] - 1)
-        place = _heavy(mass).gather(1, place)
-        left_over -= F.pad(upto[:, :-1], (1, 0)).gather(1, place)
-        node = self._descend(parts.gather(1, place).flatten(), left_over.flatten(), levels)
-        return torch.where(total > 0, node.view_as(place) - self.num_weights, -1)
-
-    def _descend(self, node: Tensor, left_over: Tensor, levels: int) -> Tensor:
-        """Return the leaves (n,) that lie where so much mass is left over, below nodes (n,) at most so many levels."""
-        for _ in range(levels):
-            inner = node < self.num_weights
-            left = 2 * node * inner  # of a leaf 0, which leads nowhere
-            mass = self.sums.index_select(0, left)
-            # where rounding leaves more than the right child has, the draw is still of what has weight
-            goes_right = (left_over >= mass).logical_and_(self.sums.index_select(0, left + 1) > 0)
-            left_over -= mass.mul_(goes_right)
-            node = torch.where(inner, left.add_(goes_right), node)
-        return node
-
-    def _parts(self, start: Tensor, stop: Tensor) -> Tensor:
-        """Return nodes (R, K) of which the leaves are the ids of ranges; 0 for none. Level by level, two a level."""
-        low, high = start + self.num_weights, stop + self.num_weights
-        widest = int((high - low).max()) if len(low) else 0
-        parts = []
-        for _ in range(max(widest, 1).bit_length()):
-            some = low < high
-            parts += [torch.where(some & (low % 2 == 1), low, 0), torch.where(some & (high % 2 == 1), high - 1, 0)]
-            low, high = (low + 1) >> 1, high >> 1
-        return torch.stack(parts, 1)
-
-    def _add_up(self) -> None:
-        """Add up all nodes from the leaves."""
-        high = self.num_weights
-        while high > 1:
-            low = (high + 1) // 2  # children of nodes from here on stand at `high` or behind
-            torch.add(self.sums[2 * low : 2 * high : 2], self.sums[2 * low + 1 : 2 * high : 2], out=self.sums[low:high])
-            high = low
-
-
-def _heavy(mass: Tensor) -> Tensor:
-    """Return (R, K) the place itself where there is mass, else the nearest before it that has some, else the first."""
-    places = torch.arange(mass.shape[1], device=mass.device)
-    before = torch.where(mass > 0, places, -1).cummax(1).values
-    return torch.where(before < 0, (mass > 0).int().argmax(1, keepdim=True), before)
+        rows = 1 if start is None or stop is None else len(start)
+        chances = torch.rand(rows, num_draws, dtype=torch.float64, device=self.sums.device, generator=generator)
+        ids = tree_draws(self.sums, start, stop, chances)
+        return ids[0] if start is None else ids

@@ -1,0 +1,45 @@
+"""Row by row in the compiled core: draws are to the bit what torch's are, on any number of threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vastmax import _core
+from vastmax.ops.sum_tree.compiled import takes
+from vastmax.ops.tensors import touch
+from vastmax.ops.values import BigramTables
+
+__all__ = ["adapt_bigrams", "draw_bigrams", "takes"]
+
+
+def draw_bigrams(tables: BigramTables, context: Tensor, coins: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`vastmax.ops.draw_bigrams`."""
+    ids, log_prob = torch.empty(coins.shape, dtype=torch.int64), torch.empty(coins.shape, dtype=torch.float64)
+    given = context.long().contiguous(), coins.contiguous(), chances.contiguous(), ids, log_prob
+    _core.draw_bigrams(*_arrays(tables), *(each.numpy() for each in given), torch.get_num_threads())
+    return ids, log_prob
+
+
+def adapt_bigrams(
+    tables: BigramTables,
+    context: Tensor,
+    ids: Tensor,
+    logits: Tensor,
+    offsets: Tensor,
+    *,
+    rate: float,
+    mixture_rate: float,
+) -> None:
+    """As :func:`vastmax.ops.adapt_bigrams`."""
+    given = context.long().contiguous(), ids.contiguous(), logits.double().contiguous(), offsets.contiguous()
+    arrays = (each.numpy() for each in given)
+    _core.adapt_bigrams(*_arrays(tables), *arrays, rate, mixture_rate, torch.get_num_threads())
+    for each in (tables.unigram, tables.bigram, tables.mixture):
+        touch(each)
+
+
+def _arrays(tables: BigramTables) -> list[Any]:
+    return [each.numpy() for each in tables]
