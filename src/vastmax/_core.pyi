@@ -182,3 +182,41 @@ def adagrad_rows(
     epsilon: float,
     threads: int = 1,
 ) -> None: ...
+def tree_draws(
+    sums: NDArray[np.float64],
+    start: NDArray[np.int64] | None,
+    stop: NDArray[np.int64] | None,
+    chances: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    threads: int = 1,
+) -> None: ...
+def tree_update(sums: NDArray[np.float64], ids: NDArray[np.int64], weights: NDArray[np.float64]) -> None: ...
+def draw_bigrams(
+    unigram: NDArray[np.float64],
+    bigram: NDArray[np.float64],
+    pairs: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    bins: NDArray[np.uint8],
+    mixture: NDArray[np.float64],
+    context: NDArray[np.int64],
+    coins: NDArray[np.float64],
+    chances: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    log_prob: NDArray[np.float64],
+    threads: int = 1,
+) -> None: ...
+def adapt_bigrams(
+    unigram: NDArray[np.float64],
+    bigram: NDArray[np.float64],
+    pairs: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    bins: NDArray[np.uint8],
+    mixture: NDArray[np.float64],
+    context: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    logits: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+    rate: float,
+    mixture_rate: float,
+    threads: int = 1,
+) -> None: ...

@@ -26,8 +26,12 @@ class Scripted(BigramProposal):
 
     blocks: list[Tensor]
 
-    def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
-        return self.blocks.pop(0)
+    def _draw_judged(
+        self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        block = self.blocks.pop(0)
+        assert block.shape == shape
+        return block, self.log_prob(block, context)
 
 
 def layer_of(**options) -> AdaptiveImportanceSampledSoftmax:
@@ -182,8 +186,10 @@ def test_compiled_code_adapts_once_a_step(monkeypatch: pytest.MonkeyPatch) -> No
     torch.compiler.reset()
     layer = layer_of(num_samples=8)
     calls = []
-    adapt = layer.proposal.adapt
-    monkeypatch.setattr(layer.proposal, "adapt", lambda *given: calls.append(given) or adapt(*given))
+    adapt = layer.proposal.adapt_to_draws
+    monkeypatch.setattr(
+        layer.proposal, "adapt_to_draws", lambda *given, **rates: calls.append(given) or adapt(*given, **rates)
+    )
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     compiled(rows_of(), TARGET, context=CONTEXT).backward()
     assert len(calls) == 1

@@ -281,9 +281,11 @@ def test_gradients_stay_sparse_where_all_rows_fall_back(optimizer: type[torch.op
 # --- edges, errors, costs ---
 
 
-def test_a_row_may_draw_sixteen_blocks_or_all_classes() -> None:
-    for num_classes, most in ((1000, 128), (100, 100), (4, 8)):
-        assert ImportanceSampledSoftmax(D, UniformProposal(num_classes), num_samples=8).max_samples == most
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_row_may_draw_many_blocks_or_what_all_classes_cost(shared: bool) -> None:
+    for num_classes, *most in ((10_000, 128, 512), (1000, 128, 250), (100, 100, 25), (4, 8, 8)):
+        layer = ImportanceSampledSoftmax(D, UniformProposal(num_classes), num_samples=8, shared=shared)
+        assert layer.max_samples == most[not shared]
 
 
 def test_one_class_is_certain() -> None:

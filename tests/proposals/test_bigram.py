@@ -1,5 +1,7 @@
 """The bigram proposal is what its formula says, before and after it adapts."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,19 @@ from hypothesis import strategies as st
 
 from tests.oracles import BigramOracle
 from tests.proposals.chance import FALSE_ALARM, generator, pvalue
+from vastmax import ops
 from vastmax.errors import InputError
 from vastmax.proposals import BigramProposal
 
 TOKENS = [0, 1, 0, 1, 2, -1, 0, 0, 9, 3, 3, 3, 1, 2, 0, 4]
+
+
+@pytest.fixture(scope="module", autouse=True, params=["torch", "compiled"])
+def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    with ops.using(
+        draw_bigrams=request.param, adapt_bigrams=request.param, tree_draws=request.param, tree_update=request.param
+    ):
+        yield
 
 
 def stream(num_tokens: int, num_classes: int, seed: int = 0) -> np.ndarray:

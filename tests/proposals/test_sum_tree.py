@@ -1,6 +1,7 @@
 """A sum tree holds sums, draws by weight from any range, and never what weighs nothing."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,11 +11,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.proposals.chance import FALSE_ALARM, generator, pvalue
+from vastmax import ops
 from vastmax.errors import InputError
 from vastmax.ops.sum_tree.pytorch import _heavy
 from vastmax.proposals import SumTree
 
 few_weights = st.lists(st.sampled_from([0.0, 0.0, 1e-300, 1e-9, 0.1, 1 / 3, 1.0, 7.0, 1e9]), min_size=0, max_size=70)
+
+
+@pytest.fixture(scope="module", autouse=True, params=["torch", "compiled"])
+def _backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    with ops.using(tree_draws=request.param, tree_update=request.param):
+        yield
 
 
 def naive_nodes(weights: list[float]) -> list[float]:

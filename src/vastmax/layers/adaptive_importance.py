@@ -16,7 +16,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, class_ids, from_state, tensor_options
 from vastmax.layers.base.backward import after_backward
 from vastmax.layers.base.facts import Kind, Reference, TrainingText
-from vastmax.layers.importance import Block, ImportanceSampledSoftmax
+from vastmax.layers.importance import ImportanceSampledSoftmax, OwnDraws
 from vastmax.proposals import BigramProposal
 from vastmax.vocabulary import Vocabulary
 
@@ -141,36 +141,12 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         tokens = np.stack([previous, following, np.full_like(previous, -1)], 1)
         return cls.from_vocabulary(in_features, vocabulary, **{**options, "tokens": tokens})
 
-    def _learn(self, loss: Tensor, blocks: list[Block], looks_at: Tensor | None) -> None:
+    def _learn(self, loss: Tensor, draws: OwnDraws, looks_at: Tensor | None) -> None:
         if not self.training or self.adaptation_rate == self.mixture_rate == 0:
             return
-        ids, probability = _different(blocks)
-        looks_at = torch.full_like(ids[:, 0], -1) if looks_at is None else looks_at
+        context = torch.full_like(draws.offsets[1:], -1) if looks_at is None else looks_at
 
         def adapt() -> None:
-            if self.adaptation_rate:
-                self.proposal.adapt(looks_at, ids, probability, self.adaptation_rate)
-            if self.mixture_rate:
-                self.proposal.adapt_mixture(looks_at, ids, probability, self.mixture_rate)
+            self.proposal.adapt_to_draws(context, *draws, rate=self.adaptation_rate, mixture_rate=self.mixture_rate)
 
         after_backward(loss, adapt)
-
-
-def _different(blocks: list[Block]) -> tuple[Tensor, Tensor]:
-    """Return of each row the different classes drawn, (N, m), -1 in the places of others, and their softmax (N, m)."""
-    first = blocks[0]
-    shape = len(first.rows), sum(block.ids.shape[1] for block in blocks)
-    ids = torch.full(shape, -1, device=first.ids.device)
-    logits = torch.full(shape, -torch.inf, dtype=first.logits.dtype, device=ids.device)
-    start = 0
-    for block in blocks:
-        stop = start + block.ids.shape[1]
-        ids[block.rows, start:stop], logits[block.rows, start:stop] = block.ids, block.logits
-        start = stop
-    ids, order = ids.sort(1)
-    logits = logits.gather(1, order)
-    again = torch.zeros_like(ids, dtype=torch.bool)
-    again[:, 1:] = ids[:, 1:] == ids[:, :-1]
-    probability = logits.masked_fill_(again, -torch.inf).softmax(1)
-    spoilt = ~probability.isfinite().all(1, keepdim=True)  # of such a row nothing is to be learnt
-    return ids.masked_fill_(again | spoilt, -1), probability.masked_fill_(spoilt, 0)

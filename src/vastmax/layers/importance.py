@@ -13,19 +13,30 @@ from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
 from vastmax.layers.base.sampling_layer import SamplingLayer, merged
 from vastmax.layers.base.table_layer import rows_of_targets
-from vastmax.ops import Part, gathered_logits, linear_cross_entropy
+from vastmax.ops import Part, gathered_logits, linear_cross_entropy, ragged_logits, segment_logsumexp
 from vastmax.proposals import Proposal
 
-__all__ = ["Block", "ImportanceSampledSoftmax"]
+__all__ = ["ImportanceSampledSoftmax", "OwnDraws"]
 
-_BLOCKS = 16  # as many samples as this many blocks hold are worth trying before all classes are
+# As many samples as this many first blocks hold are worth trying before all classes are; that costs what V samples do
+# which a batch shares, or a quarter of so many that a row draws for itself.
+_SHARED_BLOCKS, _OWN_BLOCKS, _OWN_SHARE = 16, 64, 4
 
 
-class Block(NamedTuple):
-    """Samples that some rows drew, ids (m,) or (rows, m), and their logits (rows, m)."""
+class OwnDraws(NamedTuple):
+    """What each row drew for itself, one row after the other: ids (T,), logits (T,), and where rows begin (N + 1,)."""
+
+    ids: Tensor
+    logits: Tensor
+    offsets: Tensor
+
+
+class _Block(NamedTuple):
+    """Samples that rows (R,) drew for themselves, (R, m)."""
 
     rows: Tensor
     ids: Tensor
+    log_prob: Tensor
     logits: Tensor
 
 
@@ -50,7 +61,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
     Args:
         num_samples: of the first block.
         effective_samples: S that a row is to reach; None for one block and no guard.
-        max_samples: what a row may draw; None for 16 first blocks, or V where that is less: all classes cost no more.
+        max_samples: what a row may draw. None for 16 first blocks, or V where that is less: all classes cost no more;
+            where each row draws for itself, 64 first blocks or a quarter of V.
         options: those of :class:`SamplingLayer` but ``in_batch``; ``replacement`` must be true unless
             ``effective_samples`` is None.
 
@@ -89,8 +101,9 @@ class ImportanceSampledSoftmax(SamplingLayer):
         if effective_samples is not None:
             number("effective_samples", effective_samples, 0, above=True, other="None for one block")
         if max_samples is None:
-            max_samples = max(num_samples, min(_BLOCKS * num_samples, self.num_classes))
-        max_samples = whole("max_samples", max_samples, self.num_samples, other="None for 16 first blocks")
+            blocks, share = (_SHARED_BLOCKS, 1) if self.shared else (_OWN_BLOCKS, _OWN_SHARE)
+            max_samples = max(num_samples, min(blocks * num_samples, self.num_classes // share))
+        max_samples = whole("max_samples", max_samples, self.num_samples, other="None for many first blocks")
         self.effective_samples, self.max_samples = effective_samples, max_samples
 
     def with_samples(self, k: int) -> Self | None:
@@ -118,37 +131,94 @@ class ImportanceSampledSoftmax(SamplingLayer):
             return self._one_block_loss(hidden, target, context, row)
         looks_at = self._proposal_context(hidden, context)
         self._meet(target)
+        estimate = self._loss_by_shared_draws if self.shared else self._loss_by_own_draws
+        return estimate(hidden, target, looks_at, *rows_of_targets(hidden, row))
+
+    def _loss_by_shared_draws(
+        self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, row: Tensor, first: Tensor
+    ) -> Tensor:
+        """(M,) losses of targets of rows (M,), the first of each row (N,): the rows that go on share each block."""
         sizes = self._block_sizes()
         weights, biases = self._uses(self.weight, len(sizes) + 2), self._uses(self.bias, len(sizes) + 2)
-        rows, blocks = torch.arange(len(hidden), device=hidden.device), []
-        row, first = rows_of_targets(hidden, row)
         own = gathered_logits(hidden[row], weights[-1], biases[-1], target[:, None], sparse=self.sparse).squeeze(1)
         base = own[first]  # taken off before anything is added: of large logits only differences have digits
-        log_sum = log_squares = own.new_full((len(hidden),), -torch.inf)
-        drawn = torch.zeros_like(log_sum)
+        rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(own, len(hidden))
         for size, weight, bias in zip(sizes, weights, biases, strict=False):
-            ids, log_prob, times = self._block(size, None if looks_at is None else looks_at[rows], len(rows))
-            logits = gathered_logits(hidden[rows] if blocks else hidden, weight, bias, ids, sparse=self.sparse)
-            logits = logits - base[rows, None]
+            ids, log_prob, times = self._shared_block(size, None if looks_at is None else looks_at[rows])
+            logits = gathered_logits(
+                hidden if len(rows) == len(hidden) else hidden[rows], weight, bias, ids, sparse=self.sparse
+            )
             self._meet(ids)
-            blocks.append(Block(rows, ids, logits.detach()))
-            more, more_squares = _log_sums(logits, log_prob.to(logits.dtype), times)
-            log_sum = log_sum.index_copy(0, rows, torch.logaddexp(log_sum[rows], more))
-            log_squares = log_squares.index_copy(0, rows, torch.logaddexp(log_squares[rows], more_squares))
-            drawn[rows] += size
-            rows = rows[_effective(log_sum, log_squares)[rows] < self.effective_samples]
+            estimate = estimate.with_block(rows, size, *_log_sums(logits - base[rows, None], log_prob, times))
+            rows = rows[estimate.effective[rows] < self.effective_samples]
             if not len(rows):
                 break
-        exact = torch.zeros_like(drawn, dtype=torch.bool).index_fill_(0, rows, True)
-        self.used = SamplesUsed(drawn.long(), _effective(log_sum, log_squares), exact)
-        loss = log_sum - drawn.log()
+        loss = self._with_exact_rows(estimate, rows, hidden, target[first], weights[-2], biases[-2])
+        return loss[row] - (own - base[row])
+
+    def _loss_by_own_draws(
+        self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, row: Tensor, first: Tensor
+    ) -> Tensor:
+        """(M,) losses of targets of rows (M,), the first of each row (N,): each row draws for itself.
+
+        All that was drawn is gathered at once, with the targets, for one gradient of few rows of the table.
+        """
+        with torch.no_grad():
+            base = gathered_logits(hidden, self.weight, self.bias, target[first][:, None]).squeeze(1)
+            rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(base, len(hidden))
+            blocks: list[_Block] = []
+            for size in self._block_sizes():
+                block = self._own_block(size, hidden, None if looks_at is None else looks_at[rows], rows)
+                blocks.append(block)
+                estimate = estimate.with_block(
+                    rows, size, *_log_sums(block.logits - base[rows, None], block.log_prob, None)
+                )
+                rows = rows[estimate.effective[rows] < self.effective_samples]
+                if not len(rows):
+                    break
+            lengths = estimate.drawn + torch.bincount(row, minlength=len(hidden))
+            begins = lengths.cumsum(0) - lengths
+            targets = begins[row] + torch.arange(len(row), device=row.device) - first[row]  # each row's come first
+            size = len(row) + sum(block.ids.numel() for block in blocks)
+            ids, logits = target.new_empty(size), base.new_empty(size)
+            log_prob = base.new_full((size,), torch.inf)  # a target is no draw
+            is_draw = torch.ones(size, dtype=torch.bool, device=ids.device)
+            ids[targets], is_draw[targets] = target, False
+            start = begins + lengths - estimate.drawn
+            for block in blocks:
+                places = (start[block.rows, None] + torch.arange(block.ids.shape[1], device=ids.device)).flatten()
+                for held, given in ((ids, block.ids), (logits, block.logits), (log_prob, block.log_prob)):
+                    held[places] = given.flatten().to(held.dtype)
+                start[block.rows] += block.ids.shape[1]
+            offsets = torch.cat([torch.zeros_like(lengths[:1]), estimate.drawn.cumsum(0)])
+            owners = torch.repeat_interleave(lengths)
+        weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
+        found = ragged_logits(hidden, weights[0], biases[0], ids, owners, sparse=self.sparse)
+        own = found[targets]
+        base = own[first]
+        estimate = estimate._replace(log_sum=segment_logsumexp(found - base[owners] - log_prob, owners, len(hidden)))
+        loss = self._with_exact_rows(estimate, rows, hidden, target[first], weights[1], biases[1])
+        loss = loss[row] - (own - base[row])
+        self._learn(loss, OwnDraws(ids[is_draw], logits[is_draw], offsets), looks_at)
+        return loss
+
+    def _with_exact_rows(
+        self,
+        estimate: _Estimate,
+        rows: Tensor,
+        hidden: Tensor,
+        target: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        """(N,) estimates of log Z less the logit of a target (N,), exact in these rows (R,); note what was used."""
+        exact = torch.zeros(len(hidden), dtype=torch.bool, device=rows.device).index_fill_(0, rows, True)
+        self.used = SamplesUsed(estimate.drawn, estimate.effective, exact)
+        loss = estimate.log_sum - estimate.drawn.to(estimate.log_sum.dtype).log()
         if len(rows):
             self._meet(torch.arange(self.num_classes, device=rows.device))
-            whole = Part(hidden[rows], weights[-2], biases[-2])
-            log_prob = linear_cross_entropy([whole], target[first[rows]], self.block_size)[1]
+            log_prob = linear_cross_entropy([Part(hidden[rows], weight, bias)], target[rows], self.block_size)[1]
             loss = loss.index_copy(0, rows, -log_prob.to(loss.dtype))
-        loss = loss[row] - (own - base[row])
-        self._learn(loss, blocks, looks_at)
         return loss
 
     def _one_block_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None, row: Tensor | None) -> Tensor:
@@ -165,14 +235,21 @@ class ImportanceSampledSoftmax(SamplingLayer):
         self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
         return log_sum[row] - (own - base[row])
 
-    def _learn(self, loss: Tensor, blocks: list[Block], looks_at: Tensor | None) -> None:
+    def _learn(self, loss: Tensor, draws: OwnDraws, looks_at: Tensor | None) -> None:
         """See to it that the proposal, where it learns, is taught by what was drawn for this loss."""
 
-    def _block(self, size: int, looks_at: Tensor | None, num_rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Draw a block: ids (m,) or (rows, m), their log Q, and how often each was drawn where they are merged."""
-        samples = self.proposal.sample(size, context=looks_at, num_rows=None if self.shared else num_rows)
-        log_prob = samples.log_expected_count - samples.exposure.log()
-        return merged(samples.ids, log_prob) if self.shared else (samples.ids, log_prob, None)
+    def _shared_block(self, size: int, looks_at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw a block that rows share: ids (m,), their log Q, and how often each was drawn."""
+        samples = self.proposal.sample(size, context=looks_at)
+        return merged(samples.ids, samples.log_expected_count - samples.exposure.log())
+
+    def _own_block(self, size: int, hidden: Tensor, looks_at: Tensor | None, rows: Tensor) -> _Block:
+        """Draw a block for each of these rows (R,) of all."""
+        samples = self.proposal.sample(size, context=looks_at, num_rows=len(rows))
+        hidden = hidden if len(rows) == len(hidden) else hidden[rows]
+        logits = gathered_logits(hidden, self.weight, self.bias, samples.ids)
+        self._meet(samples.ids)
+        return _Block(rows, samples.ids, samples.log_expected_count - samples.exposure.log(), logits)
 
     def _block_sizes(self) -> list[int]:
         """Return the sizes of blocks: each as large as all before it, up to ``max_samples``."""
@@ -186,9 +263,35 @@ class ImportanceSampledSoftmax(SamplingLayer):
         return f"{super().extra_repr()}, effective_samples={self.effective_samples}, max_samples={self.max_samples}"
 
 
+class _Estimate(NamedTuple):
+    """What draws say so far of N rows: log Σ r and log Σ r², (N,), and how many they were, (N,) int64."""
+
+    log_sum: Tensor
+    log_squares: Tensor
+    drawn: Tensor
+
+    @classmethod
+    def of_nothing(cls, like: Tensor, num_rows: int) -> _Estimate:
+        nothing = like.new_full((num_rows,), -torch.inf)
+        return cls(nothing, nothing, torch.zeros(num_rows, dtype=torch.int64, device=like.device))
+
+    def with_block(self, rows: Tensor, size: int, log_sum: Tensor, log_squares: Tensor) -> _Estimate:
+        """Return it with so many draws more of rows (R,), and their sums (R,)."""
+        return _Estimate(
+            self.log_sum.index_copy(0, rows, torch.logaddexp(self.log_sum[rows], log_sum)),
+            self.log_squares.index_copy(0, rows, torch.logaddexp(self.log_squares[rows], log_squares)),
+            self.drawn.index_add(0, rows, torch.full_like(rows, size)),
+        )
+
+    @property
+    def effective(self) -> Tensor:
+        """(N,) the effective sample size."""
+        return _effective(self.log_sum, self.log_squares)
+
+
 def _log_sums(logits: Tensor, log_expected: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return (N,) the logs of Σ r, which has a gradient, and of Σ r², which has none."""
-    terms = logits - log_expected
+    terms = logits - log_expected.to(logits.dtype)
     if times is None:
         return terms.logsumexp(1), (2 * terms.detach()).logsumexp(1)
     times = times.to(logits.dtype).log()

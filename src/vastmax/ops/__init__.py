@@ -15,7 +15,7 @@ from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.derived import Derived
 from vastmax.ops.dispatch import backend_of, is_batched, outside_transforms, plain, under_transform, using
-from vastmax.ops.gathered_logits import gathered_logits
+from vastmax.ops.gathered_logits import gathered_logits, ragged_logits
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
 from vastmax.ops.path_loss import path_loss
@@ -68,6 +68,7 @@ __all__ = [
     "outside_transforms",
     "path_loss",
     "plain",
+    "ragged_logits",
     "ragged_range",
     "range_sums",
     "sampled_loss",

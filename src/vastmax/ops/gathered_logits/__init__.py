@@ -7,10 +7,12 @@ from torch import Tensor
 from vastmax.ops.dispatch import implementation, register
 from vastmax.ops.gathered_logits import pytorch, reference
 
-__all__ = ["gathered_logits"]
+__all__ = ["gathered_logits", "ragged_logits"]
 
 register("gathered_logits", "reference", reference.gathered_logits)
 register("gathered_logits", "torch", pytorch.gathered_logits)
+register("ragged_logits", "reference", reference.ragged_logits)
+register("ragged_logits", "torch", pytorch.ragged_logits)
 
 
 def gathered_logits(
@@ -29,3 +31,13 @@ def gathered_logits(
     ``sparse`` makes the gradients of weight and bias sparse tensors of the rows met.
     """
     return implementation("gathered_logits", hidden)(hidden, weight, bias, ids, target=target, sparse=sparse)
+
+
+def ragged_logits(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor, *, sparse: bool = False
+) -> Tensor:
+    """Return (T,) ``h·v_w + b_w`` of classes (T,), each for one of the rows (T,) of hidden, which rise.
+
+    Other arguments as of :func:`gathered_logits`.
+    """
+    return implementation("ragged_logits", hidden)(hidden, weight, bias, ids, rows, sparse)

@@ -22,3 +22,12 @@ def gathered_logits(
     dtype = wide(weight.dtype)
     logits = (hidden.to(dtype)[:, None] * weight[ids]).sum(-1)
     return logits if bias is None else logits + bias[ids]
+
+
+def ragged_logits(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor, sparse: bool
+) -> Tensor:
+    """As :func:`vastmax.ops.ragged_logits`; gradients are dense."""
+    dtype = wide(weight.dtype)
+    logits = (hidden.to(dtype)[rows] * weight[ids]).sum(-1)
+    return logits if bias is None else logits + bias[ids]
