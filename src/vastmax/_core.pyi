@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
@@ -220,3 +222,36 @@ def adapt_bigrams(
     mixture_rate: float,
     threads: int = 1,
 ) -> None: ...
+def ragged_logits(
+    hidden: NDArray[Any],
+    table: NDArray[Any],
+    bias: NDArray[Any] | None,
+    ids: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    out: NDArray[np.floating],
+    threads: int = 1,
+    level: str | None = None,
+) -> None: ...
+def gradient_of_rows(
+    table: NDArray[Any],
+    ids: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    factors: NDArray[np.floating],
+    out: NDArray[Any],
+    threads: int = 1,
+    level: str | None = None,
+) -> None: ...
+def gradient_of_table(
+    hidden: NDArray[Any],
+    rows: NDArray[np.int64],
+    factors: NDArray[np.floating],
+    starts: NDArray[np.int64],
+    order: NDArray[np.uint32],
+    of_table: NDArray[Any],
+    of_bias: NDArray[np.floating],
+    threads: int = 1,
+    level: str | None = None,
+) -> None: ...
+def group_ids(
+    ids: NDArray[np.int64], limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]: ...

@@ -174,6 +174,20 @@ def gathered(label: str, classes: Tensor, target: Tensor | None = None, bias: bo
     return OpCase("gathered_logits", label, ((rows, 5), (12, 5), (12,) if bias else None), call)
 
 
+def ragged(
+    label: str, times: list[int], num_classes: int, width: int, *, bias: bool = True, sparse: bool = False
+) -> OpCase:
+    """Row r has times[r] classes."""
+    rows = torch.repeat_interleave(torch.tensor(times))
+    chosen = ids((len(rows),), num_classes)
+
+    def call(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+        return (ops.ragged_logits(hidden, weight, bias, chosen, rows, sparse=sparse),)
+
+    shapes = (len(times), width), (num_classes, width), (num_classes,) if bias else None
+    return OpCase("ragged_logits", label, shapes, call)
+
+
 def paths_of(tree: Tree) -> Paths:
     return Paths(*(torch.from_numpy(each.copy()) for each in (tree.offsets, tree.nodes, tree.signs)))
 
@@ -226,6 +240,12 @@ CASES = [
     gathered("per-row", ids((7, 3), 12), bias=False),
     gathered("per-row-with-target", ids((7, 3), 12), ids((7,), 12, seed=5)),
     gathered("no-rows", ids((0, 3), 12), rows=0),
+    ragged("few", [3, 0, 1, 5], 12, 5),
+    ragged("one-number-wide", [2, 2], 3, 1, bias=False),
+    ragged("vectors-and-a-rest", [70, 40, 0, 90], 50, 67),
+    ragged("whole-vectors", [30, 30], 40, 64, sparse=True),
+    ragged("many-classes", [20, 20], 2000, 7, sparse=True),
+    ragged("nothing", [0, 0], 12, 5),
     path("huffman", HUFFMAN, ids((8,), 37), torch.arange(8)),
     path("several-a-row", HUFFMAN, ids((9,), 37), torch.tensor([0, 0, 0, 2, 3, 3, 6, 7, 7])),
     path("leaves", SEVERAL, ids((8,), len(SEVERAL.words)), torch.arange(8), bias=False),

@@ -9,6 +9,7 @@ from torch import Tensor
 from tests.ops.cases import CASES, Arguments, OpCase
 from vastmax import ops
 from vastmax.errors import InputError
+from vastmax.ops import dispatch
 from vastmax.ops.dispatch import REFERENCE, _ops, register
 
 PAIRS = [
@@ -40,7 +41,7 @@ def results(case: OpCase, backend: str, tensors: Arguments) -> list[Tensor]:
     given = [grad.to(each.dtype) for grad, each in zip(upstream, found, strict=True)]
     inputs = [leaf for leaf in leaves if leaf is not None]
     gradients = torch.autograd.grad(found, inputs, given, materialize_grads=True)
-    return [each.detach().double() for each in (*found, *gradients)]
+    return [each.detach().to_dense().double() for each in (*found, *gradients)]
 
 
 def strided(tensor: Tensor) -> Tensor:
@@ -55,6 +56,8 @@ def strided(tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize(("case", "backend"), PAIRS)
 def test_it_loses_no_more_than_the_formula_in_the_same_dtype(case: OpCase, backend: str, dtype: torch.dtype) -> None:
     """|truth - backend| <= |truth - reference in the same dtype| + tolerance."""
+    if not dispatch._ops[case.op][backend].takes(torch.zeros(1, dtype=dtype)):
+        pytest.skip(f"{backend} does not take {dtype}")
     given = case.tensors(dtype)
     truth = results(case, REFERENCE, [None if each is None else each.clone() for each in given])
     naive, found = (
@@ -79,8 +82,8 @@ def test_strides_change_nothing(case: OpCase, backend: str) -> None:
 
 
 def test_every_op_is_compared() -> None:
-    in_place = {"adagrad_rows"}  # which have tests of their own
-    assert {case.op for case in CASES} | in_place == set(_ops)
+    without_gradients = {"adagrad_rows", "adapt_bigrams", "draw_bigrams", "tree_draws", "tree_update"}  # tested apart
+    assert {case.op for case in CASES} | without_gradients == set(_ops)
 
 
 def test_a_backend_that_errs_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
         All that was drawn is gathered at once, with the targets, for one gradient of few rows of the table.
         """
         with torch.no_grad():
-            base = gathered_logits(hidden, self.weight, self.bias, target[first][:, None]).squeeze(1)
+            own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
+            base = own[first]  # taken off before anything is added: of large logits only differences have digits
             rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(base, len(hidden))
             blocks: list[_Block] = []
             for size in self._block_sizes():
@@ -183,7 +184,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
             ids, logits = target.new_empty(size), base.new_empty(size)
             log_prob = base.new_full((size,), torch.inf)  # a target is no draw
             is_draw = torch.ones(size, dtype=torch.bool, device=ids.device)
-            ids[targets], is_draw[targets] = target, False
+            ids[targets], logits[targets], is_draw[targets] = target, own, False
             start = begins + lengths - estimate.drawn
             for block in blocks:
                 places = (start[block.rows, None] + torch.arange(block.ids.shape[1], device=ids.device)).flatten()
@@ -193,7 +194,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
             offsets = torch.cat([torch.zeros_like(lengths[:1]), estimate.drawn.cumsum(0)])
             owners = torch.repeat_interleave(lengths)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
-        found = ragged_logits(hidden, weights[0], biases[0], ids, owners, sparse=self.sparse)
+        found = ragged_logits(hidden, weights[0], biases[0], ids, owners, sparse=self.sparse, known=logits)
         own = found[targets]
         base = own[first]
         estimate = estimate._replace(log_sum=segment_logsumexp(found - base[owners] - log_prob, owners, len(hidden)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vastmax.ops.gathered_logits.pytorch import decision_logits
+from vastmax.ops.gathered_logits import ragged_logits
 from vastmax.ops.tensors import wide
 from vastmax.trees import Tree
 
@@ -33,7 +33,7 @@ class TreeScores(NamedTuple):
 
     def branches(self, hidden: Tensor, nodes: Tensor, rows: Tensor) -> Tensor:
         """Return (T, 2) log-probabilities of both branches, at nodes (T,) for rows (T,) of hidden (N, d)."""
-        logits = decision_logits(hidden.to(self.weight.dtype), self.weight, nodes, rows).to(wide(self.weight.dtype))
+        logits = ragged_logits(hidden.to(self.weight.dtype), self.weight, None, nodes, rows).to(wide(self.weight.dtype))
         logits = logits if self.bias is None else logits + self.bias[nodes]
         return torch.stack((F.logsigmoid(-logits), F.logsigmoid(logits)), -1)
 

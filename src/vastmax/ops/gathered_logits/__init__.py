@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from vastmax.ops.dispatch import implementation, register
-from vastmax.ops.gathered_logits import pytorch, reference
+from vastmax.ops.gathered_logits import compiled, pytorch, reference
 
 __all__ = ["gathered_logits", "ragged_logits"]
 
@@ -13,6 +13,7 @@ register("gathered_logits", "reference", reference.gathered_logits)
 register("gathered_logits", "torch", pytorch.gathered_logits)
 register("ragged_logits", "reference", reference.ragged_logits)
 register("ragged_logits", "torch", pytorch.ragged_logits)
+register("ragged_logits", "compiled", compiled.ragged_logits, compiled.takes)
 
 
 def gathered_logits(
@@ -34,10 +35,18 @@ def gathered_logits(
 
 
 def ragged_logits(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor, *, sparse: bool = False
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    rows: Tensor,
+    *,
+    sparse: bool = False,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Return (T,) ``h·v_w + b_w`` of classes (T,), each for one of the rows (T,) of hidden, which rise.
 
-    Other arguments as of :func:`gathered_logits`.
+    Where they are ``known`` (T,) already, they are returned as they are, and have their gradients all the same. Other
+    arguments as of :func:`gathered_logits`.
     """
-    return implementation("ragged_logits", hidden)(hidden, weight, bias, ids, rows, sparse)
+    return implementation("ragged_logits", hidden)(hidden, weight, bias, ids, rows, sparse, known)

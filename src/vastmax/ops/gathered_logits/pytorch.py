@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vastmax.ops.dispatch import implementation
 from vastmax.ops.tensors import matmul_operands, row_gradient, wide, wide_product
 
-__all__ = ["decision_logits", "gathered_logits", "ragged_logits"]
+__all__ = ["Gathers", "gathered_logits", "logits_of_rows", "ragged_logits"]
 
 _GATHERED = 2**22  # numbers of half precision gathered at a time
 
@@ -34,7 +36,8 @@ def gathered_logits(
 def logits_of_rows(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, sparse: bool) -> Tensor:
     """Return (N, m) logits of each row's own ids (N, m); differentiable, and sparse as above."""
     rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(ids.shape[1])
-    return ragged_logits(hidden, weight, bias, ids.flatten(), rows, sparse).view(ids.shape)
+    ragged = implementation("ragged_logits", hidden)
+    return ragged(hidden, weight, bias, ids.flatten(), rows, sparse).view(ids.shape)
 
 
 def shared_operands(
@@ -55,66 +58,105 @@ def shared_logits(
 
 
 def ragged_logits(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor, sparse: bool
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    rows: Tensor,
+    sparse: bool = False,
+    known: Tensor | None = None,
+    gathers: Gathers | None = None,
 ) -> Tensor:
-    """Return (T,) logits of ids (T,) for rows (T,) of hidden, which rise; differentiable, and sparse as above."""
-    return _RaggedLogits.apply(hidden, weight, bias, ids, rows, sparse)  # type: ignore[return-value]
+    """As :func:`vastmax.ops.ragged_logits`; computed by these gathers, or by those here."""
+    return _RaggedLogits.apply(hidden, weight, bias, ids, rows, sparse, known, gathers or _GATHERS)  # type: ignore[return-value]
 
 
-def decision_logits(hidden: Tensor, weight: Tensor, nodes: Tensor, rows: Tensor) -> Tensor:
-    """Return (T,) ``hidden[rows]·weight[nodes]`` in float32 or wider, without a table of T vectors.
+class Gathers(NamedTuple):
+    """What a gather and its gradients are computed by; hidden (N, d) and weight (V, d) of one dtype, T pairs of them.
 
-    It is the gradient of a bag of embeddings for its per-sample weights, so that kernel computes it: several times
-    faster on a CPU than gathering both sides. Not differentiable; see :func:`ragged_logits`.
+    Attributes:
+        logits: of hidden, weight, bias or None, ids and rows (T,): (T,) logits in float32 or wider.
+        of_hidden: of weight, ids, rows, the logits' gradients (T,) and N: (N, d).
+        of_table: of hidden, ids, rows, gradients and V: the different ids (U,), rising, (U, d) of the weight, (U,) of
+            the bias.
+    """
+
+    logits: Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
+    of_hidden: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
+    of_table: Callable[[Tensor, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor) -> Tensor:
+    """It is the gradient of a bag of embeddings for its per-sample weights, so that kernel computes it: several times
+    faster on a CPU than gathering both sides, and without a table of T vectors.
     """
     if weight.dtype != (dtype := wide(weight.dtype)):  # that kernel would round every product
         most = max(1, _GATHERED // hidden.shape[1])
-        parts = zip(nodes.split(most), rows.split(most), strict=True)
-        return torch.cat([(hidden[row].to(dtype) * weight[node]).sum(1) for node, row in parts])
-    bags, first = rows.contiguous(), rows.new_zeros(1)
-    return torch.ops.aten._embedding_bag_per_sample_weights_backward(hidden, weight, nodes, first, bags, 0)
+        parts = zip(ids.split(most), rows.split(most), strict=True)
+        logits = torch.cat([(hidden[row].to(dtype) * weight[some]).sum(1) for some, row in parts])
+    else:
+        bags, first = rows.contiguous(), rows.new_zeros(1)
+        logits = torch.ops.aten._embedding_bag_per_sample_weights_backward(hidden, weight, ids, first, bags, 0)
+    return logits if bias is None else logits + bias[ids]
+
+
+def _of_hidden(weight: Tensor, ids: Tensor, rows: Tensor, grad: Tensor, num_rows: int) -> Tensor:
+    first = torch.searchsorted(rows, torch.arange(num_rows, device=rows.device))
+    return _bags(weight, ids, first, grad)
+
+
+def _of_table(hidden: Tensor, ids: Tensor, rows: Tensor, grad: Tensor, _: int) -> tuple[Tensor, Tensor, Tensor]:
+    ordered, order = torch.sort(ids)
+    met, times = torch.unique_consecutive(ordered, return_counts=True)
+    values = _bags(hidden, rows[order], times.cumsum(0) - times, grad[order])
+    return met, values, grad.new_zeros(len(met)).index_add_(0, torch.repeat_interleave(times), grad[order])
+
+
+_GATHERS = Gathers(_logits, _of_hidden, _of_table)
 
 
 class _RaggedLogits(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, nodes: Tensor, rows: Tensor, sparse: bool
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        ids: Tensor,
+        rows: Tensor,
+        sparse: bool,
+        known: Tensor | None,
+        gathers: Gathers,
     ) -> Tensor:
         same = hidden.to(weight.dtype)  # under autocast too: these products are bound by memory, not by arithmetic
-        ctx.save_for_backward(hidden, weight, nodes, rows)
-        ctx.sparse = sparse
-        logits = decision_logits(same, weight, nodes, rows)
-        return logits if bias is None else logits + bias[nodes]
+        ctx.save_for_backward(hidden, weight, ids, rows)
+        ctx.sparse, ctx.gathers = sparse, gathers
+        return gathers.logits(same, weight, bias, ids, rows) if known is None else known.view_as(known)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        given, weight, nodes, rows = ctx.saved_tensors
+        given, weight, ids, rows = ctx.saved_tensors
         hidden = given.to(weight.dtype)
         to_hidden = to_weight = to_bias = None
         if torch.is_grad_enabled():  # to be differentiated again: a term a logit
             factor = grad.to(weight.dtype)
             if ctx.needs_input_grad[0]:
-                terms = factor[:, None] * weight[nodes]
+                terms = factor[:, None] * weight[ids]
                 to_hidden = torch.zeros_like(hidden).index_add(0, rows, terms).to(given.dtype)
             if ctx.needs_input_grad[1]:
-                to_weight = row_gradient(nodes, factor[:, None] * hidden[rows], weight.shape, sparse=ctx.sparse)
+                to_weight = row_gradient(ids, factor[:, None] * hidden[rows], weight.shape, sparse=ctx.sparse)
             if ctx.needs_input_grad[2]:
-                to_bias = row_gradient(nodes, factor, weight.shape[:1], sparse=ctx.sparse)
-            return to_hidden, to_weight, to_bias, None, None, None
+                to_bias = row_gradient(ids, factor, weight.shape[:1], sparse=ctx.sparse)
+            return to_hidden, to_weight, to_bias, *[None] * 5
         if ctx.needs_input_grad[0]:
-            first = torch.searchsorted(rows, torch.arange(len(hidden), device=rows.device))
-            to_hidden = _bags(weight, nodes, first, grad).to(given.dtype)
+            to_hidden = ctx.gathers.of_hidden(weight, ids, rows, grad, len(hidden)).to(given.dtype)
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            ordered, order = torch.sort(nodes)
-            met, times = torch.unique_consecutive(ordered, return_counts=True)
+            met, values, sums = ctx.gathers.of_table(hidden, ids, rows, grad, len(weight))
             if ctx.needs_input_grad[1]:
-                values = _bags(hidden, rows[order], times.cumsum(0) - times, grad[order])
                 to_weight = row_gradient(met, values, weight.shape, sparse=ctx.sparse, rising=True)
             if ctx.needs_input_grad[2]:
-                summed = grad.new_zeros(len(met)).index_add_(0, torch.repeat_interleave(times), grad[order])
-                summed = summed.to(weight.dtype)
-                to_bias = row_gradient(met, summed, weight.shape[:1], sparse=ctx.sparse, rising=True)
-        return to_hidden, to_weight, to_bias, None, None, None
+                to_bias = row_gradient(met, sums.to(weight.dtype), weight.shape[:1], sparse=ctx.sparse, rising=True)
+        return to_hidden, to_weight, to_bias, *[None] * 5
 
 
 def _bags(table: Tensor, places: Tensor, first: Tensor, weights: Tensor) -> Tensor:

@@ -25,9 +25,15 @@ def gathered_logits(
 
 
 def ragged_logits(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor, sparse: bool
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    rows: Tensor,
+    sparse: bool = False,
+    known: Tensor | None = None,
 ) -> Tensor:
-    """As :func:`vastmax.ops.ragged_logits`; gradients are dense."""
+    """As :func:`vastmax.ops.ragged_logits`; gradients are dense, and what is known is computed again."""
     dtype = wide(weight.dtype)
     logits = (hidden.to(dtype)[rows] * weight[ids]).sum(-1)
     return logits if bias is None else logits + bias[ids]

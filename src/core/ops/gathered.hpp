@@ -1,0 +1,56 @@
+// Rows of a table that each row of a batch names for itself: logits, and their gradients. vastmax.ops.ragged_logits has
+// the formulas. Numbers of half precision are widened on their way into a register, and sums are kept in float.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vastmax {
+
+struct Half {
+    uint16_t bits;  // of a bfloat16
+};
+
+template <typename T>
+struct WideOf {
+    using type = T;
+};
+template <>
+struct WideOf<Half> {
+    using type = float;
+};
+template <typename T>
+using Wide = typename WideOf<T>::type;
+
+// Loops over pairs of rows. Compiled once a SIMD level: gathered_*.cpp.
+template <typename T>
+struct GatheredKernels {
+    // out[t] = hidden[rows[t]] . table[ids[t]] + bias[ids[t]], of `count` pairs; bias may be null.
+    void (*logits)(const T* hidden, const T* table, const T* bias, const int64_t* ids, const int64_t* rows, size_t count,
+                   size_t width, Wide<T>* out);
+    // out = sum over t of factors[t] * table[places[t]]; `sum` is room for a row.
+    void (*bag)(const T* table, const int64_t* places, const Wide<T>* factors, size_t count, size_t width, Wide<T>* sum,
+                T* out);
+    // The same of factors[order[t]] * table[places[order[t]]].
+    void (*ordered_bag)(const T* table, const int64_t* places, const Wide<T>* factors, const uint32_t* order, size_t count,
+                        size_t width, Wide<T>* sum, T* out);
+};
+
+struct GatheredLevel {
+    GatheredKernels<float> of_float;
+    GatheredKernels<double> of_double;
+    GatheredKernels<Half> of_half;
+    template <typename T>
+    const GatheredKernels<T>& of() const;
+};
+template <>
+inline const GatheredKernels<float>& GatheredLevel::of() const { return of_float; }
+template <>
+inline const GatheredKernels<double>& GatheredLevel::of() const { return of_double; }
+template <>
+inline const GatheredKernels<Half>& GatheredLevel::of() const { return of_half; }
+
+// Those of a SIMD level: see kernels_named in training/kernels.hpp.
+const GatheredLevel& gathered_level(const char* level);
+
+}  // namespace vastmax

@@ -1,0 +1,72 @@
+"""One pass over the rows, in the compiled core: numbers of half precision are widened on the way, sums are float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vastmax import _core
+from vastmax.ops.gathered_logits import pytorch
+from vastmax.ops.tensors import wide
+
+__all__ = ["ragged_logits", "takes"]
+
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
+
+
+def takes(tensor: Tensor) -> bool:
+    """Return whether this is for tensors like this one: plain numbers in this machine's memory, with values."""
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu" and tensor.dtype in _DTYPES
+    return plain and not torch.compiler.is_compiling()
+
+
+def ragged_logits(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ids: Tensor,
+    rows: Tensor,
+    sparse: bool = False,
+    known: Tensor | None = None,
+) -> Tensor:
+    """As :func:`vastmax.ops.ragged_logits`."""
+    if not takes(weight) or (bias is not None and (not takes(bias) or bias.dtype != weight.dtype)):
+        return pytorch.ragged_logits(hidden, weight, bias, ids, rows, sparse, known)
+    return pytorch.ragged_logits(hidden, weight, bias, ids.contiguous(), rows.contiguous(), sparse, known, _GATHERS)
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor) -> Tensor:
+    logits = torch.empty(len(ids), dtype=wide(weight.dtype))
+    biases = None if bias is None else _array(bias)
+    given = _array(hidden), _array(weight), biases, ids.numpy(), rows.numpy(), logits.numpy()
+    _core.ragged_logits(*given, torch.get_num_threads())
+    return logits
+
+
+def _of_hidden(weight: Tensor, ids: Tensor, rows: Tensor, grad: Tensor, num_rows: int) -> Tensor:
+    found = torch.empty(num_rows, weight.shape[1], dtype=weight.dtype)
+    factors = _array(grad.to(wide(weight.dtype)))
+    _core.gradient_of_rows(_array(weight), ids.numpy(), rows.numpy(), factors, _array(found), torch.get_num_threads())
+    return found
+
+
+def _of_table(
+    hidden: Tensor, ids: Tensor, rows: Tensor, grad: Tensor, num_classes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    met, starts, order = _core.group_ids(ids.numpy(), num_classes)
+    values = torch.empty(len(met), hidden.shape[1], dtype=hidden.dtype)
+    sums = torch.empty(len(met), dtype=wide(hidden.dtype))
+    given = _array(hidden), rows.numpy(), _array(grad.to(sums.dtype)), starts, order, _array(values), sums.numpy()
+    _core.gradient_of_table(*given, torch.get_num_threads())
+    return torch.tensor(met), values, sums
+
+
+def _array(tensor: Tensor) -> Any:
+    """Return the numbers of a tensor, of bfloat16 the bits, which numpy has no type for."""
+    tensor = tensor.detach().contiguous()
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+_GATHERS = pytorch.Gathers(_logits, _of_hidden, _of_table)
