@@ -42,7 +42,7 @@ PROPOSALS: dict[str, Callable[[], Proposal]] = {
     "zero": lambda: UnigramProposal([0 if w == ZERO else count for w, count in enumerate(COUNTS)], power=1),
     "bigram": lambda: BigramProposal(COUNTS, FOLLOWING),
 }
-QUICK, NIGHTLY = 0.15, 0.5  # how many batches or rows a step takes, of 100 batches or 20,000 rows
+QUICK, NIGHTLY = 0.2, 0.5  # how many batches or rows a step takes, of 100 batches or 20,000 rows
 CHANCE = {"by row": 0.006, "shared": 0.04, "in batch": 0.015}  # total variation that all draws leave, by far
 
 Case = Mapping[str, Any]  # an option of each axis

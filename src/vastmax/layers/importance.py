@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import number, whole
@@ -191,7 +192,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
                 for held, given in ((ids, block.ids), (logits, block.logits), (log_prob, block.log_prob)):
                     held[places] = given.flatten().to(held.dtype)
                 start[block.rows] += block.ids.shape[1]
-            offsets = torch.cat([torch.zeros_like(lengths[:1]), estimate.drawn.cumsum(0)])
+            offsets = F.pad(estimate.drawn.cumsum(0), (1, 0))
             owners = torch.repeat_interleave(lengths)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         found = ragged_logits(hidden, weights[0], biases[0], ids, owners, sparse=self.sparse, known=logits)
