@@ -255,3 +255,23 @@ def gradient_of_table(
 def group_ids(
     ids: NDArray[np.int64], limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]: ...
+def draw_guarded(
+    unigram: NDArray[np.float64],
+    bigram: NDArray[np.float64],
+    pairs: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    bins: NDArray[np.uint8],
+    mixture: NDArray[np.float64],
+    context: NDArray[np.int64],
+    hidden: NDArray[Any],
+    table: NDArray[Any],
+    bias: NDArray[Any] | None,
+    targets: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    of_targets: NDArray[np.floating],
+    block: int,
+    most: int,
+    effective: float,
+    seed: int,
+    threads: int = 1,
+) -> tuple[NDArray[Any], ...]: ...

@@ -104,20 +104,30 @@ def test_rows_draw_until_they_reach_their_effective_size_or_take_all_classes(sha
     probe = layer_of(Scripted(COUNTS), num_samples=4)
     weight, bias = arrays(probe)
     logits = hidden.detach().numpy() @ weight.T + bias
-    going, blocks, drawn, fell = list(range(12)), [], [[] for _ in range(12)], []
-    for size in (4, 4, 8, 16):  # each as large as all before it
-        block = generator.choice(V, (1 if shared else len(going), size), p=Q)
+    more, blocks, drawn = dict.fromkeys(range(12), 1), [], [[] for _ in range(12)]
+    while more:  # how many blocks of 4 each row draws next
+        shape = (1, 4 * next(iter(more.values()))) if shared else (sum(more.values()), 4)
+        block = generator.choice(V, shape, p=Q)
         blocks.append(torch.from_numpy(block))
-        for place, i in enumerate(going):
+        of_rows = [i for i, times in more.items() for _ in range(times)]
+        for place, i in enumerate(more if shared else of_rows):
             drawn[i] += block[0 if shared else place].tolist()
-        going = fell = [i for i in going if oracles.effective_sample_size(logits[i], Q, drawn[i]) < 3.5]
+        reached = {i: oracles.effective_sample_size(logits[i], Q, drawn[i]) for i in more}
+        fell = [i for i in more if reached[i] < 3.5]
+        more = {}
+        for i in fell:
+            count = len(drawn[i])  # as many more as all so far, or as are missing where that is less
+            wanted = count if shared else min(count, count * (3.5 / reached[i] - 1))
+            if count < 32:
+                more[i] = min(math.ceil(wanted / 4), (32 - count) // 4)
+    fell = [i for i in range(12) if oracles.effective_sample_size(logits[i], Q, drawn[i]) < 3.5]
     layer = layer_of(Scripted(COUNTS, *blocks), num_samples=4, shared=shared, effective_samples=3.5, max_samples=32)
     loss = layer(hidden, target, reduction="none")
     loss.sum().backward()
     assert layer.used is not None
     assert layer.used.samples.tolist() == [len(ids) for ids in drawn]
     assert layer.used.exact.nonzero().squeeze(1).tolist() == fell
-    assert len(set(map(len, drawn))) == 4 and 0 < len(fell) < 12  # or the test is blind
+    assert len(set(map(len, drawn))) >= 4 and 0 < len(fell) < 12  # or the test is blind
     wanted = []
     for i, h in enumerate(hidden.detach().numpy()):
         if i in fell:
@@ -283,7 +293,7 @@ def test_gradients_stay_sparse_where_all_rows_fall_back(optimizer: type[torch.op
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_row_may_draw_many_blocks_or_what_all_classes_cost(shared: bool) -> None:
-    for num_classes, *most in ((10_000, 128, 512), (1000, 128, 250), (100, 100, 25), (4, 8, 8)):
+    for num_classes, *most in ((10_000, 128, 2500), (1000, 128, 250), (100, 100, 25), (4, 8, 8)):
         layer = ImportanceSampledSoftmax(D, UniformProposal(num_classes), num_samples=8, shared=shared)
         assert layer.max_samples == most[not shared]
 

@@ -20,7 +20,7 @@ def tables(bigrams: bool = True) -> BigramTables:
     pairs = previous, generator.integers(V, size=6000), np.ones(6000)
     proposal = BigramProposal(generator.integers(0, 50, V), pairs if bigrams else None)
     proposal.mixture += torch.randn(64, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    return proposal._tables
+    return proposal.tables
 
 
 def chances(n: int) -> tuple[torch.Tensor, torch.Tensor]:

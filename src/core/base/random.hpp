@@ -17,6 +17,9 @@ public:
         return static_cast<uint64_t>(product >> 64) ^ static_cast<uint64_t>(product);
     }
 
+    // Uniform from 0 to below 1, in steps of 2^-53.
+    double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+
     // Uniform on [0, bound) from 32 random bits (bias below bound / 2^32).
     static uint32_t below(uint32_t bits, uint32_t bound) {
         return static_cast<uint32_t>((static_cast<uint64_t>(bits) * bound) >> 32);

@@ -4,6 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
+
+#include "ops/gathered.hpp"
 
 namespace vastmax {
 
@@ -26,5 +29,35 @@ void draw_bigrams(const BigramTables& tables, const int64_t* context, size_t row
 // Moves the tables at `rate` and the mixture at `mixture_rate`; row r drew the ids from offsets[r] to offsets[r + 1].
 void adapt_bigrams(const BigramTables& tables, const int64_t* context, size_t rows, const int64_t* ids,
                    const double* logits, const int64_t* offsets, double rate, double mixture_rate, size_t threads);
+
+// When a row has drawn enough: its effective sample size is reached, or `most` are drawn. Draws come in blocks.
+struct Guard {
+    size_t block, most;
+    double effective;
+};
+
+// What rows drew. Of each row its targets come first, whose log-probability is infinite.
+template <typename T>
+struct GuardedDraws {
+    std::vector<int64_t> ids, lengths;  // (draws and targets,) and (rows,), targets not counted
+    std::vector<Wide<T>> log_prob, logits, log_sum, log_squares;  // (draws and targets,) twice, (rows,) twice
+    std::vector<uint8_t> content;  // (rows,)
+};
+
+// What rows are drawn for. Targets (count,) with their logits are of rows that rise; the first of a row is its base.
+template <typename T>
+struct Scores {
+    const T *hidden, *table, *bias;  // bias may be null
+    size_t width;
+    const int64_t *targets, *rows;
+    const Wide<T>* of_targets;
+    size_t count;
+};
+
+// Draws for each row until its guard is content. What is drawn depends on the seed and on nothing else.
+template <typename T>
+GuardedDraws<T> draw_guarded(const BigramTables& tables, const int64_t* context, size_t num_rows,
+                             const Scores<T>& scores, const Guard& guard, const GatheredKernels<T>& kernels,
+                             uint64_t seed, size_t threads);
 
 }  // namespace vastmax

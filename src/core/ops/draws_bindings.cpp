@@ -1,14 +1,9 @@
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-
 #include <algorithm>
 #include <optional>
-#include <stdexcept>
-#include <vector>
+#include <utility>
 
-#include "base/numpy.hpp"
 #include "base/parallel.hpp"
+#include "ops/arrays.hpp"
 #include "ops/bigrams.hpp"
 #include "ops/sum_tree.hpp"
 
@@ -17,30 +12,24 @@ namespace nb = nanobind;
 namespace vastmax {
 namespace {
 
-template <typename T>
-using Numbers = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;  // that a call may write to
-template <typename T>
-using Table = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
 constexpr size_t kDrawsAtATime = 1024;
-
-void check(bool right, const char* what) {
-    if (!right) throw std::invalid_argument(what);
-}
-
-bool all_below(const ArrayView<int64_t>& values, size_t limit) {
-    return std::all_of(values.data(), values.data() + values.size(),
-                       [&](int64_t value) { return value >= 0 && static_cast<size_t>(value) < limit; });
-}
 
 bool rises_to(const ArrayView<int64_t>& offsets, size_t last) {
     return offsets.size() > 0 && offsets.data()[0] == 0 && std::is_sorted(offsets.data(), offsets.data() + offsets.size()) &&
            static_cast<size_t>(offsets.data()[offsets.size() - 1]) == last;
 }
 
+// Whether rows rise, and none of so many is left out.
+bool all_have_one(const ArrayView<int64_t>& rows, size_t num_rows) {
+    int64_t last = -1;
+    for (size_t i = 0; i < rows.size(); last = rows.data()[i++])
+        if (rows.data()[i] != last && rows.data()[i] != last + 1) return false;
+    return last + 1 == static_cast<int64_t>(num_rows);
+}
+
 // Of tables whose contents vastmax.ops.bigrams has checked.
-BigramTables tables_of(const Numbers<double>& unigram, const Numbers<double>& bigram, const ArrayView<int64_t>& pairs,
-                       const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, const Numbers<double>& mixture) {
+BigramTables tables_of(const Row<double>& unigram, const Row<double>& bigram, const ArrayView<int64_t>& pairs,
+                       const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, const Row<double>& mixture) {
     const size_t classes = bins.size(), entries = pairs.size();
     check(classes > 0 && unigram.size() == 2 * classes && bigram.size() == std::max<size_t>(2, 2 * entries) &&
               mixture.size() == kBins && starts.size() == classes + 1,
@@ -48,9 +37,49 @@ BigramTables tables_of(const Numbers<double>& unigram, const Numbers<double>& bi
     return {classes, entries, unigram.data(), bigram.data(), pairs.data(), starts.data(), bins.data(), mixture.data()};
 }
 
+template <typename T>
+void bind_draws_of(nb::module_& m) {
+    m.def(
+        "draw_guarded",
+        [](const Row<double>& unigram, const Row<double>& bigram, const ArrayView<int64_t>& pairs,
+           const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, const Row<double>& mixture,
+           const ArrayView<int64_t>& context, const Table<const Stored<T>>& hidden, const Table<const Stored<T>>& table,
+           const std::optional<Row<const Stored<T>>>& bias, const ArrayView<int64_t>& targets,
+           const ArrayView<int64_t>& rows, const Row<const Wide<T>>& of_targets, size_t block, size_t most,
+           double effective, uint64_t seed, size_t threads) {
+            const BigramTables tables = tables_of(unigram, bigram, pairs, starts, bins, mixture);
+            const size_t num_rows = context.size(), width = table.shape(1), count = targets.size();
+            check(hidden.shape(0) == num_rows && hidden.shape(1) == width && table.shape(0) == tables.classes &&
+                      (!bias || bias->size() == tables.classes) && rows.size() == count && of_targets.size() == count &&
+                      all_below(rows, num_rows) && all_have_one(rows, num_rows),
+                  "every row must have a target, and rows must rise");
+            check(block > 0 && most >= block, "a row may draw a block or more");
+            const Scores<T> scores{values<T>(hidden.data()), values<T>(table.data()),
+                                   bias ? values<T>(bias->data()) : nullptr, width, targets.data(), rows.data(),
+                                   of_targets.data(), count};
+            GuardedDraws<T> found = [&] {
+                nb::gil_scoped_release release;
+                return draw_guarded(tables, context.data(), num_rows, scores, {block, most, effective},
+                                    level_of(std::nullopt).of<T>(), seed, threads);
+            }();
+            return nb::make_tuple(to_numpy(std::move(found.ids)), to_numpy(std::move(found.log_prob)),
+                                  to_numpy(std::move(found.logits)), to_numpy(std::move(found.lengths)),
+                                  to_numpy(std::move(found.log_sum)), to_numpy(std::move(found.log_squares)),
+                                  to_numpy(std::move(found.content)));
+        },
+        nb::arg("unigram").noconvert(), nb::arg("bigram").noconvert(), nb::arg("pairs"), nb::arg("starts"),
+        nb::arg("bins"), nb::arg("mixture").noconvert(), nb::arg("context"), nb::arg("hidden").noconvert(),
+        nb::arg("table").noconvert(), nb::arg("bias").none().noconvert(), nb::arg("targets"), nb::arg("rows"),
+        nb::arg("of_targets").noconvert(), nb::arg("block"), nb::arg("most"), nb::arg("effective"), nb::arg("seed"),
+        nb::arg("threads") = 1);
+}
+
 }  // namespace
 
 void bind_draws(nb::module_& m) {
+    bind_draws_of<float>(m);
+    bind_draws_of<double>(m);
+    bind_draws_of<Half>(m);
     m.def(
         "tree_draws",
         [](const ArrayView<double>& sums, const std::optional<ArrayView<int64_t>>& start,
@@ -76,7 +105,7 @@ void bind_draws(nb::module_& m) {
         nb::arg("ids").noconvert(), nb::arg("threads") = 1);
     m.def(
         "tree_update",
-        [](Numbers<double>& sums, const ArrayView<int64_t>& ids, const ArrayView<double>& weights) {
+        [](Row<double>& sums, const ArrayView<int64_t>& ids, const ArrayView<double>& weights) {
             const size_t leaves = sums.size() / 2;
             check(leaves > 0 && ids.size() == weights.size() && all_below(ids, leaves), "ids must be of the tree");
             nb::gil_scoped_release release;
@@ -91,8 +120,8 @@ void bind_draws(nb::module_& m) {
         nb::arg("sums").noconvert(), nb::arg("ids"), nb::arg("weights"));
     m.def(
         "draw_bigrams",
-        [](const Numbers<double>& unigram, const Numbers<double>& bigram, const ArrayView<int64_t>& pairs,
-           const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, const Numbers<double>& mixture,
+        [](const Row<double>& unigram, const Row<double>& bigram, const ArrayView<int64_t>& pairs,
+           const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, const Row<double>& mixture,
            const ArrayView<int64_t>& context, const Table<const double>& coins, const Table<const double>& chances,
            Table<int64_t>& ids, Table<double>& log_prob, size_t threads) {
             const BigramTables tables = tables_of(unigram, bigram, pairs, starts, bins, mixture);
@@ -110,8 +139,8 @@ void bind_draws(nb::module_& m) {
         nb::arg("ids").noconvert(), nb::arg("log_prob").noconvert(), nb::arg("threads") = 1);
     m.def(
         "adapt_bigrams",
-        [](Numbers<double>& unigram, Numbers<double>& bigram, const ArrayView<int64_t>& pairs,
-           const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, Numbers<double>& mixture,
+        [](Row<double>& unigram, Row<double>& bigram, const ArrayView<int64_t>& pairs,
+           const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, Row<double>& mixture,
            const ArrayView<int64_t>& context, const ArrayView<int64_t>& ids, const ArrayView<double>& logits,
            const ArrayView<int64_t>& offsets, double rate, double mixture_rate, size_t threads) {
             const BigramTables tables = tables_of(unigram, bigram, pairs, starts, bins, mixture);

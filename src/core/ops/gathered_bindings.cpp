@@ -1,21 +1,12 @@
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <optional>
-#include <stdexcept>
-#include <string>
+#include <utility>
 #include <vector>
 
-#include "base/numpy.hpp"
 #include "base/parallel.hpp"
-#include "ops/gathered.hpp"
+#include "ops/arrays.hpp"
 #include "ops/groups.hpp"
-#include "training/kernels.hpp"
 
 namespace nb = nanobind;
 
@@ -38,32 +29,6 @@ const GatheredLevel& gathered_level(const char* level) {
 namespace {
 
 constexpr size_t kPairsAtATime = 2048, kRowsAtATime = 64;
-
-// Numbers as Python hands them over: bfloat16 as its bits.
-template <typename T>
-using Stored = std::conditional_t<std::is_same_v<T, Half>, uint16_t, T>;
-template <typename T>
-using Table = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-template <typename T>
-using Row = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <typename T>
-const T* values(const Stored<T>* stored) {
-    return reinterpret_cast<const T*>(stored);
-}
-
-const GatheredLevel& level_of(const std::optional<std::string>& level) {
-    return gathered_level((level ? kernels_named(*level, "level") : best_kernels())->name);
-}
-
-void check(bool right, const char* what) {
-    if (!right) throw std::invalid_argument(what);
-}
-
-bool all_below(const ArrayView<int64_t>& ids, size_t limit) {
-    return std::all_of(ids.data(), ids.data() + ids.size(),
-                       [&](int64_t id) { return id >= 0 && static_cast<size_t>(id) < limit; });
-}
 
 template <typename T>
 void bind_gathered(nb::module_& m) {

@@ -124,7 +124,7 @@ void Mixture::start(Random& random) {
     });
     double total = 0;
     for (double& value : distance) value = total += value;
-    const double drawn = static_cast<double>(random.next() >> 11) * 0x1p-53 * total;
+    const double drawn = random.uniform() * total;
     const auto found = std::upper_bound(distance.begin(), distance.end(), drawn) - distance.begin();
     means[1] = points_.row(members_[std::min<int64_t>(found, n - 1)]);
     for (int part = 0; part < 2; ++part) {

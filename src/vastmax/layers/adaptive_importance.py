@@ -141,6 +141,10 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         tokens = np.stack([previous, following, np.full_like(previous, -1)], 1)
         return cls.from_vocabulary(in_features, vocabulary, **{**options, "tokens": tokens})
 
+    def _own_tables(self, looks_at: Tensor | None, num_rows: int) -> dict[str, Any]:
+        context = self.weight.new_full((num_rows,), -1, dtype=torch.int64) if looks_at is None else looks_at
+        return {"tables": self.proposal.tables, "context": context}
+
     def _learn(self, loss: Tensor, draws: OwnDraws, looks_at: Tensor | None) -> None:
         if not self.training or self.adaptation_rate == self.mixture_rate == 0:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,14 +14,20 @@ from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference, SamplesUsed
 from vastmax.layers.base.sampling_layer import SamplingLayer, merged
 from vastmax.layers.base.table_layer import rows_of_targets
-from vastmax.ops import Part, gathered_logits, linear_cross_entropy, ragged_logits, segment_logsumexp
+from vastmax.ops import (
+    Part,
+    gathered_logits,
+    guarded_draws,
+    linear_cross_entropy,
+    ragged_logits,
+    segment_logsumexp,
+)
 from vastmax.proposals import Proposal
 
 __all__ = ["ImportanceSampledSoftmax", "OwnDraws"]
 
-# As many samples as this many first blocks hold are worth trying before all classes are; that costs what V samples do
-# which a batch shares, or a quarter of so many that a row draws for itself.
-_SHARED_BLOCKS, _OWN_BLOCKS, _OWN_SHARE = 16, 64, 4
+_BLOCKS = 16  # as many shared samples as this many first blocks hold are worth trying before all classes are
+_OWN_SHARE = 4  # classes that a product with all takes as long for as a row for one draw of its own
 
 
 class OwnDraws(NamedTuple):
@@ -30,15 +36,6 @@ class OwnDraws(NamedTuple):
     ids: Tensor
     logits: Tensor
     offsets: Tensor
-
-
-class _Block(NamedTuple):
-    """Samples that rows (R,) drew for themselves, (R, m)."""
-
-    rows: Tensor
-    ids: Tensor
-    log_prob: Tensor
-    logits: Tensor
 
 
 class ImportanceSampledSoftmax(SamplingLayer):
@@ -62,8 +59,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
     Args:
         num_samples: of the first block.
         effective_samples: S that a row is to reach; None for one block and no guard.
-        max_samples: what a row may draw. None for 16 first blocks, or V where that is less: all classes cost no more;
-            where each row draws for itself, 64 first blocks or a quarter of V.
+        max_samples: what a row may draw. None for 16 first blocks, or V where that is less: all classes cost no more.
+            Where each row draws for itself, None for a quarter of V.
         options: those of :class:`SamplingLayer` but ``in_batch``; ``replacement`` must be true unless
             ``effective_samples`` is None.
 
@@ -102,8 +99,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
         if effective_samples is not None:
             number("effective_samples", effective_samples, 0, above=True, other="None for one block")
         if max_samples is None:
-            blocks, share = (_SHARED_BLOCKS, 1) if self.shared else (_OWN_BLOCKS, _OWN_SHARE)
-            max_samples = max(num_samples, min(blocks * num_samples, self.num_classes // share))
+            shared = min(_BLOCKS * num_samples, self.num_classes)
+            max_samples = max(num_samples, shared if self.shared else self.num_classes // _OWN_SHARE)
         max_samples = whole("max_samples", max_samples, self.num_samples, other="None for many first blocks")
         self.effective_samples, self.max_samples = effective_samples, max_samples
 
@@ -164,44 +161,35 @@ class ImportanceSampledSoftmax(SamplingLayer):
 
         All that was drawn is gathered at once, with the targets, for one gradient of few rows of the table.
         """
-        with torch.no_grad():
-            own = gathered_logits(hidden[row], self.weight, self.bias, target[:, None]).squeeze(1)
-            base = own[first]  # taken off before anything is added: of large logits only differences have digits
-            rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(base, len(hidden))
-            blocks: list[_Block] = []
-            for size in self._block_sizes():
-                block = self._own_block(size, hidden, None if looks_at is None else looks_at[rows], rows)
-                blocks.append(block)
-                estimate = estimate.with_block(
-                    rows, size, *_log_sums(block.logits - base[rows, None], block.log_prob, None)
-                )
-                rows = rows[estimate.effective[rows] < self.effective_samples]
-                if not len(rows):
-                    break
-            lengths = estimate.drawn + torch.bincount(row, minlength=len(hidden))
-            begins = lengths.cumsum(0) - lengths
-            targets = begins[row] + torch.arange(len(row), device=row.device) - first[row]  # each row's come first
-            size = len(row) + sum(block.ids.numel() for block in blocks)
-            ids, logits = target.new_empty(size), base.new_empty(size)
-            log_prob = base.new_full((size,), torch.inf)  # a target is no draw
-            is_draw = torch.ones(size, dtype=torch.bool, device=ids.device)
-            ids[targets], logits[targets], is_draw[targets] = target, own, False
-            start = begins + lengths - estimate.drawn
-            for block in blocks:
-                places = (start[block.rows, None] + torch.arange(block.ids.shape[1], device=ids.device)).flatten()
-                for held, given in ((ids, block.ids), (logits, block.logits), (log_prob, block.log_prob)):
-                    held[places] = given.flatten().to(held.dtype)
-                start[block.rows] += block.ids.shape[1]
-            offsets = F.pad(estimate.drawn.cumsum(0), (1, 0))
-            owners = torch.repeat_interleave(lengths)
+        drawn = guarded_draws(
+            lambda rows, n: self._own_draws(rows, n, looks_at),
+            hidden,
+            self.weight,
+            self.bias,
+            target,
+            row,
+            block=self.num_samples,
+            blocks=self.max_samples // self.num_samples,
+            effective=cast(float, self.effective_samples),
+            **self._own_tables(looks_at, len(hidden)),
+        )
+        self._meet(drawn.ids)
+        lengths = drawn.lengths + torch.bincount(row, minlength=len(hidden))
+        begins = lengths.cumsum(0) - lengths
+        targets = begins[row] + torch.arange(len(row), device=row.device) - first[row]
+        owners = torch.repeat_interleave(lengths)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
-        found = ragged_logits(hidden, weights[0], biases[0], ids, owners, sparse=self.sparse, known=logits)
-        own = found[targets]
-        base = own[first]
-        estimate = estimate._replace(log_sum=segment_logsumexp(found - base[owners] - log_prob, owners, len(hidden)))
-        loss = self._with_exact_rows(estimate, rows, hidden, target[first], weights[1], biases[1])
+        logits = ragged_logits(hidden, weights[0], biases[0], drawn.ids, owners, sparse=self.sparse, known=drawn.logits)
+        own = logits[targets]
+        base = own[first]  # taken off before anything is added: of large logits only differences have digits
+        log_sum = segment_logsumexp(logits - base[owners] - drawn.log_prob, owners, len(hidden))
+        estimate = _Estimate(log_sum, drawn.log_squares, drawn.lengths)
+        exact = (~drawn.content).nonzero().squeeze(1)
+        loss = self._with_exact_rows(estimate, exact, hidden, target[first], weights[1], biases[1])
         loss = loss[row] - (own - base[row])
-        self._learn(loss, OwnDraws(ids[is_draw], logits[is_draw], offsets), looks_at)
+        of_draws = drawn.log_prob < torch.inf
+        offsets = F.pad(drawn.lengths.cumsum(0), (1, 0))
+        self._learn(loss, OwnDraws(drawn.ids[of_draws], drawn.logits[of_draws], offsets), looks_at)
         return loss
 
     def _with_exact_rows(
@@ -245,13 +233,15 @@ class ImportanceSampledSoftmax(SamplingLayer):
         samples = self.proposal.sample(size, context=looks_at)
         return merged(samples.ids, samples.log_expected_count - samples.exposure.log())
 
-    def _own_block(self, size: int, hidden: Tensor, looks_at: Tensor | None, rows: Tensor) -> _Block:
-        """Draw a block for each of these rows (R,) of all."""
-        samples = self.proposal.sample(size, context=looks_at, num_rows=len(rows))
-        hidden = hidden if len(rows) == len(hidden) else hidden[rows]
-        logits = gathered_logits(hidden, self.weight, self.bias, samples.ids)
-        self._meet(samples.ids)
-        return _Block(rows, samples.ids, samples.log_expected_count - samples.exposure.log(), logits)
+    def _own_draws(self, rows: Tensor, n: int, looks_at: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Draw (R, n) for rows (R,), and return their log Q as well."""
+        context = None if looks_at is None else looks_at[rows]
+        samples = self.proposal.sample(n, context=context, num_rows=len(rows))
+        return samples.ids, samples.log_expected_count - samples.exposure.log()
+
+    def _own_tables(self, looks_at: Tensor | None, num_rows: int) -> dict[str, Any]:
+        """Return what compiled code can draw from itself, as :func:`vastmax.ops.guarded_draws` takes it."""
+        return {}
 
     def _block_sizes(self) -> list[int]:
         """Return the sizes of blocks: each as large as all before it, up to ``max_samples``."""

@@ -16,6 +16,7 @@ from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softma
 from vastmax.ops.derived import Derived
 from vastmax.ops.dispatch import backend_of, is_batched, outside_transforms, plain, under_transform, using
 from vastmax.ops.gathered_logits import gathered_logits, ragged_logits
+from vastmax.ops.guarded_draws import guarded_draws
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
 from vastmax.ops.path_loss import path_loss
@@ -33,12 +34,13 @@ from vastmax.ops.tensors import (
 )
 from vastmax.ops.topk import topk
 from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_above
-from vastmax.ops.values import BigramTables, Draws, Part, Paths, WordClasses
+from vastmax.ops.values import BigramTables, Draws, GuardedDraws, Part, Paths, WordClasses
 
 __all__ = [
     "BigramTables",
     "Derived",
     "Draws",
+    "GuardedDraws",
     "Part",
     "Paths",
     "SampledLoss",
@@ -58,6 +60,7 @@ __all__ = [
     "gathered_logits",
     "group_by_class",
     "grouped_log_softmax",
+    "guarded_draws",
     "is_batched",
     "leaves_above",
     "linear_cross_entropy",

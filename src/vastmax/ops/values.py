@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["BigramTables", "Draws", "Part", "Paths", "WordClasses"]
+__all__ = ["BigramTables", "Draws", "GuardedDraws", "Part", "Paths", "WordClasses"]
 
 
 class Part(NamedTuple):
@@ -60,6 +60,30 @@ class Draws(NamedTuple):
     hits: tuple[Tensor, Tensor]
     excluded: tuple[Tensor, Tensor] | None = None
     distinct: bool = False
+
+
+class GuardedDraws(NamedTuple):
+    """What N rows drew, each for itself, until its effective sample size was reached; one row after the other.
+
+    Of each row its targets come first, which are no draws: their log-probability is infinite. T draws and M targets.
+
+    Attributes:
+        ids: (T + M,) int64.
+        log_prob: (T + M,) log Q.
+        logits: (T + M,).
+        lengths: (N,) int64, how many were drawn.
+        log_sum: (N,) log Σ r, of ratios ``r = exp(s(w) - s(t)) / Q(w)`` to the row's first target t.
+        log_squares: (N,) log Σ r².
+        content: (N,) bool, whether the size was reached.
+    """
+
+    ids: Tensor
+    log_prob: Tensor
+    logits: Tensor
+    lengths: Tensor
+    log_sum: Tensor
+    log_squares: Tensor
+    content: Tensor
 
 
 class Paths(NamedTuple):

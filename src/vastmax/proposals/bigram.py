@@ -126,7 +126,7 @@ class BigramProposal(Proposal):
 
     def unigram_share(self, context: Tensor) -> Tensor:
         """Return the weights a_b of the unigram table for histories (N,), float64; 1 where no bigram is known."""
-        return unigram_share(self._tables, context)
+        return unigram_share(self.tables, context)
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``log Q`` of ids (N, m) by each row's own history, of (m,) or (1, m) by the mean over all histories.
@@ -136,7 +136,7 @@ class BigramProposal(Proposal):
         if context is None or not len(context) or not len(self.pairs):
             return (self.unigram.weights[ids] / self.unigram.total).log()
         if ids.dim() == 2 and len(ids) == len(context):
-            return bigram_probabilities(self._tables, context, ids).log_()
+            return bigram_probabilities(self.tables, context, ids).log_()
         if ids.dim() == 2 and len(ids) != 1:
             raise InputError(
                 f"ids of shape {tuple(ids.shape)} came with {len(context)} previous classes: give one row of ids for "
@@ -147,7 +147,7 @@ class BigramProposal(Proposal):
         mean = torch.zeros(ids.numel(), dtype=torch.float64, device=ids.device)
         step = max(_CELLS // max(ids.numel(), 1), 1)
         for some, of_them in zip(histories.split(step), share.split(step), strict=True):
-            mean += of_them @ bigram_probabilities(self._tables, some, ids.view(1, -1).expand(len(some), -1))
+            mean += of_them @ bigram_probabilities(self.tables, some, ids.view(1, -1).expand(len(some), -1))
         return mean.log_().view(ids.shape)
 
     def adapt(self, context: Tensor, ids: Tensor, probability: Tensor, rate: float) -> None:
@@ -194,10 +194,11 @@ class BigramProposal(Proposal):
             mixture_rate: of the mixture.
         """
         number("rate", rate, 0, 1)
-        adapt_bigrams(self._tables, context, ids, logits, offsets, rate=rate, mixture_rate=mixture_rate)
+        adapt_bigrams(self.tables, context, ids, logits, offsets, rate=rate, mixture_rate=mixture_rate)
 
     @property
-    def _tables(self) -> BigramTables:
+    def tables(self) -> BigramTables:
+        """What draws come from, as ops take it; InputError where a state was loaded that is none."""
         starts = self._starts(self.pairs, self.bins)
         return BigramTables(self.unigram.sums, self.bigram.sums, self.pairs, starts, self.bins, self.mixture)
 
@@ -224,7 +225,7 @@ class BigramProposal(Proposal):
         if shape[0] != len(context):
             raise InputError(f"num_rows is {shape[0]} for {len(context)} previous classes: give one class a row.")
         coins, chances = torch.rand(2, *shape, dtype=torch.float64, device=context.device, generator=generator)
-        return draw_bigrams(self._tables, context, coins, chances)
+        return draw_bigrams(self.tables, context, coins, chances)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         pairs, sums = state_dict.get(f"{prefix}pairs"), state_dict.get(f"{prefix}unigram.sums")

@@ -11,7 +11,7 @@ from vastmax import _core
 from vastmax.ops.gathered_logits import pytorch
 from vastmax.ops.tensors import wide
 
-__all__ = ["ragged_logits", "takes"]
+__all__ = ["array", "ragged_logits", "takes"]
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -39,16 +39,16 @@ def ragged_logits(
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor) -> Tensor:
     logits = torch.empty(len(ids), dtype=wide(weight.dtype))
-    biases = None if bias is None else _array(bias)
-    given = _array(hidden), _array(weight), biases, ids.numpy(), rows.numpy(), logits.numpy()
+    biases = None if bias is None else array(bias)
+    given = array(hidden), array(weight), biases, ids.numpy(), rows.numpy(), logits.numpy()
     _core.ragged_logits(*given, torch.get_num_threads())
     return logits
 
 
 def _of_hidden(weight: Tensor, ids: Tensor, rows: Tensor, grad: Tensor, num_rows: int) -> Tensor:
     found = torch.empty(num_rows, weight.shape[1], dtype=weight.dtype)
-    factors = _array(grad.to(wide(weight.dtype)))
-    _core.gradient_of_rows(_array(weight), ids.numpy(), rows.numpy(), factors, _array(found), torch.get_num_threads())
+    factors = array(grad.to(wide(weight.dtype)))
+    _core.gradient_of_rows(array(weight), ids.numpy(), rows.numpy(), factors, array(found), torch.get_num_threads())
     return found
 
 
@@ -58,12 +58,12 @@ def _of_table(
     met, starts, order = _core.group_ids(ids.numpy(), num_classes)
     values = torch.empty(len(met), hidden.shape[1], dtype=hidden.dtype)
     sums = torch.empty(len(met), dtype=wide(hidden.dtype))
-    given = _array(hidden), rows.numpy(), _array(grad.to(sums.dtype)), starts, order, _array(values), sums.numpy()
+    given = array(hidden), rows.numpy(), array(grad.to(sums.dtype)), starts, order, array(values), sums.numpy()
     _core.gradient_of_table(*given, torch.get_num_threads())
     return torch.tensor(met), values, sums
 
 
-def _array(tensor: Tensor) -> Any:
+def array(tensor: Tensor) -> Any:
     """Return the numbers of a tensor, of bfloat16 the bits, which numpy has no type for."""
     tensor = tensor.detach().contiguous()
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -1,0 +1,58 @@
+"""Row by row in the compiled core, from bigrams; other proposals draw by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vastmax import _core
+from vastmax.ops.gathered_logits import gathered_logits
+from vastmax.ops.gathered_logits.compiled import array, takes
+from vastmax.ops.guarded_draws import pytorch
+from vastmax.ops.sum_tree import compiled as trees
+from vastmax.ops.tensors import wide
+from vastmax.ops.values import BigramTables, GuardedDraws
+
+__all__ = ["guarded_draws", "takes"]
+
+
+def guarded_draws(
+    draw: Callable[[Tensor, int], tuple[Tensor, Tensor]],
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    rows: Tensor,
+    *,
+    block: int,
+    blocks: int,
+    effective: float,
+    tables: BigramTables | None = None,
+    context: Tensor | None = None,
+) -> GuardedDraws:
+    """As :func:`vastmax.ops.guarded_draws`."""
+    fits = takes(weight) and (bias is None or (takes(bias) and bias.dtype == weight.dtype))
+    if not fits or tables is None or context is None or not trees.takes(tables.unigram):
+        given = {"block": block, "blocks": blocks, "effective": effective}
+        return pytorch.guarded_draws(draw, hidden, weight, bias, target, rows, **given)
+    own = gathered_logits(hidden[rows], weight, bias, target[:, None]).squeeze(1)
+    seed = int(torch.randint(2**62, ()))
+    found = _core.draw_guarded(
+        *(each.numpy() for each in tables),
+        context.long().contiguous().numpy(),
+        array(hidden.to(weight.dtype)),
+        array(weight),
+        None if bias is None else array(bias),
+        target.contiguous().numpy(),
+        rows.contiguous().numpy(),
+        array(own.to(wide(weight.dtype))),
+        block,
+        block * blocks,
+        effective,
+        seed,
+        torch.get_num_threads(),
+    )
+    *numbers, content = (torch.tensor(each) for each in found)
+    return GuardedDraws(*numbers, content.bool())
