@@ -275,3 +275,19 @@ def draw_guarded(
     seed: int,
     threads: int = 1,
 ) -> tuple[NDArray[Any], ...]: ...
+def row_losses(
+    hidden: NDArray[np.floating],
+    vectors: NDArray[np.floating],
+    biases: NDArray[np.floating] | None,
+    logits: NDArray[np.floating],
+    target_expected: NDArray[np.floating],
+    log_expected: NDArray[np.floating],
+    times: NDArray[np.floating],
+    log_times: NDArray[np.floating],
+    losses: NDArray[np.floating],
+    target_gradients: NDArray[np.floating],
+    logistic: bool,
+    samples_corrected: bool,
+    target_corrected: bool,
+    threads: int = 1,
+) -> None: ...

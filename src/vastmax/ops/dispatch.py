@@ -57,7 +57,7 @@ def backend_of(op: str, tensor: Tensor) -> str:
     Example:
         >>> import torch
         >>> backend_of("sampled_loss", torch.zeros(1))
-        'torch'
+        'compiled'
     """
     backends = _known(op)
     if under_transform():

@@ -7,13 +7,14 @@ from typing import Literal
 from torch import Tensor
 
 from vastmax.ops.dispatch import implementation, register
-from vastmax.ops.sampled_loss import pytorch, reference
+from vastmax.ops.sampled_loss import compiled, pytorch, reference
 from vastmax.ops.values import Draws
 
 __all__ = ["SampledLoss", "sampled_loss"]
 
 register("sampled_loss", "reference", reference.sampled_loss)
 register("sampled_loss", "torch", pytorch.sampled_loss)
+register("sampled_loss", "compiled", compiled.sampled_loss, compiled.takes)
 
 SampledLoss = Literal[
     "softmax", "softmax-target-corrected", "nce", "negative-sampling", "negative-sampling-keeping-hits", "blackout"

@@ -1,0 +1,177 @@
+// The losses of one SIMD level. Included by row_losses_*.cpp, which set VASTMAX_BYTES and are compiled with that level's
+// flags. Everything is in an anonymous namespace and nothing from the standard library is instantiated here, so that
+// the linker cannot hand this level's code to another processor.
+#include <cstring>
+
+#include "ops/row_losses.hpp"
+
+namespace vastmax {
+namespace {
+
+typedef float Floats __attribute__((vector_size(VASTMAX_BYTES)));
+typedef unsigned FloatBits __attribute__((vector_size(VASTMAX_BYTES)));
+typedef double Doubles __attribute__((vector_size(VASTMAX_BYTES)));
+typedef unsigned long long DoubleBits __attribute__((vector_size(VASTMAX_BYTES)));
+
+struct OfFloat {
+    typedef float Number;
+    typedef Floats Vector;
+    typedef FloatBits Bits;
+    static constexpr int kMantissa = 23, kBias = 127, kTerms = 7, kOdd = 8;
+    static constexpr float kShift = 12582912.0F, kLowest = -87.0F;          // 1.5 * 2^23; exp of less is 0 to us
+    static constexpr float kLog2High = 0.693359375F, kLog2Low = -2.12194440e-4F;
+};
+struct OfDouble {
+    typedef double Number;
+    typedef Doubles Vector;
+    typedef DoubleBits Bits;
+    static constexpr int kMantissa = 52, kBias = 1023, kTerms = 14, kOdd = 17;
+    static constexpr double kShift = 6755399441055744.0, kLowest = -708.0;  // 1.5 * 2^52
+    static constexpr double kLog2High = 6.93145751953125e-1, kLog2Low = 1.42860682030941723212e-6;
+};
+
+template <typename F>
+struct Math {
+    typedef typename F::Number T;
+    typedef typename F::Vector V;
+    typedef typename F::Bits B;
+    static constexpr size_t kLanes = sizeof(V) / sizeof(T);
+
+    static V splat(T x) {
+        V result;
+        for (size_t lane = 0; lane < kLanes; ++lane) result[lane] = x;
+        return result;
+    }
+    static V load(const T* p) {
+        V result;
+        std::memcpy(&result, p, sizeof result);
+        return result;
+    }
+    static void store(T* p, V x) { std::memcpy(p, &x, sizeof x); }
+    // The first `count` numbers, and `rest` behind them.
+    static V load(const T* p, size_t count, T rest) {
+        V result = splat(rest);
+        std::memcpy(&result, p, count * sizeof(T));
+        return result;
+    }
+    static void store(T* p, V x, size_t count) { std::memcpy(p, &x, count * sizeof(T)); }
+
+    static T sum(V x) {
+        T total = 0;
+        for (size_t lane = 0; lane < kLanes; ++lane) total += x[lane];
+        return total;
+    }
+    static T largest(V x) {
+        T most = x[0];
+        for (size_t lane = 1; lane < kLanes; ++lane) most = x[lane] > most ? x[lane] : most;
+        return most;
+    }
+    static V max(V a, V b) { return a > b ? a : b; }
+
+    // Of x <= 0, to the last digits; 0 where that would be denormal. What is no number stays none.
+    static V exp(V x) {
+        const V inside = x < F::kLowest ? splat(F::kLowest) : x;
+        const V shifted = inside * T(1.44269504088896340736) + F::kShift;
+        const V power = shifted - F::kShift;
+        const V rest = inside - power * F::kLog2High - power * F::kLog2Low;
+        V factor = splat(1);
+        for (int term = F::kTerms; term > 0; --term) factor = factor * rest * (T(1) / T(term)) + T(1);
+        B scale;
+        std::memcpy(&scale, &shifted, sizeof scale);
+        scale = (scale + F::kBias) << F::kMantissa;  // the bits of the shift itself are pushed out
+        V scaled;
+        std::memcpy(&scaled, &scale, sizeof scaled);
+        return x < F::kLowest ? splat(0) : factor * scaled;
+    }
+
+    // log(1 + x) of x from 0 to 1, by 2 artanh(x / (2 + x)).
+    static V log1p(V x) {
+        const V ratio = x / (x + T(2)), square = ratio * ratio;
+        V series = splat(0);
+        for (int term = F::kOdd; term >= 0; --term) series = series * square + T(1) / T(2 * term + 1);
+        return ratio * series * T(2);
+    }
+
+    static T exp(T x) { return exp(splat(x))[0]; }
+    static T log1p(T x) { return log1p(splat(x))[0]; }
+    static T log_of_sum(T x) { return sizeof(T) == 4 ? __builtin_logf(x) : __builtin_log(x); }
+
+    static T dot(const T* a, const T* b, size_t width) {
+        V total = splat(0), more = splat(0);
+        size_t j = 0;
+        for (; j + 2 * kLanes <= width; j += 2 * kLanes) {
+            total += load(a + j) * load(b + j);
+            more += load(a + j + kLanes) * load(b + j + kLanes);
+        }
+        for (; j + kLanes <= width; j += kLanes) total += load(a + j) * load(b + j);
+        if (j < width) more += load(a + j, width - j, 0) * load(b + j, width - j, 0);
+        return sum(total + more);
+    }
+
+    // Calls work(place, numbers) for every vector of a row, the last of which may be a part.
+    template <typename Work>
+    static void sweep(size_t size, Work work) {
+        size_t j = 0;
+        for (; j + kLanes <= size; j += kLanes) work(j, kLanes);
+        if (j < size) work(j, size - j);
+    }
+    static V part(const T* p, size_t count, T rest = 0) { return count == kLanes ? load(p) : load(p, count, rest); }
+    static void put(T* p, V x, size_t count) { count == kLanes ? store(p, x) : store(p, x, count); }
+
+    // The target's own logit is taken off before anything is added: of large logits only differences have digits.
+    static void softmax(const Rows<T>& given, Formula formula, size_t row, T own) {
+        T* const logits = given.logits + row * given.samples;
+        const T correction = formula.target_corrected ? given.target_expected[row] : T(0);
+        const bool impossible = own == -__builtin_inf();
+        const T base = impossible ? T(0) : own;
+        V most = splat(-__builtin_inf());
+        sweep(given.samples, [&](size_t j, size_t count) {
+            V x = part(logits + j, count, -__builtin_inf());
+            if (given.biases) x += part(given.biases + j, count);
+            x = (x - base) + (part(given.log_times + j, count) - part(given.log_expected + j, count) + correction);
+            most = max(x, most);
+            put(logits + j, x, count);
+        });
+        const T largest = Math::largest(most), top = largest > 0 ? largest : T(0);
+        V sums = splat(0);
+        sweep(given.samples, [&](size_t j, size_t count) {
+            const V x = exp(part(logits + j, count, -__builtin_inf()) - top);
+            sums += x;
+            put(logits + j, x, count);
+        });
+        const T others = sum(sums), mine = impossible ? T(0) : exp(own - own - top), total = mine + others;
+        sweep(given.samples, [&](size_t j, size_t count) { put(logits + j, part(logits + j, count) / total, count); });
+        given.losses[row] = top > 0 || others > 1 ? top + log_of_sum(total) : log1p(others);
+        if (impossible) given.losses[row] = __builtin_inf();
+        given.target_gradients[row] = -others / total;
+    }
+
+    static void logistic(const Rows<T>& given, Formula formula, size_t row, T own) {
+        T* const logits = given.logits + row * given.samples;
+        V losses = splat(0);
+        sweep(given.samples, [&](size_t j, size_t count) {
+            V x = part(logits + j, count, -__builtin_inf());
+            if (given.biases) x += part(given.biases + j, count);
+            if (formula.samples_corrected) x -= part(given.log_expected + j, count);
+            const V times = part(given.times + j, count), small = exp(x > 0 ? -x : x);
+            losses += times * ((x > 0 ? x : splat(0)) + log1p(small));
+            put(logits + j, times * (x > 0 ? splat(1) : small) / (small + T(1)), count);
+        });
+        const T x = (formula.target_corrected ? given.target_expected[row] : T(0)) - own;
+        const T small = exp(x > 0 ? -x : x);
+        given.losses[row] = (x > 0 ? x : T(0)) + log1p(small) + sum(losses);
+        given.target_gradients[row] = -(x > 0 ? T(1) : small) / (small + T(1));
+    }
+
+    static void run(const Rows<T>& given, Formula formula, size_t first, size_t last) {
+        for (size_t row = first; row < last; ++row) {
+            const size_t at = row * given.width;
+            T own = dot(given.hidden + at, given.target_vectors + at, given.width);
+            if (given.target_biases) own += given.target_biases[row];
+            (formula.logistic ? logistic : softmax)(given, formula, row, own);
+        }
+    }
+};
+
+}  // namespace
+}  // namespace vastmax

@@ -1,0 +1,8 @@
+#if defined(__AVX2__) && defined(__FMA__)
+#define VASTMAX_BYTES 32
+#include "ops/row_losses.inl"
+namespace vastmax {
+extern const RowLosses kRowLossesAvx2;
+const RowLosses kRowLossesAvx2 = {"avx2", Math<OfFloat>::run, Math<OfDouble>::run};
+}  // namespace vastmax
+#endif

@@ -1,0 +1,8 @@
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#define VASTMAX_BYTES 64
+#include "ops/row_losses.inl"
+namespace vastmax {
+extern const RowLosses kRowLossesAvx512;
+const RowLosses kRowLossesAvx512 = {"avx512", Math<OfFloat>::run, Math<OfDouble>::run};
+}  // namespace vastmax
+#endif
