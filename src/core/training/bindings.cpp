@@ -15,6 +15,7 @@
 
 #include "base/input_error.hpp"
 #include "base/numpy.hpp"
+#include "base/simd.hpp"
 #include "training/planner.hpp"
 #include "training/trainer.hpp"
 

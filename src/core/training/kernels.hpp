@@ -10,7 +10,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 namespace vastmax {
 
@@ -56,8 +55,6 @@ struct Kernels {
     void (*add_rows)(float* const* out, int rows, const float* in, int dim);
 };
 
-// The levels this processor runs, the best first.
-std::vector<std::string> simd_levels();
 // Throws InputError where the processor has no such level; `source` says where the name comes from.
 const Kernels* kernels_named(const std::string& level, const char* source);
 // Those of the level that the environment variable VASTMAX_SIMD names, else of the best.
