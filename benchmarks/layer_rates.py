@@ -1,9 +1,10 @@
-"""Which learning rate suits each output layer in a run of few steps, where `vastmax compare` cannot try any.
+"""Which learning rate suits each output layer, and which one `vastmax compare` picks by trying.
 
     python benchmarks/layer_rates.py corpus.txt --steps 150 -o rates.jsonl
+    python benchmarks/layer_rates.py ptb.train.txt --steps 6300 --model feed-forward --dim 100 --probe -o rates.jsonl
 
-Every method trains the same small model with every rate for as many steps, as a comparison would: warm-up, then a
-linear fall. The table has the perplexity of 4,000 held-out words; ``--show`` prints earlier ones.
+Every method trains the same model with every rate for as many steps, as a comparison would: warm-up, then a linear
+fall. The table has the perplexity of held-out words; ``--show`` prints earlier ones.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ from vastmax.comparison import METHODS, plan_comparison, run_language_model
 from vastmax.errors import DivergedError, InputError
 from vastmax.language import ModelOptions, read_language_corpus
 
-HELD_OUT = 4000
-
 Record = dict[str, Any]
+TITLE = "perplexity by learning rate"
 
 
 def show(records: list[Record], console: Console) -> None:
-    """Print a row a method; its least perplexity is bold."""
-    tried = sorted({record["learning_rate"] for record in records})
-    table = Table("method", "steps", "optimizer", *(f"{rate:g}" for rate in tried), title="perplexity by learning rate")
+    """Print a row a method, the least perplexity of a rate that was given bold; then what the probe came to."""
+    tried = sorted({record["learning_rate"] for record in records if record.get("probe") is None})
+    picked = {(each["method"], each["steps"]): each for each in records if each.get("probe") is not None}
+    table = Table(
+        "method", "steps", "optimizer", *(f"{rate:g}" for rate in tried), "probe", "above the least", title=TITLE
+    )
     rows: dict[tuple[Any, ...], dict[float, float | None]] = {}
     for record in records:
+        if record.get("probe") is not None:
+            continue
         key = record["method"], record["steps"], record["optimizer"]
         rows.setdefault(key, {})[record["learning_rate"]] = record["perplexity"]
     for (method, steps, optimizer), found in rows.items():
@@ -41,7 +46,14 @@ def show(records: list[Record], console: Console) -> None:
         marked = (
             f"[bold]{cell}" if found.get(rate) == least else cell for rate, cell in zip(tried, cells, strict=True)
         )
-        table.add_row(method, str(steps), optimizer, *marked)
+        pick = picked.get((method, steps))
+        said = ("", "")
+        if pick is not None and pick["perplexity"] is not None and least is not None:
+            said = (
+                f"{number(pick['perplexity'], digits=0)} at {pick['learning_rate']:g}",
+                f"{pick['perplexity'] / least - 1:+.1%}",
+            )
+        table.add_row(method, str(steps), optimizer, *marked, *said)
     console.print(table)
 
 
@@ -52,6 +64,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150, metavar="N")
     parser.add_argument("--optimizer", default="adagrad")
     parser.add_argument("--rates", type=rates, default=[0.025, 0.05, 0.1, 0.2, 0.4], metavar="X,X")
+    parser.add_argument("--model", choices=["lstm", "feed-forward"], default="lstm")
+    parser.add_argument("--dim", type=int, default=200)
+    parser.add_argument("--held-out", type=int, default=4000, metavar="WORDS")
+    parser.add_argument("--probe", action="store_true", help="see what the probe picks as well")
     parser.add_argument("-o", "--output", type=Path, help="records are added here, a line each")
     parser.add_argument("--show", type=Path, metavar="RECORDS", help="print these, and train nothing")
     arguments = parser.parse_args()
@@ -63,29 +79,39 @@ def main() -> None:
         parser.error("give a corpus, or --show RECORDS")
     about, records = facts(), []
     try:
-        corpus = read_language_corpus(arguments.corpus, held_out=HELD_OUT)
-        model = ModelOptions()
+        corpus = read_language_corpus(arguments.corpus, held_out=arguments.held_out)
+        model = ModelOptions(model=arguments.model, dim=arguments.dim)
         epochs = arguments.steps * model.rows * model.length / len(corpus.train)
-        for method in plan_comparison(arguments.methods, epochs=epochs).configs:
-            for rate in arguments.rates:
-                training = {"optimizer": arguments.optimizer, "learning_rate": rate, "warmup": 0.05, "max_norm": 0.0}
-                plan = plan_comparison([method.method.label], epochs=epochs, training=training, threads=1)
+        for method in plan_comparison(arguments.methods).configs:
+            for rate in [*([None] if arguments.probe else []), *arguments.rates]:
+                training: Record = {"optimizer": arguments.optimizer}
+                if rate is not None:
+                    training |= {"learning_rate": rate, "warmup": 0.05, "max_norm": 0.0}
+                plan = plan_comparison([method.method.label], epochs=epochs, training=training, model=model, threads=1)
+                found, probe = math.inf, None
                 try:
-                    found = run_language_model(corpus, plan.configs[0]).record.perplexity["valid"] or math.inf
+                    run = run_language_model(corpus, plan.configs[0]).record
+                    found, probe = run.perplexity["valid"] or math.inf, run.probe
                 except DivergedError:
-                    found = math.inf
+                    pass
                 record = {
                     "method": method.method.label,
-                    "learning_rate": rate,
+                    "learning_rate": rate if probe is None else probe["chosen"],
                     "perplexity": found if math.isfinite(found) else None,
+                    "probe": probe,
                     "steps": arguments.steps,
                     "optimizer": arguments.optimizer,
+                    "model": arguments.model,
+                    "dim": arguments.dim,
                     "corpus": arguments.corpus.name,
                     "vocabulary": len(corpus.vocabulary),
                     **about,
                 }
                 records.append(record)
-                console.print(f"{record['method']} at {rate:g}: {number(record['perplexity'], digits=0)}")
+                by = "" if probe is None else ", the probe's"
+                console.print(
+                    f"{record['method']} at {record['learning_rate']:g}{by}: {number(record['perplexity'], digits=0)}"
+                )
                 if arguments.output:
                     with arguments.output.open("a", encoding="utf-8") as out:
                         out.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -11,7 +11,6 @@ void bind_text(nb::module_& m);
 void bind_trees(nb::module_& m);
 void bind_training(nb::module_& m);
 void bind_ops(nb::module_& m);
-void bind_shared_ops(nb::module_& m);
 }  // namespace vastmax
 
 NB_MODULE(_core, m) {
@@ -28,5 +27,4 @@ NB_MODULE(_core, m) {
     vastmax::bind_trees(m);
     vastmax::bind_training(m);
     vastmax::bind_ops(m);
-    vastmax::bind_shared_ops(m);
 }

@@ -64,8 +64,8 @@ def test_adagrads_rate_grows_with_the_steps_of_the_run(corpus: LanguageCorpus, e
     assert found.steps == min(400, whole // 20)
     _, middle, _ = found.rates
     assert found.rates == [middle / 2, middle, 2 * middle] and math.log2(0.1 / middle).is_integer()
-    assert 0.5**0.5 <= middle / (0.1 * (found.steps / 2400) ** (1 / 3)) <= 2**0.5
-    assert found.chosen == pytest.approx(middle * (whole / found.steps) ** (1 / 3), rel=0.01)
+    assert 0.5**0.5 <= middle / (0.1 * (found.steps / 500) ** 0.5) <= 2**0.5
+    assert found.chosen == pytest.approx(middle * (min(whole, 500) / found.steps) ** 0.5, rel=0.01)
 
 
 def test_the_same_steps_and_chance_for_every_rate(corpus: LanguageCorpus) -> None:
@@ -91,15 +91,31 @@ def test_no_rate_is_tried_where_time_is_short(corpus: LanguageCorpus) -> None:
     assert (found.why, found.steps, len(found.rates)) == ("probe", 4, 3)
     found, *_ = tried(corpus, best_at_once(2), epochs=5 * 4 * 3.9 / steps)
     assert (found.why, found.steps, found.rates) == ("too short", 0, [])
-    assert found.chosen == pytest.approx(0.1 * (5 * 4 * 3.9 / 2400) ** (1 / 3), rel=0.01)
+    assert found.chosen == pytest.approx(0.1 * (5 * 4 * 3.9 / 500) ** 0.5, rel=0.01)
     assert tried(corpus, best_at_once(2), epochs=0.01, optimizer="adam")[0].chosen == 0.002
 
 
+@pytest.mark.parametrize(
+    ("losses", "chosen"),
+    [
+        ({1.0: 3.0, 2.0: 2.0, 4.0: 3.0}, 2.0),
+        ({1.0: 2.001, 2.0: 2.0, 4.0: 6.0}, 2**0.5),
+        ({1.0: 6.0, 2.0: 2.0, 4.0: 2.5}, 2.62),  # 2.25 x² - 1.75 x + 2, of the logarithm to base 2
+        ({1.0: 3.0, 2.0: 2.0, 4.0: math.inf}, 2.0),
+        ({1.0: 2.0, 2.0: 3.0, 4.0: 5.0}, 1.0),
+        ({1.0: 3.0, 2.0: 3.0, 4.0: 3.0}, 1.0),
+    ],
+)
+def test_the_rate_lies_where_a_parabola_does(losses: dict[float, float], chosen: float) -> None:
+    assert Probe.of(losses, 40, 1.0, growth=1.0).chosen == pytest.approx(chosen, rel=0.01)
+    assert Probe.of(losses, 40, 1.0, growth=3.0).chosen == pytest.approx(3 * chosen, rel=0.01)
+
+
 def test_beyond_the_ends_of_what_is_tried(corpus: LanguageCorpus) -> None:
-    scores = iter([50.0, 9.0, 8.0, 7.0, 6.0, 5.0, 5.5])
+    scores = iter([50.0, 9.0, 8.0, 7.0, 6.0, 5.0, 6.0])
     found, *_ = tried(corpus, lambda *_: next(scores), optimizer="sgd")
     assert found.chosen == 160 and found.rates == [10, 20, 40, 80, 160, 320]
-    assert found.losses == [*map(math.log, (9.0, 8.0, 7.0, 6.0, 5.0, 5.5))]
+    assert found.losses == [*map(math.log, (9.0, 8.0, 7.0, 6.0, 5.0, 6.0))]
     scores = iter([50.0, 7.0, 8.0, 9.0, 6.0, 5.0, 4.0, 1.5])
     found, *_ = tried(corpus, lambda *_: next(scores), optimizer="sgd")  # three more at most
     assert found.chosen == 1.25 and found.rates == [1.25, 2.5, 5, 10, 20, 40]

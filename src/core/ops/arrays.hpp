@@ -13,8 +13,8 @@
 #include <type_traits>
 
 #include "base/numpy.hpp"
+#include "base/simd.hpp"
 #include "ops/gathered.hpp"
-#include "training/kernels.hpp"
 
 namespace vastmax {
 
@@ -32,7 +32,7 @@ const T* values(const Stored<T>* stored) {
 }
 
 inline const GatheredLevel& level_of(const std::optional<std::string>& level) {
-    return gathered_level((level ? kernels_named(*level, "level") : best_kernels())->name);
+    return gathered_level(level ? simd_named(*level, "level") : best_simd());
 }
 
 inline void check(bool right, const char* what) {

@@ -39,10 +39,12 @@ void bind_adagrad_rows(nb::module_& m) {
 
 void bind_draws(nb::module_& m);
 void bind_gathered(nb::module_& m);
+void bind_shared_ops(nb::module_& m);
 
 void bind_ops(nb::module_& m) {
     bind_draws(m);
     bind_gathered(m);
+    bind_shared_ops(m);
     bind_adagrad_rows<float>(m);
     bind_adagrad_rows<double>(m);
 }

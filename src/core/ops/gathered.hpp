@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/simd.hpp"
+
 namespace vastmax {
 
 struct Half {
@@ -50,7 +52,6 @@ inline const GatheredKernels<double>& GatheredLevel::of() const { return of_doub
 template <>
 inline const GatheredKernels<Half>& GatheredLevel::of() const { return of_half; }
 
-// Those of a SIMD level: see kernels_named in training/kernels.hpp.
-const GatheredLevel& gathered_level(const char* level);
+const GatheredLevel& gathered_level(Simd level);
 
 }  // namespace vastmax

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -17,12 +16,12 @@ extern const GatheredLevel kGatheredAvx2;
 extern const GatheredLevel kGatheredAvx512;
 #endif
 
-const GatheredLevel& gathered_level(const char* level) {
+const GatheredLevel& gathered_level(Simd level) {
 #if defined(__x86_64__)
-    if (std::strcmp(level, "avx512") == 0) return kGatheredAvx512;
-    if (std::strcmp(level, "avx2") == 0) return kGatheredAvx2;
+    if (level == Simd::avx512) return kGatheredAvx512;
+    if (level == Simd::avx2) return kGatheredAvx2;
 #endif
-    (void)level;
+    static_cast<void>(level);
     return kGatheredPlain;
 }
 

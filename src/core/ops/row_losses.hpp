@@ -36,6 +36,5 @@ struct RowLosses {
     void (*doubles)(const Rows<double>& rows, Formula formula, size_t first, size_t last);
 };
 
-const RowLosses& row_losses();  // for this processor
 
 }  // namespace vastmax

@@ -1,17 +1,12 @@
 // Ops of batches that share their samples.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <stdexcept>
 
-#include "base/numpy.hpp"
 #include "base/parallel.hpp"
+#include "base/simd.hpp"
+#include "ops/arrays.hpp"
 #include "ops/row_losses.hpp"
-#include "training/kernels.hpp"
 
 namespace nb = nanobind;
 
@@ -23,21 +18,16 @@ extern const RowLosses kRowLossesAvx2;
 extern const RowLosses kRowLossesAvx512;
 #endif
 
-const RowLosses& row_losses() {
+const RowLosses& row_losses(Simd level) {
 #if defined(__x86_64__)
-    const char* level = best_kernels()->name;
-    if (std::strcmp(level, "avx512") == 0) return kRowLossesAvx512;
-    if (std::strcmp(level, "avx2") == 0) return kRowLossesAvx2;
+    if (level == Simd::avx512) return kRowLossesAvx512;
+    if (level == Simd::avx2) return kRowLossesAvx2;
 #endif
+    static_cast<void>(level);
     return kRowLossesPlain;
 }
 
 namespace {
-
-template <typename T>
-using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-template <typename T>
-using Row = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 inline void run(const RowLosses& level, const Rows<float>& rows, Formula formula, size_t first, size_t last) {
     level.floats(rows, formula, first, last);
@@ -50,8 +40,8 @@ template <typename T>
 void bind_row_losses(nb::module_& m) {
     m.def(
         "row_losses",
-        [](const Matrix<const T>& hidden, const Matrix<const T>& vectors, const std::optional<Row<const T>>& biases,
-           Matrix<T>& logits, const Row<const T>& target_expected, const Row<const T>& log_expected,
+        [](const Table<const T>& hidden, const Table<const T>& vectors, const std::optional<Row<const T>>& biases,
+           Table<T>& logits, const Row<const T>& target_expected, const Row<const T>& log_expected,
            const Row<const T>& times, const Row<const T>& log_times, Row<T>& losses, Row<T>& target_gradients,
            bool logistic, bool samples_corrected, bool target_corrected, size_t threads) {
             const size_t count = hidden.shape(0), width = hidden.shape(1), samples = logits.shape(1);
@@ -75,7 +65,7 @@ void bind_row_losses(nb::module_& m) {
                                   log_times.data(),
                                   losses.data(),
                                   target_gradients.data()};
-            const RowLosses& level = row_losses();
+            const RowLosses& level = row_losses(best_simd());
             const Formula formula = {logistic, samples_corrected, target_corrected};
             // as many rows at a time as are worth a thread's waking
             const size_t block = std::max<size_t>(1, (size_t{1} << 16) / (width + samples + 1));

@@ -31,10 +31,10 @@ _FACTORS = (0.5, 1.0, 2.0)  # of the usual rate: what is tried
 _MOST_BEYOND = 3  # tries outside of these
 _TIMED = 3  # steps
 _HARMLESS = 1e-3  # of the default
-_USUAL_STEPS = 2400
-"""For which an optimiser's default is the usual rate. Adagrad's steps shrink as it goes, so its best rate grows with a
-run's steps. The cube root is a rule of thumb that meets 0.04, which suits most methods for 150 steps:
-``benchmarks/results/layer-rates-2026-11-28.jsonl``."""
+_USUAL_STEPS = 500
+"""From which on an optimiser's default is the usual rate. Of Adagrad, whose steps shrink as it goes, that of shorter
+runs is lower, in proportion to the root of their steps: a rule of thumb between what suits most methods for 150 steps and
+for 6,300. ``benchmarks/layer_rates.py`` measures it, ``benchmarks/results/layer-rates-2026-11-28.jsonl`` has both."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Probe:
 
     Attributes:
         chosen: The rate.
-        why: "probe": it is that of the lowest loss; "all diverged": that of the lowest tried, none of which has a
+        why: "probe": it is where the loss is lowest; "all diverged": that of the lowest tried, none of which has a
             finite loss; "too short": the usual one, as too few steps fit into the share of the budget; "no memory": the
             optimiser's default, as no copy of the model fits.
         rates: What was tried, the lowest first.
@@ -66,12 +66,12 @@ class Probe:
 
     @classmethod
     def of(cls, losses: Mapping[float, float], steps: int, seconds: float, growth: float) -> Probe:
-        """Return `growth` times the rate of the lowest loss, of losses by rate, infinite where it diverged."""
+        """Return `growth` times the rate where the loss is lowest, of losses by rate, infinite where it diverged."""
         rates, best = sorted(losses), _best(losses)
         known = [losses[rate] if math.isfinite(losses[rate]) else None for rate in rates]
         if not math.isfinite(losses[best]):
             return cls(best, "all diverged", rates, known, steps, seconds)
-        return cls(float(f"{growth * best:.3g}"), "probe", rates, known, steps, seconds)
+        return cls(float(f"{growth * _lowest(losses):.3g}"), "probe", rates, known, steps, seconds)
 
     def minutes_left(self, minutes: float | None) -> float | None:
         """Return what is left of a budget; None for none in minutes."""
@@ -163,7 +163,7 @@ def probe(
 
     def usual(count: float) -> float:
         """The usual rate of so many steps."""
-        return default * (max(count, 1.0) / _USUAL_STEPS) ** (1 / 3) if options.optimizer == "adagrad" else default
+        return default * min(max(count, 1.0) / _USUAL_STEPS, 1.0) ** 0.5 if options.optimizer == "adagrad" else default
 
     loop_of(model, default, 1)  # torch loads what its optimisers need, once, which is no run's to pay for
     began = time.perf_counter()
@@ -196,6 +196,17 @@ def probe(
 def _best(losses: Mapping[float, float]) -> float:
     """The rate with the lowest loss; the lowest where all diverged."""
     return min(sorted(losses), key=losses.__getitem__)
+
+
+def _lowest(losses: Mapping[float, float]) -> float:
+    """The rate at the lowest point of the parabola through the best and its neighbours, which are half and twice of it.
+
+    Over the logarithm of the rate; the best itself where one of these was not tried, or diverged.
+    """
+    best = _best(losses)
+    below, here, above = (losses.get(rate, math.inf) for rate in (best / 2, best, 2 * best))
+    bend = below - 2 * here + above
+    return best * 2 ** ((below - above) / (2 * bend)) if 0 < bend < math.inf else best
 
 
 def _beyond(losses: Mapping[float, float]) -> float | None:

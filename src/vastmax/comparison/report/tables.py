@@ -213,9 +213,9 @@ def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
         _table(
             "rates",
             "Learning rates",
-            "How each method came to its own. By a probe: the least loss after a few steps from one start; Adagrad's "
-            "rate is then larger by what the run is longer. All diverged: the lowest that was tried. Too short: what "
-            "is usual for so many steps. No memory for a copy of the model: the default.",
+            "How each method came to its own. By a probe: where the loss after a few steps from one start is least; "
+            "Adagrad's rate is then larger, as the run is longer. All diverged: the lowest that was tried. Too short: "
+            "what is usual for so many steps. No memory for a copy of the model: the default.",
             {"chosen": "chosen", "why": "by", **dict(sorted(rates.items(), key=lambda each: float(each[0])))}
             | {"steps": "steps", "seconds": "probed for, s"},
             [(run.label, _rates(run)) for run in first],
