@@ -16,27 +16,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CORE = "VASTMAX_SANITIZED_CORE"
 LIBRARIES = {"address,undefined": ("libasan.so", "libubsan.so"), "thread": ("libtsan.so",)}
-OPS = ["tests/ops/test_adagrad_rows.py"]
+OPS = [
+    f"tests/ops/test_{name}.py"
+    for name in ("adagrad_rows", "bigrams", "guarded_draws", "ragged_logits", "row_losses", "sum_tree")
+]
 TESTS = {
-    "address,undefined": [
-        "tests/text",
-        "tests/trees",
-        "tests/vocabulary",
-        "tests/embeddings",
-<<<<<<< HEAD
-        "tests/ops/test_row_losses.py",
-    ],
-    "thread": ["tests/text", "tests/embeddings/trainers/test_compiled.py", "tests/trees"],
-=======
-        "tests/ops/test_adagrad_rows.py",
-    ],
-    "thread": [
-        "tests/text",
-        "tests/embeddings/trainers/test_compiled.py",
-        "tests/trees",
-        "tests/ops/test_adagrad_rows.py",
-    ],
->>>>>>> s15
+    "address,undefined": ["tests/text", "tests/trees", "tests/vocabulary", "tests/embeddings", *OPS],
+    "thread": ["tests/text", "tests/embeddings/trainers/test_compiled.py", "tests/trees", *OPS],
 }
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048",
