@@ -24,16 +24,14 @@ from vastmax.errors import DivergedError, InputError
 from vastmax.language import ModelOptions, read_language_corpus
 
 Record = dict[str, Any]
-TITLE = "perplexity by learning rate"
 
 
 def show(records: list[Record], console: Console) -> None:
     """Print a row a method, the least perplexity of a rate that was given bold; then what the probe came to."""
     tried = sorted({record["learning_rate"] for record in records if record.get("probe") is None})
     picked = {(each["method"], each["steps"]): each for each in records if each.get("probe") is not None}
-    table = Table(
-        "method", "steps", "optimizer", *(f"{rate:g}" for rate in tried), "probe", "above the least", title=TITLE
-    )
+    heads = "method", "steps", "optimizer", *(f"{rate:g}" for rate in tried), "probe", "above the least"
+    table = Table(*heads, title="perplexity by learning rate")
     rows: dict[tuple[Any, ...], dict[float, float | None]] = {}
     for record in records:
         if record.get("probe") is not None:

@@ -33,8 +33,8 @@ _TIMED = 3  # steps
 _HARMLESS = 1e-3  # of the default
 _USUAL_STEPS = 500
 """From which on an optimiser's default is the usual rate. Of Adagrad, whose steps shrink as it goes, that of shorter
-runs is lower, in proportion to the root of their steps: a rule of thumb between what suits most methods for 150 steps and
-for 6,300. ``benchmarks/layer_rates.py`` measures it, ``benchmarks/results/layer-rates-2026-11-28.jsonl`` has both."""
+runs is lower, in proportion to the root of their steps: a rule of thumb between what suits most methods for 150 steps
+and for 6,300: ``benchmarks/layer_rates.py``, ``benchmarks/results/layer-rates-2026-11-28.jsonl``."""
 
 
 @dataclass(frozen=True)
