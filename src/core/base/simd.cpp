@@ -14,7 +14,8 @@ bool runs(Simd level) {
     __builtin_cpu_init();
     if (level == Simd::avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("fma");
     if (level == Simd::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
     return level == Simd::plain;
@@ -22,9 +23,7 @@ bool runs(Simd level) {
 
 }  // namespace
 
-const char* name_of(Simd level) {
-    return level == Simd::avx512 ? "avx512" : level == Simd::avx2 ? "avx2" : "plain";
-}
+const char* name_of(Simd level) { return level == Simd::avx512 ? "avx512" : level == Simd::avx2 ? "avx2" : "plain"; }
 
 std::vector<std::string> simd_levels() {
     std::vector<std::string> levels;

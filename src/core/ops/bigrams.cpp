@@ -34,7 +34,8 @@ struct History {
 };
 
 // Finds where classes stand in a row of the bigram table, kNone for those that do not.
-void find_entries(const BigramTables& tables, const History& history, const int64_t* ids, size_t count, size_t* entries) {
+void find_entries(const BigramTables& tables, const History& history, const int64_t* ids, size_t count,
+                  size_t* entries) {
     for (size_t first = 0; first < count; first += kSideBySide) {
         const size_t some = std::min(kSideBySide, count - first);
         const int64_t* at[kSideBySide];
@@ -71,7 +72,8 @@ struct DrawingRoom {
     std::vector<double> left_over;
     std::vector<int64_t> ids;
 
-    explicit DrawingRoom(size_t count = 0) : nodes(count), places(count), entries(count), left_over(count), ids(count) {}
+    explicit DrawingRoom(size_t count = 0)
+        : nodes(count), places(count), entries(count), left_over(count), ids(count) {}
 };
 
 void draw_row(const BigramTables& tables, const History& history, size_t count, const double* coins,
@@ -169,7 +171,8 @@ void draw_row_guarded(const BigramTables& tables, const History& history, const 
         drawn.content = !(effective < guard.effective);
         if (drawn.content) return;
         const double missing = static_cast<double>(total) * (guard.effective / effective - 1);
-        const double blocks = std::ceil(std::min(missing, static_cast<double>(total)) / static_cast<double>(guard.block));
+        const double blocks =
+            std::ceil(std::min(missing, static_cast<double>(total)) / static_cast<double>(guard.block));
         more = std::min(static_cast<size_t>(blocks) * guard.block, guard.most - total);
         before = total;
     }
@@ -181,8 +184,8 @@ void draw_row_guarded(const BigramTables& tables, const History& history, const 
 struct Lesson {
     int64_t id;
     size_t entry;
-    double target;           // P of it among the row's
-    double of_unigram = 0;   // moves
+    double target;          // P of it among the row's
+    double of_unigram = 0;  // moves
     double of_bigram = 0;
 };
 
@@ -208,7 +211,8 @@ struct LearningRoom {
     std::vector<int64_t> ids;
 };
 
-// What a row teaches: how many lessons, none where a logit is no number; and whether the bigram table is asked anything.
+// What a row teaches: how many lessons, none where a logit is no number; and whether the bigram table is asked
+// anything.
 struct Row {
     size_t count = 0;
     bool of_bigrams = false;
@@ -216,7 +220,7 @@ struct Row {
 
 // Writes the lessons of a row.
 Row learn_row(const BigramTables& tables, const History& history, const int64_t* ids, const double* logits,
-                 size_t count, LearningRoom& room, Lesson* lessons) {
+              size_t count, LearningRoom& room, Lesson* lessons) {
     const size_t found = different(ids, count, room.seen, room.places);
     double largest = -std::numeric_limits<double>::infinity(), sum = 0;
     for (const size_t place : room.places) largest = std::max(largest, logits[place]);
@@ -364,8 +368,8 @@ GuardedDraws<T> draw_guarded(const BigramTables& tables, const int64_t* context,
     return found;
 }
 
-template GuardedDraws<float> draw_guarded(const BigramTables&, const int64_t*, size_t, const Scores<float>&, const Guard&,
-                                          const GatheredKernels<float>&, uint64_t, size_t);
+template GuardedDraws<float> draw_guarded(const BigramTables&, const int64_t*, size_t, const Scores<float>&,
+                                          const Guard&, const GatheredKernels<float>&, uint64_t, size_t);
 template GuardedDraws<double> draw_guarded(const BigramTables&, const int64_t*, size_t, const Scores<double>&,
                                            const Guard&, const GatheredKernels<double>&, uint64_t, size_t);
 template GuardedDraws<Half> draw_guarded(const BigramTables&, const int64_t*, size_t, const Scores<Half>&, const Guard&,
@@ -423,7 +427,8 @@ void adapt_bigrams(const BigramTables& tables, const int64_t* context, size_t ro
             total[tables.bins[context[row]]] += slopes[row];
             ++told[tables.bins[context[row]]];
         }
-    for (size_t bin = 0; bin < kBins; ++bin) tables.mixture[bin] -= mixture_rate * total[bin] / std::max(told[bin], 1.0);
+    for (size_t bin = 0; bin < kBins; ++bin)
+        tables.mixture[bin] -= mixture_rate * total[bin] / std::max(told[bin], 1.0);
 }
 
 }  // namespace vastmax

@@ -1,5 +1,5 @@
-// A unigram and a bigram table in trees of sums, mixed by the frequency of the previous class: draws from them, and their
-// moves towards what a model says. vastmax.ops.bigrams has the formulas.
+// A unigram and a bigram table in trees of sums, mixed by the frequency of the previous class: draws from them, and
+// their moves towards what a model says. vastmax.ops.bigrams has the formulas.
 #pragma once
 
 #include <cstddef>
@@ -14,12 +14,12 @@ constexpr size_t kBins = 64;
 
 struct BigramTables {
     size_t classes, entries;
-    double* unigram;       // (2 classes,)
-    double* bigram;        // (2 entries,)
-    const int64_t* pairs;  // (entries,) previous * classes + class, rising
-    const int64_t* starts; // (classes + 1,) where the bigrams of a previous class start, and the last ones stop
-    const uint8_t* bins;   // (classes,)
-    double* mixture;       // (kBins,) log(share / (1 - share)) of the unigram table
+    double* unigram;        // (2 classes,)
+    double* bigram;         // (2 entries,)
+    const int64_t* pairs;   // (entries,) previous * classes + class, rising
+    const int64_t* starts;  // (classes + 1,) where the bigrams of a previous class start, and the last ones stop
+    const uint8_t* bins;    // (classes,)
+    double* mixture;        // (kBins,) log(share / (1 - share)) of the unigram table
 };
 
 // Draws `count` ids after each of `rows` histories by two chances each, 0 to below 1, and states their log-probability.
@@ -41,7 +41,7 @@ template <typename T>
 struct GuardedDraws {
     std::vector<int64_t> ids, lengths;  // (draws and targets,) and (rows,), targets not counted
     std::vector<Wide<T>> log_prob, logits, log_sum, log_squares;  // (draws and targets,) twice, (rows,) twice
-    std::vector<uint8_t> content;  // (rows,)
+    std::vector<uint8_t> content;                                 // (rows,)
 };
 
 // What rows are drawn for. Targets (count,) with their logits are of rows that rise; the first of a row is its base.

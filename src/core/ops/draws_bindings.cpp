@@ -15,7 +15,8 @@ namespace {
 constexpr size_t kDrawsAtATime = 1024;
 
 bool rises_to(const ArrayView<int64_t>& offsets, size_t last) {
-    return offsets.size() > 0 && offsets.data()[0] == 0 && std::is_sorted(offsets.data(), offsets.data() + offsets.size()) &&
+    return offsets.size() > 0 && offsets.data()[0] == 0 &&
+           std::is_sorted(offsets.data(), offsets.data() + offsets.size()) &&
            static_cast<size_t>(offsets.data()[offsets.size() - 1]) == last;
 }
 
@@ -54,9 +55,14 @@ void bind_draws_of(nb::module_& m) {
                       all_below(rows, num_rows) && all_have_one(rows, num_rows),
                   "every row must have a target, and rows must rise");
             check(block > 0 && most >= block, "a row may draw a block or more");
-            const Scores<T> scores{values<T>(hidden.data()), values<T>(table.data()),
-                                   bias ? values<T>(bias->data()) : nullptr, width, targets.data(), rows.data(),
-                                   of_targets.data(), count};
+            const Scores<T> scores{values<T>(hidden.data()),
+                                   values<T>(table.data()),
+                                   bias ? values<T>(bias->data()) : nullptr,
+                                   width,
+                                   targets.data(),
+                                   rows.data(),
+                                   of_targets.data(),
+                                   count};
             GuardedDraws<T> found = [&] {
                 nb::gil_scoped_release release;
                 return draw_guarded(tables, context.data(), num_rows, scores, {block, most, effective},
@@ -86,7 +92,8 @@ void bind_draws(nb::module_& m) {
            const std::optional<ArrayView<int64_t>>& stop, const Table<const double>& chances, Table<int64_t>& ids,
            size_t threads) {
             const size_t leaves = sums.size() / 2, rows = chances.shape(0), count = chances.shape(1);
-            check(leaves > 0 && ids.shape(0) == rows && ids.shape(1) == count && start.has_value() == stop.has_value() &&
+            check(leaves > 0 && ids.shape(0) == rows && ids.shape(1) == count &&
+                      start.has_value() == stop.has_value() &&
                       (!start || (start->size() == rows && stop->size() == rows && all_below(*start, leaves + 1) &&
                                   all_below(*stop, leaves + 1))),
                   "ranges must be of the tree, and a row each");
@@ -95,9 +102,10 @@ void bind_draws(nb::module_& m) {
             parallel_for(rows * blocks, threads, [&](size_t, size_t number) {
                 const size_t row = number / blocks, first = number % blocks * kDrawsAtATime;
                 const size_t some = std::min(kDrawsAtATime, count - first), place = row * count + first;
-                const RangeParts parts = start ? RangeParts(sums.data(), leaves, static_cast<size_t>(start->data()[row]),
-                                                            static_cast<size_t>(stop->data()[row]))
-                                               : RangeParts::all(sums.data());
+                const RangeParts parts = start
+                                             ? RangeParts(sums.data(), leaves, static_cast<size_t>(start->data()[row]),
+                                                          static_cast<size_t>(stop->data()[row]))
+                                             : RangeParts::all(sums.data());
                 draw_leaves(sums.data(), leaves, parts, chances.data() + place, some, ids.data() + place);
             });
         },
@@ -131,18 +139,18 @@ void bind_draws(nb::module_& m) {
                       log_prob.shape(1) == count,
                   "chances must be a row for each previous class");
             nb::gil_scoped_release release;
-            draw_bigrams(tables, context.data(), rows, count, coins.data(), chances.data(), ids.data(),
-                         log_prob.data(), threads);
+            draw_bigrams(tables, context.data(), rows, count, coins.data(), chances.data(), ids.data(), log_prob.data(),
+                         threads);
         },
         nb::arg("unigram").noconvert(), nb::arg("bigram").noconvert(), nb::arg("pairs"), nb::arg("starts"),
         nb::arg("bins"), nb::arg("mixture").noconvert(), nb::arg("context"), nb::arg("coins"), nb::arg("chances"),
         nb::arg("ids").noconvert(), nb::arg("log_prob").noconvert(), nb::arg("threads") = 1);
     m.def(
         "adapt_bigrams",
-        [](Row<double>& unigram, Row<double>& bigram, const ArrayView<int64_t>& pairs,
-           const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, Row<double>& mixture,
-           const ArrayView<int64_t>& context, const ArrayView<int64_t>& ids, const ArrayView<double>& logits,
-           const ArrayView<int64_t>& offsets, double rate, double mixture_rate, size_t threads) {
+        [](Row<double>& unigram, Row<double>& bigram, const ArrayView<int64_t>& pairs, const ArrayView<int64_t>& starts,
+           const ArrayView<uint8_t>& bins, Row<double>& mixture, const ArrayView<int64_t>& context,
+           const ArrayView<int64_t>& ids, const ArrayView<double>& logits, const ArrayView<int64_t>& offsets,
+           double rate, double mixture_rate, size_t threads) {
             const BigramTables tables = tables_of(unigram, bigram, pairs, starts, bins, mixture);
             check(all_below(ids, tables.classes) && logits.size() == ids.size() &&
                       offsets.size() == context.size() + 1 && rises_to(offsets, ids.size()),

@@ -28,14 +28,14 @@ using Wide = typename WideOf<T>::type;
 template <typename T>
 struct GatheredKernels {
     // out[t] = hidden[rows[t]] . table[ids[t]] + bias[ids[t]], of `count` pairs; bias may be null.
-    void (*logits)(const T* hidden, const T* table, const T* bias, const int64_t* ids, const int64_t* rows, size_t count,
-                   size_t width, Wide<T>* out);
+    void (*logits)(const T* hidden, const T* table, const T* bias, const int64_t* ids, const int64_t* rows,
+                   size_t count, size_t width, Wide<T>* out);
     // out = sum over t of factors[t] * table[places[t]]; `sum` is room for a row.
     void (*bag)(const T* table, const int64_t* places, const Wide<T>* factors, size_t count, size_t width, Wide<T>* sum,
                 T* out);
     // The same of factors[order[t]] * table[places[order[t]]].
-    void (*ordered_bag)(const T* table, const int64_t* places, const Wide<T>* factors, const uint32_t* order, size_t count,
-                        size_t width, Wide<T>* sum, T* out);
+    void (*ordered_bag)(const T* table, const int64_t* places, const Wide<T>* factors, const uint32_t* order,
+                        size_t count, size_t width, Wide<T>* sum, T* out);
 };
 
 struct GatheredLevel {
@@ -46,11 +46,17 @@ struct GatheredLevel {
     const GatheredKernels<T>& of() const;
 };
 template <>
-inline const GatheredKernels<float>& GatheredLevel::of() const { return of_float; }
+inline const GatheredKernels<float>& GatheredLevel::of() const {
+    return of_float;
+}
 template <>
-inline const GatheredKernels<double>& GatheredLevel::of() const { return of_double; }
+inline const GatheredKernels<double>& GatheredLevel::of() const {
+    return of_double;
+}
 template <>
-inline const GatheredKernels<Half>& GatheredLevel::of() const { return of_half; }
+inline const GatheredKernels<Half>& GatheredLevel::of() const {
+    return of_half;
+}
 
 const GatheredLevel& gathered_level(Simd level);
 

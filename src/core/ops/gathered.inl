@@ -28,8 +28,7 @@ inline void put(Half& out, float x) {
 
 template <typename T>
 inline void ask_for(const T* row, size_t width) {
-    for (size_t at = 0; at < width * sizeof(T); at += 64)
-        __builtin_prefetch(reinterpret_cast<const char*>(row) + at);
+    for (size_t at = 0; at < width * sizeof(T); at += 64) __builtin_prefetch(reinterpret_cast<const char*>(row) + at);
 }
 
 template <typename T>

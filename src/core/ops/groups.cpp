@@ -5,7 +5,8 @@
 namespace vastmax {
 namespace {
 
-constexpr size_t kCounters = 16;  // a place: where more were needed, sorting by digits is cheaper than passing over them
+constexpr size_t kCounters =
+    16;  // a place: where more were needed, sorting by digits is cheaper than passing over them
 
 // Sorts by counting: where each value goes follows from how many are below it.
 void count_sort(const int64_t* ids, size_t count, size_t limit, std::vector<uint32_t>& order) {

@@ -36,5 +36,4 @@ struct RowLosses {
     void (*doubles)(const Rows<double>& rows, Formula formula, size_t first, size_t last);
 };
 
-
 }  // namespace vastmax

@@ -1,6 +1,6 @@
-// The losses of one SIMD level. Included by row_losses_*.cpp, which set VASTMAX_BYTES and are compiled with that level's
-// flags. Everything is in an anonymous namespace and nothing from the standard library is instantiated here, so that
-// the linker cannot hand this level's code to another processor.
+// The losses of one SIMD level. Included by row_losses_*.cpp, which set VASTMAX_BYTES and are compiled with that
+// level's flags. Everything is in an anonymous namespace and nothing from the standard library is instantiated here, so
+// that the linker cannot hand this level's code to another processor.
 #include <cstring>
 
 #include "ops/row_losses.hpp"
@@ -18,7 +18,7 @@ struct OfFloat {
     typedef Floats Vector;
     typedef FloatBits Bits;
     static constexpr int kMantissa = 23, kBias = 127, kTerms = 7, kOdd = 8;
-    static constexpr float kShift = 12582912.0F, kLowest = -87.0F;          // 1.5 * 2^23; exp of less is 0 to us
+    static constexpr float kShift = 12582912.0F, kLowest = -87.0F;  // 1.5 * 2^23; exp of less is 0 to us
     static constexpr float kLog2High = 0.693359375F, kLog2Low = -2.12194440e-4F;
 };
 struct OfDouble {

@@ -49,7 +49,8 @@ void bind_row_losses(nb::module_& m) {
                 (biases && biases->size() != count + samples) || target_expected.size() != count ||
                 log_expected.size() != samples || times.size() != samples || log_times.size() != samples ||
                 losses.size() != count || target_gradients.size() != count)
-                throw std::invalid_argument("vectors must be of the targets and then of the samples, and all sizes fit");
+                throw std::invalid_argument(
+                    "vectors must be of the targets and then of the samples, and all sizes fit");
             const T* bias = biases ? biases->data() : nullptr;
             const Rows<T> rows = {count,
                                   width,

@@ -61,7 +61,8 @@ inline void descend(const double* sums, size_t leaves, size_t* nodes, double* le
                 if (node[i] >= leaves) continue;
                 const size_t left = 2 * node[i];
                 // where rounding leaves more than the right child has, the draw is still of what has weight
-                const size_t right = static_cast<size_t>(rest[i] >= sums[left]) & static_cast<size_t>(sums[left + 1] > 0);
+                const size_t right =
+                    static_cast<size_t>(rest[i] >= sums[left]) & static_cast<size_t>(sums[left + 1] > 0);
                 rest[i] -= sums[left] * static_cast<double>(right);
                 node[i] = left + right;
                 inner = true;

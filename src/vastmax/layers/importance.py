@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -130,10 +130,10 @@ class ImportanceSampledSoftmax(SamplingLayer):
         looks_at = self._proposal_context(hidden, context)
         self._meet(target)
         estimate = self._loss_by_shared_draws if self.shared else self._loss_by_own_draws
-        return estimate(hidden, target, looks_at, *rows_of_targets(hidden, row))
+        return estimate(hidden, target, looks_at, self.effective_samples, *rows_of_targets(hidden, row))
 
     def _loss_by_shared_draws(
-        self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, row: Tensor, first: Tensor
+        self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, enough: float, row: Tensor, first: Tensor
     ) -> Tensor:
         """(M,) losses of targets of rows (M,), the first of each row (N,): the rows that go on share each block."""
         sizes = self._block_sizes()
@@ -148,14 +148,14 @@ class ImportanceSampledSoftmax(SamplingLayer):
             )
             self._meet(ids)
             estimate = estimate.with_block(rows, size, *_log_sums(logits - base[rows, None], log_prob, times))
-            rows = rows[estimate.effective[rows] < self.effective_samples]
+            rows = rows[estimate.effective[rows] < enough]
             if not len(rows):
                 break
         loss = self._with_exact_rows(estimate, rows, hidden, target[first], weights[-2], biases[-2])
         return loss[row] - (own - base[row])
 
     def _loss_by_own_draws(
-        self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, row: Tensor, first: Tensor
+        self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, enough: float, row: Tensor, first: Tensor
     ) -> Tensor:
         """(M,) losses of targets of rows (M,), the first of each row (N,): each row draws for itself.
 
@@ -170,7 +170,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
             row,
             block=self.num_samples,
             blocks=self.max_samples // self.num_samples,
-            effective=cast(float, self.effective_samples),
+            effective=enough,
             **self._own_tables(looks_at, len(hidden)),
         )
         self._meet(drawn.ids)

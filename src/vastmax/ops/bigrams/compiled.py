@@ -12,14 +12,14 @@ from vastmax.ops.sum_tree.compiled import takes
 from vastmax.ops.tensors import touch
 from vastmax.ops.values import BigramTables
 
-__all__ = ["adapt_bigrams", "draw_bigrams", "takes"]
+__all__ = ["adapt_bigrams", "arrays", "draw_bigrams", "takes"]
 
 
 def draw_bigrams(tables: BigramTables, context: Tensor, coins: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
     """As :func:`vastmax.ops.draw_bigrams`."""
     ids, log_prob = torch.empty(coins.shape, dtype=torch.int64), torch.empty(coins.shape, dtype=torch.float64)
     given = context.long().contiguous(), coins.contiguous(), chances.contiguous(), ids, log_prob
-    _core.draw_bigrams(*_arrays(tables), *(each.numpy() for each in given), torch.get_num_threads())
+    _core.draw_bigrams(*[*arrays(tables), *(each.numpy() for each in given), torch.get_num_threads()])
     return ids, log_prob
 
 
@@ -35,11 +35,12 @@ def adapt_bigrams(
 ) -> None:
     """As :func:`vastmax.ops.adapt_bigrams`."""
     given = context.long().contiguous(), ids.contiguous(), logits.double().contiguous(), offsets.contiguous()
-    arrays = (each.numpy() for each in given)
-    _core.adapt_bigrams(*_arrays(tables), *arrays, rate, mixture_rate, torch.get_num_threads())
+    draws = [each.numpy() for each in given]
+    _core.adapt_bigrams(*[*arrays(tables), *draws, rate, mixture_rate, torch.get_num_threads()])
     for each in (tables.unigram, tables.bigram, tables.mixture):
         touch(each)
 
 
-def _arrays(tables: BigramTables) -> list[Any]:
+def arrays(tables: BigramTables) -> list[Any]:
+    """Return the tables as the core takes them."""
     return [each.numpy() for each in tables]

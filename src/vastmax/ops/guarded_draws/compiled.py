@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vastmax import _core
+from vastmax.ops.bigrams.compiled import arrays
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.gathered_logits.compiled import array, takes
 from vastmax.ops.guarded_draws import pytorch
@@ -35,24 +37,16 @@ def guarded_draws(
     """As :func:`vastmax.ops.guarded_draws`."""
     fits = takes(weight) and (bias is None or (takes(bias) and bias.dtype == weight.dtype))
     if not fits or tables is None or context is None or not trees.takes(tables.unigram):
-        given = {"block": block, "blocks": blocks, "effective": effective}
-        return pytorch.guarded_draws(draw, hidden, weight, bias, target, rows, **given)
+        return pytorch.guarded_draws(
+            draw, hidden, weight, bias, target, rows, block=block, blocks=blocks, effective=effective
+        )
     own = gathered_logits(hidden[rows], weight, bias, target[:, None]).squeeze(1)
     seed = int(torch.randint(2**62, ()))
-    found = _core.draw_guarded(
-        *(each.numpy() for each in tables),
-        context.long().contiguous().numpy(),
-        array(hidden.to(weight.dtype)),
-        array(weight),
-        None if bias is None else array(bias),
-        target.contiguous().numpy(),
-        rows.contiguous().numpy(),
-        array(own.to(wide(weight.dtype))),
-        block,
-        block * blocks,
-        effective,
-        seed,
-        torch.get_num_threads(),
-    )
-    *numbers, content = (torch.tensor(each) for each in found)
-    return GuardedDraws(*numbers, content.bool())
+    scores = [array(each) for each in (hidden.to(weight.dtype), weight)]
+    biases = None if bias is None else array(bias)
+    targets = [array(each) for each in (target, rows, own.to(wide(weight.dtype)))]
+    given: list[Any] = [*arrays(tables), array(context.long()), *scores, biases, *targets]
+    given += [block, block * blocks, effective, seed, torch.get_num_threads()]
+    numbers = _core.draw_guarded(*given)
+    ids, log_prob, logits, lengths, log_sum, log_squares, content = (torch.tensor(each) for each in numbers)
+    return GuardedDraws(ids, log_prob, logits, lengths, log_sum, log_squares, content.bool())
