@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "base/simd.hpp"
 
@@ -14,15 +15,7 @@ struct Half {
 };
 
 template <typename T>
-struct WideOf {
-    using type = T;
-};
-template <>
-struct WideOf<Half> {
-    using type = float;
-};
-template <typename T>
-using Wide = typename WideOf<T>::type;
+using Wide = std::conditional_t<std::is_same_v<T, Half>, float, T>;
 
 // Loops over pairs of rows. Compiled once a SIMD level: gathered_*.cpp.
 template <typename T>

@@ -33,13 +33,13 @@ inline void ask_for(const T* row, size_t width) {
 
 template <typename T>
 inline Wide<T> dot(const T* __restrict a, const T* __restrict b, size_t width) {
-    constexpr size_t kLanes = 128 / sizeof(Wide<T>);
-    Wide<T> sums[kLanes] = {}, sum = 0;
+    constexpr size_t lanes = 128 / sizeof(Wide<T>);
+    Wide<T> sums[lanes] = {}, sum = 0;
     size_t i = 0;
-    for (; i + kLanes <= width; i += kLanes)
-        for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += wide(a[i + lane]) * wide(b[i + lane]);
+    for (; i + lanes <= width; i += lanes)
+        for (size_t lane = 0; lane < lanes; ++lane) sums[lane] += wide(a[i + lane]) * wide(b[i + lane]);
     for (; i < width; ++i) sum += wide(a[i]) * wide(b[i]);
-    for (size_t half = kLanes / 2; half; half /= 2)
+    for (size_t half = lanes / 2; half; half /= 2)
         for (size_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
     return sums[0] + sum;
 }

@@ -18,14 +18,14 @@ void count_sort(const int64_t* ids, size_t count, size_t limit, std::vector<uint
 
 // Sorts by digits, the lowest first.
 void digit_sort(const int64_t* ids, size_t count, size_t limit, std::vector<uint32_t>& order) {
-    constexpr size_t kDigit = 11, kValues = size_t{1} << kDigit;
+    constexpr size_t bits = 11, values = size_t{1} << bits;
     std::vector<uint32_t> other(count);
     for (size_t i = 0; i < count; ++i) order[i] = static_cast<uint32_t>(i);
-    for (size_t shift = 0; (limit - 1) >> shift; shift += kDigit) {
-        const auto digit = [&](uint32_t place) { return static_cast<size_t>(ids[place]) >> shift & (kValues - 1); };
-        size_t next[kValues + 1] = {};
+    for (size_t shift = 0; shift < 64 && (limit - 1) >> shift; shift += bits) {
+        const auto digit = [&](uint32_t place) { return static_cast<size_t>(ids[place]) >> shift & (values - 1); };
+        size_t next[values + 1] = {};
         for (const uint32_t place : order) ++next[digit(place) + 1];
-        for (size_t value = 0; value < kValues; ++value) next[value + 1] += next[value];
+        for (size_t value = 0; value < values; ++value) next[value + 1] += next[value];
         for (const uint32_t place : order) other[next[digit(place)]++] = place;
         order.swap(other);
     }
