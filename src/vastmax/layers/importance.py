@@ -48,8 +48,9 @@ class ImportanceSampledSoftmax(SamplingLayer):
     With a fixed number of samples training diverges as P leaves Q. So draws go on, in blocks each as large as all
     before it, until the effective sample size ``S = (Σ r)² / Σ r²`` of a row reaches ``effective_samples``. A row that
     ``max_samples`` did not suffice for takes its exact gradient, over all classes. Where a batch shares samples, the
-    rows that go on share each block; where not, a row draws what is missing where that is less. To stop by S is itself a bias, as in the paper: where no draw has hit a class of
-    great weight yet, S looks large, so Ẑ is low more often than high. It vanishes as ``effective_samples`` grows.
+    rows that go on share each block; where not, a row draws what is missing where that is less. To stop by S is itself
+    a bias, as in the paper: where no draw has hit a class of great weight yet, S looks large, so Ẑ is low more often
+    than high. It vanishes as ``effective_samples`` grows.
     Classes that are never drawn are never pushed down: give the proposal some smoothing where counts are zero.
 
     References:
