@@ -36,6 +36,7 @@ struct Math {
     typedef typename F::Vector V;
     typedef typename F::Bits B;
     static constexpr size_t kLanes = sizeof(V) / sizeof(T);
+    static constexpr T kLarge = 32;  // beyond it a logit's last digit in float32 is worth more than 2e-6
 
     static V splat(T x) {
         V result;
@@ -118,12 +119,29 @@ struct Math {
     static V part(const T* p, size_t count, T rest = 0) { return count == kLanes ? load(p) : load(p, count, rest); }
     static void put(T* p, V x, size_t count) { count == kLanes ? store(p, x) : store(p, x, count); }
 
-    // The target's own logit is taken off before anything is added: of large logits only differences have digits.
+    // The largest logit of a row's samples.
+    static T largest_sample(const Rows<T>& given, size_t row) {
+        const T* const logits = given.logits + row * given.samples;
+        V most = splat(-__builtin_inf());
+        sweep(given.samples, [&](size_t j, size_t count) {
+            V x = part(logits + j, count, -__builtin_inf());
+            if (given.biases) x += part(given.biases + j, count);
+            most = max(x, most);
+        });
+        return largest(most);
+    }
+
+    // The target's own logit is taken off before anything is added, or the largest where that is another and may be far
+    // from it: of large logits only differences have digits.
     static void softmax(const Rows<T>& given, Formula formula, size_t row, T own) {
         T* const logits = given.logits + row * given.samples;
         const T correction = formula.target_corrected ? given.target_expected[row] : T(0);
-        const bool impossible = own == -__builtin_inf();
-        const T base = impossible ? T(0) : own;
+        T base = own;
+        if (own < -kLarge || own > kLarge) {
+            const T other = largest_sample(given, row);
+            base = other > own ? other : own;
+            if (base == -__builtin_inf()) base = 0;
+        }
         V most = splat(-__builtin_inf());
         sweep(given.samples, [&](size_t j, size_t count) {
             V x = part(logits + j, count, -__builtin_inf());
@@ -132,17 +150,17 @@ struct Math {
             most = max(x, most);
             put(logits + j, x, count);
         });
-        const T largest = Math::largest(most), top = largest > 0 ? largest : T(0);
+        own -= base;
+        const T others_largest = largest(most), top = others_largest > own ? others_largest : own;
         V sums = splat(0);
         sweep(given.samples, [&](size_t j, size_t count) {
             const V x = exp(part(logits + j, count, -__builtin_inf()) - top);
             sums += x;
             put(logits + j, x, count);
         });
-        const T others = sum(sums), mine = impossible ? T(0) : exp(own - own - top), total = mine + others;
+        const T others = sum(sums), mine = exp(own - top), total = mine + others;
         sweep(given.samples, [&](size_t j, size_t count) { put(logits + j, part(logits + j, count) / total, count); });
-        given.losses[row] = top > 0 || others > 1 ? top + log_of_sum(total) : log1p(others);
-        if (impossible) given.losses[row] = __builtin_inf();
+        given.losses[row] = top > own || others > 1 ? (top - own) + log_of_sum(total) : log1p(others);
         given.target_gradients[row] = -others / total;
     }
 
