@@ -273,3 +273,20 @@ def test_bad_input_is_told_clearly() -> None:
         BigramProposal.from_tokens([0, 1], 3, counts=[1, 1])
     with pytest.raises(InputError, match="rate is 2"):
         BigramProposal([1, 1]).adapt(torch.tensor([0]), torch.tensor([[0]]), torch.tensor([[1.0]]), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("pairs", lambda pairs: pairs.flip(0), "holds no bigrams"),
+        ("pairs", lambda pairs: pairs - 100, "holds no bigrams"),
+        ("pairs", lambda pairs: pairs * 1000, "holds no bigrams"),
+        ("bins", lambda bins: bins + 64, "holds no mixture"),
+    ],
+)
+def test_a_state_that_is_no_table_is_refused_before_anything_is_drawn(name: str, spoil, message: str) -> None:
+    proposal = BigramProposal.from_tokens(stream(300, 30), 30)
+    state = proposal.state_dict()
+    proposal.load_state_dict({**state, name: spoil(state[name])})
+    with pytest.raises(InputError, match=message):
+        proposal.sample(5, context=torch.tensor([1, 2]), num_rows=2)
