@@ -59,9 +59,11 @@ def backend_of(op: str, tensor: Tensor) -> str:
         >>> backend_of("sampled_loss", torch.zeros(1))
         'compiled'
     """
+    return REFERENCE if under_transform() and _known(op) else _backend_of(op, tensor)
+
+
+def _backend_of(op: str, tensor: Tensor) -> str:
     backends = _known(op)
-    if under_transform():
-        return REFERENCE
     if (asked := _asked.get(op)) is None:
         return next(name for name in reversed(backends) if name != REFERENCE and backends[name].takes(tensor))
     if not backends[asked].takes(tensor):
@@ -70,9 +72,9 @@ def backend_of(op: str, tensor: Tensor) -> str:
     return asked
 
 
-def implementation(op: str, tensor: Tensor) -> Callable[..., Any]:
-    """Return the function of the backend that computes an op of tensors like this one."""
-    return _ops[op][backend_of(op, tensor)].function
+def implementation(op: str, tensor: Tensor, *, outside: bool = False) -> Callable[..., Any]:
+    """Return the function of the backend that computes an op of tensors like this one; ``outside`` all transforms."""
+    return _ops[op][_backend_of(op, tensor) if outside else backend_of(op, tensor)].function
 
 
 def under_transform() -> bool:

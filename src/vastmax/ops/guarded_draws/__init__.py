@@ -7,7 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vastmax.ops.dispatch import REFERENCE, implementation, register
+from vastmax.ops.dispatch import (
+    REFERENCE,
+    implementation,
+    is_batched,
+    outside_transforms,
+    plain,
+    register,
+    under_transform,
+)
 from vastmax.ops.guarded_draws import compiled, pytorch
 from vastmax.ops.values import BigramTables, GuardedDraws
 
@@ -55,7 +63,12 @@ def guarded_draws(
             from a seed of PyTorch's generator.
         context: (N,) previous classes, for the tables.
     """
+    given = {"block": block, "blocks": blocks, "effective": effective, "tables": tables}
+    tensors = hidden, weight, bias, target, rows, context
+    if under_transform() and not any(each is not None and is_batched(each) for each in tensors):
+        with outside_transforms():  # draws have no derivative, and are to be the same with and without
+            *plain_ones, context = (None if each is None else plain(each).detach() for each in tensors)
+            guarded = implementation("guarded_draws", plain(hidden), outside=True)
+            return guarded(draw, *plain_ones, context=context, **given)
     with torch.no_grad():
-        guarded = implementation("guarded_draws", hidden)
-        given = {"block": block, "blocks": blocks, "effective": effective, "tables": tables, "context": context}
-        return guarded(draw, hidden, weight, bias, target, rows, **given)
+        return implementation("guarded_draws", hidden)(draw, *tensors[:-1], context=context, **given)
