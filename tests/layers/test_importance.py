@@ -298,6 +298,13 @@ def test_a_row_may_draw_many_blocks_or_what_all_classes_cost(shared: bool) -> No
         assert layer.max_samples == most[not shared]
 
 
+def test_rows_that_draw_for_themselves_draw_whole_blocks() -> None:
+    proposal = UnigramProposal(COUNTS)
+    layer = layer_of(proposal, num_samples=8, max_samples=23, effective_samples=1e9, shared=False)
+    layer(rows_of(), TARGET)
+    assert layer.used is not None and layer.used.exact.all() and set(layer.used.samples.tolist()) == {16}
+
+
 def test_one_class_is_certain() -> None:
     layer = ImportanceSampledSoftmax.from_vocabulary(D, [5], dtype=torch.float64)
     loss = layer(rows_of(), torch.zeros(5, dtype=torch.int64), reduction="none")

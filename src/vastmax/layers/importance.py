@@ -61,7 +61,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         num_samples: of the first block.
         effective_samples: S that a row is to reach; None for one block and no guard.
         max_samples: what a row may draw. None for 16 first blocks, or V where that is less: all classes cost no more.
-            Where each row draws for itself, None for a quarter of V.
+            Where each row draws for itself, it is whole blocks of ``num_samples``, and None stands for a quarter of V.
         options: those of :class:`SamplingLayer` but ``in_batch``; ``replacement`` must be true unless
             ``effective_samples`` is None.
 
