@@ -10,32 +10,53 @@
 
 namespace vastmax {
 
+// Runs task(data) in so many threads at once, this one among them, and returns when all have ended. Where no more
+// threads are to be had, they are fewer.
+void run_in_threads(size_t threads, void (*task)(void*), void* data);
+
+// The same in the threads that PyTorch computes in, where it is loaded and has them from OpenMP. After an operation
+// they wait for the next one in a loop, and would take processors from any others. In a process that was forked since
+// they began they are gone, as for PyTorch itself.
+void run_in_pool(size_t threads, void (*task)(void*), void* data);
+
 // Calls work(worker, i) for every i below `count`, each i once, in rising order of start; the caller is worker 0.
 // The first exception thrown is thrown again here when all have stopped.
 template <typename Work>
-void parallel_for(size_t count, size_t threads, Work&& work) {
-    std::atomic<size_t> next{0};
-    std::atomic<bool> failed{false};
-    const size_t workers = std::max<size_t>(1, std::min(threads, count));
-    std::vector<std::exception_ptr> errors(workers);
-    const auto loop = [&](size_t worker) {
-        try {
-            for (size_t i; !failed.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < count;) work(worker, i);
-        } catch (...) {
-            errors[worker] = std::current_exception();
-            failed = true;
+void parallel_for(size_t count, size_t threads, Work&& work, decltype(run_in_threads)* run = run_in_threads) {
+    struct Loop {
+        size_t count;
+        Work& work;
+        std::vector<std::exception_ptr> errors;
+        std::thread::id caller = std::this_thread::get_id();
+        std::atomic<size_t> others{0}, next{0};
+        std::atomic<bool> failed{false};
+
+        void operator()() {
+            const size_t worker = std::this_thread::get_id() == caller ? 0 : 1 + others.fetch_add(1);
+            try {
+                for (size_t i; !failed.load(std::memory_order_relaxed) && (i = next.fetch_add(1)) < count;)
+                    work(worker, i);
+            } catch (...) {
+                errors[worker] = std::current_exception();
+                failed = true;
+            }
         }
     };
-    std::vector<std::thread> others;
-    try {
-        for (size_t worker = 1; worker < workers; ++worker) others.emplace_back(loop, worker);
-    } catch (...) {  // NOLINT(bugprone-empty-catch)
-        // No more threads to be had: those that started, and this one, do the work.
+    const size_t workers = std::max<size_t>(1, std::min(threads, count));
+    Loop loop{count, work, std::vector<std::exception_ptr>(workers)};
+    if (workers > 1) {
+        run(workers, [](void* data) { (*static_cast<Loop*>(data))(); }, &loop);
+    } else {
+        loop();
     }
-    loop(0);
-    for (auto& thread : others) thread.join();
-    for (auto& error : errors)
+    for (auto& error : loop.errors)
         if (error) std::rethrow_exception(error);
+}
+
+// parallel_for in PyTorch's threads: for what runs between its operations.
+template <typename Work>
+void pooled_for(size_t count, size_t threads, Work&& work) {
+    parallel_for(count, threads, work, run_in_pool);
 }
 
 }  // namespace vastmax

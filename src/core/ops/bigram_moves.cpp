@@ -160,7 +160,7 @@ void adapt_bigrams(const BigramTables& tables, const int64_t* context, size_t ro
     std::vector<size_t> starts(rows);
     std::vector<LearningRoom> rooms(std::max<size_t>(1, threads));
     const auto for_rows = [&](auto&& work) {
-        parallel_for((rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
+        pooled_for((rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
             for (size_t row = number * kRowsAtATime; row < std::min(rows, (number + 1) * kRowsAtATime); ++row)
                 work(worker, row, History(tables, context[row]));
         });
@@ -172,7 +172,7 @@ void adapt_bigrams(const BigramTables& tables, const int64_t* context, size_t ro
                                 lessons.data() + first);
     });
     if (rate > 0)
-        parallel_for(2, threads, [&](size_t, size_t table) {
+        pooled_for(2, threads, [&](size_t, size_t table) {
             std::vector<Move> moves;
             moves.reserve(lessons.size());
             for (size_t row = 0; row < rows; ++row)

@@ -56,7 +56,7 @@ void bind_gathered(nb::module_& m) {
                   "ids must be rows of the table, and rows of the hidden vectors, of one width");
             const GatheredKernels<T>& kernels = level_of(level).of<T>();
             nb::gil_scoped_release release;
-            parallel_for((count + kPairsAtATime - 1) / kPairsAtATime, threads, [&](size_t, size_t number) {
+            pooled_for((count + kPairsAtATime - 1) / kPairsAtATime, threads, [&](size_t, size_t number) {
                 const size_t first = number * kPairsAtATime;
                 kernels.logits(values<T>(hidden.data()), values<T>(table.data()),
                                bias ? values<T>(bias->data()) : nullptr, ids.data() + first, rows.data() + first,
@@ -78,7 +78,7 @@ void bind_gathered(nb::module_& m) {
             const GatheredKernels<T>& kernels = level_of(level).of<T>();
             nb::gil_scoped_release release;
             std::vector<std::vector<Wide<T>>> sums(std::max<size_t>(1, threads), std::vector<Wide<T>>(width));
-            parallel_for(bags, threads, [&](size_t worker, size_t bag) {
+            pooled_for(bags, threads, [&](size_t worker, size_t bag) {
                 const auto [first, last] =
                     std::equal_range(rows.data(), rows.data() + count, static_cast<int64_t>(bag));
                 const auto start = static_cast<size_t>(first - rows.data());
@@ -104,7 +104,7 @@ void bind_gathered(nb::module_& m) {
             const GatheredKernels<T>& kernels = level_of(level).of<T>();
             nb::gil_scoped_release release;
             std::vector<std::vector<Wide<T>>> sums(std::max<size_t>(1, threads), std::vector<Wide<T>>(width));
-            parallel_for((met + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
+            pooled_for((met + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
                 for (size_t i = number * kRowsAtATime; i < std::min(met, (number + 1) * kRowsAtATime); ++i) {
                     const uint32_t* const places = order.data() + starts.data()[i];
                     const auto times = static_cast<size_t>(starts.data()[i + 1] - starts.data()[i]);

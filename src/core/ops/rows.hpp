@@ -16,7 +16,7 @@ template <typename T>
 void adagrad_rows(T* table, T* squares, const int64_t* rows, const T* gradients, size_t count, size_t width, T rate,
                   T epsilon, size_t threads) {
     const size_t block = std::max<size_t>(1, (size_t{1} << 15) / std::max<size_t>(1, width));
-    parallel_for((count + block - 1) / block, threads, [&](size_t, size_t number) {
+    pooled_for((count + block - 1) / block, threads, [&](size_t, size_t number) {
         for (size_t i = number * block; i < std::min(count, (number + 1) * block); ++i) {
             T* __restrict const row = table + static_cast<size_t>(rows[i]) * width;
             T* __restrict const sums = squares + static_cast<size_t>(rows[i]) * width;

@@ -71,7 +71,7 @@ void bind_row_losses(nb::module_& m) {
             // as many rows at a time as are worth a thread's waking
             const size_t block = std::max<size_t>(1, (size_t{1} << 16) / (width + samples + 1));
             nb::gil_scoped_release release;
-            parallel_for((count + block - 1) / block, threads, [&](size_t, size_t number) {
+            pooled_for((count + block - 1) / block, threads, [&](size_t, size_t number) {
                 run(level, rows, formula, number * block, std::min(count, (number + 1) * block));
             });
         },

@@ -9,7 +9,7 @@
 
 namespace vastmax {
 
-constexpr size_t kSideBySide = 8;  // draws that go down together: each waits for memory while the others do not
+constexpr size_t kSideBySide = 16;  // draws that go down together: each waits for memory while the others do not
 
 // A range of leaves as the nodes that hold it, those without mass left out.
 struct RangeParts {
