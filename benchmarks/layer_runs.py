@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from embedding_runs import peak_bytes
 from vastmax.layers import LAYERS, build
+from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.vocabulary import Vocabulary
 
 REAL_COUNTS = Path(__file__).parents[1] / "../shared/data/counts/lm1b_word_freq_int32.npy"
@@ -42,6 +43,7 @@ class Setting:
         dim: d.
         device: "cpu" or "cuda".
         threads: of torch on the CPU.
+        optimizer: a name of `vastmax.optimizers.OPTIMIZERS`.
     """
 
     contender: str
@@ -50,6 +52,7 @@ class Setting:
     dim: int = 256
     device: str = "cpu"
     threads: int = 2
+    optimizer: str = "sgd"
 
     def build(self) -> nn.Module:
         """The layer, drawn with seed 0."""
@@ -58,6 +61,10 @@ class Setting:
         if name in PEERS:
             return PEERS[name](self.dim, self.vocabulary).to(self.device)
         return build(name, self.dim, made_up_vocabulary(self.vocabulary), **options).to(self.device)
+
+    def optimizer_of(self, layer: nn.Module) -> SparseAwareOptimizer:
+        """The optimizer that takes the layer's steps: of a sparse gradient only rows that were met move."""
+        return SparseAwareOptimizer(layer, self.optimizer, LEARNING_RATE)
 
     def batches(self, steps: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
         """Hidden vectors (N, d) with targets (N,) drawn from the counts, for so many steps.
@@ -274,18 +281,13 @@ def close(ours: Tensor, truth: Tensor, tolerance: float) -> bool:
 # --- steps ---
 
 
-def step(layer: nn.Module, optimizer: torch.optim.Optimizer, hidden: Tensor, target: Tensor) -> Tensor:
-    """One training step: forward, backward to the parameters and the hidden vectors, SGD."""
-    optimizer.zero_grad(set_to_none=True)
+def step(layer: nn.Module, optimizer: SparseAwareOptimizer, hidden: Tensor, target: Tensor) -> Tensor:
+    """One training step: forward, backward to the parameters and the hidden vectors, and the optimizer's."""
+    optimizer.zero_grad()
     loss = layer(hidden.detach().requires_grad_(), target)
     loss.backward()
     optimizer.step()
     return loss
-
-
-def optimizer_of(layer: nn.Module) -> torch.optim.Optimizer:
-    """Plain SGD, which keeps sparse gradients sparse."""
-    return torch.optim.SGD(layer.parameters(), lr=LEARNING_RATE)
 
 
 def gradient_bytes(layer: nn.Module) -> int:
@@ -306,10 +308,10 @@ def peak_of_step(setting: Setting) -> dict[str, int]:
     """
     torch.set_num_threads(setting.threads)
     layer = setting.build()
-    optimizer = optimizer_of(layer)
+    optimizer = setting.optimizer_of(layer)
     first, second = setting.batches(2)
     step(layer, optimizer, *first)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     before = reset_peak(setting.device)
     step(layer, optimizer, *second)
     grown = peak(setting.device) - before

@@ -2,11 +2,12 @@
 
     python benchmarks/layers.py --vocabulary 10000,100000,793471 --repeat 5 -o results.jsonl
 
-Times a training step (forward, backward, a step of SGD that keeps sparse gradients sparse), `log_prob`,
+Times a training step (forward, backward, the step of an optimizer that leaves untouched rows alone), `log_prob`,
 `target_log_prob` and `topk(10)` of every layer in `LAYERS` and of torch's own: nn.Linear with cross_entropy, which all
 ratios are against, AdaptiveLogSoftmaxWithLoss, and linear_cross_entropy where this torch has it. ``--layers`` takes
 names, with options as in ``full:block_size=4096``. Layers that learn from samples answer as the full softmax does:
-``--measures step`` says all of them.
+``--measures step`` says all of them; ``products`` are the three matrix products alone that a step on samples which a
+batch shares cannot do without.
 
 A layer is held against float64 first; a wrong one gets no speed. Then contenders take turns, `--repeat` rounds of a few
 calls each, the first call of a turn not counted, until one has used up `--seconds`: slow ones are called less often.
@@ -35,11 +36,12 @@ from rich.console import Console
 from rich.table import Table
 
 from embeddings import facts, numbers, read_records
-from layer_runs import LAYERS, PEERS, Setting, check, optimizer_of, parse, step
+from layer_runs import LAYERS, PEERS, Setting, check, parse, step
+from vastmax.optimizers import OPTIMIZERS
 
 REFERENCE = "torch-full"
 VARIANTS = ["full:block_size=8192", "negative-sampling:num_samples=1024:shared=true", "target-sampling:num_common=1024"]
-MEASURES = ["step", "log_prob", "target_log_prob", "topk"]
+MEASURES = ["step", "products", "log_prob", "target_log_prob", "topk"]
 TURN_CALLS, TURN_SECONDS = 10, 0.3
 STEADY = 1.25
 
@@ -56,6 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="sgd")
     parser.add_argument(
         "--measures", type=lambda text: text.split(","), default=MEASURES, metavar="A,B", help=", ".join(MEASURES)
     )
@@ -95,7 +98,11 @@ def measure(
         if record.get("fault") is None:
             layers[setting] = layer
     for name in measures:
-        calls = {setting: call(name, setting, layer) for setting, layer in layers.items()}
+        calls = {
+            setting: call(name, setting, layer)
+            for setting, layer in layers.items()
+            if name != "products" or getattr(layer, "shared", False)
+        }
         times = take_turns(calls, repeat, seconds, settings[0].device)
         for setting, record in zip(settings, records, strict=True):
             if setting in times:
@@ -116,8 +123,12 @@ def call(name: str, setting: Setting, layer: Any) -> Callable[[], Any]:
     def following() -> tuple[torch.Tensor, torch.Tensor]:
         return batches[next(steps) % len(batches)]
 
+    if name == "products":
+        vectors, gradient = torch.randn(layer.num_samples, setting.dim), torch.randn(setting.rows, layer.num_samples)
+        hidden, vectors, gradient = (each.to(setting.device) for each in (batches[0][0], vectors, gradient))
+        return lambda: (hidden @ vectors.t(), gradient @ vectors, gradient.t() @ hidden)
     if name == "step":
-        optimizer = optimizer_of(layer.train())
+        optimizer = setting.optimizer_of(layer.train())
         return lambda: step(layer, optimizer, *following())
     evaluate: dict[str, Callable[[torch.Tensor, torch.Tensor], Any]] = {
         "log_prob": lambda hidden, _: layer.log_prob(hidden),
@@ -192,13 +203,14 @@ def peak_in_a_process(setting: Setting) -> Record:
 
 def show(records: list[Record], console: Console) -> None:
     """A table for each vocabulary and shape."""
-    keys = ("vocabulary", "rows", "dim", "device", "threads")
+    keys = ("vocabulary", "rows", "dim", "device", "threads", "optimizer")
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
-        groups.setdefault(tuple(record[key] for key in keys), []).append(record)
-    for (vocabulary, rows, dim, device, threads), group in groups.items():
+        groups.setdefault(tuple(record.get(key) for key in keys), []).append(record)
+    for (vocabulary, rows, dim, device, threads, optimizer), group in groups.items():
         where = device if device != "cpu" else f"{threads} threads"
-        table = Table(title=f"V={vocabulary:,}: {rows} rows, d={dim}, {where}; ms; times: as fast as {REFERENCE}")
+        how = f"{where}, {optimizer or 'sgd'}"
+        table = Table(title=f"V={vocabulary:,}: {rows} rows, d={dim}, {how}; ms; times: as fast as {REFERENCE}")
         table.add_column("layer")
         for column in ("parameters, M", *(part for name in MEASURES for part in (name, "times")), "extra MB", "of its"):
             table.add_column(column, justify="right")
@@ -233,7 +245,7 @@ def main() -> None:
         show(read_records(arguments.show), console)
         return
     torch.set_num_threads(arguments.threads)
-    base = Setting("", 1, arguments.rows, arguments.dim, arguments.device, arguments.threads)
+    base = Setting("", 1, arguments.rows, arguments.dim, arguments.device, arguments.threads, arguments.optimizer)
     about = facts(arguments.device)
     for vocabulary in arguments.vocabulary:
         settings = [replace(base, contender=name, vocabulary=vocabulary) for name in arguments.layers]

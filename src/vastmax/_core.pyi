@@ -255,6 +255,17 @@ def gradient_of_table(
 def group_ids(
     ids: NDArray[np.int64], limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]: ...
+def estimate_factors(
+    logits: NDArray[np.floating],
+    log_prob: NDArray[np.floating],
+    lengths: NDArray[np.int64],
+    log_sum: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    to_own: NDArray[np.floating],
+    to_sums: NDArray[np.floating],
+    factors: NDArray[np.floating],
+    threads: int = 1,
+) -> None: ...
 def draw_guarded(
     unigram: NDArray[np.float64],
     bigram: NDArray[np.float64],

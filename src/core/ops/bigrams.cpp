@@ -134,7 +134,7 @@ GuardedDraws<T> draw_guarded(const BigramTables& tables, const int64_t* context,
     for (size_t i = 0; i < scores.count; ++i) ++first[static_cast<size_t>(scores.rows[i]) + 1];
     for (size_t row = 0; row < num_rows; ++row) first[row + 1] += first[row];
     std::vector<GuardedRoom> rooms(std::max<size_t>(1, threads));
-    parallel_for((num_rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
+    pooled_for((num_rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
         for (size_t row = number * kRowsAtATime; row < std::min(num_rows, (number + 1) * kRowsAtATime); ++row)
             draw_row_guarded(tables, History(tables, context[row]), scores.hidden + row * scores.width, scores,
                              static_cast<double>(scores.of_targets[first[row]]), guard, kernels, Random(seed, 0, row),
@@ -150,7 +150,7 @@ GuardedDraws<T> draw_guarded(const BigramTables& tables, const int64_t* context,
     for (auto* values : {&found.log_sum, &found.log_squares}) values->resize(num_rows);
     found.lengths.resize(num_rows);
     found.content.resize(num_rows);
-    parallel_for((num_rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t, size_t number) {
+    pooled_for((num_rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t, size_t number) {
         for (size_t row = number * kRowsAtATime; row < std::min(num_rows, (number + 1) * kRowsAtATime); ++row) {
             const Drawn<T>& of_row = drawn[row];
             size_t at = starts[row];
@@ -182,7 +182,7 @@ template GuardedDraws<Half> draw_guarded(const BigramTables&, const int64_t*, si
 void draw_bigrams(const BigramTables& tables, const int64_t* context, size_t rows, size_t count, const double* coins,
                   const double* chances, int64_t* ids, double* log_prob, size_t threads) {
     std::vector<DrawingRoom> rooms(std::max<size_t>(1, threads), DrawingRoom(count));
-    parallel_for((rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
+    pooled_for((rows + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t worker, size_t number) {
         for (size_t row = number * kRowsAtATime; row < std::min(rows, (number + 1) * kRowsAtATime); ++row)
             draw_row(tables, History(tables, context[row]), count, coins + row * count, chances + row * count,
                      ids + row * count, log_prob + row * count, rooms[worker]);

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "base/parallel.hpp"
 #include "ops/arrays.hpp"
 #include "ops/bigrams.hpp"
+#include "ops/estimates.hpp"
 #include "ops/sum_tree.hpp"
 
 namespace nb = nanobind;
@@ -80,12 +82,38 @@ void bind_draws_of(nb::module_& m) {
         nb::arg("threads") = 1);
 }
 
+template <typename T>
+void bind_factors_of(nb::module_& m) {
+    m.def(
+        "estimate_factors",
+        [](const Row<const T>& logits, const Row<const T>& log_prob, const ArrayView<int64_t>& lengths,
+           const Row<const T>& log_sum, const ArrayView<int64_t>& rows, const Row<const T>& to_own,
+           const Row<const T>& to_sums, Row<T>& factors, size_t threads) {
+            const size_t num_rows = lengths.size(), count = logits.size();
+            check(all_below(lengths, count + 1) && all_have_one(rows, num_rows) &&
+                      std::accumulate(lengths.data(), lengths.data() + num_rows, static_cast<int64_t>(rows.size())) ==
+                          static_cast<int64_t>(count) &&
+                      log_prob.size() == count && factors.size() == count && log_sum.size() == num_rows &&
+                      to_sums.size() == num_rows && to_own.size() == rows.size(),
+                  "draws must be of the rows, each of which has a target, and rows must rise");
+            nb::gil_scoped_release release;
+            estimate_factors<T>(
+                {logits.data(), log_prob.data(), lengths.data(), log_sum.data(), num_rows, rows.data(), rows.size()},
+                to_own.data(), to_sums.data(), factors.data(), threads);
+        },
+        nb::arg("logits").noconvert(), nb::arg("log_prob").noconvert(), nb::arg("lengths"),
+        nb::arg("log_sum").noconvert(), nb::arg("rows"), nb::arg("to_own").noconvert(), nb::arg("to_sums").noconvert(),
+        nb::arg("factors").noconvert(), nb::arg("threads") = 1);
+}
+
 }  // namespace
 
 void bind_draws(nb::module_& m) {
     bind_draws_of<float>(m);
     bind_draws_of<double>(m);
     bind_draws_of<Half>(m);
+    bind_factors_of<float>(m);
+    bind_factors_of<double>(m);
     m.def(
         "tree_draws",
         [](const ArrayView<double>& sums, const std::optional<ArrayView<int64_t>>& start,
@@ -99,7 +127,7 @@ void bind_draws(nb::module_& m) {
                   "ranges must be of the tree, and a row each");
             nb::gil_scoped_release release;
             const size_t blocks = (count + kDrawsAtATime - 1) / kDrawsAtATime;
-            parallel_for(rows * blocks, threads, [&](size_t, size_t number) {
+            pooled_for(rows * blocks, threads, [&](size_t, size_t number) {
                 const size_t row = number / blocks, first = number % blocks * kDrawsAtATime;
                 const size_t some = std::min(kDrawsAtATime, count - first), place = row * count + first;
                 const RangeParts parts = start

@@ -19,8 +19,7 @@ from vastmax.ops import (
     gathered_logits,
     guarded_draws,
     linear_cross_entropy,
-    ragged_logits,
-    segment_logsumexp,
+    row_estimates,
 )
 from vastmax.proposals import Proposal
 
@@ -175,19 +174,12 @@ class ImportanceSampledSoftmax(SamplingLayer):
             **self._own_tables(looks_at, len(hidden)),
         )
         self._meet(drawn.ids)
-        lengths = drawn.lengths + torch.bincount(row, minlength=len(hidden))
-        begins = lengths.cumsum(0) - lengths
-        targets = begins[row] + torch.arange(len(row), device=row.device) - first[row]
-        owners = torch.repeat_interleave(lengths)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
-        logits = ragged_logits(hidden, weights[0], biases[0], drawn.ids, owners, sparse=self.sparse, known=drawn.logits)
-        own = logits[targets]
-        base = own[first]  # taken off before anything is added: of large logits only differences have digits
-        log_sum = segment_logsumexp(logits - base[owners] - drawn.log_prob, owners, len(hidden))
+        own, log_sum = row_estimates(hidden, weights[0], biases[0], row, drawn, sparse=self.sparse)
         estimate = _Estimate(log_sum, drawn.log_squares, drawn.lengths)
         exact = (~drawn.content).nonzero().squeeze(1)
         loss = self._with_exact_rows(estimate, exact, hidden, target[first], weights[1], biases[1])
-        loss = loss[row] - (own - base[row])
+        loss = loss[row] - (own - own[first][row])
         of_draws = drawn.log_prob < torch.inf
         offsets = F.pad(drawn.lengths.cumsum(0), (1, 0))
         self._learn(loss, OwnDraws(drawn.ids[of_draws], drawn.logits[of_draws], offsets), looks_at)

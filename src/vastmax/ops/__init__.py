@@ -20,6 +20,7 @@ from vastmax.ops.guarded_draws import guarded_draws
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
 from vastmax.ops.path_loss import path_loss
+from vastmax.ops.row_estimates import row_estimates
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
 from vastmax.ops.sum_tree import add_up, range_sums, tree_draws, tree_update
 from vastmax.ops.tensors import (
@@ -74,6 +75,7 @@ __all__ = [
     "ragged_logits",
     "ragged_range",
     "range_sums",
+    "row_estimates",
     "sampled_loss",
     "segment_logsumexp",
     "sparse_uses",

@@ -11,7 +11,7 @@ from vastmax import _core
 from vastmax.ops.gathered_logits import pytorch
 from vastmax.ops.tensors import wide
 
-__all__ = ["array", "ragged_logits", "takes"]
+__all__ = ["GATHERS", "array", "ragged_logits", "takes"]
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -34,7 +34,7 @@ def ragged_logits(
     """As :func:`vastmax.ops.ragged_logits`."""
     if not takes(weight) or (bias is not None and (not takes(bias) or bias.dtype != weight.dtype)):
         return pytorch.ragged_logits(hidden, weight, bias, ids, rows, sparse, known)
-    return pytorch.ragged_logits(hidden, weight, bias, ids.contiguous(), rows.contiguous(), sparse, known, _GATHERS)
+    return pytorch.ragged_logits(hidden, weight, bias, ids.contiguous(), rows.contiguous(), sparse, known, GATHERS)
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor) -> Tensor:
@@ -69,4 +69,4 @@ def array(tensor: Tensor) -> Any:
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-_GATHERS = pytorch.Gathers(_logits, _of_hidden, _of_table)
+GATHERS = pytorch.Gathers(_logits, _of_hidden, _of_table)

@@ -1,0 +1,288 @@
+"""Training steps of a language model that is no longer new: methods beside the full softmax, from kept states.
+
+    python benchmarks/trained_steps.py STATES --train CORPUS --methods importance,adaptive-importance
+    python benchmarks/trained_steps.py STATES --peer before=/elsewhere/.venv/bin/python -o results.jsonl
+
+A method whose samples depend on the model is fastest while the model knows nothing. So each method first trains an
+LSTM on the corpus, and keeps its state in the folder STATES after `--words` words and again after `--minutes`. Then all
+of them, with the full softmax, go on from these states in processes of their own, one at a time and in turn, for
+`--repeat` rounds: the whole step is timed, of a model that goes on learning. ``--peer`` names another Python whose
+vastmax, of another commit, goes on from the same states. What a state holds is not made again.
+
+Methods are those of `vastmax compare`, with options as in ``nce:shared=false``. ``--profile N`` adds where the time of
+N steps goes, by function, in as many threads as the steps have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from embeddings import facts
+from layer_runs import parse
+from vastmax.comparison import Method, build_layer
+from vastmax.language import LanguageCorpus, LanguageModelLoop, build_model, make_batches, read_language_corpus
+from vastmax.language.options import LoopOptions, ModelOptions
+
+REFERENCE = "full"
+TURN_SECONDS = 3.0
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a method goes on from, and how wide its model is."""
+
+    states: str
+    method: str
+    state: str  # "words" or "minutes"
+    dim: int
+    rows: int
+    length: int
+    threads: int
+
+    @property
+    def folder(self) -> Path:
+        """Of its checkpoint."""
+        return Path(self.states) / f"{self.method.replace(':', ',')}-{self.state}"
+
+    def loop(self, corpus: LanguageCorpus) -> LanguageModelLoop:
+        """The run, at its beginning."""
+        torch.set_num_threads(self.threads)
+        torch.manual_seed(1)
+        model_options = ModelOptions(model="lstm", dim=self.dim, layers=1, rows=self.rows, length=self.length)
+        name, options = parse(self.method)
+        model = build_model(
+            model_options,
+            build_layer(Method(name, name, options), self.dim, corpus, threads=self.threads),
+            corpus.end_of_sentence,
+        )
+        end = corpus.end_of_sentence
+        batches = make_batches("stream", corpus.train, rows=self.rows, length=self.length, end=end, seed=1)
+        options = LoopOptions(epochs=1000, optimizer="adagrad", learning_rate=0.1, schedule="constant")
+        return LanguageModelLoop(model, batches, options, checkpoint=self.folder)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("states", type=Path, help="folder of the corpus as it was read, and of the states")
+    parser.add_argument("--train", type=Path, metavar="CORPUS", help="read where STATES holds none yet")
+    parser.add_argument("--min-count", type=int, default=2)
+    parser.add_argument("--max-vocabulary", type=int)
+    parser.add_argument(
+        "--methods",
+        type=lambda text: text.split(","),
+        default=["importance", "adaptive-importance"],
+        metavar="A,B:OPTION=VALUE",
+    )
+    parser.add_argument("--words", type=int, default=600_000)
+    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--length", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds of turns")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
+    parser.add_argument("--profile", type=int, default=0, metavar="N")
+    parser.add_argument("-o", "--output", type=Path, help="records are added here, a line each")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+# --- states ---
+
+
+def corpus_in(arguments: argparse.Namespace) -> LanguageCorpus:
+    """The corpus that the states are of, read where it was not yet."""
+    folder = arguments.states / "corpus"
+    if not folder.exists():
+        if arguments.train is None:
+            raise SystemExit(f"{folder} is not there: give --train a text to read.")
+        limits = {"min_count": arguments.min_count, "max_vocabulary": arguments.max_vocabulary}
+        read_language_corpus(arguments.train, held_out=12_000, **limits).save(folder)
+    return LanguageCorpus.load(folder)
+
+
+def make_states(early: Place, late: Place, corpus: LanguageCorpus, words: int, minutes: float) -> None:
+    """Train from the start to the one and to the other."""
+    loop = early.loop(corpus)
+    loop.begin()
+    while loop.seconds < 60 * minutes or loop.words < words:
+        before, start = loop.words, time.perf_counter()
+        loop.step()
+        loop.seconds += time.perf_counter() - start
+        if before < words <= loop.words:
+            loop.save()
+    loop._checkpoint = late.folder
+    loop.save()
+
+
+# --- a process that goes on ---
+
+
+def work(place: Place) -> None:
+    """Read a number of seconds or "profile N" from stdin, a line each; answer with a line of JSON."""
+    loop = place.loop(LanguageCorpus.load(Path(place.states) / "corpus"))
+    if loop.has_checkpoint:
+        loop.resume()
+    loop.begin()
+    loop.step()
+    print(json.dumps({"words": loop.words}), flush=True)
+    for line in sys.stdin:
+        what, number = line.split()
+        print(json.dumps(profiled(loop, int(number)) if what == "profile" else turn(loop, float(number))), flush=True)
+
+
+def turn(loop: LanguageModelLoop, seconds: float) -> Record:
+    """Steps for so long: seconds of each, words a step, and what the layer used."""
+    times, used, words, end = [], [], loop.words, time.perf_counter() + seconds
+    loop.step()  # the first is not counted: caches are another process's
+    while len(times) < 2 or time.perf_counter() < end:
+        start = time.perf_counter()
+        loop.step()
+        times.append(time.perf_counter() - start)
+        if (layer_used := getattr(loop._model.output, "used", None)) is not None:
+            used.append([float(part.double().mean()) for part in layer_used])
+    means = [sum(column) / len(used) for column in zip(*used, strict=True)] if used else None
+    return {"times": times, "words": (loop.words - words) / (len(times) + 1), "used": means}
+
+
+def profiled(loop: LanguageModelLoop, steps: int) -> Record:
+    """Milliseconds a step of functions, each without those that it calls."""
+    profile = cProfile.Profile()
+    start = time.perf_counter()
+    profile.enable()
+    for _ in range(steps):
+        loop.step()
+    profile.disable()
+    total = time.perf_counter() - start
+    entries: dict[Any, Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    own = {
+        name if file == "~" else f"{Path(file).parent.name}/{Path(file).stem}.{name}": 1e3 * entry[2] / steps
+        for (file, _, name), entry in entries.items()
+    }
+    most = dict(sorted(own.items(), key=lambda item: -item[1])[:20])
+    return {"profile": {"total": 1e3 * total / steps, **{name: round(each, 2) for name, each in most.items()}}}
+
+
+class Worker:
+    """One such process, with a name."""
+
+    def __init__(self, name: str, python: str, place: Place) -> None:
+        self.name, self.place = name, place
+        command = [python, __file__, place.states, "--worker", json.dumps(asdict(place))]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.began = self._answer()["words"]
+        self.times: list[float] = []
+        self.last: Record = {}
+
+    def ask(self, what: str, number: float) -> Record:
+        assert self.process.stdin is not None
+        print(what, number, file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> Record:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} {self.place.method} ended without an answer.")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.worker:
+        return work(Place(**json.loads(arguments.worker)))
+    console = Console(stderr=True)
+    corpus = corpus_in(arguments)
+    shape = {name: getattr(arguments, name) for name in ("dim", "rows", "length", "threads")}
+    names = [method for method in arguments.methods if method != REFERENCE]
+    places = {
+        method: [Place(str(arguments.states), method, state, **shape) for state in ("words", "minutes")]
+        for method in names
+    }
+    for method, (early, late) in places.items():
+        if not late.folder.exists():
+            console.print(f"{method}: training for {arguments.minutes:g} minutes", style="dim")
+            make_states(early, late, corpus, arguments.words, arguments.minutes)
+    pythons = {"this": sys.executable, **dict(peer.split("=", 1) for peer in arguments.peer)}
+    with ExitStack() as stack:
+
+        def worker(name: str, place: Place) -> Worker:
+            found = Worker(name, pythons[name], place)
+            stack.callback(found.close)
+            return found
+
+        workers = [worker("this", Place(str(arguments.states), REFERENCE, "new", **shape))]
+        workers += [worker(name, place) for each in places.values() for place in each for name in pythons]
+        for number in range(arguments.repeat):
+            console.print(f"round {number + 1} of {arguments.repeat}", style="dim")
+            for each in workers:
+                each.last = each.ask("turn", TURN_SECONDS)
+                each.times += each.last["times"]
+        profiles = [each.ask("profile", arguments.profile) if arguments.profile else {} for each in workers]
+    records = [
+        {
+            **asdict(each.place),
+            "vocabulary": len(corpus.vocabulary),
+            "name": each.name,
+            "began": each.began,
+            "seconds": median(each.times),
+            "words_per_second": each.last["words"] / median(each.times),
+            "samples_effective_exact": each.last["used"],
+            "steps": len(each.times),
+            **profile,
+            **facts(),
+        }
+        for each, profile in zip(workers, profiles, strict=True)
+    ]
+    if arguments.output:
+        with arguments.output.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+    Console().print(table(records))
+    for record in records if arguments.profile else ():
+        print(record["name"], record["method"], record["state"], json.dumps(record["profile"], indent=1))
+
+
+def table(records: list[Record]) -> Table:
+    full = records[0]
+    found = Table(title=f"{full['vocabulary']:,} classes, {full['rows'] * full['length']} words a step")
+    for column in ("method", "by", "after words", "ms a step", "words/s", "times full", "draws a row", "exact rows"):
+        found.add_column(column, justify="left" if column in ("method", "by") else "right")
+    for record in records:
+        drawn, _, exact = record["samples_effective_exact"] or (None, None, None)
+        found.add_row(
+            record["method"],
+            record["name"],
+            f"{record['began']:,}",
+            f"{1e3 * record['seconds']:.1f}",
+            f"{record['words_per_second']:,.0f}",
+            f"{full['seconds'] / record['seconds']:.2f}",
+            "" if drawn is None else f"{drawn:,.0f}",
+            "" if exact is None else f"{exact:.2%}",
+        )
+    return found
+
+
+if __name__ == "__main__":
+    main()
