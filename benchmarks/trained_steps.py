@@ -9,6 +9,11 @@ of them, with the full softmax, go on from these states in processes of their ow
 `--repeat` rounds: the whole step is timed, of a model that goes on learning. ``--peer`` names another Python whose
 vastmax, of another commit, goes on from the same states. What a state holds is not made again.
 
+Beside each stands what the machine allows: the step of all but the output layer as it is; of the output layer, drawn
+vectors read twice where each row has its own, the three products at the machine's peak where a batch shares them, and
+of each row of the table that is met its gradient written and read, itself and the optimizer's squares read and written.
+Bandwidth is that of random rows of such a table, the peak that of a product of 512 by 256 by 1024.
+
 Methods are those of `vastmax compare`, with options as in ``nce:shared=false``. ``--profile N`` adds where the time of
 N steps goes, by function, in as many threads as the steps have.
 """
@@ -22,21 +27,24 @@ import pstats
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.nn import functional as F
 
 from embeddings import facts
 from layer_runs import parse
 from vastmax.comparison import Method, build_layer
 from vastmax.language import LanguageCorpus, LanguageModelLoop, build_model, make_batches, read_language_corpus
 from vastmax.language.options import LoopOptions, ModelOptions
+from vastmax.layers import OutputLayer
 
 REFERENCE = "full"
 TURN_SECONDS = 3.0
@@ -51,6 +59,7 @@ class Place:
     states: str
     method: str
     state: str  # "words" or "minutes"
+    model: str
     dim: int
     rows: int
     length: int
@@ -65,7 +74,8 @@ class Place:
         """The run, at its beginning."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(1)
-        model_options = ModelOptions(model="lstm", dim=self.dim, layers=1, rows=self.rows, length=self.length)
+        shape: dict[str, Any] = {name: getattr(self, name) for name in ("model", "dim", "rows", "length")}
+        model_options = ModelOptions(layers=1, **shape)
         name, options = parse(self.method)
         model = build_model(
             model_options,
@@ -92,6 +102,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--words", type=int, default=600_000)
     parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--model", choices=["lstm", "feed-forward"], default="lstm")
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--length", type=int, default=20)
@@ -136,7 +147,7 @@ def make_states(early: Place, late: Place, corpus: LanguageCorpus, words: int, m
 
 
 def work(place: Place) -> None:
-    """Read a number of seconds or "profile N" from stdin, a line each; answer with a line of JSON."""
+    """Read a task's name and its number from stdin, a line each; answer with a line of JSON."""
     loop = place.loop(LanguageCorpus.load(Path(place.states) / "corpus"))
     if loop.has_checkpoint:
         loop.resume()
@@ -145,26 +156,70 @@ def work(place: Place) -> None:
     print(json.dumps({"words": loop.words}), flush=True)
     for line in sys.stdin:
         what, number = line.split()
-        print(json.dumps(profiled(loop, int(number)) if what == "profile" else turn(loop, float(number))), flush=True)
+        print(json.dumps(TASKS[what](loop, float(number))), flush=True)
 
 
 def turn(loop: LanguageModelLoop, seconds: float) -> Record:
     """Steps for so long: seconds of each, words a step, and what the layer used."""
-    times, used, words, end = [], [], loop.words, time.perf_counter() + seconds
+    times, used, met, words, end = [], [], [], loop.words, time.perf_counter() + seconds
     loop.step()  # the first is not counted: caches are another process's
     while len(times) < 2 or time.perf_counter() < end:
         start = time.perf_counter()
         loop.step()
         times.append(time.perf_counter() - start)
+        met.append(rows_met(loop._model.output))
         if (layer_used := getattr(loop._model.output, "used", None)) is not None:
             used.append([float(part.double().mean()) for part in layer_used])
     means = [sum(column) / len(used) for column in zip(*used, strict=True)] if used else None
-    return {"times": times, "words": (loop.words - words) / (len(times) + 1), "used": means}
+    return {"times": times, "words": (loop.words - words) / (len(times) + 1), "used": means, "met": mean(met)}
 
 
-def profiled(loop: LanguageModelLoop, steps: int) -> Record:
+def rows_met(layer: OutputLayer) -> int:
+    """Of the layer's table, how many rows received a gradient in the last step."""
+    gradient = None if layer.weight is None else layer.weight.grad
+    return 0 if gradient is None else gradient._nnz() if gradient.is_sparse else len(gradient)
+
+
+def body(loop: LanguageModelLoop, seconds: float) -> Record:
+    """Seconds of a step of all but the output layer, which spoils the model's state."""
+    model, optimizer, times, end = loop._model, loop._optimizer, [], time.perf_counter() + seconds
+    optimizer.learning_rate = 1e-9
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        batch = loop._batches.batch(0, len(times))
+        hidden, _ = model.hidden(batch.words, None)
+        optimizer.zero_grad()
+        hidden.sum().backward()
+        optimizer.clip(1)
+        optimizer.step()
+        times.append(time.perf_counter() - start)
+    return {"body_seconds": median(times)}
+
+
+def machine_limits(loop: LanguageModelLoop, seconds: float) -> Record:
+    """Bytes a second of random rows of the output layer's table, and floating-point operations a second."""
+    table = loop._model.output.weight.detach()
+    ids = torch.randint(len(table), (2**17,))
+    bags = torch.arange(0, len(ids), 256)
+    left, right = torch.randn(512, 256), torch.randn(256, 1024)
+    gather = fastest(lambda: F.embedding_bag(ids, table, bags, mode="sum"), seconds / 2)
+    product = fastest(lambda: left @ right, seconds / 2)
+    return {"bandwidth": len(ids) * table[0].nbytes / gather, "peak": 2 * 512 * 256 * 1024 / product}
+
+
+def fastest(call: Callable[[], Any], seconds: float) -> float:
+    """The median time of the faster half of calls."""
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 10 or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return median(sorted(times)[: len(times) // 2])
+
+
+def profiled(loop: LanguageModelLoop, number: float) -> Record:
     """Milliseconds a step of functions, each without those that it calls."""
-    profile = cProfile.Profile()
+    steps, profile = int(number), cProfile.Profile()
     start = time.perf_counter()
     profile.enable()
     for _ in range(steps):
@@ -178,6 +233,9 @@ def profiled(loop: LanguageModelLoop, steps: int) -> Record:
     }
     most = dict(sorted(own.items(), key=lambda item: -item[1])[:20])
     return {"profile": {"total": 1e3 * total / steps, **{name: round(each, 2) for name, each in most.items()}}}
+
+
+TASKS = {"turn": turn, "profile": profiled, "body": body, "limits": machine_limits}
 
 
 class Worker:
@@ -215,7 +273,7 @@ def main() -> None:
         return work(Place(**json.loads(arguments.worker)))
     console = Console(stderr=True)
     corpus = corpus_in(arguments)
-    shape = {name: getattr(arguments, name) for name in ("dim", "rows", "length", "threads")}
+    shape = {name: getattr(arguments, name) for name in ("model", "dim", "rows", "length", "threads")}
     names = [method for method in arguments.methods if method != REFERENCE]
     places = {
         method: [Place(str(arguments.states), method, state, **shape) for state in ("words", "minutes")]
@@ -241,8 +299,11 @@ def main() -> None:
                 each.last = each.ask("turn", TURN_SECONDS)
                 each.times += each.last["times"]
         profiles = [each.ask("profile", arguments.profile) if arguments.profile else {} for each in workers]
-    records = [
-        {
+        machine_can = workers[0].ask("limits", TURN_SECONDS)
+        bodies = [each.ask("body", TURN_SECONDS) for each in workers]
+    records = []
+    for each, profile, of_body in zip(workers, profiles, bodies, strict=True):
+        record = {
             **asdict(each.place),
             "vocabulary": len(corpus.vocabulary),
             "name": each.name,
@@ -250,12 +311,13 @@ def main() -> None:
             "seconds": median(each.times),
             "words_per_second": each.last["words"] / median(each.times),
             "samples_effective_exact": each.last["used"],
+            "rows_met": each.last["met"],
             "steps": len(each.times),
+            **of_body,
+            **machine_can,
             **profile,
-            **facts(),
         }
-        for each, profile in zip(workers, profiles, strict=True)
-    ]
+        records.append({**record, "limit_seconds": limit(record, "adaptive" in each.place.method), **facts()})
     if arguments.output:
         with arguments.output.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
@@ -264,10 +326,31 @@ def main() -> None:
         print(record["name"], record["method"], record["state"], json.dumps(record["profile"], indent=1))
 
 
+def limit(record: Record, own: bool) -> float:
+    """Seconds of a step that the machine allows, where each row has its own samples or all share them."""
+    batch, width = record["rows"] * record["length"], record["dim"]
+    drawn, _, exact = record["samples_effective_exact"] or (0, 0, 1)
+    by_product = batch * exact * record["vocabulary"] + (0 if own else batch * drawn)
+    by_row = batch * drawn * width * 4 if own else 0
+    traffic = 2 * by_row + 6 * record["rows_met"] * width * 4
+    return record["body_seconds"] + traffic / record["bandwidth"] + 6 * by_product * width / record["peak"]
+
+
 def table(records: list[Record]) -> Table:
     full = records[0]
     found = Table(title=f"{full['vocabulary']:,} classes, {full['rows'] * full['length']} words a step")
-    for column in ("method", "by", "after words", "ms a step", "words/s", "times full", "draws a row", "exact rows"):
+    for column in (
+        "method",
+        "by",
+        "after words",
+        "ms a step",
+        "words/s",
+        "times full",
+        "draws a row",
+        "exact rows",
+        "limit, ms",
+        "reached",
+    ):
         found.add_column(column, justify="left" if column in ("method", "by") else "right")
     for record in records:
         drawn, _, exact = record["samples_effective_exact"] or (None, None, None)
@@ -280,6 +363,8 @@ def table(records: list[Record]) -> Table:
             f"{full['seconds'] / record['seconds']:.2f}",
             "" if drawn is None else f"{drawn:,.0f}",
             "" if exact is None else f"{exact:.2%}",
+            f"{1e3 * record['limit_seconds']:.1f}",
+            f"{record['limit_seconds'] / record['seconds']:.0%}",
         )
     return found
 

@@ -265,6 +265,32 @@ def test_it_follows_a_model_that_the_text_does_not_foretell() -> None:
     assert divergence < 0.7 * fixed_divergence and samples < 0.8 * fixed_samples
 
 
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
+def test_it_trains_in_half_precision(backend: str) -> None:
+    """To nearly the loss of float64, draws and moves included; the table of an output layer has 8 bits of mantissa."""
+    classes, rows = 200, 512
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(rows, 16, generator=generator, dtype=torch.float64)
+    teacher = torch.randn(classes, 16, generator=generator, dtype=torch.float64)
+    target = torch.multinomial((hidden @ teacher.t()).softmax(1), 1, generator=generator).squeeze(1)
+    context = target.roll(1)
+
+    def trained(dtype: torch.dtype) -> float:
+        torch.manual_seed(0)
+        proposal = BigramProposal.from_tokens(target.numpy(), classes, counts=np.ones(classes), smoothing=1.0)
+        layer = AdaptiveImportanceSampledSoftmax(16, proposal, num_samples=16, sparse=False).to(dtype)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=2.0)
+        with ops.using(guarded_draws=backend, row_estimates=backend, ragged_logits=backend):
+            for _ in range(60):
+                optimizer.zero_grad()
+                layer(hidden.to(dtype), target, context=context).backward()
+                optimizer.step()
+        return float(-layer.target_log_prob(hidden.to(dtype), target).detach().double().mean())
+
+    wide, half = trained(torch.float64), trained(torch.bfloat16)
+    assert half == pytest.approx(wide, rel=0.05) and wide < 0.6 * math.log(classes)
+
+
 @pytest.mark.parametrize("num_classes", [1, 2, 3])
 def test_few_classes(num_classes: int) -> None:
     layer = AdaptiveImportanceSampledSoftmax.from_vocabulary(

@@ -38,6 +38,7 @@ from vastmax.language import (
 )
 from vastmax.layers import OutputLayer
 from vastmax.machine import commit, forget_peak_memory, machine, peak_memory, versions
+from vastmax.ops import noting_backends
 from vastmax.runs import (
     Checkpoint,
     StopRequest,
@@ -164,7 +165,8 @@ def run_language_model(
             )
             if loop.has_checkpoint:
                 loop.resume()
-            loop.run(stop)
+            with noting_backends() as backends:
+                loop.run(stop)
         found = judge(model, corpus, batching, loop.meanwhile)
         peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
         loop.meanwhile("comparing with brute force")
@@ -187,6 +189,7 @@ def run_language_model(
         flops_per_token_test=layer.flops_per_token(train=False),
         curve=loop.curve,
         tree=layer.structure_statistics(corpus.vocabulary.counts),
+        backends={op: ", ".join(sorted(names)) for op, names in sorted(backends.items())},
         **found,
     )
     if folder is not None:

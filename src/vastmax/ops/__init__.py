@@ -14,7 +14,15 @@ from vastmax.ops.bigrams import adapt_bigrams, bigram_probabilities, draw_bigram
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
 from vastmax.ops.derived import Derived
-from vastmax.ops.dispatch import backend_of, is_batched, outside_transforms, plain, under_transform, using
+from vastmax.ops.dispatch import (
+    backend_of,
+    is_batched,
+    noting_backends,
+    outside_transforms,
+    plain,
+    under_transform,
+    using,
+)
 from vastmax.ops.gathered_logits import gathered_logits, ragged_logits
 from vastmax.ops.guarded_draws import guarded_draws
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
@@ -69,6 +77,7 @@ __all__ = [
     "linear_log_softmax",
     "linear_topk",
     "matmul_operands",
+    "noting_backends",
     "outside_transforms",
     "path_loss",
     "plain",

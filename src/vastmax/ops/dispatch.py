@@ -21,6 +21,7 @@ __all__ = [
     "backend_of",
     "implementation",
     "is_batched",
+    "noting_backends",
     "outside_transforms",
     "plain",
     "register",
@@ -39,6 +40,7 @@ class _Backend(NamedTuple):
 _ops: dict[str, dict[str, _Backend]] = {}
 # For the whole process, not a thread: a backward pass may compute an op again in a thread of autograd's.
 _asked: dict[str, str] = {}
+_notes: list[dict[str, set[str]]] = []
 
 
 def register(
@@ -74,7 +76,30 @@ def _backend_of(op: str, tensor: Tensor) -> str:
 
 def implementation(op: str, tensor: Tensor, *, outside: bool = False) -> Callable[..., Any]:
     """Return the function of the backend that computes an op of tensors like this one; ``outside`` all transforms."""
-    return _ops[op][_backend_of(op, tensor) if outside else backend_of(op, tensor)].function
+    backend = _backend_of(op, tensor) if outside else backend_of(op, tensor)
+    for note in _notes:
+        note.setdefault(op, set()).add(backend)
+    return _ops[op][backend].function
+
+
+@contextmanager
+def noting_backends() -> Iterator[dict[str, set[str]]]:
+    """Note which backends ops are handed to, by op, for records of what ran.
+
+    Example:
+        >>> import torch
+        >>> from vastmax import ops
+        >>> with ops.noting_backends() as ran:
+        ...     _ = ops.topk(torch.arange(3.0)[None], 1)
+        >>> ran
+        {'topk': {'torch'}}
+    """
+    note: dict[str, set[str]] = {}
+    _notes.append(note)
+    try:
+        yield note
+    finally:
+        _notes[:] = [each for each in _notes if each is not note]
 
 
 def under_transform() -> bool:

@@ -245,7 +245,9 @@ def _machine(runs: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def _configuration(run: RunRecord) -> tuple[str, str]:
-    document = {"layer": run.layer, "options": run.options, "seed": run.seed, "config": run.config}
+    document: dict[str, Any] = {"layer": run.layer, "options": run.options, "seed": run.seed, "config": run.config}
+    if run.backends:
+        document["backends"] = run.backends
     return f"{run.label}, seed {run.seed}", json.dumps(document, indent=2, ensure_ascii=False, default=str)
 
 

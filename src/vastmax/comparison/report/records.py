@@ -69,6 +69,7 @@ class RunRecord:
         tree: the statistics of the layer's tree or classes, and its ``kind``.
         brute_force: ``rows``, ``largest_difference``, ``largest_sum_error``: log-probabilities on a sample against the
             normalised table in float64.
+        backends: by operation of ``vastmax.ops``, what computed it: "compiled" code of vastmax's own, "torch", or both.
         machine: processor, cores, accelerator.
         versions: of vastmax and what it stands on.
         commit: of the source.
@@ -113,6 +114,7 @@ class RunRecord:
     gradient_error: list[dict[str, float | None]] = field(default_factory=list)
     tree: dict[str, float | str | None] | None = None
     brute_force: dict[str, float | str | None] | None = None
+    backends: dict[str, str] = field(default_factory=dict)
     machine: str = ""
     versions: dict[str, str | None] = field(default_factory=dict)
     commit: str | None = None
