@@ -339,19 +339,9 @@ def limit(record: Record, own: bool) -> float:
 def table(records: list[Record]) -> Table:
     full = records[0]
     found = Table(title=f"{full['vocabulary']:,} classes, {full['rows'] * full['length']} words a step")
-    for column in (
-        "method",
-        "by",
-        "after words",
-        "ms a step",
-        "words/s",
-        "times full",
-        "draws a row",
-        "exact rows",
-        "limit, ms",
-        "reached",
-    ):
-        found.add_column(column, justify="left" if column in ("method", "by") else "right")
+    figures = ("after words", "ms a step", "words/s", "times full", "draws a row", "exact rows", "limit, ms", "reached")
+    for column in ("method", "by", *figures):
+        found.add_column(column, justify="right" if column in figures else "left")
     for record in records:
         drawn, _, exact = record["samples_effective_exact"] or (None, None, None)
         found.add_row(
