@@ -255,6 +255,26 @@ def gradient_of_table(
 def group_ids(
     ids: NDArray[np.int64], limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]: ...
+def ratio_sums(
+    logits: NDArray[np.floating],
+    bases: NDArray[np.floating],
+    log_prob: NDArray[np.floating],
+    times: NDArray[np.floating],
+    largest: NDArray[np.floating],
+    once: NDArray[np.floating],
+    twice: NDArray[np.floating],
+    threads: int = 1,
+) -> None: ...
+def ratio_gradients(
+    logits: NDArray[np.floating],
+    bases: NDArray[np.floating],
+    log_prob: NDArray[np.floating],
+    times: NDArray[np.floating],
+    largest: NDArray[np.floating],
+    factors: NDArray[np.floating],
+    gradients: NDArray[np.floating],
+    threads: int = 1,
+) -> None: ...
 def estimate_factors(
     logits: NDArray[np.floating],
     log_prob: NDArray[np.floating],

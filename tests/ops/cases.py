@@ -103,6 +103,33 @@ CROSS_ENTROPY = [
 ]
 
 
+# --- log_sums ---
+
+
+def sums(label: str, shape: tuple[int, int], own: bool = False, times: bool = True, spread: float = 1.0) -> OpCase:
+    generator = torch.Generator().manual_seed(2)
+    of_samples = shape if own else shape[1:]
+    log_prob = torch.randn(of_samples, generator=generator, dtype=torch.float64) - 4
+    drawn = torch.randint(1, 9, of_samples, generator=generator) if times else None
+
+    def call(logits: Tensor, bases: Tensor) -> tuple[Tensor, ...]:
+        once, twice = ops.log_sums(logits, bases, log_prob, drawn)
+        assert not twice.requires_grad
+        return once, twice + 0 * bases
+
+    return OpCase("log_sums", label, (shape, shape[:1]), call, spread)
+
+
+LOG_SUMS = [
+    sums("shared", (13, 37)),
+    sums("shared-once", (13, 37), times=False),
+    sums("shared-large", (5, 130), spread=300.0),
+    sums("own", (13, 37), own=True),
+    sums("one-sample", (4, 1)),
+    sums("no-rows", (0, 5)),
+]
+
+
 # --- sampled_loss ---
 
 
@@ -234,6 +261,7 @@ RAGGED = [2, 0, 0, 1, 0, 2, 0, 0, 3, 4, 4, 4, 4, 4, 4]
 
 CASES = [
     *CROSS_ENTROPY,
+    *LOG_SUMS,
     *(case for kind in KINDS for case in sampled_cases(kind)),
     gathered("shared", ids((9,), 12)),
     gathered("shared-with-target", ids((9,), 12), ids((7,), 12, seed=5)),

@@ -29,11 +29,44 @@ struct Formula {
     bool logistic, samples_corrected, target_corrected;
 };
 
+// Ratios r = exp(logit - base) / Q of samples that rows share, told by their logarithms.
+template <typename T>
+struct Ratios {
+    size_t rows, samples;
+    const T* logits;    // (rows, samples)
+    const T* bases;     // (rows,)
+    const T* log_prob;  // (samples,) log Q
+    const T* times;     // (samples,), how often each was drawn
+};
+
+// The log of the largest r of each row, and the sums of r and of r squared relative to it.
+template <typename T>
+struct RatioSums {
+    T *largest, *once, *twice;  // (rows,)
+};
+
 // Compiled for one SIMD level: rows from `first` up to `last`.
+template <typename T>
+struct RowKernels {
+    void (*losses)(const Rows<T>& rows, Formula formula, size_t first, size_t last);
+    void (*ratio_sums)(const Ratios<T>& ratios, const RatioSums<T>& sums, size_t first, size_t last);
+    // Writes (rows, samples) a row's factor times r relative to its largest, as often as it was drawn.
+    void (*ratio_gradients)(const Ratios<T>& ratios, const T* largest, const T* factors, T* gradients, size_t first,
+                            size_t last);
+};
+
 struct RowLosses {
     const char* level;
-    void (*floats)(const Rows<float>& rows, Formula formula, size_t first, size_t last);
-    void (*doubles)(const Rows<double>& rows, Formula formula, size_t first, size_t last);
+    RowKernels<float> of_float;
+    RowKernels<double> of_double;
+    template <typename T>
+    const RowKernels<T>& of() const {
+        if constexpr (sizeof(T) == sizeof(float)) {
+            return of_float;
+        } else {
+            return of_double;
+        }
+    }
 };
 
 }  // namespace vastmax

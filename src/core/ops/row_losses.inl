@@ -189,6 +189,41 @@ struct Math {
             (formula.logistic ? logistic : softmax)(given, formula, row, own);
         }
     }
+
+    // log r of a vector of samples.
+    static V log_ratios(const Ratios<T>& given, size_t row, size_t j, size_t count) {
+        const V x = part(given.logits + row * given.samples + j, count, -__builtin_inf());
+        return (x - given.bases[row]) - part(given.log_prob + j, count);
+    }
+
+    static void ratio_sums(const Ratios<T>& given, const RatioSums<T>& sums, size_t first, size_t last) {
+        for (size_t row = first; row < last; ++row) {
+            V most = splat(-__builtin_inf());
+            sweep(given.samples, [&](size_t j, size_t count) { most = max(log_ratios(given, row, j, count), most); });
+            const T top = largest(most);
+            V once = splat(0), twice = splat(0);
+            if (top > -__builtin_inf())
+                sweep(given.samples, [&](size_t j, size_t count) {
+                    const V ratio = exp(log_ratios(given, row, j, count) - top), times = part(given.times + j, count);
+                    once += times * ratio;
+                    twice += times * ratio * ratio;
+                });
+            sums.largest[row] = top;
+            sums.once[row] = sum(once);
+            sums.twice[row] = sum(twice);
+        }
+    }
+
+    static void ratio_gradients(const Ratios<T>& given, const T* largest, const T* factors, T* gradients, size_t first,
+                                size_t last) {
+        for (size_t row = first; row < last; ++row)
+            sweep(given.samples, [&](size_t j, size_t count) {
+                const V ratio = exp(log_ratios(given, row, j, count) - largest[row]);
+                put(gradients + row * given.samples + j, ratio * part(given.times + j, count) * factors[row], count);
+            });
+    }
+
+    static constexpr RowKernels<T> kernels() { return {run, ratio_sums, ratio_gradients}; }
 };
 
 }  // namespace

@@ -29,13 +29,6 @@ const RowLosses& row_losses(Simd level) {
 
 namespace {
 
-inline void run(const RowLosses& level, const Rows<float>& rows, Formula formula, size_t first, size_t last) {
-    level.floats(rows, formula, first, last);
-}
-inline void run(const RowLosses& level, const Rows<double>& rows, Formula formula, size_t first, size_t last) {
-    level.doubles(rows, formula, first, last);
-}
-
 template <typename T>
 void bind_row_losses(nb::module_& m) {
     m.def(
@@ -66,13 +59,13 @@ void bind_row_losses(nb::module_& m) {
                                   log_times.data(),
                                   losses.data(),
                                   target_gradients.data()};
-            const RowLosses& level = row_losses(best_simd());
+            const RowKernels<T>& kernels = row_losses(best_simd()).of<T>();
             const Formula formula = {logistic, samples_corrected, target_corrected};
             // as many rows at a time as are worth a thread's waking
             const size_t block = std::max<size_t>(1, (size_t{1} << 16) / (width + samples + 1));
             nb::gil_scoped_release release;
             pooled_for((count + block - 1) / block, threads, [&](size_t, size_t number) {
-                run(level, rows, formula, number * block, std::min(count, (number + 1) * block));
+                kernels.losses(rows, formula, number * block, std::min(count, (number + 1) * block));
             });
         },
         nb::arg("hidden").noconvert(), nb::arg("vectors").noconvert(), nb::arg("biases").noconvert().none(),
@@ -82,11 +75,66 @@ void bind_row_losses(nb::module_& m) {
         nb::arg("target_corrected"), nb::arg("threads") = 1);
 }
 
+template <typename T>
+Ratios<T> ratios_of(const Table<const T>& logits, const Row<const T>& bases, const Row<const T>& log_prob,
+                    const Row<const T>& times) {
+    check(bases.size() == logits.shape(0) && log_prob.size() == logits.shape(1) && times.size() == logits.shape(1),
+          "bases must be a number for each row, and log_prob and times for each sample");
+    return {logits.shape(0), logits.shape(1), logits.data(), bases.data(), log_prob.data(), times.data()};
+}
+
+// As many rows at a time as are worth a thread's waking.
+size_t rows_at_a_time(size_t width) { return std::max<size_t>(1, (size_t{1} << 15) / (width + 1)); }
+
+template <typename T>
+void bind_ratio_sums(nb::module_& m) {
+    m.def(
+        "ratio_sums",
+        [](const Table<const T>& logits, const Row<const T>& bases, const Row<const T>& log_prob,
+           const Row<const T>& times, Row<T>& largest, Row<T>& once, Row<T>& twice, size_t threads) {
+            const Ratios<T> ratios = ratios_of<T>(logits, bases, log_prob, times);
+            check(largest.size() == ratios.rows && once.size() == ratios.rows && twice.size() == ratios.rows,
+                  "sums must be a number for each row");
+            const RatioSums<T> sums = {largest.data(), once.data(), twice.data()};
+            const RowKernels<T>& kernels = row_losses(best_simd()).of<T>();
+            const size_t block = rows_at_a_time(ratios.samples);
+            nb::gil_scoped_release release;
+            pooled_for((ratios.rows + block - 1) / block, threads, [&](size_t, size_t number) {
+                kernels.ratio_sums(ratios, sums, number * block, std::min(ratios.rows, (number + 1) * block));
+            });
+        },
+        nb::arg("logits").noconvert(), nb::arg("bases").noconvert(), nb::arg("log_prob").noconvert(),
+        nb::arg("times").noconvert(), nb::arg("largest").noconvert(), nb::arg("once").noconvert(),
+        nb::arg("twice").noconvert(), nb::arg("threads") = 1);
+    m.def(
+        "ratio_gradients",
+        [](const Table<const T>& logits, const Row<const T>& bases, const Row<const T>& log_prob,
+           const Row<const T>& times, const Row<const T>& largest, const Row<const T>& factors, Table<T>& gradients,
+           size_t threads) {
+            const Ratios<T> ratios = ratios_of<T>(logits, bases, log_prob, times);
+            check(largest.size() == ratios.rows && factors.size() == ratios.rows && gradients.shape(0) == ratios.rows &&
+                      gradients.shape(1) == ratios.samples,
+                  "factors must be a number for each row, and gradients of the logits' shape");
+            const RowKernels<T>& kernels = row_losses(best_simd()).of<T>();
+            const size_t block = rows_at_a_time(ratios.samples);
+            nb::gil_scoped_release release;
+            pooled_for((ratios.rows + block - 1) / block, threads, [&](size_t, size_t number) {
+                kernels.ratio_gradients(ratios, largest.data(), factors.data(), gradients.data(), number * block,
+                                        std::min(ratios.rows, (number + 1) * block));
+            });
+        },
+        nb::arg("logits").noconvert(), nb::arg("bases").noconvert(), nb::arg("log_prob").noconvert(),
+        nb::arg("times").noconvert(), nb::arg("largest").noconvert(), nb::arg("factors").noconvert(),
+        nb::arg("gradients").noconvert(), nb::arg("threads") = 1);
+}
+
 }  // namespace
 
 void bind_shared_ops(nb::module_& m) {
     bind_row_losses<float>(m);
     bind_row_losses<double>(m);
+    bind_ratio_sums<float>(m);
+    bind_ratio_sums<double>(m);
 }
 
 }  // namespace vastmax

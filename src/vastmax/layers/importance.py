@@ -19,6 +19,7 @@ from vastmax.ops import (
     gathered_logits,
     guarded_draws,
     linear_cross_entropy,
+    log_sums,
     row_estimates,
 )
 from vastmax.proposals import Proposal
@@ -147,7 +148,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
                 hidden if len(rows) == len(hidden) else hidden[rows], weight, bias, ids, sparse=self.sparse
             )
             self._meet(ids)
-            estimate = estimate.with_block(rows, size, *_log_sums(logits - base[rows, None], log_prob, times))
+            estimate = estimate.with_block(rows, size, *log_sums(logits, base[rows], log_prob, times))
             rows = rows[estimate.effective[rows] < enough]
             if not len(rows):
                 break
@@ -212,7 +213,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         own = gathered_logits(hidden[row], weights[1], biases[1], target[:, None], sparse=self.sparse).squeeze(1)
         logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
         base = own[first]
-        log_sum, log_squares = _log_sums(logits - base[:, None], draws.log_expected, draws.times)
+        log_sum, log_squares = log_sums(logits, base, draws.log_expected, draws.times)
         exact = torch.zeros_like(log_sum, dtype=torch.bool)
         drawn = draws.times.sum(-1).long().expand(len(hidden))
         self.used = SamplesUsed(drawn, _effective(log_sum, log_squares), exact)
@@ -272,15 +273,6 @@ class _Estimate(NamedTuple):
     def effective(self) -> Tensor:
         """(N,) the effective sample size."""
         return _effective(self.log_sum, self.log_squares)
-
-
-def _log_sums(logits: Tensor, log_expected: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return (N,) the logs of Σ r, which has a gradient, and of Σ r², which has none."""
-    terms = logits - log_expected.to(logits.dtype)
-    if times is None:
-        return terms.logsumexp(1), (2 * terms.detach()).logsumexp(1)
-    times = times.to(logits.dtype).log()
-    return (terms + times).logsumexp(1), (2 * terms.detach() + times).logsumexp(1)
 
 
 def _effective(log_sum: Tensor, log_squares: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from vastmax.ops.gathered_logits import gathered_logits, ragged_logits
 from vastmax.ops.guarded_draws import guarded_draws
 from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
 from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
+from vastmax.ops.log_sums import log_sums
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.row_estimates import row_estimates
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
@@ -76,6 +77,7 @@ __all__ = [
     "linear_log_partition",
     "linear_log_softmax",
     "linear_topk",
+    "log_sums",
     "matmul_operands",
     "noting_backends",
     "outside_transforms",
