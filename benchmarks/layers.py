@@ -6,8 +6,8 @@ Times a training step (forward, backward, the step of an optimizer that leaves u
 `target_log_prob` and `topk(10)` of every layer in `LAYERS` and of torch's own: nn.Linear with cross_entropy, which all
 ratios are against, AdaptiveLogSoftmaxWithLoss, and linear_cross_entropy where this torch has it. ``--layers`` takes
 names, with options as in ``full:block_size=4096``. Layers that learn from samples answer as the full softmax does:
-``--measures step`` says all of them; ``products`` are the three matrix products alone that a step on samples which a
-batch shares cannot do without.
+``--measures step`` says all of them; ``products`` are the three matrix products alone that a step cannot do without on
+samples that a batch shares, each different class once.
 
 A layer is held against float64 first; a wrong one gets no speed. Then contenders take turns, `--repeat` rounds of a few
 calls each, the first call of a turn not counted, until one has used up `--seconds`: slow ones are called less often.
@@ -124,7 +124,8 @@ def call(name: str, setting: Setting, layer: Any) -> Callable[[], Any]:
         return batches[next(steps) % len(batches)]
 
     if name == "products":
-        vectors, gradient = torch.randn(layer.num_samples, setting.dim), torch.randn(setting.rows, layer.num_samples)
+        different = len(layer.proposal.sample(layer.num_samples).ids.unique())
+        vectors, gradient = torch.randn(different, setting.dim), torch.randn(setting.rows, different)
         hidden, vectors, gradient = (each.to(setting.device) for each in (batches[0][0], vectors, gradient))
         return lambda: (hidden @ vectors.t(), gradient @ vectors, gradient.t() @ hidden)
     if name == "step":
