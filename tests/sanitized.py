@@ -18,7 +18,16 @@ CORE = "VASTMAX_SANITIZED_CORE"
 LIBRARIES = {"address,undefined": ("libasan.so", "libubsan.so"), "thread": ("libtsan.so",)}
 OPS = [
     f"tests/ops/test_{name}.py"
-    for name in ("adagrad_rows", "bigrams", "guarded_draws", "ragged_logits", "row_estimates", "row_losses", "sum_tree")
+    for name in (
+        "adagrad_rows",
+        "adam_rows",
+        "bigrams",
+        "guarded_draws",
+        "ragged_logits",
+        "row_estimates",
+        "row_losses",
+        "sum_tree",
+    )
 ]
 TESTS = {
     "address,undefined": ["tests/text", "tests/trees", "tests/vocabulary", "tests/embeddings", *OPS],

@@ -10,6 +10,7 @@ except ImportError as error:
     raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
 
 from vastmax.ops.adagrad_rows import adagrad_rows
+from vastmax.ops.adam_rows import adam_rows
 from vastmax.ops.bigrams import adapt_bigrams, bigram_probabilities, draw_bigrams, unigram_share
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
@@ -57,6 +58,7 @@ __all__ = [
     "TreeSweep",
     "WordClasses",
     "adagrad_rows",
+    "adam_rows",
     "adapt_bigrams",
     "add_up",
     "backend_of",
