@@ -22,6 +22,7 @@ OPS = [
         "adagrad_rows",
         "adam_rows",
         "bigrams",
+        "coalesced",
         "guarded_draws",
         "ragged_logits",
         "row_estimates",

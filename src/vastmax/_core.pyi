@@ -197,6 +197,14 @@ def adam_rows(
     epsilon: float,
     threads: int = 1,
 ) -> None: ...
+def sum_rows(
+    rows: NDArray[np.int64],
+    values: NDArray[np.floating],
+    limit: int,
+    met: NDArray[np.int64],
+    sums: NDArray[np.floating],
+    threads: int = 1,
+) -> int: ...
 def tree_draws(
     sums: NDArray[np.float64],
     start: NDArray[np.int64] | None,

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <initializer_list>
+#include <limits>
 
 #include "ops/arrays.hpp"
 #include "ops/rows.hpp"
@@ -45,6 +47,23 @@ void bind_rows(nb::module_& m) {
         nb::arg("table").noconvert(), nb::arg("means").noconvert(), nb::arg("squares").noconvert(),
         nb::arg("rows").noconvert(), nb::arg("gradients").noconvert(), nb::arg("step"), nb::arg("rate"),
         nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon"), nb::arg("threads") = 1);
+    m.def(
+        "sum_rows",
+        [](const ArrayView<int64_t>& rows, const Table<const T>& values, size_t limit, Row<int64_t>& met,
+           Table<T>& sums, size_t threads) {
+            const size_t count = rows.size(), width = values.shape(1);
+            check(values.shape(0) == count && met.size() == count && sums.shape(0) == count && sums.shape(1) == width,
+                  "values and sums must have a row for each row, and met room for it");
+            check(all_below(rows, limit) && count < std::numeric_limits<uint32_t>::max(),
+                  "rows must be below the limit");
+            nb::gil_scoped_release release;
+            const Groups groups(rows.data(), count, limit);
+            std::copy(groups.values.begin(), groups.values.end(), met.data());
+            sum_rows(values.data(), groups, width, sums.data(), threads);
+            return groups.values.size();
+        },
+        nb::arg("rows").noconvert(), nb::arg("values").noconvert(), nb::arg("limit"), nb::arg("met").noconvert(),
+        nb::arg("sums").noconvert(), nb::arg("threads") = 1);
 }
 
 }  // namespace

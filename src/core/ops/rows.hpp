@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/parallel.hpp"
+#include "ops/groups.hpp"
 
 namespace vastmax {
 
@@ -60,6 +61,20 @@ void adam_rows(T* table, T* means, T* squares, const int64_t* rows, const T* gra
             mean[j] += to_mean * (gradient[j] - mean[j]);
             square[j] += to_square * (gradient[j] * gradient[j] - square[j]);
             row[j] -= rate * (mean[j] / (std::sqrt(square[j]) + epsilon));
+        }
+    });
+}
+
+// Writes for each of the groups the sum of its rows of `values` (…, width), in the order in which they stand there.
+template <typename T>
+void sum_rows(const T* values, const Groups& groups, size_t width, T* sums, size_t threads) {
+    for_rows(groups.values.size(), width, threads, [&](size_t i) {
+        T* __restrict const sum = sums + i * width;
+        const auto first = static_cast<size_t>(groups.starts[i]), last = static_cast<size_t>(groups.starts[i + 1]);
+        std::copy_n(values + groups.order[first] * width, width, sum);
+        for (size_t t = first + 1; t < last; ++t) {
+            const T* __restrict const row = values + groups.order[t] * width;
+            for (size_t j = 0; j < width; ++j) sum[j] += row[j];
         }
     });
 }
