@@ -20,7 +20,9 @@ OPS = [
     f"tests/ops/test_{name}.py"
     for name in (
         "adagrad_rows",
+        "adam_rows",
         "bigrams",
+        "coalesced",
         "guarded_draws",
         "log_sums",
         "ragged_logits",

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.oracles import lazy_adam
 from vastmax.errors import CheckpointError, InputError
 from vastmax.layers import build
 from vastmax.optimizers import OPTIMIZERS, SparseAwareOptimizer, sparse_parameters
@@ -35,6 +36,14 @@ class Twins(nn.Module):
 
     def values(self) -> list[torch.Tensor]:
         return [parameter.detach().clone() for parameter in self.parameters()]
+
+
+class SparseTable(nn.Embedding):
+    """A table, or a bias, whose gradient is sparse."""
+
+    def __init__(self, table: torch.Tensor) -> None:
+        super().__init__(len(table), 1, sparse=True)
+        self.weight = nn.Parameter(table)
 
 
 STEPS = [[3, 5, 3, 3], [5, 0], [3, 19, 19], [1, 1]]  # words met twice in a step, and again later
@@ -192,28 +201,59 @@ def test_sparse_parameters_are_the_layers_and_the_embeddings() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [(9,), (9, 4)], ids=str)
-def test_adagrad_is_that_of_torch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    model = nn.Module()
-    model.table = nn.Parameter(torch.randn(shape).to(dtype))
-    other = nn.Parameter(model.table.detach().clone())
-    ours, theirs = SparseAwareOptimizer(model, "adagrad", 0.1), torch.optim.Adagrad([other], lr=0.1)
-    for rows in ([3, 1, 3], [0, 2, 8], [], list(range(9))):
-        values = torch.randn((len(rows), *shape[1:])).to(dtype)
+@pytest.mark.parametrize(("name", "kind"), [("adagrad", torch.optim.Adagrad), ("adam", torch.optim.SparseAdam)])
+def test_steps_on_rows_are_those_of_torch(
+    name: str, kind: type[torch.optim.Optimizer], shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Of rows met twice, in order, not at all; at other rates; and from a state of torch's own."""
+    generator = torch.Generator().manual_seed(1)
+    model = SparseTable(torch.randn(shape, generator=generator).to(dtype))
+    other = nn.Parameter(model.weight.detach().clone())
+    ours, theirs = SparseAwareOptimizer(model, name, 0.1), kind([other], lr=0.1)  # type: ignore[call-arg]
+    near = {torch.bfloat16: 2e-2, torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
+    for step, rows in enumerate(([3, 1, 3], [0, 2, 8], [], [5, 1, 3, 3, 5], list(range(9)), [3, 3])):
+        values = torch.randn((len(rows), *shape[1:]), generator=generator).to(dtype)
         gradient = torch.sparse_coo_tensor(torch.tensor([rows], dtype=torch.int64), values, shape)
-        model.table.grad, other.grad = gradient, gradient.clone()
+        model.weight.grad, other.grad = gradient, gradient.clone()
+        ours.learning_rate = theirs.param_groups[0]["lr"] = 0.1 / (step + 1)
         ours.step()
         theirs.step()
-        assert model.table.grad is not None and torch.equal(model.table.grad.to_dense(), gradient.to_dense())
-    near = 1e-2 if dtype == torch.bfloat16 else 1e-6
-    torch.testing.assert_close(model.table, other, rtol=near, atol=near)
-    found, expected = ours.state_tensors(), theirs.state[other]
-    torch.testing.assert_close(found["0.0.sum"], expected["sum"], rtol=near, atol=near)
-    assert found["0.0.step"] == expected["step"] == 4
+        assert model.weight.grad is not None and torch.equal(model.weight.grad.to_dense(), gradient.to_dense())
+        torch.testing.assert_close(model.weight, other, rtol=near, atol=near)
+        found, expected = ours.state_tensors(), theirs.state[other]
+        assert {f"0.0.{each}" for each in expected} == set(found)
+        for each in OPTIMIZERS[name]:
+            torch.testing.assert_close(found[f"0.0.{each}"], torch.as_tensor(expected[each]), rtol=near, atol=near)
+        if step == 3:
+            ours = SparseAwareOptimizer(model, name, 0.1)
+            ours.load_state_tensors({f"0.0.{each}": torch.as_tensor(value).clone() for each, value in expected.items()})
 
 
-def test_a_gradient_of_single_cells_is_left_to_torch() -> None:
-    model = nn.Module()
-    model.table = nn.Parameter(torch.zeros(3, 2))
-    model.table.grad = torch.sparse_coo_tensor(torch.tensor([[0, 2], [1, 1]]), torch.ones(2), (3, 2))
-    SparseAwareOptimizer(model, "adagrad", 0.5).step()
-    torch.testing.assert_close(model.table, torch.tensor([[0, -0.5], [0, 0], [0, -0.5]]))
+def test_adam_on_rows_is_the_formula() -> None:
+    generator = torch.Generator().manual_seed(1)
+    model = SparseTable(torch.randn(6, 3, generator=generator, dtype=torch.float64))
+    steps = [[5, 2, 5], [2], [0, 1, 5]]
+    gradients = [torch.randn(len(rows), 3, generator=generator, dtype=torch.float64) for rows in steps]
+    met = [dict(zip(rows, each.numpy(), strict=True)) for rows, each in zip(steps, gradients, strict=True)]
+    met[0][5] = (gradients[0][0] + gradients[0][2]).numpy()
+    expected = lazy_adam(model.weight.detach().numpy(), met, 0.1, 0.9, 0.999, 1e-8)
+    optimizer = SparseAwareOptimizer(model, "adam", 0.1)
+    for rows, values in zip(steps, gradients, strict=True):
+        model.weight.grad = torch.sparse_coo_tensor(torch.tensor([rows]), values, (6, 3))
+        optimizer.step()
+    np.testing.assert_allclose(model.weight.detach().numpy(), expected, rtol=1e-13, atol=1e-15)
+
+
+def test_adam_takes_sparse_gradients_of_sparse_parameters_only() -> None:
+    model = nn.Linear(2, 3)
+    model.weight.grad = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.ones(1, 2), (3, 2))
+    with pytest.raises(InputError, match="Adam takes no sparse gradients"):
+        SparseAwareOptimizer(model, "adam").step()
+
+
+@pytest.mark.parametrize("name", ["adagrad", "adam"])
+def test_a_gradient_of_single_cells_is_left_to_torch(name: str) -> None:
+    model = SparseTable(torch.zeros(3, 2))
+    model.weight.grad = torch.sparse_coo_tensor(torch.tensor([[0, 2], [1, 1]]), torch.ones(2), (3, 2))
+    SparseAwareOptimizer(model, name, 0.5).step()
+    torch.testing.assert_close(model.weight, torch.tensor([[0, -0.5], [0, 0], [0, -0.5]]))

@@ -184,6 +184,27 @@ def adagrad_rows(
     epsilon: float,
     threads: int = 1,
 ) -> None: ...
+def adam_rows(
+    table: NDArray[np.floating],
+    means: NDArray[np.floating],
+    squares: NDArray[np.floating],
+    rows: NDArray[np.int64],
+    gradients: NDArray[np.floating],
+    step: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    threads: int = 1,
+) -> None: ...
+def sum_rows(
+    rows: NDArray[np.int64],
+    values: NDArray[np.floating],
+    limit: int,
+    met: NDArray[np.int64],
+    sums: NDArray[np.floating],
+    threads: int = 1,
+) -> int: ...
 def tree_draws(
     sums: NDArray[np.float64],
     start: NDArray[np.int64] | None,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vastmax.checks import number, one_of
 from vastmax.errors import CheckpointError
 from vastmax.layers import OutputLayer
-from vastmax.ops import adagrad_rows, coalesced
+from vastmax.ops import adagrad_rows, adam_rows, coalesced
 
 __all__ = ["OPTIMIZERS", "SparseAwareOptimizer", "sparse_parameters"]
 
@@ -43,12 +43,28 @@ def sparse_parameters(module: nn.Module) -> list[nn.Parameter]:
     return list(found.values())
 
 
+def _adagrad_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
+    state["step"] += 1
+    adagrad_rows(parameter, state["sum"], rows, gradients, rate)
+
+
+def _adam_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
+    if not state:  # before the first step, as SparseAdam has it
+        state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
+    state["step"] += 1
+    adam_rows(parameter, state["exp_avg"], state["exp_avg_sq"], rows, gradients, state["step"], rate)
+
+
+_ROW_STEPS = {torch.optim.Adagrad: _adagrad_step, torch.optim.SparseAdam: _adam_step}
+"""Optimisers whose step on met rows is ours, in the state that is theirs."""
+
+
 class SparseAwareOptimizer:
     """One optimiser over dense and sparse gradients, which leaves untouched rows of a sparse table alone.
 
     ``sgd`` and ``adagrad`` take both kinds of gradients as they come; ``adam`` is torch's Adam on the dense parameters
-    and its SparseAdam, which moves the moments of met rows only, on the sparse ones. There is no weight decay and no
-    momentum: both would touch every row at every step.
+    and the step of its SparseAdam, which moves the moments of met rows only, on the sparse ones
+    (:func:`vastmax.ops.adam_rows`). There is no weight decay and no momentum: both would touch every row at every step.
 
     References:
         Duchi, Hazan, Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, 2011,
@@ -107,7 +123,7 @@ class SparseAwareOptimizer:
         if self._learning_rate == 0:
             return
         with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, as torch warns of silence
-            stepped = [each for each in self._parameters if self.name == "adagrad" and self._step_rows(each)]
+            stepped = [each for optimizer in self._optimizers for each in self._step_rows(optimizer)]
             gradients = [each.grad for each in stepped]
             for each in stepped:
                 each.grad = None  # torch is to pass by
@@ -117,18 +133,22 @@ class SparseAwareOptimizer:
                 each.grad = gradient
 
     @torch.no_grad()
-    def _step_rows(self, parameter: nn.Parameter) -> bool:
-        """Take Adagrad's step where the gradient is sparse, and return whether it was.
+    def _step_rows(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+        """Take an optimiser's step for the parameters with sparse gradients, and return which these are.
 
         torch's own passes over such a gradient many times.
         """
-        if parameter.grad is None or not parameter.grad.is_sparse or parameter.grad.sparse_dim() != 1:
-            return False
-        parameter.grad = coalesced(parameter.grad)
-        state, rows = self._optimizers[0].state[parameter], parameter.grad._indices()[0]
-        state["step"] += 1
-        adagrad_rows(parameter, state["sum"], rows, parameter.grad._values(), self._learning_rate)
-        return True
+        if (step := _ROW_STEPS.get(type(optimizer))) is None:
+            return []
+        stepped = []
+        for parameter in optimizer.param_groups[0]["params"]:
+            gradient = parameter.grad
+            if gradient is not None and gradient.is_sparse and gradient.sparse_dim() == 1:
+                parameter.grad = gradient = coalesced(gradient)
+                given = gradient._indices()[0], gradient._values(), self._learning_rate
+                step(parameter, optimizer.state[parameter], *given)
+                stepped.append(parameter)
+        return stepped
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> float:

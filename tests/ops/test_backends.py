@@ -88,7 +88,7 @@ def test_strides_change_nothing(case: OpCase, backend: str) -> None:
 
 def test_every_op_is_compared() -> None:
     draws = {"adapt_bigrams", "draw_bigrams", "guarded_draws", "tree_draws", "tree_update"}
-    others = {"adagrad_rows", "row_estimates", *draws}  # which have tests of their own
+    others = {"adagrad_rows", "adam_rows", "coalesced", "row_estimates", *draws}  # which have tests of their own
     assert {case.op for case in CASES} | others == set(_ops)
 
 

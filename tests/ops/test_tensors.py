@@ -1,11 +1,11 @@
-"""Ranges one after the other, log-sum-exps by owner, and gradients of few rows."""
+"""Ranges one after the other, log-sum-exps by owner, and tables that are used more than once."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.ops import coalesced, ragged_range, segment_logsumexp, sparse_uses
+from vastmax.ops import ragged_range, segment_logsumexp, sparse_uses
 
 
 def test_ragged_ranges() -> None:
@@ -24,18 +24,6 @@ def test_segment_logsumexp() -> None:
     torch.testing.assert_close(
         torch.autograd.grad(found.sum(), values)[0], torch.tensor([0.2689414214, 0, 1, 0.7310585786]).double()
     )
-
-
-def test_a_sparse_gradient_has_each_row_once() -> None:
-    values = torch.arange(6.0).view(3, 2)
-    for rows in ([0, 2, 5], [2, 2, 5], [5, 0, 2], [1, 2, 2]):
-        gradient = torch.sparse_coo_tensor(torch.tensor([rows]), values, (6, 2))
-        found = coalesced(gradient)
-        assert found.is_coalesced() and torch.equal(found.to_dense(), gradient.to_dense())
-        assert found._indices()[0].tolist() == sorted(set(rows))
-        assert (found._values().data_ptr() == values.data_ptr()) == (rows == [0, 2, 5])  # no copy where none is needed
-    cells = torch.sparse_coo_tensor(torch.tensor([[0, 1], [1, 0]]), torch.ones(2), (6, 2))
-    assert torch.equal(coalesced(cells).to_dense(), cells.to_dense())
 
 
 @pytest.mark.parametrize("kinds", ["sd", "ds", "dsd", "ss", "sds", "d", "s"])

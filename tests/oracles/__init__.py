@@ -26,6 +26,7 @@ from tests.oracles.losses import (
     target_partitions,
     target_sampled_loss,
 )
+from tests.oracles.optimizers import lazy_adam
 from tests.oracles.proposals import BigramOracle, quadratic_kernel_log_prob, random_fourier_log_prob
 from tests.oracles.trees import entropy_bits, expectation, huffman_cost, maximisation, tree_probabilities
 from tests.oracles.vectors import analogy_scores, cosine, log_sigmoid, word2vec_gradients, word2vec_loss
@@ -54,6 +55,7 @@ __all__ = [
     "importance_ratios",
     "infrequently_normalized_loss",
     "kl_divergence",
+    "lazy_adam",
     "log_sigmoid",
     "log_sum_exp",
     "maximisation",

@@ -10,9 +10,11 @@ except ImportError as error:
     raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
 
 from vastmax.ops.adagrad_rows import adagrad_rows
+from vastmax.ops.adam_rows import adam_rows
 from vastmax.ops.bigrams import adapt_bigrams, bigram_probabilities, draw_bigrams, unigram_share
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
+from vastmax.ops.coalesced import coalesced
 from vastmax.ops.derived import Derived
 from vastmax.ops.dispatch import (
     backend_of,
@@ -33,7 +35,6 @@ from vastmax.ops.row_estimates import row_estimates
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
 from vastmax.ops.sum_tree import add_up, range_sums, tree_draws, tree_update
 from vastmax.ops.tensors import (
-    coalesced,
     differentiable_gradients,
     matmul_operands,
     ragged_range,
@@ -58,6 +59,7 @@ __all__ = [
     "TreeSweep",
     "WordClasses",
     "adagrad_rows",
+    "adam_rows",
     "adapt_bigrams",
     "add_up",
     "backend_of",

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from vastmax.ops.dispatch import under_transform
 
 __all__ = [
-    "coalesced",
     "differentiable_gradients",
     "matmul_operands",
     "ragged_range",
@@ -152,18 +151,6 @@ def row_gradient(rows: Tensor, values: Tensor, shape: torch.Size, *, sparse: boo
     if sparse:
         return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=rising or None, check_invariants=False)
     return values.new_zeros(shape).index_add_(0, rows, values)
-
-
-def coalesced(gradient: Tensor) -> Tensor:
-    """Return a sparse gradient (V, …) with each row once, rising; as it is, where its rows rise already.
-
-    Autograd forgets that a gradient which it hands to a parameter was coalesced, and to sort and sum it again costs as
-    much as a step.
-    """
-    rows = gradient._indices()[0]
-    if gradient.is_coalesced() or gradient.sparse_dim() != 1 or not (rows[1:] > rows[:-1]).all():
-        return gradient.coalesce()
-    return row_gradient(rows, gradient._values(), gradient.shape, sparse=True, rising=True)
 
 
 def sparse_uses(table: Tensor, times: int, sparse: bool = True) -> tuple[Tensor, ...]:
