@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -39,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
-from embeddings import facts
+from embeddings import facts, read_records
 from layer_runs import parse
 from vastmax.comparison import Method, build_layer
 from vastmax.language import LanguageCorpus, LanguageModelLoop, build_model, make_batches, read_language_corpus
@@ -48,6 +49,7 @@ from vastmax.layers import OutputLayer
 
 REFERENCE = "full"
 TURN_SECONDS = 3.0
+WIDE = Console() if sys.stdout.isatty() else Console(width=160)
 
 Record = dict[str, Any]
 
@@ -90,7 +92,7 @@ class Place:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("states", type=Path, help="folder of the corpus as it was read, and of the states")
+    parser.add_argument("states", type=Path, nargs="?", help="folder of the corpus as it was read, and of the states")
     parser.add_argument("--train", type=Path, metavar="CORPUS", help="read where STATES holds none yet")
     parser.add_argument("--min-count", type=int, default=2)
     parser.add_argument("--max-vocabulary", type=int)
@@ -111,8 +113,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--profile", type=int, default=0, metavar="N")
     parser.add_argument("-o", "--output", type=Path, help="records are added here, a line each")
+    parser.add_argument(
+        "--show", type=Path, metavar="FILE", help="print the tables of earlier results, and run nothing"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.states is None and arguments.show is None:
+        parser.error("give a folder for the states")
+    return arguments
 
 
 # --- states ---
@@ -176,7 +184,7 @@ def turn(loop: LanguageModelLoop, seconds: float) -> Record:
 
 def rows_met(layer: OutputLayer) -> int:
     """Of the layer's table, how many rows received a gradient in the last step."""
-    gradient = None if layer.weight is None else layer.weight.grad
+    gradient = getattr(layer.weight, "grad", None)
     return 0 if gradient is None else gradient._nnz() if gradient.is_sparse else len(gradient)
 
 
@@ -198,7 +206,8 @@ def body(loop: LanguageModelLoop, seconds: float) -> Record:
 
 def machine_limits(loop: LanguageModelLoop, seconds: float) -> Record:
     """Bytes a second of random rows of the output layer's table, and floating-point operations a second."""
-    table = loop._model.output.weight.detach()
+    layer: Any = loop._model.output
+    table = layer.weight.detach()
     ids = torch.randint(len(table), (2**17,))
     bags = torch.arange(0, len(ids), 256)
     left, right = torch.randn(512, 256), torch.randn(256, 1024)
@@ -271,6 +280,10 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.worker:
         return work(Place(**json.loads(arguments.worker)))
+    if arguments.show:
+        for _, group in groupby(read_records(arguments.show), key=lambda record: record["vocabulary"]):
+            WIDE.print(table(list(group)))
+        return None
     console = Console(stderr=True)
     corpus = corpus_in(arguments)
     shape = {name: getattr(arguments, name) for name in ("model", "dim", "rows", "length", "threads")}
@@ -321,7 +334,7 @@ def main() -> None:
     if arguments.output:
         with arguments.output.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
-    Console().print(table(records))
+    WIDE.print(table(records))
     for record in records if arguments.profile else ():
         print(record["name"], record["method"], record["state"], json.dumps(record["profile"], indent=1))
 
