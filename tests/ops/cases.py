@@ -113,9 +113,7 @@ def sums(label: str, shape: tuple[int, int], own: bool = False, times: bool = Tr
     drawn = torch.randint(1, 9, of_samples, generator=generator) if times else None
 
     def call(logits: Tensor, bases: Tensor) -> tuple[Tensor, ...]:
-        once, twice = ops.log_sums(logits, bases, log_prob, drawn)
-        assert not twice.requires_grad
-        return once, twice + 0 * bases
+        return ops.log_sums(logits, bases, log_prob, drawn)[:1]  # what has a gradient
 
     return OpCase("log_sums", label, (shape, shape[:1]), call, spread)
 

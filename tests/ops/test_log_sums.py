@@ -40,6 +40,7 @@ def test_every_size_and_level(dtype: torch.dtype, backend: str, monkeypatch: pyt
         bases.requires_grad_()
         with ops.using(log_sums="torch" if backend == "torch" else "compiled"):
             once, twice = ops.log_sums(logits, bases, log_prob, times)
+        assert not twice.requires_grad
         right = in_numpy(logits.detach(), bases.detach(), log_prob, times)
         to_sums = torch.linspace(-1, 2, rows, dtype=dtype)
         to_logits, to_bases = torch.autograd.grad(once, [logits, bases], to_sums)
