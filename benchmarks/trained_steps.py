@@ -169,9 +169,14 @@ def work(place: Place) -> None:
 
 def turn(loop: LanguageModelLoop, seconds: float) -> Record:
     """Steps for so long: seconds of each, words a step, and what the layer used."""
+    warm = (
+        time.perf_counter() + seconds / 3
+    )  # while caches are another's, and memory is still given back to this process
+    loop.step()
+    while time.perf_counter() < warm:
+        loop.step()
     times, used, met, words, end = [], [], [], loop.words, time.perf_counter() + seconds
-    loop.step()  # the first is not counted: caches are another process's
-    while len(times) < 2 or time.perf_counter() < end:
+    while len(times) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
         loop.step()
         times.append(time.perf_counter() - start)
@@ -179,7 +184,7 @@ def turn(loop: LanguageModelLoop, seconds: float) -> Record:
         if (layer_used := getattr(loop._model.output, "used", None)) is not None:
             used.append([float(part.double().mean()) for part in layer_used])
     means = [sum(column) / len(used) for column in zip(*used, strict=True)] if used else None
-    return {"times": times, "words": (loop.words - words) / (len(times) + 1), "used": means, "met": mean(met)}
+    return {"times": times, "words": (loop.words - words) / len(times), "used": means, "met": mean(met)}
 
 
 def rows_met(layer: OutputLayer) -> int:
