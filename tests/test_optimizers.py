@@ -257,3 +257,15 @@ def test_a_gradient_of_single_cells_is_left_to_torch(name: str) -> None:
     model.weight.grad = torch.sparse_coo_tensor(torch.tensor([[0, 2], [1, 1]]), torch.ones(2), (3, 2))
     SparseAwareOptimizer(model, name, 0.5).step()
     torch.testing.assert_close(model.weight, torch.tensor([[0, -0.5], [0, 0], [0, -0.5]]))
+
+
+def test_gradients_stay_where_a_step_fails() -> None:
+    """SparseAdam refuses a dense gradient; what another parameter received is still there to be looked at."""
+    layer = build("sampled", 4, [5, 3, 2, 1], num_samples=2)
+    optimizer = SparseAwareOptimizer(layer, "adam", 0.1)
+    layer(torch.randn(3, 4), torch.tensor([0, 1, 3])).backward()
+    assert layer.weight.grad is not None and layer.weight.grad.is_sparse
+    layer.bias.grad = torch.ones(4)
+    with pytest.raises(RuntimeError, match="does not support dense gradients"):
+        optimizer.step()
+    assert layer.weight.grad is not None and layer.bias.grad is not None

@@ -127,10 +127,12 @@ class SparseAwareOptimizer:
             gradients = [each.grad for each in stepped]
             for each in stepped:
                 each.grad = None  # torch is to pass by
-            for optimizer in self._optimizers:
-                optimizer.step()
-            for each, gradient in zip(stepped, gradients, strict=True):
-                each.grad = gradient
+            try:
+                for optimizer in self._optimizers:
+                    optimizer.step()
+            finally:
+                for each, gradient in zip(stepped, gradients, strict=True):
+                    each.grad = gradient
 
     @torch.no_grad()
     def _step_rows(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

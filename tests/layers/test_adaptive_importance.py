@@ -215,6 +215,22 @@ def test_a_spoilt_row_teaches_nothing() -> None:
     assert not stated(layer).isnan().any()
 
 
+@pytest.mark.parametrize("scale", [300.0, 1000.0])
+def test_logits_of_thousands_spoil_no_table(scale: float) -> None:
+    """Classes that drew together are thousands of nats apart: what little is left of one overflows where it divides."""
+    torch.manual_seed(0)
+    tokens = torch.randint(50, (2000,))
+    layer = AdaptiveImportanceSampledSoftmax(8, BigramProposal.from_tokens(tokens.numpy(), 50), num_samples=16)
+    before = layer.proposal.bigram.total.clone(), layer.proposal.unigram.total.clone()
+    for batch in range(30):
+        rows = torch.arange(batch * 60, batch * 60 + 60)
+        loss = layer(scale * torch.randn(60, 8), tokens[rows + 1], context=tokens[rows])
+        loss.backward()
+        assert loss.isfinite()
+    after = layer.proposal.bigram.total, layer.proposal.unigram.total
+    torch.testing.assert_close(after, before, rtol=1e-9, atol=0)
+
+
 def test_what_it_has_learnt_travels_in_the_state() -> None:
     layer, other = layer_of(adaptation_rate=0.5), layer_of()
     layer(rows_of(), TARGET, context=CONTEXT).backward()

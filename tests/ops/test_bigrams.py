@@ -79,6 +79,28 @@ def test_both_backends_learn_the_same(bigrams: bool, rate: float, mixture_rate: 
     torch.testing.assert_close(sums[1], sums[V:].sum(), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
+@pytest.mark.parametrize("gap", [400.0, 650.0, 700.0, 720.0, 745.0, 2000.0])
+def test_bigrams_that_the_model_thinks_all_but_impossible_spoil_nothing(backend: str, gap: float) -> None:
+    """The table keeps its mass, and every weight is a number: a quotient of what is left of a softmax overflows."""
+    proposal = BigramProposal.from_tokens([0, 1, 0, 2, 0, 3, 1, 3], 4, smoothing=1.0)
+    before = proposal.bigram.total.clone()
+    logits = torch.tensor([-gap, -gap - 40, 0.0], dtype=torch.float64)
+    with ops.using(adapt_bigrams=backend):
+        for _ in range(3):
+            ops.adapt_bigrams(
+                proposal.tables,
+                torch.tensor([0]),
+                torch.tensor([1, 2, 0]),
+                logits,
+                torch.tensor([0, 3]),
+                rate=0.01,
+                mixture_rate=0.1,
+            )
+    assert proposal.bigram.weights.isfinite().all() and proposal.mixture.isfinite().all()
+    torch.testing.assert_close(proposal.bigram.total, before, rtol=1e-12, atol=0)
+
+
 def test_writes_are_seen() -> None:
     of = tables()
     versions = [each._version for each in of]

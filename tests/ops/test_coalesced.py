@@ -85,6 +85,16 @@ def test_gradients_that_are_not_plain() -> None:
         torch.testing.assert_close(coalesced(gradient.clone().requires_grad_()), coalesced(gradient))
 
 
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+def test_sums_of_half_precision_are_kept_in_float32(backend: str) -> None:
+    """One thousand ones are 1000, to a bfloat16's nearest; one after the other in bfloat16 they stop at 256."""
+    values = torch.ones(1000, 2, dtype=torch.bfloat16)
+    gradient = torch.sparse_coo_tensor(torch.zeros(1, 1000, dtype=torch.int64), values, (9, 2))
+    with ops.using(coalesced=backend):
+        total = coalesced(gradient)
+    assert total.dtype == torch.bfloat16 and total.is_coalesced() and total._values().tolist() == [[1000.0, 1000.0]]
+
+
 @pytest.mark.parametrize("row", [-1, 6])
 def test_a_row_that_there_is_not(row: int) -> None:
     rows = torch.tensor([[3, row, 2]])

@@ -54,13 +54,29 @@ def test_every_size_and_level(dtype: torch.dtype, backend: str, monkeypatch: pyt
 @pytest.mark.parametrize("backend", ["torch", "compiled"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_what_is_no_number_stays_none_and_nothing_drawn_has_no_mass(dtype: torch.dtype, backend: str) -> None:
-    logits = torch.zeros(4, 40, dtype=dtype)
-    logits[0, 33], logits[1], logits[2, 5] = torch.nan, -torch.inf, torch.inf
+    logits = torch.zeros(5, 40, dtype=dtype)
+    logits[0, 33], logits[1], logits[2, 5], logits[4] = torch.nan, -torch.inf, torch.inf, torch.nan
     with ops.using(log_sums=backend):
-        once, twice = ops.log_sums(logits, torch.zeros(4, dtype=dtype), torch.zeros(40, dtype=dtype))
-    assert once[0].isnan() and twice[0].isnan() and once[1] == twice[1] == -torch.inf
+        once, twice = ops.log_sums(logits, torch.zeros(5, dtype=dtype), torch.zeros(40, dtype=dtype))
+        of_no_base, _ = ops.log_sums(
+            torch.zeros(1, 3, dtype=dtype), torch.tensor([torch.nan]).to(dtype), torch.zeros(3)
+        )
+    assert (
+        once[[0, 4]].isnan().all()
+        and twice[[0, 4]].isnan().all()
+        and of_no_base.isnan()
+        and once[1] == twice[1] == -torch.inf
+    )
     assert not once[2].isfinite() and not twice[2].isfinite()
     torch.testing.assert_close(once[3].double(), torch.tensor(40.0, dtype=torch.float64).log(), rtol=1e-6, atol=0)
+
+
+def test_numbers_of_two_precisions_give_the_wider() -> None:
+    logits, bases, log_prob, times = given(3, 7, torch.float32, 1.0)
+    once, twice = ops.log_sums(logits, bases.double(), log_prob, times)
+    right = in_numpy(logits, bases, log_prob, times)
+    assert once.dtype == torch.float64
+    torch.testing.assert_close((once, twice), right[:2], rtol=1e-6, atol=1e-6)
 
 
 def test_it_does_not_depend_on_threads() -> None:

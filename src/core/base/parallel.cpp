@@ -1,12 +1,18 @@
 #include "base/parallel.hpp"
 
 #include <dlfcn.h>
+#include <pthread.h>
+
+#include <thread>
 
 namespace vastmax {
 namespace {
 
 // How GCC's OpenMP runtime begins a parallel region; LLVM's and Intel's know it, too.
 using BeginRegion = void (*)(void (*task)(void*), void* data, unsigned threads, unsigned flags);
+
+std::atomic<bool> forked{false};
+const int told_of_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 BeginRegion openmp() {
 #if defined(VASTMAX_SANITIZED)  // no sanitizer sees what keeps order in a runtime that was built without it
@@ -30,7 +36,7 @@ void run_in_threads(size_t threads, void (*task)(void*), void* data) {
 }
 
 void run_in_pool(size_t threads, void (*task)(void*), void* data) {
-    if (const BeginRegion begin = openmp()) {
+    if (const BeginRegion begin = forked ? nullptr : openmp()) {
         begin(task, data, static_cast<unsigned>(threads), 0);
     } else {
         run_in_threads(threads, task, data);

@@ -14,9 +14,8 @@ namespace vastmax {
 // threads are to be had, they are fewer.
 void run_in_threads(size_t threads, void (*task)(void*), void* data);
 
-// The same in the threads that PyTorch computes in, where it is loaded and has them from OpenMP. After an operation
-// they wait for the next one in a loop, and would take processors from any others. In a process that was forked since
-// they began they are gone, as for PyTorch itself.
+// The same in the threads that PyTorch computes in, where it is loaded and has them from OpenMP: they spin for a while
+// after an operation, and so slow down any others. A forked process has none of them, and uses threads of its own.
 void run_in_pool(size_t threads, void (*task)(void*), void* data);
 
 // Calls work(worker, i) for every i below `count`, each i once, in rising order of start; the caller is worker 0.

@@ -10,7 +10,8 @@
 namespace vastmax {
 namespace {
 
-constexpr double kTiny = 1e-300;  // in place of a zero that something is divided by
+constexpr double kTiny = 1e-300;    // in place of a zero that something is divided by
+constexpr double kLittle = 1e-200;  // of less of its mass a row teaches nothing: quotients would overflow
 
 // A draw that teaches: a class that a row drew, once.
 struct Lesson {
@@ -79,10 +80,10 @@ Row learn_row(const BigramTables& tables, const History& history, const int64_t*
     for (size_t i = 0; i < found; ++i) {
         Lesson& lesson = lessons[i];
         lesson.of_unigram = lesson.target * unigram - tables.unigram[tables.classes + static_cast<size_t>(lesson.id)];
-        if (lesson.entry != kNone && asked > 0)
+        if (lesson.entry != kNone && asked > kLittle)
             lesson.of_bigram = lesson.target * (bigram / asked) - tables.bigram[tables.entries + lesson.entry];
     }
-    return {found, asked > 0};
+    return {found, asked > kLittle};
 }
 
 // A move of a leaf.
@@ -147,7 +148,7 @@ double mixture_slope(const BigramTables& tables, const History& history, const L
             wanted += lessons[i].target * (p.unigram - p.bigram) / std::max(p.mixed, kTiny);
         }
     }
-    if (!(history.share < 1) || !(target > 0)) return std::numeric_limits<double>::quiet_NaN();
+    if (!(history.share < 1) || !(target > kLittle)) return std::numeric_limits<double>::quiet_NaN();
     return (difference / std::max(mixed, kTiny) - wanted / target) * history.share * (1 - history.share);
 }
 

@@ -32,19 +32,6 @@ constexpr size_t kPairsAtATime = 2048, kRowsAtATime = 64;
 template <typename T>
 void bind_gathered(nb::module_& m) {
     m.def(
-        "group_ids",
-        [](const ArrayView<int64_t>& ids, size_t limit) {
-            check(all_below(ids, limit) && ids.size() < std::numeric_limits<uint32_t>::max(),
-                  "ids must be below the limit");
-            Groups groups = [&] {
-                nb::gil_scoped_release release;
-                return Groups(ids.data(), ids.size(), limit);
-            }();
-            return nb::make_tuple(to_numpy(std::move(groups.values)), to_numpy(std::move(groups.starts)),
-                                  to_numpy(std::move(groups.order)));
-        },
-        nb::arg("ids"), nb::arg("limit"));
-    m.def(
         "ragged_logits",
         [](const Table<const Stored<T>>& hidden, const Table<const Stored<T>>& table,
            const std::optional<Row<const Stored<T>>>& bias, const ArrayView<int64_t>& ids,

@@ -5,8 +5,8 @@
 namespace vastmax {
 namespace {
 
-constexpr size_t kCounters =
-    16;  // a place: where more were needed, sorting by digits is cheaper than passing over them
+// Counting needs a counter for every possible id: where there are more than this many an id, digits are cheaper.
+constexpr size_t kCounters = 16;
 
 // Sorts by counting: where each value goes follows from how many are below it.
 void count_sort(const int64_t* ids, size_t count, size_t limit, std::vector<uint32_t>& order) {

@@ -56,7 +56,6 @@ struct RowKernels {
 };
 
 struct RowLosses {
-    const char* level;
     RowKernels<float> of_float;
     RowKernels<double> of_double;
     template <typename T>

@@ -200,14 +200,14 @@ struct Math {
         for (size_t row = first; row < last; ++row) {
             V most = splat(-__builtin_inf());
             sweep(given.samples, [&](size_t j, size_t count) { most = max(log_ratios(given, row, j, count), most); });
-            const T top = largest(most);
+            T top = largest(most);
+            if (top == -__builtin_inf()) top = 0;  // nothing has mass, or all is NaN and stays it
             V once = splat(0), twice = splat(0);
-            if (top > -__builtin_inf())
-                sweep(given.samples, [&](size_t j, size_t count) {
-                    const V ratio = exp(log_ratios(given, row, j, count) - top), times = part(given.times + j, count);
-                    once += times * ratio;
-                    twice += times * ratio * ratio;
-                });
+            sweep(given.samples, [&](size_t j, size_t count) {
+                const V ratio = exp(log_ratios(given, row, j, count) - top), times = part(given.times + j, count);
+                once += times * ratio;
+                twice += times * ratio * ratio;
+            });
             sums.largest[row] = top;
             sums.once[row] = sum(once);
             sums.twice[row] = sum(twice);

@@ -3,6 +3,6 @@
 #include "ops/row_losses.inl"
 namespace vastmax {
 extern const RowLosses kRowLossesAvx2;
-const RowLosses kRowLossesAvx2 = {"avx2", Math<OfFloat>::kernels(), Math<OfDouble>::kernels()};
+const RowLosses kRowLossesAvx2 = {Math<OfFloat>::kernels(), Math<OfDouble>::kernels()};
 }  // namespace vastmax
 #endif

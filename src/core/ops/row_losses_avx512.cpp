@@ -3,6 +3,6 @@
 #include "ops/row_losses.inl"
 namespace vastmax {
 extern const RowLosses kRowLossesAvx512;
-const RowLosses kRowLossesAvx512 = {"avx512", Math<OfFloat>::kernels(), Math<OfDouble>::kernels()};
+const RowLosses kRowLossesAvx512 = {Math<OfFloat>::kernels(), Math<OfDouble>::kernels()};
 }  // namespace vastmax
 #endif

@@ -3,5 +3,5 @@
 #include "ops/row_losses.inl"
 namespace vastmax {
 extern const RowLosses kRowLossesPlain;
-const RowLosses kRowLossesPlain = {"plain", Math<OfFloat>::kernels(), Math<OfDouble>::kernels()};
+const RowLosses kRowLossesPlain = {Math<OfFloat>::kernels(), Math<OfDouble>::kernels()};
 }  // namespace vastmax

@@ -181,7 +181,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         exact = (~drawn.content).nonzero().squeeze(1)
         loss = self._with_exact_rows(estimate, exact, hidden, target[first], weights[1], biases[1])
         loss = loss[row] - (own - own[first][row])
-        of_draws = drawn.log_prob < torch.inf
+        of_draws = drawn.log_prob != torch.inf  # NaN is a draw, too
         offsets = F.pad(drawn.lengths.cumsum(0), (1, 0))
         self._learn(loss, OwnDraws(drawn.ids[of_draws], drawn.logits[of_draws], offsets), looks_at)
         return loss

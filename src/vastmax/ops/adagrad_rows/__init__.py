@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from vastmax.ops.adagrad_rows import compiled, pytorch, reference
@@ -14,6 +15,7 @@ register("adagrad_rows", "torch", pytorch.adagrad_rows)
 register("adagrad_rows", "compiled", compiled.adagrad_rows, compiled.takes)
 
 
+@torch.no_grad()
 def adagrad_rows(
     table: Tensor, squares: Tensor, rows: Tensor, gradients: Tensor, rate: float, epsilon: float = 1e-10
 ) -> None:

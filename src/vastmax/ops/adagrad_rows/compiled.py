@@ -28,6 +28,6 @@ def adagrad_rows(table: Tensor, squares: Tensor, rows: Tensor, gradients: Tensor
     width = math.prod(table.shape[1:])
     flat, sums = (each.detach().view(len(each), width).numpy() for each in (table, squares))
     given = gradients.detach().to(table.dtype).contiguous().view(len(rows), width).numpy()
-    _core.adagrad_rows(flat, sums, rows.contiguous().numpy(), given, rate, epsilon, torch.get_num_threads())
     for each in (table, squares):
         touch(each)
+    _core.adagrad_rows(flat, sums, rows.long().contiguous().numpy(), given, rate, epsilon, torch.get_num_threads())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from vastmax.ops.adam_rows import compiled, pytorch, reference
@@ -14,6 +15,7 @@ register("adam_rows", "torch", pytorch.adam_rows)
 register("adam_rows", "compiled", compiled.adam_rows, compiled.takes)
 
 
+@torch.no_grad()
 def adam_rows(
     table: Tensor,
     means: Tensor,

@@ -34,6 +34,6 @@ def adam_rows(
     flat, mean, square = (each.detach().view(len(each), width).numpy() for each in (table, means, squares))
     given = gradients.detach().to(table.dtype).contiguous().view(len(rows), width).numpy()
     how = step, rate, *betas, epsilon, torch.get_num_threads()
-    _core.adam_rows(flat, mean, square, rows.contiguous().numpy(), given, *how)
     for each in (table, means, squares):
         touch(each)
+    _core.adam_rows(flat, mean, square, rows.long().contiguous().numpy(), given, *how)

@@ -13,6 +13,7 @@ from vastmax.ops.values import BigramTables
 __all__ = ["adapt_bigrams", "bigram_probabilities", "draw_bigrams", "unigram_share"]
 
 _TINY = 1e-300  # in place of a zero that something is divided by
+_LITTLE = 1e-200  # of less of its mass a row teaches nothing: quotients would overflow
 
 
 def draw_bigrams(tables: BigramTables, context: Tensor, coins: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +98,7 @@ def _different(ids: Tensor, logits: Tensor, offsets: Tensor) -> tuple[Tensor, Te
     places = torch.arange(int(lengths.max()), device=ids.device)
     is_there = places < lengths[:, None]
     places = (offsets[:-1, None] + places).clamp_(max=len(ids) - 1)
-    ids, order = torch.where(is_there, ids[places], -1).sort(1)
+    ids, order = torch.where(is_there, ids[places], -1).sort(dim=1, stable=True)
     logits = logits.double()[places].masked_fill_(~is_there, -torch.inf).gather(1, order)
     again = torch.zeros_like(ids, dtype=torch.bool)
     again[:, 1:] = ids[:, 1:] == ids[:, :-1]
@@ -113,7 +114,7 @@ def _move(sums: Tensor, cells: Tensor, known: Tensor, group: Tensor, probability
     target = probability.masked_fill(~known, 0)
     asked = target.sum(1, keepdim=True)
     move = target * (weight.sum(1, keepdim=True) / asked.clamp(min=_TINY)) - weight
-    known = known & (asked > 0)
+    known = known & (asked > _LITTLE)
     cells, place, rows = cells[known].unique(return_inverse=True, return_counts=True)
     moves = torch.zeros(len(cells), dtype=torch.float64, device=cells.device).index_add_(0, place, move[known])
     # the rate is one for a group, else it would gain or lose mass
@@ -135,11 +136,12 @@ def _move_mixture(
     mixed = torch.lerp(bigram, unigram, share).masked_fill_(~drawn, 0)
     difference = (unigram - bigram).masked_fill_(~drawn, 0)
     target = probability.masked_fill(~(mixed > 0), 0)
-    target = target / target.sum(1, keepdim=True).clamp(min=_TINY)
+    mass = target.sum(1, keepdim=True)
+    target = target / mass.clamp(min=_TINY)
     wanted = target * difference / mixed.clamp(min=_TINY)
     slope = difference.sum(1) / mixed.sum(1).clamp(min=_TINY) - wanted.sum(1)
     slope *= (share * (1 - share)).squeeze(1)
-    told = (share.squeeze(1) < 1) & (target.sum(1) > 0)
+    told = (share.squeeze(1) < 1) & (mass > _LITTLE).squeeze(1)
     bins = tables.bins[context[told].long()].long()
     total = torch.zeros_like(tables.mixture).index_add_(0, bins, slope[told])
     tables.mixture.sub_(rate * total / bins.bincount(minlength=len(total)).clamp(min=1))

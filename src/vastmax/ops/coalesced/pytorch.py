@@ -1,11 +1,12 @@
-"""torch's own: any device and dtype."""
+"""torch's own, in float32 or wider: any device and dtype."""
 
 import torch
 from torch import Tensor
 
-from vastmax.ops.tensors import row_gradient
+from vastmax.ops.tensors import row_gradient, wide
 
 
 def coalesced(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
     """As :func:`vastmax.ops.coalesced`, of the rows and values of a gradient of this shape."""
-    return row_gradient(rows, values, shape, sparse=True).coalesce()
+    total = row_gradient(rows, values.to(wide(values.dtype)), shape, sparse=True).coalesce()
+    return total.to(values.dtype)

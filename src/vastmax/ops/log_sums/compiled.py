@@ -18,7 +18,7 @@ __all__ = ["log_sums", "takes"]
 
 def log_sums(logits: Tensor, bases: Tensor, log_prob: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor]:
     """As :func:`vastmax.ops.log_sums`."""
-    if log_prob.dim() != 1 or not logits.shape[1]:
+    if log_prob.dim() != 1 or not logits.shape[1] or bases.dtype != logits.dtype:
         return pytorch.log_sums(logits, bases, log_prob, times)
     times = torch.ones_like(log_prob) if times is None else times
     log_prob, times = (each.detach().to(logits.dtype) for each in (log_prob, times))

@@ -22,10 +22,10 @@ def row_estimates(
     """As :func:`vastmax.ops.row_estimates`."""
     if not takes(weight) or (bias is not None and (not takes(bias) or bias.dtype != weight.dtype)):
         return pytorch.row_estimates(hidden, weight, bias, rows, drawn, sparse)
-    return _KnownSums.apply(hidden, weight, bias, rows.contiguous(), drawn, sparse)  # type: ignore[return-value]
+    return _KnownEstimates.apply(hidden, weight, bias, rows.contiguous(), drawn, sparse)  # type: ignore[return-value]
 
 
-class _KnownSums(torch.autograd.Function):
+class _KnownEstimates(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, drawn: GuardedDraws, sparse: bool
