@@ -341,5 +341,6 @@ def row_losses(
     logistic: bool,
     samples_corrected: bool,
     target_corrected: bool,
+    blackout: bool,
     threads: int = 1,
 ) -> None: ...

@@ -23,10 +23,11 @@ struct Rows {
     T* target_gradients;       // (rows,), of the targets' logits
 };
 
-// kSoftmax ranks the target among the samples, kLogistic tells it from each of them. Corrected is what log E is taken
-// off: from logits of samples, of targets, or both.
+// Whether a target is told from each sample, or else ranked among them; where it is ranked, BlackOut asks of each
+// sample as well that it be improbable. Corrected is what log E is taken off: from logits of samples, of targets, or
+// both.
 struct Formula {
-    bool logistic, samples_corrected, target_corrected;
+    bool logistic, samples_corrected, target_corrected, blackout;
 };
 
 // Ratios r = exp(logit - base) / Q of samples that rows share, told by their logarithms.

@@ -131,9 +131,10 @@ struct Math {
         return largest(most);
     }
 
-    // The target's own logit is taken off before anything is added, or the largest where that is another and may be far
-    // from it: of large logits only differences have digits.
-    static void softmax(const Rows<T>& given, Formula formula, size_t row, T own) {
+    // Corrects the logits of a row that are ranked, with how often each was drawn or for one draw, and returns the
+    // largest. The target's own logit is taken off before anything is added, or the largest where that is another and
+    // may be far from it: of large logits only differences have digits.
+    static T correct(const Rows<T>& given, Formula formula, size_t row, T& own) {
         T* const logits = given.logits + row * given.samples;
         const T correction = formula.target_corrected ? given.target_expected[row] : T(0);
         T base = own;
@@ -146,12 +147,23 @@ struct Math {
         sweep(given.samples, [&](size_t j, size_t count) {
             V x = part(logits + j, count, -__builtin_inf());
             if (given.biases) x += part(given.biases + j, count);
-            x = (x - base) + (part(given.log_times + j, count) - part(given.log_expected + j, count) + correction);
+            const V drawn = formula.blackout ? splat(0) : part(given.log_times + j, count);
+            x = (x - base) + (drawn - part(given.log_expected + j, count) + correction);
             most = max(x, most);
             put(logits + j, x, count);
         });
         own -= base;
-        const T others_largest = largest(most), top = others_largest > own ? others_largest : own;
+        return largest(most);
+    }
+
+    // log(total exp(top - own)), of a total 1 + others where own is the top.
+    static T log_ratio(T top, T own, T total, T others) {
+        return top > own || others > 1 ? (top - own) + log_of_sum(total) : log1p(others);
+    }
+
+    static void softmax(const Rows<T>& given, Formula formula, size_t row, T own) {
+        T* const logits = given.logits + row * given.samples;
+        const T others_largest = correct(given, formula, row, own), top = others_largest > own ? others_largest : own;
         V sums = splat(0);
         sweep(given.samples, [&](size_t j, size_t count) {
             const V x = exp(part(logits + j, count, -__builtin_inf()) - top);
@@ -160,8 +172,56 @@ struct Math {
         });
         const T others = sum(sums), mine = exp(own - top), total = mine + others;
         sweep(given.samples, [&](size_t j, size_t count) { put(logits + j, part(logits + j, count) / total, count); });
-        given.losses[row] = top > own || others > 1 ? (top - own) + log_of_sum(total) : log1p(others);
+        given.losses[row] = log_ratio(top, own, total, others);
         given.target_gradients[row] = -others / total;
+    }
+
+    // Where a sample has nearly all of the mass p, 1 - p is lost to rounding. That can befall one sample a row, the
+    // largest, drawn once: so one draw of the largest is set apart from the rest of them. Of any other sample p is at
+    // most 1/2, and -log(1 - p) = log(1 + p / (1 - p)).
+    static void blackout(const Rows<T>& given, Formula formula, size_t row, T own) {
+        T* const logits = given.logits + row * given.samples;
+        const T apart = correct(given, formula, row, own);
+        size_t place = 0;
+        while (place < given.samples && logits[place] != apart) ++place;
+        const bool found = place < given.samples;  // not where there are no samples, or no numbers
+        const T times = found ? given.times[place] : T(1);
+        if (found) logits[place] = -__builtin_inf();
+        V most = splat(times > 1 && apart > own ? apart : own);
+        sweep(given.samples,
+              [&](size_t j, size_t count) { most = max(part(logits + j, count, -__builtin_inf()), most); });
+        const T top = largest(most);
+        V sums = splat(0);
+        sweep(given.samples, [&](size_t j, size_t count) {
+            const V x = exp(part(logits + j, count, -__builtin_inf()) - top);
+            sums += part(given.times + j, count) * x;
+            put(logits + j, x, count);
+        });
+        const T others = sum(sums) + (times > 1 ? (times - 1) * exp(apart - top) : T(0)),
+                rest = exp(own - top) + others;
+        const T ahead = (apart - top) - log_of_sum(rest), small = exp(ahead > 0 ? -ahead : ahead);
+        const T of_rest = (ahead > 0 ? small : T(1)) / (small + T(1));
+        const T of_apart = (ahead > 0 ? T(1) : small) / (small + T(1));
+        V odds_sum = splat(0), improbable = splat(0);
+        sweep(given.samples, [&](size_t j, size_t count) {
+            const V p = part(logits + j, count) * (of_rest / rest), odds = p / (T(1) - p);
+            const V drawn = part(given.times + j, count);
+            odds_sum += drawn * odds;
+            improbable += drawn * log1p(odds);
+        });
+        const T to_total = T(2) - sum(odds_sum) - (times > 1 ? (times - 1) * (ahead > 0 ? T(1) : small) : T(0));
+        V gradients = splat(0);
+        sweep(given.samples, [&](size_t j, size_t count) {
+            const V share = part(logits + j, count) / rest, p = share * of_rest;
+            const V gradient = part(given.times + j, count) * (p / (T(1) - p) + share * (of_rest * to_total - T(1)));
+            gradients += gradient;
+            put(logits + j, gradient, count);
+        });
+        const T of_largest = to_total * times * of_apart;
+        if (found) logits[place] = of_largest;
+        given.losses[row] = log_ratio(top, own, rest, others) +
+                            (T(1) + times) * ((ahead > 0 ? ahead : T(0)) + log1p(small)) + sum(improbable);
+        given.target_gradients[row] = -(sum(gradients) + of_largest);  // a number added to all logits changes nothing
     }
 
     static void logistic(const Rows<T>& given, Formula formula, size_t row, T own) {
@@ -186,7 +246,7 @@ struct Math {
             const size_t at = row * given.width;
             T own = dot(given.hidden + at, given.target_vectors + at, given.width);
             if (given.target_biases) own += given.target_biases[row];
-            (formula.logistic ? logistic : softmax)(given, formula, row, own);
+            (formula.logistic ? logistic : formula.blackout ? blackout : softmax)(given, formula, row, own);
         }
     }
 

@@ -36,7 +36,7 @@ void bind_row_losses(nb::module_& m) {
         [](const Table<const T>& hidden, const Table<const T>& vectors, const std::optional<Row<const T>>& biases,
            Table<T>& logits, const Row<const T>& target_expected, const Row<const T>& log_expected,
            const Row<const T>& times, const Row<const T>& log_times, Row<T>& losses, Row<T>& target_gradients,
-           bool logistic, bool samples_corrected, bool target_corrected, size_t threads) {
+           bool logistic, bool samples_corrected, bool target_corrected, bool blackout, size_t threads) {
             const size_t count = hidden.shape(0), width = hidden.shape(1), samples = logits.shape(1);
             if (logits.shape(0) != count || vectors.shape(0) != count + samples || vectors.shape(1) != width ||
                 (biases && biases->size() != count + samples) || target_expected.size() != count ||
@@ -60,7 +60,7 @@ void bind_row_losses(nb::module_& m) {
                                   losses.data(),
                                   target_gradients.data()};
             const RowKernels<T>& kernels = row_losses(best_simd()).of<T>();
-            const Formula formula = {logistic, samples_corrected, target_corrected};
+            const Formula formula = {logistic, samples_corrected, target_corrected, blackout};
             // as many rows at a time as are worth a thread's waking
             const size_t block = std::max<size_t>(1, (size_t{1} << 16) / (width + samples + 1));
             nb::gil_scoped_release release;
@@ -72,7 +72,7 @@ void bind_row_losses(nb::module_& m) {
         nb::arg("logits").noconvert(), nb::arg("target_expected").noconvert(), nb::arg("log_expected").noconvert(),
         nb::arg("times").noconvert(), nb::arg("log_times").noconvert(), nb::arg("losses").noconvert(),
         nb::arg("target_gradients").noconvert(), nb::arg("logistic"), nb::arg("samples_corrected"),
-        nb::arg("target_corrected"), nb::arg("threads") = 1);
+        nb::arg("target_corrected"), nb::arg("blackout"), nb::arg("threads") = 1);
 }
 
 template <typename T>

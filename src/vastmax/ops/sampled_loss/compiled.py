@@ -1,7 +1,6 @@
 """Samples that a batch shares: each row's loss, and its gradient in the logits' place, in one visit by the core.
 
-Beside the three products there is one pass over the logits. What is no part of it, samples of each row's own and
-BlackOut, is left to plain PyTorch.
+Beside the three products there is one pass over the logits. Samples of each row's own are left to plain PyTorch.
 """
 
 from __future__ import annotations
@@ -30,11 +29,13 @@ class _Formula(NamedTuple):
     target_corrected: bool
     without_hits: bool
     without_hits_of_distinct: bool
+    blackout: bool = False
 
 
 _FORMULAS = {
     "softmax": _Formula(False, True, False, True, True),
     "softmax-target-corrected": _Formula(False, True, True, False, True),
+    "blackout": _Formula(False, True, True, False, True, blackout=True),
     "nce": _Formula(True, True, True, False, False),
     "negative-sampling": _Formula(True, False, False, True, True),
     "negative-sampling-keeping-hits": _Formula(True, False, False, False, False),
@@ -60,7 +61,7 @@ def sampled_loss(
 ) -> Tensor:
     """As :func:`vastmax.ops.sampled_loss`."""
     alike = all(each is None or each.dtype == hidden.dtype for each in (weight, bias))
-    if kind not in _FORMULAS or draws.ids.dim() != 1 or not alike or not takes(weight):
+    if draws.ids.dim() != 1 or not alike or not takes(weight):
         return pytorch.sampled_loss(kind, hidden, weight, bias, target, draws, sparse=sparse)
     expected = (draws.times, draws.log_expected, draws.target_log_expected)
     times, log_expected, target_log_expected = (each.to(hidden.dtype) for each in expected)
@@ -95,6 +96,7 @@ class _KnownGradient(torch.autograd.Function):
             formula.logistic,
             formula.samples_corrected,
             formula.target_corrected,
+            formula.blackout,
             torch.get_num_threads(),
         )
         ctx.save_for_backward(hidden, vectors, biases, gradient, own)

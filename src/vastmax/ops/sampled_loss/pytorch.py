@@ -139,8 +139,8 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
     together, less the log of the total. So one draw of the largest is set apart, and the softmax is taken over the rest
     of them.
     """
-    if not logits.numel():
-        return logits.sum(1)
+    if not logits[:, 1:].numel():  # against nothing p of the target is 1
+        return logits.zero_().sum(1)
     own = _less_largest_(logits)
     times, samples = draws.times, logits[:, 1:].sub_(draws.log_expected)
     samples.add_(draws.target_log_expected[:, None])  # the target's weight is 1, also where Q(t) = 0
