@@ -161,7 +161,7 @@ def work(place: Place) -> None:
         loop.resume()
     loop.begin()
     loop.step()
-    print(json.dumps({"words": loop.words}), flush=True)
+    print(json.dumps({"words": loop.words, **facts()}), flush=True)
     for line in sys.stdin:
         what, number = line.split()
         print(json.dumps(TASKS[what](loop, float(number))), flush=True)
@@ -259,7 +259,8 @@ class Worker:
         self.name, self.place = name, place
         command = [python, __file__, place.states, "--worker", json.dumps(asdict(place))]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.began = self._answer()["words"]
+        self.facts = self._answer()
+        self.began = self.facts.pop("words")
         self.times: list[float] = []
         self.last: Record = {}
 
@@ -335,7 +336,7 @@ def main() -> None:
             **machine_can,
             **profile,
         }
-        records.append({**record, "limit_seconds": limit(record, "adaptive" in each.place.method), **facts()})
+        records.append({**record, "limit_seconds": limit(record, "adaptive" in each.place.method), **each.facts})
     if arguments.output:
         with arguments.output.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
