@@ -12,7 +12,7 @@ namespace {
 using BeginRegion = void (*)(void (*task)(void*), void* data, unsigned threads, unsigned flags);
 
 std::atomic<bool> forked{false};
-const int told_of_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+const int kToldOfForks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 BeginRegion openmp() {
 #if defined(VASTMAX_SANITIZED)  // no sanitizer sees what keeps order in a runtime that was built without it

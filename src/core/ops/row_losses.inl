@@ -283,7 +283,7 @@ struct Math {
             });
     }
 
-    static constexpr RowKernels<T> kernels() { return {run, ratio_sums, ratio_gradients}; }
+    static constexpr RowKernels<T> kernels() noexcept { return {run, ratio_sums, ratio_gradients}; }
 };
 
 }  // namespace
