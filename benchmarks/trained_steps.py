@@ -323,7 +323,7 @@ def main() -> None:
     records = []
     for each, profile, of_body in zip(workers, profiles, bodies, strict=True):
         record = {
-            **asdict(each.place),
+            **{name: value for name, value in asdict(each.place).items() if name != "states"},
             "vocabulary": len(corpus.vocabulary),
             "name": each.name,
             "began": each.began,
