@@ -1,12 +1,14 @@
 """What a run's record says of how it was computed."""
 
 import pytest
+import torch
 
 from tests.corpora import sentences
 from vastmax import ops
 from vastmax.comparison import RunConfig, method_named, run_language_model
 from vastmax.comparison.report import RunRecord
 from vastmax.language import LanguageCorpus, LoopOptions, ModelOptions, read_language_corpus
+from vastmax.layers import build
 
 MODEL = ModelOptions(dim=8, layers=1, rows=4, length=5)
 
@@ -16,8 +18,8 @@ def corpus() -> LanguageCorpus:
     return read_language_corpus(sentences(60, 8), sentences(20, 8, 1), sentences(20, 8, 2), min_count=2)
 
 
-def record_of(corpus: LanguageCorpus) -> RunRecord:
-    config = RunConfig(method=method_named("adaptive-importance"), model=MODEL, training=LoopOptions(epochs=1))
+def record_of(corpus: LanguageCorpus, name: str = "adaptive-importance") -> RunRecord:
+    config = RunConfig(method=method_named(name), model=MODEL, training=LoopOptions(epochs=1))
     return run_language_model(corpus, config).record
 
 
@@ -30,3 +32,11 @@ def test_a_record_says_which_code_computed_each_operation(corpus: LanguageCorpus
     assert record.backends["guarded_draws"] == record.backends["row_estimates"] == "torch"
     assert record.backends["adagrad_rows"] == "compiled"
     assert RunRecord.from_json(record.to_json()) == record
+
+
+def test_what_compiled_code_leaves_to_torch_is_said_to_be_torchs() -> None:
+    """Compiled draws are from bigrams; each row's own draws from unigrams are torch's, whatever was asked for."""
+    layer = build("importance", 8, range(60, 10, -1), shared=False, num_samples=8)
+    with ops.noting_backends() as ran:
+        layer(torch.randn(4, 8), torch.tensor([0, 1, 0, 4])).backward()
+    assert set(+ran["guarded_draws"]) == {"torch"} and set(+ran["row_estimates"]) == {"compiled"}

@@ -189,7 +189,7 @@ def run_language_model(
         flops_per_token_test=layer.flops_per_token(train=False),
         curve=loop.curve,
         tree=layer.structure_statistics(corpus.vocabulary.counts),
-        backends={op: ", ".join(sorted(names)) for op, names in sorted(backends.items())},
+        backends={op: ", ".join(sorted(+counts)) for op, counts in sorted(backends.items())},
         **found,
     )
     if folder is not None:

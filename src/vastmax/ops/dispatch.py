@@ -6,6 +6,7 @@ transforms of torch.func, which need plain PyTorch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ __all__ = [
     "REFERENCE",
     "backend_of",
     "implementation",
+    "instead",
     "is_batched",
     "noting_backends",
     "outside_transforms",
@@ -40,7 +42,7 @@ class _Backend(NamedTuple):
 _ops: dict[str, dict[str, _Backend]] = {}
 # For the whole process, not a thread: a backward pass may compute an op again in a thread of autograd's.
 _asked: dict[str, str] = {}
-_notes: list[dict[str, set[str]]] = []
+_notes: list[dict[str, Counter[str]]] = []
 
 
 def register(
@@ -78,13 +80,20 @@ def implementation(op: str, tensor: Tensor, *, outside: bool = False) -> Callabl
     """Return the function of the backend that computes an op of tensors like this one; ``outside`` all transforms."""
     backend = _backend_of(op, tensor) if outside else backend_of(op, tensor)
     for note in _notes:
-        note.setdefault(op, set()).add(backend)
+        note.setdefault(op, Counter())[backend] += 1
     return _ops[op][backend].function
 
 
+def instead(op: str, backend: str = "compiled") -> Callable[..., Any]:
+    """Return PyTorch's function, for a backend that was asked for an op and finds that it is not for these tensors."""
+    for note in _notes:
+        note.setdefault(op, Counter()).update({backend: -1, "torch": 1})
+    return _ops[op]["torch"].function
+
+
 @contextmanager
-def noting_backends() -> Iterator[dict[str, set[str]]]:
-    """Note which backends ops are handed to, by op, for records of what ran.
+def noting_backends() -> Iterator[dict[str, Counter[str]]]:
+    """Count by op how often which backend computes it, for records of what ran.
 
     Example:
         >>> import torch
@@ -92,9 +101,9 @@ def noting_backends() -> Iterator[dict[str, set[str]]]:
         >>> with ops.noting_backends() as ran:
         ...     _ = ops.topk(torch.arange(3.0)[None], 1)
         >>> ran
-        {'topk': {'torch'}}
+        {'topk': Counter({'torch': 1})}
     """
-    note: dict[str, set[str]] = {}
+    note: dict[str, Counter[str]] = {}
     _notes.append(note)
     try:
         yield note

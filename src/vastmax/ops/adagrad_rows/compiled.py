@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vastmax import _core
-from vastmax.ops.adagrad_rows import pytorch
+from vastmax.ops.dispatch import instead
 from vastmax.ops.tensors import touch
 
 __all__ = ["adagrad_rows", "takes"]
@@ -23,7 +23,7 @@ def takes(table: Tensor) -> bool:
 def adagrad_rows(table: Tensor, squares: Tensor, rows: Tensor, gradients: Tensor, rate: float, epsilon: float) -> None:
     """As :func:`vastmax.ops.adagrad_rows`."""
     if not squares.is_contiguous() or squares.dtype != table.dtype:
-        pytorch.adagrad_rows(table, squares, rows, gradients, rate, epsilon)
+        instead("adagrad_rows")(table, squares, rows, gradients, rate, epsilon)
         return
     width = math.prod(table.shape[1:])
     flat, sums = (each.detach().view(len(each), width).numpy() for each in (table, squares))

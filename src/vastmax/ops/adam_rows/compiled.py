@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vastmax import _core
 from vastmax.ops.adagrad_rows.compiled import takes
-from vastmax.ops.adam_rows import pytorch
+from vastmax.ops.dispatch import instead
 from vastmax.ops.tensors import touch
 
 __all__ = ["adam_rows", "takes"]
@@ -28,7 +28,7 @@ def adam_rows(
 ) -> None:
     """As :func:`vastmax.ops.adam_rows`."""
     if not all(each.is_contiguous() and each.dtype == table.dtype for each in (means, squares)):
-        pytorch.adam_rows(table, means, squares, rows, gradients, step, rate, betas, epsilon)
+        instead("adam_rows")(table, means, squares, rows, gradients, step, rate, betas, epsilon)
         return
     width = math.prod(table.shape[1:])
     flat, mean, square = (each.detach().view(len(each), width).numpy() for each in (table, means, squares))

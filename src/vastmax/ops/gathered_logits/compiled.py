@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vastmax import _core
+from vastmax.ops.dispatch import instead
 from vastmax.ops.gathered_logits import pytorch
 from vastmax.ops.tensors import wide
 
@@ -33,7 +34,7 @@ def ragged_logits(
 ) -> Tensor:
     """As :func:`vastmax.ops.ragged_logits`."""
     if not takes(weight) or (bias is not None and (not takes(bias) or bias.dtype != weight.dtype)):
-        return pytorch.ragged_logits(hidden, weight, bias, ids, rows, sparse, known)
+        return instead("ragged_logits")(hidden, weight, bias, ids, rows, sparse, known)
     return pytorch.ragged_logits(hidden, weight, bias, ids.contiguous(), rows.contiguous(), sparse, known, GATHERS)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vastmax import _core
 from vastmax.ops.bigrams.compiled import arrays
+from vastmax.ops.dispatch import instead
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.gathered_logits.compiled import array, takes
-from vastmax.ops.guarded_draws import pytorch
 from vastmax.ops.sum_tree import compiled as trees
 from vastmax.ops.tensors import wide
 from vastmax.ops.values import BigramTables, GuardedDraws
@@ -37,7 +37,7 @@ def guarded_draws(
     """As :func:`vastmax.ops.guarded_draws`."""
     fits = takes(weight) and (bias is None or (takes(bias) and bias.dtype == weight.dtype))
     if not fits or tables is None or context is None or not trees.takes(tables.unigram):
-        return pytorch.guarded_draws(
+        return instead("guarded_draws")(
             draw, hidden, weight, bias, target, rows, block=block, blocks=blocks, effective=effective
         )
     own = gathered_logits(hidden[rows], weight, bias, target[:, None]).squeeze(1)

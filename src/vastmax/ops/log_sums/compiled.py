@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vastmax import _core
+from vastmax.ops.dispatch import instead
 from vastmax.ops.gathered_logits.compiled import array
 from vastmax.ops.log_sums import pytorch
 from vastmax.ops.sampled_loss.compiled import takes
@@ -19,7 +20,7 @@ __all__ = ["log_sums", "takes"]
 def log_sums(logits: Tensor, bases: Tensor, log_prob: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor]:
     """As :func:`vastmax.ops.log_sums`."""
     if log_prob.dim() != 1 or not logits.shape[1] or bases.dtype != logits.dtype:
-        return pytorch.log_sums(logits, bases, log_prob, times)
+        return instead("log_sums")(logits, bases, log_prob, times)
     times = torch.ones_like(log_prob) if times is None else times
     log_prob, times = (each.detach().to(logits.dtype) for each in (log_prob, times))
     return _KnownSums.apply(logits, bases, log_prob, times)  # type: ignore[return-value]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vastmax import _core
+from vastmax.ops.dispatch import instead
 from vastmax.ops.gathered_logits.compiled import GATHERS, array, takes
 from vastmax.ops.row_estimates import pytorch
 from vastmax.ops.tensors import differentiable_gradients, row_gradient
@@ -21,7 +22,7 @@ def row_estimates(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`vastmax.ops.row_estimates`."""
     if not takes(weight) or (bias is not None and (not takes(bias) or bias.dtype != weight.dtype)):
-        return pytorch.row_estimates(hidden, weight, bias, rows, drawn, sparse)
+        return instead("row_estimates")(hidden, weight, bias, rows, drawn, sparse)
     return _KnownEstimates.apply(hidden, weight, bias, rows.contiguous(), drawn, sparse)  # type: ignore[return-value]
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vastmax import _core
+from vastmax.ops.dispatch import instead
 from vastmax.ops.gathered_logits.pytorch import shared_operands
-from vastmax.ops.sampled_loss import pytorch, reference
+from vastmax.ops.sampled_loss import reference
 from vastmax.ops.tensors import differentiable_gradients
 from vastmax.ops.values import Draws
 
@@ -62,7 +63,7 @@ def sampled_loss(
     """As :func:`vastmax.ops.sampled_loss`."""
     alike = all(each is None or each.dtype == hidden.dtype for each in (weight, bias))
     if draws.ids.dim() != 1 or not alike or not takes(weight):
-        return pytorch.sampled_loss(kind, hidden, weight, bias, target, draws, sparse=sparse)
+        return instead("sampled_loss")(kind, hidden, weight, bias, target, draws, sparse=sparse)
     expected = (draws.times, draws.log_expected, draws.target_log_expected)
     times, log_expected, target_log_expected = (each.to(hidden.dtype) for each in expected)
     draws = draws._replace(times=times, log_expected=log_expected, target_log_expected=target_log_expected)
