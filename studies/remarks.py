@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vastmax.comparison.report import read_records
+from vastmax.comparison import RunConfig
+from vastmax.comparison.report import RunRecord, read_records
 from vastmax.language import LanguageCorpus, SavedModel, load_language_model, make_batches, perplexity
 from vastmax.layers import partitions
 from vastmax.machine import commit, machine, versions
@@ -61,7 +62,11 @@ class Comparison(NamedTuple):
 
     def words(self, label: str) -> int:
         """How many words of the training text, repeated ones too, a run has seen."""
-        return next(run.words for run in read_records(self.folder / "records.jsonl") if run.label == label) or 0
+        return self.record(label).words or 0
+
+    def record(self, label: str) -> RunRecord:
+        """What was recorded of a run."""
+        return next(run for run in read_records(self.folder / "records.jsonl") if run.label == label)
 
 
 @torch.no_grad()
@@ -92,7 +97,8 @@ def ptb_lstm(comparison: Comparison) -> Iterator[Remark]:
     """Noise contrastive estimation by a second program; target sampling without the bias of its partitions."""
     corpus, nce, sampling = comparison.corpus, comparison.model("nce"), comparison.model("target-sampling")
     yield Remark("test perplexity of `nce`, by a second program", perplexity_again(nce, corpus.test), "perplexity")
-    cut = list(partitions(targets(corpus, sampling), sampling.config.loop_options.num_candidates))
+    options = RunConfig.from_json(comparison.record("target-sampling").config).loop_options
+    cut = list(partitions(targets(corpus, sampling), options.num_candidates))
     held = sum(np.bincount(each.candidates, minlength=len(corpus.vocabulary)) for each in cut) / len(cut)
     yield Remark("partitions of `target-sampling` that hold a word, median over words", float(np.median(held)), "share")
     corrected = perplexity_again(sampling, corpus.test, torch.from_numpy(held).log())
@@ -102,7 +108,7 @@ def ptb_lstm(comparison: Comparison) -> Iterator[Remark]:
 
 def targets(corpus: LanguageCorpus, saved: SavedModel) -> Iterator[NDArray[np.integer]]:
     """The targets of a pass over the training text, batch by batch in the order of training."""
-    options = saved.config.model
+    options = saved.options
     batches = make_batches("stream", corpus.train, rows=options.rows, length=options.length, end=corpus.end_of_sentence)
     for number in range(len(batches)):
         target = batches.batch(0, number).target
@@ -120,7 +126,7 @@ def brown(comparison: Comparison) -> Iterator[Remark]:
     for name, words in {"ends of sentences": ~end, "both": ~(end | unknown)}.items():
         yield Remark(f"test perplexity of `full` without {name}", math.exp(-log_prob[words].mean()), "perplexity")
 
-    model, options = saved.model.train(), saved.config.model
+    model, options = saved.model.train(), saved.options
     optimizer = SparseAwareOptimizer(model, "adagrad", 1e-6)
     batches = make_batches("stream", corpus.train, rows=options.rows, length=options.length, end=corpus.end_of_sentence)
     words = options.rows * options.length
