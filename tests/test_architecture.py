@@ -37,6 +37,7 @@ PACKAGES = [
     "proposals",
     "layers",
     "optimizers",
+    "distributed",
     "runs",
     "embeddings",
     "language",
@@ -45,14 +46,25 @@ PACKAGES = [
     "cli",
 ]
 """From the ground up: each may import those before it."""
-DOORS = {"comparison.report"}
+DOORS = {"comparison.report", "layers.base"}
 """Packages inside packages that have a front door of their own."""
 FRONT_DOORS = {"__init__.py", "__main__.py"}
 # Counts are enough for trees and proposals: users with item ids and no text need no text. Adapters hang outside.
 NOT_FROM = {("trees", "text"), ("ops", "text"), ("proposals", "text"), ("layers", "text"), ("cli", "integrations")}
 # Libraries that only these packages may load; everybody else stays light.
 RESERVED = {
-    "torch": {"ops", "proposals", "layers", "optimizers", "runs", "embeddings", "language", "comparison", "machine"},
+    "torch": {
+        "ops",
+        "proposals",
+        "layers",
+        "optimizers",
+        "distributed",
+        "runs",
+        "embeddings",
+        "language",
+        "comparison",
+        "machine",
+    },
     "matplotlib": set(),
     "plotly": {"comparison"},
     "jinja2": {"comparison"},

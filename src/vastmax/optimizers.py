@@ -45,17 +45,36 @@ def sparse_parameters(module: nn.Module) -> list[nn.Parameter]:
 
 def _adagrad_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
     state["step"] += 1
-    adagrad_rows(parameter, state["sum"], rows, gradients, rate)
+    adagrad_rows(_here(parameter), _here(state["sum"]), rows, gradients, rate)
 
 
 def _adam_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
     if not state:  # before the first step, as SparseAdam has it
         state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
     state["step"] += 1
-    adam_rows(parameter, state["exp_avg"], state["exp_avg_sq"], rows, gradients, state["step"], rate)
+    moments = _here(state["exp_avg"]), _here(state["exp_avg_sq"])
+    adam_rows(_here(parameter), *moments, rows, gradients, state["step"], rate)
 
 
-_ROW_STEPS = {torch.optim.Adagrad: _adagrad_step, torch.optim.SparseAdam: _adam_step}
+def _here(tensor: Any) -> Tensor:
+    """Return what this process has of a tensor, which may be spread over several: a DTensor."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def _first_row(tensor: Any) -> int:
+    """Return which row of a tensor is the first that this process has."""
+    return tensor.__create_chunk_list__()[0].offsets[0] if hasattr(tensor, "to_local") else 0
+
+
+def _sgd_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
+    _here(parameter).index_add_(0, rows, gradients.to(parameter.dtype), alpha=-rate)
+
+
+_ROW_STEPS = {
+    torch.optim.Adagrad: _adagrad_step,
+    torch.optim.SparseAdam: _adam_step,
+    torch.optim.SGD: _sgd_step,
+}
 """Optimisers whose step on met rows is ours, in the state that is theirs."""
 
 
@@ -143,12 +162,12 @@ class SparseAwareOptimizer:
         if (step := _ROW_STEPS.get(type(optimizer))) is None:
             return []
         stepped = []
-        for parameter in optimizer.param_groups[0]["params"]:
+        for parameter in (each for group in optimizer.param_groups for each in group["params"]):
             gradient = parameter.grad
             if gradient is not None and gradient.is_sparse and gradient.sparse_dim() == 1:
                 parameter.grad = gradient = coalesced(gradient)
-                given = gradient._indices()[0], gradient._values(), self._learning_rate
-                step(parameter, optimizer.state[parameter], *given)
+                rows, values = gradient._indices()[0], gradient._values()
+                step(parameter, optimizer.state[parameter], rows - _first_row(parameter), values, self._learning_rate)
                 stepped.append(parameter)
         return stepped
 
@@ -158,16 +177,27 @@ class SparseAwareOptimizer:
 
         Sparse gradients are summed row by row first: rows that a batch met twice count with their sum.
         """
-        values = []
+        values, squares = [], 0.0
+        spread: dict[Any, float] = {}  # the squares of what is spread over processes, by their group
         for parameter in self._parameters:
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = coalesced(parameter.grad)
-                values.append(parameter.grad._values())
-            elif parameter.grad is not None:
-                values.append(parameter.grad)
-        wide = [torch.promote_types(each.dtype, torch.float32) for each in values]
-        norms = [torch.linalg.vector_norm(each, dtype=dtype) for each, dtype in zip(values, wide, strict=True)]
-        norm = math.sqrt(sum(float(each) ** 2 for each in norms))
+            mesh: Any = getattr(parameter, "device_mesh", None)
+            group = None if mesh is None else mesh.get_group()
+            square = 0.0
+            if parameter.grad is not None:
+                if parameter.grad.is_sparse:
+                    parameter.grad = coalesced(parameter.grad)
+                values.append(parameter.grad._values() if parameter.grad.is_sparse else _here(parameter.grad))
+                dtype = torch.promote_types(values[-1].dtype, torch.float32)
+                square = float(torch.linalg.vector_norm(values[-1], dtype=dtype)) ** 2
+            if group is None:
+                squares += square
+            else:
+                spread[group] = spread.get(group, 0.0) + square
+        for group, square in spread.items():
+            total = torch.tensor(square, dtype=torch.float64, device=self._parameters[0].device)
+            torch.distributed.all_reduce(total, group=group)
+            squares += float(total)
+        norm = math.sqrt(squares)
         if norm > max_norm:  # not where it is NaN: the loss says so too
             for each in values:
                 each.mul_(max_norm / norm)

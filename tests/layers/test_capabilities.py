@@ -1,6 +1,5 @@
 """What is asked of any layer beyond the contract: by its capabilities, never by its class."""
 
-import copy
 from inspect import signature
 from itertools import islice
 from typing import Any
@@ -14,7 +13,6 @@ from tests.layers.contract import D, V, batch, every_layer, loss_of
 from vastmax.errors import InputError
 from vastmax.layers import (
     LAYERS,
-    HierarchicalSoftmax,
     LayerSpec,
     OutputLayer,
     TargetSampledSoftmax,
@@ -221,38 +219,35 @@ def test_a_proposal_follows_what_is_loaded(proposal: str, assign: bool) -> None:
 # --- spreading over machines ---
 
 
+WHOLE = {
+    "target-sampling": "of one text",
+    "target-sampling-common": "of one text",
+    "target-sampling-dense": "of one text",
+    "sampled-quadratic-kernel": "follows the whole table",
+    "sampled-random-fourier": "follows the whole table",
+    "partial-index": "without one",
+}
+"""Cases that cannot be spread, and what they say."""
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_every_tensor_is_cut_or_replicated(case: LayerCase) -> None:
     layer = case.build(D, 101)
+    if said := WHOLE.get(case.id):
+        with pytest.raises(InputError, match=said):
+            layer.shard_plan()
+        return
     plan = layer.shard_plan()
-    assert plan is not None
+    assert plan is not None and plan.cut and not plan.cut & plan.replicated
     tensors = dict(layer.named_parameters()) | dict(layer.named_buffers())
-    assert plan.rows.keys() | plan.replicated == tensors.keys() and not plan.rows.keys() & plan.replicated
-    assert plan.rows or case.name == "adaptive"  # which may be all head
-    covered = np.zeros(101, int)
-    for name, (of, first) in plan.rows.items():
-        rows = len(tensors[name])
-        if of == "node":
-            assert isinstance(layer, HierarchicalSoftmax) and (first, rows) == (0, layer.tree.num_inner_nodes)
-        else:
-            assert first + rows <= 101
-            covered[first : first + rows] += "weight" in name or name == "correction"
-    if case.name == "adaptive":
-        assert plan.together is not None
-        head = int((plan.together == 0).sum())
-        assert not covered[:head].any() and (covered[head:] == 1).all()
-    elif case.name != "hierarchical":
-        assert (covered == 1).all()
-    if plan.together is not None:
-        assert plan.together.shape == (101,)
-    kinds = {"hierarchical": "sum", "class-based": "owner", "adaptive": "owner"}
-    kinds |= dict.fromkeys(("full", "self-normalized", "infrequent-normalized", "differentiated", "cnn"), "log-sum-exp")
-    assert plan.combine == kinds.get(case.name, "logits")
+    assert plan.cut | plan.replicated == tensors.keys()
+    largest = max(layer.parameters(), key=torch.Tensor.numel)
+    assert any(tensors[name] is largest for name in plan.cut)
 
 
 def test_log_z_is_the_log_sum_exp_of_the_ranks() -> None:
     layer, (hidden, target) = build("full", D, COUNTS, dtype=torch.float64), batch()
-    weight, bias = (getattr(layer, name) for name in layer.shard_plan().rows)  # type: ignore[union-attr]
+    weight, bias = layer.weight, layer.bias
     cuts = [(0, 11), (11, 11), (11, V)]  # one rank has no class
     parts = [
         linear_cross_entropy([Part(hidden, weight[first:end], bias[first:end])], target - first) for first, end in cuts
@@ -271,41 +266,9 @@ def test_a_loss_of_samples_needs_no_other_logits(name: str, options: dict[str, A
     whole = loss_of(layer, hidden, target)
     others = torch.ones(V, dtype=torch.bool).index_fill_(0, met, False)
     with torch.no_grad():
-        for tensor in layer.shard_plan().rows:  # type: ignore[union-attr]
+        for tensor in layer.shard_plan().cut:  # type: ignore[union-attr]
             getattr(layer, tensor)[others] = torch.nan
     assert torch.equal(loss_of(layer, hidden, target), whole)
-
-
-def test_a_path_is_the_sum_of_its_nodes_wherever_they_are() -> None:
-    layer, (hidden, target) = build("hierarchical", D, COUNTS, dtype=torch.float64), batch()
-    assert isinstance(layer, HierarchicalSoftmax) and layer.bias is not None
-    parts = torch.zeros(2, len(target), dtype=torch.float64)
-    for row, word in enumerate(target.tolist()):
-        for step in range(layer.tree.offsets[word], layer.tree.offsets[word + 1]):
-            node, sign = int(layer.tree.nodes[step]), int(layer.tree.signs[step])
-            logit = layer.weight[node] @ hidden[row] + layer.bias[node]
-            parts[node % 2, row] += torch.nn.functional.logsigmoid(sign * logit).detach()
-    torch.testing.assert_close(parts.sum(0), layer.target_log_prob(hidden, target).detach())
-
-
-@pytest.mark.parametrize(
-    ("name", "options"), [("class-based", {"classes": 5}), ("adaptive", {"cutoffs": [5, 11, 20], "div_value": 2})]
-)
-def test_the_owner_of_a_target_needs_no_rows_of_others(name: str, options: dict[str, Any]) -> None:
-    layer, (hidden, target) = build(name, D, COUNTS, **options, dtype=torch.float64), batch((40,))
-    plan, whole = layer.shard_plan(), layer.target_log_prob(hidden, target)
-    assert plan is not None and plan.together is not None
-    for rank in range(2):
-        mine, state = plan.together % 2 == rank, layer.state_dict()
-        here = copy.deepcopy(layer)
-        with torch.no_grad():
-            for tensor, (of, first) in plan.rows.items():
-                rows = torch.arange(first, first + len(state[tensor]))
-                classes = layer.ranks.classes(rows) if of == "rank" else rows  # type: ignore[operator, union-attr]
-                dict(here.named_parameters())[tensor][~mine[classes]] = torch.nan
-        own = mine[target]
-        assert own.any()  # fewer rows may be summed in another order
-        torch.testing.assert_close(here.target_log_prob(hidden[own], target[own]), whole[own], rtol=1e-12, atol=1e-13)
 
 
 def test_a_layer_that_says_nothing_has_no_plan() -> None:

@@ -7,7 +7,7 @@ except ImportError as error:
 
 from vastmax.layers.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax
-from vastmax.layers.base.facts import Kind, Reference, Rows, SamplesUsed, ShardPlan, TrainingText
+from vastmax.layers.base.facts import Kind, Reference, SamplesUsed, ShardPlan, TrainingText
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.layers.base.sampling_layer import SamplingLayer
 from vastmax.layers.base.table_layer import TableLayer
@@ -53,7 +53,6 @@ __all__ = [
     "PartialSoftmax",
     "Partition",
     "Reference",
-    "Rows",
     "SampledSoftmax",
     "SamplesUsed",
     "SamplingLayer",

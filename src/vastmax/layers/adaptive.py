@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from vastmax.checks import flag, number, refused
 from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_state, tensor_options
-from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
@@ -236,13 +236,10 @@ class AdaptiveSoftmax(OutputLayer):
         return False
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some clusters; the head and the projections are on all."""
-        tails = {}
-        for cluster, cutoff in enumerate(self.cutoffs):
-            for tables in ("tail_weights", "tail_biases"):
-                tails[f"{tables}.{cluster}"] = Rows("rank", cutoff)
-        clusters = self.ranks.cluster(self.ranks.of(torch.arange(self.num_classes, device=self.head_weight.device)))
-        return ShardPlan.cut(self, tails, "owner", clusters)
+        """Each rank has some classes of the head and of every cluster; the projections are on all."""
+        clusters = range(len(self.cutoffs))
+        tails = [f"{tables}.{cluster}" for tables in ("tail_weights", "tail_biases") for cluster in clusters]
+        return ShardPlan.of(self, "head_weight", "head_bias", *tails)
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·(c_0 + n) for the head, 2·d_i·(d + V_i) for a cluster by its share of the counts; twice that backward."""
@@ -264,12 +261,11 @@ class AdaptiveSoftmax(OutputLayer):
         rare = cluster.argsort(stable=True)[in_head:]
         # another process may have met a cluster that this one has not, and waits for its gradient: here it is 0
         everywhere = distributed.is_available() and distributed.is_initialized()
-        tails = zip(hidden.index_select(0, rare).split(sizes), rank[rare].split(sizes), strict=True)
-        within = [
-            linear_cross_entropy([self._tail(i, rows)], ranks - self.cutoffs[i])[1]
-            for i, (rows, ranks) in enumerate(tails)
-            if len(rows) or everywhere
-        ]
+        within = []
+        for i, places in enumerate(rare.split(sizes)):
+            if len(places) or everywhere:
+                with self._some_rows(hidden, places) as rows:
+                    within.append(linear_cross_entropy([self._tail(i, rows)], rank[places] - self.cutoffs[i])[1])
         return log_prob.index_add(0, rare, torch.cat(within)) if within else log_prob
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
@@ -288,7 +284,8 @@ class AdaptiveSoftmax(OutputLayer):
         for i, cutoff in enumerate(self.cutoffs):
             hopeful = (clusters[:, i] >= values[:, -1]).nonzero().squeeze(1)
             for rows in hopeful.split(max(1, 2**24 // self.ranks.sizes[i + 1])) if len(hopeful) else ():
-                log_prob = self._tail_log_prob(i, hidden[rows], clusters[rows])
+                with self._some_rows(hidden, rows) as some:
+                    log_prob = self._tail_log_prob(i, some, clusters[rows])
                 best, places = topk(log_prob, min(k, log_prob.shape[1]))
                 merged = torch.cat([values[rows], best], 1).topk(k)
                 found = torch.cat([ranks[rows], places + cutoff], 1).gather(1, merged.indices)

@@ -10,22 +10,25 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_state, tensor_options
-from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.layers.base.table_layer import shared_embedding, tied_table
 from vastmax.ops import (
     Derived,
+    Part,
     WordClasses,
     class_softmax,
+    for_table,
     group_by_class,
     grouped_log_softmax,
-    wide_linear,
+    linear_cross_entropy,
+    linear_log_softmax,
+    linear_logits,
 )
 from vastmax.trees import Classes, frequency_classes
 from vastmax.vocabulary import Vocabulary
@@ -163,8 +166,8 @@ class ClassBasedSoftmax(OutputLayer):
         return {"kind": "class-based", **self.classes.statistics(counts).to_dict()}
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has the words of some classes; the classes' own vectors are on all."""
-        return ShardPlan.cut(self, {"weight": Rows(), "bias": Rows()}, "owner", self.class_of)
+        """Each rank has some words, and some of the classes' own vectors."""
+        return ShardPlan.of(self, "class_weight", "class_bias", "weight", "bias")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d·(C + size of the class) forward, the mean over words, and twice that backward."""
@@ -173,11 +176,11 @@ class ClassBasedSoftmax(OutputLayer):
     # --- the contract on flat batches ---
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        of_class = self._class_log_prob(hidden).gather(1, self.class_of[target][:, None]).squeeze(1)
+        of_class = linear_cross_entropy([self._of_classes(hidden)], self.class_of[target])[1]
         return of_class + class_softmax(hidden, self.weight, self.bias, self._word_classes, target, sparse=self.sparse)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        logits = wide_linear(hidden, self.weight, self.bias)
+        logits = linear_logits([Part(hidden, self.weight, self.bias)])
         logits = logits - logits.amax(1, keepdim=True)  # of large logits only differences have digits
         log_z = logits.new_empty(len(hidden), len(self._word_classes.sizes))
         every = torch.arange(len(self._word_classes.sizes), device=hidden.device)
@@ -193,6 +196,8 @@ class ClassBasedSoftmax(OutputLayer):
 
         Rows for which that takes more than one class in 16 are swept: many small products cost more than a large one.
         """
+        if for_table("linear_logits", self.weight) is not None:  # searched where each process has all words of a class
+            return super()._topk(hidden, k)
         bounds, ranked = self._class_log_prob(hidden).sort(dim=1, descending=True)
         values = torch.full_like(bounds[:, :1], -torch.inf).repeat(1, k)
         words = torch.zeros_like(values, dtype=torch.int64)
@@ -227,7 +232,10 @@ class ClassBasedSoftmax(OutputLayer):
         return values.view(len(rows), -1), words.view(len(rows), -1)
 
     def _class_log_prob(self, hidden: Tensor) -> Tensor:
-        return F.log_softmax(wide_linear(hidden, self.class_weight, self.class_bias), dim=-1)
+        return linear_log_softmax([self._of_classes(hidden)])
+
+    def _of_classes(self, hidden: Tensor) -> Part:
+        return Part(hidden, self.class_weight, self.class_bias)
 
     @property
     def _word_classes(self) -> WordClasses:

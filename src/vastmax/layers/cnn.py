@@ -14,11 +14,11 @@ from typing_extensions import Self
 from vastmax.checks import conforms, flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, tensor_options
-from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.table_layer import LinearLayer, log_prob_of_targets
 from vastmax.layers.cnn_network import CharCNN, blocks_of_one_length, spell
 from vastmax.layers.cnn_table import WordTable
-from vastmax.ops import Part, wide_linear
+from vastmax.ops import Part, by_rows, wide_linear
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["CharCNNSoftmax"]
@@ -160,7 +160,7 @@ class CharCNNSoftmax(LinearLayer):
 
     def shard_plan(self) -> ShardPlan:
         """Each rank has some words' spelling and corrections, and their logits; the network is on all."""
-        return ShardPlan.cut(self, {"symbols": Rows(), "correction": Rows(), "bias": Rows()}, "log-sum-exp")
+        return ShardPlan.of(self, "symbols", "correction", "bias")
 
     def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
         """2·d·V from the kept table; in training four times that, and the network's four passes over V words.
@@ -180,8 +180,11 @@ class CharCNNSoftmax(LinearLayer):
 
     def _parts(self, hidden: Tensor) -> list[Part]:
         keep = self._in_chunks or not self.training
-        table = self._words(self.cnn, self.symbols, self.correction, self.correction_lift, keep=keep)
-        return [Part(hidden, table, self.bias)]
+
+        def words(symbols: Tensor, correction: Tensor) -> Tensor:
+            return self._words(self.cnn, symbols, correction, self.correction_lift, keep=keep)
+
+        return [Part(hidden, by_rows(words, self.symbols, self.correction), self.bias)]
 
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None

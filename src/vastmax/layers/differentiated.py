@@ -16,7 +16,7 @@ from typing_extensions import Self
 from vastmax.checks import conforms, flag, one_of, refused
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, tensor_options
-from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.table_layer import LinearLayer, checked_block_size
 from vastmax.ops import Part, linear_log_softmax
@@ -169,9 +169,8 @@ class DifferentiatedSoftmax(LinearLayer):
         draw_uniformly((*self.weights, *self.projections.values()), [self.bias])
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes of every block; the projections are on all."""
-        blocks = {f"weights.{block}": Rows("rank", first) for block, first in enumerate(self.ranks.bounds[:-1])}
-        return ShardPlan.cut(self, {**blocks, "bias": Rows("rank")}, "log-sum-exp")
+        """Each rank has some classes of every block; biases and projections are on all."""
+        return ShardPlan.of(self, *(f"weights.{block}" for block in range(len(self.weights))))
 
     def flops_per_token(self, train: bool = True) -> float:
         """Σ 2·V_B·d_B and 2·d·d_B a projection; twice that backward, and with ``block_size`` the logits once more."""

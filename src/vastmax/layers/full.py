@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.table_layer import TableLayer, log_prob_of_targets
+from vastmax.ops import for_table
 
 __all__ = ["FullSoftmax"]
 
@@ -58,7 +59,7 @@ class FullSoftmax(TableLayer):
         return forward * (4 if self.block_size else 3) if train else forward
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        if self.block_size is not None:
+        if self.block_size is not None or for_table("linear_cross_entropy", self.weight) is not None:
             return super()._loss(hidden, target)
         return F.nll_loss(self._log_prob(hidden), target, reduction="none")
 

@@ -17,15 +17,18 @@ from typing_extensions import Self
 from vastmax.checks import conforms, flag, one_of, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_state, tensor_options
-from vastmax.layers.base.facts import Kind, Reference, Rows, ShardPlan, TrainingText
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan, TrainingText
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import (
     Derived,
+    Part,
     Paths,
     TreeScores,
     TreeSweep,
     beam_leaves,
+    for_table,
     leaves_above,
+    linear_logits,
     path_loss,
     ragged_range,
     segment_logsumexp,
@@ -224,7 +227,7 @@ class HierarchicalSoftmax(OutputLayer):
 
     def shard_plan(self) -> ShardPlan:
         """Each rank has some nodes, whichever."""
-        return ShardPlan.cut(self, {"weight": Rows("node"), "bias": Rows("node")}, "sum")
+        return ShardPlan.of(self, "weight", "bias")
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a decision forward and twice that backward, on the mean path."""
@@ -256,8 +259,13 @@ class HierarchicalSoftmax(OutputLayer):
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         # few rows at a time: a level's branches stay in the cache, and its decisions are not held for the whole batch
-        rows = max(_LEAST_ROWS, _SWEEP // self.num_classes)
-        return torch.cat([self._log_prob_of_all(part).t() for part in hidden.split(rows)])
+        found = []
+        for places in torch.arange(len(hidden), device=hidden.device).split(
+            max(_LEAST_ROWS, _SWEEP // self.num_classes)
+        ):
+            with self._some_rows(hidden, places) as some:
+                found.append(self._log_prob_of_all(some).t())
+        return torch.cat(found)
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         parts = [self._topk_of_chunk(rows, k) for rows in self._chunks(hidden)]
@@ -279,8 +287,12 @@ class HierarchicalSoftmax(OutputLayer):
 
     def _log_prob_of_all(self, hidden: Tensor) -> Tensor:
         """(V, N) log-probabilities of all words."""
-        logits = wide_linear(self.weight, hidden, None)
-        leaves = self._layout.sweep(logits if self.bias is None else logits + self.bias[:, None])
+        if for_table("linear_logits", self.weight) is None:
+            logits = wide_linear(self.weight, hidden, None)  # vectors run along the batch
+            logits = logits if self.bias is None else logits + self.bias[:, None]
+        else:
+            logits = linear_logits([Part(hidden, self.weight, self.bias)]).t()
+        leaves = self._layout.sweep(logits)
         if self._layout.most_leaves == 1:
             return leaves[self._layout.word_leaves]
         return segment_logsumexp(leaves, self.tree_words.long(), self.num_classes)

@@ -20,6 +20,7 @@ from vastmax.ops import (
     guarded_draws,
     linear_cross_entropy,
     log_sums,
+    ragged_logits,
     row_estimates,
 )
 from vastmax.proposals import Proposal
@@ -139,19 +140,19 @@ class ImportanceSampledSoftmax(SamplingLayer):
         """(M,) losses of targets of rows (M,), the first of each row (N,): the rows that go on share each block."""
         sizes = self._block_sizes()
         weights, biases = self._uses(self.weight, len(sizes) + 2), self._uses(self.bias, len(sizes) + 2)
-        own = gathered_logits(hidden[row], weights[-1], biases[-1], target[:, None], sparse=self.sparse).squeeze(1)
-        base = own[first]  # taken off before anything is added: of large logits only differences have digits
-        rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(own, len(hidden))
-        for size, weight, bias in zip(sizes, weights, biases, strict=False):
-            ids, log_prob, times = self._shared_block(size, None if looks_at is None else looks_at[rows])
-            logits = gathered_logits(
-                hidden if len(rows) == len(hidden) else hidden[rows], weight, bias, ids, sparse=self.sparse
-            )
-            self._meet(ids)
-            estimate = estimate.with_block(rows, size, *log_sums(logits, base[rows], log_prob, times))
-            rows = rows[estimate.effective[rows] < enough]
-            if not len(rows):
-                break
+        with self._for_everyone():
+            own = gathered_logits(hidden[row], weights[-1], biases[-1], target[:, None], sparse=self.sparse).squeeze(1)
+            base = own[first]  # taken off before anything is added: of large logits only differences have digits
+            rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(own, len(hidden))
+            for size, weight, bias in zip(sizes, weights, biases, strict=False):
+                ids, log_prob, times = self._shared_block(size, None if looks_at is None else looks_at[rows])
+                going = hidden if len(rows) == len(hidden) else hidden[rows]
+                logits = gathered_logits(going, weight, bias, ids, sparse=self.sparse)
+                self._meet(ids)
+                estimate = estimate.with_block(rows, size, *log_sums(logits, base[rows], log_prob, times))
+                rows = rows[estimate.effective[rows] < enough]
+                if not len(rows):
+                    break
         loss = self._with_exact_rows(estimate, rows, hidden, target[first], weights[-2], biases[-2])
         return loss[row] - (own - base[row])
 
@@ -201,7 +202,8 @@ class ImportanceSampledSoftmax(SamplingLayer):
         loss = estimate.log_sum - estimate.drawn.to(estimate.log_sum.dtype).log()
         if len(rows):
             self._meet(torch.arange(self.num_classes, device=rows.device))
-            log_prob = linear_cross_entropy([Part(hidden[rows], weight, bias)], target[rows], self.block_size)[1]
+            with self._some_rows(hidden, rows) as some:
+                log_prob = linear_cross_entropy([Part(some, weight, bias)], target[rows], self.block_size)[1]
             loss = loss.index_copy(0, rows, -log_prob.to(loss.dtype))
         return loss
 
@@ -210,7 +212,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         draws = self._draw_for(hidden, target, context, None, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         row, first = rows_of_targets(hidden, row)
-        own = gathered_logits(hidden[row], weights[1], biases[1], target[:, None], sparse=self.sparse).squeeze(1)
+        own = ragged_logits(hidden, weights[1], biases[1], target, row, sparse=self.sparse)
         logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
         base = own[first]
         log_sum, log_squares = log_sums(logits, base, draws.log_expected, draws.times)

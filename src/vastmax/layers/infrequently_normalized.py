@@ -10,7 +10,7 @@ from torch import Tensor
 from vastmax.checks import flag, number
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
-from vastmax.ops import Part, gathered_logits, linear_log_partition, sparse_uses
+from vastmax.ops import Part, linear_log_partition, ragged_logits, sparse_uses
 
 __all__ = ["InfrequentlyNormalizedSoftmax"]
 
@@ -112,15 +112,16 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
 
     def _sampled_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:
         """(M,) losses of targets of rows (N, d), which are sampled with all of their positives."""
-        of_target = hidden if row is None else hidden[row]
+        of_target = torch.arange(len(hidden), device=hidden.device) if row is None else row
         chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
         weight, all_weights = sparse_uses(self.weight, 2, self.sparse)
         bias, all_biases = (None, None) if self.bias is None else sparse_uses(self.bias, 2, self.sparse)
         if not len(chosen):
-            return -gathered_logits(of_target, weight, bias, target[:, None], sparse=self.sparse).squeeze(1)
-        log_partition = linear_log_partition([Part(hidden[chosen], all_weights, all_biases)], self.block_size)
+            return -ragged_logits(hidden, weight, bias, target, of_target, sparse=self.sparse)
+        with self._some_rows(hidden, chosen) as some:
+            log_partition = linear_log_partition([Part(some, all_weights, all_biases)], self.block_size)
         # to the dense gradient of log Z the few rows of the targets' are added
-        loss = -gathered_logits(of_target, weight, bias, target[:, None], sparse=True).squeeze(1)
+        loss = -ragged_logits(hidden, weight, bias, target, of_target, sparse=True)
         normaliser = self.penalty * log_partition.square()
         if self.likelihood:
             normaliser = normaliser + log_partition

@@ -17,7 +17,7 @@ from typing_extensions import Self
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.backward import after_backward
-from vastmax.layers.base.facts import Combine, Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.ops import gathered_logits, linear_topk, outside_transforms, plain
 
@@ -57,7 +57,6 @@ class PartialSoftmax(TableLayer):
     """
 
     kind: Kind = "estimator"
-    _combine: ClassVar[Combine] = "logits"
     reference: ClassVar[Reference] = Reference(
         "Rastogi, Van Durme", 2015, "Sublinear Partition Estimation", "https://arxiv.org/abs/1508.01596"
     )
@@ -106,6 +105,12 @@ class PartialSoftmax(TableLayer):
         layer = self._alike()
         layer.head, layer.tail = k // 2, k - k // 2
         return layer
+
+    def shard_plan(self) -> ShardPlan:
+        """As of a table; InputError with an index, which is of a whole table."""
+        if self.index is not None:
+            raise InputError("index is over a table in one place: spread the classes of a layer without one.")
+        return super().shard_plan()
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: all of them in a search, and head and tail forward and twice backward."""

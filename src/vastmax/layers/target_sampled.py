@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, class_ids
-from vastmax.layers.base.facts import Combine, Kind, Reference
+from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.table_layer import TableLayer, log_prob_of_targets
 from vastmax.layers.target_partitions import inclusion, partitions
-from vastmax.ops import Part, gathered_logits, under_transform, wide
+from vastmax.ops import Part, gathered_logits, table_rows, under_transform, wide
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["TargetSampledSoftmax"]
@@ -69,7 +68,6 @@ class TargetSampledSoftmax(TableLayer):
 
     kind: Kind = "estimator"
     _samples_targets = True
-    _combine: ClassVar[Combine] = "logits"
     reference: ClassVar[Reference] = Reference(
         "Jean, Cho, Memisevic, Bengio",
         2015,
@@ -220,6 +218,10 @@ class TargetSampledSoftmax(TableLayer):
         logits = gathered_logits(self._rows(hidden), self.weight, self.bias, classes, sparse=self.sparse)
         return logits.log_softmax(-1).view(*hidden.shape[:-1], len(classes))
 
+    def shard_plan(self) -> ShardPlan:
+        """Raise InputError: nobody has said what partitions are where each process has a text of its own."""
+        raise InputError("target sampling's candidates are those of one text: its classes cannot be spread.")
+
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the candidates forward and twice backward, or all classes once.
 
@@ -243,14 +245,14 @@ class TargetSampledSoftmax(TableLayer):
         """(M,) losses of targets of rows (N, d); all positives of a row share one log Z."""
         if not len(target):
             # there may be no candidates either; of no rows, but of what is learnt, so that backward can be called
-            nothing = hidden[:0] * F.embedding(target, self.weight, sparse=self.sparse)
-            if self.bias is not None:
-                nothing = nothing + torch.gather(self.bias, 0, target, sparse_grad=self.sparse)[:, None]
+            vectors, bias = table_rows(self.weight, self.bias, target, sparse=self.sparse)
+            nothing = hidden[:0] * vectors
+            if bias is not None:
+                nothing = nothing + bias[:, None]
             return nothing.sum(1, dtype=wide(hidden.dtype))
         classes, places = torch.cat([*self._always(), target]).unique(return_inverse=True)
         sparse = self.sparse and not under_transform()
-        vectors = F.embedding(classes, self.weight, sparse=sparse)
-        bias = None if self.bias is None else torch.gather(self.bias, 0, classes, sparse_grad=sparse)
+        vectors, bias = table_rows(self.weight, self.bias, classes, sparse=sparse)
         if self.correct_inclusion and self.log_inclusion is not None:
             correction = self.log_inclusion[classes].to(wide(self.weight.dtype))
             correction[places[: 0 if self.common is None else len(self.common)]] = 0

@@ -18,26 +18,38 @@ from vastmax.ops.coalesced import coalesced
 from vastmax.ops.derived import Derived
 from vastmax.ops.dispatch import (
     backend_of,
+    for_table,
     is_batched,
     noting_backends,
     outside_transforms,
     plain,
+    register_for_tables,
     under_transform,
     using,
 )
 from vastmax.ops.gathered_logits import gathered_logits, ragged_logits
 from vastmax.ops.guarded_draws import guarded_draws
-from vastmax.ops.linear_cross_entropy import linear_cross_entropy, linear_log_partition
-from vastmax.ops.linear_cross_entropy.pytorch import linear_log_softmax, linear_topk
+from vastmax.ops.guarded_draws.pytorch import guarded_draws as draws_in_rounds
+from vastmax.ops.linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_log_partition,
+    linear_log_softmax,
+    linear_logits,
+    linear_topk,
+)
+from vastmax.ops.linear_cross_entropy.pytorch import partial_cross_entropy
 from vastmax.ops.log_sums import log_sums
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.row_estimates import row_estimates
+from vastmax.ops.row_estimates.pytorch import row_estimates as estimates_of_ragged
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
 from vastmax.ops.sum_tree import add_up, range_sums, tree_draws, tree_update
+from vastmax.ops.table_rows import by_rows, table_rows, table_sum
 from vastmax.ops.tensors import (
     differentiable_gradients,
     matmul_operands,
     ragged_range,
+    row_gradient,
     segment_logsumexp,
     sparse_uses,
     wide,
@@ -65,10 +77,14 @@ __all__ = [
     "backend_of",
     "beam_leaves",
     "bigram_probabilities",
+    "by_rows",
     "class_softmax",
     "coalesced",
     "differentiable_gradients",
     "draw_bigrams",
+    "draws_in_rounds",
+    "estimates_of_ragged",
+    "for_table",
     "gathered_logits",
     "group_by_class",
     "grouped_log_softmax",
@@ -78,20 +94,26 @@ __all__ = [
     "linear_cross_entropy",
     "linear_log_partition",
     "linear_log_softmax",
+    "linear_logits",
     "linear_topk",
     "log_sums",
     "matmul_operands",
     "noting_backends",
     "outside_transforms",
+    "partial_cross_entropy",
     "path_loss",
     "plain",
     "ragged_logits",
     "ragged_range",
     "range_sums",
+    "register_for_tables",
     "row_estimates",
+    "row_gradient",
     "sampled_loss",
     "segment_logsumexp",
     "sparse_uses",
+    "table_rows",
+    "table_sum",
     "topk",
     "tree_draws",
     "tree_update",

@@ -20,6 +20,7 @@ from vastmax.errors import InputError
 __all__ = [
     "REFERENCE",
     "backend_of",
+    "for_table",
     "implementation",
     "instead",
     "is_batched",
@@ -27,6 +28,7 @@ __all__ = [
     "outside_transforms",
     "plain",
     "register",
+    "register_for_tables",
     "under_transform",
     "using",
 ]
@@ -40,6 +42,7 @@ class _Backend(NamedTuple):
 
 
 _ops: dict[str, dict[str, _Backend]] = {}
+_of_tables: dict[type, dict[str, Callable[..., Any]]] = {}
 # For the whole process, not a thread: a backward pass may compute an op again in a thread of autograd's.
 _asked: dict[str, str] = {}
 _notes: list[dict[str, Counter[str]]] = []
@@ -50,6 +53,20 @@ def register(
 ) -> None:
     """Add a backend, for tensors of the devices and dtypes that it takes, to an op, before all registered earlier."""
     _ops.setdefault(op, {})[backend] = _Backend(function, takes)
+
+
+def register_for_tables(kind: type[Tensor], op: str, function: Callable[..., Any]) -> None:
+    """Let this function compute an op wherever its table is a tensor of this kind, such as one spread over machines."""
+    _of_tables.setdefault(kind, {})[op] = function
+
+
+def for_table(op: str, table: Tensor | None) -> Callable[..., Any] | None:
+    """Return the function that was registered for an op on tables of this kind; None for tables of the usual kind."""
+    if (own := _of_tables.get(type(table))) is None:
+        return None
+    if op not in own:
+        raise InputError(f"{op} is not there for tables that are a {type(table).__name__}.")
+    return own[op]
 
 
 def backend_of(op: str, tensor: Tensor) -> str:
@@ -76,8 +93,15 @@ def _backend_of(op: str, tensor: Tensor) -> str:
     return asked
 
 
-def implementation(op: str, tensor: Tensor, *, outside: bool = False) -> Callable[..., Any]:
-    """Return the function of the backend that computes an op of tensors like this one; ``outside`` all transforms."""
+def implementation(
+    op: str, tensor: Tensor, table: Tensor | None = None, *, outside: bool = False
+) -> Callable[..., Any]:
+    """Return the function of the backend that computes an op of tensors like this one; ``outside`` all transforms.
+
+    Of a table of a kind of its own, the function that is registered for that.
+    """
+    if (own := for_table(op, table)) is not None:
+        return own
     backend = _backend_of(op, tensor) if outside else backend_of(op, tensor)
     for note in _notes:
         note.setdefault(op, Counter())[backend] += 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.ops.dispatch import under_transform
+from vastmax.ops.dispatch import for_table, under_transform
 
 __all__ = [
     "differentiable_gradients",
@@ -159,6 +159,8 @@ def sparse_uses(table: Tensor, times: int, sparse: bool = True) -> tuple[Tensor,
     Uses that give it a dense gradient have met all rows. Without this, one of them would make the sum dense; with
     ``sparse`` False all that it receives becomes one dense gradient, whatever the uses give.
     """
+    if (own := for_table("sparse_uses", table)) is not None:
+        return own(table, times, sparse)
     return (table,) * times if under_transform() else _SparseUses.apply(table, times, sparse)  # type: ignore[return-value]
 
 

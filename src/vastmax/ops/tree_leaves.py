@@ -33,8 +33,8 @@ class TreeScores(NamedTuple):
 
     def branches(self, hidden: Tensor, nodes: Tensor, rows: Tensor) -> Tensor:
         """Return (T, 2) log-probabilities of both branches, at nodes (T,) for rows (T,) of hidden (N, d)."""
-        logits = ragged_logits(hidden.to(self.weight.dtype), self.weight, None, nodes, rows).to(wide(self.weight.dtype))
-        logits = logits if self.bias is None else logits + self.bias[nodes]
+        logits = ragged_logits(hidden.to(self.weight.dtype), self.weight, self.bias, nodes, rows)
+        logits = logits.to(wide(self.weight.dtype))
         return torch.stack((F.logsigmoid(-logits), F.logsigmoid(logits)), -1)
 
 

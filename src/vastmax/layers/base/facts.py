@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["Combine", "Kind", "Reference", "Rows", "SamplesUsed", "ShardPlan", "TrainingText"]
+__all__ = ["Kind", "Reference", "SamplesUsed", "ShardPlan", "TrainingText"]
 
 Kind = Literal["exact", "estimator", "surrogate"]
-Combine = Literal["log-sum-exp", "logits", "sum", "owner"]
 
 
 @dataclass(frozen=True)
@@ -64,40 +63,20 @@ class SamplesUsed(NamedTuple):
     exact: Tensor
 
 
-class Rows(NamedTuple):
-    """What the rows of a tensor are: its row i belongs to class, frequency rank or inner node ``first + i``."""
-
-    of: Literal["class", "rank", "node"] = "class"
-    first: int = 0
-
-
 @dataclass(frozen=True)
 class ShardPlan:
-    """How a layer's parameters and buffers may be spread over machines: each is either cut by rows, or on all of them.
+    """How a layer's parameters and buffers may be spread over machines.
 
     Attributes:
-        rows: of each tensor that is cut along its first dimension, by its name, what the rows are.
-        replicated: names of the tensors that every rank holds whole.
-        combine: how the ranks' parts make a row's loss; what is drawn is drawn alike on all. "log-sum-exp": each has
-            the logits of its own classes, log Z is the log-sum-exp of theirs, and the target's logit comes from its
-            owner. "logits": those of the target and of the samples come from the ranks that have them (and what is
-            searched for is the best of each rank's best), and the loss is computed from them as on one rank. "sum":
-            each has the decisions at its own nodes, and a path's log-probability is their sum. "owner": all compute
-            the replicated part, and the rank that owns the target the rest, which is added.
-        together: (V,) a number for each class: classes with the same number lie on one rank. None where any may lie
-            anywhere.
+        cut: names of the tensors of which each machine has some rows: those of its classes, or of its nodes.
+        replicated: names of the tensors that every machine has whole.
     """
 
-    rows: Mapping[str, Rows]
+    cut: frozenset[str]
     replicated: frozenset[str]
-    combine: Combine
-    together: Tensor | None = None
 
     @classmethod
-    def cut(
-        cls, module: nn.Module, rows: Mapping[str, Rows], combine: Combine, together: Tensor | None = None
-    ) -> ShardPlan:
-        """Return the plan that cuts these tensors of a module, and replicates all others."""
-        names = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
-        rows = {name: each for name, each in rows.items() if name in names}  # a layer without biases has no bias
-        return cls(rows, frozenset(names - rows.keys()), combine, together)
+    def of(cls, module: nn.Module, *cut: str) -> ShardPlan:
+        """Return the plan that cuts these tensors of a module, where it has them, and replicates all others."""
+        names = frozenset(name for name, _ in (*module.named_parameters(), *module.named_buffers()))
+        return cls(names & set(cut), names - set(cut))

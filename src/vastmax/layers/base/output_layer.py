@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, ClassVar, Literal
 
@@ -217,9 +218,10 @@ class OutputLayer(nn.Module, ABC):
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
         """(M,) training losses as :meth:`_loss_of_targets`, each by :meth:`_loss`."""
-        if row is not None:
-            hidden, context = hidden[row], None if context is None else context[row]
-        return self._loss(hidden, target, context)
+        if row is None:
+            return self._loss(hidden, target, context)
+        with self._some_rows(hidden, row) as some:
+            return self._loss(some, target, None if context is None else context[row])
 
     def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
         """(N, T) mean over all classes of their losses times ``weight`` (V,), given the losses (N, T) of targets."""
@@ -327,9 +329,23 @@ class OutputLayer(nn.Module, ABC):
             weighted, factor = (each.sum(1, keepdim=True) / positives for each in (weighted, factor))
         if of_drawn is not None:
             weighted = weighted.lerp(of_drawn, smoothing)
+        return self._reduced(weighted.flatten(), factor.flatten(), reduction, hidden)
+
+    def _reduced(self, loss: Tensor, factor: Tensor, reduction: Reduction, hidden: Tensor) -> Tensor:
+        """Return what :meth:`forward` does of rows' losses (N,), times their factors (N,)."""
         if reduction == "none":
-            return weighted.view(hidden.shape[:-1])
-        return weighted.sum() if reduction == "sum" else weighted.sum() / factor.sum()
+            return loss.view(hidden.shape[:-1])
+        return loss.sum() if reduction == "sum" else loss.sum() / factor.sum()
+
+    @contextmanager
+    def _some_rows(self, rows: Tensor, places: Tensor) -> Iterator[Tensor]:
+        """Yield the rows of a batch at places (M,), which rise, for ops that are given these and no others."""
+        yield rows.index_select(0, places)
+
+    @contextmanager
+    def _for_everyone(self) -> Iterator[None]:
+        """Let ops find the values of all rows on every process, where what is done next depends on them."""
+        yield
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) the exact, normalised log-probability of each target; perplexity comes from this and nothing else.
@@ -440,7 +456,9 @@ class OutputLayer(nn.Module, ABC):
             raise InputError(f"target holds {int(wrong)}: classes are 0 to {self.num_classes - 1}.")
 
     def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
-        yield from rows.split(max(1, _CHUNK // self.num_classes))
+        for places in torch.arange(len(rows), device=rows.device).split(max(1, _CHUNK // self.num_classes)):
+            with self._some_rows(rows, places) as some:
+                yield some
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

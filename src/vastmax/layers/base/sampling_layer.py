@@ -13,7 +13,7 @@ from typing_extensions import Self
 from vastmax.checks import flag, number, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, tensor_options
-from vastmax.layers.base.facts import Combine
+from vastmax.layers.base.facts import ShardPlan
 from vastmax.layers.base.table_layer import TableLayer
 from vastmax.ops import Draws, SampledLoss, gathered_logits, outside_transforms, plain, sampled_loss, wide
 from vastmax.proposals import PROPOSALS, Proposal, Samples
@@ -46,7 +46,6 @@ class SamplingLayer(TableLayer):
     """
 
     power: ClassVar[float] = 0.75
-    _combine: ClassVar[Combine] = "logits"
     _formula: SampledLoss  # of vastmax.ops.sampled_loss
 
     def __init__(
@@ -152,6 +151,14 @@ class SamplingLayer(TableLayer):
         layer.num_samples = k
         return layer
 
+    def shard_plan(self) -> ShardPlan:
+        """As of a table; InputError where the proposal follows the table, which it then has to see whole."""
+        if self.proposal.context == "hidden":
+            raise InputError(
+                f"proposal is {type(self.proposal).__name__}, which follows the whole table: give one made of counts."
+            )
+        return super().shard_plan()
+
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the target and the samples forward and twice backward, or all classes once."""
         classes = 3 * (1 + self.num_samples) if train else self.num_classes
@@ -169,10 +176,11 @@ class SamplingLayer(TableLayer):
     ) -> Tensor:
         if row is not None:
             group = row if group is None else group[row]
-            hidden, context = hidden[row], None if context is None else context[row]
-        if group is None or not self.in_batch:
-            return self._loss(hidden, target, context)
-        return self._loss(hidden, target, context, group)
+        of_group = (group,) if self.in_batch and group is not None else ()
+        if row is None:
+            return self._loss(hidden, target, context, *of_group)
+        with self._some_rows(hidden, row) as some:
+            return self._loss(some, target, None if context is None else context[row], *of_group)
 
     def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None) -> Draws:
         """Return samples for the rows of a batch, as a step of training draws them.

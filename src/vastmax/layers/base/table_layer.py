@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vastmax.checks import flag, refused, whole
 from vastmax.errors import InputError
 from vastmax.layers.base.arguments import draw_uniformly, tensor_options
-from vastmax.layers.base.facts import Combine, Rows, ShardPlan
+from vastmax.layers.base.facts import ShardPlan
 from vastmax.layers.base.output_layer import OutputLayer
 from vastmax.ops import (
     Part,
+    for_table,
     gathered_logits,
     linear_cross_entropy,
     linear_log_partition,
+    linear_log_softmax,
     linear_topk,
+    ragged_logits,
     sparse_uses,
-    wide_linear,
+    table_rows,
+    table_sum,
 )
 
 __all__ = [
@@ -56,8 +59,7 @@ class LinearLayer(OutputLayer):
         return linear_cross_entropy(self._parts(hidden), target, self.block_size)[1]
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        (part,) = self._parts(hidden)
-        return F.log_softmax(wide_linear(*part), dim=-1)
+        return linear_log_softmax(self._parts(hidden))
 
     def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
         """The target's loss, and how far its logit is ahead of the mean of all: that needs no logits."""
@@ -70,10 +72,12 @@ class LinearLayer(OutputLayer):
             of_part, place = share[start : start + size], (target - start).clamp(0, size - 1)
             own = total * ((target >= start) & (target < start + size))
             # the difference of vectors, not of logits: of large ones digits would be lost
-            ahead = own[..., None] * F.embedding(place, table) - (of_part[:, None] * table).sum(0)
+            vectors, biases = table_rows(table, bias, place.flatten())
+            sum_of_vectors, sum_of_biases = table_sum(table, bias, of_part)
+            ahead = own[..., None] * vectors.view(*place.shape, table.shape[1]) - sum_of_vectors
             found = found + (seen[:, None] * ahead).sum(-1)
-            if bias is not None:
-                found = found + own * bias[place] - (of_part * bias).sum()
+            if biases is not None and sum_of_biases is not None:
+                found = found + own * biases.view(place.shape) - sum_of_biases
             start += size
         return found
 
@@ -88,7 +92,6 @@ class TableLayer(LinearLayer):
     classes; a method adds its :meth:`_loss`. Arguments as of :class:`OutputLayer`.
     """
 
-    _combine: ClassVar[Combine] = "log-sum-exp"  # see ShardPlan
     _shown = ("block_size",)
     sparse: bool = False  # whether the gradients of table and biases are sparse tensors; for a method to say
 
@@ -135,7 +138,7 @@ class TableLayer(LinearLayer):
 
     def shard_plan(self) -> ShardPlan:
         """Each rank has some classes' vectors and biases, and their logits."""
-        return ShardPlan.cut(self, {"weight": Rows(), "bias": Rows()}, self._combine)
+        return ShardPlan.of(self, "weight", "bias")
 
     def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
         """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
@@ -167,13 +170,13 @@ def log_prob_of_targets(
     if row is None:
         return linear_cross_entropy([part], target, block_size)
     if not len(row):
-        none = part._replace(hidden=part.hidden[row])
-        return linear_log_partition([part], block_size), linear_cross_entropy([none], target, block_size)[1]
+        return linear_log_partition([part], block_size), ragged_logits(*part, target, row)
     row, first = rows_of_targets(part.hidden, row)
-    if torch.is_autocast_enabled(part.hidden.device.type):  # all logits are to be rounded alike
+    spread = for_table("ragged_logits", part.weight) is not None
+    if torch.is_autocast_enabled(part.hidden.device.type) and not spread:  # all logits are to be rounded alike
         log_partition, log_prob = linear_cross_entropy([part._replace(hidden=part.hidden[row])], target, block_size)
         return log_partition[first], log_prob
-    own = gathered_logits(part.hidden[row], part.weight, part.bias, target[:, None]).squeeze(1)
+    own = ragged_logits(part.hidden, part.weight, part.bias, target, row)
     log_partition, log_prob = linear_cross_entropy([part], target[first], block_size)
     return log_partition, own - own[first][row] + log_prob[row]
 

@@ -23,7 +23,7 @@ def losses_of_classes(
 ) -> Tensor:
     """(N, T) losses of classes (N, T), 0 where these are not kept; other arguments are one a row."""
     target, taken = classes.flatten(), kept.flatten()
-    row = chosen = None
+    row = chosen = of_rows = None
     if classes.shape[1] != 1:
         row = torch.arange(len(rows), device=rows.device).repeat_interleave(classes.shape[1])
     # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
@@ -36,12 +36,14 @@ def losses_of_classes(
             of_rows = chosen
         else:
             of_rows, row = row[chosen].unique_consecutive(return_inverse=True)
-        rows = rows[of_rows]
         context, group = (None if each is None else each[of_rows] for each in (context, group))
     if layer.opaque_to_compiler and torch.compiler.is_compiling():
         loss = opaque_loss(layer, rows, torch.where(taken, target, -1), context, group, row)
-    else:
+    elif of_rows is None:
         loss = layer._loss_of_targets(rows, target, context, group, row)
+    else:
+        with layer._some_rows(rows, of_rows) as some:
+            loss = layer._loss_of_targets(some, target, context, group, row)
     if chosen is None:
         return torch.where(kept, loss.view(classes.shape), 0)
     return loss.new_zeros(classes.numel()).index_copy(0, chosen, loss).view(classes.shape)
@@ -59,6 +61,14 @@ def loss_of_probabilities(
     """Return the cross-entropy to distributions ``target`` (…, V), as the layer's ``forward`` does."""
     rows = layer._rows(hidden)
     check_probabilities(layer, hidden, target, ignore_index)
+    loss = losses_of_probabilities(layer, rows, target, weight, smoothing)
+    return layer._reduced(loss, torch.ones_like(loss), reduction, hidden)
+
+
+def losses_of_probabilities(
+    layer: _Layer, rows: Tensor, target: Tensor, weight: Tensor | None, smoothing: float
+) -> Tensor:
+    """(N,) cross-entropies to the distributions ``target`` (…, V) of N rows."""
     alike = layer._alike() if layer.sparse_parameters else layer
     for name in layer.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
         alike._parameters[name] = sparse_uses(getattr(layer, name), 1)[0]
@@ -68,10 +78,7 @@ def loss_of_probabilities(
         probability = (1 - smoothing) * probability + smoothing / layer.num_classes
     if weight is not None:
         probability = probability * weight.to(log_prob.dtype)
-    loss = -(log_prob * probability).sum(1)
-    if reduction == "none":
-        return loss.view(hidden.shape[:-1])
-    return loss.sum() if reduction == "sum" else loss.mean()
+    return -(log_prob * probability).sum(1)
 
 
 def check_probabilities(layer: _Layer, hidden: Tensor, target: Tensor, ignore_index: int) -> None:

@@ -22,4 +22,4 @@ def class_softmax(
     Of hidden (N, d), weight (V, d), bias (V,) or None, and words (N,) int64. ``sparse`` makes the gradients of weight
     and bias sparse tensors of the words of the classes met.
     """
-    return implementation("class_softmax", hidden)(hidden, weight, bias, classes, words, sparse=sparse)
+    return implementation("class_softmax", hidden, weight)(hidden, weight, bias, classes, words, sparse=sparse)

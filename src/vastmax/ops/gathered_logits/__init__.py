@@ -31,7 +31,7 @@ def gathered_logits(
     than once. With a target (N,) int64, a class of each row's own, its logit comes first, and the result is (N, 1 + m).
     ``sparse`` makes the gradients of weight and bias sparse tensors of the rows met.
     """
-    return implementation("gathered_logits", hidden)(hidden, weight, bias, ids, target=target, sparse=sparse)
+    return implementation("gathered_logits", hidden, weight)(hidden, weight, bias, ids, target=target, sparse=sparse)
 
 
 def ragged_logits(
@@ -49,4 +49,4 @@ def ragged_logits(
     Where they are ``known`` (T,) already, they are returned as they are, and have their gradients all the same. Other
     arguments as of :func:`gathered_logits`.
     """
-    return implementation("ragged_logits", hidden)(hidden, weight, bias, ids, rows, sparse, known)
+    return implementation("ragged_logits", hidden, weight)(hidden, weight, bias, ids, rows, sparse, known)

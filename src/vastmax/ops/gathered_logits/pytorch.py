@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vastmax.ops.dispatch import implementation
+from vastmax.ops.table_rows import table_rows
 from vastmax.ops.tensors import matmul_operands, row_gradient, wide, wide_product
 
 __all__ = ["Gathers", "gathered_logits", "logits_of_rows", "ragged_logits"]
@@ -45,9 +46,8 @@ def shared_operands(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return hidden vectors, and vectors and biases of the classes met: first the targets' own, where there are any."""
     met = ids if target is None else torch.cat([target, ids])
-    same, vectors = matmul_operands(hidden, F.embedding(met, weight, sparse=sparse))
-    biases = None if bias is None else torch.gather(bias, 0, met, sparse_grad=sparse)
-    return same, vectors, biases
+    vectors, biases = table_rows(weight, bias, met, sparse=sparse)
+    return *matmul_operands(hidden, vectors), biases  # type: ignore[return-value]
 
 
 def shared_logits(

@@ -71,4 +71,4 @@ def guarded_draws(
             guarded = implementation("guarded_draws", plain(hidden), outside=True)
             return guarded(draw, *plain_ones, context=context, **given)
     with torch.no_grad():
-        return implementation("guarded_draws", hidden)(draw, *tensors[:-1], context=context, **given)
+        return implementation("guarded_draws", hidden, weight)(draw, *tensors[:-1], context=context, **given)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from vastmax.ops.dispatch import implementation, register
+from vastmax.ops.dispatch import for_table, implementation, register
 from vastmax.ops.linear_cross_entropy import pytorch, reference
 from vastmax.ops.values import Part
 
-__all__ = ["linear_cross_entropy", "linear_log_partition"]
+__all__ = ["linear_cross_entropy", "linear_log_partition", "linear_log_softmax", "linear_logits", "linear_topk"]
 
 register("linear_cross_entropy", "reference", reference.linear_cross_entropy)
 register("linear_cross_entropy", "torch", pytorch.linear_cross_entropy)
@@ -40,9 +41,32 @@ def linear_cross_entropy(parts: Sequence[Part], target: Tensor, block_size: int 
         >>> torch.allclose(-log_prob, expected, atol=1e-5)
         True
     """
-    return implementation("linear_cross_entropy", parts[0].hidden)(parts, target, block_size)
+    return implementation("linear_cross_entropy", parts[0].hidden, parts[0].weight)(parts, target, block_size)
 
 
 def linear_log_partition(parts: Sequence[Part], block_size: int | None = None) -> Tensor:
     """Return (N,) log Z alone; arguments as in :func:`linear_cross_entropy`."""
-    return implementation("linear_cross_entropy", parts[0].hidden)(parts, None, block_size)[0]
+    return implementation("linear_cross_entropy", parts[0].hidden, parts[0].weight)(parts, None, block_size)[0]
+
+
+def linear_logits(parts: Sequence[Part]) -> Tensor:
+    """Return (N, V) logits, the parts' classes side by side, in float32 or wider; differentiable."""
+    return (for_table("linear_logits", parts[0].weight) or pytorch.linear_logits)(parts)
+
+
+def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
+    """Return (N, V) log-probabilities, the parts' classes side by side."""
+    if for_table("linear_logits", parts[0].weight) is not None:
+        return torch.log_softmax(linear_logits(parts), -1)
+    return pytorch.linear_log_softmax(parts)
+
+
+def linear_topk(
+    parts: Sequence[Part], k: int, block_size: int | None = None, *, normalized: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return (N, k) the largest log-probabilities, falling, and (N, k) their places, a block of classes at a time.
+
+    Without ``normalized``, the largest logits. A ``block_size`` of None is for a good one.
+    """
+    search = for_table("linear_topk", parts[0].weight) or pytorch.linear_topk
+    return search(parts, k, block_size, normalized=normalized)

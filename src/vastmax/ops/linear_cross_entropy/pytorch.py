@@ -15,7 +15,14 @@ from vastmax.ops.tensors import differentiable_gradients, matmul_operands, wide,
 from vastmax.ops.topk import topk
 from vastmax.ops.values import Part
 
-__all__ = ["linear_cross_entropy", "linear_log_softmax", "linear_topk", "softmax_"]
+__all__ = [
+    "linear_cross_entropy",
+    "linear_log_softmax",
+    "linear_logits",
+    "linear_topk",
+    "partial_cross_entropy",
+    "softmax_",
+]
 
 _KEPT = 2**24  # logits that a loss may keep for its backward: 64 MiB
 _SEARCHED = 8192  # classes at a time that a search for many of them may look through
@@ -29,21 +36,47 @@ def linear_cross_entropy(
     parts: Sequence[Part], target: Tensor | None, block_size: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """As :func:`vastmax.ops.linear_cross_entropy`; no target, no log-probability of it."""
+    return _apply(parts, target, block_size, None)
+
+
+def partial_cross_entropy(
+    parts: Sequence[Part], target: Tensor | None, block_size: int | None = None, *, expects: bool
+) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    """Return what one of several machines knows of a cross-entropy, from its classes alone.
+
+    That is log Z and the target's log-probability over them, as of :func:`vastmax.ops.linear_cross_entropy`, with
+    gradients of the tables but not of the hidden vectors; and, if it ``expects`` these, of each part the gradient of
+    log Z by its hidden vectors (N, w), the expected vector, in float32 or wider: what is sent to where the rows are.
+    """
+    seen = [part._replace(hidden=part.hidden.detach()) for part in parts]
+    log_partition, log_prob, *expected = _apply(seen, target, block_size, expects)
+    return log_partition, log_prob, expected
+
+
+def _apply(parts: Sequence[Part], target: Tensor | None, block_size: int | None, expects: bool | None) -> Any:
     tensors = [tensor for part in parts for tensor in _operands(part)]
     if block_size is None:
         rows, keeps = max(1, len(parts[0].hidden)), torch.is_grad_enabled()
         if not keeps or rows * sum(len(part.weight) for part in parts) > _KEPT:
             block_size = max(1, _BLOCK // rows)
     with torch.autocast(parts[0].hidden.device.type, enabled=False):
-        return _LinearCrossEntropy.apply(target, block_size, *tensors)  # type: ignore[return-value]
+        return _LinearCrossEntropy.apply(target, block_size, expects, *tensors)
+
+
+def linear_logits(parts: Sequence[Part]) -> Tensor:
+    """As :func:`vastmax.ops.linear_logits`."""
+    logits = [wide_linear(*part) for part in parts]
+    return logits[0] if len(logits) == 1 else torch.cat(logits, 1)
 
 
 def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
     """Return (N, V) log-probabilities, the parts' classes side by side."""
     if torch.is_grad_enabled() or under_transform():
-        return torch.log_softmax(torch.cat([wide_linear(*part) for part in parts], 1), -1)
-    logits = _all_logits([_operands(part) for part in parts])
-    return torch.log_softmax(logits, -1, out=logits)
+        return torch.log_softmax(linear_logits(parts), -1)
+    operands = [_operands(part) for part in parts]
+    with torch.autocast(parts[0].hidden.device.type, enabled=False):
+        logits = _all_logits(operands)
+        return torch.log_softmax(logits, -1, out=logits)
 
 
 def linear_topk(
@@ -125,11 +158,12 @@ def _all_logits(parts: Sequence[Part]) -> Tensor:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, target: Tensor | None, block_size: int | None, *tensors: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+        ctx: Any, target: Tensor | None, block_size: int | None, expects: bool | None, *tensors: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
         parts = _as_parts(tensors)
         probabilities = of_target = target_logit = log_prob = None
+        expected = [torch.zeros_like(part.hidden, dtype=wide(part.hidden.dtype)) for part in parts if expects]
         if not any(len(part.weight) for part in parts):
             block_size = 1  # a shard without a class: nothing to keep
         if block_size is None:
@@ -139,21 +173,33 @@ class _LinearCrossEntropy(torch.autograd.Function):
             largest, log_rest = softmax_(probabilities)
             if target is not None:
                 of_target = probabilities.gather(1, _place(target, 0, probabilities.shape[1])[0][:, None])
+            sizes = [len(part.weight) for part in parts]
+            for mean, of_part, part in zip(expected, probabilities.split(sizes, 1), parts, strict=False):
+                _accumulate(mean, of_part.to(part.weight.dtype), part.weight)
         else:
-            largest, log_rest, target_logit = _carried(parts, target, block_size)
+            largest, log_rest, target_logit = _carried(parts, target, block_size, expected)
         if target_logit is not None:
             log_prob = torch.where(target_logit == -torch.inf, -torch.inf, target_logit - largest - log_rest)
+        log_partition = largest + log_rest
+        if expects is not None:  # others have classes where all here are out of the question
+            nothing = (largest == -torch.inf) | (log_rest == -torch.inf)
+            log_partition = torch.where(nothing, -torch.inf, log_partition)
+            largest, log_rest = (torch.where(nothing, 0, each) for each in (largest, log_rest))
+            if probabilities is not None and bool(nothing.any()):
+                probabilities[nothing] = 0
+                expected = [torch.where(nothing[:, None], 0, each) for each in expected]
         ctx.save_for_backward(target, largest, log_rest, probabilities, of_target, *tensors)
         ctx.block_size = block_size
-        return largest + log_rest, log_prob
+        ctx.mark_non_differentiable(*expected)
+        return log_partition, log_prob, *expected
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, target_grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None, target_grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """A row's error is its probabilities, with ``target_grad / grad`` added to the target's, times ``grad``."""
         target, largest, log_rest, probabilities, of_target, *tensors = ctx.saved_tensors
-        parts, needed = _as_parts(tensors), ctx.needs_input_grad[2:]
+        parts, needed = _as_parts(tensors), ctx.needs_input_grad[3:]
         if torch.is_grad_enabled():
-            return None, None, *_differentiable_gradients(target, tensors, needed, grad, target_grad)
+            return None, None, None, *_differentiable_gradients(target, tensors, needed, grad, target_grad)
         grad = torch.zeros_like(largest) if grad is None else grad
         ratio = rest = None
         if target_grad is not None:
@@ -185,7 +231,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 place, inside = _place(target, before, len(each.part.weight))
                 each.add_to_targets(place, rest * inside)
                 before += len(each.part.weight)
-        return None, None, *(tensor for each in grads for tensor in each.result())
+        return None, None, None, *(tensor for each in grads for tensor in each.result())
 
 
 def _differentiable_gradients(
@@ -246,8 +292,13 @@ class _PartGradient:
         return None if hidden is None else hidden.to(self.part.hidden.dtype), self.weight, self.bias
 
 
-def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return (N,) the largest logit, by how much log Z is more, carried from block to block, and the target's logit."""
+def _carried(
+    parts: Sequence[Part], target: Tensor | None, block_size: int, expected: Sequence[Tensor] = ()
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return (N,) the largest logit, by how much log Z is more, carried from block to block, and the target's logit.
+
+    The expected vectors (N, w) of the parts, zeros to begin with, are carried along where they are given.
+    """
     hidden = parts[0].hidden
     dtype = wide(hidden.dtype)
     largest = hidden.new_full((len(hidden),), torch.finfo(dtype).min, dtype=dtype)
@@ -260,7 +311,17 @@ def _carried(parts: Sequence[Part], target: Tensor | None, block_size: int) -> t
         of_block, more = softmax_(logits)
         more = torch.where(of_block == -torch.inf, 0, more)  # a block of nothing but -inf
         earlier, largest = largest, torch.maximum(largest, of_block)
-        log_rest = torch.logaddexp(log_rest + (earlier - largest), more.add_(of_block - largest))
+        before, more = log_rest + (earlier - largest), more.add_(of_block - largest)
+        log_rest = torch.logaddexp(before, more)
+        if expected:
+            kept = torch.where(before == -torch.inf, 0, (before - log_rest).exp_())
+            of_part = parts[number].weight[span]
+            for each in expected:
+                each.mul_(kept[:, None])
+            share = (more - log_rest).exp_()[:, None]
+            # of a block of nothing but -inf there are no probabilities
+            new = torch.where(share > 0, wide_product(logits.to(of_part.dtype), of_part) * share, 0)
+            expected[number].add_(new)
     return largest, log_rest, target_logit
 
 

@@ -30,4 +30,4 @@ def path_loss(
     vector goes to each leaf, rising. ``sparse`` makes the gradients of weight and bias sparse tensors, one entry a node
     met.
     """
-    return implementation("path_loss", hidden)(hidden, weight, bias, paths, leaves, rows, sparse=sparse)
+    return implementation("path_loss", hidden, weight)(hidden, weight, bias, paths, leaves, rows, sparse=sparse)

@@ -38,4 +38,4 @@ def row_estimates(
     Returns:
         (M,) logits and (N,) sums, float32 or wider.
     """
-    return implementation("row_estimates", hidden)(hidden, weight, bias, rows, drawn, sparse)
+    return implementation("row_estimates", hidden, weight)(hidden, weight, bias, rows, drawn, sparse)

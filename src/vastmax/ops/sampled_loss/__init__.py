@@ -50,4 +50,4 @@ def sampled_loss(
     Of hidden (N, d), weight (V, d), bias (V,) or None, and target (N,) int64. ``sparse`` makes the gradients of weight
     and bias sparse tensors of the rows met.
     """
-    return implementation("sampled_loss", hidden)(kind, hidden, weight, bias, target, draws, sparse=sparse)
+    return implementation("sampled_loss", hidden, weight)(kind, hidden, weight, bias, target, draws, sparse=sparse)

@@ -1,0 +1,322 @@
+"""Any output layer, its classes spread over processes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
+
+from vastmax.checks import number, one_of, refused, whole
+from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
+from vastmax.distributed.tables import bounds_of, own_rows, spread_table
+from vastmax.errors import InputError
+from vastmax.layers import OutputLayer
+from vastmax.layers.base import (
+    Reduction,
+    SamplesUsed,
+    after_backward,
+    check_probabilities,
+    drawing_from,
+    excluded_ids,
+    losses_of_probabilities,
+)
+
+__all__ = ["shard_classes", "unshard"]
+
+
+def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: int | str | None = None) -> OutputLayer:
+    """Spread a layer's classes over processes, in place, and return it: same contract, same numbers.
+
+    Every process calls it, and every method of the layer afterwards, with rows of its own: as many as it likes, none
+    included. A table's rows lie on one process each, as ``torch.chunk`` cuts them, in a DTensor with ``Shard(0)``;
+    what is not cut is taken from the first process. Draws come from a seed of the first process's, all alike.
+
+    A process's loss counts its own rows, and the mean over the processes is the loss of all rows: for the reduction
+    "mean" it is its rows' sum times the number of processes, over the factors of all rows. Gradients of what lies below
+    are its own loss's, to be averaged over processes as ``DistributedDataParallel`` and FSDP do; the layer's own
+    are of the mean already.
+
+    Args:
+        layer: of any kind whose :meth:`~vastmax.layers.OutputLayer.shard_plan` is known.
+        mesh: of the processes.
+        dim: which dimension of the mesh the classes are spread over; None where it has one.
+
+    Raises:
+        InputError: where the layer cannot be cut, or the mesh has no such dimension.
+    """
+    if not isinstance(layer, OutputLayer):
+        raise refused("layer", layer, "one of vastmax.layers")
+    if isinstance(layer, _Sharded):
+        raise InputError("the layer's classes are spread already: unshard it first.")
+    line = _line(mesh, dim)
+    plan = layer.shard_plan()
+    if plan is None:
+        raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
+    group, rank, size = line.get_group(), line.get_local_rank(), line.size()
+    first = distributed.get_global_rank(group, 0)
+    with torch.no_grad():
+        for name in sorted(plan.replicated):
+            if (found := _find(layer, name)) is not None:
+                distributed.broadcast(received := found.detach().clone(), first, group=group)
+                found.copy_(received)  # whatever follows from it notices
+        for name in sorted(plan.cut):
+            owner, last = _owner(layer, name)
+            whole = getattr(owner, last)
+            bounds = bounds_of(len(whole), size)
+            own = whole.detach()[bounds[rank] : bounds[rank + 1]].clone()
+            table: Tensor = spread_table(own, line, whole.shape)
+            if isinstance(whole, nn.Parameter):
+                owner._parameters[last] = nn.Parameter(table, requires_grad=whole.requires_grad)
+            else:
+                owner._buffers[last] = table
+    layer.__class__ = _sharded_kind(type(layer))
+    sharded = cast(_Sharded, layer)
+    sharded._mesh, sharded._capacity = line, 0
+    sharded._cutting = sharded.register_load_state_dict_pre_hook(_take_own_rows)
+    return layer
+
+
+def unshard(layer: OutputLayer) -> OutputLayer:
+    """Bring all of a layer's classes to every process, in place, and return it as it was before :func:`shard_classes`.
+
+    Raises:
+        InputError: where it is not spread.
+    """
+    if not isinstance(layer, _Sharded):
+        raise refused("layer", layer, "one whose classes shard_classes spread")
+    layer._cutting.remove()
+    del layer._mesh, layer._capacity, layer._cutting
+    layer.__class__ = type(layer).__mro__[2]
+    for module in layer.modules():
+        tables: Any = module._parameters, module._buffers
+        for tensors in tables:
+            for name, each in tensors.items():
+                if isinstance(table := each, DTensor):
+                    whole = table.full_tensor().detach()
+                    parameter = isinstance(each, nn.Parameter)
+                    tensors[name] = nn.Parameter(whole, requires_grad=each.requires_grad) if parameter else whole
+    return layer
+
+
+class _Sharded(OutputLayer):
+    """What a layer does before and after, when its tables are spread."""
+
+    _mesh: DeviceMesh
+    _capacity: int
+    _cutting: Any
+    _batch: Batch
+
+    def forward(
+        self,
+        hidden: Tensor,
+        target: Tensor,
+        *,
+        reduction: Reduction = "mean",
+        ignore_index: int = -100,
+        weight: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        context: Tensor | None = None,
+        group: Tensor | None = None,
+    ) -> Tensor:
+        one_of("reduction", reduction, ("mean", "sum", "none"))
+        if target.is_floating_point():
+            return self._loss_of_probabilities(hidden, target, reduction, ignore_index, weight, label_smoothing)
+        several = target.dim() == hidden.dim()
+
+        def check() -> tuple[Tensor, list[Tensor | None]]:
+            rows, classes = self._flat(hidden, target, several)
+            self._check_of_rows("context", hidden, context)
+            self._check_of_rows("group", hidden, group)
+            kept = classes != ignore_index
+            self._check_range(torch.where(kept, classes, 0))
+            classes = classes.view(len(rows), target.shape[-1]) if several else classes
+            return rows, [classes, *(None if each is None else each.reshape(-1).long() for each in (context, group))]
+
+        with self._gathered(check, hidden) as (rows, (classes, before, of_group), seed):
+            with drawing_from(seed, hidden.device):
+                loss = super().forward(
+                    rows,
+                    classes,
+                    reduction=reduction,
+                    ignore_index=ignore_index,
+                    weight=weight,
+                    label_smoothing=label_smoothing,
+                    context=before,
+                    group=of_group,
+                )
+                if self.used is not None:
+                    self.used = SamplesUsed(*(self._own(each) for each in self.used))
+            return self._learning(loss.view(hidden.shape[:-1]) if reduction == "none" else loss)
+
+    def _loss_of_probabilities(
+        self,
+        hidden: Tensor,
+        target: Tensor,
+        reduction: Reduction,
+        ignore_index: int,
+        weight: Tensor | None,
+        smoothing: float,
+    ) -> Tensor:
+        def check() -> tuple[Tensor, list[Tensor | None]]:
+            rows = self._rows(hidden)
+            check_probabilities(self, hidden, target, ignore_index)
+            number("label_smoothing", smoothing, 0, 1)
+            if weight is not None and weight.shape != (self.num_classes,):
+                raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+            return rows, []
+
+        with self._gathered(check, hidden) as (rows, _, _):
+            everyone = self._batch.spread(target.reshape(-1, self.num_classes))
+            loss = losses_of_probabilities(self, rows, everyone, weight, smoothing)
+            found = self._reduced(loss, torch.ones_like(loss), reduction, hidden)
+            return self._learning(found.view(hidden.shape[:-1]) if reduction == "none" else found)
+
+    @torch.no_grad()
+    def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        with (
+            self._gathered(lambda: (self._rows(hidden), []), hidden, everywhere=True, generator=generator) as found,
+            drawing_from(found[2], hidden.device),
+        ):
+            return self._own(super().sample(found[0], n)).view(*hidden.shape[:-1], n)
+
+    def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        def check() -> tuple[Tensor, list[Tensor | None]]:
+            rows, classes = self._flat(hidden, target)
+            self._check_range(classes)
+            return rows, [classes]
+
+        with self._gathered(check, hidden) as (rows, (classes,), _):
+            return self._learning(self._own(super().target_log_prob(rows, classes)).view(target.shape))
+
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        with self._gathered(lambda: (self._rows(hidden), []), hidden) as (rows, _, _):
+            found = self._own(super().log_prob(rows)).view(*hidden.shape[:-1], self.num_classes)
+            return self._learning(found)
+
+    def log_partition(self, hidden: Tensor) -> Tensor:
+        with self._gathered(lambda: (self._rows(hidden), []), hidden) as (rows, _, _):
+            return self._learning(self._own(super().log_partition(rows)).view(hidden.shape[:-1]))
+
+    def topk(self, hidden: Tensor, k: int, *, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        def check() -> tuple[Tensor, list[Tensor | None]]:
+            rows = self._rows(hidden)
+            if exclude is None:
+                return rows, [None]
+            left_out, _ = excluded_ids(exclude, hidden.shape[:-1], self.num_classes, whole("k", k, 1, self.num_classes))
+            return rows, [left_out]
+
+        with torch.no_grad(), self._gathered(check, hidden, everywhere=True) as (rows, (left_out,), _):
+            values, classes = super().topk(rows, k, exclude=left_out)
+            shape = (*hidden.shape[:-1], k)
+            return self._own(values).view(shape), self._own(classes).view(shape)
+
+    @contextmanager
+    def _gathered(
+        self, check: Any, hidden: Tensor, *, everywhere: bool = False, generator: torch.Generator | None = None
+    ) -> Iterator[Any]:
+        """Let all work on the rows of all, once each process has checked its own."""
+        refusal, rows, ids = None, hidden.new_empty((0, self.in_features)), []
+        try:
+            rows, ids = check()
+        except Exception as error:  # the others are not to wait for this process
+            refusal = error
+        found = gathered_rows(self._mesh.get_group(), rows, ids, self._capacity, refusal, generator)
+        batch, rows, ids, self._capacity, seed = found  # type: ignore[misc]
+        self._batch = batch = replace(batch, everywhere=everywhere)
+        try:
+            with working_on(batch):
+                yield rows, ids, seed
+        finally:
+            batch.locals.clear()
+            del self._batch
+
+    def _learning(self, result: Tensor) -> Tensor:
+        """Return the result, after whose backward pass the parameters that are on all processes have the mean of
+        their gradients.
+        """
+        whole = [each for each in self.parameters() if each.requires_grad and not isinstance(each, DTensor)]
+        if whole and self._mesh.size() > 1:
+            after_backward(result, lambda: _average(whole, self._mesh))
+        return result
+
+    @contextmanager
+    def _for_everyone(self) -> Iterator[None]:
+        with working_on(replace(current(), everywhere=True)):
+            yield
+
+    def _own(self, of_all: Tensor) -> Tensor:
+        return of_all[self._batch.own]
+
+    def _reduced(self, loss: Tensor, factor: Tensor, reduction: Reduction, hidden: Tensor) -> Tensor:
+        own = self._own(loss)
+        if reduction == "none":
+            return own
+        return own.sum() if reduction == "sum" else own.sum() * self._batch.size / factor.sum()
+
+    @contextmanager
+    def _some_rows(self, rows: Tensor, places: Tensor) -> Iterator[Tensor]:
+        with working_on(current().some(places)):
+            yield rows[places]
+
+
+def _average(parameters: list[nn.Parameter], mesh: DeviceMesh) -> None:
+    """Give all processes the mean of their gradients, in one collective; what was averaged before stays."""
+    with torch.no_grad():
+        dtype = functools.reduce(torch.promote_types, (each.dtype for each in parameters))
+        grads = [torch.zeros_like(each) if each.grad is None else each.grad.to_dense() for each in parameters]
+        total = torch.cat([each.flatten().to(dtype) for each in grads])
+        distributed.all_reduce(total, group=mesh.get_group())
+        for parameter, mean in zip(parameters, total.split([each.numel() for each in parameters]), strict=True):
+            parameter.grad = (mean / mesh.size()).view_as(parameter).to(parameter.dtype)
+
+
+def _take_own_rows(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Cut what a plain state has whole."""
+    for name, table in (*layer.named_parameters(), *layer.named_buffers()):
+        whole: Any = state.get(prefix + name)
+        if not isinstance(table, DTensor) or not isinstance(whole, Tensor) or isinstance(whole, DTensor):
+            continue
+        if whole.shape == table.shape:  # else PyTorch says so
+            first, stop = own_rows(table)
+            own = whole[first:stop].to(table.device, table.dtype)
+            state[prefix + name] = spread_table(own, table.device_mesh, table.shape)
+
+
+_kinds: dict[type, type] = {}
+
+
+def _sharded_kind(kind: type[OutputLayer]) -> type:
+    """Return the class of layers of this kind whose classes are spread."""
+    if kind not in _kinds:
+        _kinds[kind] = type(f"Sharded{kind.__name__}", (_Sharded, kind), {"__module__": kind.__module__})
+    return _kinds[kind]
+
+
+def _line(mesh: DeviceMesh, dim: int | str | None) -> DeviceMesh:
+    """Return the mesh's one dimension."""
+    if not isinstance(mesh, DeviceMesh):
+        raise refused("mesh", mesh, "a DeviceMesh, as of torch.distributed.device_mesh.init_device_mesh")
+    if mesh.ndim == 1 and dim is None:
+        return mesh
+    names = mesh.mesh_dim_names or ()
+    name = names[dim] if isinstance(dim, int) and -len(names) <= dim < len(names) else dim
+    if not isinstance(name, str) or name not in names:
+        raise refused("dim", dim, f"a dimension of the mesh, one of {', '.join(names) or 'none: it has no names'}")
+    return mesh[name]
+
+
+def _owner(layer: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, last = name.rpartition(".")
+    return layer.get_submodule(path), last
+
+
+def _find(layer: nn.Module, name: str) -> Tensor | None:
+    owner, last = _owner(layer, name)
+    return getattr(owner, last, None)

@@ -1,0 +1,249 @@
+"""What a layer says and learns when its classes are spread over processes, beside what it says on one."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor
+
+from tests.cases import CASES, LayerCase
+from vastmax import ops
+from vastmax.distributed import exact, fetched, shard_classes, unshard
+from vastmax.distributed.batch import Batch
+from vastmax.layers.base import drawing_from
+from vastmax.optimizers import OPTIMIZERS, SparseAwareOptimizer
+
+D = 12
+ELSEWHERE = {"sampled-quadratic-kernel", "sampled-random-fourier", "partial-index"}
+"""Cases that cannot be spread, and say so."""
+_MESHES: list[DeviceMesh] = []
+_DIFFERENCES: list[str] = []
+
+
+def rows_of(size: int) -> list[int]:
+    """How many rows each process has: unequal, and none on one."""
+    return [5, 0, 3, 2][:size] if size > 1 else [8]
+
+
+def batch(num_classes: int, rows: int, dtype: torch.dtype, several: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden vectors, targets, some of them ignored, contexts and groups of all rows; the same on all processes."""
+    generator = torch.Generator().manual_seed(rows + num_classes)
+    hidden = torch.randn(rows, D, generator=generator, dtype=torch.float64).to(dtype)
+    shape = (rows, several) if several else (rows,)
+    target = torch.randint(num_classes, shape, generator=generator)
+    target[1] = -100
+    if several:
+        target[2, 0] = -100
+    context = torch.randint(-1, num_classes, (rows,), generator=generator)
+    return hidden, target, context, torch.arange(rows) // 2
+
+
+def whole(tensor: Any) -> Tensor:
+    """All rows of a table, or of its gradient, on every process."""
+    if isinstance(tensor, DTensor):
+        return tensor.full_tensor()
+    tensor = tensor.to_dense() if tensor.is_sparse else tensor
+    return tensor
+
+
+def gradient(parameter: Tensor, spread: bool) -> Tensor:
+    grad = parameter.grad
+    if grad is None:
+        return torch.zeros(parameter.shape, dtype=parameter.dtype)
+    found = whole(grad)
+    if spread and grad.is_sparse and isinstance(parameter, DTensor):
+        found = found.clone()
+        distributed.all_reduce(found)  # each process has the rows that it owns
+    return found
+
+
+def seed_of_next() -> int:
+    """What the first process's generator gives the next batch."""
+    state = torch.get_rng_state()
+    found = int(torch.randint(2**31, ()))
+    torch.set_rng_state(state)
+    return found
+
+
+def compare(case: LayerCase, num_classes: int, dtype: torch.dtype, rank: int, size: int) -> None:
+    near = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 2e-5, "atol": 1e-6}
+    if case.name == "cnn" and dtype == torch.float32:
+        near["atol"] = 5e-6  # a network's gradient is a sum over all words, in another order
+    alone = case.build(D, num_classes, dtype=dtype)
+    spread = shard_classes(copy.deepcopy(alone), _MESHES[0])
+    counts = rows_of(size)
+    start = sum(counts[:rank])
+    own = slice(start, start + counts[rank])
+    factors = torch.rand(num_classes, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    steps: list[dict[str, Any]] = [{}, {"reduction": "sum"}, {"weight": factors}, {"several": 3}]
+    if "_loss_of_all" not in case.id and alone._smooths is False and not alone._samples_targets:
+        steps.append({"label_smoothing": 0.1})
+    for options in steps:
+        options = dict(options)
+        several = options.pop("several", 0)
+        hidden, target, context, group = batch(num_classes, sum(counts), dtype, several)
+        losses, what = [], ", ".join(options) + f" {several}"
+        for layer, mine in ((alone, slice(None)), (spread, own)):
+            layer.zero_grad()
+            seen = hidden[mine].clone().requires_grad_()
+            torch.manual_seed(7)
+            with drawing_from(seed_of_next(), torch.device("cpu")):
+                if layer is alone:
+                    loss = layer(seen, target, context=context, group=group, **options)
+            if layer is spread:
+                loss = layer(seen, target[own], context=context[own], group=group[own], **options)
+            loss.backward()
+            losses.append((loss.detach(), seen.grad))
+        (wanted, wanted_hidden), (found, found_hidden) = losses
+        total = found.clone()
+        distributed.all_reduce(total)
+        scale = size if options.get("reduction") != "sum" else 1
+        same(total / scale, wanted, near, f"loss {what}")
+        same(found_hidden / scale, wanted_hidden[own], near, f"hidden {what}")
+        for name, parameter in alone.named_parameters():
+            other = gradient(spread.get_parameter(name), True)
+            other = other * (size / scale)
+            same(other, gradient(parameter, False), near, f"{name} {what}")
+    hidden, target, _, _ = batch(num_classes, sum(counts), dtype)
+    target = target.clamp(min=0)
+    with torch.no_grad():
+        same(spread.target_log_prob(hidden[own], target[own]), alone.target_log_prob(hidden, target)[own], near)
+        same(spread.log_prob(hidden[own]), alone.log_prob(hidden)[own], near)
+        k = min(4, num_classes)
+        values, classes = spread.topk(hidden[own], k)
+        best, _ = alone.topk(hidden, k)
+        same(values, best[own], near)
+        same(alone.log_prob(hidden[own]).gather(1, classes), best[own], near)
+        exclude = torch.arange(num_classes)[:: max(2, num_classes - k)][: num_classes - k]
+        if len(exclude):
+            found, _ = spread.topk(hidden[own], k, exclude=exclude)
+            same(found, alone.topk(hidden, k, exclude=exclude)[0][own], near, "topk without some")
+        if hasattr(alone, "block_size"):
+            same(spread.log_partition(hidden[own]), alone.log_partition(hidden)[own], near)
+    if alone.kind == "exact":
+        share = torch.rand(len(hidden), num_classes, generator=torch.Generator().manual_seed(4), dtype=dtype)
+        share = share / share.sum(1, keepdim=True)
+        for each in (alone, spread):
+            each.zero_grad()
+        wanted = alone(hidden, share, label_smoothing=0.2)
+        found = spread(hidden[own], share[own], label_smoothing=0.2)
+        for loss in (wanted, found):
+            if loss.requires_grad:  # not of a tree of one class
+                loss.backward()
+        distributed.all_reduce(total := found.detach().clone())
+        same(total / size, wanted.detach(), near, "loss of probabilities")
+        for name, parameter in alone.named_parameters():
+            same(
+                gradient(spread.get_parameter(name), True), gradient(parameter, False), near, f"{name} of probabilities"
+            )
+    back = unshard(spread)
+    for name, parameter in alone.named_parameters():
+        same(back.get_parameter(name), parameter, {"rtol": 0, "atol": 0}, name)
+
+
+def same(found: Tensor, wanted: Tensor, near: dict[str, Any], what: str = "") -> None:
+    """Note a difference, and go on: the other processes do. What is near is measured by the largest number."""
+    largest = max(1.0, float(wanted.detach().abs().max())) if wanted.numel() else 1.0
+    try:
+        torch.testing.assert_close(found, wanted, rtol=near["rtol"], atol=near["atol"] * largest)
+    except AssertionError as error:
+        _DIFFERENCES.append(f"{what}: {error}")
+
+
+def learn(case: LayerCase, rank: int, size: int, optimizer: str) -> None:
+    """Ten steps of the optimiser, of two batches each, whose gradient is clipped."""
+    alone = case.build(D, 31)
+    spread = shard_classes(copy.deepcopy(alone), _MESHES[0])
+    counts = rows_of(size)
+    start = sum(counts[:rank])
+    own = slice(start, start + counts[rank])
+    optimizers = [SparseAwareOptimizer(each, optimizer, 0.1) for each in (alone, spread)]
+    for step in range(10):
+        hidden, target, context, _ = batch(31, sum(counts), torch.float64)
+        hidden = hidden + step
+        torch.manual_seed(step)
+        for classes in (target, target.flip(0)):
+            with drawing_from(seed_of_next(), torch.device("cpu")):
+                alone(hidden, classes, context=context).backward()
+            spread(hidden[own], classes[own], context=context[own]).backward()
+            torch.manual_seed(100 + step)
+        norms = [each.clip(0.5) for each in optimizers]
+        same(torch.tensor(norms[1]), torch.tensor(norms[0]), {"rtol": 1e-9, "atol": 1e-12}, "norm")
+        for each in optimizers:
+            each.step()
+            each.zero_grad()
+    for name, parameter in alone.named_parameters():
+        same(whole(spread.get_parameter(name).detach()), parameter.detach(), {"rtol": 1e-11, "atol": 1e-12})
+
+
+def forget_the_others(batch: Batch, own: Tensor) -> Tensor:
+    """A gather that brings only what is this process's own."""
+    return batch.spread(own)
+
+
+def forget_what_others_send(batch: Batch, parts: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
+    """An exchange whose last part is lost."""
+    *received, last = EXCHANGE(batch, parts, sizes)
+    return [*received, torch.zeros_like(last)]
+
+
+def add_log_of_size(log_z: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor]:
+    """Log Z as it is where each process adds what is on all."""
+    found, of_target = JOINED(log_z, log_prob)
+    return found + math.log(len(log_z)), of_target - math.log(len(log_z))
+
+
+def no_hits(pairs: tuple[Tensor, Tensor], span: slice) -> tuple[Tensor, Tensor]:
+    """Samples that are the target count beside it."""
+    return pairs[0][:0], pairs[1][:0]
+
+
+EXCHANGE, JOINED = Batch.exchange, exact._joined
+FAULTS: dict[str, tuple[Any, str, Any]] = {
+    "gather": (Batch, "gather", forget_the_others),
+    "exchange": (Batch, "exchange", forget_what_others_send),
+    "log-size": (exact, "_joined", add_log_of_size),
+    "hits": (fetched, "_pairs", no_hits),
+}
+"""What a test plants to see that it is noticed: where, and what stands there then."""
+
+
+def main(rank: int, size: int, store: str, names: Sequence[str], fault: str) -> int:
+    if fault:
+        setattr(*FAULTS[fault])
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
+    _MESHES.append(init_device_mesh("cpu", (size,)))
+    found = 0
+    whole_draws = ops.using(guarded_draws="torch")  # compiled code has chances of its own
+    whole_draws.__enter__()
+    for case in CASES:
+        if case.name not in names or case.id in ELSEWHERE:
+            continue
+        for num_classes, dtype in ((311, torch.float64), (3, torch.float64), (1, torch.float64), (311, torch.float32)):
+            compare(case, num_classes, dtype, rank, size)
+            for difference in _DIFFERENCES:
+                print(f"{case.id} of {num_classes} classes, {dtype}, on {rank} of {size}: {difference}", flush=True)
+            found += len(_DIFFERENCES)
+            _DIFFERENCES.clear()
+        for optimizer in OPTIMIZERS if not case.label else ["adagrad"]:
+            learn(case, rank, size, optimizer)
+        for difference in _DIFFERENCES:
+            print(f"{case.id} after ten steps, on {rank} of {size}: {difference}", flush=True)
+        found += len(_DIFFERENCES)
+        _DIFFERENCES.clear()
+    distributed.barrier()
+    distributed.destroy_process_group()
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(bool(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4].split(","), sys.argv[5])))
