@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -46,6 +47,11 @@ def refuse_together(mesh: DeviceMesh, rank: int, folder: Path) -> None:
     assert "differ in what they bring" in said, said
     said = refused(lambda: layer.topk(hidden, 3, exclude=[1] if rank == 1 else None))  # type: ignore[arg-type]
     assert ("exclude" in said) == (rank == 1), said
+    said = refused(lambda: layer(hidden, bad.clamp(max=1), weight=torch.ones(V + rank, dtype=torch.float64)))
+    assert ("weight" in said) == (rank == 1), said
+    with torch.set_grad_enabled(rank == 0):
+        said = refused(lambda: layer(hidden, bad.clamp(max=1)))
+    assert "want gradients on all or none" in said, said
     layer(hidden, bad.clamp(max=1)).backward()
     assert isinstance(layer.weight.grad, DTensor)
 
@@ -62,6 +68,22 @@ def no_rows_at_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
         assert float(loss.detach()) == 0 and nothing.grad is not None
         assert layer.log_prob(nothing).shape == (0, V) and layer.topk(nothing, 2)[1].shape == (0, 2)
         assert layer(nothing, torch.empty(0, 3, dtype=torch.int64)).isnan()
+
+
+def classes_out_of_the_question(mesh: DeviceMesh, rank: int, folder: Path) -> None:
+    """All that a process has are impossible."""
+    for options in ({}, {"block_size": 4}):
+        torch.manual_seed(0)
+        alone = build("full", D, range(V, 0, -1), dtype=torch.float64, **options)
+        with torch.no_grad():
+            alone.bias[:16] = -torch.inf  # type: ignore[index]
+        layer = shard_classes(copy.deepcopy(alone), mesh)
+        hidden, target = torch.randn(4, D, dtype=torch.float64), torch.tensor([16, 30, 20, 17])
+        alone(hidden, target).backward()
+        layer(hidden[2 * rank :][:2], target[2 * rank :][:2]).backward()
+        for name in ("weight", "bias"):
+            found = layer.get_parameter(name).grad.full_tensor()  # type: ignore[union-attr]
+            torch.testing.assert_close(found, alone.get_parameter(name).grad)
 
 
 def draw(mesh: DeviceMesh, rank: int, folder: Path) -> None:
@@ -137,7 +159,19 @@ def count(mesh: DeviceMesh, rank: int, folder: Path) -> None:
         assert found == 3 + MORE.get(case.name, 0), (case.id, found)
 
 
-JOBS = {each.__name__: each for each in (refuse_together, no_rows_at_all, draw, take_a_plain_state, save, load, count)}
+JOBS = {
+    each.__name__: each
+    for each in (
+        refuse_together,
+        no_rows_at_all,
+        classes_out_of_the_question,
+        draw,
+        take_a_plain_state,
+        save,
+        load,
+        count,
+    )
+}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 __all__ = ["main"]
@@ -13,6 +14,8 @@ def main(arguments: list[str] | None = None) -> None:
         from vastmax.cli.app import run
 
         code = run(arguments)
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nothing is left to interrupt but Python's exit
+            signal.signal(each, signal.SIG_IGN)
     except KeyboardInterrupt:  # while modules are being loaded; `run` says it otherwise
         print("vastmax: interrupted", file=sys.stderr)
         code = 130

@@ -22,7 +22,10 @@ from vastmax.errors import InputError
 __all__ = ["Batch", "current", "from_all", "gathered_rows", "working_on"]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
-_UNEQUAL = "the rows of the processes differ in what they bring: give all of them context, group and as many targets."
+_UNEQUAL = (
+    "the rows of the processes differ in what they bring: give all of them context, group and as many targets, and "
+    "want gradients on all or none."
+)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def gathered_rows(
     rows = len(hidden)
     given = [each.flatten(1) if each.dim() > 1 else each[:, None] for each in ids if each is not None]
     columns = [each.shape[1] for each in given]
-    brings = sum(2**place for place, each in enumerate(ids) if each is not None)
+    brings = 2 * sum(2**place for place, each in enumerate(ids) if each is not None) + torch.is_grad_enabled()
     packed = torch.cat([_bytes(hidden.detach()), *(_bytes(each) for each in given)], 1)
     width, device = packed.shape[1], "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**31, (), generator=generator, device=device))

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -31,7 +31,7 @@ from vastmax.layers.base import (
 __all__ = ["shard_classes", "unshard"]
 
 
-def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: int | str | None = None) -> OutputLayer:
+def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
     """Spread a layer's classes over processes, in place, and return it: same contract, same numbers.
 
     Every process calls it, and every method of the layer afterwards, with rows of its own: as many as it likes, none
@@ -45,21 +45,22 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: int | str | None = 
 
     Args:
         layer: of any kind whose :meth:`~vastmax.layers.OutputLayer.shard_plan` is known.
-        mesh: of the processes.
-        dim: which dimension of the mesh the classes are spread over; None where it has one.
+        mesh: of the processes, with one dimension. Of a mesh with more give one, as ``mesh["classes"]``; over the
+            others gradients are the caller's to average.
 
     Raises:
-        InputError: where the layer cannot be cut, or the mesh has no such dimension.
+        InputError: where the layer cannot be cut, or the mesh has more than one dimension.
     """
     if not isinstance(layer, OutputLayer):
         raise refused("layer", layer, "one of vastmax.layers")
     if isinstance(layer, _Sharded):
         raise InputError("the layer's classes are spread already: unshard it first.")
-    line = _line(mesh, dim)
+    if not isinstance(mesh, DeviceMesh) or mesh.ndim != 1:
+        raise refused("mesh", mesh, "a DeviceMesh of one dimension, as of init_device_mesh('cpu', (4,))")
     plan = layer.shard_plan()
     if plan is None:
         raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
-    group, rank, size = line.get_group(), line.get_local_rank(), line.size()
+    group, rank, size = mesh.get_group(), mesh.get_local_rank(), mesh.size()
     first = distributed.get_global_rank(group, 0)
     with torch.no_grad():
         for name in sorted(plan.replicated):
@@ -71,14 +72,14 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: int | str | None = 
             whole = getattr(owner, last)
             bounds = bounds_of(len(whole), size)
             own = whole.detach()[bounds[rank] : bounds[rank + 1]].clone()
-            table: Tensor = spread_table(own, line, whole.shape)
+            table: Tensor = spread_table(own, mesh, whole.shape)
             if isinstance(whole, nn.Parameter):
                 owner._parameters[last] = nn.Parameter(table, requires_grad=whole.requires_grad)
             else:
                 owner._buffers[last] = table
     layer.__class__ = _sharded_kind(type(layer))
     sharded = cast(_Sharded, layer)
-    sharded._mesh, sharded._capacity = line, 0
+    sharded._mesh, sharded._capacity = mesh, 0
     sharded._cutting = sharded.register_load_state_dict_pre_hook(_take_own_rows)
     return layer
 
@@ -125,12 +126,12 @@ class _Sharded(OutputLayer):
         context: Tensor | None = None,
         group: Tensor | None = None,
     ) -> Tensor:
-        one_of("reduction", reduction, ("mean", "sum", "none"))
         if target.is_floating_point():
             return self._loss_of_probabilities(hidden, target, reduction, ignore_index, weight, label_smoothing)
         several = target.dim() == hidden.dim()
 
         def check() -> tuple[Tensor, list[Tensor | None]]:
+            self._check_options(reduction, weight, label_smoothing)
             rows, classes = self._flat(hidden, target, several)
             self._check_of_rows("context", hidden, context)
             self._check_of_rows("group", hidden, group)
@@ -167,9 +168,7 @@ class _Sharded(OutputLayer):
         def check() -> tuple[Tensor, list[Tensor | None]]:
             rows = self._rows(hidden)
             check_probabilities(self, hidden, target, ignore_index)
-            number("label_smoothing", smoothing, 0, 1)
-            if weight is not None and weight.shape != (self.num_classes,):
-                raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+            self._check_options(reduction, weight, smoothing)
             return rows, []
 
         with self._gathered(check, hidden) as (rows, _, _):
@@ -251,6 +250,21 @@ class _Sharded(OutputLayer):
         with working_on(replace(current(), everywhere=True)):
             yield
 
+    def _check_options(self, reduction: Reduction, weight: Tensor | None, smoothing: float) -> None:
+        one_of("reduction", reduction, ("mean", "sum", "none"))
+        number("label_smoothing", smoothing, 0, 1)
+        if weight is not None and weight.shape != (self.num_classes,):
+            raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+
+    def tie_weights(self, embedding: Any) -> NoReturn:
+        raise InputError("the layer's classes are spread: no embedding in one place shares their table.")
+
+    def input_embedding(self) -> NoReturn:
+        raise InputError("the layer's classes are spread: no embedding in one place shares their table.")
+
+    def sampling_report(self, *_: Any, **__: Any) -> NoReturn:
+        raise InputError("the layer's classes are spread: unshard it for a report of its samples.")
+
     def _own(self, of_all: Tensor) -> Tensor:
         return of_all[self._batch.own]
 
@@ -297,19 +311,6 @@ def _sharded_kind(kind: type[OutputLayer]) -> type:
     if kind not in _kinds:
         _kinds[kind] = type(f"Sharded{kind.__name__}", (_Sharded, kind), {"__module__": kind.__module__})
     return _kinds[kind]
-
-
-def _line(mesh: DeviceMesh, dim: int | str | None) -> DeviceMesh:
-    """Return the mesh's one dimension."""
-    if not isinstance(mesh, DeviceMesh):
-        raise refused("mesh", mesh, "a DeviceMesh, as of torch.distributed.device_mesh.init_device_mesh")
-    if mesh.ndim == 1 and dim is None:
-        return mesh
-    names = mesh.mesh_dim_names or ()
-    name = names[dim] if isinstance(dim, int) and -len(names) <= dim < len(names) else dim
-    if not isinstance(name, str) or name not in names:
-        raise refused("dim", dim, f"a dimension of the mesh, one of {', '.join(names) or 'none: it has no names'}")
-    return mesh[name]
 
 
 def _owner(layer: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -187,6 +187,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             largest, log_rest = (torch.where(nothing, 0, each) for each in (largest, log_rest))
             if probabilities is not None and bool(nothing.any()):
                 probabilities[nothing] = 0
+                of_target = None if of_target is None else torch.where(nothing[:, None], 0, of_target)
                 expected = [torch.where(nothing[:, None], 0, each) for each in expected]
         ctx.save_for_backward(target, largest, log_rest, probabilities, of_target, *tensors)
         ctx.block_size = block_size
