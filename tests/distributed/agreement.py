@@ -59,6 +59,18 @@ def refuse_together(mesh: DeviceMesh, rank: int, folder: Path) -> None:
 _BY_ANOTHER = "process 1 refused its rows: its own error says why."
 
 
+def tied(mesh: DeviceMesh, rank: int, folder: Path) -> None:
+    """Before and after: nobody's table comes apart from its embedding."""
+    for name in ("full", "sampled", "class-based", "adaptive"):
+        layer = build(name, D, range(V, 0, -1))
+        assert layer.input_embedding() is not None
+        assert "shares its table" in refused(lambda layer=layer: shard_classes(layer, mesh))
+        assert "classes are spread" in refused(spread(mesh, name).input_embedding)
+    layer = build("full", D, range(V, 0, -1))
+    layer.tie_weights(torch.nn.Embedding(V, D))
+    assert "shares its table" in refused(lambda: shard_classes(layer, mesh))
+
+
 def no_rows_at_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
     for name in ("full", "sampled", "hierarchical", "class-based", "adaptive", "importance"):
         layer = spread(mesh, name)
@@ -163,6 +175,7 @@ JOBS = {
     each.__name__: each
     for each in (
         refuse_together,
+        tied,
         no_rows_at_all,
         classes_out_of_the_question,
         draw,

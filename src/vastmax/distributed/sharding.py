@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from vastmax.checks import number, one_of, refused, whole
+from vastmax.checks import refused, whole
 from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
 from vastmax.distributed.tables import bounds_of, own_rows, spread_table
 from vastmax.errors import InputError
@@ -57,6 +57,8 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
         raise InputError("the layer's classes are spread already: unshard it first.")
     if not isinstance(mesh, DeviceMesh) or mesh.ndim != 1:
         raise refused("mesh", mesh, "a DeviceMesh of one dimension, as of init_device_mesh('cpu', (4,))")
+    if layer._shares_table:
+        raise InputError("the layer shares its table with an embedding: spread one without")
     plan = layer.shard_plan()
     if plan is None:
         raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
@@ -249,12 +251,6 @@ class _Sharded(OutputLayer):
     def _for_everyone(self) -> Iterator[None]:
         with working_on(replace(current(), everywhere=True)):
             yield
-
-    def _check_options(self, reduction: Reduction, weight: Tensor | None, smoothing: float) -> None:
-        one_of("reduction", reduction, ("mean", "sum", "none"))
-        number("label_smoothing", smoothing, 0, 1)
-        if weight is not None and weight.shape != (self.num_classes,):
-            raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
 
     def tie_weights(self, embedding: Any) -> NoReturn:
         raise InputError("the layer's classes are spread: no embedding in one place shares their table.")

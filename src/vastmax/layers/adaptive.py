@@ -228,6 +228,7 @@ class AdaptiveSoftmax(OutputLayer):
 
     def input_embedding(self) -> AdaptiveEmbedding:
         """Return an embedding of short and long vectors, which are this layer's."""
+        self._shares_table = True
         return AdaptiveEmbedding(self)
 
     @property

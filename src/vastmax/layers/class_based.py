@@ -148,6 +148,7 @@ class ClassBasedSoftmax(OutputLayer):
         An embedding whose own gradient is dense makes the sum dense: give it ``sparse=True``.
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
+        self._shares_table = True
 
     @classmethod
     def rebuild(
@@ -159,6 +160,7 @@ class ClassBasedSoftmax(OutputLayer):
 
     def input_embedding(self) -> nn.Embedding:
         """Return an embedding whose table is that of the words."""
+        self._shares_table = True
         return shared_embedding(self.weight, self.sparse)
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class OutputLayer(nn.Module, ABC):
     _shown: ClassVar[tuple[str, ...]] = ()  # attributes that the repr shows, unless they are None or False
     _smooths: bool = False  # whether it has a _loss_of_all
     _samples_targets: bool = False  # whether a row's target is a sample for other rows
+    _shares_table: bool = False  # whether it was tied to an embedding, or gave one away
     _opaque_number: Tensor
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -291,14 +292,8 @@ class OutputLayer(nn.Module, ABC):
                 range (on CUDA and in compiled code a device assertion, as in torch), or ``DistributedDataParallel``
                 would be given sparse gradients.
         """
-        one_of("reduction", reduction, ("mean", "sum", "none"))
-        # a compiler may have made it a symbol, which has no value to look at
-        smoothing = (
-            label_smoothing if torch.compiler.is_compiling() else number("label_smoothing", label_smoothing, 0, 1)
-        )
+        smoothing = self._check_options(reduction, weight, label_smoothing)
         check_host(self, self.sparse_parameters)
-        if weight is not None and weight.shape != (self.num_classes,):
-            raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
         self._check_of_rows("context", hidden, context)
         self._check_of_rows("group", hidden, group)
         if target.is_floating_point():
@@ -419,6 +414,14 @@ class OutputLayer(nn.Module, ABC):
         return ", ".join(parts)
 
     # --- checks ---
+
+    def _check_options(self, reduction: Reduction, weight: Tensor | None, smoothing: float) -> float:
+        """Return the smoothing; InputError where one of what is not of rows cannot be used."""
+        one_of("reduction", reduction, ("mean", "sum", "none"))
+        if weight is not None and weight.shape != (self.num_classes,):
+            raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+        # a compiler may have made it a symbol, which has no value to look at
+        return smoothing if torch.compiler.is_compiling() else number("label_smoothing", smoothing, 0, 1)
 
     def _rows(self, hidden: Tensor) -> Tensor:
         if hidden.dim() == 0 or hidden.shape[-1] != self.in_features or not hidden.is_floating_point():

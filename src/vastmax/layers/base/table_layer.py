@@ -131,9 +131,11 @@ class TableLayer(LinearLayer):
             InputError: where the embedding is no table of V rows of width d, or has a ``max_norm``.
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
+        self._shares_table = True
 
     def input_embedding(self) -> nn.Embedding:
         """Return an embedding whose table is this layer's."""
+        self._shares_table = True
         return shared_embedding(self.weight, "weight" in self.sparse_parameters)
 
     def shard_plan(self) -> ShardPlan:
