@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from vastmax.errors import InputError
 
-__all__ = ["Batch", "current", "from_all", "gathered_rows", "working_on"]
+__all__ = ["Batch", "apart", "current", "from_all", "gathered_rows", "working_on"]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
@@ -174,7 +174,7 @@ def gathered_rows(
         fits = min(packed.numel(), capacity)
         sent[start : start + fits] = packed.flatten()[:fits]
         found = from_all(sent, group)
-        headers = _apart(found[:, :start]).cpu().view(torch.int64)
+        headers = apart(found[:, :start]).cpu().view(torch.int64)
         counts = headers[:, 0].tolist()
         if min(counts) < 0:
             raise refusal or InputError(f"process {counts.index(-1)} refused its rows: its own error says why.")
@@ -188,14 +188,14 @@ def gathered_rows(
         [each[start : start + n * width].view(n, width) for each, n in zip(found, counts, strict=True)]
     )
     of_hidden, *of_ids = everything.split([_width(hidden), *(8 * each for each in columns)], 1)
-    others = _apart(of_hidden).view(hidden.dtype)
-    found_ids = (_apart(each).view(torch.int64) for each in of_ids)
+    others = apart(of_hidden).view(hidden.dtype)
+    found_ids = (apart(each).view(torch.int64) for each in of_ids)
     all_ids = [None if each is None else next(found_ids).view(batch.num_rows, *each.shape[1:]) for each in ids]
     return batch, _AllRows.apply(hidden, others, batch), all_ids, capacity, int(headers[0, 4])  # type: ignore[return-value]
 
 
-def _apart(columns: Tensor) -> Tensor:
-    """Return columns in memory of their own, where they may be numbers of another size."""
+def apart(columns: Tensor) -> Tensor:
+    """Return columns in memory of their own: of a single row ``contiguous`` would be a view, whatever its stride."""
     return columns.clone(memory_format=torch.contiguous_format)
 
 

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor
 
 from vastmax import ops
-from vastmax.distributed.batch import Batch, current, working_on
+from vastmax.distributed.batch import Batch, apart, current, working_on
 from vastmax.distributed.tables import local_rows, own_bounds, own_rows, spread_table
 from vastmax.ops import Draws, GuardedDraws, Paths, register_for_tables
 
@@ -81,7 +81,7 @@ class _Exchanged(torch.autograd.Function):
         found = torch.cat(received).view(-1, width)
         if bias is None:
             return found, None
-        return found[:, :-1].contiguous(), found[:, -1].contiguous()
+        return apart(found[:, :-1]), apart(found[:, -1])
 
     @staticmethod
     @once_differentiable
@@ -92,8 +92,8 @@ class _Exchanged(torch.autograd.Function):
         received = ctx.batch.exchange(parts, [len(ids) * width for ids in ctx.sent])
         found, rows = torch.cat(received).view(-1, width), torch.cat(ctx.sent)
         of_weight, of_bias = ctx.shapes
-        to_weight = ops.row_gradient(rows, found[:, : of_weight[1]], of_weight, sparse=ctx.sparse)
-        to_bias = None if of_bias is None else ops.row_gradient(rows, found[:, -1], of_bias, sparse=ctx.sparse)
+        to_weight = ops.row_gradient(rows, apart(found[:, : of_weight[1]]), of_weight, sparse=ctx.sparse)
+        to_bias = None if of_bias is None else ops.row_gradient(rows, apart(found[:, -1]), of_bias, sparse=ctx.sparse)
         return None, None, None, None, to_weight, to_bias
 
 
