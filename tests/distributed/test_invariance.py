@@ -18,6 +18,11 @@ def test_spread_layers_are_the_same(tmp_path: Path, size: int, part: int) -> Non
     assert same, printed
 
 
+def test_a_process_that_is_sent_a_single_row(tmp_path: Path) -> None:
+    same, printed = run("invariance", tmp_path, 4, "infrequent-normalized", "")
+    assert same, printed
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_noticed(tmp_path: Path, fault: str) -> None:
     same, printed = run("invariance", tmp_path, 2, "blackout" if fault == "hits" else "self-normalized", fault)
