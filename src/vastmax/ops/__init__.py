@@ -57,6 +57,7 @@ from vastmax.ops.tensors import (
 )
 from vastmax.ops.topk import topk
 from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_above
+from vastmax.ops.tree_paths import climbed_paths
 from vastmax.ops.values import BigramTables, Draws, GuardedDraws, Part, Paths, WordClasses
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "bigram_probabilities",
     "by_rows",
     "class_softmax",
+    "climbed_paths",
     "coalesced",
     "differentiable_gradients",
     "draw_bigrams",
