@@ -35,7 +35,5 @@ def climbed_paths(above: Tensor, leaves: Tensor) -> Paths:
         torch.tensor([len(each) for each in ends], device=leaves.device)
     )
     position = offsets[every + 1] - height
-    found = torch.empty_like(every), torch.empty_like(every, dtype=above.dtype)
-    return Paths(
-        offsets, *(each.index_copy(0, position, torch.cat(parts)) for each, parts in zip(found, (nodes, signs)))
-    )
+    order = position.argsort()
+    return Paths(offsets, torch.cat(nodes)[order], torch.cat(signs)[order])
