@@ -174,6 +174,7 @@ def draw_noise(weights: NDArray[np.float64], seed: int, epoch: int, chunk: int, 
 
 # ops
 
+def alias_entries(mass: NDArray[np.int64], slots: int, total: int, first: int, stop: int) -> NDArray[np.int64]: ...
 def adagrad_rows(
     table: NDArray[np.floating],
     squares: NDArray[np.floating],

@@ -36,14 +36,16 @@ class Batch:
         group: the processes that share the classes.
         bounds: of each process its first row, and N at last.
         everywhere: whether all of them are to have what is of all rows.
-        locals: what stands for tables in the ops of this batch, by the tables' ids.
+        classes: the rows' targets, where there are any.
+        locals: what stands for tables in the ops of this batch, by the tables' ids, and what else is known of them.
         layouts: whether a table's gradient is to be sparse, whatever its uses give, by the table's id.
     """
 
     group: Any
     bounds: tuple[int, ...]
     everywhere: bool = False
-    locals: dict[int, Any] = field(default_factory=dict)
+    classes: Tensor | None = None
+    locals: dict[Any, Any] = field(default_factory=dict)
     layouts: dict[int, bool] = field(default_factory=dict)
 
     @property

@@ -15,7 +15,8 @@ from torch.distributed.tensor import DTensor
 
 from vastmax.checks import refused, whole
 from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
-from vastmax.distributed.tables import bounds_of, own_rows, spread_table
+from vastmax.distributed.building import lay_out
+from vastmax.distributed.tables import own_rows, spread_table
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
 from vastmax.layers.base import (
@@ -37,6 +38,10 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
     Every process calls it, and every method of the layer afterwards, with rows of its own: as many as it likes, none
     included. A table's rows lie on one process each, as ``torch.chunk`` cuts them, in a DTensor with ``Shard(0)``;
     what is not cut is taken from the first process. Draws come from a seed of the first process's, all alike.
+
+    A layer on the meta device is made where it is spread, so that no process has room for more than its part:
+    parameters start as :meth:`reset_parameters` has them, the same values on any number of processes. A large unigram
+    proposal (2 million classes or more) is spread as well, for one more small collective operation a draw.
 
     A process's loss counts its own rows, and the mean over the processes is the loss of all rows: for the reduction
     "mean" it is its rows' sum times the number of processes, over the factors of all rows. Gradients of what lies below
@@ -62,23 +67,7 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
     plan = layer.shard_plan()
     if plan is None:
         raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
-    group, rank, size = mesh.get_group(), mesh.get_local_rank(), mesh.size()
-    first = distributed.get_global_rank(group, 0)
-    with torch.no_grad():
-        for name in sorted(plan.replicated):
-            if (found := _find(layer, name)) is not None:
-                distributed.broadcast(received := found.detach().clone(), first, group=group)
-                found.copy_(received)  # whatever follows from it notices
-        for name in sorted(plan.cut):
-            owner, last = _owner(layer, name)
-            whole = getattr(owner, last)
-            bounds = bounds_of(len(whole), size)
-            own = whole.detach()[bounds[rank] : bounds[rank + 1]].clone()
-            table: Tensor = spread_table(own, mesh, whole.shape)
-            if isinstance(whole, nn.Parameter):
-                owner._parameters[last] = nn.Parameter(table, requires_grad=whole.requires_grad)
-            else:
-                owner._buffers[last] = table
+    lay_out(layer, plan, mesh)
     layer.__class__ = _sharded_kind(type(layer))
     sharded = cast(_Sharded, layer)
     sharded._mesh, sharded._capacity = mesh, 0
@@ -230,7 +219,7 @@ class _Sharded(OutputLayer):
             refusal = error
         found = gathered_rows(self._mesh.get_group(), rows, ids, self._capacity, refusal, generator)
         batch, rows, ids, self._capacity, seed = found  # type: ignore[misc]
-        self._batch = batch = replace(batch, everywhere=everywhere)
+        self._batch = batch = replace(batch, everywhere=everywhere, classes=ids[0] if ids else None)
         try:
             with working_on(batch):
                 yield rows, ids, seed
@@ -307,13 +296,3 @@ def _sharded_kind(kind: type[OutputLayer]) -> type:
     if kind not in _kinds:
         _kinds[kind] = type(f"Sharded{kind.__name__}", (_Sharded, kind), {"__module__": kind.__module__})
     return _kinds[kind]
-
-
-def _owner(layer: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, last = name.rpartition(".")
-    return layer.get_submodule(path), last
-
-
-def _find(layer: nn.Module, name: str) -> Tensor | None:
-    owner, last = _owner(layer, name)
-    return getattr(owner, last, None)

@@ -11,6 +11,15 @@ except ImportError as error:
 
 from vastmax.ops.adagrad_rows import adagrad_rows
 from vastmax.ops.adam_rows import adam_rows
+from vastmax.ops.alias import (
+    ALIAS_BITS,
+    AliasTables,
+    alias_choice,
+    alias_draws,
+    alias_entries,
+    alias_masses,
+    alias_tables,
+)
 from vastmax.ops.bigrams import adapt_bigrams, bigram_probabilities, draw_bigrams, unigram_share
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
@@ -61,6 +70,8 @@ from vastmax.ops.tree_paths import climbed_paths
 from vastmax.ops.values import BigramTables, Draws, GuardedDraws, Part, Paths, WordClasses
 
 __all__ = [
+    "ALIAS_BITS",
+    "AliasTables",
     "BigramTables",
     "Derived",
     "Draws",
@@ -75,6 +86,11 @@ __all__ = [
     "adam_rows",
     "adapt_bigrams",
     "add_up",
+    "alias_choice",
+    "alias_draws",
+    "alias_entries",
+    "alias_masses",
+    "alias_tables",
     "backend_of",
     "beam_leaves",
     "bigram_probabilities",

@@ -157,7 +157,7 @@ class SamplingLayer(TableLayer):
             raise InputError(
                 f"proposal is {type(self.proposal).__name__}, which follows the whole table: give one made of counts."
             )
-        return super().shard_plan()
+        return ShardPlan.of(self, "weight", "bias", *(f"proposal.{name}" for name in self.proposal.cut))
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the target and the samples forward and twice backward, or all classes once."""
