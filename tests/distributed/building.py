@@ -1,4 +1,4 @@
-"""Layers that are made where they are spread, beside plain ones that are given their state; and masses spread with them."""
+"""Layers that are made where they are spread, beside plain ones of their state; and masses spread with them."""
 
 from __future__ import annotations
 

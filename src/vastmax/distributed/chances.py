@@ -27,10 +27,13 @@ def _tables(mass: Any) -> AliasTables:
     padded = local.new_zeros(share)
     padded[: len(local)] = local
     whole = from_all(padded, group).view(-1)[: mass.shape[0]].cpu().numpy()
-    entry = torch.cat([alias_entries(whole, *stretch) for stretch in _own_slots(mass)])
-    alias = (entry & (_slots(mass) - 1)).numpy()
-    found = torch.stack([entry, torch.from_numpy(whole[alias])], 1)
-    return AliasTables(found.to(local.device), int(np.count_nonzero(whole)))
+    stretches = _own_slots(mass)
+    found, start = np.empty((sum(stop - first for first, stop in stretches), 2), np.int64), 0
+    for first, stop in stretches:
+        of_stretch = found[start : (start := start + stop - first)]
+        of_stretch[:, 0] = alias_entries(whole, first, stop)
+        np.take(whole, of_stretch[:, 0] & (_slots(mass) - 1), out=of_stretch[:, 1])
+    return AliasTables(torch.from_numpy(found).to(local.device), int(np.count_nonzero(whole)))
 
 
 def _slots(mass: Any) -> int:

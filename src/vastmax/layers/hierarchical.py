@@ -114,7 +114,8 @@ class HierarchicalSoftmax(OutputLayer):
         make = tensor_options(device, dtype)
         self.weight = nn.Parameter(torch.empty((tree.num_inner_nodes, in_features), **make))
         self.bias = nn.Parameter(torch.empty(tree.num_inner_nodes, **make)) if bias else None
-        self._tree, self._derived = tree, Derived(TreeLayout)
+        self._tree: Tree | None = tree
+        self._derived = Derived(TreeLayout)
         self.register_buffer("tree_children", torch.empty(tree.children.shape, dtype=torch.int32, device=device))
         self.register_buffer("tree_words", torch.empty(tree.words.shape, dtype=torch.int32, device=device))
         self.reset_parameters()
@@ -200,13 +201,16 @@ class HierarchicalSoftmax(OutputLayer):
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
         draw_uniformly([self.weight], [self.bias])
-        self.tree_children.copy_(torch.from_numpy(self._tree.children.copy()))
-        self.tree_words.copy_(torch.from_numpy(self._tree.words.copy()))
+        if self._tree is not None:
+            self.tree_children.copy_(torch.from_numpy(self._tree.children.copy()))
+            self.tree_words.copy_(torch.from_numpy(self._tree.words.copy()))
+        if for_table("path_loss", self.weight) is not None:  # of many classes, that would be a second one
+            self._tree = None
 
     @property
     def tree(self) -> Tree:
         """The tree, as the state has it."""
-        return self._tree if self.tree_children.is_meta else self._layout.tree
+        return self._tree if self._tree is not None and self.tree_children.is_meta else self._layout.tree
 
     @property
     def mean_path(self) -> float:
@@ -300,7 +304,7 @@ class HierarchicalSoftmax(OutputLayer):
         """(M,) log-probability of words (M,) for rows (M,), rising, of hidden vectors (N, d)."""
         owners, layout = None, self._layout
         if layout.most_leaves == 1:
-            leaves = layout.word_leaves[words]
+            leaves = layout.leaf_of(words)
         else:
             places, owners, _ = ragged_range(*layout.leaves_of(words))
             leaves, rows = layout.word_leaves[places], rows[owners]
@@ -370,4 +374,7 @@ def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:
     """Take the tree that a loaded state brought; InputError where it is none."""
     if isinstance(layer, HierarchicalSoftmax) and not layer.tree_children.is_meta:
         layer._derived.forget()
-        layer._tree = layer.tree  # or it is refused now
+        if layer._tree is None:
+            _ = layer._layout  # or it is refused now
+        else:
+            layer._tree = layer.tree

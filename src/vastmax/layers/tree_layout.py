@@ -36,6 +36,7 @@ class TreeLayout:
         self._children, self._words = children, words
         self.num_words = self._checked().num_words
         self.most_leaves = int(torch.bincount(words, minlength=self.num_words).max())
+        self._in_order = self.most_leaves == 1 and bool((words[1:] > words[:-1]).all())
 
     @cached_property
     def tree(self) -> Tree:
@@ -50,6 +51,10 @@ class TreeLayout:
     def paths_to(self, leaves: Tensor) -> Paths:
         """Return the paths to leaves (M,), for which those to all others are not needed."""
         return climbed_paths(self._above, leaves)
+
+    def leaf_of(self, words: Tensor) -> Tensor:
+        """Return the leaves (M,) of words (M,), of a tree in which each has one."""
+        return words if self._in_order else self.word_leaves[words]
 
     def leaves_of(self, words: Tensor) -> tuple[Tensor, Tensor]:
         """Return where the leaves of words (M,) begin among :attr:`word_leaves`, and how many they are."""

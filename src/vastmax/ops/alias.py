@@ -35,7 +35,7 @@ def alias_tables(mass: Tensor) -> AliasTables:
     if (make := for_table("alias_tables", mass)) is not None:
         return make(mass)
     given = mass.cpu().numpy()
-    return AliasTables(alias_entries(given).to(mass.device), int(np.count_nonzero(given)))
+    return AliasTables(torch.from_numpy(alias_entries(given).copy()).to(mass.device), int(np.count_nonzero(given)))
 
 
 def alias_draws(mass: Tensor, entry: Tensor, chance: Tensor) -> Tensor:
@@ -57,11 +57,10 @@ def alias_choice(entry: Tensor, chance: Tensor, last_slot: int) -> Tensor:
     return entry.minimum(chance).bitwise_and_(last_slot)
 
 
-def alias_entries(mass: NDArray[np.int64], first: int = 0, stop: int | None = None) -> Tensor:
+def alias_entries(mass: NDArray[np.int64], first: int = 0, stop: int | None = None) -> NDArray[np.int64]:
     """Return the entries of a stretch of slots, of masses (V,); InputError where they are no distribution."""
     slots = 2 ** (len(mass) - 1).bit_length()
     try:
-        entries = _core.alias_entries(mass, slots, 2**ALIAS_BITS, first, slots if stop is None else stop)
+        return _core.alias_entries(mass, slots, 2**ALIAS_BITS, first, slots if stop is None else stop)
     except ValueError:
         raise InputError("the state holds no distribution to draw from: masses that add up to 2**62.") from None
-    return torch.from_numpy(entries.copy())

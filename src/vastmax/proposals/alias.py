@@ -63,6 +63,7 @@ class AliasTable(Float64Module):
             self.mass.copy_(torch.from_numpy(self._initial))
         if for_table("alias_tables", self.mass) is not None:  # no process is to hold those of all classes
             self._initial = None
+            self._derived(self.mass)  # now, before the layer's table takes its memory
 
     @property
     def entry(self) -> Tensor:

@@ -209,14 +209,15 @@ class Tree:
         """
         weights = as_counts(counts, num_words=self.num_words)
         weights = weights if weights.any() else np.ones_like(weights)
-        steps = np.bincount(self.words, weights=self.lengths, minlength=self.num_words)
+        _, lengths = children_links(self.children.reshape(-1))
+        steps = np.bincount(self.words, weights=lengths, minlength=self.num_words)
         mean = float((weights * steps).sum() / weights.sum(dtype=np.float64))
         balanced = _balanced_bits(self.num_words)
         return TreeStatistics(
             num_words=self.num_words,
             entropy_bits=unigram_entropy(weights),
             mean_bits=mean,
-            longest_path=int(self.lengths.max()),
+            longest_path=int(lengths.max()),
             balanced_bits=balanced,
             saving=1 - mean / balanced if balanced else 0.0,
         )

@@ -125,12 +125,13 @@ class SamplingLayer(TableLayer):
 
     def reset_parameters(self) -> None:
         """Draw the table anew, set the biases to where they start, and restore the proposal."""
-        super().reset_parameters()
-        if self.bias is not None:
-            nn.init.constant_(self.bias, self.initial_bias)
         proposal = getattr(self, "proposal", None)  # not yet, while the table is being made
         if proposal is not None:
             proposal.reset_parameters()
+        super().reset_parameters()
+        if self.bias is not None:
+            nn.init.constant_(self.bias, self.initial_bias)
+        if proposal is not None:
             self._tell_proposal()
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
