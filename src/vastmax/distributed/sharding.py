@@ -277,14 +277,20 @@ class _Sharded(OutputLayer):
 
 
 def _average(parameters: list[nn.Parameter], mesh: DeviceMesh) -> None:
-    """Give all processes the mean of their gradients, in one collective; what was averaged before stays."""
+    """Give all processes the mean of their gradients, in one collective; what was averaged before stays.
+
+    Where no process has a gradient of a parameter there is none afterwards.
+    """
     with torch.no_grad():
         dtype = functools.reduce(torch.promote_types, (each.dtype for each in parameters))
         grads = [torch.zeros_like(each) if each.grad is None else each.grad.to_dense() for each in parameters]
-        total = torch.cat([each.flatten().to(dtype) for each in grads])
+        there = grads[0].new_tensor([each.grad is not None for each in parameters], dtype=dtype)
+        total = torch.cat([there, *(each.flatten().to(dtype) for each in grads)])
         distributed.all_reduce(total, group=mesh.get_group())
-        for parameter, mean in zip(parameters, total.split([each.numel() for each in parameters]), strict=True):
-            parameter.grad = (mean / mesh.size()).view_as(parameter).to(parameter.dtype)
+        there, *means = total.split([len(parameters), *(each.numel() for each in parameters)])
+        for parameter, found, mean in zip(parameters, there, means, strict=True):
+            if parameter.grad is not None or bool(found):
+                parameter.grad = (mean / mesh.size()).view_as(parameter).to(parameter.dtype)
 
 
 def _take_own_rows(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
