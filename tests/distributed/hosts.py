@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed import checkpoint
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.distributed.tensor import DTensor
@@ -17,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.distributed.agreement import D, V, refused
 from tests.distributed.invariance import seed_of_next
 from tests.distributed.processes import take_part
-from vastmax.distributed import shard_classes
+from vastmax.distributed import shard_classes, unshard
 from vastmax.layers import OutputLayer, build
 from vastmax.layers.base import drawing_from
 from vastmax.optimizers import SparseAwareOptimizer
@@ -242,6 +243,65 @@ def scaled(mesh: DeviceMesh, rank: int, folder: Path) -> None:
                 torch.testing.assert_close(whole(found, found.detach()), whole(wanted, wanted.detach()), **NEAR)
 
 
+def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
+    """Classes over one dimension of a mesh; over the other the mean, of two backward passes, and one norm."""
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "classes"))
+    counts = [5, 0, 3, 2]
+    bounds = [0, 5, 5, 8, 10]
+    for name, options in (
+        ("hierarchical", {}),  # sparse gradients
+        ("adaptive", {"cutoffs": [8, 20]}),  # dense ones, and none at all
+        ("differentiated", {}),  # parameters that are on all
+    ):
+        alone, _ = pair(line, name, **options)
+        torch.manual_seed(rank)  # the first processes' parameters count, whatever the others drew
+        layer = build(name, D, range(V, 0, -1), dtype=torch.float64, **options)
+        if rank < 2:
+            layer.load_state_dict(alone.state_dict())
+        shard_classes(layer, mesh, "classes")
+        whole_body, body = a_body(), sharded(a_body(), mesh)
+        optimizer, theirs = SparseAwareOptimizer([body, layer]), SparseAwareOptimizer([whole_body, alone])
+        for step in range(2):
+            generator = torch.Generator().manual_seed(step)
+            inputs = torch.randn(sum(counts), 5, generator=generator, dtype=torch.float64)
+            target = torch.randint(V, (sum(counts),), generator=generator)
+            target[5:] %= 8  # the second pair of processes reaches no cluster
+            for pair_of in (slice(0, 5), slice(5, 10)):
+                (alone(whole_body(inputs[pair_of]), target[pair_of]) / 2).backward()
+            own = slice(bounds[rank], bounds[rank + 1])
+            layer(body(inputs[own]), target[own]).backward()
+        for (what, each), other in zip(layer.named_parameters(), alone.parameters(), strict=True):
+            assert each.grad is not None and each.grad.is_sparse == (what in layer.sparse_parameters), what
+            found = each.grad
+            if found.is_sparse:
+                distributed.all_reduce(found := found.to_dense(), group=mesh.get_group("classes"))
+            found = found.full_tensor() if isinstance(found, DTensor) else found
+            torch.testing.assert_close(
+                found, whole(other), **NEAR, msg=lambda said, at=f"{name} {what}": f"{at}: {said}"
+            )
+        torch.testing.assert_close(optimizer.clip(0.1), theirs.clip(0.1), rtol=1e-11, atol=0)
+        for each in (optimizer, theirs):
+            each.step()
+        for each, other in zip((*body.parameters(), *layer.parameters()), theirs._parameters, strict=True):
+            torch.testing.assert_close(
+                each.detach().full_tensor() if isinstance(each, DTensor) else each, other, **NEAR
+            )
+        checkpoint.save({"layer": layer.state_dict()}, checkpoint_id=folder / name)
+        again = pair(line, name, **options)[1]
+        checkpoint.load(state := {"layer": again.state_dict()}, checkpoint_id=folder / name)
+        again.load_state_dict(state["layer"])
+        for (what, each), other in zip(unshard(again).state_dict().items(), alone.state_dict().values(), strict=True):
+            torch.testing.assert_close(each, other, **NEAR, msg=what)
+    said = refused(lambda: shard_classes(build("full", D, range(V)), mesh))
+    assert said.startswith("dim is None: give 'data' or 'classes'"), said
+    part = shard_classes(build("full", D, range(V), dtype=torch.float64), mesh["classes"])
+    with torch.no_grad():
+        part.weight.fill_(1)
+    part(torch.full((1, D), float(rank), dtype=torch.float64), torch.tensor([0])).backward()
+    expected = -(0.5 if rank < 2 else 2.5) * (1 - 1 / V)  # of this pair of processes alone
+    torch.testing.assert_close(float(part.weight.grad.full_tensor()[0, 0]), expected)  # type: ignore[union-attr]
+
+
 JOBS = {
     each.__name__: each
     for each in (
@@ -253,6 +313,7 @@ JOBS = {
         frozen,
         narrow,
         scaled,
+        several_dimensions,
     )
 }
 

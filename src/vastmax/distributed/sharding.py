@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from vastmax.checks import refused, whole
 from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
+from vastmax.distributed.replicas import average_over
 from vastmax.distributed.tables import bounds_of, own_rows, spread_table
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
@@ -31,7 +32,7 @@ from vastmax.layers.base import (
 __all__ = ["shard_classes", "unshard"]
 
 
-def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
+def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) -> OutputLayer:
     """Spread a layer's classes over processes, in place, and return it: same contract, same numbers.
 
     Every process calls it, and every method of the layer afterwards, with rows of its own: as many as it likes, none
@@ -45,35 +46,39 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
 
     Args:
         layer: of any kind whose :meth:`~vastmax.layers.OutputLayer.shard_plan` is known.
-        mesh: of the processes, with one dimension. Of a mesh with more give one, as ``mesh["classes"]``; over the
-            others gradients are the caller's to average.
+        mesh: of the processes.
+        dim: the name of its dimension over which classes are spread, where it has several. Processes apart in the
+            others have the same classes: the layer lets them learn the mean of their gradients, after each backward
+            pass. Given a slice such as ``mesh["classes"]`` it knows of no others, whose gradients are the caller's.
 
     Raises:
-        InputError: where the layer cannot be cut, or the mesh has more than one dimension.
+        InputError: where the layer cannot be cut, or the mesh has no such dimension.
     """
     if not isinstance(layer, OutputLayer):
         raise refused("layer", layer, "one of vastmax.layers")
     if isinstance(layer, _Sharded):
         raise InputError("the layer's classes are spread already: unshard it first.")
-    if not isinstance(mesh, DeviceMesh) or mesh.ndim != 1:
-        raise refused("mesh", mesh, "a DeviceMesh of one dimension, as of init_device_mesh('cpu', (4,))")
+    mesh, others = _dimensions(mesh, dim)
     if layer._shares_table:
         raise InputError("the layer shares its table with an embedding: spread one without")
     plan = layer.shard_plan()
     if plan is None:
         raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
     group, rank, size = mesh.get_group(), mesh.get_local_rank(), mesh.size()
-    first = distributed.get_global_rank(group, 0)
     with torch.no_grad():
         for name in sorted(plan.replicated):
             if (found := _find(layer, name)) is not None:
-                distributed.broadcast(received := found.detach().clone(), first, group=group)
+                received = found.detach().clone()
+                for each in (group, *others):
+                    distributed.broadcast(received, distributed.get_global_rank(each, 0), group=each)
                 found.copy_(received)  # whatever follows from it notices
         for name in sorted(plan.cut):
             owner, last = _owner(layer, name)
             whole = getattr(owner, last)
             bounds = bounds_of(len(whole), size)
             own = whole.detach()[bounds[rank] : bounds[rank + 1]].clone()
+            for each in others:
+                distributed.broadcast(own, distributed.get_global_rank(each, 0), group=each)
             table: Tensor = spread_table(own, mesh, whole.shape)
             if isinstance(whole, nn.Parameter):
                 owner._parameters[last] = nn.Parameter(table, requires_grad=whole.requires_grad)
@@ -81,7 +86,7 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
                 owner._buffers[last] = table
     layer.__class__ = _sharded_kind(type(layer))
     sharded = cast(_Sharded, layer)
-    sharded._mesh, sharded._capacity = mesh, 0
+    sharded._mesh, sharded._others, sharded._capacity = mesh, others, 0
     sharded._cutting = sharded.register_load_state_dict_pre_hook(_take_own_rows)
     return layer
 
@@ -95,7 +100,7 @@ def unshard(layer: OutputLayer) -> OutputLayer:
     if not isinstance(layer, _Sharded):
         raise refused("layer", layer, "one whose classes shard_classes spread")
     layer._cutting.remove()
-    del layer._mesh, layer._capacity, layer._cutting
+    del layer._mesh, layer._others, layer._capacity, layer._cutting
     layer.__class__ = type(layer).__mro__[2]
     for module in layer.modules():
         tables: Any = module._parameters, module._buffers
@@ -112,6 +117,7 @@ class _Sharded(OutputLayer):
     """What a layer does before and after, when its tables are spread."""
 
     _mesh: DeviceMesh
+    _others: list[Any]  # the groups of processes that have the same classes
     _capacity: int
     _cutting: Any
     _batch: Batch
@@ -240,11 +246,19 @@ class _Sharded(OutputLayer):
 
     def _learning(self, result: Tensor) -> Tensor:
         """Return the result, after whose backward pass the parameters that are on all processes have the mean of
-        their gradients.
+        their gradients; and all of them, of processes that have the same classes.
         """
-        whole = [each for each in self.parameters() if each.requires_grad and not isinstance(each, DTensor)]
-        if whole and self._mesh.size() > 1:
-            after_backward(result, lambda: _average(whole, self._mesh))
+        learnt = [each for each in self.parameters() if each.requires_grad]
+        whole = [each for each in learnt if not isinstance(each, DTensor)]
+
+        def average() -> None:
+            if whole and self._mesh.size() > 1:
+                _average(whole, self._mesh)
+            for group in self._others:
+                average_over(learnt, group)
+
+        if learnt and (whole or self._others):
+            after_backward(result, average)
         return result
 
     @contextmanager
@@ -274,6 +288,19 @@ class _Sharded(OutputLayer):
     def _some_rows(self, rows: Tensor, places: Tensor) -> Iterator[Tensor]:
         with working_on(current().some(places)):
             yield rows[places]
+
+
+def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any]]:
+    """Return the dimension of a mesh over which classes are spread, and the groups of all others."""
+    if not isinstance(mesh, DeviceMesh):
+        raise refused("mesh", mesh, "a DeviceMesh, as of init_device_mesh('cpu', (4,))")
+    names = mesh.mesh_dim_names or ()
+    if dim is None and mesh.ndim == 1:
+        return mesh, []
+    if dim is None or dim not in names:
+        wanted = " or ".join(map(repr, names)) or "mesh_dim_names to init_device_mesh, and one of them here"
+        raise refused("dim", dim, f"{wanted}: classes are spread over one of the mesh's {mesh.ndim} dimensions")
+    return mesh[dim], [mesh.get_group(each) for each in names if each != dim]
 
 
 def _average(parameters: list[nn.Parameter], mesh: DeviceMesh) -> None:
