@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import torch
-from torch import distributed
 from torch.distributed import checkpoint
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.cases import CASES
+from tests.distributed.processes import take_part
 from vastmax.distributed import shard_classes, unshard
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer, build
@@ -188,13 +186,4 @@ JOBS = {
 
 
 if __name__ == "__main__":
-    number, processes, store, jobs = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4].split(",")
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=store, rank=number, world_size=processes, timeout=timedelta(seconds=60)
-    )
-    line = init_device_mesh("cpu", (processes,))
-    for job in jobs:
-        JOBS[job](line, number, Path(store.removeprefix("file://")).parent)
-        distributed.barrier()
-    distributed.destroy_process_group()
+    take_part(JOBS)

@@ -168,7 +168,8 @@ def gathered_rows(
     packed = torch.cat([_bytes(hidden.detach()), *(_bytes(each) for each in given)], 1)
     width, device = packed.shape[1], "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**31, (), generator=generator, device=device))
-    header = torch.tensor([-1 if refusal else rows, sum(columns), brings, width, seed]).view(torch.uint8)
+    learns = int(hidden.requires_grad)
+    header = torch.tensor([-1 if refusal else rows, sum(columns), brings, width, seed, learns]).view(torch.uint8)
     start = len(header)
     while True:
         sent = packed.new_zeros(start + capacity)
@@ -185,6 +186,8 @@ def gathered_rows(
         if max(counts) * width <= capacity:
             break
         capacity = max(counts) * width
+    if torch.is_grad_enabled() and not learns and headers[:, 5].any():  # all take part in the others' backward pass
+        hidden = hidden.detach().requires_grad_()
     batch = Batch(group, tuple(accumulate(counts, initial=0)))
     everything = torch.cat(
         [each[start : start + n * width].view(n, width) for each, n in zip(found, counts, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,11 @@ _ROWS = 2**14  # drawn at a time: values of a table do not depend on where it is
 
 
 @torch.no_grad()
-def lay_out(layer: OutputLayer, plan: ShardPlan, mesh: DeviceMesh) -> None:
+def lay_out(layer: OutputLayer, plan: ShardPlan, mesh: DeviceMesh, others: Sequence[Any]) -> None:
     """Give each process its rows of what a plan cuts, and what the first process has of all else.
 
-    Where a tensor is on the meta device, the layer is made anew, on the mesh's device.
+    Where a tensor is on the meta device, the layer is made anew, on the mesh's device. Processes of the groups
+    ``others`` get the same rows.
     """
     made = any(each.is_meta for each in (*layer.parameters(), *layer.buffers()))
     if made:
@@ -36,19 +38,23 @@ def lay_out(layer: OutputLayer, plan: ShardPlan, mesh: DeviceMesh) -> None:
         if made:
             own = torch.empty((stop - first, *table.shape[1:]), dtype=table.dtype, device=mesh.device_type)
         else:
-            own = table.detach()[first:stop].clone()
+            own = _from_first(table.detach()[first:stop], others)
         _put(layer, name, spread_table(own, mesh, table.shape))
-    group = mesh.get_group()
-    first = distributed.get_global_rank(group, 0)
+    everyone = [mesh.get_group(), *others]
     if made:
-        seed = torch.randint(2**31, (), device=mesh.device_type)
-        distributed.broadcast(seed, first, group=group)
-        with _Making(int(seed)):
+        with _Making(int(_from_first(torch.randint(2**31, (), device=mesh.device_type), everyone))):
             layer.reset_parameters()  # type: ignore[operator]
     for name in sorted(plan.replicated):
         found = _get(layer, name)
-        distributed.broadcast(received := found.detach().clone(), first, group=group)
-        found.copy_(received)  # whatever follows from it notices
+        found.copy_(_from_first(found.detach(), everyone))  # whatever follows from it notices
+
+
+def _from_first(tensor: Tensor, groups: Sequence[Any]) -> Tensor:
+    """Return what the first process of each of these groups has."""
+    found = tensor.clone()
+    for group in groups:
+        distributed.broadcast(found, distributed.get_global_rank(group, 0), group=group)
+    return found
 
 
 class _Making(TorchFunctionMode):

@@ -49,9 +49,14 @@ def _class_softmax(
     rows = (here.sizes[of_rows] > 0).nonzero().squeeze(1)
     (seen,) = ops.matmul_operands(hidden.detach())
     with torch.autocast(hidden.device.type, enabled=False):
-        for group in ops.group_by_class(of_rows[rows], here, hidden.shape[1]) if len(rows) else ():
+        groups = list(ops.group_by_class(of_rows[rows], here, hidden.shape[1]) if len(rows) else ())
+        uses = [  # whose gradients become one: of some dtypes PyTorch adds no sparse tensors
+            (None,) * len(groups) if each is None else ops.sparse_uses(each, len(groups), sparse)
+            for each in (mine.weight, mine.bias)
+        ]
+        for group, weights, of_words in zip(groups, *uses, strict=True):
             items = rows[group.items]
-            vectors, biases = ops.table_rows(mine.weight, mine.bias, group.words.flatten(), sparse=sparse)
+            vectors, biases = ops.table_rows(weights, of_words, group.words.flatten(), sparse=sparse)
             vectors = vectors.view(*group.words.shape, -1).to(log_z.dtype)
             logits = seen[items].to(log_z.dtype) @ vectors.transpose(1, 2)
             if biases is not None:

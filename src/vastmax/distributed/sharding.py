@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from vastmax.checks import refused, whole
 from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
 from vastmax.distributed.building import lay_out
+from vastmax.distributed.replicas import average_over
 from vastmax.distributed.tables import own_rows, spread_table
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
@@ -32,7 +33,7 @@ from vastmax.layers.base import (
 __all__ = ["shard_classes", "unshard"]
 
 
-def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
+def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) -> OutputLayer:
     """Spread a layer's classes over processes, in place, and return it: same contract, same numbers.
 
     Every process calls it, and every method of the layer afterwards, with rows of its own: as many as it likes, none
@@ -50,27 +51,28 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
 
     Args:
         layer: of any kind whose :meth:`~vastmax.layers.OutputLayer.shard_plan` is known.
-        mesh: of the processes, with one dimension. Of a mesh with more give one, as ``mesh["classes"]``; over the
-            others gradients are the caller's to average.
+        mesh: of the processes.
+        dim: the name of its dimension over which classes are spread, where it has several. Processes apart in the
+            others have the same classes: the layer lets them learn the mean of their gradients, after each backward
+            pass. Given a slice such as ``mesh["classes"]`` it knows of no others, whose gradients are the caller's.
 
     Raises:
-        InputError: where the layer cannot be cut, or the mesh has more than one dimension.
+        InputError: where the layer cannot be cut, or the mesh has no such dimension.
     """
     if not isinstance(layer, OutputLayer):
         raise refused("layer", layer, "one of vastmax.layers")
     if isinstance(layer, _Sharded):
         raise InputError("the layer's classes are spread already: unshard it first.")
-    if not isinstance(mesh, DeviceMesh) or mesh.ndim != 1:
-        raise refused("mesh", mesh, "a DeviceMesh of one dimension, as of init_device_mesh('cpu', (4,))")
+    mesh, others = _dimensions(mesh, dim)
     if layer._shares_table:
         raise InputError("the layer shares its table with an embedding: spread one without")
     plan = layer.shard_plan()
     if plan is None:
         raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
-    lay_out(layer, plan, mesh)
+    lay_out(layer, plan, mesh, others)
     layer.__class__ = _sharded_kind(type(layer))
     sharded = cast(_Sharded, layer)
-    sharded._mesh, sharded._capacity = mesh, 0
+    sharded._mesh, sharded._others, sharded._capacity = mesh, others, 0
     sharded._cutting = sharded.register_load_state_dict_pre_hook(_take_own_rows)
     return layer
 
@@ -84,7 +86,7 @@ def unshard(layer: OutputLayer) -> OutputLayer:
     if not isinstance(layer, _Sharded):
         raise refused("layer", layer, "one whose classes shard_classes spread")
     layer._cutting.remove()
-    del layer._mesh, layer._capacity, layer._cutting
+    del layer._mesh, layer._others, layer._capacity, layer._cutting
     layer.__class__ = type(layer).__mro__[2]
     for module in layer.modules():
         tables: Any = module._parameters, module._buffers
@@ -101,6 +103,7 @@ class _Sharded(OutputLayer):
     """What a layer does before and after, when its tables are spread."""
 
     _mesh: DeviceMesh
+    _others: list[Any]  # the groups of processes that have the same classes
     _capacity: int
     _cutting: Any
     _batch: Batch
@@ -229,11 +232,19 @@ class _Sharded(OutputLayer):
 
     def _learning(self, result: Tensor) -> Tensor:
         """Return the result, after whose backward pass the parameters that are on all processes have the mean of
-        their gradients.
+        their gradients; and all of them, of processes that have the same classes.
         """
-        whole = [each for each in self.parameters() if each.requires_grad and not isinstance(each, DTensor)]
-        if whole and self._mesh.size() > 1:
-            after_backward(result, lambda: _average(whole, self._mesh))
+        learnt = [each for each in self.parameters() if each.requires_grad]
+        whole = [each for each in learnt if not isinstance(each, DTensor)]
+
+        def average() -> None:
+            if whole and self._mesh.size() > 1:
+                _average(whole, self._mesh)
+            for group in self._others:
+                average_over(learnt, group)
+
+        if learnt and (whole or self._others):
+            after_backward(result, average)
         return result
 
     @contextmanager
@@ -265,15 +276,34 @@ class _Sharded(OutputLayer):
             yield rows[places]
 
 
+def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any]]:
+    """Return the dimension of a mesh over which classes are spread, and the groups of all others."""
+    if not isinstance(mesh, DeviceMesh):
+        raise refused("mesh", mesh, "a DeviceMesh, as of init_device_mesh('cpu', (4,))")
+    names = mesh.mesh_dim_names or ()
+    if dim is None and mesh.ndim == 1:
+        return mesh, []
+    if dim is None or dim not in names:
+        wanted = " or ".join(map(repr, names)) or "mesh_dim_names to init_device_mesh, and one of them here"
+        raise refused("dim", dim, f"{wanted}: classes are spread over one of the mesh's {mesh.ndim} dimensions")
+    return mesh[dim], [mesh.get_group(each) for each in names if each != dim]
+
+
 def _average(parameters: list[nn.Parameter], mesh: DeviceMesh) -> None:
-    """Give all processes the mean of their gradients, in one collective; what was averaged before stays."""
+    """Give all processes the mean of their gradients, in one collective; what was averaged before stays.
+
+    Where no process has a gradient of a parameter there is none afterwards.
+    """
     with torch.no_grad():
         dtype = functools.reduce(torch.promote_types, (each.dtype for each in parameters))
         grads = [torch.zeros_like(each) if each.grad is None else each.grad.to_dense() for each in parameters]
-        total = torch.cat([each.flatten().to(dtype) for each in grads])
+        there = grads[0].new_tensor([each.grad is not None for each in parameters], dtype=dtype)
+        total = torch.cat([there, *(each.flatten().to(dtype) for each in grads)])
         distributed.all_reduce(total, group=mesh.get_group())
-        for parameter, mean in zip(parameters, total.split([each.numel() for each in parameters]), strict=True):
-            parameter.grad = (mean / mesh.size()).view_as(parameter).to(parameter.dtype)
+        there, *means = total.split([len(parameters), *(each.numel() for each in parameters)])
+        for parameter, found, mean in zip(parameters, there, means, strict=True):
+            if parameter.grad is not None or bool(found):
+                parameter.grad = (mean / mesh.size()).view_as(parameter).to(parameter.dtype)
 
 
 def _take_own_rows(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
