@@ -39,8 +39,9 @@ def one_process(method: str, options: argparse.Namespace, rank: int, store: str)
     mesh, imports, began = init_device_mesh("cpu", (size,)), peak_memory(), time.perf_counter()
     counts = np.arange(1, options.classes + 1)
     np.floor_divide(50 * options.classes, counts, out=counts)
-    layer = shard_classes(build(method, options.dim, counts, device="meta"), mesh)
+    layer = build(method, options.dim, counts, device="meta")
     del counts
+    shard_classes(layer, mesh)
     seconds, built = time.perf_counter() - began, peak_memory()
     optimizer = SparseAwareOptimizer(layer, "sgd", 0.1)
     chance, times = torch.Generator().manual_seed(rank), []
