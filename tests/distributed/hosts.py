@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tests.distributed.agreement import D, V, refused
 from tests.distributed.invariance import seed_of_next
 from tests.distributed.processes import take_part
-from vastmax.distributed import shard_classes, unshard
+from vastmax.distributed import all_rows, shard_classes, unshard
 from vastmax.layers import OutputLayer, build
 from vastmax.layers.base import drawing_from
 from vastmax.optimizers import SparseAwareOptimizer
@@ -243,11 +243,29 @@ def scaled(mesh: DeviceMesh, rank: int, folder: Path) -> None:
                 torch.testing.assert_close(whole(found, found.detach()), whole(wanted, wanted.detach()), **NEAR)
 
 
+def rows_of_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
+    """A row's gradient is what the losses of all processes give it; rows without one, numbers and none at all too."""
+    for count in (3, 0):
+        generator = torch.Generator().manual_seed(count)
+        everything = torch.randn(5 + count, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+        own = torch.arange(5) if rank == 0 else torch.arange(5, 5 + count)
+        factors = torch.randn(2, *everything.shape, generator=generator, dtype=torch.float64)
+        mine = everything.detach()[own].requires_grad_()
+        found, places = all_rows(mine, mesh)
+        assert torch.equal(found, everything) and torch.equal(places, own)
+        (found * factors[rank]).square().sum().backward()
+        (everything * factors).square().sum().backward()
+        torch.testing.assert_close(mine.grad, everything.grad[own], **NEAR)  # type: ignore[index]
+        assert torch.equal(all_rows(own, mesh)[0], torch.arange(5 + count))
+    assert refused(lambda: all_rows(torch.tensor(1.0), mesh)).endswith(": give a tensor of rows.")
+    assert refused(lambda: all_rows(torch.zeros(1), None)).startswith("mesh is None: give")  # type: ignore[arg-type]
+
+
 def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
     """Classes over one dimension of a mesh; over the other the mean, of two backward passes, and one norm."""
-    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "classes"))
-    counts = [5, 0, 3, 2]
-    bounds = [0, 5, 5, 8, 10]
+    size = line.size() // 2
+    mesh = init_device_mesh("cpu", (2, size), mesh_dim_names=("data", "classes"))
+    bounds = [0, 5, 10] if size == 1 else [0, 5, 5, 8, 10]
     for name, options in (
         ("hierarchical", {}),  # sparse gradients
         ("adaptive", {"cutoffs": [8, 20]}),  # dense ones, and none at all
@@ -256,18 +274,18 @@ def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
         alone, _ = pair(line, name, **options)
         torch.manual_seed(rank)  # the first processes' parameters count, whatever the others drew
         layer = build(name, D, range(V, 0, -1), dtype=torch.float64, **options)
-        if rank < 2:
+        if rank < size:
             layer.load_state_dict(alone.state_dict())
         shard_classes(layer, mesh, "classes")
         whole_body, body = a_body(), sharded(a_body(), mesh)
         optimizer, theirs = SparseAwareOptimizer([body, layer]), SparseAwareOptimizer([whole_body, alone])
         for step in range(2):
             generator = torch.Generator().manual_seed(step)
-            inputs = torch.randn(sum(counts), 5, generator=generator, dtype=torch.float64)
-            target = torch.randint(V, (sum(counts),), generator=generator)
-            target[5:] %= 8  # the second pair of processes reaches no cluster
-            for pair_of in (slice(0, 5), slice(5, 10)):
-                (alone(whole_body(inputs[pair_of]), target[pair_of]) / 2).backward()
+            inputs = torch.randn(10, 5, generator=generator, dtype=torch.float64)
+            target = torch.randint(V, (10,), generator=generator)
+            target[5:] %= 8  # the second half of the processes reaches no cluster
+            for half in (slice(0, 5), slice(5, 10)):
+                (alone(whole_body(inputs[half]), target[half]) / 2).backward()
             own = slice(bounds[rank], bounds[rank + 1])
             layer(body(inputs[own]), target[own]).backward()
         for (what, each), other in zip(layer.named_parameters(), alone.parameters(), strict=True):
@@ -298,7 +316,8 @@ def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
     with torch.no_grad():
         part.weight.fill_(1)
     part(torch.full((1, D), float(rank), dtype=torch.float64), torch.tensor([0])).backward()
-    expected = -(0.5 if rank < 2 else 2.5) * (1 - 1 / V)  # of this pair of processes alone
+    of_half = sum(range(rank // size * size, rank // size * size + size)) / size
+    expected = -of_half * (1 - 1 / V)  # of this half of the processes alone
     torch.testing.assert_close(float(part.weight.grad.full_tensor()[0, 0]), expected)  # type: ignore[union-attr]
 
 
@@ -313,6 +332,7 @@ JOBS = {
         frozen,
         narrow,
         scaled,
+        rows_of_all,
         several_dimensions,
     )
 }

@@ -152,15 +152,16 @@ def in_batch_softmax(
     every = torch.arange(len(items), device=items.device)
     own = every if own is None else own
     names, of_items = every if ids is None else ids, every if group is None else group
-    hits, excluded = ((each[own][:, None] == each).nonzero(as_tuple=True) for each in (names, of_items))
-    sizes = (
-        torch.ones(()) if group is None else group.unique(return_counts=True)[1].double().square().sum() / len(group)
-    )
-    others = len(items) - float(sizes)  # the mean over all queries
+    rows, same = (names[own][:, None] == names).nonzero().unbind(1)
+    queries_of_group, in_group = (of_items[own][:, None] == of_items).nonzero().unbind(1)
+    others = float(len(items) - 1)
+    if group is not None:  # the mean over all queries
+        others = len(items) - float(group.unique(return_counts=True)[1].double().square().sum()) / max(1, len(items))
     expected = log_prob.double() + math.log(max(1.0, others))
     of_target = expected.to(wide(queries.dtype))
     of_samples = of_target.masked_fill(of_target == -torch.inf, torch.inf)  # not to be expected: as if it were not here
-    draws = Draws(every, torch.ones_like(of_target), of_samples, of_target[own], hits, excluded)
+    once = torch.ones_like(of_target)
+    draws = Draws(every, once, of_samples, of_target[own], (rows, same), (queries_of_group, in_group))
     kind = "softmax-target-corrected" if correct_target else "softmax"
     loss = sampled_loss(kind, queries, items, None, own, draws)
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
