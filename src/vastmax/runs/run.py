@@ -148,14 +148,17 @@ class Run(ABC):
         return self.processes.anywhere(stop, checkpoint and self.processes.leads)  # type: ignore[return-value]
 
     def meanwhile(self, doing: str) -> None:
-        """Tell what is done beside training, about every second; leave it there where a stop is requested."""
+        """Tell what is done beside training, about every second; leave it there where a stop is requested.
+
+        All processes call it, and as often.
+        """
         self._leave_if_asked()
         if self._told is not None and time.perf_counter() - self._reported >= self.report_seconds:
             self._reported = time.perf_counter()
             self._told(replace(self._stand(self.losses.mean), doing=doing))
 
     def _leave_if_asked(self) -> None:
-        if self._stop is not None and self._stop.requested:
+        if self._stop is not None and self.processes.anywhere(self._stop.requested) == (True,):
             raise _Stopped
 
     def beside(self, folder: Path) -> None:  # noqa: B027 (may be left as it is)
