@@ -6,7 +6,6 @@ import copy
 import math
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
 
-from tests.language.loops import COUNTS, TEXT, StopAfter, small_model
+from tests.language.loops import TEXT, StopAfter, small_model
 from vastmax.distributed import shard_classes, unshard
 from vastmax.language import Columns, LanguageModel, LanguageModelLoop, LoopOptions, make_batches, perplexity
 from vastmax.runs import ALONE, Processes
@@ -69,12 +68,15 @@ if __name__ == "__main__":
     groups = [distributed.new_group([rank]) for rank in range(count)]
     one = DeviceMesh.from_group(groups[number], "cpu")
     import json
+
     for text in sys.argv[4:]:
         job = json.loads(text)
         try:
             same_run(Processes(number, count, number), everyone if job.pop("spread") else None, one, **job)
             print("ok", text, flush=True)
-        except Exception as error:
-            import traceback; print("FAIL", text, traceback.format_exc()[-1500:], flush=True)
+        except Exception:
+            import traceback
+
+            print("FAIL", text, traceback.format_exc()[-1500:], flush=True)
             distributed.barrier()
     distributed.destroy_process_group()

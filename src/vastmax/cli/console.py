@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from vastmax.display import is_terminal
+from vastmax.runs import first_here
 from vastmax.sentences import COMMANDS, shortened, visible
 
 __all__ = [
@@ -167,14 +168,19 @@ def _is_pipe(name: str) -> bool:
 
 
 def interrupted(context: typer.Context, sentence: str, way: str = "", command: str = "") -> typer.Exit:
-    """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then."""
+    """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then.
+
+    Of several processes one says it.
+    """
+    context.find_root().obj["interrupted"] = True
+    if not first_here():
+        return typer.Exit(130)
     piped = any(_is_pipe(_option_and_value(each)[1]) for each in context.find_root().obj["arguments"])
     if command:
         sentence += f" Pipe the same text in again, and {way} with:" if piped else f" {way.capitalize()} with:"
     complain(sentence)
     if command:
         note(command)
-    context.find_root().obj["interrupted"] = True
     return typer.Exit(130)
 
 

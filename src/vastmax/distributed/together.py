@@ -1,4 +1,4 @@
-"""A model that several processes train together: each has it whole, or, of a layer whose classes are spread, its part."""
+"""A model that several processes train together: each has all of it, but of a layer whose classes are spread."""
 
 from __future__ import annotations
 

@@ -95,10 +95,10 @@ def perplexity(
             words, target = batch.words.to(device), batch.target.to(device)
             hidden, state = model.hidden(words, state if batch.continues else None)
             scored = target >= 0
-            rows, ids = hidden[scored], target[scored]
+            of_words, following = hidden[scored], target[scored]
             for start in range(0, max(of_each), rows_a_call):  # as often as any process: a layer may be spread over all
                 some = slice(start, start + rows_a_call)
-                log_probs.append(model.output.target_log_prob(rows[some], ids[some]).double().cpu())
+                log_probs.append(model.output.target_log_prob(of_words[some], following[some]).double().cpu())
                 if progress is not None:
                     progress(number / len(batches))
             kept = batch.target >= 0

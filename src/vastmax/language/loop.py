@@ -211,8 +211,8 @@ class LanguageModelLoop(Run):
         """Return a loss whose mean over the processes is that of all the words of a batch, and the state after."""
         if self._together is None:
             return self._model(words, target, state)
-        total, state = self._together(words, target, state, reduction="sum")
-        return total * (self.processes.size / kept), state
+        total, after = self._together(words, target, state, reduction="sum")
+        return total * (self.processes.size / kept), after
 
     def _agree(self, loss: float = 0.0) -> float:
         """Return the mean of the processes' losses, and take the leader's clock for all."""

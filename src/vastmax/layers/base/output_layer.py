@@ -129,7 +129,7 @@ class OutputLayer(nn.Module, ABC):
         """
         return repeat(None)
 
-    def will_move(self, rows: Mapping[str, Tensor | None]) -> None:  # noqa: B027 (may be left as it is)
+    def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
         """Take notice of which rows (n,) of its parameters, by their names, the next step moves; None for any.
 
         For methods that follow their tables: the rows that a step moves are known to the layer itself, but where
