@@ -66,18 +66,6 @@ def _first_row(tensor: Any) -> int:
     return tensor.__create_chunk_list__()[0].offsets[0] if hasattr(tensor, "to_local") else 0
 
 
-def _spread_as(parameter: Any, value: Any) -> Any:
-    """Return of a whole tensor what this process has of it where the parameter is spread; any other as it is."""
-    if not hasattr(parameter, "to_local") or hasattr(value, "to_local"):
-        return value
-    here, first = parameter.to_local(), _first_row(parameter)
-    own = value[first : first + len(here)].clone()
-    where = parameter.device_mesh, parameter.placements
-    return type(parameter.data).from_local(
-        own, *where, run_check=False, shape=parameter.shape, stride=parameter.stride()
-    )
-
-
 def _sgd_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
     _here(parameter).index_add_(0, rows, gradients.to(parameter.dtype), alpha=-rate)
 
@@ -224,11 +212,17 @@ class SparseAwareOptimizer:
             for name, value in state.items()
         }
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's.
+    def of_parameter(self, name: str) -> nn.Parameter | None:
+        """Return the parameter whose shape a tensor of :meth:`state_tensors` has; None for a number or another name."""
+        number, _, rest = name.partition(".")
+        place, _, last = rest.partition(".")
+        if last == "step" or not (number.isdecimal() and place.isdecimal() and int(number) < len(self._optimizers)):
+            return None
+        parameters = [each for group in self._optimizers[int(number)].param_groups for each in group["params"]]
+        return parameters[int(place)] if int(place) < len(parameters) else None
 
-        Of a parameter that is spread over processes the tensors may be whole: each process takes its part.
-        """
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's."""
         states: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
         try:
             for key, value in tensors.items():
@@ -248,8 +242,6 @@ class SparseAwareOptimizer:
                             raise ValueError(f"{name} of shape {tuple(value.shape)}")
                         if isinstance(value, Tensor) and not value.is_floating_point():
                             raise ValueError(f"{name} of type {value.dtype}")
-                        if name != "step":
-                            known[name] = _spread_as(parameters[place], value)
                 optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         except (IndexError, KeyError, ValueError) as error:
             raise CheckpointError(f"the optimiser's state does not fit this model and {self.name}: {error}.") from error

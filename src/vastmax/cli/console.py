@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from vastmax.display import is_terminal
-from vastmax.runs import first_here
+from vastmax.runs import first_here, started_in_group
 from vastmax.sentences import COMMANDS, shortened, visible
 
 __all__ = [
@@ -129,7 +129,19 @@ def resume_command(context: typer.Context) -> str:
 
 def _command(arguments: Sequence[str]) -> str:
     """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
-    return " ".join([program(), *map(_typed, arguments)])
+    return " ".join([_started_by() or program(), *map(_typed, arguments)])
+
+
+def _started_by() -> str:
+    """What starts this program in as many processes, but for where they meet; nothing where torchrun did not."""
+    here = os.environ.get("LOCAL_WORLD_SIZE", "")
+    if not started_in_group() or "TORCHELASTIC_RUN_ID" not in os.environ or not here.isdecimal():
+        return ""
+    found, folder = shutil.which("torchrun"), os.path.dirname(sys.executable)
+    own = found is not None and os.path.realpath(os.path.dirname(found)) == os.path.realpath(folder)
+    machines = int(os.environ["WORLD_SIZE"]) // int(here)
+    launcher = "torchrun" if own else f"{quoted(sys.executable)} -m torch.distributed.run"
+    return f"{launcher}{f' --nnodes {machines}' if machines > 1 else ''} --nproc-per-node {here} -m vastmax"
 
 
 def quoted(text: str | Path) -> str:

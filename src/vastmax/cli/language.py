@@ -14,6 +14,7 @@ import typer
 
 from vastmax.cli.console import note
 from vastmax.errors import InputError
+from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.runs import ALONE, Processes
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def read_corpus(given: Mapping[str, Any], processes: Processes = ALONE) -> Langu
         with processes.together():
             if reads:
                 place = stack.enter_context(TemporaryDirectory(prefix="vastmax-"))
-                corpus = _read(given, tells=processes.leads)
+                threads = (given["threads"] or default_threads()) * hosts.count(host)  # as the others wait
+                corpus = _read({**given, "threads": min(threads, MOST_THREADS)}, tells=processes.leads)
                 corpus.save(place)
         place = processes.gather(place)[hosts.index(host)]
         with processes.together():

@@ -159,7 +159,7 @@ def _trained(
     overwrite: bool,
 ) -> RunRecord | None:
     """Train on these processes and return the record; None where there is nothing left to train."""
-    from vastmax.comparison import RunConfig, method_with, run_language_model
+    from vastmax.comparison import RunConfig, check_sharding, method_with, run_language_model
     from vastmax.language import load_language_model
     from vastmax.runs import OutputFolder
 
@@ -174,6 +174,7 @@ def _trained(
                     threads=given["threads"],
                     device=given["device"],
                 )
+                check_sharding(given["output_sharding"], config.model)
                 has_checkpoint = finished = False
                 if output is not None and processes.leads:
                     folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
@@ -214,10 +215,14 @@ def summary(record: RunRecord) -> list[str]:
     found = record.perplexity
     facts, output = record.parameters or 0, record.output_parameters or 0
     memory = "" if record.peak_memory is None else f"; at most {record.peak_memory / 1e6:,.0f} MB of memory"
+    by = ""
+    if record.processes > 1:
+        spread = " that spread the output layer's classes" if record.output_sharding == "classes" else ""
+        by, memory = f" by {record.processes} processes{spread}", f"{memory} in each" if memory else ""
     lines = [
         f"perplexity: {found['test']:,.2f} test, {found['valid']:,.2f} validation, {found['train']:,.2f} training text",
-        f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}: "
-        f"{speed(record.training_words_per_second or 0)} in training, "
+        f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}{by}"
+        f": {speed(record.training_words_per_second or 0)} in training, "
         f"{speed(record.evaluation_words_per_second or 0)} in test",
         f"{record.corpus['vocabulary_size']:,} words to choose from, {facts:,} parameters, {output:,} of them of the "
         f"output layer {record.layer}{memory}",

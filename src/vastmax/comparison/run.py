@@ -118,6 +118,8 @@ def run_language_model(
         raise refused("probe", True, "false where several processes train together, and learning_rate")
     check_sharding(output_sharding, model_options)
     device = check_device(config.device, processes)
+    if device.type == "cuda" and processes.size > 1:
+        torch.cuda.set_device(device)
     neighbours = processes_here(processes) if device.type == "cpu" else 1  # which share its memory
     words = len(corpus.vocabulary)
     if not model_options.tie:  # before anything is allocated: the input's table, whatever the output's is
@@ -203,6 +205,7 @@ def run_language_model(
                 loop.run(stop)
         found = judge(model, corpus, batching, loop.meanwhile, columns)
         peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+        peak = max((each for each in processes.gather(peak) if each is not None), default=None)
         if spread:
             gather_classes(layer)
         loop.meanwhile("comparing with brute force")

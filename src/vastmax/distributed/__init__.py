@@ -10,6 +10,7 @@ if not _torch.distributed.is_available():
 
 from vastmax.distributed import exact, fetched  # noqa: F401  # they register the ops of spread tables
 from vastmax.distributed.sharding import shard_classes, unshard
+from vastmax.distributed.tables import own_part, spread_like
 from vastmax.distributed.together import Together, rows_of_all, whole_on_first
 
-__all__ = ["Together", "rows_of_all", "shard_classes", "unshard", "whole_on_first"]
+__all__ = ["Together", "own_part", "rows_of_all", "shard_classes", "spread_like", "unshard", "whole_on_first"]

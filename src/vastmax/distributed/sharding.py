@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from vastmax.checks import refused, whole
 from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
-from vastmax.distributed.tables import bounds_of, own_rows, spread_table
+from vastmax.distributed.tables import bounds_of, own_part, spread_like, spread_table
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
 from vastmax.layers.base import (
@@ -294,9 +294,7 @@ def _take_own_rows(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any
         if not isinstance(table, DTensor) or not isinstance(whole, Tensor) or isinstance(whole, DTensor):
             continue
         if whole.shape == table.shape:  # else PyTorch says so
-            first, stop = own_rows(table)
-            own = whole[first:stop].to(table.device, table.dtype)
-            state[prefix + name] = spread_table(own, table.device_mesh, table.shape)
+            state[prefix + name] = spread_like(table, own_part(table, whole).to(table.dtype))
 
 
 _kinds: dict[type, type] = {}

@@ -276,15 +276,41 @@ class LanguageModelLoop(Run):
             from vastmax.distributed import whole_on_first
 
             tensors = whole_on_first(tensors)
+        if not self.processes.leads:
+            return {}, {}
         facts = {name: getattr(self, f"_{name}") for name in _FACTS}
         facts |= {"curve": self.curve, "best": None if math.isinf(self._best) else self._best}
         return facts, arrays_of(tensors)
+
+    def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return of what is spread over the processes the rows that this one has."""
+        table = self._spread_like(name)
+        if table is None or tensor.shape != table.shape:
+            return tensor
+        from vastmax.distributed import own_part
+
+        return own_part(table, tensor)
+
+    def _spread_like(self, name: str) -> Any:
+        """Return the table that a tensor of the state is spread like over the processes; None of any other."""
+        if self._together is None:
+            return None
+        of, _, rest = name.partition(".")
+        found = self._optimizer.of_parameter(rest) if of == "optimizer" else None
+        if of in ("model", "best"):
+            found = dict(self._model.named_parameters()).get(rest)
+        return found if hasattr(found, "device_mesh") else None
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned."""
         if facts["number"] >= len(self._batches) or any(_POINT - point.keys() for point in facts["curve"]):
             raise ValueError("it has gone further than this run goes, or its curve lacks something")
         found = tensors_of(tensors)
+        for name, own in found.items():
+            if (table := self._spread_like(name)) is not None and own.shape == table.to_local().shape:
+                from vastmax.distributed import spread_like
+
+                found[name] = spread_like(table, own)
         load_model_tensors(self._model, tensors_under("model", found))
         self._best_tensors = tensors_under("best", found)
         self._optimizer.load_state_tensors(tensors_under("optimizer", found))

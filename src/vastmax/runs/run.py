@@ -119,6 +119,10 @@ class Run(ABC):
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned; CheckpointError, KeyError or TypeError where it does not fit."""
 
+    def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return what this process, of several, is to have for :meth:`restore` of a tensor of a checkpoint: all."""
+        return tensor
+
     @property
     def finished(self) -> bool:
         """Whether no step is left."""
@@ -289,7 +293,8 @@ class Run(ABC):
         with self.processes.together():
             found = Checkpoint.load(folder, self.kind) if self.processes.leads else None
         identity, facts = self.processes.gather(found and [found.identity, found.facts])[0]
-        return Checkpoint(self.kind, identity, facts, self.processes.from_leader(found and found.tensors))
+        tensors = self.processes.from_leader(found and found.tensors, self.own_part)
+        return Checkpoint(self.kind, identity, facts, tensors)
 
     def _folder(self) -> Path:
         if self._checkpoint is None:

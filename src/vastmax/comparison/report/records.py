@@ -50,7 +50,7 @@ class RunRecord:
         validation_seconds: spent on scoring the validation text in the course of training, beside it.
         training_words_per_second: in training.
         evaluation_words_per_second: exact log-probabilities of the test text's words.
-        peak_memory: bytes, resident, of the run's own process.
+        peak_memory: bytes, resident, of the run's own process; of several that of the largest.
         parameters: of the whole model.
         output_parameters: of its output layer.
         flops_per_token_train: of the output layer, a training step.
