@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
@@ -166,6 +166,29 @@ class Processes:
                 with self._peers():
                     torch.distributed.broadcast(torch.from_numpy(found[name].reshape(-1).view(np.uint8)), 0)
         return found
+
+    def swap(self, parts: Sequence[bytes]) -> list[bytes]:
+        """Send each process its part, by rank, and return what each of them sent to this one."""
+        if self.size == 1:
+            return list(parts)
+        import torch
+
+        sizes = [each[self.rank] for each in self.gather([len(each) for each in parts])]
+        sent = torch.frombuffer(bytearray(b"".join(parts) or b"\0"), dtype=torch.uint8)[: sum(map(len, parts))]
+        found = torch.empty(sum(sizes), dtype=torch.uint8)
+        with self._peers():
+            torch.distributed.all_to_all_single(found, sent, sizes, [len(each) for each in parts])
+        return [each.numpy().tobytes() for each in found.split(sizes)]
+
+    def add_up(self, array: NDArray[np.float32]) -> int:
+        """Put the sum over all processes in the place of a contiguous array; return the bytes that all sent for it."""
+        if self.size == 1 or not array.size:
+            return 0
+        import torch
+
+        with self._peers():
+            torch.distributed.all_reduce(torch.from_numpy(array))
+        return 2 * (self.size - 1) * array.nbytes  # each sends its part of the sum, and of the result, to all others
 
     def _exchange(self, message: dict[str, Any]) -> list[dict[str, Any]]:
         """Say something and hear what all say; most takes one collective, a long message one more."""
