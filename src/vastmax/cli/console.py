@@ -120,10 +120,15 @@ def command_line(context: typer.Context) -> str:
 
 def resume_command(context: typer.Context) -> str:
     """The command line that goes on where this one was stopped, quoted for the shell."""
+    from vastmax.runs import started_in_group
+
     kept = [each for each in context.find_root().obj["arguments"] if each not in ("--overwrite", "--resume")]
     # After a `--` everything is a corpus, so the flag goes right behind the verb.
     verb = kept.index("train") + 1
-    return _command([*kept[:verb], "--resume", *kept[verb:]])
+    resumed = [*kept[:verb], "--resume", *kept[verb:]]
+    if started_in_group():
+        return " ".join(["torchrun ... -m vastmax", *map(_typed, resumed)])
+    return _command(resumed)
 
 
 def _command(arguments: Sequence[str]) -> str:
@@ -168,12 +173,15 @@ def _is_pipe(name: str) -> bool:
 
 def interrupted(context: typer.Context, sentence: str, way: str = "", command: str = "") -> typer.Exit:
     """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then."""
+    from vastmax.runs import leads
+
     piped = any(_is_pipe(_option_and_value(each)[1]) for each in context.find_root().obj["arguments"])
     if command:
         sentence += f" Pipe the same text in again, and {way} with:" if piped else f" {way.capitalize()} with:"
-    complain(sentence)
-    if command:
-        note(command)
+    if leads():
+        complain(sentence)
+        if command:
+            note(command)
     context.find_root().obj["interrupted"] = True
     return typer.Exit(130)
 

@@ -14,8 +14,10 @@ __all__ = ["Exchange", "Schedule"]
 
 _FEWEST_ROUNDS = 64
 _WORDS = 1 << 19
-_ROWS_A_WORD = 0.02
+_ROWS_A_WORD = 0.04  # of both tables, that are exchanged for a word that a process trains
+_FEWEST_OF_ALL = 4  # exchanges of all rows in a run
 _BLOCK = 1 << 23  # bytes of rows at once
+_TINY = np.float32(1e-30)
 
 
 class Schedule:
@@ -36,7 +38,7 @@ class Schedule:
         own = words / size
         self.rounds = max(1, math.ceil(own / between)) if between else max(_FEWEST_ROUNDS, math.ceil(own / _WORDS))
         due = _ROWS_A_WORD * own / self.rounds  # of both tables
-        self._halvings, most = 0, max(0, self.rounds.bit_length() - 2)
+        self._halvings, most = 0, max(0, (self.rounds // _FEWEST_OF_ALL).bit_length() - 1)
         while self._halvings < most and 2 * rows * (1 + self._halvings / 2) / 2**self._halvings > due:
             self._halvings += 1
 
@@ -51,18 +53,17 @@ class Schedule:
 class Exchange:
     """Makes the tables of all processes one.
 
-    Of a row that only some have trained since the last time, all changes are due: their sum. Where all went the same
-    way that would be to go it W times, and the mean is due. Between the two the sum is scaled to the length that its
-    parts had together:
+    Of a row that few have trained since the last time, all changes are due: their sum. Where all went the same way that
+    would be to go it W times, and their mean is due. Between the two the sum is scaled by how much they agree:
 
-        x = b + s Σ δ_r,   s = min(1, Σ |δ_r|² / |Σ δ_r|²),
+        x = b + s Σ δ_r,   s = min(1, 1 - (q - 1) / W),   q = |Σ δ_r|² / Σ |δ_r|²,
 
-    b being the row as it was after the last exchange. Orthogonal changes are added (s = 1), equal ones averaged
-    (s = 1 / W).
+    b being the row as it was after the last exchange. Orthogonal changes are added (q = 1, s = 1), equal ones averaged
+    (q = W, s = 1 / W).
 
     See Also:
-        Maleki et al., *Scaling Distributed Training with Adaptive Summation*, 2020, https://arxiv.org/abs/2006.02924,
-        which adds gradients pair by pair, between sum and mean as here.
+        Maleki et al., *Scaling Distributed Training with Adaptive Summation*, 2020, https://arxiv.org/abs/2006.02924:
+        for two changes of one length this is theirs.
 
     Args:
         processes: Those that exchange.
@@ -90,8 +91,8 @@ class Exchange:
         own = np.subtract(rows, base, out=changes[:, :-1])
         np.einsum("ij,ij->i", own, own, out=changes[:, -1])
         self.bytes_sent += self._processes.add_up(changes)
-        total, lengths = changes[:, :-1], changes[:, -1]
-        scale = lengths / np.maximum(np.maximum(lengths, np.einsum("ij,ij->i", total, total)), np.float32(1e-30))
-        total *= scale[:, None]
+        total, lengths = changes[:, :-1], np.maximum(changes[:, -1], _TINY)
+        agreement = np.einsum("ij,ij->i", total, total) / lengths
+        total *= np.minimum(1, 1 - (agreement - 1) / self._processes.size)[:, None]
         base += total
         rows[...] = base

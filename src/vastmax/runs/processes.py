@@ -24,7 +24,17 @@ from vastmax.errors import InputError, VastmaxError
 from vastmax.machine import versions
 from vastmax.runs.stop import signals_held
 
-__all__ = ["ALONE", "EndedElsewhere", "Processes", "first_here", "joined", "restarted", "started_in_group", "tells"]
+__all__ = [
+    "ALONE",
+    "EndedElsewhere",
+    "Processes",
+    "first_here",
+    "joined",
+    "leads",
+    "restarted",
+    "started_in_group",
+    "tells",
+]
 
 _PATIENCE = timedelta(days=1)  # for one that has the largest file to read; of one that dies the others know at once
 _MESSAGE = 4096  # bytes that are sent at once, and for most of what is said enough
@@ -50,7 +60,12 @@ def first_here() -> bool:
     return not started_in_group() or _number("LOCAL_RANK", _number("RANK", 0)) == 0
 
 
-def tells(error: BaseException) -> bool:
+def leads() -> bool:
+    """Whether this process is the leader of those it was started with, or alone: the one that says how a run went."""
+    return not started_in_group() or _number("RANK", 0) == 0
+
+
+def tells(error: BaseException | str) -> bool:
     """Whether this process is the one to tell of an error: the one that has it, or the first of its machine."""
     return not isinstance(error, EndedElsewhere) and (getattr(error, "rank", None) is not None or first_here())
 

@@ -4,7 +4,7 @@ from vastmax._core import END_OF_SENTENCE
 from vastmax.text.corpus import EncodedCorpus, WholeCorpus, count_words
 from vastmax.text.documentation import documentation_folders, read_documentation
 from vastmax.text.encoding import build_vocabulary, encode_corpus
-from vastmax.text.parts import encode_part
+from vastmax.text.parts import encode_part, part_of
 from vastmax.text.phrase_learning import PhraseOptions, learn_phrases
 from vastmax.text.phrases import Phrase, Phrases
 from vastmax.text.scan import ScannedText, ScanProgress
@@ -34,6 +34,7 @@ __all__ = [
     "expand_paths",
     "is_paths",
     "learn_phrases",
+    "part_of",
     "read_documentation",
     "read_sentences",
 ]

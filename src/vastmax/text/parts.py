@@ -22,13 +22,15 @@ from vastmax._core import Lexicon, Scanner
 from vastmax.errors import CorpusError
 from vastmax.text.compression import codec_of
 from vastmax.text.corpus import EncodedCorpus, WholeCorpus, digest_of
+from vastmax.text.encoding import encode_corpus
+from vastmax.text.phrases import Phrases
 from vastmax.text.readers import Piece
 from vastmax.text.scan import ScannedText, ScanProgress, nothing_in, one_word, select_words
-from vastmax.text.sources import STDIN, PathSource, expand_paths
+from vastmax.text.sources import STDIN, PathSource, Sources, expand_paths, is_paths
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
 from vastmax.vocabulary import SENTENCE_END, WORD_END, check_limits
 
-__all__ = ["Peers", "encode_part"]
+__all__ = ["Peers", "encode_part", "part_of"]
 
 LONG_LINE = 1 << 20  # bytes that a line goes on behind the place where it should be cut, before it is cut within
 _UNPACKED = 3  # bytes of text in one of a compressed file, about
@@ -51,9 +53,10 @@ class Peers(Protocol):
 
 
 def encode_part(
-    sources: PathSource | Sequence[PathSource],
+    sources: Sources,
     peers: Peers,
     *,
+    phrases: int | PathSource | Phrases = 0,
     tokenizer: Tokenizer = "whitespace",
     lowercase: bool = False,
     min_count: int = 5,
@@ -61,14 +64,17 @@ def encode_part(
     threads: int | None = None,
     directory: str | PathLike[str] | None = None,
     progress: bool | Callable[[ScanProgress], None] | None = None,
+    **learning: Any,
 ) -> EncodedCorpus:
     """Read this process's part of a corpus; vocabulary and counts are those of all of it, the same on all processes.
 
-    One behind the other, the parts' ids are those of :func:`encode_corpus`.
+    One behind the other, the parts' ids are those of :func:`encode_corpus`. Token lists, and texts whose phrases are
+    joined, are read as a whole by each, which then takes its part.
 
     Args:
-        sources: Paths as for :func:`encode_corpus`, but no pipes.
+        sources: As for :func:`encode_corpus`, but no pipes; token lists are the same on all processes.
         peers: The processes; all of them call this together.
+        phrases: As for :func:`encode_corpus`.
         tokenizer: As for :func:`encode_corpus`, and so are all that follow.
         lowercase: Lower-case the words.
         min_count: Words rarer than this, in all parts together, are dropped.
@@ -76,25 +82,29 @@ def encode_part(
         threads: Of this process.
         directory: Folder of the temporary file.
         progress: Told how far this process is with its own part.
+        learning: Of phrases, as for :func:`encode_corpus`.
 
     Raises:
         CorpusError: A source that cannot be read, that another process sees otherwise, or limits that leave nothing.
         InputError: An argument that cannot be used.
     """
     check_limits(min_count, max_vocabulary, "max_vocabulary")
-    split = tokenizer_named(tokenizer)
-    files = [_file(path) for path in expand_paths(sources)]
-    _compare(peers.gather(files))
+    split, files = tokenizer_named(tokenizer), []
+    reading: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "lowercase": lowercase,
+        "threads": threads,
+        "directory": directory,
+        "progress": progress,
+    }
+    if is_paths(sources):
+        files = [_file(path) for path in expand_paths(sources)]  # type: ignore[arg-type]
+        _compare(peers.gather(files))
+    if phrases or not is_paths(sources):
+        limits = {"min_count": min_count, "max_vocabulary": max_vocabulary}
+        return part_of(encode_corpus(sources, phrases=phrases, **limits, **learning, **reading), peers)
     pieces = list(_pieces(files, peers.rank, peers.size, whole_lines=split is not str.split))
-    text = ScannedText(
-        sources,
-        tokenizer=tokenizer,
-        lowercase=lowercase,
-        threads=threads,
-        directory=directory,
-        progress=progress,
-        pieces=pieces,
-    )
+    text = ScannedText(sources, pieces=pieces, **reading)
     try:
         counts = peers.gather([text.num_words, text.invalid_utf8])
         num_raw_words, invalid_utf8 = (sum(column) for column in zip(*counts, strict=True))
@@ -120,6 +130,18 @@ def encode_part(
         text.spool.close()
         raise
     return corpus
+
+
+def part_of(whole: EncodedCorpus, peers: Peers) -> EncodedCorpus:
+    """Return this process's part of a corpus that all of them have; CorpusError where theirs differ.
+
+    What closes the part closes the whole.
+    """
+    if len(set(peers.gather(whole.fingerprint))) > 1:
+        raise CorpusError("the processes read different texts: give all of them the same.")
+    part = whole.part(peers.rank, peers.size)
+    part.file = whole.file
+    return part
 
 
 # --- who reads what ---
