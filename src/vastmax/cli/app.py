@@ -92,7 +92,7 @@ def run(arguments: list[str] | None = None) -> int:
     for each in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(each) != signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(each, signal.default_int_handler)
-    warnings.showwarning = lambda message, *_, **__: complain(f"note: {message}")
+    warnings.showwarning = lambda message, *_, **__: _tell(message, f"note: {message}")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -138,7 +138,7 @@ def run(arguments: list[str] | None = None) -> int:
         return refused.exit_code
 
 
-def _tell(error: BaseException, sentence: str) -> None:
+def _tell(error: BaseException | str, sentence: str) -> None:
     """Complain, unless another of the processes that run the verb together does."""
     from vastmax.runs import tells
 

@@ -17,7 +17,6 @@ from typing import Any
 import typer
 
 from vastmax.display import is_terminal
-from vastmax.runs import first_here, started_in_group
 from vastmax.sentences import COMMANDS, shortened, visible
 
 __all__ = [
@@ -129,19 +128,10 @@ def resume_command(context: typer.Context) -> str:
 
 def _command(arguments: Sequence[str]) -> str:
     """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
-    return " ".join([_started_by() or program(), *map(_typed, arguments)])
+    from vastmax.runs import started_in_group
 
-
-def _started_by() -> str:
-    """What starts this program in as many processes, but for where they meet; nothing where torchrun did not."""
-    here = os.environ.get("LOCAL_WORLD_SIZE", "")
-    if not started_in_group() or "TORCHELASTIC_RUN_ID" not in os.environ or not here.isdecimal():
-        return ""
-    found, folder = shutil.which("torchrun"), os.path.dirname(sys.executable)
-    own = found is not None and os.path.realpath(os.path.dirname(found)) == os.path.realpath(folder)
-    machines = int(os.environ["WORLD_SIZE"]) // int(here)
-    launcher = "torchrun" if own else f"{quoted(sys.executable)} -m torch.distributed.run"
-    return f"{launcher}{f' --nnodes {machines}' if machines > 1 else ''} --nproc-per-node {here} -m vastmax"
+    called = "torchrun ... -m vastmax" if started_in_group() else program()
+    return " ".join([called, *map(_typed, arguments)])
 
 
 def quoted(text: str | Path) -> str:
@@ -180,19 +170,17 @@ def _is_pipe(name: str) -> bool:
 
 
 def interrupted(context: typer.Context, sentence: str, way: str = "", command: str = "") -> typer.Exit:
-    """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then.
+    """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then."""
+    from vastmax.runs import leads
 
-    Of several processes one says it.
-    """
-    context.find_root().obj["interrupted"] = True
-    if not first_here():
-        return typer.Exit(130)
     piped = any(_is_pipe(_option_and_value(each)[1]) for each in context.find_root().obj["arguments"])
     if command:
         sentence += f" Pipe the same text in again, and {way} with:" if piped else f" {way.capitalize()} with:"
-    complain(sentence)
-    if command:
-        note(command)
+    if leads():
+        complain(sentence)
+        if command:
+            note(command)
+    context.find_root().obj["interrupted"] = True
     return typer.Exit(130)
 
 

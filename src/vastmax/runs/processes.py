@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
@@ -24,7 +24,17 @@ from vastmax.errors import InputError, VastmaxError
 from vastmax.machine import versions
 from vastmax.runs.stop import signals_held
 
-__all__ = ["ALONE", "EndedElsewhere", "Processes", "first_here", "joined", "restarted", "started_in_group", "tells"]
+__all__ = [
+    "ALONE",
+    "EndedElsewhere",
+    "Processes",
+    "first_here",
+    "joined",
+    "leads",
+    "restarted",
+    "started_in_group",
+    "tells",
+]
 
 _PATIENCE = timedelta(days=1)  # for one that has the largest file to read; of one that dies the others know at once
 _MESSAGE = 4096  # bytes that are sent at once, and for most of what is said enough
@@ -50,7 +60,12 @@ def first_here() -> bool:
     return not started_in_group() or _number("LOCAL_RANK", _number("RANK", 0)) == 0
 
 
-def tells(error: BaseException) -> bool:
+def leads() -> bool:
+    """Whether this process is the leader of those it was started with, or alone: the one that says how a run went."""
+    return not started_in_group() or _number("RANK", 0) == 0
+
+
+def tells(error: BaseException | str) -> bool:
     """Whether this process is the one to tell of an error: the one that has it, or the first of its machine."""
     return not isinstance(error, EndedElsewhere) and (getattr(error, "rank", None) is not None or first_here())
 
@@ -173,6 +188,29 @@ class Processes:
             if keep is not None:
                 found[name] = keep(name, found[name])
         return found
+
+    def swap(self, parts: Sequence[bytes]) -> list[bytes]:
+        """Send each process its part, by rank, and return what each of them sent to this one."""
+        if self.size == 1:
+            return list(parts)
+        import torch
+
+        sizes = [each[self.rank] for each in self.gather([len(each) for each in parts])]
+        sent = torch.frombuffer(bytearray(b"".join(parts) or b"\0"), dtype=torch.uint8)[: sum(map(len, parts))]
+        found = torch.empty(sum(sizes), dtype=torch.uint8)
+        with self._peers():
+            torch.distributed.all_to_all_single(found, sent, sizes, [len(each) for each in parts])
+        return [each.numpy().tobytes() for each in found.split(sizes)]
+
+    def add_up(self, array: NDArray[np.float32]) -> int:
+        """Put the sum over all processes in the place of a contiguous array; return the bytes that all sent for it."""
+        if self.size == 1 or not array.size:
+            return 0
+        import torch
+
+        with self._peers():
+            torch.distributed.all_reduce(torch.from_numpy(array))
+        return 2 * (self.size - 1) * array.nbytes  # each sends its part of the sum, and of the result, to all others
 
     def _exchange(self, message: dict[str, Any]) -> list[dict[str, Any]]:
         """Say something and hear what all say; most takes one collective, a long message one more."""
