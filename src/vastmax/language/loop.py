@@ -16,7 +16,7 @@ from torch import Tensor
 from vastmax.errors import DivergedError
 from vastmax.language.batches import Batches
 from vastmax.language.chance import chance_of_all, put_back_chance, seed_chance
-from vastmax.language.columns import Columns
+from vastmax.language.group import TrainingGroup
 from vastmax.language.models.language_model import LanguageModel, State
 from vastmax.language.options import LoopOptions
 from vastmax.optimizers import SparseAwareOptimizer
@@ -55,7 +55,8 @@ class LanguageModelLoop(Run):
 
     Back-propagation is truncated to a batch's T words, the state goes on. Chance lies in torch's generators, whose
     state is part of a checkpoint, and in what ``batches`` draw of seed and epoch: a run of some epochs that was stopped
-    and resumed ends bit for bit as one that was not. (What ends by the clock does not.)
+    and resumed ends bit for bit as one that was not. (What ends by the clock does not; and of three processes or more
+    sums are added up in another order, once they were started again.)
 
     Args:
         model: On the device it is to be trained on.
@@ -102,13 +103,9 @@ class LanguageModelLoop(Run):
         self._validate = validate
         self._identity = plain({"options": asdict(options), **(identity or {})})
         self._device = next(model.parameters()).device
-        self._columns, self._texts = Columns(processes.rank, processes.size), 0  # and those of the last batch
-        self._together = self._leaders_seconds = None
-        if processes.size > 1:
-            from vastmax.distributed import Together
-
-            self._together = Together(model, model.output)
         self._optimizer = SparseAwareOptimizer(model, options.optimizer, options.initial_learning_rate)
+        self._group = TrainingGroup(model, self._optimizer, processes)
+        self._texts = 0  # of the last batch
         self._epoch = self._number = 0  # of the batch that comes next
         self._state: State | None = None
         self._preparing: Iterator[None] = iter(())
@@ -119,7 +116,7 @@ class LanguageModelLoop(Run):
     def share(self) -> float:
         """Share of the budget that is spent, from 0 to 1."""
         if self._options.minutes is not None:
-            spent = self.seconds if self._leaders_seconds is None else self._leaders_seconds
+            spent = self.seconds if self._group.seconds is None else self._group.seconds
             return min(1.0, spent / (60 * self._options.minutes))
         done = self._epoch + self._number / len(self._batches)
         return min(1.0, done / self._options.epochs)
@@ -149,7 +146,7 @@ class LanguageModelLoop(Run):
         if self._epoch == self._number == 0 and not self.words:
             seed_chance(self.processes.rank, self._options.seed)
         self._model.train()
-        self._agree()
+        self._group.agree(0.0, self.seconds)
         self._preparing = self._prepared()
         if self.words and not self.finished:  # a validation that a stop cut short
             self.between_steps()
@@ -183,19 +180,18 @@ class LanguageModelLoop(Run):
         options, optimizer = self._options, self._optimizer
         optimizer.learning_rate = options.rate(self.share, self._setbacks)
         everyones = self._batches.batch(self._epoch, self._number)
-        batch, self._texts = self._columns.of(everyones), everyones.words.shape[1]
+        batch, self._texts = self._group.columns.of(everyones), everyones.words.shape[1]
         words, target = (each.to(self._device, non_blocking=True) for each in (batch.words, batch.target))
         kept = int((everyones.target >= 0).sum())
         with torch.autocast(self._device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-            loss, self._state = self._loss(words, target, self._state if batch.continues else None, kept)
+            loss, self._state = self._group.loss(words, target, self._state if batch.continues else None, kept)
         optimizer.zero_grad()
         loss.backward()
-        if self._together is not None:
-            self._together.average()
+        self._group.average()
         if options.largest_norm:
             optimizer.clip(options.largest_norm)
         optimizer.step()
-        value = self._agree(float(loss.detach()))
+        value = self._group.agree(float(loss.detach()), self.seconds)
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss became {value} after {self.words:,} words: lower the learning rate "
@@ -206,21 +202,6 @@ class LanguageModelLoop(Run):
         self._number += 1
         if self._number == len(self._batches):
             self._epoch, self._number = self._epoch + 1, 0
-
-    def _loss(self, words: Tensor, target: Tensor, state: State | None, kept: int) -> tuple[Tensor, State]:
-        """Return a loss whose mean over the processes is that of all the words of a batch, and the state after."""
-        if self._together is None:
-            return self._model(words, target, state)
-        total, after = self._together(words, target, state, reduction="sum")
-        return total * (self.processes.size / kept), after
-
-    def _agree(self, loss: float = 0.0) -> float:
-        """Return the mean of the processes' losses, and take the leader's clock for all."""
-        if self._together is None:
-            return loss
-        losses, seconds = zip(*self.processes.gather([loss, self.seconds]), strict=True)
-        self._leaders_seconds = seconds[0]
-        return sum(losses) / len(losses)
 
     # --- validation ---
 
@@ -264,7 +245,7 @@ class LanguageModelLoop(Run):
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what model, optimiser and chance are, and how validation went: of all processes, to the leader."""
-        carried = () if self._state is None else self._columns.of_all(self._state, self._texts)
+        carried = () if self._state is None else self._group.columns.of_all(self._state, self._texts)
         tensors = {
             **_named("model", model_tensors(self._model)),
             **_named("best", self._best_tensors),
@@ -272,10 +253,7 @@ class LanguageModelLoop(Run):
             **_named("carried", {str(i): each for i, each in enumerate(carried)}),
             **_named("chance", chance_of_all(self._device, self.processes.size)),
         }
-        if self._together is not None:
-            from vastmax.distributed import whole_on_first
-
-            tensors = whole_on_first(tensors)
+        tensors = self._group.whole(tensors)
         if not self.processes.leads:
             return {}, {}
         facts = {name: getattr(self, f"_{name}") for name in _FACTS}
@@ -284,40 +262,22 @@ class LanguageModelLoop(Run):
 
     def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
         """Return of what is spread over the processes the rows that this one has."""
-        table = self._spread_like(name)
-        if table is None or tensor.shape != table.shape:
-            return tensor
-        from vastmax.distributed import own_part
-
-        return own_part(table, tensor)
-
-    def _spread_like(self, name: str) -> Any:
-        """Return the table that a tensor of the state is spread like over the processes; None of any other."""
-        if self._together is None:
-            return None
-        of, _, rest = name.partition(".")
-        found = self._optimizer.of_parameter(rest) if of == "optimizer" else None
-        if of in ("model", "best"):
-            found = dict(self._model.named_parameters()).get(rest)
-        return found if hasattr(found, "device_mesh") else None
+        return self._group.own_part(name, tensor)
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned."""
         if facts["number"] >= len(self._batches) or any(_POINT - point.keys() for point in facts["curve"]):
             raise ValueError("it has gone further than this run goes, or its curve lacks something")
-        found = tensors_of(tensors)
-        for name, own in found.items():
-            if (table := self._spread_like(name)) is not None and own.shape == table.to_local().shape:
-                from vastmax.distributed import spread_like
-
-                found[name] = spread_like(table, own)
+        found = self._group.spread(tensors_of(tensors))
         load_model_tensors(self._model, tensors_under("model", found))
         self._best_tensors = tensors_under("best", found)
         self._optimizer.load_state_tensors(tensors_under("optimizer", found))
         carried = tensors_under("carried", found)
         self._texts = next(iter(carried.values())).shape[1] if carried else 0
-        self._state = tuple(self._columns.own(carried[str(i)]).to(self._device) for i in range(len(carried))) or None
-        batch = self._columns.of(self._batches.batch(facts["epoch"], facts["number"]))
+        self._state = (
+            tuple(self._group.columns.own(carried[str(i)]).to(self._device) for i in range(len(carried))) or None
+        )
+        batch = self._group.columns.of(self._batches.batch(facts["epoch"], facts["number"]))
         if batch.continues:
             with torch.no_grad():  # what is carried from batch to batch must fit the model
                 self._model.eval().hidden(batch.words[:1].to(self._device), self._state)
