@@ -1,7 +1,6 @@
 """``vastmax.train`` in several processes: one model, made alike each time, told of once."""
 
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from tests.corpora import sentences
 from tests.runs.ranks import start
 from vastmax.embeddings import Embeddings
-from vastmax.embeddings.exchange import Exchange, Schedule
 from vastmax.text import encode_corpus
 
 TRAIN = [sys.executable, "-m", "vastmax", "train"]
