@@ -13,7 +13,7 @@ from vastmax.runs import Processes
 __all__ = ["Exchange", "Schedule"]
 
 _FEWEST_ROUNDS = 64
-_WORDS = 1 << 19
+_WORDS = 1 << 20
 _ROWS_A_WORD = 0.04  # of both tables, that are exchanged for a word that a process trains
 _FEWEST_OF_ALL = 4  # exchanges of all rows in a run
 _BLOCK = 1 << 23  # bytes of rows at once

@@ -99,7 +99,7 @@ class EmbeddingOptions:
             "Words that each of several processes (torchrun) trains between two exchanges with the others.",
             low=1,
             high=2**62,
-            default="at most half a million, and 64 exchanges or more a run",
+            default="at most a million, and 64 exchanges or more a run",
         ),
     ] = None
 

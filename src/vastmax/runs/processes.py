@@ -258,11 +258,15 @@ def _launcher() -> tuple[Any, int, int]:
 
 
 def _meet() -> tuple[Any, int, int]:
-    """The same, with names of its own each time, as those of the last group are still in the store."""
+    """The same, with names of its own each time, as those of the last group are still in the store.
+
+    So are those of processes that have died, where the launcher starts them again.
+    """
     from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
 
     store, rank, size = _launcher()
-    return PrefixStore(f"vastmax {next(_meetings)}", store), rank, size
+    attempt = _number("TORCHELASTIC_RESTART_COUNT", 0)
+    return PrefixStore(f"vastmax {attempt} {next(_meetings)}", store), rank, size
 
 
 @contextmanager
