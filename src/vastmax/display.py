@@ -126,8 +126,9 @@ def _counted(number: int, unit: str) -> str:
 
 def _training_facts(report: Any) -> str:
     """Words a second, loss, learning rate and time left in one short line."""
+    sent = "" if report.bytes_per_word is None else f"{report.bytes_per_word:.1f} bytes/word  "
     return (
-        f"{speed(report.words_per_second)}  loss {report.recent_loss:.4f}  "
+        f"{speed(report.words_per_second)}  {sent}loss {report.recent_loss:.4f}  "
         f"rate {report.learning_rate:.5f}  {duration(report.seconds_left)} left"
     )
 

@@ -20,7 +20,12 @@ class VastmaxError(Exception):
 
     Control characters of what it quotes are written out, and where that is more than anybody reads, the middle is left
     out.
+
+    Attributes:
+        rank: The process that has it, where several ended by it; None where all have it alike, or there is one.
     """
+
+    rank: int | None = None
 
     def __init__(self, sentence: str = "") -> None:
         super().__init__(shortened(visible(sentence)))

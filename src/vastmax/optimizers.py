@@ -257,6 +257,15 @@ class SparseAwareOptimizer:
             for name, value in state.items()
         }
 
+    def of_parameter(self, name: str) -> nn.Parameter | None:
+        """Return the parameter whose shape a tensor of :meth:`state_tensors` has; None for a number or another name."""
+        number, _, rest = name.partition(".")
+        place, _, last = rest.partition(".")
+        if last == "step" or not (number.isdecimal() and place.isdecimal() and int(number) < len(self._optimizers)):
+            return None
+        parameters = [each for group in self._optimizers[int(number)].param_groups for each in group["params"]]
+        return parameters[int(place)] if int(place) < len(parameters) else None
+
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's."""
         states: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]

@@ -92,7 +92,7 @@ def run(arguments: list[str] | None = None) -> int:
     for each in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(each) != signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(each, signal.default_int_handler)
-    warnings.showwarning = lambda message, *_, **__: complain(f"note: {message}")
+    warnings.showwarning = lambda message, *_, **__: _tell(message, f"note: {message}")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -106,10 +106,10 @@ def run(arguments: list[str] | None = None) -> int:
         code = typer.main.get_command(app).main(arguments, prog_name="vastmax", standalone_mode=False, obj=said)
         sys.stdout.flush()
         if code == INTERRUPTED and "interrupted" not in said:
-            complain("interrupted")
+            _tell(KeyboardInterrupt(), "interrupted")
         return code if isinstance(code, int) else 0
     except VastmaxError as error:
-        complain(str(error))
+        _tell(error, str(error))
         return BAD_INPUT
     except MemoryError as error:
         complain(f"not enough memory ({error}): choose a smaller --dim or a higher --min-count")
@@ -122,8 +122,8 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         return BAD_INPUT
-    except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted")
+    except (KeyboardInterrupt, typer.Abort) as error:
+        _tell(error, "interrupted")
         return INTERRUPTED
     except Exception as error:
         refused: Any = error  # by whichever copy of click typer brings
@@ -133,5 +133,14 @@ def run(arguments: list[str] | None = None) -> int:
             print(refused.format_message())
             return 0
         context = getattr(refused, "ctx", None)
-        complain(refused.format_message().rstrip(".") + (f" (see {context.command_path} --help)" if context else ""))
+        seen = f" (see {context.command_path} --help)" if context else ""
+        _tell(error, refused.format_message().rstrip(".") + seen)
         return refused.exit_code
+
+
+def _tell(error: BaseException | str, sentence: str) -> None:
+    """Complain, unless another of the processes that run the verb together does."""
+    from vastmax.runs import tells
+
+    if tells(error):
+        complain(sentence)

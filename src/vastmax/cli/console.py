@@ -128,7 +128,10 @@ def resume_command(context: typer.Context) -> str:
 
 def _command(arguments: Sequence[str]) -> str:
     """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
-    return " ".join([program(), *map(_typed, arguments)])
+    from vastmax.runs import started_in_group
+
+    called = "torchrun ... -m vastmax" if started_in_group() else program()
+    return " ".join([called, *map(_typed, arguments)])
 
 
 def quoted(text: str | Path) -> str:
@@ -168,12 +171,15 @@ def _is_pipe(name: str) -> bool:
 
 def interrupted(context: typer.Context, sentence: str, way: str = "", command: str = "") -> typer.Exit:
     """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then."""
+    from vastmax.runs import leads
+
     piped = any(_is_pipe(_option_and_value(each)[1]) for each in context.find_root().obj["arguments"])
     if command:
         sentence += f" Pipe the same text in again, and {way} with:" if piped else f" {way.capitalize()} with:"
-    complain(sentence)
-    if command:
-        note(command)
+    if leads():
+        complain(sentence)
+        if command:
+            note(command)
     context.find_root().obj["interrupted"] = True
     return typer.Exit(130)
 

@@ -43,6 +43,7 @@ from vastmax.language import LoopOptions, ModelOptions
 if TYPE_CHECKING:
     from vastmax.comparison.report import RunRecord
     from vastmax.language import SavedModel
+    from vastmax.runs import Processes
 
 __all__ = ["app", "sample", "score", "train"]
 
@@ -91,6 +92,14 @@ def train(
     end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
+    output_sharding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="classes|none",
+            show_default="classes from 4 million numbers on",
+            help="Of several processes: whether they spread the output layer's classes, or each have all.",
+        ),
+    ] = None,
     checkpoint_minutes: CheckpointMinutes = 10,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -109,54 +118,24 @@ def train(
       vastmax lm train corpus.txt -o model --output-layer sampled --option num_samples=100 --minutes 10
       vastmax lm train corpus.txt -o model --output-layer hierarchical --option tree=clustered --option trees=2
       vastmax lm train corpus.txt -o model --model feed-forward --order 5 --resume
+      torchrun --nproc-per-node 2 -m vastmax lm train corpus.txt -o model
     """  # noqa: D301
     require_torch()
     if resume and output is None:
         raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
-    from vastmax.comparison import RunConfig, method_with, run_language_model
-    from vastmax.language import load_language_model
-    from vastmax.runs import OutputFolder
+    from vastmax.runs import joined, restarted
 
-    config = RunConfig(
-        method=method_with(output_layer, keys_and_values(option)),
-        model=picked(ModelOptions, options),
-        training=picked(LoopOptions, options),
-        threads=options["threads"],
-        device=device,
-    )
+    if restarted():  # by the launcher, as a process had died
+        resume, overwrite = output is not None, False
     texts = {"train": train, "valid": valid, "test": test}
     given = {**texts, "held_out": held_out, "end_of_sentence": end_of_sentence, **options}
-    with ExitStack() as stack:
-        folder = None
-        if output is not None:
-            folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
-            if resume and folder.is_finished:
-                load_language_model(output)
-                note(f"{output} holds a finished model: nothing is left to resume")
-                return
-        reading = True
-        try:
-            corpus = read_corpus(given)
-            reading = False
-            if folder is not None and folder.has_checkpoint and not resume:
-                folder.drop_checkpoint()
-            elif folder is not None and resume and not folder.has_checkpoint:
-                note(f"no checkpoint in {folder.path} yet: starting from the beginning")
-            record = run_language_model(
-                corpus,
-                config,
-                output,
-                text=text_facts(given, corpus),
-                command=command_line(context),
-                checkpoint_minutes=checkpoint_minutes,
-                progress=True,
-            ).record
-        except KeyboardInterrupt as stop:
-            if reading:
-                raise interrupted(context, "interrupted while reading; nothing was written") from None
-            checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
-            otherwise = "nothing is kept without -o DIR" if folder is None else "no checkpoint was written"
-            raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None
+    given |= {"device": device, "output_sharding": output_sharding, "checkpoint_minutes": checkpoint_minutes}
+    with joined() as processes:
+        record = _trained(
+            context, processes, given, (output_layer, option), output=output, resume=resume, overwrite=overwrite
+        )
+    if record is None or not processes.leads:
+        return
     if as_json:
         print_json({"output": output, **record.to_json()})
         return
@@ -169,15 +148,81 @@ def train(
         say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
 
 
+def _trained(
+    context: typer.Context,
+    processes: Processes,
+    given: dict[str, Any],
+    method: tuple[str, list[str] | None],
+    *,
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
+) -> RunRecord | None:
+    """Train on these processes and return the record; None where there is nothing left to train."""
+    from vastmax.comparison import RunConfig, check_sharding, method_with, run_language_model
+    from vastmax.language import load_language_model
+    from vastmax.runs import OutputFolder
+
+    said, folder, reading = note if processes.leads else lambda _: None, None, True
+    with ExitStack() as stack:
+        try:
+            with processes.together():
+                config = RunConfig(
+                    method=method_with(method[0], keys_and_values(method[1])),
+                    model=picked(ModelOptions, given),
+                    training=picked(LoopOptions, given),
+                    threads=given["threads"],
+                    device=given["device"],
+                )
+                check_sharding(given["output_sharding"], config.model)
+                has_checkpoint = finished = False
+                if output is not None and processes.leads:
+                    folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
+                    has_checkpoint, finished = folder.has_checkpoint, folder.is_finished
+                has_checkpoint, finished = processes.gather([has_checkpoint, finished])[0]
+                if resume and finished:
+                    if processes.leads:
+                        load_language_model(output)  # type: ignore[arg-type]
+                    said(f"{output} holds a finished model: nothing is left to resume")
+                    return None
+                corpus = read_corpus(given, processes)
+                reading = False
+                if folder is not None and has_checkpoint and not resume:
+                    folder.drop_checkpoint()
+                elif resume and not has_checkpoint:
+                    said(f"no checkpoint in {output} yet: starting from the beginning")
+                return run_language_model(
+                    corpus,
+                    config,
+                    output,
+                    text=text_facts(given, corpus),
+                    command=command_line(context),
+                    checkpoint_minutes=given["checkpoint_minutes"],
+                    progress=True,
+                    processes=processes,
+                    output_sharding=given["output_sharding"],
+                ).record
+        except KeyboardInterrupt as stop:
+            if reading:
+                raise interrupted(context, "interrupted while reading; nothing was written") from None
+            checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
+            otherwise = "nothing is kept without -o DIR" if output is None else "no checkpoint was written"
+            raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None
+
+
 def summary(record: RunRecord) -> list[str]:
     """What a run came to, in lines for people."""
     found = record.perplexity
     facts, output = record.parameters or 0, record.output_parameters or 0
     memory = "" if record.peak_memory is None else f"; at most {record.peak_memory / 1e6:,.0f} MB of memory"
+    by = ""
+    if record.processes > 1:
+        spread = " that spread the output layer's classes" if record.output_sharding == "classes" else ""
+        by, memory = f" by {record.processes} processes{spread}", f"{memory} in each" if memory else ""
     lines = [
         f"perplexity: {found['test']:,.2f} test, {found['valid']:,.2f} validation, {found['train']:,.2f} training text",
-        f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}: "
-        f"{speed(record.training_words_per_second or 0)} in training, "
+        f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}{by}"
+        f": {speed(record.training_words_per_second or 0)} in training, "
         f"{speed(record.evaluation_words_per_second or 0)} in test",
         f"{record.corpus['vocabulary_size']:,} words to choose from, {facts:,} parameters, {output:,} of them of the "
         f"output layer {record.layer}{memory}",

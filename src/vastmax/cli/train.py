@@ -61,7 +61,8 @@ def train(
 ) -> None:
     """Train word embeddings on a corpus.
 
-    Ctrl-C or SIGTERM writes a checkpoint and prints the command that resumes.
+    Ctrl-C or SIGTERM writes a checkpoint and prints the command that resumes. Started by torchrun, several processes
+    train one model, each on its part of the corpus.
 
     \b
     Examples:
@@ -71,11 +72,15 @@ def train(
       vastmax train corpus.txt -o model --objective hierarchical --phrases 2
       vastmax train corpus.txt -o model --engine torch --objective nce --option num_samples=256
       vastmax train corpus.txt -o model --resume
+      torchrun --nproc-per-node 2 -m vastmax train corpus.txt -o model --threads 8
     """  # noqa: D301
     from vastmax.embeddings import holds_embeddings, train
-    from vastmax.runs import TrainingInterrupted, holds_checkpoint
+    from vastmax.runs import TrainingInterrupted, holds_checkpoint, leads, restarted
 
-    if resume and not holds_checkpoint(output / "checkpoint"):
+    if restarted():
+        if leads():
+            note(f"one of the processes ended, and all were started again: what {output} holds goes on")
+    elif resume and leads() and not holds_checkpoint(output / "checkpoint"):
         is_finished = holds_embeddings(output)
         note(
             f"{output} holds a finished model: nothing is left to resume"
@@ -105,14 +110,19 @@ def train(
         raise interrupted_training(context, stop.checkpoint, stop.share, otherwise) from None
     except KeyboardInterrupt:
         raise interrupted(context, "interrupted while reading; nothing was written") from None
+    if not leads():
+        return
     facts = summary(embeddings, time.perf_counter() - started)
     if as_json:
         print_json({"output": output, **facts})
         return
     whole, before = f"{duration(facts['seconds'])} for the whole command", facts["seconds_before_resuming"]
+    training = facts["config"]["training"]
+    sent = f"{training['bytes_per_word']:.1f} bytes sent a word, " if "processes" in training else ""
+    of = f" of {training['processes']} processes" if sent else ""
     say(
         f"{facts['vocabulary']:,} words, {facts['dim']} dimensions: {facts['words']:,} words in "
-        f"{duration(facts['training_seconds'])} ({speed(facts['words_per_second'])}), "
+        f"{duration(facts['training_seconds'])}{of} ({speed(facts['words_per_second'])}), {sent}"
         f"{f'{duration(before)} of them before it was resumed, ' if before else ''}{whole}; "
         f"mean loss {facts['loss']:.4f}"
     )

@@ -148,6 +148,7 @@ def gathered_rows(
     capacity: int,
     refusal: Exception | None,
     generator: torch.Generator | None = None,
+    draws: bool = True,
 ) -> tuple[Batch, Tensor, list[Tensor | None], int, int]:
     """Return the batch of all processes' rows, and of all of them hidden vectors, ids and a seed that they share.
 
@@ -160,6 +161,7 @@ def gathered_rows(
         capacity: the most bytes that a process's rows had last time.
         refusal: why this process does not take its rows: all raise then, this one that.
         generator: that the seed comes from; None for PyTorch's own on the CPU.
+        draws: whether a seed is wanted; without, no generator moves.
     """
     rows = len(hidden)
     given = [each.flatten(1) if each.dim() > 1 else each[:, None] for each in ids if each is not None]
@@ -167,7 +169,7 @@ def gathered_rows(
     brings = 2 * sum(2**place for place, each in enumerate(ids) if each is not None) + torch.is_grad_enabled()
     packed = torch.cat([_bytes(hidden.detach()), *(_bytes(each) for each in given)], 1)
     width, device = packed.shape[1], "cpu" if generator is None else generator.device
-    seed = int(torch.randint(2**31, (), generator=generator, device=device))
+    seed = int(torch.randint(2**31, (), generator=generator, device=device)) if draws else 0
     learns = int(hidden.requires_grad)
     header = torch.tensor([-1 if refusal else rows, sum(columns), brings, width, seed, learns]).view(torch.uint8)
     start = len(header)

@@ -17,7 +17,7 @@ from vastmax.checks import refused, whole
 from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
 from vastmax.distributed.building import lay_out
 from vastmax.distributed.replicas import average_over
-from vastmax.distributed.tables import own_rows, spread_table
+from vastmax.distributed.tables import own_part, spread_like
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
 from vastmax.layers.base import (
@@ -134,7 +134,7 @@ class _Sharded(OutputLayer):
             classes = classes.view(len(rows), target.shape[-1]) if several else classes
             return rows, [classes, *(None if each is None else each.reshape(-1).long() for each in (context, group))]
 
-        with self._gathered(check, hidden) as (rows, (classes, before, of_group), seed):
+        with self._gathered(check, hidden, draws=True) as (rows, (classes, before, of_group), seed):
             with drawing_from(seed, hidden.device):
                 loss = super().forward(
                     rows,
@@ -173,8 +173,9 @@ class _Sharded(OutputLayer):
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        options: Any = {"everywhere": True, "generator": generator, "draws": True}
         with (
-            self._gathered(lambda: (self._rows(hidden), []), hidden, everywhere=True, generator=generator) as found,
+            self._gathered(lambda: (self._rows(hidden), []), hidden, **options) as found,
             drawing_from(found[2], hidden.device),
         ):
             return self._own(super().sample(found[0], n)).view(*hidden.shape[:-1], n)
@@ -212,7 +213,13 @@ class _Sharded(OutputLayer):
 
     @contextmanager
     def _gathered(
-        self, check: Any, hidden: Tensor, *, everywhere: bool = False, generator: torch.Generator | None = None
+        self,
+        check: Any,
+        hidden: Tensor,
+        *,
+        everywhere: bool = False,
+        generator: torch.Generator | None = None,
+        draws: bool = False,
     ) -> Iterator[Any]:
         """Let all work on the rows of all, once each process has checked its own."""
         refusal, rows, ids = None, hidden.new_empty((0, self.in_features)), []
@@ -220,7 +227,7 @@ class _Sharded(OutputLayer):
             rows, ids = check()
         except Exception as error:  # the others are not to wait for this process
             refusal = error
-        found = gathered_rows(self._mesh.get_group(), rows, ids, self._capacity, refusal, generator)
+        found = gathered_rows(self._mesh.get_group(), rows, ids, self._capacity, refusal, generator, draws)
         batch, rows, ids, self._capacity, seed = found  # type: ignore[misc]
         self._batch = batch = replace(batch, everywhere=everywhere, classes=ids[0] if ids else None)
         try:
@@ -313,9 +320,7 @@ def _take_own_rows(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any
         if not isinstance(table, DTensor) or not isinstance(whole, Tensor) or isinstance(whole, DTensor):
             continue
         if whole.shape == table.shape:  # else PyTorch says so
-            first, stop = own_rows(table)
-            own = whole[first:stop].to(table.device, table.dtype)
-            state[prefix + name] = spread_table(own, table.device_mesh, table.shape)
+            state[prefix + name] = spread_like(table, own_part(table, whole).to(table.dtype))
 
 
 _kinds: dict[type, type] = {}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from vastmax.embeddings.trainers.trainer import Trainer
-from vastmax.runs import RECORDED, Run, TrainingProgress, plain
+from vastmax.runs import ALONE, RECORDED, Processes, Run, TrainingProgress, plain
 from vastmax.text import EncodedCorpus
 
 __all__ = ["PHRASES", "EmbeddingLoop"]
@@ -47,8 +47,9 @@ class EmbeddingLoop(Run):
         checkpoint: Path | None,
         checkpoint_minutes: float,
         progress: bool | Callable[[TrainingProgress], None] | None,
+        processes: Processes = ALONE,
     ) -> None:
-        super().__init__(checkpoint, checkpoint_minutes, progress)
+        super().__init__(checkpoint, checkpoint_minutes, progress, processes)
         self.records: list[dict[str, Any]] = []
         self._trainer, self._corpus, self._options = trainer, corpus, options
         self._chunks = 1  # of the next step
@@ -85,25 +86,40 @@ class EmbeddingLoop(Run):
     @property
     def identity(self) -> dict[str, Any]:
         """The options, and the corpus by its fingerprint, for which all of it is read at the first use."""
-        return {**plain(self._options), "corpus": f"{self._corpus.num_words:,} words, {self._corpus.fingerprint}"}
+        corpus = self._corpus.whole or self._corpus
+        return {**plain(self._options), "corpus": f"{corpus.num_words:,} words, {corpus.fingerprint}"}
 
     def report(self, progress: TrainingProgress) -> None:
         """Keep a report, and pass it on."""
         self.records.append(progress.to_record())
         super().report(progress)
 
+    @property
+    def position(self) -> int:
+        """How many of the parts that this run is cut into are done; set it to go on from there."""
+        return self._trainer.position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        self._trainer.position = position
+
+    @property
+    def num_positions(self) -> int:
+        """How many parts there are."""
+        return self._trainer.num_chunks
+
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return position and reports, and what the trainer has learnt."""
-        return {"position": self._trainer.position, "records": self.records}, self._trainer.tensors()
+        facts = {"position": self.position, "of": self.num_positions, "records": self.records}
+        return facts, self._trainer.tensors()
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`state` returned."""
-        if facts["position"] > self._trainer.num_chunks or any(
-            set(RECORDED) - record.keys() for record in facts["records"]
-        ):
+        """Go on from what :meth:`state` returned, of as many processes or of others: they cut a run otherwise."""
+        of = facts.get("of", self.num_positions)
+        if facts["position"] > of or any(set(RECORDED) - record.keys() for record in facts["records"]):
             raise ValueError("it has gone further than this run goes, or its reports lack something")
         self._trainer.restore(tensors)
-        self._trainer.position = facts["position"]
+        self.position = facts["position"] * self.num_positions // of
         self.records = facts["records"]
 
     def beside(self, folder: Path) -> None:

@@ -90,7 +90,17 @@ class EmbeddingOptions:
         int, Flag("Of all chance; with one thread, the same seed gives the same vectors.", low=0, high=2**63 - 1)
     ] = 1
     threads: Annotated[
-        int | None, Flag("Threads for reading and training.", low=1, high=MOST_THREADS, default="every core")
+        int | None,
+        Flag("Threads for reading and training, of each process.", low=1, high=MOST_THREADS, default="every core"),
+    ] = None
+    exchange_words: Annotated[
+        int | None,
+        Flag(
+            "Words that each of several processes (torchrun) trains between two exchanges with the others.",
+            low=1,
+            high=2**62,
+            default="at most a million, and 64 exchanges or more a run",
+        ),
     ] = None
 
     def __post_init__(self) -> None:

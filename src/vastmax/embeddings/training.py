@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +15,26 @@ from typing import TYPE_CHECKING, Any, Literal
 from vastmax.checks import number, one_of, whole
 from vastmax.display import reporting
 from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.group_loop import GroupLoop
 from vastmax.embeddings.loop import PHRASES, EmbeddingLoop
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers import trainer_class
 from vastmax.embeddings.trainers.trainer import Trainer
 from vastmax.errors import InputError
-from vastmax.files import replacing
-from vastmax.runs import OutputFolder, StopRequest, check_room, differences, plain, signals_held
-from vastmax.text import EncodedCorpus, encode_corpus
+from vastmax.files import as_path, replacing
+from vastmax.runs import (
+    OutputFolder,
+    Processes,
+    StopRequest,
+    check_room,
+    differences,
+    joined,
+    plain,
+    restarted,
+    signals_held,
+)
+from vastmax.text import EncodedCorpus, encode_corpus, encode_part, part_of
+from vastmax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from vastmax.runs import TrainingProgress
@@ -36,6 +48,8 @@ _TEXT_OPTIONS = (
 )
 # Matrices on the disk while a new checkpoint is written beside the one before it, two in each.
 _ROOM_FOR = 4
+_NOT_SHAPING = {"threads", "exchange_words"}
+_OF_SEVERAL = "compiled"  # the engine that several processes can train with
 
 
 def train(
@@ -75,8 +89,12 @@ def train(
     min_learning_rate: float = 2.5e-6,
     seed: int = 1,
     threads: int | None = None,
+    exchange_words: int | None = None,
 ) -> Embeddings:
     """Train word embeddings on a corpus.
+
+    Started by ``torchrun`` in several processes, which all call it alike, they train one model together: each reads its
+    part of the corpus and trains on it, and all return the model. The first writes it.
 
     The arguments from ``engine`` on are explained in `EmbeddingOptions`, those from ``tokenizer`` to
     ``connector_words`` in `encode_corpus`.
@@ -86,7 +104,8 @@ def train(
             what `encode_corpus` made, which leaves nothing for the text options to do.
         output: Folder for the model, with the phrases that were joined as ``phrases.tsv``, and for checkpoints on the
             way; nothing is written without it.
-        resume: Go on from the checkpoint in ``output``, if there is one; a model that is finished is loaded.
+        resume: Go on from the checkpoint in ``output``, if there is one; a model that is finished is loaded. Processes
+            that ``torchrun`` starts again, as one of them has died, go on from theirs in any case.
         overwrite: Train anew although ``output`` holds a model or a checkpoint.
         progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
             called about every second, with a `ScanProgress` while the corpus is read, then with a `TrainingProgress`.
@@ -123,41 +142,46 @@ def train(
     # Defaults that depend on other options stand as they came out.
     came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
     chosen = plain({**text, **asdict(options), **came_out})
-    with ExitStack() as stack:
+    again = restarted()
+    with joined() as processes, processes.together(), ExitStack() as stack:
+        # With many threads chance decides anyway, and what was begun with one may be finished with more.
+        shaping = {name: value for name, value in chosen.items() if name not in _NOT_SHAPING}
         folder = None
-        if output is not None:
-            folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
-            if resume and folder.is_finished:
-                return _finished(folder.path, chosen)
-        told = stack.enter_context(reporting(progress))
-        if not isinstance(corpus, EncodedCorpus):
-            reader = encode_corpus(corpus, **text, threads=options.num_threads, progress=told)
-            corpus = stack.enter_context(reader)
-            if corpus.invalid_utf8:
-                warnings.warn(
-                    f"the corpus holds {corpus.invalid_utf8:,} byte sequences that are not UTF-8; "
-                    "each was read as U+FFFD",
-                    stacklevel=2,
+        if processes.size > 1:
+            if options.engine != _OF_SEVERAL:
+                raise InputError(
+                    f"engine {options.engine!r} trains in one process: take engine {_OF_SEVERAL!r}, or start one."
                 )
+            processes.agree("", {**shaping, "exchange_words": options.exchange_words})
+        if output is not None and processes.leads:
+            resume = resume or (again and not overwrite)
+            folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
+        going_on, done = processes.anywhere(
+            folder is not None and (resume or again) and folder.has_checkpoint,
+            folder is not None and resume and folder.is_finished,
+        )
+        if done:
+            return _finished(folder, chosen, processes)
+        told = stack.enter_context(reporting(progress if processes.leads else None))
+        corpus = stack.enter_context(_read(corpus, text, options.num_threads, told, processes))
         if folder is not None:
             check_room(folder.path, _ROOM_FOR * 4 * len(corpus.vocabulary) * options.dim)
-        trainer: Trainer = make_trainer(corpus, options)
+        several = {} if processes.size == 1 else {"stream": processes.rank}
+        trainer: Trainer = make_trainer(corpus, options, **several)
         if keep_output_vectors and trainer.output_vectors is None:
             raise InputError(
                 f"objective {options.objective!r} has no one table of output vectors to keep: leave it out."
             )
-        # With many threads chance decides anyway, and what was begun with one may be finished with more.
-        shaping = {name: value for name, value in chosen.items() if name != "threads"}
-        checkpoint = None if folder is None else folder.checkpoint
-        loop = EmbeddingLoop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, told)
-        if folder is not None and folder.has_checkpoint:
-            if resume:
-                loop.resume()
-            else:
-                folder.drop_checkpoint()
+        checkpoint = None if output is None else as_path(output) / "checkpoint"
+        make_loop = EmbeddingLoop if processes.size == 1 else GroupLoop
+        loop = make_loop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, told, processes)
+        if going_on:
+            loop.resume()
+        elif folder is not None and folder.has_checkpoint:
+            folder.drop_checkpoint()
         # Whoever asks to stop while the model is being saved gets the saved model.
         seconds_before = loop.seconds
-        with StopRequest() as stop:
+        with StopRequest(patient=processes.size > 1) as stop:
             loop.run(stop)
             vectors, output_vectors = trainer.finish(output_vectors=keep_output_vectors)
             config = _config(corpus, chosen, loop, trainer, seconds_before)
@@ -168,15 +192,52 @@ def train(
     return embeddings
 
 
-def _finished(folder: Path, chosen: dict[str, Any]) -> Embeddings:
-    """Load what a run of these options has saved; InputError where the folder holds what others made."""
-    embeddings = Embeddings.load(folder)
-    if differs := differences(embeddings.config.get("options", {}), chosen, free={"threads"}):
-        raise InputError(
-            f"{folder} holds a finished model, made with {differs}: add --overwrite to train again, or name another "
-            "folder."
+def _read(
+    corpus: Any,
+    text: Mapping[str, Any],
+    threads: int,
+    told: Callable[[ScanProgress], None] | None,
+    processes: Processes,
+) -> AbstractContextManager[EncodedCorpus]:
+    """What this process trains on: the corpus, or its part of it; what was given encoded is not closed."""
+    if processes.size > 1:
+        if isinstance(corpus, EncodedCorpus):
+            return nullcontext(part_of(corpus, processes))
+        read = encode_part(corpus, processes, **text, threads=threads, progress=told)
+    elif isinstance(corpus, EncodedCorpus):
+        return nullcontext(corpus)
+    else:
+        read = encode_corpus(corpus, **text, threads=threads, progress=told)
+    invalid = (read.whole or read).invalid_utf8
+    if invalid and processes.leads:
+        warnings.warn(
+            f"the corpus holds {invalid:,} byte sequences that are not UTF-8; each was read as U+FFFD", stacklevel=3
         )
-    return embeddings
+    return read
+
+
+def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Processes) -> Embeddings:
+    """Load what a run of these options has saved; InputError where the folder holds what others made."""
+    found = None
+    if folder is not None:
+        found = Embeddings.load(folder.path)
+        if differs := differences(found.config.get("options", {}), chosen, free=_NOT_SHAPING):
+            raise InputError(
+                f"{folder.path} holds a finished model, made with {differs}: add --overwrite to train again, or name "
+                "another folder."
+            )
+    if processes.size == 1:
+        assert found is not None
+        return found
+    about, arrays = None, None
+    if found is not None:
+        about = [found.vocabulary.words, found.config]
+        arrays = {"counts": found.vocabulary.counts, "vectors": found.vectors}
+        if found.output_vectors is not None:
+            arrays["outputs"] = found.output_vectors
+    words, config = processes.gather(about)[0]
+    arrays = processes.from_leader(arrays)
+    return Embeddings(arrays["vectors"], Vocabulary(words, arrays["counts"]), arrays.get("outputs"), config)
 
 
 def _config(
@@ -184,19 +245,25 @@ def _config(
 ) -> dict[str, Any]:
     """Everything needed to know where the vectors come from, and to make them again."""
     last = loop.records[-1] if loop.records else {}
+    about = corpus.whole or corpus
+    several = {}
+    if isinstance(loop, GroupLoop):
+        size = loop.processes.size
+        several = {"processes": size, "bytes_sent": loop.bytes_sent, "bytes_per_word": loop.bytes_per_word}
     return {
         "options": chosen,
         "corpus": {
-            "words_read": corpus.num_raw_words,
-            "words_kept": corpus.num_words,
-            "sentences": corpus.num_sentences,
-            "invalid_utf8": corpus.invalid_utf8,
+            "words_read": about.num_raw_words,
+            "words_kept": about.num_words,
+            "sentences": about.num_sentences,
+            "invalid_utf8": about.invalid_utf8,
             "phrases": None if corpus.phrases is None else len(corpus.phrases),
-            "fingerprint": corpus.fingerprint,
+            "fingerprint": about.fingerprint,
         },
         "training": {
             "version": version("vastmax"),
             **trainer.facts,
+            **several,
             "seconds": loop.seconds,
             "seconds_before_resuming": seconds_before,  # the part of them that is an earlier process's
             "words_per_second": loop.words / max(loop.seconds, 1e-9),

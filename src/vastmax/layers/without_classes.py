@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -229,6 +229,10 @@ class WithoutClasses(OutputLayer):
         """Yield before each batch of training, with the layer ready for it."""
         mapped = _Mapped(targets, self._left)
         return self.layer.prepare(iter(mapped) if iter(targets) is targets else mapped, num_candidates=num_candidates)
+
+    def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
+        """Let the layer take notice."""
+        self.layer.will_move({name.removeprefix("layer."): each for name, each in rows.items()})
 
     def with_samples(self, k: int) -> Self | None:
         """Return this with the layer's samples k a step; None where it does not sample."""

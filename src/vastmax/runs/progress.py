@@ -22,6 +22,7 @@ class TrainingProgress:
         seconds: Seconds spent training, those before a resumed checkpoint included.
         seconds_left: Seconds to go at the present speed.
         doing: What goes on; training stands still where it is something else.
+        bytes_per_word: Of several processes that train together, what each sends to the others for a word it trains.
     """
 
     words: int
@@ -33,6 +34,7 @@ class TrainingProgress:
     seconds: float
     seconds_left: float
     doing: str = "training"
+    bytes_per_word: float | None = None
 
     @property
     def share(self) -> float:
@@ -41,11 +43,12 @@ class TrainingProgress:
 
     def to_record(self) -> dict[str, Any]:
         """Return the line for ``metrics.jsonl``, of a step."""
-        return {**{name: getattr(self, name) for name in RECORDED}, "share": self.share}
+        sent = {} if self.bytes_per_word is None else {"bytes_per_word": self.bytes_per_word}
+        return {**{name: getattr(self, name) for name in RECORDED}, "share": self.share, **sent}
 
 
-RECORDED = [each.name for each in fields(TrainingProgress) if each.name != "doing"]
-"""The fields of a report that are kept."""
+RECORDED = [each.name for each in fields(TrainingProgress) if each.name not in ("doing", "bytes_per_word")]
+"""The fields of a report that are kept, of every run."""
 
 
 class LossSums:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -22,14 +18,13 @@ from vastmax.display import reporting
 from vastmax.errors import CheckpointError, InputError, VastmaxError
 from vastmax.files import drop
 from vastmax.runs.checkpoint import Checkpoint, holds_checkpoint
+from vastmax.runs.processes import ALONE, Processes
 from vastmax.runs.progress import LossSums, TrainingProgress
+from vastmax.runs.stop import StopRequest
 
-__all__ = ["Run", "StopRequest", "TrainingInterrupted", "signals_held"]
+__all__ = ["Run", "TrainingInterrupted"]
 
 _MOST = 2.0**62
-_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
-
 _FACTS: dict[str, Any] = {"words": int, "seconds": float, "losses": dict[str, float]}
 _UNFIT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, VastmaxError)
 _ANEW = "delete it to start again."
@@ -54,48 +49,6 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.share = share
 
 
-class StopRequest:
-    """While active, the first SIGINT, SIGTERM or SIGHUP only sets ``requested``; a second one kills, as without us.
-
-    A terminal that is closed may send SIGHUP more than once, so that does not kill; where it is ignored, as under
-    ``nohup``, it stays ignored. Signals reach the main thread alone; in any other thread this does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-            asking = [each for each in _SIGNALS if each != signal.SIGHUP or not ignored]
-            self._before = {each: signal.signal(each, self._ask) for each in asking}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for each, handler in self._before.items():
-            # None stands for a handler that was not installed by Python, and that Python cannot put back.
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)
-
-    def _ask(self, which: int, frame: FrameType | None) -> None:
-        self.requested = True
-        for each in self._before:
-            signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold back KeyboardInterrupt to the end of what is done: torch ends the process where one meets its C++ code.
-
-    Raises:
-        KeyboardInterrupt: at the end, where there was a signal.
-    """
-    with StopRequest() as stop:
-        yield
-    if stop.requested:
-        raise KeyboardInterrupt
-
-
 class _Stopped(Exception):  # noqa: N818 (it is no error)
     """A stop was requested, and the run can be left where it is."""
 
@@ -110,6 +63,7 @@ class Run(ABC):
         checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
         progress: Called about every second, after the first step and after the last; or True for a bar on a terminal or
             in a notebook, and lines on stderr elsewhere.
+        processes: Those that run it together: each makes its steps, and the leader reports and writes.
     """
 
     kind: ClassVar[str]  # what is trained, as a sentence names it
@@ -122,13 +76,15 @@ class Run(ABC):
         checkpoint: Path | None,
         checkpoint_minutes: float,
         progress: bool | Callable[[TrainingProgress], None] | None,
+        processes: Processes = ALONE,
     ) -> None:
+        self.processes = processes
         self.words = 0  # passed, which a step counts up
         self.losses = LossSums()  # to which a step adds its losses
         self.seconds = 0.0  # of the steps; validation, reports and saving are not counted
         self._checkpoint = checkpoint
         self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
-        self._progress = progress
+        self._progress = progress if processes.leads else None
         self._told: Callable[[TrainingProgress], None] | None = None
         self._begun = (0, 0.0, 0.0)  # words, share and seconds when this process began
         self._stop: StopRequest | None = None
@@ -163,6 +119,10 @@ class Run(ABC):
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned; CheckpointError, KeyError or TypeError where it does not fit."""
 
+    def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return what this process, of several, is to have for :meth:`restore` of a tensor of a checkpoint: all."""
+        return tensor
+
     @property
     def finished(self) -> bool:
         """Whether no step is left."""
@@ -187,15 +147,22 @@ class Run(ABC):
         if self._told is not None:
             self._told(progress)
 
+    def due(self, stop: bool, checkpoint: bool) -> tuple[bool, bool]:
+        """Return, behind a step, whether to stop and whether to write a checkpoint: for one process, for all."""
+        return self.processes.anywhere(stop, checkpoint and self.processes.leads)  # type: ignore[return-value]
+
     def meanwhile(self, doing: str) -> None:
-        """Tell what is done beside training, about every second; leave it there where a stop is requested."""
+        """Tell what is done beside training, about every second; leave it there where a stop is requested.
+
+        All processes call it, and as often.
+        """
         self._leave_if_asked()
         if self._told is not None and time.perf_counter() - self._reported >= self.report_seconds:
             self._reported = time.perf_counter()
             self._told(replace(self._stand(self.losses.mean), doing=doing))
 
     def _leave_if_asked(self) -> None:
-        if self._stop is not None and self._stop.requested:
+        if self._stop is not None and self.processes.anywhere(self._stop.requested) == (True,):
             raise _Stopped
 
     def beside(self, folder: Path) -> None:  # noqa: B027 (may be left as it is)
@@ -216,7 +183,8 @@ class Run(ABC):
                 self._work()
         except _Stopped:
             self._save_or_warn()
-            raise TrainingInterrupted(self._checkpoint if self.has_checkpoint else None, self.share) from None
+            kept = self.processes.anywhere(self.processes.leads and self.has_checkpoint) == (True,)
+            raise TrainingInterrupted(self._checkpoint if kept else None, self.share) from None
         finally:
             self._stop = None
 
@@ -236,8 +204,11 @@ class Run(ABC):
                 self._reported, reported_share = now, self.share
                 self.report(self._stand(self.losses.recent()))
             self.between_steps()
-            self._leave_if_asked()
-            if time.perf_counter() - saved >= self._checkpoint_seconds:
+            stop = self._stop is not None and self._stop.requested
+            stop, save = self.due(stop, time.perf_counter() - saved >= self._checkpoint_seconds)
+            if stop:
+                raise _Stopped
+            if save:
                 self._save_or_warn()
                 saved = time.perf_counter()
             clock = time.perf_counter()
@@ -281,15 +252,23 @@ class Run(ABC):
         return self._checkpoint is not None and holds_checkpoint(self._checkpoint)
 
     def save(self) -> None:
-        """Write a checkpoint in place of the last one, which is kept where an InputError says that none is written."""
+        """Write a checkpoint in place of the last one, which is kept where an InputError says that none is written.
+
+        All processes call it, and the leader writes.
+        """
         facts, tensors = self.state()
+        if not self.processes.leads:
+            return
         common = {"words": self.words, "seconds": self.seconds, "losses": self.losses.facts()}
         Checkpoint(self.kind, self.identity, {**common, **facts}, tensors).save(self._folder(), self.beside)
 
     def resume(self) -> None:
-        """Set the run to where the checkpoint left it; CheckpointError where it is another run's, or damaged."""
+        """Set the run to where the checkpoint left it; CheckpointError where it is another run's, or damaged.
+
+        All processes call it, and the leader reads for all.
+        """
         folder = self._folder()
-        checkpoint = Checkpoint.load(folder, self.kind)
+        checkpoint = self._load(folder)
         checkpoint.check(self.identity, folder)
         facts = checkpoint.facts
         for name, kind in {**_FACTS, **self.facts}.items():
@@ -307,6 +286,15 @@ class Run(ABC):
         except _UNFIT as error:
             why = str(error).splitlines() or [type(error).__name__]
             raise CheckpointError(f"the checkpoint in {folder} does not fit this run ({why[0]}): {_ANEW}") from error
+
+    def _load(self, folder: Path) -> Checkpoint:
+        if self.processes.size == 1:
+            return Checkpoint.load(folder, self.kind)
+        with self.processes.together():
+            found = Checkpoint.load(folder, self.kind) if self.processes.leads else None
+        identity, facts = self.processes.gather(found and [found.identity, found.facts])[0]
+        tensors = self.processes.from_leader(found and found.tensors, self.own_part)
+        return Checkpoint(self.kind, identity, facts, tensors)
 
     def _folder(self) -> Path:
         if self._checkpoint is None:

@@ -1,9 +1,10 @@
 """Text: files or token lists in, a `Vocabulary` or an `EncodedCorpus` out."""
 
 from vastmax._core import END_OF_SENTENCE
-from vastmax.text.corpus import EncodedCorpus
+from vastmax.text.corpus import EncodedCorpus, WholeCorpus, count_words
 from vastmax.text.documentation import documentation_folders, read_documentation
 from vastmax.text.encoding import build_vocabulary, encode_corpus
+from vastmax.text.parts import encode_part, part_of
 from vastmax.text.phrase_learning import PhraseOptions, learn_phrases
 from vastmax.text.phrases import Phrase, Phrases
 from vastmax.text.scan import ScannedText, ScanProgress
@@ -23,13 +24,17 @@ __all__ = [
     "ScannedText",
     "Sources",
     "Tokenizer",
+    "WholeCorpus",
     "build_vocabulary",
+    "count_words",
     "describe",
     "documentation_folders",
     "encode_corpus",
+    "encode_part",
     "expand_paths",
     "is_paths",
     "learn_phrases",
+    "part_of",
     "read_documentation",
     "read_sentences",
 ]

@@ -14,7 +14,7 @@ from vastmax.errors import CorpusError, InputError
 from vastmax.text.corpus import EncodedCorpus
 from vastmax.text.phrase_learning import PhraseOptions, apply_pass, learn_passes
 from vastmax.text.phrases import Phrases, PhraseScoring
-from vastmax.text.scan import ScannedText, ScanProgress, scan, select_words, threads_for
+from vastmax.text.scan import ScannedText, ScanProgress, one_word, scan, select_words, threads_for
 from vastmax.text.sources import PathSource, Sources, describe
 from vastmax.text.spool import NO_WORD
 from vastmax.text.tokenizers import Tokenizer
@@ -134,10 +134,7 @@ def encode_corpus(
         else:
             vocabulary, chosen = select_words(text.lexicon, sources, min_count, max_vocabulary, unknown)
         if len(vocabulary) < 2:
-            raise CorpusError(
-                f"{describe(sources)} has one word to learn, {(vocabulary.words or [''])[0]!r}; "
-                "there is nothing to tell it from: give more text, or lower min_count."
-            )
+            raise one_word(sources, vocabulary)
         words, sentences = text.encode(chosen, NO_WORD if unknown is None else vocabulary[unknown])
         ids = text.ids
     except BaseException:

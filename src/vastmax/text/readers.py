@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from vastmax._core import clean_utf8, last_cut
 from vastmax.errors import CorpusError
 from vastmax.text.compression import Unpacked, codec_of
 from vastmax.text.sources import STDIN
 
-__all__ = ["BlockReader"]
+__all__ = ["BlockReader", "Piece"]
 
 BLOCK = 8 << 20
 HEAD = 1 << 16  # what a file is judged by
@@ -23,18 +23,32 @@ BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
 
+class Piece(NamedTuple):
+    """A stretch of a file, in bytes, that begins and ends where a word does; to the file's end where it has none."""
+
+    path: str
+    begin: int = 0
+    end: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, as they lie on disk."""
+        return (os.path.getsize(self.path) if self.end is None else self.end) - self.begin
+
+
 class BlockReader:
     """The text of many files as blocks, each ending behind a separator; a file's end is the end of a line.
 
     A block is a view into one buffer that the next block overwrites.
 
     Args:
-        paths: Files, ``"-"`` for standard input.
+        paths: Files, ``"-"`` for standard input, or pieces of plain files; a piece that ends within its file may end
+            within a line.
         whole_lines: End blocks at line ends wherever a line fits a block, for tokenisers that look at more than a word.
     """
 
-    def __init__(self, paths: list[str], *, whole_lines: bool = False) -> None:
-        self._paths = paths
+    def __init__(self, paths: Sequence[str | Piece], *, whole_lines: bool = False) -> None:
+        self._pieces = [Piece(each) if isinstance(each, str) else each for each in paths]
         self._whole_lines = whole_lines
         self._buffer = bytearray(BLOCK)
         self._filled = 0
@@ -51,24 +65,26 @@ class BlockReader:
         return len(self._buffer) - 1  # the last byte is for the line end that closes a file
 
     def __iter__(self) -> Iterator[memoryview]:
-        for path in self._paths:
+        for piece in self._pieces:
             try:
-                yield from self._read(path)
+                yield from self._read(piece)
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise CorpusError(
-                    f"{_title(path)} cannot be read: {reason}; check the file and its permissions."
+                    f"{_title(piece.path)} cannot be read: {reason}; check the file and its permissions."
                 ) from error
         if self._filled:
             yield self._block(self._filled)
 
-    def _read(self, path: str) -> Iterator[memoryview]:
-        with _open(path) as (text, position):
+    def _read(self, piece: Piece) -> Iterator[memoryview]:
+        path = piece.path
+        with _open(piece) as (text, position):
             self._position = position
             if self._filled > BLOCK // 2:
                 yield self._block(self._filled)
                 self._filled = 0
-            self._read_head(path, text)
+            if piece.begin == 0:
+                self._read_head(path, text)
             while True:
                 if self._filled < self._room:
                     if self._fill(text) == 0:
@@ -78,8 +94,9 @@ class BlockReader:
                     self._keep_from(cut)
                 else:
                     self._grow(path)
-            self._buffer[self._filled] = 0x0A
-            self._filled += 1
+            if piece.end is None:
+                self._buffer[self._filled] = 0x0A
+                self._filled += 1
             self._finished_bytes += position()
             self._position = lambda: 0
 
@@ -142,8 +159,13 @@ def _refuse_other_than_text(title: str, head: bytes) -> None:
 
 
 @contextmanager
-def _open(path: str) -> Iterator[tuple[io.RawIOBase, Callable[[], int]]]:
-    """The unpacked bytes of `path` and how far it has been read on disk."""
+def _open(piece: Piece) -> Iterator[tuple[io.RawIOBase, Callable[[], int]]]:
+    """The unpacked bytes of a piece and how many of them have been read on disk."""
+    path = piece.path
+    if piece.begin or piece.end is not None:
+        with _Stretch(piece) as stretch:
+            yield stretch, lambda: stretch.count
+        return
     raw = _CountingFile(_standard_input() if path == STDIN else os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
     with raw:
         head = b""
@@ -181,6 +203,18 @@ class _CountingFile(io.FileIO):
         data = super().read(size) or b""
         self.count += len(data)
         return data
+
+
+class _Stretch(_CountingFile):
+    """A stretch of a file, which ends before the file does."""
+
+    def __init__(self, piece: Piece) -> None:
+        super().__init__(os.open(piece.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        os.lseek(self.fileno(), piece.begin, os.SEEK_SET)
+        self._size = piece.size
+
+    def readinto(self, buffer: Any, /) -> int:
+        return super().readinto(memoryview(buffer)[: self._size - self.count])
 
 
 class _Rejoined(io.RawIOBase):

@@ -16,14 +16,14 @@ from vastmax.checks import whole
 from vastmax.display import reporting
 from vastmax.errors import CorpusError
 from vastmax.machine import MOST_THREADS, default_threads
-from vastmax.text.readers import BlockReader
+from vastmax.text.readers import BlockReader, Piece
 from vastmax.text.sources import Sources, describe, expand_paths, is_paths, total_bytes
 from vastmax.text.spool import BLOCK, NO_WORD, SpoolFile
 from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
 from vastmax.vocabulary import Vocabulary, join_words, split_words, with_word
 
-__all__ = ["ScanProgress", "ScannedText", "scan", "select_words", "threads_for"]
+__all__ = ["ScanProgress", "ScannedText", "nothing_in", "one_word", "scan", "select_words", "threads_for"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class ScanProgress:
 class ScannedText:
     """Words, counts and, in a temporary file, ids of a text: numbers of its words until `encode` gives others.
 
-    Arguments and errors are those of :func:`encode_corpus`.
+    Arguments and errors are those of :func:`encode_corpus`. Where ``pieces`` of the sources are given, they alone are
+    read, and may hold no words.
 
     Attributes:
         lexicon: Every word and its count, in the compiled core.
@@ -64,13 +65,14 @@ class ScannedText:
         threads: int | None = None,
         directory: str | PathLike[str] | None = None,
         progress: bool | Callable[[ScanProgress], None] | None = None,
+        pieces: Sequence[Piece] | None = None,
     ) -> None:
         self.sources, self.threads = sources, threads_for(threads)
         self.spool = SpoolFile(directory)
         try:
             with reporting(progress) as told:
                 self.lexicon, self.num_words, self.invalid_utf8 = scan(
-                    sources, tokenizer, lowercase, self.threads, self.spool, told
+                    sources, tokenizer, lowercase, self.threads, self.spool, told, pieces
                 )
         except BaseException:
             self.spool.close()
@@ -140,8 +142,11 @@ def scan(
     threads: int,
     spool: SpoolFile | None = None,
     progress: Callable[[ScanProgress], None] | None = None,
+    pieces: Sequence[Piece] | None = None,
 ) -> tuple[Lexicon, int, int]:
     """Read `sources` once: the words with their counts, how many were read, and the ill-formed parts of UTF-8.
+
+    Of files in ``pieces`` no more than these is read, and they may hold no words.
 
     A word's number in the lexicon is the id that `SpoolFile.remap` knows.
 
@@ -155,10 +160,15 @@ def scan(
     bytes_total: int | None = None
     split = tokenizer_named(tokenizer)
     if is_paths(sources):
-        paths = expand_paths(sources)  # type: ignore[arg-type]
-        bytes_total = total_bytes(paths)
+        if pieces is None:
+            paths = expand_paths(sources)  # type: ignore[arg-type]
+            bytes_total = total_bytes(paths)
+            reading: Sequence[str | Piece] = paths
+        else:
+            bytes_total = sum(each.size for each in pieces)
+            reading = pieces
         exact = split is not str.split
-        reader = BlockReader(paths, whole_lines=exact)
+        reader = BlockReader(reading, whole_lines=exact)
         blocks: Iterable[bytes | memoryview] = reader
         if exact:
             blocks = exact_blocks(sentences_of(split(line) for line in lines_of(reader, replaced.append)))
@@ -174,10 +184,8 @@ def scan(
             bytes_read = reader.bytes_read if reader else 0
             progress(ScanProgress(bytes_read, bytes_total, scanner.words, time.perf_counter() - started))
 
-    if scanner.words == 0:
-        nothing = "is empty" if reader and reader.bytes_read == 0 else "holds no words"
-        again = " (an iterator can be read once: give a list to read it again)" if isinstance(sources, Iterator) else ""
-        raise CorpusError(f"{describe(sources)} {nothing}{again}; give a text with words in it.")
+    if scanner.words == 0 and pieces is None:
+        raise nothing_in(sources, empty=reader is not None and reader.bytes_read == 0)
     lexicon = scanner.finish()
     if lowercase:
         # All words at once: U+001F is neither a letter nor ignorable, so a final sigma comes out as in each word alone.
@@ -185,6 +193,21 @@ def scan(
         if spool:
             spool.rename(table)
     return lexicon, scanner.words, scanner.invalid_utf8 + sum(replaced)
+
+
+def nothing_in(sources: Sources, *, empty: bool) -> CorpusError:
+    """The error of sources that are empty, or hold no words."""
+    again = " (an iterator can be read once: give a list to read it again)" if isinstance(sources, Iterator) else ""
+    nothing = "is empty" if empty else "holds no words"
+    return CorpusError(f"{describe(sources)} {nothing}{again}; give a text with words in it.")
+
+
+def one_word(sources: Sources, vocabulary: Vocabulary) -> CorpusError:
+    """The error of sources that have a single word to learn."""
+    return CorpusError(
+        f"{describe(sources)} has one word to learn, {(vocabulary.words or [''])[0]!r}; "
+        "there is nothing to tell it from: give more text, or lower min_count."
+    )
 
 
 def select_words(

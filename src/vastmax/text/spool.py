@@ -89,6 +89,8 @@ class SpoolFile:
 
         They may be written to, as PyTorch expects of every array that it wraps: the file is nobody else's.
         """
+        if not len(self.core):  # of a part of a corpus that is empty
+            return np.empty(0, np.uint32)
         with self.guard():
             return np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
 

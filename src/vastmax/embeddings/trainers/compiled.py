@@ -27,8 +27,11 @@ BLOCK_CENTRES = {"skipgram": 6, "cbow": 4}
 DRAWN_PER_NEGATIVE = 2
 
 # Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
+# Several processes exchange rows after some chunks each, which are to keep a process's threads busy to their end.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
+LARGEST_CHUNK_OF_A_PART = 16384
 
+_BETWEEN_STREAMS = 0x9E3779B97F4A7C15  # seeds that nobody gives: of 63 bits, a user's would be next to each other
 _ABSURD = 10  # times the loss of scores that are all 0: only scores that grow without end cost so much
 
 
@@ -48,6 +51,7 @@ class EmbeddingTrainer(Trainer):
     Args:
         corpus: The encoded corpus; it must stay open while training runs.
         options: What to train and how.
+        stream: Which of several trainers with the same options this is: each draws chance of its own.
         simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
             the best this processor has.
 
@@ -57,9 +61,13 @@ class EmbeddingTrainer(Trainer):
 
     objectives = TRAINERS["compiled"].objectives
 
-    def __init__(self, corpus: EncodedCorpus, options: EmbeddingOptions, *, simd_level: str | None = None) -> None:
+    def __init__(
+        self, corpus: EncodedCorpus, options: EmbeddingOptions, *, stream: int = 0, simd_level: str | None = None
+    ) -> None:
+        self._seed = (options.seed + stream * _BETWEEN_STREAMS) % 2**64
         counts = corpus.vocabulary.counts
-        chunk = min(max(len(corpus.ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), LARGEST_CHUNK)
+        largest = LARGEST_CHUNK if corpus.whole is None else LARGEST_CHUNK_OF_A_PART
+        chunk = min(max(len(corpus.ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), largest)
         super().__init__(corpus, options, chunk)
         try:
             self._core = self._make_core(counts, simd_level)
@@ -83,7 +91,7 @@ class EmbeddingTrainer(Trainer):
             learning_rate=options.initial_learning_rate,
             min_learning_rate=options.min_learning_rate,
             epochs=options.epochs,
-            seed=options.seed,
+            seed=self._seed,
             chunk=self._chunk,
         )
         keep = keep_thresholds(self._keep)

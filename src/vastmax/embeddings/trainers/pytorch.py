@@ -14,12 +14,12 @@ from torch import Tensor
 
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.models import CBOW, SkipGram
-from vastmax.embeddings.trainers.trainer import Statistics, Trainer, checked_tensor, count_words, diverged, initialise
+from vastmax.embeddings.trainers.trainer import Statistics, Trainer, checked_tensor, diverged, initialise
 from vastmax.embeddings.trainers.windows import find_windows
 from vastmax.layers import LAYERS, LayerSpec, OutputLayer
 from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.runs import arrays_of, load_model_tensors, model_tensors, tensors_of, tensors_under
-from vastmax.text import EncodedCorpus
+from vastmax.text import EncodedCorpus, count_words
 
 __all__ = ["TorchEmbeddingTrainer"]
 

@@ -13,12 +13,12 @@ from vastmax.checks import whole
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.windows import keep_probability
 from vastmax.errors import CheckpointError, DivergedError, InputError
-from vastmax.text import END_OF_SENTENCE, EncodedCorpus
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus, count_words
 
 if TYPE_CHECKING:
     from vastmax._core import ChunkStatistics
 
-__all__ = ["Statistics", "Trainer", "checked_tensor", "count_words", "diverged", "initialise"]
+__all__ = ["Statistics", "Trainer", "checked_tensor", "diverged", "initialise"]
 
 INITIALISATION_ROWS = 4096
 IDS_AT_ONCE = 1 << 20
@@ -77,6 +77,8 @@ class Trainer(ABC):
     @position.setter
     def position(self, position: int) -> None:
         whole("position", position, 0, self.num_chunks)
+        if not self.num_chunks:  # of a process whose part of the corpus is empty
+            return
         epoch, chunk = divmod(position, self._chunks_an_epoch)
         passed = count_words(self._ids, min(chunk * self._chunk, len(self._ids)))
         self.words_done = epoch * self._corpus.num_words + passed
@@ -131,7 +133,7 @@ class Trainer(ABC):
 def check_corpus(corpus: EncodedCorpus) -> NDArray[np.uint32]:
     """Return the corpus's ids; InputError where they are nothing to learn from, or one names no word."""
     words = len(corpus.vocabulary)
-    if corpus.num_words == 0 or words < 2:
+    if (corpus.whole or corpus).num_words == 0 or words < 2:
         raise InputError("the corpus holds fewer than two different words: there is nothing to learn from.")
     ids = np.ascontiguousarray(corpus.ids, np.uint32)
     for start in range(0, len(ids), IDS_AT_ONCE):
@@ -161,12 +163,6 @@ def initialise(vectors: NDArray[np.float32], seed: int) -> None:
     for start in range(0, rows, INITIALISATION_ROWS):
         block = generator.random((min(INITIALISATION_ROWS, rows - start), dim), np.float32)
         vectors[start : start + len(block)] = (block - np.float32(0.5)) / np.float32(dim)
-
-
-def count_words(ids: NDArray[np.uint32], end: int, start: int = 0) -> int:
-    """Return how many of ``ids[start:end]`` are words, and not ends of sentences."""
-    blocks = (ids[at : min(at + IDS_AT_ONCE, end)] for at in range(start, end, IDS_AT_ONCE))
-    return sum(int(np.count_nonzero(block != END_OF_SENTENCE)) for block in blocks)
 
 
 def diverged(options: EmbeddingOptions, rate: float, words: int, loss: float) -> DivergedError:

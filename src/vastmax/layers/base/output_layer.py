@@ -129,6 +129,13 @@ class OutputLayer(nn.Module, ABC):
         """
         return repeat(None)
 
+    def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
+        """Take notice of which rows (n,) of its parameters, by their names, the next step moves; None for any.
+
+        For methods that follow their tables: the rows that a step moves are known to the layer itself, but where
+        gradients are those of several processes.
+        """
+
     def with_samples(self, k: int) -> Self | None:
         """Return the layer with k samples a step, over the same tensors; None where it does not sample.
 

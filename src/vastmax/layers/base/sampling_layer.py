@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -151,6 +152,14 @@ class SamplingLayer(TableLayer):
         layer = self._alike()
         layer.num_samples = k
         return layer
+
+    def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
+        """Let a proposal that follows the table take notice of these rows, or of all."""
+        moved = rows["weight"]
+        if moved is None:
+            _look_anew(self, None)
+        else:
+            self._meet(moved)
 
     def shard_plan(self) -> ShardPlan:
         """As of a table; InputError where the proposal follows the table, which it then has to see whole."""

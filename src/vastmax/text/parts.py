@@ -1,0 +1,268 @@
+"""A corpus that several processes read, each its part, as if one had read it all.
+
+Bytes of all files, one behind the other, are cut into as many stretches as there are processes. A plain file is cut
+behind a line; behind a word, where a line is very long and words are told by whitespace alone. A compressed file is
+read by one process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from os import PathLike
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax._core import Lexicon, Scanner
+from vastmax.errors import CorpusError
+from vastmax.text.compression import codec_of
+from vastmax.text.corpus import EncodedCorpus, WholeCorpus, digest_of
+from vastmax.text.encoding import encode_corpus
+from vastmax.text.phrases import Phrases
+from vastmax.text.readers import Piece
+from vastmax.text.scan import ScannedText, ScanProgress, nothing_in, one_word, select_words
+from vastmax.text.sources import STDIN, PathSource, Sources, expand_paths, is_paths
+from vastmax.text.tokenizers import Tokenizer, tokenizer_named
+from vastmax.vocabulary import SENTENCE_END, WORD_END, check_limits
+
+__all__ = ["Peers", "encode_part", "part_of"]
+
+LONG_LINE = 1 << 20  # bytes that a line goes on behind the place where it should be cut, before it is cut within
+_UNPACKED = 3  # bytes of text in one of a compressed file, about
+_WORD_END = re.compile(rb"[\t-\r\x1c-\x1f ]")
+
+
+class Peers(Protocol):
+    """The processes that share a corpus, as `vastmax.runs.Processes`."""
+
+    rank: int
+    size: int
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return, by rank, what each brings: JSON."""
+        ...
+
+    def swap(self, parts: Sequence[bytes]) -> list[bytes]:
+        """Send each its part, by rank, and return what each sent to this one."""
+        ...
+
+
+def encode_part(
+    sources: Sources,
+    peers: Peers,
+    *,
+    phrases: int | PathSource | Phrases = 0,
+    tokenizer: Tokenizer = "whitespace",
+    lowercase: bool = False,
+    min_count: int = 5,
+    max_vocabulary: int | None = None,
+    threads: int | None = None,
+    directory: str | PathLike[str] | None = None,
+    progress: bool | Callable[[ScanProgress], None] | None = None,
+    **learning: Any,
+) -> EncodedCorpus:
+    """Read this process's part of a corpus; vocabulary and counts are those of all of it, the same on all processes.
+
+    One behind the other, the parts' ids are those of :func:`encode_corpus`. Token lists, and texts whose phrases are
+    joined, are read as a whole by each, which then takes its part.
+
+    Args:
+        sources: As for :func:`encode_corpus`, but no pipes; token lists are the same on all processes.
+        peers: The processes; all of them call this together.
+        phrases: As for :func:`encode_corpus`.
+        tokenizer: As for :func:`encode_corpus`, and so are all that follow.
+        lowercase: Lower-case the words.
+        min_count: Words rarer than this, in all parts together, are dropped.
+        max_vocabulary: At most so many words are kept.
+        threads: Of this process.
+        directory: Folder of the temporary file.
+        progress: Told how far this process is with its own part.
+        learning: Of phrases, as for :func:`encode_corpus`.
+
+    Raises:
+        CorpusError: A source that cannot be read, that another process sees otherwise, or limits that leave nothing.
+        InputError: An argument that cannot be used.
+    """
+    check_limits(min_count, max_vocabulary, "max_vocabulary")
+    split, files = tokenizer_named(tokenizer), []
+    reading: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "lowercase": lowercase,
+        "threads": threads,
+        "directory": directory,
+        "progress": progress,
+    }
+    if is_paths(sources):
+        files = [_file(path) for path in expand_paths(sources)]  # type: ignore[arg-type]
+        _compare(peers.gather(files))
+    if phrases or not is_paths(sources):
+        limits = {"min_count": min_count, "max_vocabulary": max_vocabulary}
+        return part_of(encode_corpus(sources, phrases=phrases, **limits, **learning, **reading), peers)
+    pieces = list(_pieces(files, peers.rank, peers.size, whole_lines=split is not str.split))
+    text = ScannedText(sources, pieces=pieces, **reading)
+    try:
+        counts = peers.gather([text.num_words, text.invalid_utf8])
+        num_raw_words, invalid_utf8 = (sum(column) for column in zip(*counts, strict=True))
+        if not num_raw_words:
+            raise nothing_in(sources, empty=not any(each.size for each in files))
+        vocabulary = select_words(
+            _merged(text.lexicon, peers, min_count, max_vocabulary), sources, min_count, max_vocabulary
+        )[0]
+        if len(vocabulary) < 2:
+            raise one_word(sources, vocabulary)
+        words, sentences = text.encode(text.find(vocabulary.words or []))
+        corpus = EncodedCorpus(
+            text.ids,
+            vocabulary,
+            num_words=words,
+            num_raw_words=text.num_words,
+            num_sentences=sentences,
+            invalid_utf8=text.invalid_utf8,
+            file=text.spool.file,
+        )
+        corpus.whole = _whole(corpus, peers, num_raw_words, invalid_utf8)
+    except BaseException:
+        text.spool.close()
+        raise
+    return corpus
+
+
+def part_of(whole: EncodedCorpus, peers: Peers) -> EncodedCorpus:
+    """Return this process's part of a corpus that all of them have; CorpusError where theirs differ.
+
+    What closes the part closes the whole.
+    """
+    if len(set(peers.gather(whole.fingerprint))) > 1:
+        raise CorpusError("the processes read different texts: give all of them the same.")
+    part = whole.part(peers.rank, peers.size)
+    part.file = whole.file
+    return part
+
+
+# --- who reads what ---
+
+
+class _File(NamedTuple):
+    path: str
+    size: int  # bytes, as it lies on disk
+    packed: bool
+
+    @property
+    def text(self) -> int:
+        """Bytes of text in it, about."""
+        return self.size * (_UNPACKED if self.packed else 1)
+
+
+def _file(path: str) -> _File:
+    if path == STDIN or not os.path.isfile(path):
+        name = "Standard input" if path == STDIN else path
+        raise CorpusError(f"{name} can be read by one process only: give files, which processes share among them.")
+    try:
+        with open(path, "rb") as file:
+            return _File(path, os.fstat(file.fileno()).st_size, codec_of(file.read(10), path) is not None)
+    except OSError as error:
+        raise CorpusError(
+            f"{path} cannot be read: {error.strerror or error}; check the file and its permissions."
+        ) from error
+
+
+def _compare(seen: list[Any]) -> None:
+    """CorpusError where a process sees other files than the first, or one of another length."""
+    first = {path: size for path, size, _ in seen[0]}
+    for rank, files in enumerate(seen):
+        if files == seen[0]:
+            continue
+        here = {path: size for path, size, _ in files}
+        path = next(path for path in (*first, *here) if first.get(path) != here.get(path))
+        sizes = (f"{each[path]:,} bytes" if path in each else "no such file" for each in (first, here))
+        raise CorpusError(
+            "the processes see another corpus, of {}: {} on rank 0, {} on rank {}; give all of them the same.".format(
+                path, *sizes, rank
+            )
+        )
+
+
+def _pieces(files: Sequence[_File], rank: int, size: int, whole_lines: bool) -> Iterator[Piece]:
+    """What a process reads: of all bytes the stretch from rank / size to (rank + 1) / size."""
+    ends = list(accumulate((each.text for each in files), initial=0))
+    first, stop = (ends[-1] * each // size for each in (rank, rank + 1))
+    for file, begin, end in zip(files, ends, ends[1:], strict=False):
+        if file.packed:
+            if first <= (begin + end) // 2 < stop:
+                yield Piece(file.path)
+            continue
+        if end <= first or begin >= stop:
+            continue
+        start = _cut(file, first - begin, whole_lines) if first > begin else 0
+        until = _cut(file, stop - begin, whole_lines) if stop < end else file.size
+        if start < until:
+            yield Piece(file.path, start, until if until < file.size else None)
+
+
+def _cut(file: _File, wanted: int, whole_lines: bool) -> int:
+    """The first place from the one wanted where the file can be cut: the same for both who read beside it."""
+    with open(file.path, "rb") as source:
+        source.seek(wanted - 1)
+        at = wanted - 1
+        while block := source.read(LONG_LINE):
+            if (end := block.find(b"\n")) >= 0:
+                return at + end + 1
+            if len(block) == LONG_LINE and not whole_lines and (found := _WORD_END.search(block)):
+                return at + found.end()
+            at += len(block)
+    return file.size
+
+
+# --- one vocabulary of all parts ---
+
+
+def _merged(lexicon: Lexicon, peers: Peers, min_count: int, max_size: int | None) -> Lexicon:
+    """The words of all processes that may be chosen, with their counts in all parts.
+
+    Each process adds up the counts of the words that its number falls to, by their hash, and passes on those that are
+    frequent enough; so none holds all words of the corpus. Where none is, each passes on its most frequent one.
+    """
+    words, counts = lexicon.joined().split(WORD_END.encode()), lexicon.counts()
+    if not len(lexicon):
+        words = []
+    owner = np.fromiter((zlib.crc32(word) % peers.size for word in words), np.int64, len(words))
+    own = _summed(peers.swap([_packed(lexicon, np.flatnonzero(owner == rank), counts) for rank in range(peers.size)]))
+    chosen = own.ranked(min_count, max_size)
+    if not len(chosen):
+        chosen = own.ranked(1, 1)
+    return _summed(peers.swap([_packed(own, chosen, own.counts())] * peers.size))
+
+
+def _packed(lexicon: Lexicon, ids: NDArray[Any], counts: NDArray[np.int64]) -> bytes:
+    """Counts (n,) and names of the words of some ids, as bytes."""
+    some = ids.astype(np.uint32)
+    return len(some).to_bytes(8, "little") + counts[some].astype("<i8").tobytes() + lexicon.joined(some)
+
+
+def _summed(packed: Sequence[bytes]) -> Lexicon:
+    scanner, found = Scanner(None, exact=True), []
+    for each in packed:
+        size = int.from_bytes(each[:8], "little")
+        if size:
+            counts, names = np.frombuffer(each, "<i8", size, 8), each[8 + 8 * size :]
+            scanner.feed(names + SENTENCE_END.encode())
+            found.append((names, counts))
+    lexicon = scanner.finish()
+    total = np.zeros(len(lexicon), np.int64)
+    for names, counts in found:
+        total[lexicon.find(names)] += counts
+    lexicon.set_counts(total)
+    return lexicon
+
+
+def _whole(corpus: EncodedCorpus, peers: Peers, num_raw_words: int, invalid_utf8: int) -> WholeCorpus:
+    lengths = peers.gather([len(corpus.ids), corpus.num_words, corpus.num_sentences])
+    ids, words, sentences = (list(column) for column in zip(*lengths, strict=True))
+    checksum = sum(peers.gather(corpus.checksum(sum(ids[: peers.rank])))) % 2**64
+    fingerprint = digest_of(corpus.vocabulary, sum(ids), checksum)
+    return WholeCorpus(sum(words), num_raw_words, sum(sentences), invalid_utf8, fingerprint)
