@@ -16,8 +16,9 @@ from torch.distributed.tensor import DTensor
 
 from tests.cases import CASES, LayerCase
 from vastmax import ops
-from vastmax.distributed import exact, fetched, shard_classes, unshard
+from vastmax.distributed import fetched, shard_classes, sharding, softmaxes, unshard
 from vastmax.distributed.batch import Batch
+from vastmax.distributed.softmaxes import SoftmaxShare
 from vastmax.layers.base import drawing_from
 from vastmax.optimizers import OPTIMIZERS, SparseAwareOptimizer
 
@@ -184,9 +185,26 @@ def learn(case: LayerCase, rank: int, size: int, optimizer: str) -> None:
         same(whole(spread.get_parameter(name).detach()), parameter.detach(), {"rtol": 1e-11, "atol": 1e-12})
 
 
-def forget_the_others(batch: Batch, own: Tensor) -> Tensor:
-    """A gather that brings only what is this process's own."""
-    return batch.spread(own)
+def forget_the_factors_of_others(share: SoftmaxShare, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """A way back on which only what is this process's own arrives."""
+    own = share.batch.rank
+    return RECEIVED_BACK(share, [each if rank == own else torch.zeros_like(each) for rank, each in enumerate(found)])
+
+
+def forget_sums_of_others(share: SoftmaxShare, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """A way back on which the rows' factors arrive, and not the projections' gradients."""
+    own, rows = share.batch.rank, share.batch.counts
+    return RECEIVED_BACK(
+        share,
+        [
+            each if rank == own else torch.cat([each[: 3 * rows[rank]], torch.zeros_like(each[3 * rows[rank] :])])
+            for rank, each in enumerate(found)
+        ],
+    )
+
+
+def forget_to_average(parameters: Sequence[Tensor], mesh: DeviceMesh) -> None:
+    """No all-reduce of what all processes have."""
 
 
 def forget_what_others_send(batch: Batch, parts: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
@@ -206,44 +224,74 @@ def no_hits(pairs: tuple[Tensor, Tensor], span: slice) -> tuple[Tensor, Tensor]:
     return pairs[0][:0], pairs[1][:0]
 
 
-EXCHANGE, JOINED = Batch.exchange, exact._joined
-FAULTS: dict[str, tuple[Any, str, Any]] = {
-    "gather": (Batch, "gather", forget_the_others),
-    "exchange": (Batch, "exchange", forget_what_others_send),
-    "log-size": (exact, "_joined", add_log_of_size),
-    "hits": (fetched, "_pairs", no_hits),
+EXCHANGE, JOINED, RECEIVED_BACK = Batch.exchange, softmaxes.joined, SoftmaxShare.receive_back
+FAULTS: dict[str, tuple[str, Any, str, Any]] = {
+    "way-back": ("self-normalized", SoftmaxShare, "receive_back", forget_the_factors_of_others),
+    "projections": ("differentiated-projections", SoftmaxShare, "receive_back", forget_sums_of_others),
+    "all-reduce": ("cnn", sharding, "_average", forget_to_average),
+    "exchange": ("self-normalized", Batch, "exchange", forget_what_others_send),
+    "log-size": ("self-normalized", softmaxes, "joined", add_log_of_size),
+    "hits": ("blackout-distinct", fetched, "_pairs", no_hits),
 }
-"""What a test plants to see that it is noticed: where, and what stands there then."""
+"""What a test plants to see that it is noticed: in which layer, where, and what stands there then."""
 
 
-def main(rank: int, size: int, store: str, names: Sequence[str], fault: str) -> int:
-    if fault:
-        setattr(*FAULTS[fault])
+CASES_HERE = {case.id: case for case in CASES if case.id not in ELSEWHERE}
+SHAPES = ((311, torch.float64), (3, torch.float64), (1, torch.float64), (311, torch.float32))
+
+
+def layers(rank: int, size: int, names: Sequence[str]) -> int:
+    """How many differences there are in layers of these names."""
+    found = 0
+    for case in CASES_HERE.values():
+        if case.name not in names:
+            continue
+        for num_classes, dtype in SHAPES:
+            compare(case, num_classes, dtype, rank, size)
+            found += printed(f"{case.id} of {num_classes} classes, {dtype}, on {rank} of {size}")
+        for optimizer in OPTIMIZERS if not case.label else ["adagrad"]:
+            learn(case, rank, size, optimizer)
+        found += printed(f"{case.id} after ten steps, on {rank} of {size}")
+    return found
+
+
+def printed(where: str) -> int:
+    """Print the differences that were noted, and return how many there were."""
+    found = len(_DIFFERENCES)
+    for difference in _DIFFERENCES:
+        print(f"{where}: {difference}", flush=True)
+    _DIFFERENCES.clear()
+    return found
+
+
+def faults(rank: int, size: int) -> int:
+    """How many faults make no difference on any process."""
+    unnoticed = 0
+    for fault, (case, owner, name, wrong) in FAULTS.items():
+        right = getattr(owner, name)
+        setattr(owner, name, wrong)
+        for num_classes in (311, 3):
+            compare(CASES_HERE[case], num_classes, torch.float64, rank, size)
+        setattr(owner, name, right)
+        number = torch.tensor(len(_DIFFERENCES))
+        _DIFFERENCES.clear()
+        distributed.all_reduce(number)
+        if not number:
+            print(f"{fault}: nobody noticed", flush=True)
+            unnoticed += 1
+    return unnoticed
+
+
+def main(rank: int, size: int, store: str, what: str) -> int:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
     _MESHES.append(init_device_mesh("cpu", (size,)))
-    found = 0
-    whole_draws = ops.using(guarded_draws="torch")  # compiled code has chances of its own
-    whole_draws.__enter__()
-    for case in CASES:
-        if case.name not in names or case.id in ELSEWHERE:
-            continue
-        for num_classes, dtype in ((311, torch.float64), (3, torch.float64), (1, torch.float64), (311, torch.float32)):
-            compare(case, num_classes, dtype, rank, size)
-            for difference in _DIFFERENCES:
-                print(f"{case.id} of {num_classes} classes, {dtype}, on {rank} of {size}: {difference}", flush=True)
-            found += len(_DIFFERENCES)
-            _DIFFERENCES.clear()
-        for optimizer in OPTIMIZERS if not case.label else ["adagrad"]:
-            learn(case, rank, size, optimizer)
-        for difference in _DIFFERENCES:
-            print(f"{case.id} after ten steps, on {rank} of {size}: {difference}", flush=True)
-        found += len(_DIFFERENCES)
-        _DIFFERENCES.clear()
+    with ops.using(guarded_draws="torch"):  # compiled code has chances of its own
+        found = faults(rank, size) if what == "faults" else layers(rank, size, what.split(","))
     distributed.barrier()
     distributed.destroy_process_group()
     return found
 
 
 if __name__ == "__main__":
-    sys.exit(bool(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4].split(","), sys.argv[5])))
+    sys.exit(bool(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])))

@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from vastmax.errors import InputError
 
-__all__ = ["Batch", "apart", "current", "from_all", "gathered_rows", "working_on"]
+__all__ = ["Batch", "all_from_all", "apart", "current", "from_all", "gathered_rows", "working_on"]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
@@ -101,14 +101,6 @@ class Batch:
         distributed.all_to_all_single(received, sent, list(sizes), splits, group=self.group)
         return list(received.split(list(sizes)))
 
-    def gather(self, own: Tensor) -> Tensor:
-        """Return (N, …) of all rows what each process has of its own (N_own, …)."""
-        most = max(self.counts)
-        padded = own.new_zeros((most, *own.shape[1:]))
-        padded[: len(own)] = own
-        found = from_all(padded, self.group)
-        return torch.cat([of[:count] for of, count in zip(found, self.counts, strict=True)])
-
 
 _current: ContextVar[Batch | None] = ContextVar("batch", default=None)
 
@@ -137,6 +129,15 @@ def from_all(mine: Tensor, group: Any) -> Tensor:
     found = mine.new_empty(size * mine.numel())
     _gather(found, mine.contiguous().view(-1), group=group)
     return found.view(size, *mine.shape)
+
+
+def all_from_all(mine: Sequence[Tensor], group: Any) -> list[Tensor]:
+    """Return (W, …) of several tensors what each process of a group has, all of one shape; one collective."""
+    found = from_all(torch.cat([each.contiguous().view(-1).view(torch.uint8) for each in mine]), group)
+    parts = found.split([each.numel() * each.element_size() for each in mine], 1)
+    return [
+        apart(of_all).view(each.dtype).view(len(found), *each.shape) for of_all, each in zip(parts, mine, strict=True)
+    ]
 
 
 def gathered_rows(

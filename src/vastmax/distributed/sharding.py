@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from vastmax.checks import refused, whole
 from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
+from vastmax.distributed.exchange import completes
 from vastmax.distributed.tables import bounds_of, own_rows, spread_table
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
@@ -240,9 +241,10 @@ class _Sharded(OutputLayer):
 
     def _learning(self, result: Tensor) -> Tensor:
         """Return the result, after whose backward pass the parameters that are on all processes have the mean of
-        their gradients.
+        their gradients: of those that no exchange has seen to.
         """
-        whole = [each for each in self.parameters() if each.requires_grad and not isinstance(each, DTensor)]
+        reached = _reached_alone(result)
+        whole = [each for each in self.parameters() if id(each) in reached and not isinstance(each, DTensor)]
         if whole and self._mesh.size() > 1:
             after_backward(result, lambda: _average(whole, self._mesh))
         return result
@@ -274,6 +276,22 @@ class _Sharded(OutputLayer):
     def _some_rows(self, rows: Tensor, places: Tensor) -> Iterator[Tensor]:
         with working_on(current().some(places)):
             yield rows[places]
+
+
+def _reached_alone(result: Tensor) -> set[int]:
+    """Return the ids of the leaves that get a gradient of this process's loss alone, by some way from the result."""
+    found: set[int] = set()
+    seen, nodes = {result.grad_fn}, [result.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        for following, _ in () if node is None else node.next_functions:
+            if (leaf := getattr(following, "variable", None)) is not None:
+                if not completes(node):
+                    found.add(id(leaf))
+            elif following not in seen:
+                seen.add(following)
+                nodes.append(following)
+    return found
 
 
 def _average(parameters: list[nn.Parameter], mesh: DeviceMesh) -> None:

@@ -22,6 +22,7 @@ from vastmax.ops import (
     log_sums,
     ragged_logits,
     row_estimates,
+    together,
 )
 from vastmax.proposals import Proposal
 
@@ -212,8 +213,10 @@ class ImportanceSampledSoftmax(SamplingLayer):
         draws = self._draw_for(hidden, target, context, None, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         row, first = rows_of_targets(hidden, row)
-        own = ragged_logits(hidden, weights[1], biases[1], target, row, sparse=self.sparse)
-        logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        asked = together(self.weight)
+        asked.ask(ragged_logits, hidden, weights[1], biases[1], target, row, sparse=self.sparse)
+        asked.ask(gathered_logits, hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        own, logits = asked.answers()
         base = own[first]
         log_sum, log_squares = log_sums(logits, base, draws.log_expected, draws.times)
         exact = torch.zeros_like(log_sum, dtype=torch.bool)

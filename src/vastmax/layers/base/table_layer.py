@@ -25,6 +25,7 @@ from vastmax.ops import (
     sparse_uses,
     table_rows,
     table_sum,
+    together,
 )
 
 __all__ = [
@@ -67,7 +68,8 @@ class LinearLayer(OutputLayer):
         share = share / self.num_classes
         total, start = share.sum(), 0
         found = total * loss
-        for seen, table, bias in self._parts(hidden):
+        for part in self._parts(hidden):
+            seen, table, bias, _ = part.projected()
             size = len(table)
             of_part, place = share[start : start + size], (target - start).clamp(0, size - 1)
             own = total * ((target >= start) & (target < start + size))
@@ -172,14 +174,17 @@ def log_prob_of_targets(
     if row is None:
         return linear_cross_entropy([part], target, block_size)
     if not len(row):
-        return linear_log_partition([part], block_size), ragged_logits(*part, target, row)
+        nothing = ragged_logits(part.hidden, part.weight, part.bias, target, row)
+        return linear_log_partition([part], block_size), nothing
     row, first = rows_of_targets(part.hidden, row)
     spread = for_table("ragged_logits", part.weight) is not None
     if torch.is_autocast_enabled(part.hidden.device.type) and not spread:  # all logits are to be rounded alike
         log_partition, log_prob = linear_cross_entropy([part._replace(hidden=part.hidden[row])], target, block_size)
         return log_partition[first], log_prob
-    own = ragged_logits(part.hidden, part.weight, part.bias, target, row)
-    log_partition, log_prob = linear_cross_entropy([part], target[first], block_size)
+    asked = together(part.weight)
+    asked.ask(ragged_logits, part.hidden, part.weight, part.bias, target, row)
+    asked.ask(linear_cross_entropy, [part], target[first], block_size)
+    own, (log_partition, log_prob) = asked.answers()
     return log_partition, own - own[first][row] + log_prob[row]
 
 
