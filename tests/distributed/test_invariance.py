@@ -25,3 +25,16 @@ def test_a_process_that_is_sent_a_single_row(tmp_path: Path) -> None:
 def test_faults_are_noticed(tmp_path: Path) -> None:
     noticed, printed = run("invariance", tmp_path, 2, "faults")
     assert noticed, printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+def test_layers_of_many_classes(tmp_path: Path, size: int) -> None:
+    same, printed = run("invariance", tmp_path, size, "many-classes")
+    assert same, printed
+
+
+@pytest.mark.slow
+def test_whatever_layers_are_spread(tmp_path: Path) -> None:
+    same, printed = run("anything", tmp_path, 4, "0,200")
+    assert same, printed

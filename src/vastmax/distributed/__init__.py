@@ -8,7 +8,7 @@ except ImportError as error:
 if not _torch.distributed.is_available():
     raise ImportError("vastmax.distributed needs a PyTorch that was built with torch.distributed.")
 
-from vastmax.distributed import fetched, logits, softmaxes, word_classes  # noqa: F401  # they register spread tables' ops
+from vastmax.distributed import fetched, logits, softmaxes, whole_tables, word_classes  # noqa: F401  # they register ops
 from vastmax.distributed.sharding import shard_classes, unshard
 
 __all__ = ["shard_classes", "unshard"]

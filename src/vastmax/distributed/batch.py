@@ -135,8 +135,10 @@ def all_from_all(mine: Sequence[Tensor], group: Any) -> list[Tensor]:
     """Return (W, …) of several tensors what each process of a group has, all of one shape; one collective."""
     found = from_all(torch.cat([each.contiguous().view(-1).view(torch.uint8) for each in mine]), group)
     parts = found.split([each.numel() * each.element_size() for each in mine], 1)
+    shapes = [(len(found), *each.shape) for each in mine]
     return [
-        apart(of_all).view(each.dtype).view(len(found), *each.shape) for of_all, each in zip(parts, mine, strict=True)
+        apart(of_all).view(each.dtype).view(shape) if each.numel() else each.new_empty(shape)
+        for of_all, each, shape in zip(parts, mine, shapes, strict=True)
     ]
 
 

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
 from vastmax import ops
-from vastmax.distributed.batch import Batch, apart, current, working_on
+from vastmax.distributed.batch import apart, current, working_on
 from vastmax.distributed.exchange import Share, register_share
-from vastmax.distributed.tables import local_rows, own_bounds, own_rows, spread_table
+from vastmax.distributed.tables import local_rows, own_bounds
 from vastmax.ops import Draws, GuardedDraws, Paths, register_for_tables
 
 __all__: list[str] = []
@@ -99,11 +98,11 @@ class _FetchShare(Share):
     @override
     def receive_back(self, found: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         values, rows = torch.cat(list(found)).view(-1, self._width), torch.cat(self._asked)
-        of_vectors = apart(values[:, : self._weight.shape[1]])
+        of_vectors = values[:, : self._weight.shape[1]]
         to_weight = ops.row_gradient(rows, of_vectors, self._weight.shape, sparse=self._sparse)
         if self._bias is None:
             return to_weight, None
-        return to_weight, ops.row_gradient(rows, apart(values[:, -1]), self._bias.shape, sparse=self._sparse)
+        return to_weight, ops.row_gradient(rows, values[:, -1], self._bias.shape, sparse=self._sparse)
 
     @override
     def result(self, vectors: Tensor, biases: Tensor | None) -> Any:  # type: ignore[override]
@@ -252,42 +251,6 @@ def _table_rows(weight: Tensor, bias: Tensor | None, ids: Tensor, *, sparse: boo
     return _FetchShare(weight, whole, 0, lambda _: [ids], sparse, compute)
 
 
-def _table_sum(weight: Tensor, bias: Tensor | None, factors: Tensor) -> tuple[Tensor, Tensor | None]:
-    batch, (first, stop) = current(), own_rows(weight)
-    mine, whole = factors[first:stop], bias if isinstance(bias, DTensor) else None
-    total: Tensor = _Summed.apply((mine[:, None] * local_rows(weight)).sum(0), batch)  # type: ignore[assignment]
-    if bias is not None and whole is None:
-        return total, (factors * bias).sum()
-    return total, None if whole is None else _Summed.apply((mine * local_rows(whole)).sum(), batch)  # type: ignore
-
-
-class _Summed(torch.autograd.Function):
-    """The sum over processes, of which each has the gradient of its own loss."""
-
-    @staticmethod
-    def forward(ctx: Any, mine: Tensor, batch: Batch) -> Tensor:
-        ctx.batch, total = batch, mine.clone()
-        torch.distributed.all_reduce(total, group=batch.group)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        total = grad.clone()
-        torch.distributed.all_reduce(total, group=ctx.batch.group)
-        return total, None
-
-
-def _by_rows(function: Callable[..., Tensor], *tables: Any) -> Tensor:
-    """Each process computes its rows, which are kept as those of a table for as long as the batch is."""
-    own = function(*(local_rows(each) for each in tables))
-    shape = torch.Size([tables[0].shape[0], *own.shape[1:]])
-    table = spread_table(own.detach(), tables[0].device_mesh, shape)
-    current().locals[id(table)] = own
-    current().locals[id(own)] = table  # kept for as long as its id is to be its own
-    return table
-
-
 def _guarded_draws(*given: Any, **options: Any) -> GuardedDraws:
     """All processes draw for all rows, and have all logits, so that all draw on for the same."""
     with working_on(replace(current(), everywhere=True)):
@@ -296,8 +259,6 @@ def _guarded_draws(*given: Any, **options: Any) -> GuardedDraws:
 
 register_for_tables(DTensor, "guarded_draws", _guarded_draws)
 register_for_tables(DTensor, "row_estimates", ops.in_pytorch("row_estimates"))
-register_for_tables(DTensor, "table_sum", _table_sum)
-register_for_tables(DTensor, "by_rows", _by_rows)
 register_share("table_rows", _table_rows)
 register_share("gathered_logits", _gathered_logits)
 register_share("ragged_logits", _ragged_logits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -66,21 +67,25 @@ class LinearLayer(OutputLayer):
         """The target's loss, and how far its logit is ahead of the mean of all: that needs no logits."""
         share = loss.new_ones(self.num_classes) if weight is None else weight.to(loss.dtype)
         share = share / self.num_classes
-        total, start = share.sum(), 0
+        parts = [part.projected() for part in self._parts(hidden)]
+        asked = together(parts[0].weight)
+        bounds = [0, *accumulate(len(part.weight) for part in parts)]
+        places = [(target - start).clamp(0, stop - start - 1) for start, stop in pairwise(bounds)]
+        for (_, table, bias, _), place, start, stop in zip(parts, places, bounds, bounds[1:], strict=False):
+            asked.ask(table_rows, table, bias, place.flatten())
+            asked.ask(table_sum, table, bias, share[start:stop])
+        answers, total = asked.answers(), share.sum()
         found = total * loss
-        for part in self._parts(hidden):
-            seen, table, bias, _ = part.projected()
-            size = len(table)
-            of_part, place = share[start : start + size], (target - start).clamp(0, size - 1)
-            own = total * ((target >= start) & (target < start + size))
+        for part, start, stop, of_targets, sums in zip(
+            parts, bounds, bounds[1:], answers[::2], answers[1::2], strict=False
+        ):
+            own = total * ((target >= start) & (target < stop))
+            (vectors, biases), (sum_of_vectors, sum_of_biases) = of_targets, sums
             # the difference of vectors, not of logits: of large ones digits would be lost
-            vectors, biases = table_rows(table, bias, place.flatten())
-            sum_of_vectors, sum_of_biases = table_sum(table, bias, of_part)
-            ahead = own[..., None] * vectors.view(*place.shape, table.shape[1]) - sum_of_vectors
-            found = found + (seen[:, None] * ahead).sum(-1)
+            ahead = own[..., None] * vectors.view(*target.shape, vectors.shape[1]) - sum_of_vectors
+            found = found + (part.hidden[:, None] * ahead).sum(-1)
             if biases is not None and sum_of_biases is not None:
-                found = found + own * biases.view(place.shape) - sum_of_biases
-            start += size
+                found = found + own * biases.view(target.shape) - sum_of_biases
         return found
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
