@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from vastmax.errors import InputError
 
-__all__ = ["Batch", "all_from_all", "apart", "current", "from_all", "gathered_rows", "working_on"]
+__all__ = ["Batch", "all_from_all", "apart", "comes_from_below", "current", "from_all", "gathered_rows", "working_on"]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
@@ -197,6 +197,11 @@ def gathered_rows(
     return batch, _AllRows.apply(hidden, others, batch), all_ids, capacity, int(headers[0, 4])  # type: ignore[return-value]
 
 
+def comes_from_below(node: Any) -> bool:
+    """Return whether a node of autograd's graph is where a layer's hidden vectors come from."""
+    return getattr(node, "comes_from_below", False)
+
+
 def apart(columns: Tensor) -> Tensor:
     """Return columns in memory of their own: of a single row ``contiguous`` would be a view, whatever its stride."""
     return columns.clone(memory_format=torch.contiguous_format)
@@ -219,7 +224,7 @@ class _AllRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, everything: Tensor, batch: Batch) -> Tensor:
-        ctx.own = batch.own
+        ctx.own, ctx.comes_from_below = batch.own, True
         return everything.view_as(everything)
 
     @staticmethod

@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from vastmax.checks import refused, whole
-from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
+from vastmax.distributed.batch import Batch, comes_from_below, current, gathered_rows, working_on
 from vastmax.distributed.exchange import completes
 from vastmax.distributed.tables import bounds_of, own_rows, spread_table
 from vastmax.errors import InputError
@@ -284,7 +284,9 @@ def _reached_alone(result: Tensor) -> set[int]:
     seen, nodes = {result.grad_fn}, [result.grad_fn]
     while nodes:
         node = nodes.pop()
-        for following, _ in () if node is None else node.next_functions:
+        if node is None or comes_from_below(node):
+            continue
+        for following, _ in node.next_functions:
             if (leaf := getattr(following, "variable", None)) is not None:
                 if not completes(node):
                     found.add(id(leaf))
