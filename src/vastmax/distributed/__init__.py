@@ -8,7 +8,14 @@ except ImportError as error:
 if not _torch.distributed.is_available():
     raise ImportError("vastmax.distributed needs a PyTorch that was built with torch.distributed.")
 
-from vastmax.distributed import chances, exact, fetched  # noqa: F401  # they register the ops of spread tables
+from vastmax.distributed import (  # noqa: F401  # they register the ops of spread tables
+    chances,
+    fetched,
+    logits,
+    softmaxes,
+    whole_tables,
+    word_classes,
+)
 from vastmax.distributed.rows import all_rows
 from vastmax.distributed.sharding import shard_classes, unshard
 from vastmax.distributed.tables import own_part, spread_like

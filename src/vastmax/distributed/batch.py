@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from vastmax.errors import InputError
 
-__all__ = ["Batch", "apart", "current", "from_all", "gathered_rows", "working_on"]
+__all__ = ["Batch", "all_from_all", "apart", "comes_from_below", "current", "from_all", "gathered_rows", "working_on"]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
@@ -103,14 +103,6 @@ class Batch:
         distributed.all_to_all_single(received, sent, list(sizes), splits, group=self.group)
         return list(received.split(list(sizes)))
 
-    def gather(self, own: Tensor) -> Tensor:
-        """Return (N, …) of all rows what each process has of its own (N_own, …)."""
-        most = max(self.counts)
-        padded = own.new_zeros((most, *own.shape[1:]))
-        padded[: len(own)] = own
-        found = from_all(padded, self.group)
-        return torch.cat([of[:count] for of, count in zip(found, self.counts, strict=True)])
-
 
 _current: ContextVar[Batch | None] = ContextVar("batch", default=None)
 
@@ -139,6 +131,17 @@ def from_all(mine: Tensor, group: Any) -> Tensor:
     found = mine.new_empty(size * mine.numel())
     _gather(found, mine.contiguous().view(-1), group=group)
     return found.view(size, *mine.shape)
+
+
+def all_from_all(mine: Sequence[Tensor], group: Any) -> list[Tensor]:
+    """Return (W, …) of several tensors what each process of a group has, all of one shape; one collective."""
+    found = from_all(torch.cat([each.contiguous().view(-1).view(torch.uint8) for each in mine]), group)
+    parts = found.split([each.numel() * each.element_size() for each in mine], 1)
+    shapes = [(len(found), *each.shape) for each in mine]
+    return [
+        apart(of_all).view(each.dtype).view(shape) if each.numel() else each.new_empty(shape)
+        for of_all, each, shape in zip(parts, mine, shapes, strict=True)
+    ]
 
 
 def gathered_rows(
@@ -201,6 +204,11 @@ def gathered_rows(
     return batch, _AllRows.apply(hidden, others, batch), all_ids, capacity, int(headers[0, 4])  # type: ignore[return-value]
 
 
+def comes_from_below(node: Any) -> bool:
+    """Return whether a node of autograd's graph is where a layer's hidden vectors come from."""
+    return getattr(node, "comes_from_below", False)
+
+
 def apart(columns: Tensor) -> Tensor:
     """Return columns in memory of their own: of a single row ``contiguous`` would be a view, whatever its stride."""
     return columns.clone(memory_format=torch.contiguous_format)
@@ -223,7 +231,7 @@ class _AllRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, everything: Tensor, batch: Batch) -> Tensor:
-        ctx.own = batch.own
+        ctx.own, ctx.comes_from_below = batch.own, True
         return everything.view_as(everything)
 
     @staticmethod

@@ -14,8 +14,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from vastmax.checks import refused, whole
-from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
+from vastmax.distributed.batch import Batch, comes_from_below, current, gathered_rows, working_on
 from vastmax.distributed.building import lay_out
+from vastmax.distributed.exchange import completes
 from vastmax.distributed.replicas import average_over
 from vastmax.distributed.tables import own_part, spread_like
 from vastmax.errors import InputError
@@ -239,10 +240,12 @@ class _Sharded(OutputLayer):
 
     def _learning(self, result: Tensor) -> Tensor:
         """Return the result, after whose backward pass the parameters that are on all processes have the mean of
-        their gradients; and all of them, of processes that have the same classes.
+        their gradients, of those that no exchange has seen to; and all of them, of processes that have the same
+        classes.
         """
+        reached = _reached_alone(result)
         learnt = [each for each in self.parameters() if each.requires_grad]
-        whole = [each for each in learnt if not isinstance(each, DTensor)]
+        whole = [each for each in learnt if id(each) in reached and not isinstance(each, DTensor)]
 
         def average() -> None:
             if whole and self._mesh.size() > 1:
@@ -294,6 +297,24 @@ def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any
         wanted = " or ".join(map(repr, names)) or "mesh_dim_names to init_device_mesh, and one of them here"
         raise refused("dim", dim, f"{wanted}: classes are spread over one of the mesh's {mesh.ndim} dimensions")
     return mesh[dim], [mesh.get_group(each) for each in names if each != dim]
+
+
+def _reached_alone(result: Tensor) -> set[int]:
+    """Return the ids of the leaves that get a gradient of this process's loss alone, by some way from the result."""
+    found: set[int] = set()
+    seen, nodes = {result.grad_fn}, [result.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or comes_from_below(node):
+            continue
+        for following, _ in node.next_functions:
+            if (leaf := getattr(following, "variable", None)) is not None:
+                if not completes(node):
+                    found.add(id(leaf))
+            elif following not in seen:
+                seen.add(following)
+                nodes.append(following)
+    return found
 
 
 def _average(parameters: list[nn.Parameter], mesh: DeviceMesh) -> None:

@@ -12,7 +12,7 @@ from vastmax.checks import flag, one_of, refused
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.base.sampling_layer import SamplingLayer
-from vastmax.ops import Draws, gathered_logits, ragged_logits, sampled_loss, segment_logsumexp, wide
+from vastmax.ops import Draws, gathered_logits, ragged_logits, sampled_loss, segment_logsumexp, together, wide
 from vastmax.proposals import Proposal
 
 __all__ = ["SampledSoftmax", "in_batch_softmax"]
@@ -72,8 +72,10 @@ class SampledSoftmax(SamplingLayer):
             return self._loss_of_each(hidden, target, context, group, row)
         draws = self._draw_for(hidden, target, context, group, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
-        logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
-        own = ragged_logits(hidden, weights[1], biases[1], target, row, sparse=self.sparse)
+        asked = together(self.weight)
+        asked.ask(gathered_logits, hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        asked.ask(ragged_logits, hidden, weights[1], biases[1], target, row, sparse=self.sparse)
+        logits, own = asked.answers()
         base = own[torch.searchsorted(row, torch.arange(len(hidden), device=row.device))]
         logits, own = logits - base[:, None], own - base[row]  # of large logits only differences have digits
         left_out = torch.zeros_like(logits, dtype=torch.bool)

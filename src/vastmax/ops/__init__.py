@@ -28,6 +28,7 @@ from vastmax.ops.derived import Derived
 from vastmax.ops.dispatch import (
     backend_of,
     for_table,
+    in_pytorch,
     is_batched,
     noting_backends,
     outside_transforms,
@@ -38,7 +39,6 @@ from vastmax.ops.dispatch import (
 )
 from vastmax.ops.gathered_logits import gathered_logits, ragged_logits
 from vastmax.ops.guarded_draws import guarded_draws
-from vastmax.ops.guarded_draws.pytorch import guarded_draws as draws_in_rounds
 from vastmax.ops.linear_cross_entropy import (
     linear_cross_entropy,
     linear_log_partition,
@@ -50,7 +50,6 @@ from vastmax.ops.linear_cross_entropy.pytorch import partial_cross_entropy
 from vastmax.ops.log_sums import log_sums
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.row_estimates import row_estimates
-from vastmax.ops.row_estimates.pytorch import row_estimates as estimates_of_ragged
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
 from vastmax.ops.sum_tree import add_up, range_sums, tree_draws, tree_update
 from vastmax.ops.table_rows import by_rows, table_rows, table_sum
@@ -64,6 +63,7 @@ from vastmax.ops.tensors import (
     wide,
     wide_linear,
 )
+from vastmax.ops.together import Together, together
 from vastmax.ops.topk import topk
 from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_above
 from vastmax.ops.tree_paths import climbed_paths
@@ -79,6 +79,7 @@ __all__ = [
     "Part",
     "Paths",
     "SampledLoss",
+    "Together",
     "TreeScores",
     "TreeSweep",
     "WordClasses",
@@ -100,13 +101,12 @@ __all__ = [
     "coalesced",
     "differentiable_gradients",
     "draw_bigrams",
-    "draws_in_rounds",
-    "estimates_of_ragged",
     "for_table",
     "gathered_logits",
     "group_by_class",
     "grouped_log_softmax",
     "guarded_draws",
+    "in_pytorch",
     "is_batched",
     "leaves_above",
     "linear_cross_entropy",
@@ -132,6 +132,7 @@ __all__ = [
     "sparse_uses",
     "table_rows",
     "table_sum",
+    "together",
     "topk",
     "tree_draws",
     "tree_update",
