@@ -2,9 +2,9 @@
 
     python benchmarks/language_processes.py CORPUS --vocabulary 5000,20000,80000 -o results.jsonl
 
-Each run is the command `vastmax lm train`, by itself or under torchrun, for `--minutes` of training; the output layer is
-whole on every process (none) or spread by class (classes). The ways of a method and vocabulary run in turn, `--repeat`
-times. What has trained longer has a lower perplexity; ways that train on the same batches as fast end alike.
+Each run is the command `vastmax lm train`, by itself or under torchrun, for `--minutes` of training; the output layer
+is whole on every process (none) or spread by class (classes). The ways of a method and vocabulary run in turn,
+`--repeat` times. What has trained on more words has a lower perplexity.
 """
 
 from __future__ import annotations
