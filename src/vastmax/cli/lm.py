@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vastmax.cli.console import (
-    command_line,
-    interrupted,
-    interrupted_training,
     note,
     print_json,
     program,
@@ -30,12 +26,11 @@ from vastmax.cli.flags import (
     Seed,
     TextOptions,
     Threads,
-    keys_and_values,
-    picked,
     takes,
 )
 from vastmax.cli.help import Verb, Verbs
-from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, require_torch
+from vastmax.cli.lm_training import train_together
 from vastmax.display import duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
@@ -43,7 +38,6 @@ from vastmax.language import LoopOptions, ModelOptions
 if TYPE_CHECKING:
     from vastmax.comparison.report import RunRecord
     from vastmax.language import SavedModel
-    from vastmax.runs import Processes
 
 __all__ = ["app", "sample", "score", "train"]
 
@@ -109,7 +103,8 @@ def train(
     """Train a language model with an output layer, and judge it.
 
     Perplexities are exact, whatever the layer was trained by; each sentence's end counts as a word. Ctrl-C or SIGTERM
-    writes a checkpoint and prints the command that resumes.
+    writes a checkpoint and prints the command that resumes. Started by torchrun, several processes train one model, on
+    the batches that one would.
 
     \b
     Examples:
@@ -125,13 +120,13 @@ def train(
         raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
     from vastmax.runs import joined, restarted
 
-    if restarted():  # by the launcher, as a process had died
+    if restarted():
         resume, overwrite = output is not None, False
     texts = {"train": train, "valid": valid, "test": test}
     given = {**texts, "held_out": held_out, "end_of_sentence": end_of_sentence, **options}
     given |= {"device": device, "output_sharding": output_sharding, "checkpoint_minutes": checkpoint_minutes}
     with joined() as processes:
-        record = _trained(
+        record = train_together(
             context, processes, given, (output_layer, option), output=output, resume=resume, overwrite=overwrite
         )
     if record is None or not processes.leads:
@@ -146,68 +141,6 @@ def train(
     else:
         place = quoted(output)
         say(f"saved in {output}; try: {program()} lm sample {place}, {program()} lm score {place} FILE")
-
-
-def _trained(
-    context: typer.Context,
-    processes: Processes,
-    given: dict[str, Any],
-    method: tuple[str, list[str] | None],
-    *,
-    output: Path | None,
-    resume: bool,
-    overwrite: bool,
-) -> RunRecord | None:
-    """Train on these processes and return the record; None where there is nothing left to train."""
-    from vastmax.comparison import RunConfig, check_sharding, method_with, run_language_model
-    from vastmax.language import load_language_model
-    from vastmax.runs import OutputFolder
-
-    said, folder, reading = note if processes.leads else lambda _: None, None, True
-    with ExitStack() as stack:
-        try:
-            with processes.together():
-                config = RunConfig(
-                    method=method_with(method[0], keys_and_values(method[1])),
-                    model=picked(ModelOptions, given),
-                    training=picked(LoopOptions, given),
-                    threads=given["threads"],
-                    device=given["device"],
-                )
-                check_sharding(given["output_sharding"], config.model)
-                has_checkpoint = finished = False
-                if output is not None and processes.leads:
-                    folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
-                    has_checkpoint, finished = folder.has_checkpoint, folder.is_finished
-                has_checkpoint, finished = processes.gather([has_checkpoint, finished])[0]
-                if resume and finished:
-                    if processes.leads:
-                        load_language_model(output)  # type: ignore[arg-type]
-                    said(f"{output} holds a finished model: nothing is left to resume")
-                    return None
-                corpus = read_corpus(given, processes)
-                reading = False
-                if folder is not None and has_checkpoint and not resume:
-                    folder.drop_checkpoint()
-                elif resume and not has_checkpoint:
-                    said(f"no checkpoint in {output} yet: starting from the beginning")
-                return run_language_model(
-                    corpus,
-                    config,
-                    output,
-                    text=text_facts(given, corpus),
-                    command=command_line(context),
-                    checkpoint_minutes=given["checkpoint_minutes"],
-                    progress=True,
-                    processes=processes,
-                    output_sharding=given["output_sharding"],
-                ).record
-        except KeyboardInterrupt as stop:
-            if reading:
-                raise interrupted(context, "interrupted while reading; nothing was written") from None
-            checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
-            otherwise = "nothing is kept without -o DIR" if output is None else "no checkpoint was written"
-            raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None
 
 
 def summary(record: RunRecord) -> list[str]:
