@@ -20,6 +20,7 @@ from tests.distributed.agreement import D, V, refused
 from tests.distributed.invariance import seed_of_next
 from tests.distributed.processes import take_part
 from vastmax.distributed import all_rows, shard_classes, unshard
+from vastmax.distributed.replicas import average_over
 from vastmax.layers import OutputLayer, build
 from vastmax.layers.base import drawing_from
 from vastmax.optimizers import SparseAwareOptimizer
@@ -244,6 +245,18 @@ def scaled(mesh: DeviceMesh, rank: int, folder: Path) -> None:
                 torch.testing.assert_close(whole(found, found.detach()), whole(wanted, wanted.detach()), **NEAR)
 
 
+def means(mesh: DeviceMesh, rank: int, folder: Path) -> None:
+    """Of gradients that one process has and another has not, of each kind."""
+    dense, rows, neither = (nn.Parameter(torch.zeros(4, 2)) for _ in range(3))
+    if rank == 1:
+        dense.grad = torch.ones(4, 2)
+        rows.grad = torch.sparse_coo_tensor(torch.tensor([[3, 1, 3]]), torch.ones(3, 2), (4, 2))
+    average_over([dense, rows, neither], mesh.get_group())
+    assert dense.grad is not None and rows.grad is not None and neither.grad is None
+    assert dense.grad.tolist() == [[0.5, 0.5]] * 4
+    assert rows.grad.is_sparse and rows.grad.to_dense()[:, 0].tolist() == [0, 0.5, 0, 1]
+
+
 def rows_of_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
     """A row's gradient is what the losses of all processes give it; rows without one, numbers and none at all too."""
     for count in (3, 0):
@@ -364,6 +377,7 @@ JOBS = {
         frozen,
         narrow,
         scaled,
+        means,
         rows_of_all,
         without_some,
         several_dimensions,
