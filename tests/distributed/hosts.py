@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.distributed.agreement import D, V, refused
 from tests.distributed.invariance import seed_of_next
 from tests.distributed.processes import take_part
 from vastmax.distributed import all_rows, shard_classes, unshard
+from vastmax.distributed.replicas import average_over
 from vastmax.layers import OutputLayer, build
 from vastmax.layers.base import drawing_from
 from vastmax.optimizers import SparseAwareOptimizer
@@ -243,6 +245,18 @@ def scaled(mesh: DeviceMesh, rank: int, folder: Path) -> None:
                 torch.testing.assert_close(whole(found, found.detach()), whole(wanted, wanted.detach()), **NEAR)
 
 
+def means(mesh: DeviceMesh, rank: int, folder: Path) -> None:
+    """Of gradients that one process has and another has not, of each kind."""
+    dense, rows, neither = (nn.Parameter(torch.zeros(4, 2)) for _ in range(3))
+    if rank == 1:
+        dense.grad = torch.ones(4, 2)
+        rows.grad = torch.sparse_coo_tensor(torch.tensor([[3, 1, 3]]), torch.ones(3, 2), (4, 2))
+    average_over([dense, rows, neither], mesh.get_group())
+    assert dense.grad is not None and rows.grad is not None and neither.grad is None
+    assert dense.grad.tolist() == [[0.5, 0.5]] * 4
+    assert rows.grad.is_sparse and rows.grad.to_dense()[:, 0].tolist() == [0, 0.5, 0, 1]
+
+
 def rows_of_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
     """A row's gradient is what the losses of all processes give it; rows without one, numbers and none at all too."""
     for count in (3, 0):
@@ -259,6 +273,37 @@ def rows_of_all(mesh: DeviceMesh, rank: int, folder: Path) -> None:
         assert torch.equal(all_rows(own, mesh)[0], torch.arange(5 + count))
     assert refused(lambda: all_rows(torch.tensor(1.0), mesh)).endswith(": give a tensor of rows.")
     assert refused(lambda: all_rows(torch.zeros(1), None)).startswith("mesh is None: give")  # type: ignore[arg-type]
+
+
+def without_some(mesh: DeviceMesh, rank: int, folder: Path) -> None:
+    """Classes taken out, such as padding, are so of a spread layer too; a target among them is refused on all."""
+    for name in ("full", "sampled", "hierarchical", "class-based"):
+        alone, layer = pair(mesh, name, without=[0, 7])
+        generator = torch.Generator().manual_seed(1)
+        hidden = torch.randn(sum(ROWS), D, generator=generator, dtype=torch.float64)
+        target = torch.tensor([1, 30, 8, 2, 2, 6, 9, 20])
+        own, exclude = rows(0, rank)[2], torch.tensor([0, 3, -1])
+        ignored = target.where(torch.arange(8) != 6, 7)
+        with drawing_from(seed_of_next(), hidden.device):
+            wanted = alone(hidden, ignored, ignore_index=7, context=target)
+        loss = layer(hidden[own], ignored[own], ignore_index=7, context=target[own])
+        for each in (wanted, loss):
+            each.backward()
+        distributed.all_reduce(total := loss.detach().clone())
+        torch.testing.assert_close(total / 2, wanted.detach(), **NEAR)
+        same_gradients(layer, alone)
+        torch.testing.assert_close(layer.log_prob(hidden[own]), alone.log_prob(hidden)[own], **NEAR)
+        found = layer.target_log_prob(hidden[own], target[own])
+        torch.testing.assert_close(found, alone.target_log_prob(hidden, target)[own], **NEAR)
+        assert torch.equal(layer.topk(hidden[own], 5)[1], alone.topk(hidden, 5)[1][own])
+        assert layer.topk(hidden[own], 28, exclude=exclude)[1].unique().tolist() == [1, 2, 4, 5, 6, *range(8, V)]
+        assert not set(layer.sample(hidden[own], 200).unique().tolist()) & {0, 7}
+        bad = target.where(torch.arange(8) != 6, 7)[own]
+        for call in (layer, layer.target_log_prob):
+            said = refused(functools.partial(call, hidden[own], bad))
+            assert ("target holds 7, which is taken out" if rank == 1 else "process 1 refused its rows") in said, said
+        back = unshard(layer).state_dict()
+        assert all(torch.equal(each, back[what]) for what, each in alone.state_dict().items())
 
 
 def several_dimensions(line: DeviceMesh, rank: int, folder: Path) -> None:
@@ -332,7 +377,9 @@ JOBS = {
         frozen,
         narrow,
         scaled,
+        means,
         rows_of_all,
+        without_some,
         several_dimensions,
     )
 }

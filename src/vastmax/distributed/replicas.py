@@ -59,7 +59,8 @@ def _average_dense(parameters: Sequence[Any], group: Any) -> None:
 def _average_sparse(parameters: Sequence[tuple[Any, list[int]]], group: Any) -> None:
     """Of each parameter it is known how many rows each process brings."""
     size = distributed.get_world_size(group)
-    sent = torch.cat([part for each, _ in parameters for part in _packed(each)])
+    nothing = torch.empty(0, dtype=torch.uint8, device=parameters[0][0].device)
+    sent = torch.cat([nothing, *(part for each, _ in parameters for part in _packed(each))])
     lengths = [sum(counts[rank] * _width(each) for each, counts in parameters) for rank in range(size)]
     padded = sent.new_zeros(max(lengths))
     padded[: len(sent)] = sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn, cast
@@ -62,6 +62,9 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) 
     """
     if not isinstance(layer, OutputLayer):
         raise refused("layer", layer, "one of vastmax.layers")
+    if (within := layer._within()) is not layer:
+        shard_classes(within, mesh, dim)
+        return layer
     if isinstance(layer, _Sharded):
         raise InputError("the layer's classes are spread already: unshard it first.")
     mesh, others = _dimensions(mesh, dim)
@@ -84,6 +87,9 @@ def unshard(layer: OutputLayer) -> OutputLayer:
     Raises:
         InputError: where it is not spread.
     """
+    if isinstance(layer, OutputLayer) and (within := layer._within()) is not layer:
+        unshard(within)
+        return layer
     if not isinstance(layer, _Sharded):
         raise refused("layer", layer, "one whose classes shard_classes spread")
     layer._cutting.remove()
@@ -237,6 +243,15 @@ class _Sharded(OutputLayer):
         finally:
             batch.locals.clear()
             del self._batch
+
+    def _checked(self, check: Callable[[], Any]) -> Any:
+        try:
+            return check()
+        except Exception as error:  # the others are not to wait for this process
+            nothing = next(self.parameters()).new_empty(0)
+            rows = torch.empty((0, self.in_features), dtype=nothing.dtype, device=nothing.device)
+            gathered_rows(self._mesh.get_group(), rows, [], self._capacity, error)
+            raise
 
     def _learning(self, result: Tensor) -> Tensor:
         """Return the result, after whose backward pass the parameters that are on all processes have the mean of
