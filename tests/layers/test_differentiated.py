@@ -253,3 +253,14 @@ def test_counts_may_be_as_large_as_int64() -> None:
     counts = [2**61] * 6 + [2**40] * 6
     layer = DifferentiatedSoftmax.from_vocabulary(D, counts)
     assert layer.cutoffs[0] == 5 and layer.ranks.shares[0] == pytest.approx(5 / 6, rel=1e-3)
+
+
+def test_a_state_whose_biases_are_of_all_blocks_loads() -> None:
+    layer, other = layer_of(), layer_of()
+    state = layer.state_dict()
+    state["bias"] = torch.cat([state.pop(f"biases.{block}") for block in range(3)])
+    with torch.no_grad():
+        for each in other.biases:
+            each.zero_()
+    other.load_state_dict(state)
+    assert all(torch.equal(a, b) for a, b in zip(layer.biases, other.biases, strict=True))

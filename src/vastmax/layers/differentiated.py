@@ -104,6 +104,7 @@ class DifferentiatedSoftmax(LinearLayer):
             }
         )
         self.reset_parameters()
+        self.register_load_state_dict_pre_hook(_cut_biases)
 
     @classmethod
     def from_vocabulary(
@@ -201,6 +202,14 @@ class DifferentiatedSoftmax(LinearLayer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def _cut_biases(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Cut the biases of a state that has those of all blocks in one, as was written before they were cut."""
+    if isinstance(layer, DifferentiatedSoftmax) and layer.biases is not None and prefix + "bias" in state:
+        whole = state.pop(prefix + "bias")
+        for block, part in enumerate(whole.split(layer.ranks.sizes)):
+            state[f"{prefix}biases.{block}"] = part
 
 
 def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, variant: Variant) -> tuple[int, ...]:
