@@ -182,8 +182,8 @@ MORE: dict[str, tuple[int, int]] = {
     "partial-small": (1, 1),
     "partial-no-tail": (1, 1),
     "importance-blocks": (2, 2),  # a second block of draws, there and back
-    "adaptive-importance": (3, 3),  # a first round, and the exact rows, there and back
-    "adaptive-importance-bigrams": (3, 6),  # that, and more rounds
+    "adaptive-importance": (3, 3),  # a first round of draws, and all classes for some rows, there and back
+    "adaptive-importance-bigrams": (3, 3),
 }
 """By case: collectives a step beyond three, with one target a row and with three."""
 
