@@ -209,15 +209,16 @@ def by_the_clock(group: Group) -> None:
 
 def own_draws(group: Group) -> None:
     """Of a layer that all have whole each process draws for itself, and all learn the same from what all drew."""
-    for name, options in (
-        ("sampled", {"num_samples": 5}),
-        ("sampled", {"num_samples": 5, "proposal": "quadratic-kernel"}),
-        ("negative-sampling", {}),
-        ("adaptive-importance", {"num_samples": 16}),
+    for name, options, rows in (
+        ("sampled", {"num_samples": 5}, 3),
+        ("sampled", {"num_samples": 5, "proposal": "quadratic-kernel"}, 3),
+        ("negative-sampling", {}, 1),
+        ("adaptive-importance", {"num_samples": 16}, 3),
+        ("adaptive-importance", {"num_samples": 16}, 1),
     ):
         model = model_of(name, None, options)
         before = perplexity(model, TEXT[:90], end=1).perplexity
-        loop = run(loop_of(model, group.processes, epochs=4))
+        loop = run(loop_of(model, group.processes, epochs=4, rows=rows))
         assert loop.curve[-1]["valid_perplexity"] < 0.9 * before, (name, loop.curve, before)  # type: ignore[operator]
         for key, each in model.state_dict().items():
             of_first = each.clone()

@@ -45,7 +45,7 @@ def spreads(asked: OutputSharding | None, layer: OutputLayer, model: ModelOption
     """Return whether the processes spread a layer's classes.
 
     One process has all of them, whatever was asked for. Unasked they are spread where the layer has 4 million numbers
-    or more and says how it may be cut: below, a process computes and sends less with a layer of its own.
+    or more, whose gradient may be 16 MB to send, and says how it may be cut.
 
     Raises:
         InputError: Asked for of a layer that cannot be cut.

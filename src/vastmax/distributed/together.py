@@ -53,13 +53,24 @@ class Together(nn.Module):
     def average(self) -> None:
         """Give all processes the mean of the gradients, and of what else this step moved: after each backward pass."""
         self._average_tables()
-        moved = [each for each, version in self._buffer_versions().items() if self._versions.get(each) != version]
-        for each in moved:  # as of a proposal that adapts
-            distributed.all_reduce(each)
-            each /= distributed.get_world_size()
+        self._average_buffers()
 
     def _buffer_versions(self) -> dict[Tensor, int]:
         return {each: each._version for layer in self._replica for each in layer.buffers() if each.is_floating_point()}
+
+    @torch.no_grad()
+    def _average_buffers(self) -> None:
+        """Average what backward moved, as a proposal that adapts; on some processes it may have found nothing to do."""
+        now = self._buffer_versions()
+        if not now:
+            return
+        moved = [self._versions.get(each) != version for each, version in now.items()]
+        anywhere = torch.tensor(moved, dtype=torch.int32, device=next(iter(now)).device)
+        distributed.all_reduce(anywhere, distributed.ReduceOp.MAX)
+        for each, moves in zip(now, anywhere.tolist(), strict=True):
+            if moves:
+                distributed.all_reduce(each)
+                each /= distributed.get_world_size()
 
     @torch.no_grad()
     def _average_tables(self) -> None:
