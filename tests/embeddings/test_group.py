@@ -238,6 +238,21 @@ def test_a_stop_between_exchanges_of_all_rows_makes_tables_one(
     np.testing.assert_array_equal(*tables)
 
 
+def test_checkpoints_are_of_tables_that_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables: dict[int, list[Any]] = {}
+    save = GroupLoop.save
+
+    def seen(self: GroupLoop) -> None:
+        tables.setdefault(self.position, []).append(self.state()[1]["vectors"].copy())
+        save(self)
+
+    monkeypatch.setattr(GroupLoop, "save", seen)
+    train_together(2, sentences(), output=tmp_path, checkpoint_minutes=1e-9, **OPTIONS)
+    assert sorted(tables) == [16, 32, 48, 64]
+    for each in tables.values():
+        np.testing.assert_array_equal(*each)
+
+
 # --- errors ---
 
 

@@ -45,8 +45,9 @@ class Threads(Processes):
         array[...] = np.sum(self._all(array.copy()), 0)
         return 2 * (self.size - 1) * array.nbytes
 
-    def from_leader(self, arrays: Mapping[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]]:
-        return {name: each.copy() for name, each in self._all(arrays)[0].items()}
+    def from_leader(self, arrays: Mapping[str, NDArray[Any]] | None, keep: Any = None) -> dict[str, NDArray[Any]]:
+        found = {name: each.copy() for name, each in self._all(arrays)[0].items()}
+        return {name: keep(name, each) for name, each in found.items()} if keep else found
 
 
 def together(size: int, work: Callable[[Threads], T]) -> list[T]:
