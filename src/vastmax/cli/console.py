@@ -120,20 +120,18 @@ def command_line(context: typer.Context) -> str:
 
 def resume_command(context: typer.Context) -> str:
     """The command line that goes on where this one was stopped, quoted for the shell."""
-    from vastmax.runs import started_in_group
-
     kept = [each for each in context.find_root().obj["arguments"] if each not in ("--overwrite", "--resume")]
     # After a `--` everything is a corpus, so the flag goes right behind the verb.
     verb = kept.index("train") + 1
-    resumed = [*kept[:verb], "--resume", *kept[verb:]]
-    if started_in_group():
-        return " ".join(["torchrun ... -m vastmax", *map(_typed, resumed)])
-    return _command(resumed)
+    return _command([*kept[:verb], "--resume", *kept[verb:]])
 
 
 def _command(arguments: Sequence[str]) -> str:
     """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
-    return " ".join([program(), *map(_typed, arguments)])
+    from vastmax.runs import started_in_group
+
+    called = "torchrun ... -m vastmax" if started_in_group() else program()
+    return " ".join([called, *map(_typed, arguments)])
 
 
 def quoted(text: str | Path) -> str:

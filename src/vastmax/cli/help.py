@@ -7,12 +7,15 @@ from typing import Any
 
 import typer.core
 
+from vastmax.errors import InputError
+
 __all__ = ["Verb", "Verbs"]
 
 _Context: Any = typer.core.TyperCommand.context_class  # of click, or of typer's own copy of it
 _Formatter: Any = _Context.formatter_class
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"  # stands for "-" while lines are broken, so that no value is torn in two
 _LONGEST_SUMMARY = 1000
+_TOGETHER = ("vastmax train", "vastmax lm train")  # verbs that several processes run
 
 
 class _Help(_Formatter):
@@ -50,6 +53,17 @@ class Verb(typer.core.TyperCommand):
     """A verb whose help is laid out here."""
 
     context_class = _HelpContext
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; InputError where several processes were started to do together what one does."""
+        from vastmax.runs import started_in_group
+
+        if ctx.command_path not in _TOGETHER and started_in_group():
+            raise InputError(
+                f"{ctx.command_path} runs in one process: start it without torchrun (or unset WORLD_SIZE); "
+                f"{' and '.join(_TOGETHER)} take several."
+            )
+        return super().invoke(ctx)
 
     def get_short_help_str(self, limit: int = 0) -> str:
         """Return the whole first sentence, which is broken and not cut where it is long."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vastmax.cli.console import note
 from vastmax.errors import InputError
+from vastmax.machine import MOST_THREADS, default_threads
+from vastmax.runs import ALONE, Processes
 
 if TYPE_CHECKING:
     from vastmax.language import LanguageCorpus
@@ -42,16 +47,41 @@ def require_torch() -> None:
         from vastmax.language import build_model  # noqa: F401  (which loads it)
 
 
-def read_corpus(given: Mapping[str, Any]) -> LanguageCorpus:
-    """Read the texts that the flags name, and print what there is to note about them."""
+def read_corpus(given: Mapping[str, Any], processes: Processes = ALONE) -> LanguageCorpus:
+    """Read the texts that the flags name, and print what there is to note about them.
+
+    Of several processes one on each machine reads them, and the others there map what it has read.
+    """
+    if processes.size == 1:
+        return _read(given)
+    from vastmax.language import LanguageCorpus
+
+    hosts = processes.gather(host := socket.gethostname())
+    reads = hosts.index(host) == processes.rank
+    with ExitStack() as stack:
+        corpus, place = None, ""
+        with processes.together():
+            if reads:
+                place = stack.enter_context(TemporaryDirectory(prefix="vastmax-"))
+                threads = (given["threads"] or default_threads()) * hosts.count(host)  # as the others wait
+                corpus = _read({**given, "threads": min(threads, MOST_THREADS)}, tells=processes.leads)
+                corpus.save(place)
+        place = processes.gather(place)[hosts.index(host)]
+        with processes.together():
+            corpus = LanguageCorpus.load(place) if corpus is None else corpus
+            processes.agree("the corpus that they read", corpus.fingerprint)
+    return corpus
+
+
+def _read(given: Mapping[str, Any], tells: bool = True) -> LanguageCorpus:
     from vastmax.language import read_language_corpus
 
     names = ("train", "valid", "test", "tokenizer", "lowercase", "min_count", "max_vocabulary", "threads", "held_out")
     chosen = {name: given[name] for name in (*names, "end_of_sentence")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
-        corpus = read_language_corpus(**chosen, split=given.get("split"), progress=True)
-    for remark in corpus.notes:
+        corpus = read_language_corpus(**chosen, split=given.get("split"), progress=tells)
+    for remark in corpus.notes if tells else ():
         note(f"note: {remark}")
     return corpus
 

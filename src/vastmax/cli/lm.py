@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vastmax.cli.console import (
-    command_line,
-    interrupted,
-    interrupted_training,
     note,
     print_json,
     program,
@@ -30,12 +26,11 @@ from vastmax.cli.flags import (
     Seed,
     TextOptions,
     Threads,
-    keys_and_values,
-    picked,
     takes,
 )
 from vastmax.cli.help import Verb, Verbs
-from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, read_corpus, require_torch, text_facts
+from vastmax.cli.language import TRAIN, Device, EndOfSentence, Test, Valid, require_torch
+from vastmax.cli.lm_training import train_together
 from vastmax.display import duration, speed
 from vastmax.errors import InputError
 from vastmax.language import LoopOptions, ModelOptions
@@ -91,6 +86,14 @@ def train(
     end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
+    output_sharding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="classes|none",
+            show_default="classes from 4 million numbers on",
+            help="Of several processes: whether they spread the output layer's classes, or each have all.",
+        ),
+    ] = None,
     checkpoint_minutes: CheckpointMinutes = 10,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -100,7 +103,8 @@ def train(
     """Train a language model with an output layer, and judge it.
 
     Perplexities are exact, whatever the layer was trained by; each sentence's end counts as a word. Ctrl-C or SIGTERM
-    writes a checkpoint and prints the command that resumes.
+    writes a checkpoint and prints the command that resumes. Started by torchrun, several processes train one model, on
+    the batches that one would.
 
     \b
     Examples:
@@ -109,54 +113,24 @@ def train(
       vastmax lm train corpus.txt -o model --output-layer sampled --option num_samples=100 --minutes 10
       vastmax lm train corpus.txt -o model --output-layer hierarchical --option tree=clustered --option trees=2
       vastmax lm train corpus.txt -o model --model feed-forward --order 5 --resume
+      torchrun --nproc-per-node 2 -m vastmax lm train corpus.txt -o model
     """  # noqa: D301
     require_torch()
     if resume and output is None:
         raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
-    from vastmax.comparison import RunConfig, method_with, run_language_model
-    from vastmax.language import load_language_model
-    from vastmax.runs import OutputFolder
+    from vastmax.runs import joined, restarted
 
-    config = RunConfig(
-        method=method_with(output_layer, keys_and_values(option)),
-        model=picked(ModelOptions, options),
-        training=picked(LoopOptions, options),
-        threads=options["threads"],
-        device=device,
-    )
+    if restarted():
+        resume, overwrite = output is not None, False
     texts = {"train": train, "valid": valid, "test": test}
     given = {**texts, "held_out": held_out, "end_of_sentence": end_of_sentence, **options}
-    with ExitStack() as stack:
-        folder = None
-        if output is not None:
-            folder = stack.enter_context(OutputFolder(output, resume=resume, overwrite=overwrite))
-            if resume and folder.is_finished:
-                load_language_model(output)
-                note(f"{output} holds a finished model: nothing is left to resume")
-                return
-        reading = True
-        try:
-            corpus = read_corpus(given)
-            reading = False
-            if folder is not None and folder.has_checkpoint and not resume:
-                folder.drop_checkpoint()
-            elif folder is not None and resume and not folder.has_checkpoint:
-                note(f"no checkpoint in {folder.path} yet: starting from the beginning")
-            record = run_language_model(
-                corpus,
-                config,
-                output,
-                text=text_facts(given, corpus),
-                command=command_line(context),
-                checkpoint_minutes=checkpoint_minutes,
-                progress=True,
-            ).record
-        except KeyboardInterrupt as stop:
-            if reading:
-                raise interrupted(context, "interrupted while reading; nothing was written") from None
-            checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
-            otherwise = "nothing is kept without -o DIR" if folder is None else "no checkpoint was written"
-            raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None
+    given |= {"device": device, "output_sharding": output_sharding, "checkpoint_minutes": checkpoint_minutes}
+    with joined() as processes:
+        record = train_together(
+            context, processes, given, (output_layer, option), output=output, resume=resume, overwrite=overwrite
+        )
+    if record is None or not processes.leads:
+        return
     if as_json:
         print_json({"output": output, **record.to_json()})
         return
@@ -174,10 +148,14 @@ def summary(record: RunRecord) -> list[str]:
     found = record.perplexity
     facts, output = record.parameters or 0, record.output_parameters or 0
     memory = "" if record.peak_memory is None else f"; at most {record.peak_memory / 1e6:,.0f} MB of memory"
+    by = ""
+    if record.processes > 1:
+        spread = " that spread the output layer's classes" if record.output_sharding == "classes" else ""
+        by, memory = f" by {record.processes} processes{spread}", f"{memory} in each" if memory else ""
     lines = [
         f"perplexity: {found['test']:,.2f} test, {found['valid']:,.2f} validation, {found['train']:,.2f} training text",
-        f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}: "
-        f"{speed(record.training_words_per_second or 0)} in training, "
+        f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}{by}"
+        f": {speed(record.training_words_per_second or 0)} in training, "
         f"{speed(record.evaluation_words_per_second or 0)} in test",
         f"{record.corpus['vocabulary_size']:,} words to choose from, {facts:,} parameters, {output:,} of them of the "
         f"output layer {record.layer}{memory}",

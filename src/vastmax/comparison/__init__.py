@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from vastmax.comparison.methods import METHODS, Method, build_layer, method_named, method_with
     from vastmax.comparison.run import RunResult, run_language_model
     from vastmax.comparison.scoring import estimated_seconds, within_budget
+    from vastmax.comparison.sharding import check_sharding
 
 __all__ = [
     "METHODS",
@@ -19,6 +20,7 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "build_layer",
+    "check_sharding",
     "compare",
     "estimated_seconds",
     "method_named",
@@ -30,4 +32,4 @@ __all__ = [
 ]
 
 # The report is drawn from records without torch, which all else needs.
-__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "methods", "run", "scoring"))
+__getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "methods", "run", "scoring", "sharding"))

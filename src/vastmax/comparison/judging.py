@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from vastmax.errors import VastmaxError
-from vastmax.language import LanguageCorpus, LanguageModel, PerplexityReport, StreamBatches, frequency_bands, perplexity
+from vastmax.language import (
+    Columns,
+    LanguageCorpus,
+    LanguageModel,
+    PerplexityReport,
+    StreamBatches,
+    frequency_bands,
+    perplexity,
+)
 from vastmax.layers import OutputLayer
 from vastmax.layers import diagnose as diagnose_layer
 
@@ -27,12 +35,16 @@ _TOLERANCE = 1e-2  # nats; rounding in float32 and bfloat16 stays far below, a m
 
 
 def judge(
-    model: LanguageModel, corpus: LanguageCorpus, batching: str, meanwhile: Callable[[str], None] = lambda _: None
+    model: LanguageModel,
+    corpus: LanguageCorpus,
+    batching: str,
+    meanwhile: Callable[[str], None] = lambda _: None,
+    columns: Columns | None = None,
 ) -> dict[str, Any]:
     """Return the perplexities of a model and what comes with them, by the names of ``RunRecord``.
 
     The training text's perplexity is that of as many words from its beginning as the validation text has. What it does
-    it tells ``meanwhile``.
+    it tells ``meanwhile``. Of several processes each scores its ``columns``.
     """
     texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
 
@@ -43,6 +55,7 @@ def judge(
             end=corpus.end_of_sentence,
             batching=batching,
             progress=lambda share: meanwhile(f"scoring the {_TITLES[name]} text, {share:.0%}"),
+            columns=columns,
         )
 
     reports = {name: scored(name) for name in texts}

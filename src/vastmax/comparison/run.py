@@ -23,11 +23,21 @@ from vastmax.comparison.memory import check_memory, memory_needed, numbers_kept
 from vastmax.comparison.methods import build_layer
 from vastmax.comparison.probe import Probe, probe
 from vastmax.comparison.report import RunRecord
+from vastmax.comparison.sharding import (
+    OutputSharding,
+    built_by_leader,
+    check_sharding,
+    gather_classes,
+    processes_here,
+    spread_classes,
+    spreads,
+)
 from vastmax.display import reporting
 from vastmax.documents import read_json
 from vastmax.errors import CheckpointError, FormatError, InputError
 from vastmax.files import as_path, reading, replacing
 from vastmax.language import (
+    Columns,
     LanguageCorpus,
     LanguageModel,
     LanguageModelLoop,
@@ -40,7 +50,9 @@ from vastmax.layers import OutputLayer
 from vastmax.machine import commit, forget_peak_memory, machine, peak_memory, versions
 from vastmax.ops import noting_backends
 from vastmax.runs import (
+    ALONE,
     Checkpoint,
+    Processes,
     StopRequest,
     TrainingProgress,
     check_room,
@@ -73,6 +85,8 @@ def run_language_model(
     checkpoint_minutes: float = 10.0,
     progress: bool | Callable[[TrainingProgress], None] | None = None,
     vectors_of: Callable[[str], NDArray] | None = None,
+    processes: Processes = ALONE,
+    output_sharding: OutputSharding | None = None,
 ) -> RunResult:
     """Train a language model, judge it, and save both; goes on from the checkpoint in the folder, if there is one.
 
@@ -87,6 +101,10 @@ def run_language_model(
         progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
             called about every second while training.
         vectors_of: From the name of a finished run to its words' vectors, for trees that are clustered from them.
+        processes: Those that train it together, all of which call this; the leader has the folder, and all of the
+            record.
+        output_sharding: Whether the processes spread the output layer's classes or each have all of them; None for
+            what suits it: see :func:`~vastmax.comparison.sharding.spreads`.
 
     Raises:
         InputError: A layer, model or option that does not fit, or too little memory.
@@ -95,32 +113,48 @@ def run_language_model(
     """
     folder = None if folder is None else as_path(folder)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)  # before a layer is built, which may take minutes
-    device = check_device(config.device)
     options, model_options, method = config.loop_options, config.model, config.method
+    if processes.size > 1 and config.probe:
+        raise refused("probe", True, "false where several processes train together, and learning_rate")
+    check_sharding(output_sharding, model_options)
+    device = check_device(config.device, processes)
+    if device.type == "cuda" and processes.size > 1:
+        torch.cuda.set_device(device)
+    neighbours = processes_here(processes) if device.type == "cpu" else 1  # which share its memory
     words = len(corpus.vocabulary)
     if not model_options.tie:  # before anything is allocated: the input's table, whatever the output's is
         table = words * (model_options.embedding_dim or model_options.dim)
-        check_memory(4 * numbers_kept(options.optimizer) * table, words, device)
+        check_memory(4 * numbers_kept(options.optimizer) * table * neighbours, words, device)
     torch.set_num_threads(config.num_threads)
     torch.manual_seed(options.seed)
     as_read = plain(config.to_json())
     identity = {"model": as_read["model"], "method": as_read["method"], "corpus": corpus.fingerprint}
-    state = None if folder is None else _layer_state(folder / CHECKPOINT, identity)
-    started = time.perf_counter()
-    if state is not None:
-        layer = method.spec.rebuild(model_options.dim, corpus.vocabulary, state)
-    else:
+    resumed, started = False, time.perf_counter()
+
+    def build() -> OutputLayer:
+        nonlocal resumed
+        state = None if folder is None else _layer_state(folder / CHECKPOINT, identity)
+        if resumed := state is not None:
+            return method.spec.rebuild(model_options.dim, corpus.vocabulary, state)
         learning = {"seed": options.seed, "threads": config.num_threads, "vectors_of": vectors_of}
-        layer = build_layer(method, model_options.dim, corpus, **learning)
+        return build_layer(method, model_options.dim, corpus, **learning)
+
+    layer = built_by_leader(processes, build, method.spec, model_options.dim, corpus.vocabulary)
+    resumed = processes.gather(resumed)[0]
     _check_taken_out(layer, corpus)
     if any(parameter.is_meta for parameter in layer.parameters()):
         raise refused("device", "meta", "a device that holds numbers")
-    building_seconds = None if state is not None else time.perf_counter() - started
+    building_seconds = None if resumed else time.perf_counter() - started
     model = build_model(model_options, layer, corpus.end_of_sentence)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    check_memory(memory_needed(model, options.optimizer), words, device, taken=4 * parameters)
+    spread = spreads(output_sharding, layer, model_options, processes)
+    share = layer.num_parameters * (1 - 1 / processes.size) if spread else 0  # which other processes have
+    needed = neighbours * (memory_needed(model, options.optimizer) - 4 * numbers_kept(options.optimizer) * share)
+    check_memory(int(needed), words, device, taken=4 * neighbours * parameters)
     model = model.to(device)
-    if folder is not None:
+    if spread:
+        spread_classes(layer, device, processes)
+    if folder is not None and processes.leads:
         folder.mkdir(parents=True, exist_ok=True)
         # while a new checkpoint is written beside the one before it, and for the model
         check_room(folder, 4 * parameters * (1 + 2 * numbers_kept(options.optimizer)))
@@ -128,15 +162,16 @@ def run_language_model(
     shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
     batches = make_batches(batching, corpus.train, **shape, seed=options.seed)
     validation_seconds = 0.0
+    columns = Columns(processes.rank, processes.size)
 
     def validate(model: LanguageModel, meanwhile: Callable[[float], None]) -> float:
         nonlocal validation_seconds
-        report = perplexity(model, corpus.valid, end=end, batching=batching, progress=meanwhile)
+        report = perplexity(model, corpus.valid, end=end, batching=batching, progress=meanwhile, columns=columns)
         validation_seconds += report.seconds
         return report.perplexity
 
-    with reporting(progress) as told:
-        with StopRequest() as stop:
+    with reporting(progress if processes.leads else None) as told:
+        with StopRequest(patient=processes.size > 1) as stop:
             tried = None
             if config.probe:
 
@@ -147,7 +182,7 @@ def run_language_model(
                         return Probe.none(options.initial_learning_rate, "no memory")
                     return probe(model, batches, options, validate, stop=stop, progress=told)
 
-                tried = _probed(folder, state is not None, choose)
+                tried = _probed(folder, resumed, choose)
                 options = replace(options, learning_rate=tried.chosen, minutes=tried.minutes_left(options.minutes))
                 validation_seconds = 0.0
                 if device.type == "cuda":
@@ -162,15 +197,20 @@ def run_language_model(
                 checkpoint=None if folder is None else folder / CHECKPOINT,
                 checkpoint_minutes=checkpoint_minutes,
                 progress=told,
+                processes=processes,
             )
-            if loop.has_checkpoint:
+            if processes.gather(processes.leads and loop.has_checkpoint)[0]:
                 loop.resume()
             with noting_backends() as backends:
                 loop.run(stop)
-        found = judge(model, corpus, batching, loop.meanwhile)
+        found = judge(model, corpus, batching, loop.meanwhile, columns)
         peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+        peak = max((each for each in processes.gather(peak) if each is not None), default=None)
+        if spread:
+            gather_classes(layer)
         loop.meanwhile("comparing with brute force")
-        found |= diagnose(model, corpus)
+        with processes.together():
+            found |= diagnose(model, corpus) if processes.leads else {}
     record = RunRecord(
         **described(config, corpus, command),
         kind=layer.kind,
@@ -188,6 +228,8 @@ def run_language_model(
         flops_per_token_train=layer.flops_per_token(),
         flops_per_token_test=layer.flops_per_token(train=False),
         curve=loop.curve,
+        processes=processes.size,
+        output_sharding="classes" if spread else "none",
         tree=layer.structure_statistics(corpus.vocabulary.counts),
         backends={op: ", ".join(sorted(+counts)) for op, counts in sorted(backends.items())},
         **found,
@@ -199,7 +241,9 @@ def run_language_model(
             save_language_model(folder, model, corpus.vocabulary, method.spec, model_options, *about)
             write_records(folder / RECORD, record)
 
-        loop.conclude(save)
+        with processes.together():
+            if processes.leads:
+                loop.conclude(save)
     return RunResult(record, model)
 
 
@@ -260,8 +304,15 @@ def write_records(path: Path, *records: RunRecord) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def check_device(name: str) -> torch.device:
-    """Return the device of a name; InputError where there is none of this name here."""
+def check_device(name: str, processes: Processes = ALONE) -> torch.device:
+    """Return the device of a name; InputError where there is none of this name here.
+
+    Of several processes on a machine with GPUs each takes the one of its number there.
+    """
+    if processes.size > 1 and name.startswith("cuda:"):
+        raise InputError(f"device is {name!r}: give cuda to several processes, of which each takes a GPU of its own.")
+    if processes.size > 1 and name == "cuda":
+        name = f"cuda:{processes.local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError:

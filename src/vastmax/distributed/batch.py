@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from vastmax.errors import InputError
 
-__all__ = ["Batch", "apart", "current", "from_all", "gathered_rows", "working_on"]
+__all__ = ["Batch", "all_from_all", "apart", "comes_from_below", "current", "from_all", "gathered_rows", "working_on"]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
@@ -36,14 +36,16 @@ class Batch:
         group: the processes that share the classes.
         bounds: of each process its first row, and N at last.
         everywhere: whether all of them are to have what is of all rows.
-        locals: what stands for tables in the ops of this batch, by the tables' ids.
+        classes: the rows' targets, where there are any.
+        locals: what stands for tables in the ops of this batch, by the tables' ids, and what else is known of them.
         layouts: whether a table's gradient is to be sparse, whatever its uses give, by the table's id.
     """
 
     group: Any
     bounds: tuple[int, ...]
     everywhere: bool = False
-    locals: dict[int, Any] = field(default_factory=dict)
+    classes: Tensor | None = None
+    locals: dict[Any, Any] = field(default_factory=dict)
     layouts: dict[int, bool] = field(default_factory=dict)
 
     @property
@@ -101,14 +103,6 @@ class Batch:
         distributed.all_to_all_single(received, sent, list(sizes), splits, group=self.group)
         return list(received.split(list(sizes)))
 
-    def gather(self, own: Tensor) -> Tensor:
-        """Return (N, …) of all rows what each process has of its own (N_own, …)."""
-        most = max(self.counts)
-        padded = own.new_zeros((most, *own.shape[1:]))
-        padded[: len(own)] = own
-        found = from_all(padded, self.group)
-        return torch.cat([of[:count] for of, count in zip(found, self.counts, strict=True)])
-
 
 _current: ContextVar[Batch | None] = ContextVar("batch", default=None)
 
@@ -139,6 +133,17 @@ def from_all(mine: Tensor, group: Any) -> Tensor:
     return found.view(size, *mine.shape)
 
 
+def all_from_all(mine: Sequence[Tensor], group: Any) -> list[Tensor]:
+    """Return (W, …) of several tensors what each process of a group has, all of one shape; one collective."""
+    found = from_all(torch.cat([each.contiguous().view(-1).view(torch.uint8) for each in mine]), group)
+    parts = found.split([each.numel() * each.element_size() for each in mine], 1)
+    shapes = [(len(found), *each.shape) for each in mine]
+    return [
+        apart(of_all).view(each.dtype).view(shape) if each.numel() else each.new_empty(shape)
+        for of_all, each, shape in zip(parts, mine, shapes, strict=True)
+    ]
+
+
 def gathered_rows(
     group: Any,
     hidden: Tensor,
@@ -146,6 +151,7 @@ def gathered_rows(
     capacity: int,
     refusal: Exception | None,
     generator: torch.Generator | None = None,
+    draws: bool = True,
 ) -> tuple[Batch, Tensor, list[Tensor | None], int, int]:
     """Return the batch of all processes' rows, and of all of them hidden vectors, ids and a seed that they share.
 
@@ -158,6 +164,7 @@ def gathered_rows(
         capacity: the most bytes that a process's rows had last time.
         refusal: why this process does not take its rows: all raise then, this one that.
         generator: that the seed comes from; None for PyTorch's own on the CPU.
+        draws: whether a seed is wanted; without, no generator moves.
     """
     rows = len(hidden)
     given = [each.flatten(1) if each.dim() > 1 else each[:, None] for each in ids if each is not None]
@@ -165,8 +172,9 @@ def gathered_rows(
     brings = 2 * sum(2**place for place, each in enumerate(ids) if each is not None) + torch.is_grad_enabled()
     packed = torch.cat([_bytes(hidden.detach()), *(_bytes(each) for each in given)], 1)
     width, device = packed.shape[1], "cpu" if generator is None else generator.device
-    seed = int(torch.randint(2**31, (), generator=generator, device=device))
-    header = torch.tensor([-1 if refusal else rows, sum(columns), brings, width, seed]).view(torch.uint8)
+    seed = int(torch.randint(2**31, (), generator=generator, device=device)) if draws else 0
+    learns = int(hidden.requires_grad)
+    header = torch.tensor([-1 if refusal else rows, sum(columns), brings, width, seed, learns]).view(torch.uint8)
     start = len(header)
     while True:
         sent = packed.new_zeros(start + capacity)
@@ -183,6 +191,8 @@ def gathered_rows(
         if max(counts) * width <= capacity:
             break
         capacity = max(counts) * width
+    if torch.is_grad_enabled() and not learns and headers[:, 5].any():  # all take part in the others' backward pass
+        hidden = hidden.detach().requires_grad_()
     batch = Batch(group, tuple(accumulate(counts, initial=0)))
     everything = torch.cat(
         [each[start : start + n * width].view(n, width) for each, n in zip(found, counts, strict=True)]
@@ -192,6 +202,11 @@ def gathered_rows(
     found_ids = (apart(each).view(torch.int64) for each in of_ids)
     all_ids = [None if each is None else next(found_ids).view(batch.num_rows, *each.shape[1:]) for each in ids]
     return batch, _AllRows.apply(hidden, others, batch), all_ids, capacity, int(headers[0, 4])  # type: ignore[return-value]
+
+
+def comes_from_below(node: Any) -> bool:
+    """Return whether a node of autograd's graph is where a layer's hidden vectors come from."""
+    return getattr(node, "comes_from_below", False)
 
 
 def apart(columns: Tensor) -> Tensor:
@@ -216,7 +231,7 @@ class _AllRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, everything: Tensor, batch: Batch) -> Tensor:
-        ctx.own = batch.own
+        ctx.own, ctx.comes_from_below = batch.own, True
         return everything.view_as(everything)
 
     @staticmethod

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from vastmax import ops
 from vastmax.distributed.batch import Batch, current
 from vastmax.ops import register_for_tables
 
-__all__ = ["bounds_of", "local_rows", "own_bounds", "own_rows", "spread_table"]
+__all__ = ["bounds_of", "local_rows", "own_bounds", "own_part", "own_rows", "spread_like", "spread_table"]
 
 
 def bounds_of(rows: int, size: int) -> list[int]:
@@ -36,6 +37,18 @@ def spread_table(own: Tensor, mesh: DeviceMesh, shape: torch.Size) -> DTensor:
     """Return the table of this shape of which this process has these rows."""
     stride = torch.empty(shape, device="meta").stride()
     return DTensor.from_local(own, mesh, [Shard(0)], run_check=False, shape=shape, stride=stride)
+
+
+def spread_like(table: Any, own: Tensor) -> DTensor:
+    """Return a tensor that is spread as a table, of which this process has these rows."""
+    return spread_table(own.to(table.device), table.device_mesh, table.shape)
+
+
+def own_part(table: Any, whole: Any) -> Any:
+    """Return this process's rows of a tensor or an array that is as large as a table, in memory of their own."""
+    first, stop = own_rows(table)
+    own = whole[first:stop]
+    return own.clone() if isinstance(own, Tensor) else own.copy()
 
 
 def local_rows(table: Tensor | None) -> Any:
@@ -81,5 +94,6 @@ class _LocalRows(torch.autograd.Function):
                 rows, values = grad._indices()[0], grad._values()
             else:
                 rows, values = torch.arange(len(grad), device=grad.device), grad
-            return torch.sparse_coo_tensor((rows + first)[None], values, table.shape, check_invariants=False), None
+            # contiguous: else PyTorch adds none of bfloat16 to what came before
+            return ops.row_gradient(rows + first, values.contiguous(), table.shape, sparse=True), None
         return spread_table(grad, table.device_mesh, table.shape), None

@@ -7,6 +7,7 @@ from vastmax.lazy import lazy
 
 if TYPE_CHECKING:
     from vastmax.language.batches import Batch, Batches, SentenceBatches, StreamBatches, make_batches
+    from vastmax.language.columns import Columns
     from vastmax.language.corpus import LanguageCorpus
     from vastmax.language.evaluation import PerplexityReport, frequency_bands, perplexity
     from vastmax.language.loop import LanguageModelLoop
@@ -21,6 +22,7 @@ __all__ = [
     "Batch",
     "Batches",
     "Batching",
+    "Columns",
     "Drawn",
     "FeedForward",
     "LanguageCorpus",

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vastmax.errors import InputError
 from vastmax.language.batches import make_batches
+from vastmax.language.columns import Columns
 from vastmax.language.models.language_model import LanguageModel
 
 __all__ = ["PerplexityReport", "frequency_bands", "perplexity"]
@@ -49,6 +50,7 @@ def perplexity(
     rows: int | None = None,
     length: int = _LENGTH,
     progress: Callable[[float], None] | None = None,
+    columns: Columns | None = None,
 ) -> PerplexityReport:
     """Score every word of a text by the model's exact, normalised distribution, in eval mode.
 
@@ -65,6 +67,7 @@ def perplexity(
         length: words a batch and row.
         progress: called several times a second with the share of the text that is scored; what it raises ends the
             scoring.
+        columns: what this process scores of every batch, where several score a text together: all get the same report.
 
     Example:
         >>> from vastmax.layers import FullSoftmax
@@ -79,17 +82,23 @@ def perplexity(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
+    columns = Columns() if columns is None else columns
     log_probs, targets, places, state = [], [], [], None
+    counts = [0] * columns.size
     rows_a_call = max(_LOGITS // model.output.num_classes, 16)
     started = time.perf_counter()
     try:
         for number in range(len(batches)):
-            batch = batches.batch(0, number)
+            everyones = batches.batch(0, number)
+            batch, of_each = columns.of(everyones), columns.kept(everyones.target)
+            counts = [before + more for before, more in zip(counts, of_each, strict=True)]
             words, target = batch.words.to(device), batch.target.to(device)
             hidden, state = model.hidden(words, state if batch.continues else None)
             scored = target >= 0
-            for part, ids in zip(hidden[scored].split(rows_a_call), target[scored].split(rows_a_call), strict=True):
-                log_probs.append(model.output.target_log_prob(part, ids).double().cpu())
+            of_words, following = hidden[scored], target[scored]
+            for start in range(0, max(of_each), rows_a_call):  # as often as any process: a layer may be spread over all
+                some = slice(start, start + rows_a_call)
+                log_probs.append(model.output.target_log_prob(of_words[some], following[some]).double().cpu())
                 if progress is not None:
                     progress(number / len(batches))
             kept = batch.target >= 0
@@ -97,9 +106,15 @@ def perplexity(
             places.append(batch.places[kept])
     finally:
         model.train(was_training)
+    found = [torch.cat(each) for each in (log_probs, targets, places)]
+    if columns.size > 1:
+        from vastmax.distributed import rows_of_all
+
+        found = [rows_of_all(each, counts) for each in found]
     seconds = time.perf_counter() - started
-    order = torch.cat(places).argsort()
-    log_prob, target = torch.cat(log_probs)[order].numpy(), torch.cat(targets)[order].numpy()
+    log_prob, target, place = found
+    order = place.argsort()
+    log_prob, target = log_prob[order].numpy(), target[order].numpy()
     return PerplexityReport(_perplexity(log_prob), log_prob, target, seconds)
 
 

@@ -15,10 +15,14 @@ from torch import Tensor
 
 from vastmax.errors import DivergedError
 from vastmax.language.batches import Batches
+from vastmax.language.chance import chance_of_all, put_back_chance, seed_chance
+from vastmax.language.group import TrainingGroup
 from vastmax.language.models.language_model import LanguageModel, State
 from vastmax.language.options import LoopOptions
 from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.runs import (
+    ALONE,
+    Processes,
     Run,
     TrainingProgress,
     arrays_of,
@@ -51,7 +55,8 @@ class LanguageModelLoop(Run):
 
     Back-propagation is truncated to a batch's T words, the state goes on. Chance lies in torch's generators, whose
     state is part of a checkpoint, and in what ``batches`` draw of seed and epoch: a run of some epochs that was stopped
-    and resumed ends bit for bit as one that was not. (What ends by the clock does not.)
+    and resumed ends bit for bit as one that was not. (What ends by the clock does not; and of three processes or more
+    sums are added up in another order, once they were started again.)
 
     Args:
         model: On the device it is to be trained on.
@@ -61,6 +66,10 @@ class LanguageModelLoop(Run):
             takes long calls :meth:`meanwhile` as it goes.
         identity: What the run is, beyond the options: a checkpoint resumes only under the same.
         checkpoint: As `Run` takes it, and so are the next arguments.
+        processes: Each trains on its columns of every batch, so that all together do what one alone would: gradients
+            are those of the whole batch, and learning rate, validation and stops those of all. The model is the same on
+            all, but that the classes of its output layer may be spread. What a process draws by itself, as dropout,
+            is its own.
 
     Attributes:
         curve: A dict for each validation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss`` (mean
@@ -86,14 +95,17 @@ class LanguageModelLoop(Run):
         checkpoint: Path | None = None,
         checkpoint_minutes: float = 10.0,
         progress: bool | Callable[[TrainingProgress], None] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
-        super().__init__(checkpoint, checkpoint_minutes, progress)
+        super().__init__(checkpoint, checkpoint_minutes, progress, processes)
         self.curve: list[dict[str, float | None]] = []
         self._model, self._batches, self._options = model, batches, options
         self._validate = validate
         self._identity = plain({"options": asdict(options), **(identity or {})})
         self._device = next(model.parameters()).device
         self._optimizer = SparseAwareOptimizer(model, options.optimizer, options.initial_learning_rate)
+        self._group = TrainingGroup(model, self._optimizer, processes)
+        self._texts = 0  # of the last batch
         self._epoch = self._number = 0  # of the batch that comes next
         self._state: State | None = None
         self._preparing: Iterator[None] = iter(())
@@ -104,7 +116,8 @@ class LanguageModelLoop(Run):
     def share(self) -> float:
         """Share of the budget that is spent, from 0 to 1."""
         if self._options.minutes is not None:
-            return min(1.0, self.seconds / (60 * self._options.minutes))
+            spent = self.seconds if self._group.seconds is None else self._group.seconds
+            return min(1.0, spent / (60 * self._options.minutes))
         done = self._epoch + self._number / len(self._batches)
         return min(1.0, done / self._options.epochs)
 
@@ -131,8 +144,9 @@ class LanguageModelLoop(Run):
     def begin(self) -> None:
         """Seed chance where the run begins, and find the candidates of the batch that comes next."""
         if self._epoch == self._number == 0 and not self.words:
-            torch.manual_seed(self._options.seed)
+            seed_chance(self.processes.rank, self._options.seed)
         self._model.train()
+        self._group.agree(0.0, self.seconds)
         self._preparing = self._prepared()
         if self.words and not self.finished:  # a validation that a stop cut short
             self.between_steps()
@@ -165,17 +179,19 @@ class LanguageModelLoop(Run):
         next(self._preparing)
         options, optimizer = self._options, self._optimizer
         optimizer.learning_rate = options.rate(self.share, self._setbacks)
-        batch = self._batches.batch(self._epoch, self._number)
+        everyones = self._batches.batch(self._epoch, self._number)
+        batch, self._texts = self._group.columns.of(everyones), everyones.words.shape[1]
         words, target = (each.to(self._device, non_blocking=True) for each in (batch.words, batch.target))
-        kept = int((batch.target >= 0).sum())
+        kept = int((everyones.target >= 0).sum())
         with torch.autocast(self._device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-            loss, self._state = self._model(words, target, self._state if batch.continues else None)
+            loss, self._state = self._group.loss(words, target, self._state if batch.continues else None, kept)
         optimizer.zero_grad()
         loss.backward()
+        self._group.average()
         if options.largest_norm:
             optimizer.clip(options.largest_norm)
         optimizer.step()
-        value = float(loss.detach())
+        value = self._group.agree(float(loss.detach()), self.seconds)
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss became {value} after {self.words:,} words: lower the learning rate "
@@ -228,31 +244,40 @@ class LanguageModelLoop(Run):
     # --- its state ---
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return what model, optimiser and chance are, and how validation went."""
+        """Return what model, optimiser and chance are, and how validation went: of all processes, to the leader."""
+        carried = () if self._state is None else self._group.columns.of_all(self._state, self._texts)
         tensors = {
             **_named("model", model_tensors(self._model)),
             **_named("best", self._best_tensors),
             **_named("optimizer", self._optimizer.state_tensors()),
-            **_named("carried", {str(i): each for i, each in enumerate(self._state or ())}),
-            "chance.cpu": torch.get_rng_state(),
+            **_named("carried", {str(i): each for i, each in enumerate(carried)}),
+            **_named("chance", chance_of_all(self._device, self.processes.size)),
         }
-        if self._device.type == "cuda":
-            tensors["chance.cuda"] = torch.cuda.get_rng_state(self._device)
+        tensors = self._group.whole(tensors)
+        if not self.processes.leads:
+            return {}, {}
         facts = {name: getattr(self, f"_{name}") for name in _FACTS}
         facts |= {"curve": self.curve, "best": None if math.isinf(self._best) else self._best}
         return facts, arrays_of(tensors)
+
+    def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return of what is spread over the processes the rows that this one has."""
+        return self._group.own_part(name, tensor)
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned."""
         if facts["number"] >= len(self._batches) or any(_POINT - point.keys() for point in facts["curve"]):
             raise ValueError("it has gone further than this run goes, or its curve lacks something")
-        found = tensors_of(tensors)
+        found = self._group.spread(tensors_of(tensors))
         load_model_tensors(self._model, tensors_under("model", found))
         self._best_tensors = tensors_under("best", found)
         self._optimizer.load_state_tensors(tensors_under("optimizer", found))
         carried = tensors_under("carried", found)
-        self._state = tuple(carried[str(i)].to(self._device) for i in range(len(carried))) or None
-        batch = self._batches.batch(facts["epoch"], facts["number"])
+        self._texts = next(iter(carried.values())).shape[1] if carried else 0
+        self._state = (
+            tuple(self._group.columns.own(carried[str(i)]).to(self._device) for i in range(len(carried))) or None
+        )
+        batch = self._group.columns.of(self._batches.batch(facts["epoch"], facts["number"]))
         if batch.continues:
             with torch.no_grad():  # what is carried from batch to batch must fit the model
                 self._model.eval().hidden(batch.words[:1].to(self._device), self._state)
@@ -260,9 +285,8 @@ class LanguageModelLoop(Run):
             setattr(self, f"_{name}", facts[name])
         self._best = math.inf if facts["best"] is None else facts["best"]
         self.curve = facts["curve"]
-        torch.set_rng_state(found["chance.cpu"])
-        if self._device.type == "cuda" and "chance.cuda" in found:
-            torch.cuda.set_rng_state(found["chance.cuda"], self._device)
+        if not put_back_chance(tensors_under("chance", found), self.processes.rank, self._device):
+            seed_chance(self.processes.rank, self._options.seed, self.words)
 
 
 def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

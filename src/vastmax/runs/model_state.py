@@ -27,6 +27,9 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
     met: set[tuple[int, torch.Size]] = set()
     found = {}
     for name, tensor in module.state_dict().items():
+        if hasattr(tensor, "to_local"):  # spread over processes, and so shared with none
+            found[name] = tensor
+            continue
         place = tensor.data_ptr(), tensor.shape
         if not tensor.numel() or place not in met:
             found[name] = tensor.contiguous()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
@@ -164,8 +164,13 @@ class Processes:
             if not self._ended:
                 self.gather(None)
 
-    def from_leader(self, arrays: Mapping[str, NDArray[Any]] | None) -> dict[str, NDArray[Any]]:
-        """Return what the leader brings, of any shapes and types; the others bring None."""
+    def from_leader(
+        self, arrays: Mapping[str, NDArray[Any]] | None, keep: Callable[[str, NDArray[Any]], NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Return what the leader brings, of any shapes and types; the others bring None.
+
+        They come one after the other, and ``keep`` says, from a name and what came, what of it stays.
+        """
         if self.size == 1:
             return dict(arrays or {})
         import torch
@@ -180,6 +185,8 @@ class Processes:
             if found[name].nbytes:
                 with self._peers():
                     torch.distributed.broadcast(torch.from_numpy(found[name].reshape(-1).view(np.uint8)), 0)
+            if keep is not None:
+                found[name] = keep(name, found[name])
         return found
 
     def swap(self, parts: Sequence[bytes]) -> list[bytes]:

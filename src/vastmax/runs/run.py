@@ -119,6 +119,10 @@ class Run(ABC):
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned; CheckpointError, KeyError or TypeError where it does not fit."""
 
+    def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Return what this process, of several, is to have for :meth:`restore` of a tensor of a checkpoint: all."""
+        return tensor
+
     @property
     def finished(self) -> bool:
         """Whether no step is left."""
@@ -148,14 +152,17 @@ class Run(ABC):
         return self.processes.anywhere(stop, checkpoint and self.processes.leads)  # type: ignore[return-value]
 
     def meanwhile(self, doing: str) -> None:
-        """Tell what is done beside training, about every second; leave it there where a stop is requested."""
+        """Tell what is done beside training, about every second; leave it there where a stop is requested.
+
+        All processes call it, and as often.
+        """
         self._leave_if_asked()
         if self._told is not None and time.perf_counter() - self._reported >= self.report_seconds:
             self._reported = time.perf_counter()
             self._told(replace(self._stand(self.losses.mean), doing=doing))
 
     def _leave_if_asked(self) -> None:
-        if self._stop is not None and self._stop.requested:
+        if self._stop is not None and self.processes.anywhere(self._stop.requested) == (True,):
             raise _Stopped
 
     def beside(self, folder: Path) -> None:  # noqa: B027 (may be left as it is)
@@ -286,7 +293,8 @@ class Run(ABC):
         with self.processes.together():
             found = Checkpoint.load(folder, self.kind) if self.processes.leads else None
         identity, facts = self.processes.gather(found and [found.identity, found.facts])[0]
-        return Checkpoint(self.kind, identity, facts, self.processes.from_leader(found and found.tensors))
+        tensors = self.processes.from_leader(found and found.tensors, self.own_part)
+        return Checkpoint(self.kind, identity, facts, tensors)
 
     def _folder(self) -> Path:
         if self._checkpoint is None:

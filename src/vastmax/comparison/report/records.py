@@ -50,7 +50,7 @@ class RunRecord:
         validation_seconds: spent on scoring the validation text in the course of training, beside it.
         training_words_per_second: in training.
         evaluation_words_per_second: exact log-probabilities of the test text's words.
-        peak_memory: bytes, resident, of the run's own process.
+        peak_memory: bytes, resident, of the run's own process; of several that of the largest.
         parameters: of the whole model.
         output_parameters: of its output layer.
         flops_per_token_train: of the output layer, a training step.
@@ -70,6 +70,8 @@ class RunRecord:
         brute_force: ``rows``, ``largest_difference``, ``largest_sum_error``: log-probabilities on a sample against the
             normalised table in float64.
         backends: by operation of ``vastmax.ops``, what computed it: "compiled" code of vastmax's own, "torch", or both.
+        processes: how many trained it together.
+        output_sharding: "classes" where these spread the output layer's classes; "none" where each had all of them.
         machine: processor, cores, accelerator.
         versions: of vastmax and what it stands on.
         commit: of the source.
@@ -115,6 +117,8 @@ class RunRecord:
     tree: dict[str, float | str | None] | None = None
     brute_force: dict[str, float | str | None] | None = None
     backends: dict[str, str] = field(default_factory=dict)
+    processes: int = 1
+    output_sharding: Literal["classes", "none"] = "none"
     machine: str = ""
     versions: dict[str, str | None] = field(default_factory=dict)
     commit: str | None = None

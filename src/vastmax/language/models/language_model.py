@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -74,14 +74,20 @@ class LanguageModel(nn.Module, ABC):
         """Return (T, B, d) hidden vectors that predict what follows each of the words (T, B), and the state after."""
 
     def forward(
-        self, words: Tensor, target: Tensor, state: State | None = None, *, ignore_index: int = -100
+        self,
+        words: Tensor,
+        target: Tensor,
+        state: State | None = None,
+        *,
+        ignore_index: int = -100,
+        reduction: Literal["mean", "sum"] = "mean",
     ) -> tuple[Tensor, State]:
-        """Return () the mean training loss in nats, and the state after, detached: gradients stop there.
+        """Return () the training loss in nats, and the state after, detached: gradients stop there.
 
         Targets (T, B) are the words that follow words (T, B), or ``ignore_index``, which counts for nothing.
         """
         hidden, state = self.hidden(words, state)
-        loss = self.output(hidden, target, ignore_index=ignore_index, context=words)
+        loss = self.output(hidden, target, ignore_index=ignore_index, context=words, reduction=reduction)
         return loss, tuple(each.detach() for each in state)
 
     @torch.no_grad()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from vastmax.vocabulary import Vocabulary
 __all__ = ["OutputLayer", "Reduction"]
 
 Reduction = Literal["mean", "sum", "none"]
+_Found = TypeVar("_Found")
 
 _CHUNK = 2**24  # log-probabilities that topk and sample hold at a time
 
@@ -128,6 +129,13 @@ class OutputLayer(nn.Module, ABC):
             num_candidates: τ of target sampling, distinct targets that a part of the text may have.
         """
         return repeat(None)
+
+    def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
+        """Take notice of which rows (n,) of its parameters, by their names, the next step moves; None for any.
+
+        For methods that follow their tables: the rows that a step moves are known to the layer itself, but where
+        gradients are those of several processes.
+        """
 
     def with_samples(self, k: int) -> Self | None:
         """Return the layer with k samples a step, over the same tensors; None where it does not sample.
@@ -331,6 +339,14 @@ class OutputLayer(nn.Module, ABC):
         if reduction == "none":
             return loss.view(hidden.shape[:-1])
         return loss.sum() if reduction == "sum" else loss.sum() / factor.sum()
+
+    def _within(self) -> OutputLayer:
+        """The layer that has the parameters of the classes: this one, or the one that it wraps."""
+        return self
+
+    def _checked(self, check: Callable[[], _Found]) -> _Found:
+        """Return what a check of this process's rows returns; where classes are spread, others hear of its refusal."""
+        return check()
 
     @contextmanager
     def _some_rows(self, rows: Tensor, places: Tensor) -> Iterator[Tensor]:

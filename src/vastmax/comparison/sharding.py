@@ -1,0 +1,106 @@
+"""The output layer of a run of several processes: built once, and spread over them or not."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+
+from vastmax.checks import one_of
+from vastmax.errors import InputError
+from vastmax.language import ModelOptions
+from vastmax.layers import LayerSpec, OutputLayer
+from vastmax.runs import Processes, arrays_of, tensors_of
+from vastmax.vocabulary import Vocabulary
+
+__all__ = [
+    "OutputSharding",
+    "built_by_leader",
+    "check_sharding",
+    "gather_classes",
+    "processes_here",
+    "spread_classes",
+    "spreads",
+]
+
+OutputSharding = Literal["classes", "none"]
+
+_FEWEST = 4_000_000  # numbers of a layer that is spread unasked
+
+
+def check_sharding(asked: OutputSharding | None, model: ModelOptions) -> None:
+    """Raise InputError where the output layer cannot be as asked, whatever layer it is."""
+    if asked is not None:
+        one_of("output_sharding", asked, get_args(OutputSharding))
+    if asked == "classes" and model.tie:
+        raise InputError(
+            "output_sharding is 'classes', and tie shares the output layer's table with the input, which wants it "
+            "whole: leave out one of the two."
+        )
+
+
+def spreads(asked: OutputSharding | None, layer: OutputLayer, model: ModelOptions, processes: Processes) -> bool:
+    """Return whether the processes spread a layer's classes.
+
+    One process has all of them, whatever was asked for. Unasked they are spread where the layer has 4 million numbers
+    or more and says how it may be cut: below, a process computes and sends less with a layer of its own.
+
+    Raises:
+        InputError: Asked for of a layer that cannot be cut.
+    """
+    if processes.size == 1 or asked == "none":
+        return False
+    if asked is None and (model.tie or layer.num_parameters < _FEWEST):
+        return False
+    try:
+        plan = layer.shard_plan()
+    except InputError:
+        if asked is None:
+            return False
+        raise
+    if plan is None and asked is not None:
+        raise InputError(
+            f"output_sharding is 'classes', and {type(layer).__name__} does not say how its classes may be spread: "
+            "give 'none'."
+        )
+    return plan is not None
+
+
+def spread_classes(layer: OutputLayer, device: torch.device, processes: Processes) -> None:
+    """Spread a layer's classes over the processes, on their devices."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    from vastmax.distributed import shard_classes
+
+    shard_classes(layer, init_device_mesh(device.type, (processes.size,)))
+
+
+def gather_classes(layer: OutputLayer) -> None:
+    """Bring all of a layer's classes to every process, as before they were spread."""
+    from vastmax.distributed import unshard
+
+    unshard(layer)
+
+
+def built_by_leader(
+    processes: Processes, build: Callable[[], OutputLayer], spec: LayerSpec, in_features: int, vocabulary: Vocabulary
+) -> OutputLayer:
+    """Return on all processes the layer that the leader builds: what it learns on the way, on threads, may differ."""
+    with processes.together():
+        built = build() if processes.leads else None
+    if built is not None and processes.size == 1:
+        return built
+    sent = processes.from_leader(None if built is None else arrays_of(built.state_dict()))
+    if built is not None:
+        return built
+    state = tensors_of(sent, copy=False)
+    layer = spec.rebuild(in_features, vocabulary, state)
+    layer.load_state_dict(state)
+    return layer
+
+
+def processes_here(processes: Processes) -> int:
+    """Return how many of the processes are on this machine."""
+    return processes.gather(socket.gethostname()).count(socket.gethostname())

@@ -1,0 +1,44 @@
+"""torch's generators of a run: seeded, saved and put back, those of each of the processes that train together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["chance_of_all", "put_back_chance", "seed_chance"]
+
+
+def seed_chance(rank: int, seed: int, *more: int) -> None:
+    """Seed the generators of a process; those of the first, or of one that is alone, with the seed itself."""
+    mixed = int(np.random.SeedSequence([seed, rank, *more]).generate_state(1, np.uint64)[0]) if rank else seed
+    torch.manual_seed(mixed)
+
+
+def chance_of_all(device: torch.device, size: int) -> dict[str, Tensor]:
+    """Return the generators' states of this process, or of all, by names that :func:`put_back_chance` knows."""
+    own = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(device)
+    if size == 1:
+        return own
+    from vastmax.distributed import rows_of_all
+
+    states = {name: rows_of_all(each[None], [1] * size) for name, each in own.items()}
+    return {_name(kind, rank): of for kind, each in states.items() for rank, of in enumerate(each)}
+
+
+def put_back_chance(states: Mapping[str, Tensor], rank: int, device: torch.device) -> bool:
+    """Set the generators of a process to these states; False where there are none of this process."""
+    if rank and _name("cpu", rank) not in states:
+        return False
+    torch.set_rng_state(states[_name("cpu", rank)])
+    if device.type == "cuda" and _name("cuda", rank) in states:
+        torch.cuda.set_rng_state(states[_name("cuda", rank)], device)
+    return True
+
+
+def _name(kind: str, rank: int) -> str:
+    return f"{kind}.{rank}" if rank else kind
