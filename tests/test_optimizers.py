@@ -269,3 +269,45 @@ def test_gradients_stay_where_a_step_fails() -> None:
     with pytest.raises(RuntimeError, match="does not support dense gradients"):
         optimizer.step()
     assert layer.weight.grad is not None and layer.bias.grad is not None
+
+
+def test_several_modules_are_clipped_together_and_learn_as_one() -> None:
+    models = [nn.ModuleList([Twins(sparse=True), nn.Linear(2, 1)]) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers = [SparseAwareOptimizer(models[0], "adam", 0.1), SparseAwareOptimizer(list(models[1]), "adam", 0.1)]
+    for twins, linear in models:
+        linear(twins.matrix(twins.table(torch.tensor([3, 3, 5])))).sum().backward()  # type: ignore[union-attr]
+    norms = [each.clip(0.1) for each in optimizers]
+    assert norms[0] == norms[1] > 0.1
+    for each in optimizers:
+        each.step()
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("module", [None, [nn.Linear(1, 1), "adam"], iter([nn.Linear(1, 1)])])
+def test_what_is_no_model_is_refused(module: Any) -> None:
+    with pytest.raises(InputError, match=r"^module is .*: give an nn.Module, or several in a list"):
+        SparseAwareOptimizer(module)
+
+
+@every_optimizer
+def test_a_scaled_loss_gives_the_same_steps(name: str) -> None:
+    """What overflows moves nothing, and halves the scale."""
+    models = [Twins(sparse=True), Twins(sparse=True)]
+    optimizers = [SparseAwareOptimizer(each, name, 0.3) for each in models]
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for words, scale in (([3, 5, 3], 1.0), ([5, 0], math.inf), ([3, 1, 1], 1.0)):
+        factors = scale, scale * float(scaler.scale(torch.ones(())))
+        for model, optimizer, factor in zip(models, optimizers, factors, strict=True):
+            optimizer.zero_grad()
+            model.backward(words, factor)
+        scaler.unscale_(optimizers[1])  # type: ignore[arg-type]
+        if scale == 1:
+            optimizers[0].step()
+            assert optimizers[0].clip(1e-3) == pytest.approx(optimizers[1].clip(1e3), rel=1e-6)
+        scaler.step(optimizers[1])  # type: ignore[arg-type]
+        scaler.update()
+    assert scaler.get_scale() == 512
+    for one, other in zip(models[0].values(), models[1].values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)

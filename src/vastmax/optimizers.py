@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 try:
@@ -13,10 +13,10 @@ except ImportError as error:
 
 from torch import Tensor, nn
 
-from vastmax.checks import number, one_of
+from vastmax.checks import number, one_of, refused
 from vastmax.errors import CheckpointError
 from vastmax.layers import OutputLayer
-from vastmax.ops import adagrad_rows, adam_rows, coalesced
+from vastmax.ops import adagrad_rows, adam_rows, coalesced, row_gradient
 
 __all__ = ["OPTIMIZERS", "SparseAwareOptimizer", "sparse_parameters"]
 
@@ -62,8 +62,37 @@ def _here(tensor: Any) -> Tensor:
 
 
 def _first_row(tensor: Any) -> int:
-    """Return which row of a tensor is the first that this process has."""
-    return tensor.__create_chunk_list__()[0].offsets[0] if hasattr(tensor, "to_local") else 0
+    """Return which row of a tensor is the first that this process has: the same number on each, but for the last.
+
+    What PyTorch says of a DTensor's parts takes it time in proportion to its rows.
+    """
+    if not hasattr(tensor, "to_local"):
+        return 0
+    rows, mesh = tensor.shape[0], tensor.device_mesh
+    return min(rows, -(-rows // mesh.size()) * mesh.get_local_rank())
+
+
+def _groups(tensor: Any) -> tuple[Any, ...]:
+    """Return the groups of processes over which the parts of a tensor lie; none where each process has it whole."""
+    if not hasattr(tensor, "to_local"):
+        return ()
+    mesh, placements = tensor.device_mesh, tensor.placements
+    return tuple(mesh.get_group(place) for place, each in enumerate(placements) if not each.is_replicate())
+
+
+def _part(parameter: Any) -> Tensor:
+    """Return a spread parameter's part here, whose gradient is the memory of what the parameter's has here."""
+    own = _here(parameter).detach()
+    gradient = parameter.grad
+    if gradient is None:
+        return own
+    if gradient.is_sparse:
+        parameter.grad = gradient = coalesced(gradient)
+        rows = gradient._indices()[0] - _first_row(parameter)
+        own.grad = row_gradient(rows, gradient._values(), own.shape, sparse=True, rising=True)
+    else:
+        own.grad = _here(gradient)
+    return own
 
 
 def _sgd_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
@@ -90,7 +119,12 @@ class SparseAwareOptimizer:
         https://jmlr.org/papers/v12/duchi11a.html; Kingma, Ba, *Adam: A Method for Stochastic Optimization*, 2015,
         https://arxiv.org/abs/1412.6980.
 
+    Parameters may be whole, or DTensors spread over processes by FSDP2 or :func:`vastmax.distributed.shard_classes`,
+    in one optimiser: :meth:`clip` has the norm of all. ``torch.amp.GradScaler`` takes it as it takes torch's own;
+    over processes ``torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler`` does.
+
     Args:
+        module: the model, or several such as a body and its output layer.
         name: "adagrad", "adam" or "sgd"; InputError for others.
         learning_rate: above 0; InputError for others.
 
@@ -102,22 +136,30 @@ class SparseAwareOptimizer:
         >>> optimizer.step()
     """
 
-    def __init__(self, module: nn.Module, name: str = "adagrad", learning_rate: float = 0.1) -> None:
+    def __init__(
+        self, module: nn.Module | Sequence[nn.Module], name: str = "adagrad", learning_rate: float = 0.1
+    ) -> None:
         one_of("optimizer", name, OPTIMIZERS)
         number("learning_rate", learning_rate, 0, above=True)
+        if not isinstance(module, nn.Module):
+            if not isinstance(module, Sequence) or not all(isinstance(each, nn.Module) for each in module):
+                raise refused("module", module, "an nn.Module, or several in a list")
+            module = nn.ModuleList(module)
         self.name = name
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         sparse = {id(parameter) for parameter in sparse_parameters(module)}
+        # torch's kernels over many tensors take no whole ones beside spread ones
+        foreach = False if len({getattr(each, "device_mesh", None) for each in self._parameters}) > 1 else None
         self._optimizers: list[torch.optim.Optimizer] = []
         if name == "adam":
             dense = [parameter for parameter in self._parameters if id(parameter) not in sparse]
             rows = [parameter for parameter in self._parameters if id(parameter) in sparse]
-            self._optimizers += [torch.optim.Adam(dense, lr=learning_rate)] if dense else []
+            self._optimizers += [torch.optim.Adam(dense, lr=learning_rate, foreach=foreach)] if dense else []
             self._optimizers += [torch.optim.SparseAdam(rows, lr=learning_rate)] if rows else []
         elif name == "adagrad":
-            self._optimizers = [torch.optim.Adagrad(self._parameters, lr=learning_rate)]
+            self._optimizers = [torch.optim.Adagrad(self._parameters, lr=learning_rate, foreach=foreach)]
         else:
-            self._optimizers = [torch.optim.SGD(self._parameters, lr=learning_rate)]
+            self._optimizers = [torch.optim.SGD(self._parameters, lr=learning_rate, foreach=foreach)]
         self._learning_rate = learning_rate
 
     @property
@@ -131,6 +173,11 @@ class SparseAwareOptimizer:
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = value
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """What ``torch.amp.GradScaler`` unscales: the parameters, of spread ones this process's part."""
+        return [{"params": [_part(each) if hasattr(each, "to_local") else each for each in self._parameters]}]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -175,29 +222,27 @@ class SparseAwareOptimizer:
     def clip(self, max_norm: float) -> float:
         """Scale all gradients down together where their joint Euclidean norm is above ``max_norm``; return that norm.
 
+        The norm is over all processes where parameters are spread; then all of them call this.
         Sparse gradients are summed row by row first: rows that a batch met twice count with their sum.
         """
-        values, squares = [], 0.0
-        spread: dict[Any, float] = {}  # the squares of what is spread over processes, by their group
+        values: list[Tensor] = []
+        squares: dict[tuple[Any, ...], float] = {}  # by the groups of processes that have parts to add
         for parameter in self._parameters:
-            mesh: Any = getattr(parameter, "device_mesh", None)
-            group = None if mesh is None else mesh.get_group()
-            square = 0.0
+            groups = _groups(parameter)
+            squares.setdefault(groups, 0.0)  # on processes without a gradient too: all are to add
             if parameter.grad is not None:
                 if parameter.grad.is_sparse:
                     parameter.grad = coalesced(parameter.grad)
                 values.append(parameter.grad._values() if parameter.grad.is_sparse else _here(parameter.grad))
                 dtype = torch.promote_types(values[-1].dtype, torch.float32)
-                square = float(torch.linalg.vector_norm(values[-1], dtype=dtype)) ** 2
-            if group is None:
-                squares += square
-            else:
-                spread[group] = spread.get(group, 0.0) + square
-        for group, square in spread.items():
-            total = torch.tensor(square, dtype=torch.float64, device=self._parameters[0].device)
-            torch.distributed.all_reduce(total, group=group)
-            squares += float(total)
-        norm = math.sqrt(squares)
+                squares[groups] += float(torch.linalg.vector_norm(values[-1], dtype=dtype)) ** 2
+        total = squares.pop((), 0.0)
+        for groups, square in squares.items():
+            summed = torch.tensor(square, dtype=torch.float64, device=self._parameters[0].device)
+            for group in groups:
+                torch.distributed.all_reduce(summed, group=group)
+            total += float(summed)
+        norm = math.sqrt(total)
         if norm > max_norm:  # not where it is NaN: the loss says so too
             for each in values:
                 each.mul_(max_norm / norm)

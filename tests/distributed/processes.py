@@ -3,7 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 
 def run(module: str, folder: Path, size: int, *arguments: str) -> tuple[bool, str]:
@@ -22,3 +28,15 @@ def run(module: str, folder: Path, size: int, *arguments: str) -> tuple[bool, st
     ]
     printed = [each.communicate(timeout=600)[0] for each in ranks]
     return not any(each.returncode for each in ranks), "\n".join(printed)[-6000:]
+
+
+def take_part(jobs: Mapping[str, Callable[[DeviceMesh, int, Path], None]]) -> None:
+    """Be one of the processes that :func:`run` starts, and do those of the jobs that it names."""
+    rank, size, store, names = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4].split(",")
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
+    line = init_device_mesh("cpu", (size,))
+    for name in names:
+        jobs[name](line, rank, Path(store.removeprefix("file://")).parent)
+        distributed.barrier()
+    distributed.destroy_process_group()

@@ -36,7 +36,7 @@ def rows_of(count: int, seed: int = 7) -> torch.Tensor:
 
 def to_numpy(layer: DifferentiatedSoftmax):
     sizes = layer.ranks.sizes
-    biases = torch.zeros(V, dtype=torch.float64) if layer.bias is None else layer.bias.detach()
+    biases = torch.zeros(V, dtype=torch.float64) if layer.biases is None else torch.cat(list(layer.biases)).detach()
     blocks = []
     for block, (weight, bias) in enumerate(zip(layer.weights, biases.split(sizes), strict=True)):
         projection = None
@@ -93,7 +93,7 @@ def test_gradients_are_those_of_the_formula(variant, block_size) -> None:
     to_projections, to_weights, to_biases, to_hidden = gradients_of(
         loss, [fixed[b] for b in own], [w for _, w, _ in given], [b for _, _, b in given], hidden.detach().numpy()
     )
-    expected = {"bias": np.concatenate(to_biases)}
+    expected = {f"biases.{block}": gradient for block, gradient in enumerate(to_biases)}
     expected |= {f"weights.{block}": gradient for block, gradient in enumerate(to_weights)}
     expected |= {f"projections.{b}": gradient for b, gradient in zip(own, to_projections, strict=True)}
     assert hidden.grad is not None
@@ -113,14 +113,14 @@ def test_one_block_is_the_full_softmax(variant, block_size) -> None:
     order = torch.from_numpy(ORDER)
     with torch.no_grad():
         full.weight[order] = layer.weights[0]
-        full.bias[order] = layer.bias  # type: ignore[index]
+        full.bias[order] = layer.biases[0]  # type: ignore[index]
     hidden, target = rows_of(V), torch.arange(V)
     torch.testing.assert_close(layer.log_prob(hidden), full.log_prob(hidden))
     torch.testing.assert_close(layer.log_partition(hidden), full.log_partition(hidden))
     mine, theirs = layer(hidden, target), full(hidden, target)
     torch.testing.assert_close(mine, theirs)
     wanted = torch.autograd.grad(theirs, [hidden, full.weight, full.bias])  # type: ignore[list-item]
-    found = torch.autograd.grad(mine, [hidden, layer.weights[0], layer.bias])  # type: ignore[list-item]
+    found = torch.autograd.grad(mine, [hidden, layer.weights[0], layer.biases[0]])  # type: ignore[list-item]
     torch.testing.assert_close(found[0], wanted[0])
     torch.testing.assert_close(found[1], wanted[1][order])
     torch.testing.assert_close(found[2], wanted[2][order])
@@ -253,3 +253,14 @@ def test_counts_may_be_as_large_as_int64() -> None:
     counts = [2**61] * 6 + [2**40] * 6
     layer = DifferentiatedSoftmax.from_vocabulary(D, counts)
     assert layer.cutoffs[0] == 5 and layer.ranks.shares[0] == pytest.approx(5 / 6, rel=1e-3)
+
+
+def test_a_state_whose_biases_are_of_all_blocks_loads() -> None:
+    layer, other = layer_of(), layer_of()
+    state = layer.state_dict()
+    state["bias"] = torch.cat([state.pop(f"biases.{block}") for block in range(3)])
+    with torch.no_grad():
+        for each in other.biases:
+            each.zero_()
+    other.load_state_dict(state)
+    assert all(torch.equal(a, b) for a, b in zip(layer.biases, other.biases, strict=True))

@@ -57,6 +57,23 @@ def test_two_towers(correct_target: bool, named: bool) -> None:
     np.testing.assert_allclose(items.grad, to_items, atol=1e-12)
 
 
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("correct_target", [True, False])
+def test_queries_of_one_process_among_the_items_of_all(correct_target: bool, grouped: bool) -> None:
+    """Their losses are those of all queries, and their gradients add up."""
+    queries, items = rows()
+    group = torch.tensor([4, 1, 4, 4, 1, 7]) if grouped else None
+    options: dict[str, Any] = {"group": group, "correct_target": correct_target, "reduction": "none"}
+    everything = in_batch_softmax(queries, items, log_q(), torch.tensor(TARGET), **options)
+    wanted = torch.autograd.grad(everything.sum(), (queries, items))
+    parts = [torch.tensor([4, 1]), torch.tensor([0, 2, 3, 5]), torch.tensor([], dtype=torch.int64)]
+    losses = [in_batch_softmax(queries[own], items, log_q(), torch.tensor(TARGET), own=own, **options) for own in parts]
+    for own, loss in zip(parts, losses, strict=True):
+        torch.testing.assert_close(loss, everything[own], rtol=1e-12, atol=1e-12)
+    for found, whole in zip(torch.autograd.grad(torch.cat(losses).sum(), (queries, items)), wanted, strict=True):
+        torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)
+
+
 def test_a_table_of_classes_is_two_towers_of_its_rows() -> None:
     layer = SampledSoftmax(
         D, UnigramProposal(COUNTS, power=1), in_batch=True, bias=False, sparse=False, dtype=torch.float64
@@ -92,7 +109,11 @@ def test_bad_input_is_told_clearly() -> None:
     queries, items = rows()
     with pytest.raises(InputError, match=r"are of shapes \(6, 4\), \(5, 4\) and \(6,\): give \(N, d\)"):
         in_batch_softmax(queries, items[:5], log_q())
-    with pytest.raises(InputError, match=r"ids is .*: give one a query, of shape \(6,\)"):
+    with pytest.raises(InputError, match=r"ids is .*: give one an item, of shape \(6,\)"):
         in_batch_softmax(queries, items, log_q(), torch.tensor([1]))
+    with pytest.raises(InputError, match=r"own is .*: give one place a query, int64 of shape \(6,\)"):
+        in_batch_softmax(queries, items, log_q(), own=torch.arange(5))
+    with pytest.raises(InputError, match="own holds 6: items are 0 to 5"):
+        in_batch_softmax(queries, items, log_q(), own=torch.arange(1, 7))
     with pytest.raises(InputError, match="reduction is 'max'"):
         in_batch_softmax(queries, items, log_q(), reduction="max")  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.ops import ragged_range, segment_logsumexp, sparse_uses
+from vastmax.ops import ragged_range, row_gradient, segment_logsumexp, sparse_uses
 
 
 def test_ragged_ranges() -> None:
@@ -35,3 +35,11 @@ def test_all_that_a_table_receives_is_one_sparse_gradient(kinds: str) -> None:
     expected = kinds.count("d") + kinds.count("s") * torch.tensor([0.0, 2, 0, 4, 0])[:, None].expand(5, 2)
     assert table.grad is not None and table.grad.is_sparse
     assert torch.equal(table.grad.to_dense(), expected)
+
+
+def test_a_single_row_of_a_wider_table_is_added_to_its_row_alone() -> None:
+    wide = torch.arange(1.0, 6.0).view(1, 5)
+    gradient = row_gradient(torch.tensor([1]), wide[:, :4], torch.Size([3, 4]), sparse=True)
+    expected = torch.zeros(3, 4)
+    expected[1] = wide[0, :4]
+    torch.testing.assert_close(torch.zeros(3, 4).add_(gradient), expected)

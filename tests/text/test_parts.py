@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.corpora import sentences
 from tests.data import data_path
-from tests.text.peers import Threads, together
+from tests.runs.threads import Threads, together
 from vastmax.errors import CorpusError, VastmaxError
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, encode_corpus, encode_part
 

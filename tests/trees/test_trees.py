@@ -216,6 +216,7 @@ def test_children_keep_the_numbers_of_nodes() -> None:
         ([[-1, -1]], "two branches lead to -1"),
         ([[1, 1], [-1, -2]], "two branches lead to 1"),
         ([[-1, 2], [-2, -3], [1, -4]], "node 2 cannot lead to 1"),
+        ([[1, 3], [2, -1], [-2, -3], [-4, -5]], "node 3 is not numbered level by level"),
         ([-1, -2], "two entries for each inner node"),
         ([[0.5, -1]], "^children is float64 .* give whole numbers"),
     ],

@@ -68,11 +68,13 @@ void bind_rows(nb::module_& m) {
 
 }  // namespace
 
+void bind_alias(nb::module_& m);
 void bind_draws(nb::module_& m);
 void bind_gathered(nb::module_& m);
 void bind_shared_ops(nb::module_& m);
 
 void bind_ops(nb::module_& m) {
+    bind_alias(m);
     bind_draws(m);
     bind_gathered(m);
     bind_shared_ops(m);

@@ -20,48 +20,33 @@ namespace {
 using Vectors = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Means = nb::ndarray<const double, nb::shape<2, -1>, nb::c_contig, nb::device::cpu>;
 
-nb::tuple to_tuple(Paths&& paths) {
-    return nb::make_tuple(to_numpy(std::move(paths.offsets)), to_numpy(std::move(paths.nodes)),
-                          to_numpy(std::move(paths.signs)));
-}
-
 template <typename Build>
-nb::tuple build_paths(size_t num_leaves, Build build) {
+Array<int32_t> build_children(size_t num_leaves, Build build) {
     if (num_leaves < 1 || num_leaves > INT32_MAX) throw std::invalid_argument("a tree needs 1 to 2**31 - 1 leaves");
-    Paths paths;
+    std::vector<int32_t> children;
     {
         nb::gil_scoped_release release;
-        paths = paths_from_children(build(), static_cast<int64_t>(num_leaves));
+        children = numbered_children(build(), static_cast<int64_t>(num_leaves));
     }
-    return to_tuple(std::move(paths));
+    return to_numpy(std::move(children));
 }
 
-nb::tuple huffman_paths(const ArrayView<int64_t>& counts) {
-    return build_paths(counts.size(), [&] { return huffman_children(counts.data(), counts.size()); });
+Array<int32_t> huffman_tree_children(const ArrayView<int64_t>& counts) {
+    return build_children(counts.size(), [&] { return huffman_children(counts.data(), counts.size()); });
 }
 
-nb::tuple balanced_paths(const ArrayView<int32_t>& order) {
+Array<int32_t> balanced_tree_children(const ArrayView<int32_t>& order) {
     for (size_t i = 0; i < order.size(); ++i)
         if (order.data()[i] < 0 || static_cast<size_t>(order.data()[i]) >= order.size())
             throw std::invalid_argument("order must be a permutation of the words");
-    return build_paths(order.size(), [&] { return balanced_children(order.data(), order.size()); });
+    return build_children(order.size(), [&] { return balanced_children(order.data(), order.size()); });
 }
 
-nb::tuple children_paths(const ArrayView<int32_t>& children) {
-    if (children.size() % 2) throw std::invalid_argument("every inner node needs two children");
-    Paths paths;
-    {
-        nb::gil_scoped_release release;
-        paths = paths_from_numbered_children(children.data(), children.size() / 2 + 1);
-    }
-    return to_tuple(std::move(paths));
-}
-
-nb::tuple tree_paths(const ArrayView<int32_t>& children, int32_t root) {
+Array<int32_t> renumbered_children(const ArrayView<int32_t>& children, int32_t root) {
     const size_t num_inner = children.size() / 2;
     if (children.size() % 2 || root < 0 || (num_inner > 0 && static_cast<size_t>(root) >= num_inner))
         throw std::invalid_argument("there is no such root, or a child is missing");
-    return build_paths(num_inner + 1, [&] {
+    return build_children(num_inner + 1, [&] {
         Children pairs;
         for (size_t node = 0; node < num_inner; ++node) {
             pairs.left.push_back(children.data()[2 * node]);
@@ -70,6 +55,30 @@ nb::tuple tree_paths(const ArrayView<int32_t>& children, int32_t root) {
         pairs.root = root;
         return pairs;
     });
+}
+
+int64_t leaves_of(const ArrayView<int32_t>& children) {
+    if (children.size() % 2) throw std::invalid_argument("every inner node needs two children");
+    return children.size() / 2 + 1;
+}
+
+nb::tuple children_links(const ArrayView<int32_t>& children) {
+    Links links;
+    {
+        nb::gil_scoped_release release;
+        links = links_from_children(children.data(), leaves_of(children));
+    }
+    return nb::make_tuple(to_numpy(std::move(links.above)), to_numpy(std::move(links.lengths)));
+}
+
+nb::tuple children_paths(const ArrayView<int32_t>& children) {
+    Paths paths;
+    {
+        nb::gil_scoped_release release;
+        paths = paths_from_children(children.data(), leaves_of(children));
+    }
+    return nb::make_tuple(to_numpy(std::move(paths.offsets)), to_numpy(std::move(paths.nodes)),
+                          to_numpy(std::move(paths.signs)));
 }
 
 SplitRule rule_named(const std::string& name) {
@@ -178,15 +187,22 @@ Array<int32_t> tree_children(const ArrayView<int64_t>& offsets, const ArrayView<
 }  // namespace
 
 void bind_trees(nb::module_& m) {
-    m.def("huffman_paths", &huffman_paths, nb::arg("counts"),
-          "Huffman tree of non-negative counts: offsets (V+1,) int64, nodes int32, signs int8; path of word w at w.");
-    m.def("balanced_paths", &balanced_paths, nb::arg("order"),
-          "Tree that halves the words, taken in this order: offsets, nodes, signs as huffman_paths.");
+    m.def("huffman_children", &huffman_tree_children, nb::arg("counts"),
+          "Huffman tree of non-negative counts: children (2 (V-1),) int32 as tree_children gives them, leaf w of word "
+          "w.");
+    m.def("balanced_children", &balanced_tree_children, nb::arg("order"),
+          "Tree that halves the words, taken in this order: children as huffman_children.");
+    m.def("numbered_children", &renumbered_children, nb::arg("children"), nb::arg("root"),
+          "Children (2 (L-1),) int32, an inner node or ~leaf each, of inner nodes in any order: renumbered level by "
+          "level.");
+    m.def("children_links", &children_links, nb::arg("children"),
+          "What lies above inner nodes, then leaves (2L-1,) int32: node n where the sign is +1, ~n where it is -1; and "
+          "the "
+          "lengths of paths (L,) int64. ValueError says what keeps children from being one full binary tree, its nodes "
+          "numbered level by level from root 0.");
     m.def("children_paths", &children_paths, nb::arg("children"),
-          "The other way round of tree_children: offsets, nodes, signs; ValueError where parents do not come first.");
-    m.def("tree_paths", &tree_paths, nb::arg("children"), nb::arg("root"),
-          "Paths of the leaves of a binary tree given as children (2 (L-1),) int32, an inner node or ~leaf each; inner "
-          "nodes in any order. They are renumbered level by level.");
+          "The other way round of tree_children: offsets (L+1,) int64, nodes int32, signs int8; ValueError as "
+          "children_links.");
     m.def("clustered_children", &clustered_children, nb::arg("vectors"), nb::arg("rule"), nb::arg("epsilon"),
           nb::arg("seed"), nb::arg("iterations"), nb::arg("threads"),
           "Recursive splits of vectors (V, d): children (2 (L-1),) int32 with root 0, and the word of every leaf.");

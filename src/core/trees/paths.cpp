@@ -6,11 +6,6 @@
 namespace vastmax {
 namespace {
 
-struct Step {
-    int32_t parent;  // -1 above the root
-    int8_t sign;
-};
-
 [[noreturn]] void refuse(const std::string& fault) { throw std::invalid_argument(fault); }
 
 [[noreturn]] void refuse(const char* what, int64_t leaf) {
@@ -41,85 +36,83 @@ void check_levels(const std::vector<int64_t>& parent_branch) {
     }
 }
 
-// Turns the lengths in offsets[1..] into offsets, and climbs from every leaf to the root.
-void write_out(Paths& paths, const std::vector<Step>& above_inner, const std::vector<Step>& above_leaf) {
-    const size_t num_leaves = above_leaf.size();
-    for (size_t leaf = 0; leaf < num_leaves; ++leaf) paths.offsets[leaf + 1] += paths.offsets[leaf];
-    paths.nodes.resize(paths.offsets[num_leaves]);
-    paths.signs.resize(paths.offsets[num_leaves]);
-    for (size_t leaf = 0; leaf < num_leaves; ++leaf) {
-        int64_t at = paths.offsets[leaf + 1];
-        for (Step step = above_leaf[leaf]; step.parent >= 0; step = above_inner[step.parent]) {
-            --at;
-            paths.nodes[at] = step.parent;
-            paths.signs[at] = step.sign;
-        }
-    }
-}
-
 }  // namespace
 
-Paths paths_from_children(const Children& children, int64_t num_leaves) {
+// Breadth first: the queue is the new numbering, so the much-read top of the tree lies together in memory.
+std::vector<int32_t> numbered_children(const Children& children, int64_t num_leaves) {
     const int64_t num_inner = num_leaves - 1;
-    std::vector<Step> above_inner(num_inner);
-    std::vector<Step> above_leaf(num_leaves, Step{-1, 0});
-    std::vector<int32_t> depth(num_inner);
-    Paths paths;
-    paths.offsets.assign(num_leaves + 1, 0);
-
-    // Breadth first: the queue is the new numbering, so the much-read top of the tree lies together in memory.
     std::vector<int32_t> queue;
     queue.reserve(num_inner);
-    if (num_inner > 0) {
-        queue.push_back(children.root);
-        above_inner[0] = {-1, 0};
-        depth[0] = 0;
-    }
-    for (int64_t node = 0; node < static_cast<int64_t>(queue.size()); ++node) {
-        const auto place = [&](int32_t child, int8_t sign) {
-            const Step step{static_cast<int32_t>(node), sign};
-            if (child >= 0) {
-                if (child >= num_inner || static_cast<int64_t>(queue.size()) == num_inner)
-                    refuse("the children of inner nodes share a node");
-                above_inner[queue.size()] = step;
-                depth[queue.size()] = depth[node] + 1;
-                queue.push_back(child);
-            } else {
+    if (num_inner > 0) queue.push_back(children.root);
+    std::vector<int32_t> numbered;
+    numbered.reserve(2 * num_inner);
+    for (size_t node = 0; node < queue.size(); ++node) {
+        for (const int32_t child : {children.left[queue[node]], children.right[queue[node]]}) {
+            if (child < 0) {
                 if (~child >= num_leaves) refuse("there is no leaf " + std::to_string(~child));
-                above_leaf[~child] = step;
-                paths.offsets[~child + 1] = depth[node] + 1;
+                numbered.push_back(child);
+                continue;
             }
-        };
-        const int32_t old = queue[node];
-        place(children.left[old], -1);
-        place(children.right[old], +1);
+            if (child >= num_inner || static_cast<int64_t>(queue.size()) == num_inner)
+                refuse("the children of inner nodes share a node");
+            numbered.push_back(static_cast<int32_t>(queue.size()));
+            queue.push_back(child);
+        }
     }
-    write_out(paths, above_inner, above_leaf);
-    return paths;
+    if (static_cast<int64_t>(queue.size()) < num_inner) refuse("the root does not lead to all inner nodes");
+    return numbered;
 }
 
-Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves) {
+// Each of the L - 1 nodes has two branches, and no two of these lead to one place: so they lead to all L leaves and to
+// all nodes but the root.
+Links links_from_children(const int32_t* children, int64_t num_leaves) {
     const int64_t num_inner = num_leaves - 1;
-    std::vector<Step> above_inner(num_inner, Step{-1, 0});
-    std::vector<Step> above_leaf(num_leaves, Step{-1, 0});
-    std::vector<int32_t> depth(num_inner, 0);
-    Paths paths;
-    paths.offsets.assign(num_leaves + 1, 0);
+    Links links{std::vector<int32_t>(num_inner + num_leaves), std::vector<int64_t>(num_leaves)};
+    std::vector<int32_t> level(num_inner, -1);
+    std::vector<bool> met(num_inner + num_leaves, false);
+    if (num_inner > 0) level[0] = 0;
+    int32_t deepest = 0;
     for (int64_t branch = 0; branch < 2 * num_inner; ++branch) {
         const int32_t child = children[branch];
-        const Step step{static_cast<int32_t>(branch / 2), static_cast<int8_t>(branch % 2 ? 1 : -1)};
-        // a parent has the lower number, so its depth is known, and no walk upwards can go round in a circle
-        if (child >= 0 ? child <= step.parent || child >= num_inner : int64_t{~child} >= num_leaves)
-            refuse("node " + std::to_string(step.parent) + " cannot lead to " + std::to_string(child));
-        Step& above = child >= 0 ? above_inner[child] : above_leaf[~child];
-        if (above.parent >= 0) refuse("two branches lead to " + std::to_string(child));
-        above = step;
+        const int32_t node = static_cast<int32_t>(branch / 2);
+        // a parent has the lower number, so its level is known, and no walk upwards can go round in a circle
+        if (child >= 0 ? child <= node || child >= num_inner : int64_t{~child} >= num_leaves)
+            refuse("node " + std::to_string(node) + " cannot lead to " + std::to_string(child));
+        const int64_t place = child >= 0 ? child : num_inner + ~child;
+        if (met[place]) refuse("two branches lead to " + std::to_string(child));
+        met[place] = true;
+        links.above[place] = branch % 2 ? node : ~node;
         if (child >= 0)
-            depth[child] = depth[step.parent] + 1;
+            level[child] = level[node] + 1;
         else
-            paths.offsets[~child + 1] = depth[step.parent] + 1;
+            links.lengths[~child] = level[node] + 1;
     }
-    write_out(paths, above_inner, above_leaf);
+    for (int64_t node = 0; node < num_inner; ++node) {
+        if (level[node] < deepest)
+            refuse("node " + std::to_string(node) + " is not numbered level by level from the root");
+        deepest = level[node];
+    }
+    return links;
+}
+
+Paths paths_from_children(const int32_t* children, int64_t num_leaves) {
+    const int64_t num_inner = num_leaves - 1;
+    const Links links = links_from_children(children, num_leaves);
+    Paths paths;
+    paths.offsets.assign(num_leaves + 1, 0);
+    for (int64_t leaf = 0; leaf < num_leaves; ++leaf)
+        paths.offsets[leaf + 1] = paths.offsets[leaf] + links.lengths[leaf];
+    paths.nodes.resize(paths.offsets[num_leaves]);
+    paths.signs.resize(paths.offsets[num_leaves]);
+    for (int64_t leaf = 0; leaf < num_leaves; ++leaf) {
+        int64_t place = num_inner + leaf;
+        for (int64_t at = paths.offsets[leaf + 1]; at > paths.offsets[leaf]; place = paths.nodes[at]) {
+            const int32_t above = links.above[place];
+            --at;
+            paths.nodes[at] = above < 0 ? ~above : above;
+            paths.signs[at] = above < 0 ? -1 : +1;
+        }
+    }
     return paths;
 }
 

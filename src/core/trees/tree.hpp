@@ -29,13 +29,23 @@ Children huffman_children(const int64_t* counts, int64_t num_words);
 // the shorter paths.
 Children balanced_children(const int32_t* order, int64_t num_words);
 
-// Renumbers inner nodes level by level from the root (node 0) and writes out the path of every leaf. Children in any
-// order will do; std::invalid_argument where they go in circles or share a node.
-Paths paths_from_children(const Children& children, int64_t num_leaves);
+// Children of inner nodes numbered level by level from the root (node 0): 2n is where node n leads with sign -1, 2n+1
+// with sign +1. Children in any order will do; std::invalid_argument where they go in circles or share a node.
+std::vector<int32_t> numbered_children(const Children& children, int64_t num_leaves);
 
-// The paths of children that are numbered already: child 2n is where node n leads with sign -1, child 2n+1 with sign
-// +1. Throws std::invalid_argument where a parent has not the lower number, or two branches lead to one place.
-Paths paths_from_numbered_children(const int32_t* children, int64_t num_leaves);
+// What lies above every inner node, and above every leaf: node n where its sign is +1, ~n where it is -1. Nothing lies
+// above the root, node 0, nor above the only leaf: 0 stands there.
+struct Links {
+    std::vector<int32_t> above;    // inner nodes, then leaves
+    std::vector<int64_t> lengths;  // of the leaves' paths
+};
+
+// The links of numbered children. Throws std::invalid_argument, with what is wrong, where they do not make one full
+// binary tree whose inner nodes are numbered level by level.
+Links links_from_children(const int32_t* children, int64_t num_leaves);
+
+// The paths of numbered children; throws as links_from_children.
+Paths paths_from_children(const int32_t* children, int64_t num_leaves);
 
 // The same the other way round: child 2n is where node n leads with sign -1, child 2n+1 with sign +1; a child >= 0 is
 // an inner node, a child < 0 is leaf ~child. Throws std::invalid_argument, with what is wrong, where the paths do not

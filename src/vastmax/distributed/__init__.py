@@ -8,9 +8,26 @@ except ImportError as error:
 if not _torch.distributed.is_available():
     raise ImportError("vastmax.distributed needs a PyTorch that was built with torch.distributed.")
 
-from vastmax.distributed import exact, fetched  # noqa: F401  # they register the ops of spread tables
+from vastmax.distributed import (  # noqa: F401  # they register the ops of spread tables
+    chances,
+    fetched,
+    logits,
+    softmaxes,
+    whole_tables,
+    word_classes,
+)
+from vastmax.distributed.rows import all_rows
 from vastmax.distributed.sharding import shard_classes, unshard
 from vastmax.distributed.tables import own_part, spread_like
 from vastmax.distributed.together import Together, rows_of_all, whole_on_first
 
-__all__ = ["Together", "own_part", "rows_of_all", "shard_classes", "spread_like", "unshard", "whole_on_first"]
+__all__ = [
+    "Together",
+    "all_rows",
+    "own_part",
+    "rows_of_all",
+    "shard_classes",
+    "spread_like",
+    "unshard",
+    "whole_on_first",
+]

@@ -19,7 +19,7 @@ from torch import Tensor, distributed
 
 from vastmax.errors import InputError
 
-__all__ = ["Batch", "apart", "current", "from_all", "gathered_rows", "working_on"]
+__all__ = ["Batch", "all_from_all", "apart", "comes_from_below", "current", "from_all", "gathered_rows", "working_on"]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
@@ -36,14 +36,16 @@ class Batch:
         group: the processes that share the classes.
         bounds: of each process its first row, and N at last.
         everywhere: whether all of them are to have what is of all rows.
-        locals: what stands for tables in the ops of this batch, by the tables' ids.
+        classes: the rows' targets, where there are any.
+        locals: what stands for tables in the ops of this batch, by the tables' ids, and what else is known of them.
         layouts: whether a table's gradient is to be sparse, whatever its uses give, by the table's id.
     """
 
     group: Any
     bounds: tuple[int, ...]
     everywhere: bool = False
-    locals: dict[int, Any] = field(default_factory=dict)
+    classes: Tensor | None = None
+    locals: dict[Any, Any] = field(default_factory=dict)
     layouts: dict[int, bool] = field(default_factory=dict)
 
     @property
@@ -101,14 +103,6 @@ class Batch:
         distributed.all_to_all_single(received, sent, list(sizes), splits, group=self.group)
         return list(received.split(list(sizes)))
 
-    def gather(self, own: Tensor) -> Tensor:
-        """Return (N, …) of all rows what each process has of its own (N_own, …)."""
-        most = max(self.counts)
-        padded = own.new_zeros((most, *own.shape[1:]))
-        padded[: len(own)] = own
-        found = from_all(padded, self.group)
-        return torch.cat([of[:count] for of, count in zip(found, self.counts, strict=True)])
-
 
 _current: ContextVar[Batch | None] = ContextVar("batch", default=None)
 
@@ -137,6 +131,17 @@ def from_all(mine: Tensor, group: Any) -> Tensor:
     found = mine.new_empty(size * mine.numel())
     _gather(found, mine.contiguous().view(-1), group=group)
     return found.view(size, *mine.shape)
+
+
+def all_from_all(mine: Sequence[Tensor], group: Any) -> list[Tensor]:
+    """Return (W, …) of several tensors what each process of a group has, all of one shape; one collective."""
+    found = from_all(torch.cat([each.contiguous().view(-1).view(torch.uint8) for each in mine]), group)
+    parts = found.split([each.numel() * each.element_size() for each in mine], 1)
+    shapes = [(len(found), *each.shape) for each in mine]
+    return [
+        apart(of_all).view(each.dtype).view(shape) if each.numel() else each.new_empty(shape)
+        for of_all, each, shape in zip(parts, mine, shapes, strict=True)
+    ]
 
 
 def gathered_rows(
@@ -168,7 +173,8 @@ def gathered_rows(
     packed = torch.cat([_bytes(hidden.detach()), *(_bytes(each) for each in given)], 1)
     width, device = packed.shape[1], "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**31, (), generator=generator, device=device)) if draws else 0
-    header = torch.tensor([-1 if refusal else rows, sum(columns), brings, width, seed]).view(torch.uint8)
+    learns = int(hidden.requires_grad)
+    header = torch.tensor([-1 if refusal else rows, sum(columns), brings, width, seed, learns]).view(torch.uint8)
     start = len(header)
     while True:
         sent = packed.new_zeros(start + capacity)
@@ -185,6 +191,8 @@ def gathered_rows(
         if max(counts) * width <= capacity:
             break
         capacity = max(counts) * width
+    if torch.is_grad_enabled() and not learns and headers[:, 5].any():  # all take part in the others' backward pass
+        hidden = hidden.detach().requires_grad_()
     batch = Batch(group, tuple(accumulate(counts, initial=0)))
     everything = torch.cat(
         [each[start : start + n * width].view(n, width) for each, n in zip(found, counts, strict=True)]
@@ -194,6 +202,11 @@ def gathered_rows(
     found_ids = (apart(each).view(torch.int64) for each in of_ids)
     all_ids = [None if each is None else next(found_ids).view(batch.num_rows, *each.shape[1:]) for each in ids]
     return batch, _AllRows.apply(hidden, others, batch), all_ids, capacity, int(headers[0, 4])  # type: ignore[return-value]
+
+
+def comes_from_below(node: Any) -> bool:
+    """Return whether a node of autograd's graph is where a layer's hidden vectors come from."""
+    return getattr(node, "comes_from_below", False)
 
 
 def apart(columns: Tensor) -> Tensor:
@@ -218,7 +231,7 @@ class _AllRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, everything: Tensor, batch: Batch) -> Tensor:
-        ctx.own = batch.own
+        ctx.own, ctx.comes_from_below = batch.own, True
         return everything.view_as(everything)
 
     @staticmethod

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor
+from typing_extensions import override
 
 from vastmax import ops
-from vastmax.distributed.batch import Batch, apart, current, working_on
-from vastmax.distributed.tables import local_rows, own_bounds, own_rows, spread_table
+from vastmax.distributed.batch import apart, current, working_on
+from vastmax.distributed.exchange import Share, register_share
+from vastmax.distributed.tables import local_rows, own_bounds
 from vastmax.ops import Draws, GuardedDraws, Paths, register_for_tables
 
 __all__: list[str] = []
@@ -34,67 +35,83 @@ class _Fetched(NamedTuple):
         return torch.searchsorted(self.ids, ids)
 
 
-def _fetch(
-    weight: Any, bias: Any, num_rows: int, needed: Callable[[slice], Sequence[Tensor]], sparse: bool
-) -> _Fetched:
-    """Return the rows that this process needs; ``needed`` says which ids the results of a stretch of the batch need."""
-    batch = current()
-    bounds = torch.tensor(own_bounds(weight), device=weight.device)
-    first, stop = (int(bounds[batch.rank + each]) for each in (0, 1))
+class _FetchShare(Share):
+    """An op on the rows of a table that this process needs; what is sent to others comes back as their gradients of it.
 
-    def ids_of(rank: int) -> Tensor:
-        return torch.cat([each.flatten() for each in needed(_wanted(batch, rank, num_rows))])
+    Args:
+        weight: of the table.
+        bias: of the table, or None.
+        num_rows: of the batch, that the op is given.
+        needed: says which ids the results of a stretch of the batch need.
+        sparse: whether the table's gradients are sparse tensors.
+        compute: the op, of what was fetched, for a stretch of the batch.
+    """
 
-    sent = []
-    for rank in range(batch.size):
-        ids = ids_of(rank)
-        sent.append(ids[(ids >= first) & (ids < stop)].unique() - first)
-    own = ids_of(batch.rank).unique()
-    sizes = torch.searchsorted(own, bounds).diff().tolist()
-    vectors, biases = _Exchanged.apply(batch, sent, sizes, sparse, local_rows(weight), local_rows(bias))  # type: ignore
-    return _Fetched(own, vectors, biases)
+    outputs = 2
+
+    def __init__(
+        self,
+        weight: Any,
+        bias: Any,
+        num_rows: int,
+        needed: Callable[[slice], Sequence[Tensor]],
+        sparse: bool,
+        compute: Callable[[_Fetched, slice], Any],
+    ) -> None:
+        self.batch = batch = current()
+        self.inputs = self._weight, self._bias = local_rows(weight), local_rows(bias)
+        self._sparse, self._compute = sparse, compute
+        self._width = self._weight.shape[1] + (bias is not None)
+        wanted = [slice(0, num_rows) if batch.everywhere else batch.rows_of(rank) for rank in range(batch.size)]
+        ids = [torch.cat([each.flatten() for each in needed(span)]).unique() for span in wanted]
+        self._own, self._ids = wanted[batch.rank], ids[batch.rank]
+        bounds = torch.tensor(own_bounds(weight), device=weight.device)
+        first, stop = (int(bounds[batch.rank + each]) for each in (0, 1))
+        self._asked = [each[(each >= first) & (each < stop)] - first for each in ids]  # of this process, by the others
+        self._sizes = torch.searchsorted(self._ids, bounds).diff().tolist()
+
+    @override
+    def send(self) -> list[Tensor]:
+        rows = [self._weight[ids] for ids in self._asked]
+        if self._bias is not None:
+            rows = [torch.cat([of, self._bias[ids][:, None]], 1) for of, ids in zip(rows, self._asked, strict=True)]
+        return [each.flatten() for each in rows]
+
+    @override
+    def sizes(self) -> list[int]:
+        return [number * self._width for number in self._sizes]
+
+    @override
+    def receive(self, found: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        rows = torch.cat(list(found)).view(-1, self._width)
+        return (rows, None) if self._bias is None else (apart(rows[:, :-1]), apart(rows[:, -1]))
+
+    @override
+    def send_back(self, grad: Tensor, bias_grad: Tensor | None = None) -> list[Tensor]:  # type: ignore[override]
+        packed = grad if self._bias is None or bias_grad is None else torch.cat([grad, bias_grad[:, None]], 1)
+        return [each.flatten() for each in packed.split(self._sizes)]
+
+    @override
+    def sizes_back(self) -> list[int]:
+        return [len(ids) * self._width for ids in self._asked]
+
+    @override
+    def receive_back(self, found: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        values, rows = torch.cat(list(found)).view(-1, self._width), torch.cat(self._asked)
+        of_vectors = values[:, : self._weight.shape[1]]
+        to_weight = ops.row_gradient(rows, of_vectors, self._weight.shape, sparse=self._sparse)
+        if self._bias is None:
+            return to_weight, None
+        return to_weight, ops.row_gradient(rows, values[:, -1], self._bias.shape, sparse=self._sparse)
+
+    @override
+    def result(self, vectors: Tensor, biases: Tensor | None) -> Any:  # type: ignore[override]
+        with working_on(self.batch):
+            return self._compute(_Fetched(self._ids, vectors, biases), self._own)
 
 
-def _wanted(batch: Batch, rank: int, num_rows: int) -> slice:
-    """Return which of the rows given a process is to have the results of: its own, or all, which may be any."""
-    return slice(0, num_rows) if batch.everywhere else batch.rows_of(rank)
-
-
-def _spread(batch: Batch, own: Tensor) -> Tensor:
-    return own if batch.everywhere else batch.spread(own)
-
-
-class _Exchanged(torch.autograd.Function):
-    """What is sent to others comes back as their gradients of it."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, batch: Batch, sent: list[Tensor], sizes: list[int], sparse: bool, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        ctx.batch, ctx.sent, ctx.sizes, ctx.sparse = batch, sent, sizes, sparse
-        ctx.shapes = weight.shape, None if bias is None else bias.shape
-        rows = [weight[ids] for ids in sent]
-        if bias is not None:
-            rows = [torch.cat([of, bias[ids][:, None]], 1) for of, ids in zip(rows, sent, strict=True)]
-        width = weight.shape[1] + (bias is not None)
-        received = batch.exchange([each.flatten() for each in rows], [n * width for n in sizes])
-        found = torch.cat(received).view(-1, width)
-        if bias is None:
-            return found, None
-        return apart(found[:, :-1]), apart(found[:, -1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, bias_grad: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
-        packed = grad if bias_grad is None else torch.cat([grad, bias_grad[:, None]], 1)
-        width = packed.shape[1]
-        parts = [each.flatten() for each in packed.split(ctx.sizes)]
-        received = ctx.batch.exchange(parts, [len(ids) * width for ids in ctx.sent])
-        found, rows = torch.cat(received).view(-1, width), torch.cat(ctx.sent)
-        of_weight, of_bias = ctx.shapes
-        to_weight = ops.row_gradient(rows, apart(found[:, : of_weight[1]]), of_weight, sparse=ctx.sparse)
-        to_bias = None if of_bias is None else ops.row_gradient(rows, apart(found[:, -1]), of_bias, sparse=ctx.sparse)
-        return None, None, None, None, to_weight, to_bias
+def _spread(own: Tensor) -> Tensor:
+    return own if current().everywhere else current().spread(own)
 
 
 def _gathered_logits(
@@ -105,16 +122,16 @@ def _gathered_logits(
     *,
     target: Tensor | None = None,
     sparse: bool = False,
-) -> Tensor:
-    batch = current()
-
+) -> Share:
     def needed(span: slice) -> list[Tensor]:
         return [ids if ids.dim() == 1 else ids[span], *([] if target is None else [target[span]])]
 
-    table, own = _fetch(weight, bias, len(hidden), needed, sparse), _wanted(batch, batch.rank, len(hidden))
-    places = table.places(ids if ids.dim() == 1 else ids[own])
-    of_target = None if target is None else table.places(target[own])
-    return _spread(batch, ops.gathered_logits(hidden[own], table.vectors, table.biases, places, target=of_target))
+    def compute(table: _Fetched, own: slice) -> Tensor:
+        places = table.places(ids if ids.dim() == 1 else ids[own])
+        of_target = None if target is None else table.places(target[own])
+        return _spread(ops.gathered_logits(hidden[own], table.vectors, table.biases, places, target=of_target))
+
+    return _FetchShare(weight, bias, len(hidden), needed, sparse, compute)
 
 
 def _ragged_logits(
@@ -125,22 +142,20 @@ def _ragged_logits(
     rows: Tensor,
     sparse: bool = False,
     known: Tensor | None = None,
-) -> Tensor:
-    batch = current()
-    table, own = (
-        _fetch(weight, bias, len(hidden), lambda span: [ids[_of(rows, span)]], sparse),
-        _wanted(batch, batch.rank, len(hidden)),
-    )
-    mine = _of(rows, own)
-    found = ops.ragged_logits(
-        hidden[own],
-        table.vectors,
-        table.biases,
-        table.places(ids[mine]),
-        rows[mine] - own.start,
-        known=None if known is None else known[mine],
-    )
-    return _placed(found, mine, len(ids))
+) -> Share:
+    def compute(table: _Fetched, own: slice) -> Tensor:
+        mine = _of(rows, own)
+        found = ops.ragged_logits(
+            hidden[own],
+            table.vectors,
+            table.biases,
+            table.places(ids[mine]),
+            rows[mine] - own.start,
+            known=None if known is None else known[mine],
+        )
+        return _placed(found, mine, len(ids))
+
+    return _FetchShare(weight, bias, len(hidden), lambda span: [ids[_of(rows, span)]], sparse, compute)
 
 
 def _sampled_loss(
@@ -152,26 +167,29 @@ def _sampled_loss(
     draws: Draws,
     *,
     sparse: bool = False,
-) -> Tensor:
-    batch, shared = current(), draws.ids.dim() == 1
-    own = _wanted(batch, batch.rank, len(hidden))
-    table = _fetch(
-        weight, bias, len(hidden), lambda span: [draws.ids if shared else draws.ids[span], target[span]], sparse
-    )
-    of_rows = (draws.ids, draws.times, draws.log_expected)
-    ids, times, log_expected = of_rows if shared else (each[own] for each in of_rows)
-    excluded = None if draws.excluded is None else _pairs(draws.excluded, own)
-    mine = Draws(
-        table.places(ids),
-        times,
-        log_expected,
-        draws.target_log_expected[own],
-        _pairs(draws.hits, own),
-        excluded,
-        draws.distinct,
-    )
-    places = table.places(target[own])
-    return _spread(batch, ops.sampled_loss(kind, hidden[own], table.vectors, table.biases, places, mine))
+) -> Share:
+    shared = draws.ids.dim() == 1
+
+    def needed(span: slice) -> list[Tensor]:
+        return [draws.ids if shared else draws.ids[span], target[span]]
+
+    def compute(table: _Fetched, own: slice) -> Tensor:
+        of_rows = (draws.ids, draws.times, draws.log_expected)
+        ids, times, log_expected = of_rows if shared else (each[own] for each in of_rows)
+        excluded = None if draws.excluded is None else _pairs(draws.excluded, own)
+        mine = Draws(
+            table.places(ids),
+            times,
+            log_expected,
+            draws.target_log_expected[own],
+            _pairs(draws.hits, own),
+            excluded,
+            draws.distinct,
+        )
+        places = table.places(target[own])
+        return _spread(ops.sampled_loss(kind, hidden[own], table.vectors, table.biases, places, mine))
+
+    return _FetchShare(weight, bias, len(hidden), needed, sparse, compute)
 
 
 def _path_loss(
@@ -183,24 +201,21 @@ def _path_loss(
     rows: Tensor,
     *,
     sparse: bool = False,
-) -> Tensor:
-    batch = current()
-
+) -> Share:
     def steps(span: slice) -> tuple[Tensor, Tensor]:
         start = paths.offsets[leaves[_of(rows, span)]]
         length = paths.offsets[leaves[_of(rows, span)] + 1] - start
         return ops.ragged_range(start, length)[0], length
 
-    table, own = (
-        _fetch(weight, bias, len(hidden), lambda span: [paths.nodes[steps(span)[0]].long()], sparse),
-        _wanted(batch, batch.rank, len(hidden)),
-    )
-    mine, (places, length) = _of(rows, own), steps(own)
-    offsets = torch.cat([length.new_zeros(1), length.cumsum(0)])
-    compact = Paths(offsets, table.places(paths.nodes[places].long()), paths.signs[places])
-    ends = torch.arange(len(length), device=rows.device)
-    found = ops.path_loss(hidden[own], table.vectors, table.biases, compact, ends, rows[mine] - own.start)
-    return _placed(found, mine, len(leaves))
+    def compute(table: _Fetched, own: slice) -> Tensor:
+        mine, (places, length) = _of(rows, own), steps(own)
+        offsets = torch.cat([length.new_zeros(1), length.cumsum(0)])
+        compact = Paths(offsets, table.places(paths.nodes[places].long()), paths.signs[places])
+        ends = torch.arange(len(length), device=rows.device)
+        found = ops.path_loss(hidden[own], table.vectors, table.biases, compact, ends, rows[mine] - own.start)
+        return _placed(found, mine, len(leaves))
+
+    return _FetchShare(weight, bias, len(hidden), lambda span: [paths.nodes[steps(span)[0]].long()], sparse, compute)
 
 
 def _of(rows: Tensor, span: slice) -> slice:
@@ -223,66 +238,29 @@ def _placed(found: Tensor, mine: slice, size: int) -> Tensor:
     return torch.cat([found.new_zeros(mine.start), found, found.new_zeros(size - mine.stop)])
 
 
-def _table_rows(
-    weight: Tensor, bias: Tensor | None, ids: Tensor, *, sparse: bool = False
-) -> tuple[Tensor, Tensor | None]:
+def _table_rows(weight: Tensor, bias: Tensor | None, ids: Tensor, *, sparse: bool = False) -> Share:
     """All processes need all of them."""
     whole = bias if isinstance(bias, DTensor) else None
-    table = _fetch(weight, whole, 0, lambda _: [ids], sparse)
-    places = table.places(ids)
-    if bias is not None and whole is None:  # which is on all processes
-        return table.vectors[places], torch.gather(bias, 0, ids, sparse_grad=sparse)
-    return table.vectors[places], None if table.biases is None else table.biases[places]
 
+    def compute(table: _Fetched, _: slice) -> tuple[Tensor, Tensor | None]:
+        places = table.places(ids)
+        if bias is not None and whole is None:  # which is on all processes
+            return table.vectors[places], torch.gather(bias, 0, ids, sparse_grad=sparse)
+        return table.vectors[places], None if table.biases is None else table.biases[places]
 
-def _table_sum(weight: Tensor, bias: Tensor | None, factors: Tensor) -> tuple[Tensor, Tensor | None]:
-    batch, (first, stop) = current(), own_rows(weight)
-    mine, whole = factors[first:stop], bias if isinstance(bias, DTensor) else None
-    total: Tensor = _Summed.apply((mine[:, None] * local_rows(weight)).sum(0), batch)  # type: ignore[assignment]
-    if bias is not None and whole is None:
-        return total, (factors * bias).sum()
-    return total, None if whole is None else _Summed.apply((mine * local_rows(whole)).sum(), batch)  # type: ignore
-
-
-class _Summed(torch.autograd.Function):
-    """The sum over processes, of which each has the gradient of its own loss."""
-
-    @staticmethod
-    def forward(ctx: Any, mine: Tensor, batch: Batch) -> Tensor:
-        ctx.batch, total = batch, mine.clone()
-        torch.distributed.all_reduce(total, group=batch.group)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        total = grad.clone()
-        torch.distributed.all_reduce(total, group=ctx.batch.group)
-        return total, None
-
-
-def _by_rows(function: Callable[..., Tensor], *tables: Any) -> Tensor:
-    """Each process computes its rows, which are kept as those of a table for as long as the batch is."""
-    own = function(*(local_rows(each) for each in tables))
-    shape = torch.Size([tables[0].shape[0], *own.shape[1:]])
-    table = spread_table(own.detach(), tables[0].device_mesh, shape)
-    current().locals[id(table)] = own
-    current().locals[id(own)] = table  # kept for as long as its id is to be its own
-    return table
+    return _FetchShare(weight, whole, 0, lambda _: [ids], sparse, compute)
 
 
 def _guarded_draws(*given: Any, **options: Any) -> GuardedDraws:
     """All processes draw for all rows, and have all logits, so that all draw on for the same."""
     with working_on(replace(current(), everywhere=True)):
-        return ops.draws_in_rounds(*given, **options)
+        return ops.in_pytorch("guarded_draws")(*given, **options)
 
 
 register_for_tables(DTensor, "guarded_draws", _guarded_draws)
-register_for_tables(DTensor, "row_estimates", ops.estimates_of_ragged)
-register_for_tables(DTensor, "table_rows", _table_rows)
-register_for_tables(DTensor, "table_sum", _table_sum)
-register_for_tables(DTensor, "by_rows", _by_rows)
-register_for_tables(DTensor, "gathered_logits", _gathered_logits)
-register_for_tables(DTensor, "ragged_logits", _ragged_logits)
-register_for_tables(DTensor, "sampled_loss", _sampled_loss)
-register_for_tables(DTensor, "path_loss", _path_loss)
+register_for_tables(DTensor, "row_estimates", ops.in_pytorch("row_estimates"))
+register_share("table_rows", _table_rows)
+register_share("gathered_logits", _gathered_logits)
+register_share("ragged_logits", _ragged_logits)
+register_share("sampled_loss", _sampled_loss)
+register_share("path_loss", _path_loss)

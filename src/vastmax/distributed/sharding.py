@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn, cast
@@ -14,8 +14,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from vastmax.checks import refused, whole
-from vastmax.distributed.batch import Batch, current, gathered_rows, working_on
-from vastmax.distributed.tables import bounds_of, own_part, spread_like, spread_table
+from vastmax.distributed.batch import Batch, comes_from_below, current, gathered_rows, working_on
+from vastmax.distributed.building import lay_out
+from vastmax.distributed.exchange import completes
+from vastmax.distributed.replicas import average_over
+from vastmax.distributed.tables import own_part, spread_like
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer
 from vastmax.layers.base import (
@@ -31,12 +34,16 @@ from vastmax.layers.base import (
 __all__ = ["shard_classes", "unshard"]
 
 
-def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
+def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) -> OutputLayer:
     """Spread a layer's classes over processes, in place, and return it: same contract, same numbers.
 
     Every process calls it, and every method of the layer afterwards, with rows of its own: as many as it likes, none
     included. A table's rows lie on one process each, as ``torch.chunk`` cuts them, in a DTensor with ``Shard(0)``;
     what is not cut is taken from the first process. Draws come from a seed of the first process's, all alike.
+
+    A layer on the meta device is made where it is spread, so that no process has room for more than its part:
+    parameters start as :meth:`reset_parameters` has them, the same values on any number of processes. A large unigram
+    proposal (2 million classes or more) is spread as well, for one more small collective operation a draw.
 
     A process's loss counts its own rows, and the mean over the processes is the loss of all rows: for the reduction
     "mean" it is its rows' sum times the number of processes, over the factors of all rows. Gradients of what lies below
@@ -45,43 +52,31 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh) -> OutputLayer:
 
     Args:
         layer: of any kind whose :meth:`~vastmax.layers.OutputLayer.shard_plan` is known.
-        mesh: of the processes, with one dimension. Of a mesh with more give one, as ``mesh["classes"]``; over the
-            others gradients are the caller's to average.
+        mesh: of the processes.
+        dim: the name of its dimension over which classes are spread, where it has several. Processes apart in the
+            others have the same classes: the layer lets them learn the mean of their gradients, after each backward
+            pass. Given a slice such as ``mesh["classes"]`` it knows of no others, whose gradients are the caller's.
 
     Raises:
-        InputError: where the layer cannot be cut, or the mesh has more than one dimension.
+        InputError: where the layer cannot be cut, or the mesh has no such dimension.
     """
     if not isinstance(layer, OutputLayer):
         raise refused("layer", layer, "one of vastmax.layers")
+    if (within := layer._within()) is not layer:
+        shard_classes(within, mesh, dim)
+        return layer
     if isinstance(layer, _Sharded):
         raise InputError("the layer's classes are spread already: unshard it first.")
-    if not isinstance(mesh, DeviceMesh) or mesh.ndim != 1:
-        raise refused("mesh", mesh, "a DeviceMesh of one dimension, as of init_device_mesh('cpu', (4,))")
+    mesh, others = _dimensions(mesh, dim)
     if layer._shares_table:
         raise InputError("the layer shares its table with an embedding: spread one without")
     plan = layer.shard_plan()
     if plan is None:
         raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
-    group, rank, size = mesh.get_group(), mesh.get_local_rank(), mesh.size()
-    first = distributed.get_global_rank(group, 0)
-    with torch.no_grad():
-        for name in sorted(plan.replicated):
-            if (found := _find(layer, name)) is not None:
-                distributed.broadcast(received := found.detach().clone(), first, group=group)
-                found.copy_(received)  # whatever follows from it notices
-        for name in sorted(plan.cut):
-            owner, last = _owner(layer, name)
-            whole = getattr(owner, last)
-            bounds = bounds_of(len(whole), size)
-            own = whole.detach()[bounds[rank] : bounds[rank + 1]].clone()
-            table: Tensor = spread_table(own, mesh, whole.shape)
-            if isinstance(whole, nn.Parameter):
-                owner._parameters[last] = nn.Parameter(table, requires_grad=whole.requires_grad)
-            else:
-                owner._buffers[last] = table
+    lay_out(layer, plan, mesh, others)
     layer.__class__ = _sharded_kind(type(layer))
     sharded = cast(_Sharded, layer)
-    sharded._mesh, sharded._capacity = mesh, 0
+    sharded._mesh, sharded._others, sharded._capacity = mesh, others, 0
     sharded._cutting = sharded.register_load_state_dict_pre_hook(_take_own_rows)
     return layer
 
@@ -92,10 +87,13 @@ def unshard(layer: OutputLayer) -> OutputLayer:
     Raises:
         InputError: where it is not spread.
     """
+    if isinstance(layer, OutputLayer) and (within := layer._within()) is not layer:
+        unshard(within)
+        return layer
     if not isinstance(layer, _Sharded):
         raise refused("layer", layer, "one whose classes shard_classes spread")
     layer._cutting.remove()
-    del layer._mesh, layer._capacity, layer._cutting
+    del layer._mesh, layer._others, layer._capacity, layer._cutting
     layer.__class__ = type(layer).__mro__[2]
     for module in layer.modules():
         tables: Any = module._parameters, module._buffers
@@ -112,6 +110,7 @@ class _Sharded(OutputLayer):
     """What a layer does before and after, when its tables are spread."""
 
     _mesh: DeviceMesh
+    _others: list[Any]  # the groups of processes that have the same classes
     _capacity: int
     _cutting: Any
     _batch: Batch
@@ -237,7 +236,7 @@ class _Sharded(OutputLayer):
             refusal = error
         found = gathered_rows(self._mesh.get_group(), rows, ids, self._capacity, refusal, generator, draws)
         batch, rows, ids, self._capacity, seed = found  # type: ignore[misc]
-        self._batch = batch = replace(batch, everywhere=everywhere)
+        self._batch = batch = replace(batch, everywhere=everywhere, classes=ids[0] if ids else None)
         try:
             with working_on(batch):
                 yield rows, ids, seed
@@ -245,13 +244,32 @@ class _Sharded(OutputLayer):
             batch.locals.clear()
             del self._batch
 
+    def _checked(self, check: Callable[[], Any]) -> Any:
+        try:
+            return check()
+        except Exception as error:  # the others are not to wait for this process
+            nothing = next(self.parameters()).new_empty(0)
+            rows = torch.empty((0, self.in_features), dtype=nothing.dtype, device=nothing.device)
+            gathered_rows(self._mesh.get_group(), rows, [], self._capacity, error)
+            raise
+
     def _learning(self, result: Tensor) -> Tensor:
         """Return the result, after whose backward pass the parameters that are on all processes have the mean of
-        their gradients.
+        their gradients, of those that no exchange has seen to; and all of them, of processes that have the same
+        classes.
         """
-        whole = [each for each in self.parameters() if each.requires_grad and not isinstance(each, DTensor)]
-        if whole and self._mesh.size() > 1:
-            after_backward(result, lambda: _average(whole, self._mesh))
+        reached = _reached_alone(result)
+        learnt = [each for each in self.parameters() if each.requires_grad]
+        whole = [each for each in learnt if id(each) in reached and not isinstance(each, DTensor)]
+
+        def average() -> None:
+            if whole and self._mesh.size() > 1:
+                _average(whole, self._mesh)
+            for group in self._others:
+                average_over(learnt, group)
+
+        if learnt and (whole or self._others):
+            after_backward(result, average)
         return result
 
     @contextmanager
@@ -283,15 +301,52 @@ class _Sharded(OutputLayer):
             yield rows[places]
 
 
+def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any]]:
+    """Return the dimension of a mesh over which classes are spread, and the groups of all others."""
+    if not isinstance(mesh, DeviceMesh):
+        raise refused("mesh", mesh, "a DeviceMesh, as of init_device_mesh('cpu', (4,))")
+    names = mesh.mesh_dim_names or ()
+    if dim is None and mesh.ndim == 1:
+        return mesh, []
+    if dim is None or dim not in names:
+        wanted = " or ".join(map(repr, names)) or "mesh_dim_names to init_device_mesh, and one of them here"
+        raise refused("dim", dim, f"{wanted}: classes are spread over one of the mesh's {mesh.ndim} dimensions")
+    return mesh[dim], [mesh.get_group(each) for each in names if each != dim]
+
+
+def _reached_alone(result: Tensor) -> set[int]:
+    """Return the ids of the leaves that get a gradient of this process's loss alone, by some way from the result."""
+    found: set[int] = set()
+    seen, nodes = {result.grad_fn}, [result.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or comes_from_below(node):
+            continue
+        for following, _ in node.next_functions:
+            if (leaf := getattr(following, "variable", None)) is not None:
+                if not completes(node):
+                    found.add(id(leaf))
+            elif following not in seen:
+                seen.add(following)
+                nodes.append(following)
+    return found
+
+
 def _average(parameters: list[nn.Parameter], mesh: DeviceMesh) -> None:
-    """Give all processes the mean of their gradients, in one collective; what was averaged before stays."""
+    """Give all processes the mean of their gradients, in one collective; what was averaged before stays.
+
+    Where no process has a gradient of a parameter there is none afterwards.
+    """
     with torch.no_grad():
         dtype = functools.reduce(torch.promote_types, (each.dtype for each in parameters))
         grads = [torch.zeros_like(each) if each.grad is None else each.grad.to_dense() for each in parameters]
-        total = torch.cat([each.flatten().to(dtype) for each in grads])
+        there = grads[0].new_tensor([each.grad is not None for each in parameters], dtype=dtype)
+        total = torch.cat([there, *(each.flatten().to(dtype) for each in grads)])
         distributed.all_reduce(total, group=mesh.get_group())
-        for parameter, mean in zip(parameters, total.split([each.numel() for each in parameters]), strict=True):
-            parameter.grad = (mean / mesh.size()).view_as(parameter).to(parameter.dtype)
+        there, *means = total.split([len(parameters), *(each.numel() for each in parameters)])
+        for parameter, found, mean in zip(parameters, there, means, strict=True):
+            if parameter.grad is not None or bool(found):
+                parameter.grad = (mean / mesh.size()).view_as(parameter).to(parameter.dtype)
 
 
 def _take_own_rows(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
@@ -312,13 +367,3 @@ def _sharded_kind(kind: type[OutputLayer]) -> type:
     if kind not in _kinds:
         _kinds[kind] = type(f"Sharded{kind.__name__}", (_Sharded, kind), {"__module__": kind.__module__})
     return _kinds[kind]
-
-
-def _owner(layer: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, last = name.rpartition(".")
-    return layer.get_submodule(path), last
-
-
-def _find(layer: nn.Module, name: str) -> Tensor | None:
-    owner, last = _owner(layer, name)
-    return getattr(owner, last, None)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from vastmax import ops
 from vastmax.distributed.batch import Batch, current
 from vastmax.ops import register_for_tables
 
@@ -93,5 +94,6 @@ class _LocalRows(torch.autograd.Function):
                 rows, values = grad._indices()[0], grad._values()
             else:
                 rows, values = torch.arange(len(grad), device=grad.device), grad
-            return torch.sparse_coo_tensor((rows + first)[None], values, table.shape, check_invariants=False), None
+            # contiguous: else PyTorch adds none of bfloat16 to what came before
+            return ops.row_gradient(rows + first, values.contiguous(), table.shape, sparse=True), None
         return spread_table(grad, table.device_mesh, table.shape), None

@@ -18,7 +18,7 @@ from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_st
 from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.frequency_blocks import Ranks, checked_cutoffs
 from vastmax.layers.base.output_layer import OutputLayer
-from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, topk
+from vastmax.ops import Part, linear_cross_entropy, linear_log_softmax, together, topk
 from vastmax.trees import StepCost, cheapest_cutoffs, cluster_width
 from vastmax.vocabulary import Vocabulary
 
@@ -254,19 +254,18 @@ class AdaptiveSoftmax(OutputLayer):
         cluster = self.ranks.cluster(rank)
         first = self.ranks.sizes[0]
         of_head = torch.where(cluster == 0, rank, first - 1 + cluster)
-        log_prob = linear_cross_entropy([self._head(hidden)], of_head)[1]
-        if not self.cutoffs:
-            return log_prob
+        asked = together(self.head_weight)
+        asked.ask(linear_cross_entropy, [self._head(hidden)], of_head)
         # one sort: the rows of a cluster stand side by side, and those of the head come first
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
         rare = cluster.argsort(stable=True)[in_head:]
         # another process may have met a cluster that this one has not, and waits for its gradient: here it is 0
         everywhere = distributed.is_available() and distributed.is_initialized()
-        within = []
         for i, places in enumerate(rare.split(sizes)):
             if len(places) or everywhere:
                 with self._some_rows(hidden, places) as rows:
-                    within.append(linear_cross_entropy([self._tail(i, rows)], rank[places] - self.cutoffs[i])[1])
+                    asked.ask(linear_cross_entropy, [self._tail(i, rows)], rank[places] - self.cutoffs[i])
+        log_prob, *within = (found for _, found in asked.answers())
         return log_prob.index_add(0, rare, torch.cat(within)) if within else log_prob
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
@@ -309,7 +308,7 @@ class AdaptiveSoftmax(OutputLayer):
 
     def _tail(self, cluster: int, hidden: Tensor) -> Part:
         bias = None if self.tail_biases is None else self.tail_biases[cluster]
-        return Part(F.linear(hidden, self.projections[cluster]), self.tail_weights[cluster], bias)
+        return Part(hidden, self.tail_weights[cluster], bias, self.projections[cluster])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"

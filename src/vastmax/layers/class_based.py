@@ -29,6 +29,7 @@ from vastmax.ops import (
     linear_cross_entropy,
     linear_log_softmax,
     linear_logits,
+    together,
 )
 from vastmax.trees import Classes, frequency_classes
 from vastmax.vocabulary import Vocabulary
@@ -178,8 +179,11 @@ class ClassBasedSoftmax(OutputLayer):
     # --- the contract on flat batches ---
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        of_class = linear_cross_entropy([self._of_classes(hidden)], self.class_of[target])[1]
-        return of_class + class_softmax(hidden, self.weight, self.bias, self._word_classes, target, sparse=self.sparse)
+        asked = together(self.weight)
+        asked.ask(linear_cross_entropy, [self._of_classes(hidden)], self.class_of[target])
+        asked.ask(class_softmax, hidden, self.weight, self.bias, self._word_classes, target, sparse=self.sparse)
+        (_, of_class), within = asked.answers()
+        return of_class + within
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = linear_logits([Part(hidden, self.weight, self.bias)])

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import Self
 
 from vastmax.checks import conforms, flag, one_of, refused
@@ -96,7 +95,7 @@ class DifferentiatedSoftmax(LinearLayer):
         self.weights = nn.ParameterList(
             [torch.empty(shape, **options) for shape in zip(self.ranks.sizes, self.widths, strict=True)]
         )
-        self.bias = nn.Parameter(torch.empty(self.num_classes, **options)) if bias else None  # by rank
+        self.biases = nn.ParameterList([torch.empty(size, **options) for size in self.ranks.sizes]) if bias else None
         self.projections = nn.ParameterDict(
             {
                 str(block): torch.empty((width, self.in_features), **options)
@@ -105,6 +104,7 @@ class DifferentiatedSoftmax(LinearLayer):
             }
         )
         self.reset_parameters()
+        self.register_load_state_dict_pre_hook(_cut_biases)
 
     @classmethod
     def from_vocabulary(
@@ -166,11 +166,12 @@ class DifferentiatedSoftmax(LinearLayer):
     def reset_parameters(self) -> None:
         """Draw each table and projection from a uniform distribution in ±1/√width, and set the biases to 0."""
         self.ranks.restore()
-        draw_uniformly((*self.weights, *self.projections.values()), [self.bias])
+        draw_uniformly((*self.weights, *self.projections.values()), self.biases or ())
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes of every block; biases and projections are on all."""
-        return ShardPlan.of(self, *(f"weights.{block}" for block in range(len(self.weights))))
+        """Each rank has some classes of every block; the projections are on all."""
+        blocks = range(len(self.weights))
+        return ShardPlan.of(self, *(f"{tables}.{block}" for tables in ("weights", "biases") for block in blocks))
 
     def flops_per_token(self, train: bool = True) -> float:
         """Σ 2·V_B·d_B and 2·d·d_B a projection; twice that backward, and with ``block_size`` the logits once more."""
@@ -193,18 +194,22 @@ class DifferentiatedSoftmax(LinearLayer):
         return values, self.ranks.classes(ranks)
 
     def _parts(self, hidden: Tensor) -> list[Part]:
-        if self.variant == "slices":
-            seen = hidden.split(self.widths, -1)
-        else:
-            seen = [
-                F.linear(hidden, self.projections[str(block)]) if str(block) in self.projections else hidden
-                for block in range(len(self.widths))
-            ]
-        biases = [None] * len(self.widths) if self.bias is None else self.bias.split(self.ranks.sizes)
-        return [Part(*part) for part in zip(seen, self.weights, biases, strict=True)]
+        blocks = len(self.widths)
+        seen = hidden.split(self.widths, -1) if self.variant == "slices" else [hidden] * blocks
+        biases = [None] * blocks if self.biases is None else self.biases
+        projections = [self.projections.get(str(block), None) for block in range(blocks)]
+        return [Part(*part) for part in zip(seen, self.weights, biases, projections, strict=True)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+
+def _cut_biases(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Cut the biases of a state that has those of all blocks in one, as was written before they were cut."""
+    if isinstance(layer, DifferentiatedSoftmax) and layer.biases is not None and prefix + "bias" in state:
+        whole = state.pop(prefix + "bias")
+        for block, part in enumerate(whole.split(layer.ranks.sizes)):
+            state[f"{prefix}biases.{block}"] = part
 
 
 def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, variant: Variant) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,12 +19,11 @@ from vastmax.errors import InputError
 from vastmax.layers.base.arguments import as_vocabulary, draw_uniformly, from_state, tensor_options
 from vastmax.layers.base.facts import Kind, Reference, ShardPlan, TrainingText
 from vastmax.layers.base.output_layer import OutputLayer
+from vastmax.layers.tree_layout import TreeLayout
 from vastmax.ops import (
     Derived,
     Part,
-    Paths,
     TreeScores,
-    TreeSweep,
     beam_leaves,
     for_table,
     leaves_above,
@@ -115,7 +114,8 @@ class HierarchicalSoftmax(OutputLayer):
         make = tensor_options(device, dtype)
         self.weight = nn.Parameter(torch.empty((tree.num_inner_nodes, in_features), **make))
         self.bias = nn.Parameter(torch.empty(tree.num_inner_nodes, **make)) if bias else None
-        self._tree, self._derived = tree, Derived(_layout_of)
+        self._tree: Tree | None = tree
+        self._derived = Derived(TreeLayout)
         self.register_buffer("tree_children", torch.empty(tree.children.shape, dtype=torch.int32, device=device))
         self.register_buffer("tree_words", torch.empty(tree.words.shape, dtype=torch.int32, device=device))
         self.reset_parameters()
@@ -201,13 +201,16 @@ class HierarchicalSoftmax(OutputLayer):
     def reset_parameters(self) -> None:
         """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
         draw_uniformly([self.weight], [self.bias])
-        self.tree_children.copy_(torch.from_numpy(self._tree.children.copy()))
-        self.tree_words.copy_(torch.from_numpy(self._tree.words.copy()))
+        if self._tree is not None:
+            self.tree_children.copy_(torch.from_numpy(self._tree.children.copy()))
+            self.tree_words.copy_(torch.from_numpy(self._tree.words.copy()))
+        if for_table("path_loss", self.weight) is not None:  # of many classes, that would be a second one
+            self._tree = None
 
     @property
     def tree(self) -> Tree:
         """The tree, as the state has it."""
-        return self._tree if self.tree_children.is_meta else self._layout.tree
+        return self._tree if self._tree is not None and self.tree_children.is_meta else self._layout.tree
 
     @property
     def mean_path(self) -> float:
@@ -215,10 +218,10 @@ class HierarchicalSoftmax(OutputLayer):
         return self.tree.statistics(self._counts).mean_bits
 
     @property
-    def _layout(self) -> _Layout:
+    def _layout(self) -> TreeLayout:
         layout = self._derived(self.tree_children, self.tree_words)
-        if (words := layout.tree.num_words) != self.num_classes:
-            raise InputError(f"the state holds no tree that fits this layer: one of {words} words.")
+        if layout.num_words != self.num_classes:
+            raise InputError(f"the state holds no tree that fits this layer: one of {layout.num_words} words.")
         return layout
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
@@ -299,14 +302,17 @@ class HierarchicalSoftmax(OutputLayer):
 
     def _log_prob_of(self, hidden: Tensor, rows: Tensor, words: Tensor) -> Tensor:
         """(M,) log-probability of words (M,) for rows (M,), rising, of hidden vectors (N, d)."""
-        owners = None
-        if self._layout.most_leaves == 1:
-            leaves = self._layout.word_leaves[words]
+        owners, layout = None, self._layout
+        if layout.most_leaves == 1:
+            leaves = layout.leaf_of(words)
         else:
-            start = self._layout.word_offsets[words]
-            places, owners, _ = ragged_range(start, self._layout.word_offsets[words + 1] - start)
-            leaves, rows = self._layout.word_leaves[places], rows[owners]
-        found = -path_loss(hidden, self.weight, self.bias, self._layout.paths, leaves, rows, sparse=self.sparse)
+            places, owners, _ = ragged_range(*layout.leaves_of(words))
+            leaves, rows = layout.word_leaves[places], rows[owners]
+        if for_table("path_loss", self.weight) is None:
+            paths = layout.paths
+        else:
+            paths, leaves = layout.paths_to(leaves), torch.arange(len(leaves), device=leaves.device)
+        found = -path_loss(hidden, self.weight, self.bias, paths, leaves, rows, sparse=self.sparse)
         return found if owners is None else segment_logsumexp(found, owners, len(words))
 
     def _topk_of_chunk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -364,37 +370,11 @@ def _grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> T
     return build_tree(shape, counts, words, lambda: corpus.word_vectors(source), threads=corpus.threads)
 
 
-class _Layout(NamedTuple):
-    """What follows from the state of a tree."""
-
-    tree: Tree
-    paths: Paths
-    word_leaves: Tensor  # (L,) int64, leaves in the order of their words
-    word_offsets: Tensor  # (V+1,) int64; word w owns word_leaves[word_offsets[w]:word_offsets[w+1]]
-    most_leaves: int  # of a word
-    sweep: TreeSweep
-
-
-def _layout_of(children: Tensor, words: Tensor) -> _Layout:
-    try:
-        tree = Tree.from_children(children.cpu().numpy().copy(), words.cpu().numpy().copy())
-    except InputError as error:
-        raise InputError(f"the state holds no tree that fits this layer: {error}") from None
-    leaf_words = torch.from_numpy(tree.words.copy())
-    leaves_of = torch.bincount(leaf_words.long(), minlength=tree.num_words)
-    paths = (torch.from_numpy(each.copy()).to(children.device) for each in (tree.offsets, tree.nodes, tree.signs))
-    return _Layout(
-        tree,
-        Paths(*paths),
-        leaf_words.argsort(stable=True).to(children.device),
-        F.pad(leaves_of.cumsum(0), (1, 0)).to(children.device),
-        int(leaves_of.max()),
-        TreeSweep(tree).to(children.device),
-    )
-
-
 def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:
     """Take the tree that a loaded state brought; InputError where it is none."""
     if isinstance(layer, HierarchicalSoftmax) and not layer.tree_children.is_meta:
         layer._derived.forget()
-        layer._tree = layer.tree
+        if layer._tree is None:
+            _ = layer._layout  # or it is refused now
+        else:
+            layer._tree = layer.tree

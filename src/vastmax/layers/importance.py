@@ -22,6 +22,8 @@ from vastmax.ops import (
     log_sums,
     ragged_logits,
     row_estimates,
+    together,
+    wide,
 )
 from vastmax.proposals import Proposal
 
@@ -140,14 +142,20 @@ class ImportanceSampledSoftmax(SamplingLayer):
         """(M,) losses of targets of rows (M,), the first of each row (N,): the rows that go on share each block."""
         sizes = self._block_sizes()
         weights, biases = self._uses(self.weight, len(sizes) + 2), self._uses(self.bias, len(sizes) + 2)
+        asked = together(self.weight)
         with self._for_everyone():
-            own = gathered_logits(hidden[row], weights[-1], biases[-1], target[:, None], sparse=self.sparse).squeeze(1)
-            base = own[first]  # taken off before anything is added: of large logits only differences have digits
-            rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(own, len(hidden))
+            asked.ask(gathered_logits, hidden[row], weights[-1], biases[-1], target[:, None], sparse=self.sparse)
+            rows, estimate = torch.arange(len(hidden), device=hidden.device), _Estimate.of_nothing(hidden, self.weight)
+            own = base = estimate.log_sum
             for size, weight, bias in zip(sizes, weights, biases, strict=False):
                 ids, log_prob, times = self._shared_block(size, None if looks_at is None else looks_at[rows])
                 going = hidden if len(rows) == len(hidden) else hidden[rows]
-                logits = gathered_logits(going, weight, bias, ids, sparse=self.sparse)
+                asked.ask(gathered_logits, going, weight, bias, ids, sparse=self.sparse)
+                *of_targets, logits = asked.answers()
+                asked = together(self.weight)
+                if of_targets:  # with the first block
+                    own = of_targets[0].squeeze(1)
+                    base = own[first]  # taken off before anything is added: of large ones only differences have digits
                 self._meet(ids)
                 estimate = estimate.with_block(rows, size, *log_sums(logits, base[rows], log_prob, times))
                 rows = rows[estimate.effective[rows] < enough]
@@ -212,8 +220,10 @@ class ImportanceSampledSoftmax(SamplingLayer):
         draws = self._draw_for(hidden, target, context, None, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         row, first = rows_of_targets(hidden, row)
-        own = ragged_logits(hidden, weights[1], biases[1], target, row, sparse=self.sparse)
-        logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        asked = together(self.weight)
+        asked.ask(ragged_logits, hidden, weights[1], biases[1], target, row, sparse=self.sparse)
+        asked.ask(gathered_logits, hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        own, logits = asked.answers()
         base = own[first]
         log_sum, log_squares = log_sums(logits, base, draws.log_expected, draws.times)
         exact = torch.zeros_like(log_sum, dtype=torch.bool)
@@ -259,9 +269,9 @@ class _Estimate(NamedTuple):
     drawn: Tensor
 
     @classmethod
-    def of_nothing(cls, like: Tensor, num_rows: int) -> _Estimate:
-        nothing = like.new_full((num_rows,), -torch.inf)
-        return cls(nothing, nothing, torch.zeros(num_rows, dtype=torch.int64, device=like.device))
+    def of_nothing(cls, hidden: Tensor, weight: Tensor) -> _Estimate:
+        nothing = hidden.new_full((len(hidden),), -torch.inf, dtype=wide(weight.dtype))
+        return cls(nothing, nothing, torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device))
 
     def with_block(self, rows: Tensor, size: int, log_sum: Tensor, log_squares: Tensor) -> _Estimate:
         """Return it with so many draws more of rows (R,), and their sums (R,)."""

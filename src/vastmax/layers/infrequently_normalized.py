@@ -10,7 +10,7 @@ from torch import Tensor
 from vastmax.checks import flag, number
 from vastmax.layers.base.facts import Kind, Reference
 from vastmax.layers.self_normalized import SelfNormalizedSoftmax
-from vastmax.ops import Part, linear_log_partition, ragged_logits, sparse_uses
+from vastmax.ops import Part, linear_log_partition, ragged_logits, sparse_uses, together
 
 __all__ = ["InfrequentlyNormalizedSoftmax"]
 
@@ -118,12 +118,14 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         bias, all_biases = (None, None) if self.bias is None else sparse_uses(self.bias, 2, self.sparse)
         if not len(chosen):
             return -ragged_logits(hidden, weight, bias, target, of_target, sparse=self.sparse)
+        asked = together(self.weight)
         with self._some_rows(hidden, chosen) as some:
-            log_partition = linear_log_partition([Part(some, all_weights, all_biases)], self.block_size)
+            asked.ask(linear_log_partition, [Part(some, all_weights, all_biases)], self.block_size)
         # to the dense gradient of log Z the few rows of the targets' are added
-        loss = -ragged_logits(hidden, weight, bias, target, of_target, sparse=True)
+        asked.ask(ragged_logits, hidden, weight, bias, target, of_target, sparse=True)
+        log_partition, own = asked.answers()
         normaliser = self.penalty * log_partition.square()
         if self.likelihood:
             normaliser = normaliser + log_partition
         normaliser = normaliser.new_zeros(len(hidden)).index_add(0, chosen, normaliser, alpha=1 / self.fraction)
-        return loss + (normaliser if row is None else normaliser[row])
+        return (normaliser if row is None else normaliser[row]) - own

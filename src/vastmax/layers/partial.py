@@ -19,7 +19,7 @@ from vastmax.errors import InputError
 from vastmax.layers.base.backward import after_backward
 from vastmax.layers.base.facts import Kind, Reference, ShardPlan
 from vastmax.layers.base.table_layer import TableLayer
-from vastmax.ops import gathered_logits, linear_topk, outside_transforms, plain
+from vastmax.ops import gathered_logits, linear_topk, outside_transforms, plain, together
 
 __all__ = ["ClassIndex", "PartialSoftmax"]
 
@@ -124,11 +124,18 @@ class PartialSoftmax(TableLayer):
         again = (head == target[:, None]) | (head < 0)
         chosen = torch.cat([target[:, None], torch.where(again, target[:, None], head)], 1)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
-        logits = gathered_logits(hidden, weights[0], biases[0], chosen, sparse=self.sparse)
+        asked = together(self.weight)
+        asked.ask(gathered_logits, hidden, weights[0], biases[0], chosen, sparse=self.sparse)
+        tail = None
+        if self.tail and self.head < self.num_classes:
+            tail = torch.randint(self.num_classes, (self.tail,), device=hidden.device)
+            asked.ask(gathered_logits, hidden, weights[1], biases[1], tail, sparse=self.sparse)
+        logits, *of_tail = asked.answers()
         own = logits[:, :1]  # taken off before anything is added: of large logits only differences have digits
         parts = [torch.zeros_like(own), (logits[:, 1:] - own).masked_fill(again, -torch.inf)]
-        if self.tail and self.head < self.num_classes:
-            parts.append(self._tail_logits(hidden, chosen, own, weights[1], biases[1]))
+        if tail is not None:
+            more = of_tail[0] - own + math.log(self.num_classes / self.tail)
+            parts.append(more.masked_fill(_among(tail, chosen), -torch.inf))
         loss = torch.cat(parts, 1).logsumexp(1)
         if self.index is not None:
             after_backward(loss, self.index.age)
@@ -142,16 +149,12 @@ class PartialSoftmax(TableLayer):
         with torch.no_grad():
             return linear_topk(self._parts(hidden), k, self.block_size, normalized=False)[1]
 
-    def _tail_logits(self, hidden: Tensor, head: Tensor, own: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """(N, m) logits of classes drawn from all, less the target's own (N, 1), with log V/m added; -inf for those in
-        the row's head (N, k+1).
-        """
-        tail = torch.randint(self.num_classes, (self.tail,), device=hidden.device)
-        logits = gathered_logits(hidden, weight, bias, tail, sparse=self.sparse)
-        ordered, drawn = head.sort(1).values, tail.expand(len(head), -1).contiguous()
-        places = torch.searchsorted(ordered, drawn).clamp_(max=head.shape[1] - 1)
-        in_head = ordered.gather(1, places) == drawn
-        return (logits - own + math.log(self.num_classes / self.tail)).masked_fill(in_head, -torch.inf)
+
+def _among(drawn: Tensor, head: Tensor) -> Tensor:
+    """(N, m) whether classes drawn (m,) are in the row's head (N, k)."""
+    ordered, drawn = head.sort(1).values, drawn.expand(len(head), -1).contiguous()
+    places = torch.searchsorted(ordered, drawn).clamp_(max=head.shape[1] - 1)
+    return ordered.gather(1, places) == drawn
 
 
 def _forget(layer: Any, incompatible_keys: Any = None) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from vastmax.checks import flag, one_of, refused
 from vastmax.errors import InputError
 from vastmax.layers.base.facts import Kind, Reference
-from vastmax.layers.base.sampling_layer import SamplingLayer, same_group
-from vastmax.ops import Draws, gathered_logits, ragged_logits, sampled_loss, segment_logsumexp, wide
+from vastmax.layers.base.sampling_layer import SamplingLayer
+from vastmax.ops import Draws, gathered_logits, ragged_logits, sampled_loss, segment_logsumexp, together, wide
 from vastmax.proposals import Proposal
 
 __all__ = ["SampledSoftmax", "in_batch_softmax"]
@@ -72,8 +72,10 @@ class SampledSoftmax(SamplingLayer):
             return self._loss_of_each(hidden, target, context, group, row)
         draws = self._draw_for(hidden, target, context, group, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
-        logits = gathered_logits(hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
-        own = ragged_logits(hidden, weights[1], biases[1], target, row, sparse=self.sparse)
+        asked = together(self.weight)
+        asked.ask(gathered_logits, hidden, weights[0], biases[0], draws.ids, sparse=self.sparse)
+        asked.ask(ragged_logits, hidden, weights[1], biases[1], target, row, sparse=self.sparse)
+        logits, own = asked.answers()
         base = own[torch.searchsorted(row, torch.arange(len(hidden), device=row.device))]
         logits, own = logits - base[:, None], own - base[row]  # of large logits only differences have digits
         left_out = torch.zeros_like(logits, dtype=torch.bool)
@@ -96,11 +98,12 @@ def in_batch_softmax(
     log_prob: Tensor,
     ids: Tensor | None = None,
     *,
+    own: Tensor | None = None,
     group: Tensor | None = None,
     correct_target: bool = False,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Tensor:
-    """Return the sampled softmax's loss of queries whose item stands in the same place, in nats.
+    """Return the sampled softmax's loss of queries, each of which has an item among those of the batch, in nats.
 
     The other items of the batch are the samples: each is drawn as often as it is an item of the data, so popular items
     would be pushed down by their popularity, were their logits not corrected for it. For items that have vectors of
@@ -111,15 +114,17 @@ def in_batch_softmax(
         Corpus Item Recommendations*, 2019, https://doi.org/10.1145/3298689.3346996 (with ``correct_target``).
 
     Args:
-        queries: (N, d).
+        queries: (M, d).
         items: (N, d), scores are the products; scale both for cosines or a temperature.
         log_prob: (N,) log Q of the items: how likely each is to be a batch's item, as of
             ``UnigramProposal(counts, power=1).log_prob(ids)``.
         ids: (N,) int64, which items they are: the same item elsewhere in the batch is then no sample of a query.
-        group: (N,) whole numbers, as of users: the items of one group are no samples of one another's queries.
+        own: (M,) int64, where each query's item stands among the items, which may be those of other processes too; None
+            for the same place, where there are as many.
+        group: (N,) whole numbers, as of the items' users: what is of one group is no sample of one another's queries.
         correct_target: whether the logit of a query's own item is corrected as well, as in the paper; see
             SampledSoftmax.
-        reduction: "mean", "sum", or "none" for (N,).
+        reduction: "mean", "sum", or "none" for (M,).
 
     Raises:
         InputError: where shapes do not fit.
@@ -129,25 +134,36 @@ def in_batch_softmax(
         >>> in_batch_softmax(queries, items, torch.full((4,), -3.0)).shape
         torch.Size([])
     """
-    if queries.dim() != 2 or items.shape != queries.shape or log_prob.shape != queries.shape[:1]:
+    wanted = queries.shape if own is None else (len(items), *queries.shape[1:])
+    if queries.dim() != 2 or items.shape != wanted or log_prob.shape != items.shape[:1]:
         raise InputError(
             f"queries, items and log_prob are of shapes {tuple(queries.shape)}, {tuple(items.shape)} and "
-            f"{tuple(log_prob.shape)}: give (N, d), (N, d) and (N,)."
+            f"{tuple(log_prob.shape)}: give (N, d), (N, d) and (N,), or fewer queries and own."
         )
     if ids is not None and ids.shape != log_prob.shape:
-        raise refused("ids", ids, f"one a query, of shape {tuple(log_prob.shape)}")
+        raise refused("ids", ids, f"one an item, of shape {tuple(log_prob.shape)}")
     if group is not None and group.shape != log_prob.shape:
-        raise refused("group", group, f"one a query, of shape {tuple(log_prob.shape)}")
+        raise refused("group", group, f"one an item, of shape {tuple(log_prob.shape)}")
+    if own is not None:
+        if own.shape != queries.shape[:1] or own.dtype != torch.int64:
+            raise refused("own", own, f"one place a query, int64 of shape {tuple(queries.shape[:1])}")
+        if len(own) and not 0 <= int(own.min()) <= int(own.max()) < len(items):
+            wrong = int(own[(own < 0) | (own >= len(items))][0])
+            raise InputError(f"own holds {wrong}: items are 0 to {len(items) - 1}.")
     one_of("reduction", reduction, ("mean", "sum", "none"))
-    places = torch.arange(len(queries), device=queries.device)
-    names = places if ids is None else ids
-    rows, same = (names[:, None] == names).nonzero(as_tuple=True)
-    excluded = same_group(places, group)
-    others = len(queries) - len(excluded[0]) / max(1, len(queries))
+    every = torch.arange(len(items), device=items.device)
+    own = every if own is None else own
+    names, of_items = every if ids is None else ids, every if group is None else group
+    rows, same = (names[own][:, None] == names).nonzero().unbind(1)
+    queries_of_group, in_group = (of_items[own][:, None] == of_items).nonzero().unbind(1)
+    others = float(len(items) - 1)
+    if group is not None:  # the mean over all queries
+        others = len(items) - float(group.unique(return_counts=True)[1].double().square().sum()) / max(1, len(items))
     expected = log_prob.double() + math.log(max(1.0, others))
     of_target = expected.to(wide(queries.dtype))
     of_samples = of_target.masked_fill(of_target == -torch.inf, torch.inf)  # not to be expected: as if it were not here
-    draws = Draws(places, torch.ones_like(of_target), of_samples, of_target, (rows, same), excluded)
+    once = torch.ones_like(of_target)
+    draws = Draws(every, once, of_samples, of_target[own], (rows, same), (queries_of_group, in_group))
     kind = "softmax-target-corrected" if correct_target else "softmax"
-    loss = sampled_loss(kind, queries, items, None, places, draws)
+    loss = sampled_loss(kind, queries, items, None, own, draws)
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()

@@ -99,6 +99,24 @@ class WithoutClasses(OutputLayer):
         Raises:
             InputError: as there, and where a class taken out is a target, or has a probability as one.
         """
+        target, ignore_index, weight, context = self.layer._checked(
+            lambda: self._arguments_left(hidden, target, ignore_index, weight, context)
+        )
+        return self.layer(
+            hidden,
+            target,
+            reduction=reduction,
+            ignore_index=ignore_index,
+            weight=weight,
+            label_smoothing=label_smoothing,
+            context=context,
+            group=group,
+        )
+
+    def _arguments_left(
+        self, hidden: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None, context: Tensor | None
+    ) -> tuple[Tensor, int, Tensor | None, Tensor | None]:
+        """Return target, ignore_index, weight and context by the ids of the classes left."""
         if weight is not None:
             if weight.shape != (self.num_classes,):
                 raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
@@ -115,16 +133,25 @@ class WithoutClasses(OutputLayer):
             self._check_of_rows("context", hidden, context)
             known = (context >= 0) & (context < self.num_classes)
             context = torch.where(known, self.inner[torch.where(known, context, 0).long()], -1)
-        return self.layer(
-            hidden,
-            target,
-            reduction=reduction,
-            ignore_index=ignore_index,
-            weight=weight,
-            label_smoothing=label_smoothing,
-            context=context,
-            group=group,
-        )
+        return target, ignore_index, weight, context
+
+    def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
+        """Return (…) the exact log-probability of each target, as of :class:`OutputLayer`."""
+
+        def ids_left() -> Tensor:
+            self._flat(hidden, target)
+            return self._inner_ids(target.long())
+
+        return self.layer.target_log_prob(hidden, self.layer._checked(ids_left))
+
+    def log_prob(self, hidden: Tensor) -> Tensor:
+        """Return (…, V) exact log-probabilities of hidden vectors (…, d), -inf of classes taken out."""
+        return self._of_all(self.layer.log_prob(hidden))
+
+    @torch.no_grad()
+    def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """Return (…, n) classes drawn from the exact distribution, as of :class:`OutputLayer`."""
+        return self.kept[self.layer.sample(hidden, n, generator)]
 
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d), over the classes left."""
@@ -135,18 +162,26 @@ class WithoutClasses(OutputLayer):
 
         ``k`` is at most the number of classes left.
         """
-        if exclude is not None:
+
+        def ids_left() -> Tensor | None:
+            if exclude is None:
+                return None
             excluded_ids(exclude, hidden.shape[:-1], self.num_classes, 0)
-            exclude = torch.where(exclude < 0, -1, self.inner[exclude.clamp(min=0)])
-        values, classes = self.layer.topk(hidden, k, exclude=exclude)
+            return torch.where(exclude < 0, -1, self.inner[exclude.clamp(min=0)])
+
+        values, classes = self.layer.topk(hidden, k, exclude=self.layer._checked(ids_left))
         return values, self.kept[classes]
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         return self.layer._target_log_prob(hidden, self._inner_ids(target))
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        log_prob = self.layer._log_prob(hidden)
-        return log_prob.new_full((len(hidden), self.num_classes), -torch.inf).index_copy(1, self.kept, log_prob)
+        return self._of_all(self.layer._log_prob(hidden))
+
+    def _of_all(self, log_prob: Tensor) -> Tensor:
+        """(…, V) log-probabilities, of those of the classes left."""
+        everything = log_prob.new_full((*log_prob.shape[:-1], self.num_classes), -torch.inf)
+        return everything.index_copy(-1, self.kept, log_prob)
 
     def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
         return self.kept[self.layer._sample(hidden, n, generator)]
@@ -190,6 +225,9 @@ class WithoutClasses(OutputLayer):
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     # --- capabilities: the layer's own ---
+
+    def _within(self) -> OutputLayer:
+        return self.layer
 
     @property
     def kind(self) -> Kind:  # type: ignore[override]

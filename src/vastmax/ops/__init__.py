@@ -11,6 +11,15 @@ except ImportError as error:
 
 from vastmax.ops.adagrad_rows import adagrad_rows
 from vastmax.ops.adam_rows import adam_rows
+from vastmax.ops.alias import (
+    ALIAS_BITS,
+    AliasTables,
+    alias_choice,
+    alias_draws,
+    alias_entries,
+    alias_masses,
+    alias_tables,
+)
 from vastmax.ops.bigrams import adapt_bigrams, bigram_probabilities, draw_bigrams, unigram_share
 from vastmax.ops.class_softmax import class_softmax
 from vastmax.ops.class_softmax.pytorch import group_by_class, grouped_log_softmax
@@ -19,6 +28,7 @@ from vastmax.ops.derived import Derived
 from vastmax.ops.dispatch import (
     backend_of,
     for_table,
+    in_pytorch,
     is_batched,
     noting_backends,
     outside_transforms,
@@ -29,7 +39,6 @@ from vastmax.ops.dispatch import (
 )
 from vastmax.ops.gathered_logits import gathered_logits, ragged_logits
 from vastmax.ops.guarded_draws import guarded_draws
-from vastmax.ops.guarded_draws.pytorch import guarded_draws as draws_in_rounds
 from vastmax.ops.linear_cross_entropy import (
     linear_cross_entropy,
     linear_log_partition,
@@ -41,7 +50,6 @@ from vastmax.ops.linear_cross_entropy.pytorch import partial_cross_entropy
 from vastmax.ops.log_sums import log_sums
 from vastmax.ops.path_loss import path_loss
 from vastmax.ops.row_estimates import row_estimates
-from vastmax.ops.row_estimates.pytorch import row_estimates as estimates_of_ragged
 from vastmax.ops.sampled_loss import SampledLoss, sampled_loss
 from vastmax.ops.sum_tree import add_up, range_sums, tree_draws, tree_update
 from vastmax.ops.table_rows import by_rows, table_rows, table_sum
@@ -55,11 +63,15 @@ from vastmax.ops.tensors import (
     wide,
     wide_linear,
 )
+from vastmax.ops.together import Together, together
 from vastmax.ops.topk import topk
 from vastmax.ops.tree_leaves import TreeScores, TreeSweep, beam_leaves, leaves_above
+from vastmax.ops.tree_paths import climbed_paths
 from vastmax.ops.values import BigramTables, Draws, GuardedDraws, Part, Paths, WordClasses
 
 __all__ = [
+    "ALIAS_BITS",
+    "AliasTables",
     "BigramTables",
     "Derived",
     "Draws",
@@ -67,6 +79,7 @@ __all__ = [
     "Part",
     "Paths",
     "SampledLoss",
+    "Together",
     "TreeScores",
     "TreeSweep",
     "WordClasses",
@@ -74,21 +87,26 @@ __all__ = [
     "adam_rows",
     "adapt_bigrams",
     "add_up",
+    "alias_choice",
+    "alias_draws",
+    "alias_entries",
+    "alias_masses",
+    "alias_tables",
     "backend_of",
     "beam_leaves",
     "bigram_probabilities",
     "by_rows",
     "class_softmax",
+    "climbed_paths",
     "coalesced",
     "differentiable_gradients",
     "draw_bigrams",
-    "draws_in_rounds",
-    "estimates_of_ragged",
     "for_table",
     "gathered_logits",
     "group_by_class",
     "grouped_log_softmax",
     "guarded_draws",
+    "in_pytorch",
     "is_batched",
     "leaves_above",
     "linear_cross_entropy",
@@ -114,6 +132,7 @@ __all__ = [
     "sparse_uses",
     "table_rows",
     "table_sum",
+    "together",
     "topk",
     "tree_draws",
     "tree_update",

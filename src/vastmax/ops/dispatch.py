@@ -22,6 +22,7 @@ __all__ = [
     "backend_of",
     "for_table",
     "implementation",
+    "in_pytorch",
     "instead",
     "is_batched",
     "noting_backends",
@@ -106,6 +107,11 @@ def implementation(
     for note in _notes:
         note.setdefault(op, Counter())[backend] += 1
     return _ops[op][backend].function
+
+
+def in_pytorch(op: str) -> Callable[..., Any]:
+    """Return PyTorch's function of an op, for tables of a kind of their own: what it calls of other ops knows them."""
+    return _ops[op]["torch"].function
 
 
 def instead(op: str, backend: str = "compiled") -> Callable[..., Any]:

@@ -149,6 +149,8 @@ def row_gradient(rows: Tensor, values: Tensor, shape: torch.Size, *, sparse: boo
     dense one. Where rows are known to rise strictly, a sparse tensor needs no sorting.
     """
     if sparse:
+        if len(values) == 1:  # contiguous whatever its stride, by which PyTorch adds the row to a dense tensor
+            values = values.clone(memory_format=torch.contiguous_format)
         return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=rising or None, check_invariants=False)
     return values.new_zeros(shape).index_add_(0, rows, values)
 

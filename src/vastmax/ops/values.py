@@ -5,16 +5,27 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.nn import functional as F
 
 __all__ = ["BigramTables", "Draws", "GuardedDraws", "Part", "Paths", "WordClasses"]
 
 
 class Part(NamedTuple):
-    """Classes that stand side by side: hidden (N, w), weight (V_i, w), bias (V_i,) or None."""
+    """Classes that stand side by side: hidden (N, w), weight (V_i, w), bias (V_i,) or None.
+
+    Classes that see hidden vectors (N, d) through a projection (w, d) have that as well.
+    """
 
     hidden: Tensor
     weight: Tensor
     bias: Tensor | None
+    projection: Tensor | None = None
+
+    def projected(self) -> Part:
+        """Return the part with what it sees of the hidden vectors in their place."""
+        if self.projection is None:
+            return self
+        return Part(F.linear(self.hidden, self.projection), self.weight, self.bias)
 
 
 class BigramTables(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,22 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vastmax.checks import refused
-from vastmax.errors import InputError
-from vastmax.ops import Derived
+from vastmax.ops import ALIAS_BITS, Derived, alias_draws, alias_masses, alias_tables, for_table
 from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
 
 __all__ = ["AliasTable"]
-
-_BITS = 62  # masses add up to 2**62, so sums of them are exact in int64
 
 
 class AliasTable(Float64Module):
     """A distribution over V classes that gives a draw for one memory access, whatever V is.
 
     Probabilities are kept as whole numbers that add up to 2**62, and a draw takes 62 random bits once: what is drawn is
-    what is stated, to the last bit, for any V. A class of weight 0 is never drawn. Built in O(V) by sums and merges of
-    sorted arrays, without a loop over classes.
+    what is stated, to the last bit, for any V. A class of weight 0 is never drawn. Built in O(V), in one sweep.
 
     The lowest s bits of a draw choose one of 2**s slots, the others, a level, decide between the slot's own class and
     its alias: its own at levels below a threshold. An entry holds the threshold above the s bits of the alias. So the
@@ -52,18 +48,22 @@ class AliasTable(Float64Module):
 
     def __init__(self, weights: ArrayLike, *, device: torch.device | str | None = None) -> None:
         super().__init__()
-        self._weights = as_weights(weights)
-        if not self._weights.any():
-            raise refused("weights", self._weights, "one number a class, not all 0")
-        self.num_classes = len(self._weights)
-        self._last_slot = 2 ** (self.num_classes - 1).bit_length() - 1
+        given = as_weights(weights)
+        if not given.any():
+            raise refused("weights", given, "one number a class, not all 0")
+        self._initial: NDArray[np.int64] | None = _masses(given, 2**ALIAS_BITS)
+        self.num_classes = len(given)
         self.register_buffer("mass", torch.empty(self.num_classes, dtype=torch.int64, device=device))
-        self._derived = Derived(_tables_of)
+        self._derived = Derived(alias_tables)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Build the tables from the weights."""
-        self.mass.copy_(torch.from_numpy(_masses(self._weights, 2**_BITS)))
+        """Set the masses to those of the weights, where these are still known."""
+        if self._initial is not None:
+            self.mass.copy_(torch.from_numpy(self._initial))
+        if for_table("alias_tables", self.mass) is not None:  # no process is to hold those of all classes
+            self._initial = None
+            self._derived(self.mass)  # now, before the layer's table takes its memory
 
     @property
     def entry(self) -> Tensor:
@@ -73,7 +73,9 @@ class AliasTable(Float64Module):
     @property
     def support(self) -> int:
         """How many classes can be drawn at all."""
-        return int(np.count_nonzero(self._weights)) if self.mass.is_meta else self._derived(self.mass).support
+        if self.mass.is_meta and self._initial is not None:
+            return int(np.count_nonzero(self._initial))
+        return self._derived(self.mass).support
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -85,36 +87,13 @@ class AliasTable(Float64Module):
         """Return ids (shape) int64, drawn independently and with replacement."""
         # of 2**62 torch takes the lowest of 64 random bits; a number that is no power of two it would draw unevenly
         entry = self.entry
-        chance = torch.randint(2**_BITS, (math.prod(shape),), device=entry.device, generator=generator)
-        return entry.index_select(0, chance & self._last_slot).minimum(chance).bitwise_and_(self._last_slot).view(shape)
+        chance = torch.randint(2**ALIAS_BITS, (math.prod(shape),), device=entry.device, generator=generator)
+        return alias_draws(self.mass, entry, chance).view(shape)
 
     def log_prob(self, ids: Tensor) -> Tensor:
         """Return the log-probabilities of ids, float64 in their shape; -inf for classes that are never drawn."""
-        return self._derived(self.mass).log_mass.index_select(0, ids.flatten()).view_as(ids)
-
-
-class _Tables(NamedTuple):
-    entry: Tensor
-    log_mass: Tensor  # (V,) float64, log of the probability
-    support: int
-
-
-def _tables_of(mass: Tensor) -> _Tables:
-    """Return what follows from the masses (V,); InputError where they are no distribution."""
-    given = mass.cpu().numpy()
-    if given.min() < 0 or _total(given) != 2**_BITS:
-        raise InputError("the state holds no distribution to draw from: masses that add up to 2**62.")
-    slots = 2 ** (len(given) - 1).bit_length()
-    in_slots = np.zeros(slots, np.int64)
-    in_slots[: len(given)] = given
-    entry = torch.from_numpy(_entries(*_tables(in_slots, 2**_BITS // slots)))
-    log_mass = torch.from_numpy(given).double().log_().sub_(_BITS * math.log(2))
-    return _Tables(entry.to(mass.device), log_mass.to(mass.device), int(np.count_nonzero(given)))
-
-
-def _total(mass: NDArray[np.int64]) -> int:
-    """Return the exact sum, which may be beyond int64."""
-    return (int((mass >> 31).sum()) << 31) + int((mass & (2**31 - 1)).sum())
+        masses = alias_masses(self.mass, ids.flatten())
+        return masses.double().log_().sub_(ALIAS_BITS * math.log(2)).view_as(ids)
 
 
 def _masses(weights: NDArray[np.float64], total: int) -> NDArray[np.int64]:
@@ -124,33 +103,3 @@ def _masses(weights: NDArray[np.float64], total: int) -> NDArray[np.int64]:
     mass = np.maximum(mass, weights > 0)
     mass[weights.argmax()] += total - mass.sum()  # what rounding leaves: about V of 2**62 at most
     return mass
-
-
-def _tables(mass: NDArray[np.int64], slot: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return thresholds and aliases, for masses of which the mean is `slot`.
-
-    Heavy classes, in order, fill up the slots of light ones, in order. A heavy class that has given away all beyond its
-    own slot, and a part of that, is filled up by the next. Who fills whom follows from sums of what is lacked and of
-    what there is to give.
-    """
-    threshold, alias = np.full(len(mass), slot, np.int64), np.arange(len(mass))
-    light, heavy = np.flatnonzero(mass < slot), np.flatnonzero(mass >= slot)
-    lacked, spare = np.cumsum(slot - mass[light]), np.cumsum(mass[heavy] - slot)
-    threshold[light] = mass[light]
-    # a light class is filled by the first heavy one that has something left after the light ones before it
-    before = lacked - (slot - mass[light])
-    alias[light] = heavy[np.searchsorted(spare, before, side="right")]
-    # a heavy class is overdrawn by a light one that takes what is lacked from below what was spare up to here to above
-    spare = spare[:-1]
-    taker = np.searchsorted(lacked, spare, side="right")
-    overdrawn = np.flatnonzero(taker < len(lacked))
-    overdrawn = overdrawn[before[taker[overdrawn]] < spare[overdrawn]]
-    threshold[heavy[overdrawn]] = slot - (lacked[taker[overdrawn]] - spare[overdrawn])
-    alias[heavy[overdrawn]] = heavy[overdrawn + 1]
-    return threshold, alias
-
-
-def _entries(threshold: NDArray[np.int64], alias: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return threshold and alias in one number; a threshold of 0 may become -1 there, below every draw."""
-    reached = np.arange(len(alias)) < alias  # at the threshold itself the smaller class wins: one level too many
-    return (threshold - reached) * len(alias) + alias

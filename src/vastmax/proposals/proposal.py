@@ -82,10 +82,12 @@ class Proposal(Float64Module, ABC):
         context: what the proposal looks at: "nothing"; the "previous" class, (N,) int64, where what is out of 0..V-1
             stands for none; or the "hidden" vector, (N, d).
         support: how many classes can be drawn at all.
+        cut: names of the tensors of which, in a layer that is spread over machines, each has its classes' part.
     """
 
     context: ClassVar[Context] = "nothing"
     support: int
+    cut: tuple[str, ...] = ()
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

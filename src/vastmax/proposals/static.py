@@ -19,6 +19,9 @@ from vastmax.vocabulary import as_weights
 __all__ = ["LogUniformProposal", "UniformProposal", "UnigramProposal"]
 
 
+MANY = 2**21
+
+
 class UniformProposal(Proposal):
     """Every class alike: ``Q(w) = 1/V``. Needs no table; a poor guess where classes are as uneven as words.
 
@@ -110,6 +113,11 @@ class UnigramProposal(Proposal):
     def support(self) -> int:  # type: ignore[override]
         """How many classes can be drawn at all."""
         return self.table.support
+
+    @property
+    def cut(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The masses, where there are so many that a collective operation costs less than having all."""
+        return ("table.mass",) if self.num_classes >= MANY else ()
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the proposal's repr."""

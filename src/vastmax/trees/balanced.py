@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vastmax._core import balanced_paths
+from vastmax._core import balanced_children
 from vastmax.checks import LARGEST_SEED, one_of, whole
 from vastmax.errors import InputError
 from vastmax.trees.tree import Tree
@@ -45,4 +45,4 @@ def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) ->
         ids = np.random.default_rng(whole("seed", seed, 0, LARGEST_SEED)).permutation(num_words)
     else:
         ids = np.arange(num_words)
-    return Tree(*balanced_paths(ids.astype(np.int32)))
+    return Tree.from_children(balanced_children(ids.astype(np.int32)).reshape(-1, 2))

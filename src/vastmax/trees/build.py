@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax._core import tree_paths
+from vastmax._core import numbered_children
 from vastmax.errors import InputError
 from vastmax.trees.balanced import balanced_tree
 from vastmax.trees.tree import Tree
@@ -28,7 +28,7 @@ def tree_from_children(children: ArrayLike, words: ArrayLike, num_words: int) ->
     place[order] = np.arange(len(order))
     flat = np.asarray(children, dtype=np.int32).reshape(-1)
     renamed = np.where(flat < 0, ~place[~flat], flat).astype(np.int32)
-    return Tree(*tree_paths(renamed, 0), words[order], num_words)
+    return Tree.from_children(numbered_children(renamed, 0).reshape(-1, 2), words[order], num_words)
 
 
 def assemble(parts: Sequence[Tree], hung: Sequence[NDArray[np.integer]]) -> NDArray[np.int32]:

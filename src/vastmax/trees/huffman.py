@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from vastmax._core import huffman_paths
+from vastmax._core import huffman_children
 from vastmax.trees.tree import Tree
 from vastmax.vocabulary import as_counts
 
@@ -30,4 +30,4 @@ def huffman_tree(counts: ArrayLike) -> Tree:
         >>> huffman_tree([5, 2, 1, 1]).lengths
         array([1, 2, 3, 3])
     """
-    return Tree(*huffman_paths(as_counts(counts)))
+    return Tree.from_children(huffman_children(as_counts(counts)).reshape(-1, 2))

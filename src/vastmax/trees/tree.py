@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax._core import children_paths, tree_children
+from vastmax._core import children_links, children_paths, tree_children
 from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 from vastmax.trees.files import read_arrays, write_arrays
@@ -64,9 +64,9 @@ def _balanced_bits(num_words: int) -> float:
     return (floor * num_words + 2 * (num_words - 2**floor)) / num_words
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Tree:
-    """A full binary tree over words, as the paths from the root to its leaves. Immutable.
+    """A full binary tree over words, made of the paths from the root to its leaves. Immutable.
 
     The probability of a leaf is the product over its path of ``sigmoid(sign * h·v_node)``, and that of a word the sum
     over its leaves. Inner nodes are numbered level by level from the root, which is node 0, so the vectors that
@@ -89,7 +89,8 @@ class Tree:
 
     Attributes:
         children: (L-1, 2) int32; ``children[n, 0]`` is where node n leads with sign -1, ``children[n, 1]`` with sign
-            +1: a value >= 0 is an inner node, a value < 0 is leaf ``-(value + 1)``.
+            +1: a value >= 0 is an inner node, a value < 0 is leaf ``-(value + 1)``. Paths follow from it, when they are
+            asked for: they take about ``5 log2 V`` bytes a word.
 
     Raises:
         InputError: where the paths do not make one full binary tree, its nodes numbered level by level from the root,
@@ -106,24 +107,25 @@ class Tree:
         [[-1, 1], [-2, 2], [-3, -4]]
     """
 
-    offsets: NDArray[np.int64]
-    nodes: NDArray[np.int32]
-    signs: NDArray[np.int8]
-    words: NDArray[np.int32] = None  # type: ignore[assignment]  # filled in below
-    num_words: int = None  # type: ignore[assignment]
-    children: NDArray[np.int32] = field(init=False)
+    children: NDArray[np.int32]
+    words: NDArray[np.int32]
+    num_words: int
 
-    def __post_init__(self) -> None:
-        if self.words is None:
-            object.__setattr__(self, "words", np.arange(len(self.offsets) - 1))
-        for name, dtype in _ARRAYS.items():
-            object.__setattr__(self, name, _frozen(name, getattr(self, name), dtype))
+    def __init__(
+        self,
+        offsets: ArrayLike,
+        nodes: ArrayLike,
+        signs: ArrayLike,
+        words: ArrayLike | None = None,
+        num_words: int | None = None,
+    ) -> None:
+        given = {"offsets": offsets, "nodes": nodes, "signs": signs}
+        paths = (_frozen(name, values, _ARRAYS[name]) for name, values in given.items())
         try:
-            children = tree_children(self.offsets, self.nodes, self.signs)
+            children = tree_children(*paths)
         except ValueError as fault:
             raise InputError(f"the paths do not make a tree: {fault}.") from None
-        object.__setattr__(self, "children", children.reshape(-1, 2))
-        object.__setattr__(self, "num_words", _check_words(self.words, self.num_leaves, self.num_words))
+        self._set(children, words, num_words)
 
     @classmethod
     def from_children(cls, children: ArrayLike, words: ArrayLike | None = None, num_words: int | None = None) -> Tree:
@@ -140,15 +142,47 @@ class Tree:
             raise refused("children", given, "two entries for each inner node, (L-1, 2)")
         flat = _frozen("children", given.reshape(-1), np.int32)
         try:
-            paths = children_paths(flat)
+            children_links(flat)
         except ValueError as fault:
             raise InputError(f"the children do not make a tree: {fault}.") from None
-        return cls(*paths, words, num_words)  # type: ignore[arg-type]
+        tree = cls.__new__(cls)
+        tree._set(flat, words, num_words)
+        return tree
+
+    def _set(self, children: NDArray[np.int32], words: ArrayLike | None, num_words: int | None) -> None:
+        """Take numbered children (2 (L-1),), which are right."""
+        num_leaves = len(children) // 2 + 1
+        owners = _frozen("words", np.arange(num_leaves, dtype=np.int32) if words is None else words, np.int32)
+        object.__setattr__(self, "children", _frozen("children", children, np.int32).reshape(-1, 2))
+        object.__setattr__(self, "words", owners)
+        object.__setattr__(self, "num_words", _check_words(owners, num_leaves, num_words))
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """(L+1,) int64: where each leaf's path begins among :attr:`nodes` and :attr:`signs`."""
+        return self._paths[0]
+
+    @property
+    def nodes(self) -> NDArray[np.int32]:
+        """(steps,) int32: inner nodes, path by path."""
+        return self._paths[1]
+
+    @property
+    def signs(self) -> NDArray[np.int8]:
+        """(steps,) int8: the branches, path by path."""
+        return self._paths[2]
+
+    @cached_property
+    def _paths(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int8]]:
+        paths = children_paths(self.children.reshape(-1))
+        for each in paths:
+            each.flags.writeable = False
+        return paths
 
     @property
     def num_leaves(self) -> int:
         """How many leaves: at least one a word."""
-        return len(self.offsets) - 1
+        return len(self.words)
 
     @property
     def num_inner_nodes(self) -> int:
@@ -158,7 +192,7 @@ class Tree:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(L,) int64: the length of each leaf's path, in binary decisions."""
-        lengths = np.diff(self.offsets)
+        _, lengths = children_links(self.children.reshape(-1))
         lengths.flags.writeable = False
         return lengths
 
@@ -175,14 +209,15 @@ class Tree:
         """
         weights = as_counts(counts, num_words=self.num_words)
         weights = weights if weights.any() else np.ones_like(weights)
-        steps = np.bincount(self.words, weights=self.lengths, minlength=self.num_words)
+        _, lengths = children_links(self.children.reshape(-1))
+        steps = np.bincount(self.words, weights=lengths, minlength=self.num_words)
         mean = float((weights * steps).sum() / weights.sum(dtype=np.float64))
         balanced = _balanced_bits(self.num_words)
         return TreeStatistics(
             num_words=self.num_words,
             entropy_bits=unigram_entropy(weights),
             mean_bits=mean,
-            longest_path=int(self.lengths.max()),
+            longest_path=int(lengths.max()),
             balanced_bits=balanced,
             saving=1 - mean / balanced if balanced else 0.0,
         )
@@ -200,7 +235,7 @@ class Tree:
         if not isinstance(other, Tree):
             return NotImplemented
         return self.num_words == other.num_words and all(
-            np.array_equal(getattr(self, name), getattr(other, name)) for name in _ARRAYS
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("children", "words")
         )
 
     __hash__ = None  # type: ignore[assignment]  # compared by value, too large to hash

@@ -50,15 +50,18 @@ def check_host(layer: nn.Module, sparse: Iterable[str]) -> None:
 
 
 def _check_optimizer(optimizer: Optimizer, *_: Any) -> None:
-    if not isinstance(optimizer, (*_TAKE_DENSE, SGD, Adagrad)):
+    if not isinstance(optimizer, (*_TAKE_DENSE, *_TAKE_BOTH)):
         return
     for group in optimizer.param_groups:
+        sparse = [each for each in group["params"] if each.grad is not None and each.grad.is_sparse]
         dense = isinstance(optimizer, _TAKE_DENSE) or group.get("weight_decay") or group.get("fused")
-        if dense and any(each.grad is not None and each.grad.is_sparse for each in group["params"]):
-            options = "" if isinstance(optimizer, _TAKE_DENSE) else " with weight_decay or fused"
+        spread = any(hasattr(each, "to_local") for each in sparse)
+        if sparse and (dense or spread):
+            options = "" if isinstance(optimizer, _TAKE_DENSE) or spread else " with weight_decay or fused"
+            of = " of classes that are spread over processes" if spread and not dense else ""
             raise InputError(
-                f"{type(optimizer).__name__}{options} takes no sparse gradients: build the layer with sparse=False, or "
-                "train it by vastmax.optimizers.SparseAwareOptimizer."
+                f"{type(optimizer).__name__}{options} takes no sparse gradients{of}: build the layer with "
+                "sparse=False, or train it by vastmax.optimizers.SparseAwareOptimizer."
             )
 
 

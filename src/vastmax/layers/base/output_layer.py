@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from vastmax.vocabulary import Vocabulary
 __all__ = ["OutputLayer", "Reduction"]
 
 Reduction = Literal["mean", "sum", "none"]
+_Found = TypeVar("_Found")
 
 _CHUNK = 2**24  # log-probabilities that topk and sample hold at a time
 
@@ -338,6 +339,14 @@ class OutputLayer(nn.Module, ABC):
         if reduction == "none":
             return loss.view(hidden.shape[:-1])
         return loss.sum() if reduction == "sum" else loss.sum() / factor.sum()
+
+    def _within(self) -> OutputLayer:
+        """The layer that has the parameters of the classes: this one, or the one that it wraps."""
+        return self
+
+    def _checked(self, check: Callable[[], _Found]) -> _Found:
+        """Return what a check of this process's rows returns; where classes are spread, others hear of its refusal."""
+        return check()
 
     @contextmanager
     def _some_rows(self, rows: Tensor, places: Tensor) -> Iterator[Tensor]:

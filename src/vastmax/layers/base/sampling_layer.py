@@ -126,12 +126,13 @@ class SamplingLayer(TableLayer):
 
     def reset_parameters(self) -> None:
         """Draw the table anew, set the biases to where they start, and restore the proposal."""
-        super().reset_parameters()
-        if self.bias is not None:
-            nn.init.constant_(self.bias, self.initial_bias)
         proposal = getattr(self, "proposal", None)  # not yet, while the table is being made
         if proposal is not None:
             proposal.reset_parameters()
+        super().reset_parameters()
+        if self.bias is not None:
+            nn.init.constant_(self.bias, self.initial_bias)
+        if proposal is not None:
             self._tell_proposal()
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
@@ -166,7 +167,7 @@ class SamplingLayer(TableLayer):
             raise InputError(
                 f"proposal is {type(self.proposal).__name__}, which follows the whole table: give one made of counts."
             )
-        return super().shard_plan()
+        return ShardPlan.of(self, "weight", "bias", *(f"proposal.{name}" for name in self.proposal.cut))
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the target and the samples forward and twice backward, or all classes once."""

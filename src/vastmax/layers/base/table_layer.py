@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from vastmax.ops import (
     sparse_uses,
     table_rows,
     table_sum,
+    together,
 )
 
 __all__ = [
@@ -65,20 +67,25 @@ class LinearLayer(OutputLayer):
         """The target's loss, and how far its logit is ahead of the mean of all: that needs no logits."""
         share = loss.new_ones(self.num_classes) if weight is None else weight.to(loss.dtype)
         share = share / self.num_classes
-        total, start = share.sum(), 0
+        parts = [part.projected() for part in self._parts(hidden)]
+        asked = together(parts[0].weight)
+        bounds = [0, *accumulate(len(part.weight) for part in parts)]
+        places = [(target - start).clamp(0, stop - start - 1) for start, stop in pairwise(bounds)]
+        for (_, table, bias, _), place, start, stop in zip(parts, places, bounds, bounds[1:], strict=False):
+            asked.ask(table_rows, table, bias, place.flatten())
+            asked.ask(table_sum, table, bias, share[start:stop])
+        answers, total = asked.answers(), share.sum()
         found = total * loss
-        for seen, table, bias in self._parts(hidden):
-            size = len(table)
-            of_part, place = share[start : start + size], (target - start).clamp(0, size - 1)
-            own = total * ((target >= start) & (target < start + size))
+        for part, start, stop, of_targets, sums in zip(
+            parts, bounds, bounds[1:], answers[::2], answers[1::2], strict=False
+        ):
+            own = total * ((target >= start) & (target < stop))
+            (vectors, biases), (sum_of_vectors, sum_of_biases) = of_targets, sums
             # the difference of vectors, not of logits: of large ones digits would be lost
-            vectors, biases = table_rows(table, bias, place.flatten())
-            sum_of_vectors, sum_of_biases = table_sum(table, bias, of_part)
-            ahead = own[..., None] * vectors.view(*place.shape, table.shape[1]) - sum_of_vectors
-            found = found + (seen[:, None] * ahead).sum(-1)
+            ahead = own[..., None] * vectors.view(*target.shape, vectors.shape[1]) - sum_of_vectors
+            found = found + (part.hidden[:, None] * ahead).sum(-1)
             if biases is not None and sum_of_biases is not None:
-                found = found + own * biases.view(place.shape) - sum_of_biases
-            start += size
+                found = found + own * biases.view(target.shape) - sum_of_biases
         return found
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -172,14 +179,17 @@ def log_prob_of_targets(
     if row is None:
         return linear_cross_entropy([part], target, block_size)
     if not len(row):
-        return linear_log_partition([part], block_size), ragged_logits(*part, target, row)
+        nothing = ragged_logits(part.hidden, part.weight, part.bias, target, row)
+        return linear_log_partition([part], block_size), nothing
     row, first = rows_of_targets(part.hidden, row)
     spread = for_table("ragged_logits", part.weight) is not None
     if torch.is_autocast_enabled(part.hidden.device.type) and not spread:  # all logits are to be rounded alike
         log_partition, log_prob = linear_cross_entropy([part._replace(hidden=part.hidden[row])], target, block_size)
         return log_partition[first], log_prob
-    own = ragged_logits(part.hidden, part.weight, part.bias, target, row)
-    log_partition, log_prob = linear_cross_entropy([part], target[first], block_size)
+    asked = together(part.weight)
+    asked.ask(ragged_logits, part.hidden, part.weight, part.bias, target, row)
+    asked.ask(linear_cross_entropy, [part], target[first], block_size)
+    own, (log_partition, log_prob) = asked.answers()
     return log_partition, own - own[first][row] + log_prob[row]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vastmax.ops.gathered_logits import gathered_logits
 from vastmax.ops.tensors import segment_logsumexp
+from vastmax.ops.together import together
 from vastmax.ops.values import BigramTables, GuardedDraws
 
 __all__ = ["guarded_draws"]
@@ -30,16 +31,22 @@ def guarded_draws(
 ) -> GuardedDraws:
     """As :func:`vastmax.ops.guarded_draws`."""
     everyone = torch.arange(len(hidden), device=hidden.device)
-    own = gathered_logits(hidden[rows], weight, bias, target[:, None]).squeeze(1)
+    drawn, going, more = torch.zeros_like(everyone), everyone, torch.ones_like(everyone)
+    ids, log_prob = draw(going, block)
+    asked = together(weight)
+    asked.ask(gathered_logits, hidden[rows], weight, bias, target[:, None])
+    asked.ask(gathered_logits, hidden, weight, bias, ids)
+    own, logits = asked.answers()
+    own = own.squeeze(1)
     base = own[torch.searchsorted(rows, everyone)]
     log_sum = log_squares = torch.full_like(base, -torch.inf)
-    drawn, going, more = torch.zeros_like(everyone), everyone, torch.ones_like(everyone)
     owners, found = [rows], [(target, torch.full_like(own, torch.inf), own)]
     while len(going):
         places = torch.repeat_interleave(more)
         of_rows = going[places]
-        ids, log_prob = draw(of_rows, block)
-        logits = gathered_logits(hidden[of_rows], weight, bias, ids)
+        if len(found) > 1:
+            ids, log_prob = draw(of_rows, block)
+            logits = gathered_logits(hidden[of_rows], weight, bias, ids)
         terms = logits - base[of_rows, None] - log_prob.to(logits.dtype)
         once, twice = (segment_logsumexp((power * terms).logsumexp(1), places, len(going)) for power in (1, 2))
         log_sum = log_sum.index_copy(0, going, torch.logaddexp(log_sum[going], once))

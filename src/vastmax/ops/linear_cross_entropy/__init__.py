@@ -41,24 +41,28 @@ def linear_cross_entropy(parts: Sequence[Part], target: Tensor, block_size: int 
         >>> torch.allclose(-log_prob, expected, atol=1e-5)
         True
     """
-    return implementation("linear_cross_entropy", parts[0].hidden, parts[0].weight)(parts, target, block_size)
+    if (own := for_table("linear_cross_entropy", parts[0].weight)) is not None:
+        return own(parts, target, block_size)
+    return implementation("linear_cross_entropy", parts[0].hidden)(_projected(parts), target, block_size)
 
 
 def linear_log_partition(parts: Sequence[Part], block_size: int | None = None) -> Tensor:
     """Return (N,) log Z alone; arguments as in :func:`linear_cross_entropy`."""
-    return implementation("linear_cross_entropy", parts[0].hidden, parts[0].weight)(parts, None, block_size)[0]
+    if (own := for_table("linear_log_partition", parts[0].weight)) is not None:
+        return own(parts, block_size)
+    return implementation("linear_cross_entropy", parts[0].hidden)(_projected(parts), None, block_size)[0]
 
 
 def linear_logits(parts: Sequence[Part]) -> Tensor:
     """Return (N, V) logits, the parts' classes side by side, in float32 or wider; differentiable."""
-    return (for_table("linear_logits", parts[0].weight) or pytorch.linear_logits)(parts)
+    return (for_table("linear_logits", parts[0].weight) or pytorch.linear_logits)(_projected(parts))
 
 
 def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
     """Return (N, V) log-probabilities, the parts' classes side by side."""
     if for_table("linear_logits", parts[0].weight) is not None:
         return torch.log_softmax(linear_logits(parts), -1)
-    return pytorch.linear_log_softmax(parts)
+    return pytorch.linear_log_softmax(_projected(parts))
 
 
 def linear_topk(
@@ -69,4 +73,8 @@ def linear_topk(
     Without ``normalized``, the largest logits. A ``block_size`` of None is for a good one.
     """
     search = for_table("linear_topk", parts[0].weight) or pytorch.linear_topk
-    return search(parts, k, block_size, normalized=normalized)
+    return search(_projected(parts), k, block_size, normalized=normalized)
+
+
+def _projected(parts: Sequence[Part]) -> list[Part]:
+    return [part.projected() for part in parts]

@@ -54,7 +54,7 @@ def partial_cross_entropy(
 
 
 def _apply(parts: Sequence[Part], target: Tensor | None, block_size: int | None, expects: bool | None) -> Any:
-    tensors = [tensor for part in parts for tensor in _operands(part)]
+    tensors = [tensor for part in parts for tensor in _operands(part)[:3]]
     if block_size is None:
         rows, keeps = max(1, len(parts[0].hidden)), torch.is_grad_enabled()
         if not keeps or rows * sum(len(part.weight) for part in parts) > _KEPT:
@@ -65,7 +65,7 @@ def _apply(parts: Sequence[Part], target: Tensor | None, block_size: int | None,
 
 def linear_logits(parts: Sequence[Part]) -> Tensor:
     """As :func:`vastmax.ops.linear_logits`."""
-    logits = [wide_linear(*part) for part in parts]
+    logits = [wide_linear(part.hidden, part.weight, part.bias) for part in parts]
     return logits[0] if len(logits) == 1 else torch.cat(logits, 1)
 
 
@@ -258,7 +258,7 @@ class _PartGradient:
     """What one part's tensors receive, gathered block by block from (N, block) probabilities minus targets."""
 
     def __init__(self, part: Part, grad: Tensor, needed: Sequence[bool]) -> None:
-        hidden, weight, bias = part
+        hidden, weight, bias, _ = part
         self.part, self.grad = part, grad
         self.hidden = torch.zeros_like(hidden, dtype=wide(hidden.dtype)) if needed[0] else None
         self.to_targets: Tensor | None = None  # of the hidden vectors, what is not multiplied by grad
@@ -278,7 +278,7 @@ class _PartGradient:
 
     def add_to_targets(self, place: Tensor, factor: Tensor) -> None:
         """Add a target's share of a row's gradient: factor (N,) at place (N,), after all blocks."""
-        hidden, weight, _ = self.part
+        hidden, weight, *_ = self.part
         if self.bias is not None:
             self.bias.index_add_(0, place, factor.to(self.bias.dtype))
         if self.weight is not None:

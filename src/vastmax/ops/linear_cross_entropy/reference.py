@@ -18,7 +18,7 @@ def linear_cross_entropy(
     dtype = wide(parts[0].hidden.dtype)
     with torch.autocast(parts[0].hidden.device.type, enabled=False):
         tables = []
-        for hidden, weight, bias in parts:
+        for hidden, weight, bias, _ in parts:
             table = hidden.to(dtype) @ weight.to(dtype).t()
             tables.append(table if bias is None else table + bias.to(dtype))
     logits = torch.cat(tables, 1)

@@ -1,0 +1,260 @@
+"""What training takes on 1 to 1,024 processes, on paper: operations and bytes by formula, and the seconds that follow.
+
+    python benchmarks/internet_scale.py benchmarks/results/sharded-layers-*.jsonl benchmarks/results/many-ranks-*.jsonl
+
+Of output layers: a step of N rows a process. Of word embeddings: a whole run. Seconds are operations / speed + bytes /
+bandwidth + collectives x latency; the speed of each layer is fitted to records of one process and of two, as
+benchmarks/sharded_layers.py and benchmarks/many_ranks.py write them, and how far these two differ is its error. The
+network is named, not measured. Prints tables in Markdown, as docs/internet-scale.md has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from embeddings import Record, read_records
+from vastmax.embeddings.exchange import Schedule
+
+PROCESSES = (1, 2, 4, 16, 64, 256, 1024)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What lies between processes, each on a machine of its own.
+
+    Attributes:
+        bandwidth: bytes a second that a process sends.
+        latency: seconds a collective takes, times log2 of the processes.
+    """
+
+    bandwidth: float = 12.5e9  # 100 Gbit/s
+    latency: float = 20e-6
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a process does and sends in a step."""
+
+    operations: float
+    bytes: float
+    collectives: int = 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """N rows a process, of W; d wide; V classes; k samples of the whole batch."""
+
+    processes: int
+    rows: int
+    dim: int
+    classes: int
+    samples: int = 1024
+
+
+def rows_gathered(at: Shape) -> float:
+    """Bytes that a process sends of its hidden vectors and targets, to all others."""
+    return (at.processes - 1) * at.rows * (4.0 * at.dim + 8)
+
+
+def softmax(at: Shape, columns: float) -> Step:
+    """A softmax over so many classes, of all rows of all processes, its classes spread.
+
+    A process sends each other one, for each of its rows, log Z, a log-probability and the expected vector, and the
+    vectors of the targets that it has; all gather three numbers a row on the way back.
+    """
+    others = (at.processes - 1) * at.rows
+    sent = others * 4.0 * (2 + at.dim) + others / at.processes * 4 * at.dim + others * 12
+    return Step(6.0 * at.rows * at.dim * columns, sent)
+
+
+def full(at: Shape) -> Step:
+    """All logits, the expected vectors, the table's gradient."""
+    found = softmax(at, at.classes)
+    return Step(found.operations, rows_gathered(at) + found.bytes)
+
+
+def class_based(at: Shape) -> Step:
+    """A softmax over the square root of V classes, and one over as many words of the target's class."""
+    both = softmax(at, 2 * math.sqrt(at.classes))
+    return Step(both.operations, rows_gathered(at) + 2 * both.bytes)
+
+
+def fetched(at: Shape, needed: float, each: float) -> Step:
+    """A process needs so many rows of the table, which others have but for its share: there and back."""
+    sent = 2 * needed * (at.processes - 1) / at.processes * 4 * (at.dim + 1)
+    return Step(6.0 * at.rows * at.dim * each, rows_gathered(at) + sent)
+
+
+def sampled(at: Shape) -> Step:
+    """The samples, which all rows of the batch share, and the targets."""
+    return fetched(at, at.samples + at.rows, at.samples + 1)
+
+
+def hierarchical(at: Shape) -> Step:
+    """The nodes on the paths of a balanced tree; of the upper levels there are fewer than rows."""
+    levels = math.log2(at.classes)
+    met = sum(min(2.0**level, at.rows) for level in range(math.ceil(levels)))
+    return fetched(at, met, levels)
+
+
+LAYERS: dict[str, Callable[[Shape], Step]] = {
+    "full": full,
+    "class-based": class_based,
+    "sampled": sampled,
+    "hierarchical": hierarchical,
+}
+
+
+def memory(name: str, at: Shape) -> dict[str, float]:
+    """Bytes that a process keeps: of the table with Adagrad's sums, and of the structure beside it."""
+    share, slots = at.classes / at.processes, 2.0 ** math.ceil(math.log2(at.classes))
+    structure = {
+        "full": 0.0,
+        "class-based": 24.0 * at.classes,  # each word's class and place, and the words of each class
+        "sampled": 8 * share + 16 * slots / at.processes if at.classes >= 2**21 else 8 * at.classes + 8 * slots,
+        "hierarchical": 28.0 * at.classes,  # children, words, what lies above, counts
+    }
+    return {"table": 2 * 4.0 * (at.dim + 1) * share, "structure": structure[name]}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Operations a second of one process with one thread, as one process and two say it."""
+
+    alone: float
+    spread: float
+
+    @property
+    def speed(self) -> float:
+        return math.sqrt(self.alone * self.spread)
+
+    @property
+    def error(self) -> float:
+        """How far either is from the speed, as a share."""
+        return max(self.alone, self.spread) / self.speed - 1
+
+
+def fit(record: Record) -> Fit:
+    """Of a layer's record: what one process computes with all threads, and what several do beside collectives."""
+    size, name = record["processes"], record["layer"].partition(":")[0]
+    at = Shape(size, record["rows"] // size, record["dim"], record["vocabulary"])
+    operations = LAYERS[name](at).operations
+    return Fit(operations / (record["alone"]["step_ms"] / 1e3), operations / (record["spread"]["computing_ms"] / 1e3))
+
+
+def seconds(step: Step, speed: float, size: int, network: Network) -> dict[str, float]:
+    """The terms of a step's time."""
+    return {
+        "computing": step.operations / speed,
+        "bandwidth": step.bytes / network.bandwidth,
+        "latency": step.collectives * network.latency * math.log2(size) if size > 1 else 0.0,
+    }
+
+
+def largest(terms: dict[str, float]) -> str:
+    return max(terms, key=lambda name: terms[name])
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(each)} |" for each in lines)
+
+
+def amount(value: float, unit: str = "") -> str:
+    """A number with three digits and a prefix."""
+    if not value:
+        return f"0 {unit}".strip()
+    power = min(5, max(0, int(math.log10(abs(value)) // 3)))
+    scaled = value / 1000**power
+    digits = 0 if scaled >= 100 else 1 if scaled >= 10 else 2
+    return f"{scaled:.{digits}f} {['', 'k', 'M', 'G', 'T', 'P'][power]}{unit}".strip()
+
+
+def duration(value: float) -> str:
+    units = {"days": 86400.0, "h": 3600.0, "s": 1.0, "ms": 1e-3}
+    unit = next((name for name, size in units.items() if value >= size), "ms")
+    scaled = value / units[unit]
+    return f"{scaled:.{0 if scaled >= 100 else 1}f} {unit}"
+
+
+def layer_table(records: list[Record], classes: int, dim: int, rows: int, network: Network) -> str:
+    """A row a layer and number of processes."""
+    lines = []
+    for record in records:
+        name = record["layer"].partition(":")[0]
+        if name not in LAYERS:
+            continue
+        speed = fit(record).speed
+        for size in PROCESSES:
+            at = Shape(size, rows, dim, classes)
+            step, kept = LAYERS[name](at), memory(name, at)
+            terms = seconds(step, speed, size, network)
+            cells = [f"{size:,}", amount(step.operations), amount(step.bytes, "B"), duration(sum(terms.values()))]
+            lines.append([name, *cells, largest(terms), amount(kept["table"], "B"), amount(kept["structure"], "B")])
+    titles = ["layer", "processes", "operations", "sent", "a step", "largest term", "table and Adagrad", "structure"]
+    return markdown(titles, lines)
+
+
+def speed_table(records: list[Record]) -> str:
+    """A row a layer: the fitted speeds, their error, and the bytes of a step beside those counted."""
+    lines, size = [], 2
+    for record in records:
+        name, size = record["layer"].partition(":")[0], record["processes"]
+        if name not in LAYERS:
+            continue
+        found, at = fit(record), Shape(size, record["rows"] // size, record["dim"], record["vocabulary"])
+        counted, said = record["spread"]["bytes_sent"], LAYERS[name](at).bytes
+        per_second = [f"{amount(each)}/s" for each in (found.alone, found.spread)]
+        lines.append([name, *per_second, f"{100 * found.error:.0f} %", amount(said, "B"), amount(counted, "B")])
+    return markdown(["layer", "1 process", f"{size} processes", "error", "sent, by formula", "sent, counted"], lines)
+
+
+def embeddings_table(records: list[Record], words: float, rows: int, dim: int, network: Network) -> str:
+    """A row a number of processes: a whole run of skip-gram with negative sampling."""
+    own = []
+    for processes in (1, 2):
+        of_size = [each for each in records if each["processes"] == processes]
+        own.append(median(each["words_per_second"] / processes / each["threads"] for each in of_size))
+    speed = math.sqrt(own[0] * own[1]) * 100 / dim
+    lines = []
+    for size in PROCESSES:
+        schedule = Schedule(round(words), size, rows)
+        shares = sum(schedule.share(number) for number in range(1, schedule.rounds + 1))
+        sent = shares * 2 * rows * 4.0 * (dim + 1) * 2 * (size - 1) / size
+        latency = schedule.rounds * 2 * network.latency * math.log2(size) if size > 1 else 0.0
+        terms = {"computing": words / size / speed, "bandwidth": sent / network.bandwidth, "latency": latency}
+        total = sum(terms.values())
+        cells = [f"{size:,}", amount(words / size), amount(sent, "B"), f"{sent * size / words:.1f} B", duration(total)]
+        lines.append([*cells, largest(terms), f"{words / speed / total / size:.2f}"])
+    error = max(own) / math.sqrt(own[0] * own[1]) - 1
+    titles = ["processes", "words of each", "sent by each", "sent a word", "a run", "largest term", "efficiency"]
+    said = f"{amount(own[0])} and {amount(own[1])} words a second and thread in one process and in two at d = 100"
+    return f"{said}: error {100 * error:.0f} %.\n\n" + markdown(titles, lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layers", type=Path, help="records of sharded_layers.py")
+    parser.add_argument("ranks", type=Path, help="records of many_ranks.py")
+    parser.add_argument("--classes", type=int, default=100_000_000, metavar="V")
+    parser.add_argument("--dim", type=int, default=256, metavar="D")
+    parser.add_argument("--rows", type=int, default=512, metavar="N", help="of each process")
+    parser.add_argument("--words", type=float, default=100e9, metavar="N", help="that embeddings are trained on")
+    parser.add_argument("--vocabulary", type=int, default=10_000_000, metavar="V", help="of embeddings, 300 wide")
+    parser.add_argument("--bandwidth", type=float, default=12.5e9, metavar="B", help="bytes a second of a process")
+    parser.add_argument("--latency", type=float, default=20e-6, metavar="S", help="of a collective, times log2 W")
+    options = parser.parse_args()
+    network = Network(options.bandwidth, options.latency)
+    layers = read_records(options.layers)
+    print(speed_table(layers), "\n", sep="\n")
+    print(layer_table(layers, options.classes, options.dim, options.rows, network), "\n", sep="\n")
+    print(embeddings_table(read_records(options.ranks), options.words, options.vocabulary, 300, network))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What processes send each other for ops over spread tables: once forward and once backward, whatever the ops are."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.distributed.tensor import DTensor
+
+from vastmax.distributed.batch import Batch
+from vastmax.ops import register_for_tables
+
+__all__ = ["Share", "completes", "register_share"]
+
+
+class Share(ABC):
+    """This process's share of an op: what it sends, and what it makes of what the others send.
+
+    Attributes:
+        batch: whose rows the op is of.
+        inputs: tensors that get a gradient.
+        outputs: how many tensors are received.
+    """
+
+    batch: Batch
+    inputs: tuple[Tensor | None, ...]
+    outputs: ClassVar[int]
+
+    @abstractmethod
+    def send(self) -> list[Tensor]:
+        """Return a flat tensor for each process."""
+
+    @abstractmethod
+    def sizes(self) -> list[int]:
+        """Return how many numbers come from each process."""
+
+    @abstractmethod
+    def receive(self, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Return tensors, differentiable ones, of what came from each process."""
+
+    @abstractmethod
+    def send_back(self, *grads: Tensor) -> list[Tensor]:
+        """Return a flat tensor for each process, given the gradients of what was received."""
+
+    @abstractmethod
+    def sizes_back(self) -> list[int]:
+        """Return how many numbers come back from each process."""
+
+    @abstractmethod
+    def receive_back(self, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the inputs, of what came back from each process."""
+
+    @abstractmethod
+    def result(self, *received: Tensor) -> Any:
+        """Return what the op does, of the tensors received."""
+
+
+_shares: dict[str, Callable[..., Share]] = {}
+
+
+def register_share(op: str, share: Callable[..., Share]) -> None:
+    """Let an op over spread tables be computed by this share of each process, by itself or together with others."""
+    _shares[op] = share
+    register_for_tables(DTensor, op, lambda *given, **options: exchanged([share(*given, **options)])[0])
+
+
+class _Together:
+    """Ops of one batch whose shares travel together."""
+
+    def __init__(self) -> None:
+        self._asked: list[Share] = []
+
+    def ask(self, op: Callable[..., Any], *given: Any, **options: Any) -> None:
+        self._asked.append(_shares[op.__name__](*given, **options))
+
+    def answers(self) -> list[Any]:
+        return exchanged(self._asked)
+
+
+register_for_tables(DTensor, "together", _Together)
+
+
+def completes(node: Any) -> bool:
+    """Return whether what a node of autograd's graph gives to tensors that all processes have is of all processes."""
+    return getattr(node, "exchanges", False)
+
+
+def exchanged(shares: Sequence[Share]) -> list[Any]:
+    """Return the results of several ops, whose shares travel together."""
+    inputs = [each for share in shares for each in share.inputs]
+    received = iter(_Exchange.apply(list(shares), *inputs))  # type: ignore[arg-type]
+    return [share.result(*(next(received) for _ in range(share.outputs))) for share in shares]
+
+
+class _Exchange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shares: list[Share], *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        ctx.shares, ctx.exchanges = shares, True
+        found = _sent(shares, [share.send() for share in shares], [share.sizes() for share in shares])
+        received = [share.receive(parts) for share, parts in zip(shares, found, strict=True)]
+        ctx.outputs = [len(each) for each in received]
+        return tuple(each for of_share in received for each in of_share)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        ends = [0, *accumulate(ctx.outputs)]
+        given = [grads[start:stop] for start, stop in pairwise(ends)]
+        back = [share.send_back(*each) for share, each in zip(ctx.shares, given, strict=True)]
+        found = _sent(ctx.shares, back, [share.sizes_back() for share in ctx.shares])
+        gradients = (share.receive_back(parts) for share, parts in zip(ctx.shares, found, strict=True))
+        return None, *(each for of_share in gradients for each in of_share)
+
+
+def _sent(shares: Sequence[Share], parts: list[list[Tensor]], sizes: list[list[int]]) -> list[list[Tensor]]:
+    """Return of each share what came from each process, in the dtype that it sends."""
+    batch = shares[0].batch
+    dtypes = [of_share[0].dtype for of_share in parts]
+    dtype = functools.reduce(torch.promote_types, dtypes)
+    homes = [torch.cat([of_share[rank].to(dtype) for of_share in parts]) for rank in range(batch.size)]
+    received = batch.exchange(homes, [sum(of_share[rank] for of_share in sizes) for rank in range(batch.size)])
+    by_rank = [each.split([of_share[rank] for of_share in sizes]) for rank, each in enumerate(received)]
+    return [[each[place].to(dtypes[place]) for each in by_rank] for place in range(len(shares))]

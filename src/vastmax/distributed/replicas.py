@@ -1,0 +1,95 @@
+"""Processes that have the same classes, for rows of their own: they learn the mean of what each of them learns."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.tensor import DTensor
+
+from vastmax import ops
+from vastmax.distributed.batch import apart, from_all
+from vastmax.distributed.tables import spread_table
+
+__all__ = ["average_over"]
+
+_NONE, _DENSE = -2, -1  # what a process says of a parameter's gradient, where it is not the number of its rows
+
+
+@torch.no_grad()
+def average_over(parameters: Sequence[Any], group: Any) -> None:
+    """Give these processes the mean of their gradients, all of one kind or none; what was averaged before stays.
+
+    In three collectives: which gradients there are, the dense ones summed, and the rows of the sparse ones gathered.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = ops.coalesced(parameter.grad)
+    mine = torch.tensor([_kind(each.grad) for each in parameters], device=parameters[0].device)
+    kinds = from_all(mine, group).cpu().T.tolist()
+    of_all = list(zip(parameters, kinds, strict=True))
+    if dense := [each for each, kind in of_all if _DENSE in kind]:
+        _average_dense(dense, group)
+    if sparse := [(each, [max(0, rows) for rows in kind]) for each, kind in of_all if max(kind) >= 0]:
+        _average_sparse(sparse, group)
+
+
+def _kind(gradient: Tensor | None) -> int:
+    if gradient is None:
+        return _NONE
+    return len(gradient._values()) if gradient.is_sparse else _DENSE
+
+
+def _average_dense(parameters: Sequence[Any], group: Any) -> None:
+    dtype = functools.reduce(torch.promote_types, (each.dtype for each in parameters))
+    own = [_here(each) for each in parameters]
+    grads = [torch.zeros_like(_here(each)) if each.grad is None else _here(each.grad) for each in parameters]
+    total = torch.cat([each.flatten().to(dtype) for each in grads])
+    distributed.all_reduce(total, group=group)
+    total /= distributed.get_world_size(group)
+    for parameter, of, mean in zip(parameters, own, total.split([each.numel() for each in own]), strict=True):
+        found = mean.view_as(of).to(of.dtype)
+        spread = isinstance(parameter, DTensor)
+        parameter.grad = spread_table(found, parameter.device_mesh, parameter.shape) if spread else found
+
+
+def _average_sparse(parameters: Sequence[tuple[Any, list[int]]], group: Any) -> None:
+    """Of each parameter it is known how many rows each process brings."""
+    size = distributed.get_world_size(group)
+    nothing = torch.empty(0, dtype=torch.uint8, device=parameters[0][0].device)
+    sent = torch.cat([nothing, *(part for each, _ in parameters for part in _packed(each))])
+    lengths = [sum(counts[rank] * _width(each) for each, counts in parameters) for rank in range(size)]
+    padded = sent.new_zeros(max(lengths))
+    padded[: len(sent)] = sent
+    found = from_all(padded, group)
+    ends = [0] * size
+    for parameter, counts in parameters:
+        rows, values = [], []
+        for rank, count in enumerate(counts):
+            start, middle = ends[rank], ends[rank] + 8 * count
+            ends[rank] += count * _width(parameter)
+            rows.append(apart(found[rank, start:middle]).view(torch.int64))
+            of_rank = apart(found[rank, middle : ends[rank]]).view(parameter.dtype)
+            values.append(of_rank.view(count, *parameter.shape[1:]))
+        total = ops.row_gradient(torch.cat(rows), torch.cat(values) / size, parameter.shape, sparse=True)
+        parameter.grad = ops.coalesced(total)
+
+
+def _packed(parameter: Any) -> Iterator[Tensor]:
+    """Yield the bytes of the ids of a gradient's rows, and of their values."""
+    gradient = parameter.grad
+    if gradient is not None:
+        yield gradient._indices()[0].contiguous().view(torch.uint8)
+        yield gradient._values().contiguous().view(torch.uint8).flatten()
+
+
+def _width(parameter: Any) -> int:
+    """Return the bytes of a row and its id."""
+    return 8 + parameter.element_size() * parameter.shape[1:].numel()
+
+
+def _here(tensor: Any) -> Tensor:
+    return tensor._local_tensor if isinstance(tensor, DTensor) else tensor
