@@ -93,15 +93,18 @@ def completes(node: Any) -> bool:
 
 def exchanged(shares: Sequence[Share]) -> list[Any]:
     """Return the results of several ops, whose shares travel together."""
-    inputs = [each for share in shares for each in share.inputs]
-    received = iter(_Exchange.apply(list(shares), *inputs))  # type: ignore[arg-type]
+    every = [each for share in shares for each in share.inputs]
+    inputs = list({id(each): each for each in every}.values())
+    places = {id(each): place for place, each in enumerate(inputs)}
+    whose = [places[id(each)] for each in every]
+    received = iter(_Exchange.apply(list(shares), whose, *inputs))  # type: ignore[arg-type]
     return [share.result(*(next(received) for _ in range(share.outputs))) for share in shares]
 
 
 class _Exchange(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, shares: list[Share], *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
-        ctx.shares, ctx.exchanges = shares, True
+    def forward(ctx: Any, shares: list[Share], whose: list[int], *inputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        ctx.shares, ctx.whose, ctx.number, ctx.exchanges = shares, whose, len(inputs), True
         found = _sent(shares, [share.send() for share in shares], [share.sizes() for share in shares])
         received = [share.receive(parts) for share, parts in zip(shares, found, strict=True)]
         ctx.outputs = [len(each) for each in received]
@@ -114,8 +117,23 @@ class _Exchange(torch.autograd.Function):
         given = [grads[start:stop] for start, stop in pairwise(ends)]
         back = [share.send_back(*each) for share, each in zip(ctx.shares, given, strict=True)]
         found = _sent(ctx.shares, back, [share.sizes_back() for share in ctx.shares])
-        gradients = (share.receive_back(parts) for share, parts in zip(ctx.shares, found, strict=True))
-        return None, *(each for of_share in gradients for each in of_share)
+        by_share = (share.receive_back(parts) for share, parts in zip(ctx.shares, found, strict=True))
+        gradients: list[list[Tensor]] = [[] for _ in range(ctx.number)]
+        for place, each in zip(ctx.whose, (each for of_share in by_share for each in of_share), strict=True):
+            if each is not None:
+                gradients[place].append(each)
+        return None, None, *map(_added, gradients)
+
+
+def _added(gradients: Sequence[Tensor]) -> Tensor | None:
+    """Return the sum of what shares give to a tensor; of sparse ones the rows of all: of bfloat16 PyTorch adds none."""
+    if len(gradients) < 2:
+        return gradients[0] if gradients else None
+    if not all(each.is_sparse for each in gradients):
+        return functools.reduce(torch.add, gradients)
+    rows = torch.cat([each._indices() for each in gradients], 1)
+    values = torch.cat([each._values() for each in gradients])
+    return torch.sparse_coo_tensor(rows, values, gradients[0].shape, check_invariants=False)
 
 
 def _sent(shares: Sequence[Share], parts: list[list[Tensor]], sizes: list[list[int]]) -> list[list[Tensor]]:
