@@ -15,10 +15,10 @@ import typer
 from vastmax.cli.console import note
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
-from vastmax.runs import ALONE, Processes
 
 if TYPE_CHECKING:
     from vastmax.language import LanguageCorpus
+    from vastmax.runs import Processes
 
 __all__ = ["TRAIN", "Device", "EndOfSentence", "Test", "Valid", "read_corpus", "require_torch", "text_facts"]
 
@@ -47,12 +47,12 @@ def require_torch() -> None:
         from vastmax.language import build_model  # noqa: F401  (which loads it)
 
 
-def read_corpus(given: Mapping[str, Any], processes: Processes = ALONE) -> LanguageCorpus:
+def read_corpus(given: Mapping[str, Any], processes: Processes | None = None) -> LanguageCorpus:
     """Read the texts that the flags name, and print what there is to note about them.
 
     Of several processes one on each machine reads them, and the others there map what it has read.
     """
-    if processes.size == 1:
+    if processes is None or processes.size == 1:
         return _read(given)
     from vastmax.language import LanguageCorpus
 

@@ -254,6 +254,8 @@ class AdaptiveSoftmax(OutputLayer):
         cluster = self.ranks.cluster(rank)
         first = self.ranks.sizes[0]
         of_head = torch.where(cluster == 0, rank, first - 1 + cluster)
+        if not self.cutoffs:
+            return linear_cross_entropy([self._head(hidden)], of_head)[1]
         asked = together(self.head_weight)
         asked.ask(linear_cross_entropy, [self._head(hidden)], of_head)
         # one sort: the rows of a cluster stand side by side, and those of the head come first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,10 +13,20 @@ from torch.nn import functional as F
 
 from vastmax._core import children_links, children_paths
 from vastmax.errors import InputError
-from vastmax.ops import Paths, TreeSweep, climbed_paths
+from vastmax.ops import Paths, TreeSweep, climbed_paths, outside_transforms
 from vastmax.trees import Tree
 
 __all__ = ["TreeLayout"]
+
+T = TypeVar("T")
+
+
+class _followed(cached_property[T]):  # noqa: N801 (it is used as cached_property is)
+    """What follows from a tree stays for all uses, so it is no part of the one that asks first."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        with outside_transforms(), torch.inference_mode(False):
+            return super().__get__(instance, owner)
 
 
 class TreeLayout:
@@ -38,12 +49,12 @@ class TreeLayout:
         self.most_leaves = int(torch.bincount(words, minlength=self.num_words).max())
         self._in_order = self.most_leaves == 1 and bool((words[1:] > words[:-1]).all())
 
-    @cached_property
+    @_followed
     def tree(self) -> Tree:
         """The tree, in memory of its own."""
         return self._checked()
 
-    @cached_property
+    @_followed
     def paths(self) -> Paths:
         """The paths to all leaves."""
         return Paths(*(torch.from_numpy(each.copy()).to(self._words.device) for each in children_paths(self._flat)))
@@ -61,22 +72,22 @@ class TreeLayout:
         start = self._word_offsets[words]
         return start, self._word_offsets[words + 1] - start
 
-    @cached_property
+    @_followed
     def word_leaves(self) -> Tensor:
         """(L,) int64, leaves in the order of their words."""
         return self._words.argsort(stable=True)
 
-    @cached_property
+    @_followed
     def sweep(self) -> TreeSweep:
         """From the logits of all inner nodes to the log-probabilities of all leaves."""
         return TreeSweep(self._checked()).to(self._words.device)
 
-    @cached_property
+    @_followed
     def _above(self) -> Tensor:
         above, _ = children_links(self._flat)
         return torch.from_numpy(above.copy()).to(self._words.device)
 
-    @cached_property
+    @_followed
     def _word_offsets(self) -> Tensor:
         return F.pad(torch.bincount(self._words, minlength=self.num_words).cumsum(0), (1, 0))
 
