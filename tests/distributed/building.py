@@ -18,6 +18,7 @@ from tests.distributed import invariance
 from tests.distributed.invariance import ELSEWHERE, D, batch, compare, same, whole
 from vastmax import ops
 from vastmax.distributed import shard_classes
+from vastmax.layers import build
 from vastmax.proposals import static
 
 NEAR = {"rtol": 1e-12, "atol": 1e-12}
@@ -48,12 +49,22 @@ def made(case: LayerCase, num_classes: int, rank: int, size: int) -> str:
     return digest.hexdigest()
 
 
+def without_classes(rank: int) -> None:
+    """A layer built without some classes is made where it is spread, and a table that is spread already is refused."""
+    spread = shard_classes(build("full", D, range(31, 0, -1), without=[0, 7], device="meta"), invariance._MESHES[0])
+    alone = build("full", D, range(31, 0, -1), without=[0, 7])
+    alone.load_state_dict({name: whole(each.detach()) for name, each in spread.state_dict().items()})
+    hidden = torch.randn(3, D, generator=torch.Generator().manual_seed(rank))
+    same(spread.log_prob(hidden).exp(), alone.log_prob(hidden).exp(), NEAR, "without classes")
+
+
 def main(rank: int, size: int, store: str, folder: str) -> int:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size, timeout=timedelta(seconds=60))
     invariance._MESHES.append(init_device_mesh("cpu", (size,)))
     torch.set_default_dtype(torch.float64)
     found, digests = 0, []
+    without_classes(rank)
     for many in (2**21, 1):
         static.MANY = many
         for case in CASES:
@@ -66,8 +77,12 @@ def main(rank: int, size: int, store: str, folder: str) -> int:
             for num_classes in (311, 2):
                 digests.append(f"{case.id} {many} {num_classes} {made(case, num_classes, rank, size)}")
             if many == 1:
+                before = layer.get_buffer("proposal.table.mass").clone()
                 mass: Any = shard_classes(layer, invariance._MESHES[0]).get_buffer("proposal.table.mass")
                 assert isinstance(mass, DTensor)  # or the test is blind
+                mass._local_tensor.zero_()
+                layer.reset_parameters()
+                same(whole(mass), before, {"rtol": 0, "atol": 0}, "masses")
                 with ops.using(guarded_draws="torch"):
                     for num_classes in (311, 2):
                         compare(case, num_classes, torch.float64, invariance._MESHES[0], invariance.rows_of(size))

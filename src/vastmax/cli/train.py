@@ -118,7 +118,7 @@ def train(
         return
     whole, before = f"{duration(facts['seconds'])} for the whole command", facts["seconds_before_resuming"]
     training = facts["config"]["training"]
-    sent = f"{training['bytes_per_word']:.1f} bytes sent a word, " if "processes" in training else ""
+    sent = f"{training['bytes_per_word']:,.1f} bytes sent per word, " if "processes" in training else ""
     of = f" of {training['processes']} processes" if sent else ""
     say(
         f"{facts['vocabulary']:,} words, {facts['dim']} dimensions: {facts['words']:,} words in "

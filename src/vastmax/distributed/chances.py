@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
@@ -34,6 +35,11 @@ def _tables(mass: Any) -> AliasTables:
         of_stretch[:, 0] = alias_entries(whole, first, stop)
         np.take(whole, of_stretch[:, 0] & (_slots(mass) - 1), out=of_stretch[:, 1])
     return AliasTables(torch.from_numpy(found).to(local.device), int(np.count_nonzero(whole)))
+
+
+def _fill(mass: Any, whole: NDArray[np.int64]) -> None:
+    """Take this process's masses of those of all classes."""
+    mass._local_tensor.copy_(torch.from_numpy(whole[slice(*own_rows(mass))]))
 
 
 def _slots(mass: Any) -> int:
@@ -98,6 +104,7 @@ def _note(mass: Any, ids: Tensor, masses: Tensor) -> None:
     current().locals[key] = known, of_known
 
 
+register_for_tables(DTensor, "alias_fill", _fill)
 register_for_tables(DTensor, "alias_tables", _tables)
 register_for_tables(DTensor, "alias_draws", _draws)
 register_for_tables(DTensor, "alias_masses", _masses)

@@ -64,6 +64,9 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) 
         raise refused("layer", layer, "one of vastmax.layers")
     if (within := layer._within()) is not layer:
         shard_classes(within, mesh, dim)
+        for name, each in layer.named_buffers(recurse=False):
+            layer._buffers[name] = torch.empty_like(each, device=mesh.device_type) if each.is_meta else each
+        layer._restore()
         return layer
     if isinstance(layer, _Sharded):
         raise InputError("the layer's classes are spread already: unshard it first.")
@@ -73,6 +76,8 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) 
     plan = layer.shard_plan()
     if plan is None:
         raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
+    if any(isinstance(each, DTensor) for each in (*layer.parameters(), *layer.buffers())):
+        raise InputError("the layer holds what is spread already, as another layer's proposal: give each one its own.")
     lay_out(layer, plan, mesh, others)
     layer.__class__ = _sharded_kind(type(layer))
     sharded = cast(_Sharded, layer)

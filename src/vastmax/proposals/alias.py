@@ -59,11 +59,15 @@ class AliasTable(Float64Module):
 
     def reset_parameters(self) -> None:
         """Set the masses to those of the weights, where these are still known."""
-        if self._initial is not None:
+        if self._initial is None:
+            return
+        if (fill := for_table("alias_fill", self.mass)) is None:
             self.mass.copy_(torch.from_numpy(self._initial))
-        if for_table("alias_tables", self.mass) is not None:  # no process is to hold those of all classes
-            self._initial = None
-            self._derived(self.mass)  # now, before the layer's table takes its memory
+            return
+        fill(self.mass, self._initial)
+        self._initial = None  # no process is to hold those of all classes
+        self._derived.forget()
+        self._derived(self.mass)  # now, before the layer's table takes its memory
 
     @property
     def entry(self) -> Tensor:

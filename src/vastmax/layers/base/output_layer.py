@@ -353,6 +353,9 @@ class OutputLayer(nn.Module, ABC):
         """Yield the rows of a batch at places (M,), which rise, for ops that are given these and no others."""
         yield rows.index_select(0, places)
 
+    def _restore(self) -> None:
+        """Set buffers of its own to what a layer around another one was built with."""
+
     @contextmanager
     def _for_everyone(self) -> Iterator[None]:
         """Let ops find the values of all rows on every process, where what is done next depends on them."""
