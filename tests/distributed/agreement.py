@@ -170,7 +170,7 @@ class Collectives(TorchDispatchMode):
 
     number = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         self.number += func.namespace in ("c10d", "_c10d_functional") and "wait_tensor" not in func.name()
         return func(*args, **(kwargs or {}))
 

@@ -17,6 +17,7 @@ def test_spread_layers_are_the_same(tmp_path: Path, size: int, part: int) -> Non
     assert same, printed
 
 
+@pytest.mark.slow
 def test_a_process_that_is_sent_a_single_row(tmp_path: Path) -> None:
     same, printed = run("invariance", tmp_path, 4, "infrequent-normalized")
     assert same, printed
