@@ -7,6 +7,7 @@ import pytest
 from tests.distributed.processes import run
 
 
+@pytest.mark.slow
 def test_spread_layers_are_made_from_the_meta_device(tmp_path: Path) -> None:
     same, printed = run("building", tmp_path, 2, str(tmp_path))
     assert same, printed

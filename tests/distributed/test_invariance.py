@@ -23,6 +23,7 @@ def test_a_process_that_is_sent_a_single_row(tmp_path: Path) -> None:
     assert same, printed
 
 
+@pytest.mark.slow
 def test_faults_are_noticed(tmp_path: Path) -> None:
     noticed, printed = run("invariance", tmp_path, 2, "faults")
     assert noticed, printed
