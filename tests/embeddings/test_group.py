@@ -221,6 +221,32 @@ def test_a_run_in_one_process_is_resumed_by_two(corpus: Path, tmp_path: Path, mo
         train_together(2, str(corpus), output=tmp_path, resume=True, **{**OPTIONS, "seed": 2})
 
 
+@pytest.mark.filterwarnings("ignore:the corpus holds")
+def test_bytes_sent_outlive_a_process_that_was_alone(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vastmax.embeddings.loop import EmbeddingLoop
+
+    def stop(self: EmbeddingLoop, progress: TrainingProgress) -> None:
+        assert self._stop is not None
+        self._stop.requested = True
+
+    def sent() -> int:
+        return json.loads((tmp_path / "checkpoint" / "state.json").read_text())["facts"]["bytes_sent"]
+
+    with monkeypatch.context() as patched, pytest.raises(TrainingInterrupted):
+        stop_after(patched, 32)
+        train_together(2, str(corpus), output=tmp_path, **OPTIONS)
+    before = sent()
+    assert before > 0
+    with monkeypatch.context() as patched, pytest.raises(TrainingInterrupted):
+        patched.setattr(EmbeddingLoop, "report", stop)
+        train(str(corpus), output=tmp_path, resume=True, **OPTIONS)
+    assert sent() == before
+    made = train_together(2, str(corpus), output=tmp_path, resume=True, **OPTIONS)[0]
+    assert made.config["training"]["bytes_sent"] > before
+
+
 def test_a_stop_between_exchanges_of_all_rows_makes_tables_one(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

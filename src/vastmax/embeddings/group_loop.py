@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from vastmax.embeddings.exchange import Exchange, Schedule
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.trainers.trainer import Trainer
@@ -42,11 +40,16 @@ class GroupLoop(EmbeddingLoop):
         self._whole_words = whole.num_words * trainer.options.epochs
         self._schedule = Schedule(self._whole_words, processes.size, len(corpus.vocabulary), between)
         self._exchange: Exchange | None = None
-        self._round = self._sent_before = 0
+        self._round = 0
 
     def begin(self) -> None:
         """Remember where the tables are, which changes are counted from."""
-        self._exchange = Exchange(self.processes, list(self._trainer.tensors().values()))
+        self._begun_exchange()
+
+    def _begun_exchange(self) -> Exchange:
+        if self._exchange is None:
+            self._exchange = Exchange(self.processes, list(self._trainer.tensors().values()))
+        return self._exchange
 
     def end(self) -> None:
         """Let go of where the tables were."""
@@ -54,7 +57,7 @@ class GroupLoop(EmbeddingLoop):
 
     def step(self) -> None:
         """Train a round, and exchange what is due."""
-        assert self._exchange is not None
+        exchange = self._begun_exchange()
         self._round += 1
         trainer, stop = self._trainer, self._chunk(self._round)
         done = [0, 0, 0.0]
@@ -64,7 +67,7 @@ class GroupLoop(EmbeddingLoop):
         for words, examples, loss in self.processes.gather(done):
             self.words += words
             self.losses.add(loss, examples)
-        self._exchange(self._schedule.share(self._round))
+        exchange(self._schedule.share(self._round))
 
     def due(self, stop: bool, checkpoint: bool) -> tuple[bool, bool]:
         """Stop at once, after an exchange of all rows; write a checkpoint where there has been one."""
@@ -128,13 +131,3 @@ class GroupLoop(EmbeddingLoop):
     def report(self, progress: TrainingProgress) -> None:
         """Keep a report, and pass it on, with what was sent."""
         super().report(replace(progress, bytes_per_word=self.bytes_per_word))
-
-    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return what one trainer's loop does, and what was sent."""
-        facts, tensors = super().state()
-        return {**facts, "bytes_sent": self.bytes_sent}, tensors
-
-    def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`state` returned, or the state of a run in one process."""
-        super().restore(facts, tensors)
-        self._sent_before = int(facts.get("bytes_sent", 0))

@@ -53,6 +53,7 @@ class EmbeddingLoop(Run):
         self.records: list[dict[str, Any]] = []
         self._trainer, self._corpus, self._options = trainer, corpus, options
         self._chunks = 1  # of the next step
+        self._sent_before = 0
 
     def step(self) -> None:
         """Train some chunks."""
@@ -108,10 +109,15 @@ class EmbeddingLoop(Run):
         """How many parts there are."""
         return self._trainer.num_chunks
 
+    @property
+    def bytes_sent(self) -> int:
+        """By all processes to each other, since the run began: of this one, whatever it was resumed from had sent."""
+        return self._sent_before
+
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return position and reports, and what the trainer has learnt."""
-        facts = {"position": self.position, "of": self.num_positions, "records": self.records}
-        return facts, self._trainer.tensors()
+        """Return position, reports and bytes sent, and what the trainer has learnt."""
+        where = {"position": self.position, "of": self.num_positions}
+        return {**where, "records": self.records, "bytes_sent": self.bytes_sent}, self._trainer.tensors()
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned, of as many processes or of others: they cut a run otherwise."""
@@ -120,7 +126,7 @@ class EmbeddingLoop(Run):
             raise ValueError("it has gone further than this run goes, or its reports lack something")
         self._trainer.restore(tensors)
         self.position = facts["position"] * self.num_positions // of
-        self.records = facts["records"]
+        self.records, self._sent_before = facts["records"], int(facts.get("bytes_sent", 0))
 
     def beside(self, folder: Path) -> None:
         """Write vocabulary and phrases: with them a checkpoint's vectors can be used while training goes on."""

@@ -226,8 +226,7 @@ def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Pr
                 f"{folder.path} holds a finished model, made with {differs}: add --overwrite to train again, or name "
                 "another folder."
             )
-    if processes.size == 1:
-        assert found is not None
+    if found is not None and processes.size == 1:
         return found
     about, arrays = None, None
     if found is not None:
