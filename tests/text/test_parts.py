@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.corpora import sentences
@@ -63,6 +63,7 @@ def assert_together_equal(corpus: Any, size: int, *, within_lines: bool = False,
     packed=st.integers(-1, 2),
     long_line=st.sampled_from([1 << 20, 4]),
 )
+@example(texts=[b"aaab b"], size=4, min_count=1, options={}, packed=-1, long_line=4)
 def test_any_text(
     texts: list[bytes], size: int, min_count: int, options: dict[str, Any], packed: int, long_line: int
 ) -> None:

@@ -34,7 +34,7 @@ __all__ = ["Peers", "encode_part", "part_of"]
 
 LONG_LINE = 1 << 20  # bytes that a line goes on behind the place where it should be cut, before it is cut within
 _UNPACKED = 3  # bytes of text in one of a compressed file, about
-_WORD_END = re.compile(rb"[\t-\r\x1c-\x1f ]")
+_LINE_END, _WORD_END = re.compile(rb"\n"), re.compile(rb"[\t-\r\x1c-\x1f ]")
 
 
 class Peers(Protocol):
@@ -205,16 +205,20 @@ def _pieces(files: Sequence[_File], rank: int, size: int, whole_lines: bool) -> 
 
 
 def _cut(file: _File, wanted: int, whole_lines: bool) -> int:
-    """The first place from the one wanted where the file can be cut: the same for both who read beside it."""
+    """Where the file is cut instead of the place wanted: behind its line, or its word, should that be too far.
+
+    Of two places wanted the later is never cut before the earlier, or bytes between would be read twice.
+    """
     with open(file.path, "rb") as source:
         source.seek(wanted - 1)
+        block = source.read(LONG_LINE)
+        end = _LINE_END if whole_lines or b"\n" in block or len(block) < LONG_LINE else _WORD_END
         at = wanted - 1
-        while block := source.read(LONG_LINE):
-            if (end := block.find(b"\n")) >= 0:
-                return at + end + 1
-            if len(block) == LONG_LINE and not whole_lines and (found := _WORD_END.search(block)):
+        while block:
+            if found := end.search(block):
                 return at + found.end()
             at += len(block)
+            block = source.read(LONG_LINE)
     return file.size
 
 
