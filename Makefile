@@ -2,7 +2,7 @@
 # the compiled core is rebuilt when its sources change.
 #   make demo     learn the words of your own Python's documentation, and look around
 #   make test     the test suite          make lint   ruff and pyright; clang-format and clang-tidy
-#   make nightly  the suite with the tests of minutes
+#   make nightly  the suite with the tests of minutes, and its numerical part at all levels of the processor
 #   make campaign  kills, damaged files and full disks for BUDGET=60 minutes; a find repeats with SEED=
 #   make sanitize  the core's tests with address, undefined-behaviour and thread sanitizers
 #   make numerics  the suite's numerical part as on lesser processors, one level after the other
@@ -69,6 +69,7 @@ test: $(VENV)/.installed-dev
 
 nightly: $(VENV)/.installed-dev
 	$(PYTEST) -m "slow or not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m tests.numerics
 
 campaign: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign --minutes $(BUDGET) $(if $(SEED),--seed $(SEED))

@@ -1,6 +1,7 @@
 """The tests marked ``numerics``, once at each of the processor's levels below its best: ``make numerics``.
 
-What is red on a lesser processor alone is seen on a better one. The best level is the whole suite's.
+What is red on a lesser processor alone is seen on a better one. The best level is the whole suite's. ``--next`` is for
+the level just below it only.
 """
 
 import os
@@ -18,8 +19,10 @@ LEVELS = {
 
 def main(arguments: list[str]) -> int:
     best, *below = _core.simd_levels()
+    if arguments[:1] == ["--next"]:
+        below, arguments = below[:1], arguments[1:]
     skipped = [f"{best}, the best here, at which the whole suite runs"]
-    skipped += [f"{level}, which this processor lacks" for level in LEVELS if level not in (best, *below)]
+    skipped += [f"{level}, which this processor lacks" for level in LEVELS if level not in _core.simd_levels()]
     print(f"levels: {', '.join(below) or 'none'}; skipped: {'; '.join(skipped)}", flush=True)
     red = []
     for level in below:
