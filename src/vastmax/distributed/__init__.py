@@ -16,16 +16,17 @@ from vastmax.distributed import (  # noqa: F401  # they register the ops of spre
     whole_tables,
     word_classes,
 )
+from vastmax.distributed.batch import from_each
 from vastmax.distributed.rows import all_rows
 from vastmax.distributed.sharding import shard_classes, unshard
 from vastmax.distributed.tables import own_part, spread_like
-from vastmax.distributed.together import Together, rows_of_all, whole_on_first
+from vastmax.distributed.together import Together, whole_on_first
 
 __all__ = [
     "Together",
     "all_rows",
+    "from_each",
     "own_part",
-    "rows_of_all",
     "shard_classes",
     "spread_like",
     "unshard",

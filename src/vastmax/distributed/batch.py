@@ -19,7 +19,17 @@ from torch import Tensor, distributed
 
 from vastmax.errors import InputError
 
-__all__ = ["Batch", "all_from_all", "apart", "comes_from_below", "current", "from_all", "gathered_rows", "working_on"]
+__all__ = [
+    "Batch",
+    "all_from_all",
+    "apart",
+    "comes_from_below",
+    "current",
+    "from_all",
+    "from_each",
+    "gathered_rows",
+    "working_on",
+]
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
@@ -95,11 +105,11 @@ class Batch:
         before, after = (own.new_zeros((rows, *own.shape[1:])) for rows in others)
         return torch.cat([before, own, after])
 
-    def exchange(self, parts: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
-        """Send each process its part, flat tensors of one dtype, and return what the others sent, of these sizes."""
-        sent = torch.cat(list(parts))
+    def exchange(self, parts: Sequence[Sequence[Tensor]], sizes: Sequence[int]) -> list[Tensor]:
+        """Send each process its flat tensors of one dtype, and return what each of the others sent, of these sizes."""
+        sent = torch.cat([each for of_process in parts for each in of_process])
         received = sent.new_empty(sum(sizes))
-        splits = [len(part) for part in parts]
+        splits = [sum(len(each) for each in of_process) for of_process in parts]
         distributed.all_to_all_single(received, sent, list(sizes), splits, group=self.group)
         return list(received.split(list(sizes)))
 
@@ -131,6 +141,14 @@ def from_all(mine: Tensor, group: Any) -> Tensor:
     found = mine.new_empty(size * mine.numel())
     _gather(found, mine.contiguous().view(-1), group=group)
     return found.view(size, *mine.shape)
+
+
+def from_each(own: Tensor, counts: Sequence[int], group: Any = None) -> list[Tensor]:
+    """Return what each process of a group has, (n, …), of which ``counts`` says how many."""
+    padded = own.new_zeros((max(counts), *own.shape[1:]))
+    padded[: len(own)] = own
+    found = from_all(padded, group) if padded.numel() else padded.expand(len(counts), *padded.shape)
+    return [of_process[:count] for of_process, count in zip(found, counts, strict=True)]
 
 
 def all_from_all(mine: Sequence[Tensor], group: Any) -> list[Tensor]:

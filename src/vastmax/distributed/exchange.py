@@ -33,8 +33,8 @@ class Share(ABC):
     outputs: ClassVar[int]
 
     @abstractmethod
-    def send(self) -> list[Tensor]:
-        """Return a flat tensor for each process."""
+    def send(self) -> list[list[Tensor]]:
+        """Return for each process flat tensors of one dtype, which travel one behind the other."""
 
     @abstractmethod
     def sizes(self) -> list[int]:
@@ -45,8 +45,8 @@ class Share(ABC):
         """Return tensors, differentiable ones, of what came from each process."""
 
     @abstractmethod
-    def send_back(self, *grads: Tensor) -> list[Tensor]:
-        """Return a flat tensor for each process, given the gradients of what was received."""
+    def send_back(self, *grads: Tensor) -> list[list[Tensor]]:
+        """Return such tensors for each process, given the gradients of what was received."""
 
     @abstractmethod
     def sizes_back(self) -> list[int]:
@@ -136,12 +136,12 @@ def _added(gradients: Sequence[Tensor]) -> Tensor | None:
     return torch.sparse_coo_tensor(rows, values, gradients[0].shape, check_invariants=False)
 
 
-def _sent(shares: Sequence[Share], parts: list[list[Tensor]], sizes: list[list[int]]) -> list[list[Tensor]]:
+def _sent(shares: Sequence[Share], parts: list[list[list[Tensor]]], sizes: list[list[int]]) -> list[list[Tensor]]:
     """Return of each share what came from each process, in the dtype that it sends."""
     batch = shares[0].batch
-    dtypes = [of_share[0].dtype for of_share in parts]
+    dtypes = [of_share[0][0].dtype for of_share in parts]
     dtype = functools.reduce(torch.promote_types, dtypes)
-    homes = [torch.cat([of_share[rank].to(dtype) for of_share in parts]) for rank in range(batch.size)]
+    homes = [[each.to(dtype) for of_share in parts for each in of_share[rank]] for rank in range(batch.size)]
     received = batch.exchange(homes, [sum(of_share[rank] for of_share in sizes) for rank in range(batch.size)])
     by_rank = [each.split([of_share[rank] for of_share in sizes]) for rank, each in enumerate(received)]
     return [[each[place].to(dtypes[place]) for each in by_rank] for place in range(len(shares))]

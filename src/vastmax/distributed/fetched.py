@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from typing_extensions import override
 
 from vastmax import ops
-from vastmax.distributed.batch import apart, current, working_on
+from vastmax.distributed.batch import current, working_on
 from vastmax.distributed.exchange import Share, register_share
 from vastmax.distributed.tables import local_rows, own_bounds
 from vastmax.ops import Draws, GuardedDraws, Paths, register_for_tables
@@ -61,7 +61,6 @@ class _FetchShare(Share):
         self.batch = batch = current()
         self.inputs = self._weight, self._bias = local_rows(weight), local_rows(bias)
         self._sparse, self._compute = sparse, compute
-        self._width = self._weight.shape[1] + (bias is not None)
         wanted = [slice(0, num_rows) if batch.everywhere else batch.rows_of(rank) for rank in range(batch.size)]
         ids = [torch.cat([each.flatten() for each in needed(span)]).unique() for span in wanted]
         self._own, self._ids = wanted[batch.rank], ids[batch.rank]
@@ -71,38 +70,50 @@ class _FetchShare(Share):
         self._sizes = torch.searchsorted(self._ids, bounds).diff().tolist()
 
     @override
-    def send(self) -> list[Tensor]:
-        rows = [self._weight[ids] for ids in self._asked]
+    def send(self) -> list[list[Tensor]]:
+        parts = [[self._weight.index_select(0, ids).flatten()] for ids in self._asked]
         if self._bias is not None:
-            rows = [torch.cat([of, self._bias[ids][:, None]], 1) for of, ids in zip(rows, self._asked, strict=True)]
-        return [each.flatten() for each in rows]
+            parts = [[*of, self._bias.index_select(0, ids)] for of, ids in zip(parts, self._asked, strict=True)]
+        return parts
 
     @override
     def sizes(self) -> list[int]:
-        return [number * self._width for number in self._sizes]
+        return [self._numbers(rows) for rows in self._sizes]
 
     @override
     def receive(self, found: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        rows = torch.cat(list(found)).view(-1, self._width)
-        return (rows, None) if self._bias is None else (apart(rows[:, :-1]), apart(rows[:, -1]))
+        return self._rows(found, self._sizes)
 
     @override
-    def send_back(self, grad: Tensor, bias_grad: Tensor | None = None) -> list[Tensor]:  # type: ignore[override]
-        packed = grad if self._bias is None or bias_grad is None else torch.cat([grad, bias_grad[:, None]], 1)
-        return [each.flatten() for each in packed.split(self._sizes)]
+    def send_back(self, grad: Tensor, bias_grad: Tensor | None = None) -> list[list[Tensor]]:  # type: ignore[override]
+        parts = [[each.flatten()] for each in grad.split(self._sizes)]
+        if self._bias is not None and bias_grad is not None:
+            parts = [[*of, each] for of, each in zip(parts, bias_grad.split(self._sizes), strict=True)]
+        return parts
 
     @override
     def sizes_back(self) -> list[int]:
-        return [len(ids) * self._width for ids in self._asked]
+        return [self._numbers(len(ids)) for ids in self._asked]
 
     @override
     def receive_back(self, found: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        values, rows = torch.cat(list(found)).view(-1, self._width), torch.cat(self._asked)
-        of_vectors = values[:, : self._weight.shape[1]]
-        to_weight = ops.row_gradient(rows, of_vectors, self._weight.shape, sparse=self._sparse)
-        if self._bias is None:
+        rows = torch.cat(self._asked)
+        to_rows, to_biases = self._rows(found, [len(ids) for ids in self._asked])
+        to_weight = ops.row_gradient(rows, to_rows, self._weight.shape, sparse=self._sparse)
+        if to_biases is None:
             return to_weight, None
-        return to_weight, ops.row_gradient(rows, values[:, -1], self._bias.shape, sparse=self._sparse)
+        return to_weight, ops.row_gradient(rows, to_biases, self._bias.shape, sparse=self._sparse)
+
+    def _numbers(self, rows: int) -> int:
+        return rows * (self._weight.shape[1] + (self._bias is not None))
+
+    def _rows(self, found: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """Return vectors, and biases if there are any, of so many rows from each process."""
+        width = self._weight.shape[1]
+        ends = [rows * width for rows in sizes]
+        vectors = torch.cat([each[:end].view(-1, width) for each, end in zip(found, ends, strict=True)])
+        biases = None if self._bias is None else torch.cat([each[end:] for each, end in zip(found, ends, strict=True)])
+        return vectors, biases
 
     @override
     def result(self, vectors: Tensor, biases: Tensor | None) -> Any:  # type: ignore[override]

@@ -42,7 +42,7 @@ class _Columns(torch.autograd.Function):
         rows = mine.stop - mine.start
         widths = [[each[rank + 1] - each[rank] for each in bounds] for rank in range(batch.size)]
         received = batch.exchange(
-            [logits[span].flatten() for span in wanted], [rows * sum(of_rank) for of_rank in widths]
+            [[logits[span].flatten()] for span in wanted], [rows * sum(of_rank) for of_rank in widths]
         )
         blocks = [each.view(rows, sum(w)).split(w, 1) for each, w in zip(received, widths, strict=True)]
         return torch.cat([blocks[rank][part] for part in range(len(parts)) for rank in range(batch.size)], 1)
@@ -57,7 +57,7 @@ class _Columns(torch.autograd.Function):
         homes = []
         for rank in range(batch.size):
             columns = [of[:, each[rank] : each[rank + 1]] for of, each in zip(by_part, ctx.bounds, strict=True)]
-            homes.append(torch.cat(columns, 1).flatten())
+            homes.append([torch.cat(columns, 1).flatten()])
         widths = [each[batch.rank + 1] - each[batch.rank] for each in ctx.bounds]
         received = batch.exchange(homes, [n * sum(widths) for n in batch.counts])
         blocks = [each.view(n, sum(widths)) for each, n in zip(received, batch.counts, strict=True)]
@@ -68,7 +68,7 @@ class _Columns(torch.autograd.Function):
         ]
         wide, own = [each.shape[1] for each in partial], batch.counts[batch.rank]
         homes = torch.cat(partial, 1).split(batch.counts)
-        to_own = batch.exchange([each.flatten() for each in homes], [own * sum(wide)] * batch.size)
+        to_own = batch.exchange([[each.flatten()] for each in homes], [own * sum(wide)] * batch.size)
         totals = torch.stack(to_own).sum(0).view(own, sum(wide)).split(wide, 1)
         grads: list[Any] = []
         for (hidden, weight, bias, _), of_logits, total in zip(parts, mine, totals, strict=True):

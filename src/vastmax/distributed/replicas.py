@@ -1,4 +1,4 @@
-"""Processes that have the same classes, for rows of their own: they learn the mean of what each of them learns."""
+"""Processes that have the same parameters, for rows of their own: they learn the mean of what each of them learns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 
 from vastmax import ops
-from vastmax.distributed.batch import apart, from_all
+from vastmax.distributed.batch import apart, from_all, from_each
 from vastmax.distributed.tables import spread_table
 
-__all__ = ["average_over"]
+__all__ = ["average_over", "average_whole"]
 
 _NONE, _DENSE = -2, -1  # what a process says of a parameter's gradient, where it is not the number of its rows
 
@@ -37,6 +37,20 @@ def average_over(parameters: Sequence[Any], group: Any) -> None:
         _average_sparse(sparse, group)
 
 
+@torch.no_grad()
+def average_whole(parameters: Sequence[Tensor], group: Any) -> None:
+    """Give these processes the dense mean of their gradients, in one collective; what was averaged before stays.
+
+    Where no process has a gradient of a parameter there is none afterwards.
+    """
+    grads = [torch.zeros_like(each) if each.grad is None else each.grad.to_dense() for each in parameters]
+    there = grads[0].new_tensor([each.grad is not None for each in parameters])
+    there, *means = _means([there, *grads], group)
+    for parameter, found, mean in zip(parameters, there.tolist(), means, strict=True):
+        if found:
+            parameter.grad = mean
+
+
 def _kind(gradient: Tensor | None) -> int:
     if gradient is None:
         return _NONE
@@ -44,16 +58,21 @@ def _kind(gradient: Tensor | None) -> int:
 
 
 def _average_dense(parameters: Sequence[Any], group: Any) -> None:
-    dtype = functools.reduce(torch.promote_types, (each.dtype for each in parameters))
-    own = [_here(each) for each in parameters]
-    grads = [torch.zeros_like(_here(each)) if each.grad is None else _here(each.grad) for each in parameters]
-    total = torch.cat([each.flatten().to(dtype) for each in grads])
+    own = [_here(each) if each.grad is None else _here(each.grad) for each in parameters]
+    grads = [torch.zeros_like(of) if each.grad is None else of for each, of in zip(parameters, own, strict=True)]
+    for parameter, mean in zip(parameters, _means(grads, group), strict=True):
+        spread = isinstance(parameter, DTensor)
+        parameter.grad = spread_table(mean, parameter.device_mesh, parameter.shape) if spread else mean
+
+
+def _means(tensors: Sequence[Tensor], group: Any) -> list[Tensor]:
+    """Return the means of tensors over the processes, in one collective."""
+    dtype = functools.reduce(torch.promote_types, (each.dtype for each in tensors))
+    total = torch.cat([each.flatten().to(dtype) for each in tensors])
     distributed.all_reduce(total, group=group)
     total /= distributed.get_world_size(group)
-    for parameter, of, mean in zip(parameters, own, total.split([each.numel() for each in own]), strict=True):
-        found = mean.view_as(of).to(of.dtype)
-        spread = isinstance(parameter, DTensor)
-        parameter.grad = spread_table(found, parameter.device_mesh, parameter.shape) if spread else found
+    means = total.split([each.numel() for each in tensors])
+    return [mean.view_as(of).to(of.dtype) for mean, of in zip(means, tensors, strict=True)]
 
 
 def _average_sparse(parameters: Sequence[tuple[Any, list[int]]], group: Any) -> None:
@@ -62,17 +81,15 @@ def _average_sparse(parameters: Sequence[tuple[Any, list[int]]], group: Any) -> 
     nothing = torch.empty(0, dtype=torch.uint8, device=parameters[0][0].device)
     sent = torch.cat([nothing, *(part for each, _ in parameters for part in _packed(each))])
     lengths = [sum(counts[rank] * _width(each) for each, counts in parameters) for rank in range(size)]
-    padded = sent.new_zeros(max(lengths))
-    padded[: len(sent)] = sent
-    found = from_all(padded, group)
+    found = from_each(sent, lengths, group)
     ends = [0] * size
     for parameter, counts in parameters:
         rows, values = [], []
         for rank, count in enumerate(counts):
             start, middle = ends[rank], ends[rank] + 8 * count
             ends[rank] += count * _width(parameter)
-            rows.append(apart(found[rank, start:middle]).view(torch.int64))
-            of_rank = apart(found[rank, middle : ends[rank]]).view(parameter.dtype)
+            rows.append(apart(found[rank][start:middle]).view(torch.int64))
+            of_rank = apart(found[rank][middle : ends[rank]]).view(parameter.dtype)
             values.append(of_rank.view(count, *parameter.shape[1:]))
         total = ops.row_gradient(torch.cat(rows), torch.cat(values) / size, parameter.shape, sparse=True)
         parameter.grad = ops.coalesced(total)
@@ -82,8 +99,8 @@ def _packed(parameter: Any) -> Iterator[Tensor]:
     """Yield the bytes of the ids of a gradient's rows, and of their values."""
     gradient = parameter.grad
     if gradient is not None:
-        yield gradient._indices()[0].contiguous().view(torch.uint8)
-        yield gradient._values().contiguous().view(torch.uint8).flatten()
+        yield apart(gradient._indices()[0]).view(torch.uint8)
+        yield apart(gradient._values()).flatten().view(torch.uint8)
 
 
 def _width(parameter: Any) -> int:

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.device_mesh import DeviceMesh
 
 from vastmax.checks import refused
-from vastmax.distributed.batch import from_all
+from vastmax.distributed.batch import from_all, from_each
 
 __all__ = ["all_rows"]
 
@@ -49,10 +49,7 @@ class _AllRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, own: Tensor, counts: list[int], group: Any) -> Tensor:
         ctx.counts, ctx.group = counts, group
-        padded = own.new_zeros((max(counts), *own.shape[1:]))
-        padded[: len(own)] = own
-        found = from_all(padded, group)
-        return torch.cat([rows[:count] for rows, count in zip(found, counts, strict=True)])
+        return torch.cat(from_each(own, counts, group))
 
     @staticmethod
     @once_differentiable

@@ -62,16 +62,16 @@ class SoftmaxShare(Share):
             self.from_owners = [int((self.owners[self.own] == rank).sum()) for rank in range(self.batch.size)]
 
     @override
-    def send(self) -> list[Tensor]:
+    def send(self) -> list[list[Tensor]]:
         batch = self.batch
         columns = torch.cat([self.log_z[:, None], self.log_prob[:, None], *self.expected], 1)
-        homes = [columns[batch.wanted_by(rank)].flatten() for rank in range(batch.size)]
+        homes = [[columns[batch.wanted_by(rank)].flatten()] for rank in range(batch.size)]
         if not len(self.vectors) or self.owners is None:
             return homes
         here = self.owners == batch.rank
         numbers = [int(here[batch.wanted_by(rank)].sum()) for rank in range(batch.size)]
         of_homes = torch.cat(list(self.vectors), 1).split(numbers)
-        return [torch.cat([of_rows, each.flatten()]) for of_rows, each in zip(homes, of_homes, strict=True)]
+        return [[*of_rows, each.flatten()] for of_rows, each in zip(homes, of_homes, strict=True)]
 
     @override
     def sizes(self) -> list[int]:
@@ -96,7 +96,7 @@ class SoftmaxShare(Share):
         return self.batch.spread(log_z), self.batch.spread(log_prob)
 
     @override
-    def send_back(self, grad: Tensor, target_grad: Tensor) -> list[Tensor]:  # type: ignore[override]
+    def send_back(self, grad: Tensor, target_grad: Tensor) -> list[list[Tensor]]:  # type: ignore[override]
         of_z, of_prob = grad[self.own], target_grad[self.own]
         if self.owners is None:
             of_prob = torch.zeros_like(of_prob)
@@ -112,7 +112,7 @@ class SoftmaxShare(Share):
             for part, each in zip(self.parts, self._gradients, strict=True)
             if part.projection is not None
         ]
-        mine = torch.cat([torch.stack([of_z, of_prob, self._log_z], 1).flatten(), *(each.flatten() for each in sums)])
+        mine = [torch.stack([of_z, of_prob, self._log_z], 1).flatten(), *(each.flatten() for each in sums)]
         return [mine] * self.batch.size
 
     @override

@@ -10,13 +10,12 @@ from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from vastmax.distributed.batch import apart, from_all
+from vastmax.distributed.replicas import average_over
 from vastmax.distributed.tables import own_bounds
 from vastmax.layers import OutputLayer
-from vastmax.ops import coalesced
 from vastmax.optimizers import sparse_parameters
 
-__all__ = ["Together", "rows_of_all", "whole_on_first"]
+__all__ = ["Together", "whole_on_first"]
 
 
 class Together(nn.Module):
@@ -42,7 +41,7 @@ class Together(nn.Module):
         self.step = DistributedDataParallel(step, init_sync=False)
         self._tables = [each for each in learnt if id(each) in tables]
         self._replica = () if spread else (output,)  # a tuple, as what is in it is no part of this module
-        self._capacity, self._versions = 0, {}
+        self._versions = {}
 
     def forward(self, *given: Any, **options: Any) -> Any:
         """Return what the model does. Its loss is to be such that the mean over the processes is that of all rows."""
@@ -72,19 +71,11 @@ class Together(nn.Module):
                 distributed.all_reduce(each)
                 each /= distributed.get_world_size()
 
-    @torch.no_grad()
     def _average_tables(self) -> None:
-        grads = [None if each.grad is None else coalesced(each.grad) for each in self._tables]
-        found, self._capacity = _gathered(self._tables, grads, self._capacity)
-        size = distributed.get_world_size()
-        for table, parts in zip(self._tables, found, strict=True):
-            rows, values = (torch.cat(each) for each in zip(*parts, strict=True))
-            if len(rows) or table.grad is not None:
-                mean = torch.sparse_coo_tensor(rows[None], values / size, table.shape, check_invariants=False)
-                table.grad = coalesced(mean)
-        with torch.enable_grad():
-            for layer in self._replica:
-                layer.will_move({name: self._rows_of(table) for name, table in layer.named_parameters()})
+        if self._tables:
+            average_over(self._tables, None)
+        for layer in self._replica:
+            layer.will_move({name: self._rows_of(table) for name, table in layer.named_parameters()})
 
     def _rows_of(self, table: Tensor) -> Tensor | None:
         grad = table.grad
@@ -110,63 +101,6 @@ def _take_from_first(model: nn.Module) -> None:
             received = each.detach().clone(memory_format=torch.contiguous_format)
             distributed.broadcast(received.view(-1).view(torch.uint8), 0)
             each.copy_(received)
-
-
-def _gathered(
-    tables: Sequence[Tensor], grads: Sequence[Tensor | None], capacity: int
-) -> tuple[list[list[tuple[Tensor, Tensor]]], int]:
-    """Return of each table the rows (n,) that each process met with their gradients (n, …), and the most bytes sent.
-
-    One collective, where no process has more than last time; else two.
-    """
-    if not tables:
-        return [], capacity
-    sent, counts = [], []
-    for table, grad in zip(tables, grads, strict=True):
-        rows = torch.empty(0, dtype=torch.int64) if grad is None else grad._indices()[0]
-        values = table.new_empty((0, *table.shape[1:])) if grad is None else grad._values()
-        counts.append(len(rows))
-        sent += [_bytes(rows.to(table.device)), _bytes(values)]
-    payload = torch.cat(sent)
-    header = torch.tensor([len(payload), *counts]).view(torch.uint8)
-    start = len(header)
-    while True:
-        packed = payload.new_zeros(start + capacity)
-        packed[:start] = header.to(packed.device)
-        fits = min(len(payload), capacity)
-        packed[start : start + fits] = payload[:fits]
-        everything = from_all(packed, None)
-        headers = everything[:, :start].cpu().contiguous().view(torch.int64)
-        if (most := int(headers[:, 0].max())) <= capacity:
-            break
-        capacity = most
-    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in tables]
-    for of_process, (_, *sizes) in zip(everything[:, start:], headers.tolist(), strict=True):
-        place = 0
-        for parts, table, count in zip(found, tables, sizes, strict=True):
-            width = table.element_size() * table[:1].numel()
-            rows = _typed(of_process[place : (place := place + 8 * count)], torch.int64)
-            values = _typed(of_process[place : (place := place + width * count)], table.dtype)
-            parts.append((rows, values.view(count, *table.shape[1:])))
-    return found, capacity
-
-
-def _bytes(values: Tensor) -> Tensor:
-    return apart(values).view(-1).view(torch.uint8)
-
-
-def _typed(sent: Tensor, dtype: torch.dtype) -> Tensor:
-    return apart(sent).view(dtype)  # as numbers begin where they may
-
-
-def rows_of_all(own: Tensor, counts: Sequence[int]) -> Tensor:
-    """Return (N, …) of all processes what each has, as many rows as ``counts`` says."""
-    padded = own.new_zeros((max(counts), *own.shape[1:]))
-    if not padded.numel():
-        return own.new_empty((sum(counts), *own.shape[1:]))
-    padded[: len(own)] = own
-    found = from_all(padded, None)
-    return torch.cat([of[:count] for of, count in zip(found, counts, strict=True)])
 
 
 def whole_on_first(tensors: Mapping[str, Any]) -> dict[str, Tensor]:

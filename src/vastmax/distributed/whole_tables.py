@@ -33,8 +33,8 @@ class _SumShare(Share):
         self._width = len(of_vectors) + (of_biases is not None)
 
     @override
-    def send(self) -> list[Tensor]:
-        return [torch.cat([each for each in self.inputs if each is not None])] * self.batch.size
+    def send(self) -> list[list[Tensor]]:
+        return [[each for each in self.inputs if each is not None]] * self.batch.size
 
     @override
     def sizes(self) -> list[int]:
@@ -47,10 +47,9 @@ class _SumShare(Share):
         return total[: len(of_vectors)].clone(), None if of_biases is None else total[-1:].clone()  # type: ignore
 
     @override
-    def send_back(self, *grads: Tensor) -> list[Tensor]:
-        return [torch.cat([grad for grad, each in zip(grads, self.inputs, strict=True) if each is not None])] * (
-            self.batch.size
-        )
+    def send_back(self, *grads: Tensor) -> list[list[Tensor]]:
+        known = [grad for grad, each in zip(grads, self.inputs, strict=True) if each is not None]
+        return [known] * self.batch.size
 
     @override
     def sizes_back(self) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from vastmax import ops
 from vastmax.distributed.batch import current
@@ -59,9 +60,19 @@ def _share(
     return SoftmaxShare(batch, [part], log_z, log_prob, owners, means, vectors, "log_prob")
 
 
+_here = WeakTensorKeyDictionary()  # by the classes of all words, what was made of them last
+
+
 def _classes_here(classes: WordClasses, first: int, stop: int) -> WordClasses:
     """Return the classes with no words but those of a stretch, whose numbers are counted from its first."""
-    class_of = classes.class_of[first:stop]
+    known = _here.get(classes.class_of)
+    if known is None or known[0] != (first, stop):
+        _here[classes.class_of] = known = (first, stop), _stretch_of(classes, first, stop)
+    return known[1]
+
+
+def _stretch_of(classes: WordClasses, first: int, stop: int) -> WordClasses:
+    class_of = classes.class_of[first:stop].clone()  # a view would keep what it is a view of
     sizes = torch.bincount(class_of, minlength=len(classes.sizes))
     words, starts = class_of.argsort(stable=True), sizes.cumsum(0) - sizes
     place = torch.empty_like(words)

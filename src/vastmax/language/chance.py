@@ -24,10 +24,10 @@ def chance_of_all(device: torch.device, size: int) -> dict[str, Tensor]:
         own["cuda"] = torch.cuda.get_rng_state(device)
     if size == 1:
         return own
-    from vastmax.distributed import rows_of_all
+    from vastmax.distributed import from_each
 
-    states = {name: rows_of_all(each[None], [1] * size) for name, each in own.items()}
-    return {_name(kind, rank): of for kind, each in states.items() for rank, of in enumerate(each)}
+    states = {name: from_each(each[None], [1] * size) for name, each in own.items()}
+    return {_name(kind, rank): of[0] for kind, each in states.items() for rank, of in enumerate(each)}
 
 
 def put_back_chance(states: Mapping[str, Tensor], rank: int, device: torch.device) -> bool:

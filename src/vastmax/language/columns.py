@@ -54,8 +54,8 @@ class Columns:
         """Return a state of all texts, of that of each process's own."""
         if self.size == 1:
             return state
-        from vastmax.distributed import rows_of_all
+        from vastmax.distributed import from_each
 
         counts = [stop - start for start, stop in pairwise(self.bounds(texts))]
-        mine = counts[self.rank]
-        return tuple(rows_of_all(each.cpu().transpose(0, 1)[:mine], counts).transpose(0, 1) for each in state)
+        own = (each.cpu().transpose(0, 1)[: counts[self.rank]] for each in state)
+        return tuple(torch.cat(from_each(each, counts)).transpose(0, 1) for each in own)

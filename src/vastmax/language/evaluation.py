@@ -108,9 +108,9 @@ def perplexity(
         model.train(was_training)
     found = [torch.cat(each) for each in (log_probs, targets, places)]
     if columns.size > 1:
-        from vastmax.distributed import rows_of_all
+        from vastmax.distributed import from_each
 
-        found = [rows_of_all(each, counts) for each in found]
+        found = [torch.cat(from_each(each, counts)) for each in found]
     seconds = time.perf_counter() - started
     log_prob, target, place = found
     order = place.argsort()
