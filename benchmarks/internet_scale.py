@@ -2,20 +2,24 @@
 
     python benchmarks/internet_scale.py benchmarks/results/sharded-layers-*.jsonl benchmarks/results/many-ranks-*.jsonl
 
-Of output layers: a step of N rows a process. Of word embeddings: a whole run. Seconds are operations / speed + bytes /
-bandwidth + collectives x latency; the speed of each layer is fitted to records of one process and of two, as
-benchmarks/sharded_layers.py and benchmarks/many_ranks.py write them, and how far these two differ is its error. The
-network is named, not measured. Prints tables in Markdown, as docs/internet-scale.md has them.
+Of output layers: a step of N rows a process. Of word embeddings: a whole run. Seconds are operations / speed + ids /
+sorting + bytes / bandwidth + collectives x latency. The speed of each layer is fitted to records of one process and of
+two, as benchmarks/sharded_layers.py and benchmarks/many_ranks.py write them, and how far these two differ is its error.
+How fast ids are sorted is measured here; the network is named, not measured.
+Prints tables in Markdown, as docs/internet-scale.md has them.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+import torch
 
 from embeddings import Record, read_records
 from vastmax.embeddings.exchange import Schedule
@@ -38,10 +42,11 @@ class Network:
 
 @dataclass(frozen=True)
 class Step:
-    """What a process does and sends in a step."""
+    """What the busiest process does and sends in a step; ``ids`` are those it sorts to know what others need."""
 
     operations: float
     bytes: float
+    ids: float = 0.0
     collectives: int = 3
 
 
@@ -65,10 +70,11 @@ def softmax(at: Shape, columns: float) -> Step:
     """A softmax over so many classes, of all rows of all processes, its classes spread.
 
     A process sends each other one, for each of its rows, log Z, a log-probability and the expected vector, and the
-    vectors of the targets that it has; all gather three numbers a row on the way back.
+    vectors of the targets that it has: all of them, if it is the one with the frequent words. On the way back all
+    gather three numbers a row.
     """
     others = (at.processes - 1) * at.rows
-    sent = others * 4.0 * (2 + at.dim) + others / at.processes * 4 * at.dim + others * 12
+    sent = others * 4.0 * (2 + at.dim) + others * 4 * at.dim + others * 12
     return Step(6.0 * at.rows * at.dim * columns, sent)
 
 
@@ -78,28 +84,42 @@ def full(at: Shape) -> Step:
     return Step(found.operations, rows_gathered(at) + found.bytes)
 
 
+def harmonic(number: float) -> float:
+    """Return 1 + 1/2 + 1/3 + …, of which Zipf's law makes shares."""
+    return math.log(number) + 0.5772
+
+
 def class_based(at: Shape) -> Step:
-    """A softmax over the square root of V classes, and one over as many words of the target's class."""
-    both = softmax(at, 2 * math.sqrt(at.classes))
+    """A softmax over C = 3√V classes, and one over the words of the target's.
+
+    Under Zipf's law the row's class has 4V / (C·H) words, if classes share out the square roots of the counts. Words of
+    the first 1/W of the table are the most frequent, and have 1/√W of these logits, not 1/W.
+    """
+    classes = 3 * math.sqrt(at.classes)
+    within = 4 * at.classes / (classes * harmonic(at.classes))
+    both = softmax(at, classes + within * math.sqrt(at.processes))
     return Step(both.operations, rows_gathered(at) + 2 * both.bytes)
 
 
-def fetched(at: Shape, needed: float, each: float) -> Step:
+def fetched(at: Shape, needed: float, each: float, ids: float) -> Step:
     """A process needs so many rows of the table, which others have but for its share: there and back."""
     sent = 2 * needed * (at.processes - 1) / at.processes * 4 * (at.dim + 1)
-    return Step(6.0 * at.rows * at.dim * each, rows_gathered(at) + sent)
+    sorted_ids = ids * at.processes if at.processes > 1 else 0.0
+    return Step(6.0 * at.rows * at.dim * each, rows_gathered(at) + sent, sorted_ids)
 
 
 def sampled(at: Shape) -> Step:
     """The samples, which all rows of the batch share, and the targets."""
-    return fetched(at, at.samples + at.rows, at.samples + 1)
+    needed = at.samples + at.rows
+    return fetched(at, needed, at.samples + 1, needed)
 
 
 def hierarchical(at: Shape) -> Step:
-    """The nodes on the paths of a balanced tree; of the upper levels there are fewer than rows."""
-    levels = math.log2(at.classes)
-    met = sum(min(2.0**level, at.rows) for level in range(math.ceil(levels)))
-    return fetched(at, met, levels)
+    """The nodes on the paths of a Huffman tree, as long as the entropy of Zipf's law; upper nodes are met by many."""
+    total = harmonic(at.classes)
+    depth = (math.log(at.classes) ** 2 / 2 / total + math.log(total)) / math.log(2)
+    met = sum(min(2.0**level, at.rows) for level in range(math.ceil(depth)))
+    return fetched(at, met, depth, at.rows * depth)
 
 
 LAYERS: dict[str, Callable[[Shape], Step]] = {
@@ -111,15 +131,16 @@ LAYERS: dict[str, Callable[[Shape], Step]] = {
 
 
 def memory(name: str, at: Shape) -> dict[str, float]:
-    """Bytes that a process keeps: of the table with Adagrad's sums, and of the structure beside it."""
+    """Bytes that a process keeps: of the table with Adagrad's sums, of the structure beside it, of all rows."""
     share, slots = at.classes / at.processes, 2.0 ** math.ceil(math.log2(at.classes))
     structure = {
         "full": 0.0,
-        "class-based": 24.0 * at.classes,  # each word's class and place, and the words of each class
+        "class-based": 32.0 * at.classes + 24 * share,  # class, place, words of each class, counts; of its words again
         "sampled": 8 * share + 16 * slots / at.processes if at.classes >= 2**21 else 8 * at.classes + 8 * slots,
         "hierarchical": 28.0 * at.classes,  # children, words, what lies above, counts
     }
-    return {"table": 2 * 4.0 * (at.dim + 1) * share, "structure": structure[name]}
+    rows = at.processes * at.rows * (4.0 * at.dim + 8)
+    return {"table": 2 * 4.0 * (at.dim + 1) * share, "structure": structure[name], "rows": rows}
 
 
 @dataclass(frozen=True)
@@ -147,10 +168,22 @@ def fit(record: Record) -> Fit:
     return Fit(operations / (record["alone"]["step_ms"] / 1e3), operations / (record["spread"]["computing_ms"] / 1e3))
 
 
-def seconds(step: Step, speed: float, size: int, network: Network) -> dict[str, float]:
+def ids_sorted() -> float:
+    """Return the ids a second that one thread sorts here: measured."""
+    torch.set_num_threads(1)
+    ids, taken = torch.randint(1 << 30, (1 << 19,)), []
+    for _ in range(7):
+        start = time.perf_counter()
+        ids.unique()
+        taken.append(time.perf_counter() - start)
+    return len(ids) / median(taken)
+
+
+def seconds(step: Step, speed: float, sorting: float, size: int, network: Network) -> dict[str, float]:
     """The terms of a step's time."""
     return {
         "computing": step.operations / speed,
+        "sorting": step.ids / sorting,
         "bandwidth": step.bytes / network.bandwidth,
         "latency": step.collectives * network.latency * math.log2(size) if size > 1 else 0.0,
     }
@@ -184,7 +217,7 @@ def duration(value: float) -> str:
 
 def layer_table(records: list[Record], classes: int, dim: int, rows: int, network: Network) -> str:
     """A row a layer and number of processes."""
-    lines = []
+    lines, sorting = [], ids_sorted()
     for record in records:
         name = record["layer"].partition(":")[0]
         if name not in LAYERS:
@@ -193,11 +226,11 @@ def layer_table(records: list[Record], classes: int, dim: int, rows: int, networ
         for size in PROCESSES:
             at = Shape(size, rows, dim, classes)
             step, kept = LAYERS[name](at), memory(name, at)
-            terms = seconds(step, speed, size, network)
+            terms = seconds(step, speed, sorting, size, network)
             cells = [f"{size:,}", amount(step.operations), amount(step.bytes, "B"), duration(sum(terms.values()))]
-            lines.append([name, *cells, largest(terms), amount(kept["table"], "B"), amount(kept["structure"], "B")])
-    titles = ["layer", "processes", "operations", "sent", "a step", "largest term", "table and Adagrad", "structure"]
-    return markdown(titles, lines)
+            lines.append([name, *cells, largest(terms), *(amount(each, "B") for each in kept.values())])
+    titles = ["layer", "processes", "operations", "sent", "a step", "largest term", "table", "structure", "rows"]
+    return f"{amount(sorting)} ids a second are sorted.\n\n" + markdown(titles, lines)
 
 
 def speed_table(records: list[Record]) -> str:

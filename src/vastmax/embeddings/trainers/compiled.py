@@ -27,9 +27,9 @@ BLOCK_CENTRES = {"skipgram": 6, "cbow": 4}
 DRAWN_PER_NEGATIVE = 2
 
 # Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
-# Several processes exchange rows after some chunks each, which are to keep a process's threads busy to their end.
+# Of several processes a few such chunks lie between two exchanges: smaller ones keep many threads busy to their end, and
+# were seen to cost a point of WS-353, so few threads have none.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
-LARGEST_CHUNK_OF_A_PART = 16384
 
 _BETWEEN_STREAMS = 0x9E3779B97F4A7C15  # seeds that nobody gives: of 63 bits, a user's would be next to each other
 _ABSURD = 10  # times the loss of scores that are all 0: only scores that grow without end cost so much
@@ -66,7 +66,7 @@ class EmbeddingTrainer(Trainer):
     ) -> None:
         self._seed = (options.seed + stream * _BETWEEN_STREAMS) % 2**64
         counts = corpus.vocabulary.counts
-        largest = LARGEST_CHUNK if corpus.whole is None else LARGEST_CHUNK_OF_A_PART
+        largest = LARGEST_CHUNK if corpus.whole is None else 2 * LARGEST_CHUNK // max(2, options.num_threads)
         chunk = min(max(len(corpus.ids) // CHUNKS_AN_EPOCH, SMALLEST_CHUNK), largest)
         super().__init__(corpus, options, chunk)
         try:
