@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 
 from tests.cases import CASES, LayerCase
 from vastmax import ops
-from vastmax.distributed import fetched, shard_classes, sharding, softmaxes, unshard
+from vastmax.distributed import contract, fetched, shard_classes, softmaxes, unshard
 from vastmax.distributed.batch import Batch
 from vastmax.distributed.softmaxes import SoftmaxShare
 from vastmax.layers.base import drawing_from
@@ -210,11 +210,11 @@ def forget_sums_of_others(share: SoftmaxShare, found: Sequence[Tensor]) -> tuple
     )
 
 
-def forget_to_average(parameters: Sequence[Tensor], mesh: DeviceMesh) -> None:
+def forget_to_average(parameters: Sequence[Tensor], group: Any) -> None:
     """No all-reduce of what all processes have."""
 
 
-def forget_what_others_send(batch: Batch, parts: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
+def forget_what_others_send(batch: Batch, parts: Sequence[Sequence[Tensor]], sizes: Sequence[int]) -> list[Tensor]:
     """An exchange whose last part is lost."""
     *received, last = EXCHANGE(batch, parts, sizes)
     return [*received, torch.zeros_like(last)]
@@ -235,7 +235,7 @@ EXCHANGE, JOINED, RECEIVED_BACK = Batch.exchange, softmaxes.joined, SoftmaxShare
 FAULTS: dict[str, tuple[str, Any, str, Any]] = {
     "way-back": ("self-normalized", SoftmaxShare, "receive_back", forget_the_factors_of_others),
     "projections": ("differentiated-projections", SoftmaxShare, "receive_back", forget_sums_of_others),
-    "all-reduce": ("cnn", sharding, "_average", forget_to_average),
+    "all-reduce": ("cnn", contract, "average_whole", forget_to_average),
     "exchange": ("self-normalized", Batch, "exchange", forget_what_others_send),
     "log-size": ("self-normalized", softmaxes, "joined", add_log_of_size),
     "hits": ("blackout-distinct", fetched, "_pairs", no_hits),
