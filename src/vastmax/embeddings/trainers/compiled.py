@@ -27,8 +27,8 @@ BLOCK_CENTRES = {"skipgram": 6, "cbow": 4}
 DRAWN_PER_NEGATIVE = 2
 
 # Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
-# Of several processes a few such chunks lie between two exchanges: smaller ones keep many threads busy to their end, and
-# were seen to cost a point of WS-353, so few threads have none.
+# Several processes exchange rows after a few chunks each. Smaller ones keep many threads busy to the end of a round, but
+# were seen to cost a point of WS-353: so the more threads, the smaller.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
 
 _BETWEEN_STREAMS = 0x9E3779B97F4A7C15  # seeds that nobody gives: of 63 bits, a user's would be next to each other
