@@ -5,7 +5,7 @@
 Of output layers: a step of N rows a process. Of word embeddings: a whole run. Seconds are operations / speed + ids /
 sorting + bytes / bandwidth + collectives x latency. The speed of each layer is fitted to records of one process and of
 two, as benchmarks/sharded_layers.py and benchmarks/many_ranks.py write them, and how far these two differ is its error.
-How fast ids are sorted is measured here; the network is named, not measured.
+The network, and how fast ids are sorted, are named.
 Prints tables in Markdown, as docs/internet-scale.md has them.
 """
 
@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import torch
-
 from embeddings import Record, read_records
-from vastmax.embeddings.exchange import Schedule
+from vastmax.embeddings.exchange import BLOCK, Schedule
 
 PROCESSES = (1, 2, 4, 16, 64, 256, 1024)
 
@@ -101,25 +98,32 @@ def class_based(at: Shape) -> Step:
     return Step(both.operations, rows_gathered(at) + 2 * both.bytes)
 
 
-def fetched(at: Shape, needed: float, each: float, ids: float) -> Step:
-    """A process needs so many rows of the table, which others have but for its share: there and back."""
-    sent = 2 * needed * (at.processes - 1) / at.processes * 4 * (at.dim + 1)
+def fetched(at: Shape, needed: float, first: float, each: float, ids: float) -> Step:
+    """Each process needs so many rows of the table, of which the first process has a share, and sends it to all others.
+
+    That process is the busiest; it sends back the gradients of the rows that it needs of others.
+    """
+    sent = needed * (first * (at.processes - 1) + 1 - first) * 4 * (at.dim + 1) if at.processes > 1 else 0.0
     sorted_ids = ids * at.processes if at.processes > 1 else 0.0
     return Step(6.0 * at.rows * at.dim * each, rows_gathered(at) + sent, sorted_ids)
 
 
 def sampled(at: Shape) -> Step:
-    """The samples, which all rows of the batch share, and the targets."""
-    needed = at.samples + at.rows
-    return fetched(at, needed, at.samples + 1, needed)
+    """The samples, which all rows of the batch share, and the targets: by Zipf's law."""
+    needed, first = at.samples + at.rows, harmonic(at.classes / at.processes) / harmonic(at.classes)
+    return fetched(at, needed, first, at.samples + 1, needed)
 
 
 def hierarchical(at: Shape) -> Step:
-    """The nodes on the paths of a Huffman tree, as long as the entropy of Zipf's law; upper nodes are met by many."""
+    """The nodes on the paths of a Huffman tree, as long as the entropy of Zipf's law; upper nodes are met by many.
+
+    Nodes are numbered by level, so that the upper ones lie on the first process.
+    """
     total = harmonic(at.classes)
     depth = (math.log(at.classes) ** 2 / 2 / total + math.log(total)) / math.log(2)
-    met = sum(min(2.0**level, at.rows) for level in range(math.ceil(depth)))
-    return fetched(at, met, depth, at.rows * depth)
+    met = [min(2.0**level, at.rows) for level in range(math.ceil(depth))]
+    upper = sum(met[: int(math.log2(at.classes / at.processes))])
+    return fetched(at, sum(met), upper / sum(met), depth, at.rows * depth)
 
 
 LAYERS: dict[str, Callable[[Shape], Step]] = {
@@ -145,7 +149,7 @@ def memory(name: str, at: Shape) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Fit:
-    """Operations a second of one process with one thread, as one process and two say it."""
+    """Operations a second of a thread, as one process with several says it, and several with one each."""
 
     alone: float
     spread: float
@@ -161,22 +165,13 @@ class Fit:
 
 
 def fit(record: Record) -> Fit:
-    """Of a layer's record: what one process computes with all threads, and what several do beside collectives."""
+    """Of a layer's record: what a thread of one process computes, and one of several beside collectives."""
     size, name = record["processes"], record["layer"].partition(":")[0]
-    at = Shape(size, record["rows"] // size, record["dim"], record["vocabulary"])
-    operations = LAYERS[name](at).operations
-    return Fit(operations / (record["alone"]["step_ms"] / 1e3), operations / (record["spread"]["computing_ms"] / 1e3))
-
-
-def ids_sorted() -> float:
-    """Return the ids a second that one thread sorts here: measured."""
-    torch.set_num_threads(1)
-    ids, taken = torch.randint(1 << 30, (1 << 19,)), []
-    for _ in range(7):
-        start = time.perf_counter()
-        ids.unique()
-        taken.append(time.perf_counter() - start)
-    return len(ids) / median(taken)
+    rows = record["rows"] // size  # of a thread
+    alone, spread = (
+        LAYERS[name](Shape(processes, rows, record["dim"], record["vocabulary"])).operations for processes in (1, size)
+    )
+    return Fit(alone / (record["alone"]["step_ms"] / 1e3), spread / (record["spread"]["computing_ms"] / 1e3))
 
 
 def seconds(step: Step, speed: float, sorting: float, size: int, network: Network) -> dict[str, float]:
@@ -215,9 +210,9 @@ def duration(value: float) -> str:
     return f"{scaled:.{0 if scaled >= 100 else 1}f} {unit}"
 
 
-def layer_table(records: list[Record], classes: int, dim: int, rows: int, network: Network) -> str:
+def layer_table(records: list[Record], classes: int, dim: int, rows: int, sorting: float, network: Network) -> str:
     """A row a layer and number of processes."""
-    lines, sorting = [], ids_sorted()
+    lines = []
     for record in records:
         name = record["layer"].partition(":")[0]
         if name not in LAYERS:
@@ -230,7 +225,7 @@ def layer_table(records: list[Record], classes: int, dim: int, rows: int, networ
             cells = [f"{size:,}", amount(step.operations), amount(step.bytes, "B"), duration(sum(terms.values()))]
             lines.append([name, *cells, largest(terms), *(amount(each, "B") for each in kept.values())])
     titles = ["layer", "processes", "operations", "sent", "a step", "largest term", "table", "structure", "rows"]
-    return f"{amount(sorting)} ids a second are sorted.\n\n" + markdown(titles, lines)
+    return markdown(titles, lines)
 
 
 def speed_table(records: list[Record]) -> str:
@@ -259,7 +254,10 @@ def embeddings_table(records: list[Record], words: float, rows: int, dim: int, n
         schedule = Schedule(round(words), size, rows)
         shares = sum(schedule.share(number) for number in range(1, schedule.rounds + 1))
         sent = shares * 2 * rows * 4.0 * (dim + 1) * 2 * (size - 1) / size
-        latency = schedule.rounds * 2 * network.latency * math.log2(size) if size > 1 else 0.0
+        blocks = sum(
+            math.ceil(schedule.share(number) * rows / (BLOCK // (4 * dim))) for number in range(1, schedule.rounds + 1)
+        )
+        latency = (2 * blocks + schedule.rounds) * network.latency * math.log2(size) if size > 1 else 0.0
         terms = {"computing": words / size / speed, "bandwidth": sent / network.bandwidth, "latency": latency}
         total = sum(terms.values())
         cells = [f"{size:,}", amount(words / size), amount(sent, "B"), f"{sent * size / words:.1f} B", duration(total)]
@@ -279,13 +277,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=512, metavar="N", help="of each process")
     parser.add_argument("--words", type=float, default=100e9, metavar="N", help="that embeddings are trained on")
     parser.add_argument("--vocabulary", type=int, default=10_000_000, metavar="V", help="of embeddings, 300 wide")
+    parser.add_argument("--sorting", type=float, default=25e6, metavar="N", help="ids that a thread sorts a second")
     parser.add_argument("--bandwidth", type=float, default=12.5e9, metavar="B", help="bytes a second of a process")
     parser.add_argument("--latency", type=float, default=20e-6, metavar="S", help="of a collective, times log2 W")
     options = parser.parse_args()
     network = Network(options.bandwidth, options.latency)
     layers = read_records(options.layers)
     print(speed_table(layers), "\n", sep="\n")
-    print(layer_table(layers, options.classes, options.dim, options.rows, network), "\n", sep="\n")
+    print(layer_table(layers, options.classes, options.dim, options.rows, options.sorting, network), "\n", sep="\n")
     print(embeddings_table(read_records(options.ranks), options.words, options.vocabulary, 300, network))
 
 

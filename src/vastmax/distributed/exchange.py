@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar
 
@@ -34,7 +34,7 @@ class Share(ABC):
 
     @abstractmethod
     def send(self) -> list[list[Tensor]]:
-        """Return for each process flat tensors of one dtype, which travel one behind the other."""
+        """Return for each process flat tensors, which travel in this order."""
 
     @abstractmethod
     def sizes(self) -> list[int]:
@@ -136,11 +136,15 @@ def _added(gradients: Sequence[Tensor]) -> Tensor | None:
     return torch.sparse_coo_tensor(rows, values, gradients[0].shape, check_invariants=False)
 
 
+def _common(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    return functools.reduce(torch.promote_types, dtypes)
+
+
 def _sent(shares: Sequence[Share], parts: list[list[list[Tensor]]], sizes: list[list[int]]) -> list[list[Tensor]]:
     """Return of each share what came from each process, in the dtype that it sends."""
     batch = shares[0].batch
-    dtypes = [of_share[0][0].dtype for of_share in parts]
-    dtype = functools.reduce(torch.promote_types, dtypes)
+    dtypes = [_common(each.dtype for each in of_share[0]) for of_share in parts]
+    dtype = _common(dtypes)
     homes = [[each.to(dtype) for of_share in parts for each in of_share[rank]] for rank in range(batch.size)]
     received = batch.exchange(homes, [sum(of_share[rank] for of_share in sizes) for rank in range(batch.size)])
     by_rank = [each.split([of_share[rank] for of_share in sizes]) for rank, each in enumerate(received)]

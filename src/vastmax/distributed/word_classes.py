@@ -60,14 +60,14 @@ def _share(
     return SoftmaxShare(batch, [part], log_z, log_prob, owners, means, vectors, "log_prob")
 
 
-_here = WeakTensorKeyDictionary()  # by the classes of all words, what was made of them last
+_stretches = WeakTensorKeyDictionary()  # by the classes of all words: the stretch wanted last, and its classes
 
 
 def _classes_here(classes: WordClasses, first: int, stop: int) -> WordClasses:
     """Return the classes with no words but those of a stretch, whose numbers are counted from its first."""
-    known = _here.get(classes.class_of)
+    known = _stretches.get(classes.class_of)
     if known is None or known[0] != (first, stop):
-        _here[classes.class_of] = known = (first, stop), _stretch_of(classes, first, stop)
+        _stretches[classes.class_of] = known = (first, stop), _stretch_of(classes, first, stop)
     return known[1]
 
 

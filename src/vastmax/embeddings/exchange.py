@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from vastmax.runs import Processes
 
-__all__ = ["Exchange", "Schedule"]
+__all__ = ["BLOCK", "Exchange", "Schedule"]
 
 _FEWEST_ROUNDS = 64
 _WORDS = 1 << 20
 _ROWS_A_WORD = 0.04  # of both tables, that are exchanged for a word that a process trains
 _FEWEST_OF_ALL = 4  # exchanges of all rows in a run
-_BLOCK = 1 << 23  # bytes of rows at once
+BLOCK = 1 << 23  # bytes of rows at once
 _TINY = np.float32(1e-30)
 
 
@@ -81,7 +81,7 @@ class Exchange:
     def __call__(self, share: float = 1.0) -> None:
         """Exchange the first rows of each table, this share of them."""
         for table, base in zip(self._tables, self._bases, strict=True):
-            rows, step = math.ceil(share * len(table)), max(1, _BLOCK // (4 * table.shape[1]))
+            rows, step = math.ceil(share * len(table)), max(1, BLOCK // (4 * table.shape[1]))
             for first in range(0, rows, step):
                 some = slice(first, min(first + step, rows))
                 self._exchange(table[some], base[some])
