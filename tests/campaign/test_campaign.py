@@ -60,6 +60,6 @@ def test_what_once_fell() -> None:
 def test_a_short_campaign(part: object) -> None:
     seed = seed_of_commit()
     assert callable(part)
-    figures = part(seed, 20)
+    figures = part(seed, 12)
     assert figures.cases > 0
     assert not new_finds(figures), f"seed {seed}"

@@ -202,7 +202,9 @@ def config(layer: str = "sampled", **training: Any) -> RunConfig:
     return RunConfig(method=method_named(layer), model=MODEL, training=options, threads=1, probe=chosen)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(
+    "layer", [pytest.param(each, marks=[pytest.mark.slow] if each == "cnn" else []) for each in LAYERS]
+)
 def test_a_run_with_a_probe_is_the_run_with_its_rate(
     corpus: LanguageCorpus, tmp_path: Path, layer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
