@@ -24,6 +24,7 @@ from vastmax.distributed import shard_classes, unshard
 from vastmax.distributed.batch import from_all
 from vastmax.errors import InputError
 from vastmax.layers import OutputLayer, build
+from vastmax.trees import Classes
 
 D, V = 12, 31
 
@@ -150,6 +151,23 @@ def take_a_plain_state(mesh: DeviceMesh, rank: int, folder: Path) -> None:
                 assert torch.equal(each, alone.state_dict()[name]), (case.id, name)
 
 
+def take_other_classes(mesh: DeviceMesh, rank: int, folder: Path) -> None:
+    """What was made of a process's words is made again once a state brings other classes, and is a copy's own."""
+    torch.manual_seed(7)
+    hidden, target = torch.randn(6, D), torch.randint(V, (6,))
+    own = slice(2 + 2 * rank, 4 + 2 * rank)
+    first, other = (
+        build("class-based", D, range(V, 0, -1), classes=Classes([(word * step) % 5 for word in range(V)]))
+        for step in (1, 2)
+    )
+    layer = shard_classes(copy.deepcopy(first), mesh)
+    for alone in (first, other, first):
+        layer.load_state_dict(alone.state_dict())
+        expected = alone.target_log_prob(hidden, target)[own]
+        for each in (layer, copy.deepcopy(layer)):
+            torch.testing.assert_close(each.target_log_prob(hidden[own], target[own]), expected)
+
+
 def save(mesh: DeviceMesh, rank: int, folder: Path) -> None:
     checkpoint.save({"layer": spread(mesh, seed=8).state_dict()}, checkpoint_id=folder / "checkpoint")
 
@@ -237,6 +255,7 @@ JOBS = {
         beside_loss_parallel,
         draw,
         take_a_plain_state,
+        take_other_classes,
         save,
         load,
         count,
