@@ -4,6 +4,8 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <stdexcept>
@@ -14,6 +16,7 @@
 
 #include "base/numpy.hpp"
 #include "text/lexicon.hpp"
+#include "text/ngrams.hpp"
 #include "text/pairs.hpp"
 #include "text/scanner.hpp"
 #include "text/spool.hpp"
@@ -247,6 +250,29 @@ void bind_rows(nb::module_& m) {
           "is wrong with that: nothing where the rows are full, or the text is at its end.");
 }
 
+std::tuple<Array<int64_t>, Array<uint32_t>> ngram_buckets(const std::vector<std::string>& words, int shortest,
+                                                          int longest, uint32_t buckets, int hashes, bool floret) {
+    const NgramRule rule{shortest, longest, buckets, hashes, floret};
+    std::vector<int64_t> offsets{0};
+    std::vector<uint32_t> found;
+    {
+        nb::gil_scoped_release release;
+        offsets.reserve(words.size() + 1);
+        for (const std::string& word : words) {
+            append_buckets(word, rule, found);
+            offsets.push_back(static_cast<int64_t>(found.size()));
+        }
+    }
+    return {to_numpy(std::move(offsets)), to_numpy(std::move(found))};
+}
+
+void bind_ngrams(nb::module_& m) {
+    m.def("ngram_buckets", &ngram_buckets, nb::arg("words"), nb::arg("shortest"), nb::arg("longest"),
+          nb::arg("buckets"), nb::arg("hashes"), nb::arg("floret"),
+          "The buckets of the character n-grams of n words, one word's behind the other's, and where they begin (n + "
+          "1).");
+}
+
 }  // namespace
 
 void bind_text(nb::module_& m) {
@@ -265,6 +291,7 @@ void bind_text(nb::module_& m) {
     bind_pairs(m);
     bind_bytes(m);
     bind_rows(m);
+    bind_ngrams(m);
 }
 
 }  // namespace vastmax

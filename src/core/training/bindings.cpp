@@ -15,6 +15,7 @@
 
 #include "base/input_error.hpp"
 #include "base/numpy.hpp"
+#include "base/parallel.hpp"
 #include "base/simd.hpp"
 #include "training/planner.hpp"
 #include "training/trainer.hpp"
@@ -27,6 +28,7 @@ namespace {
 template <typename T>
 using Rows = nb::ndarray<T, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using PathArrays = std::tuple<ArrayView<int64_t>, ArrayView<int32_t>, ArrayView<int8_t>>;  // as of a Tree
+using BagArrays = std::tuple<ArrayView<int64_t>, ArrayView<uint32_t>>;                     // offsets, rows
 
 constexpr std::pair<const char*, Sharing> kSharings[] = {
     {"block", Sharing::block}, {"window", Sharing::window}, {"pair", Sharing::pair}};
@@ -95,7 +97,7 @@ Task make_task(const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, 
     if (settings.window < 1 || 2 * settings.window + block > kMaxInputs)
         throw std::invalid_argument("a block has no room for so wide a window");
     if (noise.has_value() == paths.has_value()) throw std::invalid_argument("give either noise or paths");
-    Task task{{ids.data(), ids.size(), keep.data()}, {}, {}, settings};
+    Task task{{ids.data(), ids.size(), keep.data()}, {}, {}, {}, settings};
     if (noise) {
         task.noise = AliasTable(noise->data(), noise->size());
         return task;
@@ -106,6 +108,29 @@ Task make_task(const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, 
     for (size_t i = 0; i < nodes.size(); ++i)
         task.paths.steps.push_back(2 * static_cast<uint32_t>(nodes.data()[i]) + (signs.data()[i] > 0));
     return task;
+}
+
+// What the words of a vocabulary are read from; throws where a bag is empty or names a row that is not there.
+Inputs make_inputs(size_t words, size_t rows, const std::optional<BagArrays>& bags,
+                   const std::optional<ArrayView<uint8_t>>& frozen) {
+    Inputs inputs{words, {}, nullptr};
+    if (bags) {
+        const auto& [offsets, ids] = *bags;
+        if (offsets.size() != words + 1 || offsets.data()[0] != 0 || offsets.data()[words] != int64_t(ids.size()))
+            throw std::invalid_argument("bags are not one a word");
+        for (size_t i = 0; i < words; ++i)
+            if (offsets.data()[i] >= offsets.data()[i + 1]) throw std::invalid_argument("a bag is empty");
+        if (std::any_of(ids.data(), ids.data() + ids.size(), [&](uint32_t id) { return id >= rows; }))
+            throw std::invalid_argument("a bag names a row that is not there");
+        inputs.bags = {offsets.data(), ids.data()};
+    } else if (rows != words) {
+        throw std::invalid_argument("without bags there is one row a word");
+    }
+    if (frozen) {
+        if (frozen->size() != words) throw std::invalid_argument("frozen is not one flag a word");
+        inputs.frozen = frozen->data();
+    }
+    return inputs;
 }
 
 nb::ndarray<nb::numpy, float> view(Matrix& matrix, nb::handle owner) {
@@ -127,13 +152,20 @@ void bind_trainer(nb::module_& m) {
             "__init__",
             [](Trainer* self, const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, const Settings& settings,
                int dim, size_t outputs, const std::optional<ArrayView<double>>& noise,
-               const std::optional<PathArrays>& paths, const std::optional<std::string>& level) {
+               const std::optional<PathArrays>& paths, const std::optional<size_t>& inputs,
+               const std::optional<BagArrays>& bags, const std::optional<ArrayView<uint8_t>>& frozen,
+               const std::optional<std::string>& level) {
                 const Kernels* kernels = level ? kernels_named(*level, "simd_level") : best_kernels();
-                new (self) Trainer(make_task(ids, keep, settings, noise, paths), keep.size(), outputs, dim, *kernels);
+                Task task = make_task(ids, keep, settings, noise, paths);
+                const size_t rows = inputs.value_or(keep.size());
+                task.inputs = make_inputs(keep.size(), rows, bags, frozen);
+                new (self) Trainer(std::move(task), rows, outputs, dim, *kernels);
             },
             nb::kw_only(), nb::arg("ids").noconvert(), nb::arg("keep").noconvert(), nb::arg("settings"), nb::arg("dim"),
             nb::arg("outputs"), nb::arg("noise") = nb::none(), nb::arg("paths") = nb::none(),
-            nb::arg("level") = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>())
+            nb::arg("inputs") = nb::none(), nb::arg("bags") = nb::none(), nb::arg("frozen") = nb::none(),
+            nb::arg("level") = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 10>(),
+            nb::keep_alive<1, 11>())
         .def("run", &Trainer::run, nb::arg("first"), nb::arg("last"), nb::arg("threads"),
              nb::call_guard<nb::gil_scoped_release>())
         .def(
@@ -196,6 +228,33 @@ double kernel_step(const std::string& level, const Rows<float>& outputs, const R
     return loss;
 }
 
+// Row i of `out` is the mean of the rows of `table` that bag i names; zero where it is empty.
+void bag_means(const nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>& table, const BagArrays& bags,
+               const Rows<float>& out, size_t threads) {
+    const auto& [offsets, rows] = bags;
+    const size_t dim = table.shape(1);
+    if (table.stride(1) != 1 && dim > 1) throw std::invalid_argument("the numbers of a row are not next to each other");
+    const size_t stride = static_cast<size_t>(table.stride(0));
+    if (out.shape(1) != dim || offsets.size() != out.shape(0) + 1) throw std::invalid_argument("shapes do not fit");
+    const auto* begins = offsets.data();
+    const auto* ids = rows.data();
+    const float* from = table.data();
+    float* to = out.data();
+    constexpr size_t kWords = 1024;
+    const size_t count = out.shape(0);
+    nb::gil_scoped_release release;
+    parallel_for((count + kWords - 1) / kWords, threads, [&](size_t, size_t part) {
+        std::vector<double> sums(dim);
+        for (size_t i = part * kWords; i < std::min(count, (part + 1) * kWords); ++i) {
+            std::fill(sums.begin(), sums.end(), 0.0);
+            for (int64_t j = begins[i]; j < begins[i + 1]; ++j)
+                for (size_t x = 0; x < dim; ++x) sums[x] += static_cast<double>(from[ids[j] * stride + x]);
+            const double size = static_cast<double>(std::max<int64_t>(1, begins[i + 1] - begins[i]));
+            for (size_t x = 0; x < dim; ++x) to[i * dim + x] = static_cast<float>(sums[x] / size);
+        }
+    });
+}
+
 Array<uint32_t> draw_noise(const ArrayView<double>& weights, uint64_t seed, uint64_t epoch, uint64_t chunk,
                            size_t count) {
     const AliasTable table(weights.data(), weights.size());
@@ -214,6 +273,8 @@ void bind_training(nb::module_& m) {
     m.def("simd_levels", &simd_levels);
     m.def("kernel_step", &kernel_step, nb::arg("level"), nb::arg("outputs"), nb::arg("inputs"), nb::arg("positive"),
           nb::arg("total"), nb::arg("rate"), nb::arg("repeat") = 1);
+    m.def("bag_means", &bag_means, nb::arg("table"), nb::arg("bags"), nb::arg("out"), nb::arg("threads"),
+          "Fill out (n, d) float32 with the means of the rows of table (any, d) that each of n bags names.");
     m.def("draw_noise", &draw_noise, nb::arg("weights"), nb::arg("seed"), nb::arg("epoch"), nb::arg("chunk"),
           nb::arg("count"));
 }

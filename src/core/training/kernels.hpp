@@ -17,6 +17,7 @@ namespace vastmax {
 constexpr int kRowMultiple = 16;
 constexpr int kMaxOutputs = 128;
 constexpr int kMaxInputs = 512;
+constexpr int kMaxFetches = kMaxOutputs + kMaxInputs;
 
 // Floats that a row of `size` takes up.
 // Static: an inline function would be one for all levels, and the linker might keep the one compiled for AVX-512.
@@ -33,7 +34,7 @@ struct Block {
     // Rows of the next block: the kernels ask for them between their tiles, since a core has room for some twenty
     // outstanding cache lines and a burst of a hundred requests would hold up everything behind it.
     int fetches = 0;
-    const float* fetch_rows[kMaxOutputs + kMaxInputs + 1];
+    const float* fetch_rows[kMaxFetches + 1];
 };
 
 // Scratch of one thread: gradients of the scores and of the input rows.
@@ -51,8 +52,8 @@ struct Kernels {
     // out[j] = sum_i weights[i * in_stride + j * out_stride] * in[i], for j < rows, i < count.
     void (*combine)(float* const* out, int rows, const float* const* in, int count, const float* weights, int in_stride,
                     int out_stride, int dim);
-    // out[j] += row j of `in`; a row may be named more than once.
-    void (*add_rows)(float* const* out, int rows, const float* in, int dim);
+    // out[j] += row j of `in`, whose rows are in_stride apart; a row may be named more than once.
+    void (*add_rows)(float* const* out, int rows, const float* in, int in_stride, int dim);
 };
 
 // Throws InputError where the processor has no such level; `source` says where the name comes from.

@@ -281,8 +281,8 @@ void combine(float* const* out, int rows, const float* const* in, int count, con
 }
 
 // Row after row, so that a row named twice receives both.
-void add_rows(float* const* out, int rows, const float* in, int dim) {
-    for (int j = 0; j < rows; ++j, in += dim)
+void add_rows(float* const* out, int rows, const float* in, int in_stride, int dim) {
+    for (int j = 0; j < rows; ++j, in += in_stride)
         for (int x = 0; x < dim; x += kLanes) store(out[j] + x, load(out[j] + x) + load(in + x));
 }
 
@@ -306,7 +306,7 @@ double step_outputs(Block& block, int dim, float rate, const Scratch& scratch) {
 
 double step(Block& block, int dim, float rate, const Scratch& scratch) {
     const double loss = step_outputs(block, dim, rate, scratch);
-    add_rows(block.input_rows, block.inputs, scratch.input_gradient, dim);
+    add_rows(block.input_rows, block.inputs, scratch.input_gradient, dim, dim);
     return loss;
 }
 

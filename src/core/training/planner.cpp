@@ -70,6 +70,7 @@ bool Planner::next_block() {
     rate_ = task_.learning_rate(first_id_ + static_cast<double>(position_) * ids_a_word_);
     column_ = kept_.size();
     last_column_ = 0;
+    if (!task_.inputs.bags.empty()) prefetch_bags();
     for (size_t t = 0; t < centres_; ++t) {
         const size_t j = position_ + t;
         while (j >= sentence_end_[sentence_]) ++sentence_;
@@ -125,6 +126,19 @@ void Planner::prefetch_paths() const {
         const uint32_t* steps = paths.steps.data() + paths.offsets[kept_[position_ + kPathsAhead]];
         __builtin_prefetch(steps);
         __builtin_prefetch(steps + 15);
+    }
+}
+
+// Asks for the bags of words that come into the windows soon: first where they lie, then their rows' numbers.
+void Planner::prefetch_bags() const {
+    const Bags& bags = task_.inputs.bags;
+    for (size_t t = 0; t < centres_; ++t) {
+        const size_t soon = position_ + static_cast<size_t>(task_.settings.window) + kPathsAhead + t;
+        if (soon + kPathsAhead < kept_.size()) __builtin_prefetch(&bags.offsets[kept_[soon + kPathsAhead]]);
+        if (soon >= kept_.size()) continue;
+        const uint32_t* rows = bags.rows + bags.begin(kept_[soon]);
+        __builtin_prefetch(rows);
+        __builtin_prefetch(rows + 15);
     }
 }
 

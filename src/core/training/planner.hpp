@@ -31,6 +31,7 @@ private:
     void plan_columns(Plan& plan);
     void draw_negatives(Plan& plan);
     void prefetch_paths() const;
+    void prefetch_bags() const;
 
     const Task& task_;
     Random random_;

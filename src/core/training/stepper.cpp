@@ -36,6 +36,7 @@ Stepper::Stepper(const Task& task, Matrices& matrices, const Kernels& kernels, i
       paths_(task.paths),
       matrices_(matrices),
       kernels_(kernels),
+      inputs_(matrices.vectors, task.inputs, kernels),
       outputs_(matrices.outputs, threads > 1 && !task.paths.empty() ? kHotNodes : 0,
                std::max(1, kUsesOfAllThreads / threads)) {
     const size_t dim = static_cast<size_t>(matrices.vectors.stride());
@@ -64,10 +65,13 @@ void Stepper::step(const Plan& plan, const Plan* next) {
 
 // Lists the plan's rows for the kernels to fetch while they compute the plan before it.
 void Stepper::prefetch(const Plan& plan) {
-    const auto fetch = [this](const float* row) { block_.fetch_rows[block_.fetches++] = row; };
+    const auto fetch = [this](const float* row) {
+        block_.fetch_rows[block_.fetches] = row;
+        block_.fetches += block_.fetches < kMaxFetches;  // bags may be any number of rows
+    };
     // The columns of the plan before are in the cache already.
     for (int j = std::max(0, plan.columns - plan.centres - 1); j < plan.columns; ++j)
-        fetch(matrices_.vectors.row(plan.context[j]));
+        inputs_.prefetch(plan.context[j], fetch);
     if (paths_.empty()) {
         for (int i = 0; i < plan.centres + plan.negatives; ++i) fetch(matrices_.outputs.row(plan.word[i]));
         return;
@@ -89,7 +93,7 @@ void Stepper::fill_windows(const Plan& plan) {
 void Stepper::step_skipgram(const Plan& plan) {
     const int dim = matrices_.vectors.stride();
     block_.inputs = plan.columns;
-    for (int j = 0; j < plan.columns; ++j) block_.input_rows[j] = matrices_.vectors.row(plan.context[j]);
+    inputs_.take(plan.context, plan.columns, block_.input_rows);
     for (int t = 0; t < plan.centres; ++t)
         examples_ += static_cast<uint64_t>(plan.end[t] - plan.begin[t] -
                                            (plan.self[t] >= plan.begin[t] && plan.self[t] < plan.end[t]));
@@ -103,10 +107,9 @@ void Stepper::step_cbow(const Plan& plan) {
     alignas(16) float examples[kMaxCentres * kMaxCentres] = {};  // [t][t] = 1 where window t is not empty
     float size[kMaxCentres] = {}, inverse[kMaxCentres];
     float* context[kMaxInputs];
-    for (int j = 0; j < plan.columns; ++j) {
-        context[j] = matrices_.vectors.row(plan.context[j]);
+    inputs_.take(plan.context, plan.columns, context);
+    for (int j = 0; j < plan.columns; ++j)
         for (int t = 0; t < kMaxCentres; ++t) size[t] += windows_[j * kMaxCentres + t];
-    }
     int windows = 0;
     for (int t = 0; t < kMaxCentres; ++t) {
         windows += size[t] > 0;
@@ -131,7 +134,7 @@ void Stepper::step_cbow(const Plan& plan) {
         for (int t = 0; t < plan.centres; ++t) gradient[t] = scratch_.input_gradient + t * dim;
         for (int j = 0; j < plan.columns; ++j) scatter[j] = scatter_ + j * dim;
         kernels_.combine(scatter, plan.columns, gradient, plan.centres, windows_, 1, kMaxCentres, dim);
-        kernels_.add_rows(context, plan.columns, scatter_, dim);
+        kernels_.add_rows(context, plan.columns, scatter_, dim, dim);
     });
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "training/input_rows.hpp"
 #include "training/kernels.hpp"
 #include "training/matrix.hpp"
 #include "training/plan.hpp"
@@ -27,7 +28,10 @@ public:
     void step(const Plan& plan, const Plan* next);
 
     // Hands on what this thread keeps to itself.
-    void finish_chunk() { outputs_.exchange_all(); }
+    void finish_chunk() {
+        inputs_.finish();
+        outputs_.exchange_all();
+    }
 
     uint64_t examples() const { return examples_; }
     double loss() const { return loss_; }  // summed over the examples
@@ -50,6 +54,7 @@ private:
     uint64_t examples_ = 0;
     double loss_ = 0;
 
+    InputRows inputs_;
     Replicas outputs_;
     Block block_;
     Scratch scratch_;

@@ -43,8 +43,26 @@ struct PackedPaths {
     bool empty() const { return offsets.empty(); }
 };
 
+// The rows whose mean is a word's vector (subwords); empty where each word has a row of its own. Borrowed too.
+struct Bags {
+    const int64_t* offsets = nullptr;
+    const uint32_t* rows = nullptr;
+    bool empty() const { return offsets == nullptr; }
+    int64_t begin(uint32_t word) const { return offsets[word]; }
+    int64_t end(uint32_t word) const { return offsets[word + 1]; }
+};
+
+// What the words are read from.
+struct Inputs {
+    size_t words = 0;
+    Bags bags;
+    const uint8_t* frozen = nullptr;  // for each word whether its vector stays; null where none does
+    bool plain() const { return bags.empty() && !frozen; }
+};
+
 struct Task {
     Corpus corpus;
+    Inputs inputs;
     PackedPaths paths;
     AliasTable noise;  // empty for hierarchical softmax
     Settings settings;

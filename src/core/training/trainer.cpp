@@ -30,8 +30,8 @@ struct Worker {
 
 }  // namespace
 
-Trainer::Trainer(Task given, size_t words, size_t outputs, int dim, const Kernels& kernels_table)
-    : task(std::move(given)), matrices{{words, dim}, {outputs, dim}}, kernels(kernels_table) {}
+Trainer::Trainer(Task given, size_t inputs, size_t outputs, int dim, const Kernels& kernels_table)
+    : task(std::move(given)), matrices{{inputs, dim}, {outputs, dim}}, kernels(kernels_table) {}
 
 Statistics Trainer::run(size_t first, size_t last, int threads) {
     // A thread that finds no memory must not end the process: parallel_for hands its exception on.

@@ -29,7 +29,7 @@ struct Statistics {
 
 class Trainer {
 public:
-    Trainer(Task task, size_t words, size_t outputs, int dim, const Kernels& kernels);
+    Trainer(Task task, size_t inputs, size_t outputs, int dim, const Kernels& kernels);
 
     // Trains chunks [first, last), counted over all epochs.
     Statistics run(size_t first, size_t last, int threads);

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vastmax.checks import refused, whole
 from vastmax.embeddings.formats.folder import load_folder, save_folder
 from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, top_rows, unit
+from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.errors import FormatError, InputError, UnknownWordError
 from vastmax.vocabulary import Vocabulary
 
@@ -49,6 +50,7 @@ class Embeddings:
         vocabulary: V words in falling frequency.
         output_vectors: (any, d) float32; of words after negative sampling, of inner nodes after hierarchical softmax.
         config: what made them; anything JSON can hold.
+        subwords: vectors of n-grams. With them words that the vocabulary lacks have vectors too.
 
     Raises:
         InputError: where shapes or types do not fit, or a number has no place in float32.
@@ -70,6 +72,8 @@ class Embeddings:
         vocabulary: Vocabulary,
         output_vectors: NDArray[Any] | None = None,
         config: Mapping[str, Any] | None = None,
+        *,
+        subwords: SubwordVectors | None = None,
     ) -> None:
         if not isinstance(vocabulary, Vocabulary):
             raise refused("vocabulary", vocabulary, "a Vocabulary, as Vocabulary(words, None) makes one")
@@ -79,10 +83,13 @@ class Embeddings:
         self.vocabulary = vocabulary
         self.output_vectors = None if output_vectors is None else _rows("output_vectors", output_vectors)
         self.config: dict[str, Any] = dict(config or {})
+        self.subwords = subwords
         if len(self.vectors) != len(vocabulary):
             raise InputError(f"vectors has {len(self.vectors)} rows, but the vocabulary has {len(vocabulary)} words.")
         if self.output_vectors is not None and self.output_vectors.shape[1] != self.dim:
             raise InputError(f"output_vectors has {self.output_vectors.shape[1]} columns, but vectors has {self.dim}.")
+        if subwords is not None and subwords.vectors.shape[1] != self.dim:
+            raise InputError(f"subwords have {subwords.vectors.shape[1]} columns, but vectors has {self.dim}.")
 
     @property
     def dim(self) -> int:
@@ -99,6 +106,15 @@ class Embeddings:
 
     def __repr__(self) -> str:
         return f"Embeddings(words={len(self)}, dim={self.dim})"
+
+    def _finite_vectors_of(self, words: Sequence[Word]) -> NDArray[np.float32]:
+        """The same; InputError naming the word of one that holds NaN or infinity."""
+        found = self._vectors_of(words)
+        for word, length in zip(words, lengths(found), strict=True):
+            if not np.isfinite(length):
+                spelt = word if isinstance(word, str) else self.word_of(int(word))
+                raise InputError(f"the vector of {spelt!r} holds NaN or infinity: give finite numbers.")
+        return found
 
     def id_of(self, word: Word) -> int:
         """Return the row of a word, or check an id.
@@ -125,14 +141,29 @@ class Embeddings:
     def __getitem__(self, word: Word | Sequence[Word]) -> NDArray[np.float32]:
         """Return the vector (d,) of a word, or those (n, d) of a list of words."""
         if isinstance(word, (Sequence, np.ndarray)) and not isinstance(word, (str, bytes)):
-            return self.vectors[[self.id_of(each) for each in word]]
+            return self._vectors_of(word)
+        if self._is_unseen(word):
+            return self._vectors_of([word])[0]  # type: ignore[list-item]
         return self.vectors[self.id_of(word)]  # type: ignore[arg-type]  # what is no word is told
+
+    def _is_unseen(self, word: object) -> bool:
+        """Whether a word has no row but can have a vector."""
+        return self.subwords is not None and isinstance(word, str) and word not in self.vocabulary
+
+    def _vectors_of(self, words: Sequence[Word]) -> NDArray[np.float32]:
+        """The vectors (n, d) of words, those of unseen words made of their n-grams."""
+        unseen = [place for place, word in enumerate(words) if self._is_unseen(word)]
+        if not unseen or self.subwords is None:
+            return self.vectors[[self.id_of(word) for word in words]]
+        made = self.subwords.vectors_of([str(words[place]) for place in unseen])
+        found = np.empty((len(words), self.dim), np.float32)
+        seen = [place for place in range(len(words)) if place not in set(unseen)]
+        found[seen], found[unseen] = self.vectors[[self.id_of(words[place]) for place in seen]], made
+        return found
 
     def similarity(self, a: Word, b: Word) -> float:
         """Return the cosine of two words' vectors, -1 to 1; 0 where one is the zero vector."""
-        ids = [self.id_of(a), self.id_of(b)]
-        self._lengths(ids)
-        x, y = self.vectors[ids].astype(np.float64)
+        x, y = self._finite_vectors_of([a, b]).astype(np.float64)
         length = float(np.sqrt((x @ x) * (y @ y)))
         return float(np.clip(x @ y / length, -1, 1)) if length else 0.0
 
@@ -189,16 +220,17 @@ class Embeddings:
         Raises:
             InputError: for an unknown word or method, NaN or infinity in a vector, or a k below 1.
         """
-        triple = [self.id_of(word) for word in (a, b, c)]
-        to_a, to_b, to_c = self._unit(triple)
+        triple = (a, b, c)
+        queries = self._unit_words(triple)
+        to_a, to_b, to_c = queries
         # cosines with a, b and c add up to that with b - a + c, but for its length
         length = float(np.linalg.norm(to_b - to_a + to_c)) if method == "3cosadd" else 1.0
 
         def score(rows: slice) -> NDArray[np.float32]:
-            scores = analogy_objective(method, *self.cosines(triple, rows))[None]
+            scores = analogy_objective(method, *self._cosines(queries, rows))[None]
             return np.multiply(scores, np.float32(1 / length if length else 0), dtype=np.float32)
 
-        return self._search(score, [triple], k)[0]
+        return self._search(score, [self._ids_among(triple)], k)[0]
 
     def cosines(self, ids: Sequence[int], rows: slice = slice(None)) -> NDArray[np.float32]:
         """Return the cosines (n, rows) float32 of n words, by id, with a slice of the vocabulary."""
@@ -224,8 +256,15 @@ class Embeddings:
             self._lengths(slice(start, start + _ROWS))
 
     def _nearest_words(self, words: Sequence[Word], k: int) -> list[list[Neighbour]]:
-        ids = [self.id_of(word) for word in words]
-        return self._search_vectors(self._unit(ids), [(row,) for row in ids], k)
+        return self._search_vectors(self._unit_words(words), [self._ids_among([word]) for word in words], k)
+
+    def _unit_words(self, words: Sequence[Word]) -> NDArray[np.float64]:
+        found = self._finite_vectors_of(words)
+        return unit(found, lengths(found))
+
+    def _ids_among(self, words: Sequence[Word]) -> list[int]:
+        """The ids of those words that have one."""
+        return [self.id_of(word) for word in words if not self._is_unseen(word)]
 
     def _search_vectors(
         self, queries: NDArray[np.float64], exclude: Sequence[Iterable[int]], k: int
@@ -249,8 +288,8 @@ class Embeddings:
         A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written, or
         where vectors were given since that do not fit.
         """
-        now = Embeddings(self.vectors, self.vocabulary, self.output_vectors, self.config)
-        save_folder(directory, now.vectors, now.vocabulary, now.output_vectors, now.config)
+        now = Embeddings(self.vectors, self.vocabulary, self.output_vectors, self.config, subwords=self.subwords)
+        save_folder(directory, now.vectors, now.vocabulary, now.output_vectors, now.config, now.subwords)
 
     @classmethod
     def load(cls, directory: str | PathLike[str]) -> Embeddings:
@@ -260,9 +299,9 @@ class Embeddings:
             InputError: where the folder is missing.
             FormatError: where it holds something else, or damaged files.
         """
-        found = load_folder(directory)
+        vectors, vocabulary, output_vectors, config, subwords = load_folder(directory)
         try:
-            return cls(*found)
+            return cls(vectors, vocabulary, output_vectors, config, subwords=subwords)
         except InputError as error:
             raise FormatError(f"{directory} is damaged: {error}") from error
 

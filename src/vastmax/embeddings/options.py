@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vastmax.embeddings.trainers import TRAINERS
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
 from vastmax.options import Flag, check_options
+
+if TYPE_CHECKING:
+    from vastmax.text import Subwords
 
 __all__ = ["EmbeddingOptions"]
 
@@ -73,6 +76,24 @@ class EmbeddingOptions:
     subsample_formula: Annotated[
         Literal["word2vec", "paper"], Flag("The published code's formula, or the paper's.")
     ] = "word2vec"
+    subwords: Annotated[
+        str | None,
+        Flag(
+            "Lengths of character n-grams, as 3-6: a word's vector is the mean of theirs and its own, and words never "
+            "seen have vectors too (fastText).",
+            "N-N",
+            default="none",
+        ),
+    ] = None
+    buckets: Annotated[int, Flag("Rows that n-grams are hashed to.", low=1, high=2**31 - 1)] = 2_000_000
+    hashes: Annotated[
+        int,
+        Flag(
+            "Rows of an n-gram; with 2 or more words are hashed too (floret), and some 50,000 buckets do.",
+            low=1,
+            high=4,
+        ),
+    ] = 1
     epochs: Annotated[int, Flag("Passes over the corpus.", low=1, high=1_000_000)] = 5
     learning_rate: Annotated[
         float | None,
@@ -120,6 +141,7 @@ class EmbeddingOptions:
         for name, instead in engine.refused.items():
             if (getattr(self, name) or None) != type(self).__dataclass_fields__[name].default:
                 raise InputError(f"{name} is not for engine {self.engine!r}: {instead}.")
+        _ = self.subword_rule
         if self.min_learning_rate > self.initial_learning_rate:
             raise InputError(
                 f"min_learning_rate is {self.min_learning_rate:g}: give one of at most the learning_rate, "
@@ -135,6 +157,15 @@ class EmbeddingOptions:
     def default_learning_rate(self) -> float:
         """The one that training starts with where none is given."""
         return TRAINERS[self.engine].learning_rate(self)
+
+    @property
+    def subword_rule(self) -> Subwords | None:
+        """How words are cut into n-grams; None where they are not."""
+        if self.subwords is None:
+            return None
+        from vastmax.text import Subwords
+
+        return Subwords.from_lengths(self.subwords, self.buckets, self.hashes)
 
     @property
     def num_threads(self) -> int:

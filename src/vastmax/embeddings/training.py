@@ -84,6 +84,9 @@ def train(
     cbow_gradient: Literal["corrected", "published"] = "corrected",
     subsample: float = 1e-3,
     subsample_formula: Literal["word2vec", "paper"] = "word2vec",
+    subwords: str | None = None,
+    buckets: int = 2_000_000,
+    hashes: int = 1,
     epochs: int = 5,
     learning_rate: float | None = None,
     min_learning_rate: float = 2.5e-6,
@@ -183,9 +186,11 @@ def train(
         seconds_before = loop.seconds
         with StopRequest(patient=processes.size > 1) as stop:
             loop.run(stop)
-            vectors, output_vectors = trainer.finish(output_vectors=keep_output_vectors)
+            trained = trainer.finish(output_vectors=keep_output_vectors)
             config = _config(corpus, chosen, loop, trainer, seconds_before)
-            embeddings = Embeddings(vectors, corpus.vocabulary, output_vectors, config)
+            embeddings = Embeddings(
+                trained.vectors, corpus.vocabulary, trained.output_vectors, config, subwords=trained.subwords
+            )
             if folder is not None:
                 replaces = resume or overwrite  # perhaps a model with phrases
                 loop.conclude(lambda: _save(embeddings, folder.path, corpus.phrases, loop.records, replaces))

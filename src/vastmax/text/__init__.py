@@ -4,6 +4,7 @@ from vastmax._core import END_OF_SENTENCE
 from vastmax.text.corpus import EncodedCorpus, WholeCorpus, count_words
 from vastmax.text.documentation import documentation_folders, read_documentation
 from vastmax.text.encoding import build_vocabulary, encode_corpus
+from vastmax.text.ngrams import Subwords
 from vastmax.text.parts import encode_part, part_of
 from vastmax.text.phrase_learning import PhraseOptions, learn_phrases
 from vastmax.text.phrases import Phrase, Phrases
@@ -23,6 +24,7 @@ __all__ = [
     "ScanProgress",
     "ScannedText",
     "Sources",
+    "Subwords",
     "Tokenizer",
     "WholeCorpus",
     "build_vocabulary",

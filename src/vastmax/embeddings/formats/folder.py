@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.documents import parse_json, read_json
+from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.errors import FormatError, InputError
 from vastmax.files import as_path, is_file, member, read_members, replacing_members
 from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
+from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["holds_embeddings", "load_folder", "save_folder"]
 
 VECTORS, VOCABULARY, CONFIG = "vectors.safetensors", "vocabulary.tsv", "config.json"
 _FORMAT = "vastmax embeddings 1"
+_NGRAMS, _BUCKETS, _SUBWORDS = "ngram_vectors", "ngram_buckets", "subwords"  # the last is in the config
+_Found = tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any], SubwordVectors | None]
 
 
 def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
@@ -34,13 +39,18 @@ def save_folder(
     vocabulary: Vocabulary,
     output_vectors: NDArray[Any] | None,
     config: Mapping[str, Any],
+    subwords: SubwordVectors | None = None,
 ) -> None:
     """Write the three files; see `Embeddings.save`."""
     tensors = {"vectors": vectors}
     if output_vectors is not None:
         tensors["output_vectors"] = output_vectors
+    written = {"format": _FORMAT, **config}
+    if subwords is not None:
+        tensors |= {_NGRAMS: subwords.vectors, _BUCKETS: subwords.held}
+        written[_SUBWORDS] = asdict(subwords.rule)
     try:
-        text = json.dumps({"format": _FORMAT, **config}, indent=2, ensure_ascii=False)
+        text = json.dumps(written, indent=2, ensure_ascii=False)
         parse_json(text)  # what is written can be read
     except (TypeError, ValueError, RecursionError, FormatError) as error:
         raise InputError(f"the config of these embeddings does not fit JSON: {error}.") from error
@@ -50,10 +60,8 @@ def save_folder(
         (staging / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def load_folder(
-    directory: str | os.PathLike[str],
-) -> tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any]]:
-    """Return vectors, vocabulary, output vectors and config; see `Embeddings.load`."""
+def load_folder(directory: str | os.PathLike[str]) -> _Found:
+    """Return vectors, vocabulary, output vectors, config and vectors of n-grams; see `Embeddings.load`."""
     folder = as_path(directory)
     if not folder.is_dir():
         raise InputError(
@@ -63,9 +71,7 @@ def load_folder(
     return read_members(folder, names, lambda: _load(folder))
 
 
-def _load(
-    folder: Path,
-) -> tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any]]:
+def _load(folder: Path) -> _Found:
     # the checkpoint of a run can be looked into while training goes on
     running = is_file(member(folder, CHECKPOINT_TENSORS))
     tensors = CHECKPOINT_TENSORS if running else VECTORS
@@ -73,14 +79,28 @@ def _load(
         if not is_file(member(folder, name)):
             raise FormatError(f"{folder} is no folder of embeddings: it has no {name}.")
     config = {} if running else _read_config(member(folder, CONFIG))
-    matrices = _matrices(member(folder, tensors))
-    return matrices["vectors"], Vocabulary.load(member(folder, VOCABULARY)), matrices.get("output_vectors"), config
+    rule = config.pop(_SUBWORDS, None)
+    found = _matrices(member(folder, tensors), rule is not None)
+    subwords = None if rule is None else _subwords(folder, rule, found)
+    vocabulary = Vocabulary.load(member(folder, VOCABULARY))
+    return found["vectors"], vocabulary, found.get("output_vectors"), config, subwords
 
 
-def _matrices(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The vectors of a file and, if they are there, its output vectors."""
+def _subwords(folder: Path, rule: Any, found: Mapping[str, NDArray[Any]]) -> SubwordVectors:
+    try:
+        return SubwordVectors(Subwords(**rule), found[_NGRAMS], found[_BUCKETS])
+    except (TypeError, KeyError, InputError) as error:
+        raise FormatError(f"{folder} is damaged: its subwords do not fit, {error}") from error
+
+
+def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
+    """The vectors of a file and, if they are there, its output vectors and those of n-grams."""
     found = map_tensors(path)
-    for name in ("vectors", *(name for name in ("output_vectors",) if name in found)):
+    if _NGRAMS in found and "vectors" not in found:
+        raise FormatError(
+            f"{path} is a checkpoint with subwords, whose words are put together at the end: resume it first."
+        )
+    for name in ("vectors", *(name for name in ("output_vectors",) if name in found), *[_NGRAMS] * subwords):
         if name not in found or found[name].dtype != np.float32 or found[name].ndim != 2 or not found[name].size:
             raise FormatError(f"{path} has no matrix {name!r} of 32-bit floats.")
     return found

@@ -65,6 +65,7 @@ TRAINERS = {
             "negative_exponent": "the output layer's own layer_options say what it draws from, as power",
             "sharing": "the output layer's own layer_options say who shares what it draws, as shared",
             "cbow_gradient": "its gradient is always the corrected one",
+            "subwords": "only engine 'compiled' trains n-grams",
         },
     ),
 }

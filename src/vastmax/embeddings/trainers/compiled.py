@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax._core import ChunkStatistics, Settings
+from vastmax._core import ChunkStatistics, Settings, bag_means
 from vastmax._core import Trainer as CoreTrainer
 from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.subwords import SubwordVectors, make_bags
 from vastmax.embeddings.trainers import TRAINERS
-from vastmax.embeddings.trainers.trainer import Trainer, checked_tensor, diverged, initialise
+from vastmax.embeddings.trainers.trainer import Trained, Trainer, checked_tensor, diverged, initialise
 from vastmax.errors import InputError
 from vastmax.text import EncodedCorpus
 from vastmax.trees import huffman_tree
@@ -69,15 +70,18 @@ class EmbeddingTrainer(Trainer):
         largest = LARGEST_CHUNK if corpus.whole is None else 2 * LARGEST_CHUNK // max(2, options.num_threads)
         chunk = max(min(len(corpus.ids) // CHUNKS_AN_EPOCH, largest), SMALLEST_CHUNK)
         super().__init__(corpus, options, chunk)
+        rule = options.subword_rule
+        self._bags = None if rule is None else make_bags(corpus.vocabulary, rule)
         try:
             self._core = self._make_core(counts, simd_level)
         except MemoryError as error:
-            gigabytes = 2 * 4 * len(counts) * options.dim / 1e9
+            words = f"{len(counts):,} words"
+            what = words if self._bags is None else f"{words} and {len(self._bags.held):,} rows of n-grams"
             raise InputError(
-                f"{len(counts):,} words of dim {options.dim} need {gigabytes:.1f} GB of memory, more than the system "
-                "gives: lower dim or max_vocabulary, or raise min_count."
+                f"{what} of dim {options.dim} need {self.bytes_needed / 1e9:.1f} GB of memory, more than the system "
+                "gives: lower dim, max_vocabulary or buckets, or raise min_count."
             ) from error
-        initialise(self.vectors, options.seed)  # output vectors are zero
+        initialise(self._core.vectors, options.seed)  # output vectors are zero
 
     def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> CoreTrainer:
         options = self.options
@@ -95,7 +99,11 @@ class EmbeddingTrainer(Trainer):
             chunk=self._chunk,
         )
         keep = keep_thresholds(self._keep)
-        make = partial(CoreTrainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level)
+        bags = self._bags
+        inputs = {} if bags is None else {"inputs": bags.num_rows, "bags": (bags.offsets, bags.rows)}
+        make = partial(
+            CoreTrainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level, **inputs
+        )
         self._first_loss = (1 + options.negatives) * math.log(2)  # an example's, where all scores are 0
         if options.objective == "hierarchical":
             tree = huffman_tree(counts)
@@ -117,14 +125,27 @@ class EmbeddingTrainer(Trainer):
         return self._core.level
 
     @property
+    def bytes_needed(self) -> int:
+        """Bytes of both matrices."""
+        inputs = len(self._keep) if self._bags is None else self._bags.num_rows
+        return 4 * self.options.dim * (inputs + len(self._keep))
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What computed, for the model's config."""
         return {"simd_level": self.simd_level}
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """(V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to."""
-        return self._core.vectors
+        """(V, d) float32, the word vectors: a view, which training changes and whoever resumes may write to.
+
+        With subwords, whose means they are, a copy.
+        """
+        if self._bags is None:
+            return self._core.vectors
+        means = np.empty((len(self._keep), self.options.dim), np.float32)
+        bag_means(self._core.vectors, (self._bags.offsets, self._bags.rows), means, self.options.num_threads)
+        return means
 
     @property
     def output_vectors(self) -> NDArray[np.float32]:
@@ -149,22 +170,31 @@ class EmbeddingTrainer(Trainer):
         return statistics
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Both matrices."""
-        return {"vectors": self.vectors, "output_vectors": self.output_vectors}
+        """Both matrices; with subwords that of the words' own rows, if they have such, apart from that of n-grams."""
+        if self._bags is None:
+            return {"vectors": self._core.vectors, "output_vectors": self.output_vectors}
+        own, ngrams = np.split(self._core.vectors, [self._bags.num_own])
+        words = {"word_rows": own} if len(own) else {}
+        return {**words, "ngram_vectors": ngrams, "output_vectors": self.output_vectors}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`tensors` returned; CheckpointError where one is missing, or of another shape."""
         for name, array in self.tensors().items():
             array[...] = checked_tensor(tensors, name, array.shape)
 
-    def finish(self, *, output_vectors: bool) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def finish(self, *, output_vectors: bool) -> Trained:
         """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent.
 
         Views would keep both padded matrices, and the map of the corpus, alive as long as the result.
         """
         outputs = self.output_vectors.copy() if output_vectors else None
         self._core.discard_outputs()  # makes room for the copy of the others
-        return self.vectors.copy(), outputs
+        if self._bags is None:
+            return Trained(self.vectors.copy(), outputs)
+        rule = self.options.subword_rule
+        assert rule is not None
+        ngrams = self._core.vectors[self._bags.num_own :].copy()
+        return Trained(self.vectors, outputs, SubwordVectors(rule, ngrams, self._bags.held))
 
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:

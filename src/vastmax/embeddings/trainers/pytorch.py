@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.trainers.models import CBOW, SkipGram
-from vastmax.embeddings.trainers.trainer import Statistics, Trainer, checked_tensor, diverged, initialise
+from vastmax.embeddings.trainers.trainer import Statistics, Trained, Trainer, checked_tensor, diverged, initialise
 from vastmax.embeddings.trainers.windows import find_windows
 from vastmax.layers import LAYERS, LayerSpec, OutputLayer
 from vastmax.optimizers import SparseAwareOptimizer
@@ -172,11 +172,11 @@ class TorchEmbeddingTrainer(Trainer):
         load_model_tensors(self.model, {**model, _TABLE: self.model.embedding.weight})
         self.optimizer.load_state_tensors(optimizer)
 
-    def finish(self, *, output_vectors: bool) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def finish(self, *, output_vectors: bool) -> Trained:
         """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent."""
         del self.optimizer  # whose memory is as large as the model's
         outputs = self.output_vectors
-        return self.vectors.copy(), outputs.copy() if output_vectors and outputs is not None else None
+        return Trained(self.vectors.copy(), outputs.copy() if output_vectors and outputs is not None else None)
 
 
 def _bags(centre: NDArray[np.int64], context: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:

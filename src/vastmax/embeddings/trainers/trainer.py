@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vastmax.checks import whole
 from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.trainers.windows import keep_probability
 from vastmax.errors import CheckpointError, DivergedError, InputError
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, count_words
@@ -18,7 +19,7 @@ from vastmax.text import END_OF_SENTENCE, EncodedCorpus, count_words
 if TYPE_CHECKING:
     from vastmax._core import ChunkStatistics
 
-__all__ = ["Statistics", "Trainer", "checked_tensor", "diverged", "initialise"]
+__all__ = ["Statistics", "Trained", "Trainer", "checked_tensor", "diverged", "initialise"]
 
 INITIALISATION_ROWS = 4096
 IDS_AT_ONCE = 1 << 20
@@ -36,6 +37,20 @@ class Statistics(NamedTuple):
     words: int
     examples: int
     loss_sum: float
+
+
+class Trained(NamedTuple):
+    """What a trainer leaves, in memory of its own.
+
+    Attributes:
+        vectors: (V, d) float32, the words'.
+        output_vectors: (any, d) float32, where they were asked for.
+        subwords: The vectors of n-grams, where there are such.
+    """
+
+    vectors: NDArray[np.float32]
+    output_vectors: NDArray[np.float32] | None = None
+    subwords: SubwordVectors | None = None
 
 
 class Trainer(ABC):
@@ -92,7 +107,10 @@ class Trainer(ABC):
     @property
     @abstractmethod
     def vectors(self) -> NDArray[np.float32]:
-        """(V, d) float32, the word vectors; a view, which training changes and whoever resumes may write to."""
+        """(V, d) float32, the word vectors: a view, which training changes and whoever resumes may write to.
+
+        With subwords, whose means they are, a copy.
+        """
 
     @property
     @abstractmethod
@@ -119,14 +137,17 @@ class Trainer(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """All that training changes but the position, by name, ``vectors`` among it: what a checkpoint holds."""
+        """All that training changes but the position, by name: what a checkpoint holds, and processes exchange.
+
+        Rows lie in falling frequency of use. ``vectors`` are among them, but with subwords.
+        """
 
     @abstractmethod
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`tensors` returned; CheckpointError where it does not fit."""
 
     @abstractmethod
-    def finish(self, *, output_vectors: bool) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def finish(self, *, output_vectors: bool) -> Trained:
         """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent."""
 
 

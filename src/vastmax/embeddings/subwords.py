@@ -1,0 +1,121 @@
+"""The vectors of character n-grams, which make those of words that a vocabulary lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax._core import bag_means
+from vastmax.errors import InputError
+from vastmax.text import Subwords
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["Bags", "SubwordVectors", "make_bags"]
+
+_NONE = np.uint32(2**32 - 1)
+
+
+class Bags(NamedTuple):
+    """The rows whose mean is a word's vector, for each word of a vocabulary.
+
+    Attributes:
+        offsets: (V + 1,) int64, where each word's rows begin.
+        rows: (offsets[V],) uint32; below V the words' own, unless all is hashed, and behind them those of n-grams.
+        held: (R,) uint32, the buckets that have rows, the most used first: those that some word is hashed to.
+        num_own: rows that belong to words: V, or 0.
+    """
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.uint32]
+    held: NDArray[np.uint32]
+    num_own: int
+
+    @property
+    def num_rows(self) -> int:
+        """All rows that bags name."""
+        return self.num_own + len(self.held)
+
+
+def make_bags(vocabulary: Vocabulary, rule: Subwords) -> Bags:
+    """Return the bags of a vocabulary with counts; InputError where it has no words."""
+    if vocabulary.words is None:
+        raise InputError("a vocabulary without words has no n-grams: give words, or leave subwords out.")
+    offsets, buckets = rule.buckets_of(vocabulary.words)
+    sizes = np.diff(offsets)
+    uses = np.bincount(buckets, np.repeat(vocabulary.counts, sizes), minlength=rule.buckets)
+    met = np.zeros(rule.buckets, bool)
+    met[buckets] = True
+    held = np.flatnonzero(met)
+    held = held[np.argsort(-uses[held], kind="stable")].astype(np.uint32)
+    num_own = 0 if rule.floret else len(sizes)
+    row_of = np.empty(rule.buckets, np.uint32)
+    row_of[held] = np.arange(num_own, num_own + len(held), dtype=np.uint32)
+    if not num_own:
+        return Bags(offsets, row_of[buckets], held, 0)
+    own = offsets[:-1] + np.arange(num_own)  # each word's row comes first
+    rows = np.empty(len(buckets) + num_own, np.uint32)
+    others = np.ones(len(rows), bool)
+    others[own] = False
+    rows[own] = np.arange(num_own)
+    rows[others] = row_of[buckets]
+    return Bags(offsets + np.arange(num_own + 1), rows, held, num_own)
+
+
+class SubwordVectors:
+    """The vectors of n-grams, and the rule that finds those of a word.
+
+    Args:
+        rule: how words are cut and hashed.
+        vectors: (R, d) float32, of the buckets that have one.
+        held: (R,) which buckets these are; by default all, in order. The others are zero vectors.
+
+    Raises:
+        InputError: where shapes do not fit, or a bucket comes twice or is not there.
+    """
+
+    def __init__(self, rule: Subwords, vectors: NDArray[np.float32], held: NDArray[np.integer] | None = None) -> None:
+        self.rule = rule
+        self.vectors = vectors
+        self.held = np.arange(rule.buckets, dtype=np.uint32) if held is None else np.asarray(held).astype(np.uint32)
+        if self.held.ndim != 1 or len(self.held) != len(vectors):
+            raise InputError(f"{len(vectors)} vectors of n-grams and {self.held.size} buckets are given: give as many.")
+        if len(self.held) and (self.held.max() >= rule.buckets or len(np.unique(self.held)) < len(self.held)):
+            raise InputError(f"buckets of n-grams are not different numbers below {rule.buckets}.")
+
+    def __repr__(self) -> str:
+        rule = self.rule
+        return f"SubwordVectors({rule.shortest}-{rule.longest}, {len(self.held)} of {rule.buckets} buckets)"
+
+    @cached_property
+    def _row_of(self) -> NDArray[np.uint32]:
+        """The row of each bucket, or `_NONE`."""
+        rows = np.full(self.rule.buckets, _NONE)
+        rows[self.held] = np.arange(len(self.held), dtype=np.uint32)
+        return rows
+
+    def sums(self, words: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the sums (n, d) of the vectors of n words' n-grams, and how many n-grams each word has (n,)."""
+        offsets, buckets = self.rule.buckets_of(words)
+        rows = self._row_of[buckets]
+        there = rows != _NONE
+        held = np.concatenate([[0], np.cumsum(there)])[offsets]
+        means = np.empty((len(words), self.vectors.shape[1]), np.float32)
+        bag_means(self.vectors, (held, rows[there]), means, 1)
+        means *= np.diff(held)[:, None].astype(np.float32)
+        return means, np.diff(offsets)
+
+    def vectors_of(self, words: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors (n, d) float32 of words that have no row of their own: means over their n-grams.
+
+        Raises:
+            InputError: for a word without n-grams, as one too short.
+        """
+        sums, sizes = self.sums(words)
+        if not sizes.all():
+            word = words[int(np.flatnonzero(sizes == 0)[0])]
+            raise InputError(f"{word!r} has no n-grams of {self.rule.shortest} characters or more.")
+        return sums / sizes[:, None].astype(np.float32)
