@@ -28,7 +28,7 @@ from vastmax.trees import (
 )
 from vastmax.vocabulary import Vocabulary
 
-VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "export", "import", "vocab", "phrases", "tree"]
+VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "align", "export", "import", "vocab", "phrases", "tree"]
 
 
 @pytest.fixture
@@ -205,7 +205,8 @@ def test_evaluate(model: Path, questions: Path, pairs: Path) -> None:
     assert document["similarity"][0] == expected.to_dict()
     assert (expected.pairs, expected.left_out) == (3, 1)
     table = vastmax("evaluate", model, *both).out
-    assert f"pairs\t{100 * expected.spearman:.1f}\t3\t1" in table
+    correlations = f"{100 * expected.spearman:.1f}\t{expected.spearman_p:.2g}"
+    assert f"pairs\t{correlations}\t{100 * expected.pearson:.1f}\t{expected.pearson_p:.2g}\t3\t1\t25.0" in table
     assert "total\t" in table
 
 

@@ -32,6 +32,7 @@ def test_sections_and_sums(plane: Embeddings, written: Write) -> None:
         "total": 2,
         "skipped": 0,
         "accuracy": 0.5,
+        "out_of_vocabulary": 0.0,
     }
     assert set(report.to_dict()) >= {"semantic", "syntactic", "total", "method", "restrict_vocabulary", "lowercase"}
 

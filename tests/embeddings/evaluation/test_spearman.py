@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from vastmax.embeddings import spearman
-from vastmax.embeddings.evaluation.similarity import average_ranks
+from vastmax.embeddings.evaluation.correlation import average_ranks
 
 stats = pytest.importorskip("scipy.stats")
 pairs = st.lists(st.tuples(st.integers(0, 5), st.floats(-3, 3)), min_size=2, max_size=40)
