@@ -47,10 +47,10 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
     _same_dim(source, target)
     if pairs is None:
         words = [word for word in source.vocabulary.words or () if word in target.vocabulary]
-        pairs = list(zip(words, words, strict=True))
+        pairs = zip(words, words, strict=True)
     given = list(pairs)
     if not given:
-        raise InputError("the two models share no words: give pairs of words that correspond.")
+        raise InputError("no pairs are given, or the two models share no words: give pairs of words that correspond.")
     for each in given:
         if not isinstance(each, (tuple, list)) or len(each) != 2:
             raise refused("a pair", each, "(word of the source, word of the target)")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
-from vastmax.embeddings.predicting import output_tree
+from vastmax.embeddings.predicting import outputs_of_words
 from vastmax.errors import InputError
 
 __all__ = ["add_output_vectors", "all_but_the_top", "processed"]
@@ -35,7 +35,7 @@ def add_output_vectors(embeddings: Embeddings) -> Embeddings:
         InputError: where there are no output vectors, or they belong to inner nodes of a tree and not to words.
     """
     outputs = embeddings.output_vectors
-    if output_tree(outputs, embeddings.vocabulary, {}) is not None or outputs is None:
+    if not outputs_of_words(outputs, embeddings.vocabulary) or outputs is None:
         raise InputError(
             "the output vectors are those of a tree's inner nodes, not of words: train with objective "
             "'negative-sampling'."

@@ -15,7 +15,7 @@ from vastmax.errors import InputError
 from vastmax.trees import Tree, huffman_tree
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["Predicting", "output_tree"]
+__all__ = ["Predicting", "outputs_of_words"]
 
 Rows = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class Predicting:
             'with'
         """
         k = whole("k", k, 1)
-        tree = output_tree(self.output_vectors, self.vocabulary, self.config)
+        tree = _output_tree(self.output_vectors, self.vocabulary, self.config)
         rows = self._rows("the context", listed("the context", context))
         if not len(rows) or self.output_vectors is None:
             raise refused("the context", context, "a word or more")
@@ -63,25 +63,27 @@ class Predicting:
         return [Neighbour(self.word_of(row), float(np.exp(scores[row]))) for row in best_rows(scores, k).tolist()]
 
 
-def output_tree(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> Tree | None:
-    """Return the tree whose inner nodes have the output vectors, None where words have them.
-
-    Raises:
-        InputError: where there are no output vectors, they belong to neither, or the tree cannot be made again.
-    """
+def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary) -> bool:
+    """Whether words have the output vectors, and not a tree's inner nodes; InputError where neither does."""
     if outputs is None:
         raise InputError(
             "these embeddings have no output vectors: train with keep_output_vectors=True (--keep-output-vectors)."
         )
-    if config.get("options", {}).get("engine") == "torch":
-        raise InputError("the biases and trees of engine 'torch' are not kept: train with engine 'compiled'.")
-    if len(outputs) == len(vocabulary):
-        return None
-    if len(outputs) != len(vocabulary) - 1:
+    if len(outputs) not in (len(vocabulary), len(vocabulary) - 1):
         raise InputError(
             f"output_vectors has {len(outputs)} rows: give one a word ({len(vocabulary)}), or one an inner node of "
             f"their Huffman tree ({len(vocabulary) - 1})."
         )
+    return len(outputs) == len(vocabulary)
+
+
+def _output_tree(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> Tree | None:
+    """The tree whose inner nodes have the output vectors, None where words have them; InputError without counts."""
+    of_words = outputs_of_words(outputs, vocabulary)
+    if config.get("options", {}).get("engine") == "torch":
+        raise InputError("the biases and trees of engine 'torch' are not kept: train with engine 'compiled'.")
+    if of_words:
+        return None
     if not vocabulary.counted:
         raise InputError(
             "the output vectors are a Huffman tree's, which is made of the words' counts, and these are unknown: give "
