@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from tests.oracles import cosine, signed_scores
-from vastmax.embeddings import Embeddings
+from vastmax.embeddings import Embeddings, train
 from vastmax.errors import InputError, UnknownWordError
 from vastmax.integrations import to_gensim
 from vastmax.vocabulary import Vocabulary
@@ -233,3 +233,23 @@ def test_doesnt_match(random: Embeddings, theirs: Any) -> None:
             random.doesnt_match(wrong)
     with pytest.raises(UnknownWordError, match="'nothing'"):
         random.doesnt_match(["word1", "word2", "nothing"])
+
+
+def test_words_that_were_never_seen() -> None:
+    text = [["tea", "with", "milk"], ["coffee", "with", "sugar"]] * 40
+    options: dict[str, Any] = {"dim": 6, "epochs": 3, "threads": 1, "subwords": "3-4", "buckets": 500}
+    embeddings = train(text, keep_output_vectors=True, **options)
+    unseen = embeddings["teas"]
+    assert "teas" not in embeddings
+    found = embeddings.nearest(positive=["teas", "milk"], negative=["sugars"], exclude=["coffees"], k=5)
+    scores = signed_scores(embeddings.vectors, [(unseen, 1), (embeddings["milk"], 1), (embeddings["sugars"], -1)])
+    ids = [embeddings.id_of(word) for word, _ in found]
+    assert ids == best(scores, {embeddings.id_of("milk")}, 5)
+    matrix = embeddings.similarity(["teas", "milk"], ["sugar"])
+    assert_allclose(matrix[0, 0], cosine(unseen, embeddings["sugar"]), atol=1e-12)  # type: ignore[index]
+    by_cosine = [word for word, _ in embeddings.nearest("teas")]
+    assert [embeddings.rank("teas", word) for word in by_cosine] == [1, 2, 3, 4, 5]
+    assert embeddings.doesnt_match(["teas", "tea", "sugar"]) == "sugar"
+    assert embeddings.predict(["teas"]) == embeddings.predict([unseen])  # type: ignore[list-item]
+    with pytest.raises(UnknownWordError):
+        embeddings.nearest("tea", among=["teas"])  # it has no row to be found
