@@ -2,13 +2,16 @@
 //
 // A plain word has a row of its own. With subwords its vector is the mean of a bag of rows, and a change of the vector
 // goes to each row of the bag undivided, so that the mean changes by as much (Bojanowski et al. 2017, the published
-// code). So a word that comes into the windows is given a working row, their mean, which is trained like any other;
-// when it leaves them, what was added goes to the bag. Bags are read and written once a word, and not once a window. A
-// frozen word has a working row too, whose change goes nowhere.
+// code). So a word that comes into the windows is given a working row, their mean, which is trained like any other, and
+// what was added goes to the bag when the word leaves them: bags are read and written once a word and not once a
+// window. The most frequent words are always near, so they keep their working rows for some windows more; as with the
+// copies of Replicas, nothing is lost, it only arrives later. A frozen word has a working row too, whose change goes
+// nowhere.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "training/kernels.hpp"
@@ -24,11 +27,12 @@ public:
           inputs_(inputs),
           kernels_(kernels),
           slot_of_(inputs.plain() ? 0 : inputs.words, kNone),
-          working_(inputs.plain() ? 0 : kMaxInputs, shared.dim()),
-          loaded_(inputs.plain() ? 0 : kMaxInputs, shared.dim()) {
-        if (!inputs.plain())
-            for (int slot = kMaxInputs; slot-- > 0;) free_.push_back(static_cast<uint16_t>(slot));
+          working_(inputs.plain() ? 0 : kSlots, shared.dim()),
+          loaded_(inputs.plain() ? 0 : kSlots, shared.dim()) {
+        for (uint16_t slot = kSlots; slot-- > kFrequent;) free_.push_back(slot);
     }
+
+    bool plain() const { return inputs_.plain(); }
 
     // Rows of the words of a window, good until the next call.
     void take(const uint32_t* words, int count, float** rows) {
@@ -38,87 +42,89 @@ public:
         }
         ++now_;
         for (int j = 0; j < count; ++j)
-            if (slot_of_[words[j]] != kNone) used_[slot_of_[words[j]]] = now_;
-        for (size_t i = live_.size(); i-- > 0;)
-            if (used_[live_[i]] != now_) put_back(i);
-        for (int j = 0; j < count; ++j) {
-            const uint32_t word = words[j];
-            if (!works_on_copy(word)) {
-                rows[j] = shared_.row(word);
-                continue;
-            }
-            if (slot_of_[word] == kNone) load(word);
-            rows[j] = working_.row(slot_of_[word]);
+            if (const uint16_t slot = slot_of_[words[j]]; slot != kNone) used_[slot] = now_;
+        for (size_t i = passing_.size(); i-- > 0;) {
+            const uint16_t slot = passing_[i];
+            if (used_[slot] == now_) continue;
+            put_back(slot);
+            free_.push_back(slot);
+            passing_[i] = passing_.back();
+            passing_.pop_back();
         }
+        for (int j = 0; j < count; ++j) rows[j] = row(words[j]);
     }
 
     // Puts all working rows back.
     void finish() {
-        while (!live_.empty()) put_back(live_.size() - 1);
-    }
-
-    // Calls fetch(row) for the rows that take() will read for a word.
-    template <typename Fetch>
-    void prefetch(uint32_t word, Fetch&& fetch) {
-        if (inputs_.plain() || (inputs_.bags.empty() && slot_of_[word] == kNone)) return fetch(shared_.row(word));
-        if (slot_of_[word] != kNone) return;
-        for (int64_t i = inputs_.bags.begin(word); i < inputs_.bags.end(word); ++i)
-            fetch(shared_.row(inputs_.bags.rows[i]));
+        for (uint16_t slot = 0; slot < kFrequent; ++slot)
+            if (uses_[slot]) put_back(slot);
+        for (const uint16_t slot : passing_) {
+            put_back(slot);
+            free_.push_back(slot);
+        }
+        passing_.clear();
     }
 
 private:
     static constexpr uint16_t kNone = 0xFFFF;
+    static constexpr uint16_t kFrequent = 64;  // words that keep their working rows, in slots of their own
+    static constexpr uint16_t kSlots = kFrequent + kMaxInputs;
+    static constexpr int kUses = 16;  // windows after which those are put back
 
-    bool works_on_copy(uint32_t word) const { return !inputs_.bags.empty() || inputs_.frozen[word]; }
+    float* row(uint32_t word) {
+        if (inputs_.bags.empty() && !inputs_.frozen[word]) return shared_.row(word);
+        uint16_t slot = slot_of_[word];
+        if (slot != kNone && slot < kFrequent && ++uses_[slot] == kUses) {
+            put_back(slot);
+            slot = kNone;
+        }
+        if (slot == kNone) slot = load(word);
+        return working_.row(slot);
+    }
 
-    void load(uint32_t word) {
-        const uint16_t slot = free_.back();
-        free_.pop_back();
-        live_.push_back(slot);
+    uint16_t load(uint32_t word) {
+        uint16_t slot = static_cast<uint16_t>(word);
+        if (word < kFrequent) {
+            uses_[slot] = 1;
+        } else {
+            slot = free_.back();
+            free_.pop_back();
+            passing_.push_back(slot);
+        }
         slot_of_[word] = slot;
         word_[slot] = word;
         used_[slot] = now_;
-        bag(word);
-        const float weight = 1.0f / static_cast<float>(bag_.size());
-        float* row = loaded_.row(slot);
-        kernels_.combine(&row, 1, bag_.data(), static_cast<int>(bag_.size()), &weight, 0, 0, shared_.stride());
-        std::copy_n(row, shared_.stride(), working_.row(slot));
+        const auto [rows, count] = bag(word);
+        kernels_.gather(loaded_.row(slot), shared_.data(), rows, count, shared_.stride());
+        std::copy_n(loaded_.row(slot), shared_.stride(), working_.row(slot));
+        return slot;
     }
 
-    void put_back(size_t i) {
-        const uint16_t slot = live_[i];
+    void put_back(uint16_t slot) {
         const uint32_t word = word_[slot];
-        if (!(inputs_.frozen && inputs_.frozen[word])) {
-            bag(word);
-            const float difference[] = {1.0f, -1.0f};
-            const float* from[] = {working_.row(slot), loaded_.row(slot)};
-            float* change = loaded_.row(slot);
-            kernels_.combine(&change, 1, from, 2, difference, 1, 0, shared_.stride());
-            kernels_.add_rows(bag_.data(), static_cast<int>(bag_.size()), change, 0, shared_.stride());
-        }
         slot_of_[word] = kNone;
-        free_.push_back(slot);
-        live_[i] = live_.back();
-        live_.pop_back();
+        if (slot < kFrequent) uses_[slot] = 0;
+        if (inputs_.frozen && inputs_.frozen[word]) return;
+        const auto [rows, count] = bag(word);
+        kernels_.scatter(shared_.data(), rows, count, working_.row(slot), loaded_.row(slot), shared_.stride());
     }
 
-    void bag(uint32_t word) {
-        bag_.clear();
-        if (inputs_.bags.empty()) return bag_.push_back(shared_.row(word));
-        for (int64_t i = inputs_.bags.begin(word); i < inputs_.bags.end(word); ++i)
-            bag_.push_back(shared_.row(inputs_.bags.rows[i]));
+    std::pair<const uint32_t*, int> bag(const uint32_t& word) const {
+        const Bags& bags = inputs_.bags;
+        if (bags.empty()) return {&word, 1};
+        return {bags.rows + bags.begin(word), static_cast<int>(bags.end(word) - bags.begin(word))};
     }
 
     Matrix& shared_;
     const Inputs& inputs_;
     const Kernels& kernels_;
-    std::vector<uint16_t> slot_of_;  // of each word of the vocabulary, or kNone
-    std::vector<uint16_t> live_, free_;
-    uint32_t word_[kMaxInputs];
-    uint64_t used_[kMaxInputs];
+    std::vector<uint16_t> slot_of_;         // of each word of the vocabulary, or kNone
+    std::vector<uint16_t> passing_, free_;  // slots of words that are not frequent
+    uint32_t word_[kSlots];
+    uint64_t used_[kSlots];
     uint64_t now_ = 0;
-    Matrix working_, loaded_;  // a row a slot: as it is now, and as it came
-    std::vector<float*> bag_;
+    int uses_[kFrequent] = {};  // since the slot was loaded; 0 where it is empty
+    Matrix working_, loaded_;   // a row a slot: as it is now, and as it came
 };
 
 }  // namespace vastmax
