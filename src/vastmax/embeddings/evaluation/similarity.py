@@ -34,7 +34,7 @@ class SimilarityReport:
         name: of the file, without its ending.
         spearman: Spearman's rank correlation, -1 to 1; None where fewer than two different pairs are left.
         pairs: pairs compared.
-        left_out: pairs with a word that the vocabulary lacks.
+        left_out: pairs with a word that the vocabulary lacks, and that has no n-grams.
     """
 
     name: str
@@ -81,7 +81,7 @@ def evaluate_similarity(
         for form in (word, _PART_OF_SPEECH.sub("", word)):
             if found := rows.get(spelling(form, lowercase)):
                 return embeddings.word_of(found[0])
-        return None
+        return None if embeddings.subwords is None else spelling(word, lowercase)
 
     gold, cosines, left_out = [], [], 0
     for a, b, score in _read_pairs(path):
