@@ -64,6 +64,7 @@ def run_vastmax(spec: Spec) -> Facts:
             threads=spec["threads"],
             seed=spec["seed"],
             learning_rate=spec["learning_rate"],
+            subwords=spec["subwords"],
             **spec["vastmax_options"],
         )
         watch.lap("train")
@@ -95,9 +96,13 @@ def gensim_options(spec: Spec) -> dict[str, Any]:
 
 def run_gensim(spec: Spec) -> Facts:
     """Scan with build_vocab, train from the file (gensim's fastest way), save the KeyedVectors."""
-    from gensim.models import word2vec
+    from gensim.models import FastText, word2vec
 
-    model = word2vec.Word2Vec(**gensim_options(spec))
+    if spec["subwords"]:
+        shortest, longest = map(int, spec["subwords"].split("-"))
+        model = FastText(**gensim_options(spec), min_n=shortest, max_n=longest)
+    else:
+        model = word2vec.Word2Vec(**gensim_options(spec))
     watch = Stopwatch()
     model.build_vocab(corpus_file=spec["corpus"])
     watch.lap("scan")
@@ -111,16 +116,21 @@ def run_gensim(spec: Spec) -> Facts:
     Path(spec["output"]).mkdir(parents=True, exist_ok=True)
     model.wv.save(str(Path(spec["output"], "vectors.kv")))
     watch.lap("save")
+    if spec["subwords"]:
+        watch.facts["peak_bytes"] = peak_bytes()
+        Path(spec["output"], "vectors.kv").unlink()
+        write_vectors(spec, model.wv.index_to_key, model.wv)
     compiled = "compiled" if word2vec.CORPUSFILE_VERSION > -1 else "python"
     counted = {"raw_words": model.corpus_total_words, "vocabulary": len(model.wv)}
     return {**watch.facts, **counted, "implementation": compiled}
 
 
 def run_fasttext(spec: Spec) -> Facts:
-    """Scan and train in one call, without character n-grams; the scan cannot be told apart and counts as training."""
+    """Scan and train in one call; the scan cannot be told apart and counts as training."""
     import fasttext  # type: ignore[import-not-found]
 
     model, objective = MODELS[spec["model"]]
+    shortest, longest = map(int, (spec["subwords"] or "0-0").split("-"))
     watch = Stopwatch()
     trained = fasttext.train_unsupervised(
         spec["corpus"],
@@ -134,8 +144,8 @@ def run_fasttext(spec: Spec) -> Facts:
         epoch=spec["epochs"],
         lr=spec["learning_rate"] or (0.05 if model == "cbow" else 0.025),
         thread=spec["threads"],
-        minn=0,
-        maxn=0,
+        minn=shortest,
+        maxn=longest,
         verbose=0,
     )
     watch.lap("train")
@@ -145,11 +155,17 @@ def run_fasttext(spec: Spec) -> Facts:
     trained.save_model(str(Path(spec["output"], "model.bin")))
     watch.lap("save")
     facts = {**watch.facts, "vocabulary": len(words), "peak_bytes": peak_bytes()}
-    with open(Path(spec["output"], "vectors.vec"), "w", encoding="utf-8") as file:
-        file.write(f"{len(words)} {spec['dim']}\n")
-        file.writelines(f"{word} {' '.join(map(str, trained[word].tolist()))}\n" for word in words)
+    write_vectors(spec, words, trained)
     with open(spec["corpus"], encoding="utf-8", errors="replace") as file:
         return {**facts, "raw_words": sum(len(line.split()) for line in file), "implementation": "compiled"}
+
+
+def write_vectors(spec: Spec, words: list[str], vectors: Any) -> None:
+    """Write the vectors of words and, where there are n-grams, of those that were held out of the text."""
+    words = words + (spec["held_out"] if spec["subwords"] else [])
+    with open(Path(spec["output"], "vectors.vec"), "w", encoding="utf-8") as file:
+        file.write(f"{len(words)} {spec['dim']}\n")
+        file.writelines(f"{word} {' '.join(map(str, vectors[word].tolist()))}\n" for word in words)
 
 
 TRAINERS: dict[str, Callable[[Spec], Facts]] = {
@@ -178,9 +194,10 @@ def evaluate(spec: Spec) -> Facts:
     embeddings = load(Path(spec["output"]))
     if not np.isfinite(embeddings.vectors).all() or not embeddings.vectors.any():
         return {"fault": "vectors are not finite, or all zero"}
+    unseen = [word for word in spec["held_out"] if word in embeddings]
     reports = [evaluate_similarity(embeddings, path) for path in spec["similarity"]]
     facts: Facts = {
-        "vocabulary_saved": len(embeddings),
+        "vocabulary_saved": len(embeddings) - len(unseen),
         "similarity": {report.name: report.to_dict() for report in reports},
     }
     if spec["analogies"]:

@@ -22,10 +22,12 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -45,7 +47,7 @@ REFERENCE = "gensim"
 ENOUGH_RUNS, STEADY, ENOUGH_SECONDS = 3, 1.25, 1.0
 ENOUGH_PAIRS = 30  # for a rank correlation that is more than chance
 CONFIGURATION = ("corpus", "model", "dim", "threads", "epochs", "learning_rate", "window", "negatives", "subsample")
-CONFIGURATION += ("min_count", "vastmax_options")
+CONFIGURATION += ("min_count", "subwords", "vastmax_options")
 
 Record = dict[str, Any]
 
@@ -69,6 +71,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=1, help="runs of each, with seeds 1, 2, …; the table has medians")
     parser.add_argument("--analogies", type=Path, help="questions in Google's format")
     parser.add_argument("--similarity", type=Path, nargs="+", default=[], help="files of: word word score")
+    parser.add_argument("--subwords", metavar="N-N", help="lengths of character n-grams: for gensim its FastText")
+    parser.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="N",
+        help="take every Nth word of --similarity out of the text, and score pairs with such a word apart",
+    )
     parser.add_argument("--vastmax-option", action="append", default=[], metavar="NAME=VALUE", help="for vastmax.train")
     parser.add_argument("--whole-command", action="store_true", help="time the commands from start to exit, too")
     parser.add_argument("--out", type=Path, help="append a JSON line a run")
@@ -135,7 +144,38 @@ def specifications(arguments: argparse.Namespace) -> Iterator[Record]:
                 "vastmax_options": arguments.vastmax_option if trainer == "vastmax" else {},
                 "analogies": str(arguments.analogies) if arguments.analogies else None,
                 "similarity": [str(path) for path in arguments.similarity],
+                "subwords": arguments.subwords,
+                "held_out": arguments.held_out,
             }
+
+
+def hold_out(arguments: argparse.Namespace, folder: Path) -> None:
+    """Take every Nth word of the judged pairs out of the text, by alphabet, and pairs whose rarer word it is apart.
+
+    Pairs of two held-out words, or with a rarer word that stays, are in neither file.
+    """
+    counts = Counter(arguments.corpus.read_text(encoding="utf-8").split())
+    pairs = {path: judged_pairs(path) for path in arguments.similarity}
+    words = sorted({word for found in pairs.values() for pair in found for word in pair[:2] if counts[word]})
+    held = set(words[:: arguments.hold_out])
+    text = folder / arguments.corpus.name
+    with arguments.corpus.open(encoding="utf-8") as lines, text.open("w", encoding="utf-8") as file:
+        file.writelines(" ".join(word for word in line.split() if word not in held) + "\n" for line in lines)
+    arguments.similarity = []
+    for path, found in pairs.items():
+        seen = [pair for pair in found if held.isdisjoint(pair[:2])]
+        unseen = [pair for pair in found if held.intersection(pair[:2]) == {min(pair[:2], key=counts.__getitem__)}]
+        for name, kept in ((path.stem, seen), (f"{path.stem} unseen", unseen)):
+            file = folder / f"{name}.txt"
+            file.write_text("".join("\t".join(pair) + "\n" for pair in kept), encoding="utf-8")
+            arguments.similarity.append(file)
+    arguments.corpus, arguments.held_out = text, sorted(held)
+
+
+def judged_pairs(path: Path) -> list[tuple[str, str, str]]:
+    """Pairs in lower case with their score as text; what is no line of three is passed over."""
+    rows = [re.split(r"[\t,; ]+", line.strip().lower()) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(row[0], row[1], row[2]) for row in rows if len(row) >= 3 and re.fullmatch(r"[\d.]+", row[2])]
 
 
 def measure(spec: Record) -> Record:
@@ -179,6 +219,7 @@ def vastmax_command(spec: Record) -> list[str]:
         "objective": objective,
         **{name: spec[name] for name in ("dim", "window", "negatives", "subsample", "epochs")},
         **{name: spec[name] for name in ("min_count", "threads", "seed")},
+        **({"subwords": spec["subwords"]} if spec["subwords"] else {}),
         **spec["vastmax_options"],
     }
     if spec["learning_rate"] is not None:
@@ -360,6 +401,10 @@ def main() -> None:
         lines = arguments.show.read_text(encoding="utf-8").splitlines()
         show([json.loads(line) for line in lines], console)
         return
+    arguments.held_out, name = [], arguments.corpus.name
+    if arguments.hold_out:
+        folder = tempfile.TemporaryDirectory(prefix="vastmax-bench-")
+        hold_out(arguments, Path(folder.name))
     about = facts()
     records: list[Record] = []
     for spec in specifications(arguments):
@@ -367,7 +412,7 @@ def main() -> None:
         found = measure(spec)
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         shared = {"started": started, "load_after": load, "corpus_bytes": arguments.corpus.stat().st_size, **about}
-        records.append({**spec, "corpus": arguments.corpus.name, **found, **shared})
+        records.append({**spec, "corpus": name, "held_out": len(arguments.held_out), **found, **shared})
         records[-1]["analogies_file"] = arguments.analogies.name if arguments.analogies else None
         records[-1]["analogies"] = found.get("analogies")
         records[-1]["similarity"] = found.get("similarity", {})

@@ -9,6 +9,7 @@
 // Negative sampling and hierarchical softmax, skip-gram and CBOW differ only in which rows and weights they name.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace vastmax {
@@ -52,8 +53,12 @@ struct Kernels {
     // out[j] = sum_i weights[i * in_stride + j * out_stride] * in[i], for j < rows, i < count.
     void (*combine)(float* const* out, int rows, const float* const* in, int count, const float* weights, int in_stride,
                     int out_stride, int dim);
-    // out[j] += row j of `in`, whose rows are in_stride apart; a row may be named more than once.
-    void (*add_rows)(float* const* out, int rows, const float* in, int in_stride, int dim);
+    // out[j] += row j of `in`; a row may be named more than once.
+    void (*add_rows)(float* const* out, int rows, const float* in, int dim);
+    // out = the mean of the rows of a table that are named, at least one.
+    void (*gather)(float* out, const float* table, const uint32_t* rows, int count, int dim);
+    // Adds now - before to the rows of a table that are named; to one that is named twice, twice.
+    void (*scatter)(float* table, const uint32_t* rows, int count, const float* now, const float* before, int dim);
 };
 
 // Throws InputError where the processor has no such level; `source` says where the name comes from.

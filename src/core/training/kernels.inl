@@ -281,9 +281,68 @@ void combine(float* const* out, int rows, const float* const* in, int count, con
 }
 
 // Row after row, so that a row named twice receives both.
-void add_rows(float* const* out, int rows, const float* in, int in_stride, int dim) {
-    for (int j = 0; j < rows; ++j, in += in_stride)
+void add_rows(float* const* out, int rows, const float* in, int dim) {
+    for (int j = 0; j < rows; ++j, in += dim)
         for (int x = 0; x < dim; x += kLanes) store(out[j] + x, load(out[j] + x) + load(in + x));
+}
+
+// ---- bags of rows --------------------------------------------------------------------------------------------------
+
+// What is done to L vectors of the rows of a bag; the rows of the table are `dim` apart.
+template <int L>
+struct Gather {
+    static void run(long offset, float* out, const float* table, const uint32_t* rows, int count, long dim) {
+        Floats sums[L] = {};
+        for (int i = 0; i < count; ++i) {
+            const float* row = base(table + rows[i] * dim + offset);
+#pragma GCC unroll 8
+            for (int l = 0; l < L; ++l) sums[l] += load(row + l * kLanes);
+        }
+        const Floats inverse = splat(1.0f / static_cast<float>(count));
+#pragma GCC unroll 8
+        for (int l = 0; l < L; ++l) store(out + offset + l * kLanes, sums[l] * inverse);
+    }
+};
+
+template <int L>
+struct Scatter {
+    static void run(long offset, float* table, const uint32_t* rows, int count, const float* now, const float* before,
+                    long dim) {
+        Floats change[L];
+#pragma GCC unroll 8
+        for (int l = 0; l < L; ++l)
+            change[l] = in_register(load(now + offset + l * kLanes) - load(before + offset + l * kLanes));
+        for (int i = 0; i < count; ++i) {
+            float* row = base(table + rows[i] * dim + offset);
+#pragma GCC unroll 8
+            for (int l = 0; l < L; ++l) store(row + l * kLanes, load(row + l * kLanes) + change[l]);
+        }
+    }
+};
+
+template <template <int> class Slice, int L = kCombineVectors, typename... Arguments>
+void run_slice(int width, Arguments... arguments) {
+    if (width == L) return Slice<L>::run(arguments...);
+    if constexpr (L > 1) run_slice<Slice, L - 1>(width, arguments...);
+}
+
+// All vectors of the rows, in slices of nearly equal width; `arguments` end with the dimension.
+template <template <int> class Slice, typename... Arguments>
+void in_slices(int dim, Arguments... arguments) {
+    const int vectors = dim / kLanes, slices = (vectors + kCombineVectors - 1) / kCombineVectors;
+    for (int s = 0, done = 0; s < slices; ++s) {
+        const int width = (vectors - done) / (slices - s);
+        run_slice<Slice>(width, static_cast<long>(done) * kLanes, arguments..., static_cast<long>(dim));
+        done += width;
+    }
+}
+
+void gather(float* out, const float* table, const uint32_t* rows, int count, int dim) {
+    in_slices<Gather>(dim, out, table, rows, count);
+}
+
+void scatter(float* table, const uint32_t* rows, int count, const float* now, const float* before, int dim) {
+    in_slices<Scatter>(dim, table, rows, count, now, before);
 }
 
 // ---- the step ------------------------------------------------------------------------------------------------------
@@ -306,7 +365,7 @@ double step_outputs(Block& block, int dim, float rate, const Scratch& scratch) {
 
 double step(Block& block, int dim, float rate, const Scratch& scratch) {
     const double loss = step_outputs(block, dim, rate, scratch);
-    add_rows(block.input_rows, block.inputs, scratch.input_gradient, dim, dim);
+    add_rows(block.input_rows, block.inputs, scratch.input_gradient, dim);
     return loss;
 }
 

@@ -7,6 +7,6 @@
 #include "training/kernels.inl"
 namespace vastmax {
 extern const Kernels kKernelsAvx2;
-const Kernels kKernelsAvx2 = {"avx2", step, step_outputs, combine, add_rows};
+const Kernels kKernelsAvx2 = {"avx2", step, step_outputs, combine, add_rows, gather, scatter};
 }  // namespace vastmax
 #endif

@@ -7,6 +7,6 @@
 #include "training/kernels.inl"
 namespace vastmax {
 extern const Kernels kKernelsAvx512;
-const Kernels kKernelsAvx512 = {"avx512", step, step_outputs, combine, add_rows};
+const Kernels kKernelsAvx512 = {"avx512", step, step_outputs, combine, add_rows, gather, scatter};
 }  // namespace vastmax
 #endif

@@ -6,5 +6,5 @@
 #include "training/kernels.inl"
 namespace vastmax {
 extern const Kernels kKernelsPlain;
-const Kernels kKernelsPlain = {"plain", step, step_outputs, combine, add_rows};
+const Kernels kKernelsPlain = {"plain", step, step_outputs, combine, add_rows, gather, scatter};
 }  // namespace vastmax

@@ -65,13 +65,11 @@ void Stepper::step(const Plan& plan, const Plan* next) {
 
 // Lists the plan's rows for the kernels to fetch while they compute the plan before it.
 void Stepper::prefetch(const Plan& plan) {
-    const auto fetch = [this](const float* row) {
-        block_.fetch_rows[block_.fetches] = row;
-        block_.fetches += block_.fetches < kMaxFetches;  // bags may be any number of rows
-    };
-    // The columns of the plan before are in the cache already.
-    for (int j = std::max(0, plan.columns - plan.centres - 1); j < plan.columns; ++j)
-        inputs_.prefetch(plan.context[j], fetch);
+    const auto fetch = [this](const float* row) { block_.fetch_rows[block_.fetches++] = row; };
+    // The columns of the plan before are in the cache already. Bags are left to the gathering, which waits for no row.
+    if (inputs_.plain())
+        for (int j = std::max(0, plan.columns - plan.centres - 1); j < plan.columns; ++j)
+            fetch(matrices_.vectors.row(plan.context[j]));
     if (paths_.empty()) {
         for (int i = 0; i < plan.centres + plan.negatives; ++i) fetch(matrices_.outputs.row(plan.word[i]));
         return;
@@ -134,7 +132,7 @@ void Stepper::step_cbow(const Plan& plan) {
         for (int t = 0; t < plan.centres; ++t) gradient[t] = scratch_.input_gradient + t * dim;
         for (int j = 0; j < plan.columns; ++j) scatter[j] = scatter_ + j * dim;
         kernels_.combine(scatter, plan.columns, gradient, plan.centres, windows_, 1, kMaxCentres, dim);
-        kernels_.add_rows(context, plan.columns, scatter_, dim, dim);
+        kernels_.add_rows(context, plan.columns, scatter_, dim);
     });
 }
 

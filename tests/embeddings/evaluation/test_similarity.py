@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.data import data_path
-from vastmax.embeddings import Embeddings, SimilarityReport, evaluate_similarity
+from vastmax.embeddings import Embeddings, SimilarityReport, evaluate_similarity, pearson, train
 from vastmax.errors import FormatError, InputError
 from vastmax.integrations import from_gensim
 from vastmax.vocabulary import Vocabulary
@@ -106,6 +106,18 @@ def test_case(plane: Embeddings, written: Write) -> None:
 def test_too_few_pairs(plane: Embeddings, written: Write) -> None:
     assert evaluate_similarity(plane, written("king queen 8\n")).spearman is None
     assert evaluate_similarity(plane, written("emu elk 8\n")).to_dict()["spearman"] is None
+
+
+def test_unseen_words_are_spelt_as_the_model_spells_and_others_are_left_out(written: Write) -> None:
+    text = [["tea", "with", "milk"], ["coffee", "with", "sugar"]] * 40
+    options: dict[str, Any] = {"dim": 6, "epochs": 3, "threads": 1, "subwords": "4-5", "buckets": 500}
+    embeddings = train(text, **options)
+    path = written("Teas MILK 9\nteas sugar 3\nTEA coffee 5\nx tea 1\n")
+    pairs = [("teas", "milk"), ("teas", "sugar"), ("tea", "coffee")]
+    report = evaluate_similarity(embeddings, path)
+    assert (report.pairs, report.left_out) == (3, 1)  # <x> has no n-gram of 4
+    assert report.pearson == pytest.approx(pearson([9, 3, 5], [embeddings.similarity(*pair) for pair in pairs]))
+    assert report.pearson != evaluate_similarity(embeddings, path, lowercase=False).pearson
 
 
 @pytest.mark.parametrize("name", STANDARDS)

@@ -14,7 +14,7 @@ from vastmax.checks import shown
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.correlation import p_value, pearson, spearman
 from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
-from vastmax.errors import FormatError
+from vastmax.errors import FormatError, InputError
 from vastmax.files import as_path, opened
 
 __all__ = ["SimilarityReport", "evaluate_similarity"]
@@ -32,7 +32,7 @@ class SimilarityReport:
         name: of the file, without its ending.
         spearman: Spearman's rank correlation, -1 to 1; None where fewer than two different pairs are left.
         pairs: pairs compared.
-        left_out: pairs with a word that the vocabulary lacks.
+        left_out: pairs with a word that the vocabulary lacks, and that has no n-grams.
         pearson: Pearson's correlation; None where either does not vary.
         spearman_p: how often chance alone makes Spearman's correlation as strong (`p_value`); None below three pairs.
         pearson_p: the same for Pearson's.
@@ -90,7 +90,14 @@ def evaluate_similarity(
         for form in (word, _PART_OF_SPEECH.sub("", word)):
             if found := rows.get(spelling(form, lowercase)):
                 return embeddings.word_of(found[0])
-        return None
+        if embeddings.subwords is None:
+            return None
+        form = word.lower() if lowercase else word
+        try:
+            embeddings[form]
+        except InputError:  # too short for an n-gram
+            return None
+        return form
 
     gold, cosines, left_out = [], [], 0
     for a, b, score in _read_pairs(path):
