@@ -72,6 +72,8 @@ RESERVED = {
     "click": {"cli"},
     "rich": {"cli", "display"},
     "gensim": {"integrations"},
+    "pandas": {"embeddings"},
+    "polars": {"embeddings"},
     "pickle": set(),
 }
 TO_DO: set[str] = set()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "matplotlib", "typer", "click", "rich", "gensim", "scipy", "pandas"]
+HEAVY = ["torch", "matplotlib", "typer", "click", "rich", "gensim", "scipy", "pandas", "polars"]
 MEASURE = """
 import json, sys, time
 start = time.perf_counter()
