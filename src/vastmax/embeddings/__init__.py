@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from vastmax.embeddings.evaluation.analogies import AnalogyReport, AnalogyScore, evaluate_analogies
     from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity, spearman
     from vastmax.embeddings.formats.exchange import export, import_vectors
+    from vastmax.embeddings.formats.fasttext import read_fasttext, write_fasttext
+    from vastmax.embeddings.formats.floret import read_floret, write_floret
     from vastmax.embeddings.formats.folder import holds_embeddings
     from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
     from vastmax.embeddings.search import analogy_objective
@@ -32,9 +34,13 @@ __all__ = [
     "holds_embeddings",
     "import_vectors",
     "keep_probability",
+    "read_fasttext",
+    "read_floret",
     "read_word2vec",
     "spearman",
     "train",
+    "write_fasttext",
+    "write_floret",
     "write_word2vec",
 ]
 
@@ -47,6 +53,8 @@ __getattr__, __dir__ = lazy(
         "evaluation.analogies",
         "evaluation.similarity",
         "formats.exchange",
+        "formats.fasttext",
+        "formats.floret",
         "formats.folder",
         "formats.word2vec",
         "search",
