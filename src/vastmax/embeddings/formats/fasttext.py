@@ -16,7 +16,7 @@ from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats import fasttext_parts as parts
 from vastmax.embeddings.formats.fasttext_parts import Arguments, Dictionary
-from vastmax.embeddings.formats.floret import blocks_of_buckets, check_hashed
+from vastmax.embeddings.formats.floret import blocks_of_buckets, unlike_their_ngrams
 from vastmax.embeddings.formats.rows import RowSource
 from vastmax.embeddings.formats.stream import ByteStream
 from vastmax.embeddings.subwords import SubwordVectors
@@ -31,7 +31,7 @@ __all__ = ["read_fasttext", "write_fasttext"]
 
 _ROWS = 8192
 _MODELS = {parts.CBOW: "cbow", parts.SKIPGRAM: "skipgram", parts.SUPERVISED: "supervised"}
-_LOSSES = {1: "hierarchical", 2: "negative-sampling", 3: "full", 4: "one-vs-all"}
+_LOSSES = {1: "hierarchical", 2: "negative-sampling", 3: "softmax", 4: "one-vs-all"}
 
 Matrix = NDArray[np.float32]
 
@@ -100,7 +100,8 @@ def _read(data: ByteStream, limit: int | None) -> Embeddings:
     try:
         pruned = dictionary.held is not None
         subwords = None if rule is None else SubwordVectors(rule, rows, dictionary.held, pruned=pruned)
-        _finish(vectors, words, subwords)
+        if subwords is not None:
+            _finish(vectors, words, subwords)
         about = {"options": _options(arguments, rule, labels)}
         return Embeddings(
             vectors, Vocabulary(words, counts), output_vectors if outputs else None, about, subwords=subwords
@@ -147,25 +148,29 @@ def _words(dictionary: Dictionary, source: RowSource) -> tuple[list[str], list[i
     return list(rows), list(rows.values())
 
 
-def _sums(words: Sequence[str], subwords: SubwordVectors) -> tuple[Matrix, NDArray[np.int64]]:
-    """The sums of the vectors of words' n-grams, and their numbers; of the end of a line there are none."""
+def _bags(words: Sequence[str], first: int, subwords: SubwordVectors) -> tuple[Matrix, Matrix, Matrix]:
+    """For some words from the first on: the sums (n, d) of their n-grams' vectors, and (n, 1) how many rows these are.
+
+    And of how many rows of their own a word's vector is the mean besides, (n, 1): 1, but 0 where words are hashed,
+    except for the very first word, as floret has it. The end of a line has no n-grams.
+    """
     sums, sizes = subwords.sums(words)
     if parts.EOS in words:
         row = words.index(parts.EOS)
         sums[row], sizes[row] = 0, 0
-    return sums, sizes
+    own = np.full((len(words), 1), not subwords.rule.floret, np.float32)
+    own[: first == 0] = 1
+    return sums, sizes[:, None].astype(np.float32), own
 
 
-def _finish(vectors: Matrix, words: Sequence[str], subwords: SubwordVectors | None) -> None:
+def _finish(vectors: Matrix, words: Sequence[str], subwords: SubwordVectors) -> None:
     """Turn the words' own rows into means over them and their n-grams, in place."""
-    own = 0 if subwords is not None and subwords.rule.floret else 1
-    for start in range(0, len(words) if subwords else 0, _ROWS):
-        assert subwords is not None
+    for start in range(0, len(words), _ROWS):
         block = vectors[start : start + _ROWS]
-        sums, sizes = _sums(words[start : start + _ROWS], subwords)
-        block *= np.float32(own)
+        sums, sizes, own = _bags(words[start : start + _ROWS], start, subwords)
+        block *= own
         block += sums
-        block /= np.maximum(1, sizes + own)[:, None].astype(np.float32)
+        block /= np.maximum(1, sizes + own)
 
 
 def _options(arguments: Arguments, rule: Subwords | None, labels: bool) -> dict[str, Any]:
@@ -192,8 +197,8 @@ def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, flor
     Args:
         embeddings: vectors (V, d), with subwords or without.
         path: the file.
-        floret: write what floret's ``load_model`` reads, whose header is longer. It alone holds models of several
-            hashes, and there a word's vector is what its n-grams and itself are hashed to.
+        floret: write what floret's ``load_model`` reads, whose header is longer. It alone holds models whose words are
+            hashed like their n-grams; of these vectors only the first word's may be any, as floret has it.
 
     Raises:
         InputError: where the file cannot be written, the format has no place for what is given, or a number is not
@@ -206,8 +211,11 @@ def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, flor
     if subwords is not None and subwords.pruned:
         raise InputError("fastText takes pruned n-grams only quantised, which is not written: export .vec.")
     embeddings.check_finite()
-    if hashed:
-        check_hashed(embeddings)
+    if hashed and (lost := [row for row in unlike_their_ngrams(embeddings) if row > 0]):
+        raise InputError(
+            f"the vector of {embeddings.word_of(lost[0])!r} is not the mean over its n-grams, which is all that "
+            "floret's format holds: export .vec."
+        )
     names = embeddings.vocabulary.words or [str(row) for row in range(len(embeddings))]
     if with_nul := next((name for name in names if "\0" in name), None):
         raise InputError(f"the word {with_nul!r} holds a NUL, which ends words in fastText's format.")
@@ -268,14 +276,11 @@ def _input_blocks(embeddings: Embeddings, names: Sequence[str]) -> Iterator[NDAr
     subwords = embeddings.subwords
     for start in range(0, len(names), _ROWS):
         block = embeddings.vectors[start : start + _ROWS]
-        if subwords is None:
-            yield block
-        elif subwords.rule.floret:
-            yield np.zeros_like(block)
-        else:
-            sums, sizes = _sums(names[start : start + _ROWS], subwords)
+        if subwords is not None:
+            sums, sizes, own = _bags(names[start : start + _ROWS], start, subwords)
             with np.errstate(over="ignore"):
-                yield ((sizes + 1)[:, None] * block.astype(np.float64) - sums).astype(np.float32)
+                block = (own * ((sizes + own) * block.astype(np.float64) - sums)).astype(np.float32)
+        yield block
     if subwords is not None:
         yield from blocks_of_buckets(subwords)
 

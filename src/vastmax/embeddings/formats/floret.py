@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from vastmax.files import as_path, is_file, opened, replacing
 from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["blocks_of_buckets", "check_hashed", "read_floret", "write_floret"]
+__all__ = ["blocks_of_buckets", "read_floret", "unlike_their_ngrams", "write_floret"]
 
 _ROWS = 8192
 _HEAD = 1 << 16
@@ -128,7 +129,11 @@ def write_floret(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     if subwords is None or not subwords.rule.floret:
         raise InputError("floret's text holds only words that are hashed: train with hashes=2, or export .vec.")
     embeddings.check_finite()
-    check_hashed(embeddings)
+    if lost := unlike_their_ngrams(embeddings):
+        what = f"the vector of {embeddings.word_of(lost[0])!r} is not the mean over its n-grams"
+        if lost != [0]:
+            raise InputError(f"{what}, which is all that floret's text holds: export .vec.")
+        warnings.warn(f"{what}, to which floret adds a row of the first word's own; it is left out", stacklevel=2)
     rule = subwords.rule
     header = f"{rule.buckets} {embeddings.dim} {rule.shortest} {rule.longest} {rule.hashes} {_SEED} {_BEGIN} {_END}\n"
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -156,19 +161,17 @@ def blocks_of_buckets(subwords: SubwordVectors) -> Iterator[NDArray[np.float32]]
         yield block
 
 
-def check_hashed(embeddings: Embeddings) -> None:
-    """Raise InputError where a word has another vector than its n-grams give it: it would be lost.
+def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
+    """Return the rows of words that have other vectors than their n-grams give them, where words are hashed.
 
     The end of a line is looked past: floret has no vector of it.
     """
-    subwords, words = embeddings.subwords, embeddings.vocabulary.words
+    subwords, words = embeddings.subwords, embeddings.vocabulary.words or []
     assert subwords is not None
-    for start in range(0, len(words or ()), _ROWS):
-        some = (words or [])[start : start + _ROWS]
+    found: list[int] = []
+    for start in range(0, len(words), _ROWS):
         vectors = embeddings.vectors[start : start + _ROWS].astype(np.float64)
-        far = np.linalg.norm(vectors - subwords.vectors_of(some), axis=1) > _NEAR * np.linalg.norm(vectors, axis=1)
-        if lost := next((some[row] for row in np.flatnonzero(far) if some[row] != "</s>"), None):
-            raise InputError(
-                f"the vector of {lost!r} is not the mean over its n-grams, which is all that floret's formats hold: "
-                "export .vec."
-            )
+        means = subwords.vectors_of(words[start : start + _ROWS])
+        far = np.linalg.norm(vectors - means, axis=1) > _NEAR * np.linalg.norm(vectors, axis=1)
+        found += [start + row for row in np.flatnonzero(far).tolist() if words[start + row] != "</s>"]
+    return found
