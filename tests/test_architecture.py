@@ -84,6 +84,8 @@ NAMED = {
     ("cli/corpus.py", "class-based"): "a kind of tree",
     ("cli/lm.py", "full"): "the default of --output-layer, in a file that does without torch",
     ("comparison/report/summary.py", "full"): "the run that others are measured against, in records alone",
+    ("embeddings/formats/fasttext.py", "hierarchical"): "an objective of the compiled trainer",
+    ("embeddings/formats/fasttext.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/options.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/training.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/trainers/__init__.py", "hierarchical"): "an objective of the compiled trainer",

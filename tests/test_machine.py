@@ -49,3 +49,13 @@ def test_the_peak_of_memory_is_the_processes_own() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", parent, child], capture_output=True, text=True, check=True)
     assert 1_000_000 < int(ran.stdout) < 200_000_000
+
+
+def test_files_that_were_read_do_not_fill_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_GROUP", tmp_path)
+    facts = {"max": "900\n", "current": "800\n", "stat": "anon 100\ninactive_file 500\nactive_file 200\n"}
+    for name, text in facts.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert machine.available_memory() == 800
+    (tmp_path / "memory.max").write_text("max\n")  # no limit
+    assert (machine.available_memory() or 10**9) > 10**6

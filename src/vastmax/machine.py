@@ -8,9 +8,11 @@ import platform
 import subprocess
 from pathlib import Path
 
-__all__ = ["MOST_THREADS", "commit", "default_threads", "machine", "peak_memory", "versions"]
+__all__ = ["MOST_THREADS", "available_memory", "commit", "default_threads", "machine", "peak_memory", "versions"]
 
 MOST_THREADS = 1024  # more are a slip of the finger: every one takes memory
+_GROUP = Path("/sys/fs/cgroup")
+_CACHES = ("inactive_file", "active_file")
 
 
 def default_threads() -> int:
@@ -92,3 +94,22 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else 1024 * peak
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may still take, or None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+    except (OSError, ValueError, IndexError):
+        return None
+    try:  # less where a container has a limit of its own
+        limit, used, facts = (
+            (_GROUP / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat")
+        )
+        # files that were read count as used, and are let go where memory is wanted
+        cached = sum(int(size) for name, size in map(str.split, facts.splitlines()) if name in _CACHES)
+        rest = int(limit) - int(used) + cached
+    except (OSError, ValueError):
+        return found
+    return rest if found is None else min(found, rest)

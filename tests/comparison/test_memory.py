@@ -1,7 +1,5 @@
 """That a model does not fit is told before it trains."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -42,13 +40,3 @@ def test_too_little_memory_is_told_with_both_numbers(monkeypatch: pytest.MonkeyP
         memory.check_memory(2 * 10**9, 50_000, GPU, taken=2 * 10**9)
     monkeypatch.setattr(memory, "available_memory", lambda: None)  # the system does not say
     memory.check_memory(10**15, 50_000, CPU)
-
-
-def test_files_that_were_read_do_not_fill_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_GROUP", tmp_path)
-    facts = {"max": "900\n", "current": "800\n", "stat": "anon 100\ninactive_file 500\nactive_file 200\n"}
-    for name, text in facts.items():
-        (tmp_path / f"memory.{name}").write_text(text)
-    assert memory.available_memory() == 800
-    (tmp_path / "memory.max").write_text("max\n")  # no limit
-    assert (memory.available_memory() or 10**9) > 10**6

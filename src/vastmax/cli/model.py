@@ -219,20 +219,26 @@ def export(
     file: Annotated[
         Path, PlaceArgument(metavar="FILE", show_default=False, help="Where to; the ending tells the format.")
     ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="word2vec|fasttext|floret", show_default="word2vec", help="What a .bin is for: which program."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model for other programs: .txt or .bin (word2vec), .npy (and .tsv beside it).
+    """Write a model for other programs: .txt or .bin (word2vec, fastText, floret), .floret or .npy (and .tsv beside).
 
     \b
     Examples:
       vastmax export model vectors.txt
-      vastmax export model vectors.bin
+      vastmax export model model.bin --format fasttext
       vastmax export model vectors.npy
     """  # noqa: D301
     from vastmax import embeddings
 
     found = embeddings.Embeddings.load(model)
-    embeddings.export(found, file)
+    embeddings.export(found, file, format=format)
     _report(as_json, f"wrote {file}", found, file)
 
 
@@ -250,6 +256,7 @@ def import_(
     \b
     Examples:
       vastmax import GoogleNews-vectors.bin model
+      vastmax import cc.en.300.bin.gz model --limit 500000
       vastmax import glove.6B.100d.txt model --limit 100000
       vastmax import vectors.txt model --overwrite
     """  # noqa: D301

@@ -148,11 +148,9 @@ def train(
     say(f"saved in {output}; try: {program()} nearest {quoted(output)} WORD")
 
 
-def _frozen(given: Path | None) -> str | list[str]:
-    if given is None:
-        return []
-    if str(given) == "all":
-        return "all"
+def _frozen(given: Path | None) -> str | list[str] | None:
+    if given is None or str(given) == "all":
+        return given and "all"
     try:
         return [word for line in given.read_text(encoding="utf-8").splitlines() if (word := line.strip())]
     except (OSError, UnicodeDecodeError) as error:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from vastmax.errors import InputError
 from vastmax.language import LanguageModel
+from vastmax.machine import available_memory
 from vastmax.optimizers import OPTIMIZERS
 
-__all__ = ["available_memory", "check_memory", "memory_needed", "numbers_kept"]
-
-_GROUP = Path("/sys/fs/cgroup")
-_CACHES = ("inactive_file", "active_file")
+__all__ = ["check_memory", "memory_needed", "numbers_kept"]
 
 
 def numbers_kept(optimizer: str) -> int:
@@ -25,25 +21,6 @@ def memory_needed(model: LanguageModel, optimizer: str) -> int:
     """Return the least bytes that training a model takes: its parameters, what the optimiser keeps, dense gradients."""
     kept = numbers_kept(optimizer) * sum(each.numel() for each in model.parameters())
     return 4 * (kept + (model.output.num_parameters if model.output.touches_all_classes else 0))
-
-
-def available_memory() -> int | None:
-    """Return the bytes that this process may still take, or None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
-    except (OSError, ValueError, IndexError):
-        return None
-    try:  # less where a container has a limit of its own
-        limit, used, facts = (
-            (_GROUP / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat")
-        )
-        # files that were read count as used, and are let go where memory is wanted
-        cached = sum(int(size) for name, size in map(str.split, facts.splitlines()) if name in _CACHES)
-        rest = int(limit) - int(used) + cached
-    except (OSError, ValueError):
-        return found
-    return rest if found is None else min(found, rest)
 
 
 def check_memory(needed: int, num_classes: int, device: torch.device, taken: int = 0) -> None:

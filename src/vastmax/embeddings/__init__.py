@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from vastmax.embeddings.evaluation.similarity import SimilarityReport, evaluate_similarity
     from vastmax.embeddings.evaluation.translation import TranslationReport, evaluate_translation, read_pairs
     from vastmax.embeddings.formats.exchange import export, import_vectors
+    from vastmax.embeddings.formats.fasttext import read_fasttext, write_fasttext
+    from vastmax.embeddings.formats.floret import read_floret, write_floret
     from vastmax.embeddings.formats.folder import holds_embeddings
     from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
     from vastmax.embeddings.postprocessing import add_output_vectors, all_but_the_top
@@ -43,11 +45,15 @@ __all__ = [
     "import_vectors",
     "keep_probability",
     "pearson",
+    "read_fasttext",
+    "read_floret",
     "read_pairs",
     "read_word2vec",
     "spearman",
     "train",
     "translate",
+    "write_fasttext",
+    "write_floret",
     "write_word2vec",
 ]
 
@@ -63,6 +69,8 @@ __getattr__, __dir__ = lazy(
         "evaluation.similarity",
         "evaluation.translation",
         "formats.exchange",
+        "formats.fasttext",
+        "formats.floret",
         "formats.folder",
         "formats.word2vec",
         "postprocessing",

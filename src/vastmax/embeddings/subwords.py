@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax._core import bag_means
+from vastmax.checks import flag
 from vastmax.errors import InputError
 from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["Bags", "SubwordVectors", "make_bags"]
-
-_NONE = np.uint32(2**32 - 1)
 
 
 class Bags(NamedTuple):
@@ -78,13 +77,23 @@ class SubwordVectors:
         rule: how words are cut and hashed.
         vectors: (R, d) float32, of the buckets that have one.
         held: (R,) which buckets these are; by default all, in order. The others are zero vectors.
+        pruned: leave n-grams of the other buckets out of means, as fastText does where it has dropped rows.
 
     Raises:
         InputError: where shapes do not fit, or a bucket comes twice or is not there.
     """
 
-    def __init__(self, rule: Subwords, vectors: NDArray[np.float32], held: NDArray[np.integer] | None = None) -> None:
+    def __init__(
+        self,
+        rule: Subwords,
+        vectors: NDArray[np.float32],
+        held: NDArray[np.integer] | None = None,
+        *,
+        pruned: bool = False,
+    ) -> None:
+        flag("pruned", pruned)
         self.rule = rule
+        self.pruned = pruned
         self.vectors = vectors
         self.held = np.arange(rule.buckets, dtype=np.uint32) if held is None else np.asarray(held).astype(np.uint32)
         if self.held.ndim != 1 or len(self.held) != len(vectors):
@@ -98,21 +107,21 @@ class SubwordVectors:
 
     @cached_property
     def _row_of(self) -> NDArray[np.uint32]:
-        """The row of each bucket, or `_NONE`."""
-        rows = np.full(self.rule.buckets, _NONE)
-        rows[self.held] = np.arange(len(self.held), dtype=np.uint32)
+        """One more than the row of each bucket; 0 where it has none, which takes memory only where it is looked up."""
+        rows = np.zeros(self.rule.buckets, np.uint32)
+        rows[self.held] = np.arange(1, len(self.held) + 1, dtype=np.uint32)
         return rows
 
     def sums(self, words: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the sums (n, d) of the vectors of n words' n-grams, and how many n-grams each word has (n,)."""
+        """Return the sums (n, d) of the vectors of n words' n-grams, and how many n-grams count for each word (n,)."""
         offsets, buckets = self.rule.buckets_of(words)
         rows = self._row_of[buckets]
-        there = rows != _NONE
+        there = rows > 0
         held = np.concatenate([[0], np.cumsum(there)])[offsets]
         means = np.empty((len(words), self.vectors.shape[1]), np.float32)
-        bag_means(self.vectors, (held, rows[there]), means, 1)
+        bag_means(self.vectors, (held, rows[there] - np.uint32(1)), means, 1)
         means *= np.diff(held)[:, None].astype(np.float32)
-        return means, np.diff(offsets)
+        return means, np.diff(held if self.pruned else offsets)
 
     def vectors_of(self, words: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors (n, d) float32 of words that have no row of their own: means over their n-grams.
@@ -123,5 +132,6 @@ class SubwordVectors:
         sums, sizes = self.sums(words)
         if not sizes.all():
             word = words[int(np.flatnonzero(sizes == 0)[0])]
-            raise InputError(f"{word!r} has no n-grams of {self.rule.shortest} characters or more.")
+            kept = ", or none that was kept" if self.pruned else ""
+            raise InputError(f"{word!r} has no n-grams of {self.rule.shortest} characters or more{kept}.")
         return sums / sizes[:, None].astype(np.float32)

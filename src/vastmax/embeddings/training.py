@@ -62,7 +62,7 @@ def train(
     checkpoint_minutes: float = 10,
     keep_output_vectors: bool = False,
     start: Embeddings | str | os.PathLike[str] | None = None,
-    frozen: Iterable[str] | str = (),
+    frozen: Iterable[str] | str | None = None,
     tokenizer: str | Callable[[str], Iterable[str]] = "whitespace",
     lowercase: bool = False,
     min_count: int = 5,
@@ -148,7 +148,7 @@ def train(
     if start is not None:
         if options.engine != _COMPILED:
             raise InputError(f"start is not for engine {options.engine!r}: take engine {_COMPILED!r}.")
-        warm = WarmStart(start, frozen)
+        warm = WarmStart(start, frozen or ())
         options = warm.checked(options)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)

@@ -290,7 +290,7 @@ def test_pipes(random: Embeddings, tmp_path: Path, binary: bool) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xba\x16\x4f\x2f" + bytes(20), r"model of fastText: give the \.vec"),
+        (b"\xba\x16\x4f\x2f" + bytes(20), "model of fastText: read it with import_vectors"),
         (pickle.dumps(["gensim.models.keyedvectors"]), "saved by gensim: load it there"),
         (pickle.dumps({"a": 1}), "is a pickle"),
         (b"PK\x03\x04" + bytes(20), "is a zip archive"),

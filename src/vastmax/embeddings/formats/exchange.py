@@ -1,52 +1,95 @@
-"""Vectors for other programs, the format told by the file's ending."""
+"""Vectors for other programs and from them: the format is told by the file's ending and content."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from vastmax.checks import whole
+from vastmax.checks import refused, whole
 from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.formats.fasttext import read_fasttext, write_fasttext
+from vastmax.embeddings.formats.fasttext_parts import MAGIC
+from vastmax.embeddings.formats.floret import read_floret, write_floret
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
-from vastmax.files import PATIENCE, as_path, map_array, opened, reading, replacing, write_array, writing
+from vastmax.files import PATIENCE, as_path, is_file, map_array, opened, reading, replacing, write_array, writing
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["export", "import_vectors"]
 
 _TEXT = (".txt", ".vec")
+_WRITTEN = {
+    **dict.fromkeys(_TEXT, ("word2vec",)),
+    ".bin": ("word2vec", "fasttext", "floret"),
+    ".floret": ("floret",),
+    ".npy": ("numpy",),
+}
+"""The formats that a file of an ending may have; the first is the usual one."""
+_FASTTEXT = MAGIC.to_bytes(4, "little")
 
 
-def export(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
-    """Write vectors as the ending says: .txt or .vec word2vec text, .bin word2vec binary, .npy numpy with a .tsv.
+def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str | None = None) -> None:
+    """Write vectors as the ending says, or for ``.bin`` the format.
 
-    ``name.npy`` holds the vectors (V, d) float32, and ``name.tsv`` beside it the vocabulary, "word<TAB>count" a line.
-    Two files cannot be replaced at one moment: a kill between them leaves vectors without words, never with others.
+    ========  ===================================================================
+    .txt .vec word2vec text
+    .bin      word2vec binary; ``fasttext``, `write_fasttext`; or ``floret``, the same for floret's ``load_model``
+    .floret   floret's table of n-grams, `write_floret`, with a .tsv
+    .npy      the vectors (V, d) float32 of numpy, with a .tsv
+    ========  ===================================================================
+
+    ``name.tsv`` beside it is the vocabulary, "word<TAB>count" a line. Two files cannot be replaced at one moment: a
+    kill between them leaves vectors without words, never with others.
+
+    Args:
+        embeddings: what is written; unseen words have vectors in fastText's and floret's formats alone.
+        path: the file.
+        format: ``word2vec``, ``fasttext``, ``floret`` or ``numpy``; None for the usual one of the ending.
 
     Raises:
-        InputError: for another ending, where a vector holds NaN or infinity, or where the file cannot be written.
+        InputError: for another ending, a format that has no place for these embeddings, a vector that holds NaN or
+            infinity, or where the file cannot be written.
     """
     target = as_path(path)
-    if target.suffix == ".npy":
-        embeddings.check_finite()
-        names = target.with_suffix(".tsv")
-        with writing(target.parent, patience=PATIENCE), replacing(names) as new_names:
-            with new_names.open("wb") as file:
-                embeddings.vocabulary.write(file)
-            with replacing(target) as new_vectors:
-                write_array(new_vectors, embeddings.vectors)
-                names.unlink(missing_ok=True)
-    elif target.suffix in (*_TEXT, ".bin"):
+    formats = _WRITTEN.get(target.suffix)
+    if formats is None:
+        raise InputError(f"cannot export to {target}: end its name in .txt, .vec, .bin, .floret or .npy.")
+    format = formats[0] if format is None else format
+    if format not in formats:
+        raise refused(f"format of a file that ends in {target.suffix}", format, " or ".join(map(repr, formats)))
+    if format == "word2vec":
         write_word2vec(embeddings, target, binary=target.suffix == ".bin")
+    elif target.suffix == ".bin":
+        write_fasttext(embeddings, target, floret=format == "floret")
+    elif format == "floret":
+        with _words_beside(embeddings, target) as names:
+            write_floret(embeddings, target)
+            names.unlink(missing_ok=True)
     else:
-        raise InputError(f"cannot export to {target}: end its name in .txt, .vec, .bin or .npy.")
+        embeddings.check_finite()
+        with _words_beside(embeddings, target) as names, replacing(target) as new_vectors:
+            write_array(new_vectors, embeddings.vectors)
+            names.unlink(missing_ok=True)
+
+
+@contextmanager
+def _words_beside(embeddings: Embeddings, target: Path) -> Iterator[Path]:
+    """Write the vocabulary where vectors are written; its old file, which is given, must go before they come."""
+    names = target.with_suffix(".tsv")
+    with writing(target.parent, patience=PATIENCE), replacing(names) as new_names:
+        with new_names.open("wb") as file:
+            embeddings.vocabulary.write(file)
+        yield names
 
 
 def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> Embeddings:
     """Read what `export` writes, also packed (.txt.gz, .vec.gz, .bin.gz), GloVe's text, and folders of embeddings.
 
-    Whether .txt, .vec and .bin hold text or binary is told by the content; see `read_word2vec`.
+    Whether .txt, .vec and .bin hold text or binary, or are a model of fastText or floret (as .ftz), is told by the
+    content; see `read_word2vec`, `read_fasttext` and `read_floret`.
 
     Args:
         path: the file, or the folder.
@@ -63,12 +106,24 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
     ending = Path(source.stem).suffix if source.suffix == ".gz" else source.suffix
     if ending == ".npy" and source.suffix != ".gz":
         return _import_numpy(source, limit)
-    if ending in (*_TEXT, ".bin"):
-        return read_word2vec(source, limit=limit)
+    if ending in (*_TEXT, ".bin", ".ftz"):
+        return read_fasttext(source, limit=limit) if _is_fasttext(source) else read_word2vec(source, limit=limit)
+    if ending == ".floret":
+        return read_floret(source, limit=limit)
     if source.exists():
         with opened(source) as file:
             refuse_foreign(file.read(512), str(source))
-    raise InputError(f"cannot import {source}: its name must end in .txt, .vec, .bin (or these with .gz) or .npy.")
+    raise InputError(
+        f"cannot import {source}: its name must end in .txt, .vec, .bin, .ftz, .floret (or these with .gz) or .npy."
+    )
+
+
+def _is_fasttext(source: Path) -> bool:
+    """Whether a file begins as fastText's do; what is read from a pipe would be gone."""
+    if not is_file(source):
+        return False
+    with opened(source) as file:
+        return file.read(len(_FASTTEXT)) == _FASTTEXT
 
 
 def _first(embeddings: Embeddings, limit: int | None) -> Embeddings:
@@ -77,7 +132,9 @@ def _first(embeddings: Embeddings, limit: int | None) -> Embeddings:
         return embeddings
     known = embeddings.vocabulary
     words, counts = known.words and known.words[:limit], known.counts[:limit] if known.counted else None
-    return Embeddings(embeddings.vectors[:limit], Vocabulary(words, counts), config=embeddings.config)
+    return Embeddings(
+        embeddings.vectors[:limit], Vocabulary(words, counts), config=embeddings.config, subwords=embeddings.subwords
+    )
 
 
 def _import_numpy(source: Path, limit: int | None) -> Embeddings:

@@ -48,7 +48,7 @@ def save_folder(
     written = {"format": _FORMAT, **config}
     if subwords is not None:
         tensors |= {_NGRAMS: subwords.vectors, _BUCKETS: subwords.held}
-        written[_SUBWORDS] = asdict(subwords.rule)
+        written[_SUBWORDS] = asdict(subwords.rule) | ({"pruned": True} if subwords.pruned else {})
     try:
         text = json.dumps(written, indent=2, ensure_ascii=False)
         parse_json(text)  # what is written can be read
@@ -88,8 +88,9 @@ def _load(folder: Path) -> _Found:
 
 def _subwords(folder: Path, rule: Any, found: Mapping[str, NDArray[Any]]) -> SubwordVectors:
     try:
-        return SubwordVectors(Subwords(**rule), found[_NGRAMS], found[_BUCKETS])
-    except (TypeError, KeyError, InputError) as error:
+        pruned = rule.pop("pruned", False)
+        return SubwordVectors(Subwords(**rule), found[_NGRAMS], found[_BUCKETS], pruned=pruned)
+    except (TypeError, AttributeError, KeyError, InputError) as error:
         raise FormatError(f"{folder} is damaged: its subwords do not fit, {error}") from error
 
 

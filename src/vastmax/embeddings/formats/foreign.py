@@ -12,7 +12,7 @@ _UNPACK = "unpack it and give the file in it"
 _TEXT = "give vectors in word2vec's text or binary format"
 
 _BEGINNINGS = {
-    b"\xba\x16\x4f\x2f": "is a model of fastText: give the .vec that fastText writes beside its .bin",
+    b"\xba\x16\x4f\x2f": "is a model of fastText: read it with import_vectors, under a name that ends in .bin or .ftz",
     b"PK\x03\x04": f"is a zip archive (as .npz and PyTorch's files are too): {_UNPACK}",
     b"\x1f\x8b": f"is packed twice: {_UNPACK}",
     b"BZh91AY&SY": f"is packed by bzip2: {_UNPACK}",

@@ -16,10 +16,10 @@ from vastmax._core import parse_text_rows
 from vastmax.errors import FormatError
 from vastmax.sentences import visible
 
-__all__ = ["RowSource", "read_binary", "read_text"]
+__all__ = ["LONGEST_WORD", "RowSource", "grown", "read_binary", "read_text"]
 
 _CHUNK = 1 << 23
-_LONGEST_WORD = 1 << 16
+LONGEST_WORD = 1 << 16
 _LONGEST_NUMBER = 64
 _MOST_NUMBERS = 1 << 20  # in a vector
 _FIRST_BYTES = 1 << 24  # of vectors, where the length of a file tells nothing
@@ -83,7 +83,7 @@ def read_text(
     words: list[bytes] = []
     vectors = source.room(promised, dim, 2 * dim + 1, limit)
     block = b""
-    for line, block in _whole_lines(source, start, first_line, _LONGEST_WORD + _LONGEST_NUMBER * dim):
+    for line, block in _whole_lines(source, start, first_line, LONGEST_WORD + _LONGEST_NUMBER * dim):
         end = 0
         while True:
             found, read, fault = parse_text_rows(block[end:] if end else block, vectors[len(words) : limit])
@@ -94,7 +94,7 @@ def read_text(
                 raise source.error(f"line {number} {fault.decode(errors='replace')}")
             if end == len(block) or len(words) == limit:
                 break
-            vectors = _grown(vectors, promised, limit)
+            vectors = grown(vectors, promised, limit)
         if len(words) == limit:
             break
     if promised is not None:
@@ -131,10 +131,8 @@ def read_binary(
     while len(words) < wanted:
         space = buffer.find(b" ", position)
         if space < 0 or len(buffer) - space - 1 < size:
-            if space < 0 and len(buffer) - position > _LONGEST_WORD:
-                raise source.error(
-                    f"no word ends within {_LONGEST_WORD} bytes of byte {passed + position} after line 1"
-                )
+            if space < 0 and len(buffer) - position > LONGEST_WORD:
+                raise source.error(f"no word ends within {LONGEST_WORD} bytes of byte {passed + position} after line 1")
             more = source.file.read(max(_CHUNK, size))
             if not more:
                 if not buffer[position:].strip() and words:
@@ -148,7 +146,7 @@ def read_binary(
         if not word or b"\n" in word:
             raise source.error(f"no word stands at byte {passed + position} after line 1")
         if len(words) == len(vectors):
-            vectors = _grown(vectors, promised, limit)
+            vectors = grown(vectors, promised, limit)
         vectors[len(words)] = np.frombuffer(buffer, "<f4", dim, space + 1)
         words.append(word)
         position = space + 1 + size
@@ -162,7 +160,7 @@ def read_binary(
     return words, vectors
 
 
-def _grown(vectors: Matrix, promised: int | None, limit: int | None) -> Matrix:
+def grown(vectors: Matrix, promised: int | None, limit: int | None) -> Matrix:
     """The same rows and room for more; large arrays are moved by the system, not copied."""
     wanted = int(len(vectors) * _GROWTH) + 1
     bounds = [each for each in (promised, limit) if each is not None and each > len(vectors)]

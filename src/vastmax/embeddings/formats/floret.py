@@ -1,0 +1,177 @@
+"""floret's table of hashed n-grams in text, ``.floret``, which spaCy reads."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax._core import format_text_rows
+from vastmax.checks import whole
+from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.formats.foreign import refuse_foreign
+from vastmax.embeddings.formats.rows import RowSource, read_text
+from vastmax.embeddings.formats.word2vec import read_word2vec
+from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.errors import InputError
+from vastmax.files import as_path, is_file, opened, replacing
+from vastmax.text import Subwords
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["blocks_of_buckets", "read_floret", "unlike_their_ngrams", "write_floret"]
+
+_ROWS = 8192
+_HEAD = 1 << 16
+_SEED, _BEGIN, _END = 2166136261, "<", ">"  # of the hash, and the marks at a word's ends
+_NEAR = 1e-3  # of a vector's length: more than rounding and five digits do
+
+
+def read_floret(
+    path: str | os.PathLike[str], vocabulary: Vocabulary | None = None, *, limit: int | None = None
+) -> Embeddings:
+    """Read floret's vectors of n-grams in text, which make the vectors of all words.
+
+    The file holds no words. Those to search among are given, or are taken from a file of the same name beside it:
+    the vocabulary ``.tsv``, which `export` writes, or else the ``.vec`` that floret writes. Other words have vectors
+    too, but are no neighbours.
+
+    See Also:
+        *Compact word vectors with Bloom embeddings*, 2022, https://explosion.ai/blog/floret-vectors;
+        https://github.com/explosion/floret.
+
+    Args:
+        path: plain or .gz, told by content.
+        vocabulary: the words; None looks beside the file.
+        limit: take only so many words, the first; None for all.
+
+    Returns:
+        The embeddings, vectors (V, d) float32.
+
+    Raises:
+        InputError: where the file cannot be opened, or no words are there.
+        FormatError: where it is truncated, or of another format, naming the line.
+    """
+    limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
+    source = as_path(path)
+    with opened(source) as file:
+        rows = RowSource(file, os.fspath(path))
+        head = file.read(_HEAD)
+        refuse_foreign(head, rows.name)
+        rule, dim = _header(head, rows)
+        vocabulary = _beside(source, limit) if vocabulary is None else vocabulary
+        names, vectors = read_text(rows, head.partition(b"\n")[2], dim, None, 2, None)
+    wrong = next((row for row, name in enumerate(names) if name != b"%d" % row), len(names))
+    if wrong != rule.buckets or len(names) != rule.buckets:
+        what = f"line {wrong + 2} is not that of row {wrong}" if wrong < len(names) else f"ends after {wrong} rows"
+        raise rows.error(f"{what}, and line 1 promises {rule.buckets}, each with its number")
+    subwords = SubwordVectors(rule, vectors)
+    words = (vocabulary.words or [str(row) for row in range(len(vocabulary))])[:limit]
+    made = np.empty((len(words), dim), np.float32)
+    for start in range(0, len(words), _ROWS):
+        made[start : start + _ROWS] = subwords.vectors_of(words[start : start + _ROWS])
+    counts = vocabulary.counts[:limit] if vocabulary.counted else None
+    about = {"subwords": f"{rule.shortest}-{rule.longest}", "buckets": rule.buckets, "hashes": rule.hashes, "dim": dim}
+    return Embeddings(made, Vocabulary(words, counts), config={"options": about}, subwords=subwords)
+
+
+def _header(head: bytes, source: RowSource) -> tuple[Subwords, int]:
+    line, newline, _ = head.partition(b"\n")
+    fields = line.split()
+    if len(fields) != 8 or not newline or not all(field.isdigit() and len(field) < 12 for field in fields[:6]):
+        raise source.error(
+            "is no file of floret's: line 1 must be the numbers of buckets, dimensions, characters of the shortest and "
+            "longest n-grams and hashes, a seed, and the marks of a word's ends"
+        )
+    buckets, dim, shortest, longest, hashes, seed = map(int, fields[:6])
+    if (seed, *fields[6:]) != (_SEED, _BEGIN.encode(), _END.encode()):
+        raise source.error(f"is hashed otherwise than floret does: its seed must be {_SEED}, its marks < and >")
+    shortest = max(1, shortest)
+    if shortest > longest:
+        shortest, longest = 0, 0
+    try:
+        return Subwords(shortest, longest, buckets, hashes, floret=True), whole("dim", dim, 1)
+    except InputError as error:
+        raise source.error(f"line 1 is wrong: {str(error).rstrip('.')}") from None
+
+
+def _beside(source: Path, limit: int | None) -> Vocabulary:
+    """The words of the files that `export` or floret wrote with this one."""
+    stem = source.with_suffix("") if source.suffix == ".gz" else source
+    known, vectors = stem.with_suffix(".tsv"), stem.with_suffix(".vec")
+    if is_file(known):
+        return Vocabulary.load(known)
+    if is_file(vectors):
+        return read_word2vec(vectors, limit=limit).vocabulary
+    raise InputError(
+        f"{source} holds vectors of n-grams and no words: put a vocabulary {known.name} or floret's {vectors.name} "
+        "beside it, or give one to read_floret."
+    )
+
+
+def write_floret(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
+    """Write floret's vectors of n-grams in text, to a temporary name that is renamed in the end.
+
+    Numbers are the shortest digits that read back as the same float32; buckets without a vector are zeros. The words
+    are not in it; `export` writes them beside.
+
+    Args:
+        embeddings: with subwords that hash the words too, as several ``hashes`` do.
+        path: the file.
+
+    Raises:
+        InputError: where the file cannot be written, words are not hashed, or a number is not finite.
+    """
+    subwords = embeddings.subwords
+    if subwords is None or not subwords.rule.floret:
+        raise InputError("floret's text holds only words that are hashed: train with hashes=2, or export .vec.")
+    embeddings.check_finite()
+    if lost := unlike_their_ngrams(embeddings):
+        what = f"the vector of {embeddings.word_of(lost[0])!r} is not the mean over its n-grams"
+        if lost != [0]:
+            raise InputError(f"{what}, which is all that floret's text holds: export .vec.")
+        warnings.warn(f"{what}, to which floret adds a row of the first word's own; it is left out", stacklevel=2)
+    rule = subwords.rule
+    header = f"{rule.buckets} {embeddings.dim} {rule.shortest} {rule.longest} {rule.hashes} {_SEED} {_BEGIN} {_END}\n"
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(header.encode())
+        first = 0
+        for block in blocks_of_buckets(subwords):
+            file.write(format_text_rows([b"%d" % row for row in range(first, first + len(block))], block))
+            first += len(block)
+
+
+def blocks_of_buckets(subwords: SubwordVectors) -> Iterator[NDArray[np.float32]]:
+    """Yield the vectors of all buckets, some thousand at once, zeros where there is none.
+
+    Raises:
+        InputError: where a number is not finite.
+    """
+    order = np.argsort(subwords.held, kind="stable")
+    held = subwords.held[order].astype(np.int64)
+    for start in range(0, subwords.rule.buckets, _ROWS):
+        block = np.zeros((min(_ROWS, subwords.rule.buckets - start), subwords.vectors.shape[1]), np.float32)
+        here = slice(*np.searchsorted(held, [start, start + len(block)]).tolist())
+        block[held[here] - start] = subwords.vectors[order[here]]
+        if not np.isfinite(block).all():
+            raise InputError("a vector of n-grams holds NaN or infinity: give finite numbers.")
+        yield block
+
+
+def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
+    """Return the rows of words that have other vectors than their n-grams give them, where words are hashed.
+
+    The end of a line is looked past: floret has no vector of it.
+    """
+    subwords, words = embeddings.subwords, embeddings.vocabulary.words or []
+    assert subwords is not None
+    found: list[int] = []
+    for start in range(0, len(words), _ROWS):
+        vectors = embeddings.vectors[start : start + _ROWS].astype(np.float64)
+        means = subwords.vectors_of(words[start : start + _ROWS])
+        far = np.linalg.norm(vectors - means, axis=1) > _NEAR * np.linalg.norm(vectors, axis=1)
+        found += [start + row for row in np.flatnonzero(far).tolist() if words[start + row] != "</s>"]
+    return found
