@@ -88,6 +88,13 @@ class ProgressDisplay:
         elif report.record is None and report.warning is None:
             self._show(report.title, None, "")
 
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        if self._bar is not None:
+            self._bar.console.print(visible(text), markup=False, highlight=False)
+        else:
+            print(visible(text), file=sys.stderr, flush=True)
+
     def _show_training(self, description: str, report: Any, doing: str) -> None:
         """Show how far training is; only what goes on where it stands still, when share and time left say nothing."""
         if report.doing == "training":

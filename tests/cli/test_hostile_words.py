@@ -73,7 +73,10 @@ def test_words_of_a_model(hostile_model: Path, tmp_path: Path) -> None:
     gold = tmp_path / "gold\x1b[2J.txt"
     gold.write_text(f": {WORDS[0]}\n{' '.join(WORDS[:4])}\n", encoding="utf-8")
     assert WRITTEN[0] in harmless("evaluate", hostile_model, "--analogies", gold).out
-    assert harmless("evaluate", hostile_model, "--analogies", gold, "--json").json["analogies"]
+    assert harmless("evaluate", hostile_model, "--analogies", gold, "--answers", "--json").json["analogies"]
+    assert WRITTEN[2] in harmless("evaluate", hostile_model, "--analogies", gold, "--answers").out
+    summed = harmless("nearest", hostile_model, WORDS[0], "-", WORDS[1], "--exclude", WORDS[2], "--among", WORDS[3])
+    assert summed.out.splitlines()[1].startswith(f"{WRITTEN[0]} - {WRITTEN[1]}\t{WRITTEN[3]}\t")
 
 
 def test_paths_of_a_model(hostile_model: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import vastmax as package
 from tests.cli.program import finish, start, vastmax
 from vastmax.cli.console import program
-from vastmax.embeddings import Embeddings, evaluate_similarity
+from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity
 from vastmax.text import Phrases, build_vocabulary
 from vastmax.trees import (
     Classes,
@@ -28,7 +28,7 @@ from vastmax.trees import (
 )
 from vastmax.vocabulary import Vocabulary
 
-VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "export", "import", "vocab", "phrases", "tree"]
+VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "align", "export", "import", "vocab", "phrases", "tree"]
 
 
 @pytest.fixture
@@ -174,6 +174,37 @@ def test_nearest(model: Path) -> None:
     assert all(row["word"].startswith("g1w") for row in found)
 
 
+def test_nearest_to_a_sum(model: Path) -> None:
+    embeddings = Embeddings.load(model)
+    expected = embeddings.nearest(positive=["g1w0", "g2w1"], negative=["g1w1"], k=4)
+    found = vastmax("nearest", model, "g1w0", "-", "g1w1", "+", "g2w1", "-k", "4", "--json").json
+    assert list(found) == ["g1w0 - g1w1 + g2w1"]
+    assert [row["word"] for row in found["g1w0 - g1w1 + g2w1"]] == [word for word, _ in expected]
+    table = vastmax("nearest", model, "g1w0", "+", "g2w1", "-k", "2").out.splitlines()
+    assert [line.split("\t")[0] for line in table] == ["word", "g1w0 + g2w1", "g1w0 + g2w1"]
+    assert vastmax("nearest", model, "g1w0", "+").sentence.startswith("'+' is not in the vocabulary")
+
+
+def test_nearest_among(model: Path, tmp_path: Path) -> None:
+    embeddings = Embeddings.load(model)
+    for flags, options in (
+        (["--among", "50"], {"among": 50}),
+        (["--among", "g5w0", "--among", "g2w1", "--among", "g1w3"], {"among": ["g5w0", "g2w1", "g1w3"]}),
+        (["--exclude", "g1w0", "--exclude", "g1w2"], {"exclude": ["g1w0", "g1w2"]}),
+        (["--among", "g5w0", "--among", "g1w0", "--exclude", "g1w0"], {"among": ["g5w0"]}),
+    ):
+        for asked, query in ((["g1w1"], {"query": "g1w1"}), (["g1w1", "+", "g3w0"], {"positive": ["g1w1", "g3w0"]})):
+            found = vastmax("nearest", model, *asked, *flags, "--json").json[" ".join(asked)]
+            expected: Any = embeddings.nearest(**query, **options)  # type: ignore[call-overload]
+            assert [row["word"] for row in found] == [word for word, _ in expected]
+    assert vastmax("nearest", model, "g1w1", "--among", "0").sentence.startswith("among is 0: give a whole number")
+    assert "is not in the vocabulary" in vastmax("nearest", model, "g1w1", "--exclude", "nowhere").sentence
+    graph = Embeddings(np.array([[1, 0], [1, 1], [0, 1]]), Vocabulary(["7", "2", "1"], None))
+    graph.save(tmp_path / "graph")
+    assert vastmax("nearest", tmp_path / "graph", "7", "--among", "1").out.splitlines()[1:] == ["7\t1\t0.0000"]
+    assert vastmax("nearest", tmp_path / "graph", "7", "--among", "3").out.count("\n") == 3
+
+
 def test_ids_are_asked_for_where_there_are_no_words(tmp_path: Path) -> None:
     Embeddings(np.array([[1, 0], [1, 1], [0, 1]]), Vocabulary(None, [3, 2, 1])).save(tmp_path / "items")
     assert vastmax("nearest", tmp_path / "items", "0", "-k", "1").out.splitlines()[1] == "0\t1\t0.7071"
@@ -205,8 +236,41 @@ def test_evaluate(model: Path, questions: Path, pairs: Path) -> None:
     assert document["similarity"][0] == expected.to_dict()
     assert (expected.pairs, expected.left_out) == (3, 1)
     table = vastmax("evaluate", model, *both).out
-    assert f"pairs\t{100 * expected.spearman:.1f}\t3\t1" in table
+    correlations = f"{100 * expected.spearman:.1f}\t{expected.spearman_p:.2g}"
+    assert f"pairs\t{correlations}\t{100 * expected.pearson:.1f}\t{expected.pearson_p:.2g}\t3\t1\t25.0" in table
     assert "total\t" in table
+
+
+def test_evaluate_shows_answers(model: Path, questions: Path) -> None:
+    document = vastmax("evaluate", model, "--analogies", questions, "--answers", "--json").json
+    expected = evaluate_analogies(Embeddings.load(model), questions, keep_answers=True)
+    assert document["analogies"][0]["sections"] == json.loads(json.dumps(expected.to_dict()["sections"]))
+    table = vastmax("evaluate", model, "--analogies", questions, "--answers").out.split("section\ta\tb")[1].splitlines()
+    answer = expected.sections[0].answers[0]  # type: ignore[index]
+    assert table[1] == f"groups\tg1w0\tg1w1\tg2w0\tg2w1\t{answer.answer}\t{'+' if answer.right else '-'}"
+    assert len(table) == 3
+    assert "section\ta\tb" not in vastmax("evaluate", model, "--analogies", questions).out
+
+
+def test_align(model: Path, tmp_path: Path) -> None:
+    ours = Embeddings.load(model)
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(16, 16)))[0]
+    Embeddings(ours.vectors @ turn, ours.vocabulary).save(tmp_path / "target")
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("nowhere g1w1\n" + "".join(f"{word}\t{word}\n" for word in ours.vocabulary.words[:60]))
+    call = ["align", model, tmp_path / "target", "-o", tmp_path / "turned"]
+    judged = vastmax(*call, "--pairs", pairs, "--dictionary", pairs, "--json").json
+    assert judged["pairs"] == 60
+    assert judged["translation"]["precision"] == {"1": 1.0, "5": 1.0, "10": 1.0}
+    assert (judged["translation"]["words"], judged["translation"]["left_out"]) == (60, 1)
+    np.testing.assert_allclose(Embeddings.load(tmp_path / "turned").vectors, ours.vectors @ turn, atol=1e-4)
+    refused = vastmax(*call)
+    assert (refused.code, "--overwrite" in refused.sentence) == (1, True)
+    shown = vastmax(*call, "--overwrite", "--dictionary", pairs, "--method", "cosine").out.splitlines()
+    assert shown[0].endswith("200 words, turned by 200 pairs")
+    assert shown[1:3] == ["k\tprecision x 100\twords\tleft out", "1\t100.0\t60\t1"]
+    pairs.write_text("nowhere g1w1\n")
+    assert vastmax(*call, "--overwrite", "--pairs", pairs).sentence.endswith("has no pair whose words both models know")
 
 
 def test_evaluate_wants_something_to_evaluate(model: Path) -> None:

@@ -29,7 +29,15 @@ from tests.oracles.losses import (
 from tests.oracles.optimizers import lazy_adam
 from tests.oracles.proposals import BigramOracle, quadratic_kernel_log_prob, random_fourier_log_prob
 from tests.oracles.trees import entropy_bits, expectation, huffman_cost, maximisation, tree_probabilities
-from tests.oracles.vectors import analogy_scores, cosine, log_sigmoid, word2vec_gradients, word2vec_loss
+from tests.oracles.vectors import (
+    analogy_scores,
+    cosine,
+    csls_scores,
+    log_sigmoid,
+    signed_scores,
+    word2vec_gradients,
+    word2vec_loss,
+)
 
 __all__ = [
     "BigramOracle",
@@ -41,6 +49,7 @@ __all__ = [
     "class_based_log_prob",
     "cnn_softmax_log_prob",
     "cosine",
+    "csls_scores",
     "differentiated_log_prob",
     "effective_sample_size",
     "entropy_bits",
@@ -68,6 +77,7 @@ __all__ = [
     "sampled_softmax_loss",
     "self_normalized_loss",
     "sigmoid",
+    "signed_scores",
     "table_logits",
     "target_partitions",
     "target_sampled_loss",

@@ -25,6 +25,24 @@ def analogy_scores(vectors: Any, a: int, b: int, c: int, method: str) -> list[fl
     return [to_b * to_c / (to_a + 1e-6) for to_a, to_b, to_c in shifted]
 
 
+def signed_scores(vectors: Any, weighted: Any) -> list[float]:
+    """Cosine of every row with the weighted sum of unit vectors, weighted being (vector, weight) pairs."""
+    total = np.zeros(np.shape(vectors)[1])
+    for vector, weight in weighted:
+        exact = np.asarray(vector, np.float64)
+        total = total + weight * exact / math.sqrt(float(exact @ exact))
+    return [cosine(row, total) for row in vectors]
+
+
+def csls_scores(x: Any, source: Any, target: Any, near: int) -> list[float]:
+    """2 cos(x, y) - r(x) - r(y) of every target row y (Conneau et al. 2018, section 2.3)."""
+
+    def mean_of_nearest(one: Any, others: Any) -> float:
+        return sum(sorted((cosine(one, other) for other in others), reverse=True)[:near]) / min(near, len(others))
+
+    return [2 * cosine(x, y) - mean_of_nearest(x, target) - mean_of_nearest(y, source) for y in target]
+
+
 def log_sigmoid(x: Any) -> Any:
     return -anp.logaddexp(0.0, -x)
 

@@ -12,7 +12,7 @@ from vastmax.cli.flags import Json, PlaceArgument, PlaceOption
 from vastmax.errors import InputError
 
 if TYPE_CHECKING:
-    from vastmax.embeddings import Embeddings
+    from vastmax.embeddings import AnalogyReport, Embeddings, Neighbour
 
 __all__ = ["analogy", "evaluate", "export", "import_", "nearest"]
 
@@ -22,27 +22,71 @@ _Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", hel
 
 def nearest(
     model: _Model,
-    words: Annotated[list[str], typer.Argument(metavar="WORD...", show_default=False, help="Words to look up.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WORD...", show_default=False, help="Words to look up, each by itself; with + and - between, a sum."
+        ),
+    ],
     neighbours: _Neighbours = 10,
+    among: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N|WORD",
+            show_default=False,
+            help="Answer from the N most frequent words, or from these; may be given again.",
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD", show_default=False, help="Not an answer; may be given again."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the nearest neighbours of words, by cosine.
+    """Print the nearest neighbours of words, or of a sum of words, by cosine.
 
     \b
     Examples:
       vastmax nearest model coffee
       vastmax nearest model coffee tea -k 5 --json
+      vastmax nearest model king - man + woman --among 30000
+      vastmax nearest model coffee --among tea --among milk --among car
     """  # noqa: D301
     from vastmax.embeddings import Embeddings
 
     embeddings = Embeddings.load(model)
-    asked = list(dict.fromkeys(_named(embeddings, words)))
-    found = dict(zip(asked, embeddings.nearest(asked, neighbours), strict=True))
+    limits = {"among": _among(embeddings, among), "exclude": _named(embeddings, exclude or [])}
+    if signed := _sum(words):
+        positive, negative = (_named(embeddings, each) for each in signed)
+        answers = embeddings.nearest(k=neighbours, positive=positive, negative=negative, **limits)
+        found: dict[str | int, list[Neighbour]] = {" ".join(words): answers}
+    else:
+        asked = list(dict.fromkeys(_named(embeddings, words)))
+        found = dict(zip(asked, embeddings.nearest(asked, neighbours, **limits), strict=True))
     if as_json:
         print_json({word: [{"word": other, "cosine": cosine} for other, cosine in found[word]] for word in found})
     else:
         rows = [(word, other, float(cosine)) for word, rows in found.items() for other, cosine in rows]
         print_table(("word", "neighbour", "cosine"), rows)
+
+
+def _sum(words: list[str]) -> tuple[list[str], list[str]] | None:
+    """What is added and what is subtracted, where words and signs take turns."""
+    signs = words[1::2]
+    if not signs or len(words) % 2 == 0 or not set(signs) <= {"+", "-"}:
+        return None
+    pairs = list(zip(["+", *signs], words[::2], strict=True))
+    return [word for sign, word in pairs if sign == "+"], [word for sign, word in pairs if sign == "-"]
+
+
+def _among(embeddings: Embeddings, given: list[str] | None) -> int | list[str | int] | None:
+    """One number that is no word is how many of the first words."""
+    if not given:
+        return None
+    number = given[0]
+    if len(given) == 1 and number.isascii() and number.isdigit() and number not in embeddings.vocabulary:
+        return int(number)
+    return _named(embeddings, given)
 
 
 def analogy(
@@ -99,6 +143,7 @@ def evaluate(
     ] = 30000,
     lowercase: Annotated[bool, typer.Option(help="Lower-case the questions.")] = True,
     method: Annotated[str, typer.Option(metavar="3cosadd|3cosmul", help="How analogies are answered.")] = "3cosadd",
+    answers: Annotated[bool, typer.Option("--answers", help="Show every analogy with the model's answer.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model on analogies and word similarity.
@@ -115,7 +160,9 @@ def evaluate(
 
     embeddings = Embeddings.load(model)
     options = {"restrict_vocabulary": restrict_vocabulary, "lowercase": lowercase, "method": method}
-    answered = [(path, evaluate_analogies(embeddings, path, **options)) for path in analogies or ()]
+    answered = [
+        (path, evaluate_analogies(embeddings, path, keep_answers=answers, **options)) for path in analogies or ()
+    ]
     similarity_reports = [evaluate_similarity(embeddings, path, lowercase=lowercase) for path in similarity or ()]
     if as_json:
         named = [{"name": path.name if path.is_dir() else path.stem, **report.to_dict()} for path, report in answered]
@@ -123,15 +170,48 @@ def evaluate(
         return
     for path, report in answered:
         scores = [*report.sections, report.semantic, report.syntactic, report.total]
-        rows = [(score.name, score.correct, score.total, _percent(score.accuracy), score.skipped) for score in scores]
-        print_table(("section", "correct", "total", "%", "left out"), rows, title=path.name)
+        rows = [
+            (
+                each.name,
+                each.correct,
+                each.total,
+                _percent(each.accuracy),
+                each.skipped,
+                _percent(each.out_of_vocabulary),
+            )
+            for each in scores
+        ]
+        print_table(("section", "correct", "total", "%", "left out", "% left out"), rows, title=path.name)
+        if answers:
+            _print_answers(report)
     if similarity_reports:
-        rows = [(each.name, _percent(each.spearman), each.pairs, each.left_out) for each in similarity_reports]
-        print_table(("similarity", "spearman x 100", "pairs", "left out"), rows)
+        rows = [
+            (
+                each.name,
+                *(_percent(each.spearman), _small(each.spearman_p), _percent(each.pearson), _small(each.pearson_p)),
+                *(each.pairs, each.left_out, _percent(each.out_of_vocabulary)),
+            )
+            for each in similarity_reports
+        ]
+        correlations = ("spearman x 100", "p", "pearson x 100", "p")
+        print_table(("similarity", *correlations, "pairs", "left out", "% left out"), rows)
+
+
+def _print_answers(report: AnalogyReport) -> None:
+    rows = [
+        (section.name, each.a, each.b, each.c, "/".join(each.expected), each.answer or "-", "+" if each.right else "-")
+        for section in report.sections
+        for each in section.answers or ()
+    ]
+    print_table(("section", "a", "b", "c", "expected", "answer", "right"), rows)
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _small(probability: float | None) -> str:
+    return "-" if probability is None else f"{probability:.2g}"
 
 
 def export(

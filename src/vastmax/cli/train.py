@@ -56,6 +56,18 @@ def train(
     keep_output_vectors: Annotated[
         bool, typer.Option("--keep-output-vectors", help="Save the output layer's vectors too.")
     ] = False,
+    start: Annotated[
+        Path | None,
+        PlaceOption(
+            metavar="DIR|FILE", show_default=False, help="Go on with the vectors of a model, or of another program."
+        ),
+    ] = None,
+    frozen: Annotated[
+        Path | None,
+        PlaceOption(
+            metavar="all|FILE", show_default=False, help="Words of --start that stay as they are: all, or one a line."
+        ),
+    ] = None,
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -71,6 +83,8 @@ def train(
       zcat big.gz | vastmax train - -o model --model cbow --epochs 1
       vastmax train corpus.txt -o model --objective hierarchical --phrases 2
       vastmax train corpus.txt -o model --engine torch --objective nce --option num_samples=256
+      vastmax train corpus.txt -o model --subwords 3-6
+      vastmax train more.txt -o model2 --start model
       vastmax train corpus.txt -o model --resume
       torchrun --nproc-per-node 2 -m vastmax train corpus.txt -o model --threads 8
     """  # noqa: D301
@@ -103,6 +117,8 @@ def train(
             resume=resume,
             overwrite=overwrite,
             keep_output_vectors=keep_output_vectors,
+            start=start,
+            frozen=_frozen(frozen),
             **options,
         )
     except TrainingInterrupted as stop:
@@ -130,6 +146,15 @@ def train(
         joined = quoted(output / "phrases.tsv")
         say(f"{facts['phrases']:,} phrases were joined; --phrases {joined} joins them in other text alike")
     say(f"saved in {output}; try: {program()} nearest {quoted(output)} WORD")
+
+
+def _frozen(given: Path | None) -> str | list[str] | None:
+    if given is None or str(given) == "all":
+        return given and "all"
+    try:
+        return [word for line in given.read_text(encoding="utf-8").splitlines() if (word := line.strip())]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--frozen {given} cannot be read: {error}; give all, or a file of one word a line.") from None
 
 
 def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, Any] | None:

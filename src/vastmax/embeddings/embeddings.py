@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from os import PathLike
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.checks import refused, whole
+from vastmax.embeddings.comparing import Comparing
 from vastmax.embeddings.formats.folder import load_folder, save_folder
-from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, top_rows, unit
+from vastmax.embeddings.predicting import Predicting
+from vastmax.embeddings.queries import (
+    Neighbour,
+    Word,
+    among_rows,
+    as_rows,
+    direction,
+    listed,
+    top_among,
+)
+from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, unit
 from vastmax.embeddings.subwords import SubwordVectors
-from vastmax.errors import FormatError, InputError, UnknownWordError
+from vastmax.embeddings.unknown import unknown_word
+from vastmax.embeddings.views import Views
+from vastmax.errors import FormatError, InputError
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["Embeddings", "Neighbour"]
 
-Word = str | int | np.integer
-"""A word, or its id where words have no names."""
-
 _QUERIES = 256  # searched for together
 _ROWS = 8192  # whose lengths are taken together
-_FREQUENT = 50_000  # comparing spellings is slow, and frequent words are what people mean
 
 
-class Neighbour(NamedTuple):
-    """A word (or an id, in vocabularies without words) and how near it is."""
-
-    word: str | int
-    score: float
-
-
-class Embeddings:
+class Embeddings(Comparing, Predicting, Views):
     """Vectors (V, d) float32 and the vocabulary that names their rows.
 
     A word is given by its spelling, a string, or by its id, a whole number, which is all that vocabularies without
@@ -124,7 +125,7 @@ class Embeddings:
             InputError: for the id of one word that is the spelling of another.
         """
         if word not in self:
-            raise _unknown_word(word, self.vocabulary)
+            raise unknown_word(word, self.vocabulary)
         if isinstance(word, str):
             return self.vocabulary[word]
         row, same = int(word), str(int(word))
@@ -161,20 +162,42 @@ class Embeddings:
         found[seen], found[unseen] = self.vectors[[self.id_of(words[place]) for place in seen]], made
         return found
 
-    def similarity(self, a: Word, b: Word) -> float:
-        """Return the cosine of two words' vectors, -1 to 1; 0 where one is the zero vector."""
-        x, y = self._finite_vectors_of([a, b]).astype(np.float64)
-        length = float(np.sqrt((x @ x) * (y @ y)))
-        return float(np.clip(x @ y / length, -1, 1)) if length else 0.0
+    def _rows(self, name: str, given: Sequence[Any]) -> NDArray[np.float64]:
+        """Words, ids and vectors as rows (n, d)."""
+        return as_rows(name, given, self.dim, self._finite_vectors_of)
 
     @overload
-    def nearest(self, query: Word, k: int = 10) -> list[Neighbour]: ...
+    def nearest(self, query: Word, k: int = 10, *, among: Any = None, exclude: Any = ()) -> list[Neighbour]: ...
     @overload
-    def nearest(self, query: Sequence[Word], k: int = 10) -> list[list[Neighbour]]: ...
+    def nearest(
+        self, query: Sequence[Word], k: int = 10, *, among: Any = None, exclude: Any = ()
+    ) -> list[list[Neighbour]]: ...
     @overload
-    def nearest(self, query: NDArray[np.floating], k: int = 10) -> list[Neighbour] | list[list[Neighbour]]: ...
+    def nearest(
+        self, query: NDArray[np.floating], k: int = 10, *, among: Any = None, exclude: Any = ()
+    ) -> list[Neighbour] | list[list[Neighbour]]: ...
+    @overload
+    def nearest(
+        self,
+        query: None = None,
+        k: int = 10,
+        *,
+        positive: Any = (),
+        negative: Any = (),
+        among: Any = None,
+        exclude: Any = (),
+    ) -> list[Neighbour]: ...
 
-    def nearest(self, query: Any, k: int = 10) -> list[Neighbour] | list[list[Neighbour]]:
+    def nearest(
+        self,
+        query: Any = None,
+        k: int = 10,
+        *,
+        positive: Any = (),
+        negative: Any = (),
+        among: int | Iterable[Word] | None = None,
+        exclude: Word | Iterable[Word] = (),
+    ) -> list[Neighbour] | list[list[Neighbour]]:
         """Return the k words of greatest cosine, best first, equal ones by id.
 
         Args:
@@ -182,23 +205,44 @@ class Embeddings:
                 words or an array (n, d), which are searched for together in one matrix product and answered by a list
                 each. A float array is a vector, a list of integers is ids.
             k: at least 1; fewer come back where there are fewer words.
+            positive: in place of a query words, ids and vectors, any number of each. The query is the mean of their
+                unit vectors, those of ``negative`` subtracted; words in it are no answers. A pair ``(word, weight)``
+                has that weight, in place of 1.
+            negative: the same; a weight is -1 or what a pair says, which is 0 or less.
+            among: answer from these words only; a whole number is that many of the first, the most frequent.
+            exclude: words that are no answers.
 
         Raises:
-            InputError: for an unknown word, a vector of another dimension, NaN or infinity in a vector, or a k below 1.
+            InputError: for an unknown word, a vector of another dimension, NaN or infinity in a vector, a k below 1, or
+                a query together with ``positive`` or ``negative``.
+
+        Example:
+            >>> import numpy as np
+            >>> words = Vocabulary(["king", "queen", "man", "woman"], [4, 3, 2, 1])
+            >>> embeddings = Embeddings(np.array([[1, 1], [1, -1], [0, 1], [0, -1]]), words)
+            >>> embeddings.nearest(positive=["king", "woman"], negative=["man"], k=1)[0].word
+            'queen'
         """
+        rows = among_rows(among, len(self), self.id_of)
+        unwanted = self._ids_among(listed("exclude", exclude))
+        signed = direction(positive, negative, self._rows)
+        if signed is not None:
+            if query is not None:
+                raise refused("the query", query, "positive and negative words, or a query, and not both")
+            return self._search_vectors(signed[0], [[*self._ids_among(signed[1]), *unwanted]], k, rows)[0]
         if isinstance(query, (str, int, np.integer)):
-            return self._nearest_words([query], k)[0]
+            return self._nearest_words([query], k, rows, unwanted)[0]
         several = isinstance(query, Sequence) and not isinstance(query, bytes)
         if several and all(isinstance(each, (str, int, np.integer)) for each in query):
-            return self._nearest_words(query, k)
+            return self._nearest_words(query, k, rows, unwanted)
         vectors = np.asarray(query)
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind not in "fiu":
             raise refused("the query", vectors, f"words, or vectors of shape ({self.dim},) as the embeddings have")
-        rows = np.atleast_2d(vectors).astype(np.float64)
-        found = lengths(rows)
+        queries = np.atleast_2d(vectors).astype(np.float64)
+        found = lengths(queries)
         if not np.isfinite(found).all():
             raise InputError("the query holds NaN or infinity: give finite numbers.")
-        answers = self._search_vectors(unit(rows, found), [()] * len(rows), k)
+        answers = self._search_vectors(unit(queries, found), [unwanted] * len(queries), k, rows)
         return answers if vectors.ndim == 2 else answers[0]
 
     def analogy(
@@ -230,19 +274,19 @@ class Embeddings:
             scores = analogy_objective(method, *self._cosines(queries, rows))[None]
             return np.multiply(scores, np.float32(1 / length if length else 0), dtype=np.float32)
 
-        return self._search(score, [self._ids_among(triple)], k)[0]
+        return self._search(score, [self._ids_among(triple)], k, len(self))[0]
 
     def cosines(self, ids: Sequence[int], rows: slice = slice(None)) -> NDArray[np.float32]:
         """Return the cosines (n, rows) float32 of n words, by id, with a slice of the vocabulary."""
         return self._cosines(self._unit(ids), rows)
 
-    def _cosines(self, queries: NDArray[np.float64], rows: slice) -> NDArray[np.float32]:
+    def _cosines(self, queries: NDArray[np.float64], rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         return cosines(queries, self.vectors[rows], self._lengths(rows))
 
     def _unit(self, ids: Sequence[int]) -> NDArray[np.float64]:
         return unit(self.vectors[ids], self._lengths(ids))
 
-    def _lengths(self, rows: slice | Sequence[int]) -> NDArray[np.float64]:
+    def _lengths(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """The lengths of some vectors as they are now; InputError naming the word of one that is not finite."""
         found = lengths(self.vectors[rows])
         if not np.isfinite(found).all():
@@ -255,8 +299,11 @@ class Embeddings:
         for start in range(0, len(self), _ROWS):
             self._lengths(slice(start, start + _ROWS))
 
-    def _nearest_words(self, words: Sequence[Word], k: int) -> list[list[Neighbour]]:
-        return self._search_vectors(self._unit_words(words), [self._ids_among([word]) for word in words], k)
+    def _nearest_words(
+        self, words: Sequence[Word], k: int, among: int | NDArray[np.int64], unwanted: Sequence[int]
+    ) -> list[list[Neighbour]]:
+        exclude = [[*self._ids_among([word]), *unwanted] for word in words]
+        return self._search_vectors(self._unit_words(words), exclude, k, among)
 
     def _unit_words(self, words: Sequence[Word]) -> NDArray[np.float64]:
         found = self._finite_vectors_of(words)
@@ -267,19 +314,25 @@ class Embeddings:
         return [self.id_of(word) for word in words if not self._is_unseen(word)]
 
     def _search_vectors(
-        self, queries: NDArray[np.float64], exclude: Sequence[Iterable[int]], k: int
+        self,
+        queries: NDArray[np.float64],
+        exclude: Sequence[Iterable[int]],
+        k: int,
+        among: int | NDArray[np.int64],
     ) -> list[list[Neighbour]]:
         answers: list[list[Neighbour]] = []
         for start in range(0, len(queries), _QUERIES):
             block = slice(start, start + _QUERIES)
-            answers += self._search(partial(self._cosines, queries[block]), exclude[block], k)
+            answers += self._search(partial(self._cosines, queries[block]), exclude[block], k, among)
         return answers
 
-    def _search(self, score: Score, exclude: Sequence[Iterable[int]], k: int) -> list[list[Neighbour]]:
+    def _search(
+        self, score: Score, exclude: Sequence[Iterable[int]], k: int, among: int | NDArray[np.int64]
+    ) -> list[list[Neighbour]]:
         k = whole("k", k, 1)
         return [
             [Neighbour(self.word_of(row), float(score)) for row, score in zip(ids, scores, strict=True)]
-            for ids, scores in top_rows(score, len(exclude), len(self), k, exclude)
+            for ids, scores in top_among(score, among, k, exclude)
         ]
 
     def save(self, directory: str | PathLike[str]) -> None:
@@ -315,20 +368,3 @@ def _rows(name: str, given: Any) -> NDArray[np.float32]:
             return array.astype(np.float32, copy=False)
     except FloatingPointError:
         raise InputError(f"{name} holds numbers beyond 3e38, the largest of float32: scale them down.") from None
-
-
-def _unknown_word(word: object, vocabulary: Vocabulary) -> UnknownWordError:
-    """Return the error for a word or id outside the vocabulary."""
-    if vocabulary.words is None or not isinstance(word, str):
-        return UnknownWordError(f"there is no word {word!r}: ids go from 0 to {len(vocabulary) - 1}.")
-    close = _close_words(word, vocabulary)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "."
-    return UnknownWordError(f"{word!r} is not in the vocabulary{hint}")
-
-
-def _close_words(word: str, vocabulary: Vocabulary) -> list[str]:
-    """Return up to three words spelt like this one: in another case first, then by difflib among the frequent."""
-    words = vocabulary.words or []
-    cases = [form for form in (word.lower(), word.capitalize(), word.upper()) if form != word and form in vocabulary]
-    alike = [other for other in words[:_FREQUENT] if abs(len(other) - len(word)) <= 2 and other not in cases]
-    return (list(dict.fromkeys(cases)) + get_close_matches(word, alike, n=3, cutoff=0.7))[:3]

@@ -30,7 +30,7 @@ class Schedule:
     Args:
         words: That all processes pass in the whole run.
         size: How many processes there are.
-        rows: V.
+        rows: Of the two tables on average.
         between: Words that a process trains between two exchanges; None for the default.
     """
 

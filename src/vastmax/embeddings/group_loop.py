@@ -38,7 +38,8 @@ class GroupLoop(EmbeddingLoop):
         whole = corpus.whole or corpus
         between = trainer.options.exchange_words
         self._whole_words = whole.num_words * trainer.options.epochs
-        self._schedule = Schedule(self._whole_words, processes.size, len(corpus.vocabulary), between)
+        rows = sum(map(len, trainer.tensors().values())) // 2
+        self._schedule = Schedule(self._whole_words, processes.size, rows, between)
         self._exchange: Exchange | None = None
         self._round = 0
 

@@ -39,8 +39,11 @@ class Bags(NamedTuple):
         return self.num_own + len(self.held)
 
 
-def make_bags(vocabulary: Vocabulary, rule: Subwords) -> Bags:
-    """Return the bags of a vocabulary with counts; InputError where it has no words."""
+def make_bags(vocabulary: Vocabulary, rule: Subwords, frozen: NDArray[np.uint8] | None = None) -> Bags:
+    """Return the bags of a vocabulary with counts; InputError where it has no words.
+
+    The bag of a frozen word is its own row alone.
+    """
     if vocabulary.words is None:
         raise InputError("a vocabulary without words has no n-grams: give words, or leave subwords out.")
     offsets, buckets = rule.buckets_of(vocabulary.words)
@@ -55,6 +58,9 @@ def make_bags(vocabulary: Vocabulary, rule: Subwords) -> Bags:
     row_of[held] = np.arange(num_own, num_own + len(held), dtype=np.uint32)
     if not num_own:
         return Bags(offsets, row_of[buckets], held, 0)
+    if frozen is not None:
+        buckets, sizes = buckets[np.repeat(frozen == 0, sizes)], sizes * (frozen == 0)
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
     own = offsets[:-1] + np.arange(num_own)  # each word's row comes first
     rows = np.empty(len(buckets) + num_own, np.uint32)
     others = np.ones(len(rows), bool)

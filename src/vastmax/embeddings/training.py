@@ -18,8 +18,10 @@ from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.group_loop import GroupLoop
 from vastmax.embeddings.loop import PHRASES, EmbeddingLoop
 from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.trainers import trainer_class
 from vastmax.embeddings.trainers.trainer import Trainer
+from vastmax.embeddings.warm_start import WarmStart
 from vastmax.errors import InputError
 from vastmax.files import as_path, replacing
 from vastmax.runs import (
@@ -33,7 +35,7 @@ from vastmax.runs import (
     restarted,
     signals_held,
 )
-from vastmax.text import EncodedCorpus, encode_corpus, encode_part, part_of
+from vastmax.text import EncodedCorpus, Subwords, encode_corpus, encode_part, part_of
 from vastmax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -46,10 +48,8 @@ _TEXT_OPTIONS = (
     *("tokenizer", "lowercase", "min_count", "max_vocabulary"),
     *("phrases", "phrase_threshold", "phrase_scoring", "phrase_min_count", "connector_words"),
 )
-# Matrices on the disk while a new checkpoint is written beside the one before it, two in each.
-_ROOM_FOR = 4
 _NOT_SHAPING = {"threads", "exchange_words"}
-_OF_SEVERAL = "compiled"  # the engine that several processes can train with
+_COMPILED = "compiled"  # the engine that several processes can train with
 
 
 def train(
@@ -61,6 +61,8 @@ def train(
     progress: bool | Callable[[ScanProgress | TrainingProgress], None] | None = None,
     checkpoint_minutes: float = 10,
     keep_output_vectors: bool = False,
+    start: Embeddings | str | os.PathLike[str] | None = None,
+    frozen: Iterable[str] | str | None = None,
     tokenizer: str | Callable[[str], Iterable[str]] = "whitespace",
     lowercase: bool = False,
     min_count: int = 5,
@@ -116,6 +118,11 @@ def train(
         keep_output_vectors: Keep the output layer's vectors too, in the result and on the disk: the words' own
             after negative sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the
             engine ``torch`` that have no one table of vectors refuse.
+        start: Embeddings to go on with, or a folder or a file of them, as `import_vectors` reads it. Their words keep
+            their vectors, and output vectors if there are such; words of the corpus that they lack are added, and
+            words that the corpus lacks are kept. Counts are those of both. They must have ``dim`` columns; their
+            subwords are kept. The tree of hierarchical softmax begins anew unless it is the same.
+        frozen: Words of ``start`` whose vectors stay as they are, bit for bit; ``"all"`` for all of them.
 
     Returns:
         The embeddings: float32 vectors of shape (V, d), one for each word of the vocabulary.
@@ -133,8 +140,16 @@ def train(
         (8,)
     """
     given = {**locals(), "connector_words": tuple(connector_words)}
+    if start is None and frozen:
+        raise InputError("frozen is given without start: give the embeddings that its words are in.")
     text = {} if isinstance(corpus, EncodedCorpus) else {name: given[name] for name in _TEXT_OPTIONS}
     options = EmbeddingOptions(**{field.name: given[field.name] for field in fields(EmbeddingOptions)})
+    warm = None
+    if start is not None:
+        if options.engine != _COMPILED:
+            raise InputError(f"start is not for engine {options.engine!r}: take engine {_COMPILED!r}.")
+        warm = WarmStart(start, frozen or ())
+        options = warm.checked(options)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
     with signals_held():
@@ -145,15 +160,17 @@ def train(
     # Defaults that depend on other options stand as they came out.
     came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
     chosen = plain({**text, **asdict(options), **came_out})
+    if warm is not None:
+        chosen["start"] = warm.fingerprint()
     again = restarted()
     with joined() as processes, processes.together(), ExitStack() as stack:
         # With many threads chance decides anyway, and what was begun with one may be finished with more.
         shaping = {name: value for name, value in chosen.items() if name not in _NOT_SHAPING}
         folder = None
         if processes.size > 1:
-            if options.engine != _OF_SEVERAL:
+            if options.engine != _COMPILED:
                 raise InputError(
-                    f"engine {options.engine!r} trains in one process: take engine {_OF_SEVERAL!r}, or start one."
+                    f"engine {options.engine!r} trains in one process: take engine {_COMPILED!r}, or start one."
                 )
             processes.agree("", {**shaping, "exchange_words": options.exchange_words})
         if output is not None and processes.leads:
@@ -166,11 +183,12 @@ def train(
         if done:
             return _finished(folder, chosen, processes)
         told = stack.enter_context(reporting(progress if processes.leads else None))
-        corpus = stack.enter_context(_read(corpus, text, options.num_threads, told, processes))
+        known = None if warm is None else warm.vocabulary
+        corpus = stack.enter_context(_read(corpus, text, known, options.num_threads, told, processes))
+        compiled = {"stream": processes.rank, "note": getattr(told, "note", None), "start": warm}
+        trainer: Trainer = make_trainer(corpus, options, **compiled if options.engine == _COMPILED else {})
         if folder is not None:
-            check_room(folder.path, _ROOM_FOR * 4 * len(corpus.vocabulary) * options.dim)
-        several = {} if processes.size == 1 else {"stream": processes.rank}
-        trainer: Trainer = make_trainer(corpus, options, **several)
+            check_room(folder.path, 2 * trainer.bytes_needed)  # a new checkpoint beside the one before it
         if keep_output_vectors and trainer.output_vectors is None:
             raise InputError(
                 f"objective {options.objective!r} has no one table of output vectors to keep: leave it out."
@@ -188,8 +206,11 @@ def train(
             loop.run(stop)
             trained = trainer.finish(output_vectors=keep_output_vectors)
             config = _config(corpus, chosen, loop, trainer, seconds_before)
+            vocabulary = corpus.vocabulary
+            if warm is not None:
+                vocabulary = Vocabulary(vocabulary.words, warm.total_counts(vocabulary))
             embeddings = Embeddings(
-                trained.vectors, corpus.vocabulary, trained.output_vectors, config, subwords=trained.subwords
+                trained.vectors, vocabulary, trained.output_vectors, config, subwords=trained.subwords
             )
             if folder is not None:
                 replaces = resume or overwrite  # perhaps a model with phrases
@@ -200,19 +221,20 @@ def train(
 def _read(
     corpus: Any,
     text: Mapping[str, Any],
+    known: Vocabulary | None,
     threads: int,
     told: Callable[[ScanProgress], None] | None,
     processes: Processes,
 ) -> AbstractContextManager[EncodedCorpus]:
     """What this process trains on: the corpus, or its part of it; what was given encoded is not closed."""
+    if isinstance(corpus, EncodedCorpus):
+        if known is not None and not set(known.words or []) <= corpus.vocabulary.index.keys():
+            raise InputError("the corpus is encoded without words of start: encode it with known=start.vocabulary.")
+        return nullcontext(corpus if processes.size == 1 else part_of(corpus, processes))
     if processes.size > 1:
-        if isinstance(corpus, EncodedCorpus):
-            return nullcontext(part_of(corpus, processes))
-        read = encode_part(corpus, processes, **text, threads=threads, progress=told)
-    elif isinstance(corpus, EncodedCorpus):
-        return nullcontext(corpus)
+        read = encode_part(corpus, processes, **text, known=known, threads=threads, progress=told)
     else:
-        read = encode_corpus(corpus, **text, threads=threads, progress=told)
+        read = encode_corpus(corpus, **text, known=known, threads=threads, progress=told)
     invalid = (read.whole or read).invalid_utf8
     if invalid and processes.leads:
         warnings.warn(
@@ -235,13 +257,18 @@ def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Pr
         return found
     about, arrays = None, None
     if found is not None:
-        about = [found.vocabulary.words, found.config]
+        rule = None if found.subwords is None else asdict(found.subwords.rule)
+        about = [found.vocabulary.words, found.config, rule]
         arrays = {"counts": found.vocabulary.counts, "vectors": found.vectors}
         if found.output_vectors is not None:
             arrays["outputs"] = found.output_vectors
-    words, config = processes.gather(about)[0]
+        if found.subwords is not None:
+            arrays |= {"ngrams": found.subwords.vectors, "held": found.subwords.held.astype("int64")}
+    words, config, rule = processes.gather(about)[0]
     arrays = processes.from_leader(arrays)
-    return Embeddings(arrays["vectors"], Vocabulary(words, arrays["counts"]), arrays.get("outputs"), config)
+    subwords = None if rule is None else SubwordVectors(Subwords(**rule), arrays["ngrams"], arrays["held"])
+    vocabulary = Vocabulary(words, arrays["counts"])
+    return Embeddings(arrays["vectors"], vocabulary, arrays.get("outputs"), config, subwords=subwords)
 
 
 def _config(

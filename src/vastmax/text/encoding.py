@@ -74,6 +74,7 @@ def encode_corpus(
     connector_words: Iterable[str] = (),
     vocabulary: Vocabulary | None = None,
     unknown: str | None = None,
+    known: Vocabulary | None = None,
     threads: int | None = None,
     directory: str | PathLike[str] | None = None,
     progress: bool | Callable[[ScanProgress], None] | None = None,
@@ -98,6 +99,8 @@ def encode_corpus(
         unknown: The word that stands for every word outside the vocabulary, instead of dropping it. A vocabulary chosen
             here holds it, with the count of all that it stands for and of itself, also where that is 0, and
             `max_vocabulary` counts it in; a vocabulary given must hold it.
+        known: Words that are chosen beside the frequent ones, however rare, in falling frequency here and there
+            together; their counts are those of this text, 0 where it does not hold them.
         threads: Default: all processors. The result does not depend on it.
         directory: Folder of the temporary file; it needs 4 bytes a word. Default: the system's.
         progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
@@ -124,6 +127,8 @@ def encode_corpus(
         wanted = PhraseOptions(phrases, phrase_threshold, phrase_scoring, phrase_min_count, connector_words)
     if unknown is not None:
         check_word("unknown", unknown)
+    if known is not None:
+        _check_known(known, vocabulary, unknown)
     text = ScannedText(
         sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, directory=directory, progress=progress
     )
@@ -132,7 +137,7 @@ def encode_corpus(
         if vocabulary is not None:
             chosen = _known_words(text, vocabulary, unknown)
         else:
-            vocabulary, chosen = select_words(text.lexicon, sources, min_count, max_vocabulary, unknown)
+            vocabulary, chosen = select_words(text.lexicon, sources, min_count, max_vocabulary, unknown, known)
         if len(vocabulary) < 2:
             raise one_word(sources, vocabulary)
         words, sentences = text.encode(chosen, NO_WORD if unknown is None else vocabulary[unknown])
@@ -150,6 +155,13 @@ def encode_corpus(
         phrases=joined,
         file=text.spool.file,
     )
+
+
+def _check_known(known: Vocabulary, vocabulary: Vocabulary | None, unknown: str | None) -> None:
+    if known.words is None:
+        raise InputError("known has counts but no words: give a vocabulary with words.")
+    if vocabulary is not None or unknown is not None:
+        raise InputError("known, vocabulary and unknown are given: give one of them.")
 
 
 def _join_phrases(text: ScannedText, phrases: Phrases | PhraseOptions) -> Phrases | None:

@@ -25,10 +25,11 @@ from vastmax.text.corpus import EncodedCorpus, WholeCorpus, digest_of
 from vastmax.text.encoding import encode_corpus
 from vastmax.text.phrases import Phrases
 from vastmax.text.readers import Piece
-from vastmax.text.scan import ScannedText, ScanProgress, nothing_in, one_word, select_words
+from vastmax.text.scan import ScannedText, ScanProgress, nothing_in, numbers_of, one_word, select_words
 from vastmax.text.sources import STDIN, PathSource, Sources, expand_paths, is_paths
+from vastmax.text.spool import NO_WORD
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
-from vastmax.vocabulary import SENTENCE_END, WORD_END, check_limits
+from vastmax.vocabulary import SENTENCE_END, WORD_END, Vocabulary, check_limits
 
 __all__ = ["Peers", "encode_part", "part_of"]
 
@@ -61,6 +62,7 @@ def encode_part(
     lowercase: bool = False,
     min_count: int = 5,
     max_vocabulary: int | None = None,
+    known: Vocabulary | None = None,
     threads: int | None = None,
     directory: str | PathLike[str] | None = None,
     progress: bool | Callable[[ScanProgress], None] | None = None,
@@ -79,6 +81,7 @@ def encode_part(
         lowercase: Lower-case the words.
         min_count: Words rarer than this, in all parts together, are dropped.
         max_vocabulary: At most so many words are kept.
+        known: Words that are kept in any case.
         threads: Of this process.
         directory: Folder of the temporary file.
         progress: Told how far this process is with its own part.
@@ -101,7 +104,7 @@ def encode_part(
         files = [_file(path) for path in expand_paths(sources)]  # type: ignore[arg-type]
         _compare(peers.gather(files))
     if phrases or not is_paths(sources):
-        limits = {"min_count": min_count, "max_vocabulary": max_vocabulary}
+        limits = {"min_count": min_count, "max_vocabulary": max_vocabulary, "known": known}
         return part_of(encode_corpus(sources, phrases=phrases, **limits, **learning, **reading), peers)
     pieces = list(_pieces(files, peers.rank, peers.size, whole_lines=split is not str.split))
     text = ScannedText(sources, pieces=pieces, **reading)
@@ -111,7 +114,11 @@ def encode_part(
         if not num_raw_words:
             raise nothing_in(sources, empty=not any(each.size for each in files))
         vocabulary = select_words(
-            _merged(text.lexicon, peers, min_count, max_vocabulary), sources, min_count, max_vocabulary
+            _merged(text.lexicon, peers, min_count, max_vocabulary, known),
+            sources,
+            min_count,
+            max_vocabulary,
+            known=known,
         )[0]
         if len(vocabulary) < 2:
             raise one_word(sources, vocabulary)
@@ -225,7 +232,7 @@ def _cut(file: _File, wanted: int, whole_lines: bool) -> int:
 # --- one vocabulary of all parts ---
 
 
-def _merged(lexicon: Lexicon, peers: Peers, min_count: int, max_size: int | None) -> Lexicon:
+def _merged(lexicon: Lexicon, peers: Peers, min_count: int, max_size: int | None, known: Vocabulary | None) -> Lexicon:
     """The words of all processes that may be chosen, with their counts in all parts.
 
     Each process adds up the counts of the words that its number falls to, by their hash, and passes on those that are
@@ -239,6 +246,9 @@ def _merged(lexicon: Lexicon, peers: Peers, min_count: int, max_size: int | None
     chosen = own.ranked(min_count, max_size)
     if not len(chosen):
         chosen = own.ranked(1, 1)
+    if known is not None:
+        here = numbers_of(own, known)
+        chosen = np.union1d(chosen, here[here != NO_WORD])
     return _summed(peers.swap([_packed(own, chosen, own.counts())] * peers.size))
 
 

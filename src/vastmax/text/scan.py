@@ -23,7 +23,7 @@ from vastmax.text.streams import exact_blocks, lines_of, sentences_of
 from vastmax.text.tokenizers import Tokenizer, tokenizer_named
 from vastmax.vocabulary import Vocabulary, join_words, split_words, with_word
 
-__all__ = ["ScanProgress", "ScannedText", "nothing_in", "one_word", "scan", "select_words", "threads_for"]
+__all__ = ["ScanProgress", "ScannedText", "nothing_in", "numbers_of", "one_word", "scan", "select_words", "threads_for"]
 
 
 @dataclass(frozen=True)
@@ -211,14 +211,21 @@ def one_word(sources: Sources, vocabulary: Vocabulary) -> CorpusError:
 
 
 def select_words(
-    lexicon: Lexicon, sources: Sources, min_count: int, max_size: int | None, unknown: str | None = None
+    lexicon: Lexicon,
+    sources: Sources,
+    min_count: int,
+    max_size: int | None,
+    unknown: str | None = None,
+    known: Vocabulary | None = None,
 ) -> tuple[Vocabulary, NDArray[np.uint32]]:
     """The vocabulary of a scanned corpus, and the scan's numbers of its words.
 
-    With `unknown` that word is among them: it has the counts of all that are left out, and its own. CorpusError for
-    limits that leave nothing.
+    With `unknown` that word is among them: it has the counts of all that are left out, and its own. With `known` all of
+    its words are among them, however rare. CorpusError for limits that leave nothing.
     """
     chosen = lexicon.ranked(min_count, max_size)
+    if known is not None:
+        return _with_known(lexicon, chosen, known)
     if len(chosen) == 0:
         top = lexicon.ranked(1, 1)
         word, count = split_words(lexicon.joined(top))[0], int(lexicon.counts()[top[0]])
@@ -234,6 +241,34 @@ def select_words(
     words, chosen = [words[place] for place in kept.tolist()], chosen[kept]
     vocabulary = with_word(words, counts[chosen], unknown, int(counts.sum() - counts[chosen].sum()))
     return vocabulary, np.insert(chosen, vocabulary[unknown], number)
+
+
+def numbers_of(lexicon: Lexicon, known: Vocabulary) -> NDArray[np.uint32]:
+    """The scan's numbers (V,) of the words of a vocabulary; NO_WORD for those that it did not meet."""
+    return lexicon.find(join_words(known.words or []))
+
+
+def _with_known(
+    lexicon: Lexicon, chosen: NDArray[np.uint32], known: Vocabulary
+) -> tuple[Vocabulary, NDArray[np.uint32]]:
+    """The words that were chosen and those known, by falling frequency in the text and before, with the text's counts.
+
+    The numbers are NO_WORD where the text does not hold a word.
+    """
+    found, words = numbers_of(lexicon, known), known.words or []
+    before = known.counts if known.counted else np.zeros(len(known), np.int64)
+    met, place = found != NO_WORD, np.zeros(len(lexicon) + 1, np.int64)
+    place[found[met]] = before[met]
+    kept = np.zeros(len(lexicon), bool)
+    kept[chosen] = kept[found[met]] = True
+    ranked = lexicon.ranked(1, None)
+    ranked = ranked[kept[ranked]]
+    absent = np.flatnonzero(~met)
+    names = [*split_words(lexicon.joined(ranked)), *(words[row] for row in absent.tolist())]
+    counts = np.concatenate([lexicon.counts()[ranked], np.zeros(len(absent), np.int64)])
+    order = np.argsort(-(counts + np.concatenate([place[ranked], before[absent]])), kind="stable")
+    numbers = np.concatenate([ranked, np.full(len(absent), NO_WORD, np.uint32)])[order]
+    return Vocabulary([names[row] for row in order.tolist()], counts[order]), numbers
 
 
 def threads_for(threads: int | None) -> int:

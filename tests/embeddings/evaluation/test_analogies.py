@@ -8,7 +8,7 @@ import pytest
 
 from tests.data import data_path
 from tests.oracles import analogy_scores
-from vastmax.embeddings import AnalogyScore, Embeddings, evaluate_analogies
+from vastmax.embeddings import AnalogyScore, Answer, Embeddings, evaluate_analogies
 from vastmax.embeddings.evaluation import analogies, questions
 from vastmax.errors import FormatError, InputError
 from vastmax.integrations import from_gensim
@@ -32,8 +32,38 @@ def test_sections_and_sums(plane: Embeddings, written: Write) -> None:
         "total": 2,
         "skipped": 0,
         "accuracy": 0.5,
+        "out_of_vocabulary": 0.0,
     }
     assert set(report.to_dict()) >= {"semantic", "syntactic", "total", "method", "restrict_vocabulary", "lowercase"}
+
+
+def test_answers_are_kept_on_request(plane: Embeddings, written: Write) -> None:
+    path = written(QUESTIONS)
+    plain, kept = (evaluate_analogies(plane, path, keep_answers=keep) for keep in (False, True))
+    assert [section.answers for section in plain.sections] == [None, None]
+    assert kept.total == plain.total
+    people, animals = kept.sections
+    assert people.answers == (
+        Answer("man", "woman", "king", ("queen",), "queen", True),
+        Answer("man", "king", "woman", ("cow",), "queen", False),
+    )
+    assert animals.answers == (Answer("ox", "cow", "man", ("woman",), "woman", True),)
+    document = kept.to_dict()["sections"][0]
+    assert document["right"] == [{"a": "man", "b": "woman", "c": "king", "expected": ("queen",), "answer": "queen"}]
+    assert [answer["c"] for answer in document["wrong"]] == ["woman"]
+    assert document.keys() - {"right", "wrong"} == plain.to_dict()["sections"][0].keys()
+    few = evaluate_analogies(
+        plane, written(": all\nman woman king king\n"), restrict_vocabulary=None, keep_answers=True
+    )
+    assert few.sections[0].answers == (Answer("man", "woman", "king", ("king",), "queen", False),)
+
+
+def test_the_b_that_was_asked_with_is_told(plane: Embeddings, written: Write) -> None:
+    (section,) = evaluate_analogies(plane, written("man\tlady/woman\nKING\tqueen/ruler\n"), keep_answers=True).sections
+    assert section.answers == (
+        Answer("man", "woman", "KING", ("queen", "ruler"), "queen", True),
+        Answer("KING", "queen", "man", ("lady", "woman"), "woman", True),
+    )
 
 
 def test_nothing_asked(plane: Embeddings, written: Write) -> None:
@@ -87,11 +117,16 @@ def test_equals_brute_force(written: Write, monkeypatch: pytest.MonkeyPatch, met
 
 def assert_equals_gensim(theirs: Any, limit: int, lowercase: bool) -> None:
     path = data_path("eval/questions-words.txt")
-    report = evaluate_analogies(from_gensim(theirs), path, restrict_vocabulary=limit, lowercase=lowercase)
+    report = evaluate_analogies(
+        from_gensim(theirs), path, restrict_vocabulary=limit, lowercase=lowercase, keep_answers=True
+    )
     accuracy, sections = theirs.evaluate_word_analogies(str(path), restrict_vocab=limit, case_insensitive=lowercase)
     total = sections.pop()
     assert [section.name for section in report.sections] == [section["section"] for section in sections]
     for ours, section in zip(report.sections, sections, strict=True):
+        for right, name in ((True, "correct"), (False, "incorrect")):
+            asked = [(each.a, each.b, each.c, *each.expected) for each in ours.answers or () if each.right == right]
+            assert [tuple(map(str.upper, each)) if lowercase else each for each in asked] == section[name]
         assert (ours.name, ours.correct) == (section["section"], len(section["correct"]))
         assert ours.total == len(section["correct"]) + len(section["incorrect"])
     assert report.accuracy == pytest.approx(accuracy, abs=1e-12)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from vastmax.integrations import from_gensim
 from vastmax.vocabulary import Vocabulary
 
 Write = Callable[..., Path]
+NAMES = {field.name for field in fields(SimilarityReport)}
 STANDARDS = ["EN-MTurk-771", "EN-RG-65", "EN-SIMLEX-999", "EN-WS-353-ALL", "EN-WS-353-REL", "EN-WS-353-SIM"]
 
 
@@ -20,8 +22,9 @@ def test_separators(plane: Embeddings, written: Write, separator: str) -> None:
     rows = [("king", "queen", "8"), ("king", "cow", "1"), ("man", "woman", "7.5"), ("man", "unicorn", "3")]
     path = written("".join(separator.join(row) + "\r\n" for row in rows), "pairs.csv")
     report = evaluate_similarity(plane, path)
-    assert report == SimilarityReport("pairs", pytest.approx(1.0), 3, 1)  # type: ignore[arg-type]
-    assert report.to_dict() == {"name": "pairs", "spearman": pytest.approx(1.0), "pairs": 3, "left_out": 1}
+    assert (report.name, report.spearman, report.pairs, report.left_out) == ("pairs", pytest.approx(1.0), 3, 1)
+    assert report.out_of_vocabulary == 0.25
+    assert SimilarityReport(**{name: each for name, each in report.to_dict().items() if name in NAMES}) == report
 
 
 def test_titles_comments_and_more_columns(plane: Embeddings, written: Write) -> None:
@@ -109,9 +112,12 @@ def test_too_few_pairs(plane: Embeddings, written: Write) -> None:
 def test_equals_gensim(trained: Any, name: str) -> None:
     path = data_path(f"eval/{name}.txt")
     report = evaluate_similarity(from_gensim(trained), path)
-    _, spearman, left_out = trained.evaluate_word_pairs(str(path))
+    pearson, spearman, left_out = trained.evaluate_word_pairs(str(path))
     assert report.spearman == pytest.approx(spearman.statistic, abs=2e-4)  # gensim's cosines are of single precision
-    assert 100 * report.left_out / (report.left_out + report.pairs) == pytest.approx(left_out)
+    assert report.pearson == pytest.approx(pearson.statistic, abs=1e-6)
+    assert report.spearman_p == pytest.approx(spearman.pvalue, rel=0.1)
+    assert report.pearson_p == pytest.approx(pearson.pvalue, rel=1e-4)
+    assert 100 * report.out_of_vocabulary == pytest.approx(left_out)
     assert report.name == name
 
 

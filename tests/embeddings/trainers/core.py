@@ -9,10 +9,13 @@ COUNTS = np.array([9, 7, 5, 4, 3, 2, 1, 1])
 NOISE_WORD = 7
 
 
-def make_core(ids, *, tree=None, noise=None, keep=None, rate=1.0, dim=5, vocabulary=8, level=None, **changes):
+def make_core(
+    ids, *, tree=None, noise=None, keep=None, rate=1.0, dim=5, vocabulary=8, level=None, inputs=None, **changes
+):
     """A core trainer on given ids with random vectors, and copies of these."""
     one_word = np.zeros(vocabulary)
     one_word[-1] = 1
+    inputs = inputs or {}  # inputs, bags, frozen
     settings = {"shrink_window": False, "drawn": 8, "block": 4, "learning_rate": rate, "min_learning_rate": rate}
     core = _core.Trainer(
         ids=np.array(ids, np.uint32),
@@ -23,6 +26,7 @@ def make_core(ids, *, tree=None, noise=None, keep=None, rate=1.0, dim=5, vocabul
         noise=None if tree else (one_word if noise is None else noise),
         paths=(tree.offsets, tree.nodes, tree.signs) if tree else None,
         level=level,
+        **inputs,
     )
     generator = np.random.default_rng(3)
     core.vectors[:] = generator.normal(0, 0.5, core.vectors.shape)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,33 @@ from vastmax.embeddings.evaluation.questions import Question, read_questions
 from vastmax.embeddings.search import analogy_objective
 from vastmax.errors import InputError
 
-__all__ = ["AnalogyReport", "AnalogyScore", "evaluate_analogies"]
+__all__ = ["AnalogyReport", "AnalogyScore", "Answer", "evaluate_analogies"]
 
 _ROWS = 32_768  # scored at once
 _SYNTACTIC = re.compile(r"gram|[ID]\d\d\b|[A-Z]+_[A-Z]+$")
 
 IntArray = NDArray[np.int64]
 Rows = dict[str, list[int]]
+
+
+class Answer(NamedTuple):
+    """A question asked, and how it was answered: "a is to b as c is to ?".
+
+    Attributes:
+        a: as it stands in the file.
+        b: the known one that was asked with.
+        c: as it stands in the file.
+        expected: what would be right, any of them.
+        answer: the model's, as the model spells it; None where it has none.
+        right: whether that is right.
+    """
+
+    a: str
+    b: str
+    c: str
+    expected: tuple[str, ...]
+    answer: str | None
+    right: bool
 
 
 @dataclass(frozen=True)
@@ -35,21 +55,34 @@ class AnalogyScore:
         correct: right answers.
         total: questions asked.
         skipped: questions left out because a word of theirs is not among the words asked about.
+        answers: every question asked, where `evaluate_analogies` was to keep them; else None.
     """
 
     name: str
     correct: int
     total: int
     skipped: int
+    answers: tuple[Answer, ...] | None = None
 
     @property
     def accuracy(self) -> float | None:
         """Share of right answers, 0 to 1; None where nothing was asked."""
         return self.correct / self.total if self.total else None
 
+    @property
+    def out_of_vocabulary(self) -> float | None:
+        """Share of questions left out, 0 to 1; None where there are none."""
+        return self.skipped / (self.total + self.skipped) if self.total + self.skipped else None
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the accuracy by name, ready for JSON."""
-        return {**asdict(self), "accuracy": self.accuracy}
+        """Return the fields and the shares by name, ready for JSON; answers, if kept, as lists "right" and "wrong"."""
+        found = {**asdict(self), "accuracy": self.accuracy, "out_of_vocabulary": self.out_of_vocabulary}
+        del found["answers"]
+        if self.answers is not None:
+            for name, right in (("right", True), ("wrong", False)):
+                kept = (answer._asdict() for answer in self.answers if answer.right == right)
+                found[name] = [{key: value for key, value in each.items() if key != "right"} for each in kept]
+        return found
 
 
 @dataclass(frozen=True)
@@ -106,6 +139,7 @@ def evaluate_analogies(
     restrict_vocabulary: int | None = 30_000,
     lowercase: bool = True,
     method: Literal["3cosadd", "3cosmul"] = "3cosadd",
+    keep_answers: bool = False,
 ) -> AnalogyReport:
     """Ask every question of a gold standard, as its authors publish it.
 
@@ -131,6 +165,7 @@ def evaluate_analogies(
         restrict_vocabulary: ask about, and answer with, only so many of the most frequent words; None for all.
         lowercase: compare words without regard to case; of several spellings the most frequent stands for all.
         method: "3cosadd" or "3cosmul".
+        keep_answers: keep every question and its answer in the sections' scores.
 
     Raises:
         InputError: for an unknown method, a missing file, or embeddings without words.
@@ -140,27 +175,50 @@ def evaluate_analogies(
         raise InputError(f"restrict_vocabulary is {restrict_vocabulary}: ask about at least 1 word, or None for all.")
     rows = rows_by_spelling(embeddings, restrict_vocabulary, lowercase)
     sections = [
-        _score(embeddings, name, questions, rows, lowercase, method) for name, questions in read_questions(path)
+        _score(embeddings, name, questions, rows, lowercase, method, keep_answers)
+        for name, questions in read_questions(path)
     ]
     return AnalogyReport(tuple(sections), method, restrict_vocabulary, lowercase)
 
 
 def _score(
-    embeddings: Embeddings, name: str, questions: list[Question], rows: Rows, lowercase: bool, method: str
+    embeddings: Embeddings,
+    name: str,
+    questions: list[Question],
+    rows: Rows,
+    lowercase: bool,
+    method: str,
+    keep_answers: bool,
 ) -> AnalogyScore:
     def known(words: Iterable[str]) -> list[int]:
         return [rows[form][0] for word in words if (form := spelling(word, lowercase)) in rows]
 
     asked: list[tuple[int, int, int]] = []
     answers: list[list[int]] = []
-    for a, b, c, right in questions:
+    kept: list[Question] = []
+    for question in questions:
+        a, b, c, right = question
         known_a, known_b, known_c, known_answers = known([a]), known(b), known([c]), known(right)
         if known_a and known_b and known_c and known_answers:
             asked.append((known_a[0], known_b[0], known_c[0]))
             answers.append(known_answers)
-    best = _best_answers(embeddings, np.array(asked, np.int64).reshape(-1, 3), rows, method)
-    correct = sum(answer in right for answer, right in zip(best.tolist(), answers, strict=True))
-    return AnalogyScore(name, correct, len(asked), len(questions) - len(asked))
+            kept.append(question)
+    best = _best_answers(embeddings, np.array(asked, np.int64).reshape(-1, 3), rows, method).tolist()
+    right = [answer in expected for answer, expected in zip(best, answers, strict=True)]
+    told = None
+    if keep_answers:
+        told = tuple(
+            Answer(
+                question.a,
+                next(word for word in question.b if known([word])),
+                question.c,
+                question.answers,
+                str(embeddings.word_of(row)) if row >= 0 else None,
+                good,
+            )
+            for question, row, good in zip(kept, best, right, strict=True)
+        )
+    return AnalogyScore(name, sum(right), len(asked), len(questions) - len(asked), told)
 
 
 def _best_answers(embeddings: Embeddings, asked: IntArray, rows: Rows, method: str) -> IntArray:
@@ -195,5 +253,7 @@ def _is_syntactic(section: AnalogyScore) -> bool:
 
 
 def _sum(name: str, sections: list[AnalogyScore]) -> AnalogyScore:
-    fields = ("correct", "total", "skipped")
-    return AnalogyScore(name, *(sum(getattr(section, field) for section in sections) for field in fields))
+    correct, total, skipped = (
+        sum(getattr(section, field) for section in sections) for field in ("correct", "total", "skipped")
+    )
+    return AnalogyScore(name, correct, total, skipped)

@@ -10,16 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from vastmax.checks import shown
 from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.evaluation.correlation import p_value, pearson, spearman
 from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
 from vastmax.errors import FormatError
 from vastmax.files import as_path, opened
 
-__all__ = ["SimilarityReport", "average_ranks", "evaluate_similarity", "spearman"]
+__all__ = ["SimilarityReport", "evaluate_similarity"]
 
 _PART_OF_SPEECH = re.compile(r"(?<=.)-[nvja]$")  # as in the lemmas of MEN
 _NEARLY_A_NUMBER = re.compile(r"[-+]?([.,]?\d|(nan|inf(inity)?)$)", re.IGNORECASE)  # and no title
@@ -35,22 +33,33 @@ class SimilarityReport:
         spearman: Spearman's rank correlation, -1 to 1; None where fewer than two different pairs are left.
         pairs: pairs compared.
         left_out: pairs with a word that the vocabulary lacks, and that has no n-grams.
+        pearson: Pearson's correlation; None where either does not vary.
+        spearman_p: how often chance alone makes Spearman's correlation as strong (`p_value`); None below three pairs.
+        pearson_p: the same for Pearson's.
     """
 
     name: str
     spearman: float | None
     pairs: int
     left_out: int
+    pearson: float | None = None
+    spearman_p: float | None = None
+    pearson_p: float | None = None
+
+    @property
+    def out_of_vocabulary(self) -> float:
+        """Share of pairs left out, 0 to 1."""
+        return self.left_out / (self.pairs + self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name, ready for JSON."""
-        return asdict(self)
+        """Return the fields and the share left out by name, ready for JSON."""
+        return {**asdict(self), "out_of_vocabulary": self.out_of_vocabulary}
 
 
 def evaluate_similarity(
     embeddings: Embeddings, path: str | os.PathLike[str], *, lowercase: bool = True
 ) -> SimilarityReport:
-    """Compare cosines with the judgements of a file of word pairs by Spearman's rank correlation.
+    """Compare cosines with the judgements of a file of word pairs, by Spearman's rank correlation and by Pearson's.
 
     Files are read as their authors publish them: WordSim-353, SimLex-999, SimVerb-3500, MEN (natural form and lemmas),
     the rare words of Stanford, RG-65, MTurk-771. A line holds two words, perhaps their part of speech as one letter,
@@ -91,34 +100,10 @@ def evaluate_similarity(
             continue
         gold.append(score)
         cosines.append(embeddings.similarity(one, other))
-    return SimilarityReport(Path(path).stem, spearman(gold, cosines), len(gold), left_out)
-
-
-def average_ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Return ranks from 1 (n,); equal values share the mean of their ranks.
-
-    Example:
-        >>> average_ranks([3, 1, 3, 2])
-        array([3.5, 1. , 3.5, 2. ])
-    """
-    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[places.ravel()]
-
-
-def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
-    """Return Spearman's correlation of two lists (n,), Pearson's of their ranks; None where one does not vary.
-
-    Example:
-        >>> spearman([1, 2, 3], [10, 30, 20])
-        0.5
-    """
-    x, y = average_ranks(a), average_ranks(b)
-    if len(x) < 2:
-        return None
-    x, y = x - x.mean(), y - y.mean()
-    spread = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / spread if spread else None
+    ranks, values, pairs = spearman(gold, cosines), pearson(gold, cosines), len(gold)
+    return SimilarityReport(
+        Path(path).stem, ranks, pairs, left_out, values, p_value(ranks, pairs), p_value(values, pairs)
+    )
 
 
 def _read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.subwords import SubwordVectors, make_bags
 from vastmax.embeddings.trainers import TRAINERS
 from vastmax.embeddings.trainers.trainer import Trained, Trainer, checked_tensor, diverged, initialise
+from vastmax.embeddings.warm_start import WarmStart
 from vastmax.errors import InputError
 from vastmax.text import EncodedCorpus
 from vastmax.trees import huffman_tree
@@ -55,6 +56,8 @@ class EmbeddingTrainer(Trainer):
         stream: Which of several trainers with the same options this is: each draws chance of its own.
         simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
             the best this processor has.
+        note: Is told how much memory the matrices take, before they are made.
+        start: What to start from; the corpus's vocabulary holds all its words.
 
     Raises:
         InputError: An empty corpus, matrices larger than memory, or a SIMD level this processor lacks.
@@ -63,7 +66,14 @@ class EmbeddingTrainer(Trainer):
     objectives = TRAINERS["compiled"].objectives
 
     def __init__(
-        self, corpus: EncodedCorpus, options: EmbeddingOptions, *, stream: int = 0, simd_level: str | None = None
+        self,
+        corpus: EncodedCorpus,
+        options: EmbeddingOptions,
+        *,
+        stream: int = 0,
+        simd_level: str | None = None,
+        note: Callable[[str], None] | None = None,
+        start: WarmStart | None = None,
     ) -> None:
         self._seed = (options.seed + stream * _BETWEEN_STREAMS) % 2**64
         counts = corpus.vocabulary.counts
@@ -71,19 +81,51 @@ class EmbeddingTrainer(Trainer):
         chunk = max(min(len(corpus.ids) // CHUNKS_AN_EPOCH, largest), SMALLEST_CHUNK)
         super().__init__(corpus, options, chunk)
         rule = options.subword_rule
-        self._bags = None if rule is None else make_bags(corpus.vocabulary, rule)
+        frozen = None if start is None else start.frozen_in(corpus.vocabulary)
+        self._bags = None if rule is None else make_bags(corpus.vocabulary, rule, frozen)
+        known = counts if start is None else start.total_counts(corpus.vocabulary)
+        self._tree = huffman_tree(known) if options.objective == "hierarchical" else None
+        ngrams = "" if self._bags is None else f" and {len(self._bags.held):,} rows of n-grams"
+        needs = f"{len(counts):,} words{ngrams} of dim {options.dim} need {self.bytes_needed / 1e6:,.1f} MB of memory"
+        if note is not None:
+            note(needs)
         try:
-            self._core = self._make_core(counts, simd_level)
+            self._core = self._make_core(counts, simd_level, frozen)
         except MemoryError as error:
-            words = f"{len(counts):,} words"
-            what = words if self._bags is None else f"{words} and {len(self._bags.held):,} rows of n-grams"
             raise InputError(
-                f"{what} of dim {options.dim} need {self.bytes_needed / 1e9:.1f} GB of memory, more than the system "
-                "gives: lower dim, max_vocabulary or buckets, or raise min_count."
+                f"{needs}, more than the system gives: lower dim, max_vocabulary or buckets, or raise min_count."
             ) from error
         initialise(self._core.vectors, options.seed)  # output vectors are zero
+        if start is not None:
+            self._begin_with(start)
 
-    def _make_core(self, counts: NDArray[np.int64], simd_level: str | None) -> CoreTrainer:
+    def _begin_with(self, start: WarmStart) -> None:
+        """Write the vectors of words that are there, and of n-grams and outputs."""
+        there, vocabulary, inputs = start.embeddings, self._corpus.vocabulary, self._core.vectors
+        rows, bags = start.rows_in(vocabulary), self._bags
+        if bags is not None and there.subwords is not None:
+            new, old = start.ngram_rows(there.subwords, bags.held)
+            inputs[bags.num_own + new] = there.subwords.vectors[old]
+        if bags is None or bags.num_own:
+            own = there.vectors
+            if bags is not None:  # what is left of the word's vector, the mean, when its n-grams are taken out
+                inputs[rows] = 0
+                sizes = np.diff(bags.offsets)[rows, None].astype(np.float32)
+                own = sizes * (own - self.vectors[rows])
+            inputs[rows] = own
+        outputs = there.output_vectors
+        if outputs is None:
+            return
+        if self._tree is None and len(outputs) == len(there):
+            self.output_vectors[rows] = outputs
+        elif self._tree is not None and len(outputs) == len(there) - 1 and np.array_equal(rows, np.arange(len(there))):
+            before = huffman_tree(there.vocabulary.counts)
+            if len(vocabulary) == len(there) and np.array_equal(before.nodes, self._tree.nodes):
+                self.output_vectors[...] = outputs
+
+    def _make_core(
+        self, counts: NDArray[np.int64], simd_level: str | None, frozen: NDArray[np.uint8] | None
+    ) -> CoreTrainer:
         options = self.options
         settings = Settings(
             window=options.window,
@@ -100,13 +142,14 @@ class EmbeddingTrainer(Trainer):
         )
         keep = keep_thresholds(self._keep)
         bags = self._bags
-        inputs = {} if bags is None else {"inputs": bags.num_rows, "bags": (bags.offsets, bags.rows)}
+        inputs: dict[str, Any] = {"frozen": frozen}
+        if bags is not None:
+            inputs |= {"inputs": bags.num_rows, "bags": (bags.offsets, bags.rows)}
         make = partial(
             CoreTrainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level, **inputs
         )
         self._first_loss = (1 + options.negatives) * math.log(2)  # an example's, where all scores are 0
-        if options.objective == "hierarchical":
-            tree = huffman_tree(counts)
+        if (tree := self._tree) is not None:
             self._first_loss = float(np.diff(tree.offsets).max()) * math.log(2)
             # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
             settings.sharing, settings.block, settings.negatives, settings.drawn = "window", 1, 0, 0
@@ -126,7 +169,7 @@ class EmbeddingTrainer(Trainer):
 
     @property
     def bytes_needed(self) -> int:
-        """Bytes of both matrices."""
+        """Bytes of both matrices, which a checkpoint holds too."""
         inputs = len(self._keep) if self._bags is None else self._bags.num_rows
         return 4 * self.options.dim * (inputs + len(self._keep))
 

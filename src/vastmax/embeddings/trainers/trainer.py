@@ -105,6 +105,11 @@ class Trainer(ABC):
         return epoch * len(self._ids) + min(chunk * self._chunk, len(self._ids))
 
     @property
+    def bytes_needed(self) -> int:
+        """Bytes of both matrices, which a checkpoint holds too."""
+        return 2 * 4 * len(self._keep) * self.options.dim
+
+    @property
     @abstractmethod
     def vectors(self) -> NDArray[np.float32]:
         """(V, d) float32, the word vectors: a view, which training changes and whoever resumes may write to.

@@ -1,0 +1,164 @@
+"""Two models in one space: one is turned so that words known to correspond lie together, and others are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.checks import one_of, refused, whole
+from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.postprocessing import processed
+from vastmax.embeddings.queries import Neighbour, Word, as_rows, best_rows, listed
+from vastmax.embeddings.search import lengths, unit
+from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.errors import InputError
+
+__all__ = ["align", "translate"]
+
+_ROWS = 8192  # in double precision at once
+_SCORES = 1 << 23  # held at once: 32 MB
+
+
+def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Word]] | None = None) -> Embeddings:
+    """Return the source turned into the space of the target: the best rotation (and reflection) of corresponding words.
+
+    That is orthogonal Procrustes: of all orthogonal W the one of least ``Σ |W x - y|²`` over the pairs' unit vectors,
+    ``W = U Vᵀ`` of the singular value decomposition of ``Σ y xᵀ``. Cosines within the source stay as they are. Its
+    output vectors of words, or of a tree, and its n-grams are turned with it.
+
+    See Also:
+        Schönemann, *A generalized solution of the orthogonal Procrustes problem*, 1966,
+        https://doi.org/10.1007/BF02289451; for words Xing, Wang, Liu, Lin, *Normalized Word Embedding and Orthogonal
+        Transform for Bilingual Word Translation*, 2015, https://aclanthology.org/N15-1104; for models of several times
+        Hamilton, Leskovec, Jurafsky, *Diachronic Word Embeddings Reveal Statistical Laws of Semantic Change*, 2016,
+        https://arxiv.org/abs/1605.09096.
+
+    Args:
+        source: what is turned.
+        target: what it is turned to; of the same dim.
+        pairs: words of the source and of the target that correspond; by default all that are spelt alike in both.
+
+    Raises:
+        InputError: for another dim, an unknown word, NaN or infinity in a vector, or no pairs.
+    """
+    _same_dim(source, target)
+    if pairs is None:
+        words = [word for word in source.vocabulary.words or () if word in target.vocabulary]
+        pairs = zip(words, words, strict=True)
+    given = list(pairs)
+    if not given:
+        raise InputError("no pairs are given, or the two models share no words: give pairs of words that correspond.")
+    for each in given:
+        if not isinstance(each, (tuple, list)) or len(each) != 2:
+            raise refused("a pair", each, "(word of the source, word of the target)")
+    products = np.zeros((target.dim, source.dim))
+    for start in range(0, len(given), _ROWS):
+        ours, theirs = zip(*given[start : start + _ROWS], strict=True)
+        products += _unit_rows(target, theirs).T @ _unit_rows(source, ours)
+    left, _, right = np.linalg.svd(products)
+    turned = (left @ right).T
+
+    def turn(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = np.empty(rows.shape, np.float32)
+        for start in range(0, len(rows), _ROWS):
+            found[start : start + _ROWS] = rows[start : start + _ROWS].astype(np.float64) @ turned
+        return found
+
+    outputs, ngrams = source.output_vectors, source.subwords
+    return Embeddings(
+        turn(source.vectors),
+        source.vocabulary,
+        None if outputs is None else turn(outputs),
+        processed(source, {"name": "align", "pairs": len(given)}),
+        subwords=None if ngrams is None else SubwordVectors(ngrams.rule, turn(ngrams.vectors), ngrams.held),
+    )
+
+
+def translate(
+    words: Sequence[Word],
+    source: Embeddings,
+    target: Embeddings,
+    k: int = 10,
+    *,
+    method: Literal["csls", "cosine"] = "csls",
+    neighbourhood: int = 10,
+    restrict_vocabulary: int | None = 30_000,
+) -> list[list[Neighbour]]:
+    """Return for each word of an aligned source the k nearest words of the target, best first, equal ones by id.
+
+    By cosine some words, hubs, are near to far too many others. CSLS corrects for that: ``2 cos(x, y) - r(x) - r(y)``,
+    where r(x) is the mean cosine of x with its nearest words in the target, and r(y) that of y in the source.
+
+    See Also:
+        Conneau, Lample, Ranzato, Denoyer, Jégou, *Word Translation Without Parallel Data*, 2018,
+        https://arxiv.org/abs/1710.04087, section 2.3.
+
+    Args:
+        words: n words or ids of the source.
+        source: in the space of the target, as `align` returns it.
+        target: what is looked up; of the same dim.
+        k: at least 1; fewer come back where there are fewer words.
+        method: "csls" or "cosine".
+        neighbourhood: how many nearest words r is the mean of.
+        restrict_vocabulary: answer with, and for CSLS compare with, only so many of the first words of both; None for
+            all. CSLS compares every word with every other.
+
+    Raises:
+        InputError: for another dim, an unknown word, NaN or infinity in a vector, or a value that is not accepted.
+    """
+    _same_dim(source, target)
+    one_of("method", method, ("csls", "cosine"))
+    k, near = whole("k", k, 1), whole("neighbourhood", neighbourhood, 1)
+    limit = None if restrict_vocabulary is None else whole("restrict_vocabulary", restrict_vocabulary, 1, other="None")
+    ours, theirs = _first(source, limit), _first(target, limit)
+    queries = _unit_rows(source, words).astype(np.float32)
+    hubs = _mean_of_nearest(theirs, ours, near) if method == "csls" else np.zeros(len(theirs))
+    answers: list[list[Neighbour]] = []
+    for scores in _products(queries, theirs):
+        scores = scores.astype(np.float64)
+        if method == "csls":
+            scores = 2 * scores - _nearest(scores, near)[:, None] - hubs
+        answers += [
+            [Neighbour(target.word_of(row), float(each[row])) for row in best_rows(each, k).tolist()] for each in scores
+        ]
+    return answers
+
+
+def _same_dim(source: Embeddings, target: Embeddings) -> None:
+    if source.dim != target.dim:
+        raise InputError(f"the source has dim {source.dim} and the target {target.dim}: give models of one dim.")
+
+
+def _unit_rows(embeddings: Embeddings, words: Iterable[Word]) -> NDArray[np.float64]:
+    rows = as_rows("words", listed("words", words), embeddings.dim, embeddings.__getitem__)
+    return unit(rows, lengths(rows))
+
+
+def _first(embeddings: Embeddings, limit: int | None) -> NDArray[np.float32]:
+    """The first vectors (n, d) at length 1."""
+    rows = np.asarray(embeddings.vectors[:limit])
+    found = lengths(rows)
+    if not np.isfinite(found).all():
+        embeddings.check_finite()
+    return unit(rows, found).astype(np.float32)
+
+
+def _products(rows: NDArray[np.float32], others: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Cosines (some, m) of unit rows (n, d), block by block, with others (m, d)."""
+    step = max(1, _SCORES // len(others))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step] @ others.T
+
+
+def _nearest(scores: NDArray[np.floating], near: int) -> NDArray[np.float64]:
+    """The mean (n,) of the greatest of each row's scores (n, m)."""
+    near = min(near, scores.shape[1])
+    return np.partition(scores, -near, axis=1)[:, -near:].mean(axis=1, dtype=np.float64)
+
+
+def _mean_of_nearest(rows: NDArray[np.float32], others: NDArray[np.float32], near: int) -> NDArray[np.float64]:
+    """The mean cosine (n,) of each of the rows with its nearest of others."""
+    return np.concatenate([_nearest(scores, near) for scores in _products(rows, others)])

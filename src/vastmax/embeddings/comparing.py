@@ -1,0 +1,93 @@
+"""How near given words are to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.checks import refused
+from vastmax.embeddings.queries import Word, WordVectors, is_one, listed
+from vastmax.embeddings.search import lengths, unit
+
+__all__ = ["Comparing"]
+
+_SAME = 1e-12  # cosines in double precision that differ by less are equal but for rounding
+_ROWS = 8192  # compared at once
+
+
+class Comparing:
+    """What `Embeddings` say of given words."""
+
+    @overload
+    def similarity(self: WordVectors, a: Word, b: Word) -> float: ...
+    @overload
+    def similarity(self: WordVectors, a: Any, b: Any) -> float | NDArray[np.float64]: ...
+
+    def similarity(self: WordVectors, a: Any, b: Any) -> float | NDArray[np.float64]:
+        """Return the cosine of two vectors, -1 to 1; 0 where one is the zero vector.
+
+        Args:
+            a: a word or a vector (d,); or a list of n words, ids and vectors, or an array (n, d).
+            b: the same; m of them.
+
+        Returns:
+            A number; of a list and one an array (n,) or (m,) float64, of two lists the matrix (n, m).
+
+        Raises:
+            InputError: for an unknown word, a vector of another dimension, or NaN or infinity in one.
+        """
+        x, y = (self._rows("what is compared", listed("what is compared", each)) for each in (a, b))
+        x, y = unit(x, lengths(x)), unit(y, lengths(y))
+        if is_one(a) and is_one(b):
+            length = float(np.sqrt((x[0] @ x[0]) * (y[0] @ y[0])))  # 1 but for rounding, so that equal vectors have 1
+            return float(np.clip(x[0] @ y[0] / length, -1, 1)) if length else 0.0
+        return np.clip(x @ y.T, -1, 1)[0 if is_one(a) else slice(None), 0 if is_one(b) else slice(None)]
+
+    def rank(self: WordVectors, a: Word | NDArray[np.floating], b: Word | NDArray[np.floating]) -> int:
+        """Return the place of b among the neighbours of a: 1 + how many other words have a greater cosine with a.
+
+        Cosines are of double precision here; those that are equal but for rounding count as equal.
+
+        Args:
+            a: a word or a vector (d,).
+            b: the same.
+
+        Raises:
+            InputError: for an unknown word, a vector of another dimension, or NaN or infinity in one.
+        """
+        found = self._rows("what is ranked", [a, b])
+        self.check_finite()
+        one, other = unit(found, lengths(found))
+        least = one @ other + _SAME
+        counts = np.ones(len(self.vectors), bool)
+        counts[self._ids_among([each for each in (a, b) if not isinstance(each, np.ndarray)])] = False
+        nearer = 0
+        for start in range(0, len(counts), _ROWS):
+            rows = self.vectors[start : start + _ROWS].astype(np.float64)
+            nearer += int(((unit(rows, lengths(rows)) @ one > least) & counts[start : start + _ROWS]).sum())
+        return 1 + nearer
+
+    def doesnt_match(self: WordVectors, words: Sequence[Word]) -> Word:
+        """Return the word that is least like the others: of least cosine with the mean of all as unit vectors.
+
+        Of equal ones it is the first.
+
+        Raises:
+            InputError: for an unknown word, NaN or infinity in a vector, or fewer than three words.
+
+        Example:
+            >>> from vastmax import Embeddings, Vocabulary
+            >>> words = Vocabulary(["tea", "milk", "car"], [3, 2, 1])
+            >>> Embeddings(np.array([[2, 1], [1, 2], [-1, 0]]), words).doesnt_match(["tea", "milk", "car"])
+            'car'
+        """
+        asked = listed("words", words)
+        if len(asked) < 3:
+            raise refused("words", words, "a list of three words or more")
+        found = self._rows("words", asked)
+        rows = unit(found, lengths(found))
+        scores = rows @ rows.mean(axis=0)
+        return asked[int(np.flatnonzero(scores <= scores.min() + _SAME)[0])]

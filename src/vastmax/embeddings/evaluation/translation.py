@@ -1,0 +1,115 @@
+"""How well two aligned models translate: precision at k over a dictionary of pairs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from vastmax.checks import refused, whole
+from vastmax.embeddings.alignment import translate
+from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.evaluation.lines import numbered_lines
+from vastmax.errors import FormatError, InputError
+from vastmax.files import as_path, opened
+
+__all__ = ["TranslationReport", "evaluate_translation", "read_pairs"]
+
+
+@dataclass(frozen=True)
+class TranslationReport:
+    """How many words have a right translation among their first k answers.
+
+    Attributes:
+        precision: share of words, 0 to 1, by k; None where no word was asked.
+        words: words asked, each once, however many translations it has.
+        left_out: words that were not: the source lacks them, or the target all their translations.
+        method: "csls" or "cosine".
+    """
+
+    precision: dict[int, float | None]
+    words: int
+    left_out: int
+    method: str
+
+    @property
+    def out_of_vocabulary(self) -> float:
+        """Share of words left out, 0 to 1."""
+        return self.left_out / (self.words + self.left_out)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields and the share left out by name, ready for JSON."""
+        return {**asdict(self), "out_of_vocabulary": self.out_of_vocabulary}
+
+
+def evaluate_translation(
+    source: Embeddings,
+    target: Embeddings,
+    dictionary: str | os.PathLike[str] | Iterable[tuple[str, str]],
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    method: Literal["csls", "cosine"] = "csls",
+    restrict_vocabulary: int | None = 30_000,
+) -> TranslationReport:
+    """Translate the words of a dictionary with an aligned source, and count those with a right one among the first k.
+
+    A word with several translations is asked once, and any of them is right. Words that the source lacks, or whose
+    translations all lie outside the target's words, are left out and counted. These are the rules of MUSE.
+
+    See Also:
+        Conneau, Lample, Ranzato, Denoyer, Jégou, *Word Translation Without Parallel Data*, 2018,
+        https://arxiv.org/abs/1710.04087, section 4.
+
+    Args:
+        source: in the space of the target, as `align` returns it.
+        target: in which translations are looked up.
+        dictionary: pairs (word of the source, word of the target), or a file of them, two words a line.
+        ks: each at least 1.
+        method: "csls" or "cosine", as in `translate`.
+        restrict_vocabulary: look among only so many of the first words of the target, as in `translate`.
+
+    Raises:
+        InputError: for a missing file, an empty dictionary, or a value that is not accepted.
+        FormatError: for a line that is not two words, with its number.
+    """
+    numbers = [whole("each of ks", k, 1) for k in ks]
+    if not numbers:
+        raise refused("ks", ks, "a whole number or more")
+    named = isinstance(dictionary, (str, os.PathLike))
+    right: dict[str, set[str]] = {}
+    for word, translation in read_pairs(dictionary) if named else dictionary:
+        right.setdefault(word, set()).add(translation)
+    if not right:
+        raise InputError("the dictionary holds no pairs: give words and their translations.")
+    limit = len(target) if restrict_vocabulary is None else restrict_vocabulary
+
+    def reachable(word: str) -> bool:
+        return word in target and target.id_of(word) < limit
+
+    asked = [word for word, found in right.items() if word in source and any(map(reachable, found))]
+    answers = translate(asked, source, target, max(numbers), method=method, restrict_vocabulary=restrict_vocabulary)
+    places = [
+        next((place for place, each in enumerate(found) if each.word in right[word]), max(numbers))
+        for word, found in zip(asked, answers, strict=True)
+    ]
+    precision = {k: sum(place < k for place in places) / len(asked) if asked else None for k in numbers}
+    return TranslationReport(precision, len(asked), len(right) - len(asked), method)
+
+
+def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
+    """Return the pairs of a file, two words a line with a tab or blanks between, as MUSE publishes them.
+
+    Raises:
+        InputError: for a missing file.
+        FormatError: for a line that is not two words, with its number.
+    """
+    name = os.fspath(as_path(path))
+    pairs: list[tuple[str, str]] = []
+    with opened(path) as file:
+        for number, line in numbered_lines(file, name):
+            words = [word.strip() for word in line.split("\t")] if "\t" in line else line.split()
+            if len(words) != 2:
+                raise FormatError(f"{name}: line {number} has {len(words)} words, and a pair has 2.")
+            pairs.append((words[0], words[1]))
+    return pairs

@@ -1,0 +1,94 @@
+"""Vectors made better, or at least other, after training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.checks import whole
+from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.predicting import outputs_of_words
+from vastmax.errors import InputError
+
+__all__ = ["add_output_vectors", "all_but_the_top", "processed"]
+
+Rows = NDArray[np.float64]
+
+_ROWS = 8192  # in double precision at once
+
+
+def add_output_vectors(embeddings: Embeddings) -> Embeddings:
+    """Return embeddings whose vectors are each word's vector plus its output vector, w + c.
+
+    The cosine then joins likeness of the first order, of words that stand together, to that of the second, of words
+    with the same neighbours. Output vectors and n-grams are not kept: they do not fit the sums.
+
+    See Also:
+        Pennington, Socher, Manning, *GloVe: Global Vectors for Word Representation*, 2014,
+        https://aclanthology.org/D14-1162; Levy, Goldberg, Dagan, *Improving Distributional Similarity with Lessons
+        Learned from Word Embeddings*, 2015, https://aclanthology.org/Q15-1016, section 3.3.
+
+    Raises:
+        InputError: where there are no output vectors, or they belong to inner nodes of a tree and not to words.
+    """
+    outputs = embeddings.output_vectors
+    if not outputs_of_words(outputs, embeddings.vocabulary) or outputs is None:
+        raise InputError(
+            "the output vectors are those of a tree's inner nodes, not of words: train with objective "
+            "'negative-sampling'."
+        )
+    total = embeddings.vectors + outputs
+    return Embeddings(total, embeddings.vocabulary, config=processed(embeddings, {"name": "add_output_vectors"}))
+
+
+def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Embeddings:
+    """Return embeddings without their common mean and without their first principal components.
+
+    Vectors share a large mean and a few directions that say how frequent words are; what is left tells words apart
+    better. Output vectors and n-grams are not kept: they do not fit.
+
+    See Also:
+        Mu, Viswanath, *All-but-the-Top: Simple and Effective Postprocessing for Word Representations*, 2018,
+        https://arxiv.org/abs/1702.01417, algorithm 1.
+
+    Args:
+        embeddings: vectors (V, d) with words or without.
+        components: D, how many to remove, 0 to d; by default d / 100, as the paper advises, at least 1.
+
+    Raises:
+        InputError: for components out of range, or NaN or infinity in a vector.
+
+    Example:
+        >>> from vastmax import Vocabulary
+        >>> words = Vocabulary(["a", "b", "c"], [3, 2, 1])
+        >>> embeddings = Embeddings(np.array([[8, 3], [0, 0], [-8, 3]]), words)
+        >>> all_but_the_top(embeddings, 1).vectors[:, 1].tolist()
+        [1.0, -2.0, 1.0]
+    """
+    dim = embeddings.dim
+    removed = max(1, round(dim / 100)) if components is None else whole("components", components, 0, dim)
+    embeddings.check_finite()
+    mean = sum((rows.sum(axis=0) for rows in _blocks(embeddings)), np.zeros(dim)) / len(embeddings)
+    covariance = sum(((rows - mean).T @ (rows - mean) for rows in _blocks(embeddings)), np.zeros((dim, dim)))
+    top = np.linalg.eigh(covariance)[1][:, dim - removed :]
+    kept = np.empty((len(embeddings), dim), np.float32)
+    start = 0
+    for rows in _blocks(embeddings):
+        centred = rows - mean
+        kept[start : start + len(rows)] = centred - centred @ top @ top.T
+        start += len(rows)
+    step = {"name": "all_but_the_top", "components": removed}
+    return Embeddings(kept, embeddings.vocabulary, config=processed(embeddings, step))
+
+
+def processed(embeddings: Embeddings, step: dict[str, Any]) -> dict[str, Any]:
+    """Return the config with one more step of ``processing``."""
+    return {**embeddings.config, "processing": [*embeddings.config.get("processing", []), step]}
+
+
+def _blocks(embeddings: Embeddings) -> Iterator[Rows]:
+    for start in range(0, len(embeddings), _ROWS):
+        yield embeddings.vectors[start : start + _ROWS].astype(np.float64)

@@ -1,0 +1,132 @@
+"""Which word stands in the middle of others: probabilities over the output vectors of words, or over the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.checks import one_of, refused, whole
+from vastmax.embeddings.queries import Neighbour, Word, WordVectors, best_rows, listed
+from vastmax.embeddings.search import Float32
+from vastmax.errors import InputError
+from vastmax.trees import Tree, huffman_tree
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["Predicting", "outputs_of_words"]
+
+Rows = NDArray[np.float64]
+
+_ROWS = 8192  # output vectors multiplied at once
+
+
+class Predicting:
+    """What `Embeddings` with output vectors say of the middle of words."""
+
+    def predict(
+        self: WordVectors, context: Sequence[Word], k: int = 10, *, combine: Literal["mean", "sum"] | None = None
+    ) -> list[Neighbour]:
+        """Return the k words that most probably stand in the middle of others, with their probabilities, best first.
+
+        With output vectors of words, as negative sampling has them, probabilities are the softmax over all words of the
+        scores ``h·u_w``, where h is the mean or the sum of the context's vectors: as in gensim's
+        ``predict_output_word``. (Negative sampling does not train scores to be log-probabilities; their order is what
+        counts.) With those of a tree's inner nodes, as hierarchical softmax has them, probabilities are exact: the
+        product of the decisions on the way to the word, for CBOW of h, for skip-gram of each word of the context, whose
+        probabilities are multiplied ("sum" of logarithms) or averaged geometrically ("mean") and scaled to add up to 1.
+        The Huffman tree is made again of the words' counts.
+
+        Args:
+            context: words or ids, in any order; at least one. They may be answers too.
+            k: at least 1; fewer come back where there are fewer words.
+            combine: "mean" or "sum"; by default as CBOW was trained, "mean" for skip-gram.
+
+        Raises:
+            InputError: for an unknown word, a context without words, embeddings that keep no output vectors or, for a
+                tree, no counts, and NaN or infinity in a vector.
+
+        Example:
+            >>> from vastmax import train
+            >>> text = [["tea", "with", "milk"], ["coffee", "without", "sugar"]] * 200
+            >>> embeddings = train(text, model="cbow", subsample=0, dim=8, epochs=20, keep_output_vectors=True)
+            >>> embeddings.predict(["tea", "milk"], k=1)[0].word
+            'with'
+        """
+        k = whole("k", k, 1)
+        tree = _output_tree(self.output_vectors, self.vocabulary, self.config)
+        rows = self._rows("the context", listed("the context", context))
+        if not len(rows) or self.output_vectors is None:
+            raise refused("the context", context, "a word or more")
+        scores = _log_probabilities(rows, self.output_vectors, tree, self.config, combine)
+        return [Neighbour(self.word_of(row), float(np.exp(scores[row]))) for row in best_rows(scores, k).tolist()]
+
+
+def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary) -> bool:
+    """Whether words have the output vectors, and not a tree's inner nodes; InputError where neither does."""
+    if outputs is None:
+        raise InputError(
+            "these embeddings have no output vectors: train with keep_output_vectors=True (--keep-output-vectors)."
+        )
+    if len(outputs) not in (len(vocabulary), len(vocabulary) - 1):
+        raise InputError(
+            f"output_vectors has {len(outputs)} rows: give one a word ({len(vocabulary)}), or one an inner node of "
+            f"their Huffman tree ({len(vocabulary) - 1})."
+        )
+    return len(outputs) == len(vocabulary)
+
+
+def _output_tree(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> Tree | None:
+    """The tree whose inner nodes have the output vectors, None where words have them; InputError without counts."""
+    of_words = outputs_of_words(outputs, vocabulary)
+    if config.get("options", {}).get("engine") == "torch":
+        raise InputError("the biases and trees of engine 'torch' are not kept: train with engine 'compiled'.")
+    if of_words:
+        return None
+    if not vocabulary.counted:
+        raise InputError(
+            "the output vectors are a Huffman tree's, which is made of the words' counts, and these are unknown: give "
+            "them too, Vocabulary(words, counts)."
+        )
+    return huffman_tree(vocabulary.counts)
+
+
+def _log_probabilities(
+    context: Rows,
+    outputs: Float32,
+    tree: Tree | None,
+    config: Mapping[str, Any],
+    combine: Literal["mean", "sum"] | None,
+) -> NDArray[np.float64]:
+    """Return the log-probability (V,) of each word in the middle of a context (n, d); see `Embeddings.predict`."""
+    options = config.get("options", {})
+    apart = options.get("model") == "skipgram" and tree is not None
+    if combine is None:
+        combine = options.get("cbow_combine", "mean") if options.get("model") == "cbow" else "mean"
+    one_of("combine", combine, ("mean", "sum"))
+    reduce = np.mean if combine == "mean" else np.sum
+    hidden = context if apart else reduce(context, axis=0, keepdims=True)
+    logits = np.empty((len(hidden), len(outputs)))
+    for start in range(0, len(outputs), _ROWS):
+        logits[:, start : start + _ROWS] = hidden @ outputs[start : start + _ROWS].T.astype(np.float64)
+    if not np.isfinite(logits).all():
+        raise InputError("the output vectors hold NaN or infinity: give finite numbers.")
+    # a product of softmaxes is the softmax of summed logits; those of a tree are multiplied word by word
+    scores = reduce([_leaves(tree, each) for each in logits], axis=0) if tree is not None else logits[0]
+    return scores - np.logaddexp.reduce(scores)
+
+
+def _leaves(tree: Tree, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The log-probability of each leaf, given the logits of the inner nodes, from level to level."""
+    nodes, leaves = np.zeros(tree.num_inner_nodes), np.zeros(tree.num_leaves)
+    start, stop = 0, min(1, tree.num_inner_nodes)
+    while start < stop:
+        for branch, sign in ((0, -1), (1, 1)):
+            reached = nodes[start:stop] - np.logaddexp(0, -sign * logits[start:stop])
+            children = tree.children[start:stop, branch]
+            inner = children >= 0
+            nodes[children[inner]] = reached[inner]
+            leaves[-(children[~inner] + 1)] = reached[~inner]
+        start, stop = stop, stop + int((tree.children[start:stop] >= 0).sum())
+    return leaves

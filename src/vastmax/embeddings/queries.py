@@ -1,0 +1,178 @@
+"""What a question is made of: words, ids and vectors as rows of one matrix, and the rows that may answer it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.checks import refused, whole
+from vastmax.embeddings.search import Float32, lengths, top_rows, unit
+from vastmax.errors import InputError
+from vastmax.vocabulary import Vocabulary
+
+__all__ = [
+    "Neighbour",
+    "Word",
+    "WordVectors",
+    "among_rows",
+    "as_rows",
+    "best_rows",
+    "direction",
+    "is_one",
+    "is_word",
+    "listed",
+    "top_among",
+]
+
+Word = str | int | np.integer
+"""A word, or its id where words have no names."""
+Rows = NDArray[np.float64]
+
+
+class Neighbour(NamedTuple):
+    """A word (or an id, in vocabularies without words) and how near, or how probable, it is."""
+
+    word: str | int
+    score: float
+
+
+class WordVectors(Protocol):
+    """What the parts of `Embeddings` ask of the whole."""
+
+    vectors: Float32
+    vocabulary: Vocabulary
+    output_vectors: Float32 | None
+    config: dict[str, Any]
+
+    def word_of(self, row: int) -> str | int:
+        """The spelling of a row."""
+        ...
+
+    def check_finite(self) -> None:
+        """Raise InputError, naming the first word, where a vector holds NaN or infinity."""
+        ...
+
+    def nearest(self, query: Any, k: int, *, among: Any) -> Any:
+        """The words of greatest cosine."""
+        ...
+
+    def _rows(self, name: str, given: Sequence[Any]) -> Rows:
+        """Words, ids and vectors as rows (n, d)."""
+        ...
+
+    def _ids_among(self, words: Sequence[Word]) -> list[int]:
+        """The ids of those words that have one."""
+        ...
+
+
+def is_word(given: Any) -> bool:
+    """Whether this is a word or an id, known or not."""
+    return isinstance(given, (str, int, np.integer))
+
+
+def is_one(given: Any) -> bool:
+    """Whether this is one word, id or vector, and not several."""
+    return is_word(given) or (isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind == "f")
+
+
+def listed(name: str, given: Any) -> list[Any]:
+    """Return several words, ids and vectors as a list, one as a list of one; InputError for anything else."""
+    if is_one(given):
+        return [given]
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise refused(name, given, "words, ids or vectors")
+    return list(given)
+
+
+def as_rows(name: str, given: Sequence[Any], dim: int, vectors_of: Callable[[list[Word]], Float32]) -> Rows:
+    """Return words, ids and vectors (d,), in any mixture, as rows (n, d).
+
+    Args:
+        name: of the argument, for the sentence.
+        given: n of them.
+        dim: d.
+        vectors_of: gives the vectors (n, d) of words and ids; it raises for those that are unknown or not finite.
+
+    Raises:
+        InputError: for anything else, or a vector of another dimension or with NaN or infinity.
+    """
+    rows = np.empty((len(given), dim))
+    places = [place for place, each in enumerate(given) if is_word(each)]
+    if places:
+        rows[places] = vectors_of([given[place] for place in places])
+    for place in sorted(set(range(len(given))).difference(places)):
+        vector = given[place]
+        if isinstance(vector, (list, tuple)) and all(isinstance(each, Real) for each in vector):
+            vector = np.asarray(vector)
+        if not isinstance(vector, np.ndarray) or vector.shape != (dim,) or vector.dtype.kind not in "fiu":
+            raise refused(name, vector, f"words, ids, or vectors of shape ({dim},) as the embeddings have")
+        rows[place] = vector
+    if not np.isfinite(lengths(rows)).all():
+        raise InputError(f"{name} holds NaN or infinity: give finite numbers.")
+    return rows
+
+
+def direction(
+    positive: Any, negative: Any, rows_of: Callable[[str, Sequence[Any]], Rows]
+) -> tuple[Rows, list[Word]] | None:
+    """Return the weighted mean (1, d) of unit vectors, of length 1 or 0, and the words in it; None without any."""
+    found: list[Rows] = []
+    scale: list[float] = []
+    words: list[Word] = []
+    for name, given, usual in (("positive", positive, 1.0), ("negative", negative, -1.0)):
+        pairs = [_weighted(name, each, usual) for each in listed(name, given)]
+        if pairs:
+            items, weights = zip(*pairs, strict=True)
+            rows = rows_of(name, items)
+            found.append(unit(rows, lengths(rows)))
+            scale += weights
+            words += filter(is_word, items)
+    if not found:
+        return None
+    largest = max(map(abs, scale)) or 1  # sums of very large weights have no place in float64
+    total = (np.array(scale) / largest)[None] @ np.concatenate(found)
+    return unit(total, lengths(total)), words
+
+
+def _weighted(name: str, item: Any, usual: float) -> tuple[Any, float]:
+    if not (isinstance(item, tuple) and len(item) == 2 and (is_one(item[0]) or isinstance(item[0], list))):
+        return item, usual
+    thing, weight = item
+    found = float(weight) if isinstance(weight, Real) else math.nan
+    if not math.isfinite(found) or found * usual < 0:
+        sign = "0 or more" if usual > 0 else "0 or less, since weights count with their sign"
+        raise refused(f"a weight in {name}", weight, f"a finite number of {sign}")
+    return thing, found
+
+
+def best_rows(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
+    """Return the ids of the k greatest scores (V,), the greatest first, equal ones by id."""
+    least = np.partition(scores, -k)[-k] if k < len(scores) else -np.inf
+    ids = np.flatnonzero(scores >= least)
+    return ids[np.lexsort((ids, -scores[ids]))[:k]]
+
+
+def top_among(
+    score: Callable[[Any], Float32], among: int | NDArray[np.int64], k: int, exclude: Sequence[Iterable[int]]
+) -> list[tuple[NDArray[np.int64], Float32]]:
+    """Return what `top_rows` does, of the first so many rows or of these, which rise and differ."""
+    if not isinstance(among, np.ndarray):
+        return top_rows(score, len(exclude), among, k, exclude)
+    places = {row: place for place, row in enumerate(among.tolist())}
+    unwanted = [[places[row] for row in rows if row in places] for rows in exclude]
+    found = top_rows(lambda part: score(among[part]), len(exclude), len(among), k, unwanted)
+    return [(among[ids], scores) for ids, scores in found]
+
+
+def among_rows(among: Any, num_rows: int, id_of: Callable[[Any], int]) -> int | NDArray[np.int64]:
+    """Return how many of the first rows, or which, may answer: all for None, a whole number as it is, words by id."""
+    if among is None:
+        return num_rows
+    if isinstance(among, (int, np.integer)):
+        return min(whole("among", among, 1, other="words"), num_rows)
+    return np.unique(np.array([id_of(word) for word in listed("among", among)], np.int64))

@@ -1,0 +1,29 @@
+"""Words that a vocabulary lacks, and the words that were meant."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from vastmax.errors import UnknownWordError
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["unknown_word"]
+
+_FREQUENT = 50_000  # comparing spellings is slow, and frequent words are what people mean
+
+
+def unknown_word(word: object, vocabulary: Vocabulary) -> UnknownWordError:
+    """Return the error for a word or id outside the vocabulary."""
+    if vocabulary.words is None or not isinstance(word, str):
+        return UnknownWordError(f"there is no word {word!r}: ids go from 0 to {len(vocabulary) - 1}.")
+    close = _close_words(word, vocabulary)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    return UnknownWordError(f"{word!r} is not in the vocabulary{hint}")
+
+
+def _close_words(word: str, vocabulary: Vocabulary) -> list[str]:
+    """Return up to three words spelt like this one: in another case first, then by difflib among the frequent."""
+    words = vocabulary.words or []
+    cases = [form for form in (word.lower(), word.capitalize(), word.upper()) if form != word and form in vocabulary]
+    alike = [other for other in words[:_FREQUENT] if abs(len(other) - len(word)) <= 2 and other not in cases]
+    return (list(dict.fromkeys(cases)) + get_close_matches(word, alike, n=3, cutoff=0.7))[:3]

@@ -1,0 +1,108 @@
+"""Going on with vectors that are there: what a new run takes from them, and what it leaves in place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.checks import refused
+from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.formats.exchange import import_vectors
+from vastmax.embeddings.options import EmbeddingOptions
+from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.errors import InputError
+from vastmax.vocabulary import WORD_END, Vocabulary
+
+__all__ = ["WarmStart"]
+
+
+class WarmStart:
+    """Vectors that training starts from.
+
+    Args:
+        start: embeddings, or a folder or file of them.
+        frozen: words whose vectors stay as they are; ``"all"`` for all that are there.
+
+    Raises:
+        InputError: embeddings without words, or a frozen word that is not among them.
+    """
+
+    def __init__(self, start: Embeddings | str | os.PathLike[str], frozen: Iterable[str] | str = ()) -> None:
+        self.embeddings = start if isinstance(start, Embeddings) else import_vectors(start)
+        words = self.embeddings.vocabulary.words
+        if words is None:
+            raise InputError("start has no words, only ids: give embeddings of words.")
+        if isinstance(frozen, str) and frozen != "all":
+            raise refused("frozen", frozen, "a list of words, or 'all'")
+        self.frozen = frozenset(words if frozen == "all" else frozen)
+        for word in sorted(self.frozen, key=str):
+            if word not in self.embeddings.vocabulary:
+                raise InputError(f"frozen has the word {word!r}, which start lacks: give words of start.")
+        self.embeddings.check_finite()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words that there are."""
+        return self.embeddings.vocabulary
+
+    def checked(self, options: EmbeddingOptions) -> EmbeddingOptions:
+        """Return the options with the subwords of the vectors; InputError where others are asked for."""
+        there = self.embeddings
+        if options.dim != there.dim:
+            raise InputError(f"dim is {options.dim}, but start has vectors of {there.dim}: give dim {there.dim}.")
+        if there.subwords is not None:
+            rule = there.subwords.rule
+            lengths = f"{rule.shortest}-{rule.longest}"
+            if options.subwords is None:
+                options = replace(options, subwords=lengths, buckets=rule.buckets, hashes=rule.hashes)
+            if options.subword_rule != rule:
+                kind = f"subwords {lengths}, buckets {rule.buckets} and hashes {rule.hashes}"
+                raise InputError(f"start has {kind}{' as floret' * rule.floret}, and this run others: give the same.")
+        rule = options.subword_rule
+        if rule is not None and rule.floret and (there.subwords is None or self.frozen):
+            what = "start has no n-grams" if there.subwords is None else "frozen words cannot be kept"
+            raise InputError(f"{what}, where words are hashed like n-grams: give hashes 1.")
+        return options
+
+    def fingerprint(self) -> str:
+        """Digest of all that it starts from, by which a checkpoint knows it again."""
+        digest = hashlib.blake2b(digest_size=16)
+        there = self.embeddings
+        subwords = there.subwords
+        arrays = [there.vectors, there.output_vectors, *((subwords.held, subwords.vectors) if subwords else ())]
+        for array in arrays:
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
+        for words in (there.vocabulary.words or [], sorted(self.frozen)):
+            digest.update(WORD_END.join(words).encode() + b"\0")
+        return digest.hexdigest()
+
+    def rows_in(self, vocabulary: Vocabulary) -> NDArray[np.int64]:
+        """The ids (n,) that the words have in a vocabulary that holds them all."""
+        return np.fromiter(map(vocabulary.index.__getitem__, self.vocabulary.words or []), np.int64)
+
+    def frozen_in(self, vocabulary: Vocabulary) -> NDArray[np.uint8] | None:
+        """For each word of a vocabulary (V,) whether it stays; None where none does."""
+        if not self.frozen:
+            return None
+        flags = np.zeros(len(vocabulary), np.uint8)
+        flags[[vocabulary.index[word] for word in self.frozen]] = 1
+        return flags
+
+    def total_counts(self, vocabulary: Vocabulary) -> NDArray[np.int64]:
+        """The counts (V,) of words in the new text and, where that is known, in the text before."""
+        counts = vocabulary.counts.copy()
+        if self.vocabulary.counted:
+            counts[self.rows_in(vocabulary)] += self.vocabulary.counts
+        return counts
+
+    def ngram_rows(self, subwords: SubwordVectors, held: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which of the buckets held in a new run have vectors here, and in which rows."""
+        _, there, here = np.intersect1d(held, subwords.held, assume_unique=True, return_indices=True)
+        return there, here

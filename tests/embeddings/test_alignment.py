@@ -1,0 +1,173 @@
+"""Two models in one space: Procrustes against scipy, CSLS against brute force in double precision."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tests.oracles import cosine, csls_scores
+from vastmax.embeddings import Embeddings, align, alignment, evaluate_translation, train, translate
+from vastmax.errors import FormatError, InputError, UnknownWordError
+from vastmax.vocabulary import Vocabulary
+
+
+def named(vectors: Any, prefix: str, outputs: Any = None) -> Embeddings:
+    return Embeddings(vectors, Vocabulary([f"{prefix}{row}" for row in range(len(vectors))], None), outputs)
+
+
+def rotation(dim: int, seed: int = 3) -> Any:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0]
+
+
+@pytest.fixture
+def spaces() -> tuple[Embeddings, Embeddings]:
+    """Three hundred vectors, and the same turned, with some noise, in another order of lengths."""
+    generator = np.random.default_rng(2)
+    vectors = generator.normal(size=(300, 10)) * generator.uniform(0.1, 10, (300, 1))
+    other = (vectors + generator.normal(scale=0.3, size=(300, 10))) @ rotation(10)
+    return named(vectors, "a", vectors * 2), named(other, "b")
+
+
+def test_procrustes_equals_scipy(spaces: tuple[Embeddings, Embeddings], monkeypatch: pytest.MonkeyPatch) -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    monkeypatch.setattr(alignment, "_ROWS", 7)
+    source, target = spaces
+    pairs = [(f"a{row}", f"b{row}") for row in range(0, 300, 4)]
+    x, y = (each.vectors[::4].astype(np.float64) for each in spaces)
+    x, y = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (x, y))
+    turned = align(source, target, pairs)
+    expected = source.vectors.astype(np.float64) @ linalg.orthogonal_procrustes(x, y)[0]
+    assert_allclose(turned.vectors, expected, rtol=1e-5, atol=1e-5)
+    assert_allclose(turned.output_vectors, 2 * turned.vectors, rtol=1e-4, atol=1e-5)
+    assert turned.config["processing"] == [{"name": "align", "pairs": 75}]
+    assert turned.vocabulary == source.vocabulary
+    assert_allclose(turned.similarity("a1", "a2"), source.similarity("a1", "a2"), atol=1e-6)
+    assert np.mean([cosine(turned[f"a{row}"], target[f"b{row}"]) for row in range(300)]) > 0.9
+
+
+def test_an_exact_rotation_is_found_from_shared_words(random: Embeddings) -> None:
+    turn = rotation(20)
+    target = Embeddings(random.vectors[1000:] @ turn, Vocabulary([f"word{row}" for row in range(1000, 2000)], None))
+    turned = align(random, target)
+    assert_allclose(turned.vectors[1000:], target.vectors, atol=1e-5)
+    assert turned.config["processing"][0]["pairs"] == 1000
+    assert_array_equal(align(random, target).vectors, turned.vectors)
+
+
+def test_n_grams_are_turned_with_their_words() -> None:
+    text = [["tea", "with", "milk"], ["coffee", "with", "sugar"]] * 40
+    options: dict[str, Any] = {"dim": 6, "epochs": 3, "threads": 1, "subwords": "3-4", "buckets": 500}
+    source = train(text, **options)
+    target = Embeddings(source.vectors @ rotation(6), source.vocabulary)
+    turned = align(source, target)
+    before, after = source["teapot"], turned["teapot"]
+    assert_allclose(after @ turned["milk"], before @ source["milk"], rtol=1e-4, atol=1e-7)
+    assert not np.allclose(before, after)
+
+
+def test_what_cannot_be_aligned(random: Embeddings, spaces: tuple[Embeddings, Embeddings]) -> None:
+    source, target = spaces
+    with pytest.raises(InputError, match=r"^the source has dim 20 and the target 10: give models of one dim"):
+        align(random, target)
+    for pairs in (None, []):
+        with pytest.raises(InputError, match="the two models share no words: give pairs of words that correspond"):
+            align(source, target, pairs)
+    for wrong in ("ab", ("a1",), 3):
+        with pytest.raises(InputError, match=r"^a pair is .*: give \(word of the source, word of the target\)"):
+            align(source, target, [("a1", "b1"), wrong])  # type: ignore[list-item]
+    with pytest.raises(UnknownWordError, match="'a1' is not in the vocabulary"):
+        align(source, target, [("b1", "a1")])
+    damaged = Embeddings(np.where(np.arange(300)[:, None] == 7, np.nan, source.vectors), source.vocabulary)
+    with pytest.raises(InputError, match="NaN or infinity"):
+        align(damaged, target, [("a7", "b7")])
+    with pytest.raises(InputError, match="the vector of 'a7' holds NaN or infinity"):
+        translate(["a1"], damaged, target)
+
+
+@pytest.mark.parametrize("method", ["csls", "cosine"])
+@pytest.mark.parametrize("near", [1, 4, 99])
+def test_translations_equal_brute_force(method: Any, near: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alignment, "_SCORES", 70)  # blocks of a row or two
+    generator = np.random.default_rng(6)
+    source, target = named(generator.normal(size=(25, 4)), "a"), named(generator.normal(size=(33, 4)), "b")
+    for limit, rows in ((None, 99), (20, 20)):
+        ours, theirs = (each.vectors[:rows].astype(np.float64) for each in (source, target))
+        words = ["a3", 17, "a24"]
+        found = translate(words, source, target, 6, method=method, neighbourhood=near, restrict_vocabulary=limit)
+        for row, answers in zip((3, 17, 24), found, strict=True):
+            x = source.vectors[row].astype(np.float64)
+            scores = csls_scores(x, ours, theirs, near) if method == "csls" else [cosine(x, y) for y in theirs]
+            best = sorted(range(len(theirs)), key=lambda each: -scores[each])[:6]
+            assert [word for word, _ in answers] == [f"b{each}" for each in best]
+            assert_allclose([score for _, score in answers], [scores[each] for each in best], atol=1e-6)
+
+
+def test_equal_translations_by_id() -> None:
+    source, target = named(np.eye(2), "a"), named([[0, 1], [1, 0], [1, 0], [2, 0]], "b")
+    assert [word for word, _ in translate(["a0"], source, target, 3, method="cosine")[0]] == ["b1", "b2", "b3"]
+    assert translate([], source, target) == []
+    assert len(translate(["a0"], source, target, 99)[0]) == 4
+
+
+def test_csls_passes_over_a_hub() -> None:
+    """b0 is near to every word of the source, b1 to a0 alone and hardly less."""
+    source = named([[1, 0.2, 0.2], [0.2, 1, 0.2], [0.2, 0.2, 1]], "a")
+    target = named([[1, 1, 1], [1, -0.35, -0.35], [-1, 0, 0]], "b")
+    assert translate(["a0"], source, target, 1, method="cosine")[0][0].word == "b0"
+    assert translate(["a0"], source, target, 1, neighbourhood=2)[0][0].word == "b1"
+
+
+def test_precision_over_a_dictionary(spaces: tuple[Embeddings, Embeddings]) -> None:
+    source, target = spaces
+    turned = align(source, target, [(f"a{row}", f"b{row}") for row in range(0, 300, 4)])
+    right = [(f"a{row}", f"b{row}") for row in range(1, 300, 4)]
+    dictionary = [*right, ("a1", "b200"), ("a2", "b7"), ("a5", "nowhere"), ("nowhere", "b5"), ("a9", "b9")]
+    dictionary += [("a6", "nowhere"), ("a6", "elsewhere")]
+    for method in ("csls", "cosine"):
+        report = evaluate_translation(turned, target, dictionary, ks=(1, 3, 300), method=method)  # type: ignore[arg-type]
+        asked = {**{f"a{row}": {f"b{row}"} for row in range(1, 300, 4)}, "a2": {"b7"}}
+        asked["a1"] |= {"b200"}
+        answers = translate(list(asked), turned, target, 3, method=method)  # type: ignore[arg-type]
+        for k in (1, 3):
+            good = [
+                any(each.word in asked[word] for each in found[:k]) for word, found in zip(asked, answers, strict=True)
+            ]
+            assert report.precision[k] == pytest.approx(sum(good) / 76)
+        assert 0.5 < report.precision[1] <= report.precision[3] < report.precision[300] == 1  # type: ignore[operator]
+        assert (report.words, report.left_out, report.method) == (76, 2, method)
+        assert report.out_of_vocabulary == pytest.approx(2 / 78)
+    few = evaluate_translation(turned, target, dictionary, restrict_vocabulary=5)
+    assert (few.words, few.left_out) == (1, 77)  # a1
+    assert evaluate_translation(turned, target, [("x", "y")]).to_dict() == {
+        "precision": {1: None, 5: None, 10: None},
+        "words": 0,
+        "left_out": 1,
+        "method": "csls",
+        "out_of_vocabulary": 1.0,
+    }
+
+
+def test_dictionaries_from_files(spaces: tuple[Embeddings, Embeddings], tmp_path: Any) -> None:
+    source, target = spaces
+    path = tmp_path / "pairs.txt"
+    path.write_text("a1 b1\n\na2\tb2\na3   b3\r\n")
+    expected = evaluate_translation(source, target, [("a1", "b1"), ("a2", "b2"), ("a3", "b3")])
+    assert evaluate_translation(source, target, path) == expected
+    path.write_text("a1 b1\na2 b2 b3\n")
+    with pytest.raises(FormatError, match="line 2 has 3 words, and a pair has 2"):
+        evaluate_translation(source, target, path)
+    path.write_text("")
+    for empty in (path, []):
+        with pytest.raises(InputError, match=r"^the dictionary holds no pairs: give words and their translations"):
+            evaluate_translation(source, target, empty)
+    with pytest.raises(InputError, match="does not exist"):
+        evaluate_translation(source, target, tmp_path / "nowhere")
+    for options, sentence in (
+        ({"ks": ()}, r"^ks is \(\): give a whole number or more"),
+        ({"ks": [0]}, "^each of ks is 0: give a whole number of 1 or more"),
+        ({"method": "dot"}, "^method is 'dot': give 'csls' or 'cosine'"),
+        ({"restrict_vocabulary": 0}, "^restrict_vocabulary is 0: give a whole number of 1 or more, or None"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            evaluate_translation(source, target, [("a1", "b1")], **options)

@@ -1,0 +1,177 @@
+"""Going on with vectors: what stays, what is added, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.corpora import sentences
+from tests.embeddings.stopping import stop_at
+from tests.runs.threads import train_together
+from vastmax.embeddings import Embeddings, export, train
+from vastmax.embeddings.loop import EmbeddingLoop
+from vastmax.errors import CheckpointError, InputError
+from vastmax.runs import TrainingInterrupted
+from vastmax.text import encode_corpus
+from vastmax.vocabulary import Vocabulary
+
+SMALL: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_vectors": True}
+STILL: dict[str, Any] = {**SMALL, "epochs": 1, "learning_rate": 1e-9, "min_learning_rate": 0}
+KINDS = [{}, {"subwords": "2-4", "buckets": 500}, {"subwords": "2-4", "buckets": 500, "hashes": 2}]
+
+MORE = [["g0w1", "g0w2", "new", "g0w3", "g1w1"], ["newer", "g1w1", "new", "g1w2"]] * 40
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=["plain", "fasttext", "floret"])
+def start(request: pytest.FixtureRequest) -> Embeddings:
+    return train(sentences(), **SMALL, **request.param)
+
+
+def cosines(one: Embeddings, other: Embeddings, words: list[str]) -> np.ndarray:
+    a, b = (each[words].astype(np.float64) for each in (one, other))
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def test_a_run_without_a_step_leaves_everything(start: Embeddings) -> None:
+    went_on = train(MORE, start=start, **STILL)
+    words, more = start.vocabulary.words, went_on.vocabulary
+    assert words is not None and set(more.words or []) == {*words, "new", "newer"}
+    np.testing.assert_allclose(went_on[words], start[words], atol=3e-6)
+    assert start.output_vectors is not None and went_on.output_vectors is not None
+    rows = [more[word] for word in words]
+    np.testing.assert_allclose(went_on.output_vectors[rows], start.output_vectors, atol=1e-6)
+    assert not went_on.output_vectors[more["new"]].any() or np.abs(went_on.output_vectors[more["new"]]).max() < 1e-6
+    if start.subwords is not None:
+        assert went_on.subwords is not None and went_on.subwords.rule == start.subwords.rule
+        # an n-gram that only new words have is new too
+        np.testing.assert_allclose(went_on["g3w3g3w1"], start["g3w3g3w1"], atol=3e-6)
+
+
+def test_counts_are_those_of_both_texts_in_falling_frequency(start: Embeddings) -> None:
+    went_on = train(MORE, start=start, **STILL).vocabulary
+    before = start.vocabulary
+    counts = {word: int(before.counts[before[word]]) for word in before.words or []}
+    for sentence in MORE:
+        for word in sentence:
+            counts[word] = counts.get(word, 0) + 1
+    assert dict(zip(went_on.words or [], went_on.counts.tolist(), strict=True)) == counts
+    assert (np.diff(went_on.counts) <= 0).all()
+
+
+def test_a_small_run_moves_what_it_reads_a_little_and_plain_words_it_lacks_not_at_all(start: Embeddings) -> None:
+    went_on = train(MORE, start=start, **{**SMALL, "learning_rate": 0.01, "epochs": 1})
+    read, words = {word for sentence in MORE for word in sentence}, start.vocabulary.words or []
+    absent = [word for word in words if word not in read]
+    assert (cosines(start, went_on, words) > 0.98).all()
+    met = [word for word in words if word in read]
+    assert (went_on[met] != start[met]).any(1).all()
+    if start.subwords is None:
+        np.testing.assert_array_equal(went_on[absent], start[absent])
+
+
+@pytest.mark.parametrize("objective", ["negative-sampling", "hierarchical"])
+@pytest.mark.parametrize("model", ["skipgram", "cbow"])
+@pytest.mark.parametrize("kind", KINDS[:2], ids=["plain", "fasttext"])
+def test_frozen_words_end_bit_for_bit_as_they_were(model: Any, objective: Any, kind: Any) -> None:
+    start = train(sentences(), **SMALL, **kind)
+    words = start.vocabulary.words or []
+    some = words[::3]
+    options = {**SMALL, "model": model, "objective": objective, "threads": 2, **kind}
+    for frozen in (some, "all"):
+        went_on = train([*MORE, *sentences()[:500]], start=start, frozen=frozen, **options)
+        kept = words if frozen == "all" else some
+        np.testing.assert_array_equal(went_on[kept], start[kept])
+        if frozen != "all":
+            free = [word for word in words if word not in some]
+            assert (went_on[free] != start[free]).any(1).mean() > 0.9
+        assert np.abs(went_on["new"]).max() > 0
+
+
+def test_words_get_ngrams_and_keep_their_vectors() -> None:
+    start = train(sentences(), **SMALL)
+    went_on = train(MORE, start=start, **STILL, subwords="3-4", buckets=300)
+    words = start.vocabulary.words or []
+    np.testing.assert_allclose(went_on[words], start[words], atol=3e-6)
+    assert went_on["neverseen"].shape == (12,)
+
+
+def test_the_same_tree_keeps_its_nodes_and_another_begins_anew() -> None:
+    options = {**SMALL, "objective": "hierarchical"}
+    start = train(sentences(), **options)
+    words, counts = start.vocabulary.words or [], start.vocabulary.counts
+    corpus = encode_corpus(sentences(), known=Vocabulary(words, counts))
+    same = train(corpus, start=start, **{**STILL, "objective": "hierarchical"})
+    assert start.output_vectors is not None and same.output_vectors is not None
+    np.testing.assert_allclose(same.output_vectors, start.output_vectors, atol=1e-6)
+    other = train(MORE, start=start, **{**STILL, "objective": "hierarchical"})
+    assert other.output_vectors is not None and np.abs(other.output_vectors).max() < 1e-6
+
+
+def test_vectors_of_a_file_are_a_start(tmp_path: Path) -> None:
+    start = train(sentences(), **SMALL)
+    export(start, tmp_path / "vectors.txt")
+    start.save(tmp_path / "model")
+    for place in (tmp_path / "vectors.txt", str(tmp_path / "model")):
+        went_on = train(MORE, start=place, **STILL)
+        words = start.vocabulary.words or []
+        np.testing.assert_allclose(went_on[words], start[words], atol=1e-6)
+
+
+def test_processes_start_alike(tmp_path: Path) -> None:
+    start = train(sentences(), **SMALL, **KINDS[1])
+    path = tmp_path / "text.txt"
+    path.write_text("".join(" ".join(sentence) + "\n" for sentence in MORE))
+    both = train_together(2, str(path), start=start, frozen=["g0w1"], **SMALL)
+    for each in both:
+        np.testing.assert_array_equal(each.vectors, both[0].vectors)
+        np.testing.assert_array_equal(each["g0w1"], start["g0w1"])
+        assert "new" in each and (cosines(start, each, start.vocabulary.words or []) > 0.7).all()
+
+
+def test_a_stopped_run_goes_on_from_the_same_start_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("report_seconds", "report_share"):
+        monkeypatch.setattr(EmbeddingLoop, name, 0)
+    monkeypatch.setattr(EmbeddingLoop, "step_seconds", 1e-9)
+    start = train(sentences()[:800], **SMALL, **KINDS[1])
+    whole = train(sentences(), start=start, frozen=["g1w1"], **SMALL)
+    with pytest.raises(TrainingInterrupted):
+        train(sentences(), start=start, frozen=["g1w1"], output=tmp_path, progress=stop_at(5), **SMALL)
+    with pytest.raises(CheckpointError, match="start"):
+        train(sentences(), start=start, output=tmp_path, resume=True, **SMALL)
+    resumed = train(sentences(), start=start, frozen=["g1w1"], output=tmp_path, resume=True, **SMALL)
+    np.testing.assert_array_equal(resumed.vectors, whole.vectors)
+    assert resumed.subwords is not None and whole.subwords is not None
+    np.testing.assert_array_equal(resumed.subwords.vectors, whole.subwords.vectors)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "complaint"),
+    [
+        (0, {"dim": 9}, "dim is 9, but start has vectors of 12: give dim 12"),
+        (0, {"frozen": ["nobody"]}, "frozen has the word 'nobody', which start lacks"),
+        (0, {"frozen": "g0w1"}, "frozen is 'g0w1'"),
+        (0, {"engine": "torch", "objective": "nce"}, "start is not for engine 'torch'"),
+        (0, {"subwords": "3-6", "hashes": 2}, "start has no n-grams, where words are hashed"),
+        (1, {"subwords": "3-6"}, "start has subwords 2-4, buckets 500 and hashes 1, and this run others"),
+        (2, {"frozen": "all"}, "frozen words cannot be kept, where words are hashed"),
+    ],
+)
+def test_a_start_that_is_refused(kind: int, options: dict[str, Any], complaint: str) -> None:
+    start = train(sentences()[:300], **SMALL, **KINDS[kind])
+    with pytest.raises(InputError, match=complaint):
+        train(MORE, start=start, **{**{k: v for k, v in SMALL.items() if k != "keep_output_vectors"}, **options})
+
+
+def test_starts_that_are_none() -> None:
+    with pytest.raises(InputError, match="frozen is given without start"):
+        train(MORE, frozen=["new"], **SMALL)
+    nameless = Embeddings(np.eye(12), Vocabulary(None, np.arange(12, 0, -1)))
+    with pytest.raises(InputError, match="start has no words"):
+        train(MORE, start=nameless, **SMALL)
+    start = train(sentences()[:300], **SMALL)
+    with encode_corpus(MORE) as corpus, pytest.raises(InputError, match=r"known=start\.vocabulary"):
+        train(corpus, start=start, **SMALL)
+    with encode_corpus(MORE, known=start.vocabulary) as corpus:
+        went_on = train(corpus, start=start, **STILL)
+    assert len(went_on) == len(start) + 2
