@@ -267,6 +267,7 @@ _BY_ENDING: dict[str, list[Damage]] = {
     "safetensors": [_safetensors],
     "npy": [_numpy],
     "bin": [_fields, _numbers],
+    "ftz": [_numbers],
 }
 _TEXT = [_lines, _text, _fields, _fields]
 

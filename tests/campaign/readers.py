@@ -25,14 +25,16 @@ import zstandard
 from tests.cli.program import vastmax
 from vastmax.comparison.report import RunRecord, comparison_table, read_records, summary_rows, write_report
 from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity, export, import_vectors, train
+from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.errors import VastmaxError
-from vastmax.text import PhraseOptions, Phrases, encode_corpus, learn_phrases
+from vastmax.text import PhraseOptions, Phrases, Subwords, encode_corpus, learn_phrases
 from vastmax.trees import Classes, Tree, WordNet, custom_tree, huffman_tree, read_taxonomy, wordnet_tree
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["READERS", "SENTENCES", "Reader", "interrupt", "record", "samples", "stop_training", "train_on", "use"]
 
 SENTENCES = [["tea", "with", "milk"], ["coffee", "with", "sugar"], ["new", "york", "tea"]] * 12
+_PEERS = Path(__file__).parents[1] / "embeddings" / "formats" / "peers"
 _WORDNET = Path(__file__).parents[1] / "trees" / "wordnet"
 
 
@@ -105,6 +107,20 @@ def _pack_vectors(folder: Path, ending: str) -> None:
     export(some_embeddings(), file)
     (folder / f"v{ending}.gz").write_bytes(gzip.compress(file.read_bytes(), mtime=0))
     file.unlink()
+
+
+def _with_ngrams(floret: bool) -> Embeddings:
+    """Return the same with n-grams."""
+    plain, rule = some_embeddings(), Subwords(2, 3, 30, 1 + floret, floret=floret)
+    subwords = SubwordVectors(rule, np.random.default_rng(2).normal(size=(30, 4)).astype(np.float32))
+    vectors = subwords.vectors_of(plain.vocabulary.words or []) if floret else plain.vectors
+    return Embeddings(vectors, plain.vocabulary, plain.output_vectors, plain.config, subwords=subwords)
+
+
+def _use_ngrams(embeddings: Embeddings) -> None:
+    use(embeddings)
+    with contextlib.suppress(VastmaxError):  # without n-grams
+        embeddings.nearest("teapots", 2)
 
 
 # --- text ---
@@ -238,6 +254,26 @@ READERS: dict[str, Reader] = {
         )
         for ending in (".txt", ".bin")
     },
+    "fasttext": Reader(
+        lambda at: export(_with_ngrams(floret=False), at / "v.bin", format="fasttext"),
+        lambda at: _use_ngrams(import_vectors(at / "v.bin")),
+    ),
+    "fasttext.ftz": Reader(
+        lambda at: (at / "v.ftz").write_bytes((_PEERS / "pruned.ftz").read_bytes()),
+        lambda at: _use_ngrams(import_vectors(at / "v.ftz")),
+    ),
+    "fasttext.gz": Reader(
+        lambda at: (at / "v.bin.gz").write_bytes(gzip.compress((_PEERS / "supervised.bin").read_bytes(), mtime=0)),
+        lambda at: _use_ngrams(import_vectors(at / "v.bin.gz")),
+    ),
+    "floret.bin": Reader(
+        lambda at: export(_with_ngrams(floret=True), at / "v.bin", format="floret"),
+        lambda at: _use_ngrams(import_vectors(at / "v.bin")),
+    ),
+    "floret": Reader(
+        lambda at: export(_with_ngrams(floret=True), at / "v.floret"),
+        lambda at: _use_ngrams(import_vectors(at / "v.floret")),
+    ),
     "vocabulary": Reader(
         lambda at: some_embeddings().vocabulary.save(at / "v.tsv"), lambda at: Vocabulary.load(at / "v.tsv").total
     ),

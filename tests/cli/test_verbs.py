@@ -292,6 +292,35 @@ def test_export_and_import(model: Path, tmp_path: Path, ending: str) -> None:
     assert vastmax("import", file, tmp_path / "back", "--overwrite").code == 0
 
 
+def test_export_for_fasttext_and_back(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("tea teapot milk\n" * 30)
+    options = [
+        "--min-count",
+        "1",
+        "--dim",
+        "4",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+        "--subwords",
+        "2-3",
+        "--buckets",
+        "50",
+    ]
+    assert vastmax("train", tmp_path / "c.txt", "-o", tmp_path / "model", *options, "--buckets", "50").code == 0
+    file = tmp_path / "m.bin"
+    assert vastmax("export", tmp_path / "model", file, "--format", "fasttext").code == 0
+    assert vastmax("import", file, tmp_path / "back").code == 0
+    before, after = Embeddings.load(tmp_path / "model"), Embeddings.load(tmp_path / "back")
+    assert after.vocabulary == before.vocabulary
+    for words in (["tea", "milk"], ["teas", "mil"]):
+        np.testing.assert_allclose(after[words], before[words], rtol=1e-4, atol=1e-7)
+    wrong = vastmax("export", tmp_path / "model", file, "--format", "gensim")
+    assert wrong.code == 1
+    assert "give 'word2vec' or 'fasttext' or 'floret'" in wrong.sentence
+
+
 def test_import_reads_what_others_publish(tmp_path: Path) -> None:
     glove = tmp_path / "glove.txt"
     glove.write_bytes(b"the 0.5 1\nat name@domain.com 2 3\n\xff 4 5\nnot a vector\n")
@@ -304,7 +333,7 @@ def test_import_reads_what_others_publish(tmp_path: Path) -> None:
     assert (refused.code, refused.sentence) == (1, f"{glove}: line 4 has 'vector' for a finite number.")
     assert not (tmp_path / "c").exists()
     glove.write_bytes(b"\xba\x16\x4f\x2f" + bytes(100))
-    assert "is a model of fastText" in vastmax("import", glove, tmp_path / "c").sentence
+    assert "is of version 0 of fastText's format" in vastmax("import", glove, tmp_path / "c").sentence
     assert "limit is 0" in vastmax("import", glove, tmp_path / "c", "--limit", "0").sentence
     assert "words occur is unknown" not in vastmax("nearest", tmp_path / "a", "the").err
 
