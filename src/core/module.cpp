@@ -11,10 +11,11 @@ void bind_text(nb::module_& m);
 void bind_trees(nb::module_& m);
 void bind_training(nb::module_& m);
 void bind_ops(nb::module_& m);
+void bind_search(nb::module_& m);
 }  // namespace vastmax
 
 NB_MODULE(_core, m) {
-    m.doc() = "Compiled core of vastmax: counting, encoding, trees, text vectors, the Hogwild kernels and ops.";
+    m.doc() = "Compiled core of vastmax: counting, encoding, trees, text vectors, the Hogwild kernels, ops and searches.";
     nb::register_exception_translator([](const std::exception_ptr& pointer, void*) {
         try {
             std::rethrow_exception(pointer);
@@ -27,4 +28,5 @@ NB_MODULE(_core, m) {
     vastmax::bind_trees(m);
     vastmax::bind_training(m);
     vastmax::bind_ops(m);
+    vastmax::bind_search(m);
 }

@@ -356,3 +356,34 @@ def row_losses(
     blackout: bool,
     threads: int = 1,
 ) -> None: ...
+
+# search
+
+def encode_rows(
+    rows: NDArray[np.float32],
+    codes: NDArray[np.int8],
+    scales: NDArray[np.float32],
+    factors: NDArray[np.float32] | None = None,
+    slacks: NDArray[np.float32] | None = None,
+    threads: int = 1,
+) -> None: ...
+def code_factors(codes: NDArray[np.int8], factors: NDArray[np.float32], threads: int = 1) -> None: ...
+def code_products(
+    codes: NDArray[np.int8], queries: NDArray[np.int8], level: str | None = None
+) -> NDArray[np.int32]: ...
+def nearest_rows(
+    codes: NDArray[np.int8],
+    factors: NDArray[np.float32],
+    slacks: NDArray[np.float32] | None,
+    queries: NDArray[np.float64],
+    k: int,
+    among: NDArray[np.int64] | None,
+    rows: int,
+    exclude: NDArray[np.int64],
+    exclude_from: NDArray[np.int64],
+    floats: NDArray[np.float32] | None = None,
+    halves: NDArray[np.uint16] | None = None,
+    scales: NDArray[np.float32] | None = None,
+    threads: int = 1,
+    level: str | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]: ...

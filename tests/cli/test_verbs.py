@@ -28,7 +28,20 @@ from vastmax.trees import (
 )
 from vastmax.vocabulary import Vocabulary
 
-VERBS = ["demo", "train", "nearest", "analogy", "evaluate", "align", "export", "import", "vocab", "phrases", "tree"]
+VERBS = [
+    "demo",
+    "train",
+    "nearest",
+    "analogy",
+    "evaluate",
+    "align",
+    "compress",
+    "export",
+    "import",
+    "vocab",
+    "phrases",
+    "tree",
+]
 
 
 @pytest.fixture
@@ -458,3 +471,22 @@ def test_demo(tmp_path: Path) -> None:
     text = vastmax("demo", *flags, "--overwrite").out
     for part in ("words/s", "Nearest neighbours", "answered as expected", f"vastmax nearest {tmp_path / 'demo'}"):
         assert part in text
+
+
+def test_compress(model: Path, tmp_path: Path) -> None:
+    embeddings = Embeddings.load(model)
+    outcome = vastmax("compress", model, "-o", tmp_path / "small")
+    assert outcome.code == 0
+    assert "% of what float32 takes" in outcome.out
+    found = json.loads(vastmax("nearest", tmp_path / "small", "g1w0", "-k", "2", "--json").out)["g1w0"]
+    assert [each["word"] for each in found] == [word for word, _ in embeddings.nearest("g1w0", 2)]
+    again = vastmax("compress", model, "-o", tmp_path / "small")
+    assert again.code == 1
+    assert "holds a model: add --overwrite" in again.err
+    outcome = vastmax("compress", model, "-o", tmp_path / "small", "--bytes-per-word", "5", "--overwrite", "--json")
+    assert json.loads(outcome.out)["bytes"] == Embeddings.load(tmp_path / "small").table.nbytes  # type: ignore[union-attr]
+    for wrong in (["--dtype", "int4"], ["--bytes-per-word", "0"], ["--dtype", "int8", "--bytes-per-word", "5"]):
+        outcome = vastmax("compress", model, "-o", tmp_path / "other", *wrong)
+        assert outcome.code == 1
+        assert ": give " in outcome.err
+    assert not (tmp_path / "other").exists()

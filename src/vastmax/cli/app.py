@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vastmax.cli import align, compare, corpus, demo, lm, model, train
+from vastmax.cli import align, compare, compress, corpus, demo, lm, model, train
 from vastmax.cli.console import complain
 from vastmax.cli.help import Verb, Verbs
 from vastmax.errors import VastmaxError
@@ -37,6 +37,7 @@ app.command(cls=Verb)(model.nearest)
 app.command(cls=Verb)(model.analogy)
 app.command(cls=Verb)(model.evaluate)
 app.command(cls=Verb)(align.align)
+app.command(cls=Verb)(compress.compress)
 app.command(cls=Verb)(model.export)
 app.command("import", cls=Verb)(model.import_)
 app.command(cls=Verb)(corpus.vocab)

@@ -270,7 +270,7 @@ def import_(
 
 
 def _report(as_json: bool, sentence: str, embeddings: object, path: Path) -> None:
-    rows, columns = embeddings.vectors.shape  # type: ignore[attr-defined]
+    rows, columns = embeddings.table.shape  # type: ignore[attr-defined]
     if as_json:
         print_json({"output": path, "vocabulary": rows, "dim": columns})
     else:

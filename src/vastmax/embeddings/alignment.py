@@ -14,6 +14,7 @@ from vastmax.embeddings.postprocessing import processed
 from vastmax.embeddings.queries import Neighbour, Word, as_rows, best_rows, listed
 from vastmax.embeddings.search import lengths, unit
 from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.embeddings.tables.stored import Table
 from vastmax.errors import InputError
 
 __all__ = ["align", "translate"]
@@ -61,7 +62,7 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
     left, _, right = np.linalg.svd(products)
     turned = (left @ right).T
 
-    def turn(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def turn(rows: Table) -> NDArray[np.float32]:
         found = np.empty(rows.shape, np.float32)
         for start in range(0, len(rows), _ROWS):
             found[start : start + _ROWS] = rows[start : start + _ROWS].astype(np.float64) @ turned
@@ -69,7 +70,7 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
 
     outputs, ngrams = source.output_vectors, source.subwords
     return Embeddings(
-        turn(source.vectors),
+        turn(source.table),
         source.vocabulary,
         None if outputs is None else turn(outputs),
         processed(source, {"name": "align", "pairs": len(given)}),
@@ -139,7 +140,7 @@ def _unit_rows(embeddings: Embeddings, words: Iterable[Word]) -> NDArray[np.floa
 
 def _first(embeddings: Embeddings, limit: int | None) -> NDArray[np.float32]:
     """The first vectors (n, d) at length 1."""
-    rows = np.asarray(embeddings.vectors[:limit])
+    rows = np.asarray(embeddings.table[:limit])
     found = lengths(rows)
     if not np.isfinite(found).all():
         embeddings.check_finite()

@@ -62,11 +62,11 @@ class Comparing:
         self.check_finite()
         one, other = unit(found, lengths(found))
         least = one @ other + _SAME
-        counts = np.ones(len(self.vectors), bool)
+        counts = np.ones(len(self.table), bool)
         counts[self._ids_among([each for each in (a, b) if not isinstance(each, np.ndarray)])] = False
         nearer = 0
         for start in range(0, len(counts), _ROWS):
-            rows = self.vectors[start : start + _ROWS].astype(np.float64)
+            rows = self.table[start : start + _ROWS].astype(np.float64)
             nearer += int(((unit(rows, lengths(rows)) @ one > least) & counts[start : start + _ROWS]).sum())
         return 1 + nearer
 

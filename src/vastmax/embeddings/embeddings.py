@@ -25,6 +25,9 @@ from vastmax.embeddings.queries import (
 )
 from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, unit
 from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.embeddings.tables.forms import in_form
+from vastmax.embeddings.tables.int8 import IndexedRows, Int8Rows
+from vastmax.embeddings.tables.stored import Found, StoredRows, Table
 from vastmax.embeddings.unknown import unknown_word
 from vastmax.embeddings.views import Views
 from vastmax.errors import FormatError, InputError
@@ -44,10 +47,15 @@ class Embeddings(Comparing, Predicting, Views):
     refused if the word "3" has another id than 3.
 
     Vectors may be changed in place at any time, those of `load` too (the file stays as it is): every search takes their
-    lengths anew.
+    lengths anew. Those that were saved in fewer bytes are read-only.
+
+    Attributes:
+        table: the vectors as they are held: the array itself, or where they take fewer bytes `StoredRows`, which decode
+            the rows that they are asked for.
 
     Args:
-        vectors: (V, d) float32; other types are converted, float32 is kept as it is, strided or mapped from disk.
+        vectors: (V, d) float32; other types are converted, float32 is kept as it is, strided or mapped from disk. Or
+            `StoredRows`.
         vocabulary: V words in falling frequency.
         output_vectors: (any, d) float32; of words after negative sampling, of inner nodes after hierarchical softmax.
         config: what made them; anything JSON can hold.
@@ -69,7 +77,7 @@ class Embeddings(Comparing, Predicting, Views):
 
     def __init__(
         self,
-        vectors: NDArray[Any],
+        vectors: NDArray[Any] | StoredRows,
         vocabulary: Vocabulary,
         output_vectors: NDArray[Any] | None = None,
         config: Mapping[str, Any] | None = None,
@@ -80,25 +88,34 @@ class Embeddings(Comparing, Predicting, Views):
             raise refused("vocabulary", vocabulary, "a Vocabulary, as Vocabulary(words, None) makes one")
         if config is not None and not isinstance(config, Mapping):
             raise refused("config", config, "a table of what JSON can hold")
-        self.vectors = _rows("vectors", vectors)
+        self.table: Table = vectors if isinstance(vectors, StoredRows) else _rows("vectors", vectors)
         self.vocabulary = vocabulary
         self.output_vectors = None if output_vectors is None else _rows("output_vectors", output_vectors)
         self.config: dict[str, Any] = dict(config or {})
         self.subwords = subwords
-        if len(self.vectors) != len(vocabulary):
-            raise InputError(f"vectors has {len(self.vectors)} rows, but the vocabulary has {len(vocabulary)} words.")
+        if len(self.table) != len(vocabulary):
+            raise InputError(f"vectors has {len(self.table)} rows, but the vocabulary has {len(vocabulary)} words.")
         if self.output_vectors is not None and self.output_vectors.shape[1] != self.dim:
             raise InputError(f"output_vectors has {self.output_vectors.shape[1]} columns, but vectors has {self.dim}.")
         if subwords is not None and subwords.vectors.shape[1] != self.dim:
             raise InputError(f"subwords have {subwords.vectors.shape[1]} columns, but vectors has {self.dim}.")
 
     @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors (V, d) float32; of compressed ones a decoded copy, read-only, kept once it was asked for."""
+        return self.table.decoded if isinstance(self.table, StoredRows) else self.table
+
+    @vectors.setter
+    def vectors(self, vectors: NDArray[np.float32]) -> None:
+        self.table = vectors
+
+    @property
     def dim(self) -> int:
         """The number of columns d."""
-        return self.vectors.shape[1]
+        return self.table.shape[1]
 
     def __len__(self) -> int:
-        return len(self.vectors)
+        return len(self.table)
 
     def __contains__(self, word: object) -> bool:
         if isinstance(word, (int, np.integer)):
@@ -145,7 +162,7 @@ class Embeddings(Comparing, Predicting, Views):
             return self._vectors_of(word)
         if self._is_unseen(word):
             return self._vectors_of([word])[0]  # type: ignore[list-item]
-        return self.vectors[self.id_of(word)]  # type: ignore[arg-type]  # what is no word is told
+        return self.table[self.id_of(word)]  # type: ignore[arg-type]  # what is no word is told
 
     def _is_unseen(self, word: object) -> bool:
         """Whether a word has no row but can have a vector."""
@@ -155,11 +172,11 @@ class Embeddings(Comparing, Predicting, Views):
         """The vectors (n, d) of words, those of unseen words made of their n-grams."""
         unseen = [place for place, word in enumerate(words) if self._is_unseen(word)]
         if not unseen or self.subwords is None:
-            return self.vectors[[self.id_of(word) for word in words]]
+            return self.table[[self.id_of(word) for word in words]]
         made = self.subwords.vectors_of([str(words[place]) for place in unseen])
         found = np.empty((len(words), self.dim), np.float32)
         seen = [place for place in range(len(words)) if place not in set(unseen)]
-        found[seen], found[unseen] = self.vectors[[self.id_of(words[place]) for place in seen]], made
+        found[seen], found[unseen] = self.table[[self.id_of(words[place]) for place in seen]], made
         return found
 
     def _rows(self, name: str, given: Sequence[Any]) -> NDArray[np.float64]:
@@ -281,14 +298,14 @@ class Embeddings(Comparing, Predicting, Views):
         return self._cosines(self._unit(ids), rows)
 
     def _cosines(self, queries: NDArray[np.float64], rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        return cosines(queries, self.vectors[rows], self._lengths(rows))
+        return cosines(queries, self.table[rows], self._lengths(rows))
 
     def _unit(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        return unit(self.vectors[ids], self._lengths(ids))
+        return unit(self.table[ids], self._lengths(ids))
 
     def _lengths(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """The lengths of some vectors as they are now; InputError naming the word of one that is not finite."""
-        found = lengths(self.vectors[rows])
+        found = lengths(self.table[rows])
         if not np.isfinite(found).all():
             row = np.arange(len(self))[rows][~np.isfinite(found)][0]
             raise InputError(f"the vector of {self.word_of(row)!r} holds NaN or infinity: give finite numbers.")
@@ -320,6 +337,10 @@ class Embeddings(Comparing, Predicting, Views):
         k: int,
         among: int | NDArray[np.int64],
     ) -> list[list[Neighbour]]:
+        if isinstance(self.table, StoredRows):
+            found = self.table.nearest(queries, whole("k", k, 1), among, exclude)
+            if found is not None:
+                return self._named(found)
         answers: list[list[Neighbour]] = []
         for start in range(0, len(queries), _QUERIES):
             block = slice(start, start + _QUERIES)
@@ -329,20 +350,62 @@ class Embeddings(Comparing, Predicting, Views):
     def _search(
         self, score: Score, exclude: Sequence[Iterable[int]], k: int, among: int | NDArray[np.int64]
     ) -> list[list[Neighbour]]:
-        k = whole("k", k, 1)
+        return self._named(top_among(score, among, whole("k", k, 1), exclude))
+
+    def _named(self, found: Found) -> list[list[Neighbour]]:
         return [
-            [Neighbour(self.word_of(row), float(score)) for row, score in zip(ids, scores, strict=True)]
-            for ids, scores in top_among(score, among, k, exclude)
+            [Neighbour(self.word_of(row), score) for row, score in zip(ids.tolist(), scores.tolist(), strict=True)]
+            for ids, scores in found
         ]
 
-    def save(self, directory: str | PathLike[str]) -> None:
+    def compressed(self, dtype: str | None = None, *, bytes_per_word: int | None = None) -> Embeddings:
+        """Return the same embeddings with vectors that take fewer bytes, read-only; this says what is lost.
+
+        Output vectors and those of n-grams stay float32. What has the form already is returned as it is.
+
+        Args:
+            dtype: "float16" for 2 bytes a number; "int8" for one, and 4 a word for the scale of its own, and an exact
+                search that reads nothing else; "float32" for vectors that can be changed again.
+            bytes_per_word: in its place, 2 to d + 1 bytes a word by product quantisation: one for the length of the
+                vector, one for each part of it. With an eighth of float32's bytes little is lost, with a twentieth
+                similarities are kept better than analogies. It is searched as float32 is, by blocks.
+
+        Raises:
+            InputError: for another type, bytes out of range, or naming the word whose vector has no place there.
+        """
+        return self._with(in_form(self.table, dtype, bytes_per_word, self.word_of))
+
+    def indexed(self) -> Embeddings:
+        """Return the same embeddings with an index of d + 8 bytes a word, with which `nearest` is much faster.
+
+        Answers are exact: a scan of 8-bit codes leaves out whatever cannot be among the nearest, the rest is compared
+        in double precision. Vectors are as they are now, and must not be changed in place while this is used: make it
+        anew. Saved ones are as without. Those of "int8" need no index.
+
+        Raises:
+            InputError: naming the word whose vector holds NaN or infinity.
+        """
+        searched = isinstance(self.table, (Int8Rows, IndexedRows))
+        return self._with(self.table if searched else IndexedRows(self.table, self.word_of))
+
+    def _with(self, table: Table) -> Embeddings:
+        return Embeddings(table, self.vocabulary, self.output_vectors, self.config, subwords=self.subwords)
+
+    def save(
+        self, directory: str | PathLike[str], dtype: str | None = None, *, bytes_per_word: int | None = None
+    ) -> None:
         """Write the folder ``vectors.safetensors``, ``vocabulary.tsv``, ``config.json``; other files in it stay.
 
         A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written, or
         where vectors were given since that do not fit.
+
+        Args:
+            directory: the folder.
+            dtype: what vectors are stored as, see `compressed`; by default as they are held.
+            bytes_per_word: in its place, the bytes of product quantisation.
         """
-        now = Embeddings(self.vectors, self.vocabulary, self.output_vectors, self.config, subwords=self.subwords)
-        save_folder(directory, now.vectors, now.vocabulary, now.output_vectors, now.config, now.subwords)
+        now = self._with(self.table).compressed(dtype, bytes_per_word=bytes_per_word)
+        save_folder(directory, now.table, now.vocabulary, now.output_vectors, now.config, now.subwords)
 
     @classmethod
     def load(cls, directory: str | PathLike[str]) -> Embeddings:

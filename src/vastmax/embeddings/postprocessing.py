@@ -91,4 +91,4 @@ def processed(embeddings: Embeddings, step: dict[str, Any]) -> dict[str, Any]:
 
 def _blocks(embeddings: Embeddings) -> Iterator[Rows]:
     for start in range(0, len(embeddings), _ROWS):
-        yield embeddings.vectors[start : start + _ROWS].astype(np.float64)
+        yield embeddings.table[start : start + _ROWS].astype(np.float64)

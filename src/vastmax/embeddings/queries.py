@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vastmax.checks import refused, whole
 from vastmax.embeddings.search import Float32, lengths, top_rows, unit
+from vastmax.embeddings.tables.stored import Table
 from vastmax.errors import InputError
 from vastmax.vocabulary import Vocabulary
 
@@ -44,10 +45,15 @@ class Neighbour(NamedTuple):
 class WordVectors(Protocol):
     """What the parts of `Embeddings` ask of the whole."""
 
-    vectors: Float32
+    table: Table
     vocabulary: Vocabulary
     output_vectors: Float32 | None
     config: dict[str, Any]
+
+    @property
+    def vectors(self) -> Float32:
+        """The vectors (V, d)."""
+        ...
 
     def word_of(self, row: int) -> str | int:
         """The spelling of a row."""

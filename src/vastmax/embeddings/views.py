@@ -85,7 +85,7 @@ class Views:
 
     def _repr_html_(self: WordVectors) -> str:
         """A table for notebooks: what this is, how it was trained, and neighbours of some frequent words."""
-        size, dim = self.vectors.shape
+        size, dim = self.table.shape
         first = _VERY_FREQUENT if size >= 2 * _VERY_FREQUENT else 0
         facts = [("words", f"{size:,}"), ("dim", str(dim)), *_training(self.config)]
         try:

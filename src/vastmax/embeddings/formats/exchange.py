@@ -133,7 +133,7 @@ def _first(embeddings: Embeddings, limit: int | None) -> Embeddings:
     known = embeddings.vocabulary
     words, counts = known.words and known.words[:limit], known.counts[:limit] if known.counted else None
     return Embeddings(
-        embeddings.vectors[:limit], Vocabulary(words, counts), config=embeddings.config, subwords=embeddings.subwords
+        embeddings.table[:limit], Vocabulary(words, counts), config=embeddings.config, subwords=embeddings.subwords
     )
 
 

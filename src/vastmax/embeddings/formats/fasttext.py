@@ -275,7 +275,7 @@ def _input_blocks(embeddings: Embeddings, names: Sequence[str]) -> Iterator[NDAr
     """The words' own rows, and behind them those of all buckets."""
     subwords = embeddings.subwords
     for start in range(0, len(names), _ROWS):
-        block = embeddings.vectors[start : start + _ROWS]
+        block = embeddings.table[start : start + _ROWS]
         if subwords is not None:
             sums, sizes, own = _bags(names[start : start + _ROWS], start, subwords)
             with np.errstate(over="ignore"):

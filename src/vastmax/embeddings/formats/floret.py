@@ -170,7 +170,7 @@ def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
     assert subwords is not None
     found: list[int] = []
     for start in range(0, len(words), _ROWS):
-        vectors = embeddings.vectors[start : start + _ROWS].astype(np.float64)
+        vectors = embeddings.table[start : start + _ROWS].astype(np.float64)
         means = subwords.vectors_of(words[start : start + _ROWS])
         far = np.linalg.norm(vectors - means, axis=1) > _NEAR * np.linalg.norm(vectors, axis=1)
         found += [start + row for row in np.flatnonzero(far).tolist() if words[start + row] != "</s>"]

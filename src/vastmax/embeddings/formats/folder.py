@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from vastmax.documents import parse_json, read_json
 from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.embeddings.tables.forms import is_compressed, read_table
+from vastmax.embeddings.tables.stored import StoredRows, Table
 from vastmax.errors import FormatError, InputError
 from vastmax.files import as_path, is_file, member, read_members, replacing_members
 from vastmax.runs import CHECKPOINT_TENSORS, map_tensors, write_tensors
@@ -23,9 +25,9 @@ from vastmax.vocabulary import Vocabulary
 __all__ = ["holds_embeddings", "load_folder", "save_folder"]
 
 VECTORS, VOCABULARY, CONFIG = "vectors.safetensors", "vocabulary.tsv", "config.json"
-_FORMAT = "vastmax embeddings 1"
+_FORMAT, _COMPRESSED = "vastmax embeddings 1", "vastmax embeddings 2"  # the second where vectors are not float32
 _NGRAMS, _BUCKETS, _SUBWORDS = "ngram_vectors", "ngram_buckets", "subwords"  # the last is in the config
-_Found = tuple[NDArray[np.float32], Vocabulary, NDArray[np.float32] | None, dict[str, Any], SubwordVectors | None]
+_Found = tuple[Table, Vocabulary, NDArray[np.float32] | None, dict[str, Any], SubwordVectors | None]
 
 
 def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
@@ -35,17 +37,18 @@ def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
 
 def save_folder(
     directory: str | os.PathLike[str],
-    vectors: NDArray[Any],
+    vectors: Table,
     vocabulary: Vocabulary,
     output_vectors: NDArray[Any] | None,
     config: Mapping[str, Any],
     subwords: SubwordVectors | None = None,
 ) -> None:
     """Write the three files; see `Embeddings.save`."""
-    tensors = {"vectors": vectors}
+    compressed = isinstance(vectors, StoredRows)
+    tensors = dict(vectors.tensors()) if compressed else {"vectors": vectors}
     if output_vectors is not None:
         tensors["output_vectors"] = output_vectors
-    written = {"format": _FORMAT, **config}
+    written = {"format": _COMPRESSED if compressed and is_compressed(tensors) else _FORMAT, **config}
     if subwords is not None:
         tensors |= {_NGRAMS: subwords.vectors, _BUCKETS: subwords.held}
         written[_SUBWORDS] = asdict(subwords.rule) | ({"pruned": True} if subwords.pruned else {})
@@ -83,7 +86,8 @@ def _load(folder: Path) -> _Found:
     found = _matrices(member(folder, tensors), rule is not None)
     subwords = None if rule is None else _subwords(folder, rule, found)
     vocabulary = Vocabulary.load(member(folder, VOCABULARY))
-    return found["vectors"], vocabulary, found.get("output_vectors"), config, subwords
+    table = read_table(found, member(folder, tensors)) if is_compressed(found) else found["vectors"]
+    return table, vocabulary, found.get("output_vectors"), config, subwords
 
 
 def _subwords(folder: Path, rule: Any, found: Mapping[str, NDArray[Any]]) -> SubwordVectors:
@@ -97,11 +101,15 @@ def _subwords(folder: Path, rule: Any, found: Mapping[str, NDArray[Any]]) -> Sub
 def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
     """The vectors of a file and, if they are there, its output vectors and those of n-grams."""
     found = map_tensors(path)
-    if _NGRAMS in found and "vectors" not in found:
+    if _NGRAMS in found and "vectors" not in found and not is_compressed(found):
         raise FormatError(
             f"{path} is a checkpoint with subwords, whose words are put together at the end: resume it first."
         )
-    for name in ("vectors", *(name for name in ("output_vectors",) if name in found), *[_NGRAMS] * subwords):
+    for name in (
+        *["vectors"] * (not is_compressed(found)),
+        *(name for name in ("output_vectors",) if name in found),
+        *[_NGRAMS] * subwords,
+    ):
         if name not in found or found[name].dtype != np.float32 or found[name].ndim != 2 or not found[name].size:
             raise FormatError(f"{path} has no matrix {name!r} of 32-bit floats.")
     return found
@@ -111,6 +119,6 @@ def _read_config(path: Path) -> dict[str, Any]:
     config = read_json(path)
     if isinstance(config, dict) and not str(config.get("format")).startswith(_FORMAT[:-1]):
         raise FormatError(f"{path.parent} holds {config.get('format')!r}, and no embeddings.")
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
-        raise FormatError(f"{path} is of another version: its format must be {_FORMAT!r}.")
+    if not isinstance(config, dict) or config.get("format") not in (_FORMAT, _COMPRESSED):
+        raise FormatError(f"{path} is of another version: its format must be {_FORMAT!r} or {_COMPRESSED!r}.")
     return {key: value for key, value in config.items() if key != "format"}

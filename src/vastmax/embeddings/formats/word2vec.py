@@ -110,7 +110,7 @@ def write_word2vec(embeddings: Embeddings, path: str | os.PathLike[str], *, bina
         file.write(f"{len(words)} {embeddings.dim}\n".encode())
         for start in range(0, len(words), _ROWS):
             chunk = words[start : start + _ROWS]
-            rows = np.ascontiguousarray(embeddings.vectors[start : start + _ROWS], np.float32)
+            rows = np.ascontiguousarray(embeddings.table[start : start + _ROWS], np.float32)
             file.write(_format_binary(chunk, rows) if binary else format_text_rows(chunk, rows))
 
 

@@ -1,0 +1,55 @@
+"""Vectors in float16: half the bytes, three digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.embeddings.search import lengths
+from vastmax.embeddings.tables.stored import BLOCK, Float32, StoredRows, Table, not_finite
+from vastmax.errors import InputError
+
+__all__ = ["HalfRows"]
+
+_MOST_LOST = 2.0**-9  # of a vector's length; rounding alone takes at most 2**-11
+
+
+class HalfRows(StoredRows):
+    """Vectors (V, d) float16."""
+
+    form = "float16"
+
+    def __init__(self, halves: NDArray[np.float16]) -> None:
+        self.halves = halves
+        self.shape = (halves.shape[0], halves.shape[1])
+
+    @classmethod
+    def encode(cls, table: Table, word_of: Callable[[int], object]) -> HalfRows:
+        """Round to the nearest; InputError, naming the word, where a vector is too long or too short for the type."""
+        halves = np.empty(table.shape, np.float16)
+        for start in range(0, len(table), BLOCK):
+            rows = np.asarray(table[start : start + BLOCK])
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                halves[start : start + BLOCK] = rows
+                lost = lengths(halves[start : start + BLOCK].astype(np.float32) - rows)
+            found = lengths(rows)
+            wrong = np.flatnonzero(~(lost <= _MOST_LOST * found))
+            if wrong.size:
+                row = start + int(wrong[0])
+                if not np.isfinite(found[wrong[0]]):
+                    raise not_finite(row, word_of)
+                raise InputError(
+                    f"the vector of {word_of(row)!r} has numbers beyond float16, which go from 6e-5 to 65504: scale "
+                    "vectors, or take 'int8', which scales each by itself."
+                )
+        return cls(halves)
+
+    def __getitem__(self, rows: Any) -> Float32:
+        return self.halves[rows].astype(np.float32)
+
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        """The array itself, under the name that float32 has."""
+        return {"vectors": self.halves}

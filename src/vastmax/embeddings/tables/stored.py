@@ -1,0 +1,85 @@
+"""What a compressed table is: rows that are float32 when they are read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.errors import InputError
+
+__all__ = ["BLOCK", "Float32", "Found", "StoredRows", "Table", "not_finite"]
+
+BLOCK = 8192  # rows encoded or decoded at once
+
+Float32 = NDArray[np.float32]
+Found = list[tuple[NDArray[np.int64], NDArray[np.floating]]]
+
+
+class StoredRows(ABC):
+    """Vectors (V, d) that take fewer bytes than float32, read-only; indexing it decodes what is asked for.
+
+    ``table[row]`` is a vector (d,), ``table[slice]`` and ``table[ids]`` are some (n, d), float32 and new in memory.
+    Arrays of the table may be mapped from a file, so that opening one reads nothing.
+    """
+
+    form: ClassVar[str]
+    """The name of the form, as ``dtype`` has it."""
+    shape: tuple[int, int]
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def __getitem__(self, rows: Any) -> Float32:
+        """Decode a row, a slice of rows, or rows by id."""
+
+    @abstractmethod
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        """The arrays that make up the table, by name, as they are written."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self.tensors().values())
+
+    @cached_property
+    def decoded(self) -> Float32:
+        """All rows (V, d), read-only, kept once they were asked for: 4 V d bytes."""
+        found = np.empty(self.shape, np.float32)
+        for start in range(0, len(self), BLOCK):
+            found[start : start + BLOCK] = self[start : start + BLOCK]
+        found.flags.writeable = False
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.decoded, dtype=dtype, copy=bool(copy) or dtype not in (None, np.float32))
+
+    def nearest(
+        self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
+    ) -> Found | None:
+        """Return the ids and cosines of each unit query's k nearest rows, best first, equal ones by id.
+
+        None where the form has no search of its own.
+
+        Args:
+            queries: (n, d), of length 1 or 0.
+            k: at least 1.
+            among: how many of the first rows, or which, rising, may be answers.
+            exclude: of each query the ids that are no answers.
+        """
+        return None
+
+
+Table = Float32 | StoredRows
+
+
+def not_finite(row: int, word_of: Callable[[int], object]) -> InputError:
+    """Return the error for a row that holds NaN or infinity."""
+    return InputError(f"the vector of {word_of(row)!r} holds NaN or infinity: give finite numbers.")
