@@ -21,7 +21,7 @@ from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["WarmStart"]
 
-_GENTLER = 4  # docs/training.md has what rates do to vectors that are there
+_GENTLER = 8  # docs/training.md has what rates do to vectors that are there
 
 
 class WarmStart:
@@ -56,7 +56,7 @@ class WarmStart:
     def checked(self, options: EmbeddingOptions) -> EmbeddingOptions:
         """Return the options with the subwords of the vectors and a learning rate that does not destroy them.
 
-        The rate is a quarter of what vectors from scratch are given, unless one was asked for. InputError where options
+        The rate is an eighth of what vectors from scratch are given, unless one was asked for. InputError where options
         ask for something else than the vectors have.
         """
         there = self.embeddings
