@@ -1,6 +1,6 @@
 """What going on with vectors does to them: scores before and after other text, and in two parts beside one run.
 
-    python benchmarks/warm_start.py corpus.txt other.txt --analogies questions-words.txt --similarity EN-WS-353-ALL.txt \
+    python benchmarks/warm_start.py corpus.txt other.txt --analogies questions-words.txt --similarity EN-WS-353-ALL.txt
         --out results.jsonl
 
 Vectors of the corpus go on with the other text, at several learning rates; and vectors of the corpus's first half go on
