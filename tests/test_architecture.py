@@ -91,6 +91,8 @@ NAMED = {
     ("embeddings/trainers/__init__.py", "hierarchical"): "an objective of the compiled trainer",
     ("embeddings/trainers/__init__.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/trainers/compiled.py", "hierarchical"): "an objective of the compiled trainer",
+    ("integrations/gensim/training.py", "hierarchical"): "an objective of the compiled trainer",
+    ("integrations/gensim/training.py", "negative-sampling"): "an objective of the compiled trainer",
 }
 """Strings above layers/ that are the name of a layer, and why they may be."""
 

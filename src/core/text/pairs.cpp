@@ -68,7 +68,7 @@ public:
                 table_.prefetch(hash);
             },
             [&](const PairKey& key, uint64_t hash) {
-                if (bounds_[place(hash)] >= enough) ++table_[key];
+                if (min_count <= 1 || bounds_[place(hash)] >= enough) ++table_[key];
             });
         bounds_ = {};
     }
@@ -143,7 +143,7 @@ Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t*
         may_be_end[id] = word_counts[id] > 0 && static_cast<uint64_t>(word_counts[id]) >= min_count;
 
     uint64_t bounds = kFewestBounds;
-    while (bounds < kMostBounds && bounds < spool.size()) bounds *= 2;
+    while (min_count > 1 && bounds < kMostBounds && bounds < spool.size()) bounds *= 2;
     uint64_t bounds_each = bounds;
     for (size_t shares = 1; shares < threads && bounds_each > kFewestBounds; shares *= 2) bounds_each /= 2;
 
@@ -151,7 +151,7 @@ Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t*
     shares.reserve(threads);
     for (size_t i = 0; i < threads; ++i) shares.emplace_back(bounds_each, i, threads);
     parallel_for(threads, threads, [&](size_t, size_t i) {
-        shares[i].bound(spool, may_be_end, is_connector);
+        if (min_count > 1) shares[i].bound(spool, may_be_end, is_connector);
         shares[i].count(spool, may_be_end, is_connector, min_count);
     });
     Pairs pairs;

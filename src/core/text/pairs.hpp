@@ -40,6 +40,7 @@ struct Pairs {
 //
 // The stream is read twice. First hashes are counted, which bounds each pair's count from above in a table of fixed
 // size; then only pairs whose bound reaches `min_count` are counted for themselves. So memory goes to frequent pairs.
+// With a `min_count` of 1 it is read once.
 Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t* is_connector, size_t num_words,
                   uint64_t min_count, size_t threads);
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
     from vastmax.embeddings.trainers.windows import keep_probability
     from vastmax.embeddings.training import train
+    from vastmax.embeddings.warm_start import WarmStart
 
 __all__ = [
     "AnalogyReport",
@@ -33,6 +34,7 @@ __all__ = [
     "Neighbour",
     "SimilarityReport",
     "TranslationReport",
+    "WarmStart",
     "add_output_vectors",
     "align",
     "all_but_the_top",
@@ -78,5 +80,6 @@ __getattr__, __dir__ = lazy(
         "training",
         "trainers.compiled",
         "trainers.windows",
+        "warm_start",
     ),
 )

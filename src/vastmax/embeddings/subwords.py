@@ -98,7 +98,8 @@ class SubwordVectors:
         self.held = np.arange(rule.buckets, dtype=np.uint32) if held is None else np.asarray(held).astype(np.uint32)
         if self.held.ndim != 1 or len(self.held) != len(vectors):
             raise InputError(f"{len(vectors)} vectors of n-grams and {self.held.size} buckets are given: give as many.")
-        if len(self.held) and (self.held.max() >= rule.buckets or len(np.unique(self.held)) < len(self.held)):
+        given = held is not None and len(self.held) > 0
+        if given and (self.held.max() >= rule.buckets or len(np.unique(self.held)) < len(self.held)):
             raise InputError(f"buckets of n-grams are not different numbers below {rule.buckets}.")
 
     def __repr__(self) -> str:

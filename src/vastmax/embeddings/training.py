@@ -121,7 +121,8 @@ def train(
         start: Embeddings to go on with, or a folder or a file of them, as `import_vectors` reads it. Their words keep
             their vectors, and output vectors if there are such; words of the corpus that they lack are added, and
             words that the corpus lacks are kept. Counts are those of both. They must have ``dim`` columns; their
-            subwords are kept. The tree of hierarchical softmax begins anew unless it is the same.
+            subwords are kept, and the learning rate is an eighth of the usual one where none is given. The tree of
+            hierarchical softmax begins anew unless it is the same.
         frozen: Words of ``start`` whose vectors stay as they are, bit for bit; ``"all"`` for all of them.
 
     Returns:

@@ -21,6 +21,8 @@ from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["WarmStart"]
 
+_GENTLER = 8  # docs/training.md has what rates do to vectors that are there
+
 
 class WarmStart:
     """Vectors that training starts from.
@@ -52,7 +54,11 @@ class WarmStart:
         return self.embeddings.vocabulary
 
     def checked(self, options: EmbeddingOptions) -> EmbeddingOptions:
-        """Return the options with the subwords of the vectors; InputError where others are asked for."""
+        """Return the options with the subwords of the vectors and a learning rate that does not destroy them.
+
+        The rate is an eighth of what vectors from scratch are given, unless one was asked for. InputError where options
+        ask for something else than the vectors have.
+        """
         there = self.embeddings
         if options.dim != there.dim:
             raise InputError(f"dim is {options.dim}, but start has vectors of {there.dim}: give dim {there.dim}.")
@@ -64,6 +70,8 @@ class WarmStart:
             if options.subword_rule != rule:
                 kind = f"subwords {lengths}, buckets {rule.buckets} and hashes {rule.hashes}"
                 raise InputError(f"start has {kind}{' as floret' * rule.floret}, and this run others: give the same.")
+        if options.learning_rate is None:
+            options = replace(options, learning_rate=float(f"{options.default_learning_rate / _GENTLER:.2g}"))
         rule = options.subword_rule
         if rule is not None and rule.floret and (there.subwords is None or self.frozen):
             what = "start has no n-grams" if there.subwords is None else "frozen words cannot be kept"

@@ -61,7 +61,7 @@ def build_vocabulary(
 
 
 def encode_corpus(
-    sources: Sources,
+    sources: Sources | ScannedText,
     *,
     tokenizer: Tokenizer = "whitespace",
     lowercase: bool = False,
@@ -84,7 +84,8 @@ def encode_corpus(
     Args:
         sources: A path or a list of paths: files (plain, .gz, .bz2, .xz or .zst, which their content tells), folders
             (with all below them), patterns with ``*``, or ``"-"`` for standard input; one sentence a line. Or any
-            iterable of token lists; empty strings among the tokens are passed over.
+            iterable of token lists; empty strings among the tokens are passed over. Or a text that was scanned before,
+            which is used up; tokenizer, lowercase, threads, directory and progress are then its own.
         tokenizer: ``"whitespace"``, ``"words"`` (Unicode words) or a function from a line to its words.
         lowercase: Lower-case the words.
         min_count: Words rarer than this are dropped.
@@ -129,9 +130,12 @@ def encode_corpus(
         check_word("unknown", unknown)
     if known is not None:
         _check_known(known, vocabulary, unknown)
-    text = ScannedText(
-        sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, directory=directory, progress=progress
-    )
+    if isinstance(sources, ScannedText):
+        text, sources = sources, sources.sources
+    else:
+        text = ScannedText(
+            sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, directory=directory, progress=progress
+        )
     try:
         joined = _join_phrases(text, wanted)
         if vocabulary is not None:

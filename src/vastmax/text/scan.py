@@ -89,9 +89,12 @@ class ScannedText:
         """The most frequent words, as :func:`encode_corpus` chooses them; CorpusError where none is left."""
         return select_words(self.lexicon, self.sources, min_count, max_size, unknown)[0]
 
-    def settle(self) -> None:
-        """Write the numbers of the words into the file, for what has to read it before `encode`."""
-        self.spool.remap(np.arange(len(self.lexicon), dtype=np.uint32), self.threads)
+    def settle(self) -> int:
+        """Write the numbers of the words into the file, for what has to read it before `encode`; return its sentences.
+
+        Those that hold no word do not count.
+        """
+        return self.spool.remap(np.arange(len(self.lexicon), dtype=np.uint32), self.threads)[1]
 
     @property
     def ids(self) -> NDArray[np.uint32]:

@@ -33,7 +33,10 @@ def test_folder(small: Embeddings, tmp_path: Path) -> None:
 def test_unknown_endings(small: Embeddings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"end its name in \.txt"):
         export(small, tmp_path / "v.pkl")
+    with pytest.raises(InputError, match=r"there is no .*nothing"):
+        import_vectors(tmp_path / "nothing")
     for name in ("v.pkl", "v.npy.gz", "v"):
+        (tmp_path / name).touch()
         with pytest.raises(InputError, match="its name must end in"):
             import_vectors(tmp_path / name)
 

@@ -110,9 +110,10 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
         return read_fasttext(source, limit=limit) if _is_fasttext(source) else read_word2vec(source, limit=limit)
     if ending == ".floret":
         return read_floret(source, limit=limit)
-    if source.exists():
-        with opened(source) as file:
-            refuse_foreign(file.read(512), str(source))
+    if not source.exists():
+        raise InputError(f"there is no {source}: name a file of vectors, or the folder of a model.")
+    with opened(source) as file:
+        refuse_foreign(file.read(512), str(source))
     raise InputError(
         f"cannot import {source}: its name must end in .txt, .vec, .bin, .ftz, .floret (or these with .gz) or .npy."
     )

@@ -1,0 +1,133 @@
+"""Corpora as gensim's users give them, read once by the compiled scanner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from vastmax.errors import CorpusError, InputError
+from vastmax.integrations.gensim.peer import word2vec
+from vastmax.text import EncodedCorpus, ScannedText, encode_corpus
+from vastmax.vocabulary import Vocabulary, split_words
+
+__all__ = ["Text", "names_of", "source_of"]
+
+_NUMBERS = (int, np.integer)
+
+
+class Text:
+    """A corpus read once: its words counted, and all of it kept in a temporary file until it is encoded or closed.
+
+    Words are strings, or all of them whole numbers, as nodes of a graph and ids of items are.
+
+    Args:
+        sentences: lists of words; or None.
+        corpus_file: a file, one sentence a line, in place of them.
+        threads: to read with.
+
+    Attributes:
+        scanned: what was read; None where it held no word, or is used up.
+        numbers: whether words are whole numbers.
+        num_words: words read.
+        num_sentences: sentences read; of a file, those that are not empty.
+    """
+
+    def __init__(self, sentences: Any, corpus_file: Any, threads: int) -> None:
+        source = source_of(sentences, corpus_file)
+        reader = source if isinstance(source, _Reader) else None
+        self.scanned: ScannedText | None = None
+        self.numbers, self.num_words, self.num_sentences = False, 0, 0
+        try:
+            self.scanned = ScannedText(source if reader is None else iter(reader), threads=threads)
+        except CorpusError:
+            if reader is None or reader.words:
+                raise
+            self.num_sentences = reader.sentences
+            return
+        try:
+            self.num_words = self.scanned.num_words
+            self.num_sentences = self.scanned.settle() if reader is None else reader.sentences
+            self.numbers = reader is not None and reader.numbers
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def counts(self) -> dict[Any, int]:
+        """Each word and how often it occurs, the most frequent first."""
+        if self.scanned is None:
+            return {}
+        lexicon = self.scanned.lexicon
+        ranked = lexicon.ranked()
+        words: Sequence[Any] = split_words(lexicon.joined(ranked))
+        if self.numbers:
+            words = list(map(int, words))
+        return dict(zip(words, lexicon.counts()[ranked].tolist(), strict=True))
+
+    def encode(self, keys: Sequence[Any], counts: Any) -> EncodedCorpus:
+        """Return the corpus as ids of these words, all others left out; this text is used up.
+
+        Raises:
+            CorpusError: where it holds none of them.
+        """
+        if self.scanned is None:
+            raise CorpusError("The corpus holds no words; give sentences with words in them.")
+        scanned, self.scanned = self.scanned, None
+        return encode_corpus(scanned, vocabulary=Vocabulary(names_of(keys), counts))
+
+    def close(self) -> None:
+        """Let the temporary file go."""
+        if self.scanned is not None:
+            self.scanned.spool.close()
+            self.scanned = None
+
+    def __enter__(self) -> Text:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def names_of(keys: Sequence[Any]) -> list[str]:
+    """Return words as text; InputError where some are strings and some numbers, or something else."""
+    if all(isinstance(key, str) for key in keys):
+        return list(keys)
+    if all(isinstance(key, _NUMBERS) and not isinstance(key, bool) for key in keys):
+        return [str(int(key)) for key in keys]
+    odd = next(key for key in keys if not isinstance(key, _NUMBERS) or isinstance(key, bool))
+    raise InputError(f"{odd!r} is a word beside whole numbers: give strings, or whole numbers alone.")
+
+
+def source_of(sentences: Any, corpus_file: Any) -> Any:
+    """Return what the scanner reads: paths wherever that is possible, or sentences that are looked at on the way."""
+    if corpus_file is not None:
+        return os.fspath(corpus_file)
+    if isinstance(sentences, (str, bytes, os.PathLike)):
+        raise InputError(f"sentences is {sentences!r}: give lists of words, or name a file as corpus_file.")
+    # gensim's readers of files: the same words, read by the compiled core
+    if type(sentences) is word2vec.LineSentence and sentences.limit is None:
+        if isinstance(sentences.source, (str, os.PathLike)):
+            return os.fspath(sentences.source)
+    elif type(sentences) is word2vec.PathLineSentences and sentences.limit is None:
+        return list(sentences.input_files)
+    return _Reader(sentences)
+
+
+class _Reader:
+    """Sentences as they pass: how many, whether there was a word, and numbers as text."""
+
+    def __init__(self, sentences: Iterable[Any]) -> None:
+        self._given = sentences
+        self.sentences = 0
+        self.words = self.numbers = False
+
+    def __iter__(self) -> Iterator[Any]:
+        for self.sentences, sentence in enumerate(self._given, 1):  # noqa: B020 (counted as it goes)
+            if not self.words and not isinstance(sentence, (str, bytes)):
+                sentence = list(sentence)
+                self.words = bool(sentence)
+                self.numbers = self.words and isinstance(sentence[0], _NUMBERS)
+            yield names_of(sentence) if self.numbers else sentence

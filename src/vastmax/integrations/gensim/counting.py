@@ -1,0 +1,124 @@
+"""The vocabulary of a model, counted by vastmax and kept by gensim's rules."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.integrations.gensim.corpora import Text
+from vastmax.integrations.gensim.peer import word2vec
+from vastmax.integrations.gensim.vocabularies import add_codes, kept_words, least_count, sample_threshold
+
+if TYPE_CHECKING:
+    _Base = word2vec.Word2Vec
+else:
+    _Base = object
+
+__all__ = ["CountingModel"]
+
+logger = logging.getLogger(__name__)
+
+
+class CountingModel(_Base):
+    """Stands before gensim's class among the bases of a model."""
+
+    def _check_corpus_sanity(self, corpus_iterable: Any = None, corpus_file: Any = None, passes: int = 1) -> None:
+        """Raise TypeError, as gensim does, for no corpus, two of them or a file that is not there.
+
+        Generators and compressed files can be read: a text is read once.
+        """
+        if (corpus_iterable is None) == (corpus_file is None):
+            raise TypeError("give either sentences or corpus_file, and not both.")
+        if corpus_file is not None and not os.path.isfile(corpus_file):
+            raise TypeError(f"corpus_file is {corpus_file!r}: give the path of a file.")
+
+    def _read(self, corpus_iterable: Any, corpus_file: Any) -> AbstractContextManager[Text]:
+        if isinstance(corpus_iterable, Text):
+            return nullcontext(corpus_iterable)
+        return Text(corpus_iterable, corpus_file, self.workers)
+
+    def scan_vocab(
+        self,
+        corpus_iterable: Any = None,
+        corpus_file: Any = None,
+        progress_per: int = 10000,
+        workers: int | None = None,
+        trim_rule: Callable[[Any, int, int], int] | None = None,
+    ) -> tuple[int, int]:
+        """Count the words of a corpus; return how many words and sentences it has.
+
+        Counted in the compiled core. With ``max_vocab_size``, where rare words are dropped on the way, gensim counts.
+        """
+        if self.max_vocab_size:
+            return super().scan_vocab(corpus_iterable, corpus_file, progress_per, workers, trim_rule)
+        with self._read(corpus_iterable, corpus_file) as text:
+            self.raw_vocab = text.counts
+            return text.num_words, text.num_sentences
+
+    def prepare_vocab(
+        self,
+        update: bool = False,
+        keep_raw_vocab: bool = False,
+        trim_rule: Callable[[Any, int, int], int] | None = None,
+        min_count: int | None = None,
+        sample: float | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Choose the words of the model from those counted; return what that comes to, as gensim reports it.
+
+        Words are in falling frequency, words of one count in the order of their code points; with ``update`` new ones
+        come behind those there are.
+        """
+        min_count, sample = min_count or self.min_count, sample or self.sample
+        self.effective_min_count = least_count(self.raw_vocab, min_count, self.max_final_vocab)
+        kept = kept_words(self.raw_vocab, self.effective_min_count, trim_rule)
+        total = int(kept.counts.sum())
+        threshold = sample_threshold(sample, total)
+        share = np.minimum((np.sqrt(kept.counts / (threshold or 1)) + 1) * (threshold / np.maximum(kept.counts, 1)), 1)
+        if not dry_run:
+            if not update:
+                self.min_count, self.sample = min_count, sample
+                self.wv.key_to_index, self.wv.index_to_key, self.wv.expandos = {}, [], {}
+            self._add_words(kept.words, kept.counts, sort=bool(self.sorted_vocab) and not update)
+            if not keep_raw_vocab:
+                self.raw_vocab = defaultdict(int)
+        logger.info("min_count=%i keeps %i words, of %i", self.effective_min_count, len(kept.words), total)
+        return {
+            "drop_unique": kept.dropped,
+            "retain_total": total,
+            "downsample_unique": int((share < 1).sum()),
+            "downsample_total": int((share * kept.counts).sum()),
+            "num_retained_words": len(kept.words),
+        }
+
+    def _add_words(self, words: Sequence[Any], counts: NDArray[np.int64], *, sort: bool) -> None:
+        """Add the counts to those of words that are there, and the other words behind them."""
+        there, keys = self.wv.key_to_index, self.wv.index_to_key
+        old = np.fromiter((word in there for word in words), bool, len(words))
+        new = [word for word, known in zip(words, old.tolist(), strict=True) if not known]
+        before = self.wv.expandos.get("count", np.zeros(0, np.int64))
+        total = np.concatenate([before, counts[~old]])
+        total[[there[word] for word, known in zip(words, old.tolist(), strict=True) if known]] += counts[old]
+        keys = [*keys, *new]
+        if self.null_word and "\0" not in {*there, *new}:
+            keys, total = [*keys, "\0"], np.append(total, 1)
+        if sort:
+            order = np.argsort(-total, kind="stable")
+            keys, total = [keys[row] for row in order.tolist()], total[order]
+        self.wv.index_to_key, self.wv.expandos["count"] = keys, total
+        self.wv.key_to_index = {word: row for row, word in enumerate(keys)}
+        self.wv.next_index = len(keys)
+        if self.hs:
+            self.create_binary_tree()
+
+    def create_binary_tree(self) -> None:
+        """Give every word its path in the Huffman tree of the counts, for `score` and whoever asks for it."""
+        if len(self.wv):
+            add_codes(self.wv)

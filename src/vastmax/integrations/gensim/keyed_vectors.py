@@ -1,0 +1,115 @@
+"""To and from gensim's KeyedVectors."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from vastmax.checks import refused
+from vastmax.embeddings import Embeddings, read_word2vec
+from vastmax.errors import FormatError, InputError
+from vastmax.files import opened
+from vastmax.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
+
+__all__ = ["from_gensim", "load_word2vec_format", "to_gensim"]
+
+
+def to_gensim(embeddings: Embeddings) -> KeyedVectors:
+    """Return a KeyedVectors with the same words and counts (where they are known), and its own copy of the vectors.
+
+    Raises:
+        InputError: gensim is not installed, or a vector holds NaN or infinity.
+    """
+    from vastmax.integrations.gensim.peer import keyedvectors
+
+    embeddings.check_finite()
+    vectors = keyedvectors.KeyedVectors(embeddings.dim)
+    words = embeddings.vocabulary.words
+    keys = [str(row) for row in range(len(embeddings))] if words is None else list(words)
+    vectors.index_to_key, vectors.next_index = keys, len(keys)
+    vectors.key_to_index = {key: row for row, key in enumerate(keys)}
+    vectors.vectors = np.array(embeddings.vectors)
+    if embeddings.vocabulary.counted:
+        vectors.expandos["count"] = np.array(embeddings.vocabulary.counts)
+    return vectors
+
+
+def from_gensim(keyed_vectors: KeyedVectors) -> Embeddings:
+    """Return embeddings in gensim's order, which is by falling count.
+
+    Counts are unknown where gensim has none, and where they are V, V-1, … 1: it makes them up for files without any.
+    """
+    words = [str(key) for key in keyed_vectors.index_to_key]
+    if not words:
+        raise InputError("these KeyedVectors hold no words.")
+    counts = keyed_vectors.expandos.get("count")
+    made_up = np.array_equal(counts, np.arange(len(words), 0, -1)) if counts is not None else True
+    vocabulary = Vocabulary(words, None if made_up else np.asarray(counts, np.int64))
+    return Embeddings(np.asarray(keyed_vectors.vectors, np.float32), vocabulary)
+
+
+def load_word2vec_format(
+    fname: str | os.PathLike[str],
+    fvocab: str | os.PathLike[str] | None = None,
+    binary: bool = False,
+    encoding: str = "utf8",
+    unicode_errors: str = "strict",
+    limit: int | None = None,
+    datatype: DTypeLike = np.float32,
+    binary_chunk_size: int = 0,
+    no_header: bool = False,
+) -> KeyedVectors:
+    """Gensim's `KeyedVectors.load_word2vec_format`, read by `vastmax.embeddings.read_word2vec`.
+
+    What can be read is read, with a warning: U+FFFD stands for what is no UTF-8, whatever ``unicode_errors`` says but
+    ``"ignore"``, which leaves it out. A first line that is no header is told without ``no_header``.
+
+    Args:
+        fname: the file, plain or .gz.
+        fvocab: a file of lines ``word count``; without it gensim counts V, V-1, … 1.
+        binary: the binary format, or text.
+        encoding: UTF-8.
+        unicode_errors: ``"ignore"``, or anything else.
+        limit: so many words, the first; None for all.
+        datatype: of the vectors.
+        binary_chunk_size: unused.
+        no_header: unused.
+
+    Raises:
+        InputError: a file that cannot be read, or another encoding.
+        FormatError: a file that is truncated, or of another format, naming the line or byte.
+    """
+    if encoding.lower().replace("-", "") != "utf8":
+        raise refused("encoding", encoding, "'utf8', and convert the file where it is another")
+    vectors = to_gensim(read_word2vec(fname, binary, limit=limit or None))
+    keys: list[str] = vectors.index_to_key  # type: ignore[assignment]
+    if unicode_errors == "ignore":
+        keys = [str(key).replace("\ufffd", "") for key in keys]
+        vectors.index_to_key, vectors.key_to_index = keys, {key: row for row, key in enumerate(keys)}
+        if len(vectors.key_to_index) < len(keys):
+            raise FormatError(f"{os.fspath(fname)} has words that are one without what is no UTF-8: keep it.")
+    counts: Any = range(len(keys), 0, -1)
+    if fvocab is not None:
+        known = _counts(fvocab, "ignore" if unicode_errors == "ignore" else "replace")
+        counts = [known.get(key, 0) for key in keys]
+    vectors.expandos["count"] = np.array(counts, np.int64)
+    vectors.vectors = vectors.vectors.astype(datatype, copy=False)
+    return vectors
+
+
+def _counts(path: str | os.PathLike[str], errors: str) -> dict[str, int]:
+    """The counts of the lines ``word count`` of a file."""
+    found = {}
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            word, _, count = line.decode("utf-8", errors).strip().rpartition(" ")
+            if not word or not count.isdecimal():
+                raise FormatError(f"line {number} of {os.fspath(path)} is no word and its count.")
+            found[word] = int(count)
+    return found

@@ -1,0 +1,74 @@
+"""The words that a model keeps, by gensim's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.integrations.gensim.peer import utils
+from vastmax.trees import huffman_tree
+
+__all__ = ["Kept", "add_codes", "kept_words", "least_count", "sample_threshold"]
+
+
+class Kept(NamedTuple):
+    """The words of a text that stay.
+
+    Attributes:
+        words: n words, in the order they came in.
+        counts: (n,) int64.
+        dropped: how many words were left out.
+    """
+
+    words: list[Any]
+    counts: NDArray[np.int64]
+    dropped: int
+
+
+def least_count(counts: dict[Any, int], min_count: int, most_words: int | None) -> int:
+    """Return what a word must occur to stay, so that no more than `most_words` do.
+
+    Words that occur as often as the first one too many go with it: fewer than `most_words` may be left.
+    """
+    if most_words is None or most_words >= len(counts):
+        return min_count
+    falling = np.sort(np.fromiter(counts.values(), np.int64, len(counts)))[::-1]
+    return max(min_count, int(falling[most_words]) + 1)
+
+
+def kept_words(counts: dict[Any, int], least: int, rule: Callable[[Any, int, int], int] | None) -> Kept:
+    """Return the words that occur so often, or that a rule keeps."""
+    words, numbers = list(counts), np.fromiter(counts.values(), np.int64, len(counts))
+    if rule is None:
+        stays = numbers >= least
+    else:
+        stays = np.fromiter(
+            (bool(utils.keep_vocab_item(word, count, least, rule)) for word, count in counts.items()), bool, len(words)
+        )
+    chosen = np.flatnonzero(stays)
+    return Kept([words[place] for place in chosen.tolist()], numbers[chosen], len(words) - len(chosen))
+
+
+def sample_threshold(sample: float, total: int) -> float:
+    """Return the count from which on words are thinned out: a share of all, or where it is 1 or more a count."""
+    if not sample:
+        return float(total)
+    return sample * total if sample < 1 else float(int(sample * (3 + np.sqrt(5)) / 2))
+
+
+def add_codes(keyed_vectors: Any) -> None:
+    """Give every word its path in the Huffman tree of the counts: ``code``, its turns, and ``point``, its nodes.
+
+    A node is its row of the model's ``syn1``; code 0 is the turn of probability sigmoid(h·v).
+    """
+    counts = keyed_vectors.expandos["count"]
+    tree = huffman_tree(counts)
+    cuts = tree.offsets[1:-1]
+    for name, steps in (("code", (tree.signs < 0).astype(np.uint8)), ("point", tree.nodes.astype(np.uint32))):
+        paths = np.empty(len(counts), object)
+        for row, path in enumerate(np.split(steps, cuts)):
+            paths[row] = path
+        keyed_vectors.expandos[name] = paths

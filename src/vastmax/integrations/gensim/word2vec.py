@@ -1,0 +1,179 @@
+"""gensim's `Word2Vec`, read and trained by vastmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.checks import shown
+from vastmax.embeddings import EmbeddingOptions, Embeddings, EmbeddingTrainer, WarmStart
+from vastmax.errors import InputError
+from vastmax.integrations.gensim import peer
+from vastmax.integrations.gensim.corpora import names_of
+from vastmax.integrations.gensim.model import Model
+from vastmax.integrations.gensim.training import own, share
+from vastmax.text import EncodedCorpus
+from vastmax.vocabulary import Vocabulary
+
+__all__ = ["Word2Vec"]
+
+
+class Word2Vec(Model, peer.word2vec.Word2Vec):
+    r"""gensim's `Word2Vec`, whose arguments and methods it has; text is read and vectors are trained by vastmax.
+
+    ``wv`` is a `KeyedVectors` of gensim. With one worker the same call gives the same vectors, bit for bit. What
+    differs, and why, stands in the documentation under "Moving from gensim".
+
+    See Also:
+        Řehůřek, Sojka, *Software Framework for Topic Modelling with Large Corpora*, 2010,
+        https://radimrehurek.com/gensim.
+
+    Args:
+        sentences: lists of words, which are strings, or all of them whole numbers. What is a generator can be trained
+            on too: the corpus is read once.
+        corpus_file: a file in place of them, plain or compressed, one sentence a line.
+        vector_size: d, from 1.
+        alpha: where the learning rate starts.
+        window: words on either side. One beyond 250 needs ``shrink_windows=False`` and sentences of at most 251 words.
+        min_count: words rarer than this are left out.
+        max_vocab_size: while words are counted, drop the rarest where they are more than this. gensim counts then.
+        sample: threshold of the subsampling of frequent words; from 1 on, a count.
+        seed: of all chance.
+        workers: threads.
+        min_alpha: where the learning rate ends.
+        sg: 1 for skip-gram, 0 for CBOW.
+        hs: 1 for hierarchical softmax, which is then trained alone, whatever ``negative`` is.
+        negative: words drawn as noise for each prediction, 60 at most; 0 with ``hs``.
+        ns_exponent: noise is drawn in proportion to count to this power.
+        cbow_mean: 1 for the mean of the context's vectors, 0 for their sum.
+        hashfxn: unused.
+        epochs: passes over the corpus.
+        null_word: 1 for a word ``"\0"`` behind all others.
+        trim_rule: from a word, its count and ``min_count`` to one of gensim's ``RULE_DEFAULT``, ``RULE_KEEP`` and
+            ``RULE_DISCARD``.
+        sorted_vocab: 1 to sort words by falling count, as those that are counted here always are.
+        batch_words: unused.
+        compute_loss: sum up the loss, for ``get_latest_training_loss``.
+        callbacks: gensim's `CallbackAny2Vec`.
+        comment: kept with the model.
+        max_final_vocab: raise ``min_count`` until at most so many words are left.
+        shrink_windows: draw each word's window from 1 to its size.
+
+    Raises:
+        InputError: an argument that cannot be used; a ValueError.
+        CorpusError: a corpus that cannot be read.
+
+    Example:
+        >>> model = Word2Vec([["tea", "with", "milk"], ["coffee", "with", "sugar"]] * 50, vector_size=8, workers=1)
+        >>> model.wv["tea"].shape
+        (8,)
+    """
+
+    def __init__(
+        self,
+        sentences: Iterable[Any] | None = None,
+        corpus_file: str | None = None,
+        vector_size: int = 100,
+        alpha: float = 0.025,
+        window: int = 5,
+        min_count: int = 5,
+        max_vocab_size: int | None = None,
+        sample: float = 1e-3,
+        seed: int = 1,
+        workers: int = 3,
+        min_alpha: float = 0.0001,
+        sg: int = 0,
+        hs: int = 0,
+        negative: int = 5,
+        ns_exponent: float = 0.75,
+        cbow_mean: int = 1,
+        hashfxn: Callable[[Any], int] = hash,
+        epochs: int = 5,
+        null_word: int = 0,
+        trim_rule: Callable[[Any, int, int], int] | None = None,
+        sorted_vocab: int = 1,
+        batch_words: int = peer.word2vec.MAX_WORDS_IN_BATCH,
+        compute_loss: bool = False,
+        callbacks: Iterable[Any] = (),
+        comment: str | None = None,
+        max_final_vocab: int | None = None,
+        shrink_windows: bool = True,
+    ) -> None:
+        super().__init__(
+            vector_size=vector_size,
+            alpha=alpha,
+            window=window,
+            min_count=min_count,
+            max_vocab_size=max_vocab_size,
+            sample=sample,
+            seed=seed,
+            workers=workers,
+            min_alpha=min_alpha,
+            sg=sg,
+            hs=hs,
+            negative=negative,
+            ns_exponent=ns_exponent,
+            cbow_mean=cbow_mean,
+            hashfxn=hashfxn,
+            epochs=epochs,
+            null_word=null_word,
+            sorted_vocab=sorted_vocab,
+            batch_words=batch_words,
+            compute_loss=compute_loss,
+            comment=comment,
+            max_final_vocab=max_final_vocab,
+            shrink_windows=shrink_windows,
+        )
+        self._begin(sentences, corpus_file, trim_rule, callbacks)
+
+    def score(
+        self,
+        sentences: Iterable[Any],
+        total_sentences: int = 1_000_000,
+        chunksize: int = 100,
+        queue_factor: int = 2,
+        report_delay: int = 1,
+    ) -> NDArray[np.float32]:
+        """Return the log probability (n,) of each sentence under hierarchical softmax, as gensim's `score` sums it."""
+        shared = self.wv.vectors, getattr(self, "syn1", None)
+        try:  # in a callback arrays are the trainer's, whose rows are padded: gensim's code expects none of that
+            self.wv.vectors = np.ascontiguousarray(shared[0])
+            if shared[1] is not None:
+                self.syn1 = own(shared[1], len(self.wv))
+            return super().score(sentences, total_sentences, chunksize, queue_factor, report_delay)
+        finally:
+            self.wv.vectors = shared[0]
+            if shared[1] is not None:
+                self.syn1 = shared[1]
+
+    def _make_trainer(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> EmbeddingTrainer:
+        locks = np.resize(np.asarray(getattr(self.wv, "vectors_lockf", 1.0), np.float32), len(self.wv))
+        if locks.all() and (locks == 1).all():
+            return super()._make_trainer(corpus, options)
+        if not np.isin(locks, (0, 1)).all():
+            odd = locks[~np.isin(locks, (0, 1))][0]
+            raise InputError(f"vectors_lockf holds {shown(odd)}: give 1, or 0 for vectors that stay as they are.")
+        names = names_of(self.wv.index_to_key)
+        there = Embeddings(np.asarray(self.wv.vectors), Vocabulary(names, None))
+        frozen = [names[row] for row in np.flatnonzero(locks == 0).tolist()]
+        return EmbeddingTrainer(corpus, options, stream=self.train_count, start=WarmStart(there, frozen))
+
+    def _lend(self, trainer: EmbeddingTrainer) -> None:
+        share(self.wv, "vectors", trainer.vectors)
+        share(self, self._outputs, trainer.output_vectors)
+
+    def _show(self, trainer: EmbeddingTrainer) -> None:
+        """All of it is shared."""
+
+    def _take_back(self, trainer: EmbeddingTrainer) -> None:
+        self.wv.vectors = own(trainer.vectors, len(self.wv))
+        setattr(self, self._outputs, own(trainer.output_vectors, len(self.wv)))
+
+    def _matrices(self) -> dict[str, NDArray[Any]]:
+        return {"vectors": np.asarray(self.wv.vectors, np.float32)}
+
+    def _set_matrices(self, read: Callable[..., NDArray[Any]]) -> None:
+        self.wv.vectors = read("vectors", (len(self.wv), self.vector_size), np.float32)

@@ -1,0 +1,1 @@
+"""gensim's own tests, which it installs with itself, run on the classes of vastmax."""

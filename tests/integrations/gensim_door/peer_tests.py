@@ -1,0 +1,77 @@
+"""gensim's test files with its classes swapped for ours, and the list of those left out."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from collections.abc import Callable, Iterator
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+FILES = ("test_word2vec", "test_phrases", "test_keyedvectors")
+LEFT_OUT = Path(__file__).with_name("left_out.txt")
+
+
+def cases_of(file: str) -> dict[str, unittest.TestCase]:
+    """Every test of one of gensim's files, by ``Class.method``, with the classes swapped."""
+    from vastmax.integrations.gensim import FrozenPhrases, Phrases, Word2Vec
+
+    module = _loaded(file)
+    if hasattr(module, "word2vec"):
+        module.word2vec = SimpleNamespace(**{**vars(import_module("gensim.models.word2vec")), "Word2Vec": Word2Vec})
+    for ours in (Phrases, FrozenPhrases):
+        if hasattr(module, ours.__name__):
+            setattr(module, ours.__name__, ours)
+    cases = _flat(unittest.defaultTestLoader.loadTestsFromModule(module))
+    return {f"{type(case).__name__}.{case._testMethodName}": case for case in cases}
+
+
+def left_out() -> dict[tuple[str, str], str]:
+    """Why a test is left out, by file and name: each line of the list is ``file Class.method: why``."""
+    lines = LEFT_OUT.read_text(encoding="utf-8").splitlines()
+    found = {}
+    for line in lines:
+        if line and not line.startswith("#"):
+            place, _, why = line.partition(": ")
+            file, name = place.split()
+            found[file, name] = why
+    return found
+
+
+def _flat(suite: Any) -> Iterator[Any]:
+    for each in suite:
+        yield from _flat(each) if isinstance(each, unittest.TestSuite) else [each]
+
+
+def _loaded(file: str) -> ModuleType:
+    """A file of gensim's tests; the one thing it takes of a library that gensim does not install is made here."""
+    if "testfixtures" not in sys.modules:
+        sys.modules["testfixtures"] = ModuleType("testfixtures")
+        sys.modules["testfixtures"].log_capture = _log_capture  # type: ignore[attr-defined]
+    return import_module(f"gensim.test.{file}")
+
+
+def _log_capture() -> Callable[[Any], Any]:
+    """As testfixtures': hands a test what is logged while it runs."""
+
+    def decorate(test: Any) -> Any:
+        @wraps(test)
+        def run(self: unittest.TestCase) -> None:
+            with self.assertLogs(level="INFO") as log:
+                lines = log.output
+                test(self, _Lines(lines))
+
+        return run
+
+    return decorate
+
+
+class _Lines:
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
