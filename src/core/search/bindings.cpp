@@ -83,7 +83,7 @@ void bind_search(nb::module_& m) {
                 for (size_t i = chunk * kRowsAtATime; i < std::min(size, (chunk + 1) * kRowsAtATime); ++i) {
                     int32_t square = 0;
                     for (size_t j = 0; j < width; ++j) {
-                        const int16_t code = codes.data()[i * width + j];
+                        const int code = codes.data()[i * width + j];
                         square += code * code;
                     }
                     factors.data()[i] = square ? 1 / std::sqrt(static_cast<float>(square)) : 0;
@@ -103,9 +103,9 @@ void bind_search(nb::module_& m) {
             std::vector<int32_t> sums(count), out(count * kBlockRows);
             for (size_t n = 0; n < count; ++n)
                 for (size_t i = 0; i < width; ++i) {
-                    const int8_t code = queries.data()[n * width + i];
-                    bytes[n * stride + i] = code;
-                    shorts[n * stride + i] = code;
+                    const int code = queries.data()[n * width + i];
+                    bytes[n * stride + i] = static_cast<int8_t>(code);
+                    shorts[n * stride + i] = static_cast<int16_t>(code);
                     sums[n] += code;
                 }
             std::vector<uint8_t> room(packed_bytes(width) + 63);
