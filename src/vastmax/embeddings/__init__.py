@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
     from vastmax.embeddings.postprocessing import add_output_vectors, all_but_the_top
     from vastmax.embeddings.search import analogy_objective
+    from vastmax.embeddings.tables.stored import StoredRows
     from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
     from vastmax.embeddings.trainers.windows import keep_probability
     from vastmax.embeddings.training import train
@@ -33,6 +34,7 @@ __all__ = [
     "Embeddings",
     "Neighbour",
     "SimilarityReport",
+    "StoredRows",
     "TranslationReport",
     "WarmStart",
     "add_output_vectors",
@@ -77,6 +79,7 @@ __getattr__, __dir__ = lazy(
         "formats.word2vec",
         "postprocessing",
         "search",
+        "tables.stored",
         "training",
         "trainers.compiled",
         "trainers.windows",
