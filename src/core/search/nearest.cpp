@@ -10,7 +10,7 @@
 namespace vastmax {
 namespace {
 
-constexpr size_t kBlocksAtATime = 32, kBlocksAhead = 2;
+constexpr size_t kBlocksAtATime = 32;
 constexpr double kRounding = 1e-6;  // more than single precision loses in a bound
 
 // Queries as codes, and how far each is from them.
@@ -57,12 +57,15 @@ template <typename Read>
 double cosine(const double* query, size_t width, Read&& read) {
     constexpr size_t lanes = 8;
     double dots[lanes] = {}, squares[lanes] = {};
-    for (size_t i = 0; i < width; i += lanes)
-        for (size_t lane = 0; lane < std::min(lanes, width - i); ++lane) {
-            const double value = read(i + lane);
-            dots[lane] += query[i + lane] * value;
-            squares[lane] += value * value;
-        }
+    size_t i = 0;
+    const auto add = [&](size_t lane) {
+        const double value = read(i + lane);
+        dots[lane] += query[i + lane] * value;
+        squares[lane] += value * value;
+    };
+    for (; i + lanes <= width; i += lanes)
+        for (size_t lane = 0; lane < lanes; ++lane) add(lane);
+    for (size_t lane = 0; i + lane < width; ++lane) add(lane);
     for (size_t half = lanes / 2; half; half /= 2)
         for (size_t lane = 0; lane < half; ++lane) {
             dots[lane] += dots[lane + half];
@@ -102,15 +105,23 @@ public:
 
     // Scans a block of rows, the first of them at this place of those asked about.
     void scan(size_t first) {
+        first_ = first;
         const size_t count = std::min(kBlockRows, asked_.rows - first);
-        for (size_t r = 0; r < kBlockRows; ++r) {
-            const bool there = r < count;
-            ids_[r] = !there ? -1 : asked_.among ? asked_.among[first + r] : static_cast<int64_t>(first + r);
-            codes_[r] = there ? rows_.codes + static_cast<size_t>(ids_[r]) * rows_.width : none_.data();
-            factors_[r] = there ? rows_.factors[ids_[r]] : 0;
-            slacks_[r] = there && rows_.slacks ? rows_.slacks[ids_[r]] : 0;
+        const float* factors = rows_.factors + first;
+        const float* slacks = rows_.slacks ? rows_.slacks + first : zeros_;
+        if (count == kBlockRows && !asked_.among) {
+            for (size_t r = 0; r < kBlockRows; ++r) codes_[r] = rows_.codes + (first + r) * rows_.width;
+        } else {
+            for (size_t r = 0; r < kBlockRows; ++r) {
+                const bool there = r < count;
+                const size_t row = there ? static_cast<size_t>(id(r)) : 0;
+                codes_[r] = there ? rows_.codes + row * rows_.width : none_.data();
+                factors_[r] = there ? rows_.factors[row] : 0;
+                slacks_[r] = there && rows_.slacks ? rows_.slacks[row] : 0;
+            }
+            factors = factors_;
+            slacks = slacks_;
         }
-        if (!asked_.among) fetch(first + kBlocksAhead * kBlockRows);
         kernels_.pack(codes_, rows_.width, packed_);
         const QueryCodes codes = coded_.codes();
         for (size_t n = 0; n < asked_.count; n += kQueryTile) {
@@ -118,32 +129,28 @@ public:
             kernels_.products(packed_, codes, n, together, products_);
             for (size_t q = 0; q < together; ++q) {
                 const int32_t* products = products_ + q * kBlockRows;
-                if (kernels_.any_reaches(products, factors_, slacks_, weights_[n + q], least_[n + q]))
-                    take(n + q, products, count);
+                if (kernels_.any_reaches(products, factors, slacks, weights_[n + q], least_[n + q]))
+                    take(n + q, products, factors, slacks, count);
             }
         }
     }
 
 private:
-    // Asks for the codes of a block, which a processor that sees 64 rows read side by side does not by itself.
-    void fetch(size_t first) const {
-        if (first + kBlockRows > rows_.size) return;
-        const int8_t* const from = rows_.codes + first * rows_.width;
-        for (size_t at = 0; at < kBlockRows * rows_.width; at += 64) __builtin_prefetch(from + at);
-    }
+    // The id of a row of the block.
+    int64_t id(size_t r) const { return asked_.among ? asked_.among[first_ + r] : static_cast<int64_t>(first_ + r); }
 
     double scale(size_t n) const { return std::max(coded_.scales[n], 1e-30); }  // of a zero query: any number will do
 
-    void take(size_t n, const int32_t* products, size_t count) {
+    void take(size_t n, const int32_t* products, const float* factors, const float* slacks, size_t count) {
         const double error = coded_.errors[n];
         const int64_t* const from = asked_.exclude + asked_.exclude_from[n];
         const int64_t* const to = asked_.exclude + asked_.exclude_from[n + 1];
         double least = best[n].least();
         for (size_t r = 0; r < count; ++r) {
-            const double about = coded_.scales[n] * products[r] * double{factors_[r]};
-            const double bound = error + (1 + error) * slacks_[r];
-            if (about + bound < least || std::binary_search(from, to, ids_[r])) continue;
-            best[n].offer({about - bound, about + bound, ids_[r]}, [&](int64_t id) {
+            const double about = coded_.scales[n] * products[r] * double{factors[r]};
+            const double bound = error + (1 + error) * slacks[r];
+            if (about + bound < least || std::binary_search(from, to, id(r))) continue;
+            best[n].offer({about - bound, about + bound, id(r)}, [&](int64_t id) {
                 return cosine(asked_.queries + n * rows_.width, vectors_, static_cast<size_t>(id), rows_.width);
             });
             least = best[n].least();
@@ -160,9 +167,9 @@ private:
     std::vector<int8_t> none_;  // a row of zeros
     uint8_t* packed_;
     std::vector<float> weights_, least_;
-    int64_t ids_[kBlockRows];
+    size_t first_ = 0;
     const int8_t* codes_[kBlockRows];
-    float factors_[kBlockRows], slacks_[kBlockRows];
+    float factors_[kBlockRows], slacks_[kBlockRows], zeros_[kBlockRows] = {};
     int32_t products_[kQueryTile * kBlockRows];
 
 public:
