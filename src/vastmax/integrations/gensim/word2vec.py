@@ -129,26 +129,6 @@ class Word2Vec(Model, peer.word2vec.Word2Vec):
         )
         self._begin(sentences, corpus_file, trim_rule, callbacks)
 
-    def score(
-        self,
-        sentences: Iterable[Any],
-        total_sentences: int = 1_000_000,
-        chunksize: int = 100,
-        queue_factor: int = 2,
-        report_delay: int = 1,
-    ) -> NDArray[np.float32]:
-        """Return the log probability (n,) of each sentence under hierarchical softmax, as gensim's `score` sums it."""
-        shared = self.wv.vectors, getattr(self, "syn1", None)
-        try:  # in a callback arrays are the trainer's, whose rows are padded: gensim's code expects none of that
-            self.wv.vectors = np.ascontiguousarray(shared[0])
-            if shared[1] is not None:
-                self.syn1 = own(shared[1], len(self.wv))
-            return super().score(sentences, total_sentences, chunksize, queue_factor, report_delay)
-        finally:
-            self.wv.vectors = shared[0]
-            if shared[1] is not None:
-                self.syn1 = shared[1]
-
     def _make_trainer(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> EmbeddingTrainer:
         locks = np.resize(np.asarray(getattr(self.wv, "vectors_lockf", 1.0), np.float32), len(self.wv))
         if locks.all() and (locks == 1).all():
