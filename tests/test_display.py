@@ -159,7 +159,8 @@ def test_true_shows_lines_in_python(capsys: pytest.CaptureFixture[str], monkeypa
     encode_corpus(sentences(), progress=True).close()
     assert re.fullmatch(r"(reading \d+\.\dk words\n)+", capsys.readouterr().err)
     train(sentences(), dim=4, epochs=1, threads=1, progress=True)
-    assert re.fullmatch(r"(reading .*\n)+(training .*words/s  loss .*\n)+", capsys.readouterr().err)
+    needs = r"200 words of dim 4 need 0\.0 MB of memory\n"
+    assert re.fullmatch(rf"(reading .*\n)+{needs}(training .*words/s  loss .*\n)+", capsys.readouterr().err)
     read_language_corpus(sentences(), progress=True, held_out=0.1)
     assert "reading " in capsys.readouterr().err
     train(sentences(), dim=4, epochs=1, threads=1, progress=False)

@@ -15,7 +15,8 @@ void bind_search(nb::module_& m);
 }  // namespace vastmax
 
 NB_MODULE(_core, m) {
-    m.doc() = "Compiled core of vastmax: counting, encoding, trees, text vectors, the Hogwild kernels, ops and searches.";
+    m.doc() =
+        "Compiled core of vastmax: counting, encoding, trees, text vectors, the Hogwild kernels, ops and searches.";
     nb::register_exception_translator([](const std::exception_ptr& pointer, void*) {
         try {
             std::rethrow_exception(pointer);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "base/parallel.hpp"
@@ -83,7 +84,7 @@ void bind_search(nb::module_& m) {
                 for (size_t i = chunk * kRowsAtATime; i < std::min(size, (chunk + 1) * kRowsAtATime); ++i) {
                     int32_t square = 0;
                     for (size_t j = 0; j < width; ++j) {
-                        const int16_t code = codes.data()[i * width + j];
+                        const int8_t code = codes.data()[i * width + j];
                         square += code * code;
                     }
                     factors.data()[i] = square ? 1 / std::sqrt(static_cast<float>(square)) : 0;
@@ -101,13 +102,12 @@ void bind_search(nb::module_& m) {
             std::vector<int8_t> bytes(count * stride);
             std::vector<int16_t> shorts(count * stride);
             std::vector<int32_t> sums(count), out(count * kBlockRows);
-            for (size_t n = 0; n < count; ++n)
-                for (size_t i = 0; i < width; ++i) {
-                    const int8_t code = queries.data()[n * width + i];
-                    bytes[n * stride + i] = code;
-                    shorts[n * stride + i] = code;
-                    sums[n] += code;
-                }
+            for (size_t n = 0; n < count; ++n) {
+                const int8_t* query = queries.data() + n * width;
+                std::copy_n(query, width, bytes.data() + n * stride);
+                std::copy_n(query, width, shorts.data() + n * stride);
+                sums[n] = std::accumulate(query, query + width, int32_t{0});
+            }
             std::vector<uint8_t> room(packed_bytes(width) + 63);
             uint8_t* packed = room.data() + (-reinterpret_cast<uintptr_t>(room.data()) & 63);
             const int8_t* rows[kBlockRows];

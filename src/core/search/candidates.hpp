@@ -47,6 +47,7 @@ public:
         all.drop();
         all.decide(exact);
         std::vector<Answer> answers;
+        answers.reserve(all.rows_.size());
         for (const Candidate& row : all.rows_) answers.push_back({row.id, row.lower});
         return answers;
     }

@@ -240,12 +240,12 @@ void bag_means(const nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>& tab
     const auto* ids = rows.data();
     const float* from = table.data();
     float* to = out.data();
-    constexpr size_t kWords = 1024;
+    constexpr size_t words_a_part = 1024;
     const size_t count = out.shape(0);
     nb::gil_scoped_release release;
-    parallel_for((count + kWords - 1) / kWords, threads, [&](size_t, size_t part) {
+    parallel_for((count + words_a_part - 1) / words_a_part, threads, [&](size_t, size_t part) {
         std::vector<double> sums(dim);
-        for (size_t i = part * kWords; i < std::min(count, (part + 1) * kWords); ++i) {
+        for (size_t i = part * words_a_part; i < std::min(count, (part + 1) * words_a_part); ++i) {
             std::fill(sums.begin(), sums.end(), 0.0);
             for (int64_t j = begins[i]; j < begins[i + 1]; ++j)
                 for (size_t x = 0; x < dim; ++x) sums[x] += static_cast<double>(from[ids[j] * stride + x]);

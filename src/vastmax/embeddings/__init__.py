@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
     from vastmax.embeddings.postprocessing import add_output_vectors, all_but_the_top
     from vastmax.embeddings.search import analogy_objective
+    from vastmax.embeddings.subwords import SubwordVectors
     from vastmax.embeddings.tables.stored import StoredRows
     from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
     from vastmax.embeddings.trainers.windows import keep_probability
@@ -35,6 +36,7 @@ __all__ = [
     "Neighbour",
     "SimilarityReport",
     "StoredRows",
+    "SubwordVectors",
     "TranslationReport",
     "WarmStart",
     "add_output_vectors",
@@ -79,6 +81,7 @@ __getattr__, __dir__ = lazy(
         "formats.word2vec",
         "postprocessing",
         "search",
+        "subwords",
         "tables.stored",
         "training",
         "trainers.compiled",

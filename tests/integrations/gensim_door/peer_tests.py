@@ -5,28 +5,47 @@ from __future__ import annotations
 import sys
 import unittest
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-FILES = ("test_word2vec", "test_phrases", "test_keyedvectors")
+FILES = ("test_word2vec", "test_phrases", "test_keyedvectors", "test_fasttext")
 LEFT_OUT = Path(__file__).with_name("left_out.txt")
 
 
 def cases_of(file: str) -> dict[str, unittest.TestCase]:
     """Every test of one of gensim's files, by ``Class.method``, with the classes swapped."""
-    from vastmax.integrations.gensim import FrozenPhrases, Phrases, Word2Vec
+    from vastmax.integrations.gensim import FastText, FrozenPhrases, Phrases, Word2Vec, load_facebook_model
 
     module = _loaded(file)
     if hasattr(module, "word2vec"):
-        module.word2vec = SimpleNamespace(**{**vars(import_module("gensim.models.word2vec")), "Word2Vec": Word2Vec})
-    for ours in (Phrases, FrozenPhrases):
-        if hasattr(module, ours.__name__):
-            setattr(module, ours.__name__, ours)
+        module.word2vec = _with(import_module("gensim.models.word2vec"), Word2Vec=Word2Vec)
+    for name, ours in {"Phrases": Phrases, "FrozenPhrases": FrozenPhrases, "FT_gensim": FastText}.items():
+        if hasattr(module, name):
+            setattr(module, name, ours)
+    if file == "test_fasttext":
+        models = import_module("gensim.models")
+        fasttext = _with(models.fasttext, load_facebook_model=load_facebook_model)
+        module.gensim = SimpleNamespace(models=_with(models, fasttext=fasttext))
     cases = _flat(unittest.defaultTestLoader.loadTestsFromModule(module))
-    return {f"{type(case).__name__}.{case._testMethodName}": case for case in cases}
+    own = [case for case in cases if type(case).__module__ == module.__name__]  # one file takes another's class
+    return {f"{type(case).__name__}.{case._testMethodName}": case for case in own} | _functions(module)
+
+
+def _functions(module: ModuleType) -> dict[str, unittest.TestCase]:
+    """Tests that are functions, with each value of a parameter."""
+    found: dict[str, unittest.TestCase] = {}
+    for name, test in vars(module).items():
+        if name.startswith("test_") and callable(test):
+            marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+            for values in product(*(mark.args[1] for mark in marks)):
+                given = dict(zip((mark.args[0] for mark in marks), values, strict=True))
+                title = name + "".join(f"[{value}]" for value in values)
+                found[title] = unittest.FunctionTestCase(partial(test, **given))
+    return found
 
 
 def left_out() -> dict[tuple[str, str], str]:
@@ -39,6 +58,10 @@ def left_out() -> dict[tuple[str, str], str]:
             file, name = place.split()
             found[file, name] = why
     return found
+
+
+def _with(module: ModuleType, **ours: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{**vars(module), **ours})
 
 
 def _flat(suite: Any) -> Iterator[Any]:

@@ -191,6 +191,11 @@ class EmbeddingTrainer(Trainer):
         return means
 
     @property
+    def held_buckets(self) -> NDArray[np.uint32] | None:
+        """(R,) uint32, the buckets of the n-grams that have rows, as the rows lie; None without subwords."""
+        return None if self._bags is None else self._bags.held
+
+    @property
     def output_vectors(self) -> NDArray[np.float32]:
         """(V, d) float32 for negative sampling, (V - 1, d) for the inner nodes of the Huffman tree; a view."""
         return self._core.outputs

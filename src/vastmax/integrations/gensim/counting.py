@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import shown
 from vastmax.integrations.gensim.corpora import Text
 from vastmax.integrations.gensim.peer import word2vec
 from vastmax.integrations.gensim.vocabularies import add_codes, kept_words, least_count, sample_threshold
@@ -30,12 +31,14 @@ class CountingModel(_Base):
     """Stands before gensim's class among the bases of a model."""
 
     def _check_corpus_sanity(self, corpus_iterable: Any = None, corpus_file: Any = None, passes: int = 1) -> None:
-        """Raise TypeError, as gensim does, for no corpus, two of them or a file that is not there.
+        """Raise TypeError, as gensim does, for no corpus, two of them, or what is none.
 
         Generators and compressed files can be read: a text is read once.
         """
         if (corpus_iterable is None) == (corpus_file is None):
             raise TypeError("give either sentences or corpus_file, and not both.")
+        if corpus_iterable is not None and not isinstance(corpus_iterable, (Iterable, Text)):
+            raise TypeError(f"sentences is {shown(corpus_iterable)}: give lists of words.")
         if corpus_file is not None and not os.path.isfile(corpus_file):
             raise TypeError(f"corpus_file is {corpus_file!r}: give the path of a file.")
 
@@ -117,6 +120,13 @@ class CountingModel(_Base):
         self.wv.next_index = len(keys)
         if self.hs:
             self.create_binary_tree()
+        if self.negative:
+            self.make_cum_table()
+
+    def make_cum_table(self, domain: int = 2**31 - 1) -> None:
+        """Make the table that gensim draws negatives with; vastmax draws with one of its own."""
+        weights = np.power(np.maximum(self.wv.expandos["count"], 1).astype(np.float64), self.ns_exponent)
+        self.cum_table = np.round(np.cumsum(weights) / max(weights.sum(), 1) * domain).astype(np.uint32)
 
     def create_binary_tree(self) -> None:
         """Give every word its path in the Huffman tree of the counts, for `score` and whoever asks for it."""

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from vastmax.checks import refused
-from vastmax.embeddings import Embeddings, read_word2vec
+from vastmax.embeddings import Embeddings, SubwordVectors, read_word2vec
 from vastmax.errors import FormatError, InputError
 from vastmax.files import opened
+from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -23,13 +24,21 @@ __all__ = ["from_gensim", "load_word2vec_format", "to_gensim"]
 def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     """Return a KeyedVectors with the same words and counts (where they are known), and its own copy of the vectors.
 
+    Embeddings with subwords of fastText's kind become a FastTextKeyedVectors; others leave theirs behind.
+
     Raises:
         InputError: gensim is not installed, or a vector holds NaN or infinity.
     """
-    from vastmax.integrations.gensim.peer import keyedvectors
+    from vastmax.integrations.gensim import peer
 
     embeddings.check_finite()
-    vectors = keyedvectors.KeyedVectors(embeddings.dim)
+    subwords, dim = embeddings.subwords, embeddings.dim
+    if subwords is None or subwords.rule.floret or subwords.pruned:
+        subwords = None
+        vectors: Any = peer.keyedvectors.KeyedVectors(dim)
+    else:
+        rule = subwords.rule
+        vectors = peer.fasttext.FastTextKeyedVectors(dim, rule.shortest, rule.longest, rule.buckets)
     words = embeddings.vocabulary.words
     keys = [str(row) for row in range(len(embeddings))] if words is None else list(words)
     vectors.index_to_key, vectors.next_index = keys, len(keys)
@@ -37,13 +46,20 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     vectors.vectors = np.array(embeddings.vectors)
     if embeddings.vocabulary.counted:
         vectors.expandos["count"] = np.array(embeddings.vocabulary.counts)
+    if subwords is not None:
+        sums, sizes = subwords.sums(keys)
+        vectors.vectors_vocab = (sizes[:, None] + np.float32(1)) * embeddings.vectors - sums  # what a word has alone
+        vectors.vectors_ngrams = np.zeros((subwords.rule.buckets, dim), np.float32)
+        vectors.vectors_ngrams[subwords.held] = subwords.vectors
+        vectors.recalc_char_ngram_buckets()
     return vectors
 
 
 def from_gensim(keyed_vectors: KeyedVectors) -> Embeddings:
     """Return embeddings in gensim's order, which is by falling count.
 
-    Counts are unknown where gensim has none, and where they are V, V-1, … 1: it makes them up for files without any.
+    Counts are unknown where gensim has none, and where they are V, V-1, … 1: it makes them up for files without any. Of
+    a FastTextKeyedVectors n-grams come along.
     """
     words = [str(key) for key in keyed_vectors.index_to_key]
     if not words:
@@ -51,7 +67,12 @@ def from_gensim(keyed_vectors: KeyedVectors) -> Embeddings:
     counts = keyed_vectors.expandos.get("count")
     made_up = np.array_equal(counts, np.arange(len(words), 0, -1)) if counts is not None else True
     vocabulary = Vocabulary(words, None if made_up else np.asarray(counts, np.int64))
-    return Embeddings(np.asarray(keyed_vectors.vectors, np.float32), vocabulary)
+    ngrams, subwords = getattr(keyed_vectors, "vectors_ngrams", None), None
+    if ngrams is not None and len(ngrams):
+        rule = Subwords(keyed_vectors.min_n, keyed_vectors.max_n, len(ngrams))  # type: ignore[attr-defined]
+        held = np.flatnonzero(ngrams.any(1))
+        subwords = SubwordVectors(rule, np.asarray(ngrams[held], np.float32), held)
+    return Embeddings(np.asarray(keyed_vectors.vectors, np.float32), vocabulary, subwords=subwords)
 
 
 def load_word2vec_format(

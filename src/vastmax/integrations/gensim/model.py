@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.checks import conforms, described, refused, whole
-from vastmax.errors import FormatError, InputError
+from vastmax.errors import FormatError
 from vastmax.integrations.gensim.corpora import Text, names_of
 from vastmax.integrations.gensim.saved import checked, matrix, read_model, words_in, write_model
 from vastmax.integrations.gensim.training import LIMITS, TrainingModel, own
@@ -77,15 +77,22 @@ class Model(TrainingModel):
     def adopt(cls, model: Any) -> Self:
         """Take over a model that gensim has made or loaded, to train it on, save it or ask it here; ``wv`` is shared.
 
+        Hierarchical softmax has another tree here, and so its inner nodes begin anew.
+
         Raises:
-            InputError: a model of hierarchical softmax, whose tree is gensim's own.
+            InputError: an argument of the model that has no place here.
         """
-        if model.hs:
-            raise InputError("the model is of hierarchical softmax, which has another tree here: train anew.")
         new = cls(**{name: plain_value(name, _setting(model, name), hint) for name, hint in cls._settings().items()})
-        new.wv, new.syn1neg = model.wv, model.syn1neg
+        new.wv, new.raw_vocab = model.wv, model.raw_vocab
         for name in ("corpus_count", "corpus_total_words", "train_count", "min_alpha_yet_reached"):
             setattr(new, name, getattr(model, name, None) or getattr(new, name))
+        if new.hs:
+            logger.warning("the tree of hierarchical softmax is another here: its inner nodes begin anew.")
+            new.syn1 = np.zeros((len(new.wv), new.vector_size), np.float32)
+            new.create_binary_tree()
+        else:
+            new.syn1neg = np.asarray(model.syn1neg, np.float32)
+            new.make_cum_table()
         return new
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:

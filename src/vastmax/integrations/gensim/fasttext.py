@@ -1,0 +1,225 @@
+"""gensim's `FastText`, read and trained by vastmax."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vastmax.embeddings import EmbeddingOptions, EmbeddingTrainer
+from vastmax.errors import FormatError, InputError
+from vastmax.integrations.gensim import peer
+from vastmax.integrations.gensim.model import Model
+from vastmax.integrations.gensim.ngrams import mean_vectors, resize, rule_of
+from vastmax.integrations.gensim.training import own, share
+from vastmax.text import EncodedCorpus
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["FastText", "load_facebook_model"]
+
+
+class FastText(Model, peer.fasttext.FastText):
+    """gensim's `FastText`, whose arguments and methods it has; text is read and vectors are trained by vastmax.
+
+    ``wv`` is a `FastTextKeyedVectors` of gensim. Buckets that no word of the vocabulary is hashed to have zero vectors,
+    where gensim leaves random ones.
+
+    See Also:
+        Bojanowski, Grave, Joulin, Mikolov, *Enriching Word Vectors with Subword Information*, 2017,
+        https://arxiv.org/abs/1607.04606.
+
+    Args:
+        sentences: as for `Word2Vec`, and so are all that are not told here.
+        corpus_file: a file in place of them.
+        sg: 1 for skip-gram, 0 for CBOW.
+        hs: 1 for hierarchical softmax, which is then trained alone.
+        vector_size: d.
+        alpha: where the learning rate starts.
+        window: words on either side.
+        min_count: words rarer than this are left out.
+        max_vocab_size: drop the rarest words on the way where there are more.
+        word_ngrams: 1.
+        sample: threshold of the subsampling of frequent words.
+        seed: of all chance.
+        workers: threads.
+        min_alpha: where the learning rate ends.
+        negative: words drawn as noise for each prediction.
+        ns_exponent: noise is drawn in proportion to count to this power.
+        cbow_mean: 1 for the mean of the context's vectors, 0 for their sum.
+        hashfxn: unused.
+        epochs: passes over the corpus.
+        null_word: 1 for a word of no meaning behind all others.
+        min_n: characters of the shortest n-grams, from 1.
+        max_n: characters of the longest; below ``min_n`` there are none.
+        sorted_vocab: 1 to sort words by falling count.
+        bucket: rows that n-grams are hashed to.
+        trim_rule: which words to keep.
+        batch_words: unused.
+        callbacks: gensim's `CallbackAny2Vec`.
+        max_final_vocab: raise ``min_count`` until at most so many words are left.
+        shrink_windows: draw each word's window from 1 to its size.
+
+    Raises:
+        InputError: an argument that cannot be used; a ValueError.
+        NotImplementedError: ``word_ngrams`` other than 1, as in gensim.
+        CorpusError: a corpus that cannot be read.
+
+    Example:
+        >>> model = FastText([["tea", "with", "milk"], ["coffee", "with", "sugar"]] * 50, vector_size=8, bucket=1000)
+        >>> "teas" in model.wv.key_to_index, model.wv["teas"].shape
+        (False, (8,))
+    """
+
+    def __init__(
+        self,
+        sentences: Iterable[Any] | None = None,
+        corpus_file: str | None = None,
+        sg: int = 0,
+        hs: int = 0,
+        vector_size: int = 100,
+        alpha: float = 0.025,
+        window: int = 5,
+        min_count: int = 5,
+        max_vocab_size: int | None = None,
+        word_ngrams: int = 1,
+        sample: float = 1e-3,
+        seed: int = 1,
+        workers: int = 3,
+        min_alpha: float = 0.0001,
+        negative: int = 5,
+        ns_exponent: float = 0.75,
+        cbow_mean: int = 1,
+        hashfxn: Callable[[Any], int] = hash,
+        epochs: int = 5,
+        null_word: int = 0,
+        min_n: int = 3,
+        max_n: int = 6,
+        sorted_vocab: int = 1,
+        bucket: int = 2000000,
+        trim_rule: Callable[[Any, int, int], int] | None = None,
+        batch_words: int = peer.word2vec.MAX_WORDS_IN_BATCH,
+        callbacks: Iterable[Any] = (),
+        max_final_vocab: int | None = None,
+        shrink_windows: bool = True,
+    ) -> None:
+        super().__init__(
+            sg=sg,
+            hs=hs,
+            vector_size=vector_size,
+            alpha=alpha,
+            window=window,
+            min_count=min_count,
+            max_vocab_size=max_vocab_size,
+            word_ngrams=word_ngrams,
+            sample=sample,
+            seed=seed,
+            workers=workers,
+            min_alpha=min_alpha,
+            negative=negative,
+            ns_exponent=ns_exponent,
+            cbow_mean=cbow_mean,
+            hashfxn=hashfxn,
+            epochs=epochs,
+            null_word=null_word,
+            min_n=min_n,
+            max_n=max_n,
+            sorted_vocab=sorted_vocab,
+            bucket=bucket,
+            batch_words=batch_words,
+            max_final_vocab=max_final_vocab,
+            shrink_windows=shrink_windows,
+        )
+        _ = rule_of(self.wv)
+        self._begin(sentences, corpus_file, trim_rule, callbacks)
+
+    @classmethod
+    def adopt(cls, model: Any) -> Self:
+        """Take over a model that gensim has made or loaded; see `Word2Vec.adopt`."""
+        new = super().adopt(model)
+        new.wv.vectors = mean_vectors(new.wv)  # to the last bit as here
+        return new
+
+    def init_weights(self) -> None:
+        """Give every word and bucket of the vocabulary a random vector, and every output a zero one."""
+        self.wv.vectors_vocab, self.wv.vectors_ngrams = np.zeros((0, self.vector_size), np.float32), None
+        resize(self.wv, self.seed)
+        setattr(self, self._outputs, np.zeros((len(self.wv), self.vector_size), np.float32))
+
+    def update_weights(self) -> None:
+        """Give new words, and buckets that are new with them, their first vectors; RuntimeError where none are old."""
+        if not len(self.wv.vectors_vocab):
+            raise RuntimeError("there is no vocabulary to update: build one with build_vocab, without update.")
+        resize(self.wv, self.seed)
+        setattr(self, self._outputs, own(getattr(self, self._outputs), len(self.wv)))
+
+    def estimate_memory(self, vocab_size: int | None = None, report: dict[str, int] | None = None) -> dict[str, int]:
+        """Return the bytes that parts of the model take, as gensim reckons them."""
+        if vocab_size is None or vocab_size == len(self.wv):
+            return super().estimate_memory(vocab_size, report)
+        return peer.word2vec.Word2Vec.estimate_memory(self, vocab_size, report)
+
+    @property
+    def _ngrams(self) -> NDArray[np.float32]:
+        """The vectors of buckets; none before there is a vocabulary."""
+        ngrams: Any = self.wv.vectors_ngrams
+        return np.zeros((0, self.vector_size), np.float32) if ngrams is None else ngrams
+
+    def _options(self, corpus: EncodedCorpus, counts: NDArray[np.int64], **more: Any) -> EmbeddingOptions:
+        if self.wv.bucket:
+            more |= {"subwords": f"{self.wv.min_n}-{self.wv.max_n}", "buckets": self.wv.bucket}
+        for name in ("vectors_vocab_lockf", "vectors_ngrams_lockf"):
+            if not (np.asarray(getattr(self.wv, name, 1)) == 1).all():
+                raise InputError(f"{name} holds other numbers than 1: vectors of words with n-grams cannot be locked.")
+        return super()._options(corpus, counts, **more)
+
+    def _lend(self, trainer: EmbeddingTrainer) -> None:
+        share(self, self._outputs, trainer.output_vectors)
+        tensors, held = trainer.tensors(), trainer.held_buckets
+        if held is None:
+            share(self.wv, "vectors_vocab", tensors["vectors"])
+            self.wv.vectors = self.wv.vectors_vocab
+            return
+        share(self.wv, "vectors_vocab", tensors["word_rows"])
+        tensors["ngram_vectors"][...] = self._ngrams[held]
+
+    def _show(self, trainer: EmbeddingTrainer) -> None:
+        held = trainer.held_buckets
+        if held is not None:
+            self._ngrams[held] = trainer.tensors()["ngram_vectors"]
+            self.wv.vectors = mean_vectors(self.wv)
+
+    def _take_back(self, trainer: EmbeddingTrainer) -> None:
+        self._show(trainer)
+        self.wv.vectors_vocab = np.array(self.wv.vectors_vocab)
+        if trainer.held_buckets is None:
+            self.wv.vectors = self.wv.vectors_vocab
+        setattr(self, self._outputs, own(trainer.output_vectors, len(self.wv)))
+
+    def _matrices(self) -> dict[str, NDArray[Any]]:
+        held = np.flatnonzero(self._ngrams.any(1))
+        rows = self._ngrams[held]
+        return {"vectors_vocab": self.wv.vectors_vocab, "buckets": held.astype(np.int64), "ngram_vectors": rows}
+
+    def _set_matrices(self, read: Callable[..., NDArray[Any]]) -> None:
+        wv, dim = self.wv, self.vector_size
+        wv.vectors_vocab = read("vectors_vocab", (len(wv), dim), np.float32)
+        held = read("buckets", (None,), np.int64)
+        if len(held) and not (held.min() >= 0 and held.max() < wv.bucket and len(np.unique(held)) == len(held)):
+            raise FormatError(f"the file is damaged: buckets are not different numbers below {wv.bucket}.")
+        wv.vectors_ngrams = np.zeros((wv.bucket, dim), np.float32)
+        wv.vectors_ngrams[held] = read("ngram_vectors", (len(held), dim), np.float32)
+        resize(wv, self.seed)
+
+
+def load_facebook_model(path: str | os.PathLike[str], encoding: str = "utf-8") -> FastText:
+    """Return a model of fastText's ``.bin`` file, read by gensim, to be trained on here.
+
+    Raises:
+        InputError: an argument of the model that has no place here.
+    """
+    return FastText.adopt(peer.fasttext.load_facebook_model(os.fspath(path), encoding))
