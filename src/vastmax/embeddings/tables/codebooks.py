@@ -28,14 +28,14 @@ def learn(table: Table, found: NDArray[np.float64], parts: int) -> tuple[Float32
 
     The codebooks are learned on unit vectors x R', R first joining principal components to parts of like variance; then
     each round assigns every row to its centroids, moves those, and turns R to what brings the rows nearest to them. The
-    first words, which are the most frequent, weigh more: row i weighs 1 / √(i + 100).
+    first words, which are the most frequent, weigh more: row i weighs (i + 100)^-0.75.
     """
     random = np.random.default_rng(0)
     chosen = np.flatnonzero(found > 0)
     if len(chosen) > _SAMPLE:
         chosen = np.sort(random.choice(chosen, _SAMPLE, replace=False))
     rows = unit(np.asarray(table[chosen]), found[chosen]).astype(np.float32)
-    weights = 1 / np.sqrt(chosen + 100.0)
+    weights = (chosen + 100.0) ** -0.75
     rotation = _balanced(rows * np.sqrt(weights)[:, None].astype(np.float32), parts)
     codebooks = np.zeros((CENTROIDS, table.shape[1]), np.float32)
     if not len(rows):
