@@ -35,7 +35,7 @@ def learn(table: Table, found: NDArray[np.float64], parts: int) -> tuple[Float32
     if len(chosen) > _SAMPLE:
         chosen = np.sort(random.choice(chosen, _SAMPLE, replace=False))
     rows = unit(np.asarray(table[chosen]), found[chosen]).astype(np.float32)
-    weights: NDArray[np.float64] = np.power(chosen + 100.0, -0.75, dtype=np.float64)
+    weights = np.power(chosen + 100.0, -0.75).astype(np.float64)
     rotation = _balanced(rows * np.sqrt(weights)[:, None].astype(np.float32), parts)
     codebooks = np.zeros((CENTROIDS, table.shape[1]), np.float32)
     if not len(rows):
