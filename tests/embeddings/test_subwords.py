@@ -189,4 +189,6 @@ def test_what_is_refused(tmp_path: Path) -> None:
         SubwordVectors(Subwords(buckets=5), np.zeros((4, 2), np.float32))
     with pytest.raises(InputError, match="different numbers below 5"):
         SubwordVectors(Subwords(buckets=5), np.zeros((2, 2), np.float32), np.array([1, 1]))
+    with pytest.raises(InputError, match="config has the key 'subwords'"):
+        Embeddings(np.eye(2), Vocabulary(["a", "b"], None), config={"subwords": "3-6"}).save(tmp_path)
     export(trained, tmp_path / "vectors.txt")  # words alone, as ever

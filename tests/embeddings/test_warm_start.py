@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.corpora import sentences
 from tests.embeddings.stopping import stop_at
 from tests.runs.threads import train_together
+from vastmax.cli.app import app
 from vastmax.embeddings import Embeddings, export, train
 from vastmax.embeddings.loop import EmbeddingLoop
-from vastmax.errors import CheckpointError, InputError
+from vastmax.errors import CheckpointError, CorpusError, InputError
 from vastmax.runs import TrainingInterrupted
 from vastmax.text import encode_corpus
 from vastmax.vocabulary import Vocabulary
@@ -161,6 +163,29 @@ def test_a_start_that_is_refused(kind: int, options: dict[str, Any], complaint: 
     start = train(sentences()[:300], **SMALL, **KINDS[kind])
     with pytest.raises(InputError, match=complaint):
         train(MORE, start=start, **{**{k: v for k, v in SMALL.items() if k != "keep_output_vectors"}, **options})
+
+
+def test_a_text_without_a_word_to_learn_says_so() -> None:
+    start = train(sentences()[:300], **SMALL)
+    with pytest.raises(CorpusError, match="no word that occurs 5 times or more"):
+        train([["nobody", "knows"]], start=start, **SMALL)
+
+
+def test_frozen_words_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(sentences(), **SMALL, output="model")
+    Path("more.txt").write_text("".join(" ".join(sentence) + "\n" for sentence in MORE))
+    Path("words.txt").write_text("g0w1\n\n g0w2 \n")
+    Path("empty.txt").write_text("\n")
+    verb = ["train", "more.txt", "-o", "new", "--start", "model", "--dim", "12", "--threads", "1"]
+    for frozen, complaint in (("empty.txt", "--frozen empty.txt holds no word"), ("none.txt", "cannot be read")):
+        refused = CliRunner().invoke(app, [*verb, "--frozen", frozen])
+        assert isinstance(refused.exception, InputError) and complaint in str(refused.exception)
+        assert not Path("new").exists()
+    assert CliRunner().invoke(app, [*verb, "--frozen", "words.txt"]).exit_code == 0
+    before, after = Embeddings.load("model"), Embeddings.load("new")
+    np.testing.assert_array_equal(after[["g0w1", "g0w2"]], before[["g0w1", "g0w2"]])
+    assert (after["g0w3"] != before["g0w3"]).any()
 
 
 def test_starts_that_are_none() -> None:

@@ -152,9 +152,12 @@ def _frozen(given: Path | None) -> str | list[str] | None:
     if given is None or str(given) == "all":
         return given and "all"
     try:
-        return [word for line in given.read_text(encoding="utf-8").splitlines() if (word := line.strip())]
+        words = [word for line in given.read_text(encoding="utf-8").splitlines() if (word := line.strip())]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--frozen {given} cannot be read: {error}; give all, or a file of one word a line.") from None
+    if not words:
+        raise InputError(f"--frozen {given} holds no word: give all, or a file of one word a line.")
+    return words
 
 
 def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, Any] | None:

@@ -227,7 +227,7 @@ def select_words(
     its words are among them, however rare. CorpusError for limits that leave nothing.
     """
     chosen = lexicon.ranked(min_count, max_size)
-    if known is not None:
+    if known is not None and (len(chosen) or (numbers_of(lexicon, known) != NO_WORD).any()):
         return _with_known(lexicon, chosen, known)
     if len(chosen) == 0:
         top = lexicon.ranked(1, 1)

@@ -49,6 +49,8 @@ def save_folder(
     if output_vectors is not None:
         tensors["output_vectors"] = output_vectors
     written = {"format": _COMPRESSED if compressed and is_compressed(tensors) else _FORMAT, **config}
+    if _SUBWORDS in config:
+        raise InputError(f"config has the key {_SUBWORDS!r}, where the rule of n-grams is kept: name it otherwise.")
     if subwords is not None:
         tensors |= {_NGRAMS: subwords.vectors, _BUCKETS: subwords.held}
         written[_SUBWORDS] = asdict(subwords.rule) | ({"pruned": True} if subwords.pruned else {})

@@ -237,12 +237,11 @@ class EmbeddingTrainer(Trainer):
         """
         outputs = self.output_vectors.copy() if output_vectors else None
         self._core.discard_outputs()  # makes room for the copy of the others
-        if self._bags is None:
+        rule, bags = self.options.subword_rule, self._bags
+        if rule is None or bags is None:
             return Trained(self.vectors.copy(), outputs)
-        rule = self.options.subword_rule
-        assert rule is not None
-        ngrams = self._core.vectors[self._bags.num_own :].copy()
-        return Trained(self.vectors, outputs, SubwordVectors(rule, ngrams, self._bags.held))
+        ngrams = self._core.vectors[bags.num_own :].copy()
+        return Trained(self.vectors, outputs, SubwordVectors(rule, ngrams, bags.held))
 
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:
