@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import refused, whole
+from vastmax.checks import refused
 from vastmax.embeddings.comparing import Comparing
 from vastmax.embeddings.formats.folder import load_folder, save_folder
 from vastmax.embeddings.predicting import Predicting
-from vastmax.embeddings.queries import (
-    Neighbour,
-    Word,
-    among_rows,
-    as_rows,
-    direction,
-    listed,
-    top_among,
-)
-from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, unit
+from vastmax.embeddings.queries import Neighbour, Word, as_rows
+from vastmax.embeddings.search import lengths
+from vastmax.embeddings.nearest import Nearest
 from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.tables.forms import in_form
 from vastmax.embeddings.tables.int8 import IndexedRows, Int8Rows
-from vastmax.embeddings.tables.stored import Found, StoredRows, Table
+from vastmax.embeddings.tables.stored import StoredRows, Table
 from vastmax.embeddings.unknown import unknown_word
 from vastmax.embeddings.views import Views
 from vastmax.errors import FormatError, InputError
@@ -35,11 +27,10 @@ from vastmax.vocabulary import Vocabulary
 
 __all__ = ["Embeddings", "Neighbour"]
 
-_QUERIES = 256  # searched for together
 _ROWS = 8192  # whose lengths are taken together
 
 
-class Embeddings(Comparing, Predicting, Views):
+class Embeddings(Nearest, Comparing, Predicting, Views):
     """Vectors (V, d) float32 and the vocabulary that names their rows.
 
     A word is given by its spelling, a string, or by its id, a whole number, which is all that vocabularies without
@@ -183,125 +174,9 @@ class Embeddings(Comparing, Predicting, Views):
         """Words, ids and vectors as rows (n, d)."""
         return as_rows(name, given, self.dim, self._finite_vectors_of)
 
-    @overload
-    def nearest(self, query: Word, k: int = 10, *, among: Any = None, exclude: Any = ()) -> list[Neighbour]: ...
-    @overload
-    def nearest(
-        self, query: Sequence[Word], k: int = 10, *, among: Any = None, exclude: Any = ()
-    ) -> list[list[Neighbour]]: ...
-    @overload
-    def nearest(
-        self, query: NDArray[np.floating], k: int = 10, *, among: Any = None, exclude: Any = ()
-    ) -> list[Neighbour] | list[list[Neighbour]]: ...
-    @overload
-    def nearest(
-        self,
-        query: None = None,
-        k: int = 10,
-        *,
-        positive: Any = (),
-        negative: Any = (),
-        among: Any = None,
-        exclude: Any = (),
-    ) -> list[Neighbour]: ...
-
-    def nearest(
-        self,
-        query: Any = None,
-        k: int = 10,
-        *,
-        positive: Any = (),
-        negative: Any = (),
-        among: int | Iterable[Word] | None = None,
-        exclude: Word | Iterable[Word] = (),
-    ) -> list[Neighbour] | list[list[Neighbour]]:
-        """Return the k words of greatest cosine, best first, equal ones by id.
-
-        Args:
-            query: a word, which is left out of its own neighbours; a vector (d,); or several of one kind, a list of
-                words or an array (n, d), which are searched for together in one matrix product and answered by a list
-                each. A float array is a vector, a list of integers is ids.
-            k: at least 1; fewer come back where there are fewer words.
-            positive: in place of a query words, ids and vectors, any number of each. The query is the mean of their
-                unit vectors, those of ``negative`` subtracted; words in it are no answers. A pair ``(word, weight)``
-                has that weight, in place of 1.
-            negative: the same; a weight is -1 or what a pair says, which is 0 or less.
-            among: answer from these words only; a whole number is that many of the first, the most frequent.
-            exclude: words that are no answers.
-
-        Raises:
-            InputError: for an unknown word, a vector of another dimension, NaN or infinity in a vector, a k below 1, or
-                a query together with ``positive`` or ``negative``.
-
-        Example:
-            >>> import numpy as np
-            >>> words = Vocabulary(["king", "queen", "man", "woman"], [4, 3, 2, 1])
-            >>> embeddings = Embeddings(np.array([[1, 1], [1, -1], [0, 1], [0, -1]]), words)
-            >>> embeddings.nearest(positive=["king", "woman"], negative=["man"], k=1)[0].word
-            'queen'
-        """
-        rows = among_rows(among, len(self), self.id_of)
-        unwanted = self._ids_among(listed("exclude", exclude))
-        signed = direction(positive, negative, self._rows)
-        if signed is not None:
-            if query is not None:
-                raise refused("the query", query, "positive and negative words, or a query, and not both")
-            return self._search_vectors(signed[0], [[*self._ids_among(signed[1]), *unwanted]], k, rows)[0]
-        if isinstance(query, (str, int, np.integer)):
-            return self._nearest_words([query], k, rows, unwanted)[0]
-        several = isinstance(query, Sequence) and not isinstance(query, bytes)
-        if several and all(isinstance(each, (str, int, np.integer)) for each in query):
-            return self._nearest_words(query, k, rows, unwanted)
-        vectors = np.asarray(query)
-        if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind not in "fiu":
-            raise refused("the query", vectors, f"words, or vectors of shape ({self.dim},) as the embeddings have")
-        queries = np.atleast_2d(vectors).astype(np.float64)
-        found = lengths(queries)
-        if not np.isfinite(found).all():
-            raise InputError("the query holds NaN or infinity: give finite numbers.")
-        answers = self._search_vectors(unit(queries, found), [unwanted] * len(queries), k, rows)
-        return answers if vectors.ndim == 2 else answers[0]
-
-    def analogy(
-        self, a: Word, b: Word, c: Word, k: int = 10, method: Literal["3cosadd", "3cosmul"] = "3cosadd"
-    ) -> list[Neighbour]:
-        """Return the k best answers to "a is to b as c is to ?", best first; a, b and c are no answers.
-
-        See Also:
-            Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,
-            https://aclanthology.org/W14-1618.
-
-        Args:
-            a: as "man" in man : king = woman : queen.
-            b: as "king".
-            c: as "woman".
-            k: at least 1.
-            method: "3cosadd", the cosine with b - a + c (unit vectors), or "3cosmul", which multiplies.
-
-        Raises:
-            InputError: for an unknown word or method, NaN or infinity in a vector, or a k below 1.
-        """
-        triple = (a, b, c)
-        queries = self._unit_words(triple)
-        to_a, to_b, to_c = queries
-        # cosines with a, b and c add up to that with b - a + c, but for its length
-        length = float(np.linalg.norm(to_b - to_a + to_c)) if method == "3cosadd" else 1.0
-
-        def score(rows: slice) -> NDArray[np.float32]:
-            scores = analogy_objective(method, *self._cosines(queries, rows))[None]
-            return np.multiply(scores, np.float32(1 / length if length else 0), dtype=np.float32)
-
-        return self._search(score, [self._ids_among(triple)], k, len(self))[0]
-
-    def cosines(self, ids: Sequence[int], rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return the cosines (n, rows) float32 of n words, by id, with a slice of the vocabulary."""
-        return self._cosines(self._unit(ids), rows)
-
-    def _cosines(self, queries: NDArray[np.float64], rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        return cosines(queries, self.table[rows], self._lengths(rows))
-
-    def _unit(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        return unit(self.table[ids], self._lengths(ids))
+    def _ids_among(self, words: Sequence[Word]) -> list[int]:
+        """The ids of those words that have one."""
+        return [self.id_of(word) for word in words if not self._is_unseen(word)]
 
     def _lengths(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """The lengths of some vectors as they are now; InputError naming the word of one that is not finite."""
@@ -315,48 +190,6 @@ class Embeddings(Comparing, Predicting, Views):
         """Raise InputError, naming the first word, where a vector holds NaN or infinity."""
         for start in range(0, len(self), _ROWS):
             self._lengths(slice(start, start + _ROWS))
-
-    def _nearest_words(
-        self, words: Sequence[Word], k: int, among: int | NDArray[np.int64], unwanted: Sequence[int]
-    ) -> list[list[Neighbour]]:
-        exclude = [[*self._ids_among([word]), *unwanted] for word in words]
-        return self._search_vectors(self._unit_words(words), exclude, k, among)
-
-    def _unit_words(self, words: Sequence[Word]) -> NDArray[np.float64]:
-        found = self._finite_vectors_of(words)
-        return unit(found, lengths(found))
-
-    def _ids_among(self, words: Sequence[Word]) -> list[int]:
-        """The ids of those words that have one."""
-        return [self.id_of(word) for word in words if not self._is_unseen(word)]
-
-    def _search_vectors(
-        self,
-        queries: NDArray[np.float64],
-        exclude: Sequence[Iterable[int]],
-        k: int,
-        among: int | NDArray[np.int64],
-    ) -> list[list[Neighbour]]:
-        if isinstance(self.table, StoredRows):
-            found = self.table.nearest(queries, whole("k", k, 1), among, exclude)
-            if found is not None:
-                return self._named(found)
-        answers: list[list[Neighbour]] = []
-        for start in range(0, len(queries), _QUERIES):
-            block = slice(start, start + _QUERIES)
-            answers += self._search(partial(self._cosines, queries[block]), exclude[block], k, among)
-        return answers
-
-    def _search(
-        self, score: Score, exclude: Sequence[Iterable[int]], k: int, among: int | NDArray[np.int64]
-    ) -> list[list[Neighbour]]:
-        return self._named(top_among(score, among, whole("k", k, 1), exclude))
-
-    def _named(self, found: Found) -> list[list[Neighbour]]:
-        return [
-            [Neighbour(self.word_of(row), score) for row, score in zip(ids.tolist(), scores.tolist(), strict=True)]
-            for ids, scores in found
-        ]
 
     def compressed(self, dtype: str | None = None, *, bytes_per_word: int | None = None) -> Embeddings:
         """Return the same embeddings with vectors that take fewer bytes, read-only; this says what is lost.

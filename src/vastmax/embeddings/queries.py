@@ -55,6 +55,17 @@ class WordVectors(Protocol):
         """The vectors (V, d)."""
         ...
 
+    @property
+    def dim(self) -> int:
+        """The number of columns d."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def id_of(self, word: Word) -> int:
+        """The row of a word."""
+        ...
+
     def word_of(self, row: int) -> str | int:
         """The spelling of a row."""
         ...
@@ -65,6 +76,14 @@ class WordVectors(Protocol):
 
     def nearest(self, query: Any, k: int, *, among: Any) -> Any:
         """The words of greatest cosine."""
+        ...
+
+    def _finite_vectors_of(self, words: Sequence[Word]) -> Float32:
+        """The vectors (n, d) of words; InputError naming the word of one that holds NaN or infinity."""
+        ...
+
+    def _lengths(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
+        """The lengths of some vectors as they are now; InputError naming the word of one that is not finite."""
         ...
 
     def _rows(self, name: str, given: Sequence[Any]) -> Rows:

@@ -99,7 +99,7 @@ class SubwordVectors:
         if self.held.ndim != 1 or len(self.held) != len(vectors):
             raise InputError(f"{len(vectors)} vectors of n-grams and {self.held.size} buckets are given: give as many.")
         given = held is not None and len(self.held) > 0
-        if given and (self.held.max() >= rule.buckets or len(np.unique(self.held)) < len(self.held)):
+        if given and (self.held.max() >= rule.buckets or np.bincount(self.held).max() > 1):
             raise InputError(f"buckets of n-grams are not different numbers below {rule.buckets}.")
 
     def __repr__(self) -> str:

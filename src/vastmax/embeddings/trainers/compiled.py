@@ -95,7 +95,7 @@ class EmbeddingTrainer(Trainer):
             raise InputError(
                 f"{needs}, more than the system gives: lower dim, max_vocabulary or buckets, or raise min_count."
             ) from error
-        initialise(self._core.vectors, options.seed)  # output vectors are zero
+        initialise(self._core.vectors, options.seed, options.num_threads)  # output vectors are zero
         if start is not None:
             self._begin_with(start)
 

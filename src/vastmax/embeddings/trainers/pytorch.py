@@ -62,7 +62,7 @@ class TorchEmbeddingTrainer(Trainer):
         with self._chance():
             torch.default_generator.manual_seed(options.seed)
             self._make(self._layer.build(options.dim, corpus.vocabulary))
-        initialise(self.vectors, options.seed)
+        initialise(self.vectors, options.seed, options.num_threads)
 
     def _make(self, output: OutputLayer) -> None:
         options = self.options

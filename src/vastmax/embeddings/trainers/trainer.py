@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -182,13 +183,18 @@ def checked_tensor(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[
     return found
 
 
-def initialise(vectors: NDArray[np.float32], seed: int) -> None:
-    """Fill word vectors (V, d) uniformly from [-1/2d, 1/2d), as the published code does."""
-    generator = np.random.default_rng(seed)
+def initialise(vectors: NDArray[np.float32], seed: int, threads: int) -> None:
+    """Fill word vectors (V, d) uniformly from [-1/2d, 1/2d), as the published code does, on any number of threads."""
     rows, dim = vectors.shape
-    for start in range(0, rows, INITIALISATION_ROWS):
-        block = generator.random((min(INITIALISATION_ROWS, rows - start), dim), np.float32)
-        vectors[start : start + len(block)] = (block - np.float32(0.5)) / np.float32(dim)
+
+    def fill(start: int) -> None:  # every block draws from a generator of its own, whoever fills it
+        block = vectors[start : start + INITIALISATION_ROWS]
+        drawn = np.random.default_rng((seed, start)).random(block.shape, np.float32)
+        drawn -= np.float32(0.5)
+        np.divide(drawn, np.float32(dim), out=block)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fill, range(0, rows, INITIALISATION_ROWS)))
 
 
 def diverged(options: EmbeddingOptions, rate: float, words: int, loss: float) -> DivergedError:
