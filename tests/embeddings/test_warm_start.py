@@ -11,13 +11,15 @@ from tests.corpora import sentences
 from tests.embeddings.stopping import stop_at
 from tests.runs.threads import train_together
 from vastmax.cli.app import app
-from vastmax.embeddings import Embeddings, export, train
+from vastmax.embeddings import Embeddings, export, import_vectors, train
 from vastmax.embeddings.loop import EmbeddingLoop
+from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.errors import CheckpointError, CorpusError, InputError
 from vastmax.runs import TrainingInterrupted
-from vastmax.text import encode_corpus
+from vastmax.text import Subwords, encode_corpus
 from vastmax.vocabulary import Vocabulary
 
+PEERS = Path(__file__).parent / "formats" / "peers"
 SMALL: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_vectors": True}
 STILL: dict[str, Any] = {**SMALL, "epochs": 1, "learning_rate": 1e-9, "min_learning_rate": 0}
 KINDS = [{}, {"subwords": "2-4", "buckets": 500}, {"subwords": "2-4", "buckets": 500, "hashes": 2}]
@@ -43,11 +45,60 @@ def test_a_run_without_a_step_leaves_everything(start: Embeddings) -> None:
     assert start.output_vectors is not None and went_on.output_vectors is not None
     rows = [more[word] for word in words]
     np.testing.assert_allclose(went_on.output_vectors[rows], start.output_vectors, atol=1e-6)
-    assert not went_on.output_vectors[more["new"]].any() or np.abs(went_on.output_vectors[more["new"]]).max() < 1e-6
+    assert np.abs(went_on.output_vectors[more["new"]]).max() < 1e-6
     if start.subwords is not None:
         assert went_on.subwords is not None and went_on.subwords.rule == start.subwords.rule
         # an n-gram that only new words have is new too
         np.testing.assert_allclose(went_on["g3w3g3w1"], start["g3w3g3w1"], atol=3e-6)
+
+
+def with_ngrams(start: Embeddings, *, held: int | None = None, pruned: bool = False, **rule: Any) -> Embeddings:
+    """The words of other embeddings with n-grams in all buckets, or in some, their words the means of these."""
+    made = Subwords(**{"shortest": 2, "longest": 4, "buckets": 500, **rule})
+    generator = np.random.default_rng(7)
+    buckets = np.sort(generator.permutation(made.buckets)[:held])
+    ngrams = generator.normal(size=(len(buckets), start.dim)).astype(np.float32)
+    subwords = SubwordVectors(made, ngrams, buckets, pruned=pruned)
+    return Embeddings(start.vectors, start.vocabulary, start.output_vectors, subwords=subwords)
+
+
+@pytest.mark.parametrize("frozen", [None, "all"])
+@pytest.mark.parametrize("held", [500, 200])
+def test_ngrams_that_no_word_of_the_new_text_meets_are_kept(frozen: Any, held: int) -> None:
+    start = with_ngrams(train(sentences(), **SMALL), held=held)
+    went_on = train(MORE, start=start, frozen=frozen, **STILL)
+    assert went_on.subwords is not None and start.subwords is not None
+    rows = dict(zip(went_on.subwords.held.tolist(), went_on.subwords.vectors, strict=True))
+    kept = np.array([rows[bucket] for bucket in start.subwords.held.tolist()])
+    np.testing.assert_allclose(kept, start.subwords.vectors, atol=1e-5)
+    words = start.vocabulary.words or []
+    np.testing.assert_allclose(went_on[words], start[words], atol=1e-5)
+
+
+def test_pruned_ngrams_stay_so() -> None:
+    start = with_ngrams(train(sentences(), **SMALL), held=200, pruned=True)
+    went_on = train(MORE, start=start, **STILL)
+    assert went_on.subwords is not None and went_on.subwords.pruned and start.subwords is not None
+    assert set(went_on.subwords.held.tolist()) == set(start.subwords.held.tolist())
+    for words in (start.vocabulary.words or [], ["xyzzy", "g3w3g3w1"]):
+        np.testing.assert_allclose(went_on[words], start[words], atol=1e-5)
+
+
+def test_hashed_words_that_are_no_means_are_told() -> None:
+    floret = {"hashes": 2, "floret": True}
+    start = with_ngrams(train(sentences()[:300], **SMALL), **floret)
+    with pytest.warns(UserWarning, match="words of start, as 'g.*', have vectors that are not the mean"):
+        train(MORE, start=start, **STILL)
+
+
+@pytest.mark.parametrize("name", ["skipgram.bin", "quantized.ftz", "pruned.ftz", "floret.floret"])
+@pytest.mark.filterwarnings("ignore:.*not the mean of their n-grams")
+def test_models_of_other_programs_are_a_start(name: str) -> None:
+    start = import_vectors(PEERS / name)
+    options = {**STILL, "dim": start.dim, "frozen": None, "min_count": 1}
+    went_on = train([["tea", "with", "milk"]] * 20, start=start, **options)
+    words = [*(start.vocabulary.words or [])[1:20], "xyzzy", "unsene", "theirs"]  # behind floret's </s>
+    np.testing.assert_allclose(went_on[words], start[words], atol=2e-5)
 
 
 def test_counts_are_those_of_both_texts_in_falling_frequency(start: Embeddings) -> None:
@@ -124,7 +175,7 @@ def test_processes_start_alike(tmp_path: Path) -> None:
     start = train(sentences(), **SMALL, **KINDS[1])
     path = tmp_path / "text.txt"
     path.write_text("".join(" ".join(sentence) + "\n" for sentence in MORE))
-    both = train_together(2, str(path), start=start, frozen=["g0w1"], **SMALL)
+    both = train_together(3, str(path), start=start, frozen=["g0w1"], **SMALL)
     for each in both:
         np.testing.assert_array_equal(each.vectors, both[0].vectors)
         np.testing.assert_array_equal(each["g0w1"], start["g0w1"])
@@ -157,12 +208,54 @@ def test_a_stopped_run_goes_on_from_the_same_start_alone(tmp_path: Path, monkeyp
         (0, {"subwords": "3-6", "hashes": 2}, "start has no n-grams, where words are hashed"),
         (1, {"subwords": "3-6"}, "start has subwords 2-4, buckets 500 and hashes 1, and this run others"),
         (2, {"frozen": "all"}, "frozen words cannot be kept, where words are hashed"),
+        (0, {"frozen": 5}, "frozen is 5: give a list of words, or 'all'"),
+        (0, {"frozen": [["g0w1"]]}, r"frozen is \[\['g0w1'\]\]: give a list of words"),
+        (0, {"buckets": 50}, "buckets is 50 without subwords: give subwords, as 3-6"),
     ],
 )
 def test_a_start_that_is_refused(kind: int, options: dict[str, Any], complaint: str) -> None:
     start = train(sentences()[:300], **SMALL, **KINDS[kind])
     with pytest.raises(InputError, match=complaint):
         train(MORE, start=start, **{**{k: v for k, v in SMALL.items() if k != "keep_output_vectors"}, **options})
+
+
+def test_starts_that_hold_what_nobody_can_go_on_from() -> None:
+    plain = train(sentences()[:300], **SMALL)
+    assert plain.output_vectors is not None
+    outputs = plain.output_vectors.copy()
+    outputs[3, 2] = np.nan
+    with pytest.raises(InputError, match="the output vectors of start hold NaN"):
+        train(MORE, start=Embeddings(plain.vectors, plain.vocabulary, outputs), **SMALL)
+    damaged = with_ngrams(plain)
+    assert damaged.subwords is not None
+    damaged.subwords.vectors[1, 1] = np.inf
+    with pytest.raises(InputError, match="the vectors of n-grams of start hold NaN or infinity"):
+        train(MORE, start=damaged, **SMALL)
+    with pytest.raises(InputError, match="start hashes each n-gram once, as floret does"):
+        train(MORE, start=with_ngrams(plain, floret=True), **SMALL)
+    words, counts = plain.vocabulary.words, plain.vocabulary.counts.copy()
+    counts[0] = 2**63 - 2
+    often = Embeddings(plain.vectors, Vocabulary(words, counts))
+    with pytest.raises(InputError, match="counts of start and of the text come to more than"):
+        train([*MORE, [str((words or [])[0])] * 9], start=often, **SMALL)
+
+
+def test_starts_without_counts_and_with_rules_of_no_ngrams_go_on() -> None:
+    plain = train(sentences(), **SMALL, objective="hierarchical")
+    uncounted = Embeddings(plain.vectors, Vocabulary(plain.vocabulary.words, None), plain.output_vectors)
+    ruled = with_ngrams(plain, shortest=0, longest=0)
+    for start in (uncounted, ruled):
+        went_on = train(MORE, start=start, objective="hierarchical", **STILL)
+        words = plain.vocabulary.words or []
+        np.testing.assert_allclose(went_on[words], plain[words], atol=3e-6)
+
+
+def test_a_frozen_zero_keeps_its_sign() -> None:
+    start = with_ngrams(train(sentences(), **SMALL))
+    start.vectors[0, :2] = -0.0, 0.0
+    went_on = train(MORE, start=start, frozen="all", **SMALL)
+    words = start.vocabulary.words or []
+    assert went_on[words].tobytes() == start[words].tobytes()
 
 
 def test_a_text_without_a_word_to_learn_says_so() -> None:

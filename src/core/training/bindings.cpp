@@ -159,13 +159,15 @@ void bind_trainer(nb::module_& m) {
                 Task task = make_task(ids, keep, settings, noise, paths);
                 const size_t rows = inputs.value_or(keep.size());
                 task.inputs = make_inputs(keep.size(), rows, bags, frozen);
+                if (!task.inputs.plain() && 2 * (settings.window + settings.block) > kMaxInputs)
+                    throw std::invalid_argument("there is no room for working rows of so wide a window");
                 new (self) Trainer(std::move(task), rows, outputs, dim, *kernels);
             },
             nb::kw_only(), nb::arg("ids").noconvert(), nb::arg("keep").noconvert(), nb::arg("settings"), nb::arg("dim"),
             nb::arg("outputs"), nb::arg("noise") = nb::none(), nb::arg("paths") = nb::none(),
-            nb::arg("inputs") = nb::none(), nb::arg("bags") = nb::none(), nb::arg("frozen") = nb::none(),
-            nb::arg("level") = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 10>(),
-            nb::keep_alive<1, 11>())
+            nb::arg("inputs") = nb::none(), nb::arg("bags").noconvert() = nb::none(),
+            nb::arg("frozen").noconvert() = nb::none(), nb::arg("level") = nb::none(), nb::keep_alive<1, 2>(),
+            nb::keep_alive<1, 3>(), nb::keep_alive<1, 10>(), nb::keep_alive<1, 11>())
         .def("run", &Trainer::run, nb::arg("first"), nb::arg("last"), nb::arg("threads"),
              nb::call_guard<nb::gil_scoped_release>())
         .def(
@@ -183,6 +185,16 @@ void bind_trainer(nb::module_& m) {
             [](const Trainer& trainer, double position) { return trainer.task.learning_rate(position); },
             nb::arg("position"))
         .def("discard_outputs", [](Trainer& trainer) { trainer.matrices.outputs.discard(); })
+        .def(
+            "take_vectors",
+            [](Trainer& trainer, size_t first) {
+                if (first > trainer.matrices.vectors.rows()) throw std::invalid_argument("there is no such row");
+                auto* taken = new Matrix(std::move(trainer.matrices.vectors));
+                const nb::capsule owner(taken, [](void* matrix) noexcept { delete static_cast<Matrix*>(matrix); });
+                taken->pack(first);
+                return view(*taken, owner);
+            },
+            nb::arg("first"), "The input rows from the first on, in memory of their own; the trainer has none after.")
         .def_prop_ro("chunks_an_epoch", [](const Trainer& trainer) { return trainer.task.chunks_an_epoch(); })
         .def_prop_ro("level", [](const Trainer& trainer) { return trainer.kernels.name; })
         .def_prop_ro("vectors",

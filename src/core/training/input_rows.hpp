@@ -6,7 +6,7 @@
 // what was added goes to the bag when the word has left them: bags are read and written once a word and not once a
 // window. The centre of a window may be no part of it, so a word that is missing from one window has not left. To keep
 // the most frequent words longer was tried: it is a tenth faster, and diverges where many words share their n-grams.
-// A frozen word has a working row too, whose change goes nowhere.
+// A frozen word has a working row too, whose change goes nowhere, anew in each window.
 #pragma once
 
 #include <algorithm>
@@ -44,7 +44,8 @@ public:
         for (int j = 0; j < count; ++j)
             if (const uint16_t slot = slot_of_[words[j]]; slot != kNone) used_[slot] = now_;
         for (size_t i = live_.size(); i-- > 0;)
-            if (used_[live_[i]] + 1 < now_ || now_ - loaded_at_[live_[i]] >= kWindows) put_back(i);
+            if (used_[live_[i]] + 1 < now_ || now_ - loaded_at_[live_[i]] >= kWindows || frozen(word_[live_[i]]))
+                put_back(i);
         for (int j = 0; j < count; ++j) rows[j] = row(words[j]);
     }
 
@@ -57,8 +58,10 @@ private:
     static constexpr uint16_t kNone = 0xFFFF;
     static constexpr uint64_t kWindows = 16;  // after so many a working row is put back though its word is still there
 
+    bool frozen(uint32_t word) const { return inputs_.frozen && inputs_.frozen[word]; }
+
     float* row(uint32_t word) {
-        if (inputs_.bags.empty() && !inputs_.frozen[word]) return shared_.row(word);
+        if (inputs_.bags.empty() && !frozen(word)) return shared_.row(word);
         if (slot_of_[word] == kNone) load(word);
         return working_.row(slot_of_[word]);
     }
@@ -82,7 +85,7 @@ private:
         live_.pop_back();
         free_.push_back(slot);
         slot_of_[word] = kNone;
-        if (inputs_.frozen && inputs_.frozen[word]) return;
+        if (frozen(word)) return;
         const auto [rows, count] = bag(word);
         kernels_.scatter(shared_.data(), rows, count, working_.row(slot), loaded_.row(slot), shared_.stride());
     }

@@ -5,7 +5,9 @@
 #include <sys/mman.h>
 
 #include <cstddef>
+#include <cstring>
 #include <new>
+#include <utility>
 
 #include "training/kernels.hpp"
 
@@ -24,15 +26,30 @@ public:
         madvise(data_, bytes_, MADV_HUGEPAGE);
 #endif
     }
-    ~Matrix() { munmap(mapped_, bytes_ + kHugePage); }
+    Matrix(Matrix&& other) noexcept
+        : rows_(std::exchange(other.rows_, 0)),
+          dim_(other.dim_),
+          stride_(other.stride_),
+          bytes_(other.bytes_),
+          mapped_(std::exchange(other.mapped_, nullptr)),
+          data_(std::exchange(other.data_, nullptr)) {}
+    ~Matrix() {
+        if (mapped_) munmap(mapped_, bytes_ + kHugePage);
+    }
     Matrix(const Matrix&) = delete;
     Matrix& operator=(const Matrix&) = delete;
 
     // Gives the memory back; on Linux the rows read as zeros afterwards.
-    void discard() {
-#if defined(MADV_DONTNEED)
-        madvise(data_, bytes_, MADV_DONTNEED);
-#endif
+    void discard() { discard_from(0); }
+
+    // Keeps the rows from the first on, without padding, and gives back the memory of all else.
+    void pack(size_t first) {
+        float* to = data_;
+        for (size_t i = first; i < rows_; ++i, to += dim_)
+            std::memmove(to, row(i), static_cast<size_t>(dim_) * sizeof(float));
+        rows_ -= first;
+        stride_ = dim_;
+        discard_from((rows_ * static_cast<size_t>(dim_) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage);
     }
 
     float* row(size_t i) { return data_ + i * static_cast<size_t>(stride_); }
@@ -42,6 +59,12 @@ public:
     int stride() const { return stride_; }
 
 private:
+    void discard_from(size_t byte) {
+#if defined(MADV_DONTNEED)
+        if (byte < bytes_) madvise(reinterpret_cast<char*>(data_) + byte, bytes_ - byte, MADV_DONTNEED);
+#endif
+    }
+
     static constexpr size_t kHugePage = size_t{1} << 21;
     size_t rows_;
     int dim_;

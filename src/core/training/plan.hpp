@@ -1,5 +1,5 @@
 // One step of training, in words and positions: what the planner hands to the stepper. It names no memory, so that
-// another planner (of subwords) or another stepper (of a GPU) can stand on either side.
+// another planner or another stepper (of a GPU) can stand on either side.
 #pragma once
 
 #include <cstdint>

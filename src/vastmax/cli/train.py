@@ -152,7 +152,8 @@ def _frozen(given: Path | None) -> str | list[str] | None:
     if given is None or str(given) == "all":
         return given and "all"
     try:
-        words = [word for line in given.read_text(encoding="utf-8").splitlines() if (word := line.strip())]
+        lines = given.read_text(encoding="utf-8-sig").split("\n")
+        words = [word for line in lines if (word := line.strip(" \t\r"))]  # no other blanks: words may have them
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--frozen {given} cannot be read: {error}; give all, or a file of one word a line.") from None
     if not words:

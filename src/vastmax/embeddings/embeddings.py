@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from vastmax.checks import refused
 from vastmax.embeddings.comparing import Comparing
 from vastmax.embeddings.formats.folder import load_folder, save_folder
+from vastmax.embeddings.nearest import Nearest
 from vastmax.embeddings.predicting import Predicting
 from vastmax.embeddings.queries import Neighbour, Word, as_rows
 from vastmax.embeddings.search import lengths
-from vastmax.embeddings.nearest import Nearest
 from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.tables.forms import in_form
 from vastmax.embeddings.tables.int8 import IndexedRows, Int8Rows

@@ -141,7 +141,12 @@ class EmbeddingOptions:
         for name, instead in engine.refused.items():
             if (getattr(self, name) or None) != type(self).__dataclass_fields__[name].default:
                 raise InputError(f"{name} is not for engine {self.engine!r}: {instead}.")
-        _ = self.subword_rule
+        if self.subword_rule is None:
+            for name in ("buckets", "hashes"):
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                    raise InputError(
+                        f"{name} is {getattr(self, name)} without subwords: give subwords, as 3-6, or leave it out."
+                    )
         if self.min_learning_rate > self.initial_learning_rate:
             raise InputError(
                 f"min_learning_rate is {self.min_learning_rate:g}: give one of at most the learning_rate, "

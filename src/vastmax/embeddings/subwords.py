@@ -39,14 +39,24 @@ class Bags(NamedTuple):
         return self.num_own + len(self.held)
 
 
-def make_bags(vocabulary: Vocabulary, rule: Subwords, frozen: NDArray[np.uint8] | None = None) -> Bags:
+def make_bags(
+    vocabulary: Vocabulary,
+    rule: Subwords,
+    frozen: NDArray[np.uint8] | None = None,
+    kept: NDArray[np.uint32] | None = None,
+) -> Bags:
     """Return the bags of a vocabulary with counts; InputError where it has no words.
 
-    The bag of a frozen word is its own row alone.
+    The bag of a frozen word is its own row alone. Of pruned n-grams those in the buckets ``kept`` count.
     """
     if vocabulary.words is None:
         raise InputError("a vocabulary without words has no n-grams: give words, or leave subwords out.")
     offsets, buckets = rule.buckets_of(vocabulary.words)
+    if kept is not None:
+        counts = np.zeros(rule.buckets, bool)
+        counts[kept] = True
+        counts = counts[buckets]
+        offsets, buckets = np.concatenate([[0], np.cumsum(counts)])[offsets], buckets[counts]
     sizes = np.diff(offsets)
     uses = np.bincount(buckets, np.repeat(vocabulary.counts, sizes), minlength=rule.buckets)
     met = np.zeros(rule.buckets, bool)
@@ -92,6 +102,8 @@ class SubwordVectors:
         pruned: bool = False,
     ) -> None:
         flag("pruned", pruned)
+        if pruned and rule.floret:
+            raise InputError("n-grams that words are hashed like cannot be pruned: leave pruned out.")
         self.rule = rule
         self.pruned = pruned
         self.vectors = vectors

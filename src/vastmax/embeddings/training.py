@@ -141,7 +141,7 @@ def train(
         (8,)
     """
     given = {**locals(), "connector_words": tuple(connector_words)}
-    if start is None and frozen:
+    if start is None and frozen is not None:
         raise InputError("frozen is given without start: give the embeddings that its words are in.")
     text = {} if isinstance(corpus, EncodedCorpus) else {name: given[name] for name in _TEXT_OPTIONS}
     options = EmbeddingOptions(**{field.name: given[field.name] for field in fields(EmbeddingOptions)})
@@ -149,7 +149,7 @@ def train(
     if start is not None:
         if options.engine != _COMPILED:
             raise InputError(f"start is not for engine {options.engine!r}: take engine {_COMPILED!r}.")
-        warm = WarmStart(start, frozen or ())
+        warm = WarmStart(start, () if frozen is None else frozen)
         options = warm.checked(options)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     whole("min_count", min_count, 1, 2**62)
@@ -161,6 +161,8 @@ def train(
     # Defaults that depend on other options stand as they came out.
     came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
     chosen = plain({**text, **asdict(options), **came_out})
+    if options.subwords is None:
+        del chosen["buckets"], chosen["hashes"]
     if warm is not None:
         chosen["start"] = warm.fingerprint()
     again = restarted()
@@ -258,16 +260,19 @@ def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Pr
         return found
     about, arrays = None, None
     if found is not None:
-        rule = None if found.subwords is None else asdict(found.subwords.rule)
-        about = [found.vocabulary.words, found.config, rule]
+        ngrams = None if found.subwords is None else [asdict(found.subwords.rule), found.subwords.pruned]
+        about = [found.vocabulary.words, found.config, ngrams]
         arrays = {"counts": found.vocabulary.counts, "vectors": found.vectors}
         if found.output_vectors is not None:
             arrays["outputs"] = found.output_vectors
         if found.subwords is not None:
             arrays |= {"ngrams": found.subwords.vectors, "held": found.subwords.held.astype("int64")}
-    words, config, rule = processes.gather(about)[0]
+    words, config, ngrams = processes.gather(about)[0]
     arrays = processes.from_leader(arrays)
-    subwords = None if rule is None else SubwordVectors(Subwords(**rule), arrays["ngrams"], arrays["held"])
+    subwords = None
+    if ngrams is not None:
+        rule, pruned = ngrams
+        subwords = SubwordVectors(Subwords(**rule), arrays["ngrams"], arrays["held"], pruned=pruned)
     vocabulary = Vocabulary(words, arrays["counts"])
     return Embeddings(arrays["vectors"], vocabulary, arrays.get("outputs"), config, subwords=subwords)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from vastmax.checks import refused
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats.exchange import import_vectors
+from vastmax.embeddings.formats.floret import unlike_their_ngrams
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.errors import InputError
@@ -21,6 +23,7 @@ from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["WarmStart"]
 
+_ROWS = 8192  # looked through at once
 _GENTLER = 8  # docs/training.md has what rates do to vectors that are there
 
 
@@ -32,7 +35,7 @@ class WarmStart:
         frozen: words whose vectors stay as they are; ``"all"`` for all that are there.
 
     Raises:
-        InputError: embeddings without words, or a frozen word that is not among them.
+        InputError: embeddings without words, NaN or infinity in them, or a frozen word that is not among them.
     """
 
     def __init__(self, start: Embeddings | str | os.PathLike[str], frozen: Iterable[str] | str = ()) -> None:
@@ -40,13 +43,26 @@ class WarmStart:
         words = self.embeddings.vocabulary.words
         if words is None:
             raise InputError("start has no words, only ids: give embeddings of words.")
-        if isinstance(frozen, str) and frozen != "all":
-            raise refused("frozen", frozen, "a list of words, or 'all'")
-        self.frozen = frozenset(words if frozen == "all" else frozen)
-        for word in sorted(self.frozen, key=str):
+        if isinstance(frozen, (str, bytes)) or not isinstance(frozen, Iterable):
+            if not isinstance(frozen, str) or frozen != "all":
+                raise refused("frozen", frozen, "a list of words, or 'all'")
+            frozen = words
+        given = list(frozen)
+        if not all(isinstance(word, str) for word in given):
+            raise refused("frozen", given, "a list of words, or 'all'")
+        self.frozen = frozenset(given)
+        for word in sorted(self.frozen):
             if word not in self.embeddings.vocabulary:
                 raise InputError(f"frozen has the word {word!r}, which start lacks: give words of start.")
         self.embeddings.check_finite()
+        ngrams = self.embeddings.subwords
+        for name, array in (
+            ("output vectors", self.embeddings.output_vectors),
+            ("vectors of n-grams", None if ngrams is None else ngrams.vectors),
+        ):
+            blocks = range(0, 0 if array is None else len(array), _ROWS)
+            if array is not None and not all(np.isfinite(array[start : start + _ROWS]).all() for start in blocks):
+                raise InputError(f"the {name} of start hold NaN or infinity: give finite numbers.")
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -62,8 +78,10 @@ class WarmStart:
         there = self.embeddings
         if options.dim != there.dim:
             raise InputError(f"dim is {options.dim}, but start has vectors of {there.dim}: give dim {there.dim}.")
-        if there.subwords is not None:
+        if there.subwords is not None and (there.subwords.rule.longest or there.subwords.rule.floret):
             rule = there.subwords.rule
+            if rule.floret and rule.hashes == 1:
+                raise InputError("start hashes each n-gram once, as floret does: give one of 2 hashes or more.")
             lengths = f"{rule.shortest}-{rule.longest}"
             if options.subwords is None:
                 options = replace(options, subwords=lengths, buckets=rule.buckets, hashes=rule.hashes)
@@ -76,6 +94,12 @@ class WarmStart:
         if rule is not None and rule.floret and (there.subwords is None or self.frozen):
             what = "start has no n-grams" if there.subwords is None else "frozen words cannot be kept"
             raise InputError(f"{what}, where words are hashed like n-grams: give hashes 1.")
+        if rule is not None and rule.floret and (lost := unlike_their_ngrams(there)):
+            warnings.warn(
+                f"{len(lost):,} words of start, as {there.word_of(lost[0])!r}, have vectors that are not the mean of "
+                "their n-grams: they start from that mean.",
+                stacklevel=4,
+            )
         return options
 
     def fingerprint(self) -> str:
@@ -87,6 +111,8 @@ class WarmStart:
         for array in arrays:
             if array is not None:
                 digest.update(np.ascontiguousarray(array).data)
+        if there.vocabulary.counted:
+            digest.update(there.vocabulary.counts.tobytes())
         for words in (there.vocabulary.words or [], sorted(self.frozen)):
             digest.update(WORD_END.join(words).encode() + b"\0")
         return digest.hexdigest()
@@ -108,7 +134,43 @@ class WarmStart:
         counts = vocabulary.counts.copy()
         if self.vocabulary.counted:
             counts[self.rows_in(vocabulary)] += self.vocabulary.counts
+        if (counts < 0).any():
+            raise InputError("counts of start and of the text come to more than 2^63: give smaller ones.")
         return counts
+
+    def keep_frozen(self, vocabulary: Vocabulary, vectors: NDArray[np.float32]) -> None:
+        """Write the vectors of frozen words into those of a vocabulary (V, d): a mean loses the sign of a zero."""
+        words = sorted(self.frozen)
+        if words:
+            vectors[[vocabulary.index[word] for word in words]] = self.embeddings[words]
+
+    @property
+    def kept_buckets(self) -> NDArray[np.uint32] | None:
+        """The buckets whose n-grams count; None where all do."""
+        there = self.embeddings.subwords
+        return there.held if there is not None and there.pruned else None
+
+    def _ngrams_beside(self, held: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which n-grams here (R,) are in none of these buckets."""
+        there = self.embeddings.subwords
+        return np.zeros(0, bool) if there is None else ~np.isin(there.held, held)
+
+    def num_ngrams_with(self, held: NDArray[Any]) -> int:
+        """How many vectors of n-grams a run ends with; 0 where none are taken over from here."""
+        beside = int(self._ngrams_beside(held).sum())
+        return beside and beside + len(held)
+
+    def with_ngrams_kept(self, found: SubwordVectors) -> SubwordVectors:
+        """Return vectors of n-grams with those from here that the new text did not meet."""
+        there = self.embeddings.subwords
+        if there is None:
+            return found
+        beside = self._ngrams_beside(found.held)
+        vectors, held = found.vectors, found.held
+        if beside.any():
+            vectors = np.concatenate([vectors, there.vectors[beside]])
+            held = np.concatenate([held, there.held[beside]])
+        return SubwordVectors(found.rule, vectors, held, pruned=there.pruned)
 
     def ngram_rows(self, subwords: SubwordVectors, held: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Which of the buckets held in a new run have vectors here, and in which rows."""

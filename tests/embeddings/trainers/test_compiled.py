@@ -411,7 +411,7 @@ def test_matrices_larger_than_memory_are_an_error_that_says_so(corpus, monkeypat
         raise MemoryError
 
     monkeypatch.setattr("vastmax.embeddings.trainers.compiled.CoreTrainer", no_memory)
-    with pytest.raises(InputError, match=r"words of dim 4 need 0\.0 MB of memory.*lower dim"):
+    with pytest.raises(InputError, match=r"words of dim 4 need 0\.1 MB of memory.*lower dim"):
         EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
 
 

@@ -127,6 +127,61 @@ def test_frozen_words_stay_and_the_others_learn_from_them(objective, cbow, with_
     assert (core.outputs != outputs).any(1).mean() > 0.5  # output vectors learn, those of frozen words too
 
 
+@pytest.mark.numerics
+@pytest.mark.filterwarnings("ignore:Output seems independent")
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("combine", [None, "mean"])
+def test_every_window_learns_from_frozen_words_as_they_are(level, combine):
+    sentence, frozen, rate, block = [0, 1, 2, 3, 4, 5, 6, 1, 0, 2, 5, 3], [0, 2, 5], 0.3, 2
+    core, start, outputs = make_core(
+        [*sentence, END_OF_SENTENCE],
+        rate=rate,
+        level=level,
+        cbow=combine is not None,
+        block=block,
+        inputs={"frozen": np.isin(np.arange(8), frozen).astype(np.uint8)},
+    )
+    vectors, outputs, loss = start.astype(np.float64), outputs.astype(np.float64), 0.0
+    examples = windows(sentence, 5)
+    for first in range(0, len(examples), block):
+        each, vector_gradient, output_gradient = word2vec_gradients(
+            vectors, outputs, examples[first : first + block], combine=combine, negatives={NOISE_WORD: 5.0}
+        )
+        vectors, outputs, loss = vectors - rate * vector_gradient, outputs - rate * output_gradient, loss + each
+        vectors[frozen] = start[frozen]
+    assert core.run(0, 1, 1).loss_sum == pytest.approx(loss, rel=1e-5)
+    np.testing.assert_allclose(core.vectors, vectors, atol=5e-5)
+    np.testing.assert_allclose(core.outputs, outputs, atol=5e-5)
+
+
+@pytest.mark.parametrize("sharing", ["block", "pair"])
+def test_the_widest_window_has_room_for_its_words(sharing):
+    """Words that all differ: as many are in the windows at once as can be."""
+    bags = arrays([[word, 3000] for word in range(3000)])
+    options = {
+        "vocabulary": 3000,
+        "rate": 1e-3,
+        "window": 252,
+        "sharing": sharing,
+        "block": 4 if sharing == "block" else 1,
+    }
+    core, before, _ = make_core(np.arange(3000), inputs={"inputs": 3001, "bags": bags}, noise=np.ones(3000), **options)
+    core.run(0, 1, 1)
+    assert (core.vectors != before).any(1).all() and np.isfinite(core.vectors).all()
+    with pytest.raises(ValueError, match="no room for working rows"):
+        make_core([0, 1], inputs={"inputs": 3001, "bags": bags}, **{**options, "window": 253, "block": 4})
+
+
+@pytest.mark.parametrize("first", [0, 3, 8])
+@pytest.mark.parametrize("dim", [5, 16, 33])
+def test_vectors_are_taken_without_padding_and_outlive_the_trainer(first, dim):
+    core, vectors, _ = make_core([0, 1], dim=dim)
+    taken = core.take_vectors(first)
+    assert taken.flags.c_contiguous and core.vectors.shape[0] == 0
+    del core
+    np.testing.assert_array_equal(taken, vectors[first:])
+
+
 def test_freezing_nobody_and_bags_of_one_row_change_nothing():
     def trained(**inputs):
         core, *_ = make_core(text(), inputs=inputs, noise=np.ones(900), **OPTIONS)

@@ -33,6 +33,7 @@ DRAWN_PER_NEGATIVE = 2
 # cost 1.5 points of WS-353, so processes of few threads keep the large ones.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
 
+ROW_BYTES = 64  # that the core pads rows to
 _BETWEEN_STREAMS = 0x9E3779B97F4A7C15  # seeds that nobody gives: of 63 bits, a user's would be next to each other
 _ABSURD = 10  # times the loss of scores that are all 0: only scores that grow without end cost so much
 
@@ -56,7 +57,7 @@ class EmbeddingTrainer(Trainer):
         stream: Which of several trainers with the same options this is: each draws chance of its own.
         simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
             the best this processor has.
-        note: Is told how much memory the matrices take, before they are made.
+        note: Is told how much memory training takes, before it is taken.
         start: What to start from; the corpus's vocabulary holds all its words.
 
     Raises:
@@ -82,14 +83,18 @@ class EmbeddingTrainer(Trainer):
         super().__init__(corpus, options, chunk)
         rule = options.subword_rule
         frozen = None if start is None else start.frozen_in(corpus.vocabulary)
-        self._bags = None if rule is None else make_bags(corpus.vocabulary, rule, frozen)
+        self._start = start
         known = counts if start is None else start.total_counts(corpus.vocabulary)
         self._tree = huffman_tree(known) if options.objective == "hierarchical" else None
-        ngrams = "" if self._bags is None else f" and {len(self._bags.held):,} rows of n-grams"
-        needs = f"{len(counts):,} words{ngrams} of dim {options.dim} need {self.bytes_needed / 1e6:,.1f} MB of memory"
-        if note is not None:
-            note(needs)
+        self._bags, needs = None, f"{len(counts):,} words"
         try:
+            if rule is not None:
+                kept = None if start is None else start.kept_buckets
+                self._bags = make_bags(corpus.vocabulary, rule, frozen, kept)
+                needs += f" and {len(self._bags.held):,} rows of n-grams"
+            needs += f" of dim {options.dim} need {self._memory_needed / 1e6:,.1f} MB of memory"
+            if note is not None:
+                note(needs)
             self._core = self._make_core(counts, simd_level, frozen)
         except MemoryError as error:
             raise InputError(
@@ -98,6 +103,17 @@ class EmbeddingTrainer(Trainer):
         initialise(self._core.vectors, options.seed, options.num_threads)  # output vectors are zero
         if start is not None:
             self._begin_with(start)
+
+    @property
+    def _memory_needed(self) -> int:
+        """Bytes of both matrices, or at the end of the first and of what is made of it."""
+        row, padded = 4 * self.options.dim, -(-4 * self.options.dim // ROW_BYTES) * ROW_BYTES
+        words, inputs, made = len(self._keep), len(self._keep), 0
+        if self._bags is not None:
+            inputs, made = self._bags.num_rows, words * row
+            if self._start is not None:
+                made += row * self._start.num_ngrams_with(self._bags.held)
+        return padded * inputs + max(padded * words, made)
 
     def _begin_with(self, start: WarmStart) -> None:
         """Write the vectors of words that are there, and of n-grams and outputs."""
@@ -118,7 +134,12 @@ class EmbeddingTrainer(Trainer):
             return
         if self._tree is None and len(outputs) == len(there):
             self.output_vectors[rows] = outputs
-        elif self._tree is not None and len(outputs) == len(there) - 1 and np.array_equal(rows, np.arange(len(there))):
+        elif (
+            self._tree is not None
+            and there.vocabulary.counted
+            and len(outputs) == len(there) - 1
+            and np.array_equal(rows, np.arange(len(there)))
+        ):
             before = huffman_tree(there.vocabulary.counts)
             if len(vocabulary) == len(there) and np.array_equal(before.nodes, self._tree.nodes):
                 self.output_vectors[...] = outputs
@@ -211,7 +232,8 @@ class EmbeddingTrainer(Trainer):
         rate = self.learning_rate
         statistics = self._core.run(self._position, last, self.options.num_threads)
         if not statistics.loss_sum <= _ABSURD * self._first_loss * statistics.examples:
-            raise diverged(self.options, rate, self.words_done, statistics.loss_sum / statistics.examples)
+            loss = statistics.loss_sum / max(1, statistics.examples)
+            raise diverged(self.options, rate, self.words_done, loss)
         self._position = last
         self.words_done += statistics.words
         self._corpus.release()
@@ -231,17 +253,21 @@ class EmbeddingTrainer(Trainer):
             array[...] = checked_tensor(tensors, name, array.shape)
 
     def finish(self, *, output_vectors: bool) -> Trained:
-        """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent.
+        """Return the word vectors and, on request, a copy of the output vectors; the trainer is spent.
 
         Views would keep both padded matrices, and the map of the corpus, alive as long as the result.
         """
         outputs = self.output_vectors.copy() if output_vectors else None
-        self._core.discard_outputs()  # makes room for the copy of the others
-        rule, bags = self.options.subword_rule, self._bags
+        self._core.discard_outputs()  # makes room for the means of bags
+        rule, bags, start = self.options.subword_rule, self._bags, self._start
         if rule is None or bags is None:
-            return Trained(self.vectors.copy(), outputs)
-        ngrams = self._core.vectors[bags.num_own :].copy()
-        return Trained(self.vectors, outputs, SubwordVectors(rule, ngrams, bags.held))
+            return Trained(self._core.take_vectors(0), outputs)
+        vectors = self.vectors
+        ngrams = SubwordVectors(rule, self._core.take_vectors(bags.num_own), bags.held)
+        if start is not None:
+            start.keep_frozen(self._corpus.vocabulary, vectors)
+            ngrams = start.with_ngrams_kept(ngrams)
+        return Trained(vectors, outputs, ngrams)
 
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:
