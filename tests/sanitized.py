@@ -33,7 +33,14 @@ OPS = [
 ]
 TESTS = {
     "address,undefined": ["tests/text", "tests/trees", "tests/vocabulary", "tests/embeddings", *OPS],
-    "thread": ["tests/text", "tests/embeddings/trainers/test_compiled.py", "tests/trees", *OPS],
+    "thread": [
+        "tests/text",
+        "tests/embeddings/trainers/test_compiled.py",
+        "tests/embeddings/trainers/test_subwords.py",
+        "tests/embeddings/tables",
+        "tests/trees",
+        *OPS,
+    ],
 }
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=2048",

@@ -1,6 +1,8 @@
 """Embeddings with n-grams: words that were never seen have vectors, and everything that takes words takes them."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ import pytest
 from tests.corpora import sentences
 from tests.embeddings.stopping import stop_at
 from tests.runs.threads import train_together
-from vastmax.embeddings import EmbeddingOptions, Embeddings, evaluate_similarity, export, train
+from vastmax.embeddings import EmbeddingOptions, Embeddings, EmbeddingTrainer, evaluate_similarity, export, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.subwords import SubwordVectors, make_bags
 from vastmax.errors import FormatError, InputError, UnknownWordError
+from vastmax.machine import forget_peak_memory, peak_memory
 from vastmax.runs import TrainingInterrupted
-from vastmax.text import Subwords
+from vastmax.text import Subwords, encode_corpus
 from vastmax.vocabulary import Vocabulary
 
 SMALL: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1}
@@ -171,6 +174,24 @@ def test_bags_are_the_rows_of_words_and_ngrams_most_used_first() -> None:
         rows = bags.rows[bags.offsets[number] : bags.offsets[number + 1]].tolist()
         assert rows[0] == number
         assert [bags.held[row - 3] for row in rows[1:]] == Subwords(3, 3, 1000).buckets_of([word])[1].tolist()
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not count peaks anew")
+def test_a_run_takes_the_memory_it_says() -> None:
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    words = ["".join(word) for word in letters[np.random.default_rng(0).integers(0, 26, (4000, 12))]]
+    with encode_corpus([words] * 5) as corpus:
+        needs: list[str] = []
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        forget_peak_memory()
+        trainer = EmbeddingTrainer(corpus, EmbeddingOptions(subwords="3-6", epochs=1, threads=1), note=needs.append)
+        trainer.run(trainer.num_chunks)
+        trained = trainer.finish(output_vectors=False)
+        peak = peak_memory()
+    assert trained.subwords is not None and peak is not None
+    said = re.fullmatch(r"4,000 words and ([\d,]+) rows of n-grams of dim 100 need ([\d.]+) MB of memory", needs[0])
+    assert said is not None and int(said[1].replace(",", "")) == len(trained.subwords.held)
+    assert 0.8 * float(said[2]) < (peak - resident) / 1e6 < float(said[2]) + 30  # 30: what hashing takes on the way
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
