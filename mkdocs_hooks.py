@@ -1,13 +1,26 @@
-"""What mkdocs does to a page that says "See [FILE](../FILE)." and no more: it shows that file of the root."""
+"""What mkdocs puts into pages: files of the root that a page stands for, and drawings of what a layer touches."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+from mkdocs_drawings import touched  # noqa: E402  # lies beside this file, which mkdocs loads by its path
+
 _SEE = re.compile(r"See \[([A-Z]+\.md)\]\(\.\./\1\)\.\n")
+_TOUCHED = re.compile(r"^<!-- touched: ([a-z-]+) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Return the text that a page shows."""
+    """Return the text that a page shows.
+
+    A page that says "See [FILE](../FILE)." and no more shows that file of the root. ``<!-- touched: LAYER -->``, which a
+    forge does not show, becomes the layer's drawing.
+    """
     elsewhere = _SEE.fullmatch(markdown)
-    return (Path(__file__).parent / elsewhere[1]).read_text(encoding="utf-8") if elsewhere else markdown
+    if elsewhere:
+        return (ROOT / elsewhere[1]).read_text(encoding="utf-8")
+    return _TOUCHED.sub(lambda found: touched(found[1]), markdown)
