@@ -1,0 +1,114 @@
+"""The pages of the site: their code runs, every method has its page, and their prose keeps to the field's terms."""
+
+import importlib
+import re
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.prose import faults, pages, words_of
+from vastmax.comparison import METHODS, RunConfig, run_language_model
+from vastmax.embeddings import train
+from vastmax.language import LoopOptions, ModelOptions, read_language_corpus
+from vastmax.layers import LAYERS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+WORDS = "coffee tea milk king queen man woman in new york tree car"
+# Their code needs processes or a text of its own, and has tests of its own.
+ELSEWHERE = {"many-machines.md", "training-stack.md", "from-gensim.md", "embeddings.md", "vectors-at-rest.md"}
+CODE = re.compile(r"^( *)```(python)?(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+WIDEST = 88  # columns of code that a desktop shows without scrolling
+# Each fact once: what the pages may have in words. Pages of what was added beside them are not counted.
+MOST_WORDS, ADDED = 24_000, {"embeddings", "from-gensim", "vectors-at-rest", "many-machines", "internet-scale"}
+
+
+def code_of(page: Path, language: str = "python") -> list[str]:
+    """The blocks of code of a page, those in tabs and lists too."""
+    found = CODE.findall(page.read_text(encoding="utf-8"))
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, of, block in found if of == language]
+
+
+def embeddings_and_texts() -> dict[str, Any]:
+    """Texts, a model and records under the names that pages give them, in the folder where a test is."""
+    for name in ("corpus.txt", "train.txt", "valid.txt", "test.txt", "new.txt"):
+        Path(name).write_text(f"{WORDS}\nnew york\n" * 60, encoding="utf-8")
+    train("corpus.txt", output="model", dim=8, epochs=1, threads=1, phrases=1, phrase_threshold=0.001)
+    Path("comparison").mkdir()
+    shutil.copy(ROOT / "studies" / "ptb-trees" / "records.jsonl", "comparison")
+    return {"counts": range(1000, 0, -1), "hidden": torch.randn(6, 256), "target": torch.randint(1000, (6,))}
+
+
+def language_model() -> dict[str, Any]:
+    """A language model under the name that its page gives it, and a text."""
+    text = [["the", "company", "said", *WORDS.split()]] * 60
+    Path("new.txt").write_text("the company said new\n", encoding="utf-8")
+    corpus = read_language_corpus(text, text, text, min_count=1)
+    config = RunConfig(
+        method=METHODS["hierarchical"],
+        model=ModelOptions(dim=8, rows=4, length=5),
+        training=LoopOptions(epochs=1),
+        threads=1,
+    )
+    options = {"tokenizer": "whitespace", "lowercase": False, "unknown": "<unk>", "end_of_sentence": "</s>"}
+    run_language_model(corpus, config, Path("model"), text=options)
+    return {}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "page",
+    [page for page in pages() if code_of(page) and page.name not in ELSEWHERE],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_code_of_pages_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names = {"__name__": "page", **(language_model() if page.stem == "language-models" else embeddings_and_texts())}
+    for block in code_of(page):
+        exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_method_has_its_page(name: str) -> None:
+    page = (DOCS / "layers" / f"{name}.md").read_text(encoding="utf-8")
+    assert f"::: vastmax.layers.{LAYERS[name].__name__}\n" in page
+    assert f"<!-- touched: {name} -->\n" in page
+    shown = runpy.run_path(str(ROOT / "mkdocs_hooks.py"))["on_page_markdown"](page)
+    assert "<svg" in shown and 'class="target"' in shown
+    for heading in ("When to use it", "When not to", "Cost", "Example"):
+        assert f"\n## {heading}\n" in page, heading
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["", "comparison", "distributed", "embeddings", "integrations", "language", "layers", "optimizers", "proposals"]
+    + ["text", "trees", "vocabulary"],
+)
+def test_what_packages_offer_is_in_the_reference(package: str) -> None:
+    module = importlib.import_module(f"vastmax.{package}" if package else "vastmax")
+    shown = "".join(page.read_text(encoding="utf-8") for page in [DOCS / "api.md", *(DOCS / "layers").glob("*.md")])
+    known = set(re.findall(r"^::: vastmax\.(?:\w+\.)*(\w+)$", shown, re.MULTILINE))
+    missing = [name for name in module.__all__ if name not in known and name[0] != "_" and not name.isupper()]
+    assert not missing
+    assert all(getattr(module, name).__doc__ for name in module.__all__ if callable(getattr(module, name)))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_keep_to_the_terms_of_the_field(page: Path) -> None:
+    assert list(faults(page)) == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_does_not_scroll_sideways(page: Path) -> None:
+    blocks = [block for *_, block in CODE.findall(page.read_text(encoding="utf-8"))]
+    assert [line for block in blocks for line in block.splitlines() if len(line) > WIDEST] == []
+
+
+def test_pages_say_each_fact_once() -> None:
+    counted = {page.stem: words_of(page) for page in pages() if page.is_relative_to(DOCS) and page.stem not in ADDED}
+    assert sum(counted.values()) <= MOST_WORDS, counted
