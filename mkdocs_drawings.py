@@ -87,7 +87,9 @@ def _tree(y: int) -> tuple[str, int]:
         on_path = node == _TARGET >> (depth - row)
         if row:
             parent, kind = x_of[row - 1, node // 2], "path" if on_path else "branch"
-            lines += f'<line x1="{parent}" y1="{top + (row - 1) * level}" x2="{x}" y2="{top + row * level}" class="{kind}"/>'
+            lines += (
+                f'<line x1="{parent}" y1="{top + (row - 1) * level}" x2="{x}" y2="{top + row * level}" class="{kind}"/>'
+            )
         if row == depth:
             nodes += _cell(x - _SIDE / 2, top + row * level, "target" if on_path else "unused")
         else:
@@ -115,7 +117,7 @@ _DRAWINGS: dict[str, tuple[str, list[Callable[[int], tuple[str, int]]]]] = {
     ),
     "hierarchical": ("Hierarchical softmax: a step touches the inner nodes on the path to the target.", [_tree]),
     "class-based": (
-        "Class-based softmax: all classes, then the outputs in the target’s class.",
+        "Class-based softmax: all classes, then the outputs in the class of the target.",
         [_groups("classes", [5, 5, 6, 6, 6, 6, 6], 2), _row("V outputs", range(10, 16))],
     ),
     "adaptive": (

@@ -17,8 +17,8 @@ _TOUCHED = re.compile(r"^<!-- touched: ([a-z-]+) -->$", re.MULTILINE)
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Return the text that a page shows.
 
-    A page that says "See [FILE](../FILE)." and no more shows that file of the root. ``<!-- touched: LAYER -->``, which a
-    forge does not show, becomes the layer's drawing.
+    A page that says "See [FILE](../FILE)." and no more shows that file of the root. ``<!-- touched: LAYER -->``, which
+    a forge does not show, becomes the layer's drawing.
     """
     elsewhere = _SEE.fullmatch(markdown)
     if elsewhere:
