@@ -87,16 +87,16 @@ def methods(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
 
 
 def layers(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
-    """README's table of layers: its own first three columns, and what the best run of each layer measured."""
-    kept = [[cell.strip() for cell in line.strip().strip("|").split("|")][:3] for line in before.splitlines()]
+    """README's table of layers: its own names and references, and what the best run of each layer measured."""
+    kept = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in before.splitlines()]
     classes = {f"`{cls.__name__}`": name for name, cls in LAYERS.items()}
     full = next((row for row in rows if row.layer == "full" and row.training_speed), None)
     lines = [
-        "| output layer | reference | class | perplexity | training speed |",
-        "|---|---|---|---:|---:|",
+        "| method | class | perplexity | training speed | reference |",
+        "|---|---|---:|---:|---|",
     ]
-    for cells in kept[2:]:
-        name = next(layer for cls, layer in classes.items() if cls in cells[2])
+    for method, cls, *_, reference in kept[2:]:
+        name = next(layer for named, layer in classes.items() if named in cls)
         runs = [row for row in rows if row.layer == name and row.test is not None]
         perplexity = speed = "–"
         if runs and full is not None and full.training_speed is not None:
@@ -104,7 +104,7 @@ def layers(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
             assert best.test is not None and best.training_speed is not None
             perplexity = f"{best.test.mean:,.1f}" + ("" if best.budget == full.budget else f" ({best.budget})")
             speed = f"{best.training_speed.mean / full.training_speed.mean:.1f}×"
-        lines.append(f"| {' | '.join([*cells, perplexity, speed])} |")
+        lines.append(f"| {' | '.join([method, cls, perplexity, speed, reference])} |")
     return lines
 
 
