@@ -396,12 +396,22 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 def test_a_list_of_ngrams_that_does_not_fit(tmp_path: Path) -> None:
     good = (PEERS / "pruned.ftz").read_bytes()
-    pairs = good.index(struct.pack("<q", 269)) + 8  # the first number behind the header that is this one
-    end = good.rindex(b"__label__")
-    pairs = good.index(b"\0", end) + 10
+    pairs = good.index(b"\0", good.rindex(b"__label__")) + 10  # behind the last entry
     for place, value in ((0, -1), (0, 300), (4, 1), (12, 0)):
         with pytest.raises(FormatError, match="its list of n-grams does not name each row once"):
             _read(tmp_path / "x.bin", _changed(good, pairs + place, "<i", value))
+
+
+@pytest.mark.parametrize("codes", [0, 4])
+def test_quantised_rows_of_no_labels(tmp_path: Path, codes: int) -> None:
+    good = (PEERS / "quantized_all.ftz").read_bytes()
+    header, labels = 8 + struct.calcsize("<12id"), good.index(b"__label__")
+    matrices, outputs = good.index(struct.pack("<2q", 21 + 300, 6)) - 2, good.index(struct.pack("<2q", 260, 6))
+    (size,) = struct.unpack_from("<i", good, outputs + 16)
+    without = _changed(good[:labels], header, "<3i", 21, 21, 0) + good[matrices:outputs]
+    without += struct.pack("<2qi", 0, 6, codes) + bytes(codes) + good[outputs + 20 + size :]
+    with pytest.raises(FormatError, match=f"is damaged: its output matrix has {codes} codes for 0 rows"):
+        _read(tmp_path / "x.ftz", without)
 
 
 def test_words_that_are_not_text_are_left_out_and_repeated_ones_kept_once(tmp_path: Path) -> None:
@@ -419,7 +429,7 @@ def test_words_that_are_not_text_are_left_out_and_repeated_ones_kept_once(tmp_pa
         twice = _read(path, good.replace(b"teapot\0", b"na\xc3\xafve\0"))
     assert twice.vocabulary.words == WORDS[:-1]
     with pytest.raises(FormatError, match="is not UTF-8, nor are most of its words"):
-        _read(path, good.translate(bytes.maketrans(b"hntakpw-", b"\xff" * 8)).replace(good[:92], good[:92]))
+        _read(path, good.translate(bytes.maketrans(b"hntakpw-", b"\xff" * 8)))
 
 
 def test_the_version_before_has_no_ngrams_in_supervised_models(tmp_path: Path) -> None:

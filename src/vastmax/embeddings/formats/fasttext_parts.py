@@ -182,7 +182,7 @@ class QuantizedRows:
         scaled, *shape = data.unpack("<?2q", what)
         _check_shape(data, tuple(shape), (num_rows, dim), what)
         (size,) = data.unpack("<i", what)
-        if size < 0 or size % max(1, num_rows):
+        if num_rows < 1 or size < 0 or size % num_rows:  # a quantiser is trained on rows
             raise data.source.error(f"is damaged: its {what} has {size} codes for {num_rows} rows")
         self._codes = np.frombuffer(data.take(size, what), np.uint8).reshape(num_rows, -1)
         self._centroids = self._quantizer(dim, self._codes.shape[1])
