@@ -22,7 +22,7 @@ from vastmax.files import as_path, is_file, opened, replacing
 from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["blocks_of_buckets", "read_floret", "unlike_their_ngrams", "write_floret"]
+__all__ = ["blocks_of_buckets", "read_floret", "unlike_their_ngrams", "write_floret", "write_table"]
 
 _ROWS = 8192
 _HEAD = 1 << 16
@@ -125,6 +125,12 @@ def write_floret(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: where the file cannot be written, words are not hashed, or a number is not finite.
     """
+    with replacing(path) as temporary:
+        write_table(embeddings, temporary)
+
+
+def write_table(embeddings: Embeddings, path: Path) -> None:
+    """Write what `write_floret` does, straight to a file of this name; the same errors."""
     subwords = embeddings.subwords
     if subwords is None or not subwords.rule.floret:
         raise InputError("floret's text holds only words that are hashed: train with hashes=2, or export .vec.")
@@ -136,7 +142,7 @@ def write_floret(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
         warnings.warn(f"{what}, to which floret adds a row of the first word's own; it is left out", stacklevel=2)
     rule = subwords.rule
     header = f"{rule.buckets} {embeddings.dim} {rule.shortest} {rule.longest} {rule.hashes} {_SEED} {_BEGIN} {_END}\n"
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         file.write(header.encode())
         first = 0
         for block in blocks_of_buckets(subwords):
