@@ -276,6 +276,26 @@ def test_gensims_own_models_are_read(tmp_path: Path) -> None:
     assert_array_equal(found.output_vectors, trained.syn1neg)
 
 
+@pytest.mark.parametrize("place", [0, 3])
+def test_the_end_of_a_line_has_no_vector_where_words_are_hashed(tmp_path: Path, place: int) -> None:
+    words = ["tea", "milk", "new"]
+    words.insert(place, "</s>")
+    subwords = SubwordVectors(Subwords(2, 3, 9, 2, floret=True), np.ones((9, 4), np.float32))
+    model = Embeddings(subwords.vectors_of(words), Vocabulary(words, None), subwords=subwords)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        export(model, tmp_path / "m.bin", format="floret")
+    found = import_vectors(tmp_path / "m.bin")
+    assert [str(each.message) for each in told] == [
+        "floret has no vector of the end of a line: that of '</s>' becomes zeros"
+    ] * (place > 0)
+    model.vectors[3] *= place == 0
+    assert_allclose(found.vectors, model.vectors, rtol=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export(found, tmp_path / "m.bin", format="floret")
+
+
 def test_what_the_format_has_no_place_for(tmp_path: Path) -> None:
     path = tmp_path / "m.bin"
     path.write_bytes(b"old")
@@ -375,6 +395,8 @@ def test_damage_is_named(tmp_path: Path) -> None:
         (_changed(good, 8 + 4 * 7, "<i", 9), "is damaged: its model is 9"),
         (_changed(good, 8 + 4 * 8, "<i", -5), "is damaged: its buckets is -5"),
         (_changed(good, 8 + 4 * 10, "<i", 101), "is damaged: its longest is 101"),
+        (_changed(good, dictionary - 8, "<d", -np.inf), "is damaged: its subsample is -inf"),
+        (_changed(good, dictionary - 8, "<d", np.nan), "is damaged: its subsample is nan"),
         (_changed(good, dictionary, "<3i", 0, 0, 0), "holds no words"),
         (_changed(good, dictionary, "<3i", 10, 11, -1), "numbers of its entries, words and labels do not fit"),
         (_changed(good, dictionary, "<3i", 10**9, 10**9, 0), "is cut: its words would take 10,000,000,000 bytes"),
