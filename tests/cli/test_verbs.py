@@ -321,7 +321,7 @@ def test_export_for_fasttext_and_back(tmp_path: Path) -> None:
         "--buckets",
         "50",
     ]
-    assert vastmax("train", tmp_path / "c.txt", "-o", tmp_path / "model", *options, "--buckets", "50").code == 0
+    assert vastmax("train", tmp_path / "c.txt", "-o", tmp_path / "model", *options).code == 0
     file = tmp_path / "m.bin"
     assert vastmax("export", tmp_path / "model", file, "--format", "fasttext").code == 0
     assert vastmax("import", file, tmp_path / "back").code == 0
