@@ -66,7 +66,7 @@ class Subwords:
     @classmethod
     def from_lengths(cls, lengths: str, buckets: int, hashes: int) -> Subwords:
         """Read lengths as "3-6" or "5"; several hashes mean floret's rule. InputError where they are none."""
-        found = re.fullmatch(r"([1-9][0-9]?)(?:-([1-9][0-9]?))?", lengths.strip())
+        found = re.fullmatch(r"([1-9][0-9]{0,2})(?:-([1-9][0-9]{0,2}))?", lengths.strip())
         if found is None or int(found[1]) > int(found[2] or found[1]):
             raise refused("subwords", lengths, "the lengths of n-grams, as 3-6")
         return cls(int(found[1]), int(found[2] or found[1]), buckets, hashes, floret=hashes > 1)
