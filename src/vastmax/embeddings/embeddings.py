@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from vastmax.checks import refused
 from vastmax.embeddings.comparing import Comparing
 from vastmax.embeddings.formats.folder import load_folder, save_folder
+from vastmax.embeddings.nearest import Nearest
 from vastmax.embeddings.predicting import Predicting
 from vastmax.embeddings.queries import Neighbour, Word, as_rows
 from vastmax.embeddings.search import lengths
-from vastmax.embeddings.nearest import Nearest
 from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.tables.forms import in_form
 from vastmax.embeddings.tables.int8 import IndexedRows, Int8Rows
-from vastmax.embeddings.tables.stored import StoredRows, Table
+from vastmax.embeddings.tables.stored import SearchedRows, StoredRows, Table
 from vastmax.embeddings.unknown import unknown_word
 from vastmax.embeddings.views import Views
 from vastmax.errors import FormatError, InputError
@@ -213,13 +213,17 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
 
         Answers are exact: a scan of 8-bit codes leaves out whatever cannot be among the nearest, the rest is compared
         in double precision. Vectors are as they are now, and must not be changed in place while this is used: make it
-        anew. Saved ones are as without. Those of "int8" need no index.
+        anew. Saved ones are as without. Those of "int8" need no index; those of product quantisation are decoded for
+        it, which takes 4 d bytes a word more, and so does a copy of a table whose rows are reversed or in pieces.
 
         Raises:
             InputError: naming the word whose vector holds NaN or infinity.
         """
-        searched = isinstance(self.table, (Int8Rows, IndexedRows))
-        return self._with(self.table if searched else IndexedRows(self.table, self.word_of))
+        table = self.table
+        while isinstance(table, SearchedRows) and not isinstance(table, IndexedRows):
+            table = table.table  # an approximate search of rows that may have an exact one
+        exact = isinstance(table, (Int8Rows, IndexedRows))
+        return self._with(table if exact else IndexedRows(table, self.word_of))
 
     def _with(self, table: Table) -> Embeddings:
         return Embeddings(table, self.vocabulary, self.output_vectors, self.config, subwords=self.subwords)

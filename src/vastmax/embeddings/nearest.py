@@ -24,14 +24,16 @@ class Nearest:
     """How `Embeddings` are searched."""
 
     @overload
-    def nearest(self: WordVectors, query: Word, k: int = 10, *, among: Any = None, exclude: Any = ()) -> list[Neighbour]: ...
+    def nearest(
+        self: WordVectors, query: Word, k: int = 10, *, among: Any = None, exclude: Any = ()
+    ) -> list[Neighbour]: ...
     @overload
     def nearest(
-        self, query: Sequence[Word], k: int = 10, *, among: Any = None, exclude: Any = ()
+        self: WordVectors, query: Sequence[Word], k: int = 10, *, among: Any = None, exclude: Any = ()
     ) -> list[list[Neighbour]]: ...
     @overload
     def nearest(
-        self, query: NDArray[np.floating], k: int = 10, *, among: Any = None, exclude: Any = ()
+        self: WordVectors, query: NDArray[np.floating], k: int = 10, *, among: Any = None, exclude: Any = ()
     ) -> list[Neighbour] | list[list[Neighbour]]: ...
     @overload
     def nearest(
