@@ -98,6 +98,14 @@ def test_product_quantisation_of_what_has_few_values_is_exact() -> None:
     assert min(kept) > 0.99
 
 
+def test_product_quantisation_at_the_ends_of_lengths() -> None:
+    assert_array_equal(embeddings_of(np.zeros((300, 4))).compressed(bytes_per_word=3).vectors, 0)
+    rows = np.random.default_rng(5).normal(size=(3000, 8))
+    rows *= 3.4e38 / np.abs(rows).max(axis=1, keepdims=True)
+    for size in (3, 9):
+        assert np.isfinite(embeddings_of(rows).compressed(bytes_per_word=size).vectors).all()
+
+
 def test_rows_go_to_their_nearest_centroids() -> None:
     generator = np.random.default_rng(3)
     rows, codebooks = generator.normal(size=(50, 7)).astype(np.float32), generator.normal(size=(256, 7))
