@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vastmax.checks import shown
+from vastmax.checks import flag, shown
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.correlation import p_value, pearson, spearman
 from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
@@ -84,6 +84,7 @@ def evaluate_similarity(
         InputError: for a missing file, or embeddings without words.
         FormatError: for a line that is no pair with a score, with its number.
     """
+    flag("lowercase", lowercase)
     rows = rows_by_spelling(embeddings, None, lowercase)
 
     def known(word: str) -> str | int | None:

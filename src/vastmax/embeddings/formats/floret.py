@@ -23,7 +23,7 @@ from vastmax.files import as_path, is_file, opened, replacing
 from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["blocks_of_buckets", "check_hashed", "read_floret", "write_floret", "write_table"]
+__all__ = ["blocks_of_buckets", "check_hashed", "read_floret", "write_floret", "write_table", "unlike_their_ngrams"]
 
 _ROWS = 8192
 _HEAD = 1 << 16
@@ -167,12 +167,8 @@ def blocks_of_buckets(subwords: SubwordVectors) -> Iterator[NDArray[np.float32]]
         yield block
 
 
-def check_hashed(embeddings: Embeddings, format: str) -> list[int]:
-    """Return which of the first word and the end of a line have other vectors than their n-grams give them.
-
-    Raises:
-        InputError: where another word has, though words are hashed: a format of floret's holds only n-grams.
-    """
+def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
+    """Return the rows of words whose vectors are not the mean of their n-grams, which hashed words must be."""
     subwords, words = embeddings.subwords, embeddings.vocabulary.words or []
     assert subwords is not None
     found: list[int] = []
@@ -181,6 +177,16 @@ def check_hashed(embeddings: Embeddings, format: str) -> list[int]:
         means = subwords.vectors_of(words[start : start + _ROWS])
         far = np.linalg.norm(vectors - means, axis=1) > _NEAR * np.linalg.norm(vectors, axis=1)
         found += [start + row for row in np.flatnonzero(far).tolist()]
+    return found
+
+
+def check_hashed(embeddings: Embeddings, format: str) -> list[int]:
+    """Return which of the first word and the end of a line have other vectors than their n-grams give them.
+
+    Raises:
+        InputError: where another word has, though words are hashed: a format of floret's holds only n-grams.
+    """
+    words, found = embeddings.vocabulary.words or [], unlike_their_ngrams(embeddings)
     lost = next((row for row in found if row and words[row] != EOS), None)
     if lost is not None:
         raise InputError(
