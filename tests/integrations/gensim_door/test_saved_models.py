@@ -93,9 +93,16 @@ def test_words_that_a_callback_adds_are_refused_and_kept(kind: Any, small: Any) 
 
 
 @both
-def test_a_score_of_an_added_word_is_there(kind: Any, small: Any) -> None:
-    model = with_a_word(kind, **small, hs=1, negative=0)
+@ways
+def test_an_added_word_has_a_place_in_the_tree(
+    kind: Any, small: Any, way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = with_a_word(kind, way, **small, hs=1, negative=0)
     assert np.isfinite(model.score([["moon", "cat"]])).all()
+    assert caplog.text.count("the tree of hierarchical softmax is another") == 1
+    model.save(tmp_path / "model")
+    assert_array_equal(kind.load(tmp_path / "model").score(TEXT), model.score(TEXT))
+    assert caplog.text.count("the tree of hierarchical softmax is another") == 1
 
 
 def test_vectors_that_do_not_fit_the_words_are_a_sentence(tmp_path: Path) -> None:

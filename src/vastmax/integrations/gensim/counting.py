@@ -17,7 +17,13 @@ from vastmax.errors import InputError
 from vastmax.integrations.gensim.corpora import Text, names_of
 from vastmax.integrations.gensim.peer import word2vec
 from vastmax.integrations.gensim.settings import plain_value
-from vastmax.integrations.gensim.vocabularies import add_codes, kept_words, least_count, sample_threshold
+from vastmax.integrations.gensim.vocabularies import (
+    add_codes,
+    kept_words,
+    least_count,
+    num_with_paths,
+    sample_threshold,
+)
 from vastmax.vocabulary import join_words
 
 if TYPE_CHECKING:
@@ -148,12 +154,17 @@ class CountingModel(_Base):
         vectors, size = self.wv.vectors, (len(self.wv), self.vector_size)
         if vectors.shape != size:
             raise refused("wv.vectors", vectors, f"an array of shape {size}, a vector a word")
-        if not size[0] or len(self._counts()) == size[0]:
+        if not size[0]:
             return
-        self.wv.allocate_vecattrs()
-        if self.hs:
+        if len(self._counts()) < size[0]:
+            self.wv.allocate_vecattrs()
+        if self.hs and num_with_paths(self.wv) < size[0]:
+            logger.warning(
+                "words were added, and with them the tree of hierarchical softmax is another, whose inner nodes keep "
+                "their vectors by number, as after update=True: train on before you ask for scores."
+            )
             self.create_binary_tree()
-        if self.negative:
+        if self.negative and (self.cum_table is None or len(self.cum_table) < size[0]):
             self.make_cum_table()
 
     def make_cum_table(self, domain: int = 2**31 - 1) -> None:
