@@ -203,3 +203,17 @@ def test_time_is_summed_up_and_saved(tmp_path: Path) -> None:
     assert train_more(model).total_train_time > once > 0
     model.save(tmp_path / "model")
     assert Word2Vec.load(tmp_path / "model").total_train_time == model.total_train_time
+
+
+@both
+@objectives
+def test_a_callback_may_save_and_changes_nothing(kind: Any, small: Any, objective: Any, tmp_path: Path) -> None:
+    class Saves(CallbackAny2Vec):
+        def on_epoch_begin(self, model: Any) -> None:
+            model.save(tmp_path / "model")
+
+        on_train_begin = on_epoch_end = on_epoch_begin
+
+    model = train_more(kind(TEXT, **small, **objective), callbacks=[Saves()])
+    assert_equal(model, train_more(kind(TEXT, **small, **objective)))
+    assert_equal(kind.load(tmp_path / "model"), model)
