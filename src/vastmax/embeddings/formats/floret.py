@@ -23,7 +23,7 @@ from vastmax.files import as_path, is_file, opened, replacing
 from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["blocks_of_buckets", "check_hashed", "read_floret", "write_floret", "write_table", "unlike_their_ngrams"]
+__all__ = ["blocks_of_buckets", "check_hashed", "read_floret", "unlike_their_ngrams", "write_floret", "write_table"]
 
 _ROWS = 8192
 _HEAD = 1 << 16
