@@ -91,18 +91,21 @@ def gensim_options(spec: Spec) -> dict[str, Any]:
         "seed": spec["seed"],
         "epochs": spec["epochs"],
         **({} if spec["learning_rate"] is None else {"alpha": spec["learning_rate"]}),
+        **(dict(zip(("min_n", "max_n"), lengths_of_ngrams(spec["subwords"]), strict=True)) if spec["subwords"] else {}),
     }
+
+
+def lengths_of_ngrams(subwords: str) -> tuple[int, int]:
+    """Return the shortest and the longest of "3-6", or of "5", which is both."""
+    shortest, _, longest = subwords.partition("-")
+    return int(shortest), int(longest or shortest)
 
 
 def run_gensim(spec: Spec) -> Facts:
     """Scan with build_vocab, train from the file (gensim's fastest way), save the KeyedVectors."""
-    from gensim.models import FastText, word2vec
+    from gensim.models import FastText, Word2Vec, word2vec
 
-    if spec["subwords"]:
-        shortest, longest = map(int, spec["subwords"].split("-"))
-        model = FastText(**gensim_options(spec), min_n=shortest, max_n=longest)
-    else:
-        model = word2vec.Word2Vec(**gensim_options(spec))
+    model = (FastText if spec["subwords"] else Word2Vec)(**gensim_options(spec))
     watch = Stopwatch()
     model.build_vocab(corpus_file=spec["corpus"])
     watch.lap("scan")
@@ -130,7 +133,7 @@ def run_fasttext(spec: Spec) -> Facts:
     import fasttext  # type: ignore[import-not-found]
 
     model, objective = MODELS[spec["model"]]
-    shortest, longest = map(int, (spec["subwords"] or "0-0").split("-"))
+    shortest, longest = lengths_of_ngrams(spec["subwords"] or "0")
     watch = Stopwatch()
     trained = fasttext.train_unsupervised(
         spec["corpus"],
@@ -161,8 +164,8 @@ def run_fasttext(spec: Spec) -> Facts:
 
 
 def write_vectors(spec: Spec, words: list[str], vectors: Any) -> None:
-    """Write the vectors of words and, where there are n-grams, of those that were held out of the text."""
-    words = words + (spec["held_out"] if spec["subwords"] else [])
+    """Write the vectors of words, and behind them of those that are judged unseen."""
+    words = words + spec["unseen"]
     with open(Path(spec["output"], "vectors.vec"), "w", encoding="utf-8") as file:
         file.write(f"{len(words)} {spec['dim']}\n")
         file.writelines(f"{word} {' '.join(map(str, vectors[word].tolist()))}\n" for word in words)
@@ -177,9 +180,9 @@ TRAINERS: dict[str, Callable[[Spec], Facts]] = {
 
 def whole_gensim(spec: Spec) -> Facts:
     """What a user of gensim would write: scan, train, save."""
-    from gensim.models import Word2Vec
+    from gensim.models import FastText, Word2Vec
 
-    model = Word2Vec(corpus_file=spec["corpus"], **gensim_options(spec))
+    model = (FastText if spec["subwords"] else Word2Vec)(corpus_file=spec["corpus"], **gensim_options(spec))
     Path(spec["output"]).mkdir(parents=True, exist_ok=True)
     model.wv.save(str(Path(spec["output"], "vectors.kv")))
     return {}
@@ -189,19 +192,23 @@ def evaluate(spec: Spec) -> Facts:
     """Measure the vectors that a run saved; every trainer's by the same code."""
     import numpy as np
 
-    from vastmax.embeddings import evaluate_analogies, evaluate_similarity
+    from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity
+    from vastmax.vocabulary import Vocabulary
 
     embeddings = load(Path(spec["output"]))
     if not np.isfinite(embeddings.vectors).all() or not embeddings.vectors.any():
         return {"fault": "vectors are not finite, or all zero"}
-    unseen = [word for word in spec["held_out"] if word in embeddings]
+    seen = embeddings.vocabulary.words or []
+    seen = seen[: len(seen) - sum(word in embeddings for word in spec["unseen"])]  # they come last
     reports = [evaluate_similarity(embeddings, path) for path in spec["similarity"]]
     facts: Facts = {
-        "vocabulary_saved": len(embeddings) - len(unseen),
+        "vocabulary_saved": len(seen),
+        "pairs": {report.name: report.pairs for report in reports},
         "similarity": {report.name: report.to_dict() for report in reports},
     }
     if spec["analogies"]:
-        facts["analogies"] = evaluate_analogies(embeddings, spec["analogies"]).to_dict()
+        known = Embeddings(embeddings.vectors[: len(seen)], Vocabulary(seen, None))
+        facts["analogies"] = evaluate_analogies(known, spec["analogies"]).to_dict()
     return facts
 
 

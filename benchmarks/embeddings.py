@@ -14,6 +14,9 @@ No run is left out, however odd. A ratio is marked "?" where it rests on fewer t
 under a second, or on runs that differ by more than a quarter. Those that differ are listed below the table with their
 processor time: one that took much longer than it computed had to wait for the machine, and its ratio says nothing
 about a trainer.
+
+All trainers are judged by the same pairs of words, which are chosen before: those of words in the vocabulary and, with
+``--subwords``, those with a word that is not in it, apart and named "unseen".
 """
 
 from __future__ import annotations
@@ -22,12 +25,10 @@ import argparse
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -40,14 +41,18 @@ from rich.console import Console
 from rich.table import Table
 
 from embedding_runs import MODELS, TRAINERS
+from judged_pairs import UNSEEN, judge
+from vastmax.errors import InputError
 from vastmax.machine import commit, machine, versions
+from vastmax.text import Subwords
 
 HERE = Path(__file__).parent
 REFERENCE = "gensim"
 ENOUGH_RUNS, STEADY, ENOUGH_SECONDS = 3, 1.25, 1.0
 ENOUGH_PAIRS = 30  # for a rank correlation that is more than chance
 CONFIGURATION = ("corpus", "model", "dim", "threads", "epochs", "learning_rate", "window", "negatives", "subsample")
-CONFIGURATION += ("min_count", "subwords", "vastmax_options")
+CONFIGURATION += ("min_count", "subwords", "held_out", "vastmax_options")
+ABSENT = {"held_out": 0}  # in records from before there was such a thing
 
 Record = dict[str, Any]
 
@@ -71,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=1, help="runs of each, with seeds 1, 2, …; the table has medians")
     parser.add_argument("--analogies", type=Path, help="questions in Google's format")
     parser.add_argument("--similarity", type=Path, nargs="+", default=[], help="files of: word word score")
-    parser.add_argument("--subwords", metavar="N-N", help="lengths of character n-grams: for gensim its FastText")
+    parser.add_argument("--subwords", metavar="N-N", help="lengths of character n-grams, or one; gensim: FastText")
     parser.add_argument(
         "--hold-out",
         type=int,
@@ -86,6 +91,12 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.show is None and (arguments.corpus is None or not arguments.corpus.is_file()):
         parser.error(f"name a text file to train on, not {arguments.corpus}")
     arguments.vastmax_option = dict(option(text) for text in arguments.vastmax_option)
+    try:
+        _ = arguments.subwords and Subwords.from_lengths(arguments.subwords, 1, 1)
+    except InputError as error:
+        parser.error(str(error))
+    if arguments.hold_out is not None and not (arguments.hold_out > 0 and arguments.similarity):
+        parser.error("--hold-out is a whole number of 1 or more, of the words of --similarity: give both")
     for trainer in arguments.trainers:
         if find_spec(trainer) is None:
             parser.error(f"{trainer} is not installed; leave it out of --trainers, or pip install it")
@@ -145,37 +156,8 @@ def specifications(arguments: argparse.Namespace) -> Iterator[Record]:
                 "analogies": str(arguments.analogies) if arguments.analogies else None,
                 "similarity": [str(path) for path in arguments.similarity],
                 "subwords": arguments.subwords,
-                "held_out": arguments.held_out,
+                "unseen": arguments.unseen,
             }
-
-
-def hold_out(arguments: argparse.Namespace, folder: Path) -> None:
-    """Take every Nth word of the judged pairs out of the text, by alphabet, and pairs whose rarer word it is apart.
-
-    Pairs of two held-out words, or with a rarer word that stays, are in neither file.
-    """
-    counts = Counter(arguments.corpus.read_text(encoding="utf-8").split())
-    pairs = {path: judged_pairs(path) for path in arguments.similarity}
-    words = sorted({word for found in pairs.values() for pair in found for word in pair[:2] if counts[word]})
-    held = set(words[:: arguments.hold_out])
-    text = folder / arguments.corpus.name
-    with arguments.corpus.open(encoding="utf-8") as lines, text.open("w", encoding="utf-8") as file:
-        file.writelines(" ".join(word for word in line.split() if word not in held) + "\n" for line in lines)
-    arguments.similarity = []
-    for path, found in pairs.items():
-        seen = [pair for pair in found if held.isdisjoint(pair[:2])]
-        unseen = [pair for pair in found if held.intersection(pair[:2]) == {min(pair[:2], key=counts.__getitem__)}]
-        for name, kept in ((path.stem, seen), (f"{path.stem} unseen", unseen)):
-            file = folder / f"{name}.txt"
-            file.write_text("".join("\t".join(pair) + "\n" for pair in kept), encoding="utf-8")
-            arguments.similarity.append(file)
-    arguments.corpus, arguments.held_out = text, sorted(held)
-
-
-def judged_pairs(path: Path) -> list[tuple[str, str, str]]:
-    """Pairs in lower case with their score as text; what is no line of three is passed over."""
-    rows = [re.split(r"[\t,; ]+", line.strip().lower()) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(row[0], row[1], row[2]) for row in rows if len(row) >= 3 and re.fullmatch(r"[\d.]+", row[2])]
 
 
 def measure(spec: Record) -> Record:
@@ -240,7 +222,7 @@ def environment() -> dict[str, str]:
 def check(records: list[Record]) -> None:
     """Mark runs that read other words, or keep another vocabulary, than the first of the same file."""
     for record in records:
-        for name in ("raw_words", "vocabulary_saved"):
+        for name in ("raw_words", "vocabulary_saved", "pairs"):
             peers = [other[name] for other in records if name in other and "fault" not in other]
             if "fault" not in record and name in record and peers and record[name] != peers[0]:
                 record["fault"] = f"{name} is {record[name]}, where the first run has {peers[0]}"
@@ -273,7 +255,7 @@ def read_records(path: Path) -> list[Record]:
 def table(records: list[Record]) -> Table:
     """Medians of each configuration and trainer, and how many times the reference they are."""
     standards = list(dict.fromkeys(name for record in records for name in record.get("similarity", {})))
-    values = {name: {str(record.get(name)) for record in records} for name in CONFIGURATION[:-1]}
+    values = {name: {setting(record, name) for record in records} for name in CONFIGURATION[:-1]}
     differing = [name for name, found in values.items() if len(found) > 1]
     alike = ", ".join(f"{name} {Path(*found).name}" for name, found in values.items() if len(found) == 1)
     shown = Table(title="Medians; times: against gensim in the same configuration; ?: not to be trusted", caption=alike)
@@ -295,7 +277,7 @@ def table(records: list[Record]) -> Table:
         shown.add_column(column, justify="right")
     groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
     for record in records:
-        key = tuple(str(record.get(name)) for name in differing)
+        key = tuple(setting(record, name) for name in differing)
         name = record["trainer"] + "".join(f" {k}={v}" for k, v in record["vastmax_options"].items())
         groups.setdefault(key, {}).setdefault(name, []).append(record)
     for configuration, trainers in groups.items():
@@ -303,6 +285,11 @@ def table(records: list[Record]) -> Table:
             shown.add_row(*configuration, trainer, *cells(runs, trainers.get(REFERENCE, []), standards))
         shown.add_section()
     return shown
+
+
+def setting(record: Record, name: str) -> str:
+    """A part of a run's configuration as text."""
+    return str(record.get(name, ABSENT.get(name)))
 
 
 def cells(runs: list[Record], reference: list[Record], standards: list[str]) -> list[str]:
@@ -327,8 +314,11 @@ def cells(runs: list[Record], reference: list[Record], standards: list[str]) -> 
 
 
 def mean_score(record: Record) -> float | None:
-    """The mean of a run's scores: semantic and syntactic analogies, and files of which 30 pairs or more are known."""
-    files = record.get("similarity", {}).values()
+    """The mean of a run's scores: semantic and syntactic analogies, and files of which 30 pairs or more are known.
+
+    Pairs of unseen words are no part of it.
+    """
+    files = [each for name, each in record.get("similarity", {}).items() if not name.endswith(UNSEEN)]
     found = [each["spearman"] for each in files if each["spearman"] is not None and each["pairs"] >= ENOUGH_PAIRS]
     for kind in ("semantic", "syntactic"):
         found += [(record.get("analogies") or {}).get(kind, {}).get("accuracy")]
@@ -389,7 +379,7 @@ def show(records: list[Record], console: Console) -> None:
 def repeats(records: list[Record]) -> list[list[Record]]:
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        key = (record["trainer"], record["task"], *(str(record.get(name)) for name in CONFIGURATION))
+        key = (record["trainer"], record["task"], *(setting(record, name) for name in CONFIGURATION))
         groups.setdefault(key, []).append(record)
     return list(groups.values())
 
@@ -401,10 +391,9 @@ def main() -> None:
         lines = arguments.show.read_text(encoding="utf-8").splitlines()
         show([json.loads(line) for line in lines], console)
         return
-    arguments.held_out, name = [], arguments.corpus.name
-    if arguments.hold_out:
-        folder = tempfile.TemporaryDirectory(prefix="vastmax-bench-")
-        hold_out(arguments, Path(folder.name))
+    name, folder = arguments.corpus.name, tempfile.TemporaryDirectory(prefix="vastmax-bench-")
+    given = arguments.similarity, Path(folder.name), arguments.min_count, arguments.subwords, arguments.hold_out
+    arguments.corpus, arguments.similarity, arguments.unseen, held_out = judge(arguments.corpus, *given)
     about = facts()
     records: list[Record] = []
     for spec in specifications(arguments):
@@ -412,7 +401,7 @@ def main() -> None:
         found = measure(spec)
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         shared = {"started": started, "load_after": load, "corpus_bytes": arguments.corpus.stat().st_size, **about}
-        records.append({**spec, "corpus": name, "held_out": len(arguments.held_out), **found, **shared})
+        records.append({**spec, "corpus": name, "held_out": held_out, "unseen": len(spec["unseen"]), **found, **shared})
         records[-1]["analogies_file"] = arguments.analogies.name if arguments.analogies else None
         records[-1]["analogies"] = found.get("analogies")
         records[-1]["similarity"] = found.get("similarity", {})

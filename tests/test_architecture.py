@@ -87,6 +87,7 @@ NAMED = {
     ("embeddings/formats/fasttext.py", "hierarchical"): "an objective of the compiled trainer",
     ("embeddings/formats/fasttext.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/options.py", "negative-sampling"): "an objective of the compiled trainer",
+    ("embeddings/predicting.py", "hierarchical"): "an objective of the compiled trainer",
     ("embeddings/training.py", "negative-sampling"): "an objective of the compiled trainer",
     ("embeddings/trainers/__init__.py", "hierarchical"): "an objective of the compiled trainer",
     ("embeddings/trainers/__init__.py", "negative-sampling"): "an objective of the compiled trainer",

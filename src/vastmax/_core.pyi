@@ -364,8 +364,8 @@ def encode_rows(
     rows: NDArray[np.float32],
     codes: NDArray[np.int8],
     scales: NDArray[np.float32],
-    factors: NDArray[np.float32] | None = None,
-    slacks: NDArray[np.float32] | None = None,
+    factors: NDArray[np.float32],
+    slacks: NDArray[np.float32],
     threads: int = 1,
 ) -> None: ...
 def code_factors(codes: NDArray[np.int8], factors: NDArray[np.float32], threads: int = 1) -> None: ...

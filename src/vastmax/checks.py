@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from vastmax.errors import InputError
 
-__all__ = ["LARGEST_SEED", "conforms", "described", "flag", "number", "one_of", "refused", "shown", "whole"]
+__all__ = [
+    "LARGEST_SEED",
+    "conforms",
+    "described",
+    "flag",
+    "number",
+    "one_of",
+    "refused",
+    "shown",
+    "whole",
+    "word_list",
+]
 
 LARGEST_SEED = 2**63 - 1
 _LONGEST = 60  # characters of a value in a sentence
@@ -84,6 +95,22 @@ def number(
     if not (math.isfinite(real) and low <= real <= high) or (above and real == low) or (below and real == high):
         raise refused(name, value, f"a number {_range(low, high, above, below)}{other and f', or {other}'}")
     return real
+
+
+def word_list(words: Any) -> list[str]:
+    """Return words as a list; InputError where they are none, or one cannot be written as UTF-8."""
+    if isinstance(words, (str, bytes, Set, Mapping)) or not isinstance(words, Iterable):  # a set has no order
+        raise refused("words", words, "a list of words")
+    found = list(words)
+    try:
+        "".join(found).encode()
+    except TypeError:
+        wrong = next(word for word in found if not isinstance(word, str))
+        raise refused("a word", wrong, "text") from None
+    except UnicodeEncodeError as error:
+        wrong = next(word for word in found if error.object[error.start] in word)
+        raise refused("a word", wrong, "text without halves of surrogate pairs") from None
+    return found
 
 
 def conforms(value: Any, hint: Any) -> bool:

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cli.program import Outcome, on_terminal, vastmax
-from vastmax.text import Phrases
+from vastmax.embeddings import Embeddings
+from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.text import Phrases, Subwords
 from vastmax.vocabulary import Vocabulary
 
 # colours, a title by OSC, a bell, CSI by its one byte of C1, DEL, text turned round, a backslash that is one
@@ -158,6 +161,14 @@ def test_names_that_are_no_text(hostile: Path, tmp_path: Path) -> None:
     harmless("lm", "score", tmp_path / f"lm {name}", text)
     for _ in range(2):  # the second finds it finished
         harmless("compare", text, "-o", tmp_path / f"compare {name}", "--methods", "full", *flags)
+
+
+@pytest.mark.parametrize("verb", [("nearest",), ("nearest", "+a"), ("analogy", "a", "b")])
+def test_words_that_no_ngrams_can_be_cut_from(tmp_path: Path, verb: tuple[str, ...]) -> None:
+    subwords = SubwordVectors(Subwords(1, 2, 9), np.ones((9, 2), np.float32))
+    Embeddings(np.eye(2), Vocabulary(["a", "b"], None), subwords=subwords).save(tmp_path)
+    outcome = harmless(verb[0], tmp_path, *verb[1:], "t\udcffea", code=1)
+    assert outcome.sentence == "a word is 't\\udcffea': give text without halves of surrogate pairs."
 
 
 def test_what_standard_output_cannot_hold_is_written_out(tmp_path: Path) -> None:

@@ -214,8 +214,10 @@ def test_nearest_among(model: Path, tmp_path: Path) -> None:
     assert "is not in the vocabulary" in vastmax("nearest", model, "g1w1", "--exclude", "nowhere").sentence
     graph = Embeddings(np.array([[1, 0], [1, 1], [0, 1]]), Vocabulary(["7", "2", "1"], None))
     graph.save(tmp_path / "graph")
-    assert vastmax("nearest", tmp_path / "graph", "7", "--among", "1").out.splitlines()[1:] == ["7\t1\t0.0000"]
-    assert vastmax("nearest", tmp_path / "graph", "7", "--among", "3").out.count("\n") == 3
+    for number in ("3", "2", "1"):  # how many, though 2 and 1 are words: 7 itself is no answer
+        assert vastmax("nearest", tmp_path / "graph", "7", "--among", number).out.count("\n") == int(number)
+    twice = vastmax("nearest", tmp_path / "graph", "7", "--among", "1", "--among", "1")
+    assert twice.out.splitlines()[1:] == ["7\t1\t0.0000"]
 
 
 def test_ids_are_asked_for_where_there_are_no_words(tmp_path: Path) -> None:
@@ -282,13 +284,28 @@ def test_align(model: Path, tmp_path: Path) -> None:
     shown = vastmax(*call, "--overwrite", "--dictionary", pairs, "--method", "cosine").out.splitlines()
     assert shown[0].endswith("200 words, turned by 200 pairs")
     assert shown[1:3] == ["k\tprecision x 100\twords\tleft out", "1\t100.0\t60\t1"]
+    for flags, sentence in (
+        (["--method", "x"], "method is 'x': give 'csls' or 'cosine'"),
+        (["--restrict-vocabulary", "0"], "restrict_vocabulary is 0: give a whole number of 1 or more"),
+    ):
+        for judged_on in ([], ["--dictionary", pairs]):
+            outcome = vastmax(*call, "--overwrite", *flags, *judged_on)
+            assert (outcome.code, outcome.sentence) == (1, sentence + ".")
     pairs.write_text("nowhere g1w1\n")
     assert vastmax(*call, "--overwrite", "--pairs", pairs).sentence.endswith("has no pair whose words both models know")
 
 
-def test_evaluate_wants_something_to_evaluate(model: Path) -> None:
+def test_evaluate_wants_something_to_evaluate(model: Path, tmp_path: Path) -> None:
     outcome = vastmax("evaluate", model)
     assert (outcome.code, outcome.sentence) == (1, "nothing to evaluate: give --analogies FILE or --similarity FILE")
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("g1w1 g1w2 3\n")
+    for flags, sentence in (
+        (["--method", "x"], "method is 'x': give '3cosadd' or '3cosmul'"),
+        (["--restrict-vocabulary", "0"], "restrict_vocabulary is 0: give a whole number of 1 or more"),
+    ):
+        outcome = vastmax("evaluate", model, "--similarity", pairs, *flags)
+        assert (outcome.code, outcome.sentence) == (1, sentence + ".")
 
 
 @pytest.mark.parametrize("ending", [".txt", ".bin", ".npy"])
@@ -321,7 +338,7 @@ def test_export_for_fasttext_and_back(tmp_path: Path) -> None:
         "--buckets",
         "50",
     ]
-    assert vastmax("train", tmp_path / "c.txt", "-o", tmp_path / "model", *options, "--buckets", "50").code == 0
+    assert vastmax("train", tmp_path / "c.txt", "-o", tmp_path / "model", *options).code == 0
     file = tmp_path / "m.bin"
     assert vastmax("export", tmp_path / "model", file, "--format", "fasttext").code == 0
     assert vastmax("import", file, tmp_path / "back").code == 0

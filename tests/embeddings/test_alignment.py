@@ -7,8 +7,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.oracles import cosine, csls_scores
-from vastmax.embeddings import Embeddings, align, alignment, evaluate_translation, train, translate
+from vastmax.embeddings import (
+    Embeddings,
+    SubwordVectors,
+    align,
+    alignment,
+    evaluate_translation,
+    train,
+    translate,
+)
 from vastmax.errors import FormatError, InputError, UnknownWordError
+from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
 
@@ -66,6 +75,31 @@ def test_n_grams_are_turned_with_their_words() -> None:
     assert not np.allclose(before, after)
 
 
+def test_n_grams_that_were_pruned_stay_left_out(random: Embeddings) -> None:
+    rule = Subwords(3, 3, 1000)
+    _, buckets = rule.buckets_of(["teapot"])
+    held = np.unique(buckets)[:2]
+    ngrams = SubwordVectors(rule, random.vectors[: len(held)], held, pruned=True)
+    source = Embeddings(random.vectors, random.vocabulary, subwords=ngrams)
+    turned = align(source, Embeddings(random.vectors @ rotation(20), random.vocabulary))
+    assert turned.subwords is not None and turned.subwords.pruned
+    assert_allclose(np.linalg.norm(turned["teapot"]), np.linalg.norm(source["teapot"]), rtol=1e-5)
+    assert_allclose(turned["teapot"], source["teapot"] @ rotation(20), atol=1e-5)
+
+
+def test_turned_vectors_that_have_no_place_in_float32_are_told(random: Embeddings) -> None:
+    turn = np.eye(20)
+    turn[:2, :2] = [[0.6, 0.8], [-0.8, 0.6]]
+    target = Embeddings(random.vectors @ turn, random.vocabulary)
+    large = random.vectors.copy()
+    large[7, :2] = 3e38
+    for vectors, outputs in ((large, None), (random.vectors, large)):
+        source = Embeddings(vectors, random.vocabulary, outputs)
+        pairs = [(row, row) for row in range(100, 2000)]
+        with pytest.raises(InputError, match=r"^turned vectors are beyond 3e38, .*: scale the vectors down"):
+            align(source, target, pairs)
+
+
 def test_what_cannot_be_aligned(random: Embeddings, spaces: tuple[Embeddings, Embeddings]) -> None:
     source, target = spaces
     with pytest.raises(InputError, match=r"^the source has dim 20 and the target 10: give models of one dim"):
@@ -76,6 +110,9 @@ def test_what_cannot_be_aligned(random: Embeddings, spaces: tuple[Embeddings, Em
     for wrong in ("ab", ("a1",), 3):
         with pytest.raises(InputError, match=r"^a pair is .*: give \(word of the source, word of the target\)"):
             align(source, target, [("a1", "b1"), wrong])  # type: ignore[list-item]
+    for wrong in (5, "ab"):
+        with pytest.raises(InputError, match=r"^pairs is .*: give pairs \(word of the source, word of the target\)"):
+            align(source, target, wrong)  # type: ignore[arg-type]
     with pytest.raises(UnknownWordError, match="'a1' is not in the vocabulary"):
         align(source, target, [("b1", "a1")])
     damaged = Embeddings(np.where(np.arange(300)[:, None] == 7, np.nan, source.vectors), source.vocabulary)
@@ -164,10 +201,21 @@ def test_dictionaries_from_files(spaces: tuple[Embeddings, Embeddings], tmp_path
     with pytest.raises(InputError, match="does not exist"):
         evaluate_translation(source, target, tmp_path / "nowhere")
     for options, sentence in (
-        ({"ks": ()}, r"^ks is \(\): give a whole number or more"),
+        ({"ks": ()}, r"^ks is \(\): give a list of a whole number or more"),
+        ({"ks": 5}, "^ks is 5: give a list of a whole number or more"),
+        ({"ks": "5"}, "^ks is '5': give a list of a whole number or more"),
         ({"ks": [0]}, "^each of ks is 0: give a whole number of 1 or more"),
         ({"method": "dot"}, "^method is 'dot': give 'csls' or 'cosine'"),
         ({"restrict_vocabulary": 0}, "^restrict_vocabulary is 0: give a whole number of 1 or more, or None"),
+        ({"restrict_vocabulary": "9"}, "^restrict_vocabulary is '9': give a whole number of 1 or more, or None"),
     ):
         with pytest.raises(InputError, match=sentence):
             evaluate_translation(source, target, [("a1", "b1")], **options)
+    for wrong, sentence in (
+        (5, r"^dictionary is 5: give pairs \(word of the source"),
+        ([("a1", "b1", "b2")], r"^a pair is \('a1', 'b1', 'b2'\): give \(word of the source"),
+        (["ab"], r"^a pair is 'ab': give \(word of the source"),
+        ([("a1", ["b1"])], r"^a pair is \('a1', \['b1'\]\): give \(word of the source"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            evaluate_translation(source, target, wrong)  # type: ignore[arg-type]

@@ -177,6 +177,27 @@ def test_nearest_equals_brute_force(random: Embeddings) -> None:
     assert_allclose([score for _, score in found], [cosines[i] for i in best], atol=1e-6)
 
 
+def test_other_vectors_in_the_place_of_those_given(random: Embeddings) -> None:
+    embeddings = Embeddings(random.vectors, random.vocabulary)
+    embeddings.vectors = random.vectors.astype(np.float64)[::-1] * 2
+    assert embeddings.vectors.dtype == np.float32
+    found = embeddings.indexed().nearest("word5", k=3)
+    assert [word for word, _ in found] == [word for word, _ in embeddings.nearest("word5", k=3)]
+    own = np.ones((2000, 4), np.float32)
+    embeddings.vectors = own
+    assert embeddings.vectors is own
+    embeddings.vectors = random.compressed("int8").table
+    assert embeddings.dim == 20
+    for wrong, sentence in (
+        (own[:7], "^vectors has 7 rows, but the vocabulary has 2000 words"),
+        (np.full((2000, 2), 1e39), "^vectors holds numbers beyond 3e38"),
+        (own[0], "^vectors is float32 of shape .*: give numbers of shape"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            embeddings.vectors = wrong
+    assert embeddings.dim == 20
+
+
 def test_kinds_of_queries(random: Embeddings) -> None:
     one = random.nearest("word5", k=4)
     together = random.nearest(["word5", "word6"], k=4)

@@ -33,6 +33,10 @@ def test_output_vectors_that_are_not_of_words_are_refused(random: Embeddings) ->
     for of_a_tree in (embeddings, uncounted):
         with pytest.raises(InputError, match="inner nodes, not of words: train with objective 'negative-sampling'"):
             add_output_vectors(of_a_tree)
+    one_too_many = np.ones((3, 4), np.float32)  # as word2vec and gensim keep them
+    theirs = Embeddings(embeddings.vectors, embeddings.vocabulary, one_too_many, embeddings.config)
+    with pytest.raises(InputError, match=r"^output_vectors has 3 rows, but config says that .* 'hierarchical': give"):
+        add_output_vectors(theirs)
     with pytest.raises(InputError, match=r"^output_vectors has 5 rows"):
         add_output_vectors(Embeddings(random.vectors, random.vocabulary, random.vectors[:5]))
 
@@ -76,3 +80,20 @@ def test_the_given_vectors_stay(random: Embeddings) -> None:
     before: Any = random.vectors.copy()
     assert all_but_the_top(random).vectors is not random.vectors
     assert_array_equal(random.vectors, before)
+
+
+def test_sums_that_have_no_place_in_float32_are_told() -> None:
+    vectors = np.array([[1, 2], [3e38, 1]], np.float32)
+    with pytest.raises(InputError, match=r"^the sums are beyond 3e38, .*: scale the vectors down"):
+        add_output_vectors(Embeddings(vectors, Vocabulary(["a", "b"], None), vectors))
+    vectors = np.repeat(np.array([[3e38], [-3e38]], np.float32), [9, 1], axis=0)
+    with pytest.raises(InputError, match=r"^what is left is beyond 3e38"):
+        all_but_the_top(Embeddings(vectors, Vocabulary(None, np.ones(10))), 0)
+
+
+@pytest.mark.parametrize("before", [None, {}, "scaled", [{"name": "scaled"}], ({"name": "scaled"},)])
+def test_a_config_may_hold_anything(random: Embeddings, before: Any) -> None:
+    step = {"name": "all_but_the_top", "components": 1}
+    found = all_but_the_top(Embeddings(random.vectors, random.vocabulary, config={"processing": before}))
+    kept = [] if before is None else [before] if isinstance(before, (str, dict)) else list(before)
+    assert found.config["processing"] == [*kept, step]

@@ -124,6 +124,9 @@ def test_what_cannot_be_predicted(random: Embeddings) -> None:
         made(V - 1, {}, None).predict(["w1"])
     with pytest.raises(InputError, match=r"^the biases and trees of engine 'torch' are not kept: train with engine"):
         made(V, {"engine": "torch"}).predict(["w1"])
+    for rows, objective, wanted in ((V, "hierarchical", "an inner node"), (V - 1, "negative-sampling", "a word")):
+        with pytest.raises(InputError, match=rf"^output_vectors has {rows} rows, but .*{objective}.* one {wanted}"):
+            made(rows, {"objective": objective}).predict(["w1"])
     embeddings = made(V, {})
     with pytest.raises(UnknownWordError, match="'nothing' is not in the vocabulary"):
         embeddings.predict(["w1", "nothing"])
@@ -144,3 +147,9 @@ def test_what_cannot_be_predicted(random: Embeddings) -> None:
     embeddings.vectors[1] = np.inf
     with pytest.raises(InputError, match="the vector of 'w1' holds NaN or infinity"):
         embeddings.predict(["w1"])
+
+
+@pytest.mark.parametrize("options", [None, "cbow", [], {"objective": None}, {"model": 5}])
+def test_a_config_may_hold_anything(options: Any) -> None:
+    for rows in (V, V - 1):
+        assert made(rows, options).predict(["w1"], 3) == made(rows, {}).predict(["w1"], 3)

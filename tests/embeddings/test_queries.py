@@ -167,6 +167,57 @@ def test_wrong_queries(random: Embeddings) -> None:
             random.nearest(**wrong)  # type: ignore[call-overload]
 
 
+def test_whole_numbers_are_ids_and_floats_a_vector(random: Embeddings) -> None:
+    ids = np.arange(20)  # as many as a vector has numbers
+    answers = random.nearest(ids, 3)
+    assert answers == random.nearest(ids.tolist(), 3) == random.nearest(ids.astype(np.uint8), 3)
+    assert [len(each) for each in answers] == [3] * 20
+    assert random.nearest(positive=ids, k=3) == random.nearest(positive=ids.tolist(), k=3)
+    assert np.shape(random.similarity(ids, "word1")) == (20,)
+    assert random.nearest(ids.astype(np.float32), 3) == random.nearest(ids.astype(float).tolist(), 3)
+    for wrong in (
+        lambda: random.nearest(random.vectors[:2].astype(int)),
+        lambda: random.nearest(positive=[ids]),
+        lambda: random.nearest(positive=[ids.tolist()]),
+        lambda: random.similarity([ids], "word1"),
+        lambda: random.rank(ids, "word1"),
+        lambda: random.rank("word1", ids.tolist()),
+    ):
+        with pytest.raises(InputError, match=r" is int64 of shape .*: give words.* as the embeddings have, of floats"):
+            wrong()
+
+
+def test_a_vector_may_be_a_list(random: Embeddings) -> None:
+    vector = random["word17"]
+    assert random.rank(vector.tolist(), "word3") == random.rank(vector, "word3")  # type: ignore[arg-type]
+    assert random.rank("word3", vector.tolist()) == random.rank("word3", vector)  # type: ignore[arg-type]
+
+
+def test_true_and_false_are_no_words(random: Embeddings) -> None:
+    mask = np.arange(2000) < 5
+    assert True not in random
+    assert np.True_ not in random
+    for wrong, sentence in (
+        ({"query": "word1", "among": mask}, r"^among is bool of shape \(2000,\): give words, ids or vectors"),
+        ({"query": "word1", "exclude": mask}, r"^exclude is bool of shape \(2000,\): give words, ids or vectors"),
+        ({"query": "word1", "among": mask.tolist()}, "^among is True: give words or ids"),
+        ({"query": "word1", "among": True}, "^among is True: give a whole number of 1 or more, or words"),
+        ({"query": "word1", "exclude": [True]}, "^exclude is True: give words or ids"),
+        ({"query": "word1", "among": random["word3"]}, r"^among is float32 of shape \(20,\): give words or ids"),
+        ({"query": "word1", "exclude": [random["word3"]]}, r"^exclude is float32 of shape \(20,\): give words or ids"),
+        ({"query": mask[:20]}, r"^the query is bool of shape \(20,\): give words, or vectors"),
+        ({"query": True}, "^the query is True: give words, or vectors"),
+        ({"positive": mask}, r"^positive is bool of shape \(2000,\): give words, ids or vectors"),
+        ({"positive": [True]}, "^positive is True: give words, ids, or vectors"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            random.nearest(**wrong)
+    with pytest.raises(UnknownWordError, match=r"^there is no word True: ids go from 0 to 1999"):
+        random[True]
+    with pytest.raises(UnknownWordError, match=r"^there is no word float32 of shape \(20,\): ids go from"):
+        random.id_of(random["word3"])  # type: ignore[arg-type]
+
+
 def test_very_large_weights(random: Embeddings) -> None:
     plain = random.nearest(positive=["word1", "word2"], negative=["word3"], k=3)
     huge = [(f"word{row}", 1.7e308) for row in (1, 2)]

@@ -12,7 +12,15 @@ import pytest
 from tests.corpora import sentences
 from tests.embeddings.stopping import stop_at
 from tests.runs.threads import train_together
-from vastmax.embeddings import EmbeddingOptions, Embeddings, EmbeddingTrainer, evaluate_similarity, export, train
+from vastmax.embeddings import (
+    EmbeddingOptions,
+    Embeddings,
+    EmbeddingTrainer,
+    evaluate_similarity,
+    export,
+    import_vectors,
+    train,
+)
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.subwords import SubwordVectors, make_bags
 from vastmax.errors import FormatError, InputError, UnknownWordError
@@ -176,6 +184,21 @@ def test_bags_are_the_rows_of_words_and_ngrams_most_used_first() -> None:
         assert [bags.held[row - 3] for row in rows[1:]] == Subwords(3, 3, 1000).buckets_of([word])[1].tolist()
 
 
+def test_a_model_without_any_ngram_has_zero_vectors_for_longer_words(tmp_path: Path) -> None:
+    trained = train([["a", "b"] * 2] * 50, subwords="5-6", min_count=1, **SMALL)
+    assert trained.subwords is not None and len(trained.subwords.held) == 0
+    assert not trained["abcdef"].any() and trained["abcdef"].shape == (12,)
+    export(trained, tmp_path / "model.bin", format="fasttext")
+    np.testing.assert_array_equal(import_vectors(tmp_path / "model.bin")[["a", "b"]], trained[["a", "b"]])
+
+
+def test_long_ngrams_have_lengths_too() -> None:
+    assert EmbeddingOptions(subwords="3-100").subword_rule == Subwords(3, 100)
+    with pytest.raises(InputError, match="longest is 101"):
+        EmbeddingOptions(subwords="3-101")
+
+
+@pytest.mark.skipif("VASTMAX_SANITIZED_CORE" in os.environ, reason="sanitizers take memory of their own")
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not count peaks anew")
 def test_a_run_takes_the_memory_it_says() -> None:
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from vastmax.embeddings import Embeddings, import_vectors, write_word2vec
+from vastmax.embeddings import Embeddings, SubwordVectors, import_vectors, write_word2vec
 from vastmax.errors import FormatError, InputError
 from vastmax.integrations import from_gensim, to_gensim
+from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
 gensim_models = pytest.importorskip("gensim.models")
@@ -83,3 +84,12 @@ def test_analogies(random: Embeddings) -> None:
 def test_what_is_not_finite_stays_here() -> None:
     with pytest.raises(InputError, match="the vector of 'b' holds NaN or infinity"):
         to_gensim(Embeddings(np.array([[1.0, 2], [np.nan, 1]]), Vocabulary(["a", "b"], None)))
+
+
+@pytest.mark.parametrize("rule", [Subwords(2, 3, 50, 1, True), Subwords(2, 3, 50)])
+def test_ngrams_that_gensim_has_no_place_for_are_told(rule: Subwords) -> None:
+    held = np.arange(20)
+    subwords = SubwordVectors(rule, np.ones((20, 2), np.float32), held, pruned=not rule.floret)
+    with pytest.warns(UserWarning, match=r"n-grams that are (floret's|pruned) have no place in gensim"):
+        theirs = to_gensim(Embeddings(np.eye(2), Vocabulary(["a", "b"], [2, 1]), subwords=subwords))
+    assert type(theirs) is gensim_models.KeyedVectors

@@ -1,6 +1,7 @@
 """Character n-grams: which there are, and the buckets that fastText and floret would put them in."""
 
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,7 +130,7 @@ def test_rules_that_are_refused(options: dict, complaint: str) -> None:
         Subwords(**options)
 
 
-@pytest.mark.parametrize("lengths", ["", "3-", "6-3", "0-3", "3-6-9", "a", "3.5", "-3"])
+@pytest.mark.parametrize("lengths", ["", "3-", "6-3", "0-3", "3-6-9", "a", "3.5", "-3", "1\u0666", "3-\u0666"])
 def test_lengths_that_are_refused(lengths: str) -> None:
     with pytest.raises(InputError, match="subwords is"):
         Subwords.from_lengths(lengths, 10, 1)
@@ -138,6 +139,21 @@ def test_lengths_that_are_refused(lengths: str) -> None:
 def test_lengths_are_read() -> None:
     assert Subwords.from_lengths("3-6", 10, 1) == Subwords(3, 6, 10)
     assert Subwords.from_lengths(" 5 ", 10, 2) == Subwords(5, 5, 10, 2, floret=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([3], "a word is 3: give text"),
+        (["a", b"b"], "a word is b'b': give text"),
+        (["a", "t\udcffea"], r"a word is 't\\udcffea': give text without halves of surrogate pairs"),
+        ("tea", "words is 'tea': give a list of words"),
+        (3, "words is 3: give a list of words"),
+    ],
+)
+def test_words_that_are_none(words: Any, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        Subwords().buckets_of(words)
 
 
 def test_no_ngrams_at_all() -> None:

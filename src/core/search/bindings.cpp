@@ -56,24 +56,21 @@ bool rise(const int64_t* first, const int64_t* last) {
 void bind_search(nb::module_& m) {
     m.def(
         "encode_rows",
-        [](const Table<const float>& rows, Table<int8_t>& codes, Row<float>& scales, std::optional<Row<float>>& factors,
-           std::optional<Row<float>>& slacks, size_t threads) {
+        [](const Table<const float>& rows, Table<int8_t>& codes, Row<float>& scales, Row<float>& factors,
+           Row<float>& slacks, size_t threads) {
             const size_t size = rows.shape(0), width = rows.shape(1);
             check(codes.shape(0) == size && codes.shape(1) == width && scales.size() == size &&
-                      factors.has_value() == slacks.has_value() &&
-                      (!factors || (factors->size() == size && slacks->size() == size)),
+                      factors.size() == size && slacks.size() == size,
                   "codes must have the shape of the rows");
             nb::gil_scoped_release release;
             parallel_for((size + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t, size_t chunk) {
                 for (size_t i = chunk * kRowsAtATime; i < std::min(size, (chunk + 1) * kRowsAtATime); ++i)
-                    scales.data()[i] =
-                        encode_row(rows.data() + i * width, width, codes.data() + i * width,
-                                   factors ? factors->data() + i : nullptr, slacks ? slacks->data() + i : nullptr);
+                    scales.data()[i] = encode_row(rows.data() + i * width, width, codes.data() + i * width,
+                                                  factors.data()[i], slacks.data()[i]);
             });
         },
         nb::arg("rows").noconvert(), nb::arg("codes").noconvert(), nb::arg("scales").noconvert(),
-        nb::arg("factors").none().noconvert() = nb::none(), nb::arg("slacks").none().noconvert() = nb::none(),
-        nb::arg("threads") = 1);
+        nb::arg("factors").noconvert(), nb::arg("slacks").noconvert(), nb::arg("threads") = 1);
     m.def(
         "code_factors",
         [](const Table<const int8_t>& codes, Row<float>& factors, size_t threads) {

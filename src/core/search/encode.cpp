@@ -18,7 +18,7 @@ float scale_of(float largest) {
 
 }  // namespace
 
-float encode_row(const float* row, size_t width, int8_t* codes, float* factor, float* slack) {
+float encode_row(const float* row, size_t width, int8_t* codes, float& factor, float& slack) {
     float largest = 0;
     bool finite = true;
     for (size_t i = 0; i < width; ++i) {
@@ -30,16 +30,14 @@ float encode_row(const float* row, size_t width, int8_t* codes, float* factor, f
     const double inverse = scale > 0 ? 1 / double{scale} : 0;
     for (size_t i = 0; i < width; ++i)
         codes[i] = static_cast<int8_t>(std::clamp(std::rint(row[i] * inverse), -127.0, 127.0));
-    if (factor) {
-        double square = 0, error = 0;
-        for (size_t i = 0; i < width; ++i) {
-            const double value = row[i], lost = value - double{scale} * codes[i];
-            square += value * value;
-            error += lost * lost;
-        }
-        *factor = square > 0 ? static_cast<float>(scale / std::sqrt(square)) : 0;
-        *slack = square > 0 ? static_cast<float>(std::sqrt(error / square)) : 0;
+    double square = 0, error = 0;
+    for (size_t i = 0; i < width; ++i) {
+        const double value = row[i], lost = value - double{scale} * codes[i];
+        square += value * value;
+        error += lost * lost;
     }
+    factor = square > 0 ? static_cast<float>(scale / std::sqrt(square)) : 0;
+    slack = square > 0 ? static_cast<float>(std::sqrt(error / square)) : 0;
     return scale;
 }
 

@@ -34,8 +34,8 @@ struct CodedRows {
     size_t size, width;
 };
 
-// Codes of one row, rounded to the nearest of multiples of its scale, which is returned; `errors`, if it is not null,
-// is given the factor and the slack. NaN is returned for what is not finite.
-float encode_row(const float* row, size_t width, int8_t* codes, float* factor, float* slack);
+// Codes of one row, rounded to the nearest of multiples of its scale, which is returned, with its factor and its slack.
+// NaN is returned for what is not finite.
+float encode_row(const float* row, size_t width, int8_t* codes, float& factor, float& slack);
 
 }  // namespace vastmax

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vastmax.checks import one_of, whole
 from vastmax.cli.console import print_json, print_table, say
 from vastmax.cli.flags import Json, PlaceArgument, PlaceOption
 from vastmax.errors import InputError
@@ -50,6 +51,8 @@ def align(
     """  # noqa: D301
     from vastmax import embeddings
 
+    one_of("method", method, ("csls", "cosine"))
+    whole("restrict_vocabulary", restrict_vocabulary, 1)
     if embeddings.holds_embeddings(output) and not overwrite:
         raise InputError(f"{output} holds a model: add --overwrite to replace it, or name another folder")
     ours, theirs = (embeddings.Embeddings.load(each) for each in (source, target))

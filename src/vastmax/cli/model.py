@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vastmax.checks import one_of, whole
 from vastmax.cli.console import print_json, print_table, say
 from vastmax.cli.flags import Json, PlaceArgument, PlaceOption
 from vastmax.errors import InputError
@@ -34,7 +35,7 @@ def nearest(
         typer.Option(
             metavar="N|WORD",
             show_default=False,
-            help="Answer from the N most frequent words, or from these; may be given again.",
+            help="Answer from the N most frequent words, or from these; may be given again. A number alone is N.",
         ),
     ] = None,
     exclude: Annotated[
@@ -80,11 +81,11 @@ def _sum(words: list[str]) -> tuple[list[str], list[str]] | None:
 
 
 def _among(embeddings: Embeddings, given: list[str] | None) -> int | list[str | int] | None:
-    """One number that is no word is how many of the first words."""
+    """A number alone is how many of the first words, even where it is a word too."""
     if not given:
         return None
     number = given[0]
-    if len(given) == 1 and number.isascii() and number.isdigit() and number not in embeddings.vocabulary:
+    if len(given) == 1 and number.isascii() and number.isdigit():
         return int(number)
     return _named(embeddings, given)
 
@@ -158,6 +159,8 @@ def evaluate(
         raise InputError("nothing to evaluate: give --analogies FILE or --similarity FILE")
     from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity
 
+    one_of("method", method, ("3cosadd", "3cosmul"))
+    whole("restrict_vocabulary", restrict_vocabulary, 1)
     embeddings = Embeddings.load(model)
     options = {"restrict_vocabulary": restrict_vocabulary, "lowercase": lowercase, "method": method}
     answered = [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vastmax.embeddings.postprocessing import add_output_vectors, all_but_the_top
     from vastmax.embeddings.search import analogy_objective
     from vastmax.embeddings.subwords import SubwordVectors
-    from vastmax.embeddings.tables.stored import StoredRows
+    from vastmax.embeddings.tables.stored import SearchedRows, StoredRows
     from vastmax.embeddings.trainers.compiled import EmbeddingTrainer
     from vastmax.embeddings.trainers.windows import keep_probability
     from vastmax.embeddings.training import train
@@ -34,6 +34,7 @@ __all__ = [
     "EmbeddingTrainer",
     "Embeddings",
     "Neighbour",
+    "SearchedRows",
     "SimilarityReport",
     "StoredRows",
     "SubwordVectors",

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.checks import one_of, refused, whole
 from vastmax.embeddings.embeddings import Embeddings
-from vastmax.embeddings.postprocessing import processed
-from vastmax.embeddings.queries import Neighbour, Word, as_rows, best_rows, listed
+from vastmax.embeddings.postprocessing import in_single
+from vastmax.embeddings.queries import Neighbour, Word, as_rows, best_rows, is_word, listed
 from vastmax.embeddings.search import lengths, unit
 from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.tables.stored import Table
+from vastmax.embeddings.told import with_step
 from vastmax.errors import InputError
 
-__all__ = ["align", "translate"]
+__all__ = ["align", "checked_pairs", "translate"]
 
 _ROWS = 8192  # in double precision at once
 _SCORES = 1 << 23  # held at once: 32 MB
@@ -49,12 +50,9 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
     if pairs is None:
         words = [word for word in source.vocabulary.words or () if word in target.vocabulary]
         pairs = zip(words, words, strict=True)
-    given = list(pairs)
+    given = checked_pairs("pairs", pairs)
     if not given:
         raise InputError("no pairs are given, or the two models share no words: give pairs of words that correspond.")
-    for each in given:
-        if not isinstance(each, (tuple, list)) or len(each) != 2:
-            raise refused("a pair", each, "(word of the source, word of the target)")
     products = np.zeros((target.dim, source.dim))
     for start in range(0, len(given), _ROWS):
         ours, theirs = zip(*given[start : start + _ROWS], strict=True)
@@ -63,18 +61,19 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
     turned = (left @ right).T
 
     def turn(rows: Table) -> NDArray[np.float32]:
-        found = np.empty(rows.shape, np.float32)
-        for start in range(0, len(rows), _ROWS):
-            found[start : start + _ROWS] = rows[start : start + _ROWS].astype(np.float64) @ turned
-        return found
+        starts = range(0, len(rows), _ROWS)
+        blocks = (rows[start : start + _ROWS].astype(np.float64) @ turned for start in starts)
+        return in_single("turned vectors are", rows.shape, blocks)
 
     outputs, ngrams = source.output_vectors, source.subwords
+    if ngrams is not None:
+        ngrams = SubwordVectors(ngrams.rule, turn(ngrams.vectors), ngrams.held, pruned=ngrams.pruned)
     return Embeddings(
         turn(source.table),
         source.vocabulary,
         None if outputs is None else turn(outputs),
-        processed(source, {"name": "align", "pairs": len(given)}),
-        subwords=None if ngrams is None else SubwordVectors(ngrams.rule, turn(ngrams.vectors), ngrams.held),
+        with_step(source.config, {"name": "align", "pairs": len(given)}),
+        subwords=ngrams,
     )
 
 
@@ -126,6 +125,17 @@ def translate(
             [Neighbour(target.word_of(row), float(each[row])) for row in best_rows(each, k).tolist()] for each in scores
         ]
     return answers
+
+
+def checked_pairs(name: str, pairs: Any) -> list[tuple[Word, Word]]:
+    """Return pairs of words as a list; InputError for anything else."""
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        raise refused(name, pairs, "pairs (word of the source, word of the target)")
+    given = list(pairs)
+    for each in given:
+        if not isinstance(each, (tuple, list)) or len(each) != 2 or not all(map(is_word, each)):
+            raise refused("a pair", each, "(word of the source, word of the target)")
+    return given
 
 
 def _same_dim(source: Embeddings, target: Embeddings) -> None:

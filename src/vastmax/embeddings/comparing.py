@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.checks import refused
-from vastmax.embeddings.queries import Word, WordVectors, is_one, listed
+from vastmax.embeddings.queries import Word, WordVectors, is_one, is_word, listed
 from vastmax.embeddings.search import lengths, unit
 
 __all__ = ["Comparing"]
@@ -63,7 +63,7 @@ class Comparing:
         one, other = unit(found, lengths(found))
         least = one @ other + _SAME
         counts = np.ones(len(self.table), bool)
-        counts[self._ids_among([each for each in (a, b) if not isinstance(each, np.ndarray)])] = False
+        counts[self._ids_among([each for each in (a, b) if is_word(each)])] = False
         nearer = 0
         for start in range(0, len(counts), _ROWS):
             rows = self.table[start : start + _ROWS].astype(np.float64)

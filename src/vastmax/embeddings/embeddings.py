@@ -14,12 +14,12 @@ from vastmax.embeddings.comparing import Comparing
 from vastmax.embeddings.formats.folder import load_folder, save_folder
 from vastmax.embeddings.nearest import Nearest
 from vastmax.embeddings.predicting import Predicting
-from vastmax.embeddings.queries import Neighbour, Word, as_rows
+from vastmax.embeddings.queries import Neighbour, Word, as_rows, is_word
 from vastmax.embeddings.search import lengths
 from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.embeddings.tables.forms import in_form
 from vastmax.embeddings.tables.int8 import IndexedRows, Int8Rows
-from vastmax.embeddings.tables.stored import StoredRows, Table
+from vastmax.embeddings.tables.stored import SearchedRows, StoredRows, Table
 from vastmax.embeddings.unknown import unknown_word
 from vastmax.embeddings.views import Views
 from vastmax.errors import FormatError, InputError
@@ -79,13 +79,11 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
             raise refused("vocabulary", vocabulary, "a Vocabulary, as Vocabulary(words, None) makes one")
         if config is not None and not isinstance(config, Mapping):
             raise refused("config", config, "a table of what JSON can hold")
-        self.table: Table = vectors if isinstance(vectors, StoredRows) else _rows("vectors", vectors)
         self.vocabulary = vocabulary
+        self.table: Table = _table(vectors, vocabulary)
         self.output_vectors = None if output_vectors is None else _rows("output_vectors", output_vectors)
         self.config: dict[str, Any] = dict(config or {})
         self.subwords = subwords
-        if len(self.table) != len(vocabulary):
-            raise InputError(f"vectors has {len(self.table)} rows, but the vocabulary has {len(vocabulary)} words.")
         if self.output_vectors is not None and self.output_vectors.shape[1] != self.dim:
             raise InputError(f"output_vectors has {self.output_vectors.shape[1]} columns, but vectors has {self.dim}.")
         if subwords is not None and subwords.vectors.shape[1] != self.dim:
@@ -93,12 +91,15 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """The vectors (V, d) float32; of compressed ones a decoded copy, read-only, kept once it was asked for."""
+        """The vectors (V, d) float32; of compressed ones a decoded copy, read-only, kept once it was asked for.
+
+        Others that are put in their place are converted as those of a new `Embeddings` are.
+        """
         return self.table.decoded if isinstance(self.table, StoredRows) else self.table
 
     @vectors.setter
-    def vectors(self, vectors: NDArray[np.float32]) -> None:
-        self.table = vectors
+    def vectors(self, vectors: NDArray[Any] | StoredRows) -> None:
+        self.table = _table(vectors, self.vocabulary)
 
     @property
     def dim(self) -> int:
@@ -109,8 +110,8 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return len(self.table)
 
     def __contains__(self, word: object) -> bool:
-        if isinstance(word, (int, np.integer)):
-            return bool(0 <= word < len(self))
+        if is_word(word) and not isinstance(word, str):
+            return bool(0 <= word < len(self))  # type: ignore[operator]
         return isinstance(word, str) and word in self.vocabulary
 
     def __repr__(self) -> str:
@@ -213,13 +214,17 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
 
         Answers are exact: a scan of 8-bit codes leaves out whatever cannot be among the nearest, the rest is compared
         in double precision. Vectors are as they are now, and must not be changed in place while this is used: make it
-        anew. Saved ones are as without. Those of "int8" need no index.
+        anew. Saved ones are as without. Those of "int8" need no index; those of product quantisation are decoded for
+        it, which takes 4 d bytes a word more, and so does a copy of a table whose rows are reversed or in pieces.
 
         Raises:
             InputError: naming the word whose vector holds NaN or infinity.
         """
-        searched = isinstance(self.table, (Int8Rows, IndexedRows))
-        return self._with(self.table if searched else IndexedRows(self.table, self.word_of))
+        table = self.table
+        while isinstance(table, SearchedRows) and not isinstance(table, IndexedRows):
+            table = table.table  # an approximate search of rows that may have an exact one
+        exact = isinstance(table, (Int8Rows, IndexedRows))
+        return self._with(table if exact else IndexedRows(table, self.word_of))
 
     def _with(self, table: Table) -> Embeddings:
         return Embeddings(table, self.vocabulary, self.output_vectors, self.config, subwords=self.subwords)
@@ -253,6 +258,13 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
             return cls(vectors, vocabulary, output_vectors, config, subwords=subwords)
         except InputError as error:
             raise FormatError(f"{directory} is damaged: {error}") from error
+
+
+def _table(vectors: Any, vocabulary: Vocabulary) -> Table:
+    table = vectors if isinstance(vectors, StoredRows) else _rows("vectors", vectors)
+    if len(table) != len(vocabulary):
+        raise InputError(f"vectors has {len(table)} rows, but the vocabulary has {len(vocabulary)} words.")
+    return table
 
 
 def _rows(name: str, given: Any) -> NDArray[np.float32]:

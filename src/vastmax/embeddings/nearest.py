@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.checks import refused, whole
-from vastmax.embeddings.queries import Neighbour, Word, WordVectors, among_rows, direction, listed, top_among
+from vastmax.embeddings.queries import (
+    Neighbour,
+    Word,
+    WordVectors,
+    among_rows,
+    direction,
+    is_word,
+    listed_words,
+    top_among,
+)
 from vastmax.embeddings.search import Score, analogy_objective, cosines, lengths, unit
 from vastmax.embeddings.tables.stored import Found, StoredRows
 from vastmax.errors import InputError
@@ -33,7 +42,7 @@ class Nearest:
     ) -> list[list[Neighbour]]: ...
     @overload
     def nearest(
-        self: WordVectors, query: NDArray[np.floating], k: int = 10, *, among: Any = None, exclude: Any = ()
+        self: WordVectors, query: NDArray[Any], k: int = 10, *, among: Any = None, exclude: Any = ()
     ) -> list[Neighbour] | list[list[Neighbour]]: ...
     @overload
     def nearest(
@@ -62,7 +71,8 @@ class Nearest:
         Args:
             query: a word, which is left out of its own neighbours; a vector (d,); or several of one kind, a list of
                 words or an array (n, d), which are searched for together in one matrix product and answered by a list
-                each. A float array is a vector, a list of integers is ids.
+                each. Whole numbers are ids, in a list or an array; a vector is of floats. So it is in ``positive``,
+                in ``negative``, and in all other questions.
             k: at least 1; fewer come back where there are fewer words.
             positive: in place of a query words, ids and vectors, any number of each. The query is the mean of their
                 unit vectors, those of ``negative`` subtracted; words in it are no answers. A pair ``(word, weight)``
@@ -76,27 +86,29 @@ class Nearest:
                 a query together with ``positive`` or ``negative``.
 
         Example:
-            >>> import numpy as np
+            >>> from vastmax import Embeddings, Vocabulary
             >>> words = Vocabulary(["king", "queen", "man", "woman"], [4, 3, 2, 1])
             >>> embeddings = Embeddings(np.array([[1, 1], [1, -1], [0, 1], [0, -1]]), words)
             >>> embeddings.nearest(positive=["king", "woman"], negative=["man"], k=1)[0].word
             'queen'
         """
         rows = among_rows(among, len(self), self.id_of)
-        unwanted = self._ids_among(listed("exclude", exclude))
+        unwanted = self._ids_among(listed_words("exclude", exclude))
         signed = direction(positive, negative, self._rows)
         if signed is not None:
             if query is not None:
                 raise refused("the query", query, "positive and negative words, or a query, and not both")
             return _search_vectors(self, signed[0], [[*self._ids_among(signed[1]), *unwanted]], k, rows)[0]
-        if isinstance(query, (str, int, np.integer)):
+        if is_word(query):
             return _nearest_words(self, [query], k, rows, unwanted)[0]
-        several = isinstance(query, Sequence) and not isinstance(query, bytes)
-        if several and all(isinstance(each, (str, int, np.integer)) for each in query):
-            return _nearest_words(self, query, k, rows, unwanted)
+        ids = isinstance(query, np.ndarray) and query.ndim == 1 and query.dtype.kind in "iu"
+        several = query.tolist() if ids else query
+        if isinstance(several, Sequence) and not isinstance(several, bytes) and all(map(is_word, several)):
+            return _nearest_words(self, several, k, rows, unwanted)
         vectors = np.asarray(query)
-        if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind not in "fiu":
-            raise refused("the query", vectors, f"words, or vectors of shape ({self.dim},) as the embeddings have")
+        if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind != "f":
+            wanted = f"words, or vectors of shape ({self.dim},) as the embeddings have, of floats"
+            raise refused("the query", vectors, wanted)
         queries = np.atleast_2d(vectors).astype(np.float64)
         found = lengths(queries)
         if not np.isfinite(found).all():

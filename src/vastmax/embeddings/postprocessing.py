@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,11 @@ from numpy.typing import NDArray
 from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.predicting import outputs_of_words
+from vastmax.embeddings.tables.stored import Table
+from vastmax.embeddings.told import with_step
 from vastmax.errors import InputError
 
-__all__ = ["add_output_vectors", "all_but_the_top", "processed"]
+__all__ = ["add_output_vectors", "all_but_the_top", "in_single"]
 
 Rows = NDArray[np.float64]
 
@@ -32,16 +33,18 @@ def add_output_vectors(embeddings: Embeddings) -> Embeddings:
         Learned from Word Embeddings*, 2015, https://aclanthology.org/Q15-1016, section 3.3.
 
     Raises:
-        InputError: where there are no output vectors, or they belong to inner nodes of a tree and not to words.
+        InputError: where there are no output vectors, they belong to inner nodes of a tree and not to words, or a sum
+            has no place in float32.
     """
     outputs = embeddings.output_vectors
-    if not outputs_of_words(outputs, embeddings.vocabulary) or outputs is None:
+    if not outputs_of_words(outputs, embeddings.vocabulary, embeddings.config) or outputs is None:
         raise InputError(
             "the output vectors are those of a tree's inner nodes, not of words: train with objective "
             "'negative-sampling'."
         )
-    total = embeddings.vectors + outputs
-    return Embeddings(total, embeddings.vocabulary, config=processed(embeddings, {"name": "add_output_vectors"}))
+    both = zip(_blocks(embeddings.table), _blocks(outputs), strict=True)
+    total = in_single("the sums are", embeddings.table.shape, (ours + theirs for ours, theirs in both))
+    return Embeddings(total, embeddings.vocabulary, config=with_step(embeddings.config, {"name": "add_output_vectors"}))
 
 
 def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Embeddings:
@@ -71,24 +74,28 @@ def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Em
     dim = embeddings.dim
     removed = max(1, round(dim / 100)) if components is None else whole("components", components, 0, dim)
     embeddings.check_finite()
-    mean = sum((rows.sum(axis=0) for rows in _blocks(embeddings)), np.zeros(dim)) / len(embeddings)
-    covariance = sum(((rows - mean).T @ (rows - mean) for rows in _blocks(embeddings)), np.zeros((dim, dim)))
+    mean = sum((rows.sum(axis=0) for rows in _blocks(embeddings.table)), np.zeros(dim)) / len(embeddings)
+    covariance = sum(((rows - mean).T @ (rows - mean) for rows in _blocks(embeddings.table)), np.zeros((dim, dim)))
     top = np.linalg.eigh(covariance)[1][:, dim - removed :]
-    kept = np.empty((len(embeddings), dim), np.float32)
-    start = 0
-    for rows in _blocks(embeddings):
-        centred = rows - mean
-        kept[start : start + len(rows)] = centred - centred @ top @ top.T
-        start += len(rows)
+    centred = (rows - mean for rows in _blocks(embeddings.table))
+    kept = in_single("what is left is", embeddings.table.shape, (rows - rows @ top @ top.T for rows in centred))
     step = {"name": "all_but_the_top", "components": removed}
-    return Embeddings(kept, embeddings.vocabulary, config=processed(embeddings, step))
+    return Embeddings(kept, embeddings.vocabulary, config=with_step(embeddings.config, step))
 
 
-def processed(embeddings: Embeddings, step: dict[str, Any]) -> dict[str, Any]:
-    """Return the config with one more step of ``processing``."""
-    return {**embeddings.config, "processing": [*embeddings.config.get("processing", []), step]}
+def in_single(name: str, shape: tuple[int, int], blocks: Iterable[Rows]) -> NDArray[np.float32]:
+    """Return blocks of rows as one float32 array; InputError where a number has no place there."""
+    found, start = np.empty(shape, np.float32), 0
+    for rows in blocks:
+        with np.errstate(over="ignore", invalid="ignore"):
+            block = rows.astype(np.float32)
+        if (np.isinf(block) & np.isfinite(rows)).any():
+            raise InputError(f"{name} beyond 3e38, the largest of float32: scale the vectors down.")
+        found[start : start + len(block)] = block
+        start += len(block)
+    return found
 
 
-def _blocks(embeddings: Embeddings) -> Iterator[Rows]:
-    for start in range(0, len(embeddings), _ROWS):
-        yield embeddings.table[start : start + _ROWS].astype(np.float64)
+def _blocks(table: Table) -> Iterator[Rows]:
+    for start in range(0, len(table), _ROWS):
+        yield table[start : start + _ROWS].astype(np.float64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vastmax.checks import one_of, refused, whole
 from vastmax.embeddings.queries import Neighbour, Word, WordVectors, best_rows, listed
 from vastmax.embeddings.search import Float32
+from vastmax.embeddings.told import told
 from vastmax.errors import InputError
 from vastmax.trees import Tree, huffman_tree
 from vastmax.vocabulary import Vocabulary
@@ -63,25 +64,36 @@ class Predicting:
         return [Neighbour(self.word_of(row), float(np.exp(scores[row]))) for row in best_rows(scores, k).tolist()]
 
 
-def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary) -> bool:
-    """Whether words have the output vectors, and not a tree's inner nodes; InputError where neither does."""
+def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> bool:
+    """Whether words have the output vectors, and not a tree's inner nodes; InputError where neither does.
+
+    A config that knows the objective says which: word2vec and gensim keep a row too many for a tree's inner nodes.
+    """
     if outputs is None:
         raise InputError(
             "these embeddings have no output vectors: train with keep_output_vectors=True (--keep-output-vectors)."
         )
-    if len(outputs) not in (len(vocabulary), len(vocabulary) - 1):
+    size, objective = len(vocabulary), told(config, "options").get("objective")
+    if len(outputs) not in (size, size - 1):
         raise InputError(
-            f"output_vectors has {len(outputs)} rows: give one a word ({len(vocabulary)}), or one an inner node of "
-            f"their Huffman tree ({len(vocabulary) - 1})."
+            f"output_vectors has {len(outputs)} rows: give one a word ({size}), or one an inner node of their Huffman "
+            f"tree ({size - 1})."
         )
-    return len(outputs) == len(vocabulary)
+    of_words = len(outputs) == size
+    if isinstance(objective, str) and of_words != (objective != "hierarchical"):
+        wanted = f"an inner node of the Huffman tree ({size - 1})" if of_words else f"a word ({size})"
+        raise InputError(
+            f"output_vectors has {len(outputs)} rows, but config says that they are of objective {objective!r}: give "
+            f"one {wanted}."
+        )
+    return of_words
 
 
 def _output_tree(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> Tree | None:
     """The tree whose inner nodes have the output vectors, None where words have them; InputError without counts."""
-    of_words = outputs_of_words(outputs, vocabulary)
-    if config.get("options", {}).get("engine") == "torch":
+    if outputs is not None and told(config, "options").get("engine") == "torch":
         raise InputError("the biases and trees of engine 'torch' are not kept: train with engine 'compiled'.")
+    of_words = outputs_of_words(outputs, vocabulary, config)
     if of_words:
         return None
     if not vocabulary.counted:
@@ -100,7 +112,7 @@ def _log_probabilities(
     combine: Literal["mean", "sum"] | None,
 ) -> NDArray[np.float64]:
     """Return the log-probability (V,) of each word in the middle of a context (n, d); see `Embeddings.predict`."""
-    options = config.get("options", {})
+    options = told(config, "options")
     apart = options.get("model") == "skipgram" and tree is not None
     if combine is None:
         combine = options.get("cbow_combine", "mean") if options.get("model") == "cbow" else "mean"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ __all__ = [
     "is_one",
     "is_word",
     "listed",
+    "listed_words",
     "top_among",
 ]
 
@@ -95,9 +96,9 @@ class WordVectors(Protocol):
         ...
 
 
-def is_word(given: Any) -> bool:
-    """Whether this is a word or an id, known or not."""
-    return isinstance(given, (str, int, np.integer))
+def is_word(given: Any) -> TypeGuard[Word]:
+    """Whether this is a word or an id, known or not; True and False are none."""
+    return isinstance(given, (str, int, np.integer)) and not isinstance(given, bool)
 
 
 def is_one(given: Any) -> bool:
@@ -109,13 +110,23 @@ def listed(name: str, given: Any) -> list[Any]:
     """Return several words, ids and vectors as a list, one as a list of one; InputError for anything else."""
     if is_one(given):
         return [given]
-    if isinstance(given, bytes) or not isinstance(given, Iterable):
+    mask = isinstance(given, np.ndarray) and (given.ndim == 0 or given.dtype.kind == "b")
+    if isinstance(given, bytes) or mask or not isinstance(given, Iterable):
         raise refused(name, given, "words, ids or vectors")
     return list(given)
 
 
+def listed_words(name: str, given: Any) -> list[Word]:
+    """Return several words and ids as a list, one as a list of one; InputError for anything else."""
+    found = listed(name, given)
+    for each in found:
+        if not is_word(each):
+            raise refused(name, each, "words or ids")
+    return found
+
+
 def as_rows(name: str, given: Sequence[Any], dim: int, vectors_of: Callable[[list[Word]], Float32]) -> Rows:
-    """Return words, ids and vectors (d,), in any mixture, as rows (n, d).
+    """Return words, ids and vectors (d,), in any mixture, as rows (n, d); whole numbers are ids and floats a vector.
 
     Args:
         name: of the argument, for the sentence.
@@ -134,8 +145,8 @@ def as_rows(name: str, given: Sequence[Any], dim: int, vectors_of: Callable[[lis
         vector = given[place]
         if isinstance(vector, (list, tuple)) and all(isinstance(each, Real) for each in vector):
             vector = np.asarray(vector)
-        if not isinstance(vector, np.ndarray) or vector.shape != (dim,) or vector.dtype.kind not in "fiu":
-            raise refused(name, vector, f"words, ids, or vectors of shape ({dim},) as the embeddings have")
+        if not isinstance(vector, np.ndarray) or vector.shape != (dim,) or vector.dtype.kind != "f":
+            raise refused(name, vector, f"words, ids, or vectors of shape ({dim},) as the embeddings have, of floats")
         rows[place] = vector
     if not np.isfinite(lengths(rows)).all():
         raise InputError(f"{name} holds NaN or infinity: give finite numbers.")
@@ -200,4 +211,4 @@ def among_rows(among: Any, num_rows: int, id_of: Callable[[Any], int]) -> int | 
         return num_rows
     if isinstance(among, (int, np.integer)):
         return min(whole("among", among, 1, other="words"), num_rows)
-    return np.unique(np.array([id_of(word) for word in listed("among", among)], np.int64))
+    return np.unique(np.array([id_of(word) for word in listed_words("among", among)], np.int64))

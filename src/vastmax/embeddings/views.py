@@ -9,6 +9,7 @@ import numpy as np
 
 from vastmax.checks import flag, one_of
 from vastmax.embeddings.queries import WordVectors
+from vastmax.embeddings.told import told
 from vastmax.errors import InputError
 from vastmax.sentences import shortened, visible
 from vastmax.vocabulary import Vocabulary
@@ -109,17 +110,16 @@ def _neighbours(embeddings: WordVectors, ids: list[int], among: int) -> list[tup
 
 
 def _training(config: dict[str, Any]) -> list[tuple[str, str]]:
-    options, training = config.get("options"), config.get("training")
+    options, corpus, training = (told(config, name) for name in ("options", "corpus", "training"))
     rows = []
-    if isinstance(options, dict):
+    if options:
         named = {"model": "", "objective": "", "window": "window ", "epochs": "epochs "}
         rows.append(
             ("trained by", ", ".join(f"{told}{options[name]}" for name, told in named.items() if name in options))
         )
-    corpus = config.get("corpus")
-    if isinstance(corpus, dict) and isinstance(corpus.get("words_read"), int):
+    if isinstance(corpus.get("words_read"), int):
         rows.append(("on", f"{corpus['words_read']:,} words"))
-    if isinstance(training, dict) and "version" in training:
+    if "version" in training:
         rows.append(("version", str(training["version"])))
     return rows
 

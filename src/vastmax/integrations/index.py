@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vastmax.checks import number, whole
-from vastmax.embeddings import Embeddings, StoredRows
+from vastmax.embeddings import Embeddings, SearchedRows, StoredRows
 from vastmax.errors import InputError
 from vastmax.machine import default_threads
 
@@ -23,6 +23,7 @@ _SEARCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # lists looked through, or 
 
 Found = list[tuple[NDArray[np.int64], NDArray[np.floating]]]
 Candidates = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
+"""The ids (n, k) of each unit query's candidates, -1 where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ def tune_index(embeddings: Embeddings, recall: float = 0.95, *, k: int = 10, que
     Those are faiss's inverted file (``pip install 'vastmax[index]'``) and usearch's graph (``pip install usearch``),
     each at rising effort until it finds enough. Queries are words of the vocabulary, drawn anew each time with the same
     seed. An index lives in memory and is not saved. It is asked for candidates, whose cosines are computed exactly;
-    where answers come `among` some words only, the exact scan gives them.
+    where it has fewer than are asked for, or answers come `among` some words only, the exact scan gives them.
 
     Args:
         embeddings: vectors in any form; they must not be changed in place while the result is used.
         recall: share of the true k nearest to find, above 0 and at most 1.
-        k: of how many neighbours.
+        k: of how many neighbours; the recall is for so many, and may be less for more.
         queries: how many are asked, together.
 
     Raises:
@@ -120,21 +121,12 @@ def _measured(embeddings: Embeddings, asked: list[int], k: int) -> tuple[list[se
     return [set(ids.tolist()) for ids, _ in found], len(asked) / max(min(seconds), 1e-9)
 
 
-class _Approximate(StoredRows):
+class _Approximate(SearchedRows):
     """A table that is searched by an index's candidates, and exactly where those do not do."""
 
-    form = "float32"
-
     def __init__(self, exact: Embeddings, candidates: Candidates) -> None:
-        table = exact.table
-        assert isinstance(table, StoredRows)
-        self._exact, self._candidates, self.shape = table, candidates, table.shape
-
-    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
-        return self._exact[rows]
-
-    def tensors(self) -> Any:
-        return self._exact.tensors()
+        super().__init__(exact.table)
+        self._candidates = candidates
 
     def nearest(
         self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
@@ -142,16 +134,27 @@ class _Approximate(StoredRows):
         unwanted = [np.fromiter(each, np.int64) for each in exclude]
         room = min(k + max(map(len, unwanted), default=0), len(self))
         if isinstance(among, np.ndarray) or among < len(self) or room > len(self) // 2:
-            return self._exact.nearest(queries, k, among, exclude)
-        found = []
+            return self._scanned(queries, k, among, exclude)
+        found: Found = []
         near = self._candidates(queries.astype(np.float32), room)
         for query, ids, leave_out in zip(queries, near, unwanted, strict=True):
             ids = np.setdiff1d(ids[ids >= 0], leave_out)
-            rows = self._exact[ids].astype(np.float64)
+            rows = self.table[ids].astype(np.float64)
             lengths = np.linalg.norm(rows, axis=1)
             cosines = np.clip(rows @ query / np.where(lengths > 0, lengths, 1), -1, 1)
             order = np.lexsort((ids, -cosines))[:k]
             found.append((ids[order], cosines[order]))
+        few = [place for place, (ids, _) in enumerate(found) if len(ids) < k]  # of at least k, room being so many
+        if few:
+            for place, each in zip(few, self._scanned(queries[few], k, among, [exclude[i] for i in few]), strict=True):
+                found[place] = each
+        return found
+
+    def _scanned(
+        self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
+    ) -> Found:
+        found = self.table.nearest(queries, k, among, exclude) if isinstance(self.table, StoredRows) else None
+        assert found is not None  # `tune_index` has asked it
         return found
 
 
@@ -204,8 +207,11 @@ def _usearch(embeddings: Embeddings) -> Callable[[int], Candidates]:
     def candidates_of(effort: int) -> Candidates:
         def candidates(queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
             index.expansion_search = max(effort, k)
-            matches = index.search(queries, k, threads=threads)
-            return np.reshape(matches.keys, (len(queries), -1)).astype(np.int64)
+            answers: Any = index.search(queries, k, threads=threads)
+            found = np.full((len(queries), k), -1)
+            for ids, matches in zip(found, [answers] if len(queries) == 1 else answers, strict=True):
+                ids[: len(matches)] = matches.keys
+            return found
 
         return candidates
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vastmax._core import ngram_buckets
-from vastmax.checks import flag, refused, whole
+from vastmax.checks import flag, refused, whole, word_list
 
 __all__ = ["Subwords"]
 
@@ -66,16 +66,19 @@ class Subwords:
     @classmethod
     def from_lengths(cls, lengths: str, buckets: int, hashes: int) -> Subwords:
         """Read lengths as "3-6" or "5"; several hashes mean floret's rule. InputError where they are none."""
-        found = re.fullmatch(r"([1-9]\d?)(?:-([1-9]\d?))?", lengths.strip())
+        found = re.fullmatch(r"([1-9][0-9]{0,2})(?:-([1-9][0-9]{0,2}))?", lengths.strip())
         if found is None or int(found[1]) > int(found[2] or found[1]):
             raise refused("subwords", lengths, "the lengths of n-grams, as 3-6")
         return cls(int(found[1]), int(found[2] or found[1]), buckets, hashes, floret=hashes > 1)
 
-    def buckets_of(self, words: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    def buckets_of(self, words: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
         """Return the buckets of n words, one word's behind the other's, and where each word's begin.
 
         Returns:
             ``offsets`` (n + 1,) int64, and buckets (offsets[n],) uint32 below ``buckets``: of the word itself first
             where ``floret`` is set, then of its n-grams. A bucket stands there as often as it is met.
+
+        Raises:
+            InputError: What is no list of words, or a word that UTF-8 cannot hold.
         """
-        return ngram_buckets(list(words), self.shortest, self.longest, self.buckets, self.hashes, self.floret)
+        return ngram_buckets(word_list(words), self.shortest, self.longest, self.buckets, self.hashes, self.floret)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from os import PathLike
 from typing import IO
@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vastmax.checks import refused, shown, whole
+from vastmax.checks import refused, shown, whole, word_list
 from vastmax.errors import FormatError, InputError, UnknownWordError
 from vastmax.files import as_path, replacing
 from vastmax.sentences import shortened, visible
@@ -42,7 +42,7 @@ class Vocabulary:
     """
 
     def __init__(self, words: Iterable[str] | None, counts: ArrayLike | None) -> None:
-        self.words = None if words is None else _as_words(words)
+        self.words = None if words is None else word_list(words)
         self._counts = None if counts is None else as_counts(counts, added=False).copy()
         if self._counts is not None:
             self._counts.flags.writeable = False
@@ -125,7 +125,7 @@ class Vocabulary:
                 raise InputError("min_count and max_size need words: leave them out, or drop classes before.")
             return cls(None, counts)
         numbers = as_counts(list(counts.values()))
-        words = _as_words(list(counts))
+        words = word_list(list(counts))
         order = sorted(
             np.flatnonzero(numbers >= min_count).tolist(), key=lambda place: (-numbers[place], words[place])
         )[:max_size]
@@ -189,21 +189,6 @@ class Vocabulary:
             if first.setdefault(word, number) != number:
                 raise FormatError(f"Line {number} of {path} repeats the word {word!r} of line {first[word]}.")
         return cls(words, counts or None)
-
-
-def _as_words(words: Iterable[str]) -> list[str]:
-    if isinstance(words, (str, bytes, Set, Mapping)) or not isinstance(words, Iterable):  # a set has no order
-        raise refused("words", words, "a list of words")
-    found = list(words)
-    try:
-        "".join(found).encode()
-    except TypeError:
-        wrong = next(word for word in found if not isinstance(word, str))
-        raise refused("a word", wrong, "text") from None
-    except UnicodeEncodeError as error:
-        wrong = next(word for word in found if error.object[error.start] in word)
-        raise refused("a word", wrong, "text without halves of surrogate pairs") from None
-    return found
 
 
 def _is_count(text: str) -> bool:

@@ -78,8 +78,16 @@ def test_restricted_vocabulary(plane: Embeddings, written: Write) -> None:
     assert evaluate_analogies(plane, path, restrict_vocabulary=4).total == AnalogyScore("total", 1, 1, 1)
     assert evaluate_analogies(plane, path, restrict_vocabulary=None).total == AnalogyScore("total", 2, 2, 0)
     assert evaluate_analogies(plane, path, restrict_vocabulary=1).total.skipped == 2
-    with pytest.raises(InputError, match="restrict_vocabulary is 0"):
-        evaluate_analogies(plane, path, restrict_vocabulary=0)
+    for wrong, sentence in (
+        ({"restrict_vocabulary": 0}, "^restrict_vocabulary is 0: give a whole number of 1 or more, or None"),
+        ({"restrict_vocabulary": "9"}, "^restrict_vocabulary is '9': give a whole number of 1 or more, or None"),
+        ({"method": "dot"}, "^method is 'dot': give '3cosadd' or '3cosmul'"),
+        ({"lowercase": "no"}, "^lowercase is 'no': give true or false"),
+        ({"keep_answers": 1}, "^keep_answers is 1: give true or false"),
+    ):
+        for file in (path, written(": all\nx y z w\n")):  # whether or not anything is asked
+            with pytest.raises(InputError, match=sentence):
+                evaluate_analogies(plane, file, **wrong)
 
 
 def test_case(plane: Embeddings, written: Write) -> None:

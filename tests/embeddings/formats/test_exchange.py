@@ -1,12 +1,18 @@
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from vastmax.embeddings import Embeddings, export, import_vectors
+from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.errors import FormatError, InputError
+from vastmax.text import Subwords
+from vastmax.vocabulary import Vocabulary
 
 
 @pytest.mark.parametrize("ending", [".txt", ".vec", ".bin", ".npy"])
@@ -23,6 +29,30 @@ def test_numpy_keeps_counts(small: Embeddings, tmp_path: Path) -> None:
     export(small, tmp_path / "v.npy")
     assert import_vectors(tmp_path / "v.npy").vocabulary == small.vocabulary
     assert_array_equal(np.load(tmp_path / "v.npy"), small.vectors)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".floret"])
+def test_words_never_lie_beside_other_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    moments: list[tuple[bytes | None, ...]] = []
+    files = tmp_path / f"v{ending}", tmp_path / "v.tsv"
+
+    def noted(act: Callable[..., None]) -> Callable[..., None]:
+        def then_look(*given: Any, **options: Any) -> None:
+            act(*given, **options)
+            moments.append(tuple(file.read_bytes() if file.exists() else None for file in files))
+
+        return then_look
+
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(os, name, noted(getattr(os, name)))
+    subwords = SubwordVectors(Subwords(2, 3, 9, 2, floret=True), np.ones((9, 4), np.float32))
+    for words in (["a", "b"], ["c"]):
+        vectors = subwords.vectors_of(words)
+        export(Embeddings(vectors, Vocabulary(words, None), subwords=subwords), files[0])
+        subwords.vectors *= 2
+    found = [moment for moment in dict.fromkeys(moments) if any(moment)]
+    (old, old_words), (new, new_words) = found[1], found[-1]
+    assert found == [(old, None), (old, old_words), (new, None), (new, new_words)]
 
 
 def test_folder(small: Embeddings, tmp_path: Path) -> None:

@@ -276,6 +276,26 @@ def test_gensims_own_models_are_read(tmp_path: Path) -> None:
     assert_array_equal(found.output_vectors, trained.syn1neg)
 
 
+@pytest.mark.parametrize("place", [0, 3])
+def test_the_end_of_a_line_has_no_vector_where_words_are_hashed(tmp_path: Path, place: int) -> None:
+    words = ["tea", "milk", "new"]
+    words.insert(place, "</s>")
+    subwords = SubwordVectors(Subwords(2, 3, 9, 2, floret=True), np.ones((9, 4), np.float32))
+    model = Embeddings(subwords.vectors_of(words), Vocabulary(words, None), subwords=subwords)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        export(model, tmp_path / "m.bin", format="floret")
+    found = import_vectors(tmp_path / "m.bin")
+    assert [str(each.message) for each in told] == [
+        "floret has no vector of the end of a line: that of '</s>' becomes zeros"
+    ] * (place > 0)
+    model.vectors[3] *= place == 0
+    assert_allclose(found.vectors, model.vectors, rtol=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export(found, tmp_path / "m.bin", format="floret")
+
+
 def test_what_the_format_has_no_place_for(tmp_path: Path) -> None:
     path = tmp_path / "m.bin"
     path.write_bytes(b"old")
@@ -375,6 +395,8 @@ def test_damage_is_named(tmp_path: Path) -> None:
         (_changed(good, 8 + 4 * 7, "<i", 9), "is damaged: its model is 9"),
         (_changed(good, 8 + 4 * 8, "<i", -5), "is damaged: its buckets is -5"),
         (_changed(good, 8 + 4 * 10, "<i", 101), "is damaged: its longest is 101"),
+        (_changed(good, dictionary - 8, "<d", -np.inf), "is damaged: its subsample is -inf"),
+        (_changed(good, dictionary - 8, "<d", np.nan), "is damaged: its subsample is nan"),
         (_changed(good, dictionary, "<3i", 0, 0, 0), "holds no words"),
         (_changed(good, dictionary, "<3i", 10, 11, -1), "numbers of its entries, words and labels do not fit"),
         (_changed(good, dictionary, "<3i", 10**9, 10**9, 0), "is cut: its words would take 10,000,000,000 bytes"),
@@ -396,12 +418,22 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 def test_a_list_of_ngrams_that_does_not_fit(tmp_path: Path) -> None:
     good = (PEERS / "pruned.ftz").read_bytes()
-    pairs = good.index(struct.pack("<q", 269)) + 8  # the first number behind the header that is this one
-    end = good.rindex(b"__label__")
-    pairs = good.index(b"\0", end) + 10
+    pairs = good.index(b"\0", good.rindex(b"__label__")) + 10  # behind the last entry
     for place, value in ((0, -1), (0, 300), (4, 1), (12, 0)):
         with pytest.raises(FormatError, match="its list of n-grams does not name each row once"):
             _read(tmp_path / "x.bin", _changed(good, pairs + place, "<i", value))
+
+
+@pytest.mark.parametrize("codes", [0, 4])
+def test_quantised_rows_of_no_labels(tmp_path: Path, codes: int) -> None:
+    good = (PEERS / "quantized_all.ftz").read_bytes()
+    header, labels = 8 + struct.calcsize("<12id"), good.index(b"__label__")
+    matrices, outputs = good.index(struct.pack("<2q", 21 + 300, 6)) - 2, good.index(struct.pack("<2q", 260, 6))
+    (size,) = struct.unpack_from("<i", good, outputs + 16)
+    without = _changed(good[:labels], header, "<3i", 21, 21, 0) + good[matrices:outputs]
+    without += struct.pack("<2qi", 0, 6, codes) + bytes(codes) + good[outputs + 20 + size :]
+    with pytest.raises(FormatError, match=f"is damaged: its output matrix has {codes} codes for 0 rows"):
+        _read(tmp_path / "x.ftz", without)
 
 
 def test_words_that_are_not_text_are_left_out_and_repeated_ones_kept_once(tmp_path: Path) -> None:
@@ -419,7 +451,7 @@ def test_words_that_are_not_text_are_left_out_and_repeated_ones_kept_once(tmp_pa
         twice = _read(path, good.replace(b"teapot\0", b"na\xc3\xafve\0"))
     assert twice.vocabulary.words == WORDS[:-1]
     with pytest.raises(FormatError, match="is not UTF-8, nor are most of its words"):
-        _read(path, good.translate(bytes.maketrans(b"hntakpw-", b"\xff" * 8)).replace(good[:92], good[:92]))
+        _read(path, good.translate(bytes.maketrans(b"hntakpw-", b"\xff" * 8)))
 
 
 def test_the_version_before_has_no_ngrams_in_supervised_models(tmp_path: Path) -> None:

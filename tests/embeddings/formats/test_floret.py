@@ -109,10 +109,19 @@ def test_what_is_not_hashed_is_refused(tmp_path: Path, small: Embeddings) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_the_first_words_own_row_is_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_what_the_text_lacks_is_left_out_with_a_warning(tmp_path: Path) -> None:
     model = import_vectors(PEERS / "floret.bin")
-    with pytest.warns(UserWarning, match="'the' is not the mean over its n-grams, to which floret adds a row"):
+    with pytest.warns(UserWarning) as told:
         export(model, tmp_path / "m.floret")
+    assert [str(each.message) for each in told] == [
+        "the vector of 'the' is not the mean over its n-grams, since floret adds a row of the first word's own: it "
+        "will be read as that mean",
+        "the vector of '</s>' is not the mean over its n-grams, since floret has none of the end of a line: it will be "
+        "read as that mean",
+    ]
+    assert model.subwords is not None
+    means = model.subwords.vectors_of(["the", "</s>"])
+    assert_allclose(import_vectors(tmp_path / "m.floret")[["the", "</s>"]], means, rtol=1e-5, atol=1e-9)
     rest = [word for word in model.vocabulary.words or [] if word not in ("the", "</s>")]
     assert_allclose(import_vectors(tmp_path / "m.floret")[rest], model[rest], rtol=1e-5, atol=1e-9)
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file, save_file
 
-from vastmax.embeddings import Embeddings, read_word2vec, write_word2vec
+from vastmax.embeddings import Embeddings, export, import_vectors, read_word2vec, train, write_word2vec
 from vastmax.errors import FormatError, InputError
 from vastmax.vocabulary import Vocabulary
 
@@ -246,6 +246,31 @@ def test_a_config_that_could_not_be_read_again(small: Embeddings, tmp_path: Path
     with pytest.raises(InputError, match="config"):
         Embeddings(small.vectors, small.vocabulary, config=config).save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("key", ["format", "subwords"])
+def test_a_config_with_a_key_of_the_folders_own(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match=f"config has the key '{key}', where .* is kept: name it otherwise"):
+        Embeddings(np.ones((1, 1)), Vocabulary(["a"], [1]), config={key: "mine"}).save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("dtype", [None, "float16", "int8"])
+def test_matrices_without_rows(tmp_path: Path, dtype: str | None) -> None:
+    made = train([["a", "b"] * 2] * 50, subwords="5-6", min_count=1, dim=4, epochs=1, threads=1)  # no word is so long
+    model = Embeddings(made.vectors, made.vocabulary, np.empty((0, 4)), subwords=made.subwords)
+    model.save(tmp_path / "model", dtype)
+    loaded = Embeddings.load(tmp_path / "model")
+    assert_array_equal(loaded.vectors, model.compressed(dtype).vectors)
+    assert loaded.output_vectors is not None and loaded.output_vectors.shape == (0, 4)
+    assert loaded.subwords is not None and loaded.subwords.vectors.shape == (0, 4)
+    assert_array_equal(loaded["abcdef"], np.zeros(4))
+    with pytest.raises(InputError, match="'c' has no n-grams of 5 characters or more"):
+        _ = loaded["c"]
+    export(loaded, tmp_path / "m.bin", format="fasttext")
+    back = import_vectors(tmp_path / "m.bin")
+    assert_array_equal(back.vectors, loaded.vectors)
+    assert_array_equal(back["abcdef"], np.zeros(4))
 
 
 def test_a_list_is_no_vocabulary(small: Embeddings) -> None:

@@ -98,13 +98,27 @@ def test_product_quantisation_of_what_has_few_values_is_exact() -> None:
     assert min(kept) > 0.99
 
 
-def test_rows_go_to_their_nearest_centroids() -> None:
+def test_product_quantisation_at_the_ends_of_lengths() -> None:
+    assert_array_equal(embeddings_of(np.zeros((300, 4))).compressed(bytes_per_word=3).vectors, 0)
+    rows = np.random.default_rng(5).normal(size=(3000, 8))
+    rows *= 3.4e38 / np.abs(rows).max(axis=1, keepdims=True)
+    for size in (3, 9):
+        assert np.isfinite(embeddings_of(rows).compressed(bytes_per_word=size).vectors).all()
+
+
+@pytest.mark.parametrize(("size", "dim", "parts"), [(50, 7, 3), (1, 1, 1), (2100, 40, 40), (300, 33, 1), (0, 5, 2)])
+def test_rows_go_to_their_nearest_centroids(size: int, dim: int, parts: int) -> None:
     generator = np.random.default_rng(3)
-    rows, codebooks = generator.normal(size=(50, 7)).astype(np.float32), generator.normal(size=(256, 7))
-    codes = assign(rows, codebooks.astype(np.float32), 3)
-    for part, (start, stop) in enumerate(boundaries(7, 3)):
-        distances = ((rows[:, None, start:stop] - codebooks[None, :, start:stop]) ** 2).sum(axis=2)
-        assert_array_equal(codes[:, part], distances.argmin(axis=1))
+    rows = generator.normal(size=(size, dim)).astype(np.float32)
+    codebooks = generator.normal(size=(256, dim)).astype(np.float32)
+    codebooks[200:] = codebooks[:56]  # equal ones
+    codes = assign(rows, codebooks, parts)
+    assert codes.shape == (size, parts)
+    assert codes.max(initial=0) < 200  # the first of equal ones
+    for part, (start, stop) in enumerate(boundaries(dim, parts)):
+        for row, code in zip(rows[:, start:stop].astype(np.float64), codes[:, part], strict=True):
+            distances = ((row - codebooks[:, start:stop]) ** 2).sum(axis=1)
+            assert distances[code] <= distances.min() + 1e-5
     assert boundaries(7, 3) == [(0, 2), (2, 4), (4, 7)]
 
 

@@ -1,14 +1,17 @@
 """The exact search by codes, against cosines in double precision and a full sort."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.oracles import cosine
-from vastmax._core import code_products, simd_levels
+from vastmax._core import code_products, nearest_rows, simd_levels
 from vastmax.embeddings import Embeddings
+from vastmax.embeddings.tables import int8
+from vastmax.embeddings.tables.half import HalfRows
 from vastmax.embeddings.tables.int8 import IndexedRows, Int8Rows
 from vastmax.embeddings.tables.stored import Table
 from vastmax.vocabulary import Vocabulary
@@ -128,6 +131,42 @@ def test_float16_and_strided_vectors_are_compared_as_they_are() -> None:
     check(halves.indexed().table, halves.vectors, queries, 7, 400, [()] * 3)
     few = embeddings.compressed(bytes_per_word=6)
     check(few.indexed().table, few.vectors, queries, 7, 400, [()] * 3)
+
+
+@pytest.mark.parametrize("dim", [1, 20])
+def test_rows_in_any_order_of_memory(dim: int) -> None:
+    rows = np.random.default_rng(7).normal(size=(60, 2 * dim)).astype(np.float32)
+    queries = unit(np.random.default_rng(8).normal(size=(3, dim)))
+    for strided in (
+        rows[::-1, :dim],
+        rows[::2, :dim],
+        rows[:, ::-2],
+        rows[::-3, ::2],
+        np.asfortranarray(rows[:, :dim]),
+    ):
+        assert strided.shape[1] == dim
+        check(IndexedRows(strided, named), strided, queries, 7, len(strided), [()] * 3)
+    reversed_halves = HalfRows(rows.astype(np.float16)[::-1, :dim])
+    check(IndexedRows(reversed_halves, named), reversed_halves[:], queries, 7, 60, [()] * 3)
+
+
+def test_candidates_held_are_bounded_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def search(*given: Any, **options: Any) -> Any:
+        asked.append(len(given[3]) * options["threads"])
+        return nearest_rows(*given, **options)
+
+    monkeypatch.setattr(int8, "nearest_rows", search)
+    monkeypatch.setattr(int8, "_CANDIDATES", 20_000)
+    rows = np.random.default_rng(9).normal(size=(5000, 4)).astype(np.float32)
+    table, queries = IndexedRows(rows, named), unit(rows[:40])
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        asked.clear()
+        found = table.nearest(queries, 5000, 5000, [()] * 40)
+        assert found is not None and [len(ids) for ids, _ in found] == [5000] * 40
+        assert max(asked) * (5000 + 1250) <= 20_000
 
 
 def test_embeddings_answer_as_without_an_index(random: Embeddings) -> None:

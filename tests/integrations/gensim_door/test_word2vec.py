@@ -10,38 +10,24 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from vastmax.errors import CorpusError, FormatError, InputError
+from vastmax.errors import FormatError, InputError
 
 gensim_models = pytest.importorskip("gensim.models")
 
 from gensim.models.callbacks import CallbackAny2Vec  # noqa: E402
 
+from tests.integrations.gensim_door.models import (  # noqa: E402
+    MORE,
+    NGRAMS,
+    SMALL,
+    TEXT,
+    arrays,
+    assert_equal,
+    both,
+    objectives,
+    train_more,
+)
 from vastmax.integrations.gensim import FastText, Word2Vec, from_gensim, to_gensim  # noqa: E402
-
-TEXT = [["the", "cat", "sat"], ["the", "dog", "sat", "down"], ["a", "cat", "and", "a", "dog"]] * 40
-MORE = [["the", "bird", "sat"], ["a", "bird", "and", "the", "cat"]] * 30
-SMALL: dict[str, Any] = {"vector_size": 12, "min_count": 1, "workers": 1, "epochs": 2}
-NGRAMS: dict[str, Any] = {**SMALL, "bucket": 500}
-both = pytest.mark.parametrize(("kind", "small"), [(Word2Vec, SMALL), (FastText, NGRAMS)])
-objectives = pytest.mark.parametrize("objective", [{"sg": 1}, {"sg": 0}, {"sg": 1, "hs": 1, "negative": 0}])
-
-
-def arrays(model: Any) -> dict[str, np.ndarray]:
-    names = ("vectors", "vectors_vocab", "vectors_ngrams")
-    found = {name: getattr(model.wv, name) for name in names if hasattr(model.wv, name)}
-    return found | {"outputs": model.syn1 if model.hs else model.syn1neg}
-
-
-def assert_equal(a: Any, b: Any) -> None:
-    assert a.wv.index_to_key == b.wv.index_to_key
-    assert_array_equal(a.wv.expandos["count"], b.wv.expandos["count"])
-    for name, array in arrays(a).items():
-        assert_array_equal(array, arrays(b)[name], err_msg=name)
-
-
-def train_more(model: Any, text: Any = TEXT, **more: Any) -> Any:
-    model.train(text, total_examples=len(text), epochs=2, **more)
-    return model
 
 
 @pytest.mark.parametrize("kind", [Word2Vec, FastText])
@@ -282,21 +268,6 @@ def test_a_wide_window_ends_with_the_longest_sentence() -> None:
         Word2Vec([["a", "b"] * 150], **SMALL, window=9999, shrink_windows=False)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        ({"workers": -1}, "workers is -1: give a whole number from 1"),
-        ({"negative": 100}, "negative is 100: give a whole number from 0 to 60"),
-        ({"vector_size": 0}, "vector_size is 0: give"),
-        ({"window": 0}, "window is 0: give"),
-        ({"alpha": 0, "min_alpha": 0}, "alpha is 0.0: give a number above 0"),
-    ],
-)
-def test_an_argument_that_has_no_place_is_a_sentence(wrong: Any, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        Word2Vec(TEXT, **{**SMALL, **wrong})
-
-
 def test_a_min_count_of_0_keeps_all() -> None:
     assert_equal(Word2Vec(TEXT, **{**SMALL, "min_count": 0}), Word2Vec(TEXT, **SMALL))
 
@@ -338,9 +309,6 @@ def test_what_is_no_corpus_is_a_sentence() -> None:
         Word2Vec("text.txt")
     with pytest.raises(InputError, match="sentence 1 of the corpus is 'human': give a list of words"):
         Word2Vec(["human", "machine"])
-    model = Word2Vec(TEXT, **SMALL)
-    with pytest.raises(CorpusError, match="holds none of the 7 words"):
-        train_more(model, [["unheard"]])
 
 
 def test_a_generator_and_a_compressed_file_are_read(tmp_path: Path) -> None:

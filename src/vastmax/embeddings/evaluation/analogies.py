@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import flag, one_of, whole
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.lines import rows_by_spelling, spelling
 from vastmax.embeddings.evaluation.questions import Question, read_questions
 from vastmax.embeddings.search import analogy_objective
-from vastmax.errors import InputError
 
 __all__ = ["AnalogyReport", "AnalogyScore", "Answer", "evaluate_analogies"]
 
@@ -171,8 +171,11 @@ def evaluate_analogies(
         InputError: for an unknown method, a missing file, or embeddings without words.
         FormatError: for a line that is no question, with its number.
     """
-    if restrict_vocabulary is not None and restrict_vocabulary < 1:
-        raise InputError(f"restrict_vocabulary is {restrict_vocabulary}: ask about at least 1 word, or None for all.")
+    if restrict_vocabulary is not None:
+        whole("restrict_vocabulary", restrict_vocabulary, 1, other="None")
+    one_of("method", method, ("3cosadd", "3cosmul"))
+    flag("lowercase", lowercase)
+    flag("keep_answers", keep_answers)
     rows = rows_by_spelling(embeddings, restrict_vocabulary, lowercase)
     sections = [
         _score(embeddings, name, questions, rows, lowercase, method, keep_answers)
@@ -197,8 +200,8 @@ def _score(
     answers: list[list[int]] = []
     kept: list[Question] = []
     for question in questions:
-        a, b, c, right = question
-        known_a, known_b, known_c, known_answers = known([a]), known(b), known([c]), known(right)
+        a, b, c, expected = question
+        known_a, known_b, known_c, known_answers = known([a]), known(b), known([c]), known(expected)
         if known_a and known_b and known_c and known_answers:
             asked.append((known_a[0], known_b[0], known_c[0]))
             answers.append(known_answers)

@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vastmax.checks import shown
+from vastmax.checks import flag, shown
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.correlation import p_value, pearson, spearman
 from vastmax.embeddings.evaluation.lines import numbered_lines, rows_by_spelling, spelling
 from vastmax.errors import FormatError, InputError
 from vastmax.files import as_path, opened
 
-__all__ = ["SimilarityReport", "evaluate_similarity"]
+__all__ = ["PART_OF_SPEECH", "SimilarityReport", "evaluate_similarity", "read_pairs"]
 
-_PART_OF_SPEECH = re.compile(r"(?<=.)-[nvja]$")  # as in the lemmas of MEN
+PART_OF_SPEECH = re.compile(r"(?<=.)-[nvja]$")  # as in the lemmas of MEN
 _NEARLY_A_NUMBER = re.compile(r"[-+]?([.,]?\d|(nan|inf(inity)?)$)", re.IGNORECASE)  # and no title
 _DECIMAL_COMMA = re.compile(r"\s\S+\s+[-+]?\d*,\d+(\s|$)")  # the third of three words between blanks
 
@@ -84,10 +84,11 @@ def evaluate_similarity(
         InputError: for a missing file, or embeddings without words.
         FormatError: for a line that is no pair with a score, with its number.
     """
+    flag("lowercase", lowercase)
     rows = rows_by_spelling(embeddings, None, lowercase)
 
     def known(word: str) -> str | int | None:
-        for form in (word, _PART_OF_SPEECH.sub("", word)):
+        for form in (word, PART_OF_SPEECH.sub("", word)):
             if found := rows.get(spelling(form, lowercase)):
                 return embeddings.word_of(found[0])
         if embeddings.subwords is None:
@@ -100,7 +101,7 @@ def evaluate_similarity(
         return form
 
     gold, cosines, left_out = [], [], 0
-    for a, b, score in _read_pairs(path):
+    for a, b, score in read_pairs(path):
         one, other = known(a), known(b)
         if one is None or other is None:
             left_out += 1
@@ -113,7 +114,8 @@ def evaluate_similarity(
     )
 
 
-def _read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
+def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
+    """Return the pairs of a file with their scores, read as `evaluate_similarity` says; the same errors."""
     name = os.fspath(as_path(path))
     pairs: list[tuple[str, str, float]] = []
     title_may_come = True

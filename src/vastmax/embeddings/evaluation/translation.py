@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from vastmax.checks import refused, whole
-from vastmax.embeddings.alignment import translate
+from vastmax.embeddings.alignment import checked_pairs, translate
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.evaluation.lines import numbered_lines
+from vastmax.embeddings.queries import Word
 from vastmax.errors import FormatError, InputError
 from vastmax.files import as_path, opened
 
@@ -46,7 +47,7 @@ class TranslationReport:
 def evaluate_translation(
     source: Embeddings,
     target: Embeddings,
-    dictionary: str | os.PathLike[str] | Iterable[tuple[str, str]],
+    dictionary: str | os.PathLike[str] | Iterable[tuple[Word, Word]],
     *,
     ks: Sequence[int] = (1, 5, 10),
     method: Literal["csls", "cosine"] = "csls",
@@ -73,18 +74,20 @@ def evaluate_translation(
         InputError: for a missing file, an empty dictionary, or a value that is not accepted.
         FormatError: for a line that is not two words, with its number.
     """
-    numbers = [whole("each of ks", k, 1) for k in ks]
+    numbers = [whole("each of ks", k, 1) for k in ks] if isinstance(ks, Iterable) and not isinstance(ks, str) else []
     if not numbers:
-        raise refused("ks", ks, "a whole number or more")
+        raise refused("ks", ks, "a list of a whole number or more")
+    if restrict_vocabulary is not None:
+        whole("restrict_vocabulary", restrict_vocabulary, 1, other="None")
     named = isinstance(dictionary, (str, os.PathLike))
-    right: dict[str, set[str]] = {}
-    for word, translation in read_pairs(dictionary) if named else dictionary:
+    right: dict[Word, set[Word]] = {}
+    for word, translation in checked_pairs("dictionary", read_pairs(dictionary) if named else dictionary):
         right.setdefault(word, set()).add(translation)
     if not right:
         raise InputError("the dictionary holds no pairs: give words and their translations.")
     limit = len(target) if restrict_vocabulary is None else restrict_vocabulary
 
-    def reachable(word: str) -> bool:
+    def reachable(word: Word) -> bool:
         return word in target and target.id_of(word) < limit
 
     asked = [word for word, found in right.items() if word in source and any(map(reachable, found))]

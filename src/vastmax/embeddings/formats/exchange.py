@@ -11,7 +11,7 @@ from vastmax.checks import refused, whole
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats.fasttext import read_fasttext, write_fasttext
 from vastmax.embeddings.formats.fasttext_parts import MAGIC
-from vastmax.embeddings.formats.floret import read_floret, write_floret
+from vastmax.embeddings.formats.floret import read_floret, write_table
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.word2vec import read_word2vec, write_word2vec
 from vastmax.errors import FormatError, InputError
@@ -64,15 +64,16 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str 
         write_word2vec(embeddings, target, binary=target.suffix == ".bin")
     elif target.suffix == ".bin":
         write_fasttext(embeddings, target, floret=format == "floret")
-    elif format == "floret":
-        with _words_beside(embeddings, target) as names:
-            write_floret(embeddings, target)
-            names.unlink(missing_ok=True)
     else:
-        embeddings.check_finite()
+        write = write_table if format == "floret" else _write_numpy
         with _words_beside(embeddings, target) as names, replacing(target) as new_vectors:
-            write_array(new_vectors, embeddings.vectors)
+            write(embeddings, new_vectors)
             names.unlink(missing_ok=True)
+
+
+def _write_numpy(embeddings: Embeddings, path: Path) -> None:
+    embeddings.check_finite()
+    write_array(path, embeddings.vectors)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 import warnings
@@ -16,7 +15,7 @@ from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
 from vastmax.embeddings.formats import fasttext_parts as parts
 from vastmax.embeddings.formats.fasttext_parts import Arguments, Dictionary
-from vastmax.embeddings.formats.floret import blocks_of_buckets, unlike_their_ngrams
+from vastmax.embeddings.formats.floret import blocks_of_buckets, check_hashed
 from vastmax.embeddings.formats.rows import RowSource
 from vastmax.embeddings.formats.stream import ByteStream
 from vastmax.embeddings.subwords import SubwordVectors
@@ -175,13 +174,12 @@ def _finish(vectors: Matrix, words: Sequence[str], subwords: SubwordVectors) -> 
 
 def _options(arguments: Arguments, rule: Subwords | None, labels: bool) -> dict[str, Any]:
     """The arguments by the names of `EmbeddingOptions`."""
-    subsample = arguments.subsample if math.isfinite(arguments.subsample) else 0.0
     ngrams = {} if rule is None else {"subwords": f"{rule.shortest}-{rule.longest}", "buckets": rule.buckets}
     return {
         "model": _MODELS[arguments.model],
         "objective": _LOSSES[arguments.loss],
         **{name: getattr(arguments, name) for name in ("dim", "window", "negatives", "epochs", "min_count")},
-        "subsample": subsample,
+        "subsample": arguments.subsample,
         **ngrams,
         **({"hashes": rule.hashes} if rule is not None and rule.floret else {}),
     }
@@ -198,7 +196,8 @@ def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, flor
         embeddings: vectors (V, d), with subwords or without.
         path: the file.
         floret: write what floret's ``load_model`` reads, whose header is longer. It alone holds models whose words are
-            hashed like their n-grams; of these vectors only the first word's may be any, as floret has it.
+            hashed like their n-grams; of these vectors only the first word's may be any, as floret has it, and that of
+            a later ``</s>`` becomes zeros, with a warning.
 
     Raises:
         InputError: where the file cannot be written, the format has no place for what is given, or a number is not
@@ -211,14 +210,13 @@ def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, flor
     if subwords is not None and subwords.pruned:
         raise InputError("fastText takes pruned n-grams only quantised, which is not written: export .vec.")
     embeddings.check_finite()
-    if hashed and (lost := [row for row in unlike_their_ngrams(embeddings) if row > 0]):
-        raise InputError(
-            f"the vector of {embeddings.word_of(lost[0])!r} is not the mean over its n-grams, which is all that "
-            "floret's format holds: export .vec."
-        )
+    if hashed:
+        check_hashed(embeddings, "floret's format")
     names = embeddings.vocabulary.words or [str(row) for row in range(len(embeddings))]
     if with_nul := next((name for name in names if "\0" in name), None):
         raise InputError(f"the word {with_nul!r} holds a NUL, which ends words in fastText's format.")
+    if hashed and parts.EOS in embeddings and embeddings.id_of(parts.EOS) and embeddings[parts.EOS].any():
+        warnings.warn(f"floret has no vector of the end of a line: that of {parts.EOS!r} becomes zeros", stacklevel=2)
     arguments = _arguments(embeddings)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<2i", parts.MAGIC, parts.VERSION) + arguments.pack(floret))

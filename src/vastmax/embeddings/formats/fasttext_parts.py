@@ -8,7 +8,6 @@ See Also:
 
 from __future__ import annotations
 
-import math
 import struct
 from typing import NamedTuple
 
@@ -101,7 +100,7 @@ def read_arguments(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
         raise data.source.error(f"is of version {version} of fastText's format: {_OLD_VERSION} and {VERSION} are read")
     arguments, sizes, floret = _told_apart(data)
     for name, value in arguments._asdict().items():
-        if not _LEAST.get(name, -math.inf) <= value <= _MOST.get(name, 2**31 - 1):
+        if not _LEAST.get(name, -(2**31)) <= value <= _MOST.get(name, 2**31 - 1):
             raise data.source.error(f"is damaged: its {name.replace('_', ' ')} is {value}")
     if version == _OLD_VERSION and arguments.model == SUPERVISED:  # which had no n-grams of characters
         arguments = arguments._replace(longest=0)
@@ -182,7 +181,7 @@ class QuantizedRows:
         scaled, *shape = data.unpack("<?2q", what)
         _check_shape(data, tuple(shape), (num_rows, dim), what)
         (size,) = data.unpack("<i", what)
-        if size < 0 or size % max(1, num_rows):
+        if num_rows < 1 or size < 0 or size % num_rows:  # a quantiser is trained on rows
             raise data.source.error(f"is damaged: its {what} has {size} codes for {num_rows} rows")
         self._codes = np.frombuffer(data.take(size, what), np.uint8).reshape(num_rows, -1)
         self._centroids = self._quantizer(dim, self._codes.shape[1])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vastmax._core import format_text_rows
 from vastmax.checks import whole
 from vastmax.embeddings.embeddings import Embeddings
+from vastmax.embeddings.formats.fasttext_parts import EOS
 from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.rows import RowSource, read_text
 from vastmax.embeddings.formats.word2vec import read_word2vec
@@ -22,7 +23,7 @@ from vastmax.files import as_path, is_file, opened, replacing
 from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
-__all__ = ["blocks_of_buckets", "read_floret", "unlike_their_ngrams", "write_floret"]
+__all__ = ["blocks_of_buckets", "check_hashed", "read_floret", "unlike_their_ngrams", "write_floret", "write_table"]
 
 _ROWS = 8192
 _HEAD = 1 << 16
@@ -125,18 +126,23 @@ def write_floret(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: where the file cannot be written, words are not hashed, or a number is not finite.
     """
+    with replacing(path) as temporary:
+        write_table(embeddings, temporary)
+
+
+def write_table(embeddings: Embeddings, path: Path) -> None:
+    """Write what `write_floret` does, straight to a file of this name; the same errors."""
     subwords = embeddings.subwords
     if subwords is None or not subwords.rule.floret:
         raise InputError("floret's text holds only words that are hashed: train with hashes=2, or export .vec.")
     embeddings.check_finite()
-    if lost := unlike_their_ngrams(embeddings):
-        what = f"the vector of {embeddings.word_of(lost[0])!r} is not the mean over its n-grams"
-        if lost != [0]:
-            raise InputError(f"{what}, which is all that floret's text holds: export .vec.")
-        warnings.warn(f"{what}, to which floret adds a row of the first word's own; it is left out", stacklevel=2)
+    for row in check_hashed(embeddings, "floret's text"):
+        what = f"the vector of {embeddings.word_of(row)!r} is not the mean over its n-grams"
+        why = "floret has none of the end of a line" if row else "floret adds a row of the first word's own"
+        warnings.warn(f"{what}, since {why}: it will be read as that mean", stacklevel=2)
     rule = subwords.rule
     header = f"{rule.buckets} {embeddings.dim} {rule.shortest} {rule.longest} {rule.hashes} {_SEED} {_BEGIN} {_END}\n"
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         file.write(header.encode())
         first = 0
         for block in blocks_of_buckets(subwords):
@@ -162,10 +168,7 @@ def blocks_of_buckets(subwords: SubwordVectors) -> Iterator[NDArray[np.float32]]
 
 
 def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
-    """Return the rows of words that have other vectors than their n-grams give them, where words are hashed.
-
-    The end of a line is looked past: floret has no vector of it.
-    """
+    """Return the rows of words whose vectors are not the mean of their n-grams, which hashed words must be."""
     subwords, words = embeddings.subwords, embeddings.vocabulary.words or []
     assert subwords is not None
     found: list[int] = []
@@ -173,5 +176,21 @@ def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
         vectors = embeddings.table[start : start + _ROWS].astype(np.float64)
         means = subwords.vectors_of(words[start : start + _ROWS])
         far = np.linalg.norm(vectors - means, axis=1) > _NEAR * np.linalg.norm(vectors, axis=1)
-        found += [start + row for row in np.flatnonzero(far).tolist() if words[start + row] != "</s>"]
+        found += [start + row for row in np.flatnonzero(far).tolist()]
+    return found
+
+
+def check_hashed(embeddings: Embeddings, format: str) -> list[int]:
+    """Return which of the first word and the end of a line have other vectors than their n-grams give them.
+
+    Raises:
+        InputError: where another word has, though words are hashed: a format of floret's holds only n-grams.
+    """
+    words, found = embeddings.vocabulary.words or [], unlike_their_ngrams(embeddings)
+    lost = next((row for row in found if row and words[row] != EOS), None)
+    if lost is not None:
+        raise InputError(
+            f"the vector of {words[lost]!r} is not the mean over its n-grams, which is all that {format} holds: "
+            "export .vec."
+        )
     return found

@@ -48,9 +48,10 @@ def save_folder(
     tensors = dict(vectors.tensors()) if compressed else {"vectors": vectors}
     if output_vectors is not None:
         tensors["output_vectors"] = output_vectors
+    for key, what in (("format", "the version"), (_SUBWORDS, "the rule of n-grams")):
+        if key in config:
+            raise InputError(f"config has the key {key!r}, where {what} is kept: name it otherwise.")
     written = {"format": _COMPRESSED if compressed and is_compressed(tensors) else _FORMAT, **config}
-    if _SUBWORDS in config:
-        raise InputError(f"config has the key {_SUBWORDS!r}, where the rule of n-grams is kept: name it otherwise.")
     if subwords is not None:
         tensors |= {_NGRAMS: subwords.vectors, _BUCKETS: subwords.held}
         written[_SUBWORDS] = asdict(subwords.rule) | ({"pruned": True} if subwords.pruned else {})
@@ -101,7 +102,7 @@ def _subwords(folder: Path, rule: Any, found: Mapping[str, NDArray[Any]]) -> Sub
 
 
 def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
-    """The vectors of a file and, if they are there, its output vectors and those of n-grams."""
+    """The vectors of a file and, if they are there, its output vectors and those of n-grams, of which none may be."""
     found = map_tensors(path)
     if _NGRAMS in found and "vectors" not in found and not is_compressed(found):
         raise FormatError(
@@ -112,7 +113,7 @@ def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
         *(name for name in ("output_vectors",) if name in found),
         *[_NGRAMS] * subwords,
     ):
-        if name not in found or found[name].dtype != np.float32 or found[name].ndim != 2 or not found[name].size:
+        if name not in found or found[name].dtype != np.float32 or found[name].ndim != 2:
             raise FormatError(f"{path} has no matrix {name!r} of 32-bit floats.")
     return found
 

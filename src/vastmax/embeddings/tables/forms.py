@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vastmax.checks import one_of, refused
 from vastmax.embeddings.tables.half import HalfRows
-from vastmax.embeddings.tables.int8 import IndexedRows, Int8Rows
+from vastmax.embeddings.tables.int8 import Int8Rows
 from vastmax.embeddings.tables.product import ProductRows
-from vastmax.embeddings.tables.stored import StoredRows, Table
+from vastmax.embeddings.tables.stored import StoredRows, Table, unsearched
 from vastmax.errors import FormatError
 
 __all__ = ["in_form", "is_compressed", "read_table"]
@@ -23,8 +23,7 @@ _FORMS = ("float32", "float16", "int8")
 
 def in_form(table: Table, dtype: str | None, bytes_per_word: int | None, word_of: Callable[[int], object]) -> Table:
     """Return a table in another form, or as it is where it has it; InputError where it has no place there."""
-    if isinstance(table, IndexedRows):
-        table = table.table
+    table = unsearched(table)
     if bytes_per_word is not None:
         if dtype is not None:
             raise refused("bytes_per_word", bytes_per_word, f"either it or dtype {dtype!r}")

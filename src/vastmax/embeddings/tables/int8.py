@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from vastmax._core import code_factors, encode_rows, nearest_rows
 from vastmax.embeddings.tables.half import HalfRows
-from vastmax.embeddings.tables.stored import BLOCK, Float32, Found, StoredRows, Table, not_finite
+from vastmax.embeddings.tables.stored import BLOCK, Float32, Found, SearchedRows, StoredRows, Table, not_finite
 from vastmax.machine import default_threads
 
 __all__ = ["IndexedRows", "Int8Rows"]
 
-_QUERIES, _CANDIDATES = 512, 1 << 22  # searched for together, and held at most
+_QUERIES, _CANDIDATES = 512, 1 << 22  # searched for together, and held at most: 24 bytes each, and 8 a bound
 _MOST_COLUMNS = 1 << 15  # that a scan takes
 
 
@@ -59,35 +59,20 @@ class Int8Rows(StoredRows):
         return _scan((self.codes, self._factors, None), {"scales": self.scales}, queries, k, among, exclude)
 
 
-class IndexedRows(StoredRows):
-    """Vectors of any form, and beside them codes int8 whose scan leaves few rows to compare with: d + 8 bytes a row."""
+class IndexedRows(SearchedRows):
+    """Vectors of any form, and beside them codes int8 whose scan leaves few rows to compare with: d + 8 bytes a row.
 
-    form = "float32"
+    Rows that the scan cannot read as they are, quantised ones or those that are reversed, are copied: 4 d more.
+    """
 
     def __init__(self, table: Table, word_of: Callable[[int], object]) -> None:
-        self.table, self.shape = table, (table.shape[0], table.shape[1])
+        super().__init__(table)
         codes, _, factors, slacks = _encoded(table, word_of)
         self._coded = codes, factors, slacks
         if isinstance(table, HalfRows):
-            self._vectors = {"halves": table.halves.view(np.uint16)}
+            self._vectors = {"halves": _readable(table.halves).view(np.uint16)}
         else:
-            rows = table.decoded if isinstance(table, StoredRows) else table
-            in_one_piece = rows.strides[1] == rows.itemsize and rows.strides[0] % rows.itemsize == 0
-            self._vectors = {"floats": rows if in_one_piece else np.ascontiguousarray(rows)}
-
-    def __getitem__(self, rows: Any) -> Float32:
-        return self.table[rows]
-
-    @cached_property
-    def decoded(self) -> Float32:
-        """The rows themselves, read-only."""
-        found = self.table.decoded if isinstance(self.table, StoredRows) else self.table.view()
-        found.flags.writeable = False
-        return found
-
-    def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """Those of the rows: codes are made anew."""
-        return self.table.tensors() if isinstance(self.table, StoredRows) else {"vectors": self.table}
+            self._vectors = {"floats": _readable(table.decoded if isinstance(table, StoredRows) else table)}
 
     def nearest(
         self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
@@ -96,6 +81,13 @@ class IndexedRows(StoredRows):
         if self.shape[1] > _MOST_COLUMNS:
             return None
         return _scan(self._coded, self._vectors, queries, k, among, exclude)
+
+
+def _readable(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows in one piece each, one behind the other, as the scan reads them: copied where they are otherwise."""
+    apart, within = rows.strides
+    fits = within == rows.itemsize and apart >= 0 and apart % rows.itemsize == 0
+    return rows if fits else np.ascontiguousarray(rows)
 
 
 def _encoded(table: Table, word_of: Callable[[int], object]) -> tuple[NDArray[np.int8], Float32, Float32, Float32]:
@@ -122,13 +114,14 @@ def _scan(
 ) -> Found:
     ids, rows = (among, len(among)) if isinstance(among, np.ndarray) else (None, among)
     k = max(1, min(k, rows))
-    step = max(1, min(_QUERIES, _CANDIDATES // (k + 1024)))
+    threads = default_threads()
+    step = max(1, min(_QUERIES, _CANDIDATES // (threads * (k + max(k // 4, 1024)))))  # each thread holds its own
     found: Found = []
     for start in range(0, len(queries), step):
         unwanted = [sorted(set(each)) for each in exclude[start : start + step]]
         flat = np.fromiter(chain.from_iterable(unwanted), np.int64)
         ends = np.cumsum([0, *map(len, unwanted)], dtype=np.int64)
         some = np.ascontiguousarray(queries[start : start + step])
-        near, cosines, last = nearest_rows(*coded, some, k, ids, rows, flat, ends, **vectors, threads=default_threads())
+        near, cosines, last = nearest_rows(*coded, some, k, ids, rows, flat, ends, **vectors, threads=threads)
         found += zip(np.split(near, last[:-1]), np.split(cosines, last[:-1]), strict=True)
     return found

@@ -16,6 +16,7 @@ from vastmax.embeddings.tables.stored import BLOCK, Float32, StoredRows, Table, 
 __all__ = ["ProductRows"]
 
 _LENGTH_BYTES = 1
+_LARGEST = np.finfo(np.float32).max
 _LENGTHS = (1 << 8) - 2  # steps of logarithms; 0 stands for a zero vector
 
 
@@ -87,8 +88,9 @@ class ProductRows(StoredRows):
             found[:, start:stop] = self.codebooks[codes[:, part], start:stop]
         steps = np.atleast_1d(self.lengths[rows]).astype(np.float64)
         low, high = self.length_range.astype(np.float64)
-        scales = np.where(steps > 0, np.exp(low + (high - low) / _LENGTHS * (steps - 1)), 0)
-        found = (found @ self.rotation * scales[:, None]).astype(np.float32)
+        scales = np.exp(low + (high - low) / _LENGTHS * (steps - 1), where=steps > 0, out=np.zeros_like(steps))
+        turned = found @ self.rotation * scales[:, None]
+        found = np.clip(turned, -_LARGEST, _LARGEST).astype(np.float32)  # where lengths are the largest there are
         return found[0] if np.ndim(self.lengths[rows]) == 0 else found
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vastmax.errors import InputError
 
-__all__ = ["BLOCK", "Float32", "Found", "StoredRows", "Table", "not_finite"]
+__all__ = ["BLOCK", "Float32", "Found", "SearchedRows", "StoredRows", "Table", "not_finite", "unsearched"]
 
 BLOCK = 8192  # rows encoded or decoded at once
 
@@ -78,6 +78,39 @@ class StoredRows(ABC):
 
 
 Table = Float32 | StoredRows
+
+
+class SearchedRows(StoredRows):
+    """Rows of another table, which have the form that they have there, and a search of their own that is not saved."""
+
+    def __init__(self, table: Table) -> None:
+        self.table, self.shape = table, (table.shape[0], table.shape[1])
+
+    @property
+    def form(self) -> str:  # type: ignore[override]  # of a class elsewhere, here of what is searched
+        """The form of the rows."""
+        return self.table.form if isinstance(self.table, StoredRows) else "float32"
+
+    def __getitem__(self, rows: Any) -> Float32:
+        return self.table[rows]
+
+    @cached_property
+    def decoded(self) -> Float32:
+        """The rows themselves, read-only."""
+        found = self.table.decoded if isinstance(self.table, StoredRows) else self.table.view()
+        found.flags.writeable = False
+        return found
+
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        """Those of the rows: what searches them is made anew."""
+        return self.table.tensors() if isinstance(self.table, StoredRows) else {"vectors": self.table}
+
+
+def unsearched(table: Table) -> Table:
+    """Return the rows without the searches that were made for them."""
+    while isinstance(table, SearchedRows):
+        table = table.table
+    return table
 
 
 def not_finite(row: int, word_of: Callable[[int], object]) -> InputError:

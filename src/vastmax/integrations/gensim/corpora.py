@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from vastmax.checks import shown
 from vastmax.errors import CorpusError, InputError
 from vastmax.integrations.gensim.peer import word2vec
-from vastmax.text import EncodedCorpus, ScannedText, encode_corpus
+from vastmax.text import END_OF_SENTENCE, EncodedCorpus, ScannedText, encode_corpus
 from vastmax.vocabulary import Vocabulary, split_words
 
 __all__ = ["Text", "names_of", "source_of"]
 
 _NUMBERS = (int, np.integer)
+_NO_LISTS = (str, bytes, bytearray, memoryview, Mapping)
+_NO_WORD = 0xFFFFFFFF
 
 
 class Text:
@@ -67,16 +70,28 @@ class Text:
             words = list(map(int, words))
         return dict(zip(words, lexicon.counts()[ranked].tolist(), strict=True))
 
-    def encode(self, keys: Sequence[Any], counts: Any) -> EncodedCorpus:
-        """Return the corpus as ids of these words, all others left out; this text is used up.
+    def __iter__(self) -> Iterator[list[Any]]:
+        """The sentences that hold words, as lists of them."""
+        if self.scanned is not None:
+            self.scanned.settle()
+            lexicon, ids, start = self.scanned.lexicon, self.scanned.ids, 0
+            words: Sequence[Any] = split_words(lexicon.joined(np.arange(len(lexicon), dtype=np.uint32)))
+            if self.numbers:
+                words = list(map(int, words))
+            for end in np.flatnonzero(ids == END_OF_SENTENCE).tolist():
+                yield [words[number] for number in ids[start:end].tolist()]
+                start = end + 1
 
-        Raises:
-            CorpusError: where it holds none of them.
+    def encode(self, keys: Sequence[Any], counts: Any) -> EncodedCorpus | None:
+        """Return the corpus as ids of these words, all others left out, and use up this text.
+
+        None where it holds none of them, or there is but one: nothing can be learnt.
         """
-        if self.scanned is None:
-            raise CorpusError("The corpus holds no words; give sentences with words in them.")
+        vocabulary = Vocabulary(names_of(keys), counts)
+        if self.scanned is None or len(keys) < 2 or (self.scanned.find(vocabulary.words or []) == _NO_WORD).all():
+            return None
         scanned, self.scanned = self.scanned, None
-        return encode_corpus(scanned, vocabulary=Vocabulary(names_of(keys), counts))
+        return encode_corpus(scanned, vocabulary=vocabulary)
 
     def close(self) -> None:
         """Let the temporary file go."""
@@ -95,6 +110,10 @@ def names_of(keys: Sequence[Any]) -> list[str]:
     """Return words as text; InputError where some are strings and some numbers, or something else."""
     if all(isinstance(key, str) for key in keys):
         return list(keys)
+    return _as_text(keys)
+
+
+def _as_text(keys: Sequence[Any]) -> list[str]:
     if all(isinstance(key, _NUMBERS) and not isinstance(key, bool) for key in keys):
         return [str(int(key)) for key in keys]
     odd = next(key for key in keys if not isinstance(key, _NUMBERS) or isinstance(key, bool))
@@ -107,13 +126,13 @@ def source_of(sentences: Any, corpus_file: Any) -> Any:
         return os.fspath(corpus_file)
     if isinstance(sentences, (str, bytes, os.PathLike)):
         raise InputError(f"sentences is {sentences!r}: give lists of words, or name a file as corpus_file.")
-    # gensim's readers of files: the same words, read by the compiled core
-    if type(sentences) is word2vec.LineSentence and sentences.limit is None:
-        if isinstance(sentences.source, (str, os.PathLike)):
-            return os.fspath(sentences.source)
-    elif type(sentences) is word2vec.PathLineSentences and sentences.limit is None:
+    # gensim's readers of files: the same words, read by the compiled core unless it is asked to cut the text
+    files = type(sentences) in (word2vec.LineSentence, word2vec.PathLineSentences)
+    if not files or sentences.limit is not None or sentences.max_sentence_length != word2vec.MAX_WORDS_IN_BATCH:
+        return _Reader(sentences)
+    if type(sentences) is word2vec.PathLineSentences:
         return list(sentences.input_files)
-    return _Reader(sentences)
+    return os.fspath(sentences.source) if isinstance(sentences.source, (str, os.PathLike)) else _Reader(sentences)
 
 
 class _Reader:
@@ -126,8 +145,12 @@ class _Reader:
 
     def __iter__(self) -> Iterator[Any]:
         for self.sentences, sentence in enumerate(self._given, 1):  # noqa: B020 (counted as it goes)
-            if not self.words and not isinstance(sentence, (str, bytes)):
-                sentence = list(sentence)
-                self.words = bool(sentence)
-                self.numbers = self.words and isinstance(sentence[0], _NUMBERS)
-            yield names_of(sentence) if self.numbers else sentence
+            if isinstance(sentence, Iterable) and not isinstance(sentence, _NO_LISTS):
+                sentence = list(sentence)  # a set in the order that it has in this process, as gensim takes it
+                if sentence and not self.words:
+                    self.words, self.numbers = True, isinstance(sentence[0], _NUMBERS)
+                if self.numbers:
+                    sentence = _as_text(sentence)
+            elif not isinstance(sentence, _NO_LISTS):
+                raise TypeError(f"sentence {self.sentences} of the corpus is {shown(sentence)}: give a list of words.")
+            yield sentence  # of a text, or a table, the scanner speaks

@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import shown
-from vastmax.integrations.gensim.corpora import Text
+from vastmax.checks import number, refused, shown
+from vastmax.errors import InputError
+from vastmax.integrations.gensim.corpora import Text, names_of
 from vastmax.integrations.gensim.peer import word2vec
-from vastmax.integrations.gensim.vocabularies import add_codes, kept_words, least_count, sample_threshold
+from vastmax.integrations.gensim.settings import plain_value
+from vastmax.integrations.gensim.vocabularies import (
+    add_codes,
+    kept_words,
+    least_count,
+    num_with_paths,
+    sample_threshold,
+)
+from vastmax.vocabulary import join_words
 
 if TYPE_CHECKING:
     _Base = word2vec.Word2Vec
@@ -57,12 +66,14 @@ class CountingModel(_Base):
     ) -> tuple[int, int]:
         """Count the words of a corpus; return how many words and sentences it has.
 
-        Counted in the compiled core. With ``max_vocab_size``, where rare words are dropped on the way, gensim counts.
+        Counted in the compiled core. With ``max_vocab_size``, where rare words are dropped on the way, gensim counts
+        what that has read.
         """
-        if self.max_vocab_size:
-            return super().scan_vocab(corpus_iterable, corpus_file, progress_per, workers, trim_rule)
         with self._read(corpus_iterable, corpus_file) as text:
-            self.raw_vocab = text.counts
+            if self.max_vocab_size:
+                self._scan_vocab(text, progress_per, trim_rule)
+            else:
+                self.raw_vocab = text.counts
             return text.num_words, text.num_sentences
 
     def prepare_vocab(
@@ -79,13 +90,18 @@ class CountingModel(_Base):
         Words are in falling frequency, words of one count in the order of their code points; with ``update`` new ones
         come behind those there are.
         """
-        min_count, sample = min_count or self.min_count, sample or self.sample
+        min_count = int(plain_value("min_count", min_count or self.min_count, int))
+        sample = number("sample", sample or self.sample, 0)
+        if update:
+            self._settle_words()
         self.effective_min_count = least_count(self.raw_vocab, min_count, self.max_final_vocab)
         kept = kept_words(self.raw_vocab, self.effective_min_count, trim_rule)
         total = int(kept.counts.sum())
         threshold = sample_threshold(sample, total)
         share = np.minimum((np.sqrt(kept.counts / (threshold or 1)) + 1) * (threshold / np.maximum(kept.counts, 1)), 1)
         if not dry_run:
+            together = list(dict.fromkeys([*self.wv.index_to_key, *kept.words] if update else kept.words))
+            _ = join_words(names_of(together))  # what no model can hold is refused before anything is changed
             if not update:
                 self.min_count, self.sample = min_count, sample
                 self.wv.key_to_index, self.wv.index_to_key, self.wv.expandos = {}, [], {}
@@ -121,6 +137,34 @@ class CountingModel(_Base):
         if self.hs:
             self.create_binary_tree()
         if self.negative:
+            self.make_cum_table()
+
+    def _counts(self) -> NDArray[np.int64]:
+        """The counts (V,) of the words; InputError where they have none."""
+        counts = self.wv.expandos.get("count")
+        if counts is None:
+            raise InputError("the words of this model have no counts: build a vocabulary with build_vocab.")
+        return counts
+
+    def _settle_words(self) -> None:
+        """Give words that were added to ``wv`` what all words have: a count, 0, and whatever else is kept for each.
+
+        InputError where there is not a vector for each word, or words have no counts.
+        """
+        vectors, size = self.wv.vectors, (len(self.wv), self.vector_size)
+        if vectors.shape != size:
+            raise refused("wv.vectors", vectors, f"an array of shape {size}, a vector a word")
+        if not size[0]:
+            return
+        if len(self._counts()) < size[0]:
+            self.wv.allocate_vecattrs()
+        if self.hs and num_with_paths(self.wv) < size[0]:
+            logger.warning(
+                "words were added, and with them the tree of hierarchical softmax is another, whose inner nodes keep "
+                "their vectors by number, as after update=True: train on before you ask for scores."
+            )
+            self.create_binary_tree()
+        if self.negative and (self.cum_table is None or len(self.cum_table) < size[0]):
             self.make_cum_table()
 
     def make_cum_table(self, domain: int = 2**31 - 1) -> None:

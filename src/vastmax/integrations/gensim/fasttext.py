@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import refused
 from vastmax.embeddings import EmbeddingOptions, EmbeddingTrainer
 from vastmax.errors import FormatError, InputError
 from vastmax.integrations.gensim import peer
 from vastmax.integrations.gensim.model import Model
-from vastmax.integrations.gensim.ngrams import mean_vectors, resize, rule_of
+from vastmax.integrations.gensim.ngrams import grow, mean_vectors, resize, rule_of, settle
 from vastmax.integrations.gensim.training import own, share
 from vastmax.text import EncodedCorpus
 
@@ -54,8 +55,8 @@ class FastText(Model, peer.fasttext.FastText):
         hashfxn: unused.
         epochs: passes over the corpus.
         null_word: 1 for a word of no meaning behind all others.
-        min_n: characters of the shortest n-grams, from 1.
-        max_n: characters of the longest; below ``min_n`` there are none.
+        min_n: characters of the shortest n-grams; 0 is 1.
+        max_n: characters of the longest; below ``min_n``, or 0, there are none.
         sorted_vocab: 1 to sort words by falling count.
         bucket: rows that n-grams are hashed to.
         trim_rule: which words to keep.
@@ -107,41 +108,18 @@ class FastText(Model, peer.fasttext.FastText):
         max_final_vocab: int | None = None,
         shrink_windows: bool = True,
     ) -> None:
-        super().__init__(
-            sg=sg,
-            hs=hs,
-            vector_size=vector_size,
-            alpha=alpha,
-            window=window,
-            min_count=min_count,
-            max_vocab_size=max_vocab_size,
-            word_ngrams=word_ngrams,
-            sample=sample,
-            seed=seed,
-            workers=workers,
-            min_alpha=min_alpha,
-            negative=negative,
-            ns_exponent=ns_exponent,
-            cbow_mean=cbow_mean,
-            hashfxn=hashfxn,
-            epochs=epochs,
-            null_word=null_word,
-            min_n=min_n,
-            max_n=max_n,
-            sorted_vocab=sorted_vocab,
-            bucket=bucket,
-            batch_words=batch_words,
-            max_final_vocab=max_final_vocab,
-            shrink_windows=shrink_windows,
-        )
-        _ = rule_of(self.wv)
+        given = dict(locals())
+        super().__init__(**self._taken(given), hashfxn=hashfxn)
         self._begin(sentences, corpus_file, trim_rule, callbacks)
+
+    _constructor = __init__
 
     @classmethod
     def adopt(cls, model: Any) -> Self:
         """Take over a model that gensim has made or loaded; see `Word2Vec.adopt`."""
         new = super().adopt(model)
-        new.wv.vectors = mean_vectors(new.wv)  # to the last bit as here
+        if len(new.wv):
+            settle(new.wv)  # the means to the last bit as here
         return new
 
     def init_weights(self) -> None:
@@ -163,6 +141,14 @@ class FastText(Model, peer.fasttext.FastText):
             return super().estimate_memory(vocab_size, report)
         return peer.word2vec.Word2Vec.estimate_memory(self, vocab_size, report)
 
+    def _settle_words(self) -> None:
+        rows = self.wv.vectors_vocab
+        if len(rows) > len(self.wv) or rows.shape[1:] != (self.vector_size,):
+            raise refused("wv.vectors_vocab", rows, f"an array of shape {(len(self.wv), self.vector_size)}")
+        super()._settle_words()
+        if len(rows) < len(self.wv) and self.wv.vectors_ngrams is not None:
+            grow(self.wv)
+
     @property
     def _ngrams(self) -> NDArray[np.float32]:
         """The vectors of buckets; none before there is a vocabulary."""
@@ -170,8 +156,9 @@ class FastText(Model, peer.fasttext.FastText):
         return np.zeros((0, self.vector_size), np.float32) if ngrams is None else ngrams
 
     def _options(self, corpus: EncodedCorpus, counts: NDArray[np.int64], **more: Any) -> EmbeddingOptions:
-        if self.wv.bucket:
-            more |= {"subwords": f"{self.wv.min_n}-{self.wv.max_n}", "buckets": self.wv.bucket}
+        rule = rule_of(self.wv)
+        if rule is not None:
+            more |= {"subwords": f"{rule.shortest}-{rule.longest}", "buckets": rule.buckets}
         for name in ("vectors_vocab_lockf", "vectors_ngrams_lockf"):
             if not (np.asarray(getattr(self.wv, name, 1)) == 1).all():
                 raise InputError(f"{name} holds other numbers than 1: vectors of words with n-grams cannot be locked.")
@@ -213,7 +200,7 @@ class FastText(Model, peer.fasttext.FastText):
             raise FormatError(f"the file is damaged: buckets are not different numbers below {wv.bucket}.")
         wv.vectors_ngrams = np.zeros((wv.bucket, dim), np.float32)
         wv.vectors_ngrams[held] = read("ngram_vectors", (len(held), dim), np.float32)
-        resize(wv, self.seed)
+        settle(wv)
 
 
 def load_facebook_model(path: str | os.PathLike[str], encoding: str = "utf-8") -> FastText:

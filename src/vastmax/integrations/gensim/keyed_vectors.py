@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from vastmax.checks import refused
 from vastmax.embeddings import Embeddings, SubwordVectors, read_word2vec
 from vastmax.errors import FormatError, InputError
 from vastmax.files import opened
-from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from gensim.models import KeyedVectors
+    from gensim.models import KeyedVectors, Word2Vec
 
 __all__ = ["from_gensim", "load_word2vec_format", "to_gensim"]
 
@@ -24,7 +24,8 @@ __all__ = ["from_gensim", "load_word2vec_format", "to_gensim"]
 def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     """Return a KeyedVectors with the same words and counts (where they are known), and its own copy of the vectors.
 
-    Embeddings with subwords of fastText's kind become a FastTextKeyedVectors; others leave theirs behind.
+    Embeddings with subwords of fastText's kind become a FastTextKeyedVectors; others leave theirs behind, with a
+    warning.
 
     Raises:
         InputError: gensim is not installed, or a vector holds NaN or infinity.
@@ -33,8 +34,11 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
 
     embeddings.check_finite()
     subwords, dim = embeddings.subwords, embeddings.dim
-    if subwords is None or subwords.rule.floret or subwords.pruned:
+    if subwords is not None and (subwords.rule.floret or subwords.pruned):
+        kind = "floret's" if subwords.rule.floret else "pruned"
+        warnings.warn(f"n-grams that are {kind} have no place in gensim: words alone go there", stacklevel=2)
         subwords = None
+    if subwords is None:
         vectors: Any = peer.keyedvectors.KeyedVectors(dim)
     else:
         rule = subwords.rule
@@ -55,24 +59,58 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     return vectors
 
 
-def from_gensim(keyed_vectors: KeyedVectors) -> Embeddings:
+def from_gensim(keyed_vectors: KeyedVectors | Word2Vec) -> Embeddings:
     """Return embeddings in gensim's order, which is by falling count.
 
     Counts are unknown where gensim has none, and where they are V, V-1, … 1: it makes them up for files without any. Of
-    a FastTextKeyedVectors n-grams come along.
+    a FastTextKeyedVectors n-grams come along. Of a model, whose counts are known, output vectors too, for
+    `Embeddings.predict`; but not those of a tree of gensim's own, which is another.
+
+    Args:
+        keyed_vectors: a KeyedVectors, or a model with one, of gensim or of this module.
+
+    Raises:
+        InputError: no words.
     """
-    words = [str(key) for key in keyed_vectors.index_to_key]
+    model: Any = keyed_vectors if hasattr(keyed_vectors, "wv") else None
+    vectors: Any = keyed_vectors if model is None else model.wv
+    words = [str(key) for key in vectors.index_to_key]
     if not words:
         raise InputError("these KeyedVectors hold no words.")
-    counts = keyed_vectors.expandos.get("count")
-    made_up = np.array_equal(counts, np.arange(len(words), 0, -1)) if counts is not None else True
-    vocabulary = Vocabulary(words, None if made_up else np.asarray(counts, np.int64))
-    ngrams, subwords = getattr(keyed_vectors, "vectors_ngrams", None), None
-    if ngrams is not None and len(ngrams):
-        rule = Subwords(keyed_vectors.min_n, keyed_vectors.max_n, len(ngrams))  # type: ignore[attr-defined]
-        held = np.flatnonzero(ngrams.any(1))
-        subwords = SubwordVectors(rule, np.asarray(ngrams[held], np.float32), held)
-    return Embeddings(np.asarray(keyed_vectors.vectors, np.float32), vocabulary, subwords=subwords)
+    outputs, config = (None, None) if model is None else _outputs_of(model)
+    counts = vectors.expandos.get("count")
+    made_up = counts is None or (model is None and np.array_equal(counts, range(len(counts), 0, -1)))
+    if counts is not None:
+        counts = np.pad(np.asarray(counts, np.int64), (0, len(words) - len(counts)))  # words that were added have none
+    vocabulary, subwords = Vocabulary(words, None if made_up else counts), _subwords_of(vectors)
+    return Embeddings(np.asarray(vectors.vectors, np.float32), vocabulary, outputs, config, subwords=subwords)
+
+
+def _subwords_of(keyed_vectors: Any) -> SubwordVectors | None:
+    """The vectors of n-grams; None where there are none."""
+    ngrams = getattr(keyed_vectors, "vectors_ngrams", None)
+    if ngrams is None:
+        return None
+    from vastmax.integrations.gensim.ngrams import rule_of
+
+    rule = rule_of(keyed_vectors)
+    if rule is None:
+        return None
+    held = np.flatnonzero(ngrams.any(1))
+    return SubwordVectors(rule, np.asarray(ngrams[held], np.float32), held)
+
+
+def _outputs_of(model: Any) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
+    """Output vectors of words, or of the inner nodes of vastmax's tree, of which gensim's matrix has one too many."""
+    from vastmax.integrations.gensim.model import Model
+
+    ours = isinstance(model, Model)
+    if ours:
+        model._settle_words()
+    found = getattr(model, "syn1neg", None) if not model.hs else getattr(model, "syn1", None) if ours else None
+    rows = len(model.wv) - 1 if model.hs else len(model.wv)
+    options = {"model": "skipgram" if model.sg else "cbow", "cbow_combine": "mean" if model.cbow_mean else "sum"}
+    return None if found is None else np.array(found[:rows], np.float32), {"options": options}
 
 
 def load_word2vec_format(

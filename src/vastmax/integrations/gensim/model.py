@@ -6,18 +6,19 @@ import logging
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import conforms, described, refused, whole
+from vastmax.checks import refused
 from vastmax.errors import FormatError
+from vastmax.integrations.gensim.attributes import attributes_in, locks_in, packed_attributes, packed_locks
 from vastmax.integrations.gensim.corpora import Text, names_of
 from vastmax.integrations.gensim.saved import checked, matrix, read_model, words_in, write_model
 from vastmax.integrations.gensim.scoring import log_probabilities
-from vastmax.integrations.gensim.training import LIMITS, TrainingModel, own
+from vastmax.integrations.gensim.settings import plain_value, settings_of
+from vastmax.integrations.gensim.training import TrainingModel, own
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -26,13 +27,12 @@ __all__ = ["Model"]
 
 logger = logging.getLogger(__name__)
 
-_WHOLE = {"vector_size": "dim", "negative": "negatives", "workers": "threads", "seed": "seed"}
-"""Arguments that are whole numbers, and the options that know their limits."""
 _STATE = {
     "corpus_count": int,
     "corpus_total_words": int,
     "effective_min_count": int,
     "train_count": int,
+    "total_train_time": float,
     "min_alpha_yet_reached": float,
     "running_training_loss": float,
 }
@@ -42,11 +42,11 @@ _STATE = {
 class Model(TrainingModel):
     """All of gensim's model but the arrays that its vectors are made of."""
 
+    _constructor: Callable[..., None]
+    """The constructor that takes gensim's arguments, whatever that of a subclass takes."""
+
     def _begin(self, sentences: Any, corpus_file: Any, trim_rule: Any, callbacks: Iterable[Any]) -> None:
-        """Check what gensim's constructor has taken; count and train where there is a corpus."""
-        for name, option in _WHOLE.items():
-            whole(name, getattr(self, name), 0 if name == "negative" else LIMITS[option].low, LIMITS[option].high)
-        whole("window", self.window, 1)
+        """What gensim's constructor does with a corpus: count and train."""
         self.effective_min_count = self.min_count
         if self.hs and self.negative:
             logger.warning(
@@ -60,11 +60,10 @@ class Model(TrainingModel):
                     logger.warning("%s is for training, and there is no corpus yet: give it to that call.", name)
             return
         self._check_corpus_sanity(sentences, corpus_file)
-        with nullcontext() if self.max_vocab_size else Text(sentences, corpus_file, self.workers) as text:
-            corpus = (sentences, corpus_file) if text is None else (text, None)  # which is read once for both
-            self.build_vocab(*corpus, trim_rule=trim_rule)
+        with Text(sentences, corpus_file, self.workers) as text:  # read once for both
+            self.build_vocab(text, trim_rule=trim_rule)
             self.train(
-                *corpus,
+                text,
                 total_examples=self.corpus_count,
                 total_words=self.corpus_total_words,
                 epochs=self.epochs,
@@ -81,18 +80,27 @@ class Model(TrainingModel):
         Hierarchical softmax has another tree here, and so its inner nodes begin anew.
 
         Raises:
-            InputError: an argument of the model that has no place here.
+            InputError: what is no such model of gensim's, one whose words have no counts, or an argument of it that has
+                no place here.
         """
-        new = cls(**{name: plain_value(name, _setting(model, name), hint) for name, hint in cls._settings().items()})
-        new.wv, new.raw_vocab = model.wv, model.raw_vocab
-        for name in ("corpus_count", "corpus_total_words", "train_count", "min_alpha_yet_reached"):
+        new = cls()
+        vectors: Any = getattr(model, "wv", None)
+        if type(vectors) is not type(new.wv) or hasattr(model, "dv"):
+            raise refused("model", model, f"a {cls.__name__} of gensim's")
+        new = cls(**{name: _setting(model, name) for name in cls._settings()})
+        new.wv, new.raw_vocab = vectors, model.raw_vocab
+        for name in _STATE:
             setattr(new, name, getattr(model, name, None) or getattr(new, name))
+        if not len(vectors):
+            return new
+        _ = new._counts()
         if new.hs:
             logger.warning("the tree of hierarchical softmax is another here: its inner nodes begin anew.")
-            new.syn1 = np.zeros((len(new.wv), new.vector_size), np.float32)
+            new.syn1 = np.zeros((len(vectors), new.vector_size), np.float32)
             new.create_binary_tree()
         else:
-            new.syn1neg = np.asarray(model.syn1neg, np.float32)
+            if hasattr(model, "syn1neg"):
+                new.syn1neg = np.asarray(model.syn1neg, np.float32)
             new.make_cum_table()
         return new
 
@@ -113,19 +121,26 @@ class Model(TrainingModel):
         """
         if not self.wv.key_to_index or not self.hs:
             raise RuntimeError("only a model of hierarchical softmax, hs=1, with a vocabulary gives scores.")
+        self._settle_words()
         return log_probabilities(self, sentences, total_sentences)
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:
-        """Write all that is needed to train on into one file of safetensors.
+        """Write all that is needed to train on into one file of safetensors, locks and attributes of words among it.
 
         What gensim takes besides has nothing to say: ``separately``, ``sep_limit``, ``ignore``, ``pickle_protocol``.
+        Attributes that users have given the model itself are not kept.
 
         Raises:
-            InputError: a place that cannot be written.
+            InputError: a place that cannot be written, or what no file holds.
         """
+        self._settle_words()
         keys = self.wv.index_to_key
         names = names_of(keys)
-        counts = self.wv.expandos.get("count", np.zeros(len(keys), np.int64))
+        counts = np.asarray(self._counts() if len(keys) else (), np.int64)
+        derived = {"count", *(("code", "point") if self.hs else ())}
+        attributes, lists = packed_attributes(
+            {name: array for name, array in self.wv.expandos.items() if name not in derived}
+        )
         outputs = getattr(self, self._outputs, np.zeros((len(keys), self.vector_size), np.float32))
         document = {
             "settings": {
@@ -134,8 +149,10 @@ class Model(TrainingModel):
             "state": {name: plain_value(name, getattr(self, name), hint) for name, hint in _STATE.items()},
             "num_words": len(keys),
             "numbers": names != list(keys),
+            "attributes": lists,
         }
         tensors = {"counts": counts, "output_vectors": own(outputs, len(keys)), **self._matrices()}
+        tensors |= {**attributes, **packed_locks(self.wv)}
         write_model(fname, type(self).__name__, document, names, tensors)
 
     @classmethod
@@ -147,7 +164,8 @@ class Model(TrainingModel):
             FormatError: a file of another kind, or a damaged one.
         """
         document, tensors = read_model(fname, cls.__name__)
-        about = checked(fname, document, {"settings": dict, "state": dict, "num_words": int, "numbers": bool})
+        hints = {"settings": dict, "state": dict, "num_words": int, "numbers": bool, "attributes": dict[str, list]}
+        about = checked(fname, document, hints)
         settings = checked(fname, about["settings"], cls._settings())
         state = checked(fname, about["state"], _STATE)
         words = words_in(fname, tensors, about["num_words"])
@@ -160,15 +178,22 @@ class Model(TrainingModel):
         model._add_words(keys, matrix(fname, tensors, "counts", size[:1], np.int64), sort=False)
         model._set_matrices(lambda name, shape, dtype: matrix(fname, tensors, name, shape, dtype))
         setattr(model, model._outputs, matrix(fname, tensors, "output_vectors", size))
+        model.wv.expandos |= attributes_in(fname, tensors, about["attributes"], size[0])
+        vars(model.wv).update(locks_in(tensors))
         vars(model).update(state)
         return model
 
     @classmethod
     def _settings(cls) -> dict[str, Any]:
         """The constructor's arguments that are kept, and their types."""
-        hints = get_type_hints(cls.__init__)
+        hints = get_type_hints(cls._constructor)
         left_out = {"sentences", "corpus_file", "hashfxn", "trim_rule", "callbacks", "return"}
         return {name: hint for name, hint in hints.items() if name not in left_out}
+
+    @classmethod
+    def _taken(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Those of the constructor's arguments, as they are kept; InputError for one that cannot be used."""
+        return settings_of(given, cls._settings())
 
     @abstractmethod
     def _matrices(self) -> dict[str, NDArray[Any]]:
@@ -182,12 +207,3 @@ class Model(TrainingModel):
 def _setting(model: Any, name: str) -> Any:
     """An argument that a model was made with; those of n-grams lie with the vectors."""
     return getattr(model if hasattr(model, name) else model.wv, name)
-
-
-def plain_value(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as a file can hold it, so that it is read again; InputError for one of another type."""
-    value = value.item() if isinstance(value, np.generic) else value
-    value = int(value) if isinstance(value, bool) and hint is int else value
-    if not conforms(value, hint):
-        raise refused(name, value, described(hint))
-    return value

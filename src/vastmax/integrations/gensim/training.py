@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import number, whole
+from vastmax.checks import number, refused, whole
 from vastmax.embeddings import EmbeddingOptions, EmbeddingTrainer
 from vastmax.errors import InputError
+from vastmax.integrations.gensim.corpora import Text
 from vastmax.integrations.gensim.counting import CountingModel
+from vastmax.integrations.gensim.settings import LIMITS
 from vastmax.integrations.gensim.vocabularies import sample_threshold
-from vastmax.options import options_of
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
-__all__ = ["LIMITS", "TrainingModel", "own", "share"]
+__all__ = ["TrainingModel", "own", "share"]
 
 logger = logging.getLogger(__name__)
 
-LIMITS = {option.name: option.flag for option in options_of(EmbeddingOptions)}
-"""What vastmax's options accept."""
+_NO_RATE = 1e-30  # changes no float32
 _CHUNKS_AT_ONCE = 16  # a thread, about a second's: then Ctrl-C is heard
 
 
@@ -55,7 +55,8 @@ class TrainingModel(CountingModel):
 
         The learning rate falls in proportion to the text itself, so that neither ``total_examples`` nor ``total_words``
         has to be right; one of them must be given, as gensim demands. ``word_count``, ``queue_factor`` and
-        ``report_delay`` have nothing to say here.
+        ``report_delay`` have nothing to say here. Of a corpus without words of the vocabulary, or with a vocabulary of
+        one word, nothing is learnt, with a warning.
 
         Args:
             corpus_iterable: lists of words.
@@ -78,41 +79,49 @@ class TrainingModel(CountingModel):
         Raises:
             RuntimeError: no vocabulary was built.
             ValueError: no epochs, no totals, or neither ``hs`` nor ``negative``.
-            CorpusError: a corpus without words of the vocabulary.
+            InputError: an argument that cannot be used, or arrays of the model's that do not fit its words.
+            CorpusError: a corpus that cannot be read.
             DivergedError: the loss grows without end; lower ``alpha``.
         """
-        self.alpha, self.min_alpha = start_alpha or self.alpha, end_alpha or self.min_alpha
-        self._check_training_sanity(epochs=epochs or 0, total_examples=total_examples, total_words=total_words)
+        self.alpha = number("alpha", start_alpha or self.alpha, -10, 10)
+        self.min_alpha = number("min_alpha", end_alpha or self.min_alpha, -10, 10)
+        self._check_training_sanity(epochs=1, total_examples=total_examples, total_words=total_words)
         self._check_corpus_sanity(corpus_iterable, corpus_file)
-        self.epochs, self.compute_loss, self.running_training_loss = whole("epochs", epochs, 1), compute_loss, 0.0
-        callbacks = list(callbacks)
-        counts = self.wv.expandos.get("count")
-        if counts is None:
-            raise InputError("the words of this model have no counts: build a vocabulary with build_vocab.")
-        with (
-            self._read(corpus_iterable, corpus_file) as text,
-            text.encode(self.wv.index_to_key, counts) as corpus,
-        ):
+        self.epochs, self.compute_loss = whole("epochs", epochs, 1), bool(compute_loss)
+        self.running_training_loss, began, callbacks = 0.0, time.perf_counter(), list(callbacks)
+        self._settle_words()
+        with self._read(corpus_iterable, corpus_file) as text:
+            passed = self._train_on(text, callbacks), text.num_words * self.epochs
+        self.train_count += 1
+        self.total_train_time += time.perf_counter() - began
+        for callback in callbacks:
+            callback.on_train_end(self)
+        return passed
+
+    def _train_on(self, text: Text, callbacks: Sequence[Any]) -> int:
+        """Train and call back; return how many words of the vocabulary were passed."""
+        counts = self._counts()
+        corpus = text.encode(self.wv.index_to_key, counts)
+        if corpus is None:
+            logger.warning("there are no two words of the vocabulary to tell apart in this corpus: nothing is learnt.")
+            for called in ("on_train_begin", *("on_epoch_begin", "on_epoch_end") * self.epochs):
+                self._call(callbacks, called)
+            return 0
+        with corpus:
             trainer = self._make_trainer(corpus, self._options(corpus, counts))
             self._lend(trainer)
             try:
-                for callback in callbacks:
-                    callback.on_train_begin(self)
+                self._call(callbacks, "on_train_begin")
                 for epoch in range(self.epochs):
                     self._train_epoch_of(trainer, epoch, callbacks)
                 self.min_alpha_yet_reached = trainer.learning_rate
             finally:
                 self._take_back(trainer)
                 self.wv.norms = None
-            passed = trainer.words_done, corpus.num_raw_words * self.epochs
-        self.train_count += 1
-        for callback in callbacks:
-            callback.on_train_end(self)
-        return passed
+            return trainer.words_done
 
     def _train_epoch_of(self, trainer: EmbeddingTrainer, epoch: int, callbacks: Sequence[Any]) -> None:
-        for callback in callbacks:
-            callback.on_epoch_begin(self)
+        self._call(callbacks, "on_epoch_begin")
         self._lend(trainer)  # a callback may have put another array in the place of one
         end, began, words = (epoch + 1) * trainer.num_chunks // self.epochs, time.perf_counter(), trainer.words_done
         while trainer.position < end:
@@ -124,12 +133,28 @@ class TrainingModel(CountingModel):
         seconds = max(time.perf_counter() - began, 1e-9)
         words = trainer.words_done - words
         logger.info("EPOCH %i: %i words of the vocabulary, %.0f a second", epoch, words, words / seconds)
+        self._call(callbacks, "on_epoch_end")
+
+    def _call(self, callbacks: Sequence[Any], name: str) -> None:
+        """Call back; InputError where that has added words, whose vectors nothing trains and which are kept."""
+        before = len(self.wv)
         for callback in callbacks:
-            callback.on_epoch_end(self)
+            getattr(callback, name)(self)
+        if len(self.wv) != before:
+            self._settle_words()
+            raise InputError(f"{name} of a callback has added words: add them before training, or after it.")
+
+    def _settle_words(self) -> None:
+        super()._settle_words()
+        outputs, size = getattr(self, self._outputs, None), (len(self.wv), self.vector_size)
+        if outputs is not None:
+            if len(outputs) > size[0] or outputs.shape[1:] != size[1:]:
+                raise refused(self._outputs, outputs, f"an array of shape {size}, a vector a word")
+            setattr(self, self._outputs, outputs if len(outputs) == size[0] else own(outputs, size[0]))
 
     def _options(self, corpus: EncodedCorpus, counts: NDArray[np.int64], **more: Any) -> EmbeddingOptions:
         """What gensim's arguments are among vastmax's options; InputError for those that have no place there."""
-        rate, least = number("alpha", self.alpha, 0, 10, above=True), number("min_alpha", self.min_alpha, 0, 10)
+        rate, least = self._rates()
         total = int(counts.sum())
         return EmbeddingOptions(
             model="skipgram" if self.sg else "cbow",
@@ -143,12 +168,23 @@ class TrainingModel(CountingModel):
             cbow_gradient="published",
             subsample=min(1.0, sample_threshold(self.sample, total) / total) if self.sample else 0,
             epochs=self.epochs,
-            learning_rate=max(rate, least),  # gensim's stays at min_alpha where that is the higher
+            learning_rate=rate,
             min_learning_rate=least,
             seed=self.seed,
             threads=self.workers,
             **more,
         )
+
+    def _rates(self) -> tuple[float, float]:
+        """Where the learning rate starts and ends; gensim's stays at ``min_alpha`` where that is the higher.
+
+        In a loop that lowers both around ``train``, as one wrote for gensim once, they fall below 0 at last.
+        """
+        if self.train_count and max(self.alpha, self.min_alpha) <= 0:
+            logger.warning("alpha is %g, from which nothing is learnt: call train once, for all epochs.", self.alpha)
+            return _NO_RATE, _NO_RATE
+        least = number("min_alpha", self.min_alpha, 0, 10)
+        return number("alpha", max(self.alpha, least), 0, 10, above=True), least
 
     def _window(self, corpus: EncodedCorpus) -> int:
         """The window: what reaches beyond the longest sentence can as well end there, if it is not drawn."""
@@ -186,9 +222,14 @@ class TrainingModel(CountingModel):
 
 
 def share(holder: Any, name: str, array: NDArray[np.float32]) -> None:
-    """Write the array that a holder has into another, and put that in its place; rows that it lacks are dropped."""
+    """Write the array that a holder has into another, and put that in its place; a row more than it has is dropped.
+
+    InputError where shapes differ otherwise.
+    """
     given = getattr(holder, name)
-    if not np.may_share_memory(given, array):
+    if given.ctypes.data != array.ctypes.data or (given.shape, given.strides) != (array.shape, array.strides):
+        if given.shape[1:] != array.shape[1:] or len(given) - len(array) not in (0, 1):
+            raise refused(name, given, f"an array of shape {array.shape}")
         array[...] = given[: len(array)]
         setattr(holder, name, array)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vastmax.integrations.gensim.peer import utils
 from vastmax.trees import huffman_tree
 
-__all__ = ["Kept", "add_codes", "kept_words", "least_count", "sample_threshold"]
+__all__ = ["Kept", "add_codes", "kept_words", "least_count", "num_with_paths", "sample_threshold"]
 
 
 class Kept(NamedTuple):
@@ -72,3 +72,8 @@ def add_codes(keyed_vectors: Any) -> None:
         for row, path in enumerate(np.split(steps, cuts)):
             paths[row] = path
         keyed_vectors.expandos[name] = paths
+
+
+def num_with_paths(keyed_vectors: Any) -> int:
+    """How many words, the first, have a path; gensim gives those that are added a 0 for it, or nothing."""
+    return sum(isinstance(path, np.ndarray) for path in keyed_vectors.expandos.get("point", ()))

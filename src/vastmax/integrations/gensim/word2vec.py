@@ -102,32 +102,11 @@ class Word2Vec(Model, peer.word2vec.Word2Vec):
         max_final_vocab: int | None = None,
         shrink_windows: bool = True,
     ) -> None:
-        super().__init__(
-            vector_size=vector_size,
-            alpha=alpha,
-            window=window,
-            min_count=min_count,
-            max_vocab_size=max_vocab_size,
-            sample=sample,
-            seed=seed,
-            workers=workers,
-            min_alpha=min_alpha,
-            sg=sg,
-            hs=hs,
-            negative=negative,
-            ns_exponent=ns_exponent,
-            cbow_mean=cbow_mean,
-            hashfxn=hashfxn,
-            epochs=epochs,
-            null_word=null_word,
-            sorted_vocab=sorted_vocab,
-            batch_words=batch_words,
-            compute_loss=compute_loss,
-            comment=comment,
-            max_final_vocab=max_final_vocab,
-            shrink_windows=shrink_windows,
-        )
+        given = dict(locals())
+        super().__init__(**self._taken(given), hashfxn=hashfxn)
         self._begin(sentences, corpus_file, trim_rule, callbacks)
+
+    _constructor = __init__
 
     def _make_trainer(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> EmbeddingTrainer:
         locks = np.resize(np.asarray(getattr(self.wv, "vectors_lockf", 1.0), np.float32), len(self.wv))
@@ -149,7 +128,8 @@ class Word2Vec(Model, peer.word2vec.Word2Vec):
         """All of it is shared."""
 
     def _take_back(self, trainer: EmbeddingTrainer) -> None:
-        self.wv.vectors = own(trainer.vectors, len(self.wv))
+        added = self.wv.vectors[len(trainer.vectors) :]  # by a callback
+        self.wv.vectors = np.concatenate([trainer.vectors, added])
         setattr(self, self._outputs, own(trainer.output_vectors, len(self.wv)))
 
     def _matrices(self) -> dict[str, NDArray[Any]]:
