@@ -210,22 +210,37 @@ def duration(value: float) -> str:
     return f"{scaled:.{0 if scaled >= 100 else 1}f} {unit}"
 
 
-def layer_table(records: list[Record], classes: int, dim: int, rows: int, sorting: float, network: Network) -> str:
-    """A row a layer and number of processes."""
-    lines = []
-    for record in records:
-        name = record["layer"].partition(":")[0]
-        if name not in LAYERS:
-            continue
-        speed = fit(record).speed
-        for size in PROCESSES:
-            at = Shape(size, rows, dim, classes)
-            step, kept = LAYERS[name](at), memory(name, at)
-            terms = seconds(step, speed, sorting, size, network)
-            cells = [f"{size:,}", amount(step.operations), amount(step.bytes, "B"), duration(sum(terms.values()))]
-            lines.append([name, *cells, largest(terms), *(amount(each, "B") for each in kept.values())])
-    titles = ["layer", "processes", "operations", "sent", "a step", "largest term", "table", "structure", "rows"]
-    return markdown(titles, lines)
+def layer_tables(records: list[Record], classes: int, dim: int, rows: int, sorting: float, network: Network) -> str:
+    """What a step takes and a process keeps: a row a number of processes, a column a layer."""
+    names = {name: fit(each).speed for each in records if (name := each["layer"].partition(":")[0]) in LAYERS}
+    shapes = [Shape(size, rows, dim, classes) for size in PROCESSES]
+    steps = {name: [LAYERS[name](at) for at in shapes] for name in names}
+    kept = {name: [memory(name, at) for at in shapes] for name in names}
+
+    def table(title: str, cells: Callable[[int], Iterable[str]], layers: Iterable[str] = names) -> str:
+        return markdown([title, *layers], [[f"{size:,}", *cells(i)] for i, size in enumerate(PROCESSES)])
+
+    def spent(i: int) -> Iterable[str]:
+        for name, speed in names.items():
+            terms = seconds(steps[name][i], speed, sorting, PROCESSES[i], network)
+            most = largest(terms)
+            yield duration(sum(terms.values())) + ("" if most == "computing" else f" ({most})")
+
+    def held(i: int) -> Iterable[str]:
+        one = kept[first][i]
+        return [amount(each, "B") for each in (one["table"], one["rows"], *(kept[n][i]["structure"] for n in held_by))]
+
+    first, held_by = next(iter(names)), [name for name in names if kept[name][0]["structure"]]
+    worked = [dict.fromkeys(amount(each.operations) for each in (of[0], of[-1])) for of in steps.values()]
+    counts = [f"{name} {' to '.join(each)}" for name, each in zip(names, worked, strict=True)]
+    return "\n\n".join(
+        [
+            f"Operations of a process: {', '.join(counts)}.",
+            "A step:\n\n" + table("processes", spent),
+            "Bytes sent:\n\n" + table("processes", lambda i: (amount(steps[name][i].bytes, "B") for name in names)),
+            "Bytes kept:\n\n" + table("processes", held, ["table", "rows", *held_by]),
+        ]
+    )
 
 
 def speed_table(records: list[Record]) -> str:
@@ -238,8 +253,9 @@ def speed_table(records: list[Record]) -> str:
         found, at = fit(record), Shape(size, record["rows"] // size, record["dim"], record["vocabulary"])
         counted, said = record["spread"]["bytes_sent"], LAYERS[name](at).bytes
         per_second = [f"{amount(each)}/s" for each in (found.alone, found.spread)]
-        lines.append([name, *per_second, f"{100 * found.error:.0f} %", amount(said, "B"), amount(counted, "B")])
-    return markdown(["layer", "1 process", f"{size} processes", "error", "sent, by formula", "sent, counted"], lines)
+        sent = f"{amount(said, 'B')} ({amount(counted, 'B')})"
+        lines.append([name, *per_second, f"{100 * found.error:.0f} %", sent])
+    return markdown(["layer", "1 process", f"{size} processes", "error", "sent, by formula (counted)"], lines)
 
 
 def embeddings_table(records: list[Record], words: float, rows: int, dim: int, network: Network) -> str:
@@ -260,10 +276,10 @@ def embeddings_table(records: list[Record], words: float, rows: int, dim: int, n
         latency = (2 * blocks + schedule.rounds) * network.latency * math.log2(size) if size > 1 else 0.0
         terms = {"computing": words / size / speed, "bandwidth": sent / network.bandwidth, "latency": latency}
         total = sum(terms.values())
-        cells = [f"{size:,}", amount(words / size), amount(sent, "B"), f"{sent * size / words:.1f} B", duration(total)]
-        lines.append([*cells, largest(terms), f"{words / speed / total / size:.2f}"])
+        cells = [f"{size:,}", amount(sent, "B"), f"{sent * size / words:.1f} B", duration(total)]
+        lines.append([*cells, f"{words / speed / total / size:.2f}"])
     error = max(own) / math.sqrt(own[0] * own[1]) - 1
-    titles = ["processes", "words of each", "sent by each", "sent a word", "a run", "largest term", "efficiency"]
+    titles = ["processes", "sent by each", "sent a word", "a run", "efficiency"]
     said = f"{amount(own[0])} and {amount(own[1])} words a second and thread in one process and in two at d = 100"
     return f"{said}: error {100 * error:.0f} %.\n\n" + markdown(titles, lines)
 
@@ -284,7 +300,7 @@ def main() -> None:
     network = Network(options.bandwidth, options.latency)
     layers = read_records(options.layers)
     print(speed_table(layers), "\n", sep="\n")
-    print(layer_table(layers, options.classes, options.dim, options.rows, options.sorting, network), "\n", sep="\n")
+    print(layer_tables(layers, options.classes, options.dim, options.rows, options.sorting, network), "\n", sep="\n")
     print(embeddings_table(read_records(options.ranks), options.words, options.vocabulary, 300, network))
 
 

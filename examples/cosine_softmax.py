@@ -1,7 +1,7 @@
-"""A new output layer in one file: softmax over cosines, with a learned temperature.
+"""An output layer in one file: softmax over ``τ cos(h, v_w)`` with a learned τ.
 
-``s(w) = τ cos(h, v_w)``: rare classes cannot hide behind short vectors. Wang et al., *NormFace: L2 Hypersphere
-Embedding for Face Verification*, 2017, https://arxiv.org/abs/1704.06369.
+Wang et al., *NormFace: L2 Hypersphere Embedding for Face Verification*, 2017,
+https://arxiv.org/abs/1704.06369.
 """
 
 import torch
@@ -16,17 +16,21 @@ class CosineSoftmax(OutputLayer):
 
     kind = "exact"
     reference = Reference(
-        "Wang, Xiang, Cheng, Yuille", 2017, "NormFace: L2 Hypersphere Embedding", "https://arxiv.org/abs/1704.06369"
+        "Wang, Xiang, Cheng, Yuille",
+        2017,
+        "NormFace: L2 Hypersphere Embedding",
+        "https://arxiv.org/abs/1704.06369",
     )
 
-    def __init__(self, in_features: int, num_classes: int, *, device=None, dtype=None) -> None:
+    def __init__(self, in_features: int, num_classes: int, *, device=None, dtype=None):
         super().__init__(in_features, num_classes)
-        self.weight = nn.Parameter(torch.empty((num_classes, in_features), device=device, dtype=dtype))
+        weight = torch.empty((num_classes, in_features), device=device, dtype=dtype)
+        self.weight = nn.Parameter(weight)
         self.temperature = nn.Parameter(torch.empty((), device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Directions at random, cosines stretched by 10."""
+        """Draw random directions, and set the temperature to 10."""
         nn.init.normal_(self.weight)
         nn.init.constant_(self.temperature, 10)
 
@@ -35,9 +39,10 @@ class CosineSoftmax(OutputLayer):
         return 2.0 * self.in_features * self.num_classes * (3 if train else 1)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        cosine = F.linear(F.normalize(hidden, dim=-1), F.normalize(self.weight, dim=-1))
-        logits = self.temperature * cosine
-        return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+        weight = F.normalize(self.weight, dim=-1)
+        logits = self.temperature * F.linear(F.normalize(hidden, dim=-1), weight)
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        return logits.log_softmax(-1, dtype=dtype)
 
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         return self._log_prob(hidden).gather(-1, target[:, None]).squeeze(-1)

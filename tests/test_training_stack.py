@@ -8,7 +8,7 @@ import pytest
 
 PAGE = Path(__file__).parents[1] / "docs" / "training-stack.md"
 FIRST, *SECTIONS = PAGE.read_text(encoding="utf-8").split("\n## ")
-HOSTS = {"Trainer of transformers", "Lightning", "Accelerate"}
+HOSTS = {"Transformers Trainer", "Lightning", "Accelerate"}
 SLOW = {*HOSTS, "Compilation"}
 
 

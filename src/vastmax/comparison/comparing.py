@@ -1,4 +1,8 @@
-"""Every method on one corpus, one model and one budget, one after the other; a report after each."""
+"""Every method on one corpus, one model and one budget, one after the other; a report after each.
+
+The comparison's state is its files. Finished runs are known by ``records.jsonl`` alone, so that a comparison can be
+committed without its models and go on elsewhere.
+"""
 
 from __future__ import annotations
 

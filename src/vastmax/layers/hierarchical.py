@@ -60,7 +60,8 @@ class HierarchicalSoftmax(OutputLayer):
         Model*, 2008, https://papers.nips.cc/paper/3583.
 
     Args:
-        tree: over the V classes; part of the layer's state, so that a checkpoint brings its own.
+        tree: over the V classes; part of the layer's state (12 bytes a leaf), so that a checkpoint brings its own: node
+            vectors would fit another tree of the same size, and be silently wrong.
         counts: (V,) of the classes, for :meth:`flops_per_token`; None for equal ones.
         sparse: gradients are sparse tensors of the nodes met; dense ones make every step cost as much as V.
 

@@ -62,7 +62,10 @@ class Vocabulary:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How often each word occurs, (V,) int64, read-only; InputError where that is unknown."""
+        """How often each word occurs, (V,) int64, read-only; InputError where that is unknown.
+
+        Files of vectors hold no counts. Made-up ones (V, V - 1, … 1) would look real to every sampler built from them.
+        """
         if self._counts is None:
             raise InputError("how often these words occur is unknown: give counts too, Vocabulary(words, counts).")
         return self._counts
