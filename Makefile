@@ -85,6 +85,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/codespell *.md docs src benchmarks examples studies
+	$(BIN)/python -m tests.prose
 	find src/core -type f | xargs $(BIN)/clang-format --dry-run --Werror
 	@$(BIN)/cmake --fresh -S . -B build/lint -DPython_EXECUTABLE=$(abspath $(BIN)/python) \
 		-Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)" > /dev/null
