@@ -21,6 +21,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     a forge does not show, becomes the layer's drawing.
     """
     elsewhere = _SEE.fullmatch(markdown)
-    if elsewhere:
-        return (ROOT / elsewhere[1]).read_text(encoding="utf-8")
+    if elsewhere:  # it links pages as seen from the root
+        return (ROOT / elsewhere[1]).read_text(encoding="utf-8").replace("](docs/", "](")
     return _TOUCHED.sub(lambda found: touched(found[1]), markdown)
