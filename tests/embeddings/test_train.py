@@ -56,9 +56,9 @@ def test_rows_of_a_data_set_and_sets_are_no_sentences(tmp_path: Path) -> None:
     rows = [{"title": "x", "tokens": ["tea", "with"]}] * 40
     with pytest.raises(InputError, match=r"sentence 1 of the corpus is .* take one, for example row"):
         train(rows, output=tmp_path / "model", **SMALL)
-    with pytest.raises(InputError, match="another order in every process"):
+    with pytest.raises(InputError, match="whose order differs between processes"):
         train([set(row) for row in rows], output=tmp_path / "model", **SMALL)
-    with pytest.raises(CorpusError, match=r"There is no file the cat sat; .* lists of words"):
+    with pytest.raises(CorpusError, match=r"file the cat sat does not exist: .* lists of words"):
         train(["the cat sat"], output=tmp_path / "model", **SMALL)
     assert not list(tmp_path.iterdir())
     assert train([row["tokens"] for row in rows], **SMALL).vocabulary.words == ["tea", "with"]
@@ -240,7 +240,7 @@ def test_a_model_that_cannot_be_saved_is_saved_by_resuming(
 
     options = {"output": tmp_path / "model", "checkpoint_minutes": minutes, **SMALL}
     monkeypatch.setattr(folder, "write_tensors", full)
-    kept = r" The checkpoint in \S*model/checkpoint is kept: resume \(--resume\) to save again\." if minutes else ""
+    kept = r" The checkpoint in \S*model/checkpoint is kept: resume it \(--resume\) to save again\." if minutes else ""
     with pytest.raises(VastmaxError, match=rf"trained but not saved: .*No space left on device.* place\.{kept}$"):
         train(corpus, **options)
     assert (tmp_path / "model" / "checkpoint").exists() == bool(minutes)

@@ -115,7 +115,7 @@ def test_counts_that_no_format_carries_are_unknown_and_stay_so(small: Embeddings
         export(loaded, path) if path.suffix else loaded.save(path)
         again = import_vectors(path)
         assert again.vocabulary == loaded.vocabulary
-        with pytest.raises(InputError, match="how often these words occur is unknown: give counts too"):
+        with pytest.raises(InputError, match="the vocabulary has words but no counts: give counts too"):
             _ = again.vocabulary.counts
 
 
@@ -129,7 +129,7 @@ def test_layers_that_need_counts_say_that_they_are_unknown(small: Embeddings, tm
             try:
                 layer = layers.build(name, 4, vocabulary, without=without)
             except InputError as error:
-                assert str(error).startswith("how often these words occur is unknown")
+                assert str(error).startswith("the vocabulary has words but no counts")
                 refused.add(name)
             else:
                 assert layer.num_classes == 10
