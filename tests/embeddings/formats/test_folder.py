@@ -200,14 +200,14 @@ def test_no_folder_of_embeddings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", "is no JSON"),
+        ("config.json", b"{", "is not JSON"),
         ("config.json", b"[]", "another version"),
         ("config.json", b'{"format": "vastmax embeddings 99"}', "another version"),
         ("config.json", b"\xff\xff", "is not UTF-8"),
         ("vocabulary.tsv", b"a\t2\n", "2 rows, but the vocabulary has 1"),
         ("vocabulary.tsv", b"a\t2\nb\n", "line 2"),
-        ("vectors.safetensors", b"", "no safetensors file"),
-        ("vectors.safetensors", b"\xff" * 100, "no safetensors file"),
+        ("vectors.safetensors", b"", "not a safetensors file"),
+        ("vectors.safetensors", b"\xff" * 100, "not a safetensors file"),
     ],
 )
 def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -221,7 +221,7 @@ def test_truncated_vectors(tmp_path: Path) -> None:
     old().save(tmp_path)
     path = tmp_path / "vectors.safetensors"
     os.truncate(path, path.stat().st_size - 1)
-    with pytest.raises(FormatError, match="no safetensors file"):
+    with pytest.raises(FormatError, match="not a safetensors file"):
         Embeddings.load(tmp_path)
 
 

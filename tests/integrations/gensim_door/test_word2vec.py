@@ -339,7 +339,7 @@ def test_what_is_no_corpus_is_a_sentence() -> None:
     with pytest.raises(InputError, match="sentence 1 of the corpus is 'human': give a list of words"):
         Word2Vec(["human", "machine"])
     model = Word2Vec(TEXT, **SMALL)
-    with pytest.raises(CorpusError, match="holds none of the 7 words"):
+    with pytest.raises(CorpusError, match="contains none of the 7 words"):
         train_more(model, [["unheard"]])
 
 
