@@ -115,7 +115,9 @@ def test_pages_of_the_site_that_stand_for_a_file_of_the_root(name: str) -> None:
     (target,) = re.findall(r"\]\((.+)\)", stub)
     assert (page.parent / target).samefile(ROOT / name)
     hooks = runpy.run_path(str(ROOT / "mkdocs_hooks.py"))
-    assert hooks["on_page_markdown"](stub, page=None) == (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+    assert hooks["on_page_markdown"](stub, page=None) == (ROOT / name).read_text(encoding="utf-8").replace(
+        "](docs/", "]("
+    )
     assert hooks["on_page_markdown"]("# Text\n" + stub) == "# Text\n" + stub
 
 

@@ -45,7 +45,7 @@ def test_what_is_read_while_it_is_replaced_is_whole(write: Callable[[Path], None
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 def test_a_place_that_cannot_be_written(write: Callable[[Path], None], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot write .*No such file"):
+    with pytest.raises(InputError, match=r"cannot be written .No such file"):
         write(tmp_path / "none" / "file")
 
 
@@ -102,7 +102,9 @@ def test_what_went_wrong_is_told_where_nothing_can_be_deleted_either(
     monkeypatch.setattr("os.replace", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
     with (
-        pytest.raises(InputError, match=r"cannot write .*words.tsv: Read-only file system; make room or name another"),
+        pytest.raises(
+            InputError, match=r"words.tsv cannot be written .Read-only file system.: make room, or name another"
+        ),
         replacing(tmp_path / "words.tsv") as temporary,
     ):
         temporary.write_text("a")
@@ -179,7 +181,7 @@ with replacing({str(tmp_path / "file")!r}) as temporary:
     write_array(temporary, np.arange(1025, dtype=np.float32))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1 and "InputError: cannot write" in done.stderr
+    assert done.returncode == 1 and "cannot be written" in done.stderr
     assert not any(tmp_path.iterdir())
 
 
@@ -227,7 +229,7 @@ def test_what_can_be_no_path(call: Callable[[Any], object], request: pytest.Fixt
     for path in NO_PATHS:
         if path is None and request.node.callspec.id in ("output", "directory"):
             continue  # nothing is kept, or the system's folder is taken
-        with pytest.raises(InputError, match=r"a path is .*: give text or a Path|cannot be used: .*"):
+        with pytest.raises(InputError, match=r"a path is .*: give text or a Path|a path is .*: give another path"):
             call(path)
 
 
@@ -289,7 +291,7 @@ def test_what_may_not_be_looked_up_is_not_taken_for_missing(tmp_path: Path) -> N
     assert is_file(tmp_path / "file")
     for missing in ("none", "none/file", "file/below", "a\0b", ""):
         assert not is_file(tmp_path / missing)
-    with pytest.raises(InputError, match=r"cannot read .*loop/file: Too many levels"):
+    with pytest.raises(InputError, match=r"loop/file cannot be read .Too many levels"):
         is_file(tmp_path / "loop" / "file")
 
 
@@ -297,6 +299,6 @@ def test_a_checkpoint_that_may_not_be_read_is_not_begun_anew(tmp_path: Path) -> 
     (tmp_path / "checkpoint").symlink_to("checkpoint")
     options: dict[str, Any] = {"output": tmp_path, "dim": 4, "epochs": 1, "min_count": 1}
     for more in ({}, {"resume": True}):
-        with pytest.raises(InputError, match="cannot read"):
+        with pytest.raises(InputError, match="cannot be read"):
             train(SENTENCES, **options, **more)
     assert os.listdir(tmp_path) == ["checkpoint"]

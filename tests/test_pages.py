@@ -26,7 +26,11 @@ CODE = re.compile(r"^( *)```(python)?(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 WIDEST = 90  # columns of code that a desktop shows without scrolling
 # Each fact once: what the pages may have in words. Pages of what was added beside them are not counted.
 MOST_WORDS = 24_000
-ADDED = {"embeddings", "subwords", "from-gensim", "vectors-at-rest"} | {"many-machines", "internet-scale", "training-stack"}
+ADDED = {"embeddings", "subwords", "from-gensim", "vectors-at-rest"} | {
+    "many-machines",
+    "internet-scale",
+    "training-stack",
+}
 
 
 def code_of(page: Path, language: str = "python") -> list[str]:

@@ -164,4 +164,4 @@ def reporting(progress: bool | Callable[[Any], None] | None) -> Iterator[Callabl
     elif callable(progress):
         yield progress
     else:
-        raise refused("progress", progress, "True for a bar, or a function that takes each report")
+        raise refused("progress", progress, "True for a bar, or a function that is called with each report")

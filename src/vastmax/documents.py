@@ -36,7 +36,7 @@ def parse_json(text: str | bytes) -> Any:
     try:
         return _sound(json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"no JSON ({_reason(error)})") from None
+        raise FormatError(f"not JSON ({_reason(error)})") from None
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def parse_toml(text: str) -> dict[str, Any]:
             raise RecursionError  # for which the parser would take memory that grows with its square
         return _sound(tomllib.loads(text))
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"no TOML ({_reason(error)})") from None
+        raise FormatError(f"not TOML ({_reason(error)})") from None
 
 
 def _key(line: str) -> str:
@@ -74,18 +74,18 @@ def _text(path: str | os.PathLike[str]) -> str:
     with Path(path).open("rb") as file:
         content = file.read(_MOST + 1)
     if len(content) > _MOST:
-        raise FormatError(f"{os.fspath(path)} is longer than {_MOST >> 20} MB: nothing of its kind is.")
+        raise FormatError(f"{os.fspath(path)} is longer than {_MOST >> 20} MB: give a shorter file.")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise FormatError(f"{os.fspath(path)} is no UTF-8 text ({error}).") from None
+        raise FormatError(f"{os.fspath(path)} is not UTF-8 ({error}): convert it to UTF-8.") from None
 
 
 def _named(path: str | os.PathLike[str], parse: Any, text: str) -> Any:
     try:
         return parse(text)
     except FormatError as error:
-        raise FormatError(f"{os.fspath(path)} is {error}.") from None
+        raise FormatError(f"{os.fspath(path)} is {error}: correct it.") from None
 
 
 def _reason(error: Exception) -> str:

@@ -57,7 +57,9 @@ def as_path(path: Any) -> Path:
         with suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(name or os.curdir)
     except (OSError, ValueError) as error:  # too long, NUL in it, no permission to look it up
-        raise InputError(f"{shown(path)} cannot be used: {getattr(error, 'strerror', None) or error}.") from error
+        raise InputError(
+            f"a path is {shown(path)} ({getattr(error, 'strerror', None) or error}): give another path."
+        ) from error
     if not isinstance(name, str) or not isinstance(path, (str, os.PathLike)):
         raise refused("a path", path, "text or a Path")
     return Path(name)
@@ -66,7 +68,7 @@ def as_path(path: Any) -> Path:
 def cannot_write(path: str | os.PathLike[str], error: Exception) -> InputError:
     """Return the one sentence for a folder without permission, a full disk and the like."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return InputError(f"cannot write {os.fspath(path)}: {reason}; make room or name another place.")
+    return InputError(f"{os.fspath(path)} cannot be written ({reason}): make room, or name another place.")
 
 
 def _writing_errors() -> tuple[type[Exception], ...]:
@@ -171,7 +173,7 @@ def map_array(path: Path) -> NDArray[Any]:
     except OSError:
         raise
     except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
-        raise FormatError(f"{path} is no array of numpy's: {error}.") from error
+        raise FormatError(f"{path} is not a NumPy array ({error}): give a .npy file, or write it again.") from error
 
 
 class _Written:
@@ -289,10 +291,12 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename or os.fspath(path)} does not exist.") from None
+        raise InputError(f"{error.filename or os.fspath(path)} does not exist: check the path.") from None
     except OSError as error:
         name = error.filename or os.fspath(path)
-        raise InputError(f"cannot read {name}: {error.strerror or error}.") from error
+        raise InputError(
+            f"{name} cannot be read ({error.strerror or error}): check the path and its permissions."
+        ) from error
 
 
 def check_opens(path: str | os.PathLike[str]) -> None:
@@ -310,4 +314,6 @@ def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             with gzip.GzipFile(fileobj=raw) if packed else raw as file:
                 yield file  # type: ignore[misc]
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise FormatError(f"{os.fspath(path)} is a damaged or truncated gzip file: {error}.") from error
+            raise FormatError(
+                f"{os.fspath(path)} is a damaged or truncated gzip file ({error}): fetch or write it again."
+            ) from error

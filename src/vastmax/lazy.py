@@ -30,7 +30,7 @@ def lazy(
             except ModuleNotFoundError as error:
                 if error.name != "torch":
                     raise
-                raise ImportError(f"{package} needs PyTorch: pip install 'vastmax[torch]'") from error
+                raise ImportError(f"{package} needs PyTorch: pip install 'vastmax[torch]'.") from error
             home.update({each: found[each] for each in public if each in found})
         return home[name]
 

@@ -48,7 +48,7 @@ def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
             time.sleep(0.05)
         if not free:
             raise InputError(
-                f"{folder} is being written by {_writer(folder)}: wait until that has ended, or name another folder."
+                f"{folder} is being written by {_writer(folder)}: wait until it has finished, or name another folder."
             )
         _held[place] = threading.get_ident()
         note = folder / _NOTE

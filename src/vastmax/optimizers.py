@@ -9,7 +9,7 @@ from typing import Any
 try:
     import torch
 except ImportError as error:
-    raise ImportError("vastmax.optimizers needs PyTorch: pip install 'vastmax[torch]'") from error
+    raise ImportError("vastmax.optimizers needs PyTorch: pip install 'vastmax[torch]'.") from error
 
 from torch import Tensor, nn
 
@@ -289,4 +289,6 @@ class SparseAwareOptimizer:
                             raise ValueError(f"{name} of type {value.dtype}")
                 optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         except (IndexError, KeyError, ValueError) as error:
-            raise CheckpointError(f"the optimiser's state does not fit this model and {self.name}: {error}.") from error
+            raise CheckpointError(
+                f"the optimiser's state does not match this model and {self.name} ({error}): build those that it is of."
+            ) from error

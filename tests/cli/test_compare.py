@@ -100,7 +100,7 @@ def test_other_options_are_refused_before_anything_runs(copied: Path, text: Path
     outcome = vastmax("compare", text, "-o", copied, "--methods", methods, *SHORT, "--dropout", "0.5")
     assert outcome.code == 1
     assert outcome.sentence == (
-        "full-seed1 was made with dropout=0.0, now came dropout=0.5: go back to it, or name another folder."
+        "full-seed1 was made with dropout=0.0, now came dropout=0.5: use the same again, or name another folder."
     )
     assert not (copied / "runs").exists()
 
@@ -110,8 +110,8 @@ def test_another_text_is_refused(copied: Path, tmp_path: Path) -> None:
     for methods in ("full", "sampled"):  # of which nothing is known there
         outcome = vastmax("compare", other, "-o", copied, "--methods", methods, *SHORT)
         assert outcome.code == 1
-        assert outcome.sentence.startswith(f"{copied} holds a comparison on another text or vocabulary")
-        assert "--scoring, --minutes-each, --validations, --dim or --layers" in outcome.sentence
+        assert outcome.sentence.startswith(f"{copied} has a comparison on another text or vocabulary")
+        assert "--scoring, --minutes-each, --validations, --dim and --layers" in outcome.sentence
         assert outcome.sentence.endswith("name another folder.")
 
 
@@ -122,7 +122,7 @@ def test_a_method_that_fails_loses_no_other_and_may_be_mended(tmp_path: Path, te
     arguments = ["compare", "--config", config, "-o", folder, *SHORT]
     outcome = vastmax(*arguments)
     assert outcome.code == 0, outcome.err
-    assert "vastmax: 1 of 2 runs failed; the same command tries them again" in outcome.err
+    assert "vastmax: 1 of 2 runs failed: give the same command again to retry them." in outcome.err
     bad, full = sorted(records(folder), key=lambda row: row["label"])
     assert (bad["status"], full["status"]) == ("failed", "done")
     assert "num_samples" in bad["error"]
@@ -182,14 +182,14 @@ def test_an_interrupt_prints_the_command_that_goes_on(tmp_path: Path, text: Path
     assert outcome.code == 130, outcome.err
     assert "Traceback" not in outcome.err
     said, command = outcome.err.splitlines()[-2:]
-    assert said == f"vastmax: interrupted; what is finished is in {folder}. Go on with:"
+    assert said == f"vastmax: interrupted: finished runs are in {folder}. Continue with:"
     assert not Path(f"/proc/{worker}").exists()
     assert not (run / "record.json").exists()
     words = json.loads((run / "checkpoint" / "state.json").read_text(encoding="utf-8"))["facts"]["words"]
     assert words > 0
     other = vastmax("compare", text, "-o", folder, "--methods", "full", *LONG, "--epochs", "20")
     assert other.code == 1
-    assert "full-seed1 was begun with epochs=5.0, now came epochs=20.0: go back to it" in other.sentence
+    assert "full-seed1 was started with epochs=5.0, now came epochs=20.0: use the same again" in other.sentence
     subprocess.run(shlex.split(command), check=True, capture_output=True)
     (record,) = records(folder)
     assert record["status"] == "done"
@@ -220,7 +220,7 @@ def test_kills_of_a_comparison_and_of_a_run(tmp_path: Path, text: Path) -> None:
         assert outcome.code == 0, outcome.err
         by_label = {row["label"]: row for row in records(folder)}
         assert by_label["full"]["status"] == "failed"
-        assert "SIGKILL, as the system ends what takes too much memory" in by_label["full"]["error"]
+        assert "SIGKILL, as where the system is out of memory" in by_label["full"]["error"]
         assert by_label["sampled"]["status"] == "done"
 
     outcome = vastmax(*arguments)
@@ -247,9 +247,9 @@ def test_methods_are_listed() -> None:
         (["TEXT"], "compare needs a folder for its results: add -o DIR."),
         (["-o", "OUT"], "compare needs a training text"),
         (["TEXT", "-o", "TEXT"], "is a file: name a folder"),
-        (["TEXT", "-o", "OUT", "--methods", "fast"], "there is no method 'fast': give one of full"),
-        (["TEXT", "-o", "OUT", "--methods", ","], "methods names none"),
-        (["TEXT", "-o", "OUT", "--methods", "full,full"], "two runs are called full-seed1"),
+        (["TEXT", "-o", "OUT", "--methods", "fast"], "method is 'fast': give one of full"),
+        (["TEXT", "-o", "OUT", "--methods", ","], "methods is empty"),
+        (["TEXT", "-o", "OUT", "--methods", "full,full"], "two runs have the name full-seed1"),
         (["TEXT", "-o", "OUT", "--seeds", "0"], "seeds is 0: give a whole number from 1 to 10000"),
         (["TEXT", "-o", "OUT", "--device", "gpu"], "device is 'gpu': give cpu, cuda"),
         (["TEXT", "-o", "OUT", "--device", "meta"], "device is 'meta': give cpu, cuda"),
@@ -257,13 +257,13 @@ def test_methods_are_listed() -> None:
         (["TEXT", "-o", "OUT", "--checkpoint-minutes", "-1"], "checkpoint_minutes is -1.0: give a number from 0"),
         (["TEXT", "-o", "OUT", "--checkpoint-minutes", "nan"], "checkpoint_minutes is nan: give a number from 0"),
         (["TEXT", "-o", "OUT", "--dropout", "1"], "dropout is 1.0: give a number from 0 to below 1"),
-        (["TEXT", "-o", "OUT", "--split", "many"], "--split is 'many': give two whole numbers of words"),
+        (["TEXT", "-o", "OUT", "--split", "many"], "--split is 'many': give two numbers of words"),
         (["TEXT", "-o", "OUT", "--epochs", "-1"], "epochs is -1.0: give a number above 0"),
         (["TEXT", "-o", "OUT", "--epochs", "0"], "epochs is 0.0: give a number above 0"),
         (["TEXT", "-o", "OUT", "--minutes-each", "0"], "minutes is 0.0: give a number above 0"),
         (["TEXT", "-o", "OUT", "--model", "gpt"], "model is 'gpt': give 'lstm' or 'feed-forward'"),
         (["TEXT", "-o", "OUT", "--dim", "0"], "dim is 0: give a whole number from 1"),
-        (["TEXT", "-o", "OUT", "--config", "none.toml"], "the config none.toml cannot be read"),
+        (["TEXT", "-o", "OUT", "--config", "none.toml"], "none.toml cannot be read"),
         (["none.txt", "-o", "OUT"], "none.txt"),
     ],
 )
@@ -283,4 +283,4 @@ def test_flags_stand_above_the_file(tmp_path: Path, text: Path) -> None:
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out")
     assert outcome.sentence == "seeds is 0: give a whole number from 1 to 10000."
     outcome = vastmax("compare", "--config", config, "-o", tmp_path / "out", "--seeds", "1", "--methods", "nce")
-    assert outcome.sentence == "there is no method 'nce': give one of full, or module:Class."
+    assert outcome.sentence == "method is 'nce': give one of full, or module:Class."

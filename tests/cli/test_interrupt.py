@@ -141,7 +141,7 @@ def test_interrupt_while_reading(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     outcome = finish(process)
     assert outcome.code == 130
-    assert "interrupted while reading; nothing was written" in outcome.err
+    assert "interrupted while reading: nothing was written" in outcome.err
     assert not (tmp_path / "model").exists()
 
 

@@ -87,10 +87,10 @@ def test_training_is_asked_for_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     write_corpus(tmp_path / "score", 100)
     refused = vastmax("lm", "score.txt")
     assert (refused.code, refused.out) == (2, "")
-    assert "No such command 'score.txt'" in refused.sentence
+    assert "no such command 'score.txt'" in refused.sentence
     outcome = vastmax("lm", "train", "score", *FLAGS, "--epochs", "1", "--held-out", "0.1")
     assert outcome.code == 0, outcome.err
-    assert "note: Validation and test text is cut from the training text." in outcome.err
+    assert "note: validation and test text is cut from the training text." in outcome.err
 
 
 def test_score_is_what_training_said(language_model: Path, text: Path) -> None:
@@ -132,7 +132,7 @@ def test_sample(language_model: Path) -> None:
     assert once.out == vastmax("lm", "sample", language_model, "--prompt", "g0w0 nonsense", *flags).out
     assert once.out.startswith("g0w0 <unk> ")
     assert "</s>" not in once.out
-    assert once.err == "note: the model does not know 'nonsense': <unk> stands for such words\n"
+    assert once.err == "note: the model does not know 'nonsense': <unk> replaces them\n"
     found = vastmax("lm", "sample", language_model, *flags, "--no-unknown", "--json").json
     assert len(found["samples"]) == 2
     assert not any("<unk>" in sample for sample in found["samples"])
@@ -144,7 +144,7 @@ def test_a_text_that_marks_the_ends_of_its_sentences(tmp_path: Path) -> None:
     flags = [*FLAGS, "--epochs", "1", "--held-out", "0.1"]
     refused = vastmax("lm", "train", marked, *flags)
     assert refused.code == 1
-    assert "holds the word '</s>'" in refused.sentence and "(--end-of-sentence)" in refused.sentence
+    assert "contains the word '</s>'" in refused.sentence and "(--end-of-sentence)" in refused.sentence
     folder = tmp_path / "model"
     outcome = vastmax("lm", "train", marked, "-o", folder, *flags, "--end-of-sentence", "<eos>")
     assert outcome.code == 0, outcome.err
@@ -169,7 +169,7 @@ def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path, texts: list
     assert again.code == 1
     assert "finished model" in again.sentence and "--overwrite" in again.sentence
     again = vastmax(*command, "--resume")
-    assert (again.code, again.err) == (0, f"{folder} holds a finished model: nothing is left to resume\n")
+    assert (again.code, again.err) == (0, f"{folder} contains a finished model: nothing is left to resume\n")
     assert (folder / "model.safetensors").read_bytes() == before
     assert vastmax(*command, "--overwrite", "--seed", "2").code == 0
     assert (folder / "model.safetensors").read_bytes() != before
@@ -178,7 +178,7 @@ def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path, texts: list
     assert "--overwrite" in embeddings.sentence
     embeddings = vastmax("lm", "train", *texts, "-o", model, "--resume", *FLAGS)
     assert embeddings.code == 1
-    assert "holds embeddings, and no language model" in embeddings.sentence
+    assert "contains embeddings, not a language model" in embeddings.sentence
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
@@ -255,8 +255,8 @@ def test_bad_texts_are_told_in_a_sentence(tmp_path: Path, texts: list[str], lang
     assert outcome.code == 1 and "only unknown words" in outcome.sentence
     same = vastmax("lm", "train", texts[0], "--valid", texts[0], "--test", texts[4], *FLAGS, "--epochs", "0.1")
     assert same.code == 0 and same.err.count("is both training and validation text") == 1
-    assert "none that the model knows" in vastmax("lm", "score", language_model, strange).sentence
-    assert "embeddings, and no language model" in vastmax("lm", "score", model, strange).sentence
+    assert "the model knows none of them" in vastmax("lm", "score", language_model, strange).sentence
+    assert "embeddings, not a language model" in vastmax("lm", "score", model, strange).sentence
     assert "no language model" in vastmax("lm", "sample", tmp_path).sentence
     assert (
         "batching is 'word': give 'stream' or 'sentence'"
@@ -310,7 +310,7 @@ def test_a_folder_that_another_product_took_over_says_what_it_holds(
 ) -> None:
     first, second = shutil.copytree(language_model, tmp_path / "first"), shutil.copytree(model, tmp_path / "second")
     assert vastmax("train", corpus, "-o", first, "--overwrite", "--epochs", "1", "--dim", "4").code == 0
-    assert "holds 'vastmax embeddings 1', and no language model" in vastmax("lm", "score", first, texts[0]).sentence
+    assert "contains 'vastmax embeddings 1', not a language model" in vastmax("lm", "score", first, texts[0]).sentence
     assert vastmax("lm", "train", *texts, "-o", second, "--overwrite", *FLAGS, "--epochs", "0.1").code == 0
     assert "holds 'vastmax language model 2', and no embeddings" in vastmax("nearest", second, "a").sentence
 
@@ -320,4 +320,4 @@ def test_what_is_refused_is_refused_before_a_tree_is_grown(texts: list[str], tmp
     refused = vastmax("lm", "train", *texts, *tree, *FLAGS, "--checkpoint-minutes", "-1")
     assert "checkpoint_minutes is -1" in refused.sentence
     nowhere = vastmax("lm", "train", *texts, *FLAGS, "--option", "device=meta")
-    assert "device is 'meta': give a device that holds numbers" in nowhere.sentence
+    assert "device is 'meta': give a device with data" in nowhere.sentence

@@ -50,7 +50,10 @@ def test_an_error_of_all_is_told_once(text: Path, tmp_path: Path) -> None:
     flags = ["--output-layer", "target-sampling", "--output-sharding", "classes"]
     first, second = together(2, "lm", "train", text, "-o", tmp_path / "m", *FLAGS, *flags)
     assert (first.code, second.code, second.err) == (1, 1, "")
-    assert first.sentence == "target sampling's candidates are those of one text: its classes cannot be spread."
+    assert (
+        first.sentence
+        == "target sampling does not support spread classes, as its candidates are of one text: use another layer."
+    )
     assert not (tmp_path / "m").exists()
 
 
@@ -78,7 +81,7 @@ def test_a_verb_of_one_process_refuses_several(verb: list[str], monkeypatch: pyt
         monkeypatch.setenv(name, value)
     outcome = vastmax(*verb)
     name = " ".join(["vastmax", *verb[: 2 if verb[0] == "lm" else 1]])
-    assert outcome.code == 1 and outcome.sentence.startswith(f"{name} runs in one process: start it without torchrun")
+    assert outcome.code == 1 and outcome.sentence.startswith(f"{name} runs in one process, unlike ")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert vastmax(*verb).err == ""

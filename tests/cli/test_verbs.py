@@ -292,12 +292,17 @@ def test_align(model: Path, tmp_path: Path) -> None:
             outcome = vastmax(*call, "--overwrite", *flags, *judged_on)
             assert (outcome.code, outcome.sentence) == (1, sentence + ".")
     pairs.write_text("nowhere g1w1\n")
-    assert vastmax(*call, "--overwrite", "--pairs", pairs).sentence.endswith("has no pair whose words both models know")
+    assert vastmax(*call, "--overwrite", "--pairs", pairs).sentence.endswith(
+        "both models know: give lines of SOURCE word, TARGET word."
+    )
 
 
 def test_evaluate_wants_something_to_evaluate(model: Path, tmp_path: Path) -> None:
     outcome = vastmax("evaluate", model)
-    assert (outcome.code, outcome.sentence) == (1, "nothing to evaluate: give --analogies FILE or --similarity FILE")
+    assert (outcome.code, outcome.sentence) == (
+        1,
+        "evaluate needs questions: give --analogies FILE or --similarity FILE.",
+    )
     pairs = tmp_path / "pairs.txt"
     pairs.write_text("g1w1 g1w2 3\n")
     for flags, sentence in (
@@ -365,7 +370,7 @@ def test_import_reads_what_others_publish(tmp_path: Path) -> None:
     glove.write_bytes(b"\xba\x16\x4f\x2f" + bytes(100))
     assert "is of version 0 of fastText's format" in vastmax("import", glove, tmp_path / "c").sentence
     assert "limit is 0" in vastmax("import", glove, tmp_path / "c", "--limit", "0").sentence
-    assert "words occur is unknown" not in vastmax("nearest", tmp_path / "a", "the").err
+    assert "has words but no counts" not in vastmax("nearest", tmp_path / "a", "the").err
 
 
 def test_evaluate_on_gold_standards_as_published(model: Path, tmp_path: Path) -> None:
@@ -499,7 +504,7 @@ def test_compress(model: Path, tmp_path: Path) -> None:
     assert [each["word"] for each in found] == [word for word, _ in embeddings.nearest("g1w0", 2)]
     again = vastmax("compress", model, "-o", tmp_path / "small")
     assert again.code == 1
-    assert "holds a model: add --overwrite" in again.err
+    assert "contains a model: add --overwrite" in again.err
     outcome = vastmax("compress", model, "-o", tmp_path / "small", "--bytes-per-word", "5", "--overwrite", "--json")
     assert json.loads(outcome.out)["bytes"] == Embeddings.load(tmp_path / "small").table.nbytes  # type: ignore[union-attr]
     for wrong in (["--dtype", "int4"], ["--bytes-per-word", "0"], ["--dtype", "int8", "--bytes-per-word", "5"]):

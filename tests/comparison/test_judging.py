@@ -11,7 +11,7 @@ from vastmax.errors import VastmaxError
 from vastmax.language import LSTM, perplexity, read_language_corpus
 from vastmax.layers import FullSoftmax, build
 
-pytestmark = pytest.mark.filterwarnings("ignore:No word of the training text is unknown")
+pytestmark = pytest.mark.filterwarnings("ignore:no word of the training text is unknown")
 
 
 class Unnormalised(FullSoftmax):

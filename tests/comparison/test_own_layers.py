@@ -76,23 +76,23 @@ def test_what_cannot_be_a_layer(place: Path) -> None:
     (place / "my_layers.py").write_text((place / "my_layers.py").read_text() + "\n\nimport abc" + half)
     before = list(sys.path)
     for name, sentence in {
-        "nowhere:Layer": "the module nowhere of the layer nowhere:Layer cannot be imported .ModuleNotFoundError",
+        "nowhere:Layer": "module nowhere of the layer nowhere:Layer cannot be imported .ModuleNotFoundError",
         "broken:Layer": "cannot be imported .ValueError: no good",
-        "my_layers:Nothing": "my_layers:Nothing is no output layer: name a class that derives from",
-        "my_layers:math": "is no output layer",
-        "my_layers:": "a layer of your own is 'my_layers:': give module:Class",
+        "my_layers:Nothing": "my_layers:Nothing is not an output layer: name a class that derives from",
+        "my_layers:math": "is not an output layer",
+        "my_layers:": "your own layer is 'my_layers:': give module:Class",
         ":Layer": "give module:Class",
         "my_layers:a.b": "give module:Class",
         "vastmax.layers:OutputLayer": "OutputLayer is abstract: define _log_prob, _target_log_prob",
         "my_layers:Half": "my_layers:Half is abstract: define forget in it, or name a class that does",
-        "my_layers.ToySampledSoftmax": "there is no method .*, or module:Class",
+        "my_layers.ToySampledSoftmax": "method is .*, or module:Class",
         "leaves:Layer": "cannot be imported .SystemExit: 3",
     }.items():
         with pytest.raises(InputError, match=sentence):
             method_named(name)
     assert sys.path == before
     assert not [name for name in LAYERS if "Half" in name or "OutputLayer" in name]
-    with pytest.raises(InputError, match=r"there is no output layer .my_layers\.Toy.*, or module:Class"):
+    with pytest.raises(InputError, match=r"output layer is .my_layers\.Toy.*, or module:Class"):
         LayerSpec("my_layers.ToySampledSoftmax")
     wrong = vastmax("compare", "text.txt", "-o", "c", "--methods", "nowhere:Layer")
     assert wrong.code == 1 and "cannot be imported" in wrong.err and "Traceback" not in wrong.err

@@ -48,21 +48,21 @@ def refuse_together(mesh: DeviceMesh, rank: int, folder: Path) -> None:
     layer, hidden = spread(mesh), torch.randn(3, D, dtype=torch.float64)
     bad = torch.tensor([0, V if rank == 1 else 1, 2])
     said = refused(lambda: layer(hidden, bad))
-    assert said == (f"target holds {V}: classes are 0 to {V - 1}." if rank == 1 else _BY_ANOTHER), said
+    assert said == (f"target contains {V}: give class ids from 0 to {V - 1}." if rank == 1 else _BY_ANOTHER), said
     said = refused(lambda: layer(hidden, bad.clamp(max=1), context=bad if rank else None))
-    assert "differ in what they bring" in said, said
+    assert "give different arguments" in said, said
     said = refused(lambda: layer.topk(hidden, 3, exclude=[1] if rank == 1 else None))  # type: ignore[arg-type]
     assert ("exclude" in said) == (rank == 1), said
     said = refused(lambda: layer(hidden, bad.clamp(max=1), weight=torch.ones(V + rank, dtype=torch.float64)))
     assert ("weight" in said) == (rank == 1), said
     with torch.set_grad_enabled(rank == 0):
         said = refused(lambda: layer(hidden, bad.clamp(max=1)))
-    assert "want gradients on all or none" in said, said
+    assert "require gradients on all or none" in said, said
     layer(hidden, bad.clamp(max=1)).backward()
     assert isinstance(layer.weight.grad, DTensor)
 
 
-_BY_ANOTHER = "process 1 refused its rows: its own error says why."
+_BY_ANOTHER = "process 1 refused its rows: see its own error."
 
 
 def tied(mesh: DeviceMesh, rank: int, folder: Path) -> None:

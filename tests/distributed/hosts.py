@@ -127,7 +127,7 @@ def torch_optimizers(mesh: DeviceMesh, rank: int, folder: Path) -> None:
             for each in (alone, layer):
                 each(hidden, target).backward()
             if sparse:
-                assert f"{kind.__name__} takes no sparse gradients" in refused(optimizers[1].step)
+                assert f"{kind.__name__} does not support sparse gradients" in refused(optimizers[1].step)
             elif kind is not torch.optim.SparseAdam:
                 for each in optimizers:
                     each.step()
@@ -301,7 +301,7 @@ def without_some(mesh: DeviceMesh, rank: int, folder: Path) -> None:
         bad = target.where(torch.arange(8) != 6, 7)[own]
         for call in (layer, layer.target_log_prob):
             said = refused(functools.partial(call, hidden[own], bad))
-            assert ("target holds 7, which is taken out" if rank == 1 else "process 1 refused its rows") in said, said
+            assert ("target contains 7, which was removed" if rank == 1 else "process 1 refused its rows") in said, said
         back = unshard(layer).state_dict()
         assert all(torch.equal(each, back[what]) for what, each in alone.state_dict().items())
 

@@ -288,7 +288,7 @@ def test_what_one_finds_wrong_ends_all(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"^rank 0 on .*: the output folder .*file cannot be written"):
         train_together(2, str(corpus), output=tmp_path / "file", **OPTIONS)
-    with pytest.raises(CorpusError, match=r"^There is no file nowhere\.txt"):
+    with pytest.raises(CorpusError, match=r"^file nowhere\.txt does not exist"):
         train_together(2, "nowhere.txt", **OPTIONS)
     with pytest.raises(DivergedError, match="Training diverged at learning rate"):
         train_together(2, sentences(), output=tmp_path / "model", learning_rate=10.0, **OPTIONS)
@@ -315,7 +315,7 @@ def test_processes_train_one_model(corpus: Path, tmp_path: Path) -> None:
     arguments = [str(corpus), "-o", str(tmp_path / "model"), *FLAGS]
     stopped = start(2, [sys.executable, "-c", stopping, "train", *arguments])
     assert [code for code, _, _ in stopped] == [130, 130]
-    assert not stopped[1][2] and f"interrupted at 50.0%; checkpoint in {tmp_path}/model/checkpoint" in stopped[0][2]
+    assert not stopped[1][2] and f"interrupted at 50.0%: checkpoint in {tmp_path}/model/checkpoint" in stopped[0][2]
     assert f"torchrun ... -m vastmax train --resume {corpus}" in stopped[0][2]
     ended = start(2, [*TRAIN, *arguments, "--json"], restarts=1)
     assert [code for code, _, _ in ended] == [0, 0], ended
@@ -336,7 +336,7 @@ def test_an_error_of_one_process_is_one_sentence(corpus: Path, tmp_path: Path) -
     ended = start(2, call)
     assert [code for code, _, _ in ended] == [1, 1]
     lines = [line for _, out, err in ended for line in (out + err).splitlines()]
-    assert len(lines) == 1 and lines[0].startswith("vastmax: rank 1 on ") and "There is no file text.txt" in lines[0]
+    assert len(lines) == 1 and lines[0].startswith("vastmax: rank 1 on ") and "file text.txt does not exist" in lines[0]
     assert not (tmp_path / "model").exists()
 
 

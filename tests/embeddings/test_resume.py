@@ -149,7 +149,7 @@ def test_another_corpus_is_refused(tmp_path: Path, other: list[list[str]]) -> No
 
 def test_checkpoint_is_not_passed_over_unasked(tmp_path: Path) -> None:
     interrupt(tmp_path)
-    with pytest.raises(InputError, match=r"checkpoint of an unfinished run: add --resume to go on, --overwrite"):
+    with pytest.raises(InputError, match=r"checkpoint of an unfinished run: add --resume to continue, --overwrite"):
         train(sentences(), output=tmp_path, **OPTIONS)
     train(sentences(), output=tmp_path, overwrite=True, **OPTIONS)
     assert not (tmp_path / "checkpoint").exists()
@@ -184,7 +184,7 @@ def test_full_disk_keeps_the_last_checkpoint_and_the_run(tmp_path: Path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write_tensors", full)
-        with pytest.warns(UserWarning, match="no checkpoint was written; the one before it is kept: .*No space left"):
+        with pytest.warns(UserWarning, match="no checkpoint was written, the one before it is kept: .*No space left"):
             interrupt(tmp_path, 5, resume=True)
     for path in good.iterdir():
         assert (tmp_path / "checkpoint" / path.name).read_bytes() == path.read_bytes()

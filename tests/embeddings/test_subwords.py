@@ -218,7 +218,7 @@ def test_a_run_takes_the_memory_it_says() -> None:
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="subwords is '6-3': give the lengths of n-grams, as 3-6"):
+    with pytest.raises(InputError, match="subwords is '6-3': give the lengths of n-grams, for example 3-6"):
         EmbeddingOptions(subwords="6-3")
     with pytest.raises(InputError, match="hashes is 5"):
         EmbeddingOptions(subwords="3-6", hashes=5)

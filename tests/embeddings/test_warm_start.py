@@ -271,7 +271,7 @@ def test_frozen_words_of_the_command_line(tmp_path: Path, monkeypatch: pytest.Mo
     Path("words.txt").write_text("g0w1\n\n g0w2 \n")
     Path("empty.txt").write_text("\n")
     verb = ["train", "more.txt", "-o", "new", "--start", "model", "--dim", "12", "--threads", "1"]
-    for frozen, complaint in (("empty.txt", "--frozen empty.txt holds no word"), ("none.txt", "cannot be read")):
+    for frozen, complaint in (("empty.txt", "--frozen empty.txt is empty"), ("none.txt", "cannot be read")):
         refused = CliRunner().invoke(app, [*verb, "--frozen", frozen])
         assert isinstance(refused.exception, InputError) and complaint in str(refused.exception)
         assert not Path("new").exists()

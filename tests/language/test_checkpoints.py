@@ -107,7 +107,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tmp_path
         loop.run(stop)
     with torch.no_grad():
         model.output.weight[0, 0] = math.nan
-    sentence = r"the loss became nan after 160 words: lower the learning rate \(0.3\)"
+    sentence = r"the loss is nan after 160 words: lower the learning rate \(0.3\)"
     with pytest.raises(DivergedError, match=sentence), StopAfter() as stop:
         loop.run(stop)
     again = small_loop(small_model(), tmp_path / "checkpoint")

@@ -250,7 +250,7 @@ def test_files_of_two_models_are_told_apart(folder: Path, tmp_path: Path) -> Non
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = (tmp_path / "config.json").read_text(encoding="utf-8")
     (tmp_path / "config.json").write_text(config.replace('"dim": 16', '"dim": 17'), encoding="utf-8")
-    with pytest.raises(FormatError, match="do not fit each other"):
+    with pytest.raises(FormatError, match="its files do not match"):
         load_language_model(tmp_path)
 
 
@@ -360,7 +360,7 @@ def test_options_are_read_from_text() -> None:
 
 
 def test_a_word_of_the_text_is_not_taken_out(corpus: LanguageCorpus, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"without takes out class 0, '.*', which the train text holds: leave it in"):
+    with pytest.raises(InputError, match=r"without removes class 0, '.*', which the train text contains: leave it out"):
         train(corpus, config_of(method_with("full", {"without": "[0]"})), tmp_path)
     assert not any(tmp_path.iterdir())
 
@@ -369,5 +369,5 @@ def test_too_many_open_files(corpus: LanguageCorpus, tmp_path: Path) -> None:
     train(corpus, config_of(METHODS["full"]), tmp_path)
     load_language_model(tmp_path)  # what is imported is imported
     for number in (0, 1):
-        with few_files(number), pytest.raises(InputError, match=r"cannot read .*Too many open files"):
+        with few_files(number), pytest.raises(InputError, match=r"cannot be read .*Too many open files"):
             load_language_model(tmp_path)

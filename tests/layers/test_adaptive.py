@@ -164,16 +164,18 @@ def test_from_torch_and_back(div_value: float, dtype: torch.dtype) -> None:
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_what_torch_has_no_layer_for() -> None:
-    with pytest.raises(InputError, match="tail_bias is True: give false to the layer"):
+    with pytest.raises(InputError, match="tail_bias is True: give false, as torch's layer"):
         layer_of(order=None).to_torch()
     with pytest.raises(InputError, match=r"cutoffs is \(\): give one or more"):
         layer_of(cutoffs=(), tail_bias=False).to_torch()
-    with pytest.raises(InputError, match="by_rank is False: give true, and torch's layer ranks"):
+    with pytest.raises(InputError, match="by_rank is False: give true, and ranks as targets"):
         layer_of(tail_bias=False).to_torch()
     with pytest.raises(InputError, match="by_rank is 1: give true or false"):
         layer_of(tail_bias=False).to_torch(by_rank=1)  # type: ignore[arg-type]
     narrow = AdaptiveSoftmax(D, V, CUTOFFS, div_value=4, tail_bias=False)
-    with pytest.raises(InputError, match=r"div_value is 4.0: give less: torch's cluster 1 is 0 wide, and this 1"):
+    with pytest.raises(
+        InputError, match=r"div_value is 4.0: give less, as torch's cluster 1 would be 0 wide, and this layer's is 1"
+    ):
         narrow.to_torch()
 
 
@@ -262,7 +264,7 @@ def test_state_carries_order_and_cutoffs() -> None:
     meta = layer_of().to("meta")
     meta.load_state_dict(state, assign=True)
     assert torch.equal(meta(hidden, torch.tensor([1, 5, 9])), layer(hidden, torch.tensor([1, 5, 9])))
-    with pytest.raises(InputError, match=r"layer with cutoffs \[3, 6\], this one has \[2, 6\]"):
+    with pytest.raises(InputError, match=r"cutoffs are \[3, 6\] in the state and \[2, 6\] in the layer"):
         layer_of(cutoffs=(2, 6)).load_state_dict(state)
 
 
@@ -326,7 +328,7 @@ def test_autocast_touches_no_cluster_that_is_not_reached() -> None:
 
 @pytest.mark.parametrize("cutoffs", [(0,), (V,), (4, 4), (5, 3), (2.5,), ((1, 2),)], ids=str)
 def test_cutoffs_that_do_not_fit(cutoffs) -> None:
-    with pytest.raises(InputError, match="rise strictly within 1 to 10"):
+    with pytest.raises(InputError, match="strictly rising whole numbers from 1 to 10"):
         AdaptiveSoftmax(D, V, cutoffs)
 
 

@@ -63,5 +63,5 @@ def test_any_rank(shape) -> None:
 
 
 def test_a_class_out_of_range() -> None:
-    with pytest.raises(InputError, match="holds 11: classes are 0 to 10"):
+    with pytest.raises(InputError, match="contains 11: give class ids from 0 to 10"):
         AdaptiveEmbedding(softmax_of())(torch.tensor([3, V]))

@@ -327,8 +327,8 @@ def test_few_classes(num_classes: int) -> None:
     [
         ({"adaptation_rate": 1.5}, "adaptation_rate is 1.5: give a number from 0 to 1"),
         ({"mixture_rate": -1}, "mixture_rate is -1: give a number of 0 or more"),
-        ({"shared": True}, "shared has no meaning here"),
-        ({"replacement": False}, "replacement has no meaning here"),
+        ({"shared": True}, "shared is not supported"),
+        ({"replacement": False}, "replacement is not supported"),
         ({"effective_samples": None}, "effective_samples is None"),
     ],
 )
@@ -340,6 +340,6 @@ def test_bad_options(options: dict, message: str) -> None:
 def test_only_a_bigram_proposal_adapts() -> None:
     with pytest.raises(InputError, match="has no option 'proposal'"):
         build("adaptive-importance", 4, [3, 2, 1], proposal="unigram")
-    with pytest.raises(InputError, match="give a BigramProposal, as only that adapts"):
+    with pytest.raises(InputError, match="give a BigramProposal, as only that one adapts"):
         AdaptiveImportanceSampledSoftmax(D, UnigramProposal([1, 2]))  # type: ignore[arg-type]
     assert issubclass(AdaptiveImportanceSampledSoftmax, ImportanceSampledSoftmax)

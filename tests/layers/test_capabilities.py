@@ -74,7 +74,7 @@ def test_no_vectors_are_trained_for_a_layer_that_has_a_state() -> None:
 
 @pytest.mark.parametrize("name", ["hierarchical", "class-based", "adaptive", "adaptive-importance"])
 def test_a_state_of_another_layer_is_told(name: str) -> None:
-    with pytest.raises(InputError, match="the state is not that of this layer: it lacks"):
+    with pytest.raises(InputError, match="the state lacks"):
         LayerSpec(name).rebuild(D, WORDS, build("full", D, COUNTS).state_dict())
 
 
@@ -223,9 +223,9 @@ WHOLE = {
     "target-sampling": "of one text",
     "target-sampling-common": "of one text",
     "target-sampling-dense": "of one text",
-    "sampled-quadratic-kernel": "follows the whole table",
-    "sampled-random-fourier": "follows the whole table",
-    "partial-index": "without one",
+    "sampled-quadratic-kernel": "depends on the whole table",
+    "sampled-random-fourier": "depends on the whole table",
+    "partial-index": "without an index",
 }
 """Cases that cannot be spread, and what they say."""
 

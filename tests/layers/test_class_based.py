@@ -158,10 +158,10 @@ def test_a_state_brings_its_classes() -> None:
     assert other.flops_per_token() == layer.flops_per_token()
     state = layer.state_dict()
     state["class_of"] = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
-    with pytest.raises(InputError, match="the state has 3 classes, this layer 4"):
+    with pytest.raises(InputError, match="the state has 3 classes and the layer 4"):
         other.load_state_dict(state)
     state["class_of"] = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 4])
-    with pytest.raises(InputError, match="the state holds no classes: class 3 has no word"):
+    with pytest.raises(InputError, match="class_of in the state is not valid: class 3 has no word"):
         other.load_state_dict(state)
 
 
@@ -193,11 +193,11 @@ def test_costs_are_counted() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(InputError, match=r"give vastmax\.trees\.Classes"):
+    with pytest.raises(InputError, match=r"give a vastmax\.trees\.Classes"):
         ClassBasedSoftmax(D, RAGGED)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="classes is 4: give a whole number from 1 to 3"):
         build("class-based", D, [1, 2, 3], classes=4)
-    with pytest.raises(InputError, match="classes are of 2 words, the vocabulary has 3"):
+    with pytest.raises(InputError, match="classes is of 2 words and the vocabulary has 3"):
         build("class-based", D, [1, 2, 3], classes=Classes([0, 1]))
 
 

@@ -165,7 +165,7 @@ def test_words_are_refused_clearly() -> None:
         CharCNNSoftmax(D, "abc")
     with pytest.raises(InputError, match="give a Vocabulary with words, not counts alone"):
         build("cnn", D, [3, 2, 1])
-    with pytest.raises(InputError, match="give as many numbers as widths has"):
+    with pytest.raises(InputError, match="give as many numbers as widths, 2"):
         build("cnn", D, Vocabulary(["a"], [1]), widths=(1, 2), filters=(3,))
     for name in ("char_dim", "correction_dim", "max_length", "block_size"):
         with pytest.raises(InputError, match=f"{name} is 0"):

@@ -225,9 +225,9 @@ def test_bad_input_is_told_clearly(case: LayerCase) -> None:
     hidden, target = batch((4,))
     for wrong in (V, -1):
         target[2] = wrong
-        with pytest.raises(InputError, match=rf"target holds {wrong}: classes are 0 to {V - 1}"):
+        with pytest.raises(InputError, match=rf"target contains {wrong}: give class ids from 0 to {V - 1}"):
             layer(hidden, target)
-        with pytest.raises(InputError, match=f"target holds {wrong}"):
+        with pytest.raises(InputError, match=f"target contains {wrong}"):
             layer.target_log_prob(hidden, target)
     target[2] = 0
     with pytest.raises(InputError, match="reduction is 'average'"):
@@ -257,7 +257,7 @@ def test_bad_sizes_are_told_clearly(case: LayerCase) -> None:
 
 
 def test_unknown_names_are_answered_with_the_known() -> None:
-    with pytest.raises(InputError, match="no output layer 'fuller': give one of full"):
+    with pytest.raises(InputError, match="output layer is 'fuller': give one of full"):
         build("fuller", 4, [1, 2])
 
 

@@ -37,7 +37,7 @@ def test_compiles_whole(case: LayerCase) -> None:
         assert sparse == set(layer.sparse_parameters)
     target = target.detach().clone()
     target.view(-1)[1] = V
-    with pytest.raises(RuntimeError, match=f"classes are 0 to {V - 1}"):
+    with pytest.raises(RuntimeError, match=f"give class ids from 0 to {V - 1}"):
         compiled(hidden, target)
 
 

@@ -81,13 +81,15 @@ def test_exclude_where_classes_are_as_likely(case: LayerCase) -> None:
 def test_what_cannot_be_excluded(case: LayerCase) -> None:
     layer = case.build(D, V)
     hidden, _ = batch((3,))
-    with pytest.raises(InputError, match=f"exclude holds {V}: classes are 0 to {V - 1}"):
+    with pytest.raises(InputError, match=f"exclude contains {V}: give class ids from 0 to {V - 1}"):
         layer.topk(hidden, 2, exclude=torch.tensor([1, V]))
     for wrong in (torch.zeros(2, 4).long(), torch.zeros(4), torch.ones(V, dtype=torch.bool), torch.tensor(1)):
         with pytest.raises(InputError, match=r"exclude is .*: give ids, int64 of shape \(E,\) or \(3, 'E'\)"):
             layer.topk(hidden, 2, exclude=wrong)
     exclude = torch.stack([torch.arange(6), torch.zeros(6).long(), torch.full((6,), -1)])
-    with pytest.raises(InputError, match=f"k is {V - 5}: give at most {V - 6}, the classes that exclude leaves"):
+    with pytest.raises(
+        InputError, match=f"k is {V - 5}: give at most {V - 6}, the number of classes that exclude leaves"
+    ):
         layer.topk(hidden, V - 5, exclude=exclude)
     assert layer.topk(hidden, V - 6, exclude=exclude)[1].shape == (3, V - 6)
 

@@ -75,13 +75,13 @@ def test_copies_and_averages(case: LayerCase) -> None:
 @pytest.mark.parametrize(
     ("name", "key", "message"),
     [
-        ("adaptive", "ranks.order", "the state holds no order of the classes"),
-        ("differentiated", "ranks.order", "the state holds no order of the classes"),
-        ("adaptive", "ranks.rank", "the state holds no order of the classes"),
-        ("hierarchical", "tree_words", "the state holds no tree that fits this layer"),
-        ("hierarchical", "tree_children", "the state holds no tree that fits this layer"),
+        ("adaptive", "ranks.order", "the state is not valid: order is"),
+        ("differentiated", "ranks.order", "the state is not valid: order is"),
+        ("adaptive", "ranks.rank", "rank in the state is not the inverse of order"),
+        ("hierarchical", "tree_words", "the tree in the state"),
+        ("hierarchical", "tree_children", "the tree in the state"),
         ("class-based", "class_of", "the state"),
-        ("sampled", "proposal.table.mass", "the state holds no distribution to draw from"),
+        ("sampled", "proposal.table.mass", "masses in the state do not add up"),
     ],
 )
 def test_a_state_that_cannot_be_is_refused_when_it_is_loaded(name: str, key: str, message: str) -> None:

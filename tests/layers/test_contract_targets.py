@@ -274,10 +274,12 @@ def test_probabilities_that_cannot_be_targets(name: str) -> None:
     if case.kind == "exact":
         with pytest.raises(InputError, match=r"shape \(4, 29\): give class ids, whole numbers, or probabilities of sh"):
             layer(hidden, target[:, 1:])
-        with pytest.raises(InputError, match="ignore_index is 0: give a negative one"):
+        with pytest.raises(InputError, match="ignore_index is 0: give a negative number"):
             layer(hidden, target, ignore_index=0)
     else:
-        with pytest.raises(InputError, match=r"give class ids, such as torch\.multinomial draws"):
+        with pytest.raises(
+            InputError, match=r"give class ids, for example drawn from probabilities by torch\.multinomial"
+        ):
             layer(hidden, target)
 
 

@@ -312,11 +312,11 @@ def test_bad_input_is_told_clearly() -> None:
     layer, (hidden, target) = sampled(), batch((4,))
     with pytest.raises(InputError, match="repeats is 1: give a whole number of 2 or more"):
         diagnose(layer, hidden, target, repeats=1)
-    with pytest.raises(InputError, match="no class to judge by"):
+    with pytest.raises(InputError, match="target has only ignored rows"):
         diagnose(layer, hidden, torch.full((4,), -100))
     with pytest.raises(InputError, match=r"target is torch.int64 of shape \(3,\): give one id a row"):
         diagnose(layer, hidden, target[1:])
-    with pytest.raises(InputError, match=f"target holds {V}"):
+    with pytest.raises(InputError, match=f"target contains {V}"):
         diagnose(layer, hidden, target.fill_(V))
     with pytest.raises(InputError, match=r"context is .*: give one id a row"):
         diagnose(layer, hidden, target.fill_(0), context=target[1:])

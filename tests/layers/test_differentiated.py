@@ -217,13 +217,13 @@ def test_order_and_cutoffs_persist() -> None:
 
 @pytest.mark.parametrize("widths", [(5, 4), (5, 3, 2), (3, 5, 1), (9, 0, 0), (3, 3, 3), ()], ids=str)
 def test_widths_that_are_no_slices(widths) -> None:
-    with pytest.raises(InputError, match="give 3 whole numbers, one a block, that fall strictly and sum to in_feat"):
+    with pytest.raises(InputError, match="give 3 whole numbers, one a block, strictly falling, which sum to in_feat"):
         layer_of(widths=widths)
 
 
 @pytest.mark.parametrize("widths", [(10, 4, 2), (9, 9, 2), (4, 2)], ids=str)
 def test_widths_that_are_no_projections(widths) -> None:
-    with pytest.raises(InputError, match="that fall strictly and are at most in_features, 9"):
+    with pytest.raises(InputError, match="strictly falling, which are at most in_features, 9"):
         layer_of("projections", widths=widths)
 
 

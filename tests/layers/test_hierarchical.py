@@ -204,12 +204,12 @@ def test_a_damaged_tree_is_refused() -> None:
     layer = layer_over(huffman_tree(shuffled_zipf(30)))
     state = layer.state_dict()
     state["tree_children"] = state["tree_children"].clone().fill_(-1)
-    with pytest.raises(InputError, match=r"the state holds no tree that fits this layer: .*two branches lead to -1"):
+    with pytest.raises(InputError, match=r"the tree in the state is not valid: .*two branches lead to -1"):
         HierarchicalSoftmax(D, layer.tree, dtype=torch.float64).load_state_dict(state)
 
 
 def test_bad_trees_are_told_clearly() -> None:
-    with pytest.raises(InputError, match="there is no tree 'oak': give one of huffman"):
+    with pytest.raises(InputError, match="tree is 'oak': give one of huffman"):
         build("hierarchical", D, [1, 2], tree="oak")
     with pytest.raises(InputError, match="give one whole number for each of 5 words"):
         build("hierarchical", D, [1, 2, 3], tree=balanced_tree(5))

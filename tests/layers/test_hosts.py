@@ -53,7 +53,9 @@ def torchs(takes_sparse: bool) -> list[type[torch.optim.Optimizer]]:
 def test_an_optimizer_of_dense_gradients_says_so(kind: type[torch.optim.Optimizer]) -> None:
     model = stepped()
     before = copy.deepcopy(model.state_dict())
-    sentence = rf"^{kind.__name__} takes no sparse gradients: build the layer with sparse=False, or train it by "
+    sentence = (
+        rf"^{kind.__name__} does not support sparse gradients: build the layer with sparse=False, or step it with "
+    )
     with pytest.raises(InputError, match=sentence):
         kind(model.parameters(), lr=0.1).step()  # type: ignore[call-arg]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -64,7 +66,7 @@ def test_an_optimizer_of_dense_gradients_says_so(kind: type[torch.optim.Optimize
 @pytest.mark.parametrize("option", [{"weight_decay": 0.1}, {"fused": True}], ids=str)
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adagrad])
 def test_so_do_options_of_others(kind: Any, option: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r" with weight_decay or fused takes no sparse gradients: build"):
+    with pytest.raises(InputError, match=r" with weight_decay or fused does not support sparse gradients: build"):
         kind(stepped().parameters(), lr=0.1, **option).step()
 
 
@@ -98,7 +100,9 @@ def test_so_is_our_own(name: str) -> None:
     ],
 )
 def test_clipping_says_so(clip: Callable[..., Any]) -> None:
-    with pytest.raises(InputError, match=r"^torch clips no sparse gradients: build the layer with sparse=False, or "):
+    with pytest.raises(
+        InputError, match=r"^torch does not clip sparse gradients: build the layer with sparse=False, or "
+    ):
         clip(list(stepped().parameters()))
     clip(list(stepped(build("sampled", D, COUNTS, sparse=False, dtype=torch.float64)).parameters()))
 
@@ -121,7 +125,9 @@ def one_rank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.parametrize("case", [c for c in CASES if c.build(D, V).sparse_parameters], ids=lambda case: case.id)
 def test_distributed_data_parallel_says_so(case: LayerCase) -> None:
     model = Model(case.build(D, V))
-    sentence = rf"^DistributedDataParallel takes no sparse gradients, as {type(model.layer).__name__} has: build it "
+    sentence = (
+        rf"^DistributedDataParallel does not support the sparse gradients of {type(model.layer).__name__}: build it "
+    )
     wrapped = DistributedDataParallel(model)
     with pytest.raises(InputError, match=sentence):
         wrapped(*batch())

@@ -325,8 +325,8 @@ def test_few_classes_are_estimated_well(counts: list[int]) -> None:
     [
         ({"effective_samples": 0}, "effective_samples is 0: give a number above 0"),
         ({"max_samples": 9}, "max_samples is 9: give a whole number of 10 or more"),
-        ({"replacement": False}, "needs effective_samples=None"),
-        ({"in_batch": True}, "in_batch is for SampledSoftmax"),
+        ({"replacement": False}, "leave out effective_samples"),
+        ({"in_batch": True}, "in_batch is true: leave it out, or use SampledSoftmax"),
     ],
 )
 def test_bad_options(options: dict, message: str) -> None:

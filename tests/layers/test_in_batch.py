@@ -113,7 +113,7 @@ def test_bad_input_is_told_clearly() -> None:
         in_batch_softmax(queries, items, log_q(), torch.tensor([1]))
     with pytest.raises(InputError, match=r"own is .*: give one place a query, int64 of shape \(6,\)"):
         in_batch_softmax(queries, items, log_q(), own=torch.arange(5))
-    with pytest.raises(InputError, match="own holds 6: items are 0 to 5"):
+    with pytest.raises(InputError, match="own contains 6: give places of items from 0 to 5"):
         in_batch_softmax(queries, items, log_q(), own=torch.arange(1, 7))
     with pytest.raises(InputError, match="reduction is 'max'"):
         in_batch_softmax(queries, items, log_q(), reduction="max")  # type: ignore[arg-type]

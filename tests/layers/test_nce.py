@@ -182,7 +182,9 @@ def test_noise_is_the_unigram_distribution_by_default() -> None:
         expected = torch.tensor(COUNTS, dtype=torch.float64).pow(power)
         torch.testing.assert_close(layer.proposal.log_prob(EVERY).exp(), expected / expected.sum())
     for proposal in ("uniform", UnigramProposal(COUNTS)):
-        with pytest.raises(InputError, match=r"power is 0.5: only the proposal 'unigram' that is made here has one"):
+        with pytest.raises(
+            InputError, match=r"power is 0.5: leave it out, as only the named proposal 'unigram' has it"
+        ):
             NoiseContrastiveEstimation.from_vocabulary(D, COUNTS, proposal=proposal, power=0.5)
 
 
@@ -279,5 +281,5 @@ def test_the_score_is_the_log_probability_but_for_log_z() -> None:
     expected = layer.target_log_prob(hidden, target) + layer.log_partition(hidden)
     torch.testing.assert_close(layer.unnormalized_log_prob(hidden, target), expected)
     assert layer.unnormalized_log_prob(hidden.view(5, 1, D), target.view(5, 1)).shape == (5, 1)
-    with pytest.raises(InputError, match=f"target holds {V}"):
+    with pytest.raises(InputError, match=f"target contains {V}"):
         layer.unnormalized_log_prob(hidden, torch.full((5,), V))

@@ -174,8 +174,8 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
         ("sampled", {"num_samples": 2.0}, "num_samples is 2.0: give a whole number"),
         ("sampled", {"num_samples": True}, "num_samples is True: give a whole number"),
         ("sampled", {"replacement": "maybe"}, "replacement is 'maybe': give true or false"),
-        ("sampled", {"proposal": 3}, "there is no proposal 3: give one of"),
-        ("sampled", {"proposal": "oak"}, f"there is no proposal 'oak': give one of {', '.join(PROPOSALS)}"),
+        ("sampled", {"proposal": 3}, "proposal is 3: give one of"),
+        ("sampled", {"proposal": "oak"}, f"proposal is 'oak': give one of {', '.join(PROPOSALS)}"),
         ("sampled", {"initial_bias": None}, "initial_bias is None: give a number"),
         ("hierarchical", {"tree": 3}, "tree is 3: give a vastmax.trees.Tree"),
         (
@@ -183,7 +183,7 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
             {"tree": "oak"},
             "tree is 'oak': give 'huffman', 'balanced', 'balanced-rank', 'balanced-random', 'clustered' or 'wordnet'",
         ),
-        ("hierarchical", {"rule": "adaptive"}, "rule is of trees that are grown: give tree clustered or wordnet"),
+        ("hierarchical", {"rule": "adaptive"}, "rule needs a tree that is grown: give tree clustered or wordnet"),
         (
             "hierarchical",
             {"tree": "clustered", "wordnet": "x"},
@@ -192,13 +192,13 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
         ("hierarchical", {"tree": "clustered", "trees": "many"}, "trees is 'many': give a whole number"),
         ("class-based", {"classes": "2"}, "classes is '2': give a whole number from 1 to 6, or Classes, or None"),
         ("adaptive", {"cutoffs": "2,4"}, "cutoffs is '2,4': give rising ranks such as"),
-        ("adaptive", {"cutoffs": [2.5]}, "cutoffs is [2.5]: give whole numbers that rise strictly within 1 to 5"),
+        ("adaptive", {"cutoffs": [2.5]}, "cutoffs is [2.5]: give strictly rising whole numbers from 1 to 5"),
         ("adaptive", {"div_value": 0}, "div_value is 0: give a number of 1 or more"),
         ("differentiated", {"variant": 1}, "variant is 1: give 'slices' or 'projections'"),
         ("partial", {"index": "maybe"}, "index is 'maybe': give true, false or a ClassIndex"),
         ("full", {"device": "toaster"}, "device is 'toaster': give a device that torch finds here"),
-        ("full", {"dtype": torch.int64}, "dtype is torch.int64: give a torch dtype of real numbers"),
-        ("full", {"dtype": "float64"}, "dtype is 'float64': give a torch dtype of real numbers"),
+        ("full", {"dtype": torch.int64}, "dtype is torch.int64: give a floating-point torch dtype"),
+        ("full", {"dtype": "float64"}, "dtype is 'float64': give a floating-point torch dtype"),
         ("target-sampling", {"common": "x"}, "common is 'x': give class ids, an array of whole numbers"),
     ],
 )
@@ -209,7 +209,7 @@ def test_wrong_values_are_told_clearly(name: str, options: dict[str, Any], messa
 
 
 def test_a_tree_that_is_grown_needs_a_text() -> None:
-    with pytest.raises(InputError, match="there is no tree 'clustered': give one of huffman"):
+    with pytest.raises(InputError, match="tree is 'clustered': give one of huffman"):
         build("hierarchical", D, WORDS, tree="clustered")
     with pytest.raises(InputError, match="has no option 'rule'"):
         build("hierarchical", D, WORDS, rule="adaptive")
@@ -217,7 +217,7 @@ def test_a_tree_that_is_grown_needs_a_text() -> None:
 
 @pytest.mark.parametrize("name", ["fuller", ["full"], None])
 def test_unknown_layer(name: Any) -> None:
-    with pytest.raises(InputError, match=r"no output layer .*: give one of full"):
+    with pytest.raises(InputError, match=r"output layer is .*: give one of full"):
         parse_options(name, {})
     with pytest.raises(InputError, match="options is 3: give a table"):
         LayerSpec("full", 3)  # type: ignore[arg-type]
@@ -229,5 +229,5 @@ def test_numbers_of_other_libraries_are_taken() -> None:
     assert layer.num_samples == 4
     assert build("adaptive", D, WORDS, cutoffs=np.array([2, 4])).extra_repr().count("[2, 4]") == 1
     assert build("target-sampling", D, WORDS, common=torch.tensor([1])).extra_repr().endswith("common=1")
-    with pytest.raises(InputError, match="cutoffs is 2: give whole numbers"):
+    with pytest.raises(InputError, match="cutoffs is 2: give strictly rising whole numbers"):
         LAYERS["adaptive"].from_vocabulary(D, WORDS, 2)  # type: ignore[call-arg]

@@ -40,7 +40,7 @@ def test_shapes_that_do_not_fit_are_refused(rows: tuple[int, ...], targets: tupl
 
 @pytest.mark.parametrize("wrong", [20, -1])
 def test_targets_out_of_range_are_refused(wrong: int) -> None:
-    with pytest.raises(InputError, match="classes are 0 to 19"):
+    with pytest.raises(InputError, match="give class ids from 0 to 19"):
         adaptive(20, [5, 10, 15])(torch.randn(2, 16), torch.tensor([0, wrong]))
 
 

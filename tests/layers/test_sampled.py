@@ -246,13 +246,13 @@ def test_a_batch_of_which_nothing_counts(proposal: Proposal, shared: bool) -> No
 
 
 def test_bad_input_is_told_clearly() -> None:
-    with pytest.raises(InputError, match=r"proposal is \[1, 2\]: give one of vastmax.proposals"):
+    with pytest.raises(InputError, match=r"proposal is \[1, 2\]: give a proposal of vastmax.proposals"):
         SampledSoftmax(D, [1, 2])  # type: ignore[arg-type]
     with pytest.raises(InputError, match="num_samples is 0"):
         SampledSoftmax(D, UniformProposal(V), num_samples=0)
-    with pytest.raises(InputError, match="there is no proposal 'zipf': give one of uniform, unigram"):
+    with pytest.raises(InputError, match="proposal is 'zipf': give one of uniform, unigram"):
         SampledSoftmax.from_vocabulary(D, COUNTS, proposal="zipf")
-    with pytest.raises(InputError, match="the proposal is for 3 classes, and the vocabulary has 12"):
+    with pytest.raises(InputError, match="proposal is for 3 classes and the vocabulary has 12"):
         SampledSoftmax.from_vocabulary(D, COUNTS, proposal=UniformProposal(3))
     with pytest.raises(InputError, match=r"context is .* \(3,\): give one id a row, whole numbers of shape \(2,\)"):
         trained()(*some_rows(2), context=torch.zeros(3, dtype=torch.int64))

@@ -62,7 +62,7 @@ def test_the_score_is_off_by_log_z() -> None:
     assert score.shape == (2, 3)
     torch.testing.assert_close(score - layer.log_partition(hidden), layer.target_log_prob(hidden, target))
     assert layer.log_partition(hidden).abs().min() > 0.1  # or the line above could not fail
-    with pytest.raises(InputError, match=f"target holds {V}"):
+    with pytest.raises(InputError, match=f"target contains {V}"):
         layer.unnormalized_log_prob(hidden, target + 1)
     score.sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.abs().max() > 0

@@ -81,7 +81,7 @@ def test_bad_input() -> None:
             partitions([1, 2], size)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="targets is float64 of shape"):
         list(partitions(np.array([1.0, 2.0]), 2))
-    with pytest.raises(InputError, match="targets hold -1: classes are 0 or more, or ignore_index, -100"):
+    with pytest.raises(InputError, match="targets contain -1: give class ids of 0 or more, or ignore_index, -100"):
         list(partitions([3, -1], 2))
 
 

@@ -156,15 +156,15 @@ def test_a_shortlist_is_normalised_alone() -> None:
     every = layer.shortlist_log_prob(hidden, torch.arange(V))
     torch.testing.assert_close(every, layer.log_prob(hidden))
     for ids in ([], [1, 2, 1]):
-        with pytest.raises(InputError, match="one class or more, and none twice"):
+        with pytest.raises(InputError, match="one class or more, each once"):
             layer.shortlist_log_prob(hidden, ids)
 
 
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ([0, V], f"hold {V}: classes are 0 to {V - 1}"),
-        ([-1], "hold -1"),
+        ([0, V], f"contain {V}: give class ids from 0 to {V - 1}"),
+        ([-1], "contain -1"),
         ([0.5], "give class ids, an array of whole numbers"),
         ([True], "give class ids, an array of whole numbers"),
         ([[1, 2]], "of one dimension"),
@@ -173,7 +173,7 @@ def test_a_shortlist_is_normalised_alone() -> None:
 )
 def test_bad_ids(ids, message: str) -> None:
     layer = layer_of()
-    with pytest.raises(InputError, match="candidates " + message if "hold" in message else message):
+    with pytest.raises(InputError, match="candidates " + message if "contain" in message else message):
         layer.set_candidates(ids)
     with pytest.raises(InputError, match=message):
         TargetSampledSoftmax(D, V, common=ids)
@@ -191,9 +191,9 @@ def test_bad_shares(share) -> None:
 
 def test_candidates_are_not_taken_without_knowing_how_often_they_are_some() -> None:
     layer = layer_of(correct_inclusion=True)
-    with pytest.raises(InputError, match="how often a class is one is not known: call set_inclusion before"):
+    with pytest.raises(InputError, match="without the inclusion frequencies of classes: call set_inclusion before"):
         layer.set_candidates([3])
-    with pytest.raises(InputError, match="give what can be gone through twice, such as a list of batches"):
+    with pytest.raises(InputError, match="give an iterable that can be read twice, such as a list of batches"):
         layer.prepare(iter([[3]]))
     list(layer_of().prepare(iter([[3]])))  # as published: one pass
 
@@ -229,7 +229,7 @@ def test_inclusion_is_the_share_of_places_whose_partition_holds_a_class() -> Non
     found = [sum(stop - start for start, stop, classes in cut if w in classes) / 200 for w in range(V + 1)]
     np.testing.assert_allclose(inclusion(partitions(targets, 5), V + 1), found)
     assert inclusion([], 2).tolist() == [0, 0]
-    with pytest.raises(InputError, match="candidates hold 3: classes are 0 to 1"):
+    with pytest.raises(InputError, match="candidates contain 3: give class ids from 0 to 1"):
         inclusion(partitions([0, 3], 2), 2)
 
 

@@ -111,7 +111,7 @@ def test_rows_and_histories_must_be_as_many() -> None:
     for num_rows in (0, 3, 4):
         with pytest.raises(InputError, match=f"num_rows is {num_rows} for 2 previous classes"):
             proposal.sample(6, num_rows=num_rows, context=histories)
-    with pytest.raises(InputError, match=r"ids of shape \(3, 1\) came with 2 previous classes"):
+    with pytest.raises(InputError, match=r"ids are of shape \(3, 1\) for 2 previous classes"):
         proposal.log_prob(torch.zeros(3, 1, dtype=torch.int64), histories)
     none = histories[:0]
     assert proposal.sample(6, num_rows=0, context=none).log_expected_count.shape == (0, 6)
@@ -263,7 +263,7 @@ def test_a_mixture_that_is_right_stays() -> None:
 def test_bad_input_is_told_clearly() -> None:
     with pytest.raises(InputError, match="give three"):
         BigramProposal([1, 1], ([0], [1], [1, 2]))
-    with pytest.raises(InputError, match="bigrams is of classes 2 to 2: give 0 to 1"):
+    with pytest.raises(InputError, match="bigrams are of classes 2 to 2: give 0 to 1"):
         BigramProposal([1, 1], ([0], [2], [1]))
     with pytest.raises(InputError, match="0 or more"):
         BigramProposal([1, 1], ([0], [1], [-1]))
@@ -278,10 +278,10 @@ def test_bad_input_is_told_clearly() -> None:
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
-        ("pairs", lambda pairs: pairs.flip(0), "holds no bigrams"),
-        ("pairs", lambda pairs: pairs - 100, "holds no bigrams"),
-        ("pairs", lambda pairs: pairs * 1000, "holds no bigrams"),
-        ("bins", lambda bins: bins + 64, "holds no mixture"),
+        ("pairs", lambda pairs: pairs.flip(0), "bigrams in the state"),
+        ("pairs", lambda pairs: pairs - 100, "bigrams in the state"),
+        ("pairs", lambda pairs: pairs * 1000, "bigrams in the state"),
+        ("bins", lambda bins: bins + 64, "the mixture in the state"),
     ],
 )
 def test_a_state_that_is_no_table_is_refused_before_anything_is_drawn(name: str, spoil, message: str) -> None:

@@ -91,8 +91,8 @@ def _differ(processes: Processes) -> None:
 
 JOBS: dict[str, Callable[[Processes], Any]] = {
     "shares": _shares,
-    "one fails": lambda processes: _fails(processes, [1], CorpusError("There is no file x.")),
-    "all fail": lambda processes: _fails(processes, range(3), CorpusError("There is no file x.")),
+    "one fails": lambda processes: _fails(processes, [1], CorpusError("file x does not exist.")),
+    "all fail": lambda processes: _fails(processes, range(3), CorpusError("file x does not exist.")),
     "a fault": lambda processes: _fails(processes, [0], KeyError("x")),
     "differ": _differ,
     "again": _shares,

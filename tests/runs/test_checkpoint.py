@@ -126,7 +126,7 @@ def test_a_full_disk_keeps_the_last_state(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
     try:
-        with pytest.raises(InputError, match=r"cannot write .*too large"):
+        with pytest.raises(InputError, match=r"cannot be written .*too large"):
             checkpoint(2, a=np.zeros((200, 10))).save(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -145,7 +145,9 @@ def test_damage_is_one_sentence(part: str, damage: Callable[[Path], Any], tmp_pa
 
 def test_another_kind_is_refused(tmp_path: Path) -> None:
     checkpoint().save(tmp_path)
-    with pytest.raises(CheckpointError, match=f"the checkpoint in {tmp_path} is of a test, not of embeddings: go on"):
+    with pytest.raises(
+        CheckpointError, match=f"the checkpoint in {tmp_path} is of a test, not of embeddings: resume that"
+    ):
         Checkpoint.load(tmp_path, "embeddings")
 
 

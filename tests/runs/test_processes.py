@@ -28,14 +28,14 @@ def test_all_learn_what_each_brings(outcomes: list[dict[str, Any]], job: str) ->
 
 
 def test_an_error_of_one_is_told_by_it_with_its_name(outcomes: list[dict[str, Any]]) -> None:
-    silent = ["EndedElsewhere", "process 1 ended the run: its own error says why."]
-    told = ["CorpusError", f"rank 1 on {socket.gethostname()}: There is no file x."]
+    silent = ["EndedElsewhere", "process 1 ended the run: see its own error."]
+    told = ["CorpusError", f"rank 1 on {socket.gethostname()}: file x does not exist."]
     assert [each["one fails"] for each in outcomes] == [silent, told, silent]
 
 
 def test_an_error_of_all_is_told_by_the_first_alone(outcomes: list[dict[str, Any]]) -> None:
-    silent = ["EndedElsewhere", "process 0 ended the run: its own error says why."]
-    assert [each["all fail"] for each in outcomes] == [["CorpusError", "There is no file x."], silent, silent]
+    silent = ["EndedElsewhere", "process 0 ended the run: see its own error."]
+    assert [each["all fail"] for each in outcomes] == [["CorpusError", "file x does not exist."], silent, silent]
 
 
 def test_a_fault_of_the_program_ends_all_and_stays_what_it_is(outcomes: list[dict[str, Any]]) -> None:
@@ -43,7 +43,7 @@ def test_a_fault_of_the_program_ends_all_and_stays_what_it_is(outcomes: list[dic
 
 
 def test_what_differs_is_named(outcomes: list[dict[str, Any]]) -> None:
-    sentence = "the processes differ in dim of the options: 10 on rank 0, 11 on rank 1; make it the same everywhere."
+    sentence = "dim of the options differs between processes (10 on rank 0, 11 on rank 1): make it the same everywhere."
     assert [each["differ"][0] for each in outcomes] == ["InputError", "EndedElsewhere", "EndedElsewhere"]
     assert outcomes[0]["differ"][1] == sentence
 
@@ -87,5 +87,8 @@ def test_a_group_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GROUP.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("vastmax.runs.processes._meet", lambda: (_ for _ in ()).throw(RuntimeError("refused\nmore")))
-    with pytest.raises(InputError, match=r"^rank 1 on .* cannot join the others at localhost:1: refused\.$"), joined():
+    with (
+        pytest.raises(InputError, match=r"^rank 1 on .* cannot join the others at localhost:1 \(refused\): check"),
+        joined(),
+    ):
         pass

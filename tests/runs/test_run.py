@@ -127,10 +127,10 @@ def test_without_a_folder_a_stop_is_only_a_stop() -> None:
 
 def test_the_checkpoint_goes_when_all_is_saved(tmp_path: Path) -> None:
     def full() -> None:
-        raise InputError("cannot write here: no space; make room or name another place.")
+        raise InputError("here cannot be written (no space): make room, or name another place.")
 
     run = Counting(tmp_path / "checkpoint").go()
-    told = "the model was trained but not saved: cannot write here"
+    told = "the model was trained but not saved: here cannot be written"
     with pytest.raises(VastmaxError, match=rf"^{told}.* The checkpoint in {tmp_path}/checkpoint is kept: resume"):
         run.conclude(full)
     again = Counting(tmp_path / "checkpoint")
@@ -180,7 +180,7 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(tmp_path: Path) -> None:
     words, warned, message = ran.stdout.strip().split("|")
     assert int(words) == 5
     assert int(warned) == 6  # a checkpoint a step, and one at the end
-    assert message.startswith("no checkpoint was written: cannot write")
+    assert message.startswith("no checkpoint was written: ") and " cannot be written (" in message
     assert "too large" in message
     assert not list((tmp_path / "checkpoint").glob("*"))
 
@@ -195,7 +195,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
     again = Counting(tmp_path)
     again.resume()
     monkeypatch.setattr(Counting, "state", full)
-    with pytest.warns(UserWarning, match="no checkpoint was written; the one before it is kept: the disk is full"):
+    with pytest.warns(UserWarning, match="no checkpoint was written, the one before it is kept: the disk is full"):
         again.go()
     monkeypatch.undo()
     with warnings.catch_warnings():

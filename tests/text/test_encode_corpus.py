@@ -130,7 +130,7 @@ def test_invalid_utf8_is_replaced_and_counted(tmp_path: Path) -> None:
     with encode_corpus(path, min_count=1, tokenizer=lambda line: line.split()) as corpus:
         assert decoded(corpus) == [data.decode(errors="replace").split()]
         assert corpus.invalid_utf8 == 3
-    with pytest.warns(UserWarning, match="3 ill-formed"):
+    with pytest.warns(UserWarning, match="3 invalid UTF-8"):
         build_vocabulary(path, min_count=1)
 
 
@@ -263,7 +263,7 @@ def test_unknown_word_of_a_given_vocabulary() -> None:
         assert corpus.vocabulary is vocabulary
     with pytest.raises(CorpusError, match="none of the 3 words"):
         encode_corpus([["x", "?"]], vocabulary=vocabulary, unknown="?")
-    with pytest.raises(InputError, match="unknown is '<unk>': give a word of the vocabulary given"):
+    with pytest.raises(InputError, match="unknown is '<unk>': give a word of the given vocabulary"):
         encode_corpus(sentences, vocabulary=vocabulary, unknown="<unk>")
 
 

@@ -116,14 +116,13 @@ def test_a_corpus_that_one_sees_otherwise(tmp_path: Path) -> None:
         together(2, read)
     place = tmp_path / "0" / "text"
     assert str(caught.value) == (
-        f"the processes see another corpus, of {place}: 6 bytes on rank 0, 4 bytes on rank 1; "
-        "give all of them the same."
+        f"{place} differs between processes (6 bytes on rank 0, 4 bytes on rank 1): give all of them the same files."
     )
 
 
 @pytest.mark.parametrize("corpus", ["-", "/dev/stdin"])
 def test_what_can_be_read_once_is_refused(corpus: str) -> None:
-    with pytest.raises(CorpusError, match=r"(Standard input|/dev/stdin) can be read by one process only: give files"):
+    with pytest.raises(CorpusError, match=r"(standard input|/dev/stdin) can be read by one process only: give files"):
         parts_of(corpus, 2)
 
 

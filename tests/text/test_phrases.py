@@ -181,7 +181,7 @@ def test_apply_is_a_stream() -> None:
     with pytest.raises(InputError, match="sentence 1 of the corpus is 'new york': give a list of words"):
         next(phrases.apply(["new york"]))
     for path in ("text.txt", Path("text.txt")):
-        with pytest.raises(InputError, match="give lists of words, as read_sentences"):
+        with pytest.raises(InputError, match="give lists of words, for example read_sentences"):
             next(phrases.apply(path))  # type: ignore[arg-type]
 
 
@@ -237,17 +237,17 @@ def test_file_is_readable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("", "holds no phrases"),
-        ("word\t5\n", "holds no phrases"),
-        (HEAD + "1\t5.0\t3\tonly\n", "Line 6 .* two or more words"),
-        (HEAD + "2\t5.0\t3\ta\tb\n", "Line 6 .*pass 2 has no threshold"),
-        (HEAD + "1\thigh\t3\ta\tb\n", "Line 6 .*could not convert"),
-        (HEAD + "1\tnan\t3\ta\tb\n", "Line 6"),
-        (HEAD + "1\t5.0\t3\ta\t\n", "Line 6 .* not empty"),
-        (HEAD + "1\t5.0\t3\ta\t\\q\n", "Line 6 .* unknown escape"),
-        (HEAD + "#colour\tred\n", "Line 6 .*no entry '#colour'"),
+        ("", "does not begin with the line"),
+        ("word\t5\n", "does not begin with the line"),
+        (HEAD + "1\t5.0\t3\tonly\n", "line 6 .* two or more words"),
+        (HEAD + "2\t5.0\t3\ta\tb\n", "line 6 .*pass 2 has no threshold"),
+        (HEAD + "1\thigh\t3\ta\tb\n", "line 6 .*could not convert"),
+        (HEAD + "1\tnan\t3\ta\tb\n", "line 6"),
+        (HEAD + "1\t5.0\t3\ta\t\n", "line 6 .* not empty"),
+        (HEAD + "1\t5.0\t3\ta\t\\q\n", "line 6 .* unknown escape"),
+        (HEAD + "#colour\tred\n", "line 6 .*entry '#colour' is unknown"),
         (HEAD + "#scoring\tnpmi\n", "2 lines '#scoring' instead of one"),
-        (HEAD.replace("word2vec", "other"), "no scoring 'other'"),
+        (HEAD.replace("word2vec", "other"), "scoring 'other' is unknown"),
         (HEAD.replace("#min_count\t5\n", ""), "0 lines '#min_count'"),
         (HEAD + "1\t5.0\t3\ta\t\udcff\n", "utf-8"),
     ],
@@ -261,9 +261,9 @@ def test_damaged_files(tmp_path: Path, content: str, complaint: str) -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"cannot be read .No such file"):
         Phrases.load(tmp_path / "none")
-    with pytest.raises(InputError, match=r"cannot write .*: No such file"):
+    with pytest.raises(InputError, match=r"cannot be written .No such file"):
         Phrases([], thresholds=[]).save(tmp_path / "none" / "p")
 
 
@@ -289,7 +289,7 @@ def test_options_that_cannot_be_used(options: dict, complaint: str) -> None:
 def test_invalid_utf8_is_said(tmp_path: Path) -> None:
     path = tmp_path / "latin1"
     path.write_bytes("café noir\n".encode("latin-1") * 9)
-    with pytest.warns(UserWarning, match="9 ill-formed parts"):
+    with pytest.warns(UserWarning, match="9 invalid UTF-8 sequences"):
         learn(path)
 
 

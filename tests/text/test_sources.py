@@ -67,7 +67,7 @@ def test_a_pipe_is_waited_for_only_where_it_is_named(tmp_path: Path, pattern: st
         os.mkfifo(folder / "there")  # an open of it would hang
     assert set(expand_paths(str(tmp_path / pattern))) <= {str(tmp_path / "text"), str(tmp_path / "b" / "text")}
     assert expand_paths(tmp_path / "there") == [str(tmp_path / "there")]
-    assert f"No file matches {tmp_path}/ther*" in failing(f"{tmp_path}/ther*")
+    assert f"no file matches {tmp_path}/ther*" in failing(f"{tmp_path}/ther*")
 
 
 def test_a_named_pipe_is_read(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_folders_alone_match_a_pattern_that_ends_as_they_do(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("a b")
     assert expand_paths(f"{tmp_path}/*/") == [str(tmp_path / "a" / "c.txt"), str(tmp_path / "a" / "b" / "c.txt")]
-    assert f"No file matches {tmp_path}/*.txt/" in failing(f"{tmp_path}/*.txt/")
+    assert f"no file matches {tmp_path}/*.txt/" in failing(f"{tmp_path}/*.txt/")
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
     for function in ("listdir", "scandir"):
         monkeypatch.setattr(os, function, refuse)
     for name in (tmp_path, tmp_path / "*.txt", tmp_path / "**"):
-        assert f"The folder {tmp_path} cannot be read: Permission denied; check its permissions." in failing(name)
+        assert f"folder {tmp_path} cannot be read (Permission denied): check its permissions." in failing(name)
 
 
 def test_each_file_ends_its_sentence(tmp_path: Path) -> None:
@@ -140,14 +140,14 @@ def test_standard_input() -> None:
     expected = ("['a', 'b', 'c'] 4294967295\n", "")
     assert run(b"a b a\nc\n") == expected
     assert run(gzip.compress(b"a b a\nc\n")) == expected
-    assert run(b"")[1].endswith("CorpusError: Standard input is empty; give a text with words in it.\n")
+    assert run(b"")[1].endswith("CorpusError: standard input is empty: give a text with words in it.\n")
 
 
 def test_standard_input_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="named twice"):
         encode_corpus(["-", "-"])
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    with pytest.raises(CorpusError, match="Standard input cannot be read"):
+    with pytest.raises(CorpusError, match="standard input is closed: pipe"):
         encode_corpus("-")
 
 
@@ -161,12 +161,12 @@ def failing(sources: Any, **options: Any) -> str:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert f"There is no file {tmp_path / 'none.txt'}; check the path" in failing(tmp_path / "none.txt")
-    assert f"No file matches {tmp_path}/*.txt; check the pattern" in failing(f"{tmp_path}/*.txt")
-    assert f"The folder {tmp_path} holds no files" in failing(tmp_path)
+    assert f"file {tmp_path / 'none.txt'} does not exist: check the path" in failing(tmp_path / "none.txt")
+    assert f"no file matches {tmp_path}/*.txt: check the pattern" in failing(f"{tmp_path}/*.txt")
+    assert f"folder {tmp_path} contains no files" in failing(tmp_path)
     (tmp_path / ".hidden").write_text("a b c")
-    assert "holds no files" in failing(tmp_path)
-    assert "No corpus is given" in failing([])
+    assert "contains no files" in failing(tmp_path)
+    assert "no corpus is given" in failing([])
     path = tmp_path / "text"
     path.write_text("a b")
 
@@ -178,7 +178,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return plain_open(name, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    assert f"{path} cannot be read: Permission denied; check" in failing([path])
+    assert f"{path} cannot be read (Permission denied): check" in failing([path])
 
 
 def test_files_that_are_no_text(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
     path.write_bytes("Съешь же ещё этих мягких французских булок, да выпей чаю. Съешь ещё.".encode("cp1251"))
     assert "another encoding" in failing(path)
     path.write_bytes("some text".encode("utf-16"))
-    assert f"{path} is UTF-16 text; convert it to UTF-8" in failing(path)
+    assert f"{path} is UTF-16 text: convert it to UTF-8" in failing(path)
 
 
 def test_texts_with_nothing_to_learn(tmp_path: Path) -> None:
@@ -198,18 +198,16 @@ def test_texts_with_nothing_to_learn(tmp_path: Path) -> None:
     path.write_text("")
     assert failing(path).startswith(f"{path} is empty")
     path.write_text(" \n\n \t\n")
-    assert failing(path).startswith(f"{path} holds no words")
+    assert failing(path).startswith(f"{path} contains no words")
     path.write_text("word word\nword")
-    assert failing(path, min_count=1).startswith(
-        f"{path} has one word to learn, 'word'; there is nothing to tell it from"
-    )
+    assert failing(path, min_count=1).startswith(f"{path} has only one word to learn, 'word': give more text")
     path.write_text("a b b c")
-    assert "no word that occurs 5 times or more (the most frequent, 'b', occurs 2 times); lower min_count" in failing(
+    assert "no word that occurs 5 times or more (the most frequent, 'b', occurs 2 times): lower min_count" in failing(
         path
     )
     assert "(the most frequent, 'a', occurs 1 time)" in failing([["a", "b"]])
-    assert failing([path, path], min_count=50).startswith(f"The corpus ({path} and 1 more) has no word")
-    assert failing(path, min_count=1, max_vocabulary=1).startswith(f"{path} has one word to learn")
+    assert failing([path, path], min_count=50).startswith(f"the corpus ({path} and 1 more) has no word")
+    assert failing(path, min_count=1, max_vocabulary=1).startswith(f"{path} has only one word to learn")
 
 
 @pytest.mark.parametrize(
@@ -218,9 +216,9 @@ def test_texts_with_nothing_to_learn(tmp_path: Path) -> None:
         (7, "the corpus is 7: give lists of words, for example .text.split.*, or a path"),
         (["a b", ["c"]], "sentence 1 of the corpus is 'a b': give a list of words"),
         ([["a"], 3], "sentence 2 of the corpus is 3: give a list"),
-        ([["a"], ["b", 3]], "Sentence 2 of the corpus holds 3 .int.; words are strings"),
+        ([["a"], ["b", 3]], "sentence 2 of the corpus contains 3 .int., and words are strings"),
         ([["a\x1fb"]], "control character"),
-        ([["a"], ["b\x1e"]], "Sentence 2 .* control character"),
+        ([["a"], ["b\x1e"]], "sentence 2 .* control character"),
         ([["\ud800"]], "surrogate"),
         ((line for line in ["a b"]), "is 'a b': give a list of words"),
     ],
@@ -243,7 +241,7 @@ def test_errors_of_the_users_own_iterable_pass_through() -> None:
 
 def test_folder_for_the_temporary_file(tmp_path: Path) -> None:
     message = failing([["a", "b"]], directory=tmp_path / "none")
-    assert f"cannot be kept in the folder {tmp_path / 'none'}: No such file or directory; name another" in message
+    assert f"cannot be written to folder {tmp_path / 'none'} (No such file or directory): name another" in message
 
 
 def test_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -251,8 +249,8 @@ def test_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         pytest.skip("the system has no /dev/full")
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: open("/dev/full", "r+b", buffering=0))  # noqa: SIM115
     message = failing([["a", "b"]] * 9, directory=tmp_path)
-    assert f"The folder {tmp_path} has no room for the encoded corpus" in message
-    assert "No space left on device; free some" in message
+    assert f"folder {tmp_path} has no room for the encoded corpus" in message
+    assert "(No space left on device): free some" in message
 
 
 def test_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
@@ -264,5 +262,5 @@ def test_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
     program = f"from vastmax.text import *; encode_corpus({str(text)!r})"
     run = subprocess.run([sys.executable, "-c", program], preexec_fn=limit, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert "has no room for the encoded corpus (4 bytes a word): File too large" in run.stderr.splitlines()[-1]
+    assert "has no room for the encoded corpus, 4 bytes a word (File too large)" in run.stderr.splitlines()[-1]
     assert run.stderr.endswith("free some, or name another folder in the environment variable TMPDIR.\n")

@@ -68,21 +68,24 @@ def test_what_holds_lists_of_words_is_read_once(given: Any) -> None:
 WRONG = {
     "rows of a data set": (
         [{"title": "x", "tokens": ["tea"]}],
-        r"sentence 1 .* fields take one, for example row\[",
+        r"sentence 1 .* fields one field, for example row\[",
     ),
     "a row behind lists": ([["tea"], {"tokens": ["tea"]}], "sentence 2 of the corpus is {'tokens'"),
-    "counts": ([Counter(tea=2)], "sentence 1 .* of rows with fields"),
+    "counts": ([Counter(tea=2)], "sentence 1 .* of rows with fields one field"),
     "a table": ({"tokens": SENTENCES}, "the corpus is {'tokens': .*: give lists of words"),
-    "sets": ([{"tea"}], "sentence 1 of the corpus is {'tea'}: .* a set has another order in every process"),
-    "frozen sets": ([frozenset(["tea"])], "another order in every process"),
-    "a set": ({("tea", "with")}, "the corpus is {.*another order in every process"),
+    "sets": (
+        [{"tea"}],
+        "sentence 1 of the corpus is {'tea'}: .* in place of a set, whose order differs between processes",
+    ),
+    "frozen sets": ([frozenset(["tea"])], "whose order differs between processes"),
+    "a set": ({("tea", "with")}, "the corpus is {.*whose order differs between processes"),
     "bytes": (b"tea with", "the corpus is b'tea with': give lists of words"),
     "sentences of bytes": ([b"tea with"], "sentence 1 of the corpus is b'tea with': give a list of words"),
-    "words of bytes": ([[b"tea"]], r"Sentence 1 .* holds b'tea' \(bytes\); words are strings: .* decode\(\)"),
-    "whole numbers": ([["tea"], [1, 2]], r"Sentence 2 .* holds 1 \(int\); words are strings: .* str\(\)"),
-    "numbers of numpy": (np.array([[1, 2]]), r"holds 1 \(int64\); words are strings"),
-    "nothing among words": ([["tea", None]], r"holds None \(NoneType\)"),
-    "documents of sentences": ([[["tea"]]], r"holds \['tea'\] \(list\)"),
+    "words of bytes": ([[b"tea"]], r"sentence 1 .* contains b'tea' \(bytes\), and words are strings: .* decode\(\)"),
+    "whole numbers": ([["tea"], [1, 2]], r"sentence 2 .* contains 1 \(int\), and words are strings: .* str\(\)"),
+    "numbers of numpy": (np.array([[1, 2]]), r"contains 1 \(int64\), and words are strings"),
+    "nothing among words": ([["tea", None]], r"contains None \(NoneType\)"),
+    "documents of sentences": ([[["tea"]]], r"contains \['tea'\] \(list\)"),
     "a column of text": (
         Column(["tea with"]),
         "sentence 1 .* is 'tea with': give a list of words, for example text",
@@ -111,12 +114,12 @@ def test_what_would_be_learnt_wrongly_is_refused(what: str, door: str) -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ("the cat sat", "There is no file the cat sat; .* in as lists of words, for example"),
-        (["the cat sat", "on the mat"], "There is no file the cat sat; .* lists of words"),
-        (["tea", "with"], "There is no file tea; .* lists of words"),
-        ("who is it? a cat", "No file matches who is it\\? a cat; .* lists of words"),
-        ("tea with\nmilk " * 1000, "There is no file tea with.*…; .* lists of words"),
-        ([], "No corpus is given; .* or give lists of words"),
+        ("the cat sat", "file the cat sat does not exist: .* as lists of words, for example"),
+        (["the cat sat", "on the mat"], "file the cat sat does not exist: .* lists of words"),
+        (["tea", "with"], "file tea does not exist: .* lists of words"),
+        ("who is it? a cat", "no file matches who is it\\? a cat: .* lists of words"),
+        ("tea with\nmilk " * 1000, "file tea with.*… does not exist: .* lists of words"),
+        ([], "no corpus is given: .* or give lists of words"),
     ],
 )
 def test_text_itself_is_no_name_of_a_file(given: Any, complaint: str, door: str) -> None:
@@ -127,7 +130,7 @@ def test_text_itself_is_no_name_of_a_file(given: Any, complaint: str, door: str)
 
 def test_what_looks_like_a_path_gets_no_lesson() -> None:
     for name in ("corpus.txt", "texts/news", "texts\\news"):
-        with pytest.raises(VastmaxError, match="There is no file") as caught:
+        with pytest.raises(VastmaxError, match="does not exist: check the path") as caught:
             encode_corpus(name)
         assert "lists of words" not in str(caught.value)
 
@@ -135,9 +138,11 @@ def test_what_looks_like_a_path_gets_no_lesson() -> None:
 def test_an_iterator_that_was_read_already() -> None:
     sentences = iter(SENTENCES)
     build_vocabulary(sentences, min_count=1)
-    with pytest.raises(VastmaxError, match=r"holds no words \(an iterator can be read once: give a list"):
+    with pytest.raises(
+        VastmaxError, match=r"contains no words: give a text with words in it, or a list in place of an iterator"
+    ):
         build_vocabulary(sentences, min_count=1)
-    with pytest.raises(VastmaxError, match="holds no words; give a text"):
+    with pytest.raises(VastmaxError, match="contains no words: give a text"):
         build_vocabulary([[]], min_count=1)
 
 
@@ -155,4 +160,4 @@ def test_a_corpus_is_the_same_in_every_process() -> None:
         run = subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False
         )
-        assert (run.returncode, run.stdout) == (1, "") and "another order in every process" in run.stderr
+        assert (run.returncode, run.stdout) == (1, "") and "whose order differs between processes" in run.stderr

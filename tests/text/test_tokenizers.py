@@ -49,7 +49,7 @@ def test_unknown_and_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="tokenizer is 'moses': give 'whitespace', 'words' or a function"):
         encode_corpus([["a"]], tokenizer="moses")
     monkeypatch.setitem(sys.modules, "regex", None)
-    with pytest.raises(InputError, match=r"takes the package regex; .*pip install 'vastmax\[words\]'"):
+    with pytest.raises(InputError, match=r"needs the package regex: pip install 'vastmax\[words\]'"):
         encode_corpus([["a"]], tokenizer="words")
 
 
@@ -58,5 +58,5 @@ def test_tokenizers_that_do_not_split(tmp_path: Path) -> None:
     path.write_text("a b")
     with pytest.raises(InputError, match="is 'a b': give a list of words"):
         encode_corpus(path, tokenizer=lambda line: line)  # type: ignore[arg-type, return-value]
-    with pytest.raises(InputError, match=r"holds 3 \(int\); words are strings"):
+    with pytest.raises(InputError, match=r"contains 3 \(int\), and words are strings"):
         encode_corpus(path, tokenizer=lambda line: [3])  # type: ignore[list-item]

@@ -173,13 +173,13 @@ def test_no_damaged_step_goes_unseen(counts: np.ndarray, data: st.DataObject) ->
 @pytest.mark.parametrize(
     ("words", "num_words", "fault"),
     [
-        ([0], None, "owner of each of 2 leaves"),
+        ([0], None, "one word id for each of 2 leaves"),
         ([0, -1], None, "give ids from 0"),
-        ([0, 2], None, "needs a leaf"),
-        ([0, 0], 2, "needs a leaf"),
+        ([0, 2], None, "give each word a leaf"),
+        ([0, 0], 2, "give each word a leaf"),
         ([0, 1], 1, "give ids from 0"),
-        ([0, 2**31 - 1], None, "every one of the 2147483648 words needs a leaf, and there are 2 leaves"),
-        ([0, 1], 2**50, "needs a leaf"),
+        ([0, 2**31 - 1], None, "the tree has 2 leaves for 2147483648 words: give each word a leaf"),
+        ([0, 1], 2**50, "give each word a leaf"),
     ],
 )
 def test_owners_must_be_words(words: list[int], num_words: int | None, fault: str) -> None:
@@ -190,7 +190,7 @@ def test_owners_must_be_words(words: list[int], num_words: int | None, fault: st
 def test_arguments_of_the_wrong_kind() -> None:
     with pytest.raises(InputError, match=r"offsets is float64 of shape .*: give whole numbers of one dimension"):
         Tree([0.5, 1], [0, 0], [1, -1])
-    with pytest.raises(InputError, match="signs holds values outside int8"):
+    with pytest.raises(InputError, match="signs contains values outside int8"):
         Tree([0, 1, 2], [0, 0], [1, 257])
     with pytest.raises(InputError, match="leaf is 2"):
         balanced_tree(2).path(2)

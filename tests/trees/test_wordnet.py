@@ -120,7 +120,7 @@ def test_missing_file(tmp_path: Path, missing: str) -> None:
         ("data.noun", lambda text: text.replace(" 00", " zz"), "cannot be read at synset"),
         ("data.noun", lambda text: text[:3000], "data.noun"),
         ("index.verb", lambda text: text + "jolt v x\n", "index.verb has a line 'jolt v x'"),
-        ("index.verb", lambda text: "", "index.verb holds no word"),
+        ("index.verb", lambda text: "", "index.verb has no word"),
         ("cntlist.rev", lambda text: text + "dog 3\n", "cntlist.rev has a line 'dog 3'"),
     ],
 )
@@ -128,7 +128,7 @@ def test_damage(tmp_path: Path, name: str, damage: object, message: str) -> None
     shutil.copytree(FEW, tmp_path / "wordnet")
     path = tmp_path / "wordnet" / name
     path.write_text(damage(path.read_text()))  # type: ignore[operator]
-    with pytest.raises(FormatError, match=rf"no sound WordNet: .*{message}.*install it anew"):
+    with pytest.raises(FormatError, match=rf"is a damaged WordNet .*{message}.*: install it again"):
         wordnet_tree(WORDS, vectors(len(WORDS)), tmp_path / "wordnet")
 
 

@@ -16,25 +16,27 @@ __all__ = ["align"]
 
 
 def align(
-    source: Annotated[Path, PlaceArgument(metavar="SOURCE", show_default=False, help="Folder of the model to turn.")],
-    target: Annotated[Path, PlaceArgument(metavar="TARGET", show_default=False, help="Folder of the other.")],
+    source: Annotated[Path, PlaceArgument(metavar="SOURCE", show_default=False, help="Folder of the model to rotate.")],
+    target: Annotated[
+        Path, PlaceArgument(metavar="TARGET", show_default=False, help="Folder of the model that defines the space.")
+    ],
     output: Annotated[
-        Path, PlaceOption("--output", "-o", metavar="DIR", show_default=False, help="Folder for the turned model.")
+        Path, PlaceOption("--output", "-o", metavar="DIR", show_default=False, help="Folder for the rotated model.")
     ],
     pairs: Annotated[
         Path | None,
         PlaceOption(
             metavar="FILE",
             show_default=False,
-            help="Lines of: word of SOURCE, word of TARGET, that correspond; by default all words that both have.",
+            help="Lines of corresponding words, SOURCE then TARGET; by default all words that both have.",
         ),
     ] = None,
     dictionary: Annotated[
         Path | None,
-        PlaceOption(metavar="FILE", show_default=False, help="Judge it on such lines: precision at 1, 5 and 10."),
+        PlaceOption(metavar="FILE", show_default=False, help="Measure precision at 1, 5 and 10 on such lines."),
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="csls|cosine", help="How translations are found (Conneau et al. 2018).")
+        str, typer.Option(metavar="csls|cosine", help="Retrieval of translations (Conneau et al. 2018).")
     ] = "csls",
     restrict_vocabulary: Annotated[
         int, typer.Option(metavar="N", help="Translate into the N most frequent words.")
@@ -42,7 +44,7 @@ def align(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in DIR.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Turn a model into the space of another (orthogonal Procrustes).
+    """Align a model with the space of another (orthogonal Procrustes).
 
     \b
     Examples:
@@ -54,13 +56,15 @@ def align(
     one_of("method", method, ("csls", "cosine"))
     whole("restrict_vocabulary", restrict_vocabulary, 1)
     if embeddings.holds_embeddings(output) and not overwrite:
-        raise InputError(f"{output} holds a model: add --overwrite to replace it, or name another folder")
+        raise InputError(f"{output} contains a model: add --overwrite to replace it, or name another folder.")
     ours, theirs = (embeddings.Embeddings.load(each) for each in (source, target))
     given = None
     if pairs is not None:
         given = [(one, other) for one, other in embeddings.read_pairs(pairs) if one in ours and other in theirs]
         if not given:
-            raise InputError(f"{pairs} has no pair whose words both models know")
+            raise InputError(
+                f"{pairs} has no pair whose words both models know: give lines of SOURCE word, TARGET word."
+            )
     turned = embeddings.align(ours, theirs, given)
     report = None
     if dictionary is not None:

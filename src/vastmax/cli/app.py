@@ -24,7 +24,7 @@ BAD_INPUT, INTERRUPTED = 1, 130
 app = typer.Typer(
     name="vastmax",
     cls=Verbs,
-    help="Word embeddings and large-vocabulary models without paying for the whole softmax.",
+    help="Train word embeddings and large-vocabulary models without the cost of the full softmax.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -114,7 +114,7 @@ def run(arguments: list[str] | None = None) -> int:
         _tell(error, str(error))
         return BAD_INPUT
     except MemoryError as error:
-        complain(f"not enough memory ({error}): choose a smaller --dim or a higher --min-count")
+        complain(f"out of memory ({error}): give a smaller --dim or a higher --min-count.")
         return BAD_INPUT
     except (BrokenPipeError, SystemExit):
         # The reader of our output has had enough, as `head` does (typer turns that, and here only that, into
@@ -122,7 +122,7 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        complain(f"{error.filename or 'input or output'} failed ({error.strerror or error}): check it and try again.")
         return BAD_INPUT
     except (KeyboardInterrupt, typer.Abort) as error:
         _tell(error, "interrupted")
@@ -135,8 +135,9 @@ def run(arguments: list[str] | None = None) -> int:
             print(refused.format_message())
             return 0
         context = getattr(refused, "ctx", None)
-        seen = f" (see {context.command_path} --help)" if context else ""
-        _tell(error, refused.format_message().rstrip(".") + seen)
+        seen = f": see {context.command_path} --help." if context else "."
+        sentence = refused.format_message().rstrip(".")
+        _tell(error, sentence[:1].lower() + sentence[1:] + seen)
         return refused.exit_code
 
 

@@ -40,7 +40,9 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,...", show_default="all", help="Which; --list-methods names them; module:Class is your own."
+            metavar="A,B,...",
+            show_default="all",
+            help="Methods to compare, as --list-methods prints them, or module:Class of your own.",
         ),
     ] = None,
     minutes_each: Annotated[
@@ -51,43 +53,51 @@ def compare(
         float | None,
         typer.Option(metavar="N", show_default="as --minutes-each says", help="Passes over the training text."),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Runs a method: with --seed, --seed + 1, and so on.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Runs of each method, with --seed, --seed + 1, and so on.")
+    ] = 1,
     config: Annotated[
         Path | None,
-        PlaceOption(metavar="FILE", show_default=False, help="TOML with these flags and methods of your own."),
+        PlaceOption(metavar="FILE", show_default=False, help="TOML file with these flags and your own methods."),
     ] = None,
     held_out: Annotated[
         float | None,
         typer.Option(
             metavar="N|SHARE",
             show_default="20000, and 8000 where neither --minutes-each nor --epochs is given",
-            help="Words, or share, of TRAIN that each text not given is cut from its end.",
+            help="Words, or share, of TRAIN to cut from its end for each text not given.",
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="N,M", show_default=False, help="Of TRAIN, N words train, M validate, the rest tests."),
+        typer.Option(
+            metavar="N,M",
+            show_default=False,
+            help="Split TRAIN: N words for training, M for validation, the rest for the test.",
+        ),
     ] = None,
     scoring: Annotated[
         float,
         typer.Option(
             metavar="SHARE",
-            help="Of --minutes-each, spent on scoring at most: validation and test text are cut to it. 0 scores all.",
+            help="Largest share of --minutes-each for scoring; validation and test text are cut to it. 0 scores all.",
         ),
     ] = 0.25,
     end_of_sentence: EndOfSentence = "</s>",
     *,
     device: Device = "cpu",
     checkpoint_minutes: CheckpointMinutes = 10,
-    list_methods: Annotated[bool, typer.Option("--list-methods", help="Print the methods' names, and stop.")] = False,
+    list_methods: Annotated[
+        bool, typer.Option("--list-methods", help="Print the names of the methods, and exit.")
+    ] = False,
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Train one language model with every output layer, and compare: perplexity, speed, memory.
+    """Train one language model with each output layer, and compare perplexity, speed and memory.
 
-    Every method gets the same model, text and budget, in a process of its own. DIR then holds records.jsonl, a line a
-    run, and report.html, a page that needs no network. The same command again goes on where it was stopped, tries what
-    failed again, and keeps the rest.
+    Every method gets the same model, text and budget, in its own process. The results in DIR are records.jsonl, one
+    line a run, and report.html, a page that needs no network. The same command continues an interrupted comparison,
+    retries failed runs, and keeps finished ones.
 
     \b
     Examples:
@@ -147,7 +157,7 @@ def compare(
                 progress=partial(_show, display),
             )
         except TrainingInterrupted:
-            raise interrupted(context, f"interrupted; what is finished is in {output}.", "go on", command) from None
+            raise interrupted(context, f"interrupted: finished runs are in {output}.", "continue", command) from None
     _report(records, output, time.perf_counter() - started, as_json)
 
 
@@ -183,7 +193,7 @@ def _split(value: Any) -> tuple[int, int] | None:
     try:
         train, valid = map(int, value.split(",") if isinstance(value, str) else value)
     except (TypeError, ValueError):
-        raise InputError(f"--split is {value!r}: give two whole numbers of words, as 800000,200000.") from None
+        raise InputError(f"--split is {value!r}: give two numbers of words, as 800000,200000.") from None
     return train, valid
 
 
@@ -219,7 +229,7 @@ def _report(records: list[RunRecord], output: Path, seconds: float, as_json: boo
         for sentence in verdict_sentences(records):
             say(sentence)
     if failed:
-        complain(f"{failed} of {len(records)} runs failed; the same command tries them again")
+        complain(f"{failed} of {len(records)} runs failed: give the same command again to retry them.")
     if not as_json:
         places = f"the report is {output / 'report.html'}, the records are {output / 'records.jsonl'}"
         say(f"{duration(seconds)} for this command; {places}")

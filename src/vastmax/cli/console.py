@@ -190,5 +190,5 @@ def interrupted_training(
     """The same for training: where its checkpoint is, or in other words that there is none."""
     done = "interrupted" if share is None else f"interrupted at {share:.1%}"
     if checkpoint is None:
-        return interrupted(context, f"{done}; {otherwise}")
-    return interrupted(context, f"{done}; checkpoint in {checkpoint}.", "resume", resume_command(context))
+        return interrupted(context, f"{done}: {otherwise}")
+    return interrupted(context, f"{done}: checkpoint in {checkpoint}.", "resume", resume_command(context))

@@ -40,7 +40,7 @@ __all__ = ["phrases", "tree", "vocab"]
 
 _COLUMNS, _FEWEST_COLUMNS = 100, 20  # of a picture
 _Top = Annotated[
-    int, typer.Option("--top", "-k", metavar="N", help="How many to print; 0 for none.", callback=not_negative)
+    int, typer.Option("--top", "-k", metavar="N", help="Number to print; 0 for none.", callback=not_negative)
 ]
 
 
@@ -82,7 +82,8 @@ def phrases(
     top: _Top = 20,
     passes: Annotated[int, typer.Option(metavar="N", help="N passes find phrases of up to 2**N words.")] = 2,
     threshold: Annotated[
-        float | None, typer.Option(metavar="X", show_default="by scoring", help="Score from which a pair is joined.")
+        float | None,
+        typer.Option(metavar="X", show_default="by scoring", help="Lowest score of a pair that is joined."),
     ] = None,
     scoring: PhraseScoring = "word2vec",
     connector_words: ConnectorWords = "",
@@ -90,7 +91,7 @@ def phrases(
     as_json: Json = False,
     **text: Any,
 ) -> None:
-    """Find the phrases of a corpus: words that stand together more often than by chance.
+    """Find the phrases of a corpus: words that occur together more often than by chance.
 
     \b
     Examples:
@@ -124,21 +125,22 @@ def tree(
     corpus: Corpus,
     output: SaveTo = None,
     show: Annotated[
-        int | None, typer.Option(metavar="LEVELS", show_default="none", help="Draw so many levels, with their words.")
+        int | None,
+        typer.Option(metavar="LEVELS", show_default="none", help="Draw LEVELS levels of the tree, with their words."),
     ] = None,
     vectors: Annotated[
         Path | None,
         PlaceOption(
             metavar="DIR",
             show_default="trained on the corpus",
-            help="Model whose vectors say which words are alike (clustered, wordnet; custom can do without).",
+            help="Model with the vectors to cluster by (clustered, wordnet; optional for custom).",
         ),
     ] = None,
     *,
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Print what hierarchical softmax costs on a corpus: decisions (bits) a word, and what a tree saves.
+    """Print the cost of hierarchical softmax on a corpus, in decisions (bits) a word, and the saving of a tree.
 
     \b
     Examples:
@@ -197,12 +199,12 @@ def tree(
 def _check(wanted: TreeOptions, show: int | None, vectors: Path | None) -> None:
     """Refuse flags that the kind makes no use of."""
     if show is not None and wanted.kind == "class-based":
-        raise InputError("--show draws trees, and --kind class-based makes none: leave it out.")
+        raise InputError("--show draws trees, and --kind class-based builds none: leave it out.")
     if show is not None and show < 0:
         raise InputError(f"--show is {show}: give a number of levels, 0 or more.")
     if vectors is not None and not (wanted.needs_vectors or wanted.kind == "custom"):
         what = "--rule random" if wanted.kind == "clustered" else f"--kind {wanted.kind}"
-        raise InputError(f"{what} looks at no vectors: leave out --vectors.")
+        raise InputError(f"{what} uses no vectors: leave out --vectors.")
 
 
 def _trained(corpus: EncodedCorpus, threads: int | None, seed: int) -> NDArray:

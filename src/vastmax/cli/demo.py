@@ -62,16 +62,16 @@ def demo(
         Path, PlaceOption("--output", "-o", metavar="DIR", help="Folder for the model; the default one is replaced.")
     ] = DEFAULT_FOLDER,
     max_words: Annotated[
-        int, typer.Option(metavar="N", help="Read at most so many words.", callback=not_negative)
+        int, typer.Option(metavar="N", help="Read at most N words.", callback=not_negative)
     ] = 1_500_000,
     threads: Threads = None,
     seed: Seed = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train anew although DIR holds a model.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Train again even if DIR contains a model.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Learn the words of your own Python's documentation, and look around.
+    """Train embeddings on the documentation of your own Python, and show their neighbours and analogies.
 
-    The text is on your disk already: docstrings and comments of the standard library and the installed packages.
+    The text is already on your disk: docstrings and comments of the standard library and the installed packages.
 
     \b
     Examples:

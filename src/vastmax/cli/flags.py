@@ -51,13 +51,13 @@ _METAVARS: dict[type, str] = {int: "N", float: "X", str: "TEXT"}
 class TextOptions:
     """How text is read, as `encode_corpus` takes and checks it."""
 
-    min_count: Annotated[int, Flag("Drop words rarer than this.")] = 5
-    max_vocabulary: Annotated[int | None, Flag("Keep at most so many words, the most frequent.", default="all")] = None
-    lowercase: Annotated[bool, Flag("Lower-case before counting.")] = False
-    tokenizer: Annotated[Literal["whitespace", "words"], Flag("Split at white space, or find Unicode words.")] = (
+    min_count: Annotated[int, Flag("Drop words that occur fewer than N times.")] = 5
+    max_vocabulary: Annotated[int | None, Flag("Keep the N most frequent words.", default="all")] = None
+    lowercase: Annotated[bool, Flag("Lower-case the text before counting.")] = False
+    tokenizer: Annotated[Literal["whitespace", "words"], Flag("Split at white space, or into Unicode words.")] = (
         "whitespace"
     )
-    threads: Annotated[int | None, Flag("Threads to run on.", default="every core")] = None
+    threads: Annotated[int | None, Flag("Number of threads.", default="every core")] = None
 
 
 def takes(*kinds: type, without: Collection[str] = (), **defaults: Any) -> Callable[[Verb], Verb]:
@@ -110,25 +110,29 @@ Corpus = Annotated[
         help="Files (plain, .gz, .bz2, .xz, .zst), folders, globs, or - for standard input; one sentence a line.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and everything else on stderr.")]
 LayerOptions = Annotated[
     list[str] | None,
-    typer.Option("--option", metavar="K=V", show_default=False, help="An option of the output layer; repeatable."),
+    typer.Option("--option", metavar="K=V", show_default=False, help="Option of the output layer; may be repeated."),
 ]
 PhraseScoring = Annotated[
     str, typer.Option(metavar="word2vec|npmi", help="Score of a pair: word2vec's, or normalised mutual information.")
 ]
 ConnectorWords = Annotated[
     str,
-    typer.Option(metavar="A,B,...", show_default="none", help="Words that may stand inside a phrase, not at its ends."),
+    typer.Option(metavar="A,B,...", show_default="none", help="Words allowed inside a phrase, but not at its ends."),
 ]
-Threads = Annotated[int | None, typer.Option(metavar="N", show_default="every core", help="Threads to run on.")]
+Threads = Annotated[int | None, typer.Option(metavar="N", show_default="every core", help="Number of threads.")]
 CheckpointMinutes = Annotated[
-    float, typer.Option(metavar="X", help="Minutes between two checkpoints; 0 for none but when stopped.")
+    float, typer.Option(metavar="X", help="Minutes between checkpoints; 0 for none except when interrupted.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in DIR, if there is one.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Train anew although DIR holds a model or a checkpoint.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Seed of all chance; with --threads 1 runs repeat bit for bit.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume from the checkpoint in DIR, if there is one.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Train again even if DIR contains a model or a checkpoint.")
+]
+Seed = Annotated[
+    int, typer.Option(metavar="N", help="Random seed; with --threads 1 runs are bit-for-bit reproducible.")
+]
 
 
 def _writable(value: Path | None) -> Path | None:
@@ -138,16 +142,18 @@ def _writable(value: Path | None) -> Path | None:
     if value.is_dir():
         raise InputError(f"{value} is a folder: name a file in it.")
     if not value.parent.is_dir():
-        raise InputError(f"{value} cannot be written: there is no folder {value.parent}.")
+        raise InputError(
+            f"{value} cannot be written, as folder {value.parent} does not exist: make it, or name another place."
+        )
     closed = value if value.exists() else value.parent
     if not os.access(closed, os.W_OK):
-        raise InputError(f"{value} cannot be written: there is no permission to write {closed}; name another place.")
+        raise InputError(f"{value} cannot be written, without permission to write {closed}: name another place.")
     return value
 
 
 SaveTo = Annotated[
     Path | None,
-    PlaceOption("--output", "-o", metavar="FILE", show_default=False, help="Save here.", callback=_writable),
+    PlaceOption("--output", "-o", metavar="FILE", show_default=False, help="File to save to.", callback=_writable),
 ]
 
 
@@ -160,7 +166,7 @@ def check_not_read(output: Path | None, corpus: list[str], *others: str | Path |
     for name in (*expand_paths(corpus), *others):
         path = "/dev/stdin" if name == STDIN else name
         if path is not None and os.path.exists(path) and os.path.samefile(path, output):
-            raise InputError(f"{output} is what is read: name another file to save in.")
+            raise InputError(f"{output} is also an input: name another file to save in.")
 
 
 def connector_tuple(text: str) -> tuple[str, ...]:

@@ -60,8 +60,8 @@ class Verb(typer.core.TyperCommand):
 
         if ctx.command_path not in _TOGETHER and started_in_group():
             raise InputError(
-                f"{ctx.command_path} runs in one process: start it without torchrun (or unset WORLD_SIZE); "
-                f"{' and '.join(_TOGETHER)} take several."
+                f"{ctx.command_path} runs in one process, unlike {' and '.join(_TOGETHER)}: "
+                "start it without torchrun (or unset WORLD_SIZE)."
             )
         return super().invoke(ctx)
 

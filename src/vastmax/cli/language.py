@@ -25,14 +25,15 @@ __all__ = ["TRAIN", "Device", "EndOfSentence", "Test", "Valid", "read_corpus", "
 TRAIN = typer.Argument(metavar="TRAIN...", show_default=False, help="Training text: files, folders, globs, or -.")
 Valid = Annotated[
     list[str] | None,
-    typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Validation text; may be given several times."),
+    typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Validation text; may be repeated."),
 ]
 Test = Annotated[
     list[str] | None,
-    typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Test text; may be given several times."),
+    typer.Option(metavar="FILE", show_default="cut from TRAIN", help="Test text; may be repeated."),
 ]
 EndOfSentence = Annotated[
-    str, typer.Option(metavar="WORD", help="What ends each sentence, a class as words are; no text may hold it.")
+    str,
+    typer.Option(metavar="WORD", help="Word that marks ends of sentences, a class of its own; no text may contain it."),
 ]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")]
 
@@ -40,7 +41,7 @@ Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")
 def require_torch() -> None:
     """Load PyTorch; InputError for who has installed embeddings only."""
     if importlib.util.find_spec("torch") is None:
-        raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'")
+        raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'.")
     from vastmax.runs import signals_held
 
     with signals_held():

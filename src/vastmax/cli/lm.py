@@ -44,16 +44,14 @@ __all__ = ["app", "sample", "score", "train"]
 _Model = Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder of a language model.")]
 _OwnLayer = Annotated[
     str | None,
-    typer.Option(
-        metavar="module:Class", show_default=False, help="Your own layer, where the model was trained with one."
-    ),
+    typer.Option(metavar="module:Class", show_default=False, help="Your own layer, if the model was trained with one."),
 ]
 
 app = typer.Typer(
     cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="""Train a language model, score text with it, draw text from it.
+    help="""Train a language model, score text with it, sample text from it.
 
     \b
     Examples:
@@ -76,12 +74,12 @@ def train(
     valid: Valid = None,
     test: Test = None,
     output_layer: Annotated[
-        str, typer.Option(metavar="NAME", help="A method, as `vastmax compare --list-methods` names them.")
+        str, typer.Option(metavar="NAME", help="Method, as `vastmax compare --list-methods` prints them.")
     ] = "full",
     option: LayerOptions = None,
     held_out: Annotated[
         float,
-        typer.Option(metavar="N|SHARE", help="Words, or share, of TRAIN that each text not given is cut from its end."),
+        typer.Option(metavar="N|SHARE", help="Words, or share, of TRAIN to cut from its end for each text not given."),
     ] = 20_000,
     end_of_sentence: EndOfSentence = "</s>",
     *,
@@ -91,7 +89,7 @@ def train(
         typer.Option(
             metavar="classes|none",
             show_default="classes from 4 million numbers on",
-            help="Of several processes: whether they spread the output layer's classes, or each have all.",
+            help="With several processes: spread the output layer's classes, or keep all on each.",
         ),
     ] = None,
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -100,11 +98,11 @@ def train(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Train a language model with an output layer, and judge it.
+    """Train a language model with an output layer, and evaluate it.
 
-    Perplexities are exact, whatever the layer was trained by; each sentence's end counts as a word. Ctrl-C or SIGTERM
-    writes a checkpoint and prints the command that resumes. Started by torchrun, several processes train one model, on
-    the batches that one would.
+    Perplexities are exact, whichever loss the layer was trained with, and ends of sentences count as words. Ctrl-C or
+    SIGTERM writes a checkpoint and prints the command that resumes. With torchrun, several processes train one model,
+    on the same batches as a single process.
 
     \b
     Examples:
@@ -117,7 +115,7 @@ def train(
     """  # noqa: D301
     require_torch()
     if resume and output is None:
-        raise InputError("--resume needs the folder whose checkpoint it goes on from: add -o DIR.")
+        raise InputError("--resume needs the folder of the checkpoint: add -o DIR.")
     from vastmax.runs import joined, restarted
 
     if restarted():
@@ -182,12 +180,14 @@ def score(
         ),
     ],
     per_sentence: Annotated[
-        bool, typer.Option("--per-sentence", help="Print a line a sentence: log-probability, words, the sentence.")
+        bool, typer.Option("--per-sentence", help="Print one line a sentence: log-probability, words, the sentence.")
     ] = False,
     batching: Annotated[
         str | None,
         typer.Option(
-            metavar="stream|sentence", show_default="as trained", help="Text as one stream, or each sentence by itself."
+            metavar="stream|sentence",
+            show_default="as trained",
+            help="Read the text as one stream, or each sentence by itself.",
         ),
     ] = None,
     output_layer: _OwnLayer = None,
@@ -196,8 +196,9 @@ def score(
 ) -> None:
     """Score text with a saved language model: perplexity, or the log-probability of every sentence.
 
-    Log-probabilities are exact, natural, and count each sentence's end as a word. With --per-sentence every word is
-    predicted from all before it; else a long text is read as up to ten side by side, as in training's own test.
+    Log-probabilities are exact, natural logarithms, and count ends of sentences as words. With --per-sentence every
+    word is predicted from all words before it. Otherwise a long text is read in up to ten parallel parts, as in the
+    test after training.
 
     \b
     Examples:
@@ -229,21 +230,22 @@ def score(
 @app.command(cls=Verb)
 def sample(
     model: _Model,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", show_default="none", help="What the text begins with.")] = "",
-    words: Annotated[int, typer.Option(metavar="N", help="Words to draw, ends of sentences among them.")] = 100,
-    samples: Annotated[int, typer.Option("--samples", "-n", metavar="N", help="How many texts.")] = 1,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", show_default="none", help="Beginning of the text.")] = "",
+    words: Annotated[int, typer.Option(metavar="N", help="Words to sample, ends of sentences included.")] = 100,
+    samples: Annotated[int, typer.Option("--samples", "-n", metavar="N", help="Number of texts.")] = 1,
     temperature: Annotated[
-        float, typer.Option(metavar="X", help="Below 1 keeps to the likely, above 1 strays; 1 is the model itself.")
+        float,
+        typer.Option(metavar="X", help="Below 1 prefers likely words, above 1 unlikely ones; 1 is the model itself."),
     ] = 1.0,
     top_k: Annotated[
-        int | None, typer.Option(metavar="K", show_default="all", help="Draw among the K most likely words only.")
+        int | None, typer.Option(metavar="K", show_default="all", help="Sample from the K most likely words only.")
     ] = None,
-    unknown: Annotated[bool, typer.Option(help="Whether the word that stands for unknown ones may be drawn.")] = True,
+    unknown: Annotated[bool, typer.Option(help="Allow the unknown word to be sampled.")] = True,
     output_layer: _OwnLayer = None,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
-    """Draw text from a saved language model.
+    """Sample text from a saved language model.
 
     \b
     Examples:
@@ -266,7 +268,7 @@ def sample(
     )
     if drawn.unknown:
         names = ", ".join(repr(word) for word in drawn.unknown)
-        note(f"note: the model does not know {names}: {saved.text['unknown']} stands for such words")
+        note(f"note: the model does not know {names}: {saved.text['unknown']} replaces them")
     end = saved.text["end_of_sentence"]
     texts = [_lines([*drawn.prompt, *words], end) for words in drawn.texts]
     if as_json:

@@ -37,7 +37,7 @@ def train_together(
 
     said, folder, reading = note if processes.leads else lambda _: None, None, True
     if restarted():
-        goes_on = "training starts anew" if output is None else f"what {output} holds goes on"
+        goes_on = "training starts again" if output is None else f"the run in {output} continues"
         said(f"one of the processes ended, and all were started again: {goes_on}")
     with ExitStack() as stack:
         try:
@@ -58,7 +58,7 @@ def train_together(
                 if resume and finished:
                     if processes.leads:
                         load_language_model(output)  # type: ignore[arg-type]
-                    said(f"{output} holds a finished model: nothing is left to resume")
+                    said(f"{output} contains a finished model: nothing is left to resume")
                     return None
                 corpus = read_corpus(given, processes)
                 reading = False
@@ -79,7 +79,7 @@ def train_together(
                 ).record
         except KeyboardInterrupt as stop:
             if reading:
-                raise interrupted(context, "interrupted while reading; nothing was written") from None
+                raise interrupted(context, "interrupted while reading: nothing was written") from None
             checkpoint = folder.checkpoint if folder is not None and folder.has_checkpoint else None
             otherwise = "nothing is kept without -o DIR" if output is None else "no checkpoint was written"
             raise interrupted_training(context, checkpoint, getattr(stop, "share", None), otherwise) from None

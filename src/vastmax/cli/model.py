@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["analogy", "evaluate", "export", "import_", "nearest"]
 
 _Model = Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder of a model.")]
-_Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="How many to print.")]
+_Neighbours = Annotated[int, typer.Option("--neighbours", "-k", metavar="N", help="Number to print.")]
 
 
 def nearest(
@@ -26,7 +26,9 @@ def nearest(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="WORD...", show_default=False, help="Words to look up, each by itself; with + and - between, a sum."
+            metavar="WORD...",
+            show_default=False,
+            help="Words to look up, each by itself, or as a sum with + and - between them.",
         ),
     ],
     neighbours: _Neighbours = 10,
@@ -35,12 +37,12 @@ def nearest(
         typer.Option(
             metavar="N|WORD",
             show_default=False,
-            help="Answer from the N most frequent words, or from these; may be given again. A number alone is N.",
+            help="Search the N most frequent words, or these words; may be repeated. A number alone is N.",
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="WORD", show_default=False, help="Not an answer; may be given again."),
+        typer.Option(metavar="WORD", show_default=False, help="Exclude this word from the answers; may be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -132,18 +134,21 @@ def evaluate(
         PlaceOption(
             metavar="FILE",
             show_default=False,
-            help="Analogies (Google, MSR, BATS); may be given again.",
+            help="File of analogies (Google, MSR, BATS); may be repeated.",
         ),
     ] = None,
     similarity: Annotated[
         list[Path] | None,
-        PlaceOption(metavar="FILE", show_default=False, help="Lines of: word word score; may be given again."),
+        PlaceOption(metavar="FILE", show_default=False, help="File with lines of word, word, score; may be repeated."),
     ] = None,
     restrict_vocabulary: Annotated[
         int, typer.Option(metavar="N", help="Answer analogies from the N most frequent words.")
     ] = 30000,
     lowercase: Annotated[bool, typer.Option(help="Lower-case the questions.")] = True,
-    method: Annotated[str, typer.Option(metavar="3cosadd|3cosmul", help="How analogies are answered.")] = "3cosadd",
+    method: Annotated[
+        str,
+        typer.Option(metavar="3cosadd|3cosmul", help="Answer analogies by adding the cosines, or by multiplying them."),
+    ] = "3cosadd",
     answers: Annotated[bool, typer.Option("--answers", help="Show every analogy with the model's answer.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -156,7 +161,7 @@ def evaluate(
       vastmax evaluate model --analogies BATS_3.0.zip
     """  # noqa: D301
     if not analogies and not similarity:
-        raise InputError("nothing to evaluate: give --analogies FILE or --similarity FILE")
+        raise InputError("evaluate needs questions: give --analogies FILE or --similarity FILE.")
     from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity
 
     one_of("method", method, ("3cosadd", "3cosmul"))
@@ -220,12 +225,12 @@ def _small(probability: float | None) -> str:
 def export(
     model: _Model,
     file: Annotated[
-        Path, PlaceArgument(metavar="FILE", show_default=False, help="Where to; the ending tells the format.")
+        Path, PlaceArgument(metavar="FILE", show_default=False, help="File to write; its extension selects the format.")
     ],
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="word2vec|fasttext|floret", show_default="word2vec", help="What a .bin is for: which program."
+            metavar="word2vec|fasttext|floret", show_default="word2vec", help="Program that a .bin file is for."
         ),
     ] = None,
     as_json: Json = False,
@@ -246,7 +251,9 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, PlaceArgument(metavar="FILE", show_default=False, help="Vectors of another program.")],
+    file: Annotated[
+        Path, PlaceArgument(metavar="FILE", show_default=False, help="File of vectors of another program.")
+    ],
     model: Annotated[Path, PlaceArgument(metavar="DIR", show_default=False, help="Folder for the model.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in DIR.")] = False,
     limit: Annotated[
@@ -254,7 +261,7 @@ def import_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read vectors of another program, and save them as a model.
+    """Read the vectors of another program, and save them as a model.
 
     \b
     Examples:
@@ -266,7 +273,7 @@ def import_(
     from vastmax.embeddings import holds_embeddings, import_vectors
 
     if holds_embeddings(model) and not overwrite:
-        raise InputError(f"{model} holds a model: add --overwrite to replace it, or name another folder")
+        raise InputError(f"{model} contains a model: add --overwrite to replace it, or name another folder.")
     embeddings = import_vectors(file, limit=limit)
     embeddings.save(model)
     _report(as_json, f"saved in {model}", embeddings, model)

@@ -41,31 +41,38 @@ def train(
     layer_options: LayerOptions = None,
     *,
     phrases: Annotated[
-        str, typer.Option(metavar="N|FILE", help="Passes of joining frequent pairs to one word, or saved phrases.")
+        str,
+        typer.Option(
+            metavar="N|FILE", help="Number of passes that join frequent pairs of words, or a file of saved phrases."
+        ),
     ] = "0",
     phrase_threshold: Annotated[
         float | None,
-        typer.Option(metavar="X", show_default="by scoring", help="Score from which a pair is joined."),
+        typer.Option(metavar="X", show_default="by scoring", help="Lowest score of a pair that is joined."),
     ] = None,
     phrase_scoring: PhraseScoring = "word2vec",
-    phrase_min_count: Annotated[int, typer.Option(metavar="N", help="Pairs rarer than this are no phrases.")] = 5,
+    phrase_min_count: Annotated[
+        int, typer.Option(metavar="N", help="Do not join pairs that occur fewer than N times.")
+    ] = 5,
     connector_words: ConnectorWords = "",
     checkpoint_minutes: CheckpointMinutes = 10,
     resume: Resume = False,
     overwrite: Overwrite = False,
     keep_output_vectors: Annotated[
-        bool, typer.Option("--keep-output-vectors", help="Save the output layer's vectors too.")
+        bool, typer.Option("--keep-output-vectors", help="Save the vectors of the output layer too.")
     ] = False,
     start: Annotated[
         Path | None,
         PlaceOption(
-            metavar="DIR|FILE", show_default=False, help="Go on with the vectors of a model, or of another program."
+            metavar="DIR|FILE", show_default=False, help="Start from the vectors of a model, or of another program."
         ),
     ] = None,
     frozen: Annotated[
         Path | None,
         PlaceOption(
-            metavar="all|FILE", show_default=False, help="Words of --start that stay as they are: all, or one a line."
+            metavar="all|FILE",
+            show_default=False,
+            help="Words of --start whose vectors are not trained: all, or a file with one a line.",
         ),
     ] = None,
     as_json: Json = False,
@@ -73,7 +80,7 @@ def train(
 ) -> None:
     """Train word embeddings on a corpus.
 
-    Ctrl-C or SIGTERM writes a checkpoint and prints the command that resumes. Started by torchrun, several processes
+    Ctrl-C or SIGTERM writes a checkpoint and prints the command that resumes. With torchrun, several processes
     train one model, each on its part of the corpus.
 
     \b
@@ -93,11 +100,11 @@ def train(
 
     if restarted():
         if leads():
-            note(f"one of the processes ended, and all were started again: what {output} holds goes on")
+            note(f"one of the processes ended, and all were started again: the run in {output} continues")
     elif resume and leads() and not holds_checkpoint(output / "checkpoint"):
         is_finished = holds_embeddings(output)
         note(
-            f"{output} holds a finished model: nothing is left to resume"
+            f"{output} contains a finished model: nothing is left to resume"
             if is_finished
             else f"no checkpoint in {output} yet: starting from the beginning"
         )
@@ -125,7 +132,7 @@ def train(
         otherwise = "no checkpoint could be written"
         raise interrupted_training(context, stop.checkpoint, stop.share, otherwise) from None
     except KeyboardInterrupt:
-        raise interrupted(context, "interrupted while reading; nothing was written") from None
+        raise interrupted(context, "interrupted while reading: nothing was written") from None
     if not leads():
         return
     facts = summary(embeddings, time.perf_counter() - started)
@@ -155,9 +162,11 @@ def _frozen(given: Path | None) -> str | list[str] | None:
         lines = given.read_text(encoding="utf-8-sig").split("\n")
         words = [word for line in lines if (word := line.strip(" \t\r"))]  # no other blanks: words may have them
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--frozen {given} cannot be read: {error}; give all, or a file of one word a line.") from None
+        raise InputError(
+            f"--frozen {given} cannot be read ({error}): give all, or a file with one word a line."
+        ) from None
     if not words:
-        raise InputError(f"--frozen {given} holds no word: give all, or a file of one word a line.")
+        raise InputError(f"--frozen {given} is empty: give all, or a file with one word a line.")
     return words
 
 
@@ -168,7 +177,7 @@ def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, 
     try:
         from vastmax.layers import parse_options
     except ImportError as error:
-        raise InputError(f"{error}.") from error
+        raise InputError(str(error)) from error
     return parse_options(options["objective"], given)
 
 

@@ -98,7 +98,7 @@ def compare(
     for config in configs:
         if (name := run_name(config)) in by_name:
             raise InputError(
-                f"two runs are called {name}: give each method and seed once, and classes of one name "
+                f"two runs have the name {name}: give each method and seed once, and classes of one name "
                 "a name each, as [methods.NAME] in a --config file."
             )
         by_name[name] = config
@@ -113,7 +113,7 @@ def compare(
         # what failed may be tried with any config
         if not kept[name] and (differs := _begun_with_other(runs / name, config)) and not _read(runs / name / RECORD):
             raise InputError(
-                f"{name} was begun with {differs}: go back to it, name another folder, or delete {runs / name}."
+                f"{name} was started with {differs}: use the same again, name another folder, or delete {runs / name}."
             )
     with writing(folder), reporting(progress) as told:
         for place in (folder, folder / _CORPUS, *(runs / name for name in by_name)):
@@ -167,7 +167,7 @@ def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
         return None
     was = {"probe": False, **record.config}  # as the first versions, which had no probe, do not say
     if differs := differences(was, plain(config.to_json()), _FREE):
-        raise InputError(f"{run_name(config)} was made with {differs}: go back to it, or name another folder.")
+        raise InputError(f"{run_name(config)} was made with {differs}: use the same again, or name another folder.")
     return record
 
 
@@ -188,8 +188,8 @@ def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRe
     there |= {LanguageCorpus.load(place).fingerprint} if saved else set()
     if there - {corpus.fingerprint}:
         raise InputError(
-            f"{folder} holds a comparison on another text or vocabulary, as --held-out or --min-count make of the same "
-            "file, or on another part of it, as --scoring, --minutes-each, --validations, --dim or --layers choose: "
+            f"{folder} has a comparison on another text or vocabulary (they depend on --held-out and --min-count), "
+            "or on another part of it (which depends on --scoring, --minutes-each, --validations, --dim and --layers): "
             "name another folder."
         )
     if not saved:
@@ -244,7 +244,7 @@ def _run(
     if code == 130:
         raise TrainingInterrupted(place / CHECKPOINT, share)
     if error is None:
-        error = f"the run's process ended with {_ending(code)}; {place / _ERRORS} has what it said."
+        error = f"the run's process ended with {_ending(code)}: see {place / _ERRORS}."
     record = RunRecord(**described(config, corpus, job["command"]), status="failed", error=error)
     write_records(place / RECORD, record)
     return record
@@ -252,7 +252,7 @@ def _run(
 
 def _ending(code: int) -> str:
     if code == -signal.SIGKILL:
-        return "SIGKILL, as the system ends what takes too much memory"
+        return "SIGKILL, as where the system is out of memory"
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 

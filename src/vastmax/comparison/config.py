@@ -61,7 +61,8 @@ class RunConfig:
         names = [each.name for each in fields(LoopOptions)]
         if unknown := set(self.method.training) - set(names):
             raise InputError(
-                f"method {self.method.label}: training has no option {min(unknown)!r}: give one of {', '.join(names)}."
+                f"method {self.method.label} has the unknown training option {min(unknown)!r}: "
+                f"give one of {', '.join(names)}."
             )
         return LoopOptions(**{**asdict(self.training), **self.method.training})
 
@@ -93,7 +94,9 @@ class RunConfig:
                 probe=record.get("probe", False),
             )
         except (KeyError, TypeError) as error:
-            raise InputError(f"this is no config of a run: {error}.") from error
+            raise InputError(
+                f"the config of the run is not valid ({str(error).rstrip('.')}): give one that a comparison wrote."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def plan_comparison(
     first, model = LoopOptions(**told), model or ModelOptions()
     if untied := [method for method in chosen if model.tie and not can_tie(LAYERS[method.layer])]:
         labels = ", ".join(method.label for method in untied)
-        notes.append(f"no table of words to share, and so --tie does nothing: {labels}")
+        notes.append(f"--tie has no effect on methods without a table of words to share: {labels}")
 
     def run_of(method: Method, seed: int) -> RunConfig:
         config = RunConfig(
@@ -184,7 +187,7 @@ def _chosen(names: Iterable[str] | None, own: Sequence[Method]) -> tuple[list[Me
     catalogue = {method.label: method for method in own} or METHODS
     if names is not None:
         if not (found := [method_named(name, catalogue) for name in names]):
-            raise InputError("methods names none: leave it out for all, or name one or more.")
+            raise InputError("methods is empty: name one or more, or leave it out for all.")
         return found, []
     lacks = {} if own else {method.label: method.spec.missing for method in catalogue.values()}
     notes = [f"{label} is left out, as {lack}" for label, lack in lacks.items() if lack is not None]
@@ -217,11 +220,11 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     try:
         document = read_toml(path)
     except OSError as error:
-        raise InputError(f"the config {path} cannot be read: {error.strerror or error}.") from None
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): give a TOML file.") from None
     given = _names(document)
     tables = given.pop("methods", {})
     if unknown := sorted(set(given) - set(flags)):
-        raise InputError(f"{path}: there is no option {unknown[0]!r}: give one of {', '.join(sorted(flags))}.")
+        raise InputError(f"{path} has the unknown option {unknown[0]!r}: give one of {', '.join(sorted(flags))}.")
     for name, value in given.items():
         kind = flags[name] | str if name in _TEXTS else flags[name]  # one text stands for a list of one
         if not conforms(value, kind):
@@ -240,7 +243,7 @@ def _method(label: str, table: dict[str, Any]) -> Method:
     try:
         json.dumps(table)
     except TypeError:
-        raise InputError(f"[methods.{label}] holds a date or a time, which no option takes.") from None
+        raise InputError(f"[methods.{label}] contains a date or a time: give numbers, text, lists or tables.") from None
     table = _names(table)
     training = _names(table.pop("training", {}))
     if "layer" in table:
@@ -250,7 +253,7 @@ def _method(label: str, table: dict[str, Any]) -> Method:
         return Method(label, layer, table, training)
     known = METHODS.get(label)
     if known is None:
-        raise InputError(f"[methods.{label}] has no layer, and no method of the catalogue has this name: add layer = …")
+        raise InputError(f"[methods.{label}] has no layer, and the catalogue no method of this name: add layer = ….")
     return Method(label, known.layer, {**known.options, **table}, training)
 
 

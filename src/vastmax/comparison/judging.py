@@ -96,7 +96,7 @@ def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> 
     if not (difference < _TOLERANCE and error < _TOLERANCE):  # nor where one is NaN
         raise VastmaxError(
             f"{type(layer).__name__}'s log-probabilities differ from brute force by {difference:.2g} nats, and sum to "
-            f"1 within {error:.2g}: its perplexity is not to be trusted; please report this."
+            f"1 within {error:.2g}: do not trust its perplexity, and report this."
         )
     return {"rows": len(hidden), "largest_difference": difference, "largest_sum_error": error}
 

@@ -43,9 +43,9 @@ class Method:
     def __post_init__(self) -> None:
         _ = self.spec
         if not isinstance(self.training, Mapping):
-            raise refused("training", self.training, f"a table of options of the training of method {self.label}")
+            raise refused("training", self.training, f"a table of training options of method {self.label}")
         if not self.label or not all(each.isalnum() or each in "-_.+()" for each in self.label):
-            raise InputError(f"a method's name {self.label!r} may hold letters, digits and -_.+() only.")
+            raise InputError(f"a method's name is {self.label!r}: give letters, digits and -_.+() only.")
 
     @property
     def spec(self) -> LayerSpec:
@@ -85,7 +85,7 @@ def method_named(name: str, catalogue: Mapping[str, Method] = METHODS) -> Method
     if isinstance(name, str) and ":" in name and name not in catalogue:
         return Method(name.rpartition(":")[2], own_layer(name))
     if not isinstance(name, str) or name not in catalogue:
-        raise InputError(f"there is no method {name!r}: give one of {', '.join(catalogue)}, or module:Class.")
+        raise InputError(f"method is {name!r}: give one of {', '.join(catalogue)}, or module:Class.")
     return catalogue[name]
 
 
@@ -126,7 +126,7 @@ def build_layer(
         if source is None:
             return _vectors(corpus, seed, threads)
         if vectors_of is None:
-            raise InputError(f"vectors={source!r} names a run of a comparison: leave it out elsewhere.")
+            raise InputError(f"vectors is {source!r}, a run of a comparison: leave it out elsewhere.")
         return vectors_of(source)
 
     text = TrainingText(corpus.vocabulary, corpus.train, word_vectors, seed, threads)

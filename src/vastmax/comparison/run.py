@@ -115,7 +115,7 @@ def run_language_model(
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)  # before a layer is built, which may take minutes
     options, model_options, method = config.loop_options, config.model, config.method
     if processes.size > 1 and config.probe:
-        raise refused("probe", True, "false where several processes train together, and learning_rate")
+        raise refused("probe", True, "false where several processes train together, and give learning_rate")
     check_sharding(output_sharding, model_options)
     device = check_device(config.device, processes)
     if device.type == "cuda" and processes.size > 1:
@@ -143,7 +143,7 @@ def run_language_model(
     resumed = processes.gather(resumed)[0]
     _check_taken_out(layer, corpus)
     if any(parameter.is_meta for parameter in layer.parameters()):
-        raise refused("device", "meta", "a device that holds numbers")
+        raise refused("device", "meta", "a device with data")
     building_seconds = None if resumed else time.perf_counter() - started
     model = build_model(model_options, layer, corpus.end_of_sentence)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -310,7 +310,7 @@ def check_device(name: str, processes: Processes = ALONE) -> torch.device:
     Of several processes on a machine with GPUs each takes the one of its number there.
     """
     if processes.size > 1 and name.startswith("cuda:"):
-        raise InputError(f"device is {name!r}: give cuda to several processes, of which each takes a GPU of its own.")
+        raise InputError(f"device is {name!r}: give cuda for several processes, each of which takes its own GPU.")
     if processes.size > 1 and name == "cuda":
         name = f"cuda:{processes.local_rank}"
     try:
@@ -334,4 +334,6 @@ def _check_taken_out(layer: OutputLayer, corpus: LanguageCorpus) -> None:
         text = getattr(corpus, name)
         for met in text[np.isin(text, layer.taken_out)][:1].tolist():
             word = (corpus.vocabulary.words or [])[met]
-            raise InputError(f"without takes out class {met}, {word!r}, which the {name} text holds: leave it in.")
+            raise InputError(
+                f"without removes class {met}, {word!r}, which the {name} text contains: leave it out of without."
+            )

@@ -36,7 +36,7 @@ def check_sharding(asked: OutputSharding | None, model: ModelOptions) -> None:
         one_of("output_sharding", asked, get_args(OutputSharding))
     if asked == "classes" and model.tie:
         raise InputError(
-            "output_sharding is 'classes', and tie shares the output layer's table with the input, which wants it "
+            "output_sharding is 'classes', and tie shares the output layer's table with the input, which needs it "
             "whole: leave out one of the two."
         )
 
@@ -62,7 +62,7 @@ def spreads(asked: OutputSharding | None, layer: OutputLayer, model: ModelOption
         raise
     if plan is None and asked is not None:
         raise InputError(
-            f"output_sharding is 'classes', and {type(layer).__name__} does not say how its classes may be spread: "
+            f"output_sharding is 'classes', and {type(layer).__name__} does not define how its classes are spread: "
             "give 'none'."
         )
     return plan is not None

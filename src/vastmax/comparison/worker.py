@@ -68,7 +68,7 @@ def main(folder: Path) -> int:
     except VastmaxError as error:
         say(error=str(error))
     except MemoryError as error:
-        say(error=f"not enough memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
+        say(error=f"out of memory ({error}): keep fewer words, or lower --dim, --rows or --length.")
     except Exception as error:
         import traceback
 
@@ -83,14 +83,14 @@ def _vectors(folder: str | None, label: str) -> Any:
     """Words' vectors (V, d) of a finished run: its output's, which tell what stands in one place, or its input's."""
     file = Path(folder or "", "model.safetensors")
     if folder is None or not file.is_file():
-        raise InputError(f"vectors names {label!r}, and no run of this name is finished: let it stand before this one.")
+        raise InputError(f"vectors is {label!r}, and no run of this name is finished: put it before this one.")
     num_words = len(Vocabulary.load(file.with_name("vocabulary.tsv")))
     with safe_open(file, framework="numpy") as tensors:
         for name in ("output.weight", "embedding.weight"):
             # an output's vectors may also be those of nodes, classes or clusters; a shared table has one name only
             if name in tensors.keys() and tensors.get_slice(name).get_shape()[0] == num_words:  # noqa: SIM118
                 return tensors.get_tensor(name)
-    raise InputError(f"vectors names {label!r}, which has no vector a word: name a run with a table of its words.")
+    raise InputError(f"vectors is {label!r}, which has no vector a word: name a run with a table of words.")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ the first where rows share them, one where each draws for itself, and two where 
 try:
     import torch as _torch
 except ImportError as error:
-    raise ImportError("vastmax.distributed needs PyTorch: pip install 'vastmax[torch]'") from error
+    raise ImportError("vastmax.distributed needs PyTorch: pip install 'vastmax[torch]'.") from error
 
 if not _torch.distributed.is_available():
-    raise ImportError("vastmax.distributed needs a PyTorch that was built with torch.distributed.")
+    raise ImportError("vastmax.distributed needs torch.distributed: install a PyTorch that was built with it.")
 
 from vastmax.distributed import (  # noqa: F401  # they register the ops of spread tables
     chances,

@@ -33,8 +33,8 @@ __all__ = [
 
 _gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
 _UNEQUAL = (
-    "the rows of the processes differ in what they bring: give all of them context, group and as many targets, and "
-    "want gradients on all or none."
+    "the processes give different arguments: give all of them context, group and the same number of targets, and "
+    "require gradients on all or none."
 )
 
 
@@ -121,7 +121,9 @@ def current() -> Batch:
     """Return the batch that is being worked on; InputError where a spread table is used outside of its layer."""
     batch = _current.get()
     if batch is None:
-        raise InputError("a table that is spread over processes is used by itself: call its layer's methods.")
+        raise InputError(
+            "a table is spread over processes, and cannot be used directly: call the methods of its layer."
+        )
     return batch
 
 
@@ -203,7 +205,7 @@ def gathered_rows(
         headers = apart(found[:, :start]).cpu().view(torch.int64)
         counts = headers[:, 0].tolist()
         if min(counts) < 0:
-            raise refusal or InputError(f"process {counts.index(-1)} refused its rows: its own error says why.")
+            raise refusal or InputError(f"process {counts.index(-1)} refused its rows: see its own error.")
         if len({tuple(each) for each in headers[:, 1:4].tolist()}) > 1:
             raise InputError(_UNEQUAL)
         if max(counts) * width <= capacity:

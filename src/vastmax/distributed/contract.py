@@ -205,10 +205,14 @@ class Sharded(OutputLayer):
             yield
 
     def tie_weights(self, embedding: Any) -> NoReturn:
-        raise InputError("the layer's classes are spread: no embedding in one place shares their table.")
+        raise InputError(
+            "the layer's classes are spread, and no embedding in one place can share their table: unshard it first."
+        )
 
     def input_embedding(self) -> NoReturn:
-        raise InputError("the layer's classes are spread: no embedding in one place shares their table.")
+        raise InputError(
+            "the layer's classes are spread, and no embedding in one place can share their table: unshard it first."
+        )
 
     def sampling_report(self, *_: Any, **__: Any) -> NoReturn:
         raise InputError("the layer's classes are spread: unshard it for a report of its samples.")

@@ -35,7 +35,7 @@ def all_rows(own: Tensor, mesh: DeviceMesh) -> tuple[Tensor, Tensor]:
         InputError: where the mesh has more than one dimension, or ``own`` none.
     """
     if not isinstance(mesh, DeviceMesh) or mesh.ndim != 1:
-        raise refused("mesh", mesh, "a DeviceMesh of one dimension, as of init_device_mesh('cpu', (4,))")
+        raise refused("mesh", mesh, "a DeviceMesh of one dimension, for example init_device_mesh('cpu', (4,))")
     if not isinstance(own, Tensor) or not own.dim():
         raise refused("own", own, "a tensor of rows")
     group, rank = mesh.get_group(), mesh.get_local_rank()

@@ -57,12 +57,14 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) 
         raise InputError("the layer's classes are spread already: unshard it first.")
     mesh, others = _dimensions(mesh, dim)
     if layer._shares_table:
-        raise InputError("the layer shares its table with an embedding: spread one without")
+        raise InputError("the layer shares its table with an embedding: spread a layer without one.")
     plan = layer.shard_plan()
     if plan is None:
-        raise InputError(f"{type(layer).__name__} does not say how its classes may be spread: define shard_plan in it.")
+        raise InputError(f"{type(layer).__name__} does not define how its classes are spread: define shard_plan in it.")
     if any(isinstance(each, DTensor) for each in (*layer.parameters(), *layer.buffers())):
-        raise InputError("the layer holds what is spread already, as another layer's proposal: give each one its own.")
+        raise InputError(
+            "the layer contains a part that is spread already, for example another layer's proposal: give each its own."
+        )
     lay_out(layer, plan, mesh, others)
     layer.__class__ = _sharded_kind(type(layer))
     sharded = cast(Sharded, layer)
@@ -81,7 +83,7 @@ def unshard(layer: OutputLayer) -> OutputLayer:
         unshard(within)
         return layer
     if not isinstance(layer, Sharded):
-        raise refused("layer", layer, "one whose classes shard_classes spread")
+        raise refused("layer", layer, "a layer whose classes shard_classes spread")
     layer._cutting.remove()
     del layer._mesh, layer._others, layer._capacity, layer._cutting
     layer.__class__ = type(layer).__mro__[2]
@@ -99,13 +101,13 @@ def unshard(layer: OutputLayer) -> OutputLayer:
 def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any]]:
     """Return the dimension of a mesh over which classes are spread, and the groups of all others."""
     if not isinstance(mesh, DeviceMesh):
-        raise refused("mesh", mesh, "a DeviceMesh, as of init_device_mesh('cpu', (4,))")
+        raise refused("mesh", mesh, "a DeviceMesh, for example init_device_mesh('cpu', (4,))")
     names = mesh.mesh_dim_names or ()
     if dim is None and mesh.ndim == 1:
         return mesh, []
     if dim is None or dim not in names:
         wanted = " or ".join(map(repr, names)) or "mesh_dim_names to init_device_mesh, and one of them here"
-        raise refused("dim", dim, f"{wanted}: classes are spread over one of the mesh's {mesh.ndim} dimensions")
+        raise refused("dim", dim, f"{wanted}, as classes are spread over one of the {mesh.ndim} dimensions of the mesh")
     return mesh[dim], [mesh.get_group(each) for each in names if each != dim]
 
 

@@ -121,7 +121,7 @@ class LanguageCorpus:
         """
         place = as_path(folder)
         if not place.is_dir():
-            raise InputError(f"there is no folder {place}: give one that LanguageCorpus.save wrote.")
+            raise InputError(f"folder {place} does not exist: give one that LanguageCorpus.save wrote.")
         with reading(place):
             try:
                 facts = read_json(member(place, "corpus.json"))
@@ -142,16 +142,18 @@ class LanguageCorpus:
                     spelling=spelled,
                 )
             except (FileNotFoundError, FormatError, ValueError, KeyError, TypeError) as error:
-                raise FormatError(f"{place} holds no whole language corpus ({error}); save it again.") from error
+                raise FormatError(
+                    f"{place} is not a complete language corpus ({str(error).rstrip('.')}): save it again."
+                ) from error
         classes = range(len(corpus.vocabulary))
         if not whole or any(text.dtype != np.int32 or text.ndim != 1 for text in texts):
-            raise FormatError(f"{place} holds parts of different language corpora; save it again.")
+            raise FormatError(f"{place} contains parts of different language corpora: save it again.")
         if spelled is not None and not _is_spelling(spelled, len(corpus.test)):
-            raise FormatError(f"{place} holds the spelling of another text; save it again.")
+            raise FormatError(f"{place} contains the spelling of another text: save it again.")
         if corpus.vocabulary.words is None or not {corpus.unknown, corpus.end_of_sentence} <= set(classes):
-            raise FormatError(f"{place} holds a vocabulary of another corpus; save it again.")
+            raise FormatError(f"{place} contains the vocabulary of another corpus: save it again.")
         if any(block.min() < 0 or block.max() >= len(classes) for text in texts for block in blocks_of(text)):
-            raise FormatError(f"{place} holds ids of no word of its vocabulary; save it again.")
+            raise FormatError(f"{place} contains ids outside its vocabulary: save it again.")
         return corpus
 
     def _lengths(self) -> list[int]:

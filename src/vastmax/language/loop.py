@@ -194,8 +194,8 @@ class LanguageModelLoop(Run):
         value = self._group.agree(float(loss.detach()), self.seconds)
         if not math.isfinite(value):
             raise DivergedError(
-                f"the loss became {value} after {self.words:,} words: lower the learning rate "
-                f"({options.initial_learning_rate:g}) or the limit of the gradient's norm ({options.largest_norm:g})."
+                f"the loss is {value} after {self.words:,} words: lower the learning rate "
+                f"({options.initial_learning_rate:g}) or the largest gradient norm ({options.largest_norm:g})."
             )
         self.losses.add(value * kept, kept)
         self.words += kept
@@ -267,7 +267,7 @@ class LanguageModelLoop(Run):
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what :meth:`state` returned."""
         if facts["number"] >= len(self._batches) or any(_POINT - point.keys() for point in facts["curve"]):
-            raise ValueError("it has gone further than this run goes, or its curve lacks something")
+            raise ValueError("it is further than the end of this run, or its curve is incomplete")
         found = self._group.spread(tensors_of(tensors))
         load_model_tensors(self._model, tensors_under("model", found))
         self._best_tensors = tensors_under("best", found)

@@ -19,25 +19,27 @@ _MOST = 2**31 - 1
 class ModelOptions:
     """The model below the output layer; InputError names an option that is not accepted, what came, and what is."""
 
-    model: Annotated[Literal["lstm", "feed-forward"], Flag("What makes the hidden vectors.")] = "lstm"
+    model: Annotated[Literal["lstm", "feed-forward"], Flag("Model that computes the hidden vectors.")] = "lstm"
     dim: Annotated[int, Flag("Width d of the hidden vectors.", low=1, high=_MOST)] = 200
     embedding_dim: Annotated[
         int | None, Flag("Width of the input embeddings.", low=1, high=_MOST, default="as dim")
     ] = None
-    layers: Annotated[int, Flag("Layers of the LSTM.", low=1, high=_MOST)] = 2
-    order: Annotated[int, Flag("n of the feed-forward model, which looks at n - 1 words.", low=2, high=_MOST)] = 5
+    layers: Annotated[int, Flag("Number of LSTM layers.", low=1, high=_MOST)] = 2
+    order: Annotated[
+        int, Flag("Order n of the feed-forward model, whose context is n - 1 words.", low=2, high=_MOST)
+    ] = 5
     linear: Annotated[bool, Flag("Leave out the feed-forward model's tanh: the log-bilinear model.")] = False
-    dropout: Annotated[float, Flag("Dropped of embeddings and hidden vectors.", "SHARE", low=0, high=1, below=True)] = (
+    dropout: Annotated[float, Flag("Dropout of embeddings and hidden vectors.", "SHARE", low=0, high=1, below=True)] = (
         0.0
     )
     initial_range: Annotated[
         float,
-        Flag("Input embeddings and the LSTM's weights start uniform in -X to X.", low=0, high=1e6, above=True),
+        Flag("Draw initial input embeddings and LSTM weights uniformly from -X to X.", low=0, high=1e6, above=True),
     ] = 0.1
-    tie: Annotated[bool, Flag("Input embeddings share the output layer's table, where it has one.")] = False
-    batching: Annotated[Batching, Flag("Text as one stream, or each sentence by itself.")] = "stream"
-    rows: Annotated[int, Flag("Texts, or sentences, side by side in a batch.", low=1, high=_MOST)] = 20
-    length: Annotated[int, Flag("Words that gradients reach back, in stream batching.", low=1, high=_MOST)] = 20
+    tie: Annotated[bool, Flag("Share the output layer's table, where it has one, with the input embeddings.")] = False
+    batching: Annotated[Batching, Flag("Read the text as one stream, or each sentence by itself.")] = "stream"
+    rows: Annotated[int, Flag("Batch size: parallel parts of the text, or sentences.", low=1, high=_MOST)] = 20
+    length: Annotated[int, Flag("Words of backpropagation through time, in stream batching.", low=1, high=_MOST)] = 20
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -56,7 +58,7 @@ class LoopOptions:
     minutes: Annotated[
         float | None,
         Flag(
-            "Training time, validation not counted, instead of epochs.",
+            "Training time instead of epochs, validation excluded.",
             "M",
             low=0,
             high=1e6,
@@ -64,17 +66,19 @@ class LoopOptions:
             default="no limit",
         ),
     ] = None
-    optimizer: Annotated[Literal["adagrad", "adam", "sgd"], Flag("Tables get sparse updates with each.")] = "adagrad"
+    optimizer: Annotated[Literal["adagrad", "adam", "sgd"], Flag("Optimiser; each updates tables sparsely.")] = (
+        "adagrad"
+    )
     learning_rate: Annotated[
         float | None,
-        Flag("Where the schedule starts.", low=0, high=1e4, above=True, default="0.1, 0.002, 20 by optimizer"),
+        Flag("Initial learning rate.", low=0, high=1e4, above=True, default="0.1, 0.002, 20 by optimizer"),
     ] = None
     schedule: Annotated[
         Literal["constant", "linear", "halving", "plateau"],
         Flag(
-            "Of the learning rate: linear falls to 0 at the end of the budget; halving is constant for "
-            "constant_epochs, then multiplied by decay at each epoch; plateau is multiplied by decay after each "
-            "validation that did not improve."
+            "Learning rate schedule. linear: fall to 0 at the end of the budget. halving: stay constant for "
+            "constant_epochs, then multiply by decay at each epoch. plateau: multiply by decay after each "
+            "validation without improvement."
         ),
     ] = "linear"
     warmup: Annotated[
@@ -88,12 +92,14 @@ class LoopOptions:
             default="0; 0.05 in a comparison that chooses the rate",
         ),
     ] = None
-    decay: Annotated[float, Flag("Factor of halving and plateau.", low=0, high=1, above=True)] = 0.5
-    constant_epochs: Annotated[float, Flag("Epochs before halving starts, of all epochs.", "N", low=0, high=1e6)] = 4.0
+    decay: Annotated[
+        float, Flag("Learning rate factor of the halving and plateau schedules.", low=0, high=1, above=True)
+    ] = 0.5
+    constant_epochs: Annotated[float, Flag("Epochs before halving starts.", "N", low=0, high=1e6)] = 4.0
     max_norm: Annotated[
         float | None,
         Flag(
-            "Gradients whose joint norm is larger are scaled down to it; 0 for never.",
+            "Clip gradients to this joint norm; 0 for no clipping.",
             low=0,
             high=1e9,
             default="0.25; 0 where a comparison chooses the rate of adagrad or adam",
@@ -101,20 +107,20 @@ class LoopOptions:
     ] = None
     patience: Annotated[
         int,
-        Flag("Stop after N validations without a better one, and keep the best model; 0 for never.", low=0, high=10**6),
+        Flag("Stop after N validations without improvement, and keep the best model; 0 for never.", low=0, high=10**6),
     ] = 0
-    validations: Annotated[int, Flag("In the whole run; 0 for one an epoch.", low=0, high=10**6)] = 0
+    validations: Annotated[int, Flag("Validations in the whole run; 0 for one an epoch.", low=0, high=10**6)] = 0
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Flag(
-            "Of products of matrices: bfloat16, by autocast, halves the memory of activations. An LSTM stays in "
-            "float32 on a CPU that has none in bfloat16, as with AVX2."
+            "Precision of matrix products: bfloat16, by autocast, halves the memory of activations. An LSTM stays in "
+            "float32 on CPUs without bfloat16 LSTM kernels, such as those with AVX2 only."
         ),
     ] = "float32"
     num_candidates: Annotated[
-        int, Flag("Distinct targets a partition of target sampling (its τ).", low=1, high=2**62)
+        int, Flag("Distinct targets in a partition of target sampling (its τ).", low=1, high=2**62)
     ] = 2000
-    seed: Annotated[int, Flag("Of the order of sentences and of all chance in the model.", low=0, high=2**63 - 1)] = 1
+    seed: Annotated[int, Flag("Random seed of the order of sentences and of the model.", low=0, high=2**63 - 1)] = 1
 
     def __post_init__(self) -> None:
         check_options(self)

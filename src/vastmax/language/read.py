@@ -93,7 +93,9 @@ def read_language_corpus(
     given = {name: text for name, text in sources.items() if name == "train" or text is not None}
     missing = [name for name in TEXTS if name not in given]
     if split is not None and len(missing) < 2:
-        raise InputError("split cuts validation and test text from the training text: give neither, or no split.")
+        raise InputError(
+            "split is given, which cuts validation and test text from the training text: leave out those, or split."
+        )
     shared, notes, warned = _shared_files(given), [], []
 
     @contextmanager
@@ -110,8 +112,8 @@ def read_language_corpus(
             try:
                 if end_of_sentence in text:
                     raise CorpusError(
-                        f"{describe(given[name])} holds the word {end_of_sentence!r}, which is set behind each "
-                        "sentence here; take it out, or give another word as end_of_sentence (--end-of-sentence)."
+                        f"{describe(given[name])} contains the word {end_of_sentence!r}, which marks ends of "
+                        "sentences here: remove it, or give another word as end_of_sentence (--end-of-sentence)."
                     )
                 yield text
             finally:
@@ -119,12 +121,12 @@ def read_language_corpus(
         except (CorpusError, InputError) as error:
             if is_paths(given[name]):
                 raise
-            title = f"he {TITLES[name]} text"  # which errors of token lists do not know
-            message = str(error).replace("The corpus", "T" + title).replace("the corpus", "t" + title)
+            message = str(error).replace("the corpus", f"the {TITLES[name]} text")  # which token lists do not know
             raise type(error)(message) from error
         if text.invalid_utf8:
             warned.append(
-                f"{text.invalid_utf8:,} ill-formed parts of UTF-8 in the {TITLES[name]} text were replaced by U+FFFD."
+                f"{text.invalid_utf8:,} invalid UTF-8 sequences in the {TITLES[name]} text were replaced by U+FFFD: "
+                "check its encoding."
             )
 
     def spelled(text: ScannedText, part: slice, vocabulary: Vocabulary, speller: Speller) -> NDArray[np.float32] | None:
@@ -151,7 +153,7 @@ def read_language_corpus(
         largest = None if max_vocabulary is None else max_vocabulary - 1
         known = text.select(min_count, largest, unknown)
         if len(known) < 2:
-            raise CorpusError(f"{describe(train)} holds no word but {unknown!r}; give text with words in it.")
+            raise CorpusError(f"{describe(train)} contains no word but {unknown!r}: give text with words in it.")
         vocabulary = with_word(known.words or [], known.counts, end_of_sentence, sentences)
         speller = Speller(split_words(text.lexicon.joined(text.lexicon.ranked(1, _WORDS_TO_SPELL_BY))))
         if "test" in missing:
@@ -161,9 +163,7 @@ def read_language_corpus(
     names = {name: describe(text) if is_paths(text) else "token lists" for name, text in given.items()}
     if missing:
         names |= _parts(names["train"], texts, vocabulary[end_of_sentence])
-        notes.append(
-            f"{' and '.join(TITLES[name] for name in missing).capitalize()} text is cut from the training text."
-        )
+        notes.append(f"{' and '.join(TITLES[name] for name in missing)} text is cut from the training text.")
     for name in [name for name in given if name != "train"]:
         with scanned(name) as text:
             if name == "test":
@@ -199,7 +199,7 @@ def _check_words(unknown: str, end_of_sentence: str, min_count: int, max_vocabul
 
 def _check_split(held_out: float, split: tuple[int, int] | None) -> None:
     if not conforms(held_out, float) or not (0 < held_out < 0.5 or (held_out >= 1 and held_out == int(held_out))):
-        raise refused("held_out", held_out, "a share above 0 and below 0.5, or a whole number of words of 1 or more")
+        raise refused("held_out", held_out, "a share above 0 and below 0.5, or a number of words, 1 or more")
     if split is not None and (not conforms(split, list[int] | tuple[int, int]) or len(split) != 2 or min(split) < 1):
         raise refused("split", split, "two whole numbers, of words for training and for validation")
 
@@ -220,7 +220,7 @@ def _bounds(
     if min(np.diff(bounds)) <= 0:
         raise CorpusError(
             f"{describe(sources)} is too short to cut {' and '.join(TITLES[name] for name in missing)} text from it at "
-            f"ends of sentences (sentences: {len(ends):,}, words: {int(words[-1]):,}); give those texts, or more text."
+            f"ends of sentences (sentences: {len(ends):,}, words: {int(words[-1]):,}): give those texts, or more text."
         )
     return bounds
 
@@ -236,7 +236,7 @@ def _shared_files(given: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(text, other text, file) of the first file that two texts share."""
     files = {name: expand_paths(text) if is_paths(text) else [] for name, text in given.items()}
     if sum(paths.count(STDIN) for paths in files.values()) > 1:
-        raise InputError("standard input (-) is named for two texts: it can be read once.")
+        raise InputError("standard input (-) is named for two texts, and can be read only once: name it for one.")
     real = {name: {os.path.realpath(path) for path in paths if path != STDIN} for name, paths in files.items()}
     return [
         (name, other, min(both))
@@ -259,7 +259,7 @@ def _refuse_unknown(corpus: LanguageCorpus) -> None:
     for name in ("valid", "test"):
         if corpus.unknown_share[name] == 1:
             raise CorpusError(
-                f"The {TITLES[name]} text ({corpus.names[name]}) holds only unknown words; "
+                f"the {TITLES[name]} text ({corpus.names[name]}) contains only unknown words: "
                 "give a text of the same language as the training text, tokenised and cased alike."
             )
 
@@ -267,14 +267,14 @@ def _refuse_unknown(corpus: LanguageCorpus) -> None:
 def _doubts(corpus: LanguageCorpus, shared: list[tuple[str, str, str]]) -> Iterator[str]:
     """What a result on this corpus should be read with."""
     for name, other, path in shared:
-        yield f"{path} is both {TITLES[name]} and {TITLES[other]} text: a result there says nothing of new text."
+        yield f"{path} is both {TITLES[name]} and {TITLES[other]} text: give different texts to measure generalisation."
     told = {(name, other) for name, other, _ in shared}
     for name, other in PAIRS:
         if (name, other) not in told and np.array_equal(getattr(corpus, name), getattr(corpus, other)):
-            yield f"The {TITLES[other]} text is the {TITLES[name]} text again: a result there says nothing of new text."
+            yield f"the {TITLES[other]} text is the {TITLES[name]} text again: give another to measure generalisation."
     unseen = max(corpus.unknown_share["valid"], corpus.unknown_share["test"])
     if unseen and not corpus.vocabulary.counts[corpus.unknown]:
         yield (
-            f"No word of the training text is unknown, but up to {unseen:.1%} of the words of the others are, "
-            "and the model learns nothing about them: raise min_count or lower max_vocabulary."
+            f"no word of the training text is unknown, but up to {unseen:.1%} of the words of the others are, "
+            "and the model cannot learn them: raise min_count or lower max_vocabulary."
         )

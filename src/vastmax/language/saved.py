@@ -106,23 +106,27 @@ def load_language_model(folder: str | PathLike[str]) -> SavedModel:
 
 def _load(folder: Path) -> SavedModel:
     if not is_file(member(folder, _MODEL)):
-        what = "embeddings, and no language model" if holds_embeddings(folder) else "no language model"
-        raise InputError(f"{folder} holds {what}: `vastmax lm train TRAIN -o DIR` makes one.")
+        what = "embeddings, not a language model" if holds_embeddings(folder) else "no language model"
+        raise InputError(f"{folder} contains {what}: train one with `vastmax lm train TRAIN -o DIR`.")
     try:
         record = read_json(member(folder, _CONFIG))
         if not str(record["format"]).startswith(_FORMAT[:-1]):  # which replaced the model that lay here
-            raise FormatError(f"{folder} holds {record['format']!r}, and no language model.")
+            raise FormatError(f"{folder} contains {record['format']!r}, not a language model: give the folder of one.")
         if record["format"] != _FORMAT:
-            raise FormatError(f"{folder} is of another version, {record['format']!r}, not {_FORMAT!r}: train it again.")
+            raise FormatError(
+                f"{folder} is of another version, {record['format']!r} in place of {_FORMAT!r}: train it again."
+            )
         layer, options = LayerSpec(**record["layer"]), ModelOptions(**record["model"])
         text = dict(record["text"])
         tensors = tensors_of(map_tensors(member(folder, _MODEL)), copy=False)
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{folder} is damaged: {str(error).rstrip('.')}.") from error
+        raise FormatError(
+            f"{folder} is damaged ({str(error).rstrip('.')}): train it again, or restore a copy."
+        ) from error
     vocabulary = Vocabulary.load(member(folder, _WORDS))
     try:
         if not _says_how_text_was_read(text, vocabulary):
-            raise FormatError(f"{_CONFIG} does not say how its text was read.")
+            raise FormatError(f"{_CONFIG} does not say how the text was read: train the model again.")
         # what layers derive from their tables, as a proposal does from counts, comes on top of what the file holds
         with built_of_at_most(_DERIVED * (sum(each.numel() for each in tensors.values()) + len(vocabulary))):
             output = layer.rebuild(options.dim, vocabulary, tensors_under("output", tensors))
@@ -130,7 +134,9 @@ def _load(folder: Path) -> SavedModel:
         load_model_tensors(model, tensors)
     except _UNFIT as error:
         why = str(error).splitlines() or [type(error).__name__]
-        raise FormatError(f"{folder} is damaged, its files do not fit each other: {why[0]}") from error
+        raise FormatError(
+            f"{folder} is damaged, its files do not match ({why[0].rstrip('.')}): train it again, or restore a copy."
+        ) from error
     return SavedModel(model.eval(), vocabulary, layer, options, text)
 
 

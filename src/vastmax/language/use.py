@@ -78,7 +78,7 @@ def score_text(
         if saved.end_of_sentence in found:
             end = saved.text["end_of_sentence"]
             raise CorpusError(
-                f"the text holds the word {end!r}, which this model sets behind each sentence; take it out, or use a "
+                f"the text contains the word {end!r}, which marks ends of sentences in this model: remove it, or use a "
                 "model that was trained with another end_of_sentence (--end-of-sentence)."
             )
         known += len(found) - found.count(saved.unknown)
@@ -88,7 +88,7 @@ def score_text(
             texts.append(sentence)
     if not known:
         raise CorpusError(
-            f"the text holds {words:,} words, and none that the model knows: give text of the language that it was "
+            f"the text has {words:,} words, and the model knows none of them: give text of the language that it was "
             "trained on, tokenised and cased alike."
         )
     array_of_ids = np.frombuffer(ids, np.int32)
@@ -135,7 +135,7 @@ def draw_text(
     """
     whole("words", words, 1)
     whole("samples", samples, 1)
-    number("temperature", temperature, 0, above=True, other="a top_k of 1 for the best word")
+    number("temperature", temperature, 0, above=True, other="a top_k of 1 for the most likely word")
     if top_k is not None:
         whole("top_k", top_k, 1, other="leave it out to draw among all words")
     whole("seed", seed, 0, LARGEST_SEED)

@@ -3,7 +3,7 @@
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
-    raise ImportError("vastmax.layers needs PyTorch: pip install 'vastmax[torch]'") from error
+    raise ImportError("vastmax.layers needs PyTorch: pip install 'vastmax[torch]'.") from error
 
 from vastmax.layers.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from vastmax.layers.adaptive_importance import AdaptiveImportanceSampledSoftmax

@@ -184,11 +184,13 @@ class AdaptiveSoftmax(OutputLayer):
         """
         flag("by_rank", by_rank)
         if not self.cutoffs:
-            raise refused("cutoffs", self.cutoffs, "one or more: torch has no layer without a tail")
+            raise refused("cutoffs", self.cutoffs, "one or more, as torch has no such layer without a tail")
         if self.tail_biases is not None:
-            raise refused("tail_bias", True, "false to the layer: torch's has no biases in the tail")
+            raise refused("tail_bias", True, "false, as torch's layer has no biases in the tail")
         if self.ranks.order is not None and not by_rank:
-            raise refused("by_rank", by_rank, "true, and torch's layer ranks for targets: classes have another order")
+            raise refused(
+                "by_rank", by_rank, "true, and ranks as targets to torch's layer, as the classes are in another order"
+            )
         weight = self.head_weight
         made = nn.AdaptiveLogSoftmaxWithLoss(
             self.in_features,
@@ -209,7 +211,11 @@ class AdaptiveSoftmax(OutputLayer):
                     projection.copy_(self.projections[i])
                     table.copy_(self.tail_weights[i])
                 elif self.tail_weights[i].any():
-                    raise refused("div_value", self.div_value, f"less: torch's cluster {i} is 0 wide, and this {width}")
+                    raise refused(
+                        "div_value",
+                        self.div_value,
+                        f"less, as torch's cluster {i} would be 0 wide, and this layer's is {width}",
+                    )
         return made
 
     def reset_parameters(self) -> None:

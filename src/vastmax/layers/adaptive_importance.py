@@ -76,11 +76,17 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         **options: Any,
     ) -> None:
         if not isinstance(proposal, BigramProposal):
-            raise InputError(f"proposal is a {type(proposal).__name__}: give a BigramProposal, as only that adapts.")
+            raise InputError(
+                f"proposal is a {type(proposal).__name__}: give a BigramProposal, as only that one adapts."
+            )
         if effective_samples is None:
-            raise InputError("effective_samples is None: give what rows are to reach, or use ImportanceSampledSoftmax.")
+            raise InputError(
+                "effective_samples is None: give the size that rows must reach, or use ImportanceSampledSoftmax."
+            )
         for name in sorted(self.not_options & options.keys()):
-            raise InputError(f"{name} has no meaning here: every row draws for itself, with replacement.")
+            raise InputError(
+                f"{name} is not supported, as every row draws its own samples with replacement: leave it out."
+            )
         self.adaptation_rate = number("adaptation_rate", adaptation_rate, 0, 1)
         self.mixture_rate = number("mixture_rate", mixture_rate, 0)
         super().__init__(

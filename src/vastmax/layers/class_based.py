@@ -86,7 +86,7 @@ class ClassBasedSoftmax(OutputLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(classes, Classes):
-            raise refused("classes", classes, "vastmax.trees.Classes")
+            raise refused("classes", classes, "a vastmax.trees.Classes")
         flag("bias", bias)
         flag("sparse", sparse)
         super().__init__(in_features, classes.num_words)
@@ -125,7 +125,10 @@ class ClassBasedSoftmax(OutputLayer):
             number = whole("classes", classes, 1, len(counts), other="Classes, or None")
             classes = frequency_classes(counts, number, mass="sqrt")
         if classes.num_words != len(counts):
-            raise InputError(f"classes are of {classes.num_words} words, the vocabulary has {len(counts)}.")
+            raise InputError(
+                f"classes is of {classes.num_words} words and the vocabulary has {len(counts)}: give classes of the "
+                "same words."
+            )
         return cls(in_features, classes, counts=counts, **options)
 
     def reset_parameters(self) -> None:
@@ -251,7 +254,10 @@ class ClassBasedSoftmax(OutputLayer):
     def _layout(self) -> tuple[Classes, WordClasses]:
         layout = self._derived(self.class_of)
         if (number := layout[0].num_classes) != len(self.class_weight):
-            raise InputError(f"the state has {number} classes, this layer {len(self.class_weight)}.")
+            raise InputError(
+                f"the state has {number} classes and the layer {len(self.class_weight)}: "
+                "build it with those of the state."
+            )
         return layout
 
     def extra_repr(self) -> str:
@@ -264,7 +270,7 @@ def _layout_of(class_of: Tensor) -> tuple[Classes, WordClasses]:
     try:
         classes = Classes(class_of.cpu().numpy().copy())
     except InputError as error:
-        raise InputError(f"the state holds no classes: {error}") from None
+        raise InputError(f"class_of in the state is not valid: {error}") from None
     of, sizes = torch.from_numpy(classes.class_of.copy()).long(), torch.from_numpy(classes.sizes.copy())
     words = of.argsort(stable=True)
     starts = sizes.cumsum(0) - sizes

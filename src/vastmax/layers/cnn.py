@@ -91,9 +91,9 @@ class CharCNNSoftmax(LinearLayer):
             whole(name, size, 1)
         for name, several in (("widths", widths), ("filters", filters)):
             if not conforms(several, Sequence[int]) or not len(several) or min(several) < 1:
-                raise refused(name, several, "whole numbers of 1 or more such as [1, 2, 3]")
+                raise refused(name, several, "whole numbers of 1 or more, such as [1, 2, 3]")
         if len(widths) != len(filters):
-            raise refused("filters", filters, f"as many numbers as widths has, {len(widths)}")
+            raise refused("filters", filters, f"as many numbers as widths, {len(widths)}")
         whole("highway_layers", highway_layers, 0)
         flag("bias", bias)
         make = tensor_options(device, dtype)
@@ -113,7 +113,7 @@ class CharCNNSoftmax(LinearLayer):
         words = as_vocabulary(vocabulary).words
         if words is None:
             raise InputError(
-                f"{cls.__name__} reads how words are spelt: give a Vocabulary with words, not counts alone."
+                f"{cls.__name__} reads the spelling of words: give a Vocabulary with words, not counts alone."
             )
         return cls(in_features, words, **options)
 
@@ -149,7 +149,7 @@ class CharCNNSoftmax(LinearLayer):
             InputError: where words repeat or are no strings.
         """
         if not isinstance(words, str) and len(set(words)) != len(words):
-            raise InputError("words holds one word twice: give each once, for each is a class.")
+            raise InputError("words contains one word twice: give each once, as each is a class.")
         logits = wide_linear(self._rows(hidden), self.word_vectors(words), None) + (
             0 if self.bias is None else self.bias.min()
         )

@@ -126,7 +126,7 @@ def diagnose(
     before = None if context is None else context.reshape(-1)[kept]
     repeats = whole("repeats", repeats, 2)
     if not len(rows):
-        raise InputError("target holds no class to judge by: give 1 row or more that is not ignored.")
+        raise InputError("target has only ignored rows: give 1 row or more that is not ignored.")
     with torch.inference_mode(False), torch.enable_grad(), drawing_from(seed, hidden.device):
         twin = copy.deepcopy(layer).eval().requires_grad_()
         rows, classes = rows.detach().clone().requires_grad_(), classes.clone()  # clones are no inference tensors

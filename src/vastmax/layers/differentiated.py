@@ -220,14 +220,14 @@ def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, varian
     if len(given) != blocks or not falling or given[-1] < 1 or not fits:
         limit = f"{'sum to' if variant == 'slices' else 'are at most'} in_features, {in_features}"
         raise InputError(
-            f"widths is {list(given)}: give {blocks} whole numbers, one a block, that fall strictly and {limit}."
+            f"widths is {list(given)}: give {blocks} whole numbers, one a block, strictly falling, which {limit}."
         )
     return given
 
 
 def _check_whole_numbers(widths: Any) -> None:
     if not conforms(widths, Sequence[int] | None):
-        raise refused("widths", widths, "whole numbers such as [400, 200], or None")
+        raise refused("widths", widths, "whole numbers, such as [400, 200], or None")
 
 
 def _most_blocks(in_features: int, variant: Variant) -> int:

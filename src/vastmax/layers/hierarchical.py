@@ -136,7 +136,7 @@ class HierarchicalSoftmax(OutputLayer):
         if not isinstance(tree, str):
             return cls(in_features, tree, counts=counts, **options)
         if tree not in TREES:
-            raise InputError(f"there is no tree {tree!r}: give one of {', '.join(TREES)}, or pass a Tree.")
+            raise InputError(f"tree is {tree!r}: give one of {', '.join(TREES)}, or a Tree.")
         layer = cls(in_features, TREES[tree](counts), counts=counts, **options)
         layer.tree_name = tree
         return layer
@@ -174,7 +174,9 @@ class HierarchicalSoftmax(OutputLayer):
             one_of("tree", tree, [*TREES, *GROWN_TREES])
         if not isinstance(tree, str) or tree not in GROWN_TREES:
             if given:
-                raise InputError(f"{min(given)} is of trees that are grown: give tree {' or '.join(GROWN_TREES)}.")
+                raise InputError(
+                    f"{min(given)} needs a tree that is grown: give tree {' or '.join(GROWN_TREES)}, or leave it out."
+                )
             return cls.from_vocabulary(in_features, corpus.vocabulary, tree=tree, **options)
         layer = cls.from_vocabulary(in_features, corpus.vocabulary, tree=_grow_tree(tree, corpus, given), **options)
         layer.tree_name = tree
@@ -222,7 +224,10 @@ class HierarchicalSoftmax(OutputLayer):
     def _layout(self) -> TreeLayout:
         layout = self._derived(self.tree_children, self.tree_words)
         if layout.num_words != self.num_classes:
-            raise InputError(f"the state holds no tree that fits this layer: one of {layout.num_words} words.")
+            raise InputError(
+                f"the tree in the state has {layout.num_words} words and the layer {self.num_classes}: "
+                "give a state of as many."
+            )
         return layout
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
@@ -359,7 +364,7 @@ def _grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> T
     """Return the tree of a kind that is grown from a training text, as the options describe it."""
     known = [*GROWN_TREES[kind], "vectors"]
     if unknown := [name for name in options if name not in known]:
-        raise InputError(f"the tree {kind!r} has no option {unknown[0]!r}: give one of {', '.join(known)}.")
+        raise InputError(f"tree {kind!r} has the unknown option {unknown[0]!r}: give one of {', '.join(known)}.")
     told = dict(options)
     source = told.pop("vectors", None)
     if not conforms(source, str | None):

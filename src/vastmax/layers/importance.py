@@ -97,15 +97,19 @@ class ImportanceSampledSoftmax(SamplingLayer):
     ) -> None:
         super().__init__(in_features, proposal, num_samples=num_samples, **options)
         if self.in_batch:
-            raise InputError("in_batch is for SampledSoftmax: a row without others would have no samples here.")
+            raise InputError(
+                "in_batch is true: leave it out, or use SampledSoftmax, as a row alone has no samples here."
+            )
         if effective_samples is not None and not self.replacement:
-            raise InputError("replacement=False needs effective_samples=None: blocks of different draws do not add up.")
+            raise InputError(
+                "replacement is false: leave out effective_samples, as blocks of different draws do not add up."
+            )
         if effective_samples is not None:
             number("effective_samples", effective_samples, 0, above=True, other="None for one block")
         if max_samples is None:
             shared = min(_BLOCKS * num_samples, self.num_classes)
             max_samples = max(num_samples, shared if self.shared else self.num_classes // _OWN_SHARE)
-        max_samples = whole("max_samples", max_samples, self.num_samples, other="None for many first blocks")
+        max_samples = whole("max_samples", max_samples, self.num_samples, other="None for the default")
         self.effective_samples, self.max_samples = effective_samples, max_samples
 
     def with_samples(self, k: int) -> Self | None:

@@ -109,7 +109,9 @@ class PartialSoftmax(TableLayer):
     def shard_plan(self) -> ShardPlan:
         """As of a table; InputError with an index, which is of a whole table."""
         if self.index is not None:
-            raise InputError("index is over a table in one place: spread the classes of a layer without one.")
+            raise InputError(
+                "index needs the whole table in one place: spread the classes of a layer without an index."
+            )
         return super().shard_plan()
 
     def flops_per_token(self, train: bool = True) -> float:
@@ -199,7 +201,7 @@ class ClassIndex:
         self.probes = whole("probes", probes, 1)
         self.lists = None if lists is None else whole("lists", lists, 1)
         if find_spec("faiss") is None:
-            raise InputError("an index of classes needs faiss: pip install 'vastmax[index]'")
+            raise InputError("an index of classes needs faiss: pip install 'vastmax[index]'.")
         self.forget()
 
     def forget(self) -> None:

@@ -169,18 +169,20 @@ def own_layer(place: str) -> str:
     """
     module, _, name = place.partition(":")
     if not module or not name.isidentifier():
-        raise refused("a layer of your own", place, "module:Class")
+        raise refused("your own layer", place, "module:Class")
     sys.path.insert(0, here := os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name, None)
     except (Exception, SystemExit) as error:  # whatever a module of somebody's raises
         why = f"{type(error).__name__}: {error}"
-        raise InputError(f"the module {module} of the layer {place} cannot be imported ({why}).") from error
+        raise InputError(
+            f"module {module} of the layer {place} cannot be imported ({why}): correct it, or name another."
+        ) from error
     finally:
         with contextlib.suppress(ValueError):  # the module may have had its own way with it
             sys.path.remove(here)
     if not (isinstance(found, type) and issubclass(found, OutputLayer)):
-        raise InputError(f"{place} is no output layer: name a class that derives from vastmax.layers.OutputLayer.")
+        raise InputError(f"{place} is not an output layer: name a class that derives from vastmax.layers.OutputLayer.")
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise InputError(f"{place} is abstract: define {missing} in it, or name a class that does.")
@@ -227,11 +229,11 @@ def _value(text: str) -> Any:
 def _layer(name: str) -> type[OutputLayer]:
     if isinstance(name, str) and ":" in name and name not in LAYERS:
         raise InputError(
-            f"the layer {name!r} is not loaded: call vastmax.layers.own_layer({name!r}) first; `vastmax lm` does for "
+            f"layer {name!r} is not loaded: call vastmax.layers.own_layer({name!r}) first, or give `vastmax lm` "
             "--output-layer."
         )
     if not isinstance(name, str) or name not in LAYERS:
-        raise InputError(f"there is no output layer {name!r}: give one of {', '.join(LAYERS)}, or module:Class.")
+        raise InputError(f"output layer is {name!r}: give one of {', '.join(LAYERS)}, or module:Class.")
     return LAYERS[name]
 
 

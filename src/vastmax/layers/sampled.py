@@ -149,7 +149,7 @@ def in_batch_softmax(
             raise refused("own", own, f"one place a query, int64 of shape {tuple(queries.shape[:1])}")
         if len(own) and not 0 <= int(own.min()) <= int(own.max()) < len(items):
             wrong = int(own[(own < 0) | (own >= len(items))][0])
-            raise InputError(f"own holds {wrong}: items are 0 to {len(items) - 1}.")
+            raise InputError(f"own contains {wrong}: give places of items from 0 to {len(items) - 1}.")
     one_of("reduction", reduction, ("mean", "sum", "none"))
     every = torch.arange(len(items), device=items.device)
     own = every if own is None else own

@@ -82,7 +82,7 @@ def inclusion(parts: Iterable[Partition], num_classes: int) -> NDArray[np.float6
     places = 0
     for part in parts:
         if len(part.candidates) and part.candidates[-1] >= num_classes:
-            raise InputError(f"candidates hold {part.candidates[-1]}: classes are 0 to {num_classes - 1}.")
+            raise InputError(f"candidates contain {part.candidates[-1]}: give class ids from 0 to {num_classes - 1}.")
         held[part.candidates] += part.stop - part.start
         places += part.stop - part.start
     return held / max(1, places)
@@ -135,7 +135,7 @@ def _ids(stretch: NDArray[Any], ignore_index: int) -> tuple[NDArray[np.int64], N
     places = np.flatnonzero(stretch != ignore_index)
     ids = stretch[places].astype(np.int64)
     if len(ids) and ids.min() < 0:
-        raise InputError(f"targets hold {ids.min()}: classes are 0 or more, or ignore_index, {ignore_index}.")
+        raise InputError(f"targets contain {ids.min()}: give class ids of 0 or more, or ignore_index, {ignore_index}.")
     return places, ids
 
 

@@ -135,7 +135,7 @@ class TargetSampledSoftmax(TableLayer):
         """
         if ids is not None and self.correct_inclusion and self.log_inclusion is None:
             raise InputError(
-                "candidates are set, and how often a class is one is not known: call set_inclusion before, with "
+                "candidates are set without the inclusion frequencies of classes: call set_inclusion before, with "
                 "vastmax.layers.inclusion(partitions(targets, num_candidates), num_classes), or give the layer "
                 "correct_inclusion=False for the loss as published."
             )
@@ -183,7 +183,7 @@ class TargetSampledSoftmax(TableLayer):
         """
         if self.correct_inclusion:
             if iter(targets) is targets:
-                raise refused("targets", targets, "what can be gone through twice, such as a list of batches")
+                raise refused("targets", targets, "an iterable that can be read twice, such as a list of batches")
             cut = partitions((each for each in targets), num_candidates, between_batches=True)
             self.set_inclusion(inclusion(cut, self.num_classes))
         return self._prepared(targets, num_candidates)
@@ -213,14 +213,16 @@ class TargetSampledSoftmax(TableLayer):
         """
         classes = self._classes(ids, "ids")
         if not len(classes) or len(classes.unique()) < len(classes):
-            raise refused("ids", classes.tolist(), "one class or more, and none twice")
+            raise refused("ids", classes.tolist(), "one class or more, each once")
         classes = classes.to(self.weight.device)
         logits = gathered_logits(self._rows(hidden), self.weight, self.bias, classes, sparse=self.sparse)
         return logits.log_softmax(-1).view(*hidden.shape[:-1], len(classes))
 
     def shard_plan(self) -> ShardPlan:
         """Raise InputError: nobody has said what partitions are where each process has a text of its own."""
-        raise InputError("target sampling's candidates are those of one text: its classes cannot be spread.")
+        raise InputError(
+            "target sampling does not support spread classes, as its candidates are of one text: use another layer."
+        )
 
     def flops_per_token(self, train: bool = True) -> float:
         """2·d a class: the candidates forward and twice backward, or all classes once.
@@ -270,7 +272,7 @@ class TargetSampledSoftmax(TableLayer):
             raise refused(name, ids, "class ids, an array of whole numbers of one dimension")
         wrong = given[(given < 0) | (given >= self.num_classes)]
         if len(wrong):
-            raise InputError(f"{name} hold {int(wrong[0])}: classes are 0 to {self.num_classes - 1}.")
+            raise InputError(f"{name} contain {int(wrong[0])}: give class ids from 0 to {self.num_classes - 1}.")
         return given
 
     def extra_repr(self) -> str:

@@ -96,7 +96,7 @@ class TreeLayout:
         try:
             return Tree.from_children(children, words)
         except InputError as error:
-            raise InputError(f"the state holds no tree that fits this layer: {error}") from None
+            raise InputError(f"the tree in the state is not valid: {error}") from None
 
     @property
     def _flat(self) -> NDArray[np.int32]:

@@ -194,10 +194,10 @@ class WithoutClasses(OutputLayer):
             # no value may be looked at: what is taken out becomes what the layer refuses
             return torch.where(ids < 0, self.layer.num_classes, ids)
         if torch.compiler.is_compiling() or classes.device.type != "cpu":
-            _assert_later(ids >= 0, "a target is a class that is taken out.")
+            _assert_later(ids >= 0, "a target is a class that was removed: leave its row out, or ignore it.")
         elif bool((ids < 0).any()):
             wrong = int(classes[ids < 0][0])
-            raise InputError(f"target holds {wrong}, which is taken out: leave its rows out, or ignore them.")
+            raise InputError(f"target contains {wrong}, which was removed: leave its rows out, or ignore them.")
         return ids
 
     def _probabilities_left(self, target: Tensor) -> Tensor:
@@ -207,9 +207,11 @@ class WithoutClasses(OutputLayer):
         if not torch.compiler.is_compiling() and is_batched(wrong):
             return torch.where(wrong.any(-1, keepdim=True), torch.nan, left)
         if torch.compiler.is_compiling() or target.device.type != "cpu":
-            _assert_later(~wrong, "a class that is taken out has a probability as a target.")
+            _assert_later(~wrong, "target gives a removed class a probability: give it 0.")
         elif bool(wrong.any()):
-            raise InputError(f"target gives class {int(wrong.nonzero()[0, -1])}, which is taken out, a probability.")
+            raise InputError(
+                f"target gives class {int(wrong.nonzero()[0, -1])}, which was removed, a probability: give it 0."
+            )
         return left
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
@@ -219,8 +221,7 @@ class WithoutClasses(OutputLayer):
                 continue
             if not np.array_equal(found.cpu().numpy(), getattr(self._left, name)):
                 raise InputError(
-                    "the state is of a layer that other classes are taken out of: build the layer with the state's "
-                    "without."
+                    "the state is of a layer with another without: build the layer with that of the state."
                 )
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
@@ -317,7 +318,7 @@ class _Mapped(Iterable[NDArray[Any]]):
                 yield ids
                 continue
             if ids.size and ids.max() >= len(self._inner):
-                raise InputError(f"targets hold {ids.max()}: classes are 0 to {len(self._inner) - 1}.")
+                raise InputError(f"targets contain {ids.max()}: give class ids from 0 to {len(self._inner) - 1}.")
             ids = ids.astype(np.int64)
             yield np.where(ids < 0, ids, self._inner[np.maximum(ids, 0)])
 

@@ -7,7 +7,7 @@ for one. Its "reference" is the formula in plain PyTorch: handed float64, it is 
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
-    raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'") from error
+    raise ImportError("vastmax.ops needs PyTorch: pip install 'vastmax[torch]'.") from error
 
 from vastmax.ops.adagrad_rows import adagrad_rows
 from vastmax.ops.adam_rows import adam_rows

@@ -63,4 +63,4 @@ def alias_entries(mass: NDArray[np.int64], first: int = 0, stop: int | None = No
     try:
         return _core.alias_entries(mass, slots, 2**ALIAS_BITS, first, slots if stop is None else stop)
     except ValueError:
-        raise InputError("the state holds no distribution to draw from: masses that add up to 2**62.") from None
+        raise InputError("masses in the state do not add up to 2**62: give the state of an alias table.") from None

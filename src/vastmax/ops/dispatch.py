@@ -66,7 +66,7 @@ def for_table(op: str, table: Tensor | None) -> Callable[..., Any] | None:
     if (own := _of_tables.get(type(table))) is None:
         return None
     if op not in own:
-        raise InputError(f"{op} is not there for tables that are a {type(table).__name__}.")
+        raise InputError(f"{op} does not support a table that is a {type(table).__name__}: give a tensor.")
     return own[op]
 
 
@@ -158,7 +158,7 @@ def plain(tensor: Tensor) -> Tensor:
         InputError: under vmap over this tensor, where there are no single ones.
     """
     if (found := _unwrapped(tensor)) is None:
-        raise InputError("this layer looks at values that vmap hides: loop over them instead.")
+        raise InputError("this layer reads values, which vmap hides: loop over them instead.")
     return found
 
 

@@ -3,7 +3,7 @@
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
-    raise ImportError("vastmax.proposals needs PyTorch: pip install 'vastmax[torch]'") from error
+    raise ImportError("vastmax.proposals needs PyTorch: pip install 'vastmax[torch]'.") from error
 
 from vastmax.proposals.alias import AliasTable
 from vastmax.proposals.bigram import BigramProposal

@@ -79,7 +79,7 @@ class BigramProposal(Proposal):
         following = np.bincount(pairs % self.num_classes, times, minlength=self.num_classes)
         weights = powers(np.maximum(given, following), power, smoothing)
         if not np.isfinite(weights).all() or not weights.any():
-            raise InputError("counts are all 0, or too unlike: give some above 0, or smoothing, or a lower power.")
+            raise InputError("counts are all 0, or differ too much: give some above 0, or smoothing, or a lower power.")
         weights /= weights.sum()
         self.support = int(np.count_nonzero(weights))
         previous = pairs // self.num_classes
@@ -139,8 +139,8 @@ class BigramProposal(Proposal):
             return bigram_probabilities(self.tables, context, ids).log_()
         if ids.dim() == 2 and len(ids) != 1:
             raise InputError(
-                f"ids of shape {tuple(ids.shape)} came with {len(context)} previous classes: give one row of ids for "
-                "each, or one for the mixture of one or more."
+                f"ids are of shape {tuple(ids.shape)} for {len(context)} previous classes: give one row of ids for "
+                "each, or one row for the mixture of one or more."
             )
         histories, times = context.unique(return_counts=True)
         share = times.double() / len(context)
@@ -254,9 +254,11 @@ def _starts_of(pairs: Tensor, bins: Tensor) -> Tensor:
     if len(pairs) and (
         not bool((pairs[1:] > pairs[:-1]).all()) or int(pairs[0]) < 0 or int(pairs[-1]) >= num_classes**2
     ):
-        raise InputError("the state holds no bigrams: pairs of classes that rise.")
+        raise InputError(
+            "bigrams in the state are not strictly rising pairs of classes: give the state of a BigramProposal."
+        )
     if int(bins.max()) >= _BINS:
-        raise InputError(f"the state holds no mixture: bins below {_BINS}.")
+        raise InputError(f"the mixture in the state has bins of {_BINS} or more: give the state of a BigramProposal.")
     firsts = torch.arange(num_classes + 1, device=pairs.device) * num_classes
     return torch.searchsorted(pairs, firsts)
 
@@ -269,12 +271,12 @@ def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64
     times = np.asarray(bigrams[2], np.float64)
     if previous.ndim != 1 or not previous.shape == following.shape == times.shape:
         raise InputError(
-            f"bigrams is arrays of shapes {previous.shape}, {following.shape} and {times.shape}: give three (B,), the "
-            "previous class, the class, and how often."
+            f"bigrams are of shapes {previous.shape}, {following.shape} and {times.shape}: give three (B,), the "
+            "previous class, the class, and the count."
         )
     for side in (previous, following):
         if len(side) and (side.min() < 0 or side.max() >= num_classes):
-            raise InputError(f"bigrams is of classes {side.min()} to {side.max()}: give 0 to {num_classes - 1}.")
+            raise InputError(f"bigrams are of classes {side.min()} to {side.max()}: give 0 to {num_classes - 1}.")
     times = as_weights(times, "how often of bigrams")
     positive = times > 0
     pairs, place = np.unique((previous * num_classes + following)[positive], return_inverse=True)

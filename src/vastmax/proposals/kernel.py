@@ -64,7 +64,9 @@ class KernelProposal(Proposal):
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
         """Return the proposal for V = len(counts) classes; InputError where ``in_features`` is not an option."""
         if "in_features" not in options:
-            raise InputError("in_features is missing: give the width of the hidden vectors that this proposal follows.")
+            raise InputError(
+                "in_features is missing: give the width of the hidden vectors that this proposal depends on."
+            )
         return cls(len(np.asarray(counts)), **options)
 
     def reset_parameters(self) -> None:
@@ -221,7 +223,7 @@ class KernelProposal(Proposal):
 
     def _hidden(self, context: Tensor | None) -> Tensor:
         if context is None or context.dim() != 2 or context.shape[1] != self.in_features:
-            raise refused("context", context, f"hidden vectors (N, {self.in_features}), which this proposal follows")
+            raise refused("context", context, f"hidden vectors (N, {self.in_features}), which this proposal depends on")
         return context.detach().double().nan_to_num(0, 0, 0)  # else a spoilt row would spoil the mixture, and so others
 
     def _chunks(self, rows: int, m: int) -> Iterator[slice]:

@@ -65,16 +65,16 @@ class Checkpoint:
                     )
                 if about["kind"] != kind:
                     raise CheckpointError(
-                        f"the checkpoint in {folder} is of {about['kind']}, not of {kind}: go on with what it is of, "
-                        "or name another folder."
+                        f"the checkpoint in {folder} is of {about['kind']}, not of {kind}: resume that, or name "
+                        "another folder."
                     )
                 if not all(isinstance(about[each], dict) for each in ("identity", "facts")):
-                    raise FormatError(f"{_state_of(folder)} holds no identity or no facts")
+                    raise FormatError(f"{_state_of(folder)} lacks identity or facts")
                 tensors = map_tensors(member(folder, CHECKPOINT_TENSORS))
                 return cls(kind, about["identity"], about["facts"], tensors)
             except (FileNotFoundError, ValueError, KeyError, TypeError, FormatError) as error:
                 raise CheckpointError(
-                    f"the checkpoint in {folder} cannot be read ({error}): delete it to start again."
+                    f"the checkpoint in {folder} cannot be read ({str(error).rstrip('.')}): delete it to start again."
                 ) from error
 
     def check(self, identity: Mapping[str, Any], folder: Path) -> None:

@@ -42,11 +42,16 @@ def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None
     try:
         missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
     except RuntimeError as error:
-        raise CheckpointError(f"the saved tensors are those of another model: {str(error).splitlines()[-1]}") from error
+        why = str(error).splitlines()[-1].strip().rstrip(".")
+        raise CheckpointError(
+            f"the saved tensors are of another model ({why}): build the model that was saved."
+        ) from error
     lacking = set(missing) & set(model_tensors(module))
     if lacking or unexpected:
         wrong = sorted(lacking)[:1] or unexpected[:1]
-        raise CheckpointError(f"the saved tensors are those of another model: {wrong[0]} fits nothing.")
+        raise CheckpointError(
+            f"the saved tensors are of another model ({wrong[0]} does not match): build the model that was saved."
+        )
 
 
 @contextmanager
@@ -66,7 +71,7 @@ def built_of_at_most(most: int) -> Iterator[None]:
         met.add(id(tensor))
         count += tensor.numel()
         if count > most or len(met) > most:
-            raise FormatError(f"it says more than {most:,} numbers, which its tensors have not")
+            raise FormatError(f"its sizes ask for more than {most:,} numbers, and its tensors have fewer")
 
     hooks = [
         module.register_module_parameter_registration_hook(add),

@@ -44,7 +44,7 @@ class OutputFolder:
 
     def __init__(self, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> None:
         if resume and overwrite:
-            raise InputError("resume and overwrite exclude each other: go on from the checkpoint, or start again.")
+            raise InputError("resume and overwrite exclude each other: give one of them.")
         self.path = as_path(path)
         self.checkpoint = self.path / "checkpoint"
         self._resume, self._overwrite = resume, overwrite
@@ -62,7 +62,7 @@ class OutputFolder:
                 stack.enter_context(locked(self.path))
             except OSError as error:
                 raise InputError(
-                    f"the output folder {self.path} cannot be written ({error.strerror or error}): name another."
+                    f"the output folder {self.path} cannot be written ({error.strerror or error}): name another folder."
                 ) from error
             tidy(self.path)
             if not self._overwrite:
@@ -77,12 +77,12 @@ class OutputFolder:
         if self.has_checkpoint:
             if not self._resume:
                 raise InputError(
-                    f"{self.path} holds the checkpoint of an unfinished run: add --resume to go on, --overwrite to "
+                    f"{self.path} has the checkpoint of an unfinished run: add --resume to continue, --overwrite to "
                     "start again, or name another folder."
                 )
         elif self.is_finished and not self._resume:
             raise InputError(
-                f"{self.path} holds a finished model: add --overwrite to train again, or name another folder."
+                f"{self.path} contains a finished model: add --overwrite to train again, or name another folder."
             )
 
     @property

@@ -105,7 +105,7 @@ class Processes:
         for rank, each in enumerate(said):
             if "error" in each:
                 self._ended = True
-                raise EndedElsewhere(f"process {rank} ended the run: its own error says why.")
+                raise EndedElsewhere(f"process {rank} ended the run: see its own error.")
         return [each["value"] for each in said]
 
     def anywhere(self, *flags: bool) -> tuple[bool, ...]:
@@ -129,7 +129,7 @@ class Processes:
                 key = next(key for key in {**first, **other} if first.get(key) != other.get(key))
                 name, first, other = f"{key} of {what}" if what else key, first.get(key), other.get(key)
             raise InputError(
-                f"the processes differ in {name}: {shown(first)} on rank 0, {shown(other)} on rank {rank}; "
+                f"{name} differs between processes ({shown(first)} on rank 0, {shown(other)} on rank {rank}): "
                 "make it the same everywhere."
             )
 
@@ -153,7 +153,7 @@ class Processes:
             self._ended = True
             those = [rank for rank, each in enumerate(said) if "error" in each]
             if self.rank != those[0]:
-                raise EndedElsewhere(f"process {those[0]} ended the run: its own error says why.") from error
+                raise EndedElsewhere(f"process {those[0]} ended the run: see its own error.") from error
             if not isinstance(error, VastmaxError):
                 raise
             alike = len({said[rank]["error"] for rank in those}) == 1 and len(those) == self.size
@@ -239,7 +239,7 @@ class Processes:
             yield
         except RuntimeError as error:
             self._ended = True
-            raise EndedElsewhere(f"another process of the group is gone ({error}).") from error
+            raise EndedElsewhere(f"another process of the group is gone ({error}): see its own error.") from error
 
 
 ALONE = Processes()
@@ -298,8 +298,8 @@ def joined() -> Iterator[Processes]:
         except (RuntimeError, ValueError, OSError) as error:
             address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             refusal = InputError(
-                f"rank {os.environ['RANK']} on {socket.gethostname()} cannot join the others at {address}: "
-                f"{str(error).splitlines()[0]}."
+                f"rank {os.environ['RANK']} on {socket.gethostname()} cannot join the others at {address} "
+                f"({str(error).splitlines()[0].rstrip('.')}): check that rank 0 runs there and can be reached."
             )
             refusal.rank = _number("RANK", 0)
             raise refusal from error

@@ -224,7 +224,7 @@ class Run(ABC):
         try:
             save()
         except InputError as error:
-            where = f" The checkpoint in {self._checkpoint} is kept: resume (--resume) to save again."
+            where = f" The checkpoint in {self._checkpoint} is kept: resume it (--resume) to save again."
             kept = where if self.has_checkpoint else ""
             raise VastmaxError(f"the model was trained but not saved: {error}{kept}") from error
         if self._checkpoint is not None:
@@ -275,7 +275,7 @@ class Run(ABC):
             if name not in facts:
                 raise CheckpointError(f"the checkpoint in {folder} lacks {name!r}: delete it to start again.")
             if not _is_fact(facts[name], kind):
-                raise CheckpointError(f"the checkpoint in {folder} has a {name} of {shown(facts[name])}: {_ANEW}")
+                raise CheckpointError(f"{name} in the checkpoint in {folder} is {shown(facts[name])}: {_ANEW}")
         try:
             self.words, self.seconds, self.losses = facts["words"], facts["seconds"], LossSums(**facts["losses"])
             self.restore(facts, checkpoint.tensors)
@@ -285,7 +285,9 @@ class Run(ABC):
             raise CheckpointError(f"the checkpoint in {folder} lacks {error}: {_ANEW}") from error
         except _UNFIT as error:
             why = str(error).splitlines() or [type(error).__name__]
-            raise CheckpointError(f"the checkpoint in {folder} does not fit this run ({why[0]}): {_ANEW}") from error
+            raise CheckpointError(
+                f"the checkpoint in {folder} does not fit this run ({why[0].rstrip('.')}): {_ANEW}"
+            ) from error
 
     def _load(self, folder: Path) -> Checkpoint:
         if self.processes.size == 1:
@@ -298,7 +300,7 @@ class Run(ABC):
 
     def _folder(self) -> Path:
         if self._checkpoint is None:
-            raise InputError("this run has no folder for a checkpoint.")
+            raise InputError("this run has no folder for a checkpoint: give one.")
         return self._checkpoint
 
     def _save_or_warn(self) -> None:
@@ -308,5 +310,5 @@ class Run(ABC):
         try:
             self.save()
         except InputError as error:
-            kept = "; the one before it is kept" if self.has_checkpoint else ""
+            kept = ", the one before it is kept" if self.has_checkpoint else ""
             warnings.warn(f"no checkpoint was written{kept}: {error}", stacklevel=2)

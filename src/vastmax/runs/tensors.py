@@ -65,7 +65,7 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
         with safe_open(str(path), framework="numpy"):
             pass
     except SafetensorError as error:
-        raise FormatError(f"{path} is no safetensors file: {error}.") from error
+        raise FormatError(f"{path} is not a safetensors file ({error}): give one, or write it again.") from error
     with path.open("rb") as raw:
         begin = 8 + int.from_bytes(raw.read(8), "little")
         header = json.loads(raw.read(begin - 8))

@@ -40,9 +40,7 @@ def _load_zstd() -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
     try:
         import zstandard
     except ImportError:
-        raise InputError(
-            "Reading .zst files takes the package zstandard; install it with: pip install 'vastmax[zstd]'."
-        ) from None
+        raise InputError("reading .zst files needs the package zstandard: pip install 'vastmax[zstd]'.") from None
     return lambda: zstandard.ZstdDecompressor().decompressobj(), (zstandard.ZstdError,)
 
 
@@ -64,7 +62,7 @@ def codec_of(head: bytes, name: str) -> Codec | None:
         if head.startswith(codec.magic) and (codec.ending != ".bz2" or _is_bzip2(head)):
             return codec
         if name.endswith(codec.ending) and head and codec.magic.startswith(head):
-            raise CorpusError(f"{name} is cut short: the {codec.ending} file ends too early; fetch or write it again.")
+            raise CorpusError(f"{name} is a truncated {codec.ending} file: fetch or write it again.")
     return None
 
 
@@ -140,12 +138,12 @@ class Unpacked(io.RawIOBase):
                 data = yield from _decode(decoder, data)
         except errors as error:
             raise CorpusError(
-                f"{self._name} is damaged: its {self._codec.ending} data cannot be unpacked ({error}); "
+                f"{self._name} is damaged, its {self._codec.ending} data cannot be decompressed ({error}): "
                 "fetch or write it again."
             ) from error
         if started and not decoder.eof:
             raise CorpusError(
-                f"{self._name} is cut short: its {self._codec.ending} data ends too early; fetch or write it again."
+                f"{self._name} is truncated, its {self._codec.ending} data ends too early: fetch or write it again."
             )
 
 

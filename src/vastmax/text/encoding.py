@@ -56,7 +56,10 @@ def build_vocabulary(
     check_limits(min_count, max_size)
     lexicon, _, invalid_utf8 = scan(sources, tokenizer, lowercase, threads_for(threads))
     if invalid_utf8:
-        warnings.warn(f"{invalid_utf8:,} ill-formed parts of UTF-8 were replaced by U+FFFD.", stacklevel=2)
+        warnings.warn(
+            f"{invalid_utf8:,} invalid UTF-8 sequences were replaced by U+FFFD: check its encoding.",
+            stacklevel=2,
+        )
     return select_words(lexicon, sources, min_count, max_size)[0]
 
 
@@ -165,7 +168,7 @@ def _check_known(known: Vocabulary, vocabulary: Vocabulary | None, unknown: str 
     if known.words is None:
         raise InputError("known has counts but no words: give a vocabulary with words.")
     if vocabulary is not None or unknown is not None:
-        raise InputError("known, vocabulary and unknown are given: give one of them.")
+        raise InputError("known, vocabulary and unknown exclude each other: give one of them.")
 
 
 def _join_phrases(text: ScannedText, phrases: Phrases | PhraseOptions) -> Phrases | None:
@@ -182,15 +185,16 @@ def _join_phrases(text: ScannedText, phrases: Phrases | PhraseOptions) -> Phrase
 def _known_words(text: ScannedText, vocabulary: Vocabulary, unknown: str | None) -> NDArray[np.uint32]:
     """The text's number of each word of a given vocabulary, NO_WORD for those that it does not hold."""
     if vocabulary.words is None:
-        raise InputError("the vocabulary has counts but no words: give one with words, which text needs.")
+        raise InputError("the vocabulary has counts but no words: give one with words to encode text.")
     if unknown is not None and unknown not in vocabulary:
-        raise refused("unknown", unknown, "a word of the vocabulary given")
+        raise refused("unknown", unknown, "a word of the given vocabulary")
     chosen = text.find(vocabulary.words)
     held = chosen != NO_WORD
     if unknown is not None:
         held[vocabulary[unknown]] = False
     if not held.any():
         raise CorpusError(
-            f"{describe(text.sources)} holds none of the {len(vocabulary)} words of the vocabulary given."
+            f"{describe(text.sources)} contains none of the {len(vocabulary)} words of the given vocabulary: "
+            "give text of its language, or another vocabulary."
         )
     return chosen

@@ -68,7 +68,7 @@ class Subwords:
         """Read lengths as "3-6" or "5"; several hashes mean floret's rule. InputError where they are none."""
         found = re.fullmatch(r"([1-9][0-9]{0,2})(?:-([1-9][0-9]{0,2}))?", lengths.strip())
         if found is None or int(found[1]) > int(found[2] or found[1]):
-            raise refused("subwords", lengths, "the lengths of n-grams, as 3-6")
+            raise refused("subwords", lengths, "the lengths of n-grams, for example 3-6")
         return cls(int(found[1]), int(found[2] or found[1]), buckets, hashes, floret=hashes > 1)
 
     def buckets_of(self, words: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:

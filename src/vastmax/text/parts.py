@@ -145,7 +145,7 @@ def part_of(whole: EncodedCorpus, peers: Peers) -> EncodedCorpus:
     What closes the part closes the whole.
     """
     if len(set(peers.gather(whole.fingerprint))) > 1:
-        raise CorpusError("the processes read different texts: give all of them the same.")
+        raise CorpusError("the processes read different texts: give all of them the same text.")
     part = whole.part(peers.rank, peers.size)
     part.file = whole.file
     return part
@@ -167,14 +167,14 @@ class _File(NamedTuple):
 
 def _file(path: str) -> _File:
     if path == STDIN or not os.path.isfile(path):
-        name = "Standard input" if path == STDIN else path
-        raise CorpusError(f"{name} can be read by one process only: give files, which processes share among them.")
+        name = "standard input" if path == STDIN else path
+        raise CorpusError(f"{name} can be read by one process only: give files, which several processes can share.")
     try:
         with open(path, "rb") as file:
             return _File(path, os.fstat(file.fileno()).st_size, codec_of(file.read(10), path) is not None)
     except OSError as error:
         raise CorpusError(
-            f"{path} cannot be read: {error.strerror or error}; check the file and its permissions."
+            f"{path} cannot be read ({error.strerror or error}): check the file and its permissions."
         ) from error
 
 
@@ -188,7 +188,7 @@ def _compare(seen: list[Any]) -> None:
         path = next(path for path in (*first, *here) if first.get(path) != here.get(path))
         sizes = (f"{each[path]:,} bytes" if path in each else "no such file" for each in (first, here))
         raise CorpusError(
-            "the processes see another corpus, of {}: {} on rank 0, {} on rank {}; give all of them the same.".format(
+            "{} differs between processes ({} on rank 0, {} on rank {}): give all of them the same files.".format(
                 path, *sizes, rank
             )
         )

@@ -106,7 +106,10 @@ def learn_phrases(
     text = ScannedText(sources, tokenizer=tokenizer, lowercase=lowercase, threads=threads, directory=directory)
     try:
         if text.invalid_utf8:
-            warnings.warn(f"{text.invalid_utf8:,} ill-formed parts of UTF-8 were replaced by U+FFFD.", stacklevel=2)
+            warnings.warn(
+                f"{text.invalid_utf8:,} invalid UTF-8 sequences were replaced by U+FFFD: check its encoding.",
+                stacklevel=2,
+            )
         text.settle()
         return learn_passes(text, options, join_last=False)
     finally:

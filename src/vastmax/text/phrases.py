@@ -111,7 +111,7 @@ class Phrases:
             InputError: A sentence that is no list of words.
         """
         if isinstance(sentences, (str, PathLike)):
-            raise refused("sentences", sentences, "lists of words, as read_sentences(path) gives those of a file")
+            raise refused("sentences", sentences, "lists of words, for example read_sentences(path)")
         for sentence in words_of(sentences):
             words = [word for word in sentence if word]
             for phrases in self.passes:
@@ -169,17 +169,19 @@ class Phrases:
         try:
             with open(path, encoding="utf-8", newline="\n") as file:
                 if file.readline().rstrip("\r\n") != TITLE:
-                    raise FormatError(f"{path} holds no phrases: its first line is not {TITLE!r}.")
+                    raise FormatError(
+                        f"{path} does not begin with the line {TITLE!r}: give a file that Phrases.save wrote."
+                    )
                 for at, line in enumerate(file, 2):  # noqa: B007 (the error below names it)
                     first, *fields = [unescape(field) for field in line.rstrip("\r\n").split("\t")]
                     if not line.startswith("#"):
                         place, words, phrase = _phrase(first, *fields)
                         if not 1 <= place <= len(passes):
-                            raise ValueError(f"pass {place} has no threshold in the head")
+                            raise ValueError(f"pass {place} has no threshold in the header")
                         passes[place - 1][words] = phrase
                         continue
                     if first[1:] not in head:
-                        raise ValueError(f"there is no entry {first!r}")
+                        raise ValueError(f"entry {first!r} is unknown")
                     if len(fields) != 1:
                         raise ValueError("a name and one value are expected")
                     head[first[1:]] += fields
@@ -196,9 +198,11 @@ class Phrases:
                 delimiter=head["delimiter"][0],
             )
         except ValueError as error:  # UnicodeDecodeError is a ValueError
-            raise FormatError(f"Line {at} of {path} is no line of a file of phrases ({error}).") from None
+            raise FormatError(
+                f"line {at} of {path} is not valid ({error}): give a file that Phrases.save wrote."
+            ) from None
         except OSError as error:
-            raise InputError(f"The phrases {path} cannot be read: {error.strerror or error}.") from error
+            raise InputError(f"{path} cannot be read ({error.strerror or error}): give a file of phrases.") from error
 
     def __len__(self) -> int:
         return sum(len(phrases) for phrases in self.passes)
@@ -225,8 +229,8 @@ def _phrase(*fields: str) -> tuple[int, tuple[str, ...], Phrase]:
 def _check_head(head: dict[str, list[str]]) -> None:
     for name in ("scoring", "min_count", "delimiter"):
         if len(head[name]) != 1:
-            raise ValueError(f"the head has {len(head[name])} lines '#{name}' instead of one")
+            raise ValueError(f"the header has {len(head[name])} lines '#{name}' instead of one")
     if head["scoring"][0] not in get_args(PhraseScoring):
-        raise ValueError(f"there is no scoring {head['scoring'][0]!r}")
+        raise ValueError(f"scoring {head['scoring'][0]!r} is unknown")
     if not head["delimiter"][0]:
         raise ValueError("the delimiter is empty")

@@ -71,7 +71,7 @@ class BlockReader:
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise CorpusError(
-                    f"{_title(piece.path)} cannot be read: {reason}; check the file and its permissions."
+                    f"{_title(piece.path)} cannot be read ({reason}): check the file and its permissions."
                 ) from error
         if self._filled:
             yield self._block(self._filled)
@@ -124,8 +124,8 @@ class BlockReader:
     def _grow(self, path: str) -> None:
         if len(self._buffer) >= LONGEST_WORD:
             raise CorpusError(
-                f"{_title(path)} holds a word of more than {LONGEST_WORD >> 20} MB: "
-                "it is no text with spaces between words."
+                f"{_title(path)} contains a word of more than {LONGEST_WORD >> 20} MB: "
+                "give text with spaces between words."
             )
         # A new one: the caller may still hold a view into this, which forbids changing its size.
         self._buffer = self._buffer + bytes(len(self._buffer))
@@ -140,20 +140,20 @@ class BlockReader:
 
 
 def _title(path: str) -> str:
-    return "Standard input" if path == STDIN else path
+    return "standard input" if path == STDIN else path
 
 
 def _refuse_other_than_text(title: str, head: bytes) -> None:
     for bom, encoding in OTHER_BOMS:
         if head.startswith(bom):
             raise CorpusError(
-                f"{title} is {encoding} text; convert it to UTF-8, for example with: iconv -f {encoding} -t UTF-8."
+                f"{title} is {encoding} text: convert it to UTF-8, for example with iconv -f {encoding} -t UTF-8."
             )
     if b"\0" in head:
-        raise CorpusError(f"{title} looks like a binary file (it holds NUL bytes); give plain or compressed text.")
+        raise CorpusError(f"{title} looks like a binary file (it contains NUL bytes): give plain or compressed text.")
     if len(head) >= 64 and not head.isascii() and clean_utf8(head)[1] > 0.3 * len(head):
         raise CorpusError(
-            f"{title} looks like a binary file or text in another encoding (most of it is not UTF-8); "
+            f"{title} looks like a binary file or text in another encoding (most of it is not UTF-8): "
             "convert text to UTF-8, for example with iconv."
         )
 
@@ -184,7 +184,7 @@ def _standard_input() -> int:
     try:
         return os.dup(sys.stdin.fileno())
     except (AttributeError, OSError, ValueError) as error:
-        raise CorpusError("Standard input cannot be read: it is closed; pipe a text into it.") from error
+        raise CorpusError("standard input is closed: pipe a text into it.") from error
 
 
 class _CountingFile(io.FileIO):

@@ -200,16 +200,16 @@ def scan(
 
 def nothing_in(sources: Sources, *, empty: bool) -> CorpusError:
     """The error of sources that are empty, or hold no words."""
-    again = " (an iterator can be read once: give a list to read it again)" if isinstance(sources, Iterator) else ""
-    nothing = "is empty" if empty else "holds no words"
-    return CorpusError(f"{describe(sources)} {nothing}{again}; give a text with words in it.")
+    again = ", or a list in place of an iterator, which can be read only once" if isinstance(sources, Iterator) else ""
+    nothing = "is empty" if empty else "contains no words"
+    return CorpusError(f"{describe(sources)} {nothing}: give a text with words in it{again}.")
 
 
 def one_word(sources: Sources, vocabulary: Vocabulary) -> CorpusError:
     """The error of sources that have a single word to learn."""
     return CorpusError(
-        f"{describe(sources)} has one word to learn, {(vocabulary.words or [''])[0]!r}; "
-        "there is nothing to tell it from: give more text, or lower min_count."
+        f"{describe(sources)} has only one word to learn, {(vocabulary.words or [''])[0]!r}: "
+        "give more text, or lower min_count."
     )
 
 
@@ -234,7 +234,7 @@ def select_words(
         word, count = split_words(lexicon.joined(top))[0], int(lexicon.counts()[top[0]])
         raise CorpusError(
             f"{describe(sources)} has no word that occurs {min_count} times or more (the most frequent, {word!r}, "
-            f"occurs {count} {'time' if count == 1 else 'times'}); lower min_count."
+            f"occurs {count} {'time' if count == 1 else 'times'}): lower min_count."
         )
     words, counts = split_words(lexicon.joined(chosen)), lexicon.counts()
     if unknown is None:

@@ -41,11 +41,11 @@ def expand_paths(sources: PathSource | Sequence[PathSource]) -> list[str]:
     names = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     if not names:
         raise CorpusError(
-            "No corpus is given; name a file, a folder, a pattern or - for standard input, or give lists of words."
+            "no corpus is given: name a file, a folder, a pattern or - for standard input, or give lists of words."
         )
     paths = [path for name in names for path in _expand(os.fspath(name))]
     if paths.count(STDIN) > 1:
-        raise InputError("Standard input (-) is named twice; it can be read once.")
+        raise InputError("standard input (-) is named twice, and can be read only once: name it once.")
     return paths
 
 
@@ -55,7 +55,7 @@ def _expand(name: str) -> list[str]:
     if os.path.isdir(name):
         paths = list(_files_below(name, set()))
         if not paths:
-            raise CorpusError(f"The folder {name} holds no files; give a folder with text in it.")
+            raise CorpusError(f"folder {name} contains no files: give a folder with text in it.")
         return paths
     if os.path.exists(name):
         return [name]
@@ -63,11 +63,11 @@ def _expand(name: str) -> list[str]:
         paths = list(dict.fromkeys(_files_matching(name)))  # with ** a folder and the files in it both match
         if paths:
             return paths
-        problem = f"No file matches {_short(name)}; check the pattern and the folder it starts from ({Path.cwd()})"
+        problem = f"no file matches {_short(name)}: check the pattern and the folder it starts from ({Path.cwd()})"
     else:
-        problem = f"There is no file {_short(name)}; check the path (the working folder is {Path.cwd()})"
+        problem = f"file {_short(name)} does not exist: check the path (the working folder is {Path.cwd()})"
     text = re.search(r"\s", name) or not re.search(r"[./\\]", name)  # what no path looks like
-    hint = "; text itself goes into a file or, in Python, in as lists of words, for example [text.split()]"
+    hint = ", or give text itself in a file or, in Python, as lists of words, for example [text.split()]"
     raise CorpusError(f"{problem}{hint if text else ''}.")
 
 
@@ -129,7 +129,7 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def _unreadable(error: OSError) -> CorpusError:
-    return CorpusError(f"The folder {error.filename} cannot be read: {error.strerror}; check its permissions.")
+    return CorpusError(f"folder {error.filename} cannot be read ({error.strerror}): check its permissions.")
 
 
 def _files_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
@@ -160,8 +160,8 @@ def total_bytes(paths: list[str]) -> int | None:
 def describe(sources: object) -> str:
     """How an error speaks of the whole corpus; control characters of names are written out."""
     if not is_paths(sources):
-        return "The corpus"
+        return "the corpus"
     names = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)  # type: ignore[call-overload]
     if len(names) == 1:
-        return "Standard input" if names[0] == STDIN else visible(os.fspath(names[0]))
-    return f"The corpus ({visible(os.fspath(names[0]))} and {len(names) - 1} more)"
+        return "standard input" if names[0] == STDIN else visible(os.fspath(names[0]))
+    return f"the corpus ({visible(os.fspath(names[0]))} and {len(names) - 1} more)"

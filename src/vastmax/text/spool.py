@@ -53,11 +53,11 @@ class SpoolFile:
             another = "name another folder" + ("" if self._directory else " in the environment variable TMPDIR")
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise CorpusError(
-                    f"The folder {folder} has no room for the encoded corpus (4 bytes a word): {error.strerror}; "
+                    f"folder {folder} has no room for the encoded corpus, 4 bytes a word ({error.strerror}): "
                     f"free some, or {another}."
                 ) from error
             raise CorpusError(
-                f"The encoded corpus cannot be kept in the folder {folder}: {error.strerror or error}; {another}."
+                f"the encoded corpus cannot be written to folder {folder} ({error.strerror or error}): {another}."
             ) from error
 
     def rename(self, table: NDArray[np.uint32]) -> None:

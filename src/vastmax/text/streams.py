@@ -74,9 +74,9 @@ def sentences_of(sources: object) -> Iterator[Sequence[str]]:
 def _elements(name: str, value: Any, wanted: str) -> Iterator[Any]:
     """An iterator over a list of any kind; InputError for what is none, but often given in its place."""
     if isinstance(value, Mapping):
-        raise refused(name, value, f'{wanted}; of rows with fields take one, for example row["tokens"]')
+        raise refused(name, value, f'{wanted}, and of rows with fields one field, for example row["tokens"]')
     if isinstance(value, (set, frozenset)):
-        raise refused(name, value, f"{wanted}; a set has another order in every process")
+        raise refused(name, value, f"{wanted}, in place of a set, whose order differs between processes")
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         raise refused(name, value, wanted)
     try:
@@ -114,11 +114,11 @@ def exact_blocks(sentences: Iterable[Sequence[str]]) -> Iterator[bytes]:
 def _refuse_token(batch: list[Sequence[str]], first: int) -> None:
     for number, sentence in enumerate(batch, first):
         for token in sentence:
-            where = f"Sentence {number} of the corpus holds {shown(token)}"
+            where = f"sentence {number} of the corpus contains {shown(token)}"
             if not isinstance(token, str):
                 way = "decode()" if isinstance(token, bytes) else "str()"
-                raise InputError(f"{where} ({type(token).__name__}); words are strings: convert them with {way}.")
+                raise InputError(f"{where} ({type(token).__name__}), and words are strings: convert it with {way}.")
             if WORD_END in token or SENTENCE_END in token:
-                raise InputError(f"{where}, with a control character U+001E or U+001F in it; take it out.")
+                raise InputError(f"{where}, with a control character U+001E or U+001F in it: remove it.")
             if any("\ud800" <= character <= "\udfff" for character in token):
-                raise InputError(f"{where}, with half of a surrogate pair in it, which no UTF-8 can hold; take it out.")
+                raise InputError(f"{where}, with an unpaired surrogate in it, which UTF-8 cannot encode: remove it.")

@@ -19,9 +19,7 @@ def _words() -> Callable[[str], list[str]]:
     try:
         import regex
     except ImportError:
-        raise InputError(
-            "The tokenizer 'words' takes the package regex; install it with: pip install 'vastmax[words]'."
-        ) from None
+        raise InputError("the tokenizer 'words' needs the package regex: pip install 'vastmax[words]'.") from None
     return regex.compile(UNICODE_WORD).findall
 
 

@@ -71,8 +71,8 @@ class Classes:
             raise refused("class_of", given, "one whole number a word")
         if given.min() < 0 or given.max() >= given.size:
             raise InputError(
-                f"class_of is {given.min()} to {given.max()}: give 0 to C-1, where {given.size} words fill no more "
-                "classes than that."
+                f"class_of is {given.min()} to {given.max()}: give 0 to C-1, with at most as many classes as words, "
+                f"{given.size}."
             )
         sizes = np.bincount(given)
         if not sizes.all():

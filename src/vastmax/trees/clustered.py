@@ -105,7 +105,7 @@ def as_vectors(vectors: ArrayLike, *, num_words: int | None = None) -> NDArray[n
     largest = max(float(array.max()), -float(array.min()))
     if not np.isfinite(largest):
         row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        raise InputError(f"vectors[{row}] holds NaN or infinity: give finite numbers.")
+        raise InputError(f"vectors[{row}] contains NaN or infinity: give finite numbers.")
     if largest and not 1 / _LARGEST < largest < _LARGEST:
         array = array / largest
     return np.ascontiguousarray(array, dtype=np.float32)

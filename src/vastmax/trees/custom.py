@@ -32,17 +32,19 @@ def read_taxonomy(path: str | PathLike[str]) -> list[tuple[str, str]]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read as lines of parent, tab, child: {reason}.") from error
+        raise InputError(
+            f"{path} cannot be read ({reason}): give UTF-8 text with lines of parent, tab, child."
+        ) from error
     pairs = []
     for number, line in enumerate(lines, start=1):
         parent, tab, child = line.partition("\t")
         if not line.strip():
             continue
         if not (parent and tab and child) or "\t" in child:
-            raise InputError(f"{path}, line {number}: expected parent, tab, child, got {line[:60]!r}.")
+            raise InputError(f"line {number} of {path} is {line[:60]!r}: give parent, tab, child.")
         pairs.append((parent, child))
     if not pairs:
-        raise InputError(f"{path} has no lines of parent, tab, child.")
+        raise InputError(f"{path} is empty: give lines of parent, tab, child.")
     return pairs
 
 
@@ -139,15 +141,14 @@ def _flattened(entries: list[Any]) -> Pairs:
             if isinstance(member, list):
                 if id(member) in seen:
                     raise InputError(
-                        f"taxonomy holds one list, of {len(member)}, in two places: only words may stand twice."
+                        f"taxonomy contains one list, of {len(member)}, in two places: "
+                        "give it once, as only words may appear twice."
                     )
                 seen.add(id(member))
                 child = _Category(len(member))
                 open_lists.append((child, member))
             elif isinstance(member, tuple) or not isinstance(member, Hashable):
-                raise refused(
-                    "a member of the taxonomy", member, "lists and names, or nothing but tuples (parent, child)"
-                )
+                raise refused("a member of the taxonomy", member, "lists and names, or only tuples (parent, child)")
             pairs.append((parent, child))
     return pairs
 
@@ -157,22 +158,22 @@ def _word_ids(pairs: Pairs, words: Sequence[Hashable] | None) -> dict[Hashable, 
     parents = {parent for parent, _ in pairs}
     named = dict.fromkeys(child for _, child in pairs)
     ends = [name for name in named if name not in parents and not isinstance(name, _Category)]
-    among = "the words given"
+    among = "the given words"
     if words is None:
         numbered = all(isinstance(end, (int, np.integer)) and not isinstance(end, bool) for end in ends)
         words = range(len(ends)) if numbered else ends
         among = f"the ids 0 to {len(ends) - 1}"
     words = list(words)
     if not words:
-        raise InputError("there are no words: a taxonomy needs ends, names that are nobody's parent.")
+        raise InputError("taxonomy has no words: give names that are not a parent.")
     ids = {word: i for i, word in enumerate(words)}
     if len(ids) < len(words):
         twice = next(word for i, word in enumerate(words) if ids[word] != i)
-        raise InputError(f"words holds {twice!r} twice.")
+        raise InputError(f"words contains {twice!r} twice: give each word once.")
     if unknown := [end for end in ends if end not in ids]:
-        raise InputError(f"taxonomy ends in names that are not among {among}: {_some(unknown)}.")
+        raise InputError(f"taxonomy has leaves that are not among {among}, {_some(unknown)}: give leaves that are.")
     if missing := [word for word in words if word not in named and word not in parents]:
-        raise InputError(f"taxonomy has no place for the words {_some(missing)}: each needs one.")
+        raise InputError(f"taxonomy lacks the words {_some(missing)}: give each word a place in it.")
     return ids
 
 
@@ -190,7 +191,8 @@ def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
             continue
         if child in parent_of:
             raise InputError(
-                f"{child!r} has two parents, {parent_of[child]!r} and {parent!r}: only words may stand twice."
+                f"{child!r} has two parents, {parent_of[child]!r} and {parent!r}: give it one, "
+                "as only words may appear twice."
             )
         parent_of[child] = parent
         children[node_of[parent]].append(node_of[child])
@@ -205,7 +207,7 @@ def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
         above.prepare()
     except CycleError as error:
         around = " below ".join(map(repr, error.args[1][:-7:-1]))
-        raise InputError(f"taxonomy goes in a circle: {around}.") from None
+        raise InputError(f"taxonomy contains a cycle, {around}: remove it.") from None
     return children
 
 

@@ -41,11 +41,9 @@ def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[...
         with safe_open(name, framework="numpy") as file:
             found = (file.metadata() or {}).get("format")
             if found != expected:
-                raise FormatError(
-                    f"{name} is no {kind} of this version: its format is {found!r}, expected {expected!r}."
-                )
+                raise FormatError(f"{name} has the format {found!r}: give {expected!r}, or build the {kind} again.")
             return make(*(file.get_tensor(key) for key in names))
     except InputError as error:
-        raise FormatError(f"{name} is damaged: {error}") from error
+        raise FormatError(f"{name} is damaged ({str(error).rstrip('.')}): build the {kind} again.") from error
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy type
-        raise FormatError(f"{name} is no {kind}: {error}.") from error
+        raise FormatError(f"{name} is not a {kind} file ({error}): give one that save wrote.") from error

@@ -54,10 +54,10 @@ def build_tree(
     """
     kind, rule, seed = options.kind, options.rule, options.seed
     if options.needs_vectors and vectors is None:
-        raise InputError(f"vectors is None: give those of the words, of which kind {kind} is made.")
+        raise InputError(f"vectors is None: give those of the words, which kind {kind} needs.")
     given: Any = vectors or (lambda: None)
     if kind == "class-based":
-        raise InputError("kind is 'class-based': give that of a tree, or call frequency_classes.")
+        raise InputError("kind is 'class-based': give the kind of a tree, or call frequency_classes.")
     if kind == "balanced-random":
         return balanced_tree(counts, order="random", seed=seed)
     if kind == "wordnet":

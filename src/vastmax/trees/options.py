@@ -30,15 +30,15 @@ class TreeOptions:
             "class-based",
             "custom",
         ],
-        Flag("Kind of tree; class-based makes classes of like frequency.", metavar="KIND"),
+        Flag("Kind of tree; class-based makes classes of similar frequency.", metavar="KIND"),
     ] = "huffman"
-    rule: Annotated[Literal["adaptive", "balanced", "random"], Flag("How clustered trees split their words.")] = (
-        "adaptive"
-    )
+    rule: Annotated[
+        Literal["adaptive", "balanced", "random"], Flag("Rule by which clustered trees split their words.")
+    ] = "adaptive"
     epsilon: Annotated[
         float | None,
         Flag(
-            "Words within X of doubt go to both sides (clustered, rule adaptive).",
+            "Put words within X of the boundary on both sides (clustered, rule adaptive).",
             low=0,
             high=0.5,
             above=True,
@@ -46,14 +46,14 @@ class TreeOptions:
         ),
     ] = None
     trees: Annotated[int, Flag("Unite N clustered trees of different seeds.", low=1, high=64)] = 1
-    wordnet: Annotated[str, Flag("Folder of WordNet's data.* and index.* (wordnet).", metavar="DIR")] = (
+    wordnet: Annotated[str, Flag("Folder of WordNet's data.* and index.* files (wordnet).", metavar="DIR")] = (
         "/usr/share/wordnet"
     )
-    taxonomy: Annotated[str | None, Flag("Lines of parent, tab, child (custom).", metavar="FILE", default="none")] = (
-        None
-    )
-    classes: Annotated[int | None, Flag("How many classes (class-based).", low=1, high=2**31, default="√V")] = None
-    seed: Annotated[int, Flag("Of the clustering, or of the random order.", low=0, high=2**63 - 1)] = 1
+    taxonomy: Annotated[
+        str | None, Flag("File with lines of parent, tab, child (custom).", metavar="FILE", default="none")
+    ] = None
+    classes: Annotated[int | None, Flag("Number of classes (class-based).", low=1, high=2**31, default="√V")] = None
+    seed: Annotated[int, Flag("Random seed of the clustering, or of the random order.", low=0, high=2**63 - 1)] = 1
 
     def __post_init__(self) -> None:
         """Find all that can be wrong before words are counted or vectors trained."""
@@ -61,11 +61,11 @@ class TreeOptions:
         for option in options_of(type(self)):
             kind = _ONLY.get(option.name, self.kind)
             if kind != self.kind and getattr(self, option.name) != option.default:
-                raise InputError(f"{option.name} is for kind {kind}, not for {self.kind}: leave it out.")
+                raise InputError(f"{option.name} needs kind {kind}, and kind is {self.kind}: leave it out.")
         if self.kind == "custom" and self.taxonomy is None:
-            raise InputError("kind custom needs a taxonomy: give a file of lines of parent, tab, child.")
+            raise InputError("kind custom needs a taxonomy: give a file with lines of parent, tab, child.")
         if self.epsilon is not None and self.rule != "adaptive":
-            raise InputError(f"epsilon is for the rule adaptive, not for {self.rule}: leave it out.")
+            raise InputError(f"epsilon needs rule adaptive, and rule is {self.rule}: leave it out.")
 
     @property
     def needs_vectors(self) -> bool:

@@ -31,7 +31,7 @@ def joining(
 ) -> Joining:
     """Huffman's tree over the children's counts, recursive 2-means over their mean vectors, or halves in order."""
     if counts is not None and vectors is not None:
-        raise InputError("counts and vectors are two ways to make a node binary: give one of them.")
+        raise InputError("counts and vectors exclude each other, as two ways to make a node binary: give one of them.")
     if counts is not None:
         return Joining(as_counts(counts, num_words=num_words)[:, None], lambda rows: huffman_tree(rows[:, 0]))
     if vectors is None:

@@ -124,7 +124,9 @@ class Tree:
         try:
             children = tree_children(*paths)
         except ValueError as fault:
-            raise InputError(f"the paths do not make a tree: {fault}.") from None
+            raise InputError(
+                f"offsets, nodes and signs do not make a tree ({fault}): give the paths of a full binary tree."
+            ) from None
         self._set(children, words, num_words)
 
     @classmethod
@@ -144,7 +146,9 @@ class Tree:
         try:
             children_links(flat)
         except ValueError as fault:
-            raise InputError(f"the children do not make a tree: {fault}.") from None
+            raise InputError(
+                f"children do not make a tree ({fault}): give those of a full binary tree, numbered level by level."
+            ) from None
         tree = cls.__new__(cls)
         tree._set(flat, words, num_words)
         return tree
@@ -254,7 +258,7 @@ def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
         raise refused(name, given, "whole numbers of one dimension")
     array = np.ascontiguousarray(given, dtype=dtype)
     if given.dtype != dtype and not np.array_equal(array, given):
-        raise InputError(f"{name} holds values outside {np.dtype(dtype).name}: give smaller ones.")
+        raise InputError(f"{name} contains values outside {np.dtype(dtype).name}: give values within it.")
     if array.flags.writeable:
         array = array.copy() if np.may_share_memory(array, given) else array
         array.flags.writeable = False
@@ -263,11 +267,11 @@ def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
 
 def _check_words(words: NDArray[np.int32], num_leaves: int, num_words: int | None) -> int:
     if len(words) != num_leaves:
-        raise refused("words", words, f"the owner of each of {num_leaves} leaves")
+        raise refused("words", words, f"one word id for each of {num_leaves} leaves")
     expected = int(words.max()) + 1 if num_words is None else int(num_words)
     if words.min() < 0 or words.max() >= expected:
         raise InputError(f"words is {words.min()} to {words.max()}: give ids from 0 to {expected - 1}.")
     # More words than leaves are refused before anything of their number is allocated.
     if expected > num_leaves or not np.bincount(words, minlength=expected).all():
-        raise InputError(f"every one of the {expected} words needs a leaf, and there are {num_leaves} leaves.")
+        raise InputError(f"the tree has {num_leaves} leaves for {expected} words: give each word a leaf or more.")
     return expected

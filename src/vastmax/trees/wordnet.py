@@ -112,7 +112,7 @@ class WordNet:
             except (IndexError, ValueError):
                 raise self._damaged(f"index.{part} has a line {line[:40]!r}") from None
         if not first:
-            raise self._damaged(f"index.{part} holds no word")
+            raise self._damaged(f"index.{part} has no word")
         return first
 
     def _read_exceptions(self, part: str) -> dict[str, list[str]]:
@@ -140,8 +140,8 @@ class WordNet:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise InputError(
-                f"{path} does not exist: wordnet must be the folder of WordNet's data.* and index.* files, on Debian "
-                "and Ubuntu /usr/share/wordnet after `apt install wordnet-base`."
+                f"{path} does not exist: give the folder of WordNet's data.* and index.* files, on Debian and Ubuntu "
+                "/usr/share/wordnet after `apt install wordnet-base`."
             ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise self._damaged(f"{name} cannot be read ({error})") from error
@@ -149,7 +149,7 @@ class WordNet:
 
     def _damaged(self, what: str) -> FormatError:
         return FormatError(
-            f"{self.folder} is no sound WordNet: {what}; install it anew, on Debian package wordnet-base."
+            f"{self.folder} is a damaged WordNet ({what}): install it again, on Debian the package wordnet-base."
         )
 
 
@@ -184,7 +184,7 @@ def wordnet_tree(
     """
     words = list(words)
     if not words or not all(isinstance(word, str) for word in words):
-        raise refused("words", words, "one string or more, as WordNet knows words by their spelling")
+        raise refused("words", words, "one string or more, which WordNet looks up by spelling")
     join = joining(len(words), vectors=vectors, seed=seed)
     wordnet = wordnet if isinstance(wordnet, WordNet) else WordNet(wordnet)
     return binary_tree(_children(words, wordnet), join)

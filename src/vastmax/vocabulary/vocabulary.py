@@ -49,11 +49,11 @@ class Vocabulary:
         elif not self.words:
             raise InputError("neither words nor counts are given: give words, or one count a class.")
         if self.words is not None and self.counted and len(self.words) != len(self.counts):
-            raise InputError(f"{len(self.words)} words and {len(self.counts)} counts are given: give one count a word.")
+            raise InputError(f"words are {len(self.words)} and counts {len(self.counts)}: give one count a word.")
         if self.words is not None and len(set(self.words)) < len(self.words):
             met: set[str] = set()
             twice = next(word for word in self.words if word in met or met.add(word))  # type: ignore[func-returns-value]
-            raise InputError(f"the word {twice!r} stands twice in the vocabulary: give different words.")
+            raise InputError(f"the vocabulary contains the word {twice!r} twice: give different words.")
 
     @property
     def counted(self) -> bool:
@@ -67,14 +67,14 @@ class Vocabulary:
         Files of vectors hold no counts. Made-up ones (V, V - 1, … 1) would look real to every sampler built from them.
         """
         if self._counts is None:
-            raise InputError("how often these words occur is unknown: give counts too, Vocabulary(words, counts).")
+            raise InputError("the vocabulary has words but no counts: give counts too, as Vocabulary(words, counts).")
         return self._counts
 
     @cached_property
     def index(self) -> dict[str, int]:
         """Id of each word."""
         if self.words is None:
-            raise InputError("this vocabulary has counts but no words: look classes up by their number.")
+            raise InputError("the vocabulary has counts but no words: look classes up by their number.")
         return dict(zip(self.words, range(len(self.words)), strict=True))
 
     @property
@@ -92,7 +92,7 @@ class Vocabulary:
         try:
             return self.index[word]
         except KeyError:
-            raise UnknownWordError(f"{shown(word)} is not in the vocabulary.") from None
+            raise UnknownWordError(f"{shown(word)} is not in the vocabulary: give a word that it contains.") from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
@@ -125,7 +125,10 @@ class Vocabulary:
         check_limits(min_count, max_size)
         if not isinstance(counts, Mapping):
             if min_count != 1 or max_size is not None:
-                raise InputError("min_count and max_size need words: leave them out, or drop classes before.")
+                raise InputError(
+                    "min_count and max_size need words, and counts alone are given: "
+                    "leave them out, or drop classes before."
+                )
             return cls(None, counts)
         numbers = as_counts(list(counts.values()))
         words = word_list(list(counts))
@@ -170,27 +173,29 @@ class Vocabulary:
                     if tab and not count and not counts:
                         pass  # unknown, of this word and all before it
                     elif not tab or not _is_count(count) or len(counts) < len(words):
-                        raise FormatError(f"Line {number} of {path} is not 'word<TAB>count'; is it a vocabulary?")
+                        raise FormatError(f"line {number} of {path} is not 'word<TAB>count': give a vocabulary.")
                     else:
                         counts.append(int(count))
                     try:
                         words.append(unescape(word))
                     except ValueError as error:
-                        raise FormatError(f"Line {number} of {path} holds {error}; is it a vocabulary?") from None
+                        raise FormatError(f"line {number} of {path} contains {error}: give a vocabulary.") from None
         except UnicodeDecodeError:
             raise FormatError(
-                f"Line {len(words) + 1} of {path} or one soon after it is not UTF-8; is it a vocabulary?"
+                f"line {len(words) + 1} of {path} or one soon after it is not UTF-8: give a vocabulary."
             ) from None
         except OSError as error:
-            raise InputError(f"The vocabulary {path} cannot be read: {error.strerror or error}.") from error
+            raise InputError(f"{path} cannot be read ({error.strerror or error}): give a vocabulary.") from error
         if not words:
-            raise FormatError(f"{path} is empty; a vocabulary has a line 'word<TAB>count' for each word.")
+            raise FormatError(f"{path} is empty: give a vocabulary, with a line 'word<TAB>count' for each word.")
         if not any(words) and counts:
             return cls(None, counts)
         first: dict[str, int] = {}
         for number, word in enumerate(words, 1):
             if first.setdefault(word, number) != number:
-                raise FormatError(f"Line {number} of {path} repeats the word {word!r} of line {first[word]}.")
+                raise FormatError(
+                    f"line {number} of {path} repeats the word {word!r} of line {first[word]}: give each word once."
+                )
         return cls(words, counts or None)
 
 

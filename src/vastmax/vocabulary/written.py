@@ -40,11 +40,11 @@ def join_words(words: Iterable[str]) -> bytes:
     text = WORD_END.join(words)
     if text.count(WORD_END) > max(len(words) - 1, 0):
         word = next(word for word in words if WORD_END in word)
-        raise InputError(f"The word {word!r} holds the control character U+001F; take it out.")
+        raise InputError(f"the word {word!r} contains the control character U+001F: remove it.")
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"A word holds half of a surrogate pair ({error.reason}); take it out.") from None
+        raise InputError(f"a word contains an unpaired surrogate ({error.reason}): remove it.") from None
 
 
 def split_words(joined: bytes) -> list[str]:

@@ -139,7 +139,7 @@ def test_a_missing_library_is_one_sentence(missing: str, tmp_path: Path, monkeyp
     for name in [name for name in sys.modules if name.startswith(f"{missing}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(InputError, match=rf"the report needs {missing}: pip install 'vastmax\[report\]'$"):
+    with pytest.raises(InputError, match=rf"the report needs {missing}: pip install 'vastmax\[report\]'\.$"):
         write_report(comparison_records(), tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 
@@ -150,9 +150,9 @@ def test_nothing_to_report(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot write .*none.report\.html: No such file"):
+    with pytest.raises(InputError, match=r"none.report\.html cannot be written .No such file"):
         write_report(comparison_records(), tmp_path / "none" / "report.html")
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_report(comparison_records(), tmp_path / "report.html")
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]

@@ -54,7 +54,7 @@ def test_a_cut_last_line_is_left_out(tmp_path: Path, cut: int) -> None:
     write(path := tmp_path / "records.jsonl", FULL)
     with path.open("ab") as file:
         file.write(json.dumps(FAILED.to_json()).encode()[:cut])
-    with pytest.warns(UserWarning, match=r"records\.jsonl, line 2: the last record was cut"):
+    with pytest.warns(UserWarning, match=r"line 2 of .*records\.jsonl is a truncated record"):
         assert read_records(path) == [FULL]
 
 
@@ -67,10 +67,10 @@ def test_a_last_line_without_its_end_is_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('{"label": "a", "lay', r"line 2: this is no JSON"),
-        ("[]", r"line 2: a record is \[\]: give a JSON object"),
-        ('{"label": "a"}', r"line 2: the record has no 'layer'"),
-        ('{"label": 3, "layer": "full"}', r"line 2: the record's 'label' is 3: give text"),
+        ('{"label": "a", "lay', r"line 2 of .*: the line is not JSON"),
+        ("[]", r"line 2 of .*: a record is \[\]: give a JSON object"),
+        ('{"label": "a"}', r"line 2 of .*: the record has no 'layer'"),
+        ('{"label": 3, "layer": "full"}', r"line 2 of .*: the record's 'label' is 3: give text"),
         ('{"label": "a", "layer": "b", "status": "?"}', r"'status' is '\?': give 'done' or 'failed'"),
         ('{"label": "a", "layer": "b", "seed": true}', r"'seed' is True: give a whole number"),
         ('{"label": "a", "layer": "b", "perplexity": {"test": "x"}}', r"give a table of numbers or none"),
@@ -82,14 +82,14 @@ def test_bad_lines_are_named(tmp_path: Path, line: str, complaint: str) -> None:
     write(path := tmp_path / "records.jsonl", FULL)
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n\n" + json.dumps(FAILED.to_json()) + "\n")
-    with pytest.raises(InputError, match=r"records\.jsonl, ") as caught:
+    with pytest.raises(InputError, match=r"records\.jsonl: ") as caught:
         read_records(path)
     with pytest.raises(InputError, match=complaint):
         raise caught.value
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"cannot be read .No such file"):
         read_records(tmp_path / "none.jsonl")
 
 

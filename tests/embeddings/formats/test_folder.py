@@ -171,7 +171,7 @@ def test_full_disk(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(InputError, match=r"cannot write .*too large.*make room"):
+        with pytest.raises(InputError, match=r"cannot be written .*too large.*make room"):
             big.save(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -181,9 +181,9 @@ def test_full_disk(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         old().save(tmp_path / "file")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         old().save(tmp_path / "file" / "model")
 
 
@@ -200,14 +200,14 @@ def test_no_folder_of_embeddings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", "is no JSON"),
+        ("config.json", b"{", "is not JSON"),
         ("config.json", b"[]", "another version"),
         ("config.json", b'{"format": "vastmax embeddings 99"}', "another version"),
-        ("config.json", b"\xff\xff", "is no UTF-8 text"),
+        ("config.json", b"\xff\xff", "is not UTF-8"),
         ("vocabulary.tsv", b"a\t2\n", "2 rows, but the vocabulary has 1"),
-        ("vocabulary.tsv", b"a\t2\nb\n", "Line 2"),
-        ("vectors.safetensors", b"", "no safetensors file"),
-        ("vectors.safetensors", b"\xff" * 100, "no safetensors file"),
+        ("vocabulary.tsv", b"a\t2\nb\n", "line 2"),
+        ("vectors.safetensors", b"", "not a safetensors file"),
+        ("vectors.safetensors", b"\xff" * 100, "not a safetensors file"),
     ],
 )
 def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -221,7 +221,7 @@ def test_truncated_vectors(tmp_path: Path) -> None:
     old().save(tmp_path)
     path = tmp_path / "vectors.safetensors"
     os.truncate(path, path.stat().st_size - 1)
-    with pytest.raises(FormatError, match="no safetensors file"):
+    with pytest.raises(FormatError, match="not a safetensors file"):
         Embeddings.load(tmp_path)
 
 

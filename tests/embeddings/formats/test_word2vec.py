@@ -393,7 +393,7 @@ def test_wrong_binary(tmp_path: Path, content: bytes, message: str) -> None:
 def test_places(small: Embeddings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_word2vec(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_word2vec(tmp_path)
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_word2vec(small, tmp_path / "no" / "folder")

@@ -223,5 +223,5 @@ def test_truncated_folders_are_told(random: Embeddings, tmp_path: Path, form: di
     content = (tmp_path / "vectors.safetensors").read_bytes()
     for size in (0, 5, len(content) // 2, len(content) - 1):
         (tmp_path / "vectors.safetensors").write_bytes(content[:size])
-        with pytest.raises(FormatError, match="no safetensors file"):
+        with pytest.raises(FormatError, match="not a safetensors file"):
             Embeddings.load(tmp_path)

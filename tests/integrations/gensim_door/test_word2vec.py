@@ -300,7 +300,7 @@ def test_whole_numbers_are_read_again(tmp_path: Path) -> None:
 def test_numbers_and_strings_together_are_a_sentence() -> None:
     with pytest.raises(InputError, match="'a' is a word beside whole numbers: give strings, or whole numbers alone"):
         Word2Vec([[1, "a"]] * 9, **SMALL)
-    with pytest.raises(InputError, match=r"holds 1 \(int\); words are strings"):
+    with pytest.raises(InputError, match=r"contains 1 \(int\), and words are strings"):
         Word2Vec([["a", 1]] * 9, **SMALL)
 
 

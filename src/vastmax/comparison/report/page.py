@@ -33,7 +33,7 @@ def require_report() -> None:
     """Raise InputError where what a report is made with is not installed: before hours are spent on what it shows."""
     for name in ("jinja2", "markupsafe", "plotly"):
         if find_spec(name) is None:
-            raise InputError(f"the report needs {name}: pip install 'vastmax[report]'")
+            raise InputError(f"the report needs {name}: pip install 'vastmax[report]'.")
 
 
 def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> Path:
@@ -59,7 +59,7 @@ def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> 
     """
     runs = latest(records)
     if not runs:
-        raise InputError("there is nothing to report: give one record or more.")
+        raise InputError("records is empty: give one record or more.")
     page = _render(_context(runs))
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -141,7 +141,7 @@ class RunRecord:
         known = {each.name: document[each.name] for each in fields(cls) if each.name in document}
         for name in ("label", "layer"):
             if name not in known:
-                raise InputError(f"the record has no {name!r}: every record needs 'label' and 'layer'.")
+                raise InputError(f"the record has no {name!r}: give 'label' and 'layer' in every record.")
         for name, value in known.items():
             if not conforms(value, hints[name]):
                 raise refused(f"the record's {name!r}", value, described(hints[name]))
@@ -164,7 +164,9 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
     try:
         lines = Path(path).read_bytes().split(b"\n")
     except OSError as error:
-        raise InputError(f"the records {os.fspath(path)} cannot be read: {error.strerror or error}.") from None
+        raise InputError(
+            f"{os.fspath(path)} cannot be read ({error.strerror or error}): give a file of records."
+        ) from None
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -174,11 +176,18 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
         except (FormatError, InputError) as error:
             # what follows the last line's end has none itself: only there can a line have been cut
             if number == len(lines) and not isinstance(error, InputError):
-                place = f"{visible(os.fspath(path))}, line {number}"
-                warnings.warn(f"{place}: the last record was cut; left out", stacklevel=2)
+                place = f"line {number} of {visible(os.fspath(path))}"
+                warnings.warn(
+                    f"{place} is a truncated record, which is left out: run the comparison again to complete it.",
+                    stacklevel=2,
+                )
                 continue
-            why = str(error) if isinstance(error, InputError) else f"this is no JSON ({shown(line)})."
-            raise InputError(f"{os.fspath(path)}, line {number}: {why}") from None
+            why = (
+                str(error)
+                if isinstance(error, InputError)
+                else f"the line is not JSON ({shown(line)}): give one record a line."
+            )
+            raise InputError(f"line {number} of {os.fspath(path)}: {why}") from None
     return records
 
 

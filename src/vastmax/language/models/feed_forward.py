@@ -44,7 +44,9 @@ class FeedForward(LanguageModel):
     ) -> None:
         super().__init__(output, **options)
         if order < 2:
-            raise InputError(f"order is {order}: a feed-forward model looks at 1 word or more, so give 2 or more.")
+            raise InputError(
+                f"order is {order}: give 2 or more, as a feed-forward model needs 1 word of context or more."
+            )
         self.order, self.start = order, start
         self.projection = nn.Linear((order - 1) * self.embedding_dim, output.in_features)
         self.activation = nn.Identity() if linear else nn.Tanh()

@@ -60,8 +60,8 @@ class LanguageModel(nn.Module, ABC):
             shared = output.input_embedding()
             if shared is None:
                 raise InputError(
-                    f"{type(output).__name__} has no table of one vector a word that the input could share: leave out "
-                    "tie."
+                    f"tie is true, and {type(output).__name__} has no table of one vector a word to share: "
+                    "leave out tie."
                 )
             self.embedding = shared
         else:
@@ -134,7 +134,7 @@ class LanguageModel(nn.Module, ABC):
             if forbidden is not None:
                 log_prob[:, forbidden] = -torch.inf
             if not bool((log_prob > -torch.inf).any(-1).all()):
-                raise InputError("every word of a probability above 0 is forbidden: leave one or more to be drawn.")
+                raise InputError("every word with a probability above 0 is forbidden: allow one or more.")
             if top_k is not None:
                 log_prob[log_prob < log_prob.topk(top_k).values[:, -1:]] = -torch.inf
             log_prob -= log_prob.amax(-1, keepdim=True)  # else a low temperature would leave nothing but -inf

@@ -32,7 +32,7 @@ def as_vocabulary(vocabulary: Vocabulary | ArrayLike) -> Vocabulary:
     """Return the vocabulary, or one made of counts; InputError where it is empty."""
     vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.from_counts(vocabulary)
     if not len(vocabulary):
-        raise InputError("the vocabulary is empty: an output layer needs a class or more.")
+        raise InputError("the vocabulary is empty: give one class or more.")
     return vocabulary
 
 
@@ -51,16 +51,16 @@ def from_state(state: Mapping[str, Tensor], *names: str) -> tuple[Any, ...]:
     """Return tensors of a layer's state as arrays; InputError where it lacks one."""
     for name in names:
         if name not in state:
-            raise InputError(f"the state is not that of this layer: it lacks {name}.")
+            raise InputError(f"the state lacks {name}: give one of this kind of layer.")
     return tuple(state[name].cpu().numpy() for name in names)
 
 
 def tensor_options(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
     """Return the arguments ``device`` and ``dtype`` of tensors; InputError where torch has no such here."""
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise refused("dtype", dtype, "a torch dtype of real numbers such as torch.float32, or None")
+        raise refused("dtype", dtype, "a floating-point torch dtype, such as torch.float32, or None")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError):
-        raise refused("device", device, "a device that torch finds here such as 'cpu', or None") from None
+        raise refused("device", device, "a device that torch finds here, such as 'cpu', or None") from None
     return {"device": device, "dtype": dtype}

@@ -36,13 +36,13 @@ class ClassesLeft:
         """Return what is left; InputError where that is nothing, or an id is no class."""
         given = class_ids("without", without)
         if given.ndim != 1:
-            raise refused("without", given, "ids, one after the other")
+            raise refused("without", given, "ids, in one dimension")
         ids = np.unique(given)
         if len(ids) and not 0 <= ids[0] <= ids[-1] < num_classes:
             wrong = ids[0] if ids[0] < 0 else ids[-1]
-            raise InputError(f"without holds {wrong}: classes are 0 to {num_classes - 1}.")
+            raise InputError(f"without contains {wrong}: give class ids from 0 to {num_classes - 1}.")
         if len(ids) == num_classes:
-            raise InputError(f"without takes out all {num_classes} classes: leave one.")
+            raise InputError(f"without removes all {num_classes} classes: leave one or more.")
         return cls(ids, np.delete(np.arange(num_classes), ids))
 
     @property

@@ -85,18 +85,18 @@ class Ranks(nn.Module):
         found = state_dict.get(f"{prefix}cutoffs")
         if isinstance(found, Tensor) and not found.is_meta and tuple(found.tolist()) != self.bounds[1:-1]:
             raise InputError(
-                f"the state is of a layer with cutoffs {found.tolist()}, this one has {list(self.bounds[1:-1])}: "
-                "build the layer with the state's."
+                f"cutoffs are {found.tolist()} in the state and {list(self.bounds[1:-1])} in the layer: "
+                "build the layer with those of the state."
             )
         order = state_dict.get(f"{prefix}order")
         if self.order is not None and isinstance(order, Tensor) and not order.is_meta:
             try:
                 self._order = _checked_order(order.cpu().numpy(), self.num_classes).copy()
             except InputError as error:
-                raise InputError(f"the state holds no order of the classes: {error}") from None
+                raise InputError(f"the state is not valid: {error}") from None
             rank = torch.from_numpy(self._order.argsort()).to(order.device)
             if not torch.equal(rank, state_dict.setdefault(f"{prefix}rank", rank)):
-                raise InputError("the state holds no order of the classes: rank is not where order has each class.")
+                raise InputError("rank in the state is not the inverse of order: give the state of a layer.")
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
 
@@ -108,7 +108,7 @@ def checked_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]
         given = np.empty((0, 0))
     whole = given.ndim == 1 and (given.size == 0 or given.dtype.kind in "iu")
     if not whole or (given.size and (given[0] < 1 or given[-1] >= num_classes or (np.diff(given) <= 0).any())):
-        wanted = f"whole numbers that rise strictly within 1 to {num_classes - 1}, such as [1000, 4000]"
+        wanted = f"strictly rising whole numbers from 1 to {num_classes - 1}, such as [1000, 4000]"
         raise refused("cutoffs", cutoffs, wanted)
     return tuple(int(cutoff) for cutoff in given)
 

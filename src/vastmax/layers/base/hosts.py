@@ -44,8 +44,8 @@ def check_host(layer: nn.Module, sparse: Iterable[str]) -> None:
         parameter = layer.get_parameter(name)
         if parameter.requires_grad and id(parameter) in reduced:
             raise InputError(
-                f"DistributedDataParallel takes no sparse gradients, as {type(layer).__name__} has: build it with "
-                "sparse=False."
+                f"DistributedDataParallel does not support the sparse gradients of {type(layer).__name__}: "
+                "build it with sparse=False."
             )
 
 
@@ -58,16 +58,16 @@ def _check_optimizer(optimizer: Optimizer, *_: Any) -> None:
         spread = any(hasattr(each, "to_local") for each in sparse)
         if sparse and (dense or spread):
             options = "" if isinstance(optimizer, _TAKE_DENSE) or spread else " with weight_decay or fused"
-            of = " of classes that are spread over processes" if spread and not dense else ""
+            of = " of classes spread over processes" if spread and not dense else ""
             raise InputError(
-                f"{type(optimizer).__name__}{options} takes no sparse gradients{of}: build the layer with "
-                "sparse=False, or train it by vastmax.optimizers.SparseAwareOptimizer."
+                f"{type(optimizer).__name__}{options} does not support sparse gradients{of}: build the layer with "
+                "sparse=False, or step it with vastmax.optimizers.SparseAwareOptimizer."
             )
 
 
 def _check_clipping(*_: Any, **__: Any) -> NoReturn:
     raise InputError(
-        "torch clips no sparse gradients: build the layer with sparse=False, or clip by "
+        "torch does not clip sparse gradients: build the layer with sparse=False, or clip with "
         "vastmax.optimizers.SparseAwareOptimizer.clip."
     )
 

@@ -234,7 +234,7 @@ class OutputLayer(nn.Module, ABC):
 
     def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
         """(N, T) mean over all classes of their losses times ``weight`` (V,), given the losses (N, T) of targets."""
-        raise NotImplementedError(f"{type(self).__name__} smooths its loss by classes that are drawn")
+        raise NotImplementedError(f"{type(self).__name__} smooths its loss with sampled classes")
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """(N, k) largest log-probabilities, falling, and their classes."""
@@ -313,7 +313,7 @@ class OutputLayer(nn.Module, ABC):
         kept = classes != ignore_index
         if draws := smoothing > 0 and not self._smooths:
             if self._samples_targets:
-                raise refused("label_smoothing", label_smoothing, "0 where targets are samples for other rows")
+                raise refused("label_smoothing", label_smoothing, "0 where targets are samples of other rows")
             drawn = torch.randint(self.num_classes, (len(rows), 1), device=rows.device)
             classes, kept = torch.cat([classes, drawn], 1), torch.cat([kept, kept.any(1, keepdim=True)], 1)
         classes = torch.where(kept, classes, 0)
@@ -383,7 +383,7 @@ class OutputLayer(nn.Module, ABC):
         Raises:
             InputError: where the distribution is normalised by its construction.
         """
-        raise InputError(f"{type(self).__name__} is normalised by construction: it has no log Z.")
+        raise InputError(f"{type(self).__name__} is normalised by construction and has no log Z: do not ask for it.")
 
     def topk(self, hidden: Tensor, k: int, *, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V.
@@ -469,13 +469,13 @@ class OutputLayer(nn.Module, ABC):
             if classes.device.type != "meta":
                 within = ((classes >= 0) & (classes < self.num_classes)).all()
                 torch.ops.aten._assert_async.msg(
-                    within, f"a target is out of range: classes are 0 to {self.num_classes - 1}."
+                    within, f"a target is out of range: give class ids from 0 to {self.num_classes - 1}."
                 )
         elif is_batched(classes) or not classes.numel():
             return
         elif not (int(classes.min()) >= 0 and int(classes.max()) < self.num_classes):
             wrong = classes[(classes < 0) | (classes >= self.num_classes)][0]
-            raise InputError(f"target holds {int(wrong)}: classes are 0 to {self.num_classes - 1}.")
+            raise InputError(f"target contains {int(wrong)}: give class ids from 0 to {self.num_classes - 1}.")
 
     def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
         for places in torch.arange(len(rows), device=rows.device).split(max(1, _CHUNK // self.num_classes)):

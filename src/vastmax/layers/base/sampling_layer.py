@@ -66,7 +66,7 @@ class SamplingLayer(TableLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         if not isinstance(proposal, Proposal):
-            raise refused("proposal", proposal, "one of vastmax.proposals, made of the classes' counts")
+            raise refused("proposal", proposal, "a proposal of vastmax.proposals, made from the counts of the classes")
         num_samples = whole("num_samples", num_samples, 1)
         switches = {"shared": shared, "replacement": replacement, "in_batch": in_batch, "sparse": sparse}
         for name, value in switches.items():
@@ -114,13 +114,15 @@ class SamplingLayer(TableLayer):
             usual = 1.0 if options.get("in_batch") else cls.power  # targets are as frequent as they are
             more["power"] = usual if power is None else number("power", power)
         elif power is not None:
-            raise InputError(f"power is {power}: only the proposal 'unigram' that is made here has one.")
+            raise InputError(f"power is {power}: leave it out, as only the named proposal 'unigram' has it.")
         vocabulary = as_vocabulary(vocabulary)
         if isinstance(proposal, str) and proposal in ("unigram", "bigram"):
             usual = float(0 < np.count_nonzero(vocabulary.counts) < len(vocabulary))
             more["smoothing"] = usual if smoothing is None else number("smoothing", smoothing, 0)
         elif smoothing is not None:
-            raise InputError(f"smoothing is {smoothing}: only the proposals 'unigram' and 'bigram' made here have it.")
+            raise InputError(
+                f"smoothing is {smoothing}: leave it out, as only the named proposals 'unigram' and 'bigram' have it."
+            )
         made = proposal_for(proposal, vocabulary, in_features, device=device, **more)
         return cls(in_features, made, device=device, **options)
 
@@ -165,7 +167,8 @@ class SamplingLayer(TableLayer):
         """As of a table; InputError where the proposal follows the table, which it then has to see whole."""
         if self.proposal.context == "hidden":
             raise InputError(
-                f"proposal is {type(self.proposal).__name__}, which follows the whole table: give one made of counts."
+                f"proposal is {type(self.proposal).__name__}, which depends on the whole table: "
+                "give one made from counts."
             )
         return ShardPlan.of(self, "weight", "bias", *(f"proposal.{name}" for name in self.proposal.cut))
 
@@ -353,11 +356,12 @@ def proposal_for(
     if isinstance(proposal, Proposal):
         if proposal.num_classes != len(vocabulary):
             raise InputError(
-                f"the proposal is for {proposal.num_classes} classes, and the vocabulary has {len(vocabulary)}."
+                f"proposal is for {proposal.num_classes} classes and the vocabulary has {len(vocabulary)}: "
+                "give one for the same classes."
             )
         return proposal
     if not isinstance(proposal, str) or proposal not in PROPOSALS:
-        raise InputError(f"there is no proposal {proposal!r}: give one of {', '.join(PROPOSALS)}, or give one.")
+        raise InputError(f"proposal is {proposal!r}: give one of {', '.join(PROPOSALS)}, or a Proposal.")
     kind = PROPOSALS[proposal]
     sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}
     # the other kinds ask for the number of classes and perhaps their order, which is that of falling frequency

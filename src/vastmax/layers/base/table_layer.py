@@ -210,7 +210,7 @@ def tied_table(embedding: nn.Embedding | nn.Parameter, num_classes: int, in_feat
     if isinstance(embedding, nn.Embedding) and embedding.max_norm is not None:
         raise InputError(
             f"the embedding to tie to has max_norm={embedding.max_norm:g}, which rewrites the table at every lookup, "
-            "also between a loss and its backward: tie one without, and scale its rows after the optimiser's step."
+            "even between a loss and its backward: tie one without it, and scale its rows after the optimiser's step."
         )
     table = embedding.weight if isinstance(embedding, nn.Embedding) else embedding
     if not isinstance(table, nn.Parameter) or table.shape != (num_classes, in_features):

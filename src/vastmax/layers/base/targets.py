@@ -85,11 +85,11 @@ def check_probabilities(layer: _Layer, hidden: Tensor, target: Tensor, ignore_in
     """Raise InputError where the layer takes no probabilities as a target, or not these."""
     shape = (*hidden.shape[:-1], layer.num_classes)
     if layer.kind != "exact":
-        raise refused("target", target, "class ids, such as torch.multinomial draws from probabilities")
+        raise refused("target", target, "class ids, for example drawn from probabilities by torch.multinomial")
     if target.shape != shape:
         raise refused("target", target, f"class ids, whole numbers, or probabilities of shape {shape}")
     if ignore_index >= 0:
-        raise refused("ignore_index", ignore_index, "a negative one, such as -100, with probabilities")
+        raise refused("ignore_index", ignore_index, "a negative number, such as -100, with probabilities")
 
 
 def excluded_ids(exclude: Tensor, shape: tuple[int, ...], num_classes: int, k: int) -> tuple[Tensor, int]:
@@ -102,9 +102,9 @@ def excluded_ids(exclude: Tensor, shape: tuple[int, ...], num_classes: int, k: i
         raise refused("exclude", exclude, f"ids, int64 of shape (E,) or {(*shape, 'E')}")
     left_out = F.pad(exclude, (1, 0), value=-1).reshape(-1, exclude.shape[-1] + 1).sort(1).values
     if (left_out >= num_classes).any():
-        raise InputError(f"exclude holds {int(left_out.max())}: classes are 0 to {num_classes - 1}.")
+        raise InputError(f"exclude contains {int(left_out.max())}: give class ids from 0 to {num_classes - 1}.")
     different = (left_out[:, 1:] != left_out[:, :-1]) & (left_out[:, 1:] >= 0)
     most = int(different.sum(1).max()) if len(left_out) else 0
     if k > num_classes - most:
-        raise refused("k", k, f"at most {num_classes - most}, the classes that exclude leaves of every row")
+        raise refused("k", k, f"at most {num_classes - most}, the number of classes that exclude leaves in every row")
     return left_out, most
