@@ -109,7 +109,7 @@ def word_list(words: Any) -> list[str]:
         raise refused("a word", wrong, "text") from None
     except UnicodeEncodeError as error:
         wrong = next(word for word in found if error.object[error.start] in word)
-        raise refused("a word", wrong, "text without halves of surrogate pairs") from None
+        raise refused("a word", wrong, "text without unpaired surrogates") from None
     return found
 
 

@@ -168,7 +168,7 @@ def test_words_that_no_ngrams_can_be_cut_from(tmp_path: Path, verb: tuple[str, .
     subwords = SubwordVectors(Subwords(1, 2, 9), np.ones((9, 2), np.float32))
     Embeddings(np.eye(2), Vocabulary(["a", "b"], None), subwords=subwords).save(tmp_path)
     outcome = harmless(verb[0], tmp_path, *verb[1:], "t\udcffea", code=1)
-    assert outcome.sentence == "a word is 't\\udcffea': give text without halves of surrogate pairs."
+    assert outcome.sentence == "a word is 't\\udcffea': give text without unpaired surrogates."
 
 
 def test_what_standard_output_cannot_hold_is_written_out(tmp_path: Path) -> None:

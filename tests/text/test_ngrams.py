@@ -146,7 +146,7 @@ def test_lengths_are_read() -> None:
     [
         ([3], "a word is 3: give text"),
         (["a", b"b"], "a word is b'b': give text"),
-        (["a", "t\udcffea"], r"a word is 't\\udcffea': give text without halves of surrogate pairs"),
+        (["a", "t\udcffea"], r"a word is 't\\udcffea': give text without unpaired surrogates"),
         ("tea", "words is 'tea': give a list of words"),
         (3, "words is 3: give a list of words"),
     ],

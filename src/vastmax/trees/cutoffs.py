@@ -70,8 +70,8 @@ def cheapest_cutoffs(
 
     Cost knows nothing of perplexity, and left alone it would give nearly every class a narrow vector. Two guards: the
     head, whose classes keep the whole width, holds at least ``head_share`` of the counts; and no cluster but the first
-    becomes narrower than 4. The constants of the cost are in the source and not measured on the machine at hand, so that
-    the same counts give the same model everywhere.
+    becomes narrower than 4. The constants of the cost are in the source and not measured on the machine at hand, so
+    that the same counts give the same model everywhere.
 
     References:
         Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
