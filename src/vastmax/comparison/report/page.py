@@ -40,7 +40,7 @@ def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> 
     """Write the page of a comparison, and return its path; the file is replaced at once, never half written.
 
     The page holds its figures' library (plotly, 4.8 of its 5 MB) and their data and loads nothing: it can be mailed,
-    and opened years later. Its Content-Security-Policy allows its own scripts by their hashes and forbids everything else.
+    and opened years later. Its Content-Security-Policy allows its own scripts by their hashes and forbids all else.
 
     Args:
         records: of one comparison, as from :func:`~vastmax.comparison.report.read_records`; of several with one
