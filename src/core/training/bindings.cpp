@@ -245,7 +245,8 @@ void bag_means(const nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>& tab
                const Rows<float>& out, size_t threads) {
     const auto& [offsets, rows] = bags;
     const size_t dim = table.shape(1);
-    if (table.stride(1) != 1 && dim > 1 && table.shape(0) > 0) throw std::invalid_argument("the numbers of a row are not next to each other");
+    if (table.stride(1) != 1 && dim > 1 && table.shape(0) > 0)
+        throw std::invalid_argument("the numbers of a row are not next to each other");
     const size_t stride = static_cast<size_t>(table.stride(0));
     if (out.shape(1) != dim || offsets.size() != out.shape(0) + 1) throw std::invalid_argument("shapes do not fit");
     const auto* begins = offsets.data();
