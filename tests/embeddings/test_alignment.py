@@ -96,7 +96,9 @@ def test_turned_vectors_that_have_no_place_in_float32_are_told(random: Embedding
     for vectors, outputs in ((large, None), (random.vectors, large)):
         source = Embeddings(vectors, random.vocabulary, outputs)
         pairs = [(row, row) for row in range(100, 2000)]
-        with pytest.raises(InputError, match=r"^turned vectors are beyond 3e38, .*: scale the vectors down"):
+        with pytest.raises(
+            InputError, match=r"^the rotated vectors have numbers beyond 3e38, .*: scale the vectors down"
+        ):
             align(source, target, pairs)
 
 
@@ -201,10 +203,10 @@ def test_dictionaries_from_files(spaces: tuple[Embeddings, Embeddings], tmp_path
     with pytest.raises(InputError, match="does not exist"):
         evaluate_translation(source, target, tmp_path / "nowhere")
     for options, sentence in (
-        ({"ks": ()}, r"^ks is \(\): give a list of a whole number or more"),
-        ({"ks": 5}, "^ks is 5: give a list of a whole number or more"),
-        ({"ks": "5"}, "^ks is '5': give a list of a whole number or more"),
-        ({"ks": [0]}, "^each of ks is 0: give a whole number of 1 or more"),
+        ({"ks": ()}, r"^ks is \(\): give a list of one whole number or more"),
+        ({"ks": 5}, "^ks is 5: give a list of one whole number or more"),
+        ({"ks": "5"}, "^ks is '5': give a list of one whole number or more"),
+        ({"ks": [0]}, "^a member of ks is 0: give a whole number of 1 or more"),
         ({"method": "dot"}, "^method is 'dot': give 'csls' or 'cosine'"),
         ({"restrict_vocabulary": 0}, "^restrict_vocabulary is 0: give a whole number of 1 or more, or None"),
         ({"restrict_vocabulary": "9"}, "^restrict_vocabulary is '9': give a whole number of 1 or more, or None"),

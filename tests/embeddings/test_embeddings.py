@@ -17,7 +17,7 @@ def test_shapes_must_fit() -> None:
         Embeddings(np.ones((3, 2)), vocabulary)
     with pytest.raises(InputError, match="output_vectors has 3 columns and vectors has 2"):
         Embeddings(np.ones((2, 2)), vocabulary, np.ones((5, 3)))
-    with pytest.raises(InputError, match="vectors holds numbers beyond 3e38, the largest of float32"):
+    with pytest.raises(InputError, match="vectors contains numbers beyond 3e38, the largest of float32"):
         Embeddings(np.array([[1e39, 0], [1, 1]]), vocabulary)
     for wrong in (np.ones(2), np.ones((2, 0)), np.array([["x"], ["y"]])):
         with pytest.raises(InputError, match=r"vectors is .*: give numbers"):
@@ -70,7 +70,7 @@ def test_unknown_word_comes_with_its_likes() -> None:
 
 def test_an_unknown_word_is_a_key_error_that_reads_as_a_sentence(random: Embeddings) -> None:
     for unknown, sentence in (
-        ("zzz", "'zzz' is not in the vocabulary."),
+        ("zzz", "'zzz' is not in the vocabulary: give a word that it contains."),
         (2000, "the word 2000 is unknown: give an id from 0 to 1999."),
     ):
         for ask in (
@@ -99,7 +99,7 @@ def test_ids_and_words_that_are_numbers_are_not_taken_for_each_other() -> None:
             lambda id: graph.similarity(id, "x"),
         ):
             with pytest.raises(
-                InputError, match=f"{row} may be the word '{row}' or the id of the word '{other}': give one"
+                InputError, match=f"{row} is ambiguous, the word '{row}' or the id of '{other}': give one"
             ):
                 ask(row)
     assert_array_equal(graph[2], graph.vectors[2])  # no word "2"
@@ -190,7 +190,7 @@ def test_other_vectors_in_the_place_of_those_given(random: Embeddings) -> None:
     assert embeddings.dim == 20
     for wrong, sentence in (
         (own[:7], "^vectors has 7 rows and the vocabulary has 2000 words"),
-        (np.full((2000, 2), 1e39), "^vectors holds numbers beyond 3e38"),
+        (np.full((2000, 2), 1e39), "^vectors contains numbers beyond 3e38"),
         (own[0], "^vectors is float32 of shape .*: give numbers of shape"),
     ):
         with pytest.raises(InputError, match=sentence):

@@ -142,7 +142,7 @@ def test_what_a_run_in_processes_says_of_itself(corpus: Path, tmp_path: Path) ->
     assert training["loss"] == pytest.approx(alone.config["training"]["loss"], rel=0.3)
 
 
-@pytest.mark.filterwarnings("ignore:the corpus holds")
+@pytest.mark.filterwarnings("ignore:.*invalid UTF-8 sequences")
 @pytest.mark.parametrize("more", [{}, {"phrases": 1, "phrase_threshold": 0.5, "phrase_min_count": 1}])
 def test_token_lists_and_phrases_are_shared_too(corpus: Path, more: dict[str, Any]) -> None:
     for source in (sentences(), str(corpus)):
@@ -173,7 +173,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, rounds: int, rank: int = 1) -> N
     monkeypatch.setattr(GroupLoop, "step", watched)
 
 
-@pytest.mark.filterwarnings("ignore:the corpus holds")
+@pytest.mark.filterwarnings("ignore:.*invalid UTF-8 sequences")
 def test_stopped_and_resumed_by_as_many_or_by_others(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,11 +196,11 @@ def test_stopped_and_resumed_by_as_many_or_by_others(
         assert words == sorted(words) and words[-1] == pytest.approx(48_000, rel=0.1)
     finished = train_together(2, str(corpus), output=tmp_path / "1", resume=True, **OPTIONS)
     np.testing.assert_array_equal(finished[1].vectors, Embeddings.load(tmp_path / "1").vectors)
-    with pytest.raises(InputError, match="holds a finished model, made with dim=12, now came dim=13"):
+    with pytest.raises(InputError, match="contains a finished model, made with dim=12, now came dim=13"):
         train_together(2, str(corpus), output=tmp_path / "1", resume=True, **{**OPTIONS, "dim": 13})
 
 
-@pytest.mark.filterwarnings("ignore:the corpus holds")
+@pytest.mark.filterwarnings("ignore:.*invalid UTF-8 sequences")
 def test_a_run_in_one_process_is_resumed_by_two(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vastmax.embeddings.loop import EmbeddingLoop
 
@@ -221,7 +221,7 @@ def test_a_run_in_one_process_is_resumed_by_two(corpus: Path, tmp_path: Path, mo
         train_together(2, str(corpus), output=tmp_path, resume=True, **{**OPTIONS, "seed": 2})
 
 
-@pytest.mark.filterwarnings("ignore:the corpus holds")
+@pytest.mark.filterwarnings("ignore:.*invalid UTF-8 sequences")
 def test_bytes_sent_outlive_a_process_that_was_alone(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,10 +84,10 @@ def test_the_given_vectors_stay(random: Embeddings) -> None:
 
 def test_sums_that_have_no_place_in_float32_are_told() -> None:
     vectors = np.array([[1, 2], [3e38, 1]], np.float32)
-    with pytest.raises(InputError, match=r"^the sums are beyond 3e38, .*: scale the vectors down"):
+    with pytest.raises(InputError, match=r"^the sums have numbers beyond 3e38, .*: scale the vectors down"):
         add_output_vectors(Embeddings(vectors, Vocabulary(["a", "b"], None), vectors))
     vectors = np.repeat(np.array([[3e38], [-3e38]], np.float32), [9, 1], axis=0)
-    with pytest.raises(InputError, match=r"^what is left is beyond 3e38"):
+    with pytest.raises(InputError, match=r"^the results have numbers beyond 3e38"):
         all_but_the_top(Embeddings(vectors, Vocabulary(None, np.ones(10))), 0)
 
 

@@ -124,14 +124,14 @@ def test_what_cannot_be_predicted(random: Embeddings) -> None:
         made(V - 1, {}, None).predict(["w1"])
     with pytest.raises(InputError, match=r"^engine is 'torch', whose biases and trees are not kept: train with engine"):
         made(V, {"engine": "torch"}).predict(["w1"])
-    for rows, objective, wanted in ((V, "hierarchical", "inner node"), (V - 1, "negative-sampling", "a word")):
-        with pytest.raises(InputError, match=rf"^output_vectors has {rows} rows, and .*{objective}.* one {wanted}"):
+    for rows, objective, wanted in ((V, "hierarchical", "inner node"), (V - 1, "negative-sampling", "word")):
+        with pytest.raises(InputError, match=rf"^output_vectors has {rows} rows, and .*{objective}.* each {wanted}"):
             made(rows, {"objective": objective}).predict(["w1"])
     embeddings = made(V, {})
     with pytest.raises(UnknownWordError, match="'nothing' is not in the vocabulary"):
         embeddings.predict(["w1", "nothing"])
     for context in ([], ()):
-        with pytest.raises(InputError, match=r"^the context is .*: give a word or more"):
+        with pytest.raises(InputError, match=r"^the context is .*: give one word or more"):
             embeddings.predict(context)
     for context in (None, [None], [1.5], 2.5):
         with pytest.raises(InputError, match=r"^the context is .*: give words, ids,? or vectors"):

@@ -143,7 +143,7 @@ def test_wrong_queries(random: Embeddings) -> None:
         ({"positive": [], "negative": []}, r"^the query is .*: give words, or vectors"),
         (
             {"query": "word1", "negative": "word2"},
-            "^the query is 'word1': give positive and negative words, or",
+            "^the query is 'word1': give either a query, or positive and negative",
         ),
         (
             {"positive": [np.ones(3)]},
@@ -183,7 +183,7 @@ def test_whole_numbers_are_ids_and_floats_a_vector(random: Embeddings) -> None:
         lambda: random.rank(ids, "word1"),
         lambda: random.rank("word1", ids.tolist()),
     ):
-        with pytest.raises(InputError, match=r" is int64 of shape .*: give words.* of floats of shape"):
+        with pytest.raises(InputError, match=r" is int64 of shape .*: give words.* of floats"):
             wrong()
 
 

@@ -98,7 +98,7 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
     def vectors(self) -> NDArray[np.float32]:
         """The vectors (V, d) float32; for compressed vectors a decoded, read-only copy, made at the first access.
 
-        Assigned vectors are converted as in the constructor.
+        Assigned vectors are checked and converted as in the constructor.
         """
         return self.table.decoded if isinstance(self.table, StoredRows) else self.table
 
@@ -248,7 +248,7 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
             bytes_per_word: in place of ``dtype``, the bytes of product quantisation.
 
         Raises:
-            InputError: where the folder cannot be written, or vectors assigned since do not match.
+            InputError: where the folder cannot be written, or output vectors assigned since do not match.
         """
         now = self._with(self.table).compressed(dtype, bytes_per_word=bytes_per_word)
         save_folder(directory, now.table, now.vocabulary, now.output_vectors, now.config, now.subwords)

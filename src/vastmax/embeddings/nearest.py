@@ -107,7 +107,7 @@ class Nearest:
             return _nearest_words(self, several, k, rows, unwanted)
         vectors = np.asarray(query)
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind != "f":
-            wanted = f"words, or vectors of floats of shape ({self.dim},), the dim of the embeddings"
+            wanted = f"words, or vectors of shape ({self.dim},) of floats"
             raise refused("the query", vectors, wanted)
         queries = np.atleast_2d(vectors).astype(np.float64)
         found = lengths(queries)

@@ -146,7 +146,7 @@ def as_rows(name: str, given: Sequence[Any], dim: int, vectors_of: Callable[[lis
         if isinstance(vector, (list, tuple)) and all(isinstance(each, Real) for each in vector):
             vector = np.asarray(vector)
         if not isinstance(vector, np.ndarray) or vector.shape != (dim,) or vector.dtype.kind != "f":
-            wanted = f"words, ids, or vectors of floats of shape ({dim},), the dim of the embeddings"
+            wanted = f"words, ids, or vectors of shape ({dim},) of floats"
             raise refused(name, vector, wanted)
         rows[place] = vector
     if not np.isfinite(lengths(rows)).all():

@@ -109,8 +109,10 @@ def test_vectors_given_anew_are_saved_as_they_must_be(small: Embeddings, tmp_pat
     for binary in (False, True):
         write_word2vec(changed, tmp_path / "v", binary=binary)
         assert_array_equal(read_word2vec(tmp_path / "v").vectors, small.vectors / 2)
-    changed.vectors = changed.vectors[:3]
     with pytest.raises(InputError, match="vectors has 3 rows and the vocabulary has 10 words"):
+        changed.vectors = changed.vectors[:3]
+    changed.output_vectors = changed.vectors[:, :3]
+    with pytest.raises(InputError, match="output_vectors has 3 columns and vectors has 7"):
         changed.save(tmp_path)
     assert_array_equal(Embeddings.load(tmp_path).vectors, small.vectors / 2)
 

@@ -74,7 +74,7 @@ def test_what_float16_has_no_place_for_is_named(scale: float) -> None:
         ({"dtype": "float64"}, "dtype is 'float64': give 'float32', 'float16' or 'int8'"),
         ({"bytes_per_word": 1}, "bytes_per_word is 1: give a whole number from 2 to 21"),
         ({"bytes_per_word": 22}, "bytes_per_word is 22: give a whole number from 2 to 21"),
-        ({"bytes_per_word": 9, "dtype": "int8"}, "bytes_per_word is 9: give either it or dtype 'int8'"),
+        ({"bytes_per_word": 9, "dtype": "int8"}, "bytes_per_word and dtype exclude each other: give one"),
     ],
 )
 def test_wrong_forms(random: Embeddings, tmp_path: Path, given: dict, sentence: str) -> None:

@@ -127,7 +127,7 @@ def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
             if len(fields) > 3 and len(fields[2]) == 1 and fields[2].isalpha():
                 del fields[2]  # the part of speech
             if len(fields) < 3 or not fields[0] or not fields[1]:
-                raise FormatError(f"line {number} of {name} has no two words and score: give 'word word score'.")
+                raise FormatError(f"line {number} of {name} is not two words and a score: give 'word word score'.")
             score = _number(fields[2])
             if score is not None:
                 pairs.append((fields[0], fields[1], score))

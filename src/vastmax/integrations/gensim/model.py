@@ -50,8 +50,8 @@ class Model(TrainingModel):
         self.effective_min_count = self.min_count
         if self.hs and self.negative:
             logger.warning(
-                "hs and negative are both set, and vastmax trains hierarchical softmax alone, as with negative=0: "
-                "give hs=0 for negative sampling."
+                "Both hierarchical softmax and negative sampling are activated. vastmax trains hierarchical softmax "
+                "alone, as with negative=0: give hs=0 for negative sampling."
             )
             self.negative = 0
         if sentences is None and corpus_file is None:
