@@ -47,12 +47,12 @@ def test_a_model_like_any_other(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--objective", "nce"], "'negative-sampling' or 'hierarchical'; only the engine 'torch' takes"),
-        (["--option", "k=2"], "layer_options is not for engine 'compiled'"),
+        (["--objective", "nce"], "'negative-sampling' or 'hierarchical', or engine 'torch', which supports"),
+        (["--option", "k=2"], "engine 'compiled' does not support layer_options"),
         (["--engine", "torch", "--objective", "glove"], "objective is 'glove': give 'full', 'partial'"),
         (["--engine", "torch", "--option", "many"], "--option is 'many': give a name and a value"),
         (["--engine", "torch", "--option", "num_samples=0"], "num_samples is 0"),
-        (["--engine", "torch", "--sharing", "window"], "sharing is not for engine 'torch'"),
+        (["--engine", "torch", "--sharing", "window"], "engine 'torch' does not support sharing"),
         (["--engine", "cuda"], "engine is 'cuda': give 'compiled' or 'torch'"),
     ],
 )

@@ -49,7 +49,7 @@ def test_bad_value_is_one_sentence(name: str, value: Any, accepted: str) -> None
 
 
 def test_rates_that_cross_are_refused() -> None:
-    with pytest.raises(InputError, match=r"min_learning_rate is 0\.1: give one of at most the learning_rate, 0\.05"):
+    with pytest.raises(InputError, match=r"min_learning_rate is 0\.1: give at most the learning_rate, 0\.05"):
         EmbeddingOptions(min_learning_rate=0.1)
 
 

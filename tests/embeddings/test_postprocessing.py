@@ -31,11 +31,11 @@ def test_output_vectors_that_are_not_of_words_are_refused(random: Embeddings) ->
     )
     uncounted = Embeddings(embeddings.vectors, Vocabulary(list("abc"), None), embeddings.output_vectors)
     for of_a_tree in (embeddings, uncounted):
-        with pytest.raises(InputError, match="inner nodes, not of words: train with objective 'negative-sampling'"):
+        with pytest.raises(InputError, match="not to words: train with objective 'negative-sampling'"):
             add_output_vectors(of_a_tree)
     one_too_many = np.ones((3, 4), np.float32)  # as word2vec and gensim keep them
     theirs = Embeddings(embeddings.vectors, embeddings.vocabulary, one_too_many, embeddings.config)
-    with pytest.raises(InputError, match=r"^output_vectors has 3 rows, but config says that .* 'hierarchical': give"):
+    with pytest.raises(InputError, match=r"^output_vectors has 3 rows, and objective is 'hierarchical' in config"):
         add_output_vectors(theirs)
     with pytest.raises(InputError, match=r"^output_vectors has 5 rows"):
         add_output_vectors(Embeddings(random.vectors, random.vocabulary, random.vectors[:5]))
@@ -72,7 +72,7 @@ def test_how_many_components(random: Embeddings) -> None:
         with pytest.raises(InputError, match=r"^components is .*: give a whole number from 0 to 20"):
             all_but_the_top(random, wrong)  # type: ignore[arg-type]
     damaged = Embeddings(np.array([[1, np.nan]]), Vocabulary(["a"], None))
-    with pytest.raises(InputError, match="the vector of 'a' holds NaN"):
+    with pytest.raises(InputError, match="the vector of 'a' contains NaN"):
         all_but_the_top(damaged)
 
 
@@ -84,10 +84,10 @@ def test_the_given_vectors_stay(random: Embeddings) -> None:
 
 def test_sums_that_have_no_place_in_float32_are_told() -> None:
     vectors = np.array([[1, 2], [3e38, 1]], np.float32)
-    with pytest.raises(InputError, match=r"^the sums are beyond 3e38, .*: scale the vectors down"):
+    with pytest.raises(InputError, match=r"^the sums have numbers beyond 3e38, .*: scale the vectors down"):
         add_output_vectors(Embeddings(vectors, Vocabulary(["a", "b"], None), vectors))
     vectors = np.repeat(np.array([[3e38], [-3e38]], np.float32), [9, 1], axis=0)
-    with pytest.raises(InputError, match=r"^what is left is beyond 3e38"):
+    with pytest.raises(InputError, match=r"^the results have numbers beyond 3e38"):
         all_but_the_top(Embeddings(vectors, Vocabulary(None, np.ones(10))), 0)
 
 

@@ -118,20 +118,20 @@ def test_scores_beyond_what_exponentials_hold() -> None:
 def test_what_cannot_be_predicted(random: Embeddings) -> None:
     with pytest.raises(InputError, match=r"^these embeddings have no output vectors: train with keep_output_vectors"):
         random.predict(["word1"])
-    with pytest.raises(InputError, match=r"^output_vectors has 7 rows: give one a word \(11\), or one an inner node"):
+    with pytest.raises(InputError, match=r"^output_vectors has 7 rows: give one for each word \(11\), or one for each"):
         made(7, {}).predict(["w1"])
-    with pytest.raises(InputError, match=r"Huffman tree's, which is made of the words' counts, and these are unknown"):
+    with pytest.raises(InputError, match=r"Huffman tree of the words' counts, and these are unknown"):
         made(V - 1, {}, None).predict(["w1"])
-    with pytest.raises(InputError, match=r"^the biases and trees of engine 'torch' are not kept: train with engine"):
+    with pytest.raises(InputError, match=r"^engine is 'torch', whose biases and trees are not kept: train with engine"):
         made(V, {"engine": "torch"}).predict(["w1"])
-    for rows, objective, wanted in ((V, "hierarchical", "an inner node"), (V - 1, "negative-sampling", "a word")):
-        with pytest.raises(InputError, match=rf"^output_vectors has {rows} rows, but .*{objective}.* one {wanted}"):
+    for rows, objective, wanted in ((V, "hierarchical", "inner node"), (V - 1, "negative-sampling", "word")):
+        with pytest.raises(InputError, match=rf"^output_vectors has {rows} rows, and .*{objective}.* each {wanted}"):
             made(rows, {"objective": objective}).predict(["w1"])
     embeddings = made(V, {})
     with pytest.raises(UnknownWordError, match="'nothing' is not in the vocabulary"):
         embeddings.predict(["w1", "nothing"])
     for context in ([], ()):
-        with pytest.raises(InputError, match=r"^the context is .*: give a word or more"):
+        with pytest.raises(InputError, match=r"^the context is .*: give one word or more"):
             embeddings.predict(context)
     for context in (None, [None], [1.5], 2.5):
         with pytest.raises(InputError, match=r"^the context is .*: give words, ids,? or vectors"):
@@ -142,10 +142,10 @@ def test_what_cannot_be_predicted(random: Embeddings) -> None:
         embeddings.predict(["w1"], 0)
     assert embeddings.output_vectors is not None
     embeddings.output_vectors[3, 1] = np.nan
-    with pytest.raises(InputError, match="the output vectors hold NaN or infinity"):
+    with pytest.raises(InputError, match="the output vectors contain NaN or infinity"):
         embeddings.predict(["w1"])
     embeddings.vectors[1] = np.inf
-    with pytest.raises(InputError, match="the vector of 'w1' holds NaN or infinity"):
+    with pytest.raises(InputError, match="the vector of 'w1' contains NaN or infinity"):
         embeddings.predict(["w1"])
 
 

@@ -143,7 +143,7 @@ def test_wrong_queries(random: Embeddings) -> None:
         ({"positive": [], "negative": []}, r"^the query is .*: give words, or vectors"),
         (
             {"query": "word1", "negative": "word2"},
-            "^the query is 'word1': give positive and negative words, or",
+            "^the query is 'word1': give either a query, or positive and negative",
         ),
         (
             {"positive": [np.ones(3)]},
@@ -153,11 +153,11 @@ def test_wrong_queries(random: Embeddings) -> None:
         ({"negative": [["word1"]]}, r"^negative is \['word1'\]: give words, ids, or vectors"),
         ({"negative": 1.5}, "^negative is 1.5: give words, ids or vectors"),
         ({"positive": b"word1"}, "^positive is b'word1': give words, ids or vectors"),
-        ({"positive": [np.full(20, np.nan)]}, "^positive holds NaN or infinity: give finite numbers"),
+        ({"positive": [np.full(20, np.nan)]}, "^positive contains NaN or infinity: give finite numbers"),
         ({"positive": [("word1", "2")]}, "^a weight in positive is '2': give a finite number of 0 or more"),
         ({"positive": [("word1", np.inf)]}, "^a weight in positive is inf: give a finite number of 0 or more"),
         ({"positive": [("word1", -1)]}, "^a weight in positive is -1: give a finite number of 0 or more"),
-        ({"negative": [("word1", 1)]}, "^a weight in negative is 1: give a finite number of 0 or less, since weights"),
+        ({"negative": [("word1", 1)]}, "^a weight in negative is 1: give a finite number of 0 or less, as weights"),
         ({"query": "word1", "among": 0}, "^among is 0: give a whole number of 1 or more, or words"),
         ({"query": "word1", "among": 2.5}, "^among is 2.5: give words, ids or vectors"),
         ({"query": "word1", "exclude": None}, "^exclude is None: give words, ids or vectors"),
@@ -183,7 +183,7 @@ def test_whole_numbers_are_ids_and_floats_a_vector(random: Embeddings) -> None:
         lambda: random.rank(ids, "word1"),
         lambda: random.rank("word1", ids.tolist()),
     ):
-        with pytest.raises(InputError, match=r" is int64 of shape .*: give words.* as the embeddings have, of floats"):
+        with pytest.raises(InputError, match=r" is int64 of shape .*: give words.* of floats"):
             wrong()
 
 
@@ -212,9 +212,9 @@ def test_true_and_false_are_no_words(random: Embeddings) -> None:
     ):
         with pytest.raises(InputError, match=sentence):
             random.nearest(**wrong)
-    with pytest.raises(UnknownWordError, match=r"^there is no word True: ids go from 0 to 1999"):
+    with pytest.raises(UnknownWordError, match=r"^the word True is unknown: give an id from 0 to 1999"):
         random[True]
-    with pytest.raises(UnknownWordError, match=r"^there is no word float32 of shape \(20,\): ids go from"):
+    with pytest.raises(UnknownWordError, match=r"^the word float32 of shape \(20,\) is unknown: give an id from"):
         random.id_of(random["word3"])  # type: ignore[arg-type]
 
 
@@ -240,7 +240,7 @@ def test_similarity_of_several(random: Embeddings) -> None:
     zeros = Embeddings(np.array([[0, 0], [1, 0]]), Vocabulary(["a", "b"], [2, 1]))
     assert zeros.similarity(["a", "b"], ["a", "b"]).tolist() == [[0, 0], [0, 1]]  # type: ignore[union-attr]
     for wrong in ([None], [1.5, 2.5], np.ones((2, 3)), None, [np.full(20, np.inf)]):
-        with pytest.raises(InputError, match=r"^what is compared (is|holds) .*: give "):
+        with pytest.raises(InputError, match=r"^[ab] (is|contains) .*: give "):
             random.similarity(wrong, "word1")
 
 
@@ -256,7 +256,7 @@ def test_rank(random: Embeddings, theirs: Any) -> None:
         with pytest.raises(UnknownWordError):
             random.rank("word17", unknown)
     damaged = Embeddings(np.where(np.arange(2000)[:, None] == 7, np.nan, random.vectors), random.vocabulary)
-    with pytest.raises(InputError, match="the vector of 'word7' holds NaN"):
+    with pytest.raises(InputError, match="the vector of 'word7' contains NaN"):
         damaged.rank("word1", "word2")
 
 

@@ -202,7 +202,7 @@ def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
 def test_finished_model_is_not_overwritten_unasked(corpus: Path, tmp_path: Path) -> None:
     first = train(corpus, output=tmp_path, **SMALL)
     for resume in (False, True):
-        with pytest.raises(InputError, match=f"{tmp_path} (holds|contains) a finished model.*--overwrite"):
+        with pytest.raises(InputError, match=f"{tmp_path} contains a finished model.*--overwrite"):
             train(corpus, output=tmp_path, resume=resume, seed=2, **SMALL)
     np.testing.assert_array_equal(Embeddings.load(tmp_path).vectors, first.vectors)
     again = train(corpus, output=tmp_path, overwrite=True, seed=2, **SMALL)
@@ -213,7 +213,7 @@ def test_finished_model_is_not_overwritten_unasked(corpus: Path, tmp_path: Path)
 def test_contradictions_are_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exclude each other"):
         train(corpus, output=tmp_path / "model", resume=True, overwrite=True)
-    with pytest.raises(InputError, match="resume needs the output folder"):
+    with pytest.raises(InputError, match="resume is given without output"):
         train(corpus, resume=True)
     with pytest.raises(InputError, match="checkpoint_minutes"):
         train(corpus, checkpoint_minutes=-1)
@@ -267,6 +267,6 @@ def test_output_vectors_are_kept_on_request(corpus: Path, dim: int) -> None:
 def test_invalid_utf8_is_said_once(tmp_path: Path) -> None:
     path = tmp_path / "latin1.txt"
     path.write_bytes(b"caf\xe9 au lait et caf\xe9 noir\n" * 20)
-    with pytest.warns(UserWarning, match="40 byte sequences that are not UTF-8") as caught:
+    with pytest.warns(UserWarning, match="40 invalid UTF-8 sequences") as caught:
         train(path, **SMALL)
     assert len(caught) == 1

@@ -87,7 +87,7 @@ def test_pruned_ngrams_stay_so() -> None:
 def test_hashed_words_that_are_no_means_are_told() -> None:
     floret = {"hashes": 2, "floret": True}
     start = with_ngrams(train(sentences()[:300], **SMALL), **floret)
-    with pytest.warns(UserWarning, match="words of start, as 'g.*', have vectors that are not the mean"):
+    with pytest.warns(UserWarning, match="words of start, such as 'g.*', have vectors that are not the mean"):
         train(MORE, start=start, **STILL)
 
 
@@ -201,16 +201,16 @@ def test_a_stopped_run_goes_on_from_the_same_start_alone(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("kind", "options", "complaint"),
     [
-        (0, {"dim": 9}, "dim is 9, but start has vectors of 12: give dim 12"),
-        (0, {"frozen": ["nobody"]}, "frozen has the word 'nobody', which start lacks"),
+        (0, {"dim": 9}, "dim is 9, and start has vectors of dim 12: give dim 12"),
+        (0, {"frozen": ["nobody"]}, "frozen contains the word 'nobody', which start lacks"),
         (0, {"frozen": "g0w1"}, "frozen is 'g0w1'"),
-        (0, {"engine": "torch", "objective": "nce"}, "start is not for engine 'torch'"),
-        (0, {"subwords": "3-6", "hashes": 2}, "start has no n-grams, where words are hashed"),
-        (1, {"subwords": "3-6"}, "start has subwords 2-4, buckets 500 and hashes 1, and this run others"),
-        (2, {"frozen": "all"}, "frozen words cannot be kept, where words are hashed"),
+        (0, {"engine": "torch", "objective": "nce"}, "engine 'torch' does not support start"),
+        (0, {"subwords": "3-6", "hashes": 2}, "hashes is 2, which hashes words like n-grams, and start has no n-grams"),
+        (1, {"subwords": "3-6"}, "start has subwords 2-4, buckets 500 and hashes 1, and this run has others"),
+        (2, {"frozen": "all"}, "hashes is 2, which hashes words like n-grams, and words are frozen"),
         (0, {"frozen": 5}, "frozen is 5: give a list of words, or 'all'"),
         (0, {"frozen": [["g0w1"]]}, r"frozen is \[\['g0w1'\]\]: give a list of words"),
-        (0, {"buckets": 50}, "buckets is 50 without subwords: give subwords, as 3-6"),
+        (0, {"buckets": 50}, "buckets is 50, and subwords is not given: give subwords, for example 3-6"),
     ],
 )
 def test_a_start_that_is_refused(kind: int, options: dict[str, Any], complaint: str) -> None:
@@ -224,19 +224,19 @@ def test_starts_that_hold_what_nobody_can_go_on_from() -> None:
     assert plain.output_vectors is not None
     outputs = plain.output_vectors.copy()
     outputs[3, 2] = np.nan
-    with pytest.raises(InputError, match="the output vectors of start hold NaN"):
+    with pytest.raises(InputError, match="the output vectors of start contain NaN"):
         train(MORE, start=Embeddings(plain.vectors, plain.vocabulary, outputs), **SMALL)
     damaged = with_ngrams(plain)
     assert damaged.subwords is not None
     damaged.subwords.vectors[1, 1] = np.inf
-    with pytest.raises(InputError, match="the vectors of n-grams of start hold NaN or infinity"):
+    with pytest.raises(InputError, match="the vectors of n-grams of start contain NaN or infinity"):
         train(MORE, start=damaged, **SMALL)
-    with pytest.raises(InputError, match="start hashes each n-gram once, as floret does"):
+    with pytest.raises(InputError, match="start hashes words with 1 hash"):
         train(MORE, start=with_ngrams(plain, floret=True), **SMALL)
     words, counts = plain.vocabulary.words, plain.vocabulary.counts.copy()
     counts[0] = 2**63 - 2
     often = Embeddings(plain.vectors, Vocabulary(words, counts))
-    with pytest.raises(InputError, match="counts of start and of the text come to more than"):
+    with pytest.raises(InputError, match="counts of start and of the text add up to more than"):
         train([*MORE, [str((words or [])[0])] * 9], start=often, **SMALL)
 
 

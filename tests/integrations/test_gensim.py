@@ -58,7 +58,7 @@ def test_classes_without_names() -> None:
 
 
 def test_nothing_in_it() -> None:
-    with pytest.raises(InputError, match="hold no words"):
+    with pytest.raises(InputError, match="contains no words"):
         from_gensim(gensim_models.KeyedVectors(2))
 
 
@@ -82,7 +82,7 @@ def test_analogies(random: Embeddings) -> None:
 
 
 def test_what_is_not_finite_stays_here() -> None:
-    with pytest.raises(InputError, match="the vector of 'b' holds NaN or infinity"):
+    with pytest.raises(InputError, match="the vector of 'b' contains NaN or infinity"):
         to_gensim(Embeddings(np.array([[1.0, 2], [np.nan, 1]]), Vocabulary(["a", "b"], None)))
 
 
@@ -90,6 +90,6 @@ def test_what_is_not_finite_stays_here() -> None:
 def test_ngrams_that_gensim_has_no_place_for_are_told(rule: Subwords) -> None:
     held = np.arange(20)
     subwords = SubwordVectors(rule, np.ones((20, 2), np.float32), held, pruned=not rule.floret)
-    with pytest.warns(UserWarning, match=r"n-grams that are (floret's|pruned) have no place in gensim"):
+    with pytest.warns(UserWarning, match=r"gensim does not support (floret's|pruned) n-grams"):
         theirs = to_gensim(Embeddings(np.eye(2), Vocabulary(["a", "b"], [2, 1]), subwords=subwords))
     assert type(theirs) is gensim_models.KeyedVectors

@@ -113,7 +113,7 @@ def test_the_scan_is_used_where_it_wins(speeds: dict[bool, float]) -> None:
     speeds[False] = 99.0
     tuned = tune_index(clustered(500), queries=50)
     assert tuned.chosen.effort is None
-    assert "the exact scan is used, nothing that finds enough is faster" in str(tuned)
+    assert "the exact scan is used, as no index with enough recall is faster" in str(tuned)
     assert not isinstance(tuned.embeddings.table, index._Approximate)
 
 

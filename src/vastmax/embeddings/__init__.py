@@ -1,4 +1,4 @@
-"""Word embeddings: train them, search them, judge them, exchange them with other programs."""
+"""Word embeddings: training, search, evaluation, and exchange with other programs."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Two models in one space: one is turned so that words known to correspond lie together, and others are looked up."""
+"""Two models in one space: one is rotated so that words known to correspond lie together, and others are looked up."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SCORES = 1 << 23  # held at once: 32 MB
 
 
 def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Word]] | None = None) -> Embeddings:
-    """Return the source turned into the space of the target: the best rotation (and reflection) of corresponding words.
+    """Return the source rotated into the space of the target, by the best rotation (or reflection) of given pairs.
 
-    That is orthogonal Procrustes: of all orthogonal W the one of least ``Σ |W x - y|²`` over the pairs' unit vectors,
-    ``W = U Vᵀ`` of the singular value decomposition of ``Σ y xᵀ``. Cosines within the source stay as they are. Its
-    output vectors of words, or of a tree, and its n-grams are turned with it.
+    That is orthogonal Procrustes: the orthogonal W that minimises ``Σ |W x - y|²`` over the pairs' unit vectors,
+    ``W = U Vᵀ`` of the singular value decomposition of ``Σ y xᵀ``. Cosines within the source do not change. Its
+    output vectors of words, or of a tree, and its n-grams are rotated with it.
 
     See Also:
         Schönemann, *A generalized solution of the orthogonal Procrustes problem*, 1966,
@@ -39,9 +39,9 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
         https://arxiv.org/abs/1605.09096.
 
     Args:
-        source: what is turned.
-        target: what it is turned to; of the same dim.
-        pairs: words of the source and of the target that correspond; by default all that are spelt alike in both.
+        source: the embeddings to rotate.
+        target: the embeddings whose space they are rotated into; of the same dim.
+        pairs: corresponding words of the source and of the target; by default all that have the same spelling.
 
     Raises:
         InputError: for another dim, an unknown word, NaN or infinity in a vector, or no pairs.
@@ -52,7 +52,7 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
         pairs = zip(words, words, strict=True)
     given = checked_pairs("pairs", pairs)
     if not given:
-        raise InputError("no pairs are given, or the two models share no words: give pairs of words that correspond.")
+        raise InputError("pairs is empty, or the two models share no words: give pairs of words that correspond.")
     products = np.zeros((target.dim, source.dim))
     for start in range(0, len(given), _ROWS):
         ours, theirs = zip(*given[start : start + _ROWS], strict=True)
@@ -63,7 +63,7 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
     def turn(rows: Table) -> NDArray[np.float32]:
         starts = range(0, len(rows), _ROWS)
         blocks = (rows[start : start + _ROWS].astype(np.float64) @ turned for start in starts)
-        return in_single("turned vectors are", rows.shape, blocks)
+        return in_single("the rotated vectors have numbers", rows.shape, blocks)
 
     outputs, ngrams = source.output_vectors, source.subwords
     if ngrams is not None:
@@ -89,8 +89,9 @@ def translate(
 ) -> list[list[Neighbour]]:
     """Return for each word of an aligned source the k nearest words of the target, best first, equal ones by id.
 
-    By cosine some words, hubs, are near to far too many others. CSLS corrects for that: ``2 cos(x, y) - r(x) - r(y)``,
-    where r(x) is the mean cosine of x with its nearest words in the target, and r(y) that of y in the source.
+    By cosine alone some words, hubs, are near neighbours of far too many others. CSLS corrects for that: its score is
+    ``2 cos(x, y) - r(x) - r(y)``, where r(x) is the mean cosine of x with its nearest words in the target, and r(y)
+    that of y in the source.
 
     See Also:
         Conneau, Lample, Ranzato, Denoyer, Jégou, *Word Translation Without Parallel Data*, 2018,
@@ -99,12 +100,12 @@ def translate(
     Args:
         words: n words or ids of the source.
         source: in the space of the target, as `align` returns it.
-        target: what is looked up; of the same dim.
-        k: at least 1; fewer come back where there are fewer words.
+        target: embeddings to search for translations; of the same dim.
+        k: at least 1; fewer are returned where there are fewer words.
         method: "csls" or "cosine".
-        neighbourhood: how many nearest words r is the mean of.
-        restrict_vocabulary: answer with, and for CSLS compare with, only so many of the first words of both; None for
-            all. CSLS compares every word with every other.
+        neighbourhood: number of nearest words in the mean r.
+        restrict_vocabulary: answer with, and for CSLS compare with, only this many of the first words of both; None
+            for all. CSLS compares every word with every other.
 
     Raises:
         InputError: for another dim, an unknown word, NaN or infinity in a vector, or a value that is not accepted.
@@ -140,7 +141,9 @@ def checked_pairs(name: str, pairs: Any) -> list[tuple[Word, Word]]:
 
 def _same_dim(source: Embeddings, target: Embeddings) -> None:
     if source.dim != target.dim:
-        raise InputError(f"the source has dim {source.dim} and the target {target.dim}: give models of one dim.")
+        raise InputError(
+            f"the source has dim {source.dim} and the target has {target.dim}: give models of the same dim."
+        )
 
 
 def _unit_rows(embeddings: Embeddings, words: Iterable[Word]) -> NDArray[np.float64]:

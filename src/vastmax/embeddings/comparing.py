@@ -31,15 +31,15 @@ class Comparing:
 
         Args:
             a: a word or a vector (d,); or a list of n words, ids and vectors, or an array (n, d).
-            b: the same; m of them.
+            b: the same, of m.
 
         Returns:
-            A number; of a list and one an array (n,) or (m,) float64, of two lists the matrix (n, m).
+            A number; for a list and a single word an array (n,) or (m,) float64; for two lists the matrix (n, m).
 
         Raises:
             InputError: for an unknown word, a vector of another dimension, or NaN or infinity in one.
         """
-        x, y = (self._rows("what is compared", listed("what is compared", each)) for each in (a, b))
+        x, y = (self._rows(name, listed(name, each)) for name, each in (("a", a), ("b", b)))
         x, y = unit(x, lengths(x)), unit(y, lengths(y))
         if is_one(a) and is_one(b):
             length = float(np.sqrt((x[0] @ x[0]) * (y[0] @ y[0])))  # 1 but for rounding, so that equal vectors have 1
@@ -49,7 +49,7 @@ class Comparing:
     def rank(self: WordVectors, a: Word | NDArray[np.floating], b: Word | NDArray[np.floating]) -> int:
         """Return the place of b among the neighbours of a: 1 + how many other words have a greater cosine with a.
 
-        Cosines are of double precision here; those that are equal but for rounding count as equal.
+        Cosines are computed in double precision; those that are equal up to rounding count as equal.
 
         Args:
             a: a word or a vector (d,).
@@ -58,7 +58,7 @@ class Comparing:
         Raises:
             InputError: for an unknown word, a vector of another dimension, or NaN or infinity in one.
         """
-        found = self._rows("what is ranked", [a, b])
+        found = np.concatenate([self._rows(name, [each]) for name, each in (("a", a), ("b", b))])
         self.check_finite()
         one, other = unit(found, lengths(found))
         least = one @ other + _SAME
@@ -71,9 +71,9 @@ class Comparing:
         return 1 + nearer
 
     def doesnt_match(self: WordVectors, words: Sequence[Word]) -> Word:
-        """Return the word that is least like the others: of least cosine with the mean of all as unit vectors.
+        """Return the word that is least similar to the others: its cosine with the mean of all unit vectors is least.
 
-        Of equal ones it is the first.
+        Of several such words it is the first.
 
         Raises:
             InputError: for an unknown word, NaN or infinity in a vector, or fewer than three words.

@@ -1,4 +1,4 @@
-"""What training leaves: one vector a word, and the questions one asks of it."""
+"""Word vectors and their vocabulary, and all that can be asked of them."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ _ROWS = 8192  # whose lengths are taken together
 class Embeddings(Nearest, Comparing, Predicting, Views):
     """Vectors (V, d) float32 and the vocabulary that names their rows.
 
-    A word is given by its spelling, a string, or by its id, a whole number, which is all that vocabularies without
-    words have. Where words are numbers, as nodes of a graph are, ``embeddings["3"]`` is the word; ``embeddings[3]`` is
-    refused if the word "3" has another id than 3.
+    A word is given by its spelling, a string, or by its id, an integer, which is all that vocabularies without
+    words have. Where words are numbers, for example nodes of a graph, ``embeddings["3"]`` is the word;
+    ``embeddings[3]`` raises InputError if the id of the word "3" is not 3.
 
-    Vectors may be changed in place at any time, those of `load` too (the file stays as it is): every search takes their
-    lengths anew. Those that were saved in fewer bytes are read-only.
+    Vectors may be changed in place at any time, those of `load` too (the file does not change): every search computes
+    their lengths again. Vectors saved in fewer bytes are read-only.
 
     Attributes:
-        table: the vectors as they are held: the array itself, or where they take fewer bytes `StoredRows`, which decode
-            the rows that they are asked for.
+        table: the stored vectors: the array itself, or, for compressed vectors, `StoredRows`, which decode rows on
+            access.
 
     Args:
-        vectors: (V, d) float32; other types are converted, float32 is kept as it is, strided or mapped from disk. Or
-            `StoredRows`.
-        vocabulary: V words in falling frequency.
+        vectors: (V, d) float32; other types are converted, and a float32 array is used without a copy, also where it
+            is strided or memory-mapped. Or `StoredRows`.
+        vocabulary: V words in order of falling frequency.
         output_vectors: (any, d) float32; of words after negative sampling, of inner nodes after hierarchical softmax.
-        config: what made them; anything JSON can hold.
-        subwords: vectors of n-grams. With them words that the vocabulary lacks have vectors too.
+        config: how the vectors were made; any values that JSON supports.
+        subwords: vectors of n-grams. With them out-of-vocabulary words have vectors too.
 
     Raises:
-        InputError: where shapes or types do not fit, or a number has no place in float32.
+        InputError: where shapes or types do not match, or a number overflows float32.
 
     Example:
         >>> import numpy as np
@@ -76,24 +76,29 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         subwords: SubwordVectors | None = None,
     ) -> None:
         if not isinstance(vocabulary, Vocabulary):
-            raise refused("vocabulary", vocabulary, "a Vocabulary, as Vocabulary(words, None) makes one")
+            raise refused("vocabulary", vocabulary, "a Vocabulary, for example Vocabulary(words, None)")
         if config is not None and not isinstance(config, Mapping):
-            raise refused("config", config, "a table of what JSON can hold")
+            raise refused("config", config, "a mapping of values that JSON supports")
         self.vocabulary = vocabulary
         self.table: Table = _table(vectors, vocabulary)
         self.output_vectors = None if output_vectors is None else _rows("output_vectors", output_vectors)
         self.config: dict[str, Any] = dict(config or {})
         self.subwords = subwords
         if self.output_vectors is not None and self.output_vectors.shape[1] != self.dim:
-            raise InputError(f"output_vectors has {self.output_vectors.shape[1]} columns, but vectors has {self.dim}.")
+            raise InputError(
+                f"output_vectors has {self.output_vectors.shape[1]} columns and vectors has {self.dim}: give the "
+                "same number."
+            )
         if subwords is not None and subwords.vectors.shape[1] != self.dim:
-            raise InputError(f"subwords have {subwords.vectors.shape[1]} columns, but vectors has {self.dim}.")
+            raise InputError(
+                f"subwords has {subwords.vectors.shape[1]} columns and vectors has {self.dim}: give the same number."
+            )
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """The vectors (V, d) float32; of compressed ones a decoded copy, read-only, kept once it was asked for.
+        """The vectors (V, d) float32; for compressed vectors a decoded, read-only copy, made at the first access.
 
-        Others that are put in their place are converted as those of a new `Embeddings` are.
+        Assigned vectors are checked and converted as in the constructor.
         """
         return self.table.decoded if isinstance(self.table, StoredRows) else self.table
 
@@ -118,19 +123,19 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return f"Embeddings(words={len(self)}, dim={self.dim})"
 
     def _finite_vectors_of(self, words: Sequence[Word]) -> NDArray[np.float32]:
-        """The same; InputError naming the word of one that holds NaN or infinity."""
+        """The same; InputError naming the word of one that contains NaN or infinity."""
         found = self._vectors_of(words)
         for word, length in zip(words, lengths(found), strict=True):
             if not np.isfinite(length):
                 spelt = word if isinstance(word, str) else self.word_of(int(word))
-                raise InputError(f"the vector of {spelt!r} holds NaN or infinity: give finite numbers.")
+                raise InputError(f"the vector of {spelt!r} contains NaN or infinity: give finite numbers.")
         return found
 
     def id_of(self, word: Word) -> int:
         """Return the row of a word, or check an id.
 
         Raises:
-            UnknownWordError: an `InputError` and a `KeyError`, with similar words, where there is no such word.
+            UnknownWordError: an `InputError` and a `KeyError`, for an unknown word; it names similar words.
             InputError: for the id of one word that is the spelling of another.
         """
         if word not in self:
@@ -140,7 +145,7 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         row, same = int(word), str(int(word))
         if same in self.vocabulary and self.vocabulary[same] != row:
             raise InputError(
-                f"{row} may be the word {same!r} or the id of the word {self.word_of(row)!r}: give one of these words."
+                f"{row} is ambiguous, the word {same!r} or the id of {self.word_of(row)!r}: give one of these words."
             )
         return row
 
@@ -184,41 +189,42 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         found = lengths(self.table[rows])
         if not np.isfinite(found).all():
             row = np.arange(len(self))[rows][~np.isfinite(found)][0]
-            raise InputError(f"the vector of {self.word_of(row)!r} holds NaN or infinity: give finite numbers.")
+            raise InputError(f"the vector of {self.word_of(row)!r} contains NaN or infinity: give finite numbers.")
         return found
 
     def check_finite(self) -> None:
-        """Raise InputError, naming the first word, where a vector holds NaN or infinity."""
+        """Raise InputError, naming the first word, where a vector contains NaN or infinity."""
         for start in range(0, len(self), _ROWS):
             self._lengths(slice(start, start + _ROWS))
 
     def compressed(self, dtype: str | None = None, *, bytes_per_word: int | None = None) -> Embeddings:
-        """Return the same embeddings with vectors that take fewer bytes, read-only; this says what is lost.
+        """Return the same embeddings with compressed, read-only vectors.
 
-        Output vectors and those of n-grams stay float32. What has the form already is returned as it is.
+        Output vectors and vectors of n-grams stay float32. Vectors that have the form already are returned unchanged.
 
         Args:
-            dtype: "float16" for 2 bytes a number; "int8" for one, and 4 a word for the scale of its own, and an exact
+            dtype: "float16" for 2 bytes a number; "int8" for 1 byte a number and 4 a word for its scale, with an exact
                 search that reads nothing else; "float32" for vectors that can be changed again.
-            bytes_per_word: in its place, 2 to d + 1 bytes a word by product quantisation: one for the length of the
-                vector, one for each part of it. With an eighth of float32's bytes little is lost, with a twentieth
-                similarities are kept better than analogies. It is searched as float32 is, by blocks.
+            bytes_per_word: in place of ``dtype``, 2 to d + 1 bytes a word by product quantisation: one for the length
+                of the vector, one for each part of it. With an eighth of float32's bytes little is lost, with a
+                twentieth similarities are kept better than analogies. It is searched by blocks, like float32.
 
         Raises:
-            InputError: for another type, bytes out of range, or naming the word whose vector has no place there.
+            InputError: for another type, bytes out of range, or a vector out of range, naming its word.
         """
         return self._with(in_form(self.table, dtype, bytes_per_word, self.word_of))
 
     def indexed(self) -> Embeddings:
         """Return the same embeddings with an index of d + 8 bytes a word, with which `nearest` is much faster.
 
-        Answers are exact: a scan of 8-bit codes leaves out whatever cannot be among the nearest, the rest is compared
-        in double precision. Vectors are as they are now, and must not be changed in place while this is used: make it
-        anew. Saved ones are as without. Those of "int8" need no index; those of product quantisation are decoded for
-        it, which takes 4 d bytes a word more, and so does a copy of a table whose rows are reversed or in pieces.
+        Answers are exact: a scan of 8-bit codes rules out all words that cannot be among the nearest, and the rest are
+        compared in double precision. Do not change the vectors in place while the index is used; after a change, call
+        this again. `save` does not write the index. Vectors of "int8" need none. Those of product quantisation are
+        decoded for it, which takes 4 d bytes a word more, and so does the copy of a table whose rows are not
+        contiguous or are reversed.
 
         Raises:
-            InputError: naming the word whose vector holds NaN or infinity.
+            InputError: for NaN or infinity in a vector, naming its word.
         """
         table = self.table
         while isinstance(table, SearchedRows) and not isinstance(table, IndexedRows):
@@ -234,36 +240,41 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
     ) -> None:
         """Write the folder ``vectors.safetensors``, ``vocabulary.tsv``, ``config.json``; other files in it stay.
 
-        A kill at any moment leaves the folder as it was, or as it will be. InputError where it cannot be written, or
-        where vectors were given since that do not fit.
+        If the process is killed, the folder has either its old content or the new one.
 
         Args:
             directory: the folder.
-            dtype: what vectors are stored as, see `compressed`; by default as they are held.
-            bytes_per_word: in its place, the bytes of product quantisation.
+            dtype: type of the stored vectors, see `compressed`; by default that of ``table``.
+            bytes_per_word: in place of ``dtype``, the bytes of product quantisation.
+
+        Raises:
+            InputError: where the folder cannot be written, or output vectors assigned since do not match.
         """
         now = self._with(self.table).compressed(dtype, bytes_per_word=bytes_per_word)
         save_folder(directory, now.table, now.vocabulary, now.output_vectors, now.config, now.subwords)
 
     @classmethod
     def load(cls, directory: str | PathLike[str]) -> Embeddings:
-        """Open a folder written by :meth:`save`; vectors stay on disk until they are used, or changed in memory.
+        """Open a folder written by :meth:`save`; vectors are memory-mapped, and changes to them stay in memory.
 
         Raises:
             InputError: where the folder is missing.
-            FormatError: where it holds something else, or damaged files.
+            FormatError: where it contains something else, or damaged files.
         """
         vectors, vocabulary, output_vectors, config, subwords = load_folder(directory)
         try:
             return cls(vectors, vocabulary, output_vectors, config, subwords=subwords)
         except InputError as error:
-            raise FormatError(f"{directory} is damaged: {error}") from error
+            why = str(error).rstrip(".")
+            raise FormatError(f"{directory} is damaged ({why}): train it again, or restore a copy.") from error
 
 
 def _table(vectors: Any, vocabulary: Vocabulary) -> Table:
     table = vectors if isinstance(vectors, StoredRows) else _rows("vectors", vectors)
     if len(table) != len(vocabulary):
-        raise InputError(f"vectors has {len(table)} rows, but the vocabulary has {len(vocabulary)} words.")
+        raise InputError(
+            f"vectors has {len(table)} rows and the vocabulary has {len(vocabulary)} words: give one row a word."
+        )
     return table
 
 
@@ -275,4 +286,4 @@ def _rows(name: str, given: Any) -> NDArray[np.float32]:
         with np.errstate(over="raise"):
             return array.astype(np.float32, copy=False)
     except FloatingPointError:
-        raise InputError(f"{name} holds numbers beyond 3e38, the largest of float32: scale them down.") from None
+        raise InputError(f"{name} contains numbers beyond 3e38, the largest of float32: scale them down.") from None

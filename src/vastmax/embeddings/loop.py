@@ -123,7 +123,7 @@ class EmbeddingLoop(Run):
         """Go on from what :meth:`state` returned, of as many processes or of others: they cut a run otherwise."""
         of = facts.get("of", self.num_positions)
         if facts["position"] > of or any(set(RECORDED) - record.keys() for record in facts["records"]):
-            raise ValueError("it has gone further than this run goes, or its reports lack something")
+            raise ValueError("it is further than the end of this run, or its reports are incomplete")
         self._trainer.restore(tensors)
         self.position = facts["position"] * self.num_positions // of
         self.records, self._sent_before = facts["records"], int(facts.get("bytes_sent", 0))

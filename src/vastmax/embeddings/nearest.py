@@ -70,16 +70,16 @@ class Nearest:
 
         Args:
             query: a word, which is left out of its own neighbours; a vector (d,); or several of one kind, a list of
-                words or an array (n, d), which are searched for together in one matrix product and answered by a list
-                each. Whole numbers are ids, in a list or an array; a vector is of floats. So it is in ``positive``,
-                in ``negative``, and in all other questions.
-            k: at least 1; fewer come back where there are fewer words.
-            positive: in place of a query words, ids and vectors, any number of each. The query is the mean of their
-                unit vectors, those of ``negative`` subtracted; words in it are no answers. A pair ``(word, weight)``
-                has that weight, in place of 1.
-            negative: the same; a weight is -1 or what a pair says, which is 0 or less.
-            among: answer from these words only; a whole number is that many of the first, the most frequent.
-            exclude: words that are no answers.
+                words or an array (n, d), which are searched for in one matrix product and return one list each.
+                Integers are ids, in a list or an array; floats are a vector. The same holds for ``positive``,
+                ``negative`` and all other methods.
+            k: at least 1; fewer are returned where there are fewer words.
+            positive: in place of a query, words, ids and vectors, any number of each. The query is the mean of their
+                unit vectors minus those of ``negative``; its words are not returned. A pair ``(word, weight)``
+                has that weight in place of 1.
+            negative: the same; the weight is -1, or that of a pair, which is 0 or less.
+            among: return only these words; an integer is that number of the first, most frequent words.
+            exclude: words that are not returned.
 
         Raises:
             InputError: for an unknown word, a vector of another dimension, NaN or infinity in a vector, a k below 1, or
@@ -97,7 +97,7 @@ class Nearest:
         signed = direction(positive, negative, self._rows)
         if signed is not None:
             if query is not None:
-                raise refused("the query", query, "positive and negative words, or a query, and not both")
+                raise refused("the query", query, "either a query, or positive and negative")
             return _search_vectors(self, signed[0], [[*self._ids_among(signed[1]), *unwanted]], k, rows)[0]
         if is_word(query):
             return _nearest_words(self, [query], k, rows, unwanted)[0]
@@ -107,28 +107,28 @@ class Nearest:
             return _nearest_words(self, several, k, rows, unwanted)
         vectors = np.asarray(query)
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.dim or vectors.dtype.kind != "f":
-            wanted = f"words, or vectors of shape ({self.dim},) as the embeddings have, of floats"
+            wanted = f"words, or vectors of shape ({self.dim},) of floats"
             raise refused("the query", vectors, wanted)
         queries = np.atleast_2d(vectors).astype(np.float64)
         found = lengths(queries)
         if not np.isfinite(found).all():
-            raise InputError("the query holds NaN or infinity: give finite numbers.")
+            raise InputError("the query contains NaN or infinity: give finite numbers.")
         answers = _search_vectors(self, unit(queries, found), [unwanted] * len(queries), k, rows)
         return answers if vectors.ndim == 2 else answers[0]
 
     def analogy(
         self: WordVectors, a: Word, b: Word, c: Word, k: int = 10, method: Literal["3cosadd", "3cosmul"] = "3cosadd"
     ) -> list[Neighbour]:
-        """Return the k best answers to "a is to b as c is to ?", best first; a, b and c are no answers.
+        """Return the k best answers to "a is to b as c is to ?", best first, without a, b and c.
 
         See Also:
             Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,
             https://aclanthology.org/W14-1618.
 
         Args:
-            a: as "man" in man : king = woman : queen.
-            b: as "king".
-            c: as "woman".
+            a: for example "man" in man : king = woman : queen.
+            b: for example "king".
+            c: for example "woman".
             k: at least 1.
             method: "3cosadd", the cosine with b - a + c (unit vectors), or "3cosmul", which multiplies.
 

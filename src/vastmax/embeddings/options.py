@@ -1,4 +1,4 @@
-"""Every choice of an embedding run in one typed, validated, immutable place."""
+"""The options of training embeddings, typed, validated and immutable."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from vastmax.checks import shown
 from vastmax.embeddings.trainers import TRAINERS
 from vastmax.errors import InputError
 from vastmax.machine import MOST_THREADS, default_threads
@@ -28,7 +29,7 @@ class EmbeddingOptions:
         Benton, Stratos, *Corrected CBOW Performs as well as Skip-gram*, 2021, https://arxiv.org/abs/2012.15332.
 
     Raises:
-        InputError: A value that is not accepted; the message names the option, what came, and what is accepted.
+        InputError: A value that is not accepted; the message names the option, its value, and what is accepted.
 
     Example:
         >>> [EmbeddingOptions(epochs=epochs).initial_learning_rate for epochs in (1, 5, 20)]
@@ -37,59 +38,61 @@ class EmbeddingOptions:
 
     engine: Annotated[
         Literal["compiled", "torch"],
-        Flag("What computes; torch (extra vastmax[torch]) takes every output layer as objective."),
+        Flag("Training engine; torch (extra vastmax[torch]) supports every output layer as objective."),
     ] = "compiled"
     model: Annotated[
-        Literal["skipgram", "cbow"], Flag("Predict each word of the window from the centre, or the centre from them.")
+        Literal["skipgram", "cbow"],
+        Flag("Predict the words of the window from the centre word (skipgram), or the centre word from them (cbow)."),
     ] = "skipgram"
     objective: Annotated[
         str,
         Flag(
-            "How the softmax is avoided: negative-sampling or hierarchical (over a Huffman tree); for the "
+            "Replacement of the full softmax: negative-sampling or hierarchical (over a Huffman tree); for the "
             "engine torch any output layer, such as nce, sampled or adaptive.",
             "NAME",
         ),
     ] = "negative-sampling"
     layer_options: Mapping[str, Any] | None = None
-    """What ``from_vocabulary`` of the output layer takes; for the engine torch."""
-    dim: Annotated[int, Flag("Length d of a vector; any number.", low=1, high=65536)] = 100
-    window: Annotated[int, Flag("Words on either side that count as context.", low=1, high=250)] = 5
+    """Arguments of the output layer's ``from_vocabulary``; for the engine torch."""
+    dim: Annotated[int, Flag("Dimension d of the vectors; any number.", low=1, high=65536)] = 100
+    window: Annotated[int, Flag("Context words on either side.", low=1, high=250)] = 5
     shrink_window: Annotated[
-        bool, Flag("Draw each word's window from 1 to its size, as published; else it is always full.")
+        bool, Flag("Draw each word's window from 1 to the window size, as published; otherwise use the full size.")
     ] = True
-    negatives: Annotated[int, Flag("Words drawn as noise for each prediction.", low=1, high=60)] = 5
+    negatives: Annotated[int, Flag("Negative samples for each prediction.", low=1, high=60)] = 5
     negative_exponent: Annotated[
-        float, Flag("Noise is drawn in proportion to count to this power.", low=-10, high=10)
+        float, Flag("Draw negative samples in proportion to count to this power.", low=-10, high=10)
     ] = 0.75
     sharing: Annotated[
         Literal["block", "window", "pair"],
-        Flag("Who shares negatives: a block of centres (weighted; fastest), a window, or nobody, as published."),
+        Flag(
+            "Sharing of negative samples: by a block of centre words (weighted; fastest), by a window, or none (pair), "
+            "as published."
+        ),
     ] = "block"
-    cbow_combine: Annotated[Literal["mean", "sum"], Flag("How CBOW combines the context's vectors.")] = "mean"
+    cbow_combine: Annotated[Literal["mean", "sum"], Flag("Combination of the context's vectors in CBOW.")] = "mean"
     cbow_gradient: Annotated[
         Literal["corrected", "published"],
-        Flag("Divide the gradient of CBOW's mean by the window's size, or, as word2vec, do not."),
+        Flag("Gradient of CBOW's mean: divided by the number of context words (corrected), or not, as in word2vec."),
     ] = "corrected"
-    subsample: Annotated[
-        float, Flag("Threshold of the subsampling of frequent words; 0 keeps them all.", low=0, high=1)
-    ] = 1e-3
+    subsample: Annotated[float, Flag("Threshold of subsampling of frequent words; 0 for none.", low=0, high=1)] = 1e-3
     subsample_formula: Annotated[
-        Literal["word2vec", "paper"], Flag("The published code's formula, or the paper's.")
+        Literal["word2vec", "paper"], Flag("Subsampling formula of the published code (word2vec) or of the paper.")
     ] = "word2vec"
     subwords: Annotated[
         str | None,
         Flag(
-            "Lengths of character n-grams, as 3-6: a word's vector is the mean of theirs and its own, and words never "
-            "seen have vectors too (fastText).",
+            "Lengths of character n-grams, for example 3-6: a word's vector is the mean of its own and theirs, and "
+            "out-of-vocabulary words have vectors too (fastText).",
             "N-N",
             default="none",
         ),
     ] = None
-    buckets: Annotated[int, Flag("Rows that n-grams are hashed to.", low=1, high=2**31 - 1)] = 2_000_000
+    buckets: Annotated[int, Flag("Number of rows that n-grams are hashed to.", low=1, high=2**31 - 1)] = 2_000_000
     hashes: Annotated[
         int,
         Flag(
-            "Rows of an n-gram; with 2 or more words are hashed too (floret), and some 50,000 buckets do.",
+            "Rows for each n-gram; with 2 or more, words are hashed too (floret), and about 50,000 buckets suffice.",
             low=1,
             high=4,
         ),
@@ -98,29 +101,29 @@ class EmbeddingOptions:
     learning_rate: Annotated[
         float | None,
         Flag(
-            "Where the linear decay starts.",
+            "Initial learning rate, which decays linearly.",
             low=0,
             high=10,
             above=True,
             default="by model, objective, epochs, window and negatives: 0.05 for skip-gram with all defaults; "
-            "0.1 (of Adagrad) for the engine torch",
+            "0.1 (with Adagrad) for the engine torch",
         ),
     ] = None
-    min_learning_rate: Annotated[float, Flag("Where it ends.", low=0, high=10)] = 2.5e-6
+    min_learning_rate: Annotated[float, Flag("Final learning rate.", low=0, high=10)] = 2.5e-6
     seed: Annotated[
-        int, Flag("Of all chance; with one thread, the same seed gives the same vectors.", low=0, high=2**63 - 1)
+        int, Flag("Random seed; with one thread, the same seed gives the same vectors.", low=0, high=2**63 - 1)
     ] = 1
     threads: Annotated[
         int | None,
-        Flag("Threads for reading and training, of each process.", low=1, high=MOST_THREADS, default="every core"),
+        Flag("Threads for reading and training, in each process.", low=1, high=MOST_THREADS, default="every core"),
     ] = None
     exchange_words: Annotated[
         int | None,
         Flag(
-            "Words that each of several processes (torchrun) trains between two exchanges with the others.",
+            "Words that each of several processes (torchrun) trains between two synchronisations.",
             low=1,
             high=2**62,
-            default="at most a million, and 64 exchanges or more a run",
+            default="at most a million, with at least 64 synchronisations in a run",
         ),
     ] = None
 
@@ -131,41 +134,42 @@ class EmbeddingOptions:
         """
         check_options(self)
         if not isinstance(self.layer_options, (Mapping, type(None))):
-            raise InputError(f"layer_options is {self.layer_options!r}: give a mapping from names to values.")
+            raise InputError(f"layer_options is {shown(self.layer_options)}: give a mapping from names to values.")
         engine = TRAINERS[self.engine]
         if engine.objectives and self.objective not in engine.objectives:
             raise InputError(
-                f"objective is {self.objective!r}: give {' or '.join(map(repr, engine.objectives))}; only the engine "
-                "'torch' takes the names of all output layers."
+                f"objective is {self.objective!r}: give {' or '.join(map(repr, engine.objectives))}, or engine "
+                "'torch', which supports all output layers."
             )
         for name, instead in engine.refused.items():
             if (getattr(self, name) or None) != type(self).__dataclass_fields__[name].default:
-                raise InputError(f"{name} is not for engine {self.engine!r}: {instead}.")
+                raise InputError(f"engine {self.engine!r} does not support {name}: {instead}.")
         if self.subword_rule is None:
             for name in ("buckets", "hashes"):
                 if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                     raise InputError(
-                        f"{name} is {getattr(self, name)} without subwords: give subwords, as 3-6, or leave it out."
+                        f"{name} is {getattr(self, name)}, and subwords is not given: give subwords, for example "
+                        f"3-6, or leave out {name}."
                     )
         if self.min_learning_rate > self.initial_learning_rate:
             raise InputError(
-                f"min_learning_rate is {self.min_learning_rate:g}: give one of at most the learning_rate, "
+                f"min_learning_rate is {self.min_learning_rate:g}: give at most the learning_rate, "
                 f"{self.initial_learning_rate:g}, or raise that."
             )
 
     @property
     def initial_learning_rate(self) -> float:
-        """The learning rate training starts with: the one given, or the default of engine, model and epochs."""
+        """The initial learning rate: the one given, or the default of engine, model and epochs."""
         return self.default_learning_rate if self.learning_rate is None else self.learning_rate
 
     @property
     def default_learning_rate(self) -> float:
-        """The one that training starts with where none is given."""
+        """The initial learning rate where none is given."""
         return TRAINERS[self.engine].learning_rate(self)
 
     @property
     def subword_rule(self) -> Subwords | None:
-        """How words are cut into n-grams; None where they are not."""
+        """The rule that cuts words into n-grams; None without subwords."""
         if self.subwords is None:
             return None
         from vastmax.text import Subwords

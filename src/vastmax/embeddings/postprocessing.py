@@ -1,4 +1,4 @@
-"""Vectors made better, or at least other, after training."""
+"""Post-processing of trained vectors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ROWS = 8192  # in double precision at once
 def add_output_vectors(embeddings: Embeddings) -> Embeddings:
     """Return embeddings whose vectors are each word's vector plus its output vector, w + c.
 
-    The cosine then joins likeness of the first order, of words that stand together, to that of the second, of words
-    with the same neighbours. Output vectors and n-grams are not kept: they do not fit the sums.
+    The cosine then combines first-order similarity, of words that occur together, with second-order similarity, of
+    words with the same neighbours. Output vectors and n-grams are not kept: they do not match the sums.
 
     See Also:
         Pennington, Socher, Manning, *GloVe: Global Vectors for Word Representation*, 2014,
@@ -34,24 +34,24 @@ def add_output_vectors(embeddings: Embeddings) -> Embeddings:
 
     Raises:
         InputError: where there are no output vectors, they belong to inner nodes of a tree and not to words, or a sum
-            has no place in float32.
+            overflows float32.
     """
     outputs = embeddings.output_vectors
     if not outputs_of_words(outputs, embeddings.vocabulary, embeddings.config) or outputs is None:
         raise InputError(
-            "the output vectors are those of a tree's inner nodes, not of words: train with objective "
+            "the output vectors belong to inner nodes of a tree, not to words: train with objective "
             "'negative-sampling'."
         )
     both = zip(_blocks(embeddings.table), _blocks(outputs), strict=True)
-    total = in_single("the sums are", embeddings.table.shape, (ours + theirs for ours, theirs in both))
+    total = in_single("the sums have numbers", embeddings.table.shape, (ours + theirs for ours, theirs in both))
     return Embeddings(total, embeddings.vocabulary, config=with_step(embeddings.config, {"name": "add_output_vectors"}))
 
 
 def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Embeddings:
     """Return embeddings without their common mean and without their first principal components.
 
-    Vectors share a large mean and a few directions that say how frequent words are; what is left tells words apart
-    better. Output vectors and n-grams are not kept: they do not fit.
+    Vectors share a large mean and a few directions that encode word frequency; without them words are easier to tell
+    apart. Output vectors and n-grams are not kept: they do not match the new vectors.
 
     See Also:
         Mu, Viswanath, *All-but-the-Top: Simple and Effective Postprocessing for Word Representations*, 2018,
@@ -59,7 +59,7 @@ def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Em
 
     Args:
         embeddings: vectors (V, d) with words or without.
-        components: D, how many to remove, 0 to d; by default d / 100, as the paper advises, at least 1.
+        components: D, the number to remove, 0 to d; by default d / 100, as the paper advises, at least 1.
 
     Raises:
         InputError: for components out of range, or NaN or infinity in a vector.
@@ -78,7 +78,8 @@ def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Em
     covariance = sum(((rows - mean).T @ (rows - mean) for rows in _blocks(embeddings.table)), np.zeros((dim, dim)))
     top = np.linalg.eigh(covariance)[1][:, dim - removed :]
     centred = (rows - mean for rows in _blocks(embeddings.table))
-    kept = in_single("what is left is", embeddings.table.shape, (rows - rows @ top @ top.T for rows in centred))
+    results = (rows - rows @ top @ top.T for rows in centred)
+    kept = in_single("the results have numbers", embeddings.table.shape, results)
     step = {"name": "all_but_the_top", "components": removed}
     return Embeddings(kept, embeddings.vocabulary, config=with_step(embeddings.config, step))
 

@@ -1,4 +1,4 @@
-"""Which word stands in the middle of others: probabilities over the output vectors of words, or over the tree."""
+"""The word in the middle of a context: probabilities over the output vectors of words, or over the tree."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ class Predicting:
     def predict(
         self: WordVectors, context: Sequence[Word], k: int = 10, *, combine: Literal["mean", "sum"] | None = None
     ) -> list[Neighbour]:
-        """Return the k words that most probably stand in the middle of others, with their probabilities, best first.
+        """Return the k most probable words in the middle of a context, with their probabilities, best first.
 
-        With output vectors of words, as negative sampling has them, probabilities are the softmax over all words of the
-        scores ``h·u_w``, where h is the mean or the sum of the context's vectors: as in gensim's
-        ``predict_output_word``. (Negative sampling does not train scores to be log-probabilities; their order is what
-        counts.) With those of a tree's inner nodes, as hierarchical softmax has them, probabilities are exact: the
-        product of the decisions on the way to the word, for CBOW of h, for skip-gram of each word of the context, whose
-        probabilities are multiplied ("sum" of logarithms) or averaged geometrically ("mean") and scaled to add up to 1.
-        The Huffman tree is made again of the words' counts.
+        With output vectors of words, from negative sampling, probabilities are the softmax over all words of the
+        scores ``h·u_w``, where h is the mean or the sum of the context's vectors, as in gensim's
+        ``predict_output_word``. (Negative sampling does not train scores to be log-probabilities: use only their
+        order.) With output vectors of a tree's inner nodes, from hierarchical softmax, probabilities are exact: the
+        product of the decisions on the path to the word. For CBOW the decisions are those of h. For skip-gram they are
+        those of each word of the context, whose probabilities are multiplied ("sum" of logarithms) or averaged
+        geometrically ("mean"), and normalised. The Huffman tree is rebuilt from the words' counts.
 
         Args:
-            context: words or ids, in any order; at least one. They may be answers too.
-            k: at least 1; fewer come back where there are fewer words.
+            context: words or ids, in any order; at least one. They may be returned too.
+            k: at least 1; fewer are returned where there are fewer words.
             combine: "mean" or "sum"; by default as CBOW was trained, "mean" for skip-gram.
 
         Raises:
-            InputError: for an unknown word, a context without words, embeddings that keep no output vectors or, for a
-                tree, no counts, and NaN or infinity in a vector.
+            InputError: for an unknown word, a context without words, embeddings without output vectors or, for a
+                tree, without counts, and NaN or infinity in a vector.
 
         Example:
             >>> from vastmax import train
@@ -59,7 +59,7 @@ class Predicting:
         tree = _output_tree(self.output_vectors, self.vocabulary, self.config)
         rows = self._rows("the context", listed("the context", context))
         if not len(rows) or self.output_vectors is None:
-            raise refused("the context", context, "a word or more")
+            raise refused("the context", context, "one word or more")
         scores = _log_probabilities(rows, self.output_vectors, tree, self.config, combine)
         return [Neighbour(self.word_of(row), float(np.exp(scores[row]))) for row in best_rows(scores, k).tolist()]
 
@@ -76,15 +76,15 @@ def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary, config: Ma
     size, objective = len(vocabulary), told(config, "options").get("objective")
     if len(outputs) not in (size, size - 1):
         raise InputError(
-            f"output_vectors has {len(outputs)} rows: give one a word ({size}), or one an inner node of their Huffman "
-            f"tree ({size - 1})."
+            f"output_vectors has {len(outputs)} rows: give one for each word ({size}), or one for each inner node of "
+            f"their Huffman tree ({size - 1})."
         )
     of_words = len(outputs) == size
     if isinstance(objective, str) and of_words != (objective != "hierarchical"):
-        wanted = f"an inner node of the Huffman tree ({size - 1})" if of_words else f"a word ({size})"
+        wanted = f"inner node of the Huffman tree ({size - 1})" if of_words else f"word ({size})"
         raise InputError(
-            f"output_vectors has {len(outputs)} rows, but config says that they are of objective {objective!r}: give "
-            f"one {wanted}."
+            f"output_vectors has {len(outputs)} rows, and objective is {objective!r} in config: give one for each "
+            f"{wanted}."
         )
     return of_words
 
@@ -92,14 +92,14 @@ def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary, config: Ma
 def _output_tree(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> Tree | None:
     """The tree whose inner nodes have the output vectors, None where words have them; InputError without counts."""
     if outputs is not None and told(config, "options").get("engine") == "torch":
-        raise InputError("the biases and trees of engine 'torch' are not kept: train with engine 'compiled'.")
+        raise InputError("engine is 'torch', whose biases and trees are not kept: train with engine 'compiled'.")
     of_words = outputs_of_words(outputs, vocabulary, config)
     if of_words:
         return None
     if not vocabulary.counted:
         raise InputError(
-            "the output vectors are a Huffman tree's, which is made of the words' counts, and these are unknown: give "
-            "them too, Vocabulary(words, counts)."
+            "the output vectors belong to a Huffman tree of the words' counts, and these are unknown: give "
+            "them too, as Vocabulary(words, counts)."
         )
     return huffman_tree(vocabulary.counts)
 
@@ -123,7 +123,7 @@ def _log_probabilities(
     for start in range(0, len(outputs), _ROWS):
         logits[:, start : start + _ROWS] = hidden @ outputs[start : start + _ROWS].T.astype(np.float64)
     if not np.isfinite(logits).all():
-        raise InputError("the output vectors hold NaN or infinity: give finite numbers.")
+        raise InputError("the output vectors contain NaN or infinity: give finite numbers.")
     # a product of softmaxes is the softmax of summed logits; those of a tree are multiplied word by word
     scores = reduce([_leaves(tree, each) for each in logits], axis=0) if tree is not None else logits[0]
     return scores - np.logaddexp.reduce(scores)

@@ -1,4 +1,4 @@
-"""What a question is made of: words, ids and vectors as rows of one matrix, and the rows that may answer it."""
+"""Queries: words, ids and vectors as rows of one matrix, and the rows that may answer it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class WordVectors(Protocol):
         ...
 
     def check_finite(self) -> None:
-        """Raise InputError, naming the first word, where a vector holds NaN or infinity."""
+        """Raise InputError, naming the first word, where a vector contains NaN or infinity."""
         ...
 
     def nearest(self, query: Any, k: int, *, among: Any) -> Any:
@@ -80,7 +80,7 @@ class WordVectors(Protocol):
         ...
 
     def _finite_vectors_of(self, words: Sequence[Word]) -> Float32:
-        """The vectors (n, d) of words; InputError naming the word of one that holds NaN or infinity."""
+        """The vectors (n, d) of words; InputError naming the word of one that contains NaN or infinity."""
         ...
 
     def _lengths(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
@@ -146,10 +146,11 @@ def as_rows(name: str, given: Sequence[Any], dim: int, vectors_of: Callable[[lis
         if isinstance(vector, (list, tuple)) and all(isinstance(each, Real) for each in vector):
             vector = np.asarray(vector)
         if not isinstance(vector, np.ndarray) or vector.shape != (dim,) or vector.dtype.kind != "f":
-            raise refused(name, vector, f"words, ids, or vectors of shape ({dim},) as the embeddings have, of floats")
+            wanted = f"words, ids, or vectors of shape ({dim},) of floats"
+            raise refused(name, vector, wanted)
         rows[place] = vector
     if not np.isfinite(lengths(rows)).all():
-        raise InputError(f"{name} holds NaN or infinity: give finite numbers.")
+        raise InputError(f"{name} contains NaN or infinity: give finite numbers.")
     return rows
 
 
@@ -181,7 +182,7 @@ def _weighted(name: str, item: Any, usual: float) -> tuple[Any, float]:
     thing, weight = item
     found = float(weight) if isinstance(weight, Real) else math.nan
     if not math.isfinite(found) or found * usual < 0:
-        sign = "0 or more" if usual > 0 else "0 or less, since weights count with their sign"
+        sign = "0 or more" if usual > 0 else "0 or less, as weights count with their sign"
         raise refused(f"a weight in {name}", weight, f"a finite number of {sign}")
     return thing, found
 

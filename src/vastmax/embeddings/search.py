@@ -66,7 +66,7 @@ def cosines(queries: NDArray[np.floating], vectors: Float32, found: NDArray[np.f
 
 
 def analogy_objective(method: str, to_a: Float32, to_b: Float32, to_c: Float32) -> Float32:
-    """Return how well words answer "a is to b as c is to ?", given their cosines (any shape) with a, b and c.
+    """Return the scores of words as answers to "a is to b as c is to ?", given their cosines (any shape) with a, b, c.
 
     3CosAdd is ``cos(d, b) - cos(d, a) + cos(d, c)``; 3CosMul is ``cos(d, b) cos(d, c) / (cos(d, a) + ε)`` with cosines
     shifted to [0, 1]. Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,

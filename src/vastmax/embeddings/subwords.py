@@ -1,4 +1,4 @@
-"""The vectors of character n-grams, which make those of words that a vocabulary lacks."""
+"""The vectors of character n-grams, from which out-of-vocabulary words get theirs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_bags(
     The bag of a frozen word is its own row alone. Of pruned n-grams those in the buckets ``kept`` count.
     """
     if vocabulary.words is None:
-        raise InputError("a vocabulary without words has no n-grams: give words, or leave subwords out.")
+        raise InputError("the vocabulary has no words to cut into n-grams: give words, or leave out subwords.")
     offsets, buckets = rule.buckets_of(vocabulary.words)
     if kept is not None:
         counts = np.zeros(rule.buckets, bool)
@@ -84,13 +84,13 @@ class SubwordVectors:
     """The vectors of n-grams, and the rule that finds those of a word.
 
     Args:
-        rule: how words are cut and hashed.
-        vectors: (R, d) float32, of the buckets that have one.
-        held: (R,) which buckets these are; by default all, in order. The others are zero vectors.
+        rule: how words are cut into n-grams and hashed.
+        vectors: (R, d) float32, one for each bucket in ``held``.
+        held: (R,) the buckets of these vectors; by default all, in order. The others have zero vectors.
         pruned: leave n-grams of the other buckets out of means, as fastText does where it has dropped rows.
 
     Raises:
-        InputError: where shapes do not fit, or a bucket comes twice or is not there.
+        InputError: where shapes do not match, or a bucket is repeated or out of range.
     """
 
     def __init__(
@@ -103,16 +103,22 @@ class SubwordVectors:
     ) -> None:
         flag("pruned", pruned)
         if pruned and rule.floret:
-            raise InputError("n-grams that words are hashed like cannot be pruned: leave pruned out.")
+            raise InputError(
+                "pruned is True, and n-grams cannot be pruned where words are hashed like them: leave it out."
+            )
         self.rule = rule
         self.pruned = pruned
         self.vectors = vectors
         self.held = np.arange(rule.buckets, dtype=np.uint32) if held is None else np.asarray(held).astype(np.uint32)
         if self.held.ndim != 1 or len(self.held) != len(vectors):
-            raise InputError(f"{len(vectors)} vectors of n-grams and {self.held.size} buckets are given: give as many.")
+            raise InputError(
+                f"vectors of n-grams are {len(vectors)} and buckets {self.held.size}: give one vector a bucket."
+            )
         given = held is not None and len(self.held) > 0
         if given and (self.held.max() >= rule.buckets or np.bincount(self.held).max() > 1):
-            raise InputError(f"buckets of n-grams are not different numbers below {rule.buckets}.")
+            raise InputError(
+                f"held contains a bucket twice, or one outside 0 to {rule.buckets - 1}: give each bucket once."
+            )
 
     def __repr__(self) -> str:
         rule = self.rule
@@ -137,14 +143,16 @@ class SubwordVectors:
         return means, np.diff(held if self.pruned else offsets)
 
     def vectors_of(self, words: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors (n, d) float32 of words that have no row of their own: means over their n-grams.
+        """Return the vectors (n, d) float32 of words that have no row of their own: means of their n-grams.
 
         Raises:
-            InputError: for a word without n-grams, as one too short.
+            InputError: for a word without n-grams, for example one that is too short.
         """
         sums, sizes = self.sums(words)
         if not sizes.all():
             word = words[int(np.flatnonzero(sizes == 0)[0])]
-            kept = ", or none that was kept" if self.pruned else ""
-            raise InputError(f"{word!r} has no n-grams of {self.rule.shortest} characters or more{kept}.")
+            kept = " that was kept" if self.pruned else ""
+            raise InputError(
+                f"{word!r} has no n-gram of {self.rule.shortest} characters or more{kept}: give a longer word."
+            )
         return sums / sizes[:, None].astype(np.float32)

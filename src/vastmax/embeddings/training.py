@@ -98,7 +98,7 @@ def train(
 ) -> Embeddings:
     """Train word embeddings on a corpus.
 
-    Started by ``torchrun`` in several processes, which all call it alike, they train one model together: each reads its
+    Several processes started by ``torchrun``, which all make the same call, train one model together: each reads its
     part of the corpus and trains on it, and all return the model. The first writes it.
 
     The arguments from ``engine`` on are explained in `EmbeddingOptions`, those from ``tokenizer`` to
@@ -106,24 +106,24 @@ def train(
 
     Args:
         corpus: A file, a folder, a glob, ``-`` for standard input, or several of them; an iterable of token lists; or
-            what `encode_corpus` made, which leaves nothing for the text options to do.
-        output: Folder for the model, with the phrases that were joined as ``phrases.tsv``, and for checkpoints on the
-            way; nothing is written without it.
-        resume: Go on from the checkpoint in ``output``, if there is one; a model that is finished is loaded. Processes
-            that ``torchrun`` starts again, as one of them has died, go on from theirs in any case.
-        overwrite: Train anew although ``output`` holds a model or a checkpoint.
+            the result of `encode_corpus`, for which the text options have no effect.
+        output: Folder for the model, for ``phrases.tsv`` with the joined phrases, and for checkpoints; nothing is
+            written without it.
+        resume: Resume from the checkpoint in ``output``, if there is one; a finished model is loaded. Processes that
+            ``torchrun`` restarts after one of them has died always resume from their checkpoint.
+        overwrite: Train again although ``output`` contains a model or a checkpoint.
         progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
             called about every second, with a `ScanProgress` while the corpus is read, then with a `TrainingProgress`.
-        checkpoint_minutes: Minutes between two checkpoints; 0 for none but when stopped.
-        keep_output_vectors: Keep the output layer's vectors too, in the result and on the disk: the words' own
-            after negative sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the
-            engine ``torch`` that have no one table of vectors refuse.
-        start: Embeddings to go on with, or a folder or a file of them, as `import_vectors` reads it. Their words keep
-            their vectors, and output vectors if there are such; words of the corpus that they lack are added, and
-            words that the corpus lacks are kept. Counts are those of both. They must have ``dim`` columns; their
-            subwords are kept, and the learning rate is an eighth of the usual one where none is given. The tree of
-            hierarchical softmax begins anew unless it is the same.
-        frozen: Words of ``start`` whose vectors stay as they are, bit for bit; ``"all"`` for all of them.
+        checkpoint_minutes: Minutes between two checkpoints; 0 for one only when training is stopped.
+        keep_output_vectors: Keep the output vectors too, in the result and in the folder: those of words after negative
+            sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the engine ``torch``
+            without a single table of vectors raise InputError.
+        start: Embeddings to continue training from, or a folder or a file of them, as `import_vectors` reads it. Their
+            words start from their vectors and, if there are any, output vectors; words of the corpus that they lack
+            are added, and words that the corpus lacks are kept. Counts are the sums of both. They must have ``dim``
+            columns; their subwords are kept, and the default learning rate is an eighth of the usual one. The output
+            vectors of the tree of hierarchical softmax are initialised again unless the tree is the same.
+        frozen: Words of ``start`` whose vectors do not change, bit for bit; ``"all"`` for all of them.
 
     Returns:
         The embeddings: float32 vectors of shape (V, d), one for each word of the vocabulary.
@@ -132,7 +132,7 @@ def train(
         InputError: An option that is not accepted, an output folder that cannot be written, or PyTorch missing.
         CorpusError: A corpus that cannot be read, or leaves nothing to learn from.
         CheckpointError: A checkpoint of another corpus, other options or another version.
-        DivergedError: Training left the range of numbers; lower the learning rate.
+        DivergedError: The loss overflowed or is NaN; lower the learning rate.
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is an output folder.
 
     Example:
@@ -142,13 +142,13 @@ def train(
     """
     given = {**locals(), "connector_words": tuple(connector_words)}
     if start is None and frozen is not None:
-        raise InputError("frozen is given without start: give the embeddings that its words are in.")
+        raise InputError("frozen is given without start: give the embeddings that contain its words as start.")
     text = {} if isinstance(corpus, EncodedCorpus) else {name: given[name] for name in _TEXT_OPTIONS}
     options = EmbeddingOptions(**{field.name: given[field.name] for field in fields(EmbeddingOptions)})
     warm = None
     if start is not None:
         if options.engine != _COMPILED:
-            raise InputError(f"start is not for engine {options.engine!r}: take engine {_COMPILED!r}.")
+            raise InputError(f"engine {options.engine!r} does not support start: give engine {_COMPILED!r}.")
         warm = WarmStart(start, () if frozen is None else frozen)
         options = warm.checked(options)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
@@ -157,7 +157,7 @@ def train(
         make_trainer = trainer_class(options.engine)
     one_of("objective", options.objective, make_trainer.objectives)
     if resume and output is None:
-        raise InputError("resume needs the output folder whose checkpoint it goes on from.")
+        raise InputError("resume is given without output: give the folder with the checkpoint as output.")
     # Defaults that depend on other options stand as they came out.
     came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
     chosen = plain({**text, **asdict(options), **came_out})
@@ -173,7 +173,7 @@ def train(
         if processes.size > 1:
             if options.engine != _COMPILED:
                 raise InputError(
-                    f"engine {options.engine!r} trains in one process: take engine {_COMPILED!r}, or start one."
+                    f"engine {options.engine!r} trains in one process: give engine {_COMPILED!r}, or start one process."
                 )
             processes.agree("", {**shaping, "exchange_words": options.exchange_words})
         if output is not None and processes.leads:
@@ -194,7 +194,7 @@ def train(
             check_room(folder.path, 2 * trainer.bytes_needed)  # a new checkpoint beside the one before it
         if keep_output_vectors and trainer.output_vectors is None:
             raise InputError(
-                f"objective {options.objective!r} has no one table of output vectors to keep: leave it out."
+                f"objective {options.objective!r} has no single table of output vectors: leave out keep_output_vectors."
             )
         checkpoint = None if output is None else as_path(output) / "checkpoint"
         make_loop = EmbeddingLoop if processes.size == 1 else GroupLoop
@@ -232,7 +232,7 @@ def _read(
     """What this process trains on: the corpus, or its part of it; what was given encoded is not closed."""
     if isinstance(corpus, EncodedCorpus):
         if known is not None and not set(known.words or []) <= corpus.vocabulary.index.keys():
-            raise InputError("the corpus is encoded without words of start: encode it with known=start.vocabulary.")
+            raise InputError("the corpus is encoded without the words of start: encode it with known=start.vocabulary.")
         return nullcontext(corpus if processes.size == 1 else part_of(corpus, processes))
     if processes.size > 1:
         read = encode_part(corpus, processes, **text, known=known, threads=threads, progress=told)
@@ -241,7 +241,8 @@ def _read(
     invalid = (read.whole or read).invalid_utf8
     if invalid and processes.leads:
         warnings.warn(
-            f"the corpus holds {invalid:,} byte sequences that are not UTF-8; each was read as U+FFFD", stacklevel=3
+            f"{invalid:,} invalid UTF-8 sequences were replaced by U+FFFD: check the encoding of the corpus.",
+            stacklevel=3,
         )
     return read
 
@@ -253,8 +254,8 @@ def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Pr
         found = Embeddings.load(folder.path)
         if differs := differences(found.config.get("options", {}), chosen, free=_NOT_SHAPING):
             raise InputError(
-                f"{folder.path} holds a finished model, made with {differs}: add --overwrite to train again, or name "
-                "another folder."
+                f"{folder.path} contains a finished model, made with {differs}: add --overwrite to train again, or "
+                "name another folder."
             )
     if found is not None and processes.size == 1:
         return found

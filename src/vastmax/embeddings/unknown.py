@@ -16,10 +16,10 @@ _FREQUENT = 50_000  # comparing spellings is slow, and frequent words are what p
 def unknown_word(word: object, vocabulary: Vocabulary) -> UnknownWordError:
     """Return the error for a word or id outside the vocabulary."""
     if vocabulary.words is None or not isinstance(word, str):
-        return UnknownWordError(f"there is no word {shown(word)}: ids go from 0 to {len(vocabulary) - 1}.")
+        return UnknownWordError(f"the word {shown(word)} is unknown: give an id from 0 to {len(vocabulary) - 1}.")
     close = _close_words(word, vocabulary)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "."
-    return UnknownWordError(f"{word!r} is not in the vocabulary{hint}")
+    hint = f", perhaps {' or '.join(close)}" if close else ""
+    return UnknownWordError(f"{word!r} is not in the vocabulary: give a word that it contains{hint}.")
 
 
 def _close_words(word: str, vocabulary: Vocabulary) -> list[str]:

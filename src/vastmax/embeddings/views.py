@@ -34,7 +34,7 @@ class Views:
         Args:
             trainable: whether the vectors have gradients.
             bag: "mean" or "sum" for a ``torch.nn.EmbeddingBag``, which combines the vectors of several ids.
-            sparse: whether gradients are sparse tensors of the rows met.
+            sparse: whether gradients are sparse tensors of the rows used.
 
         Raises:
             InputError: PyTorch is not installed, or a value that is not accepted.

@@ -1,4 +1,4 @@
-"""Going on with vectors that are there: what a new run takes from them, and what it leaves in place."""
+"""Warm starts: what a new run takes from existing vectors, and what it leaves in place."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class WarmStart:
 
     Args:
         start: embeddings, or a folder or file of them.
-        frozen: words whose vectors stay as they are; ``"all"`` for all that are there.
+        frozen: words whose vectors do not change; ``"all"`` for all words of ``start``.
 
     Raises:
-        InputError: embeddings without words, NaN or infinity in them, or a frozen word that is not among them.
+        InputError: embeddings without words, NaN or infinity in them, or a frozen word that they lack.
     """
 
     def __init__(self, start: Embeddings | str | os.PathLike[str], frozen: Iterable[str] | str = ()) -> None:
         self.embeddings = start if isinstance(start, Embeddings) else import_vectors(start)
         words = self.embeddings.vocabulary.words
         if words is None:
-            raise InputError("start has no words, only ids: give embeddings of words.")
+            raise InputError("start has no words, only ids: give embeddings with words.")
         if isinstance(frozen, (str, bytes)) or not isinstance(frozen, Iterable):
             if not isinstance(frozen, str) or frozen != "all":
                 raise refused("frozen", frozen, "a list of words, or 'all'")
@@ -53,7 +53,7 @@ class WarmStart:
         self.frozen = frozenset(given)
         for word in sorted(self.frozen):
             if word not in self.embeddings.vocabulary:
-                raise InputError(f"frozen has the word {word!r}, which start lacks: give words of start.")
+                raise InputError(f"frozen contains the word {word!r}, which start lacks: give words of start.")
         self.embeddings.check_finite()
         ngrams = self.embeddings.subwords
         for name, array in (
@@ -62,48 +62,56 @@ class WarmStart:
         ):
             blocks = range(0, 0 if array is None else len(array), _ROWS)
             if array is not None and not all(np.isfinite(array[start : start + _ROWS]).all() for start in blocks):
-                raise InputError(f"the {name} of start hold NaN or infinity: give finite numbers.")
+                raise InputError(f"the {name} of start contain NaN or infinity: give finite numbers.")
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The words that there are."""
+        """The words of the vectors."""
         return self.embeddings.vocabulary
 
     def checked(self, options: EmbeddingOptions) -> EmbeddingOptions:
         """Return the options with the subwords of the vectors and a learning rate that does not destroy them.
 
-        The rate is an eighth of what vectors from scratch are given, unless one was asked for. InputError where options
-        ask for something else than the vectors have.
+        The rate is an eighth of the default for training from scratch, unless one is given. InputError where options do
+        not match the vectors.
         """
         there = self.embeddings
         if options.dim != there.dim:
-            raise InputError(f"dim is {options.dim}, but start has vectors of {there.dim}: give dim {there.dim}.")
+            raise InputError(f"dim is {options.dim}, and start has vectors of dim {there.dim}: give dim {there.dim}.")
         if there.subwords is not None and (there.subwords.rule.longest or there.subwords.rule.floret):
             rule = there.subwords.rule
             if rule.floret and rule.hashes == 1:
-                raise InputError("start hashes each n-gram once, as floret does: give one of 2 hashes or more.")
+                raise InputError(
+                    "start hashes words with 1 hash, as floret's models may: give one of 2 hashes or more."
+                )
             lengths = f"{rule.shortest}-{rule.longest}"
             if options.subwords is None:
                 options = replace(options, subwords=lengths, buckets=rule.buckets, hashes=rule.hashes)
             if options.subword_rule != rule:
                 kind = f"subwords {lengths}, buckets {rule.buckets} and hashes {rule.hashes}"
-                raise InputError(f"start has {kind}{' as floret' * rule.floret}, and this run others: give the same.")
+                raise InputError(
+                    f"start has {kind}{' as floret' * rule.floret}, and this run has others: give the same."
+                )
         if options.learning_rate is None:
             options = replace(options, learning_rate=float(f"{options.default_learning_rate / _GENTLER:.2g}"))
         rule = options.subword_rule
         if rule is not None and rule.floret and (there.subwords is None or self.frozen):
-            what = "start has no n-grams" if there.subwords is None else "frozen words cannot be kept"
-            raise InputError(f"{what}, where words are hashed like n-grams: give hashes 1.")
+            what, todo = (
+                ("start has no n-grams", "give hashes 1")
+                if there.subwords is None
+                else ("words are frozen", "leave out frozen")
+            )
+            raise InputError(f"hashes is {rule.hashes}, which hashes words like n-grams, and {what}: {todo}.")
         if rule is not None and rule.floret and (lost := unlike_their_ngrams(there)):
             warnings.warn(
-                f"{len(lost):,} words of start, as {there.word_of(lost[0])!r}, have vectors that are not the mean of "
-                "their n-grams: they start from that mean.",
+                f"{len(lost):,} words of start, such as {there.word_of(lost[0])!r}, have vectors that are not the "
+                "mean of their n-grams, and start from that mean: give start without subwords to keep them.",
                 stacklevel=4,
             )
         return options
 
     def fingerprint(self) -> str:
-        """Digest of all that it starts from, by which a checkpoint knows it again."""
+        """Digest of all start values, by which a checkpoint recognises them."""
         digest = hashlib.blake2b(digest_size=16)
         there = self.embeddings
         subwords = there.subwords
@@ -135,7 +143,7 @@ class WarmStart:
         if self.vocabulary.counted:
             counts[self.rows_in(vocabulary)] += self.vocabulary.counts
         if (counts < 0).any():
-            raise InputError("counts of start and of the text come to more than 2^63: give smaller ones.")
+            raise InputError("the counts of start and of the text add up to more than 2^63: give smaller ones.")
         return counts
 
     def keep_frozen(self, vocabulary: Vocabulary, vectors: NDArray[np.float32]) -> None:

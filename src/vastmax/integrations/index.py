@@ -28,13 +28,13 @@ Candidates = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class IndexTrial:
-    """One way to search, measured.
+    """The measurement of one search method.
 
     Attributes:
         name: "exact scan", "faiss IVF" or "usearch HNSW".
-        effort: lists that faiss looks through, or candidates that usearch holds; None for the scan.
+        effort: number of lists that faiss searches, or of candidates that usearch keeps; None for the scan.
         recall: share of the true k nearest that are found, 0 to 1.
-        queries_per_second: of a batch.
+        queries_per_second: throughput of a batch.
     """
 
     name: str
@@ -49,12 +49,12 @@ class IndexTrial:
 
 @dataclass(frozen=True)
 class TunedIndex:
-    """What `tune_index` found.
+    """The result of `tune_index`.
 
     Attributes:
-        embeddings: the same embeddings, searched in the way that was chosen.
-        chosen: that way.
-        trials: all that were measured.
+        embeddings: the same embeddings, with the chosen search.
+        chosen: the trial of that search.
+        trials: all trials.
     """
 
     embeddings: Embeddings
@@ -63,23 +63,23 @@ class TunedIndex:
 
     def __str__(self) -> str:
         if self.chosen.effort is None:
-            return f"the exact scan is used, nothing that finds enough is faster; {self.chosen}"
-        return f"{self.chosen}; {self.trials[0]}"
+            return f"the exact scan is used, as no index with enough recall is faster ({self.chosen})"
+        return f"{self.chosen} ({self.trials[0]})"
 
 
 def tune_index(embeddings: Embeddings, recall: float = 0.95, *, k: int = 10, queries: int = 1000) -> TunedIndex:
-    """Measure the exact scan and the approximate indexes that are installed, and take the fastest that finds enough.
+    """Measure the exact scan and the installed approximate indexes, and choose the fastest with enough recall.
 
-    Those are faiss's inverted file (``pip install 'vastmax[index]'``) and usearch's graph (``pip install usearch``),
-    each at rising effort until it finds enough. Queries are words of the vocabulary, drawn anew each time with the same
-    seed. An index lives in memory and is not saved. It is asked for candidates, whose cosines are computed exactly;
-    where it has fewer than are asked for, or answers come `among` some words only, the exact scan gives them.
+    The indexes are faiss's inverted file (``pip install 'vastmax[index]'``) and usearch's graph (``pip install
+    usearch``), each at rising effort until its recall is reached. Queries are words of the vocabulary, drawn with a
+    fixed seed. An index is in memory only and is not saved. It returns candidates, whose cosines are computed exactly;
+    where it has fewer than ``k``, or a search is limited by ``among``, the exact scan is used.
 
     Args:
         embeddings: vectors in any form; they must not be changed in place while the result is used.
         recall: share of the true k nearest to find, above 0 and at most 1.
-        k: of how many neighbours; the recall is for so many, and may be less for more.
-        queries: how many are asked, together.
+        k: number of neighbours; the recall is measured for this k, and may be lower for a larger one.
+        queries: number of queries, in one batch.
 
     Raises:
         InputError: for a value out of range, or NaN or infinity in a vector.
@@ -117,7 +117,9 @@ def _measured(embeddings: Embeddings, asked: list[int], k: int) -> tuple[list[se
         found = embeddings.table.nearest(queries, k, len(embeddings), exclude)  # type: ignore[union-attr]
         seconds.append(time.perf_counter() - start)
     if found is None:
-        raise InputError(f"vectors of {embeddings.dim} numbers have no exact scan to compare with.")
+        raise InputError(
+            f"dim is {embeddings.dim}, for which there is no exact scan to compare with: give fewer columns."
+        )
     return [set(ids.tolist()) for ids, _ in found], len(asked) / max(min(seconds), 1e-9)
 
 

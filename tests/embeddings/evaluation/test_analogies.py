@@ -183,9 +183,9 @@ def test_msr_in_two_files(plane: Embeddings, written: Write) -> None:
         assert report.syntactic == AnalogyScore("syntactic", 3, 3, 1)
         assert report.semantic.total == 0
     for wrong, message in (
-        (content + "NN_NNS more\n", "has fewer questions than the .answers beside it"),
-        ("NN_NNS queen\n", "line 2 has no answer"),
-        (content.replace("NN_NNS ", ""), "line 1 has no answer"),
+        (content + "NN_NNS more\n", "has fewer questions than the .answers file beside it"),
+        ("NN_NNS queen\n", "line 2 of .* has no answer"),
+        (content.replace("NN_NNS ", ""), "line 1 of .* has no answer"),
     ):
         answers.write_text(wrong)
         with pytest.raises(FormatError, match=message):
@@ -264,7 +264,7 @@ def test_archives_that_cannot_be_read(plane: Embeddings, tmp_path: Path, monkeyp
         archive.writestr("I01.txt", "man\twoman\nking\tqueen\n")
     content = path.read_bytes()
     path.write_bytes(content.replace(b"queen", b"quean"))
-    with pytest.raises(FormatError, match="is a zip archive that cannot be read: Bad CRC-32"):
+    with pytest.raises(FormatError, match=r"is a zip archive that cannot be read \(Bad CRC-32"):
         evaluate_analogies(plane, path)
     path.write_bytes(content)
     monkeypatch.setattr(questions, "_LARGEST_ARCHIVE", 20)
@@ -272,7 +272,7 @@ def test_archives_that_cannot_be_read(plane: Embeddings, tmp_path: Path, monkeyp
         evaluate_analogies(plane, path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.md", "nothing")
-    with pytest.raises(FormatError, match="holds no questions"):
+    with pytest.raises(FormatError, match="contains no questions"):
         evaluate_analogies(plane, path)
 
 
@@ -285,16 +285,16 @@ def test_scores_do_not_depend_on_the_scale(plane: Embeddings, written: Write, sc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty"),
-        ("man woman king\n", "line 1 has 3 words, and a question has 4"),
-        (": people\nman woman\n", "line 2 has 2 words"),
-        ("man\twoman\nking\n", "line 2 is not 'word<TAB>answer/answer', as the first line is"),
-        ("man\twoman\nking\t / \n", "line 2 is not 'word<TAB>answer/answer'"),
-        ("a b\n" * 1001, "has 1001 pairs, and each two are a question: give at most 1000"),
-        ("x" * 70_000, "line 1 is longer than 65536 bytes"),
-        (": people\nman woman king queen\n\nman woman king\n", "line 4 has 3 words"),
-        (": people\na b c d e\n", "line 2 has 5 words"),
-        (b": people\n\xff\xfe a b c\n", "line 2 is not UTF-8"),
+        ("", "contains no questions"),
+        ("man woman king\n", "line 1 of .* has 3 words: give 4"),
+        (": people\nman woman\n", "line 2 of .* has 2 words"),
+        ("man\twoman\nking\n", "line 2 of .* has no answers: give 'word<TAB>answer/answer', as in line 1"),
+        ("man\twoman\nking\t / \n", "line 2 of .* has no answers"),
+        ("a b\n" * 1001, "has 1001 pairs, of which each two are a question: give at most 1000"),
+        ("x" * 70_000, "line 1 of .* is longer than 65536 bytes"),
+        (": people\nman woman king queen\n\nman woman king\n", "line 4 of .* has 3 words"),
+        (": people\na b c d e\n", "line 2 of .* has 5 words"),
+        (b": people\n\xff\xfe a b c\n", "line 2 of .* is not UTF-8"),
     ],
 )
 def test_malformed(plane: Embeddings, written: Write, content: str | bytes, message: str) -> None:
@@ -305,7 +305,7 @@ def test_malformed(plane: Embeddings, written: Write, content: str | bytes, mess
 def test_wrong_arguments(plane: Embeddings, written: Write, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         evaluate_analogies(plane, tmp_path / "nowhere")
-    with pytest.raises(FormatError, match="is empty: it holds no questions"):
+    with pytest.raises(FormatError, match="contains no questions"):
         evaluate_analogies(plane, tmp_path)
     with pytest.raises(InputError, match="give '3cosadd' or '3cosmul'"):
         evaluate_analogies(plane, written(QUESTIONS), method="euclid")  # type: ignore[arg-type]

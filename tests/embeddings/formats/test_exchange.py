@@ -63,18 +63,18 @@ def test_folder(small: Embeddings, tmp_path: Path) -> None:
 def test_unknown_endings(small: Embeddings, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"end its name in \.txt"):
         export(small, tmp_path / "v.pkl")
-    with pytest.raises(InputError, match=r"there is no .*nothing"):
+    with pytest.raises(InputError, match=r"nothing.* does not exist: give a file of vectors"):
         import_vectors(tmp_path / "nothing")
     for name in ("v.pkl", "v.npy.gz", "v"):
         (tmp_path / name).touch()
-        with pytest.raises(InputError, match="its name must end in"):
+        with pytest.raises(InputError, match="has no known ending: end its name in"):
             import_vectors(tmp_path / name)
 
 
 def test_wrong_numpy_files(small: Embeddings, tmp_path: Path) -> None:
     export(small, tmp_path / "v.npy")
     np.save(tmp_path / "v.npy", np.ones((3, 2)))
-    with pytest.raises(FormatError, match="do not fit: vectors has 3 rows"):
+    with pytest.raises(FormatError, match=r"do not match \(vectors has 3 rows"):
         import_vectors(tmp_path / "v.npy")
     np.save(tmp_path / "v.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(FormatError, match="not a NumPy array"):
@@ -94,7 +94,7 @@ def test_numpy_headers_that_promise_what_is_not_there(small: Embeddings, tmp_pat
     export(small, tmp_path / "v.npy")
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     (tmp_path / "v.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(280))
-    with pytest.raises(FormatError, match=r"not a NumPy array|do not fit"):
+    with pytest.raises(FormatError, match=r"not a NumPy array|do not match"):
         import_vectors(tmp_path / "v.npy")
 
 
@@ -179,11 +179,11 @@ def test_what_is_not_finite_goes_neither_out_nor_in(
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     spoilt = Embeddings(small.vectors.copy(), small.vocabulary)
     spoilt.vectors[2, 1] = number
-    with pytest.raises(InputError, match=f"the vector of '{word}' holds NaN or infinity"):
+    with pytest.raises(InputError, match=f"the vector of '{word}' contains NaN or infinity"):
         export(spoilt, path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     if ending == ".npy":
         np.save(path, spoilt.vectors)
-        with pytest.raises(FormatError, match=f"v.npy: the vector of '{word}' holds NaN or infinity"):
+        with pytest.raises(FormatError, match=f"v.npy the vector of '{word}' contains NaN or infinity"):
             import_vectors(path)
         assert len(import_vectors(path, limit=2)) == 2

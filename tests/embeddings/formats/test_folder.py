@@ -109,8 +109,10 @@ def test_vectors_given_anew_are_saved_as_they_must_be(small: Embeddings, tmp_pat
     for binary in (False, True):
         write_word2vec(changed, tmp_path / "v", binary=binary)
         assert_array_equal(read_word2vec(tmp_path / "v").vectors, small.vectors / 2)
-    changed.vectors = changed.vectors[:3]
-    with pytest.raises(InputError, match="vectors has 3 rows, but the vocabulary has 10 words"):
+    with pytest.raises(InputError, match="vectors has 3 rows and the vocabulary has 10 words"):
+        changed.vectors = changed.vectors[:3]
+    changed.output_vectors = changed.vectors[:, :3]
+    with pytest.raises(InputError, match="output_vectors has 3 columns and vectors has 7"):
         changed.save(tmp_path)
     assert_array_equal(Embeddings.load(tmp_path).vectors, small.vectors / 2)
 
@@ -159,7 +161,7 @@ def test_a_kill_at_any_moment_leaves_one_good_model(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_model(tmp_path: Path) -> None:
     old().save(tmp_path)
-    with pytest.raises(InputError, match="does not fit JSON"):
+    with pytest.raises(InputError, match="cannot be written as JSON"):
         Embeddings(np.ones((1, 1)), Vocabulary(["a"], [1]), config={"set": {1}}).save(tmp_path)
     assert Embeddings.load(tmp_path).config == {"model": "old"}
 
@@ -188,10 +190,10 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_no_folder_of_embeddings(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing there"):
+    with pytest.raises(InputError, match="does not exist: give the folder of a model"):
         Embeddings.load(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="it is a file"):
+    with pytest.raises(InputError, match="is a file: give the folder of a model"):
         Embeddings.load(tmp_path / "file")
     with pytest.raises(FormatError, match=r"it has no vectors\.safetensors"):
         Embeddings.load(tmp_path)
@@ -204,7 +206,7 @@ def test_no_folder_of_embeddings(tmp_path: Path) -> None:
         ("config.json", b"[]", "another version"),
         ("config.json", b'{"format": "vastmax embeddings 99"}', "another version"),
         ("config.json", b"\xff\xff", "is not UTF-8"),
-        ("vocabulary.tsv", b"a\t2\n", "2 rows, but the vocabulary has 1"),
+        ("vocabulary.tsv", b"a\t2\n", "2 rows and the vocabulary has 1"),
         ("vocabulary.tsv", b"a\t2\nb\n", "line 2"),
         ("vectors.safetensors", b"", "not a safetensors file"),
         ("vectors.safetensors", b"\xff" * 100, "not a safetensors file"),
@@ -250,7 +252,7 @@ def test_a_config_that_could_not_be_read_again(small: Embeddings, tmp_path: Path
 
 @pytest.mark.parametrize("key", ["format", "subwords"])
 def test_a_config_with_a_key_of_the_folders_own(tmp_path: Path, key: str) -> None:
-    with pytest.raises(InputError, match=f"config has the key '{key}', where .* is kept: name it otherwise"):
+    with pytest.raises(InputError, match=f"config has the key '{key}', which is reserved for .*: rename it"):
         Embeddings(np.ones((1, 1)), Vocabulary(["a"], [1]), config={key: "mine"}).save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -265,7 +267,7 @@ def test_matrices_without_rows(tmp_path: Path, dtype: str | None) -> None:
     assert loaded.output_vectors is not None and loaded.output_vectors.shape == (0, 4)
     assert loaded.subwords is not None and loaded.subwords.vectors.shape == (0, 4)
     assert_array_equal(loaded["abcdef"], np.zeros(4))
-    with pytest.raises(InputError, match="'c' has no n-grams of 5 characters or more"):
+    with pytest.raises(InputError, match="'c' has no n-gram of 5 characters or more"):
         _ = loaded["c"]
     export(loaded, tmp_path / "m.bin", format="fasttext")
     back = import_vectors(tmp_path / "m.bin")

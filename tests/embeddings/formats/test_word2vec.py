@@ -137,23 +137,23 @@ def test_a_very_long_line_is_text_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "line 1 must be"),
-        ("a cat\nsat on\n", "line 1 must be"),
-        ("2 x\n", "line 1 must be"),
-        ("2 -2\n", "line 1 must be"),
-        ("2 2", "line 1 must be"),
-        (f"{'9' * 5000} 2\na 1 2\n", "line 1 has a word and 1 numbers, not 2"),
+        ("", "give one whose line 1 is"),
+        ("a cat\nsat on\n", "give one whose line 1 is"),
+        ("2 x\n", "give one whose line 1 is"),
+        ("2 -2\n", "give one whose line 1 is"),
+        ("2 2", "give one whose line 1 is"),
+        (f"{'9' * 5000} 2\na 1 2\n", "line 1 of .* has a word and 1 numbers, not 2"),
         ("0 2\n", "promises 0 words of 2"),
         ("2 0\n", "promises 2 words of 0"),
-        ("2 2\na 1 2\nb 1\n", "line 3 has a word and 1 numbers, not 2"),
-        ("2 2\na 1 2\n1 2\n", "line 3 has a word and 1 numbers, not 2"),
-        ("2 2\na 1 2\nb 1 2,5\n", "line 3 has '2,5' for a finite number: write decimals with a point"),
-        ("2 2\na 1 2\nb 1 nan\n", "line 3 has 'nan' for a finite number"),
-        ("2 2\na 1 2\nb 1 1e99\n", "line 3 has '1e99' for a finite number"),
-        ("2 2\na 0.5 1.5 2.5\nb 0.5 1.5 2.5\n", "most lines have more than 2 numbers"),
-        ("3 2\na 1 2\nb 1 2", "ends after 2 of the 3 words"),
-        ("3 2\n", "ends after 0 of the 3 words"),
-        ("99999999999999 9999\na 1 2\n", "line 2 has a word and 2 numbers, not 9999"),
+        ("2 2\na 1 2\nb 1\n", "line 3 of .* has a word and 1 numbers, not 2"),
+        ("2 2\na 1 2\n1 2\n", "line 3 of .* has a word and 1 numbers, not 2"),
+        ("2 2\na 1 2\nb 1 2,5\n", "line 3 of .* has '2,5' for a finite number: write decimals with a point"),
+        ("2 2\na 1 2\nb 1 nan\n", "line 3 of .* has 'nan' for a finite number"),
+        ("2 2\na 1 2\nb 1 1e99\n", "line 3 of .* has '1e99' for a finite number"),
+        ("2 2\na 0.5 1.5 2.5\nb 0.5 1.5 2.5\n", "most lines of .* have more than the 2 numbers that line 1 promises"),
+        ("3 2\na 1 2\nb 1 2", "is truncated after 2 of the 3 words"),
+        ("3 2\n", "is truncated after 0 of the 3 words"),
+        ("99999999999999 9999\na 1 2\n", "line 2 of .* has a word and 2 numbers, not 9999"),
         ("1 99999999999999\na 1 2\n", "vectors of 99999999999999 numbers, more than 1048576"),
     ],
 )
@@ -178,14 +178,14 @@ def test_without_a_header(tmp_path: Path, content: str, words: list[str], vector
         loaded = read_text(tmp_path, content, binary)
         assert loaded.vocabulary.words == words
         assert_array_equal(loaded.vectors, vectors)
-    with pytest.raises(FormatError, match="line 1 must be"):
+    with pytest.raises(FormatError, match="give one whose line 1 is"):
         read_text(tmp_path, content, True)
 
 
 def test_without_a_header_a_bad_line_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="line 2 has '2,5' for a finite number: write decimals with a point"):
+    with pytest.raises(FormatError, match=r"line 2 of .* has '2,5' for a finite number: write decimals with a point"):
         read_text(tmp_path, "a 1 2\nb 1 2,5\n")
-    with pytest.raises(FormatError, match="line 1 has '2,5' for a number: write decimals with a point"):
+    with pytest.raises(FormatError, match=r"line 1 of .* has '2,5' for a number: write decimals with a point"):
         read_text(tmp_path, "a 1,5 2,5\nb 1,5 2,5\n")
 
 
@@ -206,11 +206,11 @@ def test_another_number_of_words_than_promised(tmp_path: Path, binary: bool, pro
     write_word2vec(Embeddings(vectors, Vocabulary(["a", "bb", "c"], None)), tmp_path / "whole", binary=binary)
     content = f"{promised}".encode() + (tmp_path / "whole").read_bytes()[1:]
     if binary and promised < 3:  # what follows may be anything
-        with pytest.raises(FormatError, match="words promised"):
+        with pytest.raises(FormatError, match="words that line 1 promises"):
             read_text(tmp_path, content, binary)
         return
     for packed in (content, gzip.compress(content)):
-        with pytest.warns(UserWarning, match=f"promises {promised} words; the 3 that are there are read"):
+        with pytest.warns(UserWarning, match=f"promises {promised} words, and 3 were read"):
             loaded = read_text(tmp_path, packed, binary)
         assert loaded.vocabulary.words == ["a", "bb", "c"]
         assert_array_equal(loaded.vectors, vectors)
@@ -235,11 +235,11 @@ def test_limit_without_a_header(tmp_path: Path) -> None:
 
 
 def test_words_that_are_no_text(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"word 2, b'\\xffz', is not UTF-8; U\+FFFD stands for"):
+    with pytest.warns(UserWarning, match=r"word 2 \(b'\\xffz'\) of .* is not UTF-8, and U\+FFFD replaces"):
         loaded = read_text(tmp_path, b"2 1\na 1\n\xffz 2\n")
     assert loaded.vocabulary.words == ["a", "\ufffdz"]
     assert_array_equal(loaded.vectors, [[1], [2]])
-    with pytest.raises(FormatError, match=r"word 1, .*, is not UTF-8, nor are most of its words"):
+    with pytest.raises(FormatError, match=r"word 1 .* is not UTF-8, nor are most of its words"):
         read_text(tmp_path, b"3 1\n\xe9t\xe9 1\n\xe0 1\na 1\n")
     with pytest.raises(FormatError, match="line 2"):
         read_text(tmp_path, b"1 1\na \xff\xfe\n")
@@ -257,7 +257,7 @@ def test_packed_files_without_a_line_end_take_linear_time_and_memory(
             file.write(unit * (1_000_000 // len(unit)))
     tracemalloc.start()
     try:
-        with pytest.raises(FormatError, match=r"is longer than|is no file of vectors|no word ends within"):
+        with pytest.raises(FormatError, match=r"is longer than|is not a file of vectors|has no end of a word in"):
             read_word2vec(path)
         assert tracemalloc.get_traced_memory()[1] < 60e6
     finally:
@@ -272,7 +272,7 @@ def test_memory_follows_the_file_and_not_its_header(tmp_path: Path, binary: bool
         (tmp_path / "v").write_bytes(gzip.compress(content) if packed else content)
         tracemalloc.start()
         try:
-            with pytest.warns(UserWarning, match="promises 2000000000 words; the 1"):
+            with pytest.warns(UserWarning, match="promises 2000000000 words, and 1"):
                 read_word2vec(tmp_path / "v", binary)
             assert tracemalloc.get_traced_memory()[1] < 60e6
         finally:
@@ -290,20 +290,20 @@ def test_pipes(random: Embeddings, tmp_path: Path, binary: bool) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xba\x16\x4f\x2f" + bytes(20), "model of fastText: read it with import_vectors"),
+        (b"\xba\x16\x4f\x2f" + bytes(20), "fastText model: read it with import_vectors"),
         (pickle.dumps(["gensim.models.keyedvectors"]), "saved by gensim: load it there"),
         (pickle.dumps({"a": 1}), "is a pickle"),
         (b"PK\x03\x04" + bytes(20), "is a zip archive"),
-        (save({"a": np.ones((2, 2), np.float32)}), "holds tensors without words"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(20), "is HDF5"),
-        (b"\x93NUMPY\x01\x00", "an array of numpy's: end its name in .npy"),
-        (bz2.compress(b"1 2\na 1 2\n"), "packed by bzip2"),
-        (lzma.compress(b"1 2\na 1 2\n"), "packed by xz"),
-        (gzip.compress(gzip.compress(b"1 2\na 1 2\n")), "packed twice"),
+        (save({"a": np.ones((2, 2), np.float32)}), "contains tensors without words"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(20), "is an HDF5 file"),
+        (b"\x93NUMPY\x01\x00", "a NumPy array: end its name in .npy"),
+        (bz2.compress(b"1 2\na 1 2\n"), "compressed by bzip2"),
+        (lzma.compress(b"1 2\na 1 2\n"), "compressed by xz"),
+        (gzip.compress(gzip.compress(b"1 2\na 1 2\n")), "compressed twice"),
         (gzip.compress(b"x" * 257 + b"ustar" + bytes(500)), "is a tar archive"),
         ("1 2\na 1 2\n".encode("utf-16"), "is UTF-16"),
         (b"\n<!DOCTYPE html>\n<html>", "is a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
     ],
 )
 @pytest.mark.parametrize("binary", [None, False, True])
@@ -345,7 +345,7 @@ def test_the_first_of_equal_words_is_kept(tmp_path: Path, binary: bool) -> None:
     content = b"3 1\nb 1\na 2\nb 3\n"
     if binary:
         content = b"3 1\n" + b"".join(w + b" " + np.float32(i + 1).tobytes() for i, w in enumerate((b"b", b"a", b"b")))
-    with pytest.warns(UserWarning, match="1 words come twice"):
+    with pytest.warns(UserWarning, match="repeats 1 words"):
         loaded = read_text(tmp_path, content, binary)
     assert loaded.vocabulary.words == ["b", "a"]
     assert_array_equal(loaded.vectors, [[1], [2]])
@@ -364,7 +364,7 @@ def test_truncated_anywhere(tmp_path: Path, binary: bool) -> None:
                 loaded = read_text(tmp_path, content[:length], binary).vectors
             except FormatError:
                 continue
-        assert f"line 1 promises 3 words; the {len(loaded)} that are there are read" in str(warned[0].message)
+        assert f"promises 3 words, and {len(loaded)} were read" in str(warned[0].message)
         assert_array_equal(loaded, vectors[: len(loaded)])
         whole += 1
     assert whole == (
@@ -376,13 +376,13 @@ def test_truncated_anywhere(tmp_path: Path, binary: bool) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"1 1\n", "ends at byte 0 after line 1, in word 1 of 1"),
-        (b"2 1\na \0\0\x80\x3f\nb \0\0", "ends at byte 11 after line 1, in word 2 of 2"),
-        (b"1 1\na \0\0\x80\x3fb \0\0\x80\x3f", "goes on at byte 6"),
-        (b"1 1\n \0\0\x80\x3f", "no word stands at byte 0"),
-        (b"2 1\na \0\0\x80\x3fb\nc \0\0\x80\x3f", "no word stands at byte 6"),
-        (b"2 1\na \0\0\x80\x3fb \0\0\xc0\x7f", "word 2 has a number that is not finite"),
-        (b"1 1\n" + b"x" * 100_000, "no word ends within"),
+        (b"1 1\n", "is truncated at byte 0 after line 1, in word 1 of 1"),
+        (b"2 1\na \0\0\x80\x3f\nb \0\0", "is truncated at byte 11 after line 1, in word 2 of 2"),
+        (b"1 1\na \0\0\x80\x3fb \0\0\x80\x3f", "continues at byte 6"),
+        (b"1 1\n \0\0\x80\x3f", "has no word at byte 0"),
+        (b"2 1\na \0\0\x80\x3fb\nc \0\0\x80\x3f", "has no word at byte 6"),
+        (b"2 1\na \0\0\x80\x3fb \0\0\xc0\x7f", "the vector of word 2 of .* contains NaN or infinity"),
+        (b"1 1\n" + b"x" * 100_000, "has no end of a word in"),
     ],
 )
 def test_wrong_binary(tmp_path: Path, content: bytes, message: str) -> None:

@@ -52,9 +52,9 @@ def test_int8_at_the_ends_of_float32() -> None:
 def test_what_is_not_finite_is_named(form: dict, wrong: float) -> None:
     rows = np.ones((300, 8), np.float32)
     rows[270, 2] = wrong
-    with pytest.raises(InputError, match="the vector of 'word270' holds NaN or infinity: give finite numbers"):
+    with pytest.raises(InputError, match="the vector of 'word270' contains NaN or infinity: give finite numbers"):
         embeddings_of(rows).compressed(**form)
-    with pytest.raises(InputError, match="the vector of 'word270' holds NaN or infinity"):
+    with pytest.raises(InputError, match="the vector of 'word270' contains NaN or infinity"):
         embeddings_of(rows).indexed()
 
 
@@ -62,7 +62,7 @@ def test_what_is_not_finite_is_named(form: dict, wrong: float) -> None:
 def test_what_float16_has_no_place_for_is_named(scale: float) -> None:
     rows = np.ones((3, 8), np.float32)
     rows[1] *= np.float32(scale)
-    with pytest.raises(InputError, match=r"the vector of 'word1' has numbers beyond float16.*take 'int8'"):
+    with pytest.raises(InputError, match=r"the vector of 'word1' has numbers outside float16.*give 'int8'"):
         embeddings_of(rows).compressed("float16")
     rows[1] = 0
     assert_array_equal(embeddings_of(rows).compressed("float16").vectors, rows)
@@ -74,7 +74,7 @@ def test_what_float16_has_no_place_for_is_named(scale: float) -> None:
         ({"dtype": "float64"}, "dtype is 'float64': give 'float32', 'float16' or 'int8'"),
         ({"bytes_per_word": 1}, "bytes_per_word is 1: give a whole number from 2 to 21"),
         ({"bytes_per_word": 22}, "bytes_per_word is 22: give a whole number from 2 to 21"),
-        ({"bytes_per_word": 9, "dtype": "int8"}, "bytes_per_word is 9: give either it or dtype 'int8'"),
+        ({"bytes_per_word": 9, "dtype": "int8"}, "bytes_per_word and dtype exclude each other: give one"),
     ],
 )
 def test_wrong_forms(random: Embeddings, tmp_path: Path, given: dict, sentence: str) -> None:

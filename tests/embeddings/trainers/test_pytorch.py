@@ -234,21 +234,21 @@ def test_config_and_progress_tell_what_was_done(tmp_path: Path) -> None:
     ("options", "told"),
     [
         ({"objective": "glove"}, "objective is 'glove': give 'full', 'partial'"),
-        ({"sharing": "pair"}, "sharing is not for engine 'torch'"),
-        ({"cbow_gradient": "published"}, "cbow_gradient is not for engine 'torch'.*always the corrected"),
-        ({"negatives": 7}, "negatives is not for engine 'torch'.*num_samples"),
-        ({"negative_exponent": 1}, "negative_exponent is not for engine 'torch'.*power"),
+        ({"sharing": "pair"}, "engine 'torch' does not support sharing"),
+        ({"cbow_gradient": "published"}, "engine 'torch' does not support cbow_gradient.*always the corrected"),
+        ({"negatives": 7}, "engine 'torch' does not support negatives.*num_samples"),
+        ({"negative_exponent": 1}, "engine 'torch' does not support negative_exponent.*power"),
         (
             {"engine": "compiled", "objective": "nce"},
-            "objective is 'nce': give 'negative-sampling' or 'hierarchical'; only the engine 'torch'",
+            "objective is 'nce': give 'negative-sampling' or 'hierarchical', or engine 'torch'",
         ),
         (
             {"engine": "compiled", "layer_options": {"k": 2}},
-            "layer_options is not for engine 'compiled': only engine 'torch' takes output layers",
+            "engine 'compiled' does not support layer_options: leave it out, or give engine 'torch'",
         ),
         ({"engine": "jax"}, "engine is 'jax': give 'compiled' or 'torch'"),
         ({"layer_options": {"num_samples": 0}}, "num_samples is 0"),
-        ({"objective": "adaptive", "keep_output_vectors": True}, "has no one table of output vectors to keep"),
+        ({"objective": "adaptive", "keep_output_vectors": True}, "has no single table of output vectors"),
         ({"layer_options": 3}, "layer_options is 3: give a mapping"),
     ],
 )
@@ -261,7 +261,7 @@ def test_what_the_engine_cannot_do_is_one_sentence(options: dict[str, Any], told
 def test_divergence_names_a_rate(made_up: EncodedCorpus) -> None:
     trainer = trainer_of(made_up, "full", learning_rate=0.4)
     trainer.vectors[...] = np.inf
-    with pytest.raises(DivergedError, match=r"diverged at learning rate 0.4.* learning_rate 0.1\."):
+    with pytest.raises(DivergedError, match=r"diverged .* at learning rate 0.4.* learning_rate 0.1\."):
         trainer.run(1)
 
 

@@ -111,7 +111,7 @@ def test_walks_of_any_kind() -> None:
 
 @pytest.mark.parametrize("later", [["a", "b"], [1, "b"]])
 def test_strings_behind_numbers_are_a_sentence(later: Any) -> None:
-    with pytest.raises(InputError, match="is a word beside whole numbers: give strings, or whole numbers alone"):
+    with pytest.raises(InputError, match="among whole numbers: give only strings, or only whole numbers"):
         Word2Vec([[1, 2], later] * 9, **SMALL)
 
 
@@ -134,7 +134,7 @@ def test_a_loop_that_lowers_the_rate_below_0_ends_with_a_warning(caplog: pytest.
         before = model.wv.vectors.copy()
         assert train_more(model).alpha == pytest.approx(0.003 - 0.002 * step)
         assert np.array_equal(model.wv.vectors, before) == (step > 1)
-    assert "from which nothing is learnt: call train once, for all epochs" in caplog.text
+    assert "with which nothing is learnt: call train once, for all epochs" in caplog.text
 
 
 def test_a_rate_below_min_alpha_stays_there() -> None:

@@ -89,14 +89,14 @@ def test_what_is_saved_is_read_and_counts_on(settings: dict[str, Any], tmp_path:
 def test_an_own_scorer_is_given_again_and_no_file_holds_it(tmp_path: Path) -> None:
     Phrases(text(1), scoring=own_scorer).save(tmp_path / "phrases")
     assert b"own_scorer" not in (tmp_path / "phrases").read_bytes()
-    with pytest.raises(InputError, match="saved with a scoring function, which no file holds: give it as scoring="):
+    with pytest.raises(InputError, match="a scoring function, which a file cannot contain: give it as scoring"):
         Phrases.load(tmp_path / "phrases")
 
 
 def test_files_of_another_kind_and_damaged_ones_are_sentences(tmp_path: Path) -> None:
     path = tmp_path / "phrases"
     Phrases(text(1)).save(path)
-    with pytest.raises(FormatError, match=r"FrozenPhrases\.load reads"):
+    with pytest.raises(FormatError, match=r"give FrozenPhrases\.load a file"):
         FrozenPhrases.load(path)
     whole = path.read_bytes()
     for end in (0, 20, len(whole) - 1):

@@ -86,7 +86,7 @@ def test_words_that_a_callback_adds_are_refused_and_kept(kind: Any, small: Any) 
             model.wv.add_vectors(["moon"], [ADDED])
 
     model = kind(TEXT, **small)
-    with pytest.raises(InputError, match="on_epoch_end of a callback has added words: add them before training"):
+    with pytest.raises(InputError, match="on_epoch_end of a callback added words: add them before training"):
         train_more(model, callbacks=[Adds()])
     assert_allclose(model.wv["moon"], ADDED, atol=1e-5)
     train_more(model)
@@ -99,10 +99,10 @@ def test_an_added_word_has_a_place_in_the_tree(
 ) -> None:
     model = with_a_word(kind, way, **small, hs=1, negative=0)
     assert np.isfinite(model.score([["moon", "cat"]])).all()
-    assert caplog.text.count("the tree of hierarchical softmax is another") == 1
+    assert caplog.text.count("changes the tree of hierarchical softmax") == 1
     model.save(tmp_path / "model")
     assert_array_equal(kind.load(tmp_path / "model").score(TEXT), model.score(TEXT))
-    assert caplog.text.count("the tree of hierarchical softmax is another") == 1
+    assert caplog.text.count("changes the tree of hierarchical softmax") == 1
 
 
 def test_vectors_that_do_not_fit_the_words_are_a_sentence(tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_attributes_of_words_are_saved(kind: Any, small: Any, tmp_path: Path) ->
         assert again.wv.expandos[name].dtype == array.dtype
         assert_array_equal(again.wv.expandos[name], array)
     model.wv.expandos["senses"][0] = object()
-    with pytest.raises(InputError, match=r"the attribute 'senses' of words holds .*, which no file holds: give"):
+    with pytest.raises(InputError, match=r"the attribute 'senses' of words contains .*, which cannot be saved: give"):
         model.save(tmp_path / "model")
     assert kind.load(tmp_path / "model").wv.get_vecattr("cat", "rank") == 3
     model.wv.expandos["senses"] = np.zeros(2)  # too few
     model.save(tmp_path / "model")
-    with pytest.raises(FormatError, match="the attribute 'senses' is not one of each of 7 words"):
+    with pytest.raises(FormatError, match="the attribute 'senses' is not one value for each of 7 words"):
         kind.load(tmp_path / "model")
 
 

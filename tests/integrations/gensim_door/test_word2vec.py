@@ -251,7 +251,7 @@ def test_locked_vectors_stay() -> None:
     train_more(model)
     assert_array_equal(np.flatnonzero((model.wv.vectors == before).all(1)), [1, 3])
     model.wv.vectors_lockf[0] = 0.5
-    with pytest.raises(InputError, match=r"vectors_lockf holds 0.5: give 1, or 0"):
+    with pytest.raises(InputError, match=r"vectors_lockf contains 0.5: give 1, or 0"):
         train_more(model)
 
 
@@ -298,7 +298,7 @@ def test_whole_numbers_are_read_again(tmp_path: Path) -> None:
 
 
 def test_numbers_and_strings_together_are_a_sentence() -> None:
-    with pytest.raises(InputError, match="'a' is a word beside whole numbers: give strings, or whole numbers alone"):
+    with pytest.raises(InputError, match="a word is 'a', among whole numbers: give only strings, or only"):
         Word2Vec([[1, "a"]] * 9, **SMALL)
     with pytest.raises(InputError, match=r"contains 1 \(int\), and words are strings"):
         Word2Vec([["a", 1]] * 9, **SMALL)
@@ -354,7 +354,7 @@ def test_files_of_another_kind_and_damaged_ones_are_sentences(tmp_path: Path) ->
     model = Word2Vec(TEXT, **SMALL)
     path = tmp_path / "model"
     model.save(path)
-    with pytest.raises(FormatError, match=r"holds 'vastmax gensim Word2Vec 1': FastText\.load reads"):
+    with pytest.raises(FormatError, match=r"contains 'vastmax gensim Word2Vec 1': give FastText\.load"):
         FastText.load(path)
     whole = path.read_bytes()
     for end in (0, 5, 100, len(whole) - 1):
@@ -405,5 +405,5 @@ def test_ngram_buckets_are_gensims() -> None:
 def test_locks_of_ngrams_are_refused() -> None:
     model = FastText(TEXT, **NGRAMS)
     model.wv.vectors_ngrams_lockf = np.zeros(1, np.float32)
-    with pytest.raises(InputError, match="vectors_ngrams_lockf holds other numbers than 1"):
+    with pytest.raises(InputError, match="vectors_ngrams_lockf contains other numbers than 1"):
         train_more(model)

@@ -27,15 +27,15 @@ Rows = dict[str, list[int]]
 
 
 class Answer(NamedTuple):
-    """A question asked, and how it was answered: "a is to b as c is to ?".
+    """A question "a is to b as c is to ?" and its answer.
 
     Attributes:
-        a: as it stands in the file.
-        b: the known one that was asked with.
-        c: as it stands in the file.
-        expected: what would be right, any of them.
-        answer: the model's, as the model spells it; None where it has none.
-        right: whether that is right.
+        a: the word in the file.
+        b: the word of the file that was asked with: of several, the first known one.
+        c: the word in the file.
+        expected: the right answers, any of which counts.
+        answer: the model's answer, in the spelling of its vocabulary; None where it has none.
+        right: whether the answer is right.
     """
 
     a: str
@@ -51,11 +51,11 @@ class AnalogyScore:
     """Right answers out of the questions asked, in one section or several.
 
     Attributes:
-        name: of the section, or "semantic", "syntactic", "total".
-        correct: right answers.
-        total: questions asked.
-        skipped: questions left out because a word of theirs is not among the words asked about.
-        answers: every question asked, where `evaluate_analogies` was to keep them; else None.
+        name: name of the section, or "semantic", "syntactic", "total".
+        correct: number of right answers.
+        total: number of questions asked.
+        skipped: number of questions left out because one of their words is out of vocabulary or of its restriction.
+        answers: all questions asked, with ``keep_answers`` of `evaluate_analogies`; otherwise None.
     """
 
     name: str
@@ -141,7 +141,7 @@ def evaluate_analogies(
     method: Literal["3cosadd", "3cosmul"] = "3cosadd",
     keep_answers: bool = False,
 ) -> AnalogyReport:
-    """Ask every question of a gold standard, as its authors publish it.
+    """Ask every question of a gold standard, in the format published by its authors.
 
     Google's: ``: section`` lines and ``a b c d`` lines, the sections not required. MSR's: ``a b c`` lines in a file
     ``….questions``, "relation d" in ``….answers`` beside it, or ``a b c relation d`` in one. BATS: a folder of folders
@@ -162,14 +162,14 @@ def evaluate_analogies(
     Args:
         embeddings: vectors with words.
         path: the file of questions, the folder or the archive.
-        restrict_vocabulary: ask about, and answer with, only so many of the most frequent words; None for all.
-        lowercase: compare words without regard to case; of several spellings the most frequent stands for all.
+        restrict_vocabulary: ask about, and answer with, only this many of the most frequent words; None for all.
+        lowercase: ignore case when words are compared; of several spellings the most frequent is used.
         method: "3cosadd" or "3cosmul".
         keep_answers: keep every question and its answer in the sections' scores.
 
     Raises:
         InputError: for an unknown method, a missing file, or embeddings without words.
-        FormatError: for a line that is no question, with its number.
+        FormatError: for a line that is not a question, with its number.
     """
     if restrict_vocabulary is not None:
         whole("restrict_vocabulary", restrict_vocabulary, 1, other="None")

@@ -1,4 +1,4 @@
-"""Correlations, and how probable it is that chance alone makes one as strong."""
+"""Correlations and their p-values."""
 
 from __future__ import annotations
 

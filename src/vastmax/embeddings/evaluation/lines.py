@@ -24,11 +24,11 @@ def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
         if number == 1:
             refuse_foreign(line, name)
         if len(line) > _LONGEST:
-            raise FormatError(f"{name}: line {number} is longer than {_LONGEST} bytes: is this a gold standard?")
+            raise FormatError(f"line {number} of {name} is longer than {_LONGEST} bytes: give a gold standard.")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError:
-            raise FormatError(f"{name}: line {number} is not UTF-8.") from None
+            raise FormatError(f"line {number} of {name} is not UTF-8: convert the file to UTF-8.") from None
         if text:
             yield number, text
 
@@ -41,7 +41,7 @@ def spelling(word: str, lowercase: bool) -> str:
 def rows_by_spelling(embeddings: Embeddings, limit: int | None, lowercase: bool) -> dict[str, list[int]]:
     """Return the rows of each spelling among the first words, the most frequent first; InputError without words."""
     if embeddings.vocabulary.words is None:
-        raise InputError("these embeddings have no words, only ids: gold standards cannot be looked up.")
+        raise InputError("the embeddings have no words, only ids: give embeddings with words.")
     rows: dict[str, list[int]] = {}
     for row, word in enumerate(embeddings.vocabulary.words[:limit]):
         rows.setdefault(spelling(word, lowercase), []).append(row)

@@ -62,7 +62,7 @@ def read_questions(path: str | os.PathLike[str]) -> Sections:
                 None if answers is None else numbered_lines(files.enter_context(opened(answers)), str(answers)),
             )
     if not sections:
-        raise FormatError(f"{source} is empty: it holds no questions.")
+        raise FormatError(f"{source} contains no questions: give a file of lines 'a b c d', or a BATS folder.")
     return sections
 
 
@@ -84,8 +84,8 @@ def _unpacked(archive: Path) -> list[tuple[str, bytes]]:
                 members.sort(key=lambda each: each.filename)
                 return [(f"{archive}/{each.filename}", content.read(each)) for each in members]
     except Exception as error:  # of damaged archives the library raises much that it does not name
-        raise FormatError(f"{archive} is a zip archive that cannot be read: {error}.") from error
-    raise FormatError(f"{archive} unpacks to {size} bytes, more than {_LARGEST_ARCHIVE}: is this a gold standard?")
+        raise FormatError(f"{archive} is a zip archive that cannot be read ({error}): fetch it again.") from error
+    raise FormatError(f"{archive} unpacks to {size} bytes, more than {_LARGEST_ARCHIVE}: give a gold standard.")
 
 
 def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | None = None) -> Sections:
@@ -104,14 +104,16 @@ def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | 
         if len(words) == 5 and _TAGS.fullmatch(words[3]):
             section = words.pop(3)
         elif len(words) == 3 and answers is not None:
-            section, answer = _answer(answers, f"{name}: line {number}")
+            section, answer = _answer(answers, f"line {number} of {name}")
             words.append(answer)
         if len(words) != 4:
-            raise FormatError(f"{name}: line {number} has {len(words)} words, and a question has 4.")
+            raise FormatError(f"line {number} of {name} has {len(words)} words: give 4, as 'a b c d'.")
         a, b, c, answer = words
         sections.setdefault(section, []).append(Question(a, (b,), c, (answer,)))
     if answers is not None and next(answers, None) is not None:
-        raise FormatError(f"{name} has fewer questions than the .answers beside it has answers.")
+        raise FormatError(
+            f"{name} has fewer questions than the .answers file beside it has answers: give one answer a question."
+        )
     return list(sections.items())
 
 
@@ -120,20 +122,24 @@ def _answer(answers: Iterator[tuple[int, str]], where: str) -> tuple[str, str]:
     _, line = next(answers, (0, ""))
     fields = line.split()
     if len(fields) != 2:
-        raise FormatError(f"{where} has no answer, 'relation word', in the .answers beside the file.")
+        raise FormatError(f"{where} has no answer in the .answers file beside it: give a line 'relation word'.")
     return fields[0], fields[1]
 
 
 def _pairs_as_questions(lines: list[tuple[int, str]], name: str) -> list[Question]:
     """Every two pairs of a relation, "word<TAB>answer/answer", are a question."""
     if len(lines) > _MOST_PAIRS:
-        raise FormatError(f"{name} has {len(lines)} pairs, and each two are a question: give at most {_MOST_PAIRS}.")
+        raise FormatError(
+            f"{name} has {len(lines)} pairs, of which each two are a question: give at most {_MOST_PAIRS}."
+        )
     pairs: list[tuple[str, tuple[str, ...]]] = []
     for number, line in lines:
         word, *rest = _fields(line)
         answers = tuple(each.strip() for each in rest[0].split("/") if each.strip()) if len(rest) == 1 else ()
         if not answers:
-            raise FormatError(f"{name}: line {number} is not 'word<TAB>answer/answer', as the first line is.")
+            raise FormatError(
+                f"line {number} of {name} has no answers: give 'word<TAB>answer/answer', as in line {lines[0][0]}."
+            )
         pairs.append((word, answers))
     return [Question(a, b, c, answers) for (a, b), (c, answers) in permutations(pairs, 2)]
 

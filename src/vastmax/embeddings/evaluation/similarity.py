@@ -1,4 +1,4 @@
-"""Word similarity: people's judgements of pairs against cosines."""
+"""Word similarity: cosines against human scores of pairs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _DECIMAL_COMMA = re.compile(r"\s\S+\s+[-+]?\d*,\d+(\s|$)")  # the third of three
 
 @dataclass(frozen=True)
 class SimilarityReport:
-    """How well cosines rank pairs as people do.
+    """The correlation of cosines with human scores of pairs.
 
     Attributes:
-        name: of the file, without its ending.
+        name: name of the file, without its ending.
         spearman: Spearman's rank correlation, -1 to 1; None where fewer than two different pairs are left.
-        pairs: pairs compared.
-        left_out: pairs with a word that the vocabulary lacks, and that has no n-grams.
+        pairs: number of pairs compared.
+        left_out: number of pairs with an out-of-vocabulary word that has no n-grams.
         pearson: Pearson's correlation; None where either does not vary.
-        spearman_p: how often chance alone makes Spearman's correlation as strong (`p_value`); None below three pairs.
+        spearman_p: p-value of Spearman's correlation (`p_value`); None below three pairs.
         pearson_p: the same for Pearson's.
     """
 
@@ -59,13 +59,13 @@ class SimilarityReport:
 def evaluate_similarity(
     embeddings: Embeddings, path: str | os.PathLike[str], *, lowercase: bool = True
 ) -> SimilarityReport:
-    """Compare cosines with the judgements of a file of word pairs, by Spearman's rank correlation and by Pearson's.
+    """Compare cosines with the human scores in a file of word pairs, by Spearman's rank correlation and by Pearson's.
 
-    Files are read as their authors publish them: WordSim-353, SimLex-999, SimVerb-3500, MEN (natural form and lemmas),
-    the rare words of Stanford, RG-65, MTurk-771. A line holds two words, perhaps their part of speech as one letter,
-    the score, and columns that are passed over. It is split at tabs, else at semicolons, else at commas, else at
-    spaces. Lines that start with ``#`` are passed over, and so are column titles in the first line. Where the model has
-    no word "sun-n", that is read as "sun".
+    Files are read as published by their authors: WordSim-353, SimLex-999, SimVerb-3500, MEN (natural form and lemmas),
+    the rare words of Stanford, RG-65, MTurk-771. A line has two words, optionally their part of speech as one letter,
+    the score, and further columns that are ignored. It is split at tabs, else at semicolons, else at commas, else at
+    spaces. Lines that start with ``#`` and column titles in the first line are skipped. Where the model has no word
+    "sun-n", that is read as "sun".
 
     See Also:
         Finkelstein et al., *Placing Search in Context: The Concept Revisited*, 2002,
@@ -78,11 +78,11 @@ def evaluate_similarity(
     Args:
         embeddings: vectors with words.
         path: the file of pairs.
-        lowercase: compare words without regard to case; of several spellings the most frequent stands for all.
+        lowercase: ignore case when words are compared; of several spellings the most frequent is used.
 
     Raises:
         InputError: for a missing file, or embeddings without words.
-        FormatError: for a line that is no pair with a score, with its number.
+        FormatError: for a line that is not a pair with a score, with its number.
     """
     flag("lowercase", lowercase)
     rows = rows_by_spelling(embeddings, None, lowercase)
@@ -127,16 +127,16 @@ def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
             if len(fields) > 3 and len(fields[2]) == 1 and fields[2].isalpha():
                 del fields[2]  # the part of speech
             if len(fields) < 3 or not fields[0] or not fields[1]:
-                raise FormatError(f"{name}: line {number} is not 'word word score'.")
+                raise FormatError(f"line {number} of {name} is not two words and a score: give 'word word score'.")
             score = _number(fields[2])
             if score is not None:
                 pairs.append((fields[0], fields[1], score))
             elif not title_may_come or _NEARLY_A_NUMBER.match(fields[2]):
-                hint = ": write decimals with a point" if "," in fields[2] else ""
-                raise FormatError(f"{name}: line {number} has the score {shown(fields[2])}, which is no number{hint}.")
+                todo = "write decimals with a point" if "," in fields[2] else "give a number"
+                raise FormatError(f"line {number} of {name} has the score {shown(fields[2])}: {todo}.")
             title_may_come = False
     if not pairs:
-        raise FormatError(f"{name} holds no pairs.")
+        raise FormatError(f"{name} contains no pairs: give lines 'word word score'.")
     return pairs
 
 

@@ -20,12 +20,12 @@ __all__ = ["TranslationReport", "evaluate_translation", "read_pairs"]
 
 @dataclass(frozen=True)
 class TranslationReport:
-    """How many words have a right translation among their first k answers.
+    """The share of words with a right translation among their first k answers.
 
     Attributes:
-        precision: share of words, 0 to 1, by k; None where no word was asked.
-        words: words asked, each once, however many translations it has.
-        left_out: words that were not: the source lacks them, or the target all their translations.
+        precision: share of words, 0 to 1, by k; None where no word was translated.
+        words: number of words translated, each once, however many translations it has.
+        left_out: number of words left out: the source lacks them, or the target all their translations.
         method: "csls" or "cosine".
     """
 
@@ -55,8 +55,8 @@ def evaluate_translation(
 ) -> TranslationReport:
     """Translate the words of a dictionary with an aligned source, and count those with a right one among the first k.
 
-    A word with several translations is asked once, and any of them is right. Words that the source lacks, or whose
-    translations all lie outside the target's words, are left out and counted. These are the rules of MUSE.
+    A word with several translations is translated once, and any of them is right. Words that the source lacks, or
+    all of whose translations the target lacks, are left out and counted. These are the rules of MUSE.
 
     See Also:
         Conneau, Lample, Ranzato, Denoyer, Jégou, *Word Translation Without Parallel Data*, 2018,
@@ -64,19 +64,20 @@ def evaluate_translation(
 
     Args:
         source: in the space of the target, as `align` returns it.
-        target: in which translations are looked up.
+        target: embeddings to search for translations.
         dictionary: pairs (word of the source, word of the target), or a file of them, two words a line.
         ks: each at least 1.
         method: "csls" or "cosine", as in `translate`.
-        restrict_vocabulary: look among only so many of the first words of the target, as in `translate`.
+        restrict_vocabulary: search only this many of the first words of the target, as in `translate`.
 
     Raises:
         InputError: for a missing file, an empty dictionary, or a value that is not accepted.
         FormatError: for a line that is not two words, with its number.
     """
-    numbers = [whole("each of ks", k, 1) for k in ks] if isinstance(ks, Iterable) and not isinstance(ks, str) else []
+    several = isinstance(ks, Iterable) and not isinstance(ks, str)
+    numbers = [whole("a member of ks", k, 1) for k in ks] if several else []
     if not numbers:
-        raise refused("ks", ks, "a list of a whole number or more")
+        raise refused("ks", ks, "a list of one whole number or more")
     if restrict_vocabulary is not None:
         whole("restrict_vocabulary", restrict_vocabulary, 1, other="None")
     named = isinstance(dictionary, (str, os.PathLike))
@@ -84,7 +85,7 @@ def evaluate_translation(
     for word, translation in checked_pairs("dictionary", read_pairs(dictionary) if named else dictionary):
         right.setdefault(word, set()).add(translation)
     if not right:
-        raise InputError("the dictionary holds no pairs: give words and their translations.")
+        raise InputError("the dictionary contains no pairs: give words and their translations.")
     limit = len(target) if restrict_vocabulary is None else restrict_vocabulary
 
     def reachable(word: Word) -> bool:
@@ -101,7 +102,7 @@ def evaluate_translation(
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
-    """Return the pairs of a file, two words a line with a tab or blanks between, as MUSE publishes them.
+    """Return the pairs of a file, two words a line with a tab or blanks between, the format of MUSE.
 
     Raises:
         InputError: for a missing file.
@@ -113,6 +114,8 @@ def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
         for number, line in numbered_lines(file, name):
             words = [word.strip() for word in line.split("\t")] if "\t" in line else line.split()
             if len(words) != 2:
-                raise FormatError(f"{name}: line {number} has {len(words)} words, and a pair has 2.")
+                raise FormatError(
+                    f"line {number} of {name} has {len(words)} words: give 2, a word and its translation."
+                )
             pairs.append((words[0], words[1]))
     return pairs

@@ -1,4 +1,4 @@
-"""Vectors for other programs and from them: the format is told by the file's ending and content."""
+"""Vectors for other programs and from them, in the format of the file's ending and content."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FASTTEXT = MAGIC.to_bytes(4, "little")
 
 
 def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str | None = None) -> None:
-    """Write vectors as the ending says, or for ``.bin`` the format.
+    """Write vectors in the format of the file's ending, or for ``.bin`` in ``format``.
 
     ========  ===================================================================
     .txt .vec word2vec text
@@ -42,21 +42,21 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str 
     ========  ===================================================================
 
     ``name.tsv`` beside it is the vocabulary, "word<TAB>count" a line. Two files cannot be replaced at one moment: a
-    kill between them leaves vectors without words, never with others.
+    kill between them leaves vectors without words, never with wrong ones.
 
     Args:
-        embeddings: what is written; unseen words have vectors in fastText's and floret's formats alone.
+        embeddings: the embeddings to write; only fastText's and floret's formats keep vectors of unseen words.
         path: the file.
         format: ``word2vec``, ``fasttext``, ``floret`` or ``numpy``; None for the usual one of the ending.
 
     Raises:
-        InputError: for another ending, a format that has no place for these embeddings, a vector that holds NaN or
+        InputError: for another ending, a format that does not support these embeddings, a vector with NaN or
             infinity, or where the file cannot be written.
     """
     target = as_path(path)
     formats = _WRITTEN.get(target.suffix)
     if formats is None:
-        raise InputError(f"cannot export to {target}: end its name in .txt, .vec, .bin, .floret or .npy.")
+        raise InputError(f"{target} has no known ending: end its name in .txt, .vec, .bin, .floret or .npy.")
     format = formats[0] if format is None else format
     if format not in formats:
         raise refused(f"format of a file that ends in {target.suffix}", format, " or ".join(map(repr, formats)))
@@ -89,8 +89,8 @@ def _words_beside(embeddings: Embeddings, target: Path) -> Iterator[Path]:
 def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> Embeddings:
     """Read what `export` writes, also packed (.txt.gz, .vec.gz, .bin.gz), GloVe's text, and folders of embeddings.
 
-    Whether .txt, .vec and .bin hold text or binary, or are a model of fastText or floret (as .ftz), is told by the
-    content; see `read_word2vec`, `read_fasttext` and `read_floret`.
+    The content decides whether .txt, .vec and .bin are text or binary, or a model of fastText or floret (as .ftz);
+    see `read_word2vec`, `read_fasttext` and `read_floret`.
 
     Args:
         path: the file, or the folder.
@@ -98,7 +98,7 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
 
     Raises:
         InputError: for another ending, or a file that is missing.
-        FormatError: where the content is not what the ending says; it names the formats of other programs.
+        FormatError: where the content does not match the ending; it names the formats of other programs.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     source = as_path(path)
@@ -112,11 +112,11 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
     if ending == ".floret":
         return read_floret(source, limit=limit)
     if not source.exists():
-        raise InputError(f"there is no {source}: name a file of vectors, or the folder of a model.")
+        raise InputError(f"{source} does not exist: give a file of vectors, or the folder of a model.")
     with opened(source) as file:
         refuse_foreign(file.read(512), str(source))
     raise InputError(
-        f"cannot import {source}: its name must end in .txt, .vec, .bin, .ftz, .floret (or these with .gz) or .npy."
+        f"{source} has no known ending: end its name in .txt, .vec, .bin, .ftz, .floret (or these with .gz) or .npy."
     )
 
 
@@ -143,17 +143,20 @@ def _import_numpy(source: Path, limit: int | None) -> Embeddings:
     names = source.with_suffix(".tsv")
     for file in (source, names):
         if not file.exists():
-            raise InputError(f"{file} does not exist: vectors in .npy need their words in a .tsv beside them.")
+            raise InputError(f"{file} does not exist: give vectors in .npy with their words in a .tsv beside them.")
     with reading(source):
         vectors = map_array(source)
     vocabulary = Vocabulary.load(names)
     try:
         embeddings = Embeddings(vectors, vocabulary)
     except InputError as error:
-        raise FormatError(f"{source} and {names.name} do not fit: {error}") from error
+        why = str(error).rstrip(".")
+        raise FormatError(
+            f"{source} and {names.name} do not match ({why}): give the words of these vectors."
+        ) from error
     embeddings = _first(embeddings, limit)
     try:
         embeddings.check_finite()
     except InputError as error:
-        raise FormatError(f"{source}: {error}") from error
+        raise FormatError(f"in {source} {error}") from error
     return embeddings

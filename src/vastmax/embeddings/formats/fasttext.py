@@ -41,17 +41,17 @@ def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> 
     Vectors are those that fastText gives, of unseen words too, whose n-grams are all kept whatever the limit. Of a
     supervised model the words are read, and not the labels. Output vectors are kept where they are of words: not those
     of a tree, which is another than ours, and not with a limit. Words that are not UTF-8 are left out with a warning,
-    and of a word that comes twice the first is kept. What the model was trained with is in ``config["options"]``.
+    and of a repeated word the first is kept. What the model was trained with is in ``config["options"]``.
 
-    It takes ``4 d (V + buckets + output vectors)`` bytes of memory, where a limit lowers V, and that is refused before
-    it is taken where so much is not free.
+    It needs ``4 d (V + buckets + output vectors)`` bytes of memory, where a limit lowers V. Where so much is not free,
+    it raises InputError before allocating any.
 
     See Also:
         Bojanowski, Grave, Joulin, Mikolov, *Enriching Word Vectors with Subword Information*, 2017,
         https://arxiv.org/abs/1607.04606.
 
     Args:
-        path: plain or .gz, told by content.
+        path: plain or .gz, recognised by content.
         limit: read only the vectors of so many words, the first; None for all.
 
     Returns:
@@ -59,7 +59,7 @@ def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> 
 
     Raises:
         InputError: where the file cannot be opened, or does not fit into memory.
-        FormatError: where it is truncated or damaged, or none of fastText's.
+        FormatError: where it is truncated or damaged, or not a fastText file.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     with opened(path) as file:
@@ -106,7 +106,8 @@ def _read(data: ByteStream, limit: int | None) -> Embeddings:
             vectors, Vocabulary(words, counts), output_vectors if outputs else None, about, subwords=subwords
         )
     except InputError as error:
-        raise FormatError(f"{data.source.name} is damaged: {error}") from error
+        why = str(error).rstrip(".")
+        raise FormatError(f"{data.source.name} is damaged ({why}): fetch or write it again.") from error
 
 
 def _rule(arguments: Arguments, floret: bool, rows: int) -> Subwords | None:
@@ -122,7 +123,7 @@ def _check_memory(data: ByteStream, needed: int) -> None:
     free = available_memory()
     if free is not None and needed > free:
         raise InputError(
-            f"{data.source.name} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: read fewer "
+            f"{data.source.name} needs {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: read fewer "
             "words (limit)."
         )
 
@@ -137,13 +138,19 @@ def _words(dictionary: Dictionary, source: RowSource) -> tuple[list[str], list[i
         except UnicodeDecodeError:
             damaged.append(row)
     if damaged:
-        first = f"word {damaged[0] + 1}, {dictionary.words[damaged[0]][:40]!r}, is not UTF-8"
+        first = f"word {damaged[0] + 1} ({dictionary.words[damaged[0]][:40]!r})"
         if 2 * len(damaged) > len(dictionary.words):
-            raise source.error(f"{first}, nor are most of its words")
+            raise source.error("is not UTF-8, nor are most of its words", part=first)
         others = f", nor are {len(damaged) - 1} others" if len(damaged) > 1 else ""
-        warnings.warn(f"{visible(source.name)}: {first}{others}; left out", stacklevel=5)
+        warnings.warn(
+            f"{first} of {visible(source.name)} is not UTF-8{others}, and was left out: train on text in UTF-8.",
+            stacklevel=5,
+        )
     if twice := len(dictionary.words) - len(damaged) - len(rows):
-        warnings.warn(f"{visible(source.name)}: {twice} words come twice; the first of each is kept", stacklevel=5)
+        warnings.warn(
+            f"{visible(source.name)} repeats {twice} words, of which the first was kept: give each word once.",
+            stacklevel=5,
+        )
     return list(rows), list(rows.values())
 
 
@@ -188,35 +195,41 @@ def _options(arguments: Arguments, rule: Subwords | None, labels: bool) -> dict[
 def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, floret: bool = False) -> None:
     """Write a model that fastText and gensim load, or floret, to a temporary name that is renamed in the end.
 
-    Words keep their vectors, and unseen words have those that they have here: a word's own row is what its vector lacks
-    beyond its n-grams, and buckets without a vector are zero rows, all of them written. Output vectors that are of
-    words are written, others are zeros; unknown counts are written as 1, and words without names as their ids.
+    Words keep their vectors, and unseen words get the same vectors as here: a word's own row is what its vector has
+    beyond its n-grams, and buckets without a vector are written as zero rows. Output vectors of words are written,
+    others are zeros; unknown counts are written as 1, and words without names as their ids.
 
     Args:
         embeddings: vectors (V, d), with subwords or without.
         path: the file.
-        floret: write what floret's ``load_model`` reads, whose header is longer. It alone holds models whose words are
-            hashed like their n-grams; of these vectors only the first word's may be any, as floret has it, and that of
-            a later ``</s>`` becomes zeros, with a warning.
+        floret: write what floret's ``load_model`` reads, whose header is longer. Only it supports models whose words
+            are hashed like their n-grams; of these vectors only the first word's may be arbitrary, as in floret, and
+            that of a later ``</s>`` becomes zeros, with a warning.
 
     Raises:
-        InputError: where the file cannot be written, the format has no place for what is given, or a number is not
-            finite.
+        InputError: where the file cannot be written, the format does not support these embeddings, or a number is
+            not finite.
     """
     subwords = embeddings.subwords
     hashed = subwords is not None and subwords.rule.floret
     if hashed and not floret:
-        raise InputError("fastText's format holds no words that are hashed: write floret's (format floret).")
+        raise InputError(
+            "the words are hashed, which fastText's format does not support: write floret's (format floret)."
+        )
     if subwords is not None and subwords.pruned:
-        raise InputError("fastText takes pruned n-grams only quantised, which is not written: export .vec.")
+        raise InputError("the n-grams are pruned, which fastText supports only in quantised files: export .vec.")
     embeddings.check_finite()
     if hashed:
         check_hashed(embeddings, "floret's format")
     names = embeddings.vocabulary.words or [str(row) for row in range(len(embeddings))]
     if with_nul := next((name for name in names if "\0" in name), None):
-        raise InputError(f"the word {with_nul!r} holds a NUL, which ends words in fastText's format.")
+        raise InputError(f"the word {with_nul!r} contains a NUL, which ends words in fastText's format: remove it.")
     if hashed and parts.EOS in embeddings and embeddings.id_of(parts.EOS) and embeddings[parts.EOS].any():
-        warnings.warn(f"floret has no vector of the end of a line: that of {parts.EOS!r} becomes zeros", stacklevel=2)
+        warnings.warn(
+            f"the vector of {parts.EOS!r} becomes zeros, as floret has none of the end of a line: "
+            "export .vec to keep it.",
+            stacklevel=2,
+        )
     arguments = _arguments(embeddings)
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<2i", parts.MAGIC, parts.VERSION) + arguments.pack(floret))
@@ -224,7 +237,9 @@ def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, flor
         file.write(struct.pack("<?2q", False, len(names) + arguments.buckets, embeddings.dim))
         for block in _input_blocks(embeddings, names):
             if not np.isfinite(block).all():
-                raise InputError("the n-grams' vectors hold NaN, infinity or numbers too large: give smaller ones.")
+                raise InputError(
+                    "the vectors of n-grams contain NaN, infinity or numbers too large: give smaller ones."
+                )
             file.write(np.ascontiguousarray(block, "<f4").data)
         file.write(struct.pack("<?2q", False, len(names), embeddings.dim))
         for start in range(0, len(names), _ROWS):

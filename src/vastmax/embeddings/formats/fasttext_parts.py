@@ -95,17 +95,18 @@ def read_arguments(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
     """Return what a model begins with, and whether floret wrote it; FormatError where nothing can be that."""
     magic, version = data.unpack("<2i", "header")
     if magic != MAGIC:
-        raise data.source.error("is no model of fastText: it begins otherwise")
+        raise data.source.error("is not a fastText model", "give a .bin or .ftz file of fastText, or floret's .bin")
     if version not in (VERSION, _OLD_VERSION):
-        raise data.source.error(f"is of version {version} of fastText's format: {_OLD_VERSION} and {VERSION} are read")
+        what = f"has version {version} of fastText's format"
+        raise data.source.error(what, f"give a file of version {_OLD_VERSION} or {VERSION}")
     arguments, sizes, floret = _told_apart(data)
     for name, value in arguments._asdict().items():
         if not _LEAST.get(name, -(2**31)) <= value <= _MOST.get(name, 2**31 - 1):
-            raise data.source.error(f"is damaged: its {name.replace('_', ' ')} is {value}")
+            raise data.source.error(f"is damaged, its {name.replace('_', ' ')} is {value}")
     if version == _OLD_VERSION and arguments.model == SUPERVISED:  # which had no n-grams of characters
         arguments = arguments._replace(longest=0)
     if not sizes.words:
-        raise data.source.error("holds no words")
+        raise data.source.error("contains no words", "give a model with words")
     return arguments, sizes, floret
 
 
@@ -119,7 +120,7 @@ def _told_apart(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
         if sizes.entries == sizes.words + sizes.labels and min(sizes[:4]) >= 0 and sizes.kept >= -1:
             data.take(len(start), "header")
             return Arguments(*(found if floret else (*found[:11], 1, 1, *found[11:]))), sizes, floret
-    raise data.source.error("is damaged: the numbers of its entries, words and labels do not fit")
+    raise data.source.error("is damaged, its numbers of entries, words and labels do not match")
 
 
 def read_dictionary(data: ByteStream, sizes: Sizes, buckets: int, wanted: int) -> Dictionary:
@@ -130,7 +131,7 @@ def read_dictionary(data: ByteStream, sizes: Sizes, buckets: int, wanted: int) -
     for place in range(sizes.entries):
         word, count, kind = data.entry()
         if kind != (place >= sizes.words):
-            raise data.source.error(f"is damaged: entry {place + 1} is of kind {kind}, where words are 0 and labels 1")
+            raise data.source.error(f"is damaged, entry {place + 1} has kind {kind} (words have 0, labels 1)")
         if place < wanted:
             words.append(word)
             counts.append(count)
@@ -144,7 +145,7 @@ def _held(data: ByteStream, kept: int, buckets: int) -> NDArray[np.int64]:
     held = pairs[order, 0]
     there = bool(((held >= 0) & (held < buckets)).all())
     if not there or len(np.unique(held)) < kept or not np.array_equal(pairs[order, 1], np.arange(kept)):
-        raise data.source.error("is damaged: its list of n-grams does not name each row once")
+        raise data.source.error("is damaged, its list of n-grams does not name each row once")
     return held
 
 
@@ -169,7 +170,7 @@ def read_rows(
 def _check_shape(data: ByteStream, found: tuple[int, ...], shape: tuple[int, int], what: str) -> None:
     if found != shape:
         raise data.source.error(
-            f"is damaged: its {what} has {found[0]} rows of {found[1]} numbers, where {shape[0]} of {shape[1]} belong"
+            f"is damaged, its {what} has {found[0]} rows of {found[1]} numbers in place of {shape[0]} of {shape[1]}"
         )
 
 
@@ -182,7 +183,7 @@ class QuantizedRows:
         _check_shape(data, tuple(shape), (num_rows, dim), what)
         (size,) = data.unpack("<i", what)
         if num_rows < 1 or size < 0 or size % num_rows:  # a quantiser is trained on rows
-            raise data.source.error(f"is damaged: its {what} has {size} codes for {num_rows} rows")
+            raise data.source.error(f"is damaged, its {what} has {size} codes for {num_rows} rows")
         self._codes = np.frombuffer(data.take(size, what), np.uint8).reshape(num_rows, -1)
         self._centroids = self._quantizer(dim, self._codes.shape[1])
         self._scale = None
@@ -196,7 +197,7 @@ class QuantizedRows:
         width, last = found[2:]
         if found[:2] != (dim, parts) or not 1 <= last <= width or (parts - 1) * width + last != dim:
             raise self._data.source.error(
-                f"is damaged: its {self._what} has rows of {found[1]} parts, of {width} numbers and the last of {last}"
+                f"is damaged, its {self._what} has rows of {found[1]} parts, of {width} numbers and the last of {last}"
             )
         return [self._data.rows(_CENTROIDS, width if part < parts - 1 else last, self._what) for part in range(parts)]
 
@@ -210,5 +211,5 @@ class QuantizedRows:
             with np.errstate(over="ignore"):
                 rows *= self._scale[start:stop]
         if not np.isfinite(rows).all():
-            raise self._data.source.error(f"its {self._what} has a number that is not finite")
+            raise self._data.source.error("contains NaN or infinity", part=f"the {self._what}")
         return rows

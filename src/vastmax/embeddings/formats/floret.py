@@ -34,18 +34,18 @@ _NEAR = 1e-3  # of a vector's length: more than rounding and five digits do
 def read_floret(
     path: str | os.PathLike[str], vocabulary: Vocabulary | None = None, *, limit: int | None = None
 ) -> Embeddings:
-    """Read floret's vectors of n-grams in text, which make the vectors of all words.
+    """Read floret's vectors of n-grams in text, from which the vectors of all words are computed.
 
-    The file holds no words. Those to search among are given, or are taken from a file of the same name beside it:
+    The file contains no words. Those to search among are given, or are taken from a file of the same name beside it:
     the vocabulary ``.tsv``, which `export` writes, or else the ``.vec`` that floret writes. Other words have vectors
-    too, but are no neighbours.
+    too, but are never returned as neighbours.
 
     See Also:
         *Compact word vectors with Bloom embeddings*, 2022, https://explosion.ai/blog/floret-vectors;
         https://github.com/explosion/floret.
 
     Args:
-        path: plain or .gz, told by content.
+        path: plain or .gz, recognised by content.
         vocabulary: the words; None looks beside the file.
         limit: take only so many words, the first; None for all.
 
@@ -53,7 +53,7 @@ def read_floret(
         The embeddings, vectors (V, d) float32.
 
     Raises:
-        InputError: where the file cannot be opened, or no words are there.
+        InputError: where the file cannot be opened, or there are no words.
         FormatError: where it is truncated, or of another format, naming the line.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
@@ -67,8 +67,10 @@ def read_floret(
         names, vectors = read_text(rows, head.partition(b"\n")[2], dim, None, 2, None)
     wrong = next((row for row, name in enumerate(names) if name != b"%d" % row), len(names))
     if wrong != rule.buckets or len(names) != rule.buckets:
-        what = f"line {wrong + 2} is not that of row {wrong}" if wrong < len(names) else f"ends after {wrong} rows"
-        raise rows.error(f"{what}, and line 1 promises {rule.buckets}, each with its number")
+        if wrong < len(names):
+            todo = f"begin each of the {rule.buckets} rows with its number, or fetch or write the file again"
+            raise rows.error(f"does not begin with {wrong}, the number of its row", todo, part=f"line {wrong + 2}")
+        raise rows.error(f"has {wrong} rows, and line 1 promises {rule.buckets}")
     subwords = SubwordVectors(rule, vectors)
     words = (vocabulary.words or [str(row) for row in range(len(vocabulary))])[:limit]
     made = np.empty((len(words), dim), np.float32)
@@ -84,19 +86,20 @@ def _header(head: bytes, source: RowSource) -> tuple[Subwords, int]:
     fields = line.split()
     if len(fields) != 8 or not newline or not all(field.isdigit() and len(field) < 12 for field in fields[:6]):
         raise source.error(
-            "is no file of floret's: line 1 must be the numbers of buckets, dimensions, characters of the shortest and "
-            "longest n-grams and hashes, a seed, and the marks of a word's ends"
+            "is not a floret file",
+            "give one whose line 1 is the numbers of buckets, dimensions, characters of the shortest and longest "
+            "n-grams and hashes, a seed, and the marks of a word's ends",
         )
     buckets, dim, shortest, longest, hashes, seed = map(int, fields[:6])
     if (seed, *fields[6:]) != (_SEED, _BEGIN.encode(), _END.encode()):
-        raise source.error(f"is hashed otherwise than floret does: its seed must be {_SEED}, its marks < and >")
+        raise source.error("is hashed in another way than floret's", f"give one of seed {_SEED} and marks < and >")
     shortest = max(1, shortest)
     if shortest > longest:
         shortest, longest = 0, 0
     try:
         return Subwords(shortest, longest, buckets, hashes, floret=True), whole("dim", dim, 1)
     except InputError as error:
-        raise source.error(f"line 1 is wrong: {str(error).rstrip('.')}") from None
+        raise source.error(f"is not valid ({str(error).rstrip('.')})", "correct it", part="line 1") from None
 
 
 def _beside(source: Path, limit: int | None) -> Vocabulary:
@@ -108,7 +111,7 @@ def _beside(source: Path, limit: int | None) -> Vocabulary:
     if is_file(vectors):
         return read_word2vec(vectors, limit=limit).vocabulary
     raise InputError(
-        f"{source} holds vectors of n-grams and no words: put a vocabulary {known.name} or floret's {vectors.name} "
+        f"{source} contains vectors of n-grams and no words: put a vocabulary {known.name} or floret's {vectors.name} "
         "beside it, or give one to read_floret."
     )
 
@@ -116,8 +119,8 @@ def _beside(source: Path, limit: int | None) -> Vocabulary:
 def write_floret(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
     """Write floret's vectors of n-grams in text, to a temporary name that is renamed in the end.
 
-    Numbers are the shortest digits that read back as the same float32; buckets without a vector are zeros. The words
-    are not in it; `export` writes them beside.
+    Numbers are the shortest digits that read back as the same float32; buckets without a vector are zeros. The file
+    does not contain the words; `export` writes them beside it.
 
     Args:
         embeddings: with subwords that hash the words too, as several ``hashes`` do.
@@ -134,12 +137,15 @@ def write_table(embeddings: Embeddings, path: Path) -> None:
     """Write what `write_floret` does, straight to a file of this name; the same errors."""
     subwords = embeddings.subwords
     if subwords is None or not subwords.rule.floret:
-        raise InputError("floret's text holds only words that are hashed: train with hashes=2, or export .vec.")
+        raise InputError(
+            "the words are not hashed, and floret's text supports no others: train with hashes=2, or export .vec."
+        )
     embeddings.check_finite()
     for row in check_hashed(embeddings, "floret's text"):
-        what = f"the vector of {embeddings.word_of(row)!r} is not the mean over its n-grams"
+        spelt = embeddings.word_of(row)
+        what = f"the vector of {spelt!r} is not the mean of its n-grams, and will be read as that mean"
         why = "floret has none of the end of a line" if row else "floret adds a row of the first word's own"
-        warnings.warn(f"{what}, since {why}: it will be read as that mean", stacklevel=2)
+        warnings.warn(f"{what}, since {why}: export .vec to keep it.", stacklevel=2)
     rule = subwords.rule
     header = f"{rule.buckets} {embeddings.dim} {rule.shortest} {rule.longest} {rule.hashes} {_SEED} {_BEGIN} {_END}\n"
     with path.open("wb") as file:
@@ -163,7 +169,7 @@ def blocks_of_buckets(subwords: SubwordVectors) -> Iterator[NDArray[np.float32]]
         here = slice(*np.searchsorted(held, [start, start + len(block)]).tolist())
         block[held[here] - start] = subwords.vectors[order[here]]
         if not np.isfinite(block).all():
-            raise InputError("a vector of n-grams holds NaN or infinity: give finite numbers.")
+            raise InputError("a vector of n-grams contains NaN or infinity: give finite numbers.")
         yield block
 
 
@@ -190,7 +196,7 @@ def check_hashed(embeddings: Embeddings, format: str) -> list[int]:
     lost = next((row for row in found if row and words[row] != EOS), None)
     if lost is not None:
         raise InputError(
-            f"the vector of {words[lost]!r} is not the mean over its n-grams, which is all that {format} holds: "
+            f"the vector of {words[lost]!r} is not the mean of its n-grams, and {format} contains only n-grams: "
             "export .vec."
         )
     return found

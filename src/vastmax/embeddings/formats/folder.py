@@ -31,7 +31,7 @@ _Found = tuple[Table, Vocabulary, NDArray[np.float32] | None, dict[str, Any], Su
 
 
 def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds what `Embeddings.save` wrote, whole or damaged; nothing is read."""
+    """Whether a folder contains what `Embeddings.save` wrote, whole or damaged; nothing is read."""
     return is_file(member(as_path(directory), CONFIG))
 
 
@@ -50,7 +50,7 @@ def save_folder(
         tensors["output_vectors"] = output_vectors
     for key, what in (("format", "the version"), (_SUBWORDS, "the rule of n-grams")):
         if key in config:
-            raise InputError(f"config has the key {key!r}, where {what} is kept: name it otherwise.")
+            raise InputError(f"config has the key {key!r}, which is reserved for {what}: rename it.")
     written = {"format": _COMPRESSED if compressed and is_compressed(tensors) else _FORMAT, **config}
     if subwords is not None:
         tensors |= {_NGRAMS: subwords.vectors, _BUCKETS: subwords.held}
@@ -59,7 +59,7 @@ def save_folder(
         text = json.dumps(written, indent=2, ensure_ascii=False)
         parse_json(text)  # what is written can be read
     except (TypeError, ValueError, RecursionError, FormatError) as error:
-        raise InputError(f"the config of these embeddings does not fit JSON: {error}.") from error
+        raise InputError(f"config cannot be written as JSON ({error}): give only values that JSON supports.") from error
     with replacing_members(directory) as staging:
         write_tensors(staging / VECTORS, tensors)
         vocabulary.save(staging / VOCABULARY)
@@ -70,9 +70,8 @@ def load_folder(directory: str | os.PathLike[str]) -> _Found:
     """Return vectors, vocabulary, output vectors, config and vectors of n-grams; see `Embeddings.load`."""
     folder = as_path(directory)
     if not folder.is_dir():
-        raise InputError(
-            f"{folder} is no folder of embeddings: {'it is a file' if folder.exists() else 'nothing there'}."
-        )
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}: give the folder of a model.")
     names = (CHECKPOINT_TENSORS, VECTORS, VOCABULARY, CONFIG)
     return read_members(folder, names, lambda: _load(folder))
 
@@ -83,7 +82,7 @@ def _load(folder: Path) -> _Found:
     tensors = CHECKPOINT_TENSORS if running else VECTORS
     for name in (tensors, VOCABULARY) if running else (tensors, VOCABULARY, CONFIG):
         if not is_file(member(folder, name)):
-            raise FormatError(f"{folder} is no folder of embeddings: it has no {name}.")
+            raise FormatError(f"{folder} is not a folder of embeddings, it has no {name}: give the folder of a model.")
     config = {} if running else _read_config(member(folder, CONFIG))
     rule = config.pop(_SUBWORDS, None)
     found = _matrices(member(folder, tensors), rule is not None)
@@ -98,7 +97,10 @@ def _subwords(folder: Path, rule: Any, found: Mapping[str, NDArray[Any]]) -> Sub
         pruned = rule.pop("pruned", False)
         return SubwordVectors(Subwords(**rule), found[_NGRAMS], found[_BUCKETS], pruned=pruned)
     except (TypeError, AttributeError, KeyError, InputError) as error:
-        raise FormatError(f"{folder} is damaged: its subwords do not fit, {error}") from error
+        why = str(error).rstrip(".")
+        raise FormatError(
+            f"{folder} is damaged, its subwords do not match ({why}): train it again, or restore a copy."
+        ) from error
 
 
 def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
@@ -106,7 +108,7 @@ def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
     found = map_tensors(path)
     if _NGRAMS in found and "vectors" not in found and not is_compressed(found):
         raise FormatError(
-            f"{path} is a checkpoint with subwords, whose words are put together at the end: resume it first."
+            f"{path} is a checkpoint with subwords, whose words get their vectors at the end: resume it first."
         )
     for name in (
         *["vectors"] * (not is_compressed(found)),
@@ -114,14 +116,16 @@ def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
         *[_NGRAMS] * subwords,
     ):
         if name not in found or found[name].dtype != np.float32 or found[name].ndim != 2:
-            raise FormatError(f"{path} has no matrix {name!r} of 32-bit floats.")
+            raise FormatError(f"{path} has no matrix {name!r} of 32-bit floats: train it again, or restore a copy.")
     return found
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     config = read_json(path)
     if isinstance(config, dict) and not str(config.get("format")).startswith(_FORMAT[:-1]):
-        raise FormatError(f"{path.parent} holds {config.get('format')!r}, and no embeddings.")
+        raise FormatError(
+            f"{path.parent} contains {config.get('format')!r}, not embeddings: give the folder of a model."
+        )
     if not isinstance(config, dict) or config.get("format") not in (_FORMAT, _COMPRESSED):
-        raise FormatError(f"{path} is of another version: its format must be {_FORMAT!r} or {_COMPRESSED!r}.")
+        raise FormatError(f"{path} is of another version: give one of format {_FORMAT!r} or {_COMPRESSED!r}.")
     return {key: value for key, value in config.items() if key != "format"}

@@ -12,21 +12,21 @@ _UNPACK = "unpack it and give the file in it"
 _TEXT = "give vectors in word2vec's text or binary format"
 
 _BEGINNINGS = {
-    b"\xba\x16\x4f\x2f": "is a model of fastText: read it with import_vectors, under a name that ends in .bin or .ftz",
-    b"PK\x03\x04": f"is a zip archive (as .npz and PyTorch's files are too): {_UNPACK}",
-    b"\x1f\x8b": f"is packed twice: {_UNPACK}",
-    b"BZh91AY&SY": f"is packed by bzip2: {_UNPACK}",
-    b"\xfd7zXZ\x00": f"is packed by xz: {_UNPACK}",
-    b"\x28\xb5\x2f\xfd": f"is packed by zstd: {_UNPACK}",
+    b"\xba\x16\x4f\x2f": "is a fastText model: read it with import_vectors, under a name that ends in .bin or .ftz",
+    b"PK\x03\x04": f"is a zip archive (as .npz and PyTorch files are too): {_UNPACK}",
+    b"\x1f\x8b": f"is compressed twice: {_UNPACK}",
+    b"BZh91AY&SY": f"is compressed by bzip2: {_UNPACK}",
+    b"\xfd7zXZ\x00": f"is compressed by xz: {_UNPACK}",
+    b"\x28\xb5\x2f\xfd": f"is compressed by zstd: {_UNPACK}",
     b"7z\xbc\xaf\x27\x1c": f"is a 7z archive: {_UNPACK}",
-    b"\x89HDF\r\n\x1a\n": f"is HDF5: {_TEXT}",
-    b"\x93NUMPY": "is an array of numpy's: end its name in .npy and put its words beside it in a .tsv",
-    b"SQLite format 3\x00": f"is a database of SQLite: {_TEXT}",
-    b"PAR1\x15": f"is Parquet: {_TEXT}",
-    b"ARROW1\x00\x00": f"is Arrow: {_TEXT}",
-    b"\xff\xfe": "is UTF-16: convert it to UTF-8",
-    b"\xfe\xff": "is UTF-16: convert it to UTF-8",
-    b"version https://git-lfs": "is a pointer of Git LFS to a file that was not fetched: git lfs pull",
+    b"\x89HDF\r\n\x1a\n": f"is an HDF5 file: {_TEXT}",
+    b"\x93NUMPY": "is a NumPy array: end its name in .npy and put its words into a .tsv beside it",
+    b"SQLite format 3\x00": f"is an SQLite database: {_TEXT}",
+    b"PAR1\x15": f"is a Parquet file: {_TEXT}",
+    b"ARROW1\x00\x00": f"is an Arrow file: {_TEXT}",
+    b"\xff\xfe": "is UTF-16 text: convert it to UTF-8",
+    b"\xfe\xff": "is UTF-16 text: convert it to UTF-8",
+    b"version https://git-lfs": "is a Git LFS pointer to a file that was not fetched: run git lfs pull",
 }
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x00-\xff]")
 _SAFETENSORS = re.compile(rb"[\x00-\xff]{4}\x00{4}\{", re.DOTALL)
@@ -37,7 +37,7 @@ def refuse_foreign(start: bytes, name: str) -> None:
     """Raise FormatError for the beginning of a file that another program's format begins with."""
     what = _foreign(start)
     if what is not None:
-        raise FormatError(f"{name} {what}{'' if what.endswith('?') else '.'}")
+        raise FormatError(f"{name} {what}.")
 
 
 def _foreign(start: bytes) -> str | None:
@@ -51,7 +51,7 @@ def _foreign(start: bytes) -> str | None:
             return "is saved by gensim: load it there and give it to vastmax.integrations.from_gensim"
         return f"is a pickle, which can run any program and is not opened: {_TEXT}"
     if _SAFETENSORS.match(start):
-        return "holds tensors without words (safetensors): give the folder of a model"
+        return "contains tensors without words (safetensors): give the folder of a model"
     if _WEB_PAGE.match(start):
-        return "is a web page: what was downloaded in its place?"
+        return "is a web page: download the file again"
     return None

@@ -38,32 +38,32 @@ class RowSource:
         plain = stat.S_ISREG(status.st_mode) and not isinstance(file, gzip.GzipFile)
         self.size = status.st_size if plain else None
 
-    def error(self, what: str) -> FormatError:
-        """The error that says what is wrong with the file."""
-        return FormatError(f"{self.name}: {what}{'' if what.endswith('?') else '.'}")
+    def error(self, what: str, todo: str = "fetch or write it again", *, part: str = "") -> FormatError:
+        """The error that says what is wrong with the file, or with a part of it, and what to do."""
+        return FormatError(f"{part}{part and ' of '}{self.name} {what}: {todo}.")
 
     def room(self, promised: int | None, dim: int, row_size: int, limit: int | None) -> Matrix:
         """Rows (n, d) for what line 1 promises, but no more than can be there: a row takes at least so many bytes."""
         if dim > _MOST_NUMBERS:
-            raise self.error(f"line 1 promises vectors of {dim} numbers, more than {_MOST_NUMBERS}: is it damaged?")
+            raise self.error(f"promises vectors of {dim} numbers, more than {_MOST_NUMBERS}", part="line 1")
         first = _FIRST_BYTES // (4 * dim) + 1
         held = first if self.size is None or promised is None else self.size // row_size + 1
         num_rows = min(each for each in (promised, held, limit) if each is not None)
         try:
             return np.empty((num_rows, dim), np.float32)
         except MemoryError:
-            raise self.error(
-                f"{num_rows} vectors of {dim} numbers do not fit into memory: read fewer (limit)"
-            ) from None
+            what = f"has {num_rows} vectors of {dim} numbers, which do not fit into memory"
+            raise self.error(what, "read fewer (limit)") from None
 
     def check_number(self, found: int, promised: int, whole: bool, limit: int | None) -> None:
         """Warn where there are more or fewer words than promised; FormatError where the last one is cut."""
         if found in (limit, promised):
             return
         if found < promised and (found == 0 or not whole):
-            raise self.error(f"ends after {found} of the {promised} words that line 1 promises")
+            raise self.error(f"is truncated after {found} of the {promised} words that line 1 promises")
+        todo = "check that the file is complete" if found < promised else "correct line 1"
         warnings.warn(
-            f"{visible(self.name)}: line 1 promises {promised} words; the {found} that are there are read", stacklevel=4
+            f"line 1 of {visible(self.name)} promises {promised} words, and {found} were read: {todo}.", stacklevel=4
         )
 
 
@@ -91,7 +91,9 @@ def read_text(
             end += read
             if fault:
                 number = line + block.count(b"\n", 0, end)
-                raise source.error(f"line {number} {fault.decode(errors='replace')}")
+                what, colon, todo = fault.decode(errors="replace").partition(": ")
+                todo = todo if colon else "correct it, or fetch or write the file again"
+                raise source.error(what, todo, part=f"line {number}")
             if end == len(block) or len(words) == limit:
                 break
             vectors = grown(vectors, promised, limit)
@@ -114,7 +116,7 @@ def _whole_lines(source: RowSource, start: bytes, line: int, longest: int) -> It
         else:
             rest += chunk
         if len(rest) > longest:
-            raise source.error(f"line {line} is longer than {longest} bytes: are these vectors in text?")
+            raise source.error(f"is longer than {longest} bytes", "give vectors in text", part=f"line {line}")
         chunk = source.file.read(_CHUNK)
     if rest:
         yield line, bytes(rest)
@@ -132,31 +134,34 @@ def read_binary(
         space = buffer.find(b" ", position)
         if space < 0 or len(buffer) - space - 1 < size:
             if space < 0 and len(buffer) - position > LONGEST_WORD:
-                raise source.error(f"no word ends within {LONGEST_WORD} bytes of byte {passed + position} after line 1")
+                raise source.error(
+                    f"has no end of a word in {LONGEST_WORD} bytes from byte {passed + position} after line 1"
+                )
             more = source.file.read(max(_CHUNK, size))
             if not more:
                 if not buffer[position:].strip() and words:
                     break
                 where = f"byte {passed + len(buffer)} after line 1, in word {len(words) + 1} of {promised}"
-                raise source.error(f"ends at {where}")
+                raise source.error(f"is truncated at {where}")
             passed += position
             buffer, position = buffer[position:] + more, 0
             continue
         word = buffer[position:space].lstrip(b"\n")
         if not word or b"\n" in word:
-            raise source.error(f"no word stands at byte {passed + position} after line 1")
+            raise source.error(f"has no word at byte {passed + position} after line 1")
         if len(words) == len(vectors):
             vectors = grown(vectors, promised, limit)
         vectors[len(words)] = np.frombuffer(buffer, "<f4", dim, space + 1)
         words.append(word)
         position = space + 1 + size
     if len(words) == promised and (buffer[position:] + source.file.read(16)).strip():
-        raise source.error(f"goes on at byte {passed + position} after line 1, behind the {promised} words promised")
+        what = f"continues at byte {passed + position} after line 1, after the {promised} words that line 1 promises"
+        raise source.error(what, "correct line 1, or fetch or write the file again")
     source.check_number(len(words), promised, True, limit)
     vectors = _cut(vectors, len(words))
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise source.error(f"word {row + 1} has a number that is not finite")
+        raise source.error("contains NaN or infinity", "give finite numbers", part=f"the vector of word {row + 1}")
     return words, vectors
 
 

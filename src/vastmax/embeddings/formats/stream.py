@@ -32,10 +32,10 @@ class ByteStream:
     def check(self, size: int, what: str) -> None:
         """Raise FormatError where the file is too short for so many bytes more."""
         if self.source.size is not None and size > (left := self.source.size - self.position):
-            raise self.source.error(f"is cut: its {what} would take {size:,} bytes, and {left:,} are left")
+            raise self.source.error(f"is truncated, its {what} would take {size:,} bytes and {left:,} are left")
 
     def _cut(self, what: str) -> Exception:
-        return self.source.error(f"is cut: it ends at byte {self._passed + len(self._buffer):,}, in its {what}")
+        return self.source.error(f"is truncated at byte {self._passed + len(self._buffer):,}, in its {what}")
 
     def _more(self, what: str) -> None:
         """Read on, what was taken forgotten."""
@@ -76,7 +76,7 @@ class ByteStream:
                 self._at = end + 10
                 return word, *_ENTRY.unpack_from(self._buffer, end + 1)
             if end < 0 and len(self._buffer) - self._at > LONGEST_WORD:
-                raise self.source.error(f"no word ends within {LONGEST_WORD} bytes of byte {self.position:,}")
+                raise self.source.error(f"has no end of a word in {LONGEST_WORD} bytes from byte {self.position:,}")
             self._more("words")
 
     def skip(self, size: int, what: str) -> None:
@@ -101,7 +101,7 @@ class ByteStream:
             self._fill(block.reshape(-1).view(np.uint8).data, what)
             if not np.isfinite(block).all():
                 row = start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
-                raise self.source.error(f"row {row + 1} of its {what} has a number that is not finite")
+                raise self.source.error("contains NaN or infinity", part=f"row {row + 1} of the {what}")
         return found
 
     def _fill(self, place: memoryview, what: str) -> None:
@@ -120,4 +120,4 @@ class ByteStream:
     def end(self) -> None:
         """Raise FormatError where the file goes on."""
         if self._at < len(self._buffer) or self.source.file.read(1):
-            raise self.source.error(f"goes on at byte {self.position:,}, behind all that belongs in it")
+            raise self.source.error(f"continues at byte {self.position:,}, after its last part")

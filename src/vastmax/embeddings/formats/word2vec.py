@@ -34,11 +34,11 @@ _BLANKS = str.maketrans({blank: "_" for blank in " \t\n\r\v\f"})
 def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, limit: int | None = None) -> Embeddings:
     """Read vectors in word2vec's text or binary format, as gensim, fastText and many others write them, or GloVe's.
 
-    Words are taken to stand in falling frequency; their counts are unknown, since the formats hold none. In text the
-    last d fields of a line are the numbers and all before them is the word, which may hold blanks; where the first line
-    is no header, most of the first lines tell d. What can be read is read, with a warning: a number of words that is
-    not the promised one, if the file ends with a whole line or record; a word that comes twice, of which the first is
-    kept; bytes that are not UTF-8, in whose place U+FFFD stands.
+    Words are expected in order of falling frequency; their counts are unknown, since the formats have none. In text the
+    last d fields of a line are the numbers and all before them is the word, which may contain blanks; where the first
+    line is not a header, d is the number that most of the first lines have. Three faults give a warning and the file
+    is read: another number of words than promised, if the file ends with a whole line or record; a repeated word, of
+    which the first is kept; bytes that are not UTF-8, which U+FFFD replaces.
 
     See Also:
         The tool of Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and
@@ -46,7 +46,7 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
         *GloVe: Global Vectors for Word Representation*, 2014, https://nlp.stanford.edu/projects/glove.
 
     Args:
-        path: plain or .gz, told by content.
+        path: plain or .gz, recognised by content.
         binary: which of the two; None looks.
         limit: read only so many words, the first; None for all.
 
@@ -66,12 +66,16 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
         promised = _header(head)
         if promised is None:
             if binary:
-                raise source.error("is no word2vec file: line 1 must be the numbers of words and dimensions")
+                raise source.error(
+                    "is not a word2vec file", "give one whose line 1 is the numbers of words and dimensions"
+                )
             raw_words, vectors = read_text(source, head, _dimensions(head, source), None, 1, limit)
         else:
             num_words, dim = promised
             if min(promised) < 1:
-                raise source.error(f"holds no vectors: line 1 promises {num_words} words of {dim} numbers")
+                raise source.error(
+                    f"promises {num_words} words of {dim} numbers", "give a file of vectors", part="line 1"
+                )
             as_text = _looks_like_text(rest, dim) if binary is None else not binary
             if as_text:
                 _check_dimensions(rest, dim, source)
@@ -83,7 +87,8 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
     if len(rows) < len(words):
         kept = sorted(rows.values())
         warnings.warn(
-            f"{visible(source.name)}: {len(words) - len(kept)} words come twice; the first of each is kept",
+            f"{visible(source.name)} repeats {len(words) - len(kept)} words, of which the first was kept: "
+            "give each word once.",
             stacklevel=2,
         )
         words, vectors = [words[row] for row in kept], vectors[kept]
@@ -97,12 +102,12 @@ def write_word2vec(embeddings: Embeddings, path: str | os.PathLike[str], *, bina
     within a word become "_", as word2vec writes phrases; words without names are written as their ids.
 
     Args:
-        embeddings: vectors (V, d); output vectors and counts have no place in these formats.
+        embeddings: vectors (V, d); these formats have no output vectors and counts.
         path: the file.
         binary: little-endian float32 instead of digits.
 
     Raises:
-        InputError: where the file cannot be written, two words would become one, or a vector holds NaN or infinity.
+        InputError: where the file cannot be written, two words would become one, or a vector contains NaN or infinity.
     """
     embeddings.check_finite()
     words = _writable_words(embeddings)
@@ -122,7 +127,10 @@ def _writable_words(embeddings: Embeddings) -> list[bytes]:
     if written != names and len(set(written)) < len(written):
         seen: set[str] = set()
         twice = next(word for word in written if word in seen or seen.add(word))  # type: ignore[func-returns-value]
-        raise InputError(f"two words would both be written as {twice!r}: word2vec files hold no blanks in words.")
+        raise InputError(
+            f"two words would both be written as {twice!r}, as word2vec files have '_' for blanks in words: "
+            "give words that differ otherwise."
+        )
     return [word.encode() for word in written]
 
 
@@ -143,9 +151,10 @@ def _dimensions(head: bytes, source: RowSource) -> int:
         return min(runs, key=lambda run: (-runs[run], run))
     last = lines[0].split()[-1] if lines else b""
     if _DECIMAL_COMMA.fullmatch(last):
-        raise source.error(f"line 1 has '{last.decode()}' for a number: write decimals with a point")
+        raise source.error(f"has '{last.decode()}' for a number", "write decimals with a point", part="line 1")
     raise source.error(
-        "is no file of vectors: line 1 must be the numbers of words and dimensions, or a word and its numbers"
+        "is not a file of vectors",
+        "give one whose line 1 is the numbers of words and dimensions, or a word and its numbers",
     )
 
 
@@ -154,7 +163,7 @@ def _check_dimensions(start: bytes, dim: int, source: RowSource) -> None:
     before = [fields[-dim - 1] for line in _first_lines(start) if len(fields := line.split()) > dim + 1]
     decimals = sum(b"." in field and _is_number(field) for field in before)
     if decimals > 1 and 2 * decimals > len(_first_lines(start)):
-        raise source.error(f"most lines have more than {dim} numbers: is line 1 right?")
+        raise source.error(f"have more than the {dim} numbers that line 1 promises", "correct it", part="most lines")
 
 
 def _first_lines(start: bytes) -> list[bytes]:
@@ -193,11 +202,15 @@ def _decoded(raw_words: list[bytes], source: RowSource) -> list[str]:
     except UnicodeDecodeError:
         words = [raw.decode(errors="replace") for raw in raw_words]
     damaged = [row for row, raw in enumerate(raw_words) if words[row].encode() != raw]
-    what = f"word {damaged[0] + 1}, {raw_words[damaged[0]][:40]!r}, is not UTF-8"
+    first = f"word {damaged[0] + 1} ({raw_words[damaged[0]][:40]!r})"
     if 2 * len(damaged) > len(words):
-        raise source.error(f"{what}, nor are most of its words: convert the file to UTF-8")
+        raise source.error("is not UTF-8, nor are most of its words", "convert the file to UTF-8", part=first)
     others = f", nor are {len(damaged) - 1} others" if len(damaged) > 1 else ""
-    warnings.warn(f"{visible(source.name)}: {what}{others}; U+FFFD stands for what cannot be read", stacklevel=3)
+    warnings.warn(
+        f"{first} of {visible(source.name)} is not UTF-8{others}, and U+FFFD replaces what cannot be read: "
+        "convert the file to UTF-8.",
+        stacklevel=3,
+    )
     return words
 
 

@@ -1,1 +1,1 @@
-"""Tables of vectors: rows that take fewer bytes than float32, and are decoded as they are read."""
+"""Tables of vectors: rows in fewer bytes than float32, decoded on access."""

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import one_of, refused
+from vastmax.checks import one_of
 from vastmax.embeddings.tables.half import HalfRows
 from vastmax.embeddings.tables.int8 import Int8Rows
 from vastmax.embeddings.tables.product import ProductRows
 from vastmax.embeddings.tables.stored import StoredRows, Table, unsearched
-from vastmax.errors import FormatError
+from vastmax.errors import FormatError, InputError
 
 __all__ = ["in_form", "is_compressed", "read_table"]
 
@@ -26,7 +26,7 @@ def in_form(table: Table, dtype: str | None, bytes_per_word: int | None, word_of
     table = unsearched(table)
     if bytes_per_word is not None:
         if dtype is not None:
-            raise refused("bytes_per_word", bytes_per_word, f"either it or dtype {dtype!r}")
+            raise InputError("bytes_per_word and dtype exclude each other: give one of them.")
         if isinstance(table, ProductRows) and table.bytes_per_word == bytes_per_word:
             return table
         return ProductRows.encode(table, word_of, bytes_per_word)
@@ -49,14 +49,16 @@ def read_table(tensors: Mapping[str, NDArray[Any]], path: Path) -> StoredRows:
     """Return the compressed table that a file's arrays make up; FormatError where they do not fit."""
     if "vectors" in tensors:
         if tensors["vectors"].ndim != 2 or not tensors["vectors"].size:
-            raise FormatError(f"{path} is damaged: its vectors are no matrix.")
+            raise FormatError(f"{path} is damaged, its vectors are not a matrix: train it again, or restore a copy.")
         return HalfRows(tensors["vectors"])
     codes = _array(tensors, path, "vector_codes", ("int8", "uint8"), (None, None))
     if codes.dtype == np.int8:
         scales = _array(tensors, path, "vector_scales", ("float32",), (len(codes),))
         with np.errstate(over="ignore", invalid="ignore"):
             if not np.isfinite(scales * np.float32(128)).all() or (scales < 0).any():
-                raise FormatError(f"{path} is damaged: a scale is negative, or holds NaN or infinity.")
+                raise FormatError(
+                    f"{path} is damaged, a scale is negative, NaN or infinite: train it again, or restore a copy."
+                )
         return Int8Rows(codes, scales)
     written = _array(tensors, path, "vector_lengths", ("uint8",), (len(codes),))
     ends = _array(tensors, path, "length_range", ("float32",), (2,))
@@ -64,7 +66,10 @@ def read_table(tensors: Mapping[str, NDArray[Any]], path: Path) -> StoredRows:
     dim = codebooks.shape[1]
     rotation = _array(tensors, path, "rotation", ("float32",), (dim, dim))
     if codes.shape[1] > dim or not all(np.isfinite(each).all() for each in (ends, codebooks, rotation)):
-        raise FormatError(f"{path} is damaged: its codebooks have too few columns, or hold NaN or infinity.")
+        raise FormatError(
+            f"{path} is damaged, its codebooks have too few columns, or contain NaN or infinity: train it again, or "
+            "restore a copy."
+        )
     return ProductRows(codes, written, ends, codebooks, rotation)
 
 
@@ -75,5 +80,8 @@ def _array(
     fits = found is not None and found.dtype.name in types and found.ndim == len(shape) and bool(found.size)
     if found is None or not fits or any(b is not None and a != b for a, b in zip(found.shape, shape, strict=True)):
         wanted = " × ".join("any" if each is None else str(each) for each in shape)
-        raise FormatError(f"{path} is damaged: its {name} must be {' or '.join(types)} of shape {wanted}.")
+        raise FormatError(
+            f"{path} is damaged, its {name} is not {' or '.join(types)} of shape {wanted}: train it again, or "
+            "restore a copy."
+        )
     return found

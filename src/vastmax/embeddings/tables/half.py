@@ -42,8 +42,8 @@ class HalfRows(StoredRows):
                 if not np.isfinite(found[wrong[0]]):
                     raise not_finite(row, word_of)
                 raise InputError(
-                    f"the vector of {word_of(row)!r} has numbers beyond float16, which go from 6e-5 to 65504: scale "
-                    "vectors, or take 'int8', which scales each by itself."
+                    f"the vector of {word_of(row)!r} has numbers outside float16, 6e-5 to 65504: scale the vectors, or "
+                    "give 'int8', which scales each by itself."
                 )
         return cls(halves)
 

@@ -1,4 +1,4 @@
-"""What a compressed table is: rows that are float32 when they are read."""
+"""Compressed tables: rows that are decoded to float32 on access."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Found = list[tuple[NDArray[np.int64], NDArray[np.floating]]]
 
 
 class StoredRows(ABC):
-    """Vectors (V, d) that take fewer bytes than float32, read-only; indexing it decodes what is asked for.
+    """Read-only vectors (V, d) in fewer bytes than float32, which indexing decodes.
 
-    ``table[row]`` is a vector (d,), ``table[slice]`` and ``table[ids]`` are some (n, d), float32 and new in memory.
-    Arrays of the table may be mapped from a file, so that opening one reads nothing.
+    ``table[row]`` is a vector (d,), ``table[slice]`` and ``table[ids]`` are several (n, d), float32 copies.
+    Arrays of the table may be memory-mapped, so that opening a file reads nothing.
     """
 
     form: ClassVar[str]
@@ -42,7 +42,7 @@ class StoredRows(ABC):
 
     @abstractmethod
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """The arrays that make up the table, by name, as they are written."""
+        """The arrays of the table, by their names in the file."""
 
     @property
     def nbytes(self) -> int:
@@ -51,7 +51,7 @@ class StoredRows(ABC):
 
     @cached_property
     def decoded(self) -> Float32:
-        """All rows (V, d), read-only, kept once they were asked for: 4 V d bytes."""
+        """All rows (V, d), read-only, in 4 V d bytes that are kept after the first access."""
         found = np.empty(self.shape, np.float32)
         for start in range(0, len(self), BLOCK):
             found[start : start + BLOCK] = self[start : start + BLOCK]
@@ -71,8 +71,8 @@ class StoredRows(ABC):
         Args:
             queries: (n, d), of length 1 or 0.
             k: at least 1.
-            among: how many of the first rows, or which, rising, may be answers.
-            exclude: of each query the ids that are no answers.
+            among: the number of first rows, or the ids in rising order, that may be returned.
+            exclude: for each query the ids that are not returned.
         """
         return None
 
@@ -81,7 +81,7 @@ Table = Float32 | StoredRows
 
 
 class SearchedRows(StoredRows):
-    """Rows of another table, which have the form that they have there, and a search of their own that is not saved."""
+    """The rows of another table, in the same form, with a search of their own that is not saved."""
 
     def __init__(self, table: Table) -> None:
         self.table, self.shape = table, (table.shape[0], table.shape[1])
@@ -102,7 +102,7 @@ class SearchedRows(StoredRows):
         return found
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """Those of the rows: what searches them is made anew."""
+        """The arrays of the rows; the search is not saved."""
         return self.table.tensors() if isinstance(self.table, StoredRows) else {"vectors": self.table}
 
 
@@ -114,5 +114,5 @@ def unsearched(table: Table) -> Table:
 
 
 def not_finite(row: int, word_of: Callable[[int], object]) -> InputError:
-    """Return the error for a row that holds NaN or infinity."""
-    return InputError(f"the vector of {word_of(row)!r} holds NaN or infinity: give finite numbers.")
+    """Return the error for a row that contains NaN or infinity."""
+    return InputError(f"the vector of {word_of(row)!r} contains NaN or infinity: give finite numbers.")

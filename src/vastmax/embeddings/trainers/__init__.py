@@ -1,4 +1,4 @@
-"""What computes: the trainer over the compiled core, the one over PyTorch."""
+"""The engines: the trainer over the compiled core, and the one over PyTorch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["TRAINERS", "Engine", "trainer_class"]
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A trainer, and what its options may be; the class itself, and torch with it, is loaded where it computes.
+    """A trainer, and the options it supports; the class itself, and torch with it, is loaded where it computes.
 
     Attributes:
-        trainer: The class, behind its module beside this file.
-        learning_rate: Where it starts by default, from the `EmbeddingOptions`.
-        objectives: What it takes as objective; none where only the class can say.
-        refused: Options that it lacks, and what stands in their place.
+        trainer: The class, after its module beside this file.
+        learning_rate: The default initial rate, from the `EmbeddingOptions`.
+        objectives: The objectives it supports; empty where only the class knows.
+        refused: Options that it does not support, and what to do instead.
     """
 
     trainer: str
@@ -55,17 +55,17 @@ TRAINERS = {
         trainer="compiled.EmbeddingTrainer",
         learning_rate=_compiled_learning_rate,
         objectives=("negative-sampling", "hierarchical"),
-        refused={"layer_options": "only engine 'torch' takes output layers, which have options"},
+        refused={"layer_options": "leave it out, or give engine 'torch'"},
     ),
     "torch": Engine(
         trainer="pytorch.TorchEmbeddingTrainer",
         learning_rate=lambda _: 0.1,
         refused={
-            "negatives": "the output layer's own layer_options say how many it draws, as num_samples",
-            "negative_exponent": "the output layer's own layer_options say what it draws from, as power",
-            "sharing": "the output layer's own layer_options say who shares what it draws, as shared",
-            "cbow_gradient": "its gradient is always the corrected one",
-            "subwords": "only engine 'compiled' trains n-grams",
+            "negatives": "give it in layer_options, for example as num_samples",
+            "negative_exponent": "give it in layer_options, for example as power",
+            "sharing": "give it in layer_options, for example as shared",
+            "cbow_gradient": "leave it out, as the gradient is always the corrected one",
+            "subwords": "leave it out, or give engine 'compiled'",
         },
     ),
 }

@@ -1,4 +1,4 @@
-"""The embedding trainer: a corpus and options in, vectors that get better chunk by chunk."""
+"""The embedding trainer over the compiled core, which trains a corpus chunk by chunk."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _ABSURD = 10  # times the loss of scores that are all 0: only scores that grow w
 class EmbeddingTrainer(Trainer):
     """Skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
 
-    All that is drawn for a chunk of the corpus depends on (seed, epoch, chunk), and the learning rate on the position
-    alone. So the state of training is :attr:`vectors`, :attr:`output_vectors` and :attr:`position`: a trainer given
-    these three goes on as if it had never stopped, and with one thread bit for bit.
+    The random draws of a chunk of the corpus depend only on (seed, epoch, chunk), and the learning rate only on the
+    position. So the state of training is :attr:`vectors`, :attr:`output_vectors` and :attr:`position`: a trainer with
+    these three continues as if it had never stopped, with one thread bit for bit.
 
     See Also:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -53,12 +53,12 @@ class EmbeddingTrainer(Trainer):
 
     Args:
         corpus: The encoded corpus; it must stay open while training runs.
-        options: What to train and how.
-        stream: Which of several trainers with the same options this is: each draws chance of its own.
+        options: The options of training.
+        stream: Number of this trainer among several with the same options; each has its own random draws.
         simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
             the best this processor has.
-        note: Is told how much memory training takes, before it is taken.
-        start: What to start from; the corpus's vocabulary holds all its words.
+        note: Is called with a sentence on the memory that training needs, before it is allocated.
+        start: The vectors to start from; the vocabulary of the corpus must contain all their words.
 
     Raises:
         InputError: An empty corpus, matrices larger than memory, or a SIMD level this processor lacks.
@@ -98,7 +98,7 @@ class EmbeddingTrainer(Trainer):
             self._core = self._make_core(counts, simd_level, frozen)
         except MemoryError as error:
             raise InputError(
-                f"{needs}, more than the system gives: lower dim, max_vocabulary or buckets, or raise min_count."
+                f"{needs}, more than the system has: lower dim, max_vocabulary or buckets, or raise min_count."
             ) from error
         initialise(self._core.vectors, options.seed, options.num_threads)  # output vectors are zero
         if start is not None:
@@ -190,7 +190,7 @@ class EmbeddingTrainer(Trainer):
 
     @property
     def bytes_needed(self) -> int:
-        """Bytes of both matrices, which a checkpoint holds too."""
+        """Bytes of both matrices, which a checkpoint contains too."""
         inputs = len(self._keep) if self._bags is None else self._bags.num_rows
         return 4 * self.options.dim * (inputs + len(self._keep))
 
@@ -201,9 +201,9 @@ class EmbeddingTrainer(Trainer):
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """(V, d) float32, the word vectors: a view, which training changes and whoever resumes may write to.
+        """(V, d) float32, the word vectors: a view, which training changes and which may be written to for resuming.
 
-        With subwords, whose means they are, a copy.
+        With subwords a copy, as the vectors are means.
         """
         if self._bags is None:
             return self._core.vectors
@@ -248,7 +248,7 @@ class EmbeddingTrainer(Trainer):
         return {**words, "ngram_vectors": ngrams, "output_vectors": self.output_vectors}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`tensors` returned; CheckpointError where one is missing, or of another shape."""
+        """Continue from what :meth:`tensors` returned; CheckpointError where one is missing, or of another shape."""
         for name, array in self.tensors().items():
             array[...] = checked_tensor(tensors, name, array.shape)
 

@@ -36,19 +36,19 @@ _TABLE = "embedding.weight"
 class TorchEmbeddingTrainer(Trainer):
     """Skip-gram or CBOW over any output layer, by Adagrad whose cost does not grow with V where the layer's does not.
 
-    A step learns from a batch of examples, whose losses are added up as the compiled trainer adds them. What is drawn
-    depends on (seed, position) alone, so vectors, layer, optimiser and position are all there is to the state: a
-    trainer given these goes on as if it had never stopped, and with the same number of threads bit for bit.
+    A step learns from a batch of examples, whose losses are added up as the compiled trainer adds them. Its random
+    draws depend only on (seed, position), so vectors, layer, optimiser and position are the whole state: a trainer with
+    these continues as if it had never stopped, with the same number of threads bit for bit.
 
     See Also:
         :class:`~vastmax.embeddings.EmbeddingTrainer`, tens of times as fast, for two objectives.
 
     Args:
         corpus: The encoded corpus; it must stay open while training runs.
-        options: What to train and how; its objective is the name of an output layer.
+        options: The options of training; its objective is the name of an output layer.
 
     Raises:
-        InputError: An empty corpus, no such output layer, or one that refuses its options.
+        InputError: An empty corpus, no such output layer, or one that does not support its options.
     """
 
     objectives = LAYERS

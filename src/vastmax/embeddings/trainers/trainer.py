@@ -161,13 +161,15 @@ def check_corpus(corpus: EncodedCorpus) -> NDArray[np.uint32]:
     """Return the corpus's ids; InputError where they are nothing to learn from, or one names no word."""
     words = len(corpus.vocabulary)
     if (corpus.whole or corpus).num_words == 0 or words < 2:
-        raise InputError("the corpus holds fewer than two different words: there is nothing to learn from.")
+        raise InputError("the corpus has fewer than two different words: give more text, or lower min_count.")
     ids = np.ascontiguousarray(corpus.ids, np.uint32)
     for start in range(0, len(ids), IDS_AT_ONCE):
         block = ids[start : start + IDS_AT_ONCE]
         wrong = block[(block >= words) & (block != END_OF_SENTENCE)]
         if len(wrong):
-            raise InputError(f"the corpus holds the id {wrong[0]}, but its vocabulary ends at {words - 1}.")
+            raise InputError(
+                f"the corpus contains the id {wrong[0]}, and its vocabulary ends at {words - 1}: encode it again."
+            )
         corpus.release()
     return ids
 
@@ -176,10 +178,8 @@ def checked_tensor(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[
     """Return a tensor of a checkpoint; CheckpointError where it is missing or of another shape."""
     found = tensors.get(name)
     if found is None or found.shape != shape:
-        has = "lacks" if found is None else f"has, of shape {found.shape},"
-        raise CheckpointError(
-            f"the checkpoint {has} {name!r}, which this run needs of shape {shape}: delete it to start again."
-        )
+        has = f"lacks {name!r}" if found is None else f"has {name!r} of shape {found.shape}"
+        raise CheckpointError(f"the checkpoint {has}, and this run needs shape {shape}: delete it to start again.")
     return found
 
 
@@ -201,6 +201,6 @@ def diverged(options: EmbeddingOptions, rate: float, words: int, loss: float) ->
     """Return the error of a loss (the mean, in nats) that is no number, or absurd, with a learning rate to try."""
     usual, start = options.default_learning_rate, options.initial_learning_rate
     return DivergedError(
-        f"Training diverged at learning rate {rate:.3g}, after {words:,} words: its loss became {loss:.3g} nats; "
-        f"try again with learning_rate {usual if start > 2 * usual else start / 4:.3g}."
+        f"training diverged to a loss of {loss:.3g} nats after {words:,} words, at learning rate {rate:.3g}: "
+        f"give learning_rate {usual if start > 2 * usual else start / 4:.3g}."
     )

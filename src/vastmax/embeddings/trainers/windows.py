@@ -51,8 +51,8 @@ def keep_probability(
 
     Args:
         counts: (V,) counts of words.
-        threshold: :math:`t`; 0 keeps everything.
-        formula: Which of the two.
+        threshold: :math:`t`; 0 for no subsampling.
+        formula: "word2vec" or "paper".
 
     Returns:
         (V,) float32 in (0, 1]; 1 for words that never occur.

@@ -1,4 +1,4 @@
-"""gensim's door: its `Word2Vec`, `FastText` and `Phrases`, read and trained by vastmax; and vectors to and from it."""
+"""gensim's `Word2Vec`, `FastText` and `Phrases` with vastmax's reading and training, and vectors to and from gensim."""
 
 from typing import TYPE_CHECKING
 

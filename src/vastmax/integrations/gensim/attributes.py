@@ -34,8 +34,8 @@ def packed_attributes(attributes: Mapping[str, NDArray[Any]]) -> tuple[dict[str,
         for value in lists[name]:
             if not _is_plain(value):
                 raise InputError(
-                    f"the attribute {name!r} of words holds {shown(value)}, which no file holds: give numbers or text, "
-                    "or take it out of wv.expandos."
+                    f"the attribute {name!r} of words contains {shown(value)}, which cannot be saved: give numbers or "
+                    "text, or remove it from wv.expandos."
                 )
     return tensors, lists
 
@@ -60,7 +60,9 @@ def attributes_in(
         found[name][:] = values
     for name, array in found.items():
         if not array.ndim or len(array) != rows:
-            raise FormatError(f"{path} is damaged: the attribute {name!r} is not one of each of {rows} words.")
+            raise FormatError(
+                f"{path} is damaged, the attribute {name!r} is not one value for each of {rows} words: save it again."
+            )
     return found
 
 

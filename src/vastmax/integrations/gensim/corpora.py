@@ -117,7 +117,7 @@ def _as_text(keys: Sequence[Any]) -> list[str]:
     if all(isinstance(key, _NUMBERS) and not isinstance(key, bool) for key in keys):
         return [str(int(key)) for key in keys]
     odd = next(key for key in keys if not isinstance(key, _NUMBERS) or isinstance(key, bool))
-    raise InputError(f"{odd!r} is a word beside whole numbers: give strings, or whole numbers alone.")
+    raise InputError(f"a word is {shown(odd)}, among whole numbers: give only strings, or only whole numbers.")
 
 
 def source_of(sentences: Any, corpus_file: Any) -> Any:
@@ -125,7 +125,7 @@ def source_of(sentences: Any, corpus_file: Any) -> Any:
     if corpus_file is not None:
         return os.fspath(corpus_file)
     if isinstance(sentences, (str, bytes, os.PathLike)):
-        raise InputError(f"sentences is {sentences!r}: give lists of words, or name a file as corpus_file.")
+        raise InputError(f"sentences is {shown(sentences)}: give lists of words, or name a file as corpus_file.")
     # gensim's readers of files: the same words, read by the compiled core unless it is asked to cut the text
     files = type(sentences) in (word2vec.LineSentence, word2vec.PathLineSentences)
     if not files or sentences.limit is not None or sentences.max_sentence_length != word2vec.MAX_WORDS_IN_BATCH:

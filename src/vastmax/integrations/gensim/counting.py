@@ -40,16 +40,17 @@ class CountingModel(_Base):
     """Stands before gensim's class among the bases of a model."""
 
     def _check_corpus_sanity(self, corpus_iterable: Any = None, corpus_file: Any = None, passes: int = 1) -> None:
-        """Raise TypeError, as gensim does, for no corpus, two of them, or what is none.
+        """Raise TypeError, as gensim does, for no corpus, two of them, or something else.
 
         Generators and compressed files can be read: a text is read once.
         """
         if (corpus_iterable is None) == (corpus_file is None):
-            raise TypeError("give either sentences or corpus_file, and not both.")
+            given = "no corpus is given" if corpus_file is None else "sentences and corpus_file exclude each other"
+            raise TypeError(f"{given}: give one of sentences and corpus_file.")
         if corpus_iterable is not None and not isinstance(corpus_iterable, (Iterable, Text)):
             raise TypeError(f"sentences is {shown(corpus_iterable)}: give lists of words.")
         if corpus_file is not None and not os.path.isfile(corpus_file):
-            raise TypeError(f"corpus_file is {corpus_file!r}: give the path of a file.")
+            raise TypeError(f"corpus_file is {shown(corpus_file)}: give the path of a file.")
 
     def _read(self, corpus_iterable: Any, corpus_file: Any) -> AbstractContextManager[Text]:
         if isinstance(corpus_iterable, Text):
@@ -64,10 +65,9 @@ class CountingModel(_Base):
         workers: int | None = None,
         trim_rule: Callable[[Any, int, int], int] | None = None,
     ) -> tuple[int, int]:
-        """Count the words of a corpus; return how many words and sentences it has.
+        """Count the words of a corpus; return its numbers of words and sentences.
 
-        Counted in the compiled core. With ``max_vocab_size``, where rare words are dropped on the way, gensim counts
-        what that has read.
+        The compiled core counts. With ``max_vocab_size``, where rare words are dropped during counting, gensim does.
         """
         with self._read(corpus_iterable, corpus_file) as text:
             if self.max_vocab_size:
@@ -85,10 +85,10 @@ class CountingModel(_Base):
         sample: float | None = None,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Choose the words of the model from those counted; return what that comes to, as gensim reports it.
+        """Choose the words of the model from those counted; return gensim's report of the numbers.
 
-        Words are in falling frequency, words of one count in the order of their code points; with ``update`` new ones
-        come behind those there are.
+        Words are in order of falling frequency, those of the same count in the order of their code points; with
+        ``update`` new words follow the existing ones.
         """
         min_count = int(plain_value("min_count", min_count or self.min_count, int))
         sample = number("sample", sample or self.sample, 0)
@@ -153,26 +153,26 @@ class CountingModel(_Base):
         """
         vectors, size = self.wv.vectors, (len(self.wv), self.vector_size)
         if vectors.shape != size:
-            raise refused("wv.vectors", vectors, f"an array of shape {size}, a vector a word")
+            raise refused("wv.vectors", vectors, f"an array of shape {size}, one vector a word")
         if not size[0]:
             return
         if len(self._counts()) < size[0]:
             self.wv.allocate_vecattrs()
         if self.hs and num_with_paths(self.wv) < size[0]:
             logger.warning(
-                "words were added, and with them the tree of hierarchical softmax is another, whose inner nodes keep "
-                "their vectors by number, as after update=True: train on before you ask for scores."
+                "words were added, which changes the tree of hierarchical softmax, and its inner nodes keep their "
+                "vectors by number, as after update=True: train again before you call score."
             )
             self.create_binary_tree()
         if self.negative and (self.cum_table is None or len(self.cum_table) < size[0]):
             self.make_cum_table()
 
     def make_cum_table(self, domain: int = 2**31 - 1) -> None:
-        """Make the table that gensim draws negatives with; vastmax draws with one of its own."""
+        """Make gensim's table for drawing negative samples; vastmax has its own."""
         weights = np.power(np.maximum(self.wv.expandos["count"], 1).astype(np.float64), self.ns_exponent)
         self.cum_table = np.round(np.cumsum(weights) / max(weights.sum(), 1) * domain).astype(np.uint32)
 
     def create_binary_tree(self) -> None:
-        """Give every word its path in the Huffman tree of the counts, for `score` and whoever asks for it."""
+        """Give every word its path in the Huffman tree of the counts, for `score` and other readers."""
         if len(self.wv):
             add_codes(self.wv)

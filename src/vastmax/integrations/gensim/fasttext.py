@@ -25,7 +25,7 @@ __all__ = ["FastText", "load_facebook_model"]
 
 
 class FastText(Model, peer.fasttext.FastText):
-    """gensim's `FastText`, whose arguments and methods it has; text is read and vectors are trained by vastmax.
+    """gensim's `FastText`, with the same arguments and methods; vastmax reads the text and trains the vectors.
 
     ``wv`` is a `FastTextKeyedVectors` of gensim. Buckets that no word of the vocabulary is hashed to have zero vectors,
     where gensim leaves random ones.
@@ -35,34 +35,34 @@ class FastText(Model, peer.fasttext.FastText):
         https://arxiv.org/abs/1607.04606.
 
     Args:
-        sentences: as for `Word2Vec`, and so are all that are not told here.
+        sentences: as for `Word2Vec`, like all arguments whose details are not repeated here.
         corpus_file: a file in place of them.
         sg: 1 for skip-gram, 0 for CBOW.
         hs: 1 for hierarchical softmax, which is then trained alone.
         vector_size: d.
-        alpha: where the learning rate starts.
+        alpha: the initial learning rate.
         window: words on either side.
-        min_count: words rarer than this are left out.
-        max_vocab_size: drop the rarest words on the way where there are more.
+        min_count: leave out rarer words.
+        max_vocab_size: drop the rarest words during counting where there are more.
         word_ngrams: 1.
         sample: threshold of the subsampling of frequent words.
-        seed: of all chance.
+        seed: the random seed.
         workers: threads.
-        min_alpha: where the learning rate ends.
-        negative: words drawn as noise for each prediction.
-        ns_exponent: noise is drawn in proportion to count to this power.
+        min_alpha: the final learning rate.
+        negative: negative samples for each prediction.
+        ns_exponent: draw negative samples in proportion to count to this power.
         cbow_mean: 1 for the mean of the context's vectors, 0 for their sum.
         hashfxn: unused.
         epochs: passes over the corpus.
-        null_word: 1 for a word of no meaning behind all others.
+        null_word: 1 for a word without meaning after all others.
         min_n: characters of the shortest n-grams; 0 is 1.
-        max_n: characters of the longest; below ``min_n``, or 0, there are none.
+        max_n: characters of the longest; 0, or a number below ``min_n``, for no n-grams.
         sorted_vocab: 1 to sort words by falling count.
-        bucket: rows that n-grams are hashed to.
+        bucket: number of rows that n-grams are hashed to.
         trim_rule: which words to keep.
         batch_words: unused.
         callbacks: gensim's `CallbackAny2Vec`.
-        max_final_vocab: raise ``min_count`` until at most so many words are left.
+        max_final_vocab: raise ``min_count`` until at most this many words are left.
         shrink_windows: draw each word's window from 1 to its size.
 
     Raises:
@@ -116,7 +116,7 @@ class FastText(Model, peer.fasttext.FastText):
 
     @classmethod
     def adopt(cls, model: Any) -> Self:
-        """Take over a model that gensim has made or loaded; see `Word2Vec.adopt`."""
+        """Continue with a model that gensim has made or loaded; see `Word2Vec.adopt`."""
         new = super().adopt(model)
         if len(new.wv):
             settle(new.wv)  # the means to the last bit as here
@@ -131,12 +131,12 @@ class FastText(Model, peer.fasttext.FastText):
     def update_weights(self) -> None:
         """Give new words, and buckets that are new with them, their first vectors; RuntimeError where none are old."""
         if not len(self.wv.vectors_vocab):
-            raise RuntimeError("there is no vocabulary to update: build one with build_vocab, without update.")
+            raise RuntimeError("the model has no vocabulary to update: build one with build_vocab, without update.")
         resize(self.wv, self.seed)
         setattr(self, self._outputs, own(getattr(self, self._outputs), len(self.wv)))
 
     def estimate_memory(self, vocab_size: int | None = None, report: dict[str, int] | None = None) -> dict[str, int]:
-        """Return the bytes that parts of the model take, as gensim reckons them."""
+        """Return the bytes of the parts of the model, as gensim estimates them."""
         if vocab_size is None or vocab_size == len(self.wv):
             return super().estimate_memory(vocab_size, report)
         return peer.word2vec.Word2Vec.estimate_memory(self, vocab_size, report)
@@ -161,7 +161,9 @@ class FastText(Model, peer.fasttext.FastText):
             more |= {"subwords": f"{rule.shortest}-{rule.longest}", "buckets": rule.buckets}
         for name in ("vectors_vocab_lockf", "vectors_ngrams_lockf"):
             if not (np.asarray(getattr(self.wv, name, 1)) == 1).all():
-                raise InputError(f"{name} holds other numbers than 1: vectors of words with n-grams cannot be locked.")
+                raise InputError(
+                    f"{name} contains other numbers than 1, and words with n-grams cannot be locked: give 1."
+                )
         return super()._options(corpus, counts, **more)
 
     def _lend(self, trainer: EmbeddingTrainer) -> None:
@@ -197,16 +199,18 @@ class FastText(Model, peer.fasttext.FastText):
         wv.vectors_vocab = read("vectors_vocab", (len(wv), dim), np.float32)
         held = read("buckets", (None,), np.int64)
         if len(held) and not (held.min() >= 0 and held.max() < wv.bucket and len(np.unique(held)) == len(held)):
-            raise FormatError(f"the file is damaged: buckets are not different numbers below {wv.bucket}.")
+            raise FormatError(
+                f"the file is damaged, its buckets are not different numbers below {wv.bucket}: save it again."
+            )
         wv.vectors_ngrams = np.zeros((wv.bucket, dim), np.float32)
         wv.vectors_ngrams[held] = read("ngram_vectors", (len(held), dim), np.float32)
         settle(wv)
 
 
 def load_facebook_model(path: str | os.PathLike[str], encoding: str = "utf-8") -> FastText:
-    """Return a model of fastText's ``.bin`` file, read by gensim, to be trained on here.
+    """Return the model in a ``.bin`` file of fastText, which gensim reads, for further training with vastmax.
 
     Raises:
-        InputError: an argument of the model that has no place here.
+        InputError: an argument of the model that vastmax does not support.
     """
     return FastText.adopt(peer.fasttext.load_facebook_model(os.fspath(path), encoding))

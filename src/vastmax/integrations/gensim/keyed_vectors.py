@@ -24,11 +24,10 @@ __all__ = ["from_gensim", "load_word2vec_format", "to_gensim"]
 def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     """Return a KeyedVectors with the same words and counts (where they are known), and its own copy of the vectors.
 
-    Embeddings with subwords of fastText's kind become a FastTextKeyedVectors; others leave theirs behind, with a
-    warning.
+    Embeddings with subwords as in fastText become a FastTextKeyedVectors; other subwords are dropped, with a warning.
 
     Raises:
-        InputError: gensim is not installed, or a vector holds NaN or infinity.
+        InputError: gensim is not installed, or a vector contains NaN or infinity.
     """
     from vastmax.integrations.gensim import peer
 
@@ -36,7 +35,10 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
     subwords, dim = embeddings.subwords, embeddings.dim
     if subwords is not None and (subwords.rule.floret or subwords.pruned):
         kind = "floret's" if subwords.rule.floret else "pruned"
-        warnings.warn(f"n-grams that are {kind} have no place in gensim: words alone go there", stacklevel=2)
+        warnings.warn(
+            f"gensim does not support {kind} n-grams, and only words were converted: keep the original for others.",
+            stacklevel=2,
+        )
         subwords = None
     if subwords is None:
         vectors: Any = peer.keyedvectors.KeyedVectors(dim)
@@ -60,11 +62,11 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
 
 
 def from_gensim(keyed_vectors: KeyedVectors | Word2Vec) -> Embeddings:
-    """Return embeddings in gensim's order, which is by falling count.
+    """Return embeddings with the words in gensim's order, by falling count.
 
-    Counts are unknown where gensim has none, and where they are V, V-1, … 1: it makes them up for files without any. Of
-    a FastTextKeyedVectors n-grams come along. Of a model, whose counts are known, output vectors too, for
-    `Embeddings.predict`; but not those of a tree of gensim's own, which is another.
+    Counts are unknown where gensim has none, and where they are V, V-1, … 1, which gensim makes up for files without
+    counts. A FastTextKeyedVectors keeps its n-grams. A model, whose counts are known, keeps its output vectors too, for
+    `Embeddings.predict`, except those of gensim's own tree, which differs from vastmax's.
 
     Args:
         keyed_vectors: a KeyedVectors, or a model with one, of gensim or of this module.
@@ -76,7 +78,7 @@ def from_gensim(keyed_vectors: KeyedVectors | Word2Vec) -> Embeddings:
     vectors: Any = keyed_vectors if model is None else model.wv
     words = [str(key) for key in vectors.index_to_key]
     if not words:
-        raise InputError("these KeyedVectors hold no words.")
+        raise InputError("keyed_vectors contains no words: give a KeyedVectors with words.")
     outputs, config = (None, None) if model is None else _outputs_of(model)
     counts = vectors.expandos.get("count")
     made_up = counts is None or (model is None and np.array_equal(counts, range(len(counts), 0, -1)))
@@ -126,8 +128,8 @@ def load_word2vec_format(
 ) -> KeyedVectors:
     """Gensim's `KeyedVectors.load_word2vec_format`, read by `vastmax.embeddings.read_word2vec`.
 
-    What can be read is read, with a warning: U+FFFD stands for what is no UTF-8, whatever ``unicode_errors`` says but
-    ``"ignore"``, which leaves it out. A first line that is no header is told without ``no_header``.
+    Invalid UTF-8 gives a warning and becomes U+FFFD, whatever ``unicode_errors`` is, except that ``"ignore"`` leaves it
+    out. A first line that is not a header is recognised without ``no_header``.
 
     Args:
         fname: the file, plain or .gz.
@@ -135,8 +137,8 @@ def load_word2vec_format(
         binary: the binary format, or text.
         encoding: UTF-8.
         unicode_errors: ``"ignore"``, or anything else.
-        limit: so many words, the first; None for all.
-        datatype: of the vectors.
+        limit: read only this many words, the first; None for all.
+        datatype: type of the vectors.
         binary_chunk_size: unused.
         no_header: unused.
 
@@ -145,14 +147,16 @@ def load_word2vec_format(
         FormatError: a file that is truncated, or of another format, naming the line or byte.
     """
     if encoding.lower().replace("-", "") != "utf8":
-        raise refused("encoding", encoding, "'utf8', and convert the file where it is another")
+        raise refused("encoding", encoding, "'utf8', and convert a file in another encoding")
     vectors = to_gensim(read_word2vec(fname, binary, limit=limit or None))
     keys: list[str] = vectors.index_to_key  # type: ignore[assignment]
     if unicode_errors == "ignore":
         keys = [str(key).replace("\ufffd", "") for key in keys]
         vectors.index_to_key, vectors.key_to_index = keys, {key: row for row, key in enumerate(keys)}
         if len(vectors.key_to_index) < len(keys):
-            raise FormatError(f"{os.fspath(fname)} has words that are one without what is no UTF-8: keep it.")
+            raise FormatError(
+                f"{os.fspath(fname)} has words that become equal without their invalid UTF-8: leave out unicode_errors."
+            )
     counts: Any = range(len(keys), 0, -1)
     if fvocab is not None:
         known = _counts(fvocab, "ignore" if unicode_errors == "ignore" else "replace")
@@ -169,6 +173,6 @@ def _counts(path: str | os.PathLike[str], errors: str) -> dict[str, int]:
         for number, line in enumerate(file, 1):
             word, _, count = line.decode("utf-8", errors).strip().rpartition(" ")
             if not word or not count.isdecimal():
-                raise FormatError(f"line {number} of {os.fspath(path)} is no word and its count.")
+                raise FormatError(f"line {number} of {os.fspath(path)} is not a word and its count: give 'word count'.")
             found[word] = int(count)
     return found

@@ -51,13 +51,16 @@ class Model(TrainingModel):
         if self.hs and self.negative:
             logger.warning(
                 "Both hierarchical softmax and negative sampling are activated. vastmax trains hierarchical softmax "
-                "alone, as with negative=0; give hs=0 for negative sampling."
+                "alone, as with negative=0: give hs=0 for negative sampling."
             )
             self.negative = 0
         if sentences is None and corpus_file is None:
             for name, given in (("trim_rule", trim_rule), ("callbacks", callbacks)):
                 if given:
-                    logger.warning("%s is for training, and there is no corpus yet: give it to that call.", name)
+                    logger.warning(
+                        "%s is given without a corpus, and has no effect: give it to the call with the corpus.",
+                        name,
+                    )
             return
         self._check_corpus_sanity(sentences, corpus_file)
         with Text(sentences, corpus_file, self.workers) as text:  # read once for both
@@ -75,18 +78,18 @@ class Model(TrainingModel):
 
     @classmethod
     def adopt(cls, model: Any) -> Self:
-        """Take over a model that gensim has made or loaded, to train it on, save it or ask it here; ``wv`` is shared.
+        """Continue with a model that gensim has made or loaded: train, save or query it; ``wv`` is shared.
 
-        Hierarchical softmax has another tree here, and so its inner nodes begin anew.
+        Hierarchical softmax has another tree in vastmax, so its inner nodes start from zero vectors.
 
         Raises:
-            InputError: what is no such model of gensim's, one whose words have no counts, or an argument of it that has
-                no place here.
+            InputError: not such a model of gensim, one whose words have no counts, or an argument of it that vastmax
+                does not support.
         """
         new = cls()
         vectors: Any = getattr(model, "wv", None)
         if type(vectors) is not type(new.wv) or hasattr(model, "dv"):
-            raise refused("model", model, f"a {cls.__name__} of gensim's")
+            raise refused("model", model, f"a {cls.__name__} of gensim")
         new = cls(**{name: _setting(model, name) for name in cls._settings()})
         new.wv, new.raw_vocab = vectors, model.raw_vocab
         for name in _STATE:
@@ -95,7 +98,10 @@ class Model(TrainingModel):
             return new
         _ = new._counts()
         if new.hs:
-            logger.warning("the tree of hierarchical softmax is another here: its inner nodes begin anew.")
+            logger.warning(
+                "vastmax has another tree of hierarchical softmax, whose inner nodes start from zero: train before you "
+                "call score."
+            )
             new.syn1 = np.zeros((len(vectors), new.vector_size), np.float32)
             new.create_binary_tree()
         else:
@@ -112,26 +118,28 @@ class Model(TrainingModel):
         queue_factor: int = 2,
         report_delay: int = 1,
     ) -> NDArray[np.float32]:
-        """Return the log probability (n,) of each sentence under hierarchical softmax, of so many at most.
+        """Return the log probability (n,) of each sentence under hierarchical softmax, for at most ``total_sentences``.
 
-        What gensim computes from a table of 1,000 values, and some hundredths too low, is exact here.
+        It is exact; gensim's, from a table of 1,000 values, is some hundredths too low.
 
         Raises:
             RuntimeError: a model without a vocabulary, or of negative sampling.
         """
         if not self.wv.key_to_index or not self.hs:
-            raise RuntimeError("only a model of hierarchical softmax, hs=1, with a vocabulary gives scores.")
+            raise RuntimeError(
+                "the model has no vocabulary, or no hierarchical softmax, which score needs: train with hs=1."
+            )
         self._settle_words()
         return log_probabilities(self, sentences, total_sentences)
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:
-        """Write all that is needed to train on into one file of safetensors, locks and attributes of words among it.
+        """Write all that further training needs into one safetensors file, with locks and attributes of words.
 
-        What gensim takes besides has nothing to say: ``separately``, ``sep_limit``, ``ignore``, ``pickle_protocol``.
-        Attributes that users have given the model itself are not kept.
+        gensim's ``separately``, ``sep_limit``, ``ignore`` and ``pickle_protocol`` have no effect. Attributes that users
+        have added to the model itself are not saved.
 
         Raises:
-            InputError: a place that cannot be written, or what no file holds.
+            InputError: a file that cannot be written, or values that cannot be saved.
         """
         self._settle_words()
         keys = self.wv.index_to_key
@@ -157,7 +165,7 @@ class Model(TrainingModel):
 
     @classmethod
     def load(cls, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> Self:
-        """Read what `save` wrote; ``mmap`` has nothing to say.
+        """Read what `save` wrote; ``mmap`` has no effect.
 
         Raises:
             InputError: a file that cannot be read.
@@ -173,7 +181,7 @@ class Model(TrainingModel):
             model = cls(**settings)
             keys = list(map(int, words)) if about["numbers"] else words
         except ValueError as error:
-            raise FormatError(f"{fname} is damaged: {error}") from error
+            raise FormatError(f"{fname} is damaged ({str(error).rstrip('.')}): save it again.") from error
         size = len(keys), model.vector_size
         model._add_words(keys, matrix(fname, tensors, "counts", size[:1], np.int64), sort=False)
         model._set_matrices(lambda name, shape, dtype: matrix(fname, tensors, name, shape, dtype))

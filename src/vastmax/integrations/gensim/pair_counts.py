@@ -84,7 +84,7 @@ def count_text(text: Text, connectors: Iterable[str], least: int, threads: int) 
     A pair is two neighbours in a sentence that are no connectors, with any number of connectors between them.
     """
     if text.numbers:
-        raise InputError("the words are whole numbers: give strings, which phrases are made of.")
+        raise InputError("the words are whole numbers: give strings, of which phrases are made.")
     scanned = text.scanned
     if scanned is None:
         return PairCounts.nothing()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vastmax.checks import shown
 from vastmax.errors import FormatError, InputError
 from vastmax.integrations.gensim import peer
 from vastmax.integrations.gensim.corpora import Text
@@ -28,21 +29,21 @@ _TIMES = 4  # so many times the words and pairs that are kept are counted at mos
 
 
 class Phrases(peer.phrases.Phrases):
-    """gensim's `Phrases`, whose words and pairs the compiled core counts.
+    """gensim's `Phrases`; the compiled core counts words and pairs.
 
-    Counts are exact, those of rare pairs too, unless there are more words and pairs than ``max_vocab_size``; then the
-    rarest are dropped, after the count and not on the way.
+    Counts are exact, also of rare pairs, unless there are more words and pairs than ``max_vocab_size``; then the
+    rarest are dropped, after counting and not during it.
 
     Args:
         sentences: lists of words; or None, for `add_vocab` later.
-        min_count: pairs rarer than this are no phrases.
-        threshold: pairs of no higher score are none.
-        max_vocab_size: words and pairs that are kept, at most.
-        delimiter: what joins the words.
+        min_count: least count of a phrase.
+        threshold: pairs must score higher than this to be phrases.
+        max_vocab_size: number of words and pairs to keep, at most.
+        delimiter: string that joins the words.
         progress_per: unused.
         scoring: ``"default"``, ``"npmi"`` or a function of ``worda_count``, ``wordb_count``, ``bigram_count``,
             ``len_vocab``, ``min_count`` and ``corpus_word_count``; ``len_vocab`` is the number of words and pairs.
-        connector_words: words that may stand inside a phrase, and neither begin nor end one.
+        connector_words: words that may occur inside a phrase, but neither begin nor end one.
 
     Raises:
         ValueError: an argument that cannot be used.
@@ -66,7 +67,7 @@ class Phrases(peer.phrases.Phrases):
     ) -> None:
         peer.phrases._PhrasesTransformation.__init__(self, connector_words)
         if not min_count > 0:
-            raise InputError(f"min_count is {min_count!r}: give 1 or more.")
+            raise InputError(f"min_count is {shown(min_count)}: give 1 or more.")
         if scoring == "default" and not threshold > 0:
             raise InputError(f"threshold is {threshold!r}: give a number above 0 for scoring 'default'.")
         if scoring == "npmi" and not -1 <= threshold <= 1:
@@ -84,7 +85,7 @@ class Phrases(peer.phrases.Phrases):
         """Count more sentences.
 
         Raises:
-            InputError: what are no lists of words.
+            InputError: sentences that are not lists of words.
             CorpusError: a corpus that cannot be read.
         """
         threads = default_threads()
@@ -100,7 +101,7 @@ class Phrases(peer.phrases.Phrases):
 
     @property
     def vocab(self) -> dict[str, int]:
-        """How often words, and pairs as they are joined, occur; made anew each time."""
+        """The counts of words, and of pairs in their joined spelling; computed at each access."""
         counts = self._counts
         found = dict(zip(counts.words, counts.counts.tolist(), strict=True))
         for pair, together in enumerate(counts.together.tolist()):
@@ -121,7 +122,7 @@ class Phrases(peer.phrases.Phrases):
     def score_candidate(
         self, word_a: str, word_b: str, in_between: Sequence[str]
     ) -> tuple[str, float] | tuple[None, None]:
-        """Return how a pair is spelt as a phrase, and its score; (None, None) where it is none."""
+        """Return the spelling of a pair as a phrase, and its score; (None, None) where it is not a phrase."""
         words = (word_a, *in_between, word_b)
         score = self._found().get(words)
         return (None, None) if score is None else (self.delimiter.join(words), score)
@@ -131,7 +132,7 @@ class Phrases(peer.phrases.Phrases):
         return {self.delimiter.join(words): score for words, score in self._found().items()}
 
     def freeze(self) -> FrozenPhrases:
-        """Return the phrases without what is needed to count more."""
+        """Return the phrases without the counts that further counting needs."""
         return FrozenPhrases(self)
 
     def _found(self) -> dict[tuple[str, ...], float]:
@@ -161,10 +162,10 @@ class Phrases(peer.phrases.Phrases):
         return np.fromiter(scores, np.float64, len(together))
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:
-        """Write all counts into one file of safetensors; of an own scorer only that there is one.
+        """Write all counts into one safetensors file; a scoring function of your own is not saved.
 
         Raises:
-            InputError: a place that cannot be written.
+            InputError: a file that cannot be written.
         """
         counts = self._counts
         document = {
@@ -186,12 +187,12 @@ class Phrases(peer.phrases.Phrases):
 
         Args:
             fname: the file.
-            unused: as gensim takes it.
-            scoring: the function that phrases were saved with, which no file holds.
-            unused_too: as gensim takes it.
+            unused: for compatibility with gensim.
+            scoring: the scoring function of the saved phrases, which a file cannot contain.
+            unused_too: for compatibility with gensim.
 
         Raises:
-            InputError: a file that cannot be read, or whose function is not given.
+            InputError: a file that cannot be read, or whose scoring function is not given.
             FormatError: a file of another kind, or a damaged one.
         """
         document, tensors = read_model(fname, cls.__name__)
@@ -208,27 +209,31 @@ class Phrases(peer.phrases.Phrases):
                 connector_words=about["connector_words"],
             )
         except ValueError as error:
-            raise error if scoring is None else FormatError(f"{fname} is damaged: {error}") from error
+            raise (
+                error
+                if scoring is None
+                else FormatError(f"{fname} is damaged ({str(error).rstrip('.')}): save it again.")
+            ) from error
         counts = matrix(fname, tensors, "counts", (len(words),), np.int64)
         together = matrix(fname, tensors, "together", (None,), np.int64)
         pairs = matrix(fname, tensors, "pairs", (3, len(together)), np.uint32)
         runs = [tuple(run) for run in about["runs"]]
         if pairs.size and (pairs.max(1) >= [len(words), len(words), len(runs)]).any():
-            raise FormatError(f"{fname} is damaged: a pair has a word that is not there.")
+            raise FormatError(f"{fname} is damaged, a pair has a word outside its vocabulary: save it again.")
         model._counts = PairCounts(words, counts, runs, pairs, together)
         model.corpus_word_count, model.min_reduce = about["corpus_word_count"], about["min_reduce"]
         return model
 
 
 class FrozenPhrases(peer.phrases.FrozenPhrases):
-    """gensim's `FrozenPhrases`: phrases and their scores, without the counts that more could be learnt from.
+    """gensim's `FrozenPhrases`: phrases and their scores, without the counts for further counting.
 
     Args:
-        phrases_model: what they are taken from.
+        phrases_model: the `Phrases` to take them from.
     """
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:
-        """Write the phrases into one file; InputError for a place that cannot be written."""
+        """Write the phrases into one file; InputError where it cannot be written."""
         document = {**_options(self), "num_words": len(self.phrasegrams)}
         scores = np.fromiter(self.phrasegrams.values(), np.float64, len(self.phrasegrams))
         write_model(fname, type(self).__name__, document, list(self.phrasegrams), {"scores": scores})
@@ -237,7 +242,7 @@ class FrozenPhrases(peer.phrases.FrozenPhrases):
     def load(
         cls, fname: str | os.PathLike[str], *unused: Any, scoring: Scorer | None = None, **unused_too: Any
     ) -> FrozenPhrases:
-        """Read what `save` wrote; ``scoring`` is the function that phrases were saved with, which no file holds.
+        """Read what `save` wrote; ``scoring`` is the function of the saved phrases, which a file cannot contain.
 
         Raises:
             InputError: a file that cannot be read.
@@ -282,10 +287,10 @@ def _scorer(scoring: Any) -> Scorer:
     """The function of a name, or one that was given; InputError where it does not take what scorers are given."""
     if isinstance(scoring, str):
         if scoring not in _SCORERS:
-            raise InputError(f"scoring is {scoring!r}: give 'default', 'npmi' or a function.")
+            raise InputError(f"scoring is {shown(scoring)}: give 'default', 'npmi' or a function.")
         return _SCORERS[scoring]
     if not callable(scoring):
-        raise InputError(f"scoring is {scoring!r}: give 'default', 'npmi' or a function.")
+        raise InputError(f"scoring is {shown(scoring)}: give 'default', 'npmi' or a function.")
     taken = signature(scoring).parameters
     missing = [name for name in _ARGUMENTS if name not in taken]
     if missing and not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
@@ -297,5 +302,5 @@ def _scorer_of(fname: Any, about: dict[str, Any], scoring: Scorer | None) -> str
     if about["scoring"] in _SCORERS:
         return about["scoring"]
     if scoring is None:
-        raise InputError(f"{fname} was saved with a scoring function, which no file holds: give it as scoring=.")
+        raise InputError(f"{fname} was saved with a scoring function, which a file cannot contain: give it as scoring.")
     return scoring

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vastmax.checks import conforms, described
+from vastmax.checks import conforms, described, shown
 from vastmax.documents import parse_json
 from vastmax.errors import FormatError
 from vastmax.files import as_path, reading, replacing
@@ -58,16 +58,16 @@ def read_model(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any],
         if head[:1] == b"\x80" and head[8:] != b"{":  # safetensors begin with a length of 8 bytes and a brace
             raise FormatError(
                 f"{source} is a pickle, as gensim saves its models, which can run any program and is not opened: load "
-                f"it with gensim and go on with {kind}.adopt(model)."
+                f"it with gensim and continue with {kind}.adopt(model)."
             )
         tensors = map_tensors(source)
     try:
         document = parse_json(bytes(tensors.pop(_DOCUMENT)))
         found = document.pop("format")
     except (KeyError, AttributeError, FormatError):
-        raise FormatError(f"{source} is no model that {kind}.save wrote.") from None
+        raise FormatError(f"{source} is not a model that {kind}.save wrote: give one.") from None
     if found != _format(kind):
-        raise FormatError(f"{source} holds {found!r}: {kind}.load reads {_format(kind)!r}.")
+        raise FormatError(f"{source} contains {shown(found)}: give {kind}.load a file of {_format(kind)!r}.")
     return document, tensors
 
 
@@ -82,7 +82,7 @@ def words_in(path: Any, tensors: Mapping[str, NDArray[Any]], count: int) -> list
     except (KeyError, UnicodeDecodeError):
         words = []
     if len(words) != count or len(set(words)) < count:
-        raise FormatError(f"{path} is damaged: it has not {count} different words.")
+        raise FormatError(f"{path} is damaged, it does not contain {count} different words: save it again.")
     return words
 
 
@@ -98,7 +98,9 @@ def matrix(
         or any(want not in (None, have) for want, have in zip(shape, found.shape, strict=True))
     ):
         wanted = " by ".join("n" if size is None else str(size) for size in shape)
-        raise FormatError(f"{path} is damaged: {name!r} is not {wanted} numbers of type {np.dtype(dtype)}.")
+        raise FormatError(
+            f"{path} is damaged, {name!r} is not {wanted} numbers of type {np.dtype(dtype)}: save it again."
+        )
     return np.array(found)
 
 
@@ -106,5 +108,7 @@ def checked(path: Any, document: Mapping[str, Any], hints: Mapping[str, Any]) ->
     """Return the values of a document by these names; FormatError where one is missing, or of another type."""
     for name, hint in hints.items():
         if name not in document or not conforms(document[name], hint):
-            raise FormatError(f"{path} is damaged: {name} is {document.get(name)!r}, not {described(hint)}.")
+            raise FormatError(
+                f"{path} is damaged, {name} is {shown(document.get(name))}, not {described(hint)}: save it again."
+            )
     return {name: document[name] for name in hints}

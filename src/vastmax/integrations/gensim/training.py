@@ -29,10 +29,10 @@ _CHUNKS_AT_ONCE = 16  # a thread, about a second's: then Ctrl-C is heard
 
 
 class TrainingModel(CountingModel):
-    """Has a trainer train.
+    """The part of a model that trains it.
 
-    While a call of ``train`` runs, callbacks included, the model's arrays are the trainer's own: what a callback reads
-    is as trained so far, and what it writes is trained on. Afterwards they are arrays of the model's own.
+    While a call of ``train`` runs, callbacks included, the model's arrays are the trainer's: a callback reads the
+    vectors trained so far, and training continues from what it writes. Afterwards the model has its own arrays again.
     """
 
     def train(
@@ -54,18 +54,18 @@ class TrainingModel(CountingModel):
         """Train on a corpus, which is read once, whatever the number of epochs.
 
         The learning rate falls in proportion to the text itself, so that neither ``total_examples`` nor ``total_words``
-        has to be right; one of them must be given, as gensim demands. ``word_count``, ``queue_factor`` and
-        ``report_delay`` have nothing to say here. Of a corpus without words of the vocabulary, or with a vocabulary of
-        one word, nothing is learnt, with a warning.
+        has to be right; one of them must be given, as in gensim. ``word_count``, ``queue_factor`` and ``report_delay``
+        have no effect. A corpus without words of the vocabulary, or a vocabulary of one word, gives a warning and
+        leaves the vectors as they are.
 
         Args:
             corpus_iterable: lists of words.
             corpus_file: a file, one sentence a line, in place of them.
-            total_examples: as many sentences as there are.
-            total_words: as many words.
+            total_examples: number of sentences.
+            total_words: number of words.
             epochs: passes over the text.
-            start_alpha: where the learning rate starts; by default, and from then on, at ``alpha``.
-            end_alpha: where it ends; by default, and from then on, at ``min_alpha``.
+            start_alpha: the initial learning rate, which replaces ``alpha``.
+            end_alpha: the final learning rate, which replaces ``min_alpha``.
             word_count: unused.
             queue_factor: unused.
             report_delay: unused.
@@ -74,14 +74,14 @@ class TrainingModel(CountingModel):
             kwargs: unused.
 
         Returns:
-            The words of the vocabulary and all words that were passed, over all epochs.
+            The number of words of the vocabulary, and of all words, trained on in all epochs.
 
         Raises:
             RuntimeError: no vocabulary was built.
             ValueError: no epochs, no totals, or neither ``hs`` nor ``negative``.
-            InputError: an argument that cannot be used, or arrays of the model's that do not fit its words.
+            InputError: an argument that cannot be used, or arrays of the model that do not match its words.
             CorpusError: a corpus that cannot be read.
-            DivergedError: the loss grows without end; lower ``alpha``.
+            DivergedError: the loss overflowed or is NaN; lower ``alpha``.
         """
         self.alpha = number("alpha", start_alpha or self.alpha, -10, 10)
         self.min_alpha = number("min_alpha", end_alpha or self.min_alpha, -10, 10)
@@ -103,7 +103,9 @@ class TrainingModel(CountingModel):
         counts = self._counts()
         corpus = text.encode(self.wv.index_to_key, counts)
         if corpus is None:
-            logger.warning("there are no two words of the vocabulary to tell apart in this corpus: nothing is learnt.")
+            logger.warning(
+                "the corpus has fewer than two words of the vocabulary, and nothing is learnt: give other text."
+            )
             for called in ("on_train_begin", *("on_epoch_begin", "on_epoch_end") * self.epochs):
                 self._call(callbacks, called)
             return 0
@@ -142,14 +144,14 @@ class TrainingModel(CountingModel):
             getattr(callback, name)(self)
         if len(self.wv) != before:
             self._settle_words()
-            raise InputError(f"{name} of a callback has added words: add them before training, or after it.")
+            raise InputError(f"{name} of a callback added words: add them before training, or after it.")
 
     def _settle_words(self) -> None:
         super()._settle_words()
         outputs, size = getattr(self, self._outputs, None), (len(self.wv), self.vector_size)
         if outputs is not None:
             if len(outputs) > size[0] or outputs.shape[1:] != size[1:]:
-                raise refused(self._outputs, outputs, f"an array of shape {size}, a vector a word")
+                raise refused(self._outputs, outputs, f"an array of shape {size}, one vector a word")
             setattr(self, self._outputs, outputs if len(outputs) == size[0] else own(outputs, size[0]))
 
     def _options(self, corpus: EncodedCorpus, counts: NDArray[np.int64], **more: Any) -> EmbeddingOptions:
@@ -181,7 +183,7 @@ class TrainingModel(CountingModel):
         In a loop that lowers both around ``train``, as one wrote for gensim once, they fall below 0 at last.
         """
         if self.train_count and max(self.alpha, self.min_alpha) <= 0:
-            logger.warning("alpha is %g, from which nothing is learnt: call train once, for all epochs.", self.alpha)
+            logger.warning("alpha is %g, with which nothing is learnt: call train once, for all epochs.", self.alpha)
             return _NO_RATE, _NO_RATE
         least = number("min_alpha", self.min_alpha, 0, 10)
         return number("alpha", max(self.alpha, least), 0, 10, above=True), least
@@ -196,7 +198,7 @@ class TrainingModel(CountingModel):
         if self.shrink_windows or longest > most + 1:
             instead = f"at most {most}"
             if longest <= most + 1:
-                instead += ", or shrink_windows=False, with which it ends where the sentence does"
+                instead += ", or shrink_windows=False, with which it ends at the ends of sentences"
             raise InputError(f"window is {self.window}, and the longest sentence has {longest} words: give {instead}.")
         return max(1, longest - 1)
 

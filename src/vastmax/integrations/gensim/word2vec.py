@@ -22,44 +22,45 @@ __all__ = ["Word2Vec"]
 
 
 class Word2Vec(Model, peer.word2vec.Word2Vec):
-    r"""gensim's `Word2Vec`, whose arguments and methods it has; text is read and vectors are trained by vastmax.
+    r"""gensim's `Word2Vec`, with the same arguments and methods; vastmax reads the text and trains the vectors.
 
-    ``wv`` is a `KeyedVectors` of gensim. With one worker the same call gives the same vectors, bit for bit. What
-    differs, and why, stands in the documentation under "Moving from gensim".
+    ``wv`` is a `KeyedVectors` of gensim. With one worker the same call gives the same vectors, bit for bit. The
+    documentation lists the differences, with their reasons, under "Moving from gensim".
 
     See Also:
         Řehůřek, Sojka, *Software Framework for Topic Modelling with Large Corpora*, 2010,
         https://radimrehurek.com/gensim.
 
     Args:
-        sentences: lists of words, which are strings, or all of them whole numbers. What is a generator can be trained
-            on too: the corpus is read once.
+        sentences: lists of words, which are all strings or all whole numbers. Generators work too: the corpus is read
+            once.
         corpus_file: a file in place of them, plain or compressed, one sentence a line.
         vector_size: d, from 1.
-        alpha: where the learning rate starts.
-        window: words on either side. One beyond 250 needs ``shrink_windows=False`` and sentences of at most 251 words.
-        min_count: words rarer than this are left out.
-        max_vocab_size: while words are counted, drop the rarest where they are more than this. gensim counts then.
-        sample: threshold of the subsampling of frequent words; from 1 on, a count.
-        seed: of all chance.
+        alpha: the initial learning rate.
+        window: words on either side. A window above 250 needs ``shrink_windows=False`` and sentences of at most 251
+            words.
+        min_count: leave out rarer words.
+        max_vocab_size: drop the rarest words during counting where there are more; gensim does the counting then.
+        sample: threshold of the subsampling of frequent words; a count where it is 1 or more.
+        seed: the random seed.
         workers: threads.
-        min_alpha: where the learning rate ends.
+        min_alpha: the final learning rate.
         sg: 1 for skip-gram, 0 for CBOW.
         hs: 1 for hierarchical softmax, which is then trained alone, whatever ``negative`` is.
-        negative: words drawn as noise for each prediction, 60 at most; 0 with ``hs``.
-        ns_exponent: noise is drawn in proportion to count to this power.
+        negative: negative samples for each prediction, 60 at most; 0 with ``hs``.
+        ns_exponent: draw negative samples in proportion to count to this power.
         cbow_mean: 1 for the mean of the context's vectors, 0 for their sum.
         hashfxn: unused.
         epochs: passes over the corpus.
-        null_word: 1 for a word ``"\0"`` behind all others.
-        trim_rule: from a word, its count and ``min_count`` to one of gensim's ``RULE_DEFAULT``, ``RULE_KEEP`` and
-            ``RULE_DISCARD``.
-        sorted_vocab: 1 to sort words by falling count, as those that are counted here always are.
+        null_word: 1 for a word ``"\0"`` after all others.
+        trim_rule: function of a word, its count and ``min_count`` that returns one of gensim's ``RULE_DEFAULT``,
+            ``RULE_KEEP`` and ``RULE_DISCARD``.
+        sorted_vocab: 1 to sort words by falling count; words counted by vastmax always are.
         batch_words: unused.
         compute_loss: sum up the loss, for ``get_latest_training_loss``.
         callbacks: gensim's `CallbackAny2Vec`.
-        comment: kept with the model.
-        max_final_vocab: raise ``min_count`` until at most so many words are left.
+        comment: saved with the model.
+        max_final_vocab: raise ``min_count`` until at most this many words are left.
         shrink_windows: draw each word's window from 1 to its size.
 
     Raises:
@@ -114,7 +115,7 @@ class Word2Vec(Model, peer.word2vec.Word2Vec):
             return super()._make_trainer(corpus, options)
         if not np.isin(locks, (0, 1)).all():
             odd = locks[~np.isin(locks, (0, 1))][0]
-            raise InputError(f"vectors_lockf holds {shown(odd)}: give 1, or 0 for vectors that stay as they are.")
+            raise InputError(f"vectors_lockf contains {shown(odd)}: give 1, or 0 for vectors that do not change.")
         names = names_of(self.wv.index_to_key)
         there = Embeddings(np.asarray(self.wv.vectors), Vocabulary(names, None))
         frozen = [names[row] for row in np.flatnonzero(locks == 0).tolist()]
