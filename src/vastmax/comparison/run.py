@@ -109,7 +109,7 @@ def run_language_model(
     Raises:
         InputError: A layer, model or option that does not fit, or too little memory.
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is a folder.
-        DivergedError: The loss is no number any more.
+        DivergedError: The loss became NaN or infinite.
     """
     folder = None if folder is None else as_path(folder)
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)  # before a layer is built, which may take minutes

@@ -175,7 +175,7 @@ class Run(ABC):
 
         At the end a checkpoint of what is finished is left, which :meth:`conclude` takes away: judging and saving a
         model may fail, too. TrainingInterrupted says that a stop was requested, and a checkpoint written if there is a
-        folder for it; DivergedError that the loss is no number any more, and the last checkpoint is kept.
+        folder for it; DivergedError that the loss became NaN or infinite, and the last checkpoint is kept.
         """
         self._stop = stop
         try:
