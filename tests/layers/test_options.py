@@ -187,7 +187,7 @@ def test_odd_values_are_refused_in_a_sentence_or_taken(name: str, option: str) -
         (
             "hierarchical",
             {"tree": "clustered", "wordnet": "x"},
-            "the tree 'clustered' has no option 'wordnet'",
+            "tree 'clustered' has the unknown option 'wordnet': give one of",
         ),
         ("hierarchical", {"tree": "clustered", "trees": "many"}, "trees is 'many': give a whole number"),
         ("class-based", {"classes": "2"}, "classes is '2': give a whole number from 1 to 6, or Classes, or None"),
