@@ -192,6 +192,22 @@ def test_a_model_without_any_ngram_has_zero_vectors_for_longer_words(tmp_path: P
     np.testing.assert_array_equal(import_vectors(tmp_path / "model.bin")[["a", "b"]], trained[["a", "b"]])
 
 
+def test_a_word_that_shares_no_ngram_has_no_neighbours() -> None:
+    trained = train(sentences(), **SMALL, subwords="3-4", buckets=1_000_000)
+    strange = ["ÿþÿþ", "-"]
+    assert not trained[strange].any()
+    told = "shares no n-gram with the words of these embeddings: give another word"
+    for ask in (
+        lambda: trained.nearest(strange[0]),
+        lambda: trained.nearest(["g1w1", strange[0]]),
+        lambda: trained.nearest(positive=["g1w1", strange[0]]),
+        lambda: trained.analogy("g1w1", "g1w2", strange[0]),
+    ):
+        with pytest.raises(InputError, match=told):
+            ask()
+    assert trained.similarity("g1w1", strange[0]) == 0
+
+
 def test_long_ngrams_have_lengths_too() -> None:
     assert EmbeddingOptions(subwords="3-100").subword_rule == Subwords(3, 100)
     with pytest.raises(InputError, match="longest is 101"):

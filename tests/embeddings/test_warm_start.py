@@ -182,6 +182,19 @@ def test_processes_start_alike(tmp_path: Path) -> None:
         assert "new" in each and (cosines(start, each, start.vocabulary.words or []) > 0.7).all()
 
 
+def test_processes_resume_a_finished_model_with_pruned_ngrams(tmp_path: Path) -> None:
+    start = with_ngrams(train(sentences()[:400], **SMALL), held=200, pruned=True)
+    path = tmp_path / "text.txt"
+    path.write_text("".join(" ".join(sentence) + "\n" for sentence in MORE))
+    options = {**SMALL, "start": start, "output": tmp_path / "model"}
+    both = train_together(2, str(path), **options)
+    again = [*train_together(2, str(path), resume=True, **options), Embeddings.load(tmp_path / "model")]
+    for each in again:
+        assert each.subwords is not None and each.subwords.pruned
+        np.testing.assert_array_equal(each[["xyzzy", "g3w3g3w1"]], both[0][["xyzzy", "g3w3g3w1"]])
+    export(again[-1], tmp_path / "vectors.txt")
+
+
 def test_a_stopped_run_goes_on_from_the_same_start_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("report_seconds", "report_share"):
         monkeypatch.setattr(EmbeddingLoop, name, 0)

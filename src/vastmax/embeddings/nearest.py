@@ -82,8 +82,8 @@ class Nearest:
             exclude: words that are not returned.
 
         Raises:
-            InputError: for an unknown word, a vector of another dimension, NaN or infinity in a vector, a k below 1, or
-                a query together with ``positive`` or ``negative``.
+            InputError: for an unknown word or one that shares no n-gram with the others, a vector of another dimension,
+                NaN or infinity in a vector, a k below 1, or a query together with ``positive`` or ``negative``.
 
         Example:
             >>> from vastmax import Embeddings, Vocabulary
@@ -98,6 +98,7 @@ class Nearest:
         if signed is not None:
             if query is not None:
                 raise refused("the query", query, "either a query, or positive and negative")
+            _unit_words(self, signed[1])  # each has a direction, or is told
             return _search_vectors(self, signed[0], [[*self._ids_among(signed[1]), *unwanted]], k, rows)[0]
         if is_word(query):
             return _nearest_words(self, [query], k, rows, unwanted)[0]
@@ -165,7 +166,11 @@ def _nearest_words(
 
 def _unit_words(of: WordVectors, words: Sequence[Word]) -> NDArray[np.float64]:
     found = of._finite_vectors_of(words)
-    return unit(found, lengths(found))
+    norms = lengths(found)
+    for word in (words[place] for place in np.flatnonzero(norms == 0).tolist()):
+        if not of._ids_among([word]):  # unseen: every cosine would be 0
+            raise InputError(f"{word!r} shares no n-gram with the words of these embeddings: give another word.")
+    return unit(found, norms)
 
 
 def _search_vectors(

@@ -156,7 +156,8 @@ class _Approximate(SearchedRows):
         self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
     ) -> Found:
         found = self.table.nearest(queries, k, among, exclude) if isinstance(self.table, StoredRows) else None
-        assert found is not None  # `tune_index` has asked it
+        if found is None:
+            raise InputError("the vectors under this index cannot be scanned: tune it again, by tune_index.")
         return found
 
 
