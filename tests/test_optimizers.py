@@ -1,12 +1,17 @@
 """Optimisers: rows that no batch met keep their bits; sparse gradients give what dense ones give."""
 
+import copy
+import io
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.distributed import checkpoint
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from tests.oracles import lazy_adam
 from vastmax.errors import CheckpointError, InputError
@@ -116,6 +121,12 @@ def test_other_precisions_are_clipped_too(dtype: torch.dtype) -> None:
     layer.weight.grad = torch.tensor([[3.0, 4.0]], dtype=dtype)
     assert SparseAwareOptimizer(layer).clip(1.0) == pytest.approx(5)
     assert layer.weight.grad.flatten().tolist() == pytest.approx([0.6, 0.8], rel=1e-2)
+
+
+@pytest.mark.parametrize("max_norm", [0, -1.0, math.nan])
+def test_a_norm_that_is_none_is_refused(max_norm: float) -> None:
+    with pytest.raises(InputError, match=r"^max_norm is .*: give a number above 0\.$"):
+        SparseAwareOptimizer(Twins(sparse=True)).clip(max_norm)
 
 
 def test_no_gradient_is_no_norm() -> None:
@@ -311,3 +322,146 @@ def test_a_scaled_loss_gives_the_same_steps(name: str) -> None:
     assert scaler.get_scale() == 512
     for one, other in zip(models[0].values(), models[1].values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+# --- inside torch ---
+
+
+@every_optimizer
+def test_a_state_dict_goes_on_bit_for_bit(name: str) -> None:
+    """Through a file, with a scheduler; the copy of an optimiser and its model goes on like them."""
+    whole, cut = Twins(sparse=True), Twins(sparse=True)
+
+    def prepared(model: Twins) -> tuple[SparseAwareOptimizer, torch.optim.lr_scheduler.LRScheduler]:
+        optimizer = SparseAwareOptimizer(model, name, 0.3)
+        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+
+    def run(model: Twins, optimizer: SparseAwareOptimizer, schedule: Any, steps: list[list[int]]) -> None:
+        for words in steps:
+            train(model, optimizer, [words])
+            schedule.step()
+
+    run(whole, *prepared(whole), STEPS)
+    first = prepared(cut)
+    run(cut, *first, STEPS[:2])
+    file = io.BytesIO()
+    torch.save([each.state_dict() for each in first], file)
+    file.seek(0)
+    copied, *copies = copy.deepcopy((cut, *first))
+    second = prepared(cut)
+    for each, state in zip(second, torch.load(file, weights_only=True), strict=True):
+        each.load_state_dict(state)
+    assert second[0].learning_rate == 0.3 / 4
+    run(cut, *second, STEPS[2:])
+    run(copied, *copies, STEPS[2:])
+    for one, other, third in zip(whole.values(), cut.values(), copied.values(), strict=True):
+        assert torch.equal(one, other) and torch.equal(one, third)
+
+
+@every_optimizer
+def test_the_rate_is_that_of_the_groups(name: str) -> None:
+    """A scheduler's rate is the one that rows step with; a warm-up from 0 begins without moving."""
+    models = [Twins(sparse=True), Twins(sparse=True)]
+    scheduled, fixed = (SparseAwareOptimizer(each, name, 0.3) for each in models)
+    schedule = torch.optim.lr_scheduler.LambdaLR(scheduled, lambda step: step / 2)
+    for step, words in enumerate(STEPS):
+        fixed.learning_rate = 0.3 * step / 2
+        train(models[0], scheduled, [words])
+        train(models[1], fixed, [words])
+        schedule.step()
+        for one, other in zip(models[0].values(), models[1].values(), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_hooks_and_closures_are_called() -> None:
+    model, calls = Twins(sparse=True), []
+    optimizer = SparseAwareOptimizer(model, "adam", 0.1)
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        model.backward([3, 5])
+        calls.append("loss")
+        return 2.5
+
+    assert optimizer.step(closure) == 2.5
+    assert calls == ["loss", "after"]
+    assert optimizer.step() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sgd", {"maximize": True}), ("sgd", {"momentum": 0.5}), ("adam", {"eps": 0.1}), ("adam", {"betas": (0.5, 0.9)})],
+)
+def test_changed_options_count_for_rows_too(name: str, options: dict[str, Any]) -> None:
+    """Nothing that is set in a parameter group is silently passed over: torch steps such rows, slower."""
+    kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.SparseAdam}
+    model = SparseTable(torch.ones(5, 2))
+    other = nn.Parameter(model.weight.detach().clone())
+    ours, theirs = SparseAwareOptimizer(model, name, 0.1), kinds[name]([other], lr=0.1, **options)
+    ours.param_groups[0].update(options)
+    for rows in ([3, 1, 3], [3, 4]):
+        gradient = torch.sparse_coo_tensor(torch.tensor([rows]), torch.full((len(rows), 2), 0.5), (5, 2))
+        model.weight.grad, other.grad = gradient, gradient.clone()
+        ours.step()
+        theirs.step()
+        torch.testing.assert_close(model.weight, other)
+
+
+def test_a_weight_decay_on_sparse_rows_is_refused() -> None:
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, "adagrad")
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    model.backward([1])
+    with pytest.raises(InputError, match="with weight_decay or fused does not support sparse gradients"):
+        optimizer.step()
+
+
+def test_parameters_are_given_at_construction() -> None:
+    optimizer = SparseAwareOptimizer(Twins(sparse=True))
+    with pytest.raises(InputError, match=r"^parameters cannot be added: construct "):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+    with pytest.raises(InputError, match=r"^module has no trainable parameter: give one "):
+        SparseAwareOptimizer(Twins(sparse=True).requires_grad_(False))
+
+
+@pytest.mark.parametrize("change", ["group", "shape", "name", "missing", "text"])
+def test_a_damaged_state_dict_is_refused(change: str) -> None:
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, "adagrad")
+    train(model, optimizer, STEPS)
+    state = copy.deepcopy(optimizer.state_dict())
+    if change == "group":
+        state["param_groups"][0]["params"].pop()
+    elif change == "shape":
+        state["state"][0]["sum"] = torch.ones(2)
+    elif change == "name":
+        state["state"][0]["exp_avg"] = state["state"][0].pop("sum")
+    elif change == "missing":
+        del state["state"]
+    else:
+        state["state"][0]["sum"] = "sum"
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(CheckpointError, match="does not match this model and adagrad"):
+        optimizer.load_state_dict(state)
+    for place, known in before["state"].items():
+        assert all(torch.equal(value, optimizer.state_dict()["state"][place][name]) for name, value in known.items())
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed")
+@every_optimizer
+def test_distributed_checkpoints_hold_the_state(name: str, tmp_path: Path) -> None:
+    """torch loads into the state of a new optimiser: moments that it lacked would be lost without a word."""
+    models = [Twins(sparse=True), Twins(sparse=True)]
+    optimizers = [SparseAwareOptimizer(each, name, 0.3) for each in models]
+    train(models[0], optimizers[0], STEPS[:2])
+    optimizers[0].learning_rate = 0.2
+    for model, optimizer, move in zip(models, optimizers, (checkpoint.save, checkpoint.load), strict=True):
+        states = dict(zip(("model", "optimizer"), get_state_dict(model, optimizer), strict=True))
+        move(states, checkpoint_id=tmp_path)
+    set_state_dict(*models[1:], *optimizers[1:], model_state_dict=states["model"], optim_state_dict=states["optimizer"])
+    assert optimizers[1].learning_rate == 0.2
+    for model, optimizer in zip(models, optimizers, strict=True):
+        train(model, optimizer, STEPS[2:])
+    for one, other in zip(models[0].values(), models[1].values(), strict=True):
+        assert torch.equal(one, other)

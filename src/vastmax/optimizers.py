@@ -1,9 +1,10 @@
-"""Optimisers for models with large tables: the rows that a step did not touch cost it nothing."""
+"""Optimisers for models with large tables: rows without a gradient cost a step nothing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 try:
@@ -14,7 +15,7 @@ except ImportError as error:
 from torch import Tensor, nn
 
 from vastmax.checks import number, one_of, refused
-from vastmax.errors import CheckpointError
+from vastmax.errors import CheckpointError, InputError
 from vastmax.layers import OutputLayer
 from vastmax.ops import adagrad_rows, adam_rows, coalesced, row_gradient
 
@@ -25,7 +26,7 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
     "adam": ("step", "exp_avg", "exp_avg_sq"),
     "sgd": (),
 }
-"""Every optimiser by name, and what it remembers of each parameter."""
+"""Every optimiser by name, with the entries of its state for a parameter."""
 
 
 def sparse_parameters(module: nn.Module) -> list[nn.Parameter]:
@@ -49,22 +50,20 @@ def _adagrad_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradie
 
 
 def _adam_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
-    if not state:  # before the first step, as SparseAdam has it
-        state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
     state["step"] += 1
     moments = _here(state["exp_avg"]), _here(state["exp_avg_sq"])
     adam_rows(_here(parameter), *moments, rows, gradients, state["step"], rate)
 
 
 def _here(tensor: Any) -> Tensor:
-    """Return what this process has of a tensor, which may be spread over several: a DTensor."""
+    """Return the local shard of a DTensor, or the tensor itself."""
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def _first_row(tensor: Any) -> int:
-    """Return which row of a tensor is the first that this process has: the same number on each, but for the last.
+    """Return the first row of a DTensor's local shard; 0 for a plain tensor. Shards have equal sizes but for the last.
 
-    What PyTorch says of a DTensor's parts takes it time in proportion to its rows.
+    PyTorch's own function takes time in proportion to the rows.
     """
     if not hasattr(tensor, "to_local"):
         return 0
@@ -73,7 +72,7 @@ def _first_row(tensor: Any) -> int:
 
 
 def _groups(tensor: Any) -> tuple[Any, ...]:
-    """Return the groups of processes over which the parts of a tensor lie; none where each process has it whole."""
+    """Return the process groups over which a tensor is sharded: none if each process holds all of it."""
     if not hasattr(tensor, "to_local"):
         return ()
     mesh, placements = tensor.device_mesh, tensor.placements
@@ -81,7 +80,7 @@ def _groups(tensor: Any) -> tuple[Any, ...]:
 
 
 def _part(parameter: Any) -> Tensor:
-    """Return a spread parameter's part here, whose gradient is the memory of what the parameter's has here."""
+    """Return a DTensor's local shard, whose gradient shares memory with the shard of the DTensor's gradient."""
     own = _here(parameter).detach()
     gradient = parameter.grad
     if gradient is None:
@@ -104,27 +103,30 @@ _ROW_STEPS = {
     torch.optim.SparseAdam: _adam_step,
     torch.optim.SGD: _sgd_step,
 }
-"""Optimisers whose step on met rows is ours, in the state that is theirs."""
+"""torch's optimisers whose step on rows with a gradient is vastmax's; the state is in torch's layout."""
+_WITHOUT_EFFECT = {"lr", "foreach", "fused", "capturable", "differentiable"}  # options that leave that step as it is
 
 
-class SparseAwareOptimizer:
-    """One optimiser over dense and sparse gradients, which leaves untouched rows of a sparse table alone.
+class SparseAwareOptimizer(torch.optim.Optimizer):
+    """One optimiser for dense and sparse gradients; rows of a sparse table without a gradient cost nothing.
 
-    ``sgd`` and ``adagrad`` take both kinds of gradients as they come; ``adam`` is torch's Adam on the dense parameters
-    and the step of its SparseAdam, which moves the moments of met rows only, on the sparse ones
-    (:func:`vastmax.ops.adam_rows`). There is no weight decay and no momentum: both would touch every row at every step.
+    ``sgd`` and ``adagrad`` step both kinds of gradients alike. ``adam`` is torch's Adam for dense gradients and its
+    SparseAdam for sparse ones, which updates the moments only of rows with a gradient
+    (:func:`vastmax.ops.adam_rows`). There is no weight decay and no momentum: both would update every row in every
+    step.
+
+    It is a ``torch.optim.Optimizer``: learning-rate schedulers, ``state_dict``, hooks and ``torch.amp.GradScaler`` work
+    as with torch's own. Clip with :meth:`clip`; ``torch.nn.utils.clip_grad_norm_`` refuses sparse gradients.
+    Parameters may be plain, or DTensors sharded by FSDP2 or :func:`vastmax.distributed.shard_classes`, together in one
+    optimiser. A ``ShardedGradScaler`` then takes :attr:`shards` in place of the optimiser.
 
     References:
         Duchi, Hazan, Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, 2011,
         https://jmlr.org/papers/v12/duchi11a.html; Kingma, Ba, *Adam: A Method for Stochastic Optimization*, 2015,
         https://arxiv.org/abs/1412.6980.
 
-    Parameters may be whole, or DTensors spread over processes by FSDP2 or :func:`vastmax.distributed.shard_classes`,
-    in one optimiser: :meth:`clip` has the norm of all. ``torch.amp.GradScaler`` takes it as it takes torch's own;
-    over processes ``torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler`` does.
-
     Args:
-        module: the model, or several such as a body and its output layer.
+        module: the model, or several, such as a body and its output layer; InputError if no parameter is trainable.
         name: "adagrad", "adam" or "sgd"; InputError for others.
         learning_rate: above 0; InputError for others.
 
@@ -132,8 +134,11 @@ class SparseAwareOptimizer:
         >>> from vastmax.layers import build
         >>> layer = build("sampled", 8, [5, 3, 2, 1], num_samples=2)
         >>> optimizer = SparseAwareOptimizer(layer, "adagrad", 0.1)
+        >>> schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
         >>> layer(torch.randn(4, 8), torch.tensor([0, 1, 0, 1])).backward()
+        >>> norm = optimizer.clip(1.0)
         >>> optimizer.step()
+        >>> schedule.step()
     """
 
     def __init__(
@@ -146,90 +151,135 @@ class SparseAwareOptimizer:
                 raise refused("module", module, "an nn.Module, or several in a list")
             module = nn.ModuleList(module)
         self.name = name
-        self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise InputError("module has no trainable parameter: give one with requires_grad=True.")
         sparse = {id(parameter) for parameter in sparse_parameters(module)}
-        # torch's kernels over many tensors take no whole ones beside spread ones
-        foreach = False if len({getattr(each, "device_mesh", None) for each in self._parameters}) > 1 else None
+        # torch's multi-tensor kernels take no plain tensors together with DTensors
+        foreach = False if len({getattr(each, "device_mesh", None) for each in parameters}) > 1 else None
         self._optimizers: list[torch.optim.Optimizer] = []
         if name == "adam":
-            dense = [parameter for parameter in self._parameters if id(parameter) not in sparse]
-            rows = [parameter for parameter in self._parameters if id(parameter) in sparse]
+            dense = [parameter for parameter in parameters if id(parameter) not in sparse]
+            rows = [parameter for parameter in parameters if id(parameter) in sparse]
             self._optimizers += [torch.optim.Adam(dense, lr=learning_rate, foreach=foreach)] if dense else []
             self._optimizers += [torch.optim.SparseAdam(rows, lr=learning_rate)] if rows else []
         elif name == "adagrad":
-            self._optimizers = [torch.optim.Adagrad(self._parameters, lr=learning_rate, foreach=foreach)]
+            self._optimizers = [torch.optim.Adagrad(parameters, lr=learning_rate, foreach=foreach)]
         else:
-            self._optimizers = [torch.optim.SGD(self._parameters, lr=learning_rate, foreach=foreach)]
-        self._learning_rate = learning_rate
+            self._optimizers = [torch.optim.SGD(parameters, lr=learning_rate, foreach=foreach)]
+        self._complete = False
+        super().__init__([each.param_groups[0] for each in self._optimizers], {"lr": learning_rate})
+        self._complete = True
+        for each in self._optimizers:
+            self.state.update(each.state)
+            if name == "adam":  # from the start, as Adagrad's: torch.distributed.checkpoint loads into what is there
+                for parameter in each.param_groups[0]["params"]:
+                    moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+                    step = 0 if isinstance(each, torch.optim.SparseAdam) else torch.tensor(0.0)
+                    self.state[parameter] = {"step": step, **moments}
+        self._share()
+
+    def _share(self) -> None:
+        """Give torch's optimisers a parameter group each, and the one state."""
+        for optimizer, group in zip(self._optimizers, self.param_groups, strict=True):
+            optimizer.param_groups, optimizer.state = [group], self.state
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("name", "_optimizers", "_complete")
+        return {**super().__getstate__(), **{each: self.__dict__[each] for each in own}}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Raise InputError: all parameters are given at construction, where sparse and dense ones are told apart."""
+        if self._complete:
+            raise InputError("parameters cannot be added: construct the optimiser with all modules in a list.")
+        super().add_param_group(param_group)
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step; set it to follow a schedule."""
-        return self._learning_rate
+        """The learning rate of the next step; set it, or use a scheduler."""
+        return float(self.param_groups[0]["lr"])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._learning_rate = value
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = value
+        for group in self.param_groups:
+            group["lr"] = value
 
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """What ``torch.amp.GradScaler`` unscales: the parameters, of spread ones this process's part."""
-        return [{"params": [_part(each) if hasattr(each, "to_local") else each for each in self._parameters]}]
+    @cached_property
+    def shards(self) -> Shards:
+        """What ``torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler`` takes where parameters are DTensors."""
+        return Shards(self)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for optimizer in self._optimizers:
-            optimizer.zero_grad(set_to_none=True)
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
-    def step(self) -> None:
-        """Move the parameters; with a learning rate of 0 they stay where they are."""
-        if self._learning_rate == 0:
-            return
-        with torch.sparse.check_sparse_tensor_invariants(False):  # said aloud, as torch warns of silence
-            stepped = [each for optimizer in self._optimizers for each in self._step_rows(optimizer)]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update the parameters; those with a learning rate of 0, and their state, keep their values.
+
+        Args:
+            closure: computes the loss and its gradients anew; optional.
+
+        Returns:
+            The loss of ``closure``, else None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moving = [each for each in self._optimizers if each.param_groups[0]["lr"] != 0]
+        with torch.sparse.check_sparse_tensor_invariants(False):  # explicit, as torch warns about the default
+            stepped = [parameter for each in moving for parameter in self._step_rows(each)]
             gradients = [each.grad for each in stepped]
             for each in stepped:
-                each.grad = None  # torch is to pass by
+                each.grad = None  # so that torch skips it
             try:
-                for optimizer in self._optimizers:
+                for optimizer in moving:
                     optimizer.step()
             finally:
                 for each, gradient in zip(stepped, gradients, strict=True):
                     each.grad = gradient
+        return loss
 
     @torch.no_grad()
     def _step_rows(self, optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-        """Take an optimiser's step for the parameters with sparse gradients, and return which these are.
+        """Step the parameters with sparse gradients and return them.
 
-        torch's own passes over such a gradient many times.
+        torch's own optimisers make many passes over such a gradient. They step those whose options were changed.
         """
-        if (step := _ROW_STEPS.get(type(optimizer))) is None:
+        step, group = _ROW_STEPS.get(type(optimizer)), optimizer.param_groups[0]
+        options = optimizer.defaults.keys() - _WITHOUT_EFFECT
+        if step is None or any(group.get(name) != optimizer.defaults[name] for name in options):
             return []
         stepped = []
-        for parameter in (each for group in optimizer.param_groups for each in group["params"]):
+        for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is not None and gradient.is_sparse and gradient.sparse_dim() == 1:
                 parameter.grad = gradient = coalesced(gradient)
                 rows, values = gradient._indices()[0], gradient._values()
-                step(parameter, optimizer.state[parameter], rows - _first_row(parameter), values, self._learning_rate)
+                step(parameter, self.state[parameter], rows - _first_row(parameter), values, float(group["lr"]))
                 stepped.append(parameter)
         return stepped
 
     @torch.no_grad()
     def clip(self, max_norm: float) -> float:
-        """Scale all gradients down together where their joint Euclidean norm is above ``max_norm``; return that norm.
+        """Clip the gradients by their joint Euclidean norm: scale all so that it is at most ``max_norm``.
 
-        The norm is over all processes where parameters are spread; then all of them call this.
-        Sparse gradients are summed row by row first: rows that a batch met twice count with their sum.
+        Rows that a batch met several times count with the sum of their gradients. With sharded parameters the norm is
+        over all processes, and all of them must call this.
+
+        Args:
+            max_norm: above 0; InputError for others. Infinity only measures.
+
+        Returns:
+            The norm before clipping; where it is NaN, gradients stay as they are.
         """
+        if not max_norm > 0:
+            raise refused("max_norm", max_norm, "a number above 0")
         values: list[Tensor] = []
-        squares: dict[tuple[Any, ...], float] = {}  # by the groups of processes that have parts to add
-        for parameter in self._parameters:
+        squares: dict[tuple[Any, ...], float] = {}  # by the process groups over which to sum
+        parameters = self._parameters()
+        for parameter in parameters:
             groups = _groups(parameter)
-            squares.setdefault(groups, 0.0)  # on processes without a gradient too: all are to add
+            squares.setdefault(groups, 0.0)  # without a gradient too: every process joins the sum
             if parameter.grad is not None:
                 if parameter.grad.is_sparse:
                     parameter.grad = coalesced(parameter.grad)
@@ -238,57 +288,96 @@ class SparseAwareOptimizer:
                 squares[groups] += float(torch.linalg.vector_norm(values[-1], dtype=dtype)) ** 2
         total = squares.pop((), 0.0)
         for groups, square in squares.items():
-            summed = torch.tensor(square, dtype=torch.float64, device=self._parameters[0].device)
+            summed = torch.tensor(square, dtype=torch.float64, device=parameters[0].device)
             for group in groups:
                 torch.distributed.all_reduce(summed, group=group)
             total += float(summed)
         norm = math.sqrt(total)
-        if norm > max_norm:  # not where it is NaN: the loss says so too
+        if norm > max_norm:  # false for NaN, which the loss shows too
             for each in values:
                 each.mul_(max_norm / norm)
         return norm
 
+    # --- checkpoints ---
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what ``state_dict()`` returned; CheckpointError for another optimiser's or model's state."""
+        try:
+            saved = [key for group in state_dict["param_groups"] for key in group["params"]]
+            parameters = dict(zip(saved, self._parameters(), strict=True))
+            for key, known in state_dict["state"].items():
+                if known.keys() != set(OPTIMIZERS[self.name]):
+                    raise KeyError(*sorted(known.keys() ^ set(OPTIMIZERS[self.name])))
+                for name, value in known.items():
+                    if name != "step" and value.shape != parameters[key].shape:
+                        raise ValueError(f"{name} of shape {tuple(value.shape)}")
+                    if isinstance(value, Tensor) and not value.is_floating_point():
+                        raise ValueError(f"{name} of type {value.dtype}")
+            super().load_state_dict(state_dict)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise self._mismatch(error) from error
+        self._share()
+
+    def _mismatch(self, reason: object) -> CheckpointError:
+        return CheckpointError(
+            f"the optimiser's state does not match this model and {self.name} ({reason}): "
+            "build the model and the optimiser that it was saved from."
+        )
+
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return what the optimisers remember, by names that :meth:`load_state_tensors` knows again."""
+        """Return the state as tensors by name, for a file of tensors; :meth:`load_state_tensors` takes them back.
+
+        A name is ``GROUP.PLACE.WHAT``. Moments and sums have the shape of their parameter, steps are scalars.
+        """
         return {
             f"{number}.{place}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
-            for number, optimizer in enumerate(self._optimizers)
-            for place, state in optimizer.state_dict()["state"].items()
-            for name, value in state.items()
+            for number, group in enumerate(self.param_groups)
+            for place, parameter in enumerate(group["params"])
+            for name, value in self.state.get(parameter, {}).items()
         }
 
     def of_parameter(self, name: str) -> nn.Parameter | None:
-        """Return the parameter whose shape a tensor of :meth:`state_tensors` has; None for a number or another name."""
-        number, _, rest = name.partition(".")
+        """Return the parameter of which :meth:`state_tensors` names a sum or moment, of the same shape; else None."""
+        group, _, rest = name.partition(".")
         place, _, last = rest.partition(".")
-        if last == "step" or not (number.isdecimal() and place.isdecimal() and int(number) < len(self._optimizers)):
+        if last == "step" or not (group.isdecimal() and place.isdecimal() and int(group) < len(self.param_groups)):
             return None
-        parameters = [each for group in self._optimizers[int(number)].param_groups for each in group["params"]]
+        parameters = self.param_groups[int(group)]["params"]
         return parameters[int(place)] if int(place) < len(parameters) else None
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's."""
-        states: list[dict[int, dict[str, Any]]] = [{} for _ in self._optimizers]
-        try:
-            for key, value in tensors.items():
-                number, place, name = key.split(".")
-                if name not in OPTIMIZERS[self.name]:
-                    raise KeyError(name)
-                # SparseAdam counts its steps in a Python number, all others in a tensor
-                plain = isinstance(self._optimizers[int(number)], torch.optim.SparseAdam) and name == "step"
-                states[int(number)].setdefault(int(place), {})[name] = int(value) if plain else value
-            for optimizer, state in zip(self._optimizers, states, strict=True):
-                parameters = [each for group in optimizer.param_groups for each in group["params"]]
-                for place, known in state.items():
-                    if missing := [each for each in OPTIMIZERS[self.name] if each not in known]:
-                        raise KeyError(missing[0])
-                    for name, value in known.items():
-                        if name != "step" and value.shape != parameters[place].shape:
-                            raise ValueError(f"{name} of shape {tuple(value.shape)}")
-                        if isinstance(value, Tensor) and not value.is_floating_point():
-                            raise ValueError(f"{name} of type {value.dtype}")
-                optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        except (IndexError, KeyError, ValueError) as error:
-            raise CheckpointError(
-                f"the optimiser's state does not match this model and {self.name} ({error}): build those that it is of."
-            ) from error
+        """Load what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's state."""
+        groups = zip(self._optimizers, self.param_groups, strict=True)
+        known = [(f"{n}.{i}", each) for n, (each, group) in enumerate(groups) for i in range(len(group["params"]))]
+        places = {name: place for place, (name, _) in enumerate(known)}
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in tensors.items():
+            parameter, _, name = key.rpartition(".")
+            if (place := places.get(parameter)) is None:
+                raise self._mismatch(key)
+            # SparseAdam counts steps in a Python number, the others in a tensor
+            counts = name == "step" and isinstance(known[place][1], torch.optim.SparseAdam)
+            state.setdefault(place, {})[name] = int(value) if counts else value
+        self.load_state_dict({"state": state, "param_groups": self.state_dict()["param_groups"]})
+
+
+class Shards:
+    """The local shards of an optimiser's parameters and their gradients, as a gradient scaler needs them.
+
+    A scaler unscales plain tensors and DTensors in one call, which torch refuses for a mixture: here all are plain.
+    """
+
+    def __init__(self, optimizer: SparseAwareOptimizer) -> None:
+        self._optimizer = optimizer
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The parameter groups, with the shards that this process holds as parameters."""
+        return [
+            {**group, "params": [_part(each) if hasattr(each, "to_local") else each for each in group["params"]]}
+            for group in self._optimizer.param_groups
+        ]
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Step the optimiser."""
+        return self._optimizer.step(closure)

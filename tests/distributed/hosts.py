@@ -227,9 +227,9 @@ def scaled(mesh: DeviceMesh, rank: int, folder: Path) -> None:
                 grad: Any = models[1][1].weight.grad
                 if rank == 1:
                     (grad._values() if sparse else grad.to_local())[0] = torch.inf
-            scaler.unscale_(ours)  # type: ignore[arg-type]
+            scaler.unscale_(ours.shards)  # type: ignore[arg-type]
             norms = [each.clip(0.3) for each in (plain, ours)]
-            scaler.step(ours)  # type: ignore[arg-type]
+            scaler.step(ours.shards)  # type: ignore[arg-type]
             scaler.update()
             if step == 2:
                 assert scaler.get_scale() == 512
