@@ -73,8 +73,8 @@ def tune_index(embeddings: Embeddings, recall: float = 0.95, *, k: int = 10, que
     The indexes are faiss's inverted file (``pip install 'vastmax[index]'``) and usearch's HNSW graph (``pip install
     usearch``), each at rising effort until the recall is reached, or until it is less than half as fast as the best
     search so far. Queries are words of the vocabulary, drawn with a fixed seed. An index is in memory only and is not
-    saved. It returns candidates, whose cosines are computed exactly. The exact scan is used if there are
-    fewer than ``k``, if ``k`` plus excluded words is more than half the vocabulary, or with ``among``.
+    saved. It returns candidates, whose cosines are computed exactly. If it returns fewer than ``k``, if ``k`` and the
+    excluded words are more than half the vocabulary, or if ``among`` limits a search, the exact scan is used.
 
     Args:
         embeddings: vectors (V, d) in any form; do not change them in place while the result is used.
@@ -83,7 +83,7 @@ def tune_index(embeddings: Embeddings, recall: float = 0.95, *, k: int = 10, que
         queries: number of queries, in one batch.
 
     Raises:
-        InputError: for a value out of range, or NaN or infinity in a vector.
+        InputError: for a value out of range, NaN or infinity in a vector, or a d too large for the exact scan.
     """
     wanted = number("recall", recall, 0, 1, above=True)
     k, count = whole("k", k, 1), whole("queries", queries, 1)

@@ -36,8 +36,8 @@ class Batch(NamedTuple):
 class StreamBatches:
     """A stream of words, cut into B contiguous columns that are read side by side, T words at a time.
 
-    Each word is a target once per epoch. The first input word is ``start``. Each later column starts with the word
-    before it, and with an empty state.
+    Each word is a target once per epoch. The first target of a column is predicted from the word that precedes it,
+    ``start`` in the first column, and an empty state.
 
     Args:
         ids: (n,) integer word ids, n of 1 or more; InputError otherwise.

@@ -178,7 +178,10 @@ class LanguageModelLoop(Run):
             yield from islice(layer.prepare(_Targets(batches, epoch), num_candidates=size), first, None)
 
     def step(self) -> None:
-        """Train on the next batch; call :meth:`begin` first. DivergedError if its mean loss is NaN or infinite."""
+        """Train on the next batch, after :meth:`begin`.
+
+        DivergedError, after the update, if the batch's mean loss is NaN or infinite.
+        """
         next(self._preparing)
         options, optimizer = self._options, self._optimizer
         optimizer.learning_rate = options.rate(self.share, self._setbacks)
@@ -250,7 +253,7 @@ class LanguageModelLoop(Run):
         """Return the position as JSON values and the tensors by name, in CPU memory; all processes call it.
 
         The tensors are those of the model and the best model, the optimiser, the carried state, whose texts (B) are the
-        second dimension, and the generators of all processes. Sharded tables (V, d) come whole. Only the leader gets
+        second dimension, and the generators of all processes. Sharded tables (V, …) come whole. Only the leader gets
         them; the others get two empty dicts.
         """
         carried = () if self._state is None else self._group.columns.of_all(self._state, self._texts)
@@ -269,7 +272,7 @@ class LanguageModelLoop(Run):
         return facts, arrays_of(tensors)
 
     def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Return this process's rows (v, d) of a sharded tensor (V, d) of :meth:`state`; all of any other tensor."""
+        """Return this process's rows (v, …) of a sharded tensor (V, …) of :meth:`state`, or all of any other tensor."""
         return self._group.own_part(name, tensor)
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:

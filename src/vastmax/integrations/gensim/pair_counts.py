@@ -57,7 +57,7 @@ class PairCounts(NamedTuple):
         return PairCounts(list(words), counts, list(runs), *_summed(pairs, together))
 
     def most(self, size: int) -> tuple[PairCounts, int]:
-        """Return the most frequent words and pairs, at most ``size`` together, and the least count among them.
+        """Return the most frequent words and pairs, at most ``size`` together, and the least count that is kept.
 
         Ties at the limit are all dropped.
         """
