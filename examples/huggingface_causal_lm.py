@@ -1,10 +1,10 @@
-"""A causal language model of Hugging Face with any output layer of vastmax in the place of its `lm_head`.
+"""A Hugging Face causal language model with any vastmax output layer in place of its `lm_head`.
 
     pip install transformers
     python examples/huggingface_causal_lm.py --output-layer hierarchical
 
-The model is a small GPT-2 with random weights, so nothing is downloaded; the text is the documentation of your own
-Python, or a file of yours. `generate` works as before: its logits are the layer's log-probabilities.
+The model is a small GPT-2 with random weights, so nothing is downloaded. The text is your Python's documentation, or
+your own file (`--data`). `generate` works as before: its logits are the layer's log-probabilities.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ LENGTH = 20
 
 
 class Head(nn.Module):
-    """What `generate` needs of an output layer, a score for every word: log-probabilities are logits."""
+    """The logits that `generate` needs: the output layer's log-probabilities."""
 
     def __init__(self, layer: OutputLayer) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(…, d) -> (…, V)."""
+        """Return the log-probabilities (…, V) of all words from hidden vectors (…, d)."""
         return self.layer.log_prob(hidden)
 
 
 def small_gpt2(vocabulary: Vocabulary, dim: int) -> PreTrainedModel:
-    """Two layers, random weights; any causal model with `set_output_embeddings` will do."""
+    """Return a two-layer GPT-2; any causal model with `set_output_embeddings` works."""
     sizes = {"n_embd": dim, "n_layer": 2, "n_head": 2, "n_positions": 2 * LENGTH, "vocab_size": len(vocabulary)}
     return GPT2LMHeadModel(
         GPT2Config(**sizes, tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, pad_token_id=0)
@@ -45,14 +45,14 @@ def small_gpt2(vocabulary: Vocabulary, dim: int) -> PreTrainedModel:
 
 
 def loss_of(model: PreTrainedModel, layer: OutputLayer, words: Tensor) -> Tensor:
-    """Instead of `model(words, labels=words).loss`: the hidden vectors go to the layer, and no logits are made."""
+    """Return the loss, instead of `model(words, labels=words).loss`, without computing logits."""
     hidden = model.base_model(words[:, :-1]).last_hidden_state
     return layer(hidden, words[:, 1:])
 
 
 @torch.no_grad()
 def perplexity(model: PreTrainedModel, layer: OutputLayer, words: Tensor) -> float:
-    """Return the exact perplexity, whatever the layer."""
+    """Return the exact perplexity of words (rows, length + 1), whatever the layer."""
     hidden = model.eval().base_model(words[:, :-1]).last_hidden_state
     model.train()
     return float(layer.target_log_prob(hidden, words[:, 1:]).mean().neg().exp())

@@ -1,10 +1,10 @@
-"""A word language model: an LSTM, and any output layer of vastmax.
+"""A word language model: an LSTM with any vastmax output layer.
 
     python examples/lstm_language_model.py --output-layer hierarchical
     python examples/lstm_language_model.py --data ptb.train.txt --output-layer full --dim 200 --steps 5000
 
-Without --data it reads the documentation of your own Python. Prints the perplexity of held-out words while it trains,
-and what the model says of the words that come next.
+Without --data it reads your Python's documentation. It prints the perplexity of held-out words during training, and
+finally the most probable next words after a held-out phrase.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from vastmax.optimizers import SparseAwareOptimizer
 from vastmax.text import END_OF_SENTENCE, encode_corpus, read_documentation
 from vastmax.vocabulary import Vocabulary
 
-LENGTH = 20  # words a row
+LENGTH = 20  # words per row
 
 
 class LanguageModel(nn.Module):
-    """Words so far -> a hidden vector for each -> the output layer."""
+    """An LSTM that computes a hidden vector for each word, and an output layer that predicts the next one."""
 
     def __init__(self, dim: int, vocabulary: Vocabulary, output_layer: str) -> None:
         super().__init__()
@@ -33,22 +33,22 @@ class LanguageModel(nn.Module):
         self.output: OutputLayer = build(output_layer, dim, vocabulary)
 
     def hidden(self, words: Tensor) -> Tensor:
-        """(rows, length) words -> (rows, length, d)."""
+        """Return hidden vectors (rows, length, d) for words (rows, length)."""
         return self.lstm(self.embedding(words))[0]
 
     def forward(self, words: Tensor) -> Tensor:
-        """(rows, length + 1) words -> the loss of each word after the first."""
+        """Return the mean loss of words (rows, length + 1), each after the first given those before it."""
         return self.output(self.hidden(words[:, :-1]), words[:, 1:])
 
     @torch.no_grad()
     def perplexity(self, words: Tensor) -> float:
-        """Exact for every output layer, however it was trained."""
+        """Return the perplexity of words (rows, length + 1), exact for every output layer."""
         log_prob = self.output.target_log_prob(self.hidden(words[:, :-1]), words[:, 1:])
         return float(log_prob.mean().neg().exp())
 
 
 def read(path: str | None) -> tuple[Tensor, Vocabulary]:
-    """Return the words of a text as ids, one after the other, and the vocabulary."""
+    """Return the words of a text as ids (n,), and the vocabulary."""
     source = path or read_documentation(max_words=100_000)
     with encode_corpus(source, min_count=3) as corpus:
         ids = corpus.ids[corpus.ids != END_OF_SENTENCE]
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
 
     torch.manual_seed(0)
     words, vocabulary = read(options.data)
-    windows = words.unfold(0, LENGTH + 1, LENGTH)  # (rows, length + 1), the last word of one the first of the next
+    windows = words.unfold(0, LENGTH + 1, LENGTH)  # (rows, length + 1); rows overlap by one word
     held_out, training = windows[: len(windows) // 10], windows[len(windows) // 10 :]
     model = LanguageModel(options.dim, vocabulary, options.output_layer)
     optimizer = SparseAwareOptimizer(model, "adam", 1e-2)

@@ -1,11 +1,11 @@
-"""The next item of a session: a GRU over the items so far, and any output layer of vastmax over all of them.
+"""Next-item recommendation: a GRU over the items of a session, with any vastmax output layer over all items.
 
     python examples/next_item_recommender.py --output-layer full
     python examples/next_item_recommender.py --data ml-100k.inter --steps 2000
 
-Reads RecBole's .inter files, and lines of "user item item …". Without --data the sessions are the functions of Python's
-standard library, and the items the names that they call: what a code editor completes. The last item of each session is
-kept for the test: HR@10 is how often it is among the ten best, NDCG@10 counts 1/log2(1 + rank) for it.
+The data are RecBole's .inter files, or lines of "user item item …". Without --data, sessions are the functions of
+Python's standard library, and items are the names that they call, as in code completion. The last item of each session
+is held out: HR@10 is how often it is among the ten best; NDCG@10 counts 1/log2(1 + rank) for it.
 
 After Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, 2016, https://arxiv.org/abs/1511.06939.
 """
@@ -26,11 +26,11 @@ from torch.nn.utils.rnn import pad_sequence
 from vastmax.layers import LAYERS, OutputLayer, build
 from vastmax.vocabulary import Vocabulary
 
-LENGTH, NO_TARGET = 20, -100  # items that a session is cut to; the `ignore_index` of every output layer
+LENGTH, NO_TARGET = 20, -100  # last items kept of a session; `ignore_index` of output layers
 
 
 def called_names() -> list[list[str]]:
-    """The names that each function of the standard library calls, in their order."""
+    """Return the names that each function of the standard library calls, in order."""
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
     sessions = []
@@ -42,7 +42,7 @@ def called_names() -> list[list[str]]:
 
 
 def read(path: Path | None) -> list[list[str]]:
-    """The items of each user or session, in order of time."""
+    """Return the items of each user or session, in order of time."""
     if path is None:
         return called_names()
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -56,7 +56,7 @@ def read(path: Path | None) -> list[list[str]]:
 
 
 class Recommender(nn.Module):
-    """Items so far -> a hidden vector for each -> the output layer."""
+    """A GRU that computes a hidden vector for each item, and an output layer that predicts the next one."""
 
     def __init__(self, dim: int, vocabulary: Vocabulary, output_layer: str) -> None:
         super().__init__()
@@ -65,13 +65,13 @@ class Recommender(nn.Module):
         self.output: OutputLayer = build(output_layer, dim, vocabulary)
 
     def forward(self, items: Tensor) -> Tensor:
-        """(sessions, length + 1) items, NO_TARGET where a session has ended -> the loss of each after the first."""
+        """Return the mean loss of items (sessions, length + 1), padded with NO_TARGET, each after the first."""
         hidden, _ = self.gru(self.embedding(items[:, :-1].clamp(min=0)))
         return self.output(hidden, items[:, 1:], ignore_index=NO_TARGET)
 
     @torch.no_grad()
     def evaluate(self, sessions: list[Tensor]) -> tuple[float, float]:
-        """HR@10 and NDCG@10 of the last item of each session."""
+        """Return HR@10 and NDCG@10 of the last item of each session."""
         items = pad_sequence([session[:-1] for session in sessions], batch_first=True)
         hidden, _ = self.gru(self.embedding(items))
         last = hidden[range(len(sessions)), [len(session) - 2 for session in sessions]]
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     known = [[vocabulary[name] for name in session if name in vocabulary] for session in names]
     sessions = [torch.tensor(session[-LENGTH:]) for session in known if len(session) >= 3]
     model = Recommender(options.dim, vocabulary, options.output_layer)
-    optimizer = torch.optim.Adagrad(model.parameters(), lr=0.05)  # as the paper; it takes sparse gradients too
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=0.05)  # as in the paper; it accepts sparse gradients
 
     before = after = model.evaluate(sessions)
     print(f"{len(sessions):,} sessions, {len(vocabulary):,} items; {options.output_layer}")

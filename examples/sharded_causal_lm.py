@@ -1,11 +1,11 @@
-"""A causal language model of Hugging Face on many processes: FSDP2 spreads its body, vastmax the classes of its head.
+"""A Hugging Face causal language model on several processes: FSDP2 shards its body, vastmax the classes of its head.
 
     pip install transformers
     torchrun --standalone --nproc-per-node 2 examples/sharded_causal_lm.py --output-layer hierarchical --save model
     torchrun --standalone --nproc-per-node 3 examples/sharded_causal_lm.py --output-layer hierarchical --load model
 
-The model is a small Llama with random weights, so nothing is downloaded; the text is the documentation of your own
-Python, or a file of yours. What some processes save others load, of another number too.
+The model is a small Llama with random weights, so nothing is downloaded. The text is your Python's documentation, or
+your own file (`--data`). A checkpoint can be loaded by a different number of processes.
 """
 
 import argparse
@@ -30,14 +30,14 @@ LENGTH, MICRO_BATCHES = 20, 2
 
 
 def read(path: str | None) -> tuple[Tensor, Vocabulary]:
-    """Rows of words, and the vocabulary; the same on all processes."""
+    """Return words (rows, LENGTH + 1) and the vocabulary, the same on all processes."""
     with encode_corpus(path or read_documentation(max_words=100_000), min_count=3) as corpus:
         ids = corpus.ids[corpus.ids != END_OF_SENTENCE]
         return torch.from_numpy(ids.astype("int64")).unfold(0, LENGTH + 1, LENGTH), corpus.vocabulary
 
 
 def sharded_body(num_words: int, dim: int, mesh: DeviceMesh) -> nn.Module:
-    """Words (rows, length) -> hidden vectors; of a `LlamaForCausalLM` this is `model.model`."""
+    """Return a module from words (rows, length) to hidden vectors; in a `LlamaForCausalLM`, this is `model.model`."""
     sizes = {"hidden_size": dim, "intermediate_size": 2 * dim, "num_hidden_layers": 2, "num_attention_heads": 2}
     body = LlamaModel(LlamaConfig(vocab_size=num_words, max_position_embeddings=LENGTH, use_cache=False, **sizes))
     for block in body.layers:
@@ -47,7 +47,7 @@ def sharded_body(num_words: int, dim: int, mesh: DeviceMesh) -> nn.Module:
 
 @torch.no_grad()
 def perplexity(body: nn.Module, layer: OutputLayer, words: Tensor) -> float:
-    """Exact for every output layer; each process reads its own rows, which may be fewer than those of others."""
+    """Return the exact perplexity over all processes; each reads its own rows, whose number may differ."""
     hidden = body(words[:, :-1]).last_hidden_state
     total = layer.target_log_prob(hidden, words[:, 1:]).sum()
     distributed.all_reduce(both := torch.stack([total.double(), torch.tensor(words[:, 1:].numel())]))
@@ -55,7 +55,7 @@ def perplexity(body: nn.Module, layer: OutputLayer, words: Tensor) -> float:
 
 
 def train(options: argparse.Namespace, mesh: DeviceMesh) -> tuple[float, float]:
-    """Each process takes every so many-th row of what all draw."""
+    """Train; all processes draw the same rows, and process r of n takes rows r, r + n, r + 2n, …."""
     torch.manual_seed(0)
     mine = slice(mesh.get_local_rank(), None, mesh.size())
     say = print if mesh.get_local_rank() == 0 else lambda _: None
@@ -75,12 +75,12 @@ def train(options: argparse.Namespace, mesh: DeviceMesh) -> tuple[float, float]:
     say(f"{len(vocabulary):,} different words; {options.output_layer}; processes: {mesh.size()}")
     say(f"{'loaded' if options.load else 'untrained'}: perplexity {before:,.1f}")
     for step in range(1, options.steps + 1):
-        for part in range(MICRO_BATCHES):  # whose gradients add up; those of the body meet after the last
+        for part in range(MICRO_BATCHES):  # gradients accumulate; those of the body are synchronised after the last
             body.set_requires_gradient_sync(part == MICRO_BATCHES - 1)
             words = training[torch.randint(len(training), (options.rows,))][mine]
             loss = layer(body(words[:, :-1]).last_hidden_state, words[:, 1:]) / MICRO_BATCHES
             loss.backward()
-        optimizer.clip(1.0)  # by the norm of all parameters on all processes
+        optimizer.clip(1.0)  # by the joint norm of all parameters on all processes
         optimizer.step()
         optimizer.zero_grad()
         if step % max(options.steps // 4, 1) == 0 or step == options.steps:
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     alone = {} if "RANK" in os.environ else {"store": distributed.HashStore(), "rank": 0, "world_size": 1}
     distributed.init_process_group("gloo", **alone)  # "nccl" on GPUs
     found = train(options, init_device_mesh("cpu", (distributed.get_world_size(),)))
-    gc.collect()  # a wrapper that still holds the group would keep its threads
+    gc.collect()  # a wrapper that still refers to the group would keep its threads alive
     distributed.destroy_process_group()
     return found
 

@@ -1,15 +1,15 @@
-"""Two towers, one for users and one for items, on one process or many: each row's negatives are the items of all rows.
+"""A two-tower recommender on one or more processes: the negatives of each row are the items of all rows.
 
     python examples/two_tower_recommender.py
     torchrun --standalone --nproc-per-node 2 examples/two_tower_recommender.py
     torchrun --standalone --nproc-per-node 2 examples/two_tower_recommender.py --items table
 
-Users are the functions of Python's standard library, and items the names that they call. The last item of each user is
-kept for the test: recall@20 is how often it is among the best 20 of those that the user has not had.
+Users are the functions of Python's standard library, and items are the names that they call. The last item of each user
+is held out: recall@20 is how often it is among the best 20 items that the user has not had.
 
-A "tower" makes an item's vector of its features: its number, and the letters of its name. A "table" has a vector for
-each item, spread over the processes: for more items than one machine holds. Yi et al., Sampling-Bias-Corrected Neural
-Modeling for Large Corpus Item Recommendations, 2019, https://doi.org/10.1145/3298689.3346996.
+A "tower" computes an item's vector from its features: its id and the character trigrams of its name. A "table" has one
+vector per item, sharded over the processes, for more items than fit on one machine. Yi et al., Sampling-Bias-Corrected
+Neural Modeling for Large Corpus Item Recommendations, 2019, https://doi.org/10.1145/3298689.3346996.
 """
 
 import argparse
@@ -36,7 +36,7 @@ LENGTH, BEST, LETTERS = 20, 20, 4096
 
 
 class ItemTower(nn.Module):
-    """Items by their features, with the methods of an output layer that are needed here."""
+    """Item vectors from features, with the methods of an output layer that this example needs."""
 
     def __init__(self, items: Vocabulary, dim: int, mesh: DeviceMesh) -> None:
         super().__init__()
@@ -46,27 +46,27 @@ class ItemTower(nn.Module):
         self.features, self.mesh = pad_sequence(features, batch_first=True), mesh
         vectors = torch.rand(LETTERS + 1 + len(items), dim) * 0.25 - 0.125
         self.bag = DistributedDataParallel(nn.EmbeddingBag(*vectors.shape, _weight=vectors, mode="sum", padding_idx=0))
-        self.log_prob = UnigramProposal(items.counts, power=1).log_prob  # how likely an item is to be in a batch
+        self.log_prob = UnigramProposal(items.counts, power=1).log_prob  # of an item being drawn into a batch
 
     def forward(self, queries: Tensor, target: Tensor) -> Tensor:
-        """The loss of each query's item against those of all processes, which are corrected for their popularity."""
+        """Return the loss of each query's item against the items of all processes, corrected for popularity."""
         vectors, own = all_rows(self.bag(self.features[target]), self.mesh)
-        ids, _ = all_rows(target, self.mesh)  # the same item in another row is no negative
+        ids, _ = all_rows(target, self.mesh)  # the same item in another row is not a negative
         return in_batch_softmax(queries, vectors, self.log_prob(ids), ids, own=own)
 
     def topk(self, queries: Tensor, k: int, *, exclude: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and items (N, k), without those in `exclude` (N, length), -1 where there are no more."""
+        """Return scores and items (N, k), without those in `exclude` (N, length), which is padded with -1."""
         return best(queries @ self.bag(self.features).T, k, exclude)
 
 
 def best(scores: Tensor, k: int, exclude: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of scores (N, V), and where they stand."""
+    """Return the k largest of scores (N, V) and their items, both (N, k), without those in `exclude`."""
     scores = torch.cat([scores, scores[:, :1]], 1)  # a last column for -1
     return scores.scatter(1, exclude % scores.shape[1], -torch.inf).topk(k)
 
 
 def read() -> tuple[Vocabulary, Tensor, Tensor]:
-    """The items, what each user has had (U, length), -1 where that is no more, and what is to be found (U,)."""
+    """Return the vocabulary, each user's items (U, length), padded with -1, and the held-out items (U,)."""
     users = [list(dict.fromkeys(names)) for names in called_names()]
     items = Vocabulary.from_counts(Counter(name for names in users for name in names[:-1]))
     rows = [torch.tensor([items[name] for name in names if name in items][-LENGTH:]) for names in users]
@@ -76,11 +76,11 @@ def read() -> tuple[Vocabulary, Tensor, Tensor]:
 
 
 def train(options: argparse.Namespace, mesh: DeviceMesh) -> tuple[float, float]:
-    """Each process takes every so many-th row of what all draw."""
+    """Train; all processes draw the same rows, and process r of n takes rows r, r + n, r + 2n, …."""
     torch.manual_seed(0)
     mine = slice(mesh.get_local_rank(), None, mesh.size())
     items, had, wanted = read()
-    bag = nn.EmbeddingBag(len(items) + 1, options.dim, padding_idx=0)  # of what a user has had, by item + 1
+    bag = nn.EmbeddingBag(len(items) + 1, options.dim, padding_idx=0)  # of the user's items, by item + 1; 0 pads
     layers = nn.Linear(options.dim, 128), nn.ReLU(), nn.Linear(128, options.dim)
     users = DistributedDataParallel(nn.Sequential(bag, *layers))
     if options.items == "tower":
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     alone = {} if "RANK" in os.environ else {"store": distributed.HashStore(), "rank": 0, "world_size": 1}
     distributed.init_process_group("gloo", **alone)  # "nccl" on GPUs
     found = train(options, init_device_mesh("cpu", (distributed.get_world_size(),)))
-    gc.collect()  # a wrapper that still holds the group would keep its threads
+    gc.collect()  # a wrapper that still refers to the group would keep its threads alive
     distributed.destroy_process_group()
     return found
 

@@ -1,9 +1,9 @@
-"""Draws docs/images/STUDY.svg from the committed records of every study.
+"""Draw docs/images/STUDY.svg from the committed records of every study.
 
     python -m studies.pictures [RECORDS SVG]
 
-On the left what a method's speed in training costs in perplexity, with the Pareto front: no method is both faster and
-better than one on it. On the right how the perplexity of the validation text fell.
+Left: test perplexity against training speed, with the Pareto front, the methods than which none is both faster and
+better. Right: validation perplexity over training time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vastmax.comparison.report.summary import latest
 
 ROOT = Path(__file__).parents[1]
 KINDS = {"exact": 0, "estimator": 1, "surrogate": 2}
-FARTHEST = 1.3  # what comes out worse by this factor than three quarters of the rows stands at the edge
+FARTHEST = 1.3  # perplexities above this multiple of the third quartile are drawn at the edge
 
 
 def draw(records: Iterable[RunRecord], picture: Path) -> None:
-    """Write a study's picture."""
+    """Draw a study's figure as an SVG file."""
     runs = latest(records)
     rows = [row for row in summary_rows(runs) if row.test is not None and row.training_speed is not None]
     figure, (trade, fall) = new_panels(12, max(4.5, 0.24 * len(rows) + 1.2), 2)
@@ -37,7 +37,7 @@ def draw(records: Iterable[RunRecord], picture: Path) -> None:
 
 
 def value(row: SummaryRow) -> tuple[float, float]:
-    """Words a second in training, and the test text's perplexity."""
+    """Return words per second in training, and test perplexity."""
     assert row.training_speed is not None and row.test is not None
     return row.training_speed.mean, row.test.mean
 
@@ -67,14 +67,14 @@ def _trade(axes: Any, rows: Sequence[SummaryRow]) -> None:
     axes.set_xlabel("words a second in training")
     axes.set_ylabel("perplexity of the test text")
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
-    # by iterations, not seconds: the same records make the same picture
+    # limited by iterations, not seconds, so that the figure is reproducible
     adjust_text(
         texts, ax=axes, expand=(1.1, 1.3), iter_lim=300, arrowprops={"arrowstyle": "-", "color": "#B5B5B5", "lw": 0.6}
     )
 
 
 def _fall(axes: Any, runs: Sequence[RunRecord]) -> None:
-    """The full softmax always, the others where they come near the best."""
+    """Draw the curve of the full softmax, and those that end below the limit."""
     ends = {run.label: run.curve[-1]["valid_perplexity"] for run in runs}
     limit = _edge(ends.values())
     shown = [run for run in runs if run.layer == "full" or ends[run.label] <= limit]
@@ -92,7 +92,7 @@ def _fall(axes: Any, runs: Sequence[RunRecord]) -> None:
 
 
 def _plain(axes: Any, which: str) -> None:
-    """Numbers as people write them on logarithmic axes."""
+    """Label logarithmic axes with plain numbers, not powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for each in which:

@@ -1,9 +1,9 @@
-"""Measures what docs/results.md says besides the records, from the models that a comparison has saved.
+"""Measure the figures in docs/results.md that are not in the records, from the saved models of a comparison.
 
     python studies/remarks.py ptb-lstm studies/ptb-lstm
 
-The first is a study, the second the folder of its comparison. Writes studies/STUDY/remarks.json, which
-tables.py shows. Everything runs on one thread; run it beside nothing else, as parts of it are timed.
+The arguments are a study and the folder of its comparison. The figures go to studies/STUDY/remarks.json, which
+tables.py reads. Everything runs on one thread. Parts are timed, so run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ STUDIES = Path(__file__).parent
 
 
 class Remark(NamedTuple):
-    """A figure.
+    """A measured figure.
 
     Attributes:
-        what: was measured.
-        figure: that came out.
+        what: description of the quantity.
+        figure: its value.
         unit: "perplexity", "share", "µs a word" or "billion operations a second".
     """
 
@@ -47,25 +47,25 @@ class Remark(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A finished comparison's folder."""
+    """The folder of a finished comparison."""
 
     folder: Path
 
     @property
     def corpus(self) -> LanguageCorpus:
-        """What it was trained and tested on."""
+        """The corpus of the comparison."""
         return LanguageCorpus.load(self.folder / "corpus")
 
     def model(self, label: str) -> SavedModel:
-        """What a run has trained."""
+        """Load the model of a run, with seed 1."""
         return load_language_model(self.folder / "runs" / f"{label}-seed1")
 
     def words(self, label: str) -> int:
-        """How many words of the training text, repeated ones too, a run has seen."""
+        """Return the number of words a run trained on, over all epochs."""
         return self.record(label).words or 0
 
     def record(self, label: str) -> RunRecord:
-        """What was recorded of a run."""
+        """Return the record of a run."""
         return next(run for run in read_records(self.folder / "records.jsonl") if run.label == label)
 
 
@@ -73,9 +73,9 @@ class Comparison(NamedTuple):
 def log_probs(
     saved: SavedModel, ids: NDArray[np.integer], added: Tensor | float = 0.0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Targets (T,) and log-probabilities of all words (T, V), float64, of a text that is read as one stream.
+    """Yield targets (T,) and log-probabilities (T, V) float64, T up to 200, of a text read as one stream.
 
-    What is added (V,) to the words' scores changes them before they are normalised.
+    ``added`` (V,) is added to the logits before normalisation.
     """
     text = torch.cat([torch.tensor([saved.end_of_sentence]), torch.from_numpy(ids.astype(np.int64))])
     weight, bias = (saved.model.output.get_parameter(name).double() for name in ("weight", "bias"))
@@ -88,13 +88,13 @@ def log_probs(
 
 
 def perplexity_again(saved: SavedModel, ids: NDArray[np.integer], added: Tensor | float = 0.0) -> float:
-    """By other code than the records' perplexities."""
+    """Return the perplexity of a text, computed by code independent of that of the records."""
     found = (float(each.gather(1, target[:, None]).sum()) for target, each in log_probs(saved, ids, added))
     return math.exp(-sum(found) / len(ids))
 
 
 def ptb_lstm(comparison: Comparison) -> Iterator[Remark]:
-    """Noise contrastive estimation by a second program; target sampling without the bias of its partitions."""
+    """Check noise contrastive estimation with independent code, and correct target sampling's partition bias."""
     corpus, nce, sampling = comparison.corpus, comparison.model("nce"), comparison.model("target-sampling")
     yield Remark("test perplexity of `nce`, by a second program", perplexity_again(nce, corpus.test), "perplexity")
     options = RunConfig.from_json(comparison.record("target-sampling").config).loop_options
@@ -107,7 +107,7 @@ def ptb_lstm(comparison: Comparison) -> Iterator[Remark]:
 
 
 def targets(corpus: LanguageCorpus, saved: SavedModel) -> Iterator[NDArray[np.integer]]:
-    """The targets of a pass over the training text, batch by batch in the order of training."""
+    """Yield the targets (n,) of each batch of one training epoch, in order."""
     options = saved.options
     batches = make_batches("stream", corpus.train, rows=options.rows, length=options.length, end=corpus.end_of_sentence)
     for number in range(len(batches)):
@@ -116,7 +116,7 @@ def targets(corpus: LanguageCorpus, saved: SavedModel) -> Iterator[NDArray[np.in
 
 
 def brown(comparison: Comparison) -> Iterator[Remark]:
-    """What the perplexity is made of; what a step takes besides its output, and the output's products of matrices."""
+    """Break down the test perplexity, and time training steps and the output layer's matrix products."""
     corpus, saved = comparison.corpus, comparison.model("full")
     log_prob = perplexity(saved.model, corpus.test, end=corpus.end_of_sentence).log_prob
     end, unknown = corpus.test == saved.end_of_sentence, corpus.test == saved.unknown
@@ -155,7 +155,7 @@ def brown(comparison: Comparison) -> Iterator[Remark]:
 
 
 def typical(step: Callable[[int], object]) -> float:
-    """Median of the processor's seconds that a step takes, the first few left out."""
+    """Return the median CPU seconds of 100 steps, after 20 to warm up."""
     seconds = []
     for number in range(120):
         started = time.thread_time()
@@ -165,7 +165,7 @@ def typical(step: Callable[[int], object]) -> float:
 
 
 def wikipedia(comparison: Comparison) -> Iterator[Remark]:
-    """How target sampling, and the full softmax, treat words that target sampling has not met."""
+    """Compare how target sampling and the full softmax treat words that target sampling has not met in training."""
     corpus, words = comparison.corpus, comparison.words("target-sampling")
     met = torch.zeros(len(corpus.vocabulary), dtype=torch.bool)
     for target in targets(corpus, comparison.model("target-sampling")):
@@ -191,7 +191,7 @@ MEASURED = {"ptb-lstm": ptb_lstm, "brown-feed-forward": brown, "wikipedia-large-
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure a study's figures and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=MEASURED)
     parser.add_argument("folder", type=Path)

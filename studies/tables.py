@@ -1,9 +1,9 @@
-"""Writes the measured tables of README.md and docs/results.md from the committed records.
+"""Write the measured tables of README.md and docs/results.md from the committed records.
 
-    python studies/tables.py            # rewrites what stands between the marks
-    python studies/tables.py --check    # exit code 1 where a table is not in step with the records
+    python studies/tables.py            # rewrite the tables between the marks
+    python studies/tables.py --check    # exit with 1 if a table differs from the records
 
-A table stands between ``<!-- records: STUDY TABLE -->`` and ``<!-- end of records -->``.
+A table is between ``<!-- records: STUDY TABLE -->`` and ``<!-- end of records -->``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vastmax.layers import LAYERS
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "studies"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
-PUBLISHED = {  # test perplexities of what comes nearest to a row, and of the full softmax beside it
+PUBLISHED = {  # test perplexities of the closest published method, and of its full softmax
     "ptb-lstm": {  # Chen, Grangier, Auli 2015, https://arxiv.org/abs/1512.04906
         "full": 123.8,
         "differentiated": 121.1,
@@ -52,7 +52,7 @@ MARK = re.compile(r"(<!-- records: (\S+) (\S+) -->\n)(.*?)(<!-- end of records -
 
 
 def methods(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
-    """Every run of a study: perplexity, what it costs, and how much faster than the full softmax it trained."""
+    """Return the table of a study's runs: perplexity, cost, and training speed relative to the full softmax."""
     full = next((row for row in rows if row.layer == "full"), None)
     known = PUBLISHED.get(study, {})
     columns = ["method", "kind", "test perplexity", "against full", "training", "words/s", "times full", "test words/s"]
@@ -87,7 +87,7 @@ def methods(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
 
 
 def layers(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
-    """README's table of layers: its own names and references, and what the best run of each layer measured."""
+    """Return README's table of layers, with its present names and references, and the best run of each layer."""
     kept = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in before.splitlines()]
     classes = {f"`{cls.__name__}`": name for name, cls in LAYERS.items()}
     full = next((row for row in rows if row.layer == "full" and row.training_speed), None)
@@ -109,7 +109,7 @@ def layers(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
 
 
 def remarks(study: str, rows: Sequence[SummaryRow], before: str) -> list[str]:
-    """What remarks.py has measured besides."""
+    """Return the table of the figures measured by remarks.py."""
     measured = json.loads((STUDIES / study / "remarks.json").read_text(encoding="utf-8"))["remarks"]
     lines = [f"| {each['what']} | {UNITS[each['unit']].format(each['figure'])} |" for each in measured]
     return ["| measured besides | |", "|---|---:|", *lines]
@@ -123,13 +123,13 @@ TABLES: dict[str, Callable[[str, Sequence[SummaryRow], str], list[str]]] = {
 
 
 def records_of(study: str) -> list[RunRecord]:
-    """The committed records of a study; none where it has not been run."""
+    """Return the committed records of a study; none if it has not been run."""
     path = STUDIES / study / "records.jsonl"
     return read_records(path) if path.exists() else []
 
 
 def rewritten(text: str) -> str:
-    """The page with every table made anew."""
+    """Return the page with every table regenerated."""
 
     def table(found: re.Match[str]) -> str:
         rows = summary_rows(records_of(found[2]))
@@ -139,7 +139,7 @@ def rewritten(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrite or check the pages."""
+    """Rewrite or check the pages; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; say what is not in step")
     check = parser.parse_args(arguments).check

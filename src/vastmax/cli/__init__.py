@@ -1,4 +1,4 @@
-"""The command line: flags to a config, one call, a print. Nothing is computed here."""
+"""The command line: it turns flags into one call and prints the result, and computes nothing itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 bad input, 2 usage, 130 interrupted."""
+    """Run the command line and exit: 0 success, 1 bad input, 2 usage error, 130 interrupted."""
     try:
         from vastmax.cli.app import run
 
         code = run(arguments)
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # nothing is left to interrupt but Python's exit
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # only Python's exit is left to interrupt
             signal.signal(each, signal.SIG_IGN)
-    except KeyboardInterrupt:  # while modules are being loaded; `run` says it otherwise
+    except KeyboardInterrupt:  # while modules are loaded; later `run` reports it
         print("vastmax: interrupted", file=sys.stderr)
         code = 130
     raise SystemExit(code)

@@ -1,4 +1,4 @@
-"""``vastmax align``: one model is turned into the space of another, and judged as a translator."""
+"""``vastmax align``: rotate a model into the space of another, and evaluate it as a translator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: its verbs, and what becomes of errors."""
+"""The application: its commands, and the reporting of errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _root(
 
 
 class _Terminal(io.FileIO):
-    """A terminal that may be closed while the program goes on, to write a checkpoint: what it says then is lost."""
+    """A terminal that may be closed while the program still writes a checkpoint; later output is discarded."""
 
     def write(self, data: Any, /) -> int | None:
         try:
@@ -77,22 +77,22 @@ class _Terminal(io.FileIO):
 
 
 def _open_closed_streams() -> None:
-    """Let standard streams that are closed (``>&-``) lead nowhere, lest a file opened next take the place of one."""
+    """Open the null device for closed standard streams (``>&-``), or files opened later would become the streams."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor: this one
             if descriptor:
                 setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command line and return its exit code; every error a user can cause is one sentence on stderr."""
+    """Run one command line and return its exit code; every user error is reported in one sentence on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _open_closed_streams()
     for each in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(each) != signal.SIG_IGN:  # as nohup leaves SIGHUP
+        if signal.getsignal(each) != signal.SIG_IGN:  # nohup ignores SIGHUP
             signal.signal(each, signal.default_int_handler)
     warnings.showwarning = lambda message, *_, **__: _tell(message, f"note: {message}")
     for name in ("stdout", "stderr"):
@@ -103,7 +103,7 @@ def run(arguments: list[str] | None = None) -> int:
                 lasting = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
                 setattr(sys, name, io.TextIOWrapper(lasting, stream.encoding, "backslashreplace", line_buffering=True))
     try:
-        # typer returns what `typer.Exit` carries, or what the verb returned: None.
+        # typer returns the code of `typer.Exit`, or the command's return value, None.
         said: dict[str, object] = {"arguments": arguments}
         code = typer.main.get_command(app).main(arguments, prog_name="vastmax", standalone_mode=False, obj=said)
         sys.stdout.flush()
@@ -117,8 +117,8 @@ def run(arguments: list[str] | None = None) -> int:
         complain(f"out of memory ({error}): give a smaller --dim or a higher --min-count.")
         return BAD_INPUT
     except (BrokenPipeError, SystemExit):
-        # The reader of our output has had enough, as `head` does (typer turns that, and here only that, into
-        # SystemExit); Python must not complain again while it exits.
+        # The reader of our output has closed the pipe, as `head` does (typer turns that, and here only that, into
+        # SystemExit); Python must not report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -128,7 +128,7 @@ def run(arguments: list[str] | None = None) -> int:
         _tell(error, "interrupted")
         return INTERRUPTED
     except Exception as error:
-        refused: Any = error  # by whichever copy of click typer brings
+        refused: Any = error  # from typer's own copy of click, or from click
         if not hasattr(refused, "format_message"):
             raise
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -142,7 +142,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _tell(error: BaseException | str, sentence: str) -> None:
-    """Complain, unless another of the processes that run the verb together does."""
+    """Print an error, unless another process of the group reports it."""
     from vastmax.runs import tells
 
     if tells(error):

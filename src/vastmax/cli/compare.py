@@ -96,7 +96,7 @@ def compare(
     """Train one language model with each output layer, and compare perplexity, speed and memory.
 
     Every method gets the same model, text and budget, in its own process. The results in DIR are records.jsonl, one
-    line a run, and report.html, a page that needs no network. The same command continues an interrupted comparison,
+    line per run, and report.html, a self-contained page. The same command continues an interrupted comparison,
     retries failed runs, and keeps finished ones.
 
     \b
@@ -130,7 +130,7 @@ def compare(
         training={option.name: given[option.name] for option in options_of(LoopOptions) if option.name in options},
         **{name: given[name] for name in ("minutes_each", "epochs", "held_out", "seeds", "seed", "threads", "device")},
     )
-    number("scoring", given["scoring"], 0, 1)  # before hours of text are read
+    number("scoring", given["scoring"], 0, 1)  # before the text is read, which may take hours
     for remark in plan.notes:
         note(f"note: {remark}")
     given |= {"held_out": plan.held_out, "split": _split(given["split"])}
@@ -173,15 +173,15 @@ def _list_methods(as_json: bool) -> None:
 
 
 def _with_file(context: typer.Context, given: dict[str, Any]) -> list[Method]:
-    """Put what the config file says in place of flags that were not typed; return the file's methods."""
+    """Replace flags that were not typed by the values in the config file; return the file's methods."""
     from vastmax.comparison import read_comparison
 
     if given["config"] is None:
         return []
     hints = {name: hint for name, hint in get_type_hints(compare).items() if name in set(given) - _NOT_IN_A_FILE}
-    found = read_comparison(given["config"], {**hints, "split": Any})  # as text, or as a list of two
+    found = read_comparison(given["config"], {**hints, "split": Any})  # a string or a list of two
     for name, value in found.flags.items():
-        # by name: typer's own copy of click has an enumeration of its own
+        # compared by name, as typer's copy of click has its own enumeration
         if getattr(context.get_parameter_source(name), "name", "") != "COMMANDLINE":
             given[name] = value
     return found.methods
@@ -198,7 +198,7 @@ def _split(value: Any) -> tuple[int, int] | None:
 
 
 def _show(display: ProgressDisplay, report: ComparisonProgress) -> None:
-    """Say what a comparison is at: a bar for the run under way, a line for each that has ended."""
+    """Show the progress of a comparison: a bar for the current run, a line for each finished one."""
     if report.warning is not None:
         note(f"note: {report.label}: {report.warning}")
     elif report.record is not None:

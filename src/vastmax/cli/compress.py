@@ -1,4 +1,4 @@
-"""``vastmax compress``: a model in fewer bytes."""
+"""``vastmax compress``: store a model in fewer bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the program says: tables for a terminal, tabs for a pipe, JSON on request, and the command to type next."""
+"""Output: tables for terminals, tabs for pipes, JSON on request, and the command to type next."""
 
 from __future__ import annotations
 
@@ -34,42 +34,42 @@ __all__ = [
     "say_fields",
 ]
 
-_SUBSTITUTED = re.compile(r"/(dev|proc/(self|\d+))/fd/\d+")  # what a shell puts in the place of <(...)
+_SUBSTITUTED = re.compile(r"/(dev|proc/(self|\d+))/fd/\d+")  # what a shell substitutes for <(...)
 
 
 def complain(message: str) -> None:
-    """Print one sentence of complaint on stderr."""
+    """Print an error in one sentence on stderr."""
     print(f"vastmax: {shortened(visible(message))}", file=sys.stderr)
 
 
 def note(message: str) -> None:
-    """Print on stderr what is neither result nor complaint."""
+    """Print on stderr what is neither a result nor an error."""
     print(visible(message, keep="\n"), file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
-    """Print lines of a result on stdout, for people."""
+    """Print lines of a result on stdout, for human readers."""
     print(visible(text, keep="\n"))
 
 
 def say_fields(*fields: Any) -> None:
-    """Print a line of fields with tabs between them on stdout."""
+    """Print tab-separated fields on stdout."""
     print("\t".join(visible(_text(field)) for field in fields))
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document on stdout; numpy's numbers become plain ones, paths their text."""
+    """Print a JSON document on stdout, with numpy scalars as numbers and paths as strings."""
 
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value.item()
 
-    utf8 = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"  # as not in the locale C
+    utf8 = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"  # not so in the locale C
     text = json.dumps(document, ensure_ascii=not utf8, default=plain)
-    print(COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text))  # those that JSON itself leaves as they are
+    print(COMMANDS.sub(lambda match: f"\\u{ord(match[0]):04x}", text))  # control characters that JSON does not escape
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """Print a table, aligned on a terminal, tab-separated elsewhere so that `cut` and spreadsheets can read it."""
+    """Print a table: aligned on a terminal, tab-separated elsewhere, for `cut` and spreadsheets."""
     texts = [[_text(cell) for cell in row] for row in rows]
     if not is_terminal(sys.stdout):
         for row in [columns, *texts]:
@@ -98,36 +98,36 @@ def _is_number(text: str) -> bool:
 
 
 def program() -> str:
-    """Return what calls this program again, quoted for the shell: ``vastmax`` where the shell finds it by that name.
+    """Return the command that runs this program, quoted for the shell: ``vastmax`` if the shell finds it by that name.
 
-    From an environment that is not activated, as after ``make demo``, that is the path to it.
+    In an environment that is not activated, as after ``make demo``, it is the path of the program.
     """
     called = sys.argv[0]
     folder, name = os.path.split(called)
     if name == "__main__.py" and os.path.basename(folder) == "vastmax":
         return f"{quoted(sys.executable)} -m vastmax"
     found = shutil.which("vastmax")
-    elsewhere = name != "vastmax"  # a program of someone else's that calls ours as a function
+    elsewhere = name != "vastmax"  # another program calls ours as a function
     if elsewhere or (found and os.path.realpath(found) == os.path.realpath(called)):
         return "vastmax"
     return quoted(called)
 
 
 def command_line(context: typer.Context) -> str:
-    """The command line as it was typed, quoted for the shell."""
+    """Return the command line as typed, quoted for the shell."""
     return _command(context.find_root().obj["arguments"])
 
 
 def resume_command(context: typer.Context) -> str:
-    """The command line that goes on where this one was stopped, quoted for the shell."""
+    """Return the command line that resumes this run, quoted for the shell."""
     kept = [each for each in context.find_root().obj["arguments"] if each not in ("--overwrite", "--resume")]
-    # After a `--` everything is a corpus, so the flag goes right behind the verb.
+    # After `--` everything is a corpus, so the flag goes right after the command's name.
     verb = kept.index("train") + 1
     return _command([*kept[:verb], "--resume", *kept[verb:]])
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """Arguments as a shell takes them; a process substitution, whose name is dead, as one to be filled in."""
+    """Return arguments quoted for the shell; an expired process substitution becomes the placeholder ``<(...)``."""
     from vastmax.runs import started_in_group
 
     called = "torchrun ... -m vastmax" if started_in_group() else program()
@@ -135,7 +135,7 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def quoted(text: str | Path) -> str:
-    """A text as a shell takes it; one with what a terminal obeys, or bytes that are no text, as bash and zsh do."""
+    """Return a text quoted for the shell, as ``$'…'`` if it holds control characters or undecodable bytes."""
     text = str(text)
     return shlex.quote(text) if visible(text) == text else f"$'{''.join(map(_escaped, text))}'"
 
@@ -148,7 +148,7 @@ def _typed(argument: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    """A character as it stands in ``$'…'`` of a shell."""
+    """Return a character as written in ``$'…'``."""
     if character not in "\\'" and visible(character) == character:
         return character
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
@@ -160,7 +160,7 @@ def _option_and_value(argument: str) -> tuple[str, str]:
 
 
 def _is_pipe(name: str) -> bool:
-    """Whether what has this name can be read once."""
+    """Whether this name is of something that can be read only once."""
     if name in ("-", "/dev/stdin") or _SUBSTITUTED.fullmatch(name):
         return True
     try:
@@ -170,7 +170,7 @@ def _is_pipe(name: str) -> bool:
 
 
 def interrupted(context: typer.Context, sentence: str, way: str = "", command: str = "") -> typer.Exit:
-    """Say that a verb was interrupted, and the command that is a way to go on; return what the verb raises then."""
+    """Report an interrupted command and the command to continue; return the exception for the caller to raise."""
     from vastmax.runs import leads
 
     piped = any(_is_pipe(_option_and_value(each)[1]) for each in context.find_root().obj["arguments"])
@@ -187,7 +187,7 @@ def interrupted(context: typer.Context, sentence: str, way: str = "", command: s
 def interrupted_training(
     context: typer.Context, checkpoint: Path | None, share: float | None, otherwise: str
 ) -> typer.Exit:
-    """The same for training: where its checkpoint is, or in other words that there is none."""
+    """Like `interrupted` for training: name its checkpoint, or say ``otherwise`` if there is none."""
     done = "interrupted" if share is None else f"interrupted at {share:.1%}"
     if checkpoint is None:
         return interrupted(context, f"{done}: {otherwise}")

@@ -1,4 +1,4 @@
-"""``vastmax vocab``, ``phrases`` and ``tree``: what a corpus holds, before anything is trained."""
+"""``vastmax vocab``, ``phrases`` and ``tree``: inspect a corpus before training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["phrases", "tree", "vocab"]
 
-_COLUMNS, _FEWEST_COLUMNS = 100, 20  # of a picture
+_COLUMNS, _FEWEST_COLUMNS = 100, 20  # width of a drawn tree
 _Top = Annotated[
     int, typer.Option("--top", "-k", metavar="N", help="Number to print; 0 for none.", callback=not_negative)
 ]
@@ -140,7 +140,7 @@ def tree(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Print the cost of hierarchical softmax on a corpus, in decisions (bits) a word, and the saving of a tree.
+    """Print the cost of hierarchical softmax on a corpus, in decisions (bits) per word, and the saving of a tree.
 
     \b
     Examples:
@@ -162,7 +162,7 @@ def tree(
         if wanted.needs_vectors and vectors is None:
             from vastmax.text import encode_corpus
 
-            # Training will read it again, and standard input can be read once.
+            # Training reads the corpus again, but standard input can be read only once.
             reader = encode_corpus(corpus, max_vocabulary=max_vocabulary, progress=True, **text)
             encoded = stack.enter_context(reader)
             vocabulary, find = encoded.vocabulary, lambda: _trained(encoded, text["threads"], wanted.seed)
@@ -197,7 +197,7 @@ def tree(
 
 
 def _check(wanted: TreeOptions, show: int | None, vectors: Path | None) -> None:
-    """Refuse flags that the kind makes no use of."""
+    """Refuse flags that have no effect for this kind of tree."""
     if show is not None and wanted.kind == "class-based":
         raise InputError("--show draws trees, and --kind class-based builds none: leave it out.")
     if show is not None and show < 0:
@@ -225,7 +225,7 @@ def _saved(folder: Path, words: list[str]) -> NDArray:
 
 
 def _found(kind: str, tree: Tree, counts: NDArray) -> tuple[dict[str, Any], Sequence[str], Sequence[Sequence[str]]]:
-    """What a tree costs, for machines, and the columns and rows for people."""
+    """Return the cost of a tree: facts for JSON, and the columns and rows of a table."""
     from vastmax.trees import huffman_tree
 
     own = tree.statistics(counts)

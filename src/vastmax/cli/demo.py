@@ -1,4 +1,4 @@
-"""``vastmax demo``: real text without a download."""
+"""``vastmax demo``: train on real text without a download."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 DEFAULT_FOLDER = Path("vastmax-demo")
-# Small text, many passes and a wide window: about three seconds of training.
+# For a small text: many epochs and a wide window; about three seconds of training.
 _RECIPE: dict[str, Any] = {"dim": 100, "window": 8, "epochs": 20, "min_count": 5, "checkpoint_minutes": 0}
 
 _LOOK_UP = ["error", "matrix", "thread", "faster", "unicode", "january", "random", "http", "red", "tuple", "sorted"]
 _LOOKED_UP, _RARE = 6, 30
-# "a is to b as c is to d", in words that documentation uses.
+# "a is to b as c is to d", in words common in documentation.
 _QUESTIONS = [
     tuple(line.split())
     for line in """
@@ -120,7 +120,7 @@ def demo(
 
 
 def _answers(embeddings: Embeddings) -> Iterator[dict[str, str]]:
-    """Ask every question whose words there are; the answer is the model's, right or wrong."""
+    """Yield the model's answer, right or wrong, to every question whose four words it knows."""
     for a, b, c, expected in _QUESTIONS:
         if all(word in embeddings for word in (a, b, c, expected)):
             answer = embeddings.analogy(a, b, c, 1)[0]

@@ -1,7 +1,7 @@
-"""Flags: those made of the options that dataclasses describe, and those that several verbs share.
+"""Command-line flags: those built from the options of dataclasses, and those that several commands share.
 
-Choices are plain strings here: the dataclasses and `encode_corpus` check them, so that the command line and Python
-answer a bad value with the same sentence.
+Choices are plain strings here, checked by the dataclasses and `encode_corpus`, so that the command line and Python
+report a bad value with the same message.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _METAVARS: dict[type, str] = {int: "N", float: "X", str: "TEXT"}
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
-    """How text is read, as `encode_corpus` takes and checks it."""
+    """Options for reading text; `encode_corpus` checks them."""
 
     min_count: Annotated[int, Flag("Drop words that occur fewer than N times.")] = 5
     max_vocabulary: Annotated[int | None, Flag("Keep the N most frequent words.", default="all")] = None
@@ -61,10 +61,10 @@ class TextOptions:
 
 
 def takes(*kinds: type, without: Collection[str] = (), **defaults: Any) -> Callable[[Verb], Verb]:
-    """Give a verb a flag for each option of these dataclasses, in place of its ``**options``.
+    """Return a decorator that adds to a command a flag for each option of these dataclasses, in place of ``**options``.
 
-    The flags stand before the verb's keyword-only arguments. What the verb names itself is left as it is, and of two
-    options of one name the first counts; ``defaults`` stand in place of the dataclasses'.
+    The flags precede the command's keyword-only arguments. The command's own parameters take precedence, then the
+    first option of a name; ``defaults`` override those of the dataclasses.
     """
 
     def given(verb: Verb) -> Verb:
@@ -93,12 +93,12 @@ def _annotation(option: Option) -> Any:
 
 
 def picked(kind: type[Options], given: Mapping[str, Any]) -> Options:
-    """Make a dataclass of those of the given flags that are its options."""
+    """Build a dataclass from those given flags that are its options."""
     names = {option.name for option in options_of(kind)}
     return kind(**{name: value for name, value in given.items() if name in names})
 
 
-# What may not be read is no mistake of usage, with exit code 2: the verb meets it, and says so.
+# An unreadable path is not a usage error (exit code 2): the command itself reports it.
 PlaceArgument = partial(typer.Argument, readable=False)
 PlaceOption = partial(typer.Option, readable=False)
 
@@ -136,7 +136,7 @@ Seed = Annotated[
 
 
 def _writable(value: Path | None) -> Path | None:
-    """Refuse a place that cannot be written before anything is computed for it."""
+    """Refuse an unwritable path before anything is computed for it."""
     if value is None:
         return None
     if value.is_dir():
@@ -158,7 +158,7 @@ SaveTo = Annotated[
 
 
 def check_not_read(output: Path | None, corpus: list[str], *others: str | Path | None) -> None:
-    """Refuse to write over a file that is read."""
+    """Refuse to overwrite an input file."""
     if output is None or not output.is_file():
         return
     from vastmax.text import STDIN, expand_paths
@@ -175,7 +175,7 @@ def connector_tuple(text: str) -> tuple[str, ...]:
 
 
 def keys_and_values(texts: Sequence[str] | None) -> dict[str, str]:
-    """Split the options K=V of an output layer."""
+    """Parse the K=V options of an output layer; InputError if one has no name or no ``=``."""
     parts = [(text, *text.partition("=")) for text in texts or ()]
     for text, key, equals, _ in parts:
         if not (key and equals):
@@ -184,7 +184,7 @@ def keys_and_values(texts: Sequence[str] | None) -> dict[str, str]:
 
 
 def not_negative(parameter: typer.CallbackParam, value: int) -> int:
-    """Refuse a count below zero, which no function behind the flag would."""
+    """Refuse a negative count, which the functions behind the flag accept."""
     if value < 0:
         raise InputError(f"{parameter.name} is {value}: give 0 or more.")
     return value

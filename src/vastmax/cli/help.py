@@ -1,4 +1,4 @@
-"""Help that fits a terminal of 80 columns, cuts nothing off, and can be copied."""
+"""Help that fits into 80 columns, truncates nothing, and can be copied."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vastmax.errors import InputError
 
 __all__ = ["Verb", "Verbs"]
 
-_Context: Any = typer.core.TyperCommand.context_class  # of click, or of typer's own copy of it
+_Context: Any = typer.core.TyperCommand.context_class  # from click, or typer's own copy of it
 _Formatter: Any = _Context.formatter_class
-_HYPHEN = "\N{NON-BREAKING HYPHEN}"  # stands for "-" while lines are broken, so that no value is torn in two
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"  # replaces "-" while lines are wrapped, so that no value is split
 _LONGEST_SUMMARY = 1000
-_TOGETHER = ("vastmax train", "vastmax lm train")  # verbs that several processes run
+_TOGETHER = ("vastmax train", "vastmax lm train")  # commands that several processes can run
 
 
 class _Help(_Formatter):
@@ -33,7 +33,7 @@ class _Help(_Formatter):
 
 
 def _folded(example: str, width: int) -> str:
-    """A command line on lines that a shell reads as one, broken before options."""
+    """Split a command line before options into continued lines, which a shell reads as one."""
     first, *options = re.split(r" (?=--?[a-zA-Z])", example)
     lines = [first]
     for option in options:
@@ -50,12 +50,12 @@ class _HelpContext(_Context):
 
 
 class Verb(typer.core.TyperCommand):
-    """A verb whose help is laid out here."""
+    """A command with this module's help layout."""
 
     context_class = _HelpContext
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb; InputError where several processes were started to do together what one does."""
+        """Run the command; InputError if several processes were started for a command that runs in one."""
         from vastmax.runs import started_in_group
 
         if ctx.command_path not in _TOGETHER and started_in_group():
@@ -66,12 +66,12 @@ class Verb(typer.core.TyperCommand):
         return super().invoke(ctx)
 
     def get_short_help_str(self, limit: int = 0) -> str:
-        """Return the whole first sentence, which is broken and not cut where it is long."""
+        """Return the whole first sentence, to be wrapped and not truncated."""
         return super().get_short_help_str(_LONGEST_SUMMARY)
 
 
 class Verbs(typer.core.TyperGroup):
-    """The same for what has verbs."""
+    """A command group with this module's help layout."""
 
     context_class = _HelpContext
 

@@ -1,4 +1,4 @@
-"""What the verbs of language models share: their texts, PyTorch, and how text became words."""
+"""Shared by the language-model commands: texts, PyTorch, and how text becomes words."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")
 
 
 def require_torch() -> None:
-    """Load PyTorch; InputError for who has installed embeddings only."""
+    """Import PyTorch; InputError if it is not installed."""
     if importlib.util.find_spec("torch") is None:
         raise InputError("language models need PyTorch: pip install 'vastmax[torch,report]'.")
     from vastmax.runs import signals_held
 
     with signals_held():
-        from vastmax.language import build_model  # noqa: F401  (which loads it)
+        from vastmax.language import build_model  # noqa: F401  (imports torch)
 
 
 def read_corpus(given: Mapping[str, Any], processes: Processes | None = None) -> LanguageCorpus:
-    """Read the texts that the flags name, and print what there is to note about them.
+    """Read the texts that the flags name, and print notes about them.
 
-    Of several processes one on each machine reads them, and the others there map what it has read.
+    Of several processes, one per machine reads the texts, and the others there memory-map its result.
     """
     if processes is None or processes.size == 1:
         return _read(given)
@@ -64,7 +64,7 @@ def read_corpus(given: Mapping[str, Any], processes: Processes | None = None) ->
         with processes.together():
             if reads:
                 place = stack.enter_context(TemporaryDirectory(prefix="vastmax-"))
-                threads = (given["threads"] or default_threads()) * hosts.count(host)  # as the others wait
+                threads = (given["threads"] or default_threads()) * hosts.count(host)  # the others wait meanwhile
                 corpus = _read({**given, "threads": min(threads, MOST_THREADS)}, tells=processes.leads)
                 corpus.save(place)
         place = processes.gather(place)[hosts.index(host)]
@@ -80,7 +80,7 @@ def _read(given: Mapping[str, Any], tells: bool = True) -> LanguageCorpus:
     names = ("train", "valid", "test", "tokenizer", "lowercase", "min_count", "max_vocabulary", "threads", "held_out")
     chosen = {name: given[name] for name in (*names, "end_of_sentence")}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the corpus' notes say the same
+        warnings.simplefilter("ignore", UserWarning)  # the notes of the corpus say the same
         corpus = read_language_corpus(**chosen, split=given.get("split"), progress=tells)
     for remark in corpus.notes if tells else ():
         note(f"note: {remark}")
@@ -88,7 +88,7 @@ def _read(given: Mapping[str, Any], tells: bool = True) -> LanguageCorpus:
 
 
 def text_facts(given: Mapping[str, Any], corpus: LanguageCorpus) -> dict[str, Any]:
-    """How text became words: what a saved model needs to read other text."""
+    """Return how text became words, which a saved model needs to read other text."""
     words = corpus.vocabulary.words or []
     marks = {"unknown": words[corpus.unknown], "end_of_sentence": words[corpus.end_of_sentence]}
     return {"tokenizer": given["tokenizer"], "lowercase": given["lowercase"], **marks}

@@ -1,4 +1,4 @@
-"""``vastmax lm``: train a language model, score text with it, draw text from it."""
+"""``vastmax lm``: train a language model, score text with it, sample text from it."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def train(
 
 
 def summary(record: RunRecord) -> list[str]:
-    """What a run came to, in lines for people."""
+    """Return the result of a run as lines for human readers."""
     found = record.perplexity
     facts, output = record.parameters or 0, record.output_parameters or 0
     memory = "" if record.peak_memory is None else f"; at most {record.peak_memory / 1e6:,.0f} MB of memory"
@@ -196,7 +196,7 @@ def score(
 ) -> None:
     """Score text with a saved language model: perplexity, or the log-probability of every sentence.
 
-    Log-probabilities are exact, natural logarithms, and count ends of sentences as words. With --per-sentence every
+    Log-probabilities are exact natural logarithms, and ends of sentences count as words. With --per-sentence every
     word is predicted from all words before it. Otherwise a long text is read in up to ten parallel parts, as in the
     test after training.
 
@@ -278,7 +278,7 @@ def sample(
 
 
 def _load(model: Path, output_layer: str | None) -> SavedModel:
-    """A saved model; its layer is imported only where the command names it."""
+    """Load a saved model; its own layer is imported only if the command names it."""
     require_torch()
     from vastmax.language import load_language_model
     from vastmax.layers import own_layer
@@ -289,6 +289,6 @@ def _load(model: Path, output_layer: str | None) -> SavedModel:
 
 
 def _lines(words: list[str], end: str) -> str:
-    """Words as text: a line a sentence."""
+    """Join words to text with one sentence per line."""
     text = " ".join("\n" if word == end else word for word in words)
     return text.replace(" \n", "\n").replace("\n ", "\n").rstrip("\n")

@@ -1,4 +1,4 @@
-"""The work of ``vastmax lm train``, on one process or on those that torchrun started."""
+"""The implementation of ``vastmax lm train``, in one process or in those that torchrun started."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train_together(
     resume: bool,
     overwrite: bool,
 ) -> RunRecord | None:
-    """Train on these processes and return the record; None where there is nothing left to train."""
+    """Train in these processes and return the record; None if nothing is left to train."""
     from vastmax.comparison import RunConfig, check_sharding, method_with, run_language_model
     from vastmax.language import load_language_model
     from vastmax.runs import OutputFolder, restarted

@@ -1,4 +1,4 @@
-"""``vastmax nearest``, ``analogy``, ``evaluate``, ``export`` and ``import``: what is done with trained embeddings."""
+"""``vastmax nearest``, ``analogy``, ``evaluate``, ``export`` and ``import``: use trained embeddings."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def nearest(
 
 
 def _sum(words: list[str]) -> tuple[list[str], list[str]] | None:
-    """What is added and what is subtracted, where words and signs take turns."""
+    """Return the words to add and to subtract if words and signs alternate, else None."""
     signs = words[1::2]
     if not signs or len(words) % 2 == 0 or not set(signs) <= {"+", "-"}:
         return None
@@ -83,7 +83,7 @@ def _sum(words: list[str]) -> tuple[list[str], list[str]] | None:
 
 
 def _among(embeddings: Embeddings, given: list[str] | None) -> int | list[str | int] | None:
-    """A number alone is how many of the first words, even where it is a word too."""
+    """Return the search limits; a single number is N, the most frequent words, even if it is also a word."""
     if not given:
         return None
     number = given[0]
@@ -103,7 +103,7 @@ def analogy(
     ] = "3cosadd",
     as_json: Json = False,
 ) -> None:
-    """Print what is to C as B is to A.
+    """Solve an analogy: print the words that are to C as B is to A.
 
     \b
     Examples:
@@ -122,7 +122,7 @@ def analogy(
 
 
 def _named(embeddings: Embeddings, words: list[str]) -> list[str | int]:
-    """Words as they are typed; as ids where the model has nothing else."""
+    """Return words as typed; numbers become ids if the model has no words."""
     ids = embeddings.vocabulary.words is None
     return [int(word) if ids and word.isascii() and word.isdigit() else word for word in words]
 
@@ -152,7 +152,7 @@ def evaluate(
     answers: Annotated[bool, typer.Option("--answers", help="Show every analogy with the model's answer.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model on analogies and word similarity.
+    """Evaluate a model on analogies and word similarity.
 
     \b
     Examples:
@@ -235,7 +235,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a model for other programs: .txt or .bin (word2vec, fastText, floret), .floret or .npy (and .tsv beside).
+    """Export a model for other programs: .txt or .bin (word2vec, fastText, floret), .floret or .npy (with a .tsv).
 
     \b
     Examples:
@@ -261,7 +261,7 @@ def import_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read the vectors of another program, and save them as a model.
+    """Import the vectors of another program as a model.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The command line as a page of the documentation: ``python -m vastmax.cli.reference > docs/cli.md``."""
+"""Generate the command-line page of the documentation: ``python -m vastmax.cli.reference > docs/cli.md``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reference() -> str:
 
 
 def _sections(above: str, commands: dict[str, Any]) -> Iterator[str]:
-    """A section for each verb; behind one that has sub-commands, a section for each of those."""
+    """Yield a section for each command, followed by those of its sub-commands."""
     for name, command in commands.items():
         below = getattr(command, "commands", {})
         usage, table = _overview(command)
@@ -49,7 +49,7 @@ def _sections(above: str, commands: dict[str, Any]) -> Iterator[str]:
 
 
 def _overview(command: Any) -> tuple[str, str]:
-    """How a command is called, and the table of what it takes, where that are not sub-commands."""
+    """Return the usage of a command and, unless it has sub-commands, the table of its parameters."""
     if hasattr(command, "commands"):
         return f"{'|'.join(command.commands)} ...", ""
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]

@@ -160,7 +160,7 @@ def _frozen(given: Path | None) -> str | list[str] | None:
         return given and "all"
     try:
         lines = given.read_text(encoding="utf-8-sig").split("\n")
-        words = [word for line in lines if (word := line.strip(" \t\r"))]  # no other blanks: words may have them
+        words = [word for line in lines if (word := line.strip(" \t\r"))]  # words may contain other white space
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"--frozen {given} cannot be read ({error}): give all, or a file with one word a line."
@@ -171,7 +171,7 @@ def _frozen(given: Path | None) -> str | list[str] | None:
 
 
 def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, Any] | None:
-    """The options of the output layer as its types ask for; as they came where the engine will refuse them."""
+    """Convert the options of the output layer to its types; leave them as given if the engine will refuse them."""
     if not given or options["engine"] != "torch":
         return given or None
     try:
@@ -182,7 +182,7 @@ def _layer_options(options: dict[str, Any], given: dict[str, str]) -> dict[str, 
 
 
 def summary(embeddings: Any, seconds: float) -> dict[str, Any]:
-    """Facts of a finished run, for people and machines."""
+    """Return facts about a finished run, for text and JSON output."""
     config, training = embeddings.config, embeddings.config["training"]
     return {
         "vocabulary": len(embeddings.vocabulary),

@@ -42,7 +42,10 @@ class EmbeddingOptions:
     ] = "compiled"
     model: Annotated[
         Literal["skipgram", "cbow"],
-        Flag("Predict the words of the window from the centre word (skipgram), or the centre word from them (cbow)."),
+        Flag(
+            "Predict the centre word of a window from each context word by itself (skipgram, in the direction of "
+            "word2vec.c), or from the mean or sum of all (cbow)."
+        ),
     ] = "skipgram"
     objective: Annotated[
         str,

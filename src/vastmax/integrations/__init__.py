@@ -1,4 +1,4 @@
-"""Adapters to other projects' objects, one extra each."""
+"""Adapters to other libraries, each with its own optional dependency."""
 
 from vastmax.integrations.gensim import from_gensim, to_gensim
 from vastmax.integrations.index import IndexTrial, TunedIndex, tune_index

@@ -1,4 +1,4 @@
-"""Approximate indexes of faiss and usearch, where they are measured to be faster than the exact scan."""
+"""Approximate search with faiss or usearch, where measurements show that it is faster than the exact scan."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vastmax.machine import default_threads
 
 __all__ = ["IndexTrial", "TunedIndex", "tune_index"]
 
-_ROWS = 8192  # put in at once
+_ROWS = 8192  # normalised and added to an index at once
 _REPEATS = 3
-_SEARCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # lists looked through, or candidates held, rising
+_SEARCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # lists searched, or candidates kept, in rising order
 
 Found = list[tuple[NDArray[np.int64], NDArray[np.floating]]]
 Candidates = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-"""The ids (n, k) of each unit query's candidates, -1 where there are fewer."""
+"""From unit queries (n, d) and k to the ids (n, k) of their candidates, padded with -1."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,20 @@ class TunedIndex:
 def tune_index(embeddings: Embeddings, recall: float = 0.95, *, k: int = 10, queries: int = 1000) -> TunedIndex:
     """Measure the exact scan and the installed approximate indexes, and choose the fastest with enough recall.
 
-    The indexes are faiss's inverted file (``pip install 'vastmax[index]'``) and usearch's graph (``pip install
-    usearch``), each at rising effort until its recall is reached. Queries are words of the vocabulary, drawn with a
-    fixed seed. An index is in memory only and is not saved. It returns candidates, whose cosines are computed exactly;
-    where it has fewer than ``k``, or a search is limited by ``among``, the exact scan is used.
+    The indexes are faiss's inverted file (``pip install 'vastmax[index]'``) and usearch's HNSW graph (``pip install
+    usearch``), each at rising effort until the recall is reached, or until it is less than half as fast as the best
+    search so far. Queries are words of the vocabulary, drawn with a fixed seed. An index is in memory only and is not
+    saved. It returns candidates, whose cosines are computed exactly. If it returns fewer than ``k``, if ``k`` and the
+    excluded words are more than half the vocabulary, or if ``among`` limits a search, the exact scan is used.
 
     Args:
-        embeddings: vectors in any form; they must not be changed in place while the result is used.
+        embeddings: vectors (V, d) in any form; do not change them in place while the result is used.
         recall: share of the true k nearest to find, above 0 and at most 1.
         k: number of neighbours; the recall is measured for this k, and may be lower for a larger one.
         queries: number of queries, in one batch.
 
     Raises:
-        InputError: for a value out of range, or NaN or infinity in a vector.
+        InputError: for a value out of range, NaN or infinity in a vector, or a d too large for the exact scan.
     """
     wanted = number("recall", recall, 0, 1, above=True)
     k, count = whole("k", k, 1), whole("queries", queries, 1)
@@ -103,12 +104,12 @@ def tune_index(embeddings: Embeddings, recall: float = 0.95, *, k: int = 10, que
                     chosen, best = trials[-1], tried
                 break
             if speed < chosen.queries_per_second / 2:
-                break  # more effort is slower still
+                break  # more effort is even slower
     return TunedIndex(best, chosen, tuple(trials))
 
 
 def _measured(embeddings: Embeddings, asked: list[int], k: int) -> tuple[list[set[int]], float]:
-    """The ids found for each query, and queries a second: the best of some runs."""
+    """Return the ids found for each query, and queries per second in the fastest of ``_REPEATS`` runs."""
     queries = embeddings.table[asked].astype(np.float64)
     queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-300)
     exclude, seconds, found = [(row,) for row in asked], [], None
@@ -124,7 +125,7 @@ def _measured(embeddings: Embeddings, asked: list[int], k: int) -> tuple[list[se
 
 
 class _Approximate(SearchedRows):
-    """A table that is searched by an index's candidates, and exactly where those do not do."""
+    """A table searched through an index's candidates, with the exact scan as fallback."""
 
     def __init__(self, exact: Embeddings, candidates: Candidates) -> None:
         super().__init__(exact.table)
@@ -146,7 +147,7 @@ class _Approximate(SearchedRows):
             cosines = np.clip(rows @ query / np.where(lengths > 0, lengths, 1), -1, 1)
             order = np.lexsort((ids, -cosines))[:k]
             found.append((ids[order], cosines[order]))
-        few = [place for place, (ids, _) in enumerate(found) if len(ids) < k]  # of at least k, room being so many
+        few = [place for place, (ids, _) in enumerate(found) if len(ids) < k]  # the table has k or more
         if few:
             for place, each in zip(few, self._scanned(queries[few], k, among, [exclude[i] for i in few]), strict=True):
                 found[place] = each
@@ -162,14 +163,14 @@ class _Approximate(SearchedRows):
 
 
 def _blocks(table: Any) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Unit rows, block by block."""
+    """Yield (first row, unit vectors (n, d) float32), block by block."""
     for start in range(0, len(table), _ROWS):
         rows = table[start : start + _ROWS].astype(np.float64)
         yield start, (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)).astype(np.float32)
 
 
 def _indexes(embeddings: Embeddings) -> Iterator[tuple[str, Callable[[int], Candidates]]]:
-    """The indexes that are installed, built when their turn comes."""
+    """Yield the installed indexes by name, each built lazily."""
     for name, build in (("faiss IVF", _faiss), ("usearch HNSW", _usearch)):
         try:
             made = build(embeddings)

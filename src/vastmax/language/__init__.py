@@ -1,4 +1,4 @@
-"""Language models: a corpus and an output layer in; a trained model, its perplexity, scores and samples out."""
+"""Language models: read a corpus, train a model with any output layer, measure perplexity, score and sample text."""
 
 from typing import TYPE_CHECKING
 
@@ -48,5 +48,5 @@ __all__ = [
     "score_text",
 ]
 
-# The command line shows the options without torch, which all else needs.
+# Lazy: the command line shows the options without importing torch, which everything else needs.
 __getattr__, __dir__ = lazy(__name__, __all__)

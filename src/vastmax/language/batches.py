@@ -1,4 +1,4 @@
-"""Texts cut into batches, each reached by its number: what a resumed run needs, and what chance may not change."""
+"""Batches of a text, addressed by number, so that a resumed run continues with exactly the same batches."""
 
 from __future__ import annotations
 
@@ -18,25 +18,32 @@ IGNORED = -100
 
 
 class Batch(NamedTuple):
-    """Words and what follows them."""
+    """T time steps of B texts: input words and the words that follow them.
 
-    words: Tensor  # (T, B) int64 ids, T steps in time of B texts
-    target: Tensor  # (T, B) int64, the words that follow; -100 where a text has ended
-    places: Tensor  # (T, B) int64, where in the text each target stands
-    continues: bool  # whether the texts go on where those of the batch before ended
+    Attributes:
+        words: (T, B) int64 ids of the input words.
+        target: (T, B) int64 ids of the words that follow; -100, the ``ignore_index``, after the end of a text.
+        places: (T, B) int64 offset of each target in the ids (n,) of the whole text; meaningless where it is -100.
+        continues: whether the texts continue those of the previous batch, so that its state is carried over.
+    """
+
+    words: Tensor
+    target: Tensor
+    places: Tensor
+    continues: bool
 
 
 class StreamBatches:
-    """One stream of words, cut into B columns that are read side by side, T words at a time.
+    """A stream of words, cut into B contiguous columns that are read side by side, T words at a time.
 
-    Every word is a target once an epoch. What comes before the first word of the text is ``start``; a later column
-    begins with the word before it, but its state does not reach further back.
+    Each word is a target once per epoch. The first target of a column is predicted from the word that precedes it,
+    ``start`` in the first column, and an empty state.
 
     Args:
-        ids: (n,) words, one or more; InputError for none.
-        rows: B, 1 or more; fewer where the text has fewer words.
-        length: T, 1 or more; the last batch of an epoch may be shorter.
-        start: id of what stands before the text: the end of a sentence.
+        ids: (n,) integer word ids, n of 1 or more; InputError otherwise.
+        rows: B, 1 or more (InputError); at most n columns are made.
+        length: T, 1 or more (InputError); the last batch of an epoch may be shorter.
+        start: id that precedes the text: the end of a sentence.
 
     Example:
         >>> batches = StreamBatches([5, 6, 7, 8, 9], rows=2, length=2, start=0)
@@ -49,17 +56,17 @@ class StreamBatches:
         self.num_words = len(self._ids)
         rows = min(rows, self.num_words)
         steps = -(-self.num_words // rows)
-        # the columns' first words: the longer columns, where lengths differ by one, stand first
+        # offsets of the columns; where lengths differ by one, the longer columns come first
         lengths = np.full(rows, steps) - (np.arange(rows) >= self.num_words - (steps - 1) * rows)
         self._starts = np.concatenate([[0], lengths.cumsum()[:-1]])
         self._lengths, self._steps, self._length, self._start = lengths, steps, length, start
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Return the number of batches per epoch."""
         return -(-self._steps // self._length)
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch by its number from 0; it is the same one in every epoch."""
+        """Return batch ``number``, from 0: up to T steps of B texts, the same in every epoch."""
         steps = np.arange(number * self._length, min((number + 1) * self._length, self._steps))[:, None]
         places, inside = self._starts + steps, steps < self._lengths
         places = np.minimum(places, self.num_words - 1)
@@ -69,12 +76,16 @@ class StreamBatches:
 
 
 class SentenceBatches:
-    """Sentences, each a text of its own, in an order drawn anew for every epoch.
+    """Sentences, each an independent text, in a random order drawn anew for each epoch.
+
+    T is the length of the batch's longest sentence. No batch continues another.
 
     Args:
-        ids: (n,) words, one or more, every sentence ended by ``end``; InputError for none.
-        rows: B sentences a batch, 1 or more; the last batch of an epoch may have fewer.
-        end: id of the end of a sentence; it stands before every sentence too.
+        ids: (n,) integer word ids, n of 1 or more, ``end`` after each sentence; InputError otherwise. The last ``end``
+            may be missing.
+        rows: B, sentences per batch, 1 or more (InputError); the last batch of an epoch may have fewer.
+        end: id of the end of a sentence, which also precedes each sentence.
+        seed: seed of the order, which also depends on the epoch.
 
     Example:
         >>> batches = SentenceBatches([5, 6, 0, 7, 0], rows=2, end=0)
@@ -93,11 +104,11 @@ class SentenceBatches:
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Return the number of batches per epoch."""
         return -(-len(self._stops) // self._rows)
 
     def batch(self, epoch: int, number: int) -> Batch:
-        """Return a batch of an epoch's order, both counted from 0."""
+        """Return batch ``number`` in the order of ``epoch``, both from 0: T steps of B sentences."""
         if self._order[0] != epoch:
             self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._stops))
         chosen = self._order[1][number * self._rows : (number + 1) * self._rows]
@@ -115,7 +126,16 @@ Batches: TypeAlias = StreamBatches | SentenceBatches
 
 
 def make_batches(batching: Batching, ids: ArrayLike, *, rows: int, length: int, end: int, seed: int = 0) -> Batches:
-    """Return the batches of a text of this kind; InputError where there is no such kind, no word, or a size below 1."""
+    """Return the batches (T, B) of a text: :class:`StreamBatches` or :class:`SentenceBatches`.
+
+    Args:
+        batching: "stream" or "sentence"; InputError otherwise.
+        ids: (n,) integer word ids, n of 1 or more; InputError otherwise.
+        rows: B, columns or sentences per batch, 1 or more; InputError otherwise.
+        length: T of stream batches, 1 or more; InputError otherwise. Sentence batches ignore it.
+        end: id of the end of a sentence, which also precedes a text.
+        seed: seed of the order of sentences; stream batches ignore it.
+    """
     one_of("batching", batching, get_args(Batching))
     if batching == "stream":
         return StreamBatches(ids, rows, length, end)

@@ -1,4 +1,4 @@
-"""torch's generators of a run: seeded, saved and put back, those of each of the processes that train together."""
+"""Seed, save and restore torch's random generators, for each of the processes that train together."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["chance_of_all", "put_back_chance", "seed_chance"]
 
 
 def seed_chance(rank: int, seed: int, *more: int) -> None:
-    """Seed the generators of a process; those of the first, or of one that is alone, with the seed itself."""
+    """Seed a process's generators: rank 0 with the seed itself, others with a hash of seed, rank and ``more``."""
     mixed = int(np.random.SeedSequence([seed, rank, *more]).generate_state(1, np.uint64)[0]) if rank else seed
     torch.manual_seed(mixed)
 
 
 def chance_of_all(device: torch.device, size: int) -> dict[str, Tensor]:
-    """Return the generators' states of this process, or of all, by names that :func:`put_back_chance` knows."""
+    """Return the generator states of all ``size`` processes, by the names that :func:`put_back_chance` reads."""
     own = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         own["cuda"] = torch.cuda.get_rng_state(device)
@@ -31,7 +31,7 @@ def chance_of_all(device: torch.device, size: int) -> dict[str, Tensor]:
 
 
 def put_back_chance(states: Mapping[str, Tensor], rank: int, device: torch.device) -> bool:
-    """Set the generators of a process to these states; False where there are none of this process."""
+    """Restore a process's generators; False if there is no state for its rank (KeyError for rank 0)."""
     if rank and _name("cpu", rank) not in states:
         return False
     torch.set_rng_state(states[_name("cpu", rank)])

@@ -1,4 +1,4 @@
-"""The texts of a batch shared out to processes, so that together they train on the batches that one would."""
+"""Split the texts of a batch among processes, so that together they train on the same batches as one process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Columns"]
 
 
 class Columns:
-    """Which columns of a batch are a process's own: as many as any other's, or one more.
+    """The columns of a batch that belong to this process; the processes' numbers of columns differ by at most one.
 
-    A process that has none reads the first column and learns nothing from it, as what processes do together needs all.
+    A process without columns reads the first one with all targets ignored, as collective operations need every process.
 
     Args:
-        rank: The process, from 0.
-        size: How many there are.
+        rank: Rank of this process, from 0.
+        size: Number of processes.
 
     Example:
         >>> [Columns(rank, 3).bounds(7)[rank : rank + 2] for rank in range(3)]
@@ -31,27 +31,27 @@ class Columns:
         self.rank, self.size = rank, size
 
     def bounds(self, texts: int) -> list[int]:
-        """Return where the columns of each process begin, and how many there are at last."""
+        """Return the first column of each process, then the number of columns: ``size`` + 1 offsets."""
         return [rank * texts // self.size for rank in range(self.size + 1)]
 
     def of(self, batch: Batch) -> Batch:
-        """Return this process's columns of a batch."""
+        """Return this process's columns of a batch (T, B); if it has none, the first, with every target -100."""
         words, target, places = (self.own(each) for each in batch[:3])
         start, stop = self.bounds(batch.words.shape[1])[self.rank :][:2]
         return Batch(words, target if start < stop else torch.full_like(target, IGNORED), places, batch.continues)
 
     def own(self, of_all: Tensor) -> Tensor:
-        """Return this process's columns of (…, B, …), texts along the second dimension."""
+        """Return this process's columns of a tensor (…, B, …) whose second dimension is the texts: a view."""
         start, stop = self.bounds(of_all.shape[1])[self.rank :][:2]
         return of_all[:, start:stop] if start < stop else of_all[:, :1]
 
     def kept(self, target: Tensor) -> list[int]:
-        """Return how many of a batch's targets (T, B) each process learns from."""
+        """Return, by rank, how many targets of a batch (T, B) each process trains on, not counting ignored ones."""
         in_columns = (target >= 0).sum(0)
         return [int(in_columns[start:stop].sum()) for start, stop in pairwise(self.bounds(target.shape[1]))]
 
     def of_all(self, state: State, texts: int) -> State:
-        """Return a state of all texts, of that of each process's own."""
+        """Return the state of all texts, gathered from the processes; all processes call it."""
         if self.size == 1:
             return state
         from vastmax.distributed import from_each

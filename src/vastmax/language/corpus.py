@@ -1,4 +1,4 @@
-"""Training, validation and test text of a language model, as ids of one vocabulary."""
+"""The training, validation and test texts of a language model, as ids of one vocabulary."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ __all__ = ["TEXTS", "LanguageCorpus"]
 TEXTS = ("train", "valid", "test")
 SPELLING = "spelling.npy"
 FORMAT = "vastmax language corpus, version 1"
-BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text
+BLOCK = 1 << 20  # ids processed at once, so that memory does not grow with the text
 
 
 @dataclass(frozen=True, eq=False)
 class LanguageCorpus:
-    """Three texts as ids of one vocabulary, each sentence followed by the class that ends it.
+    """Three texts as ids of one vocabulary, with an end-of-sentence id after each sentence.
 
-    The ids are mapped from disk: memory does not grow with the text.
+    The ids are memory-mapped, so memory does not grow with the text.
 
     Attributes:
-        vocabulary: The words, the unknown word and the end of a sentence among them, in falling frequency of the
+        vocabulary: The words, including the unknown word and the end of a sentence, by falling frequency in the
             training text; its counts are those of `train`.
-        train: (n,) int32; what is written into it stays in memory, and a saved corpus as it is.
-        valid: The same of the validation text.
-        test: The same of the test text.
-        unknown: Id of the word that stands for all others.
-        end_of_sentence: Id of the class behind each sentence.
-        names: What the three texts came from.
-        notes: Sentences on what was found, for a report: what was cut off, what looks wrong.
-        spelling: (n, 2) of each token of `test` its characters, with the space behind it, and the nats that spelling it
-            takes where it is unknown; None where that is not known, as of a very long text.
+        train: (n,) int32 ids; writing to them changes memory only, never a saved corpus.
+        valid: The same for the validation text.
+        test: The same for the test text.
+        unknown: Id of the word that stands for all out-of-vocabulary words.
+        end_of_sentence: Id that follows each sentence.
+        names: Source of each text, under "train", "valid" and "test".
+        notes: Remarks for a report: what was cut off, what looks wrong.
+        spelling: (n, 2) float32 for the n tokens of `test`: characters, including the space after it, and the nats that
+            spelling it takes, 0 for known words; None where this is unknown, as for over 2^24 tokens.
 
     Example:
         >>> from vastmax.language import read_language_corpus
@@ -67,7 +67,7 @@ class LanguageCorpus:
 
     @cached_property
     def unknown_share(self) -> dict[str, float]:
-        """Share of unknown words among the words of each text, ends of sentences not counted."""
+        """Share of unknown words in each text, 0 to 1, not counting ends of sentences."""
         shares = {}
         for name in TEXTS:
             unknown = ends = 0
@@ -79,7 +79,7 @@ class LanguageCorpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of words, counts and ids, by which a run knows its corpus again."""
+        """Digest (hexadecimal) of words, counts and ids, by which a run recognises its corpus."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(WORD_END.join(self.vocabulary.words or []).encode())
         digest.update(self.vocabulary.counts.astype("<i8", copy=False).tobytes())
@@ -90,9 +90,9 @@ class LanguageCorpus:
         return digest.hexdigest()
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Write ``vocabulary.tsv``, ``train.npy``, ``valid.npy``, ``test.npy`` and ``corpus.json``.
+        """Write ``vocabulary.tsv``, ``train.npy``, ``valid.npy``, ``test.npy``, ``spelling.npy`` and ``corpus.json``.
 
-        A kill at any moment leaves the folder as it was, or as it will be; InputError where it cannot be written.
+        The write is atomic: a kill leaves the old files or the new. InputError if the folder cannot be written.
         """
         with replacing_members(folder) as staging:
             self.vocabulary.save(staging / "vocabulary.tsv")
@@ -114,10 +114,10 @@ class LanguageCorpus:
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> LanguageCorpus:
-        """Open what :meth:`save` wrote; the ids stay on disk until they are used.
+        """Open a corpus that :meth:`save` wrote; the ids are memory-mapped.
 
-        InputError for a folder that is not there or cannot be read, FormatError for one that holds something else, or
-        parts of two.
+        InputError if the folder does not exist or cannot be read; FormatError if it is damaged, or holds something else
+        or parts of two corpora.
         """
         place = as_path(folder)
         if not place.is_dir():
@@ -170,5 +170,5 @@ def _is_spelling(array: NDArray[Any], tokens: int) -> bool:
 
 
 def blocks_of(ids: NDArray[Any]) -> list[NDArray[Any]]:
-    """Views of the ids, a block each."""
+    """Return the ids as views of at most ``BLOCK`` ids each."""
     return [ids[start : start + BLOCK] for start in range(0, len(ids), BLOCK)]

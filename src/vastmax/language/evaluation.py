@@ -1,4 +1,4 @@
-"""Perplexity: exact, from ``target_log_prob`` and nothing else, whatever a model was trained by."""
+"""Exact perplexity, computed from ``target_log_prob`` alone, whatever the model was trained with."""
 
 from __future__ import annotations
 
@@ -19,24 +19,31 @@ from vastmax.language.models.language_model import LanguageModel
 
 __all__ = ["PerplexityReport", "frequency_bands", "perplexity"]
 
-_ROWS = 10  # texts side by side: few, so that nearly every word is scored with all that comes before it
-_WORDS_A_ROW = 1000  # in stream batching; a text that has no more is scored as one
+_ROWS = 10  # texts side by side; few, so that nearly every word is scored with its full context
+_WORDS_A_ROW = 1000  # at least, in stream batching; a shorter text is one row
 _LENGTH = 100
-_LOGITS = 1 << 23  # scored between two looks at whether to stop: a fraction of a second
+_LOGITS = 1 << 23  # computed between two calls of ``progress``: a fraction of a second
 
 
 @dataclass(frozen=True)
 class PerplexityReport:
-    """How well a model predicts a text."""
+    """How well a model predicts a text of n words.
 
-    perplexity: float  # exp of the mean negative log-probability of a word
-    log_prob: NDArray[np.float64]  # (n,) of every word in nats, in the order of the text
-    target: NDArray[np.int64]  # (n,) the words
-    seconds: float  # what scoring took
+    Attributes:
+        perplexity: exp of the mean negative log-probability per word; infinite if that overflows.
+        log_prob: (n,) float64, the log-probability of each word in nats, in the order of the text.
+        target: (n,) int64, the ids of these words.
+        seconds: scoring time.
+    """
+
+    perplexity: float
+    log_prob: NDArray[np.float64]
+    target: NDArray[np.int64]
+    seconds: float
 
     @property
     def words_per_second(self) -> float:
-        """Words scored a second."""
+        """Words scored per second."""
         return len(self.log_prob) / max(self.seconds, 1e-9)
 
 
@@ -54,20 +61,21 @@ def perplexity(
 ) -> PerplexityReport:
     """Score every word of a text by the model's exact, normalised distribution, in eval mode.
 
-    In stream batching the text is cut into ``rows`` columns, whose first words are predicted from the one word before;
-    with ``rows=1`` every word is predicted from all before it.
+    Stream batching cuts the text into ``rows`` columns, whose first words are predicted from the preceding word only;
+    with ``rows=1``, each word is predicted from all words before it.
 
     Args:
-        model: its mode is left as it was.
-        ids: (n,) words, one or more; InputError for none.
-        end: id of the end of a sentence, which stands before the text.
-        batching: "stream" or "sentence", as in training.
-        rows: texts, or sentences, side by side; by default 10, in stream batching fewer where one would have less than
-            1,000 words.
-        length: words a batch and row.
-        progress: called several times a second with the share of the text that is scored; what it raises ends the
-            scoring.
-        columns: what this process scores of every batch, where several score a text together: all get the same report.
+        model: its training mode is restored afterwards.
+        ids: (n,) integer word ids, n of 1 or more; InputError otherwise.
+        end: id of the end of a sentence, which also precedes the text.
+        batching: "stream" or "sentence", as in training; InputError otherwise.
+        rows: columns or sentences side by side. The default is 10, in stream batching reduced so that each has 1,000
+            words or more.
+        length: time steps per batch, in stream batching.
+        progress: called several times a second with the share of the text scored, 0 to 1; an exception that it raises
+            stops the scoring.
+        columns: this process's columns of each batch, where several processes score a text together; all get the same
+            report.
 
     Example:
         >>> from vastmax.layers import FullSoftmax
@@ -96,7 +104,7 @@ def perplexity(
             hidden, state = model.hidden(words, state if batch.continues else None)
             scored = target >= 0
             of_words, following = hidden[scored], target[scored]
-            for start in range(0, max(of_each), rows_a_call):  # as often as any process: a layer may be spread over all
+            for start in range(0, max(of_each), rows_a_call):  # as often as every process, as the layer may be sharded
                 some = slice(start, start + rows_a_call)
                 log_probs.append(model.output.target_log_prob(of_words[some], following[some]).double().cpu())
                 if progress is not None:
@@ -124,14 +132,16 @@ def _perplexity(log_prob: NDArray[np.float64]) -> float:
 
 
 def frequency_bands(report: PerplexityReport, counts: ArrayLike) -> list[dict[str, float | int | None]]:
-    """Return the perplexity of the words of each band of frequency: ranks 1 to 10, 11 to 100, 101 to 1,000, and so on.
+    """Return the perplexity in each frequency band: words of ranks 1 to 10, 11 to 100, 101 to 1,000, and so on.
 
     Args:
-        report: of a text.
-        counts: (V,) of the training text; the most frequent word has rank 1, and of equal ones the first.
+        report: of the text; IndexError for a ``target`` of V or more.
+        counts: (V,) word counts in the training text; rank 1 is the most frequent word, and equal counts are ranked by
+            id. InputError if there are none.
 
     Returns:
-        A dict of ``lowest_rank``, ``highest_rank``, ``words`` (of the text, 0 or more) and ``perplexity`` a band.
+        A dict for each band: ``lowest_rank``, ``highest_rank``, ``words`` (number of words in the text, 0 or more) and
+        ``perplexity``, None for a band without words.
 
     Example:
         >>> report = PerplexityReport(2.0, np.log([0.5, 0.5, 0.5]), np.array([0, 0, 11]), 1.0)

@@ -1,4 +1,4 @@
-"""What the processes that train a language model together do, beside each its steps: nothing, where there is one."""
+"""The collective operations of processes that train a language model together; one process alone needs none."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["TrainingGroup"]
 
 
 class TrainingGroup:
-    """The processes that train a model, of which this one has all, or of its output layer the classes that are its own.
+    """The processes that train a model. Each has a replica; only the classes of its output layer may be sharded.
 
     Args:
-        model: All begin with the first process's.
-        optimizer: Of the model.
+        model: All processes start with rank 0's parameters.
+        optimizer: The optimiser of the model.
         processes: All of them.
 
     Attributes:
-        columns: Of every batch, those that this process trains on.
-        seconds: The leader's clock, which counts for all; None where there is no other.
+        columns: The columns of each batch that this process trains on.
+        seconds: The leader's training time in seconds, which counts for all; None for a single process.
     """
 
     def __init__(self, model: LanguageModel, optimizer: SparseAwareOptimizer, processes: Processes) -> None:
@@ -40,29 +40,29 @@ class TrainingGroup:
             self._together = Together(model, model.output)
 
     def loss(self, words: Tensor, target: Tensor, state: State | None, kept: int) -> tuple[Tensor, State]:
-        """Return a loss whose mean over the processes is that of all ``kept`` words of a batch, and the state after."""
+        """Return a loss whose mean over the processes is the mean of a batch's ``kept`` words, and the new state."""
         if self._together is None:
             return self._model(words, target, state)
         total, after = self._together(words, target, state, reduction="sum")
         return total * (self._processes.size / kept), after
 
     def average(self) -> None:
-        """Give all processes the mean of their gradients."""
+        """Average the gradients over the processes."""
         if self._together is not None:
             self._together.average()
 
     def agree(self, loss: float, seconds: float) -> float:
-        """Return the mean of the processes' losses, and take the leader's clock for all."""
+        """Return the mean of the processes' losses, and set `seconds` to the leader's."""
         if self._together is None:
             return loss
         losses, clocks = zip(*self._processes.gather([loss, seconds]), strict=True)
         self.seconds = clocks[0]
         return sum(losses) / len(losses)
 
-    # --- checkpoints: the leader's are those of one process ---
+    # --- checkpoints: the leader writes the same ones as a single process ---
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors with all rows of those that are spread: to the leader."""
+        """Return the tensors with sharded ones gathered on the leader (empty elsewhere); all processes call it."""
         if self._together is None:
             return dict(tensors)
         from vastmax.distributed import whole_on_first
@@ -70,7 +70,7 @@ class TrainingGroup:
         return whole_on_first(tensors)
 
     def own_part(self, name: str, whole: NDArray[Any]) -> NDArray[Any]:
-        """Return what this process has of a tensor of the state, which comes whole."""
+        """Return this process's rows of a whole state tensor, or all of it if it is not sharded."""
         table = self._spread_like(name)
         if table is None or whole.shape != table.shape:
             return whole
@@ -79,7 +79,7 @@ class TrainingGroup:
         return own_part(table, whole)
 
     def spread(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors of a state as they are here, from what :meth:`own_part` left of each."""
+        """Return a state's tensors, sharded ones as DTensors, from what :meth:`own_part` returned for each."""
         found = dict(tensors)
         for name, own in tensors.items():
             if (table := self._spread_like(name)) is not None and own.shape == table.to_local().shape:
@@ -89,7 +89,7 @@ class TrainingGroup:
         return found
 
     def _spread_like(self, name: str) -> Any:
-        """Return the table that a tensor of the state is spread like over the processes; None of any other."""
+        """Return the sharded table whose layout a state tensor has, or None."""
         if self._together is None:
             return None
         of, _, rest = name.partition(".")

@@ -1,4 +1,4 @@
-"""The run of a torch language model: steps, validation, a budget."""
+"""The training loop of a torch language model: steps, validation and budget."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FACTS = ("epoch", "number", "validations", "setbacks")
 
 @dataclass(frozen=True)
 class _Targets:
-    """The targets of an epoch, a batch at a time, as often as they are asked for."""
+    """The targets (T, B) of an epoch's batches, which can be iterated over repeatedly."""
 
     batches: Batches
     epoch: int
@@ -51,30 +51,30 @@ class _Targets:
 
 
 class LanguageModelLoop(Run):
-    """Trains a language model from where it stands to the end of its budget.
+    """The training loop of a language model, from its current parameters to the end of its budget.
 
-    Back-propagation is truncated to a batch's T words, the state goes on. Chance lies in torch's generators, whose
-    state is part of a checkpoint, and in what ``batches`` draw of seed and epoch: a run of some epochs that was stopped
-    and resumed ends bit for bit as one that was not. (What ends by the clock does not; and of three processes or more
-    sums are added up in another order, once they were started again.)
+    Back-propagation is truncated to the T steps of a batch; the state is carried over. All randomness comes from
+    torch's generators, whose state is in the checkpoint, and from ``batches``, which depend on seed and epoch only. A
+    run with a budget of epochs that is stopped and resumed therefore ends bit for bit like an uninterrupted one. (One
+    with a budget of minutes does not; and three or more processes add sums in another order after a restart.)
 
     Args:
-        model: On the device it is to be trained on.
+        model: On the device to train on.
         batches: Of the training text.
-        options: How.
-        validate: From the model to its validation perplexity; called where the options say, and at the end. One that
-            takes long calls :meth:`meanwhile` as it goes.
-        identity: What the run is, beyond the options: a checkpoint resumes only under the same.
-        checkpoint: As `Run` takes it, and so are the next arguments.
-        processes: Each trains on its columns of every batch, so that all together do what one alone would: gradients
-            are those of the whole batch, and learning rate, validation and stops those of all. The model is the same on
-            all, but that the classes of its output layer may be spread. What a process draws by itself, as dropout,
-            is its own.
+        options: The training options.
+        validate: Function from the model to its validation perplexity, called when the options say so and at the end.
+            A slow one calls :meth:`meanwhile` as it proceeds.
+        identity: JSON values that identify the run besides the options; a checkpoint resumes only with the same.
+        checkpoint: Folder of the checkpoint, or None. This and the next two arguments are those of `Run`.
+        processes: Each trains on its columns of every batch, so that together they do what one process would: gradients
+            are those of the whole batch; learning rate, validation and stops are common. The model is replicated,
+            except that the classes of its output layer may be sharded. Each process draws its own random numbers, such
+            as dropout.
 
     Attributes:
         curve: A dict for each validation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss`` (mean
-            since the one before) and ``valid_perplexity``, which is None where it is infinite, as it may be after the
-            first steps, or there is no validation.
+            per word since the previous validation) and ``valid_perplexity``, None if it is infinite, as it may be after
+            the first steps, or if there is no ``validate``.
     """
 
     kind = "a language model"
@@ -105,8 +105,8 @@ class LanguageModelLoop(Run):
         self._device = next(model.parameters()).device
         self._optimizer = SparseAwareOptimizer(model, options.optimizer, options.initial_learning_rate)
         self._group = TrainingGroup(model, self._optimizer, processes)
-        self._texts = 0  # of the last batch
-        self._epoch = self._number = 0  # of the batch that comes next
+        self._texts = 0  # in the last batch
+        self._epoch = self._number = 0  # of the next batch
         self._state: State | None = None
         self._preparing: Iterator[None] = iter(())
         self._validations = self._setbacks = 0
@@ -114,7 +114,7 @@ class LanguageModelLoop(Run):
 
     @property
     def share(self) -> float:
-        """Share of the budget that is spent, from 0 to 1."""
+        """Share of the budget spent, 0 to 1."""
         if self._options.minutes is not None:
             spent = self.seconds if self._group.seconds is None else self._group.seconds
             return min(1.0, spent / (60 * self._options.minutes))
@@ -123,12 +123,12 @@ class LanguageModelLoop(Run):
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent, or the patience is at its end."""
+        """Whether the budget or the patience is exhausted."""
         return self.share >= 1 or self._out_of_patience
 
     @property
     def epochs(self) -> float:
-        """Passes over the text so far."""
+        """Passes over the training text so far."""
         return self.words / self._batches.num_words
 
     @property
@@ -138,28 +138,31 @@ class LanguageModelLoop(Run):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The options, and what else the run is."""
+        """The options and the ``identity``, as JSON values; a checkpoint resumes only with the same."""
         return self._identity
 
     def begin(self) -> None:
-        """Seed chance where the run begins, and find the candidates of the batch that comes next."""
+        """Seed the generators of a new run, and prepare the output layer for the next batch.
+
+        A resumed run first makes the validation that a stop interrupted, if any.
+        """
         if self._epoch == self._number == 0 and not self.words:
             seed_chance(self.processes.rank, self._options.seed)
         self._model.train()
         self._group.agree(0.0, self.seconds)
         self._preparing = self._prepared()
-        if self.words and not self.finished:  # a validation that a stop cut short
+        if self.words and not self.finished:  # a validation that a stop interrupted
             self.between_steps()
 
     def between_steps(self) -> None:
-        """Validate, where the options say so."""
+        """Validate if the options say so."""
         wanted = self._options.validations
         due = self.share * wanted >= self._validations + 1 - 1e-9 if wanted else self._number == 0
         if due and not self._validated:
             self._validate_now()
 
     def end(self) -> None:
-        """Validate what is not validated yet, and take the model back to the best."""
+        """Validate if the last step was not followed by a validation; with patience, restore the best model."""
         if not self._validated:
             self._validate_now()
         if self._best_tensors:
@@ -168,14 +171,17 @@ class LanguageModelLoop(Run):
     # --- a step ---
 
     def _prepared(self) -> Iterator[None]:
-        """Yield before each batch from the next one on, with the output layer ready for it."""
+        """Yield before each batch, from the next one on, once the output layer is prepared for it."""
         layer, batches, size = self._model.output, self._batches, self._options.num_candidates
         for epoch in count(self._epoch):
             first = self._number if epoch == self._epoch else 0
             yield from islice(layer.prepare(_Targets(batches, epoch), num_candidates=size), first, None)
 
     def step(self) -> None:
-        """Train on the next batch."""
+        """Train on the next batch, after :meth:`begin`.
+
+        DivergedError, after the update, if the batch's mean loss is NaN or infinite.
+        """
         next(self._preparing)
         options, optimizer = self._options, self._optimizer
         optimizer.learning_rate = options.rate(self.share, self._setbacks)
@@ -207,7 +213,7 @@ class LanguageModelLoop(Run):
 
     @property
     def _validated(self) -> bool:
-        """Whether the model as it stands has a point in the curve."""
+        """Whether the curve has a point for the current parameters."""
         return bool(self.curve) and self.curve[-1]["words"] == self.words
 
     @property
@@ -215,7 +221,7 @@ class LanguageModelLoop(Run):
         if not self._options.patience or self._validate is None:
             return False
         met = [point["valid_perplexity"] for point in self.curve]
-        best = met.index(self._best) if self._best in met else 0  # where none is finite, the first sets the mark
+        best = met.index(self._best) if self._best in met else 0  # if none is finite, the first is the best
         return len(met) - 1 - best >= self._options.patience
 
     def _validate_now(self) -> None:
@@ -241,10 +247,15 @@ class LanguageModelLoop(Run):
             }
         )
 
-    # --- its state ---
+    # --- state ---
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return what model, optimiser and chance are, and how validation went: of all processes, to the leader."""
+        """Return the position as JSON values and the tensors by name, in CPU memory; all processes call it.
+
+        The tensors are those of the model and the best model, the optimiser, the carried state, whose texts (B) are the
+        second dimension, and the generators of all processes. Sharded tables (V, …) come whole. Only the leader gets
+        them; the others get two empty dicts.
+        """
         carried = () if self._state is None else self._group.columns.of_all(self._state, self._texts)
         tensors = {
             **_named("model", model_tensors(self._model)),
@@ -261,11 +272,16 @@ class LanguageModelLoop(Run):
         return facts, arrays_of(tensors)
 
     def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Return of what is spread over the processes the rows that this one has."""
+        """Return this process's rows (v, …) of a sharded tensor (V, …) of :meth:`state`, or all of any other tensor."""
         return self._group.own_part(name, tensor)
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`state` returned."""
+        """Continue from what :meth:`state` returned, each tensor reduced by :meth:`own_part`.
+
+        ValueError if the position is beyond the last batch or the curve is incomplete, CheckpointError if tensors do
+        not match the model or optimiser, KeyError if a fact or another tensor is missing, RuntimeError if the carried
+        state does not fit the model. :meth:`resume` raises CheckpointError for all of them.
+        """
         if facts["number"] >= len(self._batches) or any(_POINT - point.keys() for point in facts["curve"]):
             raise ValueError("it is further than the end of this run, or its curve is incomplete")
         found = self._group.spread(tensors_of(tensors))
@@ -279,7 +295,7 @@ class LanguageModelLoop(Run):
         )
         batch = self._group.columns.of(self._batches.batch(facts["epoch"], facts["number"]))
         if batch.continues:
-            with torch.no_grad():  # what is carried from batch to batch must fit the model
+            with torch.no_grad():  # check that the carried state fits the model
                 self._model.eval().hidden(batch.words[:1].to(self._device), self._state)
         for name in _FACTS:
             setattr(self, f"_{name}", facts[name])

@@ -1,4 +1,4 @@
-"""Every choice of a language model and its training, in one checked, immutable place that needs no torch."""
+"""The options of a language model and its training: immutable, validated, and independent of torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """The model below the output layer; InputError names an option that is not accepted, what came, and what is."""
+    """Options of the model below the output layer; InputError names an invalid option, its value and valid ones."""
 
     model: Annotated[Literal["lstm", "feed-forward"], Flag("Model that computes the hidden vectors.")] = "lstm"
     dim: Annotated[int, Flag("Width d of the hidden vectors.", low=1, high=_MOST)] = 200
@@ -47,11 +47,11 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopOptions:
-    """How a model is trained.
+    """Training options.
 
-    Learning rates are those of the mean loss a word. Published recipes that sum over the T words of a batch's rows
-    have rates T times smaller and a limit of the gradient's norm T times larger. With ``minutes``, what the schedule
-    calls an epoch is that share of the time. InputError as for `ModelOptions`.
+    Learning rates refer to the mean loss per word. Published recipes that sum over the T words of a batch's rows have
+    learning rates T times smaller and a gradient-norm limit T times larger. With ``minutes``, an epoch of the schedule
+    is 1 / ``epochs`` of that time. InputError as for `ModelOptions`.
     """
 
     epochs: Annotated[float, Flag("Passes over the training text.", "N", low=0, high=1e6, above=True)] = 5.0
@@ -127,16 +127,16 @@ class LoopOptions:
 
     @property
     def initial_learning_rate(self) -> float:
-        """The learning rate training starts with: the one given, or the optimiser's default."""
+        """The initial learning rate: ``learning_rate``, or the optimiser's default."""
         return _DEFAULT_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
 
     @property
     def largest_norm(self) -> float:
-        """The limit of the gradient's norm: the one given, or 0.25; 0 for none."""
+        """The limit of the gradient norm: ``max_norm``, or 0.25; 0 for no clipping."""
         return 0.25 if self.max_norm is None else self.max_norm
 
     def rate(self, share: float, setbacks: int) -> float:
-        """Return the learning rate when this share of the budget is spent, after so many validations without gain."""
+        """Return the learning rate at ``share`` of the budget, after ``setbacks`` validations without improvement."""
         initial = self.initial_learning_rate * (min(1.0, share / self.warmup) if self.warmup else 1.0)
         if self.schedule == "linear":
             return initial * max(0.0, 1 - share)

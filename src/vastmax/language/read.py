@@ -1,4 +1,4 @@
-"""The three texts of a language model: read, cut and checked."""
+"""Read, split and check the three texts of a language model."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ __all__ = ["read_language_corpus"]
 TITLES = {"train": "training", "valid": "validation", "test": "test"}
 PAIRS = (("train", "valid"), ("train", "test"), ("valid", "test"))
 _WORDS_TO_SPELL_BY = 1_000_000
-_MOST_SPELLED = 1 << 24  # tokens of a test text; of a longer one nothing is kept in memory
-_MOST_HELD_OUT = 0.1  # of the training text, where a number of words is given
+_MOST_SPELLED = 1 << 24  # tokens of a test text; the spelling of a longer one would take too much memory
+_MOST_HELD_OUT = 0.1  # share of the training text, if a number of words is given
 
 
 def read_language_corpus(
@@ -58,34 +58,35 @@ def read_language_corpus(
 ) -> LanguageCorpus:
     """Read the texts, each once and in parallel in the compiled core; the vocabulary is that of the training text.
 
-    Without `valid` or `test`, those are cut from the end of the training text at ends of sentences, and the
-    vocabulary knows nothing of what was cut off.
+    A missing `valid` or `test` is cut from the end of the training text, at ends of sentences. The vocabulary does not
+    include what was cut off.
 
     Args:
         train: The training text, as `sources` of :func:`encode_corpus`.
         valid: The validation text.
         test: The test text.
-        tokenizer: As for :func:`encode_corpus`, and so are the next arguments.
+        tokenizer: As for :func:`encode_corpus`, like the next arguments.
         lowercase: Lower-case the words.
-        min_count: Words that the training text holds less often are unknown.
-        max_vocabulary: At most so many classes, the unknown word and the end of a sentence among them.
-        unknown: The word that stands for unknown ones. A text may hold it already, as the Penn Treebank does.
-        end_of_sentence: The class behind each sentence. No text may hold it already.
-        held_out: Share of the words of `train` that each text that is missing gets; or how many words, 1 or more,
-            of which it gets a tenth of `train` at most.
-        split: Instead of a share: so many words of `train` for training, so many for validation, each up to the end
-            of the sentence, and the rest for the test. ``(800_000, 200_000)`` is the usual split of Brown.
+        min_count: Words rarer than this in the training text are unknown.
+        max_vocabulary: Maximum number of classes, including the unknown word and the end of a sentence.
+        unknown: The word that stands for unknown words. A text may already contain it, as the Penn Treebank does.
+        end_of_sentence: The class that follows each sentence. No text may already contain it.
+        held_out: Share of the words of `train` for each missing text, above 0 and below 0.5; or a number of words, 1 or
+            more, of which each gets a tenth of `train` at most.
+        split: Instead of `held_out`, the numbers of words of `train` for training and for validation, each extended to
+            the end of the sentence; the rest is for the test. ``(800_000, 200_000)`` is the usual split of Brown.
         threads: Default: all processors. The result does not depend on it.
-        directory: Folder of the temporary files, which take 4 bytes a word. Default: the system's.
+        directory: Folder of the temporary files, which take 4 bytes per word. Default: the system's.
         progress: As for :func:`encode_corpus`, for each text in turn.
 
     Raises:
-        CorpusError: A text that cannot be read, is empty, too short to be cut or holds only unknown words.
+        CorpusError: A text that cannot be read, is empty, is too short to be split, contains `end_of_sentence` or has
+            only unknown words.
         InputError: An argument that cannot be used.
 
     Warns:
-        UserWarning: A text that is (or is in) another one; ill-formed UTF-8; unknown words that the training text
-            does not have. The same sentences stand in `notes`.
+        UserWarning: Two texts that are equal or share a file; invalid UTF-8; unknown words in `valid` or `test` but not
+            in `train`. `notes` has the same sentences.
     """
     _check_words(unknown, end_of_sentence, min_count, max_vocabulary)
     _check_split(held_out, split)
@@ -117,11 +118,11 @@ def read_language_corpus(
                     )
                 yield text
             finally:
-                text.spool.close()  # a mapping of it stays
+                text.spool.close()  # its memory mapping stays valid
         except (CorpusError, InputError) as error:
             if is_paths(given[name]):
                 raise
-            message = str(error).replace("the corpus", f"the {TITLES[name]} text")  # which token lists do not know
+            message = str(error).replace("the corpus", f"the {TITLES[name]} text")  # token lists have no name
             raise type(error)(message) from error
         if text.invalid_utf8:
             warned.append(
@@ -130,7 +131,7 @@ def read_language_corpus(
             )
 
     def spelled(text: ScannedText, part: slice, vocabulary: Vocabulary, speller: Speller) -> NDArray[np.float32] | None:
-        """The test text's characters and spelling, while its ids are still its own words' numbers."""
+        """Return the test text's spelling; call it before encoding, while ids are those of the text's own words."""
         ids = text.ids[part]
         if len(ids) > _MOST_SPELLED:
             return None
@@ -207,14 +208,14 @@ def _check_split(held_out: float, split: tuple[int, int] | None) -> None:
 def _bounds(
     sources: Any, ids: NDArray[np.uint32], missing: list[str], held_out: float, split: tuple[int, int] | None
 ) -> list[int]:
-    """Where the training text and what is cut from it begin and end in `ids`."""
+    """Return the offsets in `ids` between the training text and the texts cut from it."""
     if not missing:
         return [0, len(ids)]
     starts = range(0, len(ids), len(blocks_of(ids)[0]))
     ends = np.concatenate(
         [start + np.flatnonzero(block == END_OF_SENTENCE) for start, block in zip(starts, blocks_of(ids), strict=True)]
     )
-    words = ends - np.arange(len(ends))  # up to the end of each sentence
+    words = ends - np.arange(len(ends))  # number of words up to the end of each sentence
     places = np.searchsorted(words, _words_before_cuts(int(words[-1]), len(missing), held_out, split))
     bounds = [0, *(ends[np.minimum(places, len(ends) - 1)] + 1).tolist(), len(ids)]
     if min(np.diff(bounds)) <= 0:
@@ -233,7 +234,7 @@ def _words_before_cuts(total: int, missing: int, held_out: float, split: tuple[i
 
 
 def _shared_files(given: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(text, other text, file) of the first file that two texts share."""
+    """Return (text, other text, file) for each two texts that share a file, with the first such file."""
     files = {name: expand_paths(text) if is_paths(text) else [] for name, text in given.items()}
     if sum(paths.count(STDIN) for paths in files.values()) > 1:
         raise InputError("standard input (-) is named for two texts, and can be read only once: name it for one.")
@@ -246,7 +247,7 @@ def _shared_files(given: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _parts(name: str, texts: dict[str, NDArray[np.int32]], end: int) -> dict[str, str]:
-    """What to call the texts that follow each other in the one called `name`."""
+    """Return names for the consecutive parts of the text called `name`."""
     names, before = {}, 0
     for part, ids in texts.items():
         words = sum(int(np.count_nonzero(block != end)) for block in blocks_of(ids))
@@ -265,7 +266,7 @@ def _refuse_unknown(corpus: LanguageCorpus) -> None:
 
 
 def _doubts(corpus: LanguageCorpus, shared: list[tuple[str, str, str]]) -> Iterator[str]:
-    """What a result on this corpus should be read with."""
+    """Yield the reservations about results on this corpus."""
     for name, other, path in shared:
         yield f"{path} is both {TITLES[name]} and {TITLES[other]} text: give different texts to measure generalisation."
     told = {(name, other) for name, other, _ in shared}

@@ -1,4 +1,4 @@
-"""A trained language model on disk: a folder that anyone can read without running code from it."""
+"""Save and load trained language models as folders that can be read without executing code from them."""
 
 from __future__ import annotations
 
@@ -27,40 +27,45 @@ __all__ = ["SavedModel", "load_language_model", "save_language_model"]
 _MODEL, _WORDS, _CONFIG, _CURVE = "model.safetensors", "vocabulary.tsv", "config.json", "metrics.jsonl"
 _FORMAT = "vastmax language model 2"
 _DERIVED = 4
-# what comes of a description that does not fit the tensors; RuntimeError is torch's, for memory too
+# raised if config.json does not match the tensors; RuntimeError is torch's, also when memory runs out
 _UNFIT = (VastmaxError, ArithmeticError, AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model read back.
+    """A loaded language model.
 
-    How text becomes words is told by ``text``: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
+    Attributes:
+        model: The model, in eval mode.
+        vocabulary: The V words, including the unknown word and the end of a sentence.
+        layer: Name and options of the output layer.
+        options: Options of the rest of the model.
+        text: How text is split into words: ``tokenizer``, ``lowercase``, ``unknown`` and ``end_of_sentence``.
     """
 
-    model: LanguageModel  # in eval mode
+    model: LanguageModel
     vocabulary: Vocabulary
-    layer: LayerSpec  # how its output layer is built
-    options: ModelOptions  # how the rest of it is built
+    layer: LayerSpec
+    options: ModelOptions
     text: dict[str, Any]
 
     @property
     def unknown(self) -> int:
-        """Id of the word that stands for all others."""
+        """Id of the word that stands for all out-of-vocabulary words."""
         return self.vocabulary[self.text["unknown"]]
 
     @property
     def end_of_sentence(self) -> int:
-        """Id of the class behind each sentence."""
+        """Id that follows each sentence."""
         return self.vocabulary[self.text["end_of_sentence"]]
 
     def split(self, line: str) -> list[str]:
-        """Return the words of a line, found as in training."""
+        """Return the words of a line, split as in training."""
         words = TOKENIZERS[self.text["tokenizer"]]()(line)
         return [word.lower() for word in words] if self.text["lowercase"] else words
 
     def ids(self, words: Sequence[str]) -> list[int]:
-        """Return the id of each word; that of the unknown word for those that the model does not know."""
+        """Return the id of each word, `unknown` for out-of-vocabulary words."""
         index, unknown = self.vocabulary.index, self.unknown
         return [index.get(word, unknown) for word in words]
 
@@ -75,10 +80,10 @@ def save_language_model(
     curve: Sequence[Mapping[str, Any]] = (),
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model, described as in :class:`SavedModel`; a kill leaves the old files or the new.
+    """Write a model, described as in :class:`SavedModel`; atomic: a kill leaves the old files or the new.
 
-    What validations found meanwhile (``curve``) and how it was trained (``training``) is kept for people. InputError
-    where the folder cannot be written.
+    The validation results (``curve``) and training options (``training``) are saved for readers; loading ignores them.
+    InputError if the folder cannot be written.
     """
     record = {
         "format": _FORMAT,
@@ -96,9 +101,10 @@ def save_language_model(
 
 
 def load_language_model(folder: str | PathLike[str]) -> SavedModel:
-    """Read what :func:`save_language_model` wrote.
+    """Load a model that :func:`save_language_model` wrote.
 
-    InputError where there is no such folder, FormatError where a file is damaged, or another version wrote it.
+    InputError if the folder does not exist or has no language model; FormatError if a file is damaged or was written by
+    another version.
     """
     folder = as_path(folder)
     return read_members(folder, (_MODEL, _WORDS, _CONFIG), lambda: _load(folder))
@@ -110,7 +116,7 @@ def _load(folder: Path) -> SavedModel:
         raise InputError(f"{folder} contains {what}: train one with `vastmax lm train TRAIN -o DIR`.")
     try:
         record = read_json(member(folder, _CONFIG))
-        if not str(record["format"]).startswith(_FORMAT[:-1]):  # which replaced the model that lay here
+        if not str(record["format"]).startswith(_FORMAT[:-1]):  # something else has replaced the model in this folder
             raise FormatError(f"{folder} contains {record['format']!r}, not a language model: give the folder of one.")
         if record["format"] != _FORMAT:
             raise FormatError(
@@ -127,7 +133,7 @@ def _load(folder: Path) -> SavedModel:
     try:
         if not _says_how_text_was_read(text, vocabulary):
             raise FormatError(f"{_CONFIG} does not say how the text was read: train the model again.")
-        # what layers derive from their tables, as a proposal does from counts, comes on top of what the file holds
+        # layers may add derived tensors that are not in the file, such as a proposal's tables from counts
         with built_of_at_most(_DERIVED * (sum(each.numel() for each in tensors.values()) + len(vocabulary))):
             output = layer.rebuild(options.dim, vocabulary, tensors_under("output", tensors))
             model = build_model(options, output, vocabulary[text["end_of_sentence"]])

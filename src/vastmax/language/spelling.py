@@ -1,4 +1,4 @@
-"""What words are in characters, so that models of different vocabularies can be compared."""
+"""The cost of spelling unknown words, so that models with different vocabularies can be compared."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 __all__ = ["Speller", "spelling"]
 
-_CODE_POINTS = 1_112_064  # that Unicode has: any may follow where a character is met for the first time
+_CODE_POINTS = 1_112_064  # in Unicode; a character that is met for the first time may be any of them
 
 
 class Speller:
-    """A distribution over all words there can be: each character by its frequency, and an end.
+    """A distribution over all possible words: independent characters, by frequency, then an end.
 
-    A model with fewer words predicts its unknown word more often, and so has a lower perplexity of words. What an
-    unknown word is has to be told, too: spelling it makes of p(unknown) the probability of the very word. It gives the
-    words that are known a share as well, so what comes out is an upper bound.
+    A model with a smaller vocabulary predicts the unknown word more often, which lowers its perplexity per word. The
+    probability of the actual word is p(unknown) times that of its spelling. Spellings of known words get a share of
+    the probability too, so the resulting perplexity is an upper bound.
 
     Args:
-        words: Of the training text, each once, which is what unknown words are most alike.
+        words: Distinct words of the training text, as unknown words resemble these most.
 
     Example:
         >>> speller = Speller(["ab", "b"])
@@ -41,20 +41,20 @@ class Speller:
         self._new = float(np.log(total * _CODE_POINTS))
 
     def nats(self, word: str) -> float:
-        """Return −log p of a word."""
+        """Return −log p of a word, in nats."""
         return sum(self._nats.get(character, self._new) for character in word) + self._end
 
 
 def spelling(
     numbers: NDArray[np.uint32], words: list[str], known: NDArray[np.bool_], speller: Speller
 ) -> NDArray[np.float32]:
-    """Return of each token of a text its characters, the space behind it included, and the nats of its spelling.
+    """Return for each token of a text its characters, including the space after it, and the nats of its spelling.
 
     Args:
-        numbers: (n,) of words; what is beyond them, the end of a sentence, has no character of its own.
-        words: (m,) by number.
-        known: (m,) whether the vocabulary has the word, which then needs no spelling.
-        speller: What the others are spelled by.
+        numbers: (n,) uint32 indices into ``words``; larger ones are ends of sentences, which have 0 of both.
+        words: (m,) distinct words.
+        known: (m,) bool, whether the vocabulary has the word; its spelling then costs 0.
+        speller: Distribution of the spellings.
 
     Returns:
         (n, 2), float32.

@@ -1,4 +1,4 @@
-"""A saved language model at work: text is scored, text is drawn."""
+"""Score and generate text with a saved language model."""
 
 from __future__ import annotations
 
@@ -22,31 +22,49 @@ __all__ = ["Drawn", "TextScore", "draw_text", "score_text"]
 
 @dataclass(frozen=True)
 class TextScore:
-    """How well a model predicts a text, ends of sentences included."""
+    """How well a model predicts a text, including ends of sentences.
 
-    perplexity: float  # exp of the mean negative log-probability of a word
-    log_prob: float  # of the whole text, in nats
-    words: int  # that were scored, the ends of sentences among them
+    Attributes:
+        perplexity: exp of the mean negative log-probability per word.
+        log_prob: log-probability of the whole text, in nats.
+        words: number of words scored, including ends of sentences.
+        sentences: number of sentences, S.
+        unknown_share: share of out-of-vocabulary words, 0 to 1, not counting ends of sentences.
+        seconds: scoring time.
+        sentence_log_prob: (S,) float64, log-probability of each sentence with its end, in nats.
+        sentence_words: (S,) int64, number of words of each sentence, including its end.
+        texts: the words of each sentence; empty without ``keep``.
+    """
+
+    perplexity: float
+    log_prob: float
+    words: int
     sentences: int
-    unknown_share: float  # of words that the model does not know, ends of sentences not counted
-    seconds: float  # what scoring took
-    sentence_log_prob: NDArray[np.float64]  # (sentences,) of each with its end, in nats
-    sentence_words: NDArray[np.int64]  # (sentences,) words of each, its end among them
-    texts: list[list[str]]  # the sentences' words, if they were asked for
+    unknown_share: float
+    seconds: float
+    sentence_log_prob: NDArray[np.float64]
+    sentence_words: NDArray[np.int64]
+    texts: list[list[str]]
 
     @property
     def words_per_second(self) -> float:
-        """Words scored a second."""
+        """Words scored per second."""
         return self.words / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a model drew."""
+    """Text drawn from a model.
 
-    texts: list[list[str]]  # the words of each sample behind the prompt's, ends of sentences among them
-    prompt: list[str]  # its words, unknown ones replaced; a model of single sentences sees the last line's only
-    unknown: list[str]  # those of the prompt's words that the model does not know, each once
+    Attributes:
+        texts: the words of each sample after the prompt, including ends of sentences.
+        prompt: the words of the prompt, unknown ones replaced; a model of single sentences uses only the last line's.
+        unknown: the distinct out-of-vocabulary words of the prompt.
+    """
+
+    texts: list[list[str]]
+    prompt: list[str]
+    unknown: list[str]
 
 
 def score_text(
@@ -62,13 +80,13 @@ def score_text(
 
     Args:
         saved: the model.
-        sources: the text, as ``encode_corpus`` takes it; words are found as in training. CorpusError where it cannot be
-            read, is empty, or holds only unknown words.
+        sources: the text, as for ``encode_corpus``; words are split as in training. CorpusError if it cannot be read,
+            is empty, has only unknown words or contains the model's end of a sentence.
         batching: "stream", each word predicted from all before it; "sentence", each sentence by itself; by default as
-            the model was trained.
-        rows: texts side by side, as ``perplexity`` takes them; 1 for a stream that is cut nowhere.
-        keep: keep the sentences' words.
-        threads: of the processor; None for torch's own number. InputError where it or the batching is none of these.
+            in training. InputError otherwise.
+        rows: columns or sentences side by side, as for ``perplexity``; 1 for an uncut stream.
+        keep: return the sentences' words in ``texts``.
+        threads: CPU threads, set for the whole process; None leaves torch's setting. InputError if out of range.
     """
     if threads is not None:
         torch.set_num_threads(whole("threads", threads, 1, MOST_THREADS, other="leave it out"))
@@ -122,16 +140,18 @@ def draw_text(
 ) -> Drawn:
     """Draw text from a model, word by word.
 
+    InputError for a number out of range.
+
     Args:
         saved: the model.
-        prompt: what the text begins with; its lines are sentences, the last of which goes on. A model of single
-            sentences (``batching="sentence"``) looks at that one only, and begins anew behind each end of a sentence.
-        words: to draw, ends of sentences among them.
-        samples: texts to draw, each for itself.
-        temperature: log-probabilities are divided by it; 1 draws from the model as it is.
-        top_k: draw among the best so many words only.
-        unknown: whether the word that stands for unknown ones may be drawn.
-        seed: of chance. InputError where it or another number cannot be used.
+        prompt: beginning of the text. Its lines are sentences, the last of which is continued. A model of single
+            sentences (``batching="sentence"``) sees only that one, and restarts after each end of a sentence.
+        words: number of words to draw, including ends of sentences.
+        samples: number of independent texts.
+        temperature: divisor of the log-probabilities, above 0; 1 draws from the model's own distribution.
+        top_k: draw only among the k most probable words.
+        unknown: whether the unknown word may be drawn.
+        seed: random seed.
     """
     whole("words", words, 1)
     whole("samples", samples, 1)
@@ -141,7 +161,7 @@ def draw_text(
     whole("seed", seed, 0, LARGEST_SEED)
     end = saved.end_of_sentence
     sentences = [words for words in map(saved.split, prompt.splitlines()) if words]
-    alone = saved.options.batching == "sentence"  # as the model was trained: what stands before does not count
+    alone = saved.options.batching == "sentence"  # as in training, earlier sentences are no context
     begun = [[end, *saved.ids(sentence)] for sentence in sentences] or [[end]]
     seen = begun[-1:] if alone else begun
     drawn = saved.model.generate(

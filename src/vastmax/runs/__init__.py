@@ -1,4 +1,4 @@
-"""What any long run needs: its loop, checkpoints, a polite stop, progress, an output folder, other processes."""
+"""Infrastructure of long runs: the loop, checkpoints, graceful stop, progress, output folder, processes."""
 
 from vastmax.runs.checkpoint import (
     CHECKPOINT_TENSORS,

@@ -1,4 +1,4 @@
-"""A run's state on disk: tensors as safetensors, all else as JSON, replaced together or not at all."""
+"""The state of a run on disk: tensors as safetensors, the rest as JSON, replaced atomically."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run is, and where it stands.
+    """The identity and the state of a run.
 
-    Its tensors are what the run has learnt, and what its optimisers and generators hold.
+    The tensors are the run's parameters and the states of its optimisers and random generators.
     """
 
-    kind: str  # what is trained, as its owner calls it: "embeddings", "a language model"
-    identity: Mapping[str, Any]  # JSON; the run goes on only under the same
-    facts: Mapping[str, Any]  # JSON: where it stands
+    kind: str  # what is trained, for messages: "embeddings", "a language model"
+    identity: Mapping[str, Any]  # JSON; a run resumes only with the same identity
+    facts: Mapping[str, Any]  # JSON: the position of the run
     tensors: Mapping[str, NDArray[Any]]
 
     def save(self, folder: Path, beside: Callable[[Path], None] | None = None) -> None:
-        """Take the place of the last checkpoint of a folder at one moment: a kill leaves the one or the other.
+        """Replace the checkpoint of a folder atomically: a kill leaves the old one or the new one.
 
-        What ``beside`` writes into the folder it is given comes into place at the same moment. InputError where the
-        folder cannot be written or the disk is full; the last checkpoint stands as it was.
+        The files that ``beside`` writes into the folder it receives are put in place in the same step. InputError if
+        the folder cannot be written or the disk is full; the old checkpoint then stays as it was.
         """
         about = {"format": _FORMAT, "kind": self.kind, "identity": self.identity, "facts": self.facts}
         with replacing_members(folder) as staging:
@@ -50,10 +50,10 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path, kind: str) -> Checkpoint:
-        """Read the checkpoint of a folder; its tensors stay on the disk until they are copied.
+        """Read the checkpoint of a folder, with its tensors memory-mapped.
 
-        CheckpointError where there is none, it is damaged, of another kind, or another version wrote it; InputError
-        where it cannot be read.
+        CheckpointError if there is none, or it is damaged, of another kind or of another format version; InputError
+        if it cannot be read.
         """
         with reading(folder):
             try:
@@ -78,7 +78,7 @@ class Checkpoint:
                 ) from error
 
     def check(self, identity: Mapping[str, Any], folder: Path) -> None:
-        """Raise CheckpointError, saying what differs, unless a run of this identity wrote the checkpoint."""
+        """Raise CheckpointError, naming the difference, unless a run of this identity wrote the checkpoint."""
         if differs := differences(self.identity, identity):
             raise CheckpointError(
                 f"the checkpoint in {folder} was made with {differs}: go back to it, or delete it to start again."
@@ -86,7 +86,7 @@ class Checkpoint:
 
 
 def holds_checkpoint(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint, of whatever kind and version, whole or damaged."""
+    """Whether a folder holds a checkpoint of any kind and version, even a damaged one."""
     return is_file(_state_of(folder))
 
 
@@ -97,12 +97,12 @@ def _state_of(folder: Path) -> Path:
 
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as they come back from JSON, so that what was read compares equal to what was given."""
+    """Return options after a JSON round trip, so that they compare equal to those in a checkpoint."""
     return json.loads(json.dumps(options, default=_plain))
 
 
 def differences(was: Any, came: Any, free: Container[str] = (), name: str = "") -> str | None:
-    """Say in words what differs first in two values of JSON; None where nothing does but what is free to.
+    """Describe the first difference between two JSON values, ignoring the keys in ``free``; None if there is none.
 
     Example:
         >>> differences({"dim": 100, "layer": {"bias": True}}, {"dim": 100, "layer": {"bias": False}})
@@ -115,7 +115,7 @@ def differences(was: Any, came: Any, free: Container[str] = (), name: str = "") 
 
 
 def _plain(value: Any) -> Any:
-    """JSON for what options may hold: numpy numbers, sets, callables by their name, learnt phrases by their kind."""
+    """Convert to JSON: numpy scalars to numbers, sets to lists, callables to their names, others to their type."""
     if isinstance(value, np.generic):
         return value.item()
     if callable(value):

@@ -1,4 +1,4 @@
-"""The state of torch's modules: each tensor once, and as arrays of numpy, which checkpoints hold."""
+"""The state of torch modules: each tensor once, and as the numpy arrays that checkpoints hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vastmax.errors import CheckpointError, FormatError
 from vastmax.runs.tensors import BFLOAT16
 
-if TYPE_CHECKING:  # whoever has a module has loaded torch; whoever has none does without
+if TYPE_CHECKING:  # a caller with a module has loaded torch; others do not need it
     import torch
     from torch import Tensor, nn
 
@@ -23,11 +23,11 @@ _T = TypeVar("_T")
 
 
 def model_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """Return the module's state, each tensor once: tables that are shared come under the first of their names."""
+    """Return the state of a module with each tensor once: shared tables are listed under their first name."""
     met: set[tuple[int, torch.Size]] = set()
     found = {}
     for name, tensor in module.state_dict().items():
-        if hasattr(tensor, "to_local"):  # spread over processes, and so shared with none
+        if hasattr(tensor, "to_local"):  # a DTensor, sharded over processes: not tied to another
             found[name] = tensor
             continue
         place = tensor.data_ptr(), tensor.shape
@@ -38,7 +38,10 @@ def model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Set the module's state to what :func:`model_tensors` returned of one like it; CheckpointError for another's."""
+    """Load the state that :func:`model_tensors` returned into a module of the same structure.
+
+    CheckpointError if the tensors do not fit the module.
+    """
     try:
         missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
     except RuntimeError as error:
@@ -56,9 +59,9 @@ def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None
 
 @contextmanager
 def built_of_at_most(most: int) -> Iterator[None]:
-    """Refuse, with a FormatError, to build modules of more numbers than the file that they are to be filled from holds.
+    """Raise FormatError if modules built inside hold more numbers than ``most``, those in the file to load.
 
-    They are counted as they are given a place, before anything is written to it.
+    Tensors are counted as they are registered, before anything is written to them.
     """
     from torch.nn.modules import module
 
@@ -85,7 +88,7 @@ def built_of_at_most(most: int) -> Iterator[None]:
 
 
 def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    """Return tensors as arrays, bit for bit; they share memory with those on the processor."""
+    """Return tensors as arrays, bit for bit; those of CPU tensors share their memory."""
     import torch
 
     here = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
@@ -96,7 +99,7 @@ def arrays_of(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 
 
 def tensors_of(arrays: Mapping[str, NDArray[Any]], *, copy: bool = True) -> dict[str, Tensor]:
-    """Return the arrays that :func:`arrays_of` returned as tensors on the processor; copies, or the same memory."""
+    """Return arrays from :func:`arrays_of` as CPU tensors, copied or sharing the memory."""
     import torch
 
     found = {}
@@ -109,6 +112,6 @@ def tensors_of(arrays: Mapping[str, NDArray[Any]], *, copy: bool = True) -> dict
 
 
 def tensors_under(prefix: str, tensors: Mapping[str, _T]) -> dict[str, _T]:
-    """Return the tensors whose names begin with ``prefix.``, by the rest of their names."""
+    """Return the tensors whose names begin with ``prefix.``, by name without that prefix."""
     start = f"{prefix}."
     return {name.removeprefix(start): each for name, each in tensors.items() if name.startswith(start)}

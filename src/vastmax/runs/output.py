@@ -1,4 +1,4 @@
-"""The output folder of a run: checked before hours are spent, and never emptied unasked."""
+"""The output folder of a run: checked before training, and never overwritten without permission."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vastmax.runs.checkpoint import holds_checkpoint
 
 __all__ = ["OutputFolder", "check_room"]
 
-_CONFIG = "config.json"  # which every finished model has
+_CONFIG = "config.json"  # present in every finished model
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Raise InputError if the disk of a folder has fewer bytes free than a model and its checkpoint will take."""
+    """Raise InputError if the disk of a folder has fewer free bytes than ``needed`` for model and checkpoint."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
@@ -34,12 +34,12 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 class OutputFolder:
-    """A folder that will hold a model, embeddings or a language model, and until then its checkpoint.
+    """A folder for a model, embeddings or a language model, and for its checkpoint until it is finished.
 
-    Used as a context: until its end nobody else can write into the folder, and one that was made for a run that never
-    began is taken back. On entering, InputError where it cannot be written, somebody else writes it, or it holds what
-    neither ``resume`` (go on from the checkpoint in it, if there is one) nor ``overwrite`` (train anew although it
-    holds a model or a checkpoint) allows to touch.
+    As a context manager, it locks the folder against other writers, and on exit removes it if it was created here
+    and is empty. On entering, InputError if the folder cannot be written, if another process or thread writes to it,
+    or if it holds a model or a checkpoint and neither ``resume`` (continue from the checkpoint, if there is one) nor
+    ``overwrite`` (train again) is set.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False) -> None:
@@ -87,16 +87,16 @@ class OutputFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is anything to resume from, by this kind of run or another."""
+        """Whether the folder holds a checkpoint, of this kind of run or another."""
         return holds_checkpoint(self.checkpoint)
 
     @property
     def is_finished(self) -> bool:
-        """Whether it holds a model, embeddings or a language model, and nothing to resume from."""
+        """Whether the folder holds a finished model, embeddings or a language model, and no checkpoint."""
         return is_file(member(self.path, _CONFIG)) and not self.has_checkpoint
 
     def drop_checkpoint(self) -> None:
-        """Delete the checkpoint: the run is finished, or starts anew."""
+        """Delete the checkpoint, as the run is finished or starts again."""
         drop(self.checkpoint)
 
     def _discard_if_empty(self) -> None:

@@ -1,7 +1,7 @@
-"""The processes that run one verb together, as ``torchrun`` starts them; a process that is alone is a group of one.
+"""The processes that run one command together, as ``torchrun`` starts them; a single process is a group of one.
 
-They speak by one collective only, `Processes.gather`, and an error travels in the place of a value: so whatever the
-others are about to say, they learn of it, and all end.
+Messages go through one exchange, that of `Processes.gather`, in which an error takes the place of a value: so every
+process learns of an error at its next exchange, and all end.
 """
 
 from __future__ import annotations
@@ -36,37 +36,37 @@ __all__ = [
     "tells",
 ]
 
-_PATIENCE = timedelta(days=1)  # for one that has the largest file to read; of one that dies the others know at once
-_MESSAGE = 4096  # bytes that are sent at once, and for most of what is said enough
+_PATIENCE = timedelta(days=1)  # timeout: one may have a huge file to read; a dead one is noticed at once
+_MESSAGE = 4096  # bytes sent at once, enough for most messages
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-class EndedElsewhere(VastmaxError):  # noqa: N818 (it is the end of a run that is no fault of this process)
-    """Another process ended the run; its own error says why, and the command line leaves the word to it."""
+class EndedElsewhere(VastmaxError):  # noqa: N818 (not an error of this process)
+    """Another process ended the run; that process reports the error, so the command line of this one does not."""
 
 
 def started_in_group() -> bool:
-    """Whether a launcher started this process together with others: ``torchrun``, or whatever sets its variables."""
+    """Whether a launcher such as ``torchrun`` started this process in a group, judging by environment variables."""
     return all(os.environ.get(name) for name in _NEEDED) and _number("WORLD_SIZE", 1) > 1
 
 
 def restarted() -> bool:
-    """Whether the launcher started the processes again because one of them had died."""
+    """Whether the launcher restarted the processes because one of them had died."""
     return started_in_group() and _number("TORCHELASTIC_RESTART_COUNT", 0) > 0
 
 
 def first_here() -> bool:
-    """Whether this is the first process of its machine, or alone: the one that tells what all of them find alike."""
+    """Whether this is the first process of its machine, or the only one: it reports for all of them."""
     return not started_in_group() or _number("LOCAL_RANK", _number("RANK", 0)) == 0
 
 
 def leads() -> bool:
-    """Whether this process is the leader of those it was started with, or alone: the one that says how a run went."""
+    """Whether this process is the leader (rank 0) of its group, or the only one: it reports the result of the run."""
     return not started_in_group() or _number("RANK", 0) == 0
 
 
 def tells(error: BaseException | str) -> bool:
-    """Whether this process is the one to tell of an error: the one that has it, or the first of its machine."""
+    """Whether this process reports an error: the process that raised it, or the first of its machine."""
     return not isinstance(error, EndedElsewhere) and (getattr(error, "rank", None) is not None or first_here())
 
 
@@ -76,12 +76,12 @@ def _number(name: str, default: int) -> int:
 
 
 class Processes:
-    """The processes of a run; each method but `leads` is called by all of them, in the same order.
+    """The processes of a run; all of them call each method but `leads`, in the same order.
 
     Attributes:
-        rank: Which of them this one is, from 0.
-        size: How many there are.
-        local_rank: Which of those on this machine.
+        rank: Number of this process, from 0.
+        size: Number of processes.
+        local_rank: Number of this process on its machine, from 0.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
@@ -90,11 +90,11 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one that shows progress, and writes what is of all."""
+        """Whether this process is the leader, which shows progress and writes the common files."""
         return self.rank == 0
 
     def gather(self, value: Any) -> list[Any]:
-        """Return, by rank, what each process brings: JSON.
+        """Return the value (JSON) of each process, by rank.
 
         Raises:
             EndedElsewhere: Another process has ended the phase, or is gone.
@@ -109,16 +109,16 @@ class Processes:
         return [each["value"] for each in said]
 
     def anywhere(self, *flags: bool) -> tuple[bool, ...]:
-        """Return of each flag whether it is set on any process."""
+        """Return for each flag whether it is set on any process."""
         if self.size == 1:
             return flags
         return tuple(any(column) for column in zip(*self.gather([bool(each) for each in flags]), strict=True))
 
     def agree(self, what: str, value: Any) -> None:
-        """Make sure that all processes bring the same: JSON; of a mapping the error names the key that differs.
+        """Check that all processes have the same value (JSON); for a mapping, the error names the key that differs.
 
         Raises:
-            InputError: They do not.
+            InputError: The values differ.
         """
         values = self.gather(value)
         for rank, each in enumerate(values):
@@ -135,10 +135,10 @@ class Processes:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """A phase: what ends it on one process ends it on all, before any of them goes on.
+        """Run a phase that ends on all processes if it ends on one, before any of them continues.
 
-        The first process that has an error raises it, a `VastmaxError` with the name of the process where others have
-        another or none; all others raise `EndedElsewhere`. A phase inside another tells for both.
+        The lowest rank with an error raises it: a `VastmaxError` names rank and host unless all processes have the
+        same error. All others raise `EndedElsewhere`. A nested phase reports for the outer one too.
         """
         if self.size == 1:
             yield
@@ -167,9 +167,9 @@ class Processes:
     def from_leader(
         self, arrays: Mapping[str, NDArray[Any]] | None, keep: Callable[[str, NDArray[Any]], NDArray[Any]] | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Return what the leader brings, of any shapes and types; the others bring None.
+        """Return the arrays of the leader, of any shapes and dtypes; the others pass None.
 
-        They come one after the other, and ``keep`` says, from a name and what came, what of it stays.
+        Arrays are sent one at a time, and ``keep`` returns from a name and an array the part of it to keep.
         """
         if self.size == 1:
             return dict(arrays or {})
@@ -203,17 +203,17 @@ class Processes:
         return [each.numpy().tobytes() for each in found.split(sizes)]
 
     def add_up(self, array: NDArray[np.float32]) -> int:
-        """Put the sum over all processes in the place of a contiguous array; return the bytes that all sent for it."""
+        """Replace a contiguous float32 array by its sum over all processes; return the bytes that all of them sent."""
         if self.size == 1 or not array.size:
             return 0
         import torch
 
         with self._peers():
             torch.distributed.all_reduce(torch.from_numpy(array))
-        return 2 * (self.size - 1) * array.nbytes  # each sends its part of the sum, and of the result, to all others
+        return 2 * (self.size - 1) * array.nbytes  # reduce-scatter and all-gather: each sends (size - 1) / size, twice
 
     def _exchange(self, message: dict[str, Any]) -> list[dict[str, Any]]:
-        """Say something and hear what all say; most takes one collective, a long message one more."""
+        """Send a message and return those of all processes, by one collective, or two if a message is long."""
         text = json.dumps(message).encode()
         said = self._bytes(len(text).to_bytes(8, "little") + text[: _MESSAGE - 8], _MESSAGE)
         lengths = [int.from_bytes(each[:8], "little") for each in said]
@@ -234,7 +234,7 @@ class Processes:
 
     @contextmanager
     def _peers(self) -> Iterator[None]:
-        """Around a collective: one that cannot be done, as another process is gone, ends this one's run too."""
+        """Wrap a collective: if it fails, as another process is gone, the run of this process ends too."""
         try:
             yield
         except RuntimeError as error:
@@ -243,7 +243,7 @@ class Processes:
 
 
 ALONE = Processes()
-"""A process that nobody started in a group."""
+"""The group of a process that was started alone."""
 
 
 _meetings = count()
@@ -251,16 +251,16 @@ _meetings = count()
 
 @cache
 def _launcher() -> tuple[Any, int, int]:
-    """The launcher's store, this process's rank, and how many there are."""
+    """Return the launcher's store, the rank of this process, and the number of processes."""
     from torch.distributed.rendezvous import rendezvous
 
     return next(rendezvous("env://", timeout=_PATIENCE))
 
 
 def _meet() -> tuple[Any, int, int]:
-    """The same, with names of its own each time, as those of the last group are still in the store.
+    """Like `_launcher`, but with a new prefix in the store each time.
 
-    So are those of processes that have died, where the launcher starts them again.
+    The store still holds the keys of the previous group, and those of dead processes after a restart.
     """
     from torch.distributed import PrefixStore  # pyright: ignore[reportPrivateImportUsage]
 
@@ -271,13 +271,13 @@ def _meet() -> tuple[Any, int, int]:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that this one was started with, or be alone; leave them in the end.
+    """Join the processes that this one was started with, or stay alone; leave them on exit.
 
-    A group that the caller has made already is used as it is, and left to them; else one is made: gloo for what lies in
-    memory and, where there is CUDA, nccl for what lies on GPUs.
+    A process group that the caller has initialised is used and left as it is. Otherwise one is created: gloo for
+    tensors in memory and, with CUDA, nccl for tensors on GPUs.
 
     Raises:
-        InputError: PyTorch is missing, the others cannot be reached, or their versions differ.
+        InputError: PyTorch is missing, the others cannot be reached, or versions differ between processes.
     """
     if not started_in_group():
         yield ALONE
@@ -311,5 +311,5 @@ def joined() -> Iterator[Processes]:
         yield group
     finally:
         if own:
-            with suppress(RuntimeError):  # as others are gone
+            with suppress(RuntimeError):  # the other processes may be gone
                 distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The base of all long runs: steps, reports, checkpoints, a polite stop."""
+"""The base class of all long runs: steps, reports, checkpoints, graceful stop."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _ANEW = "delete it to start again."
 
 
 def _is_fact(value: Any, kind: Any) -> bool:
-    """Whether a checkpoint may hold this: of its kind, and a number of 0 or more where it is one."""
+    """Whether a value of a checkpoint has the expected type and, if it is a number, lies in 0 to 2**62."""
     return conforms(value, kind) and (not isinstance(value, (int, float)) or 0 <= value <= _MOST)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Training was asked to stop, and stopped after a step with everything saved that there is a place for.
+    """Training stopped on request after a step, with a checkpoint if there is a folder for it.
 
     Args:
-        checkpoint: The folder that ``resume=True`` continues from, or None where no output folder was given.
+        checkpoint: Folder that ``resume=True`` continues from, or None if there is no checkpoint.
         share: Share of the run that is done, from 0 to 1.
     """
 
@@ -49,27 +49,27 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.share = share
 
 
-class _Stopped(Exception):  # noqa: N818 (it is no error)
-    """A stop was requested, and the run can be left where it is."""
+class _Stopped(Exception):  # noqa: N818 (not an error)
+    """A stop was requested, and the run has reached a point where it can stop."""
 
 
 class Run(ABC):
-    """A run that goes on step by step until it is finished, and from its checkpoint where it was stopped.
+    """A run that proceeds in steps until it is finished, and resumes from its checkpoint after a stop.
 
-    A subclass says what a step is and what its state is; the clock, the reports and the checkpoints are here.
+    Subclasses define the step and the state; this class handles the clock, reports and checkpoints.
 
     Args:
-        checkpoint: Folder of the checkpoint; None for none.
-        checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: Called about every second, after the first step and after the last; or True for a bar on a terminal or
-            in a notebook, and lines on stderr elsewhere.
-        processes: Those that run it together: each makes its steps, and the leader reports and writes.
+        checkpoint: Folder of the checkpoint; None for no checkpoints.
+        checkpoint_minutes: Minutes between two checkpoints; 0 for none except when stopped.
+        progress: Function that is called about every second, after the first and after the last step; or True for a
+            bar on a terminal or in a notebook, and lines on stderr elsewhere.
+        processes: The processes of the run: each makes its own steps; the leader reports and writes.
     """
 
-    kind: ClassVar[str]  # what is trained, as a sentence names it
-    facts: ClassVar[Mapping[str, Any]] = {}  # of what a checkpoint says where the run stands, the types by name
+    kind: ClassVar[str]  # what is trained, for messages
+    facts: ClassVar[Mapping[str, Any]] = {}  # types of the facts in a checkpoint, by name
     report_seconds: ClassVar[float] = 1.0
-    report_share: ClassVar[float] = 0.0  # between two reports lie at least so many seconds and this share of the run
+    report_share: ClassVar[float] = 0.0  # reports are this share and report_seconds apart, at least
 
     def __init__(
         self,
@@ -79,22 +79,22 @@ class Run(ABC):
         processes: Processes = ALONE,
     ) -> None:
         self.processes = processes
-        self.words = 0  # passed, which a step counts up
-        self.losses = LossSums()  # to which a step adds its losses
-        self.seconds = 0.0  # of the steps; validation, reports and saving are not counted
+        self.words = 0  # processed so far; incremented by steps
+        self.losses = LossSums()  # steps add their losses to it
+        self.seconds = 0.0  # in steps, without validation, reports and saving
         self._checkpoint = checkpoint
         self._checkpoint_seconds = 60 * number("checkpoint_minutes", checkpoint_minutes, 0, 1e6) or math.inf
         self._progress = progress if processes.leads else None
         self._told: Callable[[TrainingProgress], None] | None = None
-        self._begun = (0, 0.0, 0.0)  # words, share and seconds when this process began
+        self._begun = (0, 0.0, 0.0)  # words, share and seconds at the start of this process
         self._stop: StopRequest | None = None
-        self._reported = -math.inf  # when
+        self._reported = -math.inf  # time of the last report
 
-    # --- what a subclass says ---
+    # --- defined by subclasses ---
 
     @abstractmethod
     def step(self) -> None:
-        """Train a little: at most for the time that somebody waits after Ctrl-C."""
+        """Train for a short time: at most as long as a user waits after Ctrl-C."""
 
     @property
     @abstractmethod
@@ -104,23 +104,23 @@ class Run(ABC):
     @property
     @abstractmethod
     def learning_rate(self) -> float:
-        """The learning rate now."""
+        """The current learning rate."""
 
     @property
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
-        """What the run is, as JSON; a checkpoint resumes only under the same."""
+        """The identity of the run, as JSON; a checkpoint resumes only with the same identity."""
 
     @abstractmethod
     def state(self) -> tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]]:
-        """Return where the run stands, as JSON, and its tensors."""
+        """Return the position of the run, as JSON, and its tensors."""
 
     @abstractmethod
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`state` returned; CheckpointError, KeyError or TypeError where it does not fit."""
+        """Restore what :meth:`state` returned; CheckpointError, KeyError or TypeError if it does not fit."""
 
     def own_part(self, name: str, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Return what this process, of several, is to have for :meth:`restore` of a tensor of a checkpoint: all."""
+        """Return the part of a checkpoint's tensor that this process of several keeps for :meth:`restore`: all."""
         return tensor
 
     @property
@@ -130,31 +130,31 @@ class Run(ABC):
 
     @property
     def words_total(self) -> int:
-        """Words to pass in the whole run."""
+        """Words to process in the whole run."""
         return round(self.words / max(self.share, 1e-9))
 
-    def begin(self) -> None:  # noqa: B027 (may be left as it is)
-        """Make ready for the steps of this process."""
+    def begin(self) -> None:  # noqa: B027 (overriding is optional)
+        """Prepare for the steps of this process."""
 
-    def between_steps(self) -> None:  # noqa: B027 (may be left as it is)
-        """Do after a step what is no training, as validation."""
+    def between_steps(self) -> None:  # noqa: B027 (overriding is optional)
+        """Do work other than training after a step, such as validation."""
 
-    def end(self) -> None:  # noqa: B027 (may be left as it is)
-        """Do what is left to do after the last step."""
+    def end(self) -> None:  # noqa: B027 (overriding is optional)
+        """Do the remaining work after the last step."""
 
     def report(self, progress: TrainingProgress) -> None:
-        """Tell how far it is."""
+        """Report progress."""
         if self._told is not None:
             self._told(progress)
 
     def due(self, stop: bool, checkpoint: bool) -> tuple[bool, bool]:
-        """Return, behind a step, whether to stop and whether to write a checkpoint: for one process, for all."""
+        """Return, after a step, whether to stop and whether to save; the same on all processes."""
         return self.processes.anywhere(stop, checkpoint and self.processes.leads)  # type: ignore[return-value]
 
     def meanwhile(self, doing: str) -> None:
-        """Tell what is done beside training, about every second; leave it there where a stop is requested.
+        """Report work other than training, about every second; stop there if a stop is requested.
 
-        All processes call it, and as often.
+        All processes call it equally often.
         """
         self._leave_if_asked()
         if self._told is not None and time.perf_counter() - self._reported >= self.report_seconds:
@@ -165,17 +165,17 @@ class Run(ABC):
         if self._stop is not None and self.processes.anywhere(self._stop.requested) == (True,):
             raise _Stopped
 
-    def beside(self, folder: Path) -> None:  # noqa: B027 (may be left as it is)
-        """Write into a checkpoint's folder what its readers want besides the state."""
+    def beside(self, folder: Path) -> None:  # noqa: B027 (overriding is optional)
+        """Write additional files into the folder of a checkpoint, for its readers."""
 
     # --- the run ---
 
     def run(self, stop: StopRequest) -> None:
         """Train to the end, or until a stop is requested.
 
-        At the end a checkpoint of what is finished is left, which :meth:`conclude` takes away: judging and saving a
-        model may fail, too. TrainingInterrupted says that a stop was requested, and a checkpoint written if there is a
-        folder for it; DivergedError that the loss became NaN or infinite, and the last checkpoint is kept.
+        At the end, a checkpoint of the finished state is left, which :meth:`conclude` deletes, as evaluating and
+        saving a model may fail too. TrainingInterrupted after a stop, with a checkpoint if there is a folder for it;
+        DivergedError if the loss is NaN or infinite, and the last checkpoint is kept.
         """
         self._stop = stop
         try:
@@ -217,9 +217,9 @@ class Run(ABC):
             self._save_or_warn()
 
     def conclude(self, save: Callable[[], None]) -> None:
-        """Save what was trained, then drop the checkpoint: a kill in between leaves both.
+        """Save the trained model, then delete the checkpoint: a kill in between leaves both.
 
-        VastmaxError where it cannot be saved; the sentence says whether a checkpoint is kept.
+        VastmaxError if it cannot be saved; the message says whether a checkpoint is kept.
         """
         try:
             save()
@@ -248,11 +248,11 @@ class Run(ABC):
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is anything to resume from."""
+        """Whether there is a checkpoint to resume from."""
         return self._checkpoint is not None and holds_checkpoint(self._checkpoint)
 
     def save(self) -> None:
-        """Write a checkpoint in place of the last one, which is kept where an InputError says that none is written.
+        """Write a checkpoint; InputError if it cannot be written, and the last one is kept.
 
         All processes call it, and the leader writes.
         """
@@ -263,7 +263,7 @@ class Run(ABC):
         Checkpoint(self.kind, self.identity, {**common, **facts}, tensors).save(self._folder(), self.beside)
 
     def resume(self) -> None:
-        """Set the run to where the checkpoint left it; CheckpointError where it is another run's, or damaged.
+        """Restore the state of the checkpoint; CheckpointError if it is of another run or damaged.
 
         All processes call it, and the leader reads for all.
         """
@@ -304,7 +304,7 @@ class Run(ABC):
         return self._checkpoint
 
     def _save_or_warn(self) -> None:
-        """Save, if there is a folder; a disk that is full just now is no reason to throw hours of training away."""
+        """Save if there is a folder; if the disk is full, warn rather than lose hours of training."""
         if self._checkpoint is None:
             return
         try:

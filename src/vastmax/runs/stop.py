@@ -1,4 +1,4 @@
-"""A polite stop: signals that are kept until what is done can be left."""
+"""Graceful stop: signals are kept until the current step can end."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 class StopRequest:
-    """While active, the first SIGINT, SIGTERM or SIGHUP only sets ``requested``; a second one kills, as without us.
+    """While active, the first SIGINT, SIGTERM or SIGHUP only sets ``requested``; a second one kills, as by default.
 
-    A terminal that is closed may send SIGHUP more than once, so that does not kill; where it is ignored, as under
-    ``nohup``, it stays ignored. Signals reach the main thread alone; in any other thread this does nothing.
+    After the first, SIGHUP is ignored, as a closed terminal may send several. If it was ignored before, as under
+    ``nohup``, it stays ignored. Signals reach the main thread only; in other threads this does nothing.
 
     Args:
-        patient: Let no second one kill, as where a launcher passes on what the terminal has sent already.
+        patient: Ignore further signals too, as a launcher may forward what the terminal has already sent.
     """
 
     def __init__(self, *, patient: bool = False) -> None:
@@ -38,7 +38,7 @@ class StopRequest:
 
     def __exit__(self, *_: object) -> None:
         for each, handler in self._before.items():
-            # None stands for a handler that was not installed by Python, and that Python cannot put back.
+            # None is a handler that was not installed from Python, which cannot restore it.
             signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
     def _ask(self, which: int, frame: FrameType | None) -> None:
@@ -50,10 +50,10 @@ class StopRequest:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Hold back KeyboardInterrupt to the end of what is done: torch ends the process where one meets its C++ code.
+    """Defer KeyboardInterrupt to the end of the block, as torch ends the process if one reaches its C++ code.
 
     Raises:
-        KeyboardInterrupt: at the end, where there was a signal.
+        KeyboardInterrupt: at the end, if there was a signal.
     """
     with StopRequest() as stop:
         yield

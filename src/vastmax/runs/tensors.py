@@ -1,8 +1,8 @@
-"""Safetensors written from rows that need not be contiguous, and read as maps of the file.
+"""Write safetensors from rows that need not be contiguous, and memory-map them for reading.
 
-The library writes only contiguous arrays and reads by copying. A trainer's rows are padded, so its way would cost a
-second copy of the model at the moment of saving, when memory is fullest; and looking up ten neighbours would read the
-output vectors. The library still checks every file before it is mapped.
+The safetensors library writes only contiguous arrays and reads by copying. A trainer's rows are padded, so writing
+with the library would need a second copy of the model while saving, when memory use peaks; and looking up ten
+neighbours would read the output vectors too. The library still checks every file before it is mapped.
 
 Format: https://github.com/huggingface/safetensors#format.
 """
@@ -22,7 +22,7 @@ from vastmax.files import check_opens
 
 __all__ = ["BFLOAT16", "map_tensors", "write_tensors"]
 
-BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # the bits of one, which numpy lacks, under a type of their own
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # its bits in a structured dtype, as numpy has no bfloat16
 _DTYPES = {
     **{f"{kind.upper()}{8 * size}": np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
@@ -34,8 +34,8 @@ _ROWS = 8192
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays of any shape and stride, holding a few thousand rows at a time."""
-    # wide types first, as the library has it: then every tensor begins at a multiple of its item's size
+    """Write arrays of any shape and stride, copying at most a few thousand rows at a time."""
+    # wide types first, as in the library, so that every tensor is aligned to its item size
     ordered = dict(sorted(tensors.items(), key=lambda each: -each[1].dtype.itemsize))
     header, end = {}, 0
     for name, tensor in ordered.items():
@@ -53,10 +53,10 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a checked file, mapped; FormatError for anything else, OSError where it cannot be read.
+    """Return the arrays of a file, checked and memory-mapped; FormatError if it is invalid, OSError if unreadable.
 
-    They may be written to, as PyTorch expects of every array that it wraps: what is written stays in memory, and the
-    file as it is.
+    The arrays are writable, as PyTorch expects of arrays that it wraps; changes stay in memory and never reach the
+    file.
     """
     from safetensors import SafetensorError, safe_open
 

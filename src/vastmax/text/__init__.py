@@ -1,4 +1,4 @@
-"""Text: files or token lists in, a `Vocabulary` or an `EncodedCorpus` out."""
+"""Read files or token lists into a `Vocabulary` or an `EncodedCorpus`."""
 
 from vastmax._core import END_OF_SENTENCE
 from vastmax.text.corpus import EncodedCorpus, WholeCorpus, count_words

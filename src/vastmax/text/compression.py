@@ -1,4 +1,4 @@
-"""Compressed files, recognised by their first bytes, unpacked on a thread that reads ahead."""
+"""Decompress files, recognised by their first bytes, on a thread that reads ahead."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Unpacked", "codec_of"]
 READ = 1 << 17
 SMALL_READ = 1 << 14
 Zlib = type(zlib.decompressobj())
-PIECE = 1 << 20  # the most that is unpacked at once, so that a small archive of a huge text cannot fill the memory
-AHEAD = 8  # pieces
+PIECE = 1 << 20  # bytes decompressed at once at most, so that a decompression bomb cannot fill memory
+AHEAD = 8  # pieces decompressed ahead of the reader
 
 
 class Codec(NamedTuple):
-    """One kind of compression; `load` gives what makes its decoders, and what they raise."""
+    """A compression format; `load` returns its decoder factory and the exceptions that decoders raise."""
 
     ending: str
     magic: bytes
@@ -53,12 +53,12 @@ CODECS = [
 
 
 def codec_of(head: bytes, name: str) -> Codec | None:
-    """The compression that a file's first bytes speak of.
+    """Return the codec that the first bytes of a file identify, or None for uncompressed text.
 
-    The name decides only where the file ends within them: CorpusError where it promises one that cannot be told.
+    CorpusError if the file ends within the magic number of the format that its extension claims.
     """
     for codec in CODECS:
-        # "BZh" may start a text: the compressed file goes on with a digit and the number of a block or an end.
+        # Text may start with "BZh"; in a bzip2 file a digit and a block or end-of-stream magic follow.
         if head.startswith(codec.magic) and (codec.ending != ".bz2" or _is_bzip2(head)):
             return codec
         if name.endswith(codec.ending) and head and codec.magic.startswith(head):
@@ -72,7 +72,10 @@ def _is_bzip2(head: bytes) -> bool:
 
 
 class Unpacked(io.RawIOBase):
-    """The text of a compressed file, of which `head` was read already; errors call it by its name."""
+    """A raw stream of the decompressed bytes of a file.
+
+    `head` holds the bytes of `packed` that were already read; errors name the file by `name`.
+    """
 
     def __init__(self, packed: io.RawIOBase | io.BufferedIOBase, head: bytes, codec: Codec, name: str) -> None:
         self._packed, self._head, self._codec, self._name = packed, head, codec, name
@@ -83,7 +86,7 @@ class Unpacked(io.RawIOBase):
         self._thread.start()
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill `buffer` with unpacked bytes; 0 at the end."""
+        """Fill `buffer` with decompressed bytes and return their number; 0 at the end."""
         if not self._rest:
             piece = self._pieces.get() if not self._stopped else None
             if piece is None or isinstance(piece, BaseException):
@@ -98,14 +101,14 @@ class Unpacked(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Stop the thread; what it had unpacked is lost."""
+        """Stop the thread and discard the pieces that it has decompressed."""
         if not self.closed:
             self._stopped = True
             while self._thread.is_alive():
                 try:
-                    self._pieces.get(timeout=0.05)  # makes room for the piece on which the thread may be waiting
+                    self._pieces.get(timeout=0.05)  # makes room, as the thread may be blocked on a full queue
                 except queue.Empty:
-                    break  # it waits for its own input, which is the owner's to close
+                    break  # the thread waits for its input, which the owner closes
         super().close()
 
     def _run(self) -> None:
@@ -113,7 +116,7 @@ class Unpacked(io.RawIOBase):
             for piece in self._unpack():
                 if self._stopped:
                     return
-                if piece:  # decoders may need more before they give anything; an empty read would be the end
+                if piece:  # decoders may need more input first; an empty piece would read as the end
                     self._pieces.put(piece)
             self._pieces.put(None)
         except BaseException as error:
@@ -122,7 +125,7 @@ class Unpacked(io.RawIOBase):
     def _unpack(self) -> Iterator[bytes]:
         make, errors = self._codec.load()
         data, decoder = self._head, make()
-        started = False  # whether the decoder has seen anything: an archive may end after any of its streams
+        started = False  # whether the decoder has had input: a file may end after any of its streams
         try:
             while True:
                 data = data or self._packed.read(READ)
@@ -148,7 +151,7 @@ class Unpacked(io.RawIOBase):
 
 
 def _decode(decoder: Any, data: bytes) -> Generator[bytes, None, bytes]:
-    """Yield what `data` unpacks to, at most PIECE bytes at once where the decoder allows; return what it left."""
+    """Yield `data` decompressed, at most PIECE bytes at once if the decoder can limit it; return unused bytes."""
     if isinstance(decoder, Zlib):
         while True:
             piece = decoder.decompress(data, PIECE)
@@ -161,7 +164,7 @@ def _decode(decoder: Any, data: bytes) -> Generator[bytes, None, bytes]:
         while not decoder.eof and not decoder.needs_input:
             yield decoder.decompress(b"", PIECE)
         return decoder.unused_data if decoder.eof else b""
-    for at in range(0, len(data), SMALL_READ):  # zstandard knows no limit
+    for at in range(0, len(data), SMALL_READ):  # zstandard cannot limit its output
         yield decoder.decompress(data[at : at + SMALL_READ])
         if decoder.eof:
             return decoder.unused_data + data[at + SMALL_READ :]

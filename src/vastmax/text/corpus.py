@@ -1,4 +1,4 @@
-"""A corpus as numbers."""
+"""A corpus encoded as word ids."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["EncodedCorpus", "WholeCorpus", "count_words", "digest_of"]
 
-_BLOCK = 1 << 20  # ids looked at together
+_BLOCK = 1 << 20  # ids processed at once
 
 
 @dataclass(frozen=True)
 class WholeCorpus:
-    """What is said of a corpus of which a process has a part; attributes as those of `EncodedCorpus`."""
+    """Facts about a whole corpus of which a process holds a part; the attributes are those of `EncodedCorpus`."""
 
     num_words: int
     num_raw_words: int
@@ -33,22 +33,21 @@ class WholeCorpus:
 
 @dataclass(eq=False, repr=False)
 class EncodedCorpus:
-    """A corpus as ids of words, mapped from a temporary file, so that memory does not grow with it.
+    """A corpus as word ids, memory-mapped from a temporary file so that memory does not grow with the corpus.
 
-    The file has no name where the system allows that: it is gone when the corpus is closed or the process ends, however
-    it ends.
+    Where the system allows it, the file has no name, so it disappears when the corpus is closed or the process ends,
+    even if it is killed.
 
     Attributes:
-        ids: (n,) uint32, ids of the words in the order of the text, each sentence followed by ``END_OF_SENTENCE``; may
-            be written to.
-        vocabulary: The words behind the ids.
+        ids: (n,) uint32, the word ids in text order, with ``END_OF_SENTENCE`` after each sentence; writable.
+        vocabulary: The words of the ids.
         num_words: Words in `ids`.
-        num_raw_words: Words in the text, those included that the vocabulary leaves out.
-        num_sentences: Sentences in `ids`; those that held no word of the vocabulary are left out.
-        invalid_utf8: Ill-formed parts of UTF-8 that were replaced by U+FFFD.
+        num_raw_words: Words in the text, out-of-vocabulary words included.
+        num_sentences: Sentences in `ids`; those left without words are dropped.
+        invalid_utf8: Invalid UTF-8 sequences that were replaced by U+FFFD.
         phrases: The phrases that were joined, or None.
-        file: The temporary file, which is closed with the corpus.
-        whole: Where this is a part of a corpus, which several processes share, what is said of all of it.
+        file: The temporary file, closed with the corpus.
+        whole: Facts about the whole corpus if this is the part of one process of several, else None.
     """
 
     ids: NDArray[np.uint32]
@@ -64,13 +63,13 @@ class EncodedCorpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of words, counts and ids, by which a checkpoint knows its corpus again."""
+        """Digest of words, counts and ids, by which a checkpoint recognises its corpus."""
         return digest_of(self.vocabulary, len(self.ids), self.checksum(0))
 
     def checksum(self, first: int) -> int:
-        """Return a sum of 64 bits over the ids and their places in a corpus, of which the first is the ``first``.
+        """Return a 64-bit sum over the ids and their positions in a corpus, of which the first is ``first``.
 
-        Sums of the parts of a corpus add up to its own.
+        The checksums of a corpus's parts add up to its own, modulo 2**64.
         """
         total = 0
         for start in range(0, len(self.ids), _BLOCK):
@@ -84,7 +83,10 @@ class EncodedCorpus:
         return total % 2**64
 
     def part(self, rank: int, size: int) -> EncodedCorpus:
-        """Return the part of one of several processes that all hold the whole corpus; it must stay open."""
+        """Return the part of process `rank` of `size` processes that all hold this corpus, which must stay open.
+
+        `num_raw_words` and `invalid_utf8` stay those of the whole.
+        """
         first, stop = (len(self.ids) * each // size for each in (rank, rank + 1))
         ids = self.ids[first:stop]
         words = count_words(ids)
@@ -93,14 +95,14 @@ class EncodedCorpus:
         return replace(self, ids=ids, num_words=words, num_sentences=sentences, file=None, whole=whole)
 
     def release(self) -> None:
-        """Let go of what is mapped, so that resident memory does not grow to the corpus; the disk's cache keeps it."""
-        mapped = getattr(self.ids, "_mmap", None)  # numpy offers no other way to it; None where the array is a copy
-        # A private mapping ("c") could hold changes of its own, which this would drop.
+        """Release mapped pages, so that resident memory does not grow to the corpus; the page cache keeps them."""
+        mapped = getattr(self.ids, "_mmap", None)  # numpy offers no other access; None if the array is a copy
+        # In a private mapping ("c") this would drop changes.
         if mapped is not None and getattr(self.ids, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
 
     def close(self) -> None:
-        """Give the temporary file back; `ids` is empty afterwards. Arrays taken from `ids` before stay valid."""
+        """Close the temporary file and empty `ids`. Arrays taken from `ids` before stay valid."""
         self.ids = np.empty(0, np.uint32)
         if self.file is not None:
             self.file.close()
@@ -119,11 +121,11 @@ class EncodedCorpus:
         )
 
 
-_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # of splitmix64
+_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # shifts and factors of splitmix64
 
 
 def digest_of(vocabulary: Vocabulary, size: int, checksum: int) -> str:
-    """Return the fingerprint of a corpus of ``size`` ids, from its checksum."""
+    """Return the fingerprint of a corpus of ``size`` ids, computed from its checksum."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(WORD_END.join(vocabulary.words or []).encode())
     digest.update(vocabulary.counts.astype("<i8", copy=False).tobytes())
@@ -132,7 +134,7 @@ def digest_of(vocabulary: Vocabulary, size: int, checksum: int) -> str:
 
 
 def count_words(ids: NDArray[np.uint32], end: int | None = None, start: int = 0) -> int:
-    """Return how many of ``ids[start:end]`` are words, and not ends of sentences."""
+    """Return the number of words in ``ids[start:end]``, without the END_OF_SENTENCE marks; `ids` is (n,) uint32."""
     end = len(ids) if end is None else end
     blocks = (ids[at : min(at + _BLOCK, end)] for at in range(start, end, _BLOCK))
     return sum(int(np.count_nonzero(block != END_OF_SENTENCE)) for block in blocks)

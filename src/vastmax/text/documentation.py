@@ -1,7 +1,7 @@
-"""A corpus that everyone has: the documentation of their own Python.
+"""The documentation of the running Python: a corpus that needs no download.
 
-Docstrings and comments of the standard library and of installed packages, and the topics of ``pydoc``: real prose by
-thousands of authors, on the disk already. Files are parsed, never imported, so nothing of them runs.
+It consists of the docstrings and comments of the standard library and of installed packages, and of the topics of
+``pydoc``. Files are parsed, never imported, so none of their code runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["documentation_folders", "read_documentation"]
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _SKIPPED_FOLDERS = {"__pycache__", "test", "tests", "site-packages", "dist-packages", "node_modules", "idle_test"}
-# A sentence ends at a full stop before a capital; a new paragraph or a list's item always begins a new one.
+# A sentence ends at .!?:; before a capital, at a blank line, or before a list item.
 _BREAK = re.compile(r"\n\s*\n|\n\s*[-*•]\s+|(?<=[.!?:;])\s+(?=[A-Z])")
 _WORD = re.compile(r"[A-Za-z][a-z]*(?:['-][a-z]+)*|[A-Z]+s?")
 _EDGES = ".,;:!?()[]\"'*`"
@@ -32,9 +32,9 @@ _PROSE = 0.6
 
 
 def documentation_folders() -> list[Path]:
-    """Return the standard library and every folder of installed packages that this interpreter can see.
+    """Return the folders of the standard library and of installed packages that this interpreter can see.
 
-    In a virtual environment that includes the packages of the Python it was made from.
+    In a virtual environment they include the packages of the base Python.
     """
     base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
     folders = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
@@ -46,11 +46,11 @@ def documentation_folders() -> list[Path]:
 def read_documentation(
     folders: Iterable[str | os.PathLike[str]] | None = None, *, max_words: int | None = None
 ) -> Iterator[list[str]]:
-    """Yield the sentences of Python documentation as lists of lower-case words, code left out, repetitions once.
+    """Yield the sentences of Python documentation as lists of lower-case words, without code and duplicates.
 
     Args:
-        folders: Where to look for ``.py`` files; by default the topics of ``pydoc`` and `documentation_folders`.
-        max_words: Stop after so many words.
+        folders: Folders to search for ``.py`` files. Default: the topics of ``pydoc``, then `documentation_folders`.
+        max_words: Largest number of words in all; None for no limit.
     """
     seen: set[bytes] = set()
     words = 0
@@ -83,7 +83,7 @@ def _python_files(folder: Path) -> Iterator[Path]:
 
 
 def _prose(path: Path) -> Iterator[str]:
-    """Yield the docstrings and the blocks of comments of a file; nothing where it is no Python of this version."""
+    """Yield the docstrings and comment blocks of a file; nothing if this version of Python cannot parse it."""
     try:
         source = path.read_bytes()
         with warnings.catch_warnings():
@@ -93,7 +93,7 @@ def _prose(path: Path) -> Iterator[str]:
         return
     for block in _COMMENTS.findall(source.decode("utf-8", "replace")):
         yield _COMMENT_MARK.sub("", block)
-    # Only statements can hold docstrings: walking them, and not every expression, is what makes this quick.
+    # Only statements can hold docstrings; skipping expressions makes the walk fast.
     pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
@@ -106,14 +106,14 @@ def _prose(path: Path) -> Iterator[str]:
 def _sentences(text: str) -> Iterator[list[str]]:
     for part in _BREAK.split(_without_code(text)):
         tokens = [token.strip(_EDGES) for token in part.split()]
-        # What is no word is code: a name with a dot or an underscore, camelCase, a number
+        # Tokens that are not words are code: names with dots or underscores, camelCase, numbers
         words = [token.lower() for token in tokens if _WORD.fullmatch(token)]
         if len(words) >= max(_SHORTEST, _PROSE * len(tokens)):
             yield words
 
 
 def _without_code(text: str) -> str:
-    """Drop interpreter sessions, literal blocks behind a ``::``, directives, underlines, and quoted code."""
+    """Drop interpreter sessions, literal blocks after ``::``, directives, underlines and quoted code."""
     kept: list[str] = []
     literal_indent, session = -1, False
     for line in text.splitlines():

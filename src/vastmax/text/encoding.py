@@ -1,4 +1,4 @@
-"""A corpus counted, or encoded, in one pass."""
+"""Count the words of a corpus, or encode it, in one pass."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ def build_vocabulary(
     max_size: int | None = None,
     threads: int | None = None,
 ) -> Vocabulary:
-    """Return the vocabulary of a text, counted in parallel in the compiled core.
+    """Count the words of a text, in parallel in the compiled core, and return its vocabulary.
+
+    Its V words are sorted by falling frequency; ``counts`` is (V,) int64.
 
     Args:
-        sources: The text, as :func:`encode_corpus` takes it.
-        tokenizer: ``whitespace``, ``words`` (Unicode), or a callable from a line to its tokens.
-        lowercase: Lower-case before counting.
-        min_count: Words rarer than this are left out.
-        max_size: At most so many words, the most frequent.
-        threads: To count with; by default all cores.
+        sources: The text, as for :func:`encode_corpus`.
+        tokenizer: ``"whitespace"``, ``"words"`` (Unicode words), or a function from a line to its words.
+        lowercase: Lower-case the words before counting.
+        min_count: Drop words that occur fewer times.
+        max_size: Keep at most this many words, the most frequent; None for all.
+        threads: Threads to count with. Default: ``OMP_NUM_THREADS``, or all available processors.
 
     Raises:
-        CorpusError: A source that cannot be read, or limits that leave nothing.
-        InputError: An argument that cannot be used.
+        CorpusError: A source cannot be read or holds no words, or no word reaches `min_count`.
+        InputError: An argument is not accepted.
 
     Warns:
         UserWarning: Invalid UTF-8 was replaced.
@@ -85,34 +87,37 @@ def encode_corpus(
     """Read a corpus once, count its words and encode it, in parallel in the compiled core.
 
     Args:
-        sources: A path or a list of paths: files (plain, .gz, .bz2, .xz or .zst, which their content tells), folders
-            (with all below them), patterns with ``*``, or ``"-"`` for standard input; one sentence a line. Or any
-            iterable of token lists; empty strings among the tokens are passed over. Or a text that was scanned before,
-            which is used up; tokenizer, lowercase, threads, directory and progress are then its own.
-        tokenizer: ``"whitespace"``, ``"words"`` (Unicode words) or a function from a line to its words.
-        lowercase: Lower-case the words.
-        min_count: Words rarer than this are dropped.
-        max_vocabulary: At most so many words are kept, the most frequent.
-        phrases: Join phrases: learn them from this corpus in so many passes, or use those of a file or
-            :class:`Phrases` learnt before. They are joined before rare words are dropped.
-        phrase_threshold: As `threshold` of :class:`PhraseOptions`, whose arguments the next three are as well.
+        sources: A path or a list of paths: files (plain, .gz, .bz2, .xz or .zst, recognised by their content),
+            folders (with all their subfolders), patterns with ``*``, or ``"-"`` for standard input, with one
+            sentence per line. Or an iterable of token lists, in which empty tokens are skipped. Or a
+            :class:`ScannedText`, which is consumed; its own tokenizer, lowercase, threads, directory and progress
+            apply.
+        tokenizer: ``"whitespace"``, ``"words"`` (Unicode words), or a function from a line to its words.
+        lowercase: Lower-case the words before counting.
+        min_count: Drop words that occur fewer times.
+        max_vocabulary: Keep at most this many words, the most frequent; None for all.
+        phrases: Phrases to join before rare words are dropped: the number of passes in which to learn them from this
+            corpus, or a file or a :class:`Phrases` learnt earlier; 0 for none.
+        phrase_threshold: `threshold` of :class:`PhraseOptions`; the next three are arguments of it too.
         phrase_scoring: ``"word2vec"`` or ``"npmi"``.
-        phrase_min_count: Pairs rarer than this are no phrases.
-        connector_words: Words that may stand inside phrases.
-        vocabulary: Encode with these words and drop all others, instead of choosing by count.
-        unknown: The word that stands for every word outside the vocabulary, instead of dropping it. A vocabulary chosen
-            here holds it, with the count of all that it stands for and of itself, also where that is 0, and
-            `max_vocabulary` counts it in; a vocabulary given must hold it.
-        known: Words that are chosen beside the frequent ones, however rare, in falling frequency here and there
-            together; their counts are those of this text, 0 where it does not hold them.
-        threads: Default: all processors. The result does not depend on it.
-        directory: Folder of the temporary file; it needs 4 bytes a word. Default: the system's.
+        phrase_min_count: Do not join pairs that occur fewer times.
+        connector_words: Words that may stand inside a phrase, but not at its ends.
+        vocabulary: Encode with these words and drop all others, instead of choosing words by count.
+        unknown: Word that replaces all out-of-vocabulary words, which are otherwise dropped. A vocabulary chosen
+            here contains it, with the summed count of itself and of all words it replaces, even if that is 0, and
+            `max_vocabulary` includes it; a given vocabulary must contain it.
+        known: Vocabulary whose words are all kept, however rare, in addition to the frequent ones. The words are
+            then sorted by the sum of their counts here and in `known`; their counts are those of this text, 0 for
+            words that it lacks. Not together with `vocabulary` or `unknown`.
+        threads: Default: ``OMP_NUM_THREADS``, or all available processors. The result does not depend on it.
+        directory: Folder for the temporary file, which takes 4 bytes per word. Default: the system's.
         progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
-            called now and then.
+            called with a :class:`ScanProgress` after each block of text.
 
     Raises:
-        CorpusError: A source that cannot be read or is no text, nothing left to learn from, or a full disk.
-        InputError: An argument that cannot be used.
+        CorpusError: A source cannot be read or is not text, fewer than two words are left to learn, or the disk is
+            full.
+        InputError: An argument is not accepted.
 
     Example:
         >>> corpus = encode_corpus([["a", "rose", "is", "a", "rose"], ["a", "thorn"]], min_count=2)
@@ -183,7 +188,7 @@ def _join_phrases(text: ScannedText, phrases: Phrases | PhraseOptions) -> Phrase
 
 
 def _known_words(text: ScannedText, vocabulary: Vocabulary, unknown: str | None) -> NDArray[np.uint32]:
-    """The text's number of each word of a given vocabulary, NO_WORD for those that it does not hold."""
+    """Return the text's numbers (V,) of the words of a given vocabulary; NO_WORD for words that the text lacks."""
     if vocabulary.words is None:
         raise InputError("the vocabulary has counts but no words: give one with words to encode text.")
     if unknown is not None and unknown not in vocabulary:

@@ -1,8 +1,8 @@
-"""A corpus that several processes read, each its part, as if one had read it all.
+"""Read a corpus in several processes, a part in each, with the same result as if one process had read it all.
 
-Bytes of all files, one behind the other, are cut into as many stretches as there are processes. A plain file is cut
-behind a line; behind a word, where a line is very long and words are told by whitespace alone. A compressed file is
-read by one process.
+The concatenated bytes of all files are divided evenly among the processes. A plain file is cut after a line, or
+after a word if the line is very long and the tokeniser splits at whitespace alone. A compressed file is read by one
+process.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from vastmax.vocabulary import SENTENCE_END, WORD_END, Vocabulary, check_limits
 
 __all__ = ["Peers", "encode_part", "part_of"]
 
-LONG_LINE = 1 << 20  # bytes that a line goes on behind the place where it should be cut, before it is cut within
-_UNPACKED = 3  # bytes of text in one of a compressed file, about
+LONG_LINE = 1 << 20  # bytes: a line that goes on this far beyond the wanted cut is cut between words
+_UNPACKED = 3  # approximate bytes of text per byte of a compressed file
 _LINE_END, _WORD_END = re.compile(rb"\n"), re.compile(rb"[\t-\r\x1c-\x1f ]")
 
 
 class Peers(Protocol):
-    """The processes that share a corpus, as `vastmax.runs.Processes`."""
+    """The processes that share a corpus, such as `vastmax.runs.Processes`."""
 
     rank: int
     size: int
 
     def gather(self, value: Any) -> list[Any]:
-        """Return, by rank, what each brings: JSON."""
+        """Return the value (JSON) of each process, by rank."""
         ...
 
     def swap(self, parts: Sequence[bytes]) -> list[bytes]:
-        """Send each its part, by rank, and return what each sent to this one."""
+        """Send each process its part, by rank, and return what each sent to this one."""
         ...
 
 
@@ -68,28 +68,28 @@ def encode_part(
     progress: bool | Callable[[ScanProgress], None] | None = None,
     **learning: Any,
 ) -> EncodedCorpus:
-    """Read this process's part of a corpus; vocabulary and counts are those of all of it, the same on all processes.
+    """Encode this process's part of a corpus, with the vocabulary and counts of the whole, the same on all processes.
 
-    One behind the other, the parts' ids are those of :func:`encode_corpus`. Token lists, and texts whose phrases are
-    joined, are read as a whole by each, which then takes its part.
+    The ids of the parts, concatenated by rank, are those of :func:`encode_corpus`. Token lists, and texts whose
+    phrases are joined, are read whole by each process, which then takes its part.
 
     Args:
-        sources: As for :func:`encode_corpus`, but no pipes; token lists are the same on all processes.
-        peers: The processes; all of them call this together.
+        sources: As for :func:`encode_corpus`, but no pipes; token lists must be the same on all processes.
+        peers: The processes; all of them make this call together.
         phrases: As for :func:`encode_corpus`.
-        tokenizer: As for :func:`encode_corpus`, and so are all that follow.
-        lowercase: Lower-case the words.
-        min_count: Words rarer than this, in all parts together, are dropped.
-        max_vocabulary: At most so many words are kept.
-        known: Words that are kept in any case.
-        threads: Of this process.
-        directory: Folder of the temporary file.
-        progress: Told how far this process is with its own part.
-        learning: Of phrases, as for :func:`encode_corpus`.
+        tokenizer: As for :func:`encode_corpus`, like all that follow.
+        lowercase: Lower-case the words before counting.
+        min_count: Drop words that occur fewer times in all parts together.
+        max_vocabulary: Keep at most this many words, the most frequent.
+        known: Vocabulary whose words are all kept.
+        threads: Threads of this process.
+        directory: Folder for the temporary file.
+        progress: Receives the progress of this process in its own part.
+        learning: Options for learning phrases, as for :func:`encode_corpus`.
 
     Raises:
-        CorpusError: A source that cannot be read, that another process sees otherwise, or limits that leave nothing.
-        InputError: An argument that cannot be used.
+        CorpusError: A source cannot be read or differs between processes, or fewer than two words are left to learn.
+        InputError: An argument is not accepted.
     """
     check_limits(min_count, max_vocabulary, "max_vocabulary")
     split, files = tokenizer_named(tokenizer), []
@@ -140,9 +140,9 @@ def encode_part(
 
 
 def part_of(whole: EncodedCorpus, peers: Peers) -> EncodedCorpus:
-    """Return this process's part of a corpus that all of them have; CorpusError where theirs differ.
+    """Return this process's part of a corpus that all processes hold; CorpusError if their corpora differ.
 
-    What closes the part closes the whole.
+    Closing the part closes the whole.
     """
     if len(set(peers.gather(whole.fingerprint))) > 1:
         raise CorpusError("the processes read different texts: give all of them the same text.")
@@ -151,17 +151,17 @@ def part_of(whole: EncodedCorpus, peers: Peers) -> EncodedCorpus:
     return part
 
 
-# --- who reads what ---
+# --- assign stretches of the files to processes ---
 
 
 class _File(NamedTuple):
     path: str
-    size: int  # bytes, as it lies on disk
+    size: int  # bytes on disk
     packed: bool
 
     @property
     def text(self) -> int:
-        """Bytes of text in it, about."""
+        """Approximate bytes of text in the file."""
         return self.size * (_UNPACKED if self.packed else 1)
 
 
@@ -179,7 +179,7 @@ def _file(path: str) -> _File:
 
 
 def _compare(seen: list[Any]) -> None:
-    """CorpusError where a process sees other files than the first, or one of another length."""
+    """Raise CorpusError if a process sees other files than rank 0, or files of other sizes."""
     first = {path: size for path, size, _ in seen[0]}
     for rank, files in enumerate(seen):
         if files == seen[0]:
@@ -195,7 +195,7 @@ def _compare(seen: list[Any]) -> None:
 
 
 def _pieces(files: Sequence[_File], rank: int, size: int, whole_lines: bool) -> Iterator[Piece]:
-    """What a process reads: of all bytes the stretch from rank / size to (rank + 1) / size."""
+    """Yield the pieces that a process reads: bytes rank / size to (rank + 1) / size of all bytes."""
     ends = list(accumulate((each.text for each in files), initial=0))
     first, stop = (ends[-1] * each // size for each in (rank, rank + 1))
     for file, begin, end in zip(files, ends, ends[1:], strict=False):
@@ -212,9 +212,9 @@ def _pieces(files: Sequence[_File], rank: int, size: int, whole_lines: bool) -> 
 
 
 def _cut(file: _File, wanted: int, whole_lines: bool) -> int:
-    """Where the file is cut instead of the place wanted: behind its line, or its word, should that be too far.
+    """Return where to cut the file: after the line at the wanted offset, or after the word if the line is too long.
 
-    Of two places wanted the later is never cut before the earlier, or bytes between would be read twice.
+    A later wanted offset must never give an earlier cut, or the bytes between would be read twice.
     """
     with open(file.path, "rb") as source:
         source.seek(wanted - 1)
@@ -229,14 +229,14 @@ def _cut(file: _File, wanted: int, whole_lines: bool) -> int:
     return file.size
 
 
-# --- one vocabulary of all parts ---
+# --- one vocabulary for all parts ---
 
 
 def _merged(lexicon: Lexicon, peers: Peers, min_count: int, max_size: int | None, known: Vocabulary | None) -> Lexicon:
-    """The words of all processes that may be chosen, with their counts in all parts.
+    """Return the words of all processes that may be chosen, with their counts in all parts.
 
-    Each process adds up the counts of the words that its number falls to, by their hash, and passes on those that are
-    frequent enough; so none holds all words of the corpus. Where none is, each passes on its most frequent one.
+    Words are assigned to processes by hash. Each process sums the counts of its words and sends the frequent ones to
+    all, or its most frequent word if it has none; so no process holds all words of the corpus.
     """
     words, counts = lexicon.joined().split(WORD_END.encode()), lexicon.counts()
     if not len(lexicon):
@@ -253,7 +253,7 @@ def _merged(lexicon: Lexicon, peers: Peers, min_count: int, max_size: int | None
 
 
 def _packed(lexicon: Lexicon, ids: NDArray[Any], counts: NDArray[np.int64]) -> bytes:
-    """Counts (n,) and names of the words of some ids, as bytes."""
+    """Serialise the counts (n,) and the names of the words with these ids."""
     some = ids.astype(np.uint32)
     return len(some).to_bytes(8, "little") + counts[some].astype("<i8").tobytes() + lexicon.joined(some)
 

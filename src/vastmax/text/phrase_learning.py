@@ -1,4 +1,4 @@
-"""Phrases learnt from, and applied to, a corpus of ids."""
+"""Learn phrases from an encoded corpus, and join them in it."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ __all__ = ["PhraseOptions", "apply_pass", "learn_passes", "learn_phrases"]
 
 
 DEFAULT_THRESHOLDS: dict[str, float] = {"word2vec": 100.0, "npmi": 0.5}
-"""Threshold of the first pass: for ``word2vec`` the published code's."""
+"""Default threshold of the first pass; for ``word2vec``, that of the published code."""
 
 
 @dataclass(frozen=True)
 class PhraseOptions:
-    """How phrases are learnt; the scores are those of :class:`Phrases`.
+    """Options for learning phrases; :class:`Phrases` defines the scores.
 
     Args:
-        passes: Phrases of up to ``2**passes`` words are found; none where it is 0.
-        threshold: Of the first pass. Default: 100 for ``"word2vec"``, 0.5 for ``"npmi"``.
+        passes: Number of passes, which find phrases of up to ``2**passes`` words; 0 for none.
+        threshold: Threshold of the first pass; each later pass halves it. Default: 100 for ``"word2vec"``, 0.5 for
+            ``"npmi"``.
         scoring: ``"word2vec"``, or ``"npmi"`` for normalised pointwise mutual information.
-        min_count: Pairs rarer than this are no phrases.
-        connector_words: Words that may stand inside a phrase, and neither begin nor end one.
-        delimiter: What joins the words.
+        min_count: Do not join pairs that occur fewer times.
+        connector_words: Words that may stand inside a phrase, but not at its ends.
+        delimiter: Text that joins the words.
 
     Raises:
-        InputError: An option that cannot be used.
+        InputError: An option is not accepted.
     """
 
     passes: int = 2
@@ -67,7 +68,7 @@ class PhraseOptions:
 
     @property
     def thresholds(self) -> list[float]:
-        """The threshold of each pass, half of that before."""
+        """The threshold of each pass, half that of the pass before."""
         first = DEFAULT_THRESHOLDS[self.scoring] if self.threshold is None else self.threshold
         return [first / 2**halvings for halvings in range(self.passes)]
 
@@ -83,20 +84,20 @@ def learn_phrases(
 ) -> Phrases:
     """Learn phrases from a corpus, counted in parallel in the compiled core.
 
-    Memory goes to the words, to the pairs that reach `min_count`, and to a table of about 2 bytes a word of text,
-    256 MB at most.
+    Memory holds the words, the pairs that reach `min_count`, and a table of about 2 bytes per word of text, at most
+    256 MB.
 
     Args:
-        sources: As for :func:`encode_corpus`, and so are those that follow `options`.
-        options: How they are learnt; by default in two passes.
-        tokenizer: ``"whitespace"``, ``"words"`` or a function from a line to its words.
-        lowercase: Lower-case the words.
-        threads: Default: all processors.
-        directory: Folder of the temporary file.
+        sources: As for :func:`encode_corpus`, like the arguments after `options`.
+        options: How phrases are learnt, in at least one pass; by default two.
+        tokenizer: ``"whitespace"``, ``"words"`` (Unicode words), or a function from a line to its words.
+        lowercase: Lower-case the words before counting.
+        threads: Default: ``OMP_NUM_THREADS``, or all available processors.
+        directory: Folder for the temporary file.
 
     Raises:
-        CorpusError: A source that cannot be read, or a full disk.
-        InputError: An argument that cannot be used.
+        CorpusError: A source cannot be read or holds no words, or the disk is full.
+        InputError: An argument is not accepted.
 
     Warns:
         UserWarning: Invalid UTF-8 was replaced.
@@ -117,7 +118,7 @@ def learn_phrases(
 
 
 def learn_passes(text: ScannedText, options: PhraseOptions, *, join_last: bool) -> Phrases:
-    """Learn and join pass by pass in a settled text. Without `join_last` the last pass is learnt but not joined."""
+    """Learn phrases pass by pass in a settled text, joining each; the last is joined only with `join_last`."""
     learnt = Phrases(
         [],
         thresholds=options.thresholds,
@@ -137,7 +138,7 @@ def learn_passes(text: ScannedText, options: PhraseOptions, *, join_last: bool) 
 
 
 def _learn_pass(text: ScannedText, options: Phrases, threshold: float) -> dict[tuple[str, ...], Phrase]:
-    """The phrases of the corpus as it stands, the strongest first."""
+    """Return the phrases of the corpus in its present state, by falling score."""
     counts = text.lexicon.counts()
     connectors = _connector_flags(text.lexicon, options)
     first, last, offsets, between, together = count_pairs(
@@ -145,7 +146,7 @@ def _learn_pass(text: ScannedText, options: Phrases, threshold: float) -> dict[t
     )
     scores = pair_scores(counts[first], counts[last], together, int(counts.sum()), options.min_count, options.scoring)
     chosen = scores > threshold
-    lengths = np.diff(offsets)  # of what stands between the two words of a pair
+    lengths = np.diff(offsets)  # connectors between the two words of each pair
     inner = iter(split_words(text.lexicon.joined(between[np.repeat(chosen, lengths)])))
     ends = (split_words(text.lexicon.joined(ids[chosen])) for ids in (first, last))
     words = [(a, *islice(inner, length), b) for a, b, length in zip(*ends, lengths[chosen].tolist(), strict=True)]
@@ -155,7 +156,7 @@ def _learn_pass(text: ScannedText, options: Phrases, threshold: float) -> dict[t
 
 
 def apply_pass(text: ScannedText, options: Phrases, phrases: dict[tuple[str, ...], Phrase]) -> None:
-    """Join a pass of phrases in a settled text; its lexicon gains their names and has the new counts."""
+    """Join the phrases of a pass in a settled text; its lexicon gets their names and the new counts."""
     lexicon = text.lexicon
     known = _find(lexicon, sorted({word for words in phrases for word in words}))
     spellings = [words for words in phrases if all(known[word] != NO_WORD for word in words)]
@@ -180,14 +181,14 @@ def pair_scores(
     min_count: int,
     scoring: PhraseScoring,
 ) -> NDArray[np.float64]:
-    """Scores by the formulas of :class:`Phrases`, from the counts of the two words and of the pair, each (n,)."""
+    """Return the scores (n,) of pairs, see :class:`Phrases`, from counts (n,) of first words, last words and pairs."""
     a, b, ab = (counts.astype(np.float64) for counts in (first, last, together))
     if scoring == "word2vec":
         return (ab - min_count) / (a * b) * total
     with np.errstate(divide="ignore", invalid="ignore"):
         pa, pb, pab = a / total, b / total, ab / total
         scores = np.log(pab / (pa * pb)) / -np.log(pab)
-    # A corpus that is nothing but one pair has p(ab) = 1 and no information: such a pair is no phrase.
+    # In a corpus that consists of one pair, p(ab) = 1 and -ln p(ab) = 0: the score is undefined, so it is no phrase.
     return np.where((together >= min_count) & np.isfinite(scores), scores, -np.inf)
 
 

@@ -1,4 +1,4 @@
-"""Phrases: words that belong together become one."""
+"""Phrases: words that often occur together, joined into one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PhraseScoring: TypeAlias = Literal["word2vec", "npmi"]
 
 @dataclass(frozen=True)
 class Phrase:
-    """Why some words are one phrase.
+    """The evidence for a phrase.
 
     Attributes:
-        score: How much they belong together.
-        count: How often they stood together when the phrases were learnt.
+        score: How strongly its words are associated; see :class:`Phrases`.
+        count: How often they occurred together when the phrases were learnt.
     """
 
     score: float
@@ -35,26 +35,27 @@ class Phrase:
 
 
 class Phrases:
-    r"""Phrases learnt from a corpus, pass by pass: each joins what the passes before it have made.
+    r"""Phrases learnt from a corpus in passes; each pass joins what the passes before it have produced.
 
-    A pair is two neighbouring words of a sentence. With :math:`c` the counts, :math:`\delta` `min_count` and :math:`N`
-    the number of words in the corpus (connector words among them), it is a phrase if its score is above the threshold:
+    A pair is two neighbouring words of a sentence. With :math:`c` the counts, :math:`\delta` `min_count` and
+    :math:`N` the number of words in the corpus, connector words included, a pair is a phrase if its score exceeds
+    the threshold:
 
     - ``word2vec``: :math:`\mathrm{score}(a, b) = N\,(c(ab) - \delta)\,/\,(c(a)\,c(b))`, as in the published
-      ``word2phrase``. (The paper leaves :math:`N` out. gensim's ``"default"`` puts the number of different words and
-      pairs in its place: its threshold :math:`t` is :math:`t N / |\text{vocab}|` here.)
-    - ``npmi``: :math:`\ln\frac{p(ab)}{p(a)\,p(b)} / {-\ln p(ab)}` with :math:`p = c / N`, between -1 and 1, for pairs
-      with :math:`c(ab) \ge \delta`; the same as gensim's.
+      ``word2phrase``. (The paper leaves :math:`N` out. gensim's ``"default"`` uses the number of distinct words and
+      pairs instead: its threshold :math:`t` is :math:`t N / |\text{vocab}|` here.)
+    - ``npmi``: :math:`\ln\frac{p(ab)}{p(a)\,p(b)} / {-\ln p(ab)}` with :math:`p = c / N`, between -1 and 1, for
+      pairs with :math:`c(ab) \ge \delta`, as in gensim.
 
     Each pass halves the threshold of the one before, so later passes build longer phrases. Sentences are joined from
-    left to right; a word becomes part of one phrase at most in a pass.
+    left to right; in a pass, a word becomes part of at most one phrase.
 
-    Connector words (``of``, ``the``, …) may stand inside a phrase but not at its ends, and do not count in its score:
+    Connector words (``of``, ``the``, …) may stand inside a phrase but not at its ends, and only its ends are scored:
     ``state of the art`` is the pair (state, art) with two connectors between.
 
     See Also:
-        :func:`learn_phrases`, which makes them; :func:`encode_corpus`, whose argument `phrases` learns and applies them
-        on the way.
+        :func:`learn_phrases`, which returns them; :func:`encode_corpus`, whose argument `phrases` learns and joins
+        them in the same pass over the files.
 
     References:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -63,12 +64,12 @@ class Phrases:
         https://svn.spraakdata.gu.se/repos/gerlof/pub/www/Docs/npmi-pfd.pdf.
 
     Args:
-        passes: For each pass its phrases: the words, connectors among them, and their score.
+        passes: For each pass, a mapping from the words of a phrase, connectors included, to its :class:`Phrase`.
         thresholds: The threshold of each pass.
         scoring: ``"word2vec"`` or ``"npmi"``.
         min_count: :math:`\delta`.
-        connector_words: Words that may stand inside phrases.
-        delimiter: What joins the words.
+        connector_words: Words that may stand inside a phrase, but not at its ends.
+        delimiter: Text that joins the words.
 
     Example:
         >>> from vastmax.text import PhraseOptions, learn_phrases
@@ -97,7 +98,7 @@ class Phrases:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Score of every phrase, as it is spelt in the text; one that several passes make has its first score."""
+        """Score of every phrase, by its spelling in the text; the first score if several passes produce it."""
         found: dict[str, float] = {}
         for phrases in self.passes:
             for words, phrase in phrases.items():
@@ -105,10 +106,10 @@ class Phrases:
         return found
 
     def apply(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[str]]:
-        """The same sentences with phrases joined, one at a time; empty tokens are left out.
+        """Yield the sentences, one at a time, with phrases joined and empty tokens dropped.
 
         Raises:
-            InputError: A sentence that is no list of words.
+            InputError: A sentence is not a list of words.
         """
         if isinstance(sentences, (str, PathLike)):
             raise refused("sentences", sentences, "lists of words, for example read_sentences(path)")
@@ -120,7 +121,7 @@ class Phrases:
 
     def _join(self, sentence: list[str], phrases: dict[tuple[str, ...], Phrase]) -> list[str]:
         joined: list[str] = []
-        held: list[str] = []  # a word that may begin a phrase, and the connectors behind it
+        held: list[str] = []  # a word that may begin a phrase, and the connectors after it
         for word in sentence:
             if word in self.connector_words:
                 (held if held else joined).append(word)
@@ -133,10 +134,10 @@ class Phrases:
         return joined + held
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the phrases as lines ``pass<TAB>score<TAB>count<TAB>word<TAB>word…`` below a head of ``#`` lines.
+        """Write the phrases as lines ``pass<TAB>score<TAB>count<TAB>word<TAB>word…`` after a header of ``#`` lines.
 
         Raises:
-            InputError: A place that cannot be written.
+            InputError: The file cannot be written.
         """
         head = {
             "scoring": [self.scoring],
@@ -156,16 +157,16 @@ class Phrases:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Phrases:
-        """Read what :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote.
 
         Raises:
-            FormatError: A file that holds no phrases, with the number of the line.
-            InputError: A file that cannot be read.
+            FormatError: The file is not one of phrases; the message names the line.
+            InputError: The file cannot be read.
         """
         path = as_path(path)
         head: dict[str, list[str]] = {"scoring": [], "min_count": [], "delimiter": [], "threshold": [], "connector": []}
         passes: list[dict[tuple[str, ...], Phrase]] = []
-        at = 1  # line
+        at = 1  # line number, for errors
         try:
             with open(path, encoding="utf-8", newline="\n") as file:
                 if file.readline().rstrip("\r\n") != TITLE:
@@ -217,7 +218,7 @@ class Phrases:
 
 
 def _phrase(*fields: str) -> tuple[int, tuple[str, ...], Phrase]:
-    """The pass (from 1), the words and the phrase of a line."""
+    """Parse the fields of a line into the pass (from 1), the words and the phrase."""
     if len(fields) < 5:
         raise ValueError("pass, score, count and two or more words are expected")
     place, score, count, words = int(fields[0]), float(fields[1]), int(fields[2]), fields[3:]

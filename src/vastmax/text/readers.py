@@ -1,4 +1,4 @@
-"""Files to blocks of bytes that end where a word ends."""
+"""Read files as blocks of bytes that end at word boundaries."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vastmax.text.sources import STDIN
 __all__ = ["BlockReader", "Piece"]
 
 BLOCK = 8 << 20
-HEAD = 1 << 16  # what a file is judged by
+HEAD = 1 << 16  # bytes that are inspected to recognise text
 LONGEST_WORD = 64 << 20
 BOM = b"\xef\xbb\xbf"
 OTHER_BOMS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32"))
 
 
 class Piece(NamedTuple):
-    """A stretch of a file, in bytes, that begins and ends where a word does; to the file's end where it has none."""
+    """A byte range of a file that begins and ends at word boundaries; up to the end of the file if `end` is None."""
 
     path: str
     begin: int = 0
@@ -32,19 +32,20 @@ class Piece(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes, as they lie on disk."""
+        """Bytes on disk."""
         return (os.path.getsize(self.path) if self.end is None else self.end) - self.begin
 
 
 class BlockReader:
-    """The text of many files as blocks, each ending behind a separator; a file's end is the end of a line.
+    """Iterate over the text of many files in blocks that end after a separator; the end of a file ends a line.
 
-    A block is a view into one buffer that the next block overwrites.
+    A block is a view of one buffer, which the next block overwrites.
 
     Args:
-        paths: Files, ``"-"`` for standard input, or pieces of plain files; a piece that ends within its file may end
+        paths: Files, ``"-"`` for standard input, or pieces of plain files; a piece that ends before its file may end
             within a line.
-        whole_lines: End blocks at line ends wherever a line fits a block, for tokenisers that look at more than a word.
+        whole_lines: End blocks at line ends if the line fits into a block, for tokenisers that need more context
+            than a word.
     """
 
     def __init__(self, paths: Sequence[str | Piece], *, whole_lines: bool = False) -> None:
@@ -57,12 +58,12 @@ class BlockReader:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes taken so far, as they lie on disk."""
+        """Bytes read so far, as stored on disk."""
         return self._finished_bytes + self._position()
 
     @property
     def _room(self) -> int:
-        return len(self._buffer) - 1  # the last byte is for the line end that closes a file
+        return len(self._buffer) - 1  # the last byte is reserved for a line end after the file
 
     def __iter__(self) -> Iterator[memoryview]:
         for piece in self._pieces:
@@ -127,7 +128,7 @@ class BlockReader:
                 f"{_title(path)} contains a word of more than {LONGEST_WORD >> 20} MB: "
                 "give text with spaces between words."
             )
-        # A new one: the caller may still hold a view into this, which forbids changing its size.
+        # A new buffer: the caller may still hold a view of the old one, which therefore cannot be resized.
         self._buffer = self._buffer + bytes(len(self._buffer))
 
     def _block(self, size: int) -> memoryview:
@@ -160,7 +161,7 @@ def _refuse_other_than_text(title: str, head: bytes) -> None:
 
 @contextmanager
 def _open(piece: Piece) -> Iterator[tuple[io.RawIOBase, Callable[[], int]]]:
-    """The unpacked bytes of a piece and how many of them have been read on disk."""
+    """Open a piece: its decompressed bytes, and a function that returns how many bytes were read from disk."""
     path = piece.path
     if piece.begin or piece.end is not None:
         with _Stretch(piece) as stretch:
@@ -180,7 +181,7 @@ def _open(piece: Piece) -> Iterator[tuple[io.RawIOBase, Callable[[], int]]]:
 
 
 def _standard_input() -> int:
-    """A descriptor of its own, so that nothing read here is locked or buffered by `sys.stdin`."""
+    """Return a duplicate descriptor, so that `sys.stdin` neither locks nor buffers what is read here."""
     try:
         return os.dup(sys.stdin.fileno())
     except (AttributeError, OSError, ValueError) as error:
@@ -188,7 +189,7 @@ def _standard_input() -> int:
 
 
 class _CountingFile(io.FileIO):
-    """A file that knows how many bytes were taken from it, also where it is a pipe."""
+    """A file, possibly a pipe, that counts the bytes read from it."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor)
@@ -206,7 +207,7 @@ class _CountingFile(io.FileIO):
 
 
 class _Stretch(_CountingFile):
-    """A stretch of a file, which ends before the file does."""
+    """A file opened at the beginning of a piece, which ends where the piece does."""
 
     def __init__(self, piece: Piece) -> None:
         super().__init__(os.open(piece.path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
@@ -218,7 +219,7 @@ class _Stretch(_CountingFile):
 
 
 class _Rejoined(io.RawIOBase):
-    """A file whose first bytes have been read already; the file itself stays open at the end."""
+    """A file whose first bytes have already been read; closing this does not close the file."""
 
     def __init__(self, head: bytes, rest: io.RawIOBase) -> None:
         self._head = head

@@ -1,4 +1,4 @@
-"""One pass over a text: its words counted, and spooled as provisional ids until they are chosen."""
+"""Read a text once: count its words, and spool them as provisional ids until the vocabulary is chosen."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["ScanProgress", "ScannedText", "nothing_in", "numbers_of", "one_word"
 
 @dataclass(frozen=True)
 class ScanProgress:
-    """How far a scan has come.
+    """The progress of a scan.
 
     Attributes:
-        bytes_read: Bytes read, as they lie on disk; 0 for token lists.
-        bytes_total: Bytes there are; None where that is not known.
-        words: Words counted.
-        seconds: Time since the start.
+        bytes_read: Bytes read so far, as stored on disk; 0 for token lists.
+        bytes_total: Bytes to read in all; None if unknown.
+        words: Words counted so far.
+        seconds: Seconds since the start.
     """
 
     bytes_read: int
@@ -44,15 +44,15 @@ class ScanProgress:
 
 
 class ScannedText:
-    """Words, counts and, in a temporary file, ids of a text: numbers of its words until `encode` gives others.
+    """A text read once: its words, their counts and, in a temporary file, ids.
 
-    Arguments and errors are those of :func:`encode_corpus`. Where ``pieces`` of the sources are given, they alone are
-    read, and may hold no words.
+    The ids are numbers of words in the lexicon until `encode` assigns the final ones. Arguments and errors are those
+    of :func:`encode_corpus`. If ``pieces`` of the sources are given, only they are read, and they may hold no words.
 
     Attributes:
         lexicon: Every word and its count, in the compiled core.
         num_words: Words read.
-        invalid_utf8: Ill-formed parts of UTF-8 that were replaced.
+        invalid_utf8: Invalid UTF-8 sequences that were replaced by U+FFFD.
         spool: The temporary file.
     """
 
@@ -82,27 +82,27 @@ class ScannedText:
         return bool((self.find([word]) != NO_WORD).all())
 
     def find(self, words: Sequence[str]) -> NDArray[np.uint32]:
-        """The numbers (n,) of words; NO_WORD for those that the text does not hold."""
+        """Return the numbers (n,) uint32 of words; NO_WORD for words that the text lacks."""
         return self.lexicon.find(join_words(words))
 
     def select(self, min_count: int, max_size: int | None, unknown: str | None = None) -> Vocabulary:
-        """The most frequent words, as :func:`encode_corpus` chooses them; CorpusError where none is left."""
+        """Return the most frequent words, as :func:`encode_corpus` chooses them; CorpusError if none is left."""
         return select_words(self.lexicon, self.sources, min_count, max_size, unknown)[0]
 
     def settle(self) -> int:
-        """Write the numbers of the words into the file, for what has to read it before `encode`; return its sentences.
+        """Write the word numbers to the file, so that it can be read before `encode`; return the number of sentences.
 
-        Those that hold no word do not count.
+        Sentences without words are dropped.
         """
         return self.spool.remap(np.arange(len(self.lexicon), dtype=np.uint32), self.threads)[1]
 
     @property
     def ids(self) -> NDArray[np.uint32]:
-        """The ids (n,) as they lie in the file, read as they are used; END_OF_SENTENCE behind each sentence."""
+        """The ids (n,) uint32, memory-mapped from the file, with END_OF_SENTENCE after each sentence."""
         return self.spool.map()
 
     def recount(self, stop: int) -> int:
-        """Count the first `stop` ids of a settled text alone, and return how many sentences those are."""
+        """Set the counts to those of the first `stop` ids of a settled text; return their number of sentences."""
         ids, sentences = self.ids[:stop], 0
         counts = np.zeros(len(self.lexicon), np.int64)
         for start in range(0, stop, BLOCK):
@@ -116,18 +116,18 @@ class ScannedText:
     def encode(
         self, chosen: NDArray[np.uint32], fill: int = NO_WORD, end_of_sentence: int = END_OF_SENTENCE
     ) -> tuple[int, int]:
-        """Give the words of these numbers the ids 0, 1, …
+        """Assign the ids 0, 1, … to the words with these numbers.
 
         Args:
-            chosen: Numbers (V,) of words; NO_WORD for an id that no word of the text has.
+            chosen: Numbers (V,) uint32 of words; NO_WORD for an id of a word that the text lacks.
             fill: Id of all other words; NO_WORD to drop them.
-            end_of_sentence: Id of what stands behind each sentence.
+            end_of_sentence: Id written after each sentence.
 
         Returns:
-            How many words and sentences are left.
+            The numbers of words and sentences left.
 
         Raises:
-            CorpusError: A full disk.
+            CorpusError: The disk is full.
         """
         size = len(self.lexicon)
         table = np.full(size + 1, fill, np.uint32)
@@ -147,15 +147,14 @@ def scan(
     progress: Callable[[ScanProgress], None] | None = None,
     pieces: Sequence[Piece] | None = None,
 ) -> tuple[Lexicon, int, int]:
-    """Read `sources` once: the words with their counts, how many were read, and the ill-formed parts of UTF-8.
+    """Read `sources` once; return the lexicon of words and counts, the words read, and the invalid UTF-8 sequences.
 
-    Of files in ``pieces`` no more than these is read, and they may hold no words.
-
-    A word's number in the lexicon is the id that `SpoolFile.remap` knows.
+    If ``pieces`` of the sources are given, only they are read, and they may hold no words. A word's number in the
+    lexicon is the id that `SpoolFile.remap` expects.
 
     Raises:
-        CorpusError: A source that cannot be read or holds no words.
-        InputError: A tokeniser that cannot be used.
+        CorpusError: A source cannot be read or holds no words.
+        InputError: The tokeniser is not accepted.
     """
     started = time.perf_counter()
     replaced: list[int] = []
@@ -191,7 +190,7 @@ def scan(
         raise nothing_in(sources, empty=reader is not None and reader.bytes_read == 0)
     lexicon = scanner.finish()
     if lowercase:
-        # All words at once: U+001F is neither a letter nor ignorable, so a final sigma comes out as in each word alone.
+        # All words at once: U+001F is neither cased nor case-ignorable, so a final sigma comes out as in a word alone.
         lexicon, table = lexicon.renamed(lexicon.joined().decode().lower().encode())
         if spool:
             spool.rename(table)
@@ -199,14 +198,14 @@ def scan(
 
 
 def nothing_in(sources: Sources, *, empty: bool) -> CorpusError:
-    """The error of sources that are empty, or hold no words."""
+    """Return the error for sources that are empty or hold no words."""
     again = ", or a list in place of an iterator, which can be read only once" if isinstance(sources, Iterator) else ""
     nothing = "is empty" if empty else "contains no words"
     return CorpusError(f"{describe(sources)} {nothing}: give a text with words in it{again}.")
 
 
 def one_word(sources: Sources, vocabulary: Vocabulary) -> CorpusError:
-    """The error of sources that have a single word to learn."""
+    """Return the error for sources that leave a single word to learn."""
     return CorpusError(
         f"{describe(sources)} has only one word to learn, {(vocabulary.words or [''])[0]!r}: "
         "give more text, or lower min_count."
@@ -221,10 +220,10 @@ def select_words(
     unknown: str | None = None,
     known: Vocabulary | None = None,
 ) -> tuple[Vocabulary, NDArray[np.uint32]]:
-    """The vocabulary of a scanned corpus, and the scan's numbers of its words.
+    """Return the vocabulary of a scanned corpus, and the scan's numbers (V,) of its words.
 
-    With `unknown` that word is among them: it has the counts of all that are left out, and its own. With `known` all of
-    its words are among them, however rare. CorpusError for limits that leave nothing.
+    With `unknown`, the vocabulary contains that word, with the counts of itself and of all words left out. With
+    `known`, it contains all words of `known`, however rare. CorpusError if no word is left.
     """
     chosen = lexicon.ranked(min_count, max_size)
     if known is not None and (len(chosen) or (numbers_of(lexicon, known) != NO_WORD).any()):
@@ -247,16 +246,16 @@ def select_words(
 
 
 def numbers_of(lexicon: Lexicon, known: Vocabulary) -> NDArray[np.uint32]:
-    """The scan's numbers (V,) of the words of a vocabulary; NO_WORD for those that it did not meet."""
+    """Return the scan's numbers (V,) of the words of a vocabulary; NO_WORD for words that it did not meet."""
     return lexicon.find(join_words(known.words or []))
 
 
 def _with_known(
     lexicon: Lexicon, chosen: NDArray[np.uint32], known: Vocabulary
 ) -> tuple[Vocabulary, NDArray[np.uint32]]:
-    """The words that were chosen and those known, by falling frequency in the text and before, with the text's counts.
+    """Return the chosen and the known words, sorted by the sum of their counts in the text and in `known`.
 
-    The numbers are NO_WORD where the text does not hold a word.
+    Their counts are those of the text; their numbers are NO_WORD if the text lacks the word.
     """
     found, words = numbers_of(lexicon, known), known.words or []
     before = known.counts if known.counted else np.zeros(len(known), np.int64)
@@ -275,5 +274,5 @@ def _with_known(
 
 
 def threads_for(threads: int | None) -> int:
-    """The number of threads that a text is read with; InputError for one that cannot be used."""
+    """Return the number of threads to read a text with; InputError if it is not accepted."""
     return default_threads() if threads is None else whole("threads", threads, 1, MOST_THREADS, other="None for all")

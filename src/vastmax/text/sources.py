@@ -1,4 +1,4 @@
-"""What a user may call a corpus: files, folders, patterns, standard input."""
+"""Resolve the names of a corpus: files, folders, patterns, standard input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PathSource: TypeAlias = str | os.PathLike[str]
 Sources: TypeAlias = PathSource | Sequence[PathSource] | Iterable[Sequence[str]]
 
 STDIN = "-"
-_LONGEST = 200  # characters of a name in a sentence
+_LONGEST = 200  # characters of a name in a message
 
 
 def is_paths(sources: object) -> bool:
@@ -30,13 +30,15 @@ def is_paths(sources: object) -> bool:
 
 
 def expand_paths(sources: PathSource | Sequence[PathSource]) -> list[str]:
-    """Every file that `sources` names, ``"-"`` for standard input: folders with all below them and patterns, sorted.
+    """Return every file that `sources` names, sorted within folders and patterns; ``"-"`` for standard input.
 
-    Where a folder or a pattern is expanded, hidden files and folders (``.name``) and all that is no regular file are
-    left out, and each folder is read once, whatever links lead to it. What is named outright is read as it is.
+    Folders are searched with all their subfolders. In folders and patterns, hidden files and folders (``.name``) and
+    anything but regular files are skipped, and each folder is read once, whatever links lead to it. A file named
+    explicitly is used as it is.
 
     Raises:
-        CorpusError: A name that leads to no file.
+        CorpusError: A name leads to no file, or a folder cannot be read.
+        InputError: Standard input is named twice.
     """
     names = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     if not names:
@@ -66,7 +68,7 @@ def _expand(name: str) -> list[str]:
         problem = f"no file matches {_short(name)}: check the pattern and the folder it starts from ({Path.cwd()})"
     else:
         problem = f"file {_short(name)} does not exist: check the path (the working folder is {Path.cwd()})"
-    text = re.search(r"\s", name) or not re.search(r"[./\\]", name)  # what no path looks like
+    text = re.search(r"\s", name) or not re.search(r"[./\\]", name)  # looks like text, not like a path
     hint = ", or give text itself in a file or, in Python, as lists of words, for example [text.split()]"
     raise CorpusError(f"{problem}{hint if text else ''}.")
 
@@ -76,17 +78,17 @@ def _short(name: str) -> str:
 
 
 def _files_matching(pattern: str) -> Iterator[str]:
-    """The files that a pattern matches and those below the folders that it does, in the order of the matches' names."""
+    """Yield the files that a pattern matches and the files below folders that it matches, by matched name."""
     seen: set[tuple[int, int]] = set()
     for match in sorted(_matches(pattern)):
         if os.path.isdir(match):
             yield from _files_below(match, seen)
-        elif os.path.isfile(match) and not pattern.endswith(os.sep):  # no pipe, which would be waited for
+        elif os.path.isfile(match) and not pattern.endswith(os.sep):  # not a pipe, which would block
             yield match
 
 
 def _matches(pattern: str) -> Iterator[str]:
-    """The names that a pattern matches, as :func:`glob.glob` does; but a folder is met once for each part of it."""
+    """Yield the names that a pattern matches, like :func:`glob.glob`, but visit a folder once per pattern part."""
     drive, rest = os.path.splitdrive(pattern)
     rest = rest.replace(os.altsep or os.sep, os.sep)
     parts = [part for part in rest.split(os.sep) if part]
@@ -110,7 +112,7 @@ def _matches(pattern: str) -> Iterator[str]:
 
 
 def _names_like(part: str, folder: str) -> list[str]:
-    """The names in a folder that a part of a pattern matches; one without wild cards need not be listed to be there."""
+    """Return the names in a folder that a part of a pattern matches; without wildcards the folder is not listed."""
     if not glob.has_magic(part):
         return [part] if os.path.exists(os.path.join(folder, part)) else []
     return fnmatch.filter([name for name in _names_in(folder) if name[0] != "." or part[0] == "."], part)
@@ -133,7 +135,7 @@ def _unreadable(error: OSError) -> CorpusError:
 
 
 def _files_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """The files in and below a folder; those it has `seen` are passed over, or a link that leads back would not end."""
+    """Yield the files in and below a folder, skipping folders in `seen`, as links may form a cycle."""
 
     def fail(error: OSError) -> None:
         raise _unreadable(error) from error
@@ -152,13 +154,13 @@ def _files_below(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
 
 
 def total_bytes(paths: list[str]) -> int | None:
-    """Bytes of all files as they lie on disk; None where one of them has no known length."""
+    """Return the bytes of all files on disk; None if the length of one is unknown."""
     known = all(path != STDIN and os.path.isfile(path) for path in paths)
     return sum(map(os.path.getsize, paths)) if known else None
 
 
 def describe(sources: object) -> str:
-    """How an error speaks of the whole corpus; control characters of names are written out."""
+    """Return a name for the whole corpus in errors, with control characters escaped."""
     if not is_paths(sources):
         return "the corpus"
     names = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""The temporary file in which a corpus of ids grows."""
+"""The temporary file to which the ids of a corpus are written."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from vastmax.files import as_path
 __all__ = ["BLOCK", "NO_WORD", "SpoolFile"]
 
 NO_WORD = 0xFFFFFFFF
-"""In tables of ids: this word is dropped."""
-BLOCK = 1 << 20  # ids looked at together, so that memory does not grow with the text
+"""Sentinel in tables of ids: the word is dropped."""
+BLOCK = 1 << 20  # ids processed at once, so that memory does not grow with the text
 
 
 class SpoolFile:
-    """A file for ids, without a name where the system allows that, so that no way of dying leaves it behind.
+    """A temporary file of ids, unnamed where the system allows it, so that no crash leaves it behind.
 
     Args:
-        directory: The folder it lies in; None for the system's.
+        directory: Folder for the file; None for the system's.
 
     Attributes:
-        core: The compiled part, which reads and writes it.
+        core: The compiled part, which reads and writes the file.
 
     Raises:
-        CorpusError: A folder in which nothing can be written.
+        CorpusError: The folder is not writable.
     """
 
     def __init__(self, directory: str | PathLike[str] | None) -> None:
@@ -45,7 +45,7 @@ class SpoolFile:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Around what writes the file: a full disk becomes a CorpusError."""
+        """Convert errors of writing the file, such as a full disk, to CorpusError."""
         try:
             yield
         except OSError as error:
@@ -61,13 +61,13 @@ class SpoolFile:
             ) from error
 
     def rename(self, table: NDArray[np.uint32]) -> None:
-        """Let ``table[id]`` stand for each id from now on; the file itself is rewritten by the next `remap`."""
+        """Let ``table[id]`` replace each id from now on; the next `remap` rewrites the file."""
         self._renamed = table
 
     def remap(self, table: NDArray[np.uint32], threads: int) -> tuple[int, int]:
-        """Put ``table[id]`` in the place of every id; return the numbers of words and sentences that are left.
+        """Replace every id by ``table[id]``; return the numbers of words and sentences left.
 
-        Words whose entry is NO_WORD are dropped, and so are sentences that they leave empty.
+        Words whose entry is NO_WORD are dropped, and so are sentences left empty.
 
         Raises:
             CorpusError: The file cannot be written.
@@ -78,22 +78,22 @@ class SpoolFile:
         return words, sentences
 
     def end_sentences_with(self, number: int) -> None:
-        """Put a number in the place of every END_OF_SENTENCE; CorpusError where it cannot be mapped."""
+        """Replace every END_OF_SENTENCE by an id; CorpusError if the file cannot be mapped."""
         ids = self.map()
         for start in range(0, len(ids), BLOCK):
             block = ids[start : start + BLOCK]
             block[block == END_OF_SENTENCE] = number
 
     def map(self) -> NDArray[np.uint32]:
-        """Return the ids (n,) as they lie in the file; CorpusError where they cannot be mapped.
+        """Return the ids (n,) uint32, memory-mapped; CorpusError if the file cannot be mapped.
 
-        They may be written to, as PyTorch expects of every array that it wraps: the file is nobody else's.
+        The array is writable, as PyTorch expects of arrays that it wraps; nothing else uses the file.
         """
-        if not len(self.core):  # of a part of a corpus that is empty
+        if not len(self.core):  # an empty part of a corpus
             return np.empty(0, np.uint32)
         with self.guard():
             return np.memmap(self.file, np.uint32, "r+", shape=(len(self.core),))
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file, which deletes it."""
         self.file.close()

@@ -1,4 +1,4 @@
-"""Any source as a stream: of blocks for the core, of token lists for Python."""
+"""Turn any source into a stream: blocks for the compiled core, or token lists for Python."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vastmax.vocabulary import SENTENCE_END, WORD_END
 
 __all__ = ["exact_blocks", "lines_of", "read_sentences", "sentences_of", "words_of"]
 
-BATCH = 10_000  # sentences handed to the core at once
+BATCH = 10_000  # sentences passed to the core at once
 
 
 def lines_of(blocks: Iterable[memoryview], report: Callable[[int], None] = lambda count: None) -> Iterator[str]:
-    """The lines of blocks of UTF-8; `report` is told the number of ill-formed parts that were replaced."""
+    """Yield the lines of blocks of UTF-8; `report` receives the number of invalid sequences replaced in a block."""
     for block in blocks:
         try:
             text = str(block, "utf-8")
@@ -36,16 +36,16 @@ def lines_of(blocks: Iterable[memoryview], report: Callable[[int], None] = lambd
 def read_sentences(
     sources: Sources, *, tokenizer: Tokenizer = "whitespace", lowercase: bool = False
 ) -> Iterator[list[str]]:
-    """The sentences of a corpus as lists of words, one at a time; empty ones are left out.
+    """Yield the sentences of a corpus as lists of words, without empty sentences.
 
     Args:
         sources: As for :func:`encode_corpus`.
-        tokenizer: ``"whitespace"``, ``"words"`` or a function from a line to its words.
+        tokenizer: ``"whitespace"``, ``"words"`` (Unicode words), or a function from a line to its words.
         lowercase: Lower-case the words.
 
     Raises:
-        CorpusError: A source that cannot be read.
-        InputError: An unknown tokeniser.
+        CorpusError: A source cannot be read.
+        InputError: The tokeniser is not accepted, or a sentence is not a list of words.
     """
     if is_paths(sources):
         split = tokenizer_named(tokenizer)
@@ -60,7 +60,7 @@ def read_sentences(
 
 
 def sentences_of(sources: object) -> Iterator[Sequence[str]]:
-    """The token lists of an iterable, one by one; InputError for what is none, or has no order that is its own."""
+    """Yield the token lists of an iterable; InputError for anything else, sets included, as their order varies."""
     wanted = "lists of words, for example [text.split()], or a path"
     for number, sentence in enumerate(_elements("the corpus", sources, wanted), 1):
         if not isinstance(sentence, (list, tuple)):
@@ -72,7 +72,7 @@ def sentences_of(sources: object) -> Iterator[Sequence[str]]:
 
 
 def _elements(name: str, value: Any, wanted: str) -> Iterator[Any]:
-    """An iterator over a list of any kind; InputError for what is none, but often given in its place."""
+    """Return an iterator over a list-like value; InputError for other values that are often given instead."""
     if isinstance(value, Mapping):
         raise refused(name, value, f'{wanted}, and of rows with fields one field, for example row["tokens"]')
     if isinstance(value, (set, frozenset)):
@@ -86,7 +86,7 @@ def _elements(name: str, value: Any, wanted: str) -> Iterator[Any]:
 
 
 def words_of(sources: object) -> Iterator[Sequence[str]]:
-    """The same with each token checked too."""
+    """Like `sentences_of`, but check each token too."""
     for number, sentence in enumerate(sentences_of(sources), 1):
         if not all(isinstance(token, str) for token in sentence):
             _refuse_token([sentence], number)
@@ -94,7 +94,7 @@ def words_of(sources: object) -> Iterator[Sequence[str]]:
 
 
 def exact_blocks(sentences: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """Token lists as the core's scanner reads them in its exact mode; InputError for a token that it cannot take."""
+    """Yield token lists in the format of the core's scanner in exact mode; InputError for a token it cannot take."""
     sentences = iter(sentences)
     first = 1
     while batch := list(islice(sentences, BATCH)):

@@ -1,4 +1,4 @@
-"""Lines to words."""
+"""Split lines into words."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ TOKENIZERS: dict[str, Callable[[], Callable[[str], list[str]]]] = {
     "whitespace": lambda: str.split,
     "words": _words,
 }
-"""Builders of the tokenisers the command line knows by name.
+"""Factories of the tokenisers that can be chosen by name.
 
-- ``whitespace``: what :meth:`str.split` gives; read and counted in the compiled core.
-- ``words``: the words of Unicode's UAX #29 (https://www.unicode.org/reports/tr29/): of the pieces between two word
-  boundaries those that begin with a letter, a digit or an underscore, so punctuation disappears, while ``can't``,
-  ``3.14`` and ``naïve`` stay whole.
+- ``whitespace``: :meth:`str.split`; text is read and counted in the compiled core.
+- ``words``: the words of Unicode's UAX #29 (https://www.unicode.org/reports/tr29/): the pieces between word boundaries
+  that begin with a letter, a digit or an underscore. Punctuation disappears; ``can't``, ``3.14`` and ``naïve`` stay
+  whole.
 """
 
 
 def tokenizer_named(tokenizer: Tokenizer) -> Callable[[str], list[str]]:
-    """The function behind a name, or the one given; InputError where the name or its package is not there."""
+    """Return the named tokeniser, or a given function; InputError if the name is unknown or its package missing."""
     if callable(tokenizer):
         return tokenizer
     if tokenizer not in TOKENIZERS:

@@ -1,4 +1,4 @@
-"""gensim's `Word2Vec`, `FastText` and `Phrases` with vastmax's reading and training, and vectors to and from gensim."""
+"""gensim's `Word2Vec`, `FastText` and `Phrases` on vastmax's reader and trainer, and conversion of vectors."""
 
 from typing import TYPE_CHECKING
 
@@ -23,5 +23,5 @@ __all__ = [
     "to_gensim",
 ]
 
-# Whoever exchanges vectors needs no model, and loads gensim only where one is made.
+# Lazy: converting vectors needs no model classes, and imports gensim only to make a KeyedVectors.
 __getattr__, __dir__ = lazy(__name__, __all__, ("fasttext", "phrases", "word2vec"))

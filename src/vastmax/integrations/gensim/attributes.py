@@ -1,4 +1,4 @@
-"""What users keep with the words of a KeyedVectors, in a file: attributes of each word, and locks."""
+"""Save and load what users attach to the words of a KeyedVectors: per-word attributes and locks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOCKS = ("vectors_lockf", "vectors_vocab_lockf", "vectors_ngrams_lockf")
 
 
 def packed_attributes(attributes: Mapping[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], dict[str, list[Any]]]:
-    """Return attributes of words (V,) as tensors, those of numbers, and as lists that JSON can hold, all others.
+    """Return word attributes (V,) as tensors if they are numeric, and all others as JSON lists.
 
     Raises:
-        InputError: an attribute that neither can.
+        InputError: an attribute with a value that JSON cannot represent.
     """
     tensors: dict[str, NDArray[Any]] = {}
     lists: dict[str, list[Any]] = {}
@@ -41,7 +41,7 @@ def packed_attributes(attributes: Mapping[str, NDArray[Any]]) -> tuple[dict[str,
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether JSON gives back what it is given."""
+    """Whether a value survives a JSON round trip."""
     try:
         return bool(json.loads(json.dumps(value)) == value)
     except (TypeError, ValueError):
@@ -51,7 +51,7 @@ def _is_plain(value: Any) -> bool:
 def attributes_in(
     path: Any, tensors: Mapping[str, NDArray[Any]], lists: Mapping[str, list[Any]], rows: int
 ) -> dict[str, NDArray[Any]]:
-    """Return what `packed_attributes` was given; FormatError where it is not one value for each of so many words."""
+    """Return the attributes that `packed_attributes` packed; FormatError unless each has ``rows`` values."""
     found = {
         name.removeprefix(_ATTRIBUTE): np.array(array) for name, array in tensors.items() if name.startswith(_ATTRIBUTE)
     }
@@ -67,11 +67,11 @@ def attributes_in(
 
 
 def packed_locks(keyed_vectors: Any) -> dict[str, NDArray[np.float32]]:
-    """Return the locks that there are, as tensors."""
+    """Return the existing locks as float32 tensors."""
     there = {name: getattr(keyed_vectors, name) for name in _LOCKS if hasattr(keyed_vectors, name)}
     return {name: np.atleast_1d(np.asarray(locks, np.float32)) for name, locks in there.items()}
 
 
 def locks_in(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """Return what `packed_locks` was given."""
+    """Return the locks that `packed_locks` packed."""
     return {name: np.array(tensors[name], np.float32) for name in _LOCKS if name in tensors}

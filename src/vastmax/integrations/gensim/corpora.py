@@ -1,4 +1,4 @@
-"""Corpora as gensim's users give them, read once by the compiled scanner."""
+"""Corpora in the forms that gensim accepts, read once by the compiled scanner."""
 
 from __future__ import annotations
 
@@ -22,20 +22,25 @@ _NO_WORD = 0xFFFFFFFF
 
 
 class Text:
-    """A corpus read once: its words counted, and all of it kept in a temporary file until it is encoded or closed.
+    """A corpus that is read once: its words are counted, and it stays in a temporary file until encoded or closed.
 
-    Words are strings, or all of them whole numbers, as nodes of a graph and ids of items are.
+    Its words are either all strings or all integers, such as nodes of a graph or ids of items.
 
     Args:
-        sentences: lists of words; or None.
-        corpus_file: a file, one sentence a line, in place of them.
-        threads: to read with.
+        sentences: lists of words, or None.
+        corpus_file: a file with one sentence per line, instead of ``sentences``.
+        threads: number of threads that read.
 
     Attributes:
-        scanned: what was read; None where it held no word, or is used up.
-        numbers: whether words are whole numbers.
-        num_words: words read.
-        num_sentences: sentences read; of a file, those that are not empty.
+        scanned: the scanned text; None if it had no words, or after encoding.
+        numbers: whether words are integers.
+        num_words: number of words read.
+        num_sentences: number of sentences read; in a file, of those that are not empty.
+
+    Raises:
+        InputError: sentences that are no lists of words, or mix strings and integers.
+        TypeError: a sentence that is not iterable.
+        CorpusError: a corpus that cannot be read.
     """
 
     def __init__(self, sentences: Any, corpus_file: Any, threads: int) -> None:
@@ -60,7 +65,7 @@ class Text:
 
     @property
     def counts(self) -> dict[Any, int]:
-        """Each word and how often it occurs, the most frequent first."""
+        """The count of each word, in falling order."""
         if self.scanned is None:
             return {}
         lexicon = self.scanned.lexicon
@@ -71,7 +76,7 @@ class Text:
         return dict(zip(words, lexicon.counts()[ranked].tolist(), strict=True))
 
     def __iter__(self) -> Iterator[list[Any]]:
-        """The sentences that hold words, as lists of them."""
+        """Yield the sentences that are not empty, as lists of words."""
         if self.scanned is not None:
             self.scanned.settle()
             lexicon, ids, start = self.scanned.lexicon, self.scanned.ids, 0
@@ -83,9 +88,9 @@ class Text:
                 start = end + 1
 
     def encode(self, keys: Sequence[Any], counts: Any) -> EncodedCorpus | None:
-        """Return the corpus as ids of these words, all others left out, and use up this text.
+        """Return the corpus as ids of ``keys``, without all other words, and consume this text.
 
-        None where it holds none of them, or there is but one: nothing can be learnt.
+        None, without consuming it, if it has none of them or there are fewer than two keys: nothing can be learnt.
         """
         vocabulary = Vocabulary(names_of(keys), counts)
         if self.scanned is None or len(keys) < 2 or (self.scanned.find(vocabulary.words or []) == _NO_WORD).all():
@@ -94,7 +99,7 @@ class Text:
         return encode_corpus(scanned, vocabulary=vocabulary)
 
     def close(self) -> None:
-        """Let the temporary file go."""
+        """Delete the temporary file."""
         if self.scanned is not None:
             self.scanned.spool.close()
             self.scanned = None
@@ -107,7 +112,7 @@ class Text:
 
 
 def names_of(keys: Sequence[Any]) -> list[str]:
-    """Return words as text; InputError where some are strings and some numbers, or something else."""
+    """Return words as strings; InputError unless they are all strings or all integers."""
     if all(isinstance(key, str) for key in keys):
         return list(keys)
     return _as_text(keys)
@@ -121,12 +126,12 @@ def _as_text(keys: Sequence[Any]) -> list[str]:
 
 
 def source_of(sentences: Any, corpus_file: Any) -> Any:
-    """Return what the scanner reads: paths wherever that is possible, or sentences that are looked at on the way."""
+    """Return the scanner's source: paths where possible, otherwise a reader that checks the sentences."""
     if corpus_file is not None:
         return os.fspath(corpus_file)
     if isinstance(sentences, (str, bytes, os.PathLike)):
         raise InputError(f"sentences is {shown(sentences)}: give lists of words, or name a file as corpus_file.")
-    # gensim's readers of files: the same words, read by the compiled core unless it is asked to cut the text
+    # gensim's file readers: the compiled core reads the same words, unless the text is to be cut
     files = type(sentences) in (word2vec.LineSentence, word2vec.PathLineSentences)
     if not files or sentences.limit is not None or sentences.max_sentence_length != word2vec.MAX_WORDS_IN_BATCH:
         return _Reader(sentences)
@@ -136,7 +141,7 @@ def source_of(sentences: Any, corpus_file: Any) -> Any:
 
 
 class _Reader:
-    """Sentences as they pass: how many, whether there was a word, and numbers as text."""
+    """Sentences with integers as strings; counts them, and notes whether there was a word."""
 
     def __init__(self, sentences: Iterable[Any]) -> None:
         self._given = sentences
@@ -146,11 +151,11 @@ class _Reader:
     def __iter__(self) -> Iterator[Any]:
         for self.sentences, sentence in enumerate(self._given, 1):  # noqa: B020 (counted as it goes)
             if isinstance(sentence, Iterable) and not isinstance(sentence, _NO_LISTS):
-                sentence = list(sentence)  # a set in the order that it has in this process, as gensim takes it
+                sentence = list(sentence)  # a set in this process's order, like gensim
                 if sentence and not self.words:
                     self.words, self.numbers = True, isinstance(sentence[0], _NUMBERS)
                 if self.numbers:
                     sentence = _as_text(sentence)
             elif not isinstance(sentence, _NO_LISTS):
                 raise TypeError(f"sentence {self.sentences} of the corpus is {shown(sentence)}: give a list of words.")
-            yield sentence  # of a text, or a table, the scanner speaks
+            yield sentence  # the scanner refuses strings, bytes and mappings

@@ -1,4 +1,4 @@
-"""The vocabulary of a model, counted by vastmax and kept by gensim's rules."""
+"""A model's vocabulary: counted by vastmax, selected by gensim's rules."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ logger = logging.getLogger(__name__)
 
 
 class CountingModel(_Base):
-    """Stands before gensim's class among the bases of a model."""
+    """Mixin that overrides gensim's vocabulary methods; it precedes gensim's class among the bases of a model."""
 
     def _check_corpus_sanity(self, corpus_iterable: Any = None, corpus_file: Any = None, passes: int = 1) -> None:
-        """Raise TypeError, as gensim does, for no corpus, two of them, or something else.
+        """Raise TypeError, like gensim, for no corpus, for two, or for one of another type.
 
-        Generators and compressed files can be read: a text is read once.
+        Unlike gensim, accept generators and compressed files, as the text is read once.
         """
         if (corpus_iterable is None) == (corpus_file is None):
             given = "no corpus is given" if corpus_file is None else "sentences and corpus_file exclude each other"
@@ -65,9 +65,14 @@ class CountingModel(_Base):
         workers: int | None = None,
         trim_rule: Callable[[Any, int, int], int] | None = None,
     ) -> tuple[int, int]:
-        """Count the words of a corpus; return its numbers of words and sentences.
+        """Count the words of a corpus into ``raw_vocab``; return its numbers of words and sentences.
 
-        The compiled core counts. With ``max_vocab_size``, where rare words are dropped during counting, gensim does.
+        The compiled core counts. With ``max_vocab_size``, which drops rare words during counting, gensim does.
+
+        Raises:
+            InputError: sentences that are no lists of words, or mix strings and integers.
+            CorpusError: a corpus that cannot be read.
+            TypeError: sentences, or one of them, that are not iterable.
         """
         with self._read(corpus_iterable, corpus_file) as text:
             if self.max_vocab_size:
@@ -85,10 +90,14 @@ class CountingModel(_Base):
         sample: float | None = None,
         dry_run: bool = False,
     ) -> dict[str, int]:
-        """Choose the words of the model from those counted; return gensim's report of the numbers.
+        """Select the model's words from those counted; return gensim's report of their numbers.
 
-        Words are in order of falling frequency, those of the same count in the order of their code points; with
-        ``update`` new words follow the existing ones.
+        Words are sorted by falling count, ties by code points; with ``update``, new words follow the existing ones.
+
+        Raises:
+            InputError: a ``min_count`` or ``sample`` of another type, or a ``sample`` below 0; words that mix strings
+                and integers, or contain U+001F or an unpaired surrogate; with ``update``, existing words without
+                counts, or arrays that do not match them. The vocabulary is then unchanged.
         """
         min_count = int(plain_value("min_count", min_count or self.min_count, int))
         sample = number("sample", sample or self.sample, 0)
@@ -101,7 +110,7 @@ class CountingModel(_Base):
         share = np.minimum((np.sqrt(kept.counts / (threshold or 1)) + 1) * (threshold / np.maximum(kept.counts, 1)), 1)
         if not dry_run:
             together = list(dict.fromkeys([*self.wv.index_to_key, *kept.words] if update else kept.words))
-            _ = join_words(names_of(together))  # what no model can hold is refused before anything is changed
+            _ = join_words(names_of(together))  # refuse invalid words before anything is changed
             if not update:
                 self.min_count, self.sample = min_count, sample
                 self.wv.key_to_index, self.wv.index_to_key, self.wv.expandos = {}, [], {}
@@ -118,7 +127,7 @@ class CountingModel(_Base):
         }
 
     def _add_words(self, words: Sequence[Any], counts: NDArray[np.int64], *, sort: bool) -> None:
-        """Add the counts to those of words that are there, and the other words behind them."""
+        """Add the counts of existing words to theirs, and append the other words."""
         there, keys = self.wv.key_to_index, self.wv.index_to_key
         old = np.fromiter((word in there for word in words), bool, len(words))
         new = [word for word, known in zip(words, old.tolist(), strict=True) if not known]
@@ -140,16 +149,16 @@ class CountingModel(_Base):
             self.make_cum_table()
 
     def _counts(self) -> NDArray[np.int64]:
-        """The counts (V,) of the words; InputError where they have none."""
+        """Return the counts (V,) of the words; InputError if there are none."""
         counts = self.wv.expandos.get("count")
         if counts is None:
             raise InputError("the words of this model have no counts: build a vocabulary with build_vocab.")
         return counts
 
     def _settle_words(self) -> None:
-        """Give words that were added to ``wv`` what all words have: a count, 0, and whatever else is kept for each.
+        """Give words that users have added to ``wv`` a count, 0, and the other per-word entries.
 
-        InputError where there is not a vector for each word, or words have no counts.
+        InputError if there is not one vector per word, or words have no counts.
         """
         vectors, size = self.wv.vectors, (len(self.wv), self.vector_size)
         if vectors.shape != size:
@@ -168,11 +177,11 @@ class CountingModel(_Base):
             self.make_cum_table()
 
     def make_cum_table(self, domain: int = 2**31 - 1) -> None:
-        """Make gensim's table for drawing negative samples; vastmax has its own."""
+        """Make gensim's table for drawing negative samples, for code that reads it; vastmax has its own."""
         weights = np.power(np.maximum(self.wv.expandos["count"], 1).astype(np.float64), self.ns_exponent)
         self.cum_table = np.round(np.cumsum(weights) / max(weights.sum(), 1) * domain).astype(np.uint32)
 
     def create_binary_tree(self) -> None:
-        """Give every word its path in the Huffman tree of the counts, for `score` and other readers."""
+        """Give each word its path in the Huffman tree of the counts, for `score` and other readers."""
         if len(self.wv):
             add_codes(self.wv)

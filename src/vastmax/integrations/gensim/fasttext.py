@@ -1,4 +1,4 @@
-"""gensim's `FastText`, read and trained by vastmax."""
+"""gensim's `FastText` on vastmax's reader and trainer."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ __all__ = ["FastText", "load_facebook_model"]
 class FastText(Model, peer.fasttext.FastText):
     """gensim's `FastText`, with the same arguments and methods; vastmax reads the text and trains the vectors.
 
-    ``wv`` is a `FastTextKeyedVectors` of gensim. Buckets that no word of the vocabulary is hashed to have zero vectors,
-    where gensim leaves random ones.
+    ``wv`` is a gensim `FastTextKeyedVectors`. Buckets without n-grams of the vocabulary have zero vectors; gensim's are
+    random.
 
     See Also:
         Bojanowski, Grave, Joulin, Mikolov, *Enriching Word Vectors with Subword Information*, 2017,
         https://arxiv.org/abs/1607.04606.
 
     Args:
-        sentences: as for `Word2Vec`, like all arguments whose details are not repeated here.
-        corpus_file: a file in place of them.
+        sentences: as for `Word2Vec`, which has the details of all arguments they share.
+        corpus_file: a file, instead of ``sentences``.
         sg: 1 for skip-gram, 0 for CBOW.
-        hs: 1 for hierarchical softmax, which is then trained alone.
+        hs: 1 for hierarchical softmax, without negative sampling.
         vector_size: d.
         alpha: the initial learning rate.
         window: words on either side.
-        min_count: leave out rarer words.
-        max_vocab_size: drop the rarest words during counting where there are more.
-        word_ngrams: 1.
+        min_count: drop rarer words.
+        max_vocab_size: drop the rarest words during counting if there are more.
+        word_ngrams: must be 1.
         sample: threshold of the subsampling of frequent words.
         seed: the random seed.
         workers: threads.
@@ -54,20 +54,21 @@ class FastText(Model, peer.fasttext.FastText):
         cbow_mean: 1 for the mean of the context's vectors, 0 for their sum.
         hashfxn: unused.
         epochs: passes over the corpus.
-        null_word: 1 for a word without meaning after all others.
-        min_n: characters of the shortest n-grams; 0 is 1.
-        max_n: characters of the longest; 0, or a number below ``min_n``, for no n-grams.
+        null_word: 1 to append a null word.
+        min_n: characters of the shortest n-grams; 0 means 1.
+        max_n: characters of the longest, at most 99; 0, or a number below ``min_n``, for no n-grams.
         sorted_vocab: 1 to sort words by falling count.
         bucket: number of rows that n-grams are hashed to.
         trim_rule: which words to keep.
         batch_words: unused.
         callbacks: gensim's `CallbackAny2Vec`.
-        max_final_vocab: raise ``min_count`` until at most this many words are left.
+        max_final_vocab: raise ``min_count`` until at most this many words remain.
         shrink_windows: draw each word's window from 1 to its size.
 
     Raises:
         InputError: an argument that cannot be used; a ValueError.
         NotImplementedError: ``word_ngrams`` other than 1, as in gensim.
+        TypeError: two corpora, or one that is neither iterable nor a file.
         CorpusError: a corpus that cannot be read.
 
     Example:
@@ -116,20 +117,20 @@ class FastText(Model, peer.fasttext.FastText):
 
     @classmethod
     def adopt(cls, model: Any) -> Self:
-        """Continue with a model that gensim has made or loaded; see `Word2Vec.adopt`."""
+        """Continue with a model that gensim made or loaded; see `Word2Vec.adopt`."""
         new = super().adopt(model)
         if len(new.wv):
-            settle(new.wv)  # the means to the last bit as here
+            settle(new.wv)  # recompute the means, so that they are bit-for-bit those of vastmax
         return new
 
     def init_weights(self) -> None:
-        """Give every word and bucket of the vocabulary a random vector, and every output a zero one."""
+        """Initialise the vectors of words and their buckets at random, and the output vectors to zero."""
         self.wv.vectors_vocab, self.wv.vectors_ngrams = np.zeros((0, self.vector_size), np.float32), None
         resize(self.wv, self.seed)
         setattr(self, self._outputs, np.zeros((len(self.wv), self.vector_size), np.float32))
 
     def update_weights(self) -> None:
-        """Give new words, and buckets that are new with them, their first vectors; RuntimeError where none are old."""
+        """Initialise the vectors of new words and their new buckets; RuntimeError if there are no old words."""
         if not len(self.wv.vectors_vocab):
             raise RuntimeError("the model has no vocabulary to update: build one with build_vocab, without update.")
         resize(self.wv, self.seed)
@@ -151,7 +152,7 @@ class FastText(Model, peer.fasttext.FastText):
 
     @property
     def _ngrams(self) -> NDArray[np.float32]:
-        """The vectors of buckets; none before there is a vocabulary."""
+        """The vectors (buckets, d); (0, d) before there is a vocabulary."""
         ngrams: Any = self.wv.vectors_ngrams
         return np.zeros((0, self.vector_size), np.float32) if ngrams is None else ngrams
 
@@ -208,7 +209,7 @@ class FastText(Model, peer.fasttext.FastText):
 
 
 def load_facebook_model(path: str | os.PathLike[str], encoding: str = "utf-8") -> FastText:
-    """Return the model in a ``.bin`` file of fastText, which gensim reads, for further training with vastmax.
+    """Load a fastText ``.bin`` file, with gensim's reader, for further training with vastmax.
 
     Raises:
         InputError: an argument of the model that vastmax does not support.

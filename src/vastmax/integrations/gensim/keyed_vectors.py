@@ -1,4 +1,4 @@
-"""To and from gensim's KeyedVectors."""
+"""Convert embeddings to and from gensim's KeyedVectors."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ __all__ = ["from_gensim", "load_word2vec_format", "to_gensim"]
 
 
 def to_gensim(embeddings: Embeddings) -> KeyedVectors:
-    """Return a KeyedVectors with the same words and counts (where they are known), and its own copy of the vectors.
+    """Return a KeyedVectors with the same words, the counts if known, and a copy of the vectors (V, d).
 
-    Embeddings with subwords as in fastText become a FastTextKeyedVectors; other subwords are dropped, with a warning.
+    Embeddings with fastText subwords become a FastTextKeyedVectors; other subwords are dropped with a warning.
+    Embeddings without words get their ids as keys.
 
     Raises:
         InputError: gensim is not installed, or a vector contains NaN or infinity.
@@ -54,7 +55,7 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
         vectors.expandos["count"] = np.array(embeddings.vocabulary.counts)
     if subwords is not None:
         sums, sizes = subwords.sums(keys)
-        vectors.vectors_vocab = (sizes[:, None] + np.float32(1)) * embeddings.vectors - sums  # what a word has alone
+        vectors.vectors_vocab = (sizes[:, None] + np.float32(1)) * embeddings.vectors - sums  # the word's own row
         vectors.vectors_ngrams = np.zeros((subwords.rule.buckets, dim), np.float32)
         vectors.vectors_ngrams[subwords.held] = subwords.vectors
         vectors.recalc_char_ngram_buckets()
@@ -62,11 +63,11 @@ def to_gensim(embeddings: Embeddings) -> KeyedVectors:
 
 
 def from_gensim(keyed_vectors: KeyedVectors | Word2Vec) -> Embeddings:
-    """Return embeddings with the words in gensim's order, by falling count.
+    """Return embeddings with the words in gensim's order, which is by falling count.
 
-    Counts are unknown where gensim has none, and where they are V, V-1, … 1, which gensim makes up for files without
-    counts. A FastTextKeyedVectors keeps its n-grams. A model, whose counts are known, keeps its output vectors too, for
-    `Embeddings.predict`, except those of gensim's own tree, which differs from vastmax's.
+    Counts are unknown if gensim has none, or if they are V, V-1, … 1, which gensim makes up for files without counts;
+    a model's counts are always taken as they are. A FastTextKeyedVectors keeps its n-grams. A model keeps its output
+    vectors for `Embeddings.predict`, except those of gensim's own tree, which differs from vastmax's.
 
     Args:
         keyed_vectors: a KeyedVectors, or a model with one, of gensim or of this module.
@@ -83,13 +84,13 @@ def from_gensim(keyed_vectors: KeyedVectors | Word2Vec) -> Embeddings:
     counts = vectors.expandos.get("count")
     made_up = counts is None or (model is None and np.array_equal(counts, range(len(counts), 0, -1)))
     if counts is not None:
-        counts = np.pad(np.asarray(counts, np.int64), (0, len(words) - len(counts)))  # words that were added have none
+        counts = np.pad(np.asarray(counts, np.int64), (0, len(words) - len(counts)))  # words that users added have none
     vocabulary, subwords = Vocabulary(words, None if made_up else counts), _subwords_of(vectors)
     return Embeddings(np.asarray(vectors.vectors, np.float32), vocabulary, outputs, config, subwords=subwords)
 
 
 def _subwords_of(keyed_vectors: Any) -> SubwordVectors | None:
-    """The vectors of n-grams; None where there are none."""
+    """Return the n-gram vectors, or None."""
     ngrams = getattr(keyed_vectors, "vectors_ngrams", None)
     if ngrams is None:
         return None
@@ -103,7 +104,7 @@ def _subwords_of(keyed_vectors: Any) -> SubwordVectors | None:
 
 
 def _outputs_of(model: Any) -> tuple[NDArray[np.float32] | None, dict[str, Any]]:
-    """Output vectors of words, or of the inner nodes of vastmax's tree, of which gensim's matrix has one too many."""
+    """Return output vectors of words, or of the inner nodes of vastmax's tree (gensim's matrix has a row too many)."""
     from vastmax.integrations.gensim.model import Model
 
     ours = isinstance(model, Model)
@@ -126,25 +127,26 @@ def load_word2vec_format(
     binary_chunk_size: int = 0,
     no_header: bool = False,
 ) -> KeyedVectors:
-    """Gensim's `KeyedVectors.load_word2vec_format`, read by `vastmax.embeddings.read_word2vec`.
+    """Read a word2vec file like gensim's `KeyedVectors.load_word2vec_format`, by `vastmax.embeddings.read_word2vec`.
 
-    Invalid UTF-8 gives a warning and becomes U+FFFD, whatever ``unicode_errors`` is, except that ``"ignore"`` leaves it
-    out. A first line that is not a header is recognised without ``no_header``.
+    Invalid UTF-8 is replaced by U+FFFD with a warning, or removed if ``unicode_errors`` is ``"ignore"``. A missing
+    header is recognised without ``no_header``.
 
     Args:
         fname: the file, plain or .gz.
-        fvocab: a file of lines ``word count``; without it gensim counts V, V-1, … 1.
-        binary: the binary format, or text.
-        encoding: UTF-8.
-        unicode_errors: ``"ignore"``, or anything else.
-        limit: read only this many words, the first; None for all.
-        datatype: type of the vectors.
+        fvocab: a file with lines ``word count``; without it, counts are V, V-1, … 1, as in gensim.
+        binary: whether the file is in the binary format; otherwise it is text.
+        encoding: must be UTF-8.
+        unicode_errors: ``"ignore"`` to remove invalid UTF-8; anything else replaces it.
+        limit: read only this many words, the first; None or 0 for all.
+        datatype: dtype of the vectors.
         binary_chunk_size: unused.
         no_header: unused.
 
     Raises:
         InputError: a file that cannot be read, or another encoding.
-        FormatError: a file that is truncated, or of another format, naming the line or byte.
+        FormatError: a truncated file or another format (the message names the line or byte), or words that are equal
+            without their invalid UTF-8.
     """
     if encoding.lower().replace("-", "") != "utf8":
         raise refused("encoding", encoding, "'utf8', and convert a file in another encoding")
@@ -167,7 +169,7 @@ def load_word2vec_format(
 
 
 def _counts(path: str | os.PathLike[str], errors: str) -> dict[str, int]:
-    """The counts of the lines ``word count`` of a file."""
+    """Return the counts in a file with lines ``word count``."""
     found = {}
     with opened(path) as file:
         for number, line in enumerate(file, 1):

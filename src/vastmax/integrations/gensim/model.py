@@ -1,4 +1,4 @@
-"""What `Word2Vec` and `FastText` have in common: gensim's models, read, trained and saved by vastmax."""
+"""The common base of `Word2Vec` and `FastText`: corpora, continuing gensim's models, saving and loading."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _STATE = {
     "min_alpha_yet_reached": float,
     "running_training_loss": float,
 }
-"""What a model remembers of its training, and the types of that."""
+"""The training state that is saved with a model, and its types."""
 
 
 class Model(TrainingModel):
-    """All of gensim's model but the arrays that its vectors are made of."""
+    """gensim's model without the arrays of its vectors, which subclasses define."""
 
     _constructor: Callable[..., None]
-    """The constructor that takes gensim's arguments, whatever that of a subclass takes."""
+    """The constructor with gensim's arguments, even if a subclass overrides ``__init__``."""
 
     def _begin(self, sentences: Any, corpus_file: Any, trim_rule: Any, callbacks: Iterable[Any]) -> None:
-        """What gensim's constructor does with a corpus: count and train."""
+        """Build the vocabulary and train, like gensim's constructor, if a corpus is given."""
         self.effective_min_count = self.min_count
         if self.hs and self.negative:
             logger.warning(
@@ -63,7 +63,7 @@ class Model(TrainingModel):
                     )
             return
         self._check_corpus_sanity(sentences, corpus_file)
-        with Text(sentences, corpus_file, self.workers) as text:  # read once for both
+        with Text(sentences, corpus_file, self.workers) as text:  # read once for both steps
             self.build_vocab(text, trim_rule=trim_rule)
             self.train(
                 text,
@@ -78,13 +78,13 @@ class Model(TrainingModel):
 
     @classmethod
     def adopt(cls, model: Any) -> Self:
-        """Continue with a model that gensim has made or loaded: train, save or query it; ``wv`` is shared.
+        """Continue with a model that gensim made or loaded: train, save or query it; ``wv`` is shared.
 
-        Hierarchical softmax has another tree in vastmax, so its inner nodes start from zero vectors.
+        vastmax's tree of hierarchical softmax differs from gensim's, so its inner nodes start from zero vectors.
 
         Raises:
-            InputError: not such a model of gensim, one whose words have no counts, or an argument of it that vastmax
-                does not support.
+            InputError: another type of model, words without counts, or an argument of the model that vastmax does not
+                support.
         """
         new = cls()
         vectors: Any = getattr(model, "wv", None)
@@ -118,12 +118,13 @@ class Model(TrainingModel):
         queue_factor: int = 2,
         report_delay: int = 1,
     ) -> NDArray[np.float32]:
-        """Return the log probability (n,) of each sentence under hierarchical softmax, for at most ``total_sentences``.
+        """Return the log-probabilities (n,) in nats of the first ``total_sentences`` under hierarchical softmax.
 
-        It is exact; gensim's, from a table of 1,000 values, is some hundredths too low.
+        It is exact; gensim's, from a table of 1,000 values, is a few hundredths too low. ``chunksize``,
+        ``queue_factor`` and ``report_delay`` have no effect.
 
         Raises:
-            RuntimeError: a model without a vocabulary, or of negative sampling.
+            RuntimeError: no vocabulary, or a model trained with negative sampling.
         """
         if not self.wv.key_to_index or not self.hs:
             raise RuntimeError(
@@ -133,10 +134,10 @@ class Model(TrainingModel):
         return log_probabilities(self, sentences, total_sentences)
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:
-        """Write all that further training needs into one safetensors file, with locks and attributes of words.
+        """Write everything that further training needs to one safetensors file, with the locks and attributes of words.
 
         gensim's ``separately``, ``sep_limit``, ``ignore`` and ``pickle_protocol`` have no effect. Attributes that users
-        have added to the model itself are not saved.
+        added to the model itself are not saved.
 
         Raises:
             InputError: a file that cannot be written, or values that cannot be saved.
@@ -165,7 +166,7 @@ class Model(TrainingModel):
 
     @classmethod
     def load(cls, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> Self:
-        """Read what `save` wrote; ``mmap`` has no effect.
+        """Load a model that `save` wrote; ``mmap`` has no effect.
 
         Raises:
             InputError: a file that cannot be read.
@@ -193,25 +194,25 @@ class Model(TrainingModel):
 
     @classmethod
     def _settings(cls) -> dict[str, Any]:
-        """The constructor's arguments that are kept, and their types."""
+        """Return the constructor arguments that are saved, with their types."""
         hints = get_type_hints(cls._constructor)
         left_out = {"sentences", "corpus_file", "hashfxn", "trim_rule", "callbacks", "return"}
         return {name: hint for name, hint in hints.items() if name not in left_out}
 
     @classmethod
     def _taken(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Those of the constructor's arguments, as they are kept; InputError for one that cannot be used."""
+        """Return the saved arguments among those given, normalised; InputError for an invalid one."""
         return settings_of(given, cls._settings())
 
     @abstractmethod
     def _matrices(self) -> dict[str, NDArray[Any]]:
-        """The vectors that are kept, by name."""
+        """Return the arrays to save, by name."""
 
     @abstractmethod
     def _set_matrices(self, read: Callable[..., NDArray[Any]]) -> None:
-        """Take them back: ``read`` returns a copy by name, shape and type."""
+        """Restore these arrays; ``read`` returns a copy by name, shape and dtype."""
 
 
 def _setting(model: Any, name: str) -> Any:
-    """An argument that a model was made with; those of n-grams lie with the vectors."""
+    """Return an argument that a model was made with; those of n-grams are attributes of its vectors."""
     return getattr(model if hasattr(model, name) else model.wv, name)

@@ -1,4 +1,4 @@
-"""The arrays of gensim's FastTextKeyedVectors: a row a word, a row a bucket of n-grams, and the means of both."""
+"""The arrays of gensim's FastTextKeyedVectors: a row per word, a row per n-gram bucket, and the means of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["grow", "mean_vectors", "resize", "rule_of", "settle"]
 
 
 def rule_of(keyed_vectors: Any) -> Subwords | None:
-    """Return how words are cut into n-grams, of one character or more; None where there are no buckets or lengths."""
+    """Return the n-gram lengths (1 or more) and buckets; None if there are no n-grams."""
     shortest = max(1, keyed_vectors.min_n)
     if not keyed_vectors.bucket or keyed_vectors.max_n < shortest:
         return None
@@ -24,9 +24,9 @@ def rule_of(keyed_vectors: Any) -> Subwords | None:
 
 
 def resize(keyed_vectors: Any, seed: int) -> None:
-    """Make the arrays as long as there are words; new words, and buckets that are new with them, have random vectors.
+    """Resize the arrays to the number of words; new words, and buckets new with them, get random vectors.
 
-    The vectors of all other buckets are zero, and take no memory: what was never trained adds nothing to the mean.
+    All other buckets are zero, so they take no memory, and untrained ones add nothing to a mean.
     """
     dim, keys = keyed_vectors.vector_size, keyed_vectors.index_to_key
     old = keyed_vectors.vectors_vocab
@@ -40,13 +40,13 @@ def resize(keyed_vectors: Any, seed: int) -> None:
         offsets, buckets = rule.buckets_of(names_of(keys))
         known, met = np.split(buckets, offsets[[len(old)]])
         new = np.setdiff1d(met, known)
-        new = new[~keyed_vectors.vectors_ngrams[new].any(1)]  # those of models of gensim's are random already
-        keyed_vectors.vectors_ngrams[new] = _random((len(new), dim), [seed + 1, len(old)])  # another stream each time
+        new = new[~keyed_vectors.vectors_ngrams[new].any(1)]  # gensim's are already random
+        keyed_vectors.vectors_ngrams[new] = _random((len(new), dim), [seed + 1, len(old)])  # new stream each time
     settle(keyed_vectors)
 
 
 def settle(keyed_vectors: Any) -> None:
-    """Make what is derived from the arrays anew: the words' vectors, and the buckets that gensim looks up."""
+    """Recompute what is derived from the arrays: the words' vectors and gensim's lookup of buckets."""
     rule, keys = rule_of(keyed_vectors), keyed_vectors.index_to_key
     if rule is None:
         keyed_vectors.buckets_word = [np.zeros(0, np.uint32)] * len(keys)
@@ -59,7 +59,7 @@ def settle(keyed_vectors: Any) -> None:
 
 
 def grow(keyed_vectors: Any) -> None:
-    """Give words that were added, with the vectors that they should have, rows of their own that make these."""
+    """Give words that users added with a vector their own rows, chosen so that their means are these vectors."""
     known = len(keyed_vectors.vectors_vocab)
     sums, sizes = _sums(keyed_vectors, keyed_vectors.index_to_key[known:])
     rows = (sizes + 1) * keyed_vectors.vectors[known:] - sums
@@ -68,7 +68,7 @@ def grow(keyed_vectors: Any) -> None:
 
 
 def mean_vectors(keyed_vectors: Any) -> NDArray[np.float32]:
-    """Return the words' vectors (V, d): the means of their own rows and those of their n-grams."""
+    """Return the word vectors (V, d): means of each word's own row and those of its n-grams."""
     own = keyed_vectors.vectors_vocab
     if rule_of(keyed_vectors) is None:
         return own
@@ -79,7 +79,7 @@ def mean_vectors(keyed_vectors: Any) -> NDArray[np.float32]:
 
 
 def _sums(keyed_vectors: Any, keys: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The sums (n, d) of the vectors of words' n-grams, and how many these are (n, 1)."""
+    """Return the sums (n, d) of the words' n-gram vectors, and the numbers of n-grams (n, 1)."""
     rule, sums = rule_of(keyed_vectors), np.zeros((len(keys), keyed_vectors.vector_size), np.float32)
     if rule is None:
         return sums, np.zeros((len(keys), 1), np.float32)
@@ -91,7 +91,7 @@ def _sums(keyed_vectors: Any, keys: Sequence[Any]) -> tuple[NDArray[np.float32],
 
 
 def _random(shape: tuple[int, int], seed: int | list[int]) -> NDArray[np.float32]:
-    """Gensim's first vectors, uniform from -1/d to 1/d."""
+    """Return vectors initialised like gensim's, uniformly from -1/d to 1/d."""
     rows = np.random.default_rng(seed).random(shape, np.float32)
     rows *= 2
     rows -= 1

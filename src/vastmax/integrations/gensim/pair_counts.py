@@ -1,4 +1,4 @@
-"""How often words, and pairs of neighbouring words, occur in a text."""
+"""Counts of words and of pairs of neighbouring words in a text."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NO_WORD = 0xFFFFFFFF
 
 
 class PairCounts(NamedTuple):
-    """Words and pairs of words, between which connector words may stand; pairs are in the order of their columns.
+    """Counts of words and word pairs, where a pair may have connector words inside; pairs are sorted by column.
 
     Attributes:
-        words: V words, connectors not among them.
-        counts: (V,) int64.
-        runs: connectors that stand between the two words of a pair; the first is none.
-        pairs: (3, P) uint32: a pair's first word, its last, and the run between them.
-        together: (P,) int64, how often each pair occurs.
+        words: V words, without connectors.
+        counts: (V,) int64, the counts of words.
+        runs: distinct runs of connectors inside pairs; the first is empty.
+        pairs: (3, P) uint32: indices of a pair's first word, its last word and the run between them.
+        together: (P,) int64, the counts of pairs.
     """
 
     words: list[str]
@@ -37,12 +37,12 @@ class PairCounts(NamedTuple):
 
     @classmethod
     def nothing(cls) -> PairCounts:
-        """Of no text."""
+        """Return the counts of an empty text."""
         zero = np.zeros(0, np.int64)
         return cls([], zero, [()], np.zeros((3, 0), np.uint32), zero)
 
     def merged(self, other: PairCounts) -> PairCounts:
-        """Of two texts together."""
+        """Return the counts of two texts together."""
         words, runs = dict.fromkeys(self.words + other.words), dict.fromkeys(self.runs + other.runs)
         word_ids, run_ids = dict(zip(words, range(len(words)))), dict(zip(runs, range(len(runs))))  # noqa: B905
         counts = np.zeros(len(words), np.int64)
@@ -57,9 +57,9 @@ class PairCounts(NamedTuple):
         return PairCounts(list(words), counts, list(runs), *_summed(pairs, together))
 
     def most(self, size: int) -> tuple[PairCounts, int]:
-        """Return at most so many words and pairs, the most frequent, and what one must occur to be among them.
+        """Return the most frequent words and pairs, at most ``size`` together, and the least count that is kept.
 
-        Those that occur as often as the first one too many go with it.
+        Ties at the limit are all dropped.
         """
         found = np.concatenate([self.counts, self.together])
         if len(found) <= size:
@@ -73,15 +73,16 @@ class PairCounts(NamedTuple):
         return PairCounts(words, self.counts[stays], self.runs, left, self.together[pairs]), least
 
     def spelt(self, pair: int) -> tuple[str, ...]:
-        """The words of a pair, connectors between them."""
+        """Return the words of a pair, with the connectors between them."""
         first, last, run = self.pairs[:, pair].tolist()
         return (self.words[first], *self.runs[run], self.words[last])
 
 
 def count_text(text: Text, connectors: Iterable[str], least: int, threads: int) -> PairCounts:
-    """Count a text's words, and the pairs that occur so often, in the compiled core.
+    """Count a text's words, and the pairs that occur ``least`` times or more, in the compiled core.
 
-    A pair is two neighbours in a sentence that are no connectors, with any number of connectors between them.
+    A pair is two words of a sentence that are not connectors, with only connectors, or nothing, between them.
+    InputError if the words are integers.
     """
     if text.numbers:
         raise InputError("the words are whole numbers: give strings, of which phrases are made.")
@@ -107,7 +108,7 @@ def count_text(text: Text, connectors: Iterable[str], least: int, threads: int) 
 def _runs(
     offsets: NDArray[np.int64], between: NDArray[np.uint32], words: list[str]
 ) -> tuple[list[tuple[str, ...]], NDArray[np.uint32]]:
-    """The different runs of connectors, the empty one first, and each pair's."""
+    """Return the distinct runs of connectors, the empty one first, and the index (P,) of each pair's run."""
     lengths = np.diff(offsets)
     runs: list[tuple[str, ...]] = [()]
     run = np.zeros(len(lengths), np.uint32)
@@ -121,7 +122,7 @@ def _runs(
 
 
 def _summed(pairs: NDArray[np.uint32], together: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Pairs in order, each once, with the sum of its counts."""
+    """Return sorted distinct pairs with their summed counts."""
     order = np.lexsort(pairs[::-1])
     pairs, together = pairs[:, order], together[order]
     if not len(together):

@@ -1,4 +1,4 @@
-"""gensim's modules, for all that is built on them; InputError where it is not installed."""
+"""The gensim modules that this package builds on; importing it raises InputError if gensim is not installed."""
 
 from __future__ import annotations
 

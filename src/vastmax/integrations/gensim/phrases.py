@@ -25,28 +25,29 @@ Scorer = Callable[..., float]
 
 _SCORERS: dict[str, Scorer] = {"default": peer.phrases.original_scorer, "npmi": peer.phrases.npmi_scorer}
 _ARGUMENTS = ("worda_count", "wordb_count", "bigram_count", "len_vocab", "min_count", "corpus_word_count")
-_TIMES = 4  # so many times the words and pairs that are kept are counted at most
+_TIMES = 4  # at most this many times max_vocab_size pairs are counted
 
 
 class Phrases(peer.phrases.Phrases):
     """gensim's `Phrases`; the compiled core counts words and pairs.
 
-    Counts are exact, also of rare pairs, unless there are more words and pairs than ``max_vocab_size``; then the
-    rarest are dropped, after counting and not during it.
+    Counts are exact, even of rare pairs, unless there are more words and pairs than ``max_vocab_size``; then the
+    rarest are dropped after counting, not during it.
 
     Args:
-        sentences: lists of words; or None, for `add_vocab` later.
-        min_count: least count of a phrase.
-        threshold: pairs must score higher than this to be phrases.
-        max_vocab_size: number of words and pairs to keep, at most.
-        delimiter: string that joins the words.
+        sentences: lists of words, or None to count them later with `add_vocab`.
+        min_count: minimum count of a phrase, above 0.
+        threshold: minimum score of a phrase, exclusive; above 0 for ``"default"``, from -1 to 1 for ``"npmi"``.
+        max_vocab_size: maximum number of words and pairs to keep.
+        delimiter: string that joins the words of a phrase.
         progress_per: unused.
         scoring: ``"default"``, ``"npmi"`` or a function of ``worda_count``, ``wordb_count``, ``bigram_count``,
             ``len_vocab``, ``min_count`` and ``corpus_word_count``; ``len_vocab`` is the number of words and pairs.
         connector_words: words that may occur inside a phrase, but neither begin nor end one.
 
     Raises:
-        ValueError: an argument that cannot be used.
+        InputError: an invalid argument, or sentences that are not lists of words; a ValueError.
+        CorpusError: a corpus that cannot be read.
 
     Example:
         >>> phrases = Phrases([["new", "york"], ["new", "york", "city"], ["a", "city"]], min_count=1, threshold=1)
@@ -90,7 +91,7 @@ class Phrases(peer.phrases.Phrases):
         """
         threads = default_threads()
         with Text(sentences, None, threads) as text:
-            # of pairs this frequent there are at most so many, however long the text is
+            # bounds the number of pairs, whatever the length of the text
             least = 1 + text.num_words // (_TIMES * max(1, self.max_vocab_size))
             counted = count_text(text, self.connector_words, least, threads)
             self.corpus_word_count += text.num_words
@@ -101,7 +102,7 @@ class Phrases(peer.phrases.Phrases):
 
     @property
     def vocab(self) -> dict[str, int]:
-        """The counts of words, and of pairs in their joined spelling; computed at each access."""
+        """The counts of words, and of pairs by their joined spelling; computed at each access."""
         counts = self._counts
         found = dict(zip(counts.words, counts.counts.tolist(), strict=True))
         for pair, together in enumerate(counts.together.tolist()):
@@ -122,13 +123,13 @@ class Phrases(peer.phrases.Phrases):
     def score_candidate(
         self, word_a: str, word_b: str, in_between: Sequence[str]
     ) -> tuple[str, float] | tuple[None, None]:
-        """Return the spelling of a pair as a phrase, and its score; (None, None) where it is not a phrase."""
+        """Return a pair's spelling as a phrase and its score, or (None, None) if it is not a phrase."""
         words = (word_a, *in_between, word_b)
         score = self._found().get(words)
         return (None, None) if score is None else (self.delimiter.join(words), score)
 
     def export_phrases(self) -> dict[str, float]:
-        """Return every phrase with its score, the strongest first."""
+        """Return the score of every phrase, in falling order."""
         return {self.delimiter.join(words): score for words, score in self._found().items()}
 
     def freeze(self) -> FrozenPhrases:
@@ -136,7 +137,7 @@ class Phrases(peer.phrases.Phrases):
         return FrozenPhrases(self)
 
     def _found(self) -> dict[tuple[str, ...], float]:
-        """The phrases among the pairs, as the options are now."""
+        """Return the phrases under the current options, cached until these change."""
         options = (self.min_count, self.threshold, self.scoring)
         if self._phrases is None or self._phrases[0] != options:
             scores = self._scores()
@@ -146,7 +147,7 @@ class Phrases(peer.phrases.Phrases):
         return self._phrases[1]
 
     def _scores(self) -> NDArray[np.float64]:
-        """The scores (P,) of all pairs; gensim's two scorers are computed for all at once."""
+        """Return the scores (P,) of all pairs; gensim's own two scorers are vectorised."""
         counts, together = self._counts, self._counts.together
         a, b = (counts.counts[ends] for ends in counts.pairs[:2])
         if self.scoring is _SCORERS["default"]:
@@ -162,7 +163,7 @@ class Phrases(peer.phrases.Phrases):
         return np.fromiter(scores, np.float64, len(together))
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:
-        """Write all counts into one safetensors file; a scoring function of your own is not saved.
+        """Write all counts to one safetensors file; a custom scoring function is not saved.
 
         Raises:
             InputError: a file that cannot be written.
@@ -183,16 +184,16 @@ class Phrases(peer.phrases.Phrases):
     def load(
         cls, fname: str | os.PathLike[str], *unused: Any, scoring: Scorer | None = None, **unused_too: Any
     ) -> Phrases:
-        """Read what `save` wrote.
+        """Load phrases that `save` wrote.
 
         Args:
             fname: the file.
             unused: for compatibility with gensim.
-            scoring: the scoring function of the saved phrases, which a file cannot contain.
+            scoring: the custom scoring function of the saved phrases, which a file cannot contain.
             unused_too: for compatibility with gensim.
 
         Raises:
-            InputError: a file that cannot be read, or whose scoring function is not given.
+            InputError: a file that cannot be read, or a custom scoring function that is not given.
             FormatError: a file of another kind, or a damaged one.
         """
         document, tensors = read_model(fname, cls.__name__)
@@ -233,7 +234,7 @@ class FrozenPhrases(peer.phrases.FrozenPhrases):
     """
 
     def save(self, fname: str | os.PathLike[str], *unused: Any, **unused_too: Any) -> None:
-        """Write the phrases into one file; InputError where it cannot be written."""
+        """Write the phrases to one safetensors file; InputError if it cannot be written."""
         document = {**_options(self), "num_words": len(self.phrasegrams)}
         scores = np.fromiter(self.phrasegrams.values(), np.float64, len(self.phrasegrams))
         write_model(fname, type(self).__name__, document, list(self.phrasegrams), {"scores": scores})
@@ -242,7 +243,7 @@ class FrozenPhrases(peer.phrases.FrozenPhrases):
     def load(
         cls, fname: str | os.PathLike[str], *unused: Any, scoring: Scorer | None = None, **unused_too: Any
     ) -> FrozenPhrases:
-        """Read what `save` wrote; ``scoring`` is the function of the saved phrases, which a file cannot contain.
+        """Load phrases that `save` wrote; ``scoring`` is their custom scoring function, which a file cannot contain.
 
         Raises:
             InputError: a file that cannot be read.
@@ -272,7 +273,7 @@ _HINTS = {
 
 
 def _options(model: Any) -> dict[str, Any]:
-    """What both kinds save of their options."""
+    """Return the options that both classes save."""
     names = {scorer: name for name, scorer in _SCORERS.items()}
     return {
         "min_count": model.min_count,
@@ -284,7 +285,7 @@ def _options(model: Any) -> dict[str, Any]:
 
 
 def _scorer(scoring: Any) -> Scorer:
-    """The function of a name, or one that was given; InputError where it does not take what scorers are given."""
+    """Return the named or given scoring function; InputError if it lacks an argument of scorers."""
     if isinstance(scoring, str):
         if scoring not in _SCORERS:
             raise InputError(f"scoring is {shown(scoring)}: give 'default', 'npmi' or a function.")
@@ -295,7 +296,7 @@ def _scorer(scoring: Any) -> Scorer:
     missing = [name for name in _ARGUMENTS if name not in taken]
     if missing and not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
         raise InputError(f"scoring lacks the arguments {', '.join(missing)}: give a function that takes them.")
-    return scoring  # type: ignore[return-value]  # what it returns is seen when it is called
+    return scoring  # type: ignore[return-value]  # its return type is unknown until it is called
 
 
 def _scorer_of(fname: Any, about: dict[str, Any], scoring: Scorer | None) -> str | Scorer:

@@ -1,4 +1,4 @@
-"""A model in one file: tensors, a list of words and a document, and nothing that could run."""
+"""Save and load a model as one file of tensors, words and a JSON document, which contains no code."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _DOCUMENT, _WORDS = "document", "words"
 def write_model(
     path: str | os.PathLike[str], kind: str, document: Mapping[str, Any], words: Sequence[str], tensors: Any
 ) -> None:
-    """Write a file of safetensors, in which words and document stand as bytes; a kill leaves the old file.
+    """Write a safetensors file that has words and document as byte tensors; atomic: a kill leaves the old file.
 
     Args:
-        path: where to.
-        kind: the class of the model.
-        document: what JSON can hold.
-        words: any text.
+        path: the file.
+        kind: name of the model's class.
+        document: JSON values.
+        words: the words.
         tensors: arrays by name.
 
     Raises:
-        InputError: a place that cannot be written.
+        InputError: a file that cannot be written, or a word with U+001F or an unpaired surrogate.
     """
     text = json.dumps({"format": _format(kind), **plain(dict(document))}, ensure_ascii=False)
     parts = {_DOCUMENT: text.encode(), _WORDS: join_words(words)}
@@ -45,7 +45,7 @@ def write_model(
 
 
 def read_model(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return document and tensors, `_WORDS` among them, of what `write_model` wrote.
+    """Return the document and the tensors, including `_WORDS`, of a file that `write_model` wrote.
 
     Raises:
         InputError: a file that cannot be read.
@@ -55,7 +55,7 @@ def read_model(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any],
     with reading(source):
         with source.open("rb") as file:
             head = file.read(9)
-        if head[:1] == b"\x80" and head[8:] != b"{":  # safetensors begin with a length of 8 bytes and a brace
+        if head[:1] == b"\x80" and head[8:] != b"{":  # a safetensors file starts with a length of 8 bytes and a brace
             raise FormatError(
                 f"{source} is a pickle, as gensim saves its models, which can run any program and is not opened: load "
                 f"it with gensim and continue with {kind}.adopt(model)."
@@ -76,7 +76,7 @@ def _format(kind: str) -> str:
 
 
 def words_in(path: Any, tensors: Mapping[str, NDArray[Any]], count: int) -> list[str]:
-    """Return the words of a file; FormatError where they are not so many different ones."""
+    """Return the words of a file; FormatError unless they are ``count`` distinct words."""
     try:
         words = bytes(tensors[_WORDS]).decode().split("\x1f") if count else []
     except (KeyError, UnicodeDecodeError):
@@ -89,7 +89,7 @@ def words_in(path: Any, tensors: Mapping[str, NDArray[Any]], count: int) -> list
 def matrix(
     path: Any, tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[int | None, ...], dtype: Any = np.float32
 ) -> NDArray[Any]:
-    """Return a copy of a tensor; FormatError where it is missing, or of another type or shape (None: any length)."""
+    """Return a copy of a tensor; FormatError if it is missing, or of another dtype or shape (None: any length)."""
     found = tensors.get(name)
     if (
         found is None
@@ -105,7 +105,7 @@ def matrix(
 
 
 def checked(path: Any, document: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a document by these names; FormatError where one is missing, or of another type."""
+    """Return the document's values of these names; FormatError if one is missing or of another type."""
     for name, hint in hints.items():
         if name not in document or not conforms(document[name], hint):
             raise FormatError(

@@ -1,4 +1,4 @@
-"""How probable sentences are under hierarchical softmax."""
+"""Log-probabilities of sentences under hierarchical softmax."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["log_probabilities"]
 
 
 def log_probabilities(model: Any, sentences: Iterable[Any], most: int) -> NDArray[np.float32]:
-    """Return the sum (n,) over each sentence's words, and for skip-gram over their contexts, of ln p(word | context).
+    """Return for each of the first ``most`` sentences the sum of ln p(word | context): (n,) float32.
 
-    Every window is full; words that the model lacks are left out before windows are laid.
+    The sum is over the words, and for skip-gram over their context words too. Windows have their full size, and
+    out-of-vocabulary words are dropped first.
     """
     return np.array([_of_sentence(model, sentence) for sentence in islice(sentences, most)], np.float32)
 

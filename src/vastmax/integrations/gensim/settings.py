@@ -1,4 +1,4 @@
-"""The arguments that models are made with, as a file can hold them."""
+"""Validate and normalise the arguments of models, so that a file can hold them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vastmax.options import options_of
 __all__ = ["LIMITS", "plain_value", "settings_of"]
 
 LIMITS = {option.name: option.flag for option in options_of(EmbeddingOptions)}
-"""What vastmax's options accept."""
+"""The limits of vastmax's options, by name."""
 _LONGEST_NGRAM = 99
 
 
@@ -40,7 +40,7 @@ _RANGES = {
 
 
 def settings_of(given: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of these names and types; InputError for one that cannot be used."""
+    """Return the arguments named in ``hints``, normalised; InputError for one of another type or out of range."""
     settings = {name: plain_value(name, given[name], hint) for name, hint in hints.items()}
     for name, (low, high) in _RANGES.items():
         if settings.get(name) is not None:
@@ -50,9 +50,9 @@ def settings_of(given: Mapping[str, Any], hints: Mapping[str, Any]) -> dict[str,
 
 
 def plain_value(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as a file can hold it, so that it is read again; InputError for one of another type.
+    """Return a value in a form that survives a JSON round trip; InputError for one of another type.
 
-    As gensim does, 1 is taken for True, and 1.0 and True for 1.
+    Like gensim, accept 1 for True, and 1.0 and True for 1.
     """
     kinds = _kinds(hint)
     value = value.item() if isinstance(value, np.generic) else value

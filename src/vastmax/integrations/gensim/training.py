@@ -1,4 +1,4 @@
-"""The training of a model's vectors: gensim's calls and callbacks around vastmax's trainer."""
+"""Train a model's vectors with vastmax's trainer behind gensim's methods and callbacks."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["TrainingModel", "own", "share"]
 
 logger = logging.getLogger(__name__)
 
-_NO_RATE = 1e-30  # changes no float32
-_CHUNKS_AT_ONCE = 16  # a thread, about a second's: then Ctrl-C is heard
+_NO_RATE = 1e-30  # too small to change a float32
+_CHUNKS_AT_ONCE = 16  # per thread, about a second of work, between checks for Ctrl-C
 
 
 class TrainingModel(CountingModel):
-    """The part of a model that trains it.
+    """The training methods of a model.
 
-    While a call of ``train`` runs, callbacks included, the model's arrays are the trainer's: a callback reads the
-    vectors trained so far, and training continues from what it writes. Afterwards the model has its own arrays again.
+    During ``train``, including callbacks, the model's arrays are the trainer's: a callback reads the vectors trained so
+    far, and training continues from what it writes. Afterwards the model has its own arrays again.
     """
 
     def train(
@@ -53,14 +53,13 @@ class TrainingModel(CountingModel):
     ) -> tuple[int, int]:
         """Train on a corpus, which is read once, whatever the number of epochs.
 
-        The learning rate falls in proportion to the text itself, so that neither ``total_examples`` nor ``total_words``
-        has to be right; one of them must be given, as in gensim. ``word_count``, ``queue_factor`` and ``report_delay``
-        have no effect. A corpus without words of the vocabulary, or a vocabulary of one word, gives a warning and
-        leaves the vectors as they are.
+        The learning rate falls in proportion to the text read, so ``total_examples`` and ``total_words`` need not be
+        right; one of them must be given, as in gensim. A corpus without words of the vocabulary, or a vocabulary of one
+        word, gives a warning and leaves the vectors unchanged.
 
         Args:
             corpus_iterable: lists of words.
-            corpus_file: a file, one sentence a line, in place of them.
+            corpus_file: a file with one sentence per line, instead of ``corpus_iterable``.
             total_examples: number of sentences.
             total_words: number of words.
             epochs: passes over the text.
@@ -69,7 +68,7 @@ class TrainingModel(CountingModel):
             word_count: unused.
             queue_factor: unused.
             report_delay: unused.
-            compute_loss: sum up the loss, for `get_latest_training_loss`.
+            compute_loss: sum the loss, for `get_latest_training_loss`.
             callbacks: gensim's `CallbackAny2Vec`.
             kwargs: unused.
 
@@ -79,7 +78,9 @@ class TrainingModel(CountingModel):
         Raises:
             RuntimeError: no vocabulary was built.
             ValueError: no epochs, no totals, or neither ``hs`` nor ``negative``.
-            InputError: an argument that cannot be used, or arrays of the model that do not match its words.
+            InputError: an invalid argument, arrays of the model that do not match its words, or a callback that added
+                words.
+            TypeError: no corpus, two, or one that is neither iterable nor a file.
             CorpusError: a corpus that cannot be read.
             DivergedError: the loss overflowed or is NaN; lower ``alpha``.
         """
@@ -99,7 +100,7 @@ class TrainingModel(CountingModel):
         return passed
 
     def _train_on(self, text: Text, callbacks: Sequence[Any]) -> int:
-        """Train and call back; return how many words of the vocabulary were passed."""
+        """Train and run callbacks; return the number of in-vocabulary words trained on."""
         counts = self._counts()
         corpus = text.encode(self.wv.index_to_key, counts)
         if corpus is None:
@@ -124,7 +125,7 @@ class TrainingModel(CountingModel):
 
     def _train_epoch_of(self, trainer: EmbeddingTrainer, epoch: int, callbacks: Sequence[Any]) -> None:
         self._call(callbacks, "on_epoch_begin")
-        self._lend(trainer)  # a callback may have put another array in the place of one
+        self._lend(trainer)  # a callback may have replaced an array
         end, began, words = (epoch + 1) * trainer.num_chunks // self.epochs, time.perf_counter(), trainer.words_done
         while trainer.position < end:
             done = trainer.run(min(_CHUNKS_AT_ONCE * trainer.options.num_threads, end - trainer.position))
@@ -138,7 +139,7 @@ class TrainingModel(CountingModel):
         self._call(callbacks, "on_epoch_end")
 
     def _call(self, callbacks: Sequence[Any], name: str) -> None:
-        """Call back; InputError where that has added words, whose vectors nothing trains and which are kept."""
+        """Run callbacks; InputError if one added words, which the model keeps, untrained."""
         before = len(self.wv)
         for callback in callbacks:
             getattr(callback, name)(self)
@@ -155,7 +156,7 @@ class TrainingModel(CountingModel):
             setattr(self, self._outputs, outputs if len(outputs) == size[0] else own(outputs, size[0]))
 
     def _options(self, corpus: EncodedCorpus, counts: NDArray[np.int64], **more: Any) -> EmbeddingOptions:
-        """What gensim's arguments are among vastmax's options; InputError for those that have no place there."""
+        """Return gensim's arguments as vastmax's options; InputError for unsupported ones."""
         rate, least = self._rates()
         total = int(counts.sum())
         return EmbeddingOptions(
@@ -178,9 +179,9 @@ class TrainingModel(CountingModel):
         )
 
     def _rates(self) -> tuple[float, float]:
-        """Where the learning rate starts and ends; gensim's stays at ``min_alpha`` where that is the higher.
+        """Return the initial and final learning rates; if ``min_alpha`` is the higher, it is both, as in gensim.
 
-        In a loop that lowers both around ``train``, as one wrote for gensim once, they fall below 0 at last.
+        In old code that lowers both in a loop around ``train``, they may end below 0.
         """
         if self.train_count and max(self.alpha, self.min_alpha) <= 0:
             logger.warning("alpha is %g, with which nothing is learnt: call train once, for all epochs.", self.alpha)
@@ -189,7 +190,7 @@ class TrainingModel(CountingModel):
         return number("alpha", max(self.alpha, least), 0, 10, above=True), least
 
     def _window(self, corpus: EncodedCorpus) -> int:
-        """The window: what reaches beyond the longest sentence can as well end there, if it is not drawn."""
+        """Return the window, a fixed one cut to the longest sentence if necessary; InputError if it is too large."""
         most = int(LIMITS["window"].high)
         if self.window <= most:
             return self.window
@@ -203,30 +204,30 @@ class TrainingModel(CountingModel):
         return max(1, longest - 1)
 
     def _make_trainer(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> EmbeddingTrainer:
-        return EmbeddingTrainer(corpus, options, stream=self.train_count)  # another call draws other chance
+        return EmbeddingTrainer(corpus, options, stream=self.train_count)  # each call has its own random stream
 
     @property
     def _outputs(self) -> str:
-        """What gensim calls the matrix of output vectors."""
+        """The name of the matrix of output vectors in gensim."""
         return "syn1" if self.hs else "syn1neg"
 
     @abstractmethod
     def _lend(self, trainer: EmbeddingTrainer) -> None:
-        """Write the model's arrays into the trainer's, and put those in their place."""
+        """Copy the model's arrays into the trainer's, and share the trainer's with the model."""
 
     @abstractmethod
     def _show(self, trainer: EmbeddingTrainer) -> None:
-        """Bring up to date what is not shared with the trainer."""
+        """Update the model's arrays that are not shared with the trainer."""
 
     @abstractmethod
     def _take_back(self, trainer: EmbeddingTrainer) -> None:
-        """Give the model arrays of its own again, with what the trainer has made."""
+        """Give the model its own arrays again, with the trained values."""
 
 
 def share(holder: Any, name: str, array: NDArray[np.float32]) -> None:
-    """Write the array that a holder has into another, and put that in its place; a row more than it has is dropped.
+    """Copy a holder's array into ``array``, without a possible extra last row, and replace it by ``array``.
 
-    InputError where shapes differ otherwise.
+    InputError if the shapes differ otherwise.
     """
     given = getattr(holder, name)
     if given.ctypes.data != array.ctypes.data or (given.shape, given.strides) != (array.shape, array.strides):
@@ -237,7 +238,7 @@ def share(holder: Any, name: str, array: NDArray[np.float32]) -> None:
 
 
 def own(array: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
-    """Return a copy of an array with so many rows, those that it lacks zero."""
+    """Return a float32 copy of an array, padded to ``rows`` with zeros."""
     copy = np.zeros((rows, array.shape[1]), np.float32)
     copy[: len(array)] = array
     return copy

@@ -1,4 +1,4 @@
-"""The words that a model keeps, by gensim's rules."""
+"""gensim's rules for selecting a model's words."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Kept", "add_codes", "kept_words", "least_count", "num_with_paths", "
 
 
 class Kept(NamedTuple):
-    """The words of a text that stay.
+    """The words of a text that a model keeps.
 
     Attributes:
-        words: n words, in the order they came in.
-        counts: (n,) int64.
-        dropped: how many words were left out.
+        words: n words, in the order of the counts given.
+        counts: (n,) int64, their counts.
+        dropped: number of words dropped.
     """
 
     words: list[Any]
@@ -29,9 +29,9 @@ class Kept(NamedTuple):
 
 
 def least_count(counts: dict[Any, int], min_count: int, most_words: int | None) -> int:
-    """Return what a word must occur to stay, so that no more than `most_words` do.
+    """Return the least count of a word to keep, at least `min_count`, such that at most `most_words` are kept.
 
-    Words that occur as often as the first one too many go with it: fewer than `most_words` may be left.
+    Ties at the limit are all dropped, so fewer than `most_words` may be kept.
     """
     if most_words is None or most_words >= len(counts):
         return min_count
@@ -40,7 +40,7 @@ def least_count(counts: dict[Any, int], min_count: int, most_words: int | None) 
 
 
 def kept_words(counts: dict[Any, int], least: int, rule: Callable[[Any, int, int], int] | None) -> Kept:
-    """Return the words that occur so often, or that a rule keeps."""
+    """Return the words with a count of at least ``least``, or those that the trim rule keeps."""
     words, numbers = list(counts), np.fromiter(counts.values(), np.int64, len(counts))
     if rule is None:
         stays = numbers >= least
@@ -53,16 +53,16 @@ def kept_words(counts: dict[Any, int], least: int, rule: Callable[[Any, int, int
 
 
 def sample_threshold(sample: float, total: int) -> float:
-    """Return the count from which on words are thinned out: a share of all, or where it is 1 or more a count."""
+    """Return gensim's subsampling threshold as a count; ``sample`` is a share of all words, from 1 a count."""
     if not sample:
         return float(total)
     return sample * total if sample < 1 else float(int(sample * (3 + np.sqrt(5)) / 2))
 
 
 def add_codes(keyed_vectors: Any) -> None:
-    """Give every word its path in the Huffman tree of the counts: ``code``, its turns, and ``point``, its nodes.
+    """Give each word its path in the Huffman tree of the counts: ``code``, its turns, and ``point``, its nodes.
 
-    A node is its row of the model's ``syn1``; code 0 is the turn of probability sigmoid(h·v).
+    Nodes are rows of the model's ``syn1``; turn 0 has probability sigmoid(h·v).
     """
     counts = keyed_vectors.expandos["count"]
     tree = huffman_tree(counts)
@@ -75,5 +75,5 @@ def add_codes(keyed_vectors: Any) -> None:
 
 
 def num_with_paths(keyed_vectors: Any) -> int:
-    """How many words, the first, have a path; gensim gives those that are added a 0 for it, or nothing."""
+    """Return how many words, the first ones, have a path; those that users added have 0, or no entry."""
     return sum(isinstance(path, np.ndarray) for path in keyed_vectors.expandos.get("point", ()))

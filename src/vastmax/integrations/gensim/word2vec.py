@@ -1,4 +1,4 @@
-"""gensim's `Word2Vec`, read and trained by vastmax."""
+"""gensim's `Word2Vec` on vastmax's reader and trainer."""
 
 from __future__ import annotations
 
@@ -24,47 +24,48 @@ __all__ = ["Word2Vec"]
 class Word2Vec(Model, peer.word2vec.Word2Vec):
     r"""gensim's `Word2Vec`, with the same arguments and methods; vastmax reads the text and trains the vectors.
 
-    ``wv`` is a `KeyedVectors` of gensim. With one worker the same call gives the same vectors, bit for bit. The
-    documentation lists the differences, with their reasons, under "Moving from gensim".
+    ``wv`` is a gensim `KeyedVectors`. With one worker, training is deterministic, bit for bit. The documentation lists
+    the differences, with their reasons, under "Moving from gensim".
 
     See Also:
         Řehůřek, Sojka, *Software Framework for Topic Modelling with Large Corpora*, 2010,
         https://radimrehurek.com/gensim.
 
     Args:
-        sentences: lists of words, which are all strings or all whole numbers. Generators work too: the corpus is read
+        sentences: lists of words, which are all strings or all integers. Generators work too, as the corpus is read
             once.
-        corpus_file: a file in place of them, plain or compressed, one sentence a line.
+        corpus_file: a plain or compressed file with one sentence per line, instead of ``sentences``.
         vector_size: d, from 1.
         alpha: the initial learning rate.
         window: words on either side. A window above 250 needs ``shrink_windows=False`` and sentences of at most 251
             words.
-        min_count: leave out rarer words.
-        max_vocab_size: drop the rarest words during counting where there are more; gensim does the counting then.
-        sample: threshold of the subsampling of frequent words; a count where it is 1 or more.
+        min_count: drop rarer words.
+        max_vocab_size: drop the rarest words during counting if there are more; gensim then does the counting.
+        sample: threshold of the subsampling of frequent words, as a share of all words; from 1, a count.
         seed: the random seed.
         workers: threads.
         min_alpha: the final learning rate.
         sg: 1 for skip-gram, 0 for CBOW.
-        hs: 1 for hierarchical softmax, which is then trained alone, whatever ``negative`` is.
+        hs: 1 for hierarchical softmax, without negative sampling, whatever ``negative`` is.
         negative: negative samples for each prediction, 60 at most; 0 with ``hs``.
         ns_exponent: draw negative samples in proportion to count to this power.
         cbow_mean: 1 for the mean of the context's vectors, 0 for their sum.
         hashfxn: unused.
         epochs: passes over the corpus.
-        null_word: 1 for a word ``"\0"`` after all others.
+        null_word: 1 to append a word ``"\0"``.
         trim_rule: function of a word, its count and ``min_count`` that returns one of gensim's ``RULE_DEFAULT``,
             ``RULE_KEEP`` and ``RULE_DISCARD``.
-        sorted_vocab: 1 to sort words by falling count; words counted by vastmax always are.
+        sorted_vocab: 1 to sort words by falling count; words counted by vastmax always are sorted.
         batch_words: unused.
-        compute_loss: sum up the loss, for ``get_latest_training_loss``.
+        compute_loss: sum the loss, for ``get_latest_training_loss``.
         callbacks: gensim's `CallbackAny2Vec`.
         comment: saved with the model.
-        max_final_vocab: raise ``min_count`` until at most this many words are left.
+        max_final_vocab: raise ``min_count`` until at most this many words remain.
         shrink_windows: draw each word's window from 1 to its size.
 
     Raises:
         InputError: an argument that cannot be used; a ValueError.
+        TypeError: two corpora, or one that is neither iterable nor a file.
         CorpusError: a corpus that cannot be read.
 
     Example:
@@ -126,7 +127,7 @@ class Word2Vec(Model, peer.word2vec.Word2Vec):
         share(self, self._outputs, trainer.output_vectors)
 
     def _show(self, trainer: EmbeddingTrainer) -> None:
-        """All of it is shared."""
+        """Do nothing, as all arrays are shared."""
 
     def _take_back(self, trainer: EmbeddingTrainer) -> None:
         added = self.wv.vectors[len(trainer.vectors) :]  # by a callback

@@ -1,4 +1,4 @@
-"""Models: the words around in, a hidden vector out, any output layer on top."""
+"""Models that turn the preceding words into a hidden vector, below any output layer."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from vastmax.layers import OutputLayer
 __all__ = ["LSTM", "MODELS", "FeedForward", "LanguageModel", "State", "build_model", "can_tie"]
 
 MODELS: dict[str, type[LanguageModel]] = {"feed-forward": FeedForward, "lstm": LSTM}
-"""Every language model by the command line's name."""
+"""The language models, by their names on the command line."""
 
 
 def build_model(options: ModelOptions, output: OutputLayer, start: int) -> LanguageModel:
-    """Return the model below an output layer; ``start`` is the id of the end of a sentence."""
+    """Return the model with this output layer; ``start`` is the id of the end of a sentence."""
     names = ("embedding_dim", "tie", "dropout", "initial_range")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     if options.model == "lstm":

@@ -1,4 +1,4 @@
-"""The feed-forward n-gram model: the last few words, side by side."""
+"""The feed-forward n-gram model, whose context is the last n - 1 words."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["FeedForward"]
 
 
 class FeedForward(LanguageModel):
-    """``h = tanh(b + Σ_i C_i e(w_{t-i}))`` over the last n - 1 words: the neural probabilistic language model.
+    """The neural probabilistic language model: ``h = tanh(b + Σ_i C_i e(w_{t-i}))`` over the last n - 1 words.
 
     Without the tanh it is the log-bilinear model of Mnih & Hinton, a linear prediction of the next word's vector. At
-    the beginning of a text the places of words that are not there hold ``start``.
+    the beginning of a text, missing words are ``start``.
 
     References:
         Bengio, Ducharme, Vincent, Jauvin, *A Neural Probabilistic Language Model*, 2003,
@@ -27,10 +27,10 @@ class FeedForward(LanguageModel):
 
     Args:
         output: the output layer; d is its ``in_features``.
-        order: n of the n-gram: n - 1 words are looked at; 2 or more, InputError for less.
-        start: id of the word that stands before a text, that of the end of a sentence.
+        order: n of the n-gram, 2 or more; the context is n - 1 words. InputError otherwise.
+        start: id that precedes a text: the end of a sentence.
         linear: leave out the tanh.
-        options: what ``LanguageModel`` takes.
+        options: those of ``LanguageModel``.
 
     Example:
         >>> from vastmax.layers import FullSoftmax
@@ -52,7 +52,7 @@ class FeedForward(LanguageModel):
         self.activation = nn.Identity() if linear else nn.Tanh()
 
     def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return (T, B, d) hidden vectors and the state: the last n - 2 words of each text."""
+        """Return (T, B, d) hidden vectors and the state: the last n - 2 words of each text, (n - 2, B)."""
         before = words.new_full((self.order - 2, words.shape[1]), self.start) if state is None else state[0]
         known = torch.cat([before, words])
         embedded = self.dropout(self.embedding(known))  # (n-2+T, B, e)

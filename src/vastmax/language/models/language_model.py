@@ -1,4 +1,4 @@
-"""What every language model shares: words in, a hidden vector for each, the output layer on top."""
+"""Base class of language models, which turn words into hidden vectors for the output layer."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ State: TypeAlias = tuple[Tensor, ...]
 
 
 def can_tie(layer: type[OutputLayer]) -> bool:
-    """Whether an output layer has an embedding of its words to share with the input."""
+    """Whether an output layer has an embedding of its words that the input can share."""
     return layer.input_embedding is not OutputLayer.input_embedding
 
 
 class LanguageModel(nn.Module, ABC):
-    """The words so far -> a hidden vector -> any output layer.
+    """Base class: the words so far, then a hidden vector, then any output layer.
 
-    Words come as (T, B): T steps in time of B texts side by side. A model carries a state from one call to the next,
-    so that a text may be cut anywhere; what it is made of is the model's affair, but that texts lie along the second
-    dimension of its tensors, and ``None`` stands for the beginning of a text.
+    Words are ids (T, B): T time steps of B texts side by side. A model returns a state that is passed to the next
+    call, so a text can be cut anywhere. The state is a tuple of tensors of any kind whose second dimension is the
+    texts, (…, B, …); ``None`` is the beginning of a text.
 
     Args:
         output: the output layer over the V words; its ``in_features`` is the width d of the hidden vectors.
-        tie: whether input embeddings are the output's own table: a table layer's (V, d), or an adaptive softmax's
-            short and long vectors with their projections (Baevski & Auli 2019). InputError where it has no table to
-            share, or one of another width.
-        dropout: share of the embeddings' and of the hidden vectors' components that are dropped while training.
-        initial_range: input embeddings that are not the output's start uniform in plus and minus this.
+        embedding_dim: width of the input embeddings; d by default.
+        tie: share the output layer's table with the input embeddings: a table layer's (V, d), or an adaptive softmax's
+            short and long vectors with their projections (Baevski & Auli 2019, https://arxiv.org/abs/1809.10853).
+            InputError if it has no table to share, or the widths differ.
+        dropout: share of the components of embeddings and hidden vectors dropped in training, 0 or more and below 1;
+            InputError otherwise.
+        initial_range: untied input embeddings are initialised uniformly in ± this.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class LanguageModel(nn.Module, ABC):
 
     @abstractmethod
     def hidden(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return (T, B, d) hidden vectors that predict what follows each of the words (T, B), and the state after."""
+        """Return the hidden vectors (T, B, d) that predict what follows each of the words (T, B), and the new state."""
 
     def forward(
         self,
@@ -82,9 +84,9 @@ class LanguageModel(nn.Module, ABC):
         ignore_index: int = -100,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> tuple[Tensor, State]:
-        """Return () the training loss in nats, and the state after, detached: gradients stop there.
+        """Return the training loss (), in nats, and the new state, detached from the graph.
 
-        Targets (T, B) are the words that follow words (T, B), or ``ignore_index``, which counts for nothing.
+        ``target`` (T, B) has the words that follow ``words`` (T, B), or ``ignore_index``, which does not count.
         """
         hidden, state = self.hidden(words, state)
         loss = self.output(hidden, target, ignore_index=ignore_index, context=words, reduction=reduction)
@@ -102,20 +104,20 @@ class LanguageModel(nn.Module, ABC):
         restart: int | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return (n, B) words that go on after words (T, B), drawn one after the other from the exact distribution.
+        """Return (n, B) words that continue ``words`` (T, B), drawn one by one from the exact distribution.
 
-        Dropout rests meanwhile, as in :func:`~vastmax.language.perplexity`. InputError where there is no word to go on
-        from, all are forbidden, or n, temperature, top_k or restart cannot be used.
+        The model is in eval mode meanwhile. InputError if an argument is out of range, or every word with a probability
+        above 0 is forbidden.
 
         Args:
-            words: (T, B) ids, T of 1 or more.
-            n: words to draw.
-            temperature: log-probabilities are divided by it; 1 draws from the model as it is.
-            top_k: draw among the best so many only, and those that equal the last of them; all where None.
+            words: (T, B) ids, T and B of 1 or more.
+            n: number of words to draw per text, 1 or more.
+            temperature: divisor of the log-probabilities, above 0; 1 draws from the model's own distribution.
+            top_k: draw only among the k most probable words, from 1 to V, and any that tie with the last; None for all.
             forbidden: (f,) ids that are never drawn, or None.
-            restart: id with which a text begins anew whenever it is drawn, as the end of a sentence does for a model of
-                single sentences; None for no such word. One among ``words`` does nothing.
-            generator: of the words' device, for draws that repeat.
+            restart: id after which a text restarts with an empty state when it is drawn, such as the end of a sentence
+                for a model of single sentences; None for no restart. In ``words`` it has no effect.
+            generator: generator on the words' device, for reproducible draws.
         """
         if words.dim() != 2 or not words.numel():
             raise refused("words", words, "ids (T, B), T and B of 1 or more")
@@ -137,7 +139,7 @@ class LanguageModel(nn.Module, ABC):
                 raise InputError("every word with a probability above 0 is forbidden: allow one or more.")
             if top_k is not None:
                 log_prob[log_prob < log_prob.topk(top_k).values[:, -1:]] = -torch.inf
-            log_prob -= log_prob.amax(-1, keepdim=True)  # else a low temperature would leave nothing but -inf
+            log_prob -= log_prob.amax(-1, keepdim=True)  # otherwise a low temperature would make everything -inf
             last = _draw(log_prob / temperature, generator)
             drawn.append(last)
             hidden, state = self.hidden(last[None], state)
@@ -153,7 +155,7 @@ class LanguageModel(nn.Module, ABC):
 
 
 def _draw(log_prob: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return (B,) classes drawn by inversion, log_prob in float64: torch's multinomial stops at 2^24 classes."""
+    """Return (B,) classes drawn by inversion from (B, V) float64; torch's multinomial is limited to 2^24 classes."""
     summed = log_prob.softmax(-1).cumsum(-1)
     uniform = torch.rand((len(summed), 1), dtype=torch.float64, device=summed.device, generator=generator)
     place = torch.searchsorted(summed, uniform * summed[:, -1:], right=True).squeeze(1)
