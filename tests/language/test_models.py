@@ -282,6 +282,7 @@ def test_draws_that_cannot_be_are_refused(options: dict[str, Any], sentence: str
     model = feed_forward()
     with pytest.raises(InputError, match=sentence):
         model.generate(**{"words": torch.tensor([[1]]), "n": 1, **options})
+    assert model.training
 
 
 def test_no_dense_gradient_where_the_layer_samples() -> None:

@@ -91,6 +91,8 @@ def test_an_own_scorer_is_given_again_and_no_file_holds_it(tmp_path: Path) -> No
     assert b"own_scorer" not in (tmp_path / "phrases").read_bytes()
     with pytest.raises(InputError, match="a scoring function, which a file cannot contain: give it as scoring"):
         Phrases.load(tmp_path / "phrases")
+    with pytest.raises(InputError, match="scoring is 3: give 'default', 'npmi' or a function"):
+        Phrases.load(tmp_path / "phrases", scoring=3)
 
 
 def test_files_of_another_kind_and_damaged_ones_are_sentences(tmp_path: Path) -> None:
@@ -103,6 +105,11 @@ def test_files_of_another_kind_and_damaged_ones_are_sentences(tmp_path: Path) ->
         path.write_bytes(whole[:end])
         with pytest.raises(FormatError):
             Phrases.load(path)
+    assert whole.count(b'"threshold": 10.0') == 1
+    path.write_bytes(whole.replace(b'"threshold": 10.0', b'"threshold": -9.0'))
+    for given in ({}, {"scoring": own_scorer}):
+        with pytest.raises(FormatError, match=rf"{path} is damaged \(threshold "):
+            Phrases.load(path, **given)
     theirs.Phrases(text(1)).save(str(path))
     with pytest.raises(FormatError, match="is a pickle"):
         Phrases.load(path)

@@ -200,21 +200,18 @@ class Phrases(peer.phrases.Phrases):
         numbers = dict.fromkeys(("corpus_word_count", "min_reduce", "max_vocab_size", "num_words"), int)
         about = checked(fname, document, {**_HINTS, **numbers, "runs": list[list[str]]})
         words = words_in(fname, tensors, about["num_words"])
+        scorer = _scorer_of(fname, about, scoring)
         try:
             model = cls(
                 min_count=about["min_count"],
                 threshold=about["threshold"],
                 max_vocab_size=about["max_vocab_size"],
                 delimiter=about["delimiter"],
-                scoring=_scorer_of(fname, about, scoring),
+                scoring=scorer,
                 connector_words=about["connector_words"],
             )
         except ValueError as error:
-            raise (
-                error
-                if scoring is None
-                else FormatError(f"{fname} is damaged ({str(error).rstrip('.')}): save it again.")
-            ) from error
+            raise FormatError(f"{fname} is damaged ({str(error).rstrip('.')}): save it again.") from error
         counts = matrix(fname, tensors, "counts", (len(words),), np.int64)
         together = matrix(fname, tensors, "together", (None,), np.int64)
         pairs = matrix(fname, tensors, "pairs", (3, len(together)), np.uint32)
@@ -304,4 +301,4 @@ def _scorer_of(fname: Any, about: dict[str, Any], scoring: Scorer | None) -> str
         return about["scoring"]
     if scoring is None:
         raise InputError(f"{fname} was saved with a scoring function, which a file cannot contain: give it as scoring.")
-    return scoring
+    return _scorer(scoring)

@@ -130,27 +130,29 @@ class LanguageModel(nn.Module, ABC):
             whole("restart", restart, 0, self.output.num_classes - 1, other="None")
         drawn, was_training = [], self.training
         self.eval()
-        hidden, state = self.hidden(words)
-        for _ in range(n):
-            log_prob = self.output.log_prob(hidden[-1]).double()  # (B, V)
-            if forbidden is not None:
-                log_prob[:, forbidden] = -torch.inf
-            if not bool((log_prob > -torch.inf).any(-1).all()):
-                raise InputError("every word with a probability above 0 is forbidden: allow one or more.")
-            if top_k is not None:
-                log_prob[log_prob < log_prob.topk(top_k).values[:, -1:]] = -torch.inf
-            log_prob -= log_prob.amax(-1, keepdim=True)  # otherwise a low temperature would make everything -inf
-            last = _draw(log_prob / temperature, generator)
-            drawn.append(last)
-            hidden, state = self.hidden(last[None], state)
-            if restart is not None and (anew := last == restart).any():
-                fresh, begun = self.hidden(last[None])
-                hidden = torch.where(anew[:, None], fresh, hidden)
-                state = tuple(
-                    torch.where(anew.view(1, -1, *[1] * (old.dim() - 2)), new, old)
-                    for new, old in zip(begun, state, strict=True)
-                )
-        self.train(was_training)
+        try:
+            hidden, state = self.hidden(words)
+            for _ in range(n):
+                log_prob = self.output.log_prob(hidden[-1]).double()  # (B, V)
+                if forbidden is not None:
+                    log_prob[:, forbidden] = -torch.inf
+                if not bool((log_prob > -torch.inf).any(-1).all()):
+                    raise InputError("every word with a probability above 0 is forbidden: allow one or more.")
+                if top_k is not None:
+                    log_prob[log_prob < log_prob.topk(top_k).values[:, -1:]] = -torch.inf
+                log_prob -= log_prob.amax(-1, keepdim=True)  # otherwise a low temperature would make everything -inf
+                last = _draw(log_prob / temperature, generator)
+                drawn.append(last)
+                hidden, state = self.hidden(last[None], state)
+                if restart is not None and (anew := last == restart).any():
+                    fresh, begun = self.hidden(last[None])
+                    hidden = torch.where(anew[:, None], fresh, hidden)
+                    state = tuple(
+                        torch.where(anew.view(1, -1, *[1] * (old.dim() - 2)), new, old)
+                        for new, old in zip(begun, state, strict=True)
+                    )
+        finally:
+            self.train(was_training)
         return torch.stack(drawn)
 
 
