@@ -1,4 +1,4 @@
-"""The drawings on the pages of output layers: which outputs one training step touches, as SVG in the site's colours."""
+"""SVG drawings for the pages of output layers: the outputs that one training step touches, in the site's colours."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from random import Random
 
 __all__ = ["touched"]
 
-_CELLS, _SIDE, _GAP, _LEFT = 40, 12, 3, 150  # outputs in a row, pixels, and where rows begin
+_CELLS, _SIDE, _GAP, _LEFT = 40, 12, 3, 150  # outputs per row, then side, gap and left margin in pixels
 _TARGET = 11
 _STEP = _SIDE + _GAP
 _WIDTH = _LEFT + _CELLS * _STEP + 10
 
 
 def touched(layer: str) -> str:
-    """Return the drawing of an output layer, by its name; KeyError for one that has none."""
+    """Return the drawing of an output layer as HTML, by the layer's name; KeyError if it has none."""
     caption, parts = _DRAWINGS[layer]
     body, height = "", 8
     for part in parts:
@@ -41,7 +41,7 @@ def _kind(cell: int, those: Collection[int], target: int | None) -> str:
 def _row(
     label: str, those: Collection[int], *, target: int | None = _TARGET, heights: Callable[[int], float] | None = None
 ) -> Callable[[int], tuple[str, int]]:
-    """A row of all V outputs, of which those are touched."""
+    """Return a function that draws a row of all V outputs, with ``those`` touched."""
 
     def draw(y: int) -> tuple[str, int]:
         tall = max(map(heights, range(_CELLS))) if heights else _SIDE
@@ -60,7 +60,7 @@ def _row(
 
 
 def _groups(label: str, sizes: Sequence[int], chosen: int) -> Callable[[int], tuple[str, int]]:
-    """Classes or clusters above a row of the outputs that they hold."""
+    """Return a function that draws classes or clusters, to stand above a row of their outputs."""
 
     def draw(y: int) -> tuple[str, int]:
         body, cell = _text(_LEFT - 10, y + 10, label), 0
@@ -75,7 +75,7 @@ def _groups(label: str, sizes: Sequence[int], chosen: int) -> Callable[[int], tu
 
 
 def _tree(y: int) -> tuple[str, int]:
-    """A binary tree over 32 outputs, with the path to the target."""
+    """Draw a binary tree over 32 outputs, with the path to the target."""
     depth, level = 5, 16
     top = y + 4
     x_of = {(depth, leaf): _LEFT + leaf * 40 / 32 * _STEP + _SIDE / 2 for leaf in range(2**depth)}
@@ -99,7 +99,7 @@ def _tree(y: int) -> tuple[str, int]:
 
 
 def _drawn(count: int, seed: int = 3, weight: Callable[[int], float] = lambda cell: 1 / (cell + 1) ** 0.5) -> set[int]:
-    """Some outputs, the frequent ones, which come first, more often."""
+    """Return ``count`` sampled outputs without the target; by default frequent ones, which come first, are likelier."""
     random, cells = Random(seed), [cell for cell in range(_CELLS) if cell != _TARGET]
     found: set[int] = set()
     while len(found) < count:

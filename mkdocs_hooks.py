@@ -1,4 +1,4 @@
-"""What mkdocs puts into pages: files of the root that a page stands for, and drawings of what a layer touches."""
+"""MkDocs hooks: insert files of the root into their pages, and drawings into the pages of output layers."""
 
 import re
 import sys
@@ -8,19 +8,19 @@ from typing import Any
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from mkdocs_drawings import touched  # noqa: E402  # lies beside this file, which mkdocs loads by its path
+from mkdocs_drawings import touched  # noqa: E402  # beside this file, which mkdocs loads by path
 
 _SEE = re.compile(r"See \[([A-Z]+\.md)\]\(\.\./\1\)\.\n")
 _TOUCHED = re.compile(r"^<!-- touched: ([a-z-]+) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Return the text that a page shows.
+    """Return the Markdown of a page.
 
-    A page that says "See [FILE](../FILE)." and no more shows that file of the root. ``<!-- touched: LAYER -->``, which
-    a forge does not show, becomes the layer's drawing.
+    A page that consists of "See [FILE](../FILE)." shows that file of the root. ``<!-- touched: LAYER -->``, a comment
+    that Git hosts hide, becomes the drawing of the layer.
     """
     elsewhere = _SEE.fullmatch(markdown)
-    if elsewhere:  # it links pages as seen from the root
+    if elsewhere:  # its links are relative to the root
         return (ROOT / elsewhere[1]).read_text(encoding="utf-8").replace("](docs/", "](")
     return _TOUCHED.sub(lambda found: touched(found[1]), markdown)

@@ -1,4 +1,4 @@
-"""vastmax: word embeddings and large-vocabulary models without paying for the whole softmax."""
+"""vastmax: word embeddings and large-vocabulary models without the cost of the full softmax."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its package on first use, so that ``import vastmax`` stays instant."""
+    """Import a public name from its package on first use, so that ``import vastmax`` stays fast."""
     if name not in _HOMES:
         raise AttributeError(f"module 'vastmax' has no attribute {name!r}")
     return getattr(import_module(f"vastmax.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    """Name what is public, whether or not it has been used yet."""
+    """Return all names, including public ones that are not loaded yet."""
     return sorted({*globals(), *__all__})

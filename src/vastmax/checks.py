@@ -1,4 +1,4 @@
-"""The checks of values: each refuses with one sentence, which names the argument, what came and what is accepted."""
+"""Checks of values, which raise one sentence that names the argument, the value given and the values accepted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 LARGEST_SEED = 2**63 - 1
-_LONGEST = 60  # characters of a value in a sentence
+_LONGEST = 60  # characters of a value in a message
 _NAMES = {
     Any: "anything",
     NoneType: "none",
@@ -36,18 +36,18 @@ _NAMES = {
 
 
 def refused(name: str, value: Any, wanted: str) -> InputError:
-    """Return the error ``NAME is VALUE: give WANTED.``, which the caller raises."""
+    """Return the error ``NAME is VALUE: give WANTED.`` for the caller to raise."""
     return InputError(f"{name} is {shown(value)}: give {wanted}.")
 
 
 def shown(value: Any) -> str:
-    """Return a value as it stands in a sentence: of an array its type and shape, of what is long the beginning."""
+    """Return a value as shown in a message: dtype and shape of an array, otherwise its repr, truncated if long."""
     array = hasattr(value, "dtype") and hasattr(value, "shape")
     if array and value.shape != ():
         return f"{value.dtype} of shape {tuple(value.shape)}"
     try:
         text = str(value) if array else repr(value)
-    except Exception:  # a number of thousands of digits, what holds itself, letters that are none
+    except Exception:  # an int of thousands of digits, a recursive container, a failing __repr__
         return f"a {type(value).__name__} that cannot be written"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
@@ -65,9 +65,9 @@ def flag(name: str, value: Any) -> None:
 
 
 def whole(name: str, value: Any, low: float, high: float = math.inf, *, other: str = "") -> int:
-    """Return the value, which may be numpy's, as an int; InputError where it is none from ``low`` to ``high``.
+    """Return an integer (numpy's too) as an int; InputError if it is not one from ``low`` to ``high``.
 
-    ``other`` is what the caller accepts besides, for the sentence: "None for no limit".
+    ``other`` names a further accepted value in the message, for example "None for no limit".
     """
     if not _is(value, Integral) or not low <= value <= high:
         raise refused(name, value, f"a whole number {_range(low, high)}{other and f', or {other}'}")
@@ -84,13 +84,14 @@ def number(
     below: bool = False,
     other: str = "",
 ) -> float:
-    """Return the value, which may be numpy's, as a float; InputError where it is not finite, or outside.
+    """Return a real number (numpy's too) as a float; InputError if it is not finite or out of range.
 
-    It must lie from ``low`` to ``high``, or strictly ``above`` the one or ``below`` the other; ``other`` as in `whole`.
+    The range is ``low`` to ``high``, without ``low`` if ``above`` and without ``high`` if ``below``; ``other`` is as in
+    `whole`.
     """
     try:
         real = float(value) if _is(value, Real) else math.nan
-    except OverflowError:  # a whole number beyond 1e308
+    except OverflowError:  # an int above 1e308
         real = math.inf
     if not (math.isfinite(real) and low <= real <= high) or (above and real == low) or (below and real == high):
         raise refused(name, value, f"a number {_range(low, high, above, below)}{other and f', or {other}'}")
@@ -98,7 +99,7 @@ def number(
 
 
 def word_list(words: Any) -> list[str]:
-    """Return words as a list; InputError where they are none, or one cannot be written as UTF-8."""
+    """Return words as a list; InputError for a set, a mapping, non-strings, or strings that UTF-8 cannot encode."""
     if isinstance(words, (str, bytes, Set, Mapping)) or not isinstance(words, Iterable):  # a set has no order
         raise refused("words", words, "a list of words")
     found = list(words)
@@ -114,10 +115,10 @@ def word_list(words: Any) -> list[str]:
 
 
 def conforms(value: Any, hint: Any) -> bool:
-    """Return whether a value is of an annotated type, the members of lists, tuples and mappings included.
+    """Return whether a value has an annotated type, including the members of lists, tuples and mappings.
 
-    A whole number is a number too, numpy's numbers are numbers, and True and False are neither. An array is a sequence,
-    a string is none.
+    Integers are accepted as floats, and numpy's numbers as either; True and False are neither. Arrays are sequences,
+    strings are not.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -152,7 +153,7 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def described(hint: Any) -> str:
-    """Return what an annotated type takes, in the words of a sentence."""
+    """Return a description of the values that an annotated type accepts, for messages."""
     return _listed(_alternatives(hint))
 
 
@@ -176,7 +177,7 @@ def _alternatives(hint: Any) -> list[str]:
 
 
 def _plural(hint: Any) -> str:
-    """The members of a list or a table."""
+    """Return the description of a type in the plural, for the members of a list or a table."""
     return " or ".join(
         {"a whole number": "whole numbers", "a number": "numbers", "a table": "tables", "text": "texts"}.get(word, word)
         for word in _alternatives(hint)
@@ -196,5 +197,5 @@ def _range(low: float, high: float, above: bool = False, below: bool = False) ->
 
 
 def _plain(bound: float) -> str:
-    """A bound: ints in full."""
+    """Return a bound as text, ints with all digits."""
     return str(bound) if isinstance(bound, int) else f"{bound:g}"

@@ -1,4 +1,4 @@
-"""What people see: progress as a bar, times and speeds as they are read."""
+"""Output for people: progress bars, and formatted times and speeds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether someone is looking."""
+    """Return whether a stream is a terminal."""
     return hasattr(stream, "isatty") and stream.isatty()
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as people read them: 8.4 s, 3:05, 1:02:03."""
+    """Format a duration in seconds: 8.4 s, 3:05, 1:02:03."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -32,7 +32,7 @@ def duration(seconds: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """Write an estimate no more exactly than it is known: 43 seconds, 5 minutes, 2 hours 10 minutes."""
+    """Format an estimated duration in seconds, rounded: 43 seconds, 5 minutes, 2 hours 10 minutes."""
     if seconds < 99.5:
         return _counted(max(1, round(seconds)), "second")
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -40,12 +40,12 @@ def about(seconds: float) -> str:
 
 
 def speed(words_per_second: float) -> str:
-    """Write a speed as people read it: 412 words/s, 12.3k words/s, 5,000k words/s."""
+    """Format a speed in words per second: 412 words/s, 12.3k words/s, 5,000k words/s."""
     return f"{_rounded(words_per_second, 'k')} words/s"
 
 
 class ProgressDisplay:
-    """Progress on stderr: a bar on a terminal and in a notebook, a line every few seconds elsewhere.
+    """Progress on stderr: a bar in a terminal or notebook, a line every 5 seconds elsewhere.
 
     Use it as a context manager, and call it with each report: a `ScanProgress`, a `TrainingProgress` or a
     `ComparisonProgress`.
@@ -89,14 +89,14 @@ class ProgressDisplay:
             self._show(report.title, None, "")
 
     def note(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line, above the bar if there is one."""
         if self._bar is not None:
             self._bar.console.print(visible(text), markup=False, highlight=False)
         else:
             print(visible(text), file=sys.stderr, flush=True)
 
     def _show_training(self, description: str, report: Any, doing: str) -> None:
-        """Show how far training is; only what goes on where it stands still, when share and time left say nothing."""
+        """Show the progress of training; in other phases only the current activity, without share and time left."""
         if report.doing == "training":
             self._show(description, report.share, _training_facts(report))
         else:
@@ -111,7 +111,7 @@ class ProgressDisplay:
                 self._task = self._bar.add_task(description, total=None, facts="")
                 self._described = description
             total = None if share is None else 1.0
-            self._bar.update(self._task, total=total, completed=share, facts=facts)  # None: as it was
+            self._bar.update(self._task, total=total, completed=share, facts=facts)  # None leaves a value unchanged
         elif time.monotonic() - self._printed >= _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
             done = "" if share is None else f" {share:.1%} "
@@ -119,7 +119,7 @@ class ProgressDisplay:
 
 
 def _rounded(number: float, *units: str) -> str:
-    """Three digits or more: in thousands, and then millions, where there are units for them."""
+    """Format a number with about three digits, scaled by powers of 1000 as far as there are units."""
     for unit in reversed(units):
         scaled = number / 1000 ** (units.index(unit) + 1)
         if scaled >= 0.9995:
@@ -132,7 +132,7 @@ def _counted(number: int, unit: str) -> str:
 
 
 def _training_facts(report: Any) -> str:
-    """Words a second, loss, learning rate and time left in one short line."""
+    """Format words per second, loss, learning rate and time left in one line."""
     sent = "" if report.bytes_per_word is None else f"{report.bytes_per_word:.1f} bytes/word  "
     return (
         f"{speed(report.words_per_second)}  {sent}loss {report.recent_loss:.4f}  "
@@ -141,7 +141,7 @@ def _training_facts(report: Any) -> str:
 
 
 def _in_notebook() -> bool:
-    """Whether rich can draw in the notebook that this runs in, for which it needs ipywidgets."""
+    """Return whether this runs in a notebook that rich can draw in, for which it needs ipywidgets."""
     if "IPython" not in sys.modules or importlib.util.find_spec("ipywidgets") is None:
         return False
     from rich.console import Console
@@ -151,10 +151,10 @@ def _in_notebook() -> bool:
 
 @contextmanager
 def reporting(progress: bool | Callable[[Any], None] | None) -> Iterator[Callable[[Any], None] | None]:
-    """Give what reports go to: as it came where that is a function or nothing; where it is True, a display meanwhile.
+    """Yield the callback for progress reports: a display if ``progress`` is True, the function given, or None.
 
     Raises:
-        InputError: Something else.
+        InputError: Any other value.
     """
     if progress is True:
         with ProgressDisplay() as display:

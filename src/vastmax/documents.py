@@ -1,4 +1,4 @@
-"""JSON and TOML from files that others may have written: bounded, and what is wrong with them in a sentence."""
+"""JSON and TOML from untrusted files, limited in size and nesting; errors are one-sentence FormatErrors."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ else:
 
 __all__ = ["parse_json", "parse_toml", "read_json", "read_toml"]
 
-_DEEPEST = 50  # levels of lists and tables
-_MOST = 64 << 20  # bytes; the longest that is written here, the checkpoint of a long run, has less than one of these
+_DEEPEST = 50  # nested lists and tables
+_MOST = 64 << 20  # bytes, 64 MB; the longest document written here, the checkpoint of a long run, has less than 1 MB
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Return the document of a file; FormatError where it holds none, OSError where it cannot be read."""
+    """Read a JSON file; FormatError if it is not valid or exceeds the limits, OSError if it cannot be read."""
     return _named(path, parse_json, _text(path))
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the document of a file; FormatError where it holds none, OSError where it cannot be read."""
+    """Read a TOML file; FormatError if it is not valid or exceeds the limits, OSError if it cannot be read."""
     return _named(path, parse_toml, _text(path))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the document of a text; FormatError where it is none, or nested too deeply to be one of ours."""
+    """Parse JSON; FormatError if it is not valid, or nested more than 50 levels deep."""
     try:
         return _sound(json.loads(text))
     except (ValueError, RecursionError) as error:
@@ -40,23 +40,23 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return the document of a text; FormatError where it is none, or nested too deeply to be one of ours."""
+    """Parse TOML; FormatError if it is not valid, or nested more than 50 levels deep."""
     try:
         if any(_key(line).count(".") > _DEEPEST for line in text.split("\n")):
-            raise RecursionError  # for which the parser would take memory that grows with its square
+            raise RecursionError  # the parser's memory grows with the square of the number of dots
         return _sound(tomllib.loads(text))
     except (ValueError, RecursionError) as error:
         raise FormatError(f"not TOML ({_reason(error)})") from None
 
 
 def _key(line: str) -> str:
-    """What stands before a line's value, or the name of a table."""
+    """Return the part of a line before its value, or the name of a table; empty for other lines."""
     name, equals, _ = line.partition("=")
     return name if equals or line.lstrip().startswith("[") else ""
 
 
 def _sound(document: Any) -> Any:
-    """Return a document; RecursionError where it is deep, ValueError where a text in it is none that can be written."""
+    """Return the document; RecursionError if it is nested too deeply, ValueError if a string is not valid Unicode."""
     level = [document]
     for _ in range(_DEEPEST):
         inside = [each for part in level if isinstance(part, dict) for pair in part.items() for each in pair]

@@ -1,4 +1,4 @@
-"""What vastmax raises when the input, and not the program, is at fault."""
+"""Exceptions for errors in the input, as opposed to errors in the program."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ __all__ = [
 
 
 class VastmaxError(Exception):
-    """Base of every error a user can cause: one sentence, what, where, what to do; the command line exits with 1.
+    """Base of all errors that users can cause. The message is one sentence: what, where, what to do.
 
-    Control characters of what it quotes are written out, and where that is more than anybody reads, the middle is left
-    out.
+    The command line exits with 1. Control characters in the message are escaped, and the middle of messages above 1,000
+    characters is left out.
 
     Attributes:
-        rank: The process that has it, where several ended by it; None where all have it alike, or there is one.
+        rank: Rank of the process that raised it, if several processes ended because of it; None if all raised it alike,
+            or there is only one process.
     """
 
     rank: int | None = None
@@ -36,22 +37,22 @@ class InputError(VastmaxError, ValueError):
 
 
 class UnknownWordError(InputError, KeyError):
-    """A word that is not in a vocabulary, or an id beyond it: an `InputError`, and the `KeyError` of any mapping."""
+    """A word that is not in a vocabulary, or an id out of range; an `InputError`, and a `KeyError` as in mappings."""
 
-    __str__ = Exception.__str__  # KeyError would quote the sentence
+    __str__ = Exception.__str__  # KeyError would show the repr of the message
 
 
 class CorpusError(VastmaxError):
-    """A corpus that cannot be read, or holds nothing to learn from."""
+    """A corpus that cannot be read, or contains nothing to train on."""
 
 
 class FormatError(VastmaxError):
-    """A file of vectors, trees, phrases or gold standards that is not what its name promises."""
+    """A file of vectors, trees, phrases or gold standards that does not have the expected format."""
 
 
 class CheckpointError(VastmaxError):
-    """A checkpoint that belongs to another corpus, another set of options or another version."""
+    """A checkpoint of another corpus, other options or another version."""
 
 
 class DivergedError(VastmaxError):
-    """Training met NaN or infinity, or a loss that grows without end."""
+    """Training produced NaN or infinity, or a loss that diverges."""

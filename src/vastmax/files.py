@@ -1,4 +1,4 @@
-"""Files that are either the old or the new, never half of one; and files of others, opened with a sentence ready."""
+"""Atomic replacement of files and folders, and reading of files with one-sentence errors."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ __all__ = [
     "writing",
 ]
 
-if TYPE_CHECKING:  # whoever has an array has loaded numpy; whoever has none does without
+if TYPE_CHECKING:  # callers with arrays have loaded numpy; others do without it
     from numpy.typing import NDArray
 
 T = TypeVar("T")
 STAGING = ".incoming"
 _DROPPED = ".dropped-"
-_LONGEST_NAME = 100  # characters of a target's name in that of its temporary file
-_READS = 100  # of files that are replaced while they are read, again and again
-PATIENCE = 10.0  # seconds, for a writer that will soon have finished
+_LONGEST_NAME = 100  # characters of a target's name in the name of its temporary file
+_READS = 100  # attempts to read files that are replaced meanwhile
+PATIENCE = 10.0  # seconds to wait for another writer to finish
 
 
 def as_path(path: Any) -> Path:
-    """Return what a caller gave as the name of a file or folder, there or not; InputError for what can be none."""
+    """Return the Path of a file or folder, existing or not; InputError if it cannot be a path."""
     try:
         name = "" if isinstance(path, bytes) or not isinstance(path, (str, os.PathLike)) else os.fspath(path)
         with suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(name or os.curdir)
-    except (OSError, ValueError) as error:  # too long, NUL in it, no permission to look it up
+    except (OSError, ValueError) as error:  # too long, contains NUL, no permission to look it up
         raise InputError(
             f"a path is {shown(path)} ({getattr(error, 'strerror', None) or error}): give another path."
         ) from error
@@ -66,22 +66,23 @@ def as_path(path: Any) -> Path:
 
 
 def cannot_write(path: str | os.PathLike[str], error: Exception) -> InputError:
-    """Return the one sentence for a folder without permission, a full disk and the like."""
+    """Return the error for a path that cannot be written: no permission, disk full and so on."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return InputError(f"{os.fspath(path)} cannot be written ({reason}): make room, or name another place.")
 
 
 def _writing_errors() -> tuple[type[Exception], ...]:
-    """What a disk that cannot be written raises; safetensors has an error of its own, which needs it to be loaded."""
+    """Return the exceptions of failed writes, including that of safetensors if it is loaded."""
     library = sys.modules.get("safetensors")
     return (OSError,) if library is None else (OSError, library.SafetensorError)
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside path and move it there in the end; a kill or an error leaves the old file.
+    """Yield a temporary path to write to, and atomically rename it to ``path`` at the end.
 
-    A link stays a link to what is replaced. What is no file, as ``/dev/stdout``, is written to directly.
+    A kill or an error leaves the old file. The target of a symbolic link is replaced, and the link kept. Anything but a
+    regular file, such as ``/dev/stdout``, is written to directly. InputError if it cannot be written.
     """
     target = Path(os.path.realpath(as_path(path)))
     if target.exists() and not target.is_file():
@@ -96,18 +97,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         for left in target.parent.glob(f"{glob.escape(of_target)}*.tmp"):
             _delete_unlocked(left)
-        # made here, and not by whoever writes: nothing that lies there already, a link for example, is written to
+        # O_EXCL: never write to something that exists at this name already, such as a link
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         claim(descriptor)
         yield temporary
-        os.fsync(descriptor)  # a name must not reach the disk before the bytes it stands for: the power may fail
+        os.fsync(descriptor)  # the data must reach the disk before the name does, in case of power failure
         if target.exists():
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except _writing_errors() as error:
         raise cannot_write(target, error) from error
     finally:
-        with suppress(OSError):  # gone, or on a disk that is read-only, which has been told
+        with suppress(OSError):  # already renamed, or on a read-only disk, which was reported
             temporary.unlink()
         if descriptor is not None:
             os.close(descriptor)
@@ -115,11 +116,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give an empty folder whose files, in the end, all replace those of the same names in directory, at one moment.
+    """Yield an empty staging folder; at the end its files atomically replace those of the same names in ``directory``.
 
-    The moment is the renaming of the staging folder to ``.incoming``: before it `member` finds the old files, from
-    then on the new ones, moved or not. Files of other names stay as they are. InputError where another process writes
-    into the directory and goes on doing so.
+    The commit is the renaming of the staging folder to ``.incoming``: before it `member` finds the old files, after it
+    the new ones, moved or not. Files of other names stay. InputError if it cannot be written, or another process is
+    still writing to the directory after `PATIENCE` seconds.
     """
     target = as_path(directory)
     staging = target / f"{STAGING}.{token()}.tmp"
@@ -142,7 +143,7 @@ def replacing_members(directory: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def writing(directory: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Make a directory and hold it, see `locked`; InputError where it cannot be made."""
+    """Create a directory and hold its lock, see `locked`; InputError if it cannot be created or is locked."""
     with ExitStack() as stack:
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -153,7 +154,7 @@ def writing(directory: Path, *, patience: float = 0.0) -> Iterator[None]:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as numpy's .npy; OSError where the disk is full, which numpy's own way to write may not notice."""
+    """Write an array as .npy; OSError if the disk is full, which np.save may not notice."""
     import numpy as np
 
     with path.open("wb") as file:
@@ -161,10 +162,9 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 def map_array(path: Path) -> NDArray[Any]:
-    """Return the array of numpy's .npy, mapped; FormatError where it holds none, OSError where it cannot be read.
+    """Return the memory-mapped array of a .npy file; FormatError if it is not valid, OSError if it cannot be read.
 
-    It may be written to, as PyTorch expects of every array that it wraps: what is written stays in memory, and the
-    file as it is.
+    The mapping is copy-on-write: PyTorch expects arrays that it wraps to be writable, but the file never changes.
     """
     import numpy as np
 
@@ -172,19 +172,19 @@ def map_array(path: Path) -> NDArray[Any]:
         return np.load(path, mmap_mode="c", allow_pickle=False)
     except OSError:
         raise
-    except Exception as error:  # of damaged headers numpy raises what the modules raise that it parses them with
+    except Exception as error:  # damaged headers raise whatever numpy's header parser raises
         raise FormatError(f"{path} is not a NumPy array ({error}): give a .npy file, or write it again.") from error
 
 
 class _Written:
-    """A file that numpy does not know for one: it hands over bytes, and whether they were written is looked at."""
+    """A file object that numpy does not recognise as a file, so it uses ``write``, which reports errors."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.write = file.write
 
 
 def tidy(directory: Path) -> None:
-    """Bring to its end what a killed process left in a folder: files half moved, and what it was dropping."""
+    """Finish what a killed process left in a folder: complete a commit, and delete staging and dropped folders."""
     with reading(directory):
         if not directory.is_dir():
             return
@@ -195,17 +195,17 @@ def tidy(directory: Path) -> None:
 
 
 def drop(folder: Path) -> None:
-    """Delete a folder at one moment: a kill leaves all of it, or what nobody reads and `tidy` finds."""
+    """Delete a folder atomically: a kill leaves it whole, or renamed for `tidy` to delete."""
     dropped = folder.with_name(f"{_DROPPED}{token()}")
     try:
         folder.rename(dropped)
-    except OSError:  # it is not there, or must go where it lies
+    except OSError:  # missing, or cannot be renamed: delete it in place
         dropped = folder
     shutil.rmtree(dropped, ignore_errors=True)
 
 
 def _delete_unlocked(left: Path) -> None:
-    """Delete the temporary file of a process that was killed, and not that of one that is at work."""
+    """Delete a temporary file unless a live process holds its lock."""
     with suppress(OSError):
         descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
         try:
@@ -216,12 +216,12 @@ def _delete_unlocked(left: Path) -> None:
 
 
 def token() -> str:
-    """Return a part of a file's name that no one else has."""
+    """Return 16 random hexadecimal digits for a unique file name."""
     return secrets.token_hex(8)
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    """Flush a file's data, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -230,15 +230,16 @@ def _sync(path: Path) -> None:
 
 
 def member(directory: Path, name: str) -> Path:
-    """Return where the file of this name is now, also where a kill came in the midst of replacing."""
+    """Return the current path of this file in a directory, even if a commit was interrupted."""
     incoming = directory / STAGING / name
     return incoming if is_file(incoming) else directory / name
 
 
 def read_members(directory: Path, names: Iterable[str], read: Callable[[], T]) -> T:
-    """Return what ``read`` makes of a directory's files of these names: all of one moment, if they are replaced.
+    """Return ``read()``, which reads these files of a directory, all from the same commit.
 
-    It is called again where they were meanwhile, whatever it returned or raised. InputError where they cannot be read.
+    If the files were replaced meanwhile, it is called again, whatever it returned or raised, up to 100 times.
+    InputError if they cannot be read.
     """
     names = tuple(names)
 
@@ -277,17 +278,17 @@ def _finish_moving(directory: Path) -> None:
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file of this name is there; InputError where that may not be looked up: it is not taken for missing."""
+    """Return whether a regular file exists; InputError, rather than False, if permissions forbid the lookup."""
     with reading(path):
         try:
             return stat.S_ISREG(os.stat(path).st_mode)
-        except (FileNotFoundError, NotADirectoryError, ValueError):  # the last: NUL in a name
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in a name
             return False
 
 
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Around what reads a file or a folder: no permission, too many open files and the like become an InputError."""
+    """Convert any OSError raised while reading a file or folder to an InputError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -300,14 +301,14 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def check_opens(path: str | os.PathLike[str]) -> None:
-    """Raise OSError where a file cannot be opened, of which safetensors only says that it is not there."""
+    """Raise OSError if a file cannot be opened, which safetensors would report as a missing file."""
     with open(path, "rb"):
         pass
 
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for reading, unpacking gzip; what is wrong with either comes as InputError or FormatError."""
+    """Open a file for reading, decompressing gzip; InputError if it is unreadable, FormatError if gzip is damaged."""
     with reading(as_path(path)), open(path, "rb") as raw:
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         try:

@@ -1,4 +1,4 @@
-"""Packages whose names are loaded on first use: their options are shown without what the rest of them needs."""
+"""Lazy loading of a package's public names, so that its options can be shown without its heavy imports."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ __all__ = ["lazy"]
 def lazy(
     package: str, public: Sequence[str], files: Sequence[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` of a package whose files are loaded when the first of their names is used.
+    """Return ``__getattr__`` and ``__dir__`` for a package that imports its files when a public name is first used.
 
-    No file may be called like a public name: once it is imported, it stands where the name should. ``public`` is the
-    ``__all__`` of the package; ``files`` define what of it is not defined yet, by default all its files.
+    ``public`` is the ``__all__`` of the package; ``files`` are the modules that define the names not yet defined, by
+    default all modules of the package. No module may have a public name: importing it would shadow that name. Using a
+    name whose module needs PyTorch raises ImportError if PyTorch is not installed.
     """
     home = vars(sys.modules[package])
 

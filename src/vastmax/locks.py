@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that ends with its process, and a note that says whose it is."""
+"""Folder locks for a single writer, released when the process ends, with a note that names the holder."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["claim", "locked"]
 
 _NOTE = ".writer"
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EINVAL}  # some network file systems
-_held: dict[tuple[int, int], int] = {}  # of each folder, by device and inode, the thread that has it locked here
+_held: dict[tuple[int, int], int] = {}  # by device and inode of a folder: the thread that holds it here
 
 
 @contextmanager
 def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
-    """Hold a folder that exists, so that nobody else here writes into it; a thread that has it may have it again.
+    """Hold the write lock of an existing folder; reentrant within a thread.
 
-    The system's lock on the folder itself: it leaves nothing behind, however the process ends. Where a file system has
-    no locks, nothing is locked.
+    This is an advisory ``flock`` on the folder itself, so the system releases it however the process ends. On file
+    systems without locks nothing is locked.
 
     Args:
         folder: the folder.
         patience: seconds to wait for another writer.
 
     Raises:
-        InputError: where another process or thread has it, which the sentence names.
-        OSError: where the folder cannot be opened.
+        InputError: if another process or thread holds the lock; the message names it.
+        OSError: if the folder cannot be opened.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -54,7 +54,7 @@ def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
         note = folder / _NOTE
         try:
             with suppress(OSError):
-                note.unlink(missing_ok=True)  # of one that was killed
+                note.unlink(missing_ok=True)  # left by a killed process
                 since = time.strftime("%Y-%m-%d %H:%M")
                 note.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
             yield
@@ -63,11 +63,11 @@ def locked(folder: Path, *, patience: float = 0.0) -> Iterator[None]:
             with suppress(OSError):
                 note.unlink()
     finally:
-        os.close(descriptor)  # and with it goes the lock
+        os.close(descriptor)  # releases the lock
 
 
 def claim(descriptor: int) -> bool:
-    """Lock what is open for as long as it stays open; False where somebody else has it locked."""
+    """Lock an open file until it is closed; return False if the lock is taken, True if there are no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The machine a program runs on: threads, memory, processor, versions, commit."""
+"""Facts about the machine and the installation: threads, memory, processor, versions, commit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 __all__ = ["MOST_THREADS", "available_memory", "commit", "default_threads", "machine", "peak_memory", "versions"]
 
-MOST_THREADS = 1024  # more are a slip of the finger: every one takes memory
+MOST_THREADS = 1024  # more is surely a typing error, and every thread takes memory
 _GROUP = Path("/sys/fs/cgroup")
 _CACHES = ("inactive_file", "active_file")
 
 
 def default_threads() -> int:
-    """Return what ``OMP_NUM_THREADS`` asks for, as torch does; without it, the processors that this process may use.
+    """Return ``OMP_NUM_THREADS`` if set, as torch does, else the number of processors that this process may use.
 
-    In a container those can be fewer than the machine has.
+    In a container this can be fewer than the machine has.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if asked.isdecimal() and 1 <= int(asked) <= MOST_THREADS:
@@ -31,7 +31,7 @@ def _cores() -> int:
 
 
 def machine(device: str = "cpu") -> str:
-    """Return the processor and how many cores of it this process may use; the accelerator, where it runs on one."""
+    """Return the name of the processor, the number of cores this process may use, and the name of a CUDA device."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -47,8 +47,8 @@ def machine(device: str = "cpu") -> str:
 
 
 def versions(*others: str) -> dict[str, str]:
-    """Return the versions of what results depend on, and of other packages, as far as they are installed."""
-    from importlib.metadata import PackageNotFoundError, version  # which takes longer to load than all else here
+    """Return the versions of Python, vastmax, torch, numpy and ``others``, as far as they are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slower to import than everything else here
 
     found = {"python": platform.python_version()}
     for package in ("vastmax", "torch", "numpy", *others):
@@ -60,9 +60,9 @@ def versions(*others: str) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the commit of the source that runs, with "+" where files differ; None without a checkout or git."""
+    """Return the git commit of the running source, with "+" if files in src differ; None without a checkout or git."""
     checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():  # installed: a checkout further up is someone else's
+    if not (checkout / ".git").exists():  # installed: a checkout further up is another project's
         return None
     try:
         head, changed = (
@@ -76,14 +76,14 @@ def commit() -> str | None:
 
 
 def forget_peak_memory() -> None:
-    """Let :func:`peak_memory` count from now on, where the system can."""
+    """Reset the peak that :func:`peak_memory` reports to the current use, if the system supports it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory() -> int | None:
-    """Return the most bytes of memory that this process has had resident, or None where the system does not say."""
-    try:  # as getrusage's peak is inherited from the process that started this one
+    """Return the peak resident set size of this process in bytes, or None if the system does not report it."""
+    try:  # preferred: getrusage's peak is inherited from the parent process
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
@@ -97,17 +97,17 @@ def peak_memory() -> int | None:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that this process may still take, or None where the system does not say."""
+    """Return the bytes of memory that this process can still allocate, or None if the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         found = next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
     except (OSError, ValueError, IndexError):
         return None
-    try:  # less where a container has a limit of its own
+    try:  # a container may have a lower limit
         limit, used, facts = (
             (_GROUP / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current", "stat")
         )
-        # files that were read count as used, and are let go where memory is wanted
+        # the page cache counts as used, but is reclaimed when memory is needed
         cached = sum(int(size) for name, size in map(str.split, facts.splitlines()) if name in _CACHES)
         rest = int(limit) - int(used) + cached
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Options as fields of a dataclass: each says once what it means, what it accepts and how the command line shows it."""
+"""Options as dataclass fields, each annotated once with its help, its accepted values and its command-line form."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ __all__ = ["Flag", "Option", "check_options", "options_of"]
 
 @dataclass(frozen=True)
 class Flag:
-    """What a field's type does not say: ``dim: Annotated[int, Flag("Length of a vector.", low=1)] = 100``."""
+    """Metadata of an option's field: ``dim: Annotated[int, Flag("Length of a vector.", low=1)] = 100``."""
 
     help: str
-    metavar: str = ""  # what stands for the value in help; by default the choices of a Literal, N, X or TEXT, by type
+    metavar: str = ""  # placeholder in help; by default the choices of a Literal, or N, X or TEXT by type
     low: float = -math.inf
     high: float = math.inf
-    above: bool = False  # whether low itself is not accepted
-    below: bool = False  # whether high itself is not
-    default: str = ""  # what a default of None stands for, in words
+    above: bool = False  # whether low itself is excluded
+    below: bool = False  # whether high itself is excluded
+    default: str = ""  # meaning of a default of None, for help
 
 
 @dataclass(frozen=True)
 class Option:
-    """A field that is annotated with a `Flag`."""
+    """A dataclass field annotated with a `Flag`."""
 
     name: str
     kind: type  # bool, int, float or str
     optional: bool  # whether None is accepted
-    choices: tuple[str, ...]  # of a Literal; else empty
+    choices: tuple[str, ...]  # values of a Literal; otherwise empty
     default: Any
     flag: Flag
 
 
 @cache
 def options_of(options: type) -> tuple[Option, ...]:
-    """Return the fields of a dataclass that are annotated with a `Flag`, in order."""
+    """Return the fields of a dataclass annotated with a `Flag`, in order."""
     hints, found = get_type_hints(options, include_extras=True), []
     for field in fields(options):
         if get_origin(hints[field.name]) is Annotated:
@@ -54,9 +54,9 @@ def options_of(options: type) -> tuple[Option, ...]:
 
 
 def check_options(options: Any) -> None:
-    """Check every field that is annotated with a `Flag`, and make numpy's numbers plain ones: for ``__post_init__``.
+    """Check all fields annotated with a `Flag`, and convert numpy's numbers to Python's; for ``__post_init__``.
 
-    InputError where a value is not accepted; the message names the option, what came, and what is accepted.
+    InputError if a value is not accepted; the message names the option, the value and the accepted values.
     """
     for option in options_of(type(options)):
         name, value, about = option.name, getattr(options, option.name), option.flag

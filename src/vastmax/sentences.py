@@ -1,4 +1,4 @@
-"""Text on its way to people: its control characters written out, its length bounded."""
+"""Text for messages, with control characters escaped and limited length."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 
 __all__ = ["COMMANDS", "shortened", "visible"]
 
-_LONGEST = 1_000  # characters of a sentence; what it quotes may have any number
-# What a terminal obeys, C0, DEL and C1; Unicode's own ends of lines; what turns the direction of the text around it;
-# halves of surrogate pairs, which stand for the bytes of file names that are not UTF-8, and cannot be written
+_LONGEST = 1_000  # characters of a message; quoted values may be longer
+# Terminal control characters C0, DEL and C1; Unicode line and paragraph separators; bidirectional controls; and
+# surrogates, which stand for bytes of file names that are not UTF-8 and cannot be encoded
 _CODES = (*range(32), *range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CODES = (*_CODES, *range(0xD800, 0xE000))
 _WRITTEN = {chr(code): f"\\x{code:02x}" if code < 256 else f"\\u{code:x}" for code in _CODES}
 _WRITTEN |= {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 COMMANDS = re.compile(f"[{''.join(map(re.escape, _WRITTEN))}]")
-"""The characters that :func:`visible` writes out."""
+"""The characters that :func:`visible` escapes."""
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    r"""Return a text with its control characters written out, but for those to keep.
+    r"""Return a text with its control characters escaped, except those in ``keep``.
 
     Example:
         >>> visible("a\x1b[31mb\tc")
@@ -28,5 +28,5 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a text that is no longer than a sentence may be: its middle gives way to an ellipsis."""
+    """Return a text of at most 1,000 characters, with an ellipsis in place of the middle."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} … {text[-297:]}"

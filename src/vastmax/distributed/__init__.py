@@ -1,12 +1,13 @@
-"""Output layers whose classes are spread over processes, and models that several train, on ``torch.distributed``.
+"""Output layers with classes sharded over processes, and data-parallel models, on ``torch.distributed``.
 
-A training step of a spread layer takes three collectives, whatever V is, for one or several positives a row. The hidden
-vectors and targets of all rows go to every process. Layers with logits of all their classes, or of a row's cluster or
-class, return two numbers and an expected vector a row and process, and the targets' vectors; layers that look at few
-classes return the vectors of those. On the way back three numbers a row and the gradients of projections that all
-processes have go to everyone, with the gradients of vectors that were sent. ``cnn`` takes one more, for the gradient of
-its network, which all have; ``partial`` one for its search; the importance samplers two for each round of draws after
-the first where rows share them, one where each draws for itself, and two where a row takes all classes.
+A training step of a sharded layer takes three collectives, whatever V is, for one or several positives per row. The
+first gathers the hidden vectors and targets of all rows on every process. In the second, layers with logits of all
+classes, or of those in a row's cluster or class, return two numbers and an expected vector per row and process, and the
+target vectors; layers that use few classes return the vectors of those. The third, in the backward pass, sends three
+numbers per row and the gradients of replicated projections to all processes, and the gradients of the vectors that were
+sent. ``cnn`` takes one more, for the gradient of its replicated network; ``partial`` one for its search; the importance
+samplers two per round of draws after the first if rows share draws, one if each row draws for itself, and two if a row
+takes all classes.
 """
 
 try:
@@ -17,7 +18,7 @@ except ImportError as error:
 if not _torch.distributed.is_available():
     raise ImportError("vastmax.distributed needs torch.distributed: install a PyTorch that was built with it.")
 
-from vastmax.distributed import (  # noqa: F401  # they register the ops of spread tables
+from vastmax.distributed import (  # noqa: F401  # they register the ops of sharded tables
     chances,
     fetched,
     logits,

@@ -1,8 +1,8 @@
-"""The rows of all processes as one batch, which every process computes its classes' part of.
+"""The rows of all processes as one batch, for which each process computes the part of its own classes.
 
-What an op returns for rows of other processes is 0, and so is the gradient that it gives to their hidden vectors: what
-is of a process's own rows is complete. Where a batch is ``everywhere``, all processes have what is of all rows; then
-nothing has a gradient.
+An op returns 0 for rows of other processes, and gives 0 as the gradient of their hidden vectors; the results and
+gradients of a process's own rows are complete. If a batch is ``everywhere``, all processes get the results of all rows,
+without gradients.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "working_on",
 ]
 
-_gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # of torch < 2.13
+_gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # before torch 2.13
 _UNEQUAL = (
     "the processes give different arguments: give all of them context, group and the same number of targets, and "
     "require gradients on all or none."
@@ -40,15 +40,15 @@ _UNEQUAL = (
 
 @dataclass(frozen=True)
 class Batch:
-    """N rows, of which each process has a stretch.
+    """N rows, of which each process has a contiguous range.
 
     Attributes:
-        group: the processes that share the classes.
-        bounds: of each process its first row, and N at last.
-        everywhere: whether all of them are to have what is of all rows.
-        classes: the rows' targets, where there are any.
-        locals: what stands for tables in the ops of this batch, by the tables' ids, and what else is known of them.
-        layouts: whether a table's gradient is to be sparse, whatever its uses give, by the table's id.
+        group: the process group that shares the classes.
+        bounds: the first row of each process and, last, N.
+        everywhere: whether all processes get the results of all rows.
+        classes: (N, …) int64, the rows' targets, if any.
+        locals: a cache for the duration of the batch: local rows by the ids of their tables, and other values.
+        layouts: by a table's id, whether its gradient is sparse, whatever its uses give.
     """
 
     group: Any
@@ -60,12 +60,12 @@ class Batch:
 
     @property
     def rank(self) -> int:
-        """Which of the processes this one is."""
+        """The rank of this process in the group."""
         return distributed.get_rank(self.group)
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """The number of processes."""
         return len(self.bounds) - 1
 
     @property
@@ -75,7 +75,7 @@ class Batch:
 
     @property
     def counts(self) -> list[int]:
-        """The rows of each process."""
+        """The number of rows of each process."""
         return [stop - start for start, stop in pairwise(self.bounds)]
 
     @property
@@ -88,16 +88,16 @@ class Batch:
         return slice(self.bounds[rank], self.bounds[rank + 1])
 
     def wanted_by(self, rank: int) -> slice:
-        """Return the rows that a process is to have the results of."""
+        """Return the rows whose results a process gets."""
         return slice(0, self.num_rows) if self.everywhere else self.rows_of(rank)
 
     def some(self, places: Tensor) -> Batch:
-        """Return the batch of the rows at places (M,), rising."""
+        """Return the batch of the rows at positions (M,), ascending."""
         bounds = torch.searchsorted(places, torch.tensor(self.bounds, device=places.device))
         return replace(self, bounds=tuple(bounds.tolist()))
 
     def spread(self, own: Tensor) -> Tensor:
-        """Return (N, …) what this process has of the rows that it wants, and 0 for others."""
+        """Return (N, …) with ``own`` at the rows whose results this process gets, and 0 elsewhere."""
         span = self.wanted_by(self.rank)
         if span.start == 0 and span.stop == self.num_rows:
             return own
@@ -106,7 +106,7 @@ class Batch:
         return torch.cat([before, own, after])
 
     def exchange(self, parts: Sequence[Sequence[Tensor]], sizes: Sequence[int]) -> list[Tensor]:
-        """Send each process its flat tensors of one dtype, and return what each of the others sent, of these sizes."""
+        """Send each process its flat tensors, all of one dtype; return what each sent, given the sizes."""
         sent = torch.cat([each for of_process in parts for each in of_process])
         received = sent.new_empty(sum(sizes))
         splits = [sum(len(each) for each in of_process) for of_process in parts]
@@ -118,7 +118,7 @@ _current: ContextVar[Batch | None] = ContextVar("batch", default=None)
 
 
 def current() -> Batch:
-    """Return the batch that is being worked on; InputError where a spread table is used outside of its layer."""
+    """Return the current batch; InputError if a sharded table is used outside of its layer."""
     batch = _current.get()
     if batch is None:
         raise InputError(
@@ -129,7 +129,7 @@ def current() -> Batch:
 
 @contextmanager
 def working_on(batch: Batch) -> Iterator[None]:
-    """Let ops work on this batch."""
+    """Make this batch the current one for ops."""
     token = _current.set(batch)
     try:
         yield
@@ -138,7 +138,7 @@ def working_on(batch: Batch) -> Iterator[None]:
 
 
 def from_all(mine: Tensor, group: Any) -> Tensor:
-    """Return (W, …) what each process of a group has, all of one shape."""
+    """Return the tensors of all processes of a group, all of one shape (…), stacked as (W, …)."""
     size = distributed.get_world_size(group)
     found = mine.new_empty(size * mine.numel())
     _gather(found, mine.contiguous().view(-1), group=group)
@@ -146,7 +146,16 @@ def from_all(mine: Tensor, group: Any) -> Tensor:
 
 
 def from_each(own: Tensor, counts: Sequence[int], group: Any = None) -> list[Tensor]:
-    """Return what each process of a group has, (n, …), of which ``counts`` says how many."""
+    """Return the rows of each process of a group, which may differ in number.
+
+    Args:
+        own: (n, …), this process's rows; the same dtype and row shape on all processes.
+        counts: n for each of the W processes.
+        group: the process group; None for the default group.
+
+    Returns:
+        W tensors (counts[rank], …), in the order of ranks.
+    """
     padded = own.new_zeros((max(counts), *own.shape[1:]))
     padded[: len(own)] = own
     found = from_all(padded, group) if padded.numel() else padded.expand(len(counts), *padded.shape)
@@ -154,7 +163,7 @@ def from_each(own: Tensor, counts: Sequence[int], group: Any = None) -> list[Ten
 
 
 def all_from_all(mine: Sequence[Tensor], group: Any) -> list[Tensor]:
-    """Return (W, …) of several tensors what each process of a group has, all of one shape; one collective."""
+    """Return each of several tensors (…) from all processes, stacked as (W, …), in one collective."""
     found = from_all(torch.cat([each.contiguous().view(-1).view(torch.uint8) for each in mine]), group)
     parts = found.split([each.numel() * each.element_size() for each in mine], 1)
     shapes = [(len(found), *each.shape) for each in mine]
@@ -173,18 +182,18 @@ def gathered_rows(
     generator: torch.Generator | None = None,
     draws: bool = True,
 ) -> tuple[Batch, Tensor, list[Tensor | None], int, int]:
-    """Return the batch of all processes' rows, and of all of them hidden vectors, ids and a seed that they share.
+    """Return the batch of all processes' rows, their hidden vectors and ids, the new capacity and a common seed.
 
-    One collective, where no process has more rows than last time; else two.
+    One collective if no process has more bytes of rows than last time, else two.
 
     Args:
-        group: of processes.
-        hidden: (N_own, d) of this process.
-        ids: (N_own, …) int64 of its rows, or None; the same on all processes.
+        group: the process group.
+        hidden: (N_own, d), this process's rows.
+        ids: (N_own, …) int64, several per row, each a tensor or None; the same ones on all processes.
         capacity: the most bytes that a process's rows had last time.
-        refusal: why this process does not take its rows: all raise then, this one that.
-        generator: that the seed comes from; None for PyTorch's own on the CPU.
-        draws: whether a seed is wanted; without, no generator moves.
+        refusal: the error if this process rejects its rows; it raises this error, all others InputError.
+        generator: the source of the seed; None for PyTorch's default on the CPU.
+        draws: whether a seed is needed; if not, no generator advances.
     """
     rows = len(hidden)
     given = [each.flatten(1) if each.dim() > 1 else each[:, None] for each in ids if each is not None]
@@ -211,7 +220,7 @@ def gathered_rows(
         if max(counts) * width <= capacity:
             break
         capacity = max(counts) * width
-    if torch.is_grad_enabled() and not learns and headers[:, 5].any():  # all take part in the others' backward pass
+    if torch.is_grad_enabled() and not learns and headers[:, 5].any():  # all take part in each other's backward pass
         hidden = hidden.detach().requires_grad_()
     batch = Batch(group, tuple(accumulate(counts, initial=0)))
     everything = torch.cat(
@@ -225,12 +234,12 @@ def gathered_rows(
 
 
 def comes_from_below(node: Any) -> bool:
-    """Return whether a node of autograd's graph is where a layer's hidden vectors come from."""
+    """Return whether a node of autograd's graph is the source of a layer's hidden vectors."""
     return getattr(node, "comes_from_below", False)
 
 
 def apart(columns: Tensor) -> Tensor:
-    """Return columns in memory of their own: of a single row ``contiguous`` would be a view, whatever its stride."""
+    """Return a contiguous copy of columns: ``contiguous`` would return a view of a single row, whatever its stride."""
     return columns.clone(memory_format=torch.contiguous_format)
 
 
@@ -239,7 +248,7 @@ def _width(tensor: Tensor) -> int:
 
 
 def _bytes(rows: Tensor) -> Tensor:
-    """Return (N, bytes) uint8 of rows (N, …)."""
+    """Return the bytes (N, bytes) uint8 of rows (N, …)."""
     flat = rows.contiguous()
     if not flat.numel():
         return flat.new_empty((len(flat), _width(flat)), dtype=torch.uint8)
@@ -247,7 +256,7 @@ def _bytes(rows: Tensor) -> Tensor:
 
 
 class _AllRows(torch.autograd.Function):
-    """The hidden vectors of all processes; what comes back to those of this one is complete."""
+    """The hidden vectors of all processes; the gradient of this process's rows is complete as it is."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, everything: Tensor, batch: Batch) -> Tensor:

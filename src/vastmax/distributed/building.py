@@ -1,4 +1,4 @@
-"""A layer laid out over processes: tensors that it has are cut, those on the meta device are made where they go."""
+"""Layout of a layer over processes: existing tensors are split, those on the meta device created as shards."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vastmax.layers import OutputLayer, ShardPlan
 
 __all__ = ["lay_out"]
 
-_ROWS = 2**14  # drawn at a time: values of a table do not depend on where it is cut
+_ROWS = 2**14  # drawn at a time, so that a table's values do not depend on where it is split
 
 
 @torch.no_grad()
 def lay_out(layer: OutputLayer, plan: ShardPlan, mesh: DeviceMesh, others: Sequence[Any]) -> None:
-    """Give each process its rows of what a plan cuts, and what the first process has of all else.
+    """Give each process its rows of the tensors that a plan cuts, and the first process's copy of all others.
 
-    Where a tensor is on the meta device, the layer is made anew, on the mesh's device. Processes of the groups
+    If any tensor is on the meta device, the layer is initialised anew, on the mesh's device. Processes of the groups
     ``others`` get the same rows.
     """
     made = any(each.is_meta for each in (*layer.parameters(), *layer.buffers()))
@@ -46,11 +46,11 @@ def lay_out(layer: OutputLayer, plan: ShardPlan, mesh: DeviceMesh, others: Seque
             layer.reset_parameters()  # type: ignore[operator]
     for name in sorted(plan.replicated):
         found = _get(layer, name)
-        found.copy_(_from_first(found.detach(), everyone))  # whatever follows from it notices
+        found.copy_(_from_first(found.detach(), everyone))  # in place, so that derived values are recomputed
 
 
 def _from_first(tensor: Tensor, groups: Sequence[Any]) -> Tensor:
-    """Return what the first process of each of these groups has."""
+    """Return the tensor of the first process of each group."""
     found = tensor.clone()
     for group in groups:
         distributed.broadcast(found, distributed.get_global_rank(group, 0), group=group)
@@ -58,7 +58,7 @@ def _from_first(tensor: Tensor, groups: Sequence[Any]) -> Tensor:
 
 
 class _Making(TorchFunctionMode):
-    """What is drawn or copied into a spread table comes to this process's rows of it."""
+    """Redirects values drawn for or copied into a sharded table to this process's rows."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def _get(layer: nn.Module, name: str) -> Tensor:
 
 
 def _put(layer: nn.Module, name: str, tensor: Tensor) -> None:
-    """Put a tensor in the place of a parameter or buffer."""
+    """Replace a parameter or buffer."""
     owner, last = _owner(layer, name)
     if (before := owner._parameters.get(last)) is None:
         owner._buffers[last] = tensor

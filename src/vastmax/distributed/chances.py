@@ -1,7 +1,7 @@
-"""Draws from masses that are spread over processes: who has a chance's slot says what is drawn, to all.
+"""Alias draws from sharded masses: the process that has a chance's slot reports the drawn id to all.
 
-A slot lies with the class of its number. With what is drawn its mass is told, and with that the masses of the batch's
-targets: the samplers ask for these next.
+A slot is on the process that has the class with the same number. Each draw is reported with its mass, and with the
+masses of the batch's targets, since samplers ask for these next.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _tables(mass: Any) -> AliasTables:
 
 
 def _fill(mass: Any, whole: NDArray[np.int64]) -> None:
-    """Take this process's masses of those of all classes."""
+    """Copy this process's masses from those of all classes (V,)."""
     mass._local_tensor.copy_(torch.from_numpy(whole[slice(*own_rows(mass))]))
 
 
@@ -47,14 +47,14 @@ def _slots(mass: Any) -> int:
 
 
 def _own_slots(mass: Any) -> list[tuple[int, int]]:
-    """Return the stretches of slots that this process has: of its classes, and of those that are of no class."""
+    """Return this process's two ranges of slots: those of its classes, and its part of those beyond the last class."""
     classes, rank = mass.shape[0], mass.device_mesh.get_local_rank()
     more = bounds_of(_slots(mass) - classes, mass.device_mesh.size())
     return [own_rows(mass), (classes + more[rank], classes + more[rank + 1])]
 
 
 def _draws(mass: Any, entry: Tensor, chance: Tensor) -> Tensor:
-    """Return what chances (n,), the same on all processes, draw."""
+    """Return the ids (n,) drawn by chances (n,), which are the same on all processes."""
     batch, last_slot = current(), _slots(mass) - 1
     (first, stop), (more, end) = _own_slots(mass)
     slot = chance & last_slot
@@ -74,7 +74,7 @@ def _draws(mass: Any, entry: Tensor, chance: Tensor) -> Tensor:
 
 
 def _masses(mass: Any, ids: Tensor) -> Tensor:
-    """Return the masses of ids (n,), the same on all processes."""
+    """Return the masses (n,) of ids (n,), which are the same on all processes."""
     batch = current()
     known, masses = batch.locals.get((id(mass), "masses"), (ids[:0], ids[:0]))
     if len(known):
@@ -88,14 +88,14 @@ def _masses(mass: Any, ids: Tensor) -> Tensor:
 
 
 def _own_masses(mass: Any, ids: Tensor) -> Tensor:
-    """Return the masses of ids (n,) that are this process's classes, and 0 of others."""
+    """Return the masses (n,) of ids (n,); 0 for classes of other processes."""
     (first, stop), local = own_rows(mass), mass._local_tensor
     inside = (ids >= first) & (ids < stop)
     return torch.where(inside, local[torch.where(inside, ids - first, 0)], 0) if len(local) else torch.zeros_like(ids)
 
 
 def _note(mass: Any, ids: Tensor, masses: Tensor) -> None:
-    """Keep masses for as long as the batch is, beside those that are known."""
+    """Cache masses for the duration of the batch, besides those already known."""
     key = id(mass), "masses"
     before = current().locals.get(key, (ids[:0], masses[:0]))
     every = torch.cat([before[0], ids])

@@ -1,6 +1,6 @@
-"""What a layer does before and after its own code, when its classes are spread over processes."""
+"""Output layers whose classes are sharded over processes: their methods work on the rows of all."""
 
-# ruff: noqa: D102  (OutputLayer says what its methods do)
+# ruff: noqa: D102  (OutputLayer documents its methods)
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ __all__ = ["Sharded"]
 
 
 class Sharded(OutputLayer):
-    """What a layer does before and after, when its tables are spread."""
+    """An output layer with sharded tables: gathers the rows of all processes, and returns the results of its own."""
 
     _mesh: DeviceMesh
-    _others: list[Any]  # the groups of processes that have the same classes
+    _others: list[Any]  # process groups that hold the same classes
     _capacity: int
     _cutting: Any
     _batch: Batch
@@ -155,11 +155,11 @@ class Sharded(OutputLayer):
         generator: torch.Generator | None = None,
         draws: bool = False,
     ) -> Iterator[Any]:
-        """Let all work on the rows of all, once each process has checked its own."""
+        """Make the rows of all processes the current batch, once each process has checked its own."""
         refusal, rows, ids = None, hidden.new_empty((0, self.in_features)), []
         try:
             rows, ids = check()
-        except Exception as error:  # the others are not to wait for this process
+        except Exception as error:  # the other processes must not wait for this one
             refusal = error
         found = gathered_rows(self._mesh.get_group(), rows, ids, self._capacity, refusal, generator, draws)
         batch, rows, ids, self._capacity, seed = found  # type: ignore[misc]
@@ -174,16 +174,17 @@ class Sharded(OutputLayer):
     def _checked(self, check: Callable[[], Any]) -> Any:
         try:
             return check()
-        except Exception as error:  # the others are not to wait for this process
+        except Exception as error:  # the other processes must not wait for this one
             nothing = next(self.parameters()).new_empty(0)
             rows = torch.empty((0, self.in_features), dtype=nothing.dtype, device=nothing.device)
             gathered_rows(self._mesh.get_group(), rows, [], self._capacity, error)
             raise
 
     def _learning(self, result: Tensor) -> Tensor:
-        """Return the result, after whose backward pass the parameters that are on all processes have the mean of
-        their gradients, of those that no exchange has seen to; and all of them, of processes that have the same
-        classes.
+        """Return the result, with a hook that averages gradients after its backward pass.
+
+        Replicated parameters are averaged over the shards, unless an exchange has done so; then all parameters over the
+        processes that hold the same classes.
         """
         reached = _reached_alone(result)
         learnt = [each for each in self.parameters() if each.requires_grad]
@@ -233,7 +234,7 @@ class Sharded(OutputLayer):
 
 
 def _reached_alone(result: Tensor) -> set[int]:
-    """Return the ids of the leaves that get a gradient of this process's loss alone, by some way from the result."""
+    """Return the ids of leaves that get a gradient of this process's loss alone, on some path from the result."""
     found: set[int] = set()
     seen, nodes = {result.grad_fn}, [result.grad_fn]
     while nodes:

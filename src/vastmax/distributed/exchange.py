@@ -1,4 +1,4 @@
-"""What processes send each other for ops over spread tables: once forward and once backward, whatever the ops are."""
+"""The exchange between processes for ops on sharded tables: one forward and one backward, for any set of ops."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Share", "completes", "register_share"]
 
 
 class Share(ABC):
-    """This process's share of an op: what it sends, and what it makes of what the others send.
+    """This process's share of an op: what it sends, and how it combines what others send.
 
     Attributes:
-        batch: whose rows the op is of.
+        batch: the batch of the op's rows.
         inputs: tensors that get a gradient.
-        outputs: how many tensors are received.
+        outputs: the number of tensors received.
     """
 
     batch: Batch
@@ -34,44 +34,44 @@ class Share(ABC):
 
     @abstractmethod
     def send(self) -> list[list[Tensor]]:
-        """Return for each process flat tensors, which travel in this order."""
+        """Return for each process flat tensors, sent in this order."""
 
     @abstractmethod
     def sizes(self) -> list[int]:
-        """Return how many numbers come from each process."""
+        """Return the number of elements received from each process."""
 
     @abstractmethod
     def receive(self, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-        """Return tensors, differentiable ones, of what came from each process."""
+        """Return differentiable tensors, combined from what each process sent."""
 
     @abstractmethod
     def send_back(self, *grads: Tensor) -> list[list[Tensor]]:
-        """Return such tensors for each process, given the gradients of what was received."""
+        """Return flat tensors for each process, given the gradients of the received tensors."""
 
     @abstractmethod
     def sizes_back(self) -> list[int]:
-        """Return how many numbers come back from each process."""
+        """Return the number of elements that come back from each process."""
 
     @abstractmethod
     def receive_back(self, found: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the inputs, of what came back from each process."""
+        """Return the gradients of the inputs, combined from what came back from each process."""
 
     @abstractmethod
     def result(self, *received: Tensor) -> Any:
-        """Return what the op does, of the tensors received."""
+        """Return the op's result, given the received tensors."""
 
 
 _shares: dict[str, Callable[..., Share]] = {}
 
 
 def register_share(op: str, share: Callable[..., Share]) -> None:
-    """Let an op over spread tables be computed by this share of each process, by itself or together with others."""
+    """Compute an op on sharded tables by this share on each process, alone or in one exchange with other ops."""
     _shares[op] = share
     register_for_tables(DTensor, op, lambda *given, **options: exchanged([share(*given, **options)])[0])
 
 
 class _Together:
-    """Ops of one batch whose shares travel together."""
+    """Ops of one batch whose shares travel in one exchange."""
 
     def __init__(self) -> None:
         self._asked: list[Share] = []
@@ -87,12 +87,12 @@ register_for_tables(DTensor, "together", _Together)
 
 
 def completes(node: Any) -> bool:
-    """Return whether what a node of autograd's graph gives to tensors that all processes have is of all processes."""
+    """Return whether a node of autograd's graph gives replicated tensors the gradient of all processes' losses."""
     return getattr(node, "exchanges", False)
 
 
 def exchanged(shares: Sequence[Share]) -> list[Any]:
-    """Return the results of several ops, whose shares travel together."""
+    """Return the results of several ops, whose shares travel in one exchange."""
     every = [each for share in shares for each in share.inputs]
     inputs = list({id(each): each for each in every}.values())
     places = {id(each): place for place, each in enumerate(inputs)}
@@ -126,7 +126,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def _added(gradients: Sequence[Tensor]) -> Tensor | None:
-    """Return the sum of what shares give to a tensor; of sparse ones the rows of all: of bfloat16 PyTorch adds none."""
+    """Return the sum of the gradients of a tensor, sparse ones concatenated: PyTorch cannot add those of bfloat16."""
     if len(gradients) < 2:
         return gradients[0] if gradients else None
     if not all(each.is_sparse for each in gradients):
@@ -141,7 +141,7 @@ def _common(dtypes: Iterable[torch.dtype]) -> torch.dtype:
 
 
 def _sent(shares: Sequence[Share], parts: list[list[list[Tensor]]], sizes: list[list[int]]) -> list[list[Tensor]]:
-    """Return of each share what came from each process, in the dtype that it sends."""
+    """Return for each share what each process sent, in the dtype of the share."""
     batch = shares[0].batch
     dtypes = [_common(each.dtype for each in of_share[0]) for of_share in parts]
     dtype = _common(dtypes)

@@ -1,6 +1,7 @@
-"""Few rows of a spread table: each process is sent those that its own rows of the batch need, and computes with them.
+"""Ops on few rows of a sharded table: each process receives those that its own rows of the batch need.
 
-All processes know all targets and draw alike, so that each knows which of its rows the others need: nobody asks.
+All processes know all targets and draw the same samples, so that each knows which of its rows the others need, without
+requests.
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ __all__: list[str] = []
 
 
 class _Fetched(NamedTuple):
-    """Rows of a table that are here for a while: their ids (U,), rising, vectors (U, d), and biases (U,) or None."""
+    """Fetched rows of a table: their ids (U,), ascending, vectors (U, d), and biases (U,) or None."""
 
     ids: Tensor
     vectors: Tensor
     biases: Tensor | None
 
     def places(self, ids: Tensor) -> Tensor:
-        """Return where the rows of these ids stand."""
+        """Return the positions of the rows with these ids."""
         return torch.searchsorted(self.ids, ids)
 
 
 class _FetchShare(Share):
-    """An op on the rows of a table that this process needs; what is sent to others comes back as their gradients of it.
+    """An op on the rows of a table that this process needs; gradients of sent rows come back to it.
 
     Args:
-        weight: of the table.
-        bias: of the table, or None.
-        num_rows: of the batch, that the op is given.
-        needed: says which ids the results of a stretch of the batch need.
+        weight: the sharded table (V, d).
+        bias: its biases (V,), sharded as well, or None.
+        num_rows: the number of rows of the batch that the op is given.
+        needed: returns the ids that the results of a slice of the batch need.
         sparse: whether the table's gradients are sparse tensors.
-        compute: the op, of what was fetched, for a stretch of the batch.
+        compute: the op, given the fetched rows and a slice of the batch.
     """
 
     outputs = 2
@@ -66,7 +67,7 @@ class _FetchShare(Share):
         self._own, self._ids = wanted[batch.rank], ids[batch.rank]
         bounds = torch.tensor(own_bounds(weight), device=weight.device)
         first, stop = (int(bounds[batch.rank + each]) for each in (0, 1))
-        self._asked = [each[(each >= first) & (each < stop)] - first for each in ids]  # of this process, by the others
+        self._asked = [each[(each >= first) & (each < stop)] - first for each in ids]  # local ids, by who needs them
         self._sizes = torch.searchsorted(self._ids, bounds).diff().tolist()
 
     @override
@@ -108,7 +109,7 @@ class _FetchShare(Share):
         return rows * (self._weight.shape[1] + (self._bias is not None))
 
     def _rows(self, found: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """Return vectors, and biases if there are any, of so many rows from each process."""
+        """Return vectors and biases, or None, given the number of rows from each process."""
         width = self._weight.shape[1]
         ends = [rows * width for rows in sizes]
         vectors = torch.cat([each[:end].view(-1, width) for each, end in zip(found, ends, strict=True)])
@@ -230,7 +231,7 @@ def _path_loss(
 
 
 def _of(rows: Tensor, span: slice) -> slice:
-    """Return which of the entries, whose rows rise, are of a stretch of the batch."""
+    """Return the slice of entries, sorted by row, whose rows are in a slice of the batch."""
     if current().everywhere:
         return slice(0, len(rows))
     start, stop = torch.searchsorted(rows, torch.tensor([span.start, span.stop], device=rows.device)).tolist()
@@ -238,24 +239,24 @@ def _of(rows: Tensor, span: slice) -> slice:
 
 
 def _pairs(pairs: tuple[Tensor, Tensor], span: slice) -> tuple[Tensor, Tensor]:
-    """Return the pairs of a row and a sample whose row is of a stretch of the batch, which is counted from 0."""
+    """Return the pairs (row, sample) whose row is in a slice of the batch, with rows counted from its start."""
     rows, places = pairs
     inside = (rows >= span.start) & (rows < span.stop)
     return rows[inside] - span.start, places[inside]
 
 
 def _placed(found: Tensor, mine: slice, size: int) -> Tensor:
-    """Return (size,) with what was found in its stretch, and 0 elsewhere."""
+    """Return (size,) with the results in their slice, and 0 elsewhere."""
     return torch.cat([found.new_zeros(mine.start), found, found.new_zeros(size - mine.stop)])
 
 
 def _table_rows(weight: Tensor, bias: Tensor | None, ids: Tensor, *, sparse: bool = False) -> Share:
-    """All processes need all of them."""
+    """All processes need all rows."""
     whole = bias if isinstance(bias, DTensor) else None
 
     def compute(table: _Fetched, _: slice) -> tuple[Tensor, Tensor | None]:
         places = table.places(ids)
-        if bias is not None and whole is None:  # which is on all processes
+        if bias is not None and whole is None:  # replicated
             return table.vectors[places], torch.gather(bias, 0, ids, sparse_grad=sparse)
         return table.vectors[places], None if table.biases is None else table.biases[places]
 
@@ -263,7 +264,7 @@ def _table_rows(weight: Tensor, bias: Tensor | None, ids: Tensor, *, sparse: boo
 
 
 def _guarded_draws(*given: Any, **options: Any) -> GuardedDraws:
-    """All processes draw for all rows, and have all logits, so that all draw on for the same."""
+    """Draw on all processes for all rows, with all logits, so that all continue for the same rows."""
     with working_on(replace(current(), everywhere=True)):
         return ops.in_pytorch("guarded_draws")(*given, **options)
 

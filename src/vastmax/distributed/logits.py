@@ -1,4 +1,4 @@
-"""Logits of all classes: each process computes those of its own, and they meet where their rows are."""
+"""Logits of all classes: each process computes those of its own, and sends them to the processes of the rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__: list[str] = []
 
 
 def _linear_logits(parts: Sequence[Part]) -> Tensor:
-    """Return (N, V); each process computes the logits of its classes, and they meet where their rows are."""
+    """Return logits (N, V): each process computes those of its classes, and sends them to the processes of the rows."""
     batch = current()
     flat = [each for part in parts for each in own_part(part)[:3]]
     bounds = [own_bounds(part.weight) for part in parts]
@@ -29,7 +29,7 @@ def _linear_logits(parts: Sequence[Part]) -> Tensor:
 
 
 class _Columns(torch.autograd.Function):
-    """(N_wanted, V) logits of the rows that this process wants, from those of its classes (N, V_own) and others'."""
+    """Logits (N_wanted, V) of the rows this process wants, exchanged for those of its own classes, (N, V_own)."""
 
     @staticmethod
     def forward(ctx: Any, batch: Batch, bounds: list[list[int]], *tensors: Any) -> Tensor:
@@ -80,12 +80,12 @@ class _Columns(torch.autograd.Function):
 def _linear_topk(
     parts: Sequence[Part], k: int, block_size: int | None = None, *, normalized: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return the best of each process's best; all processes have those of all rows."""
+    """Return the best of each process's best, for all rows on all processes."""
     batch = current()
     with torch.no_grad():
         mine = [own_part(part) for part in parts]
         rows = len(parts[0].hidden)
-        most = sum(own_bounds(part.weight)[1] for part in parts)  # classes that the first process has
+        most = sum(own_bounds(part.weight)[1] for part in parts)  # classes of the first process, which has the most
         width = min(k, most)
         here = min(width, sum(len(part.weight) for part in mine))
         values = torch.full(
@@ -99,7 +99,7 @@ def _linear_topk(
         columns = torch.cat([values, log_z[:, None]], 1)
         all_columns, all_places = all_from_all([columns, places], batch.group)
         values, places = (each.transpose(0, 1).flatten(1) for each in (all_columns[:, :, :-1], all_places))
-        # a class of logit -inf comes before a place where there is none
+        # a class with logit -inf ranks before an empty place
         ranked = values.clamp(min=torch.finfo(values.dtype).min).masked_fill(places < 0, -torch.inf)
         best = ranked.topk(k).indices
         values, places = values.gather(1, best), places.gather(1, best)
@@ -111,7 +111,7 @@ def _linear_topk(
 
 
 def _global_places(parts: Sequence[Part], local: Tensor) -> Tensor:
-    """Return where classes stand among all, that stand here among this process's."""
+    """Return positions among all classes, given those among this process's classes."""
     found = local.clone()
     start = before = 0
     for part in parts:

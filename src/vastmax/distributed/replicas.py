@@ -1,4 +1,4 @@
-"""Processes that have the same parameters, for rows of their own: they learn the mean of what each of them learns."""
+"""Averages of gradients over processes that have the same parameters and rows of their own."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from vastmax.distributed.tables import spread_table
 
 __all__ = ["average_over", "average_whole"]
 
-_NONE, _DENSE = -2, -1  # what a process says of a parameter's gradient, where it is not the number of its rows
+_NONE, _DENSE = -2, -1  # sent for a gradient that is not sparse, instead of its number of rows
 
 
 @torch.no_grad()
 def average_over(parameters: Sequence[Any], group: Any) -> None:
-    """Give these processes the mean of their gradients, all of one kind or none; what was averaged before stays.
+    """Average gradients over processes; those of a parameter are all dense or all sparse, or None on some.
 
-    In three collectives: which gradients there are, the dense ones summed, and the rows of the sparse ones gathered.
+    Gradients accumulated from earlier averages stay as they are. In three collectives: which gradients exist, the dense
+    ones summed, and the rows of the sparse ones gathered.
     """
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.is_sparse:
@@ -39,9 +40,9 @@ def average_over(parameters: Sequence[Any], group: Any) -> None:
 
 @torch.no_grad()
 def average_whole(parameters: Sequence[Tensor], group: Any) -> None:
-    """Give these processes the dense mean of their gradients, in one collective; what was averaged before stays.
+    """Average gradients over processes in one collective, as dense tensors; those averaged before stay as they are.
 
-    Where no process has a gradient of a parameter there is none afterwards.
+    A parameter without a gradient on any process keeps None.
     """
     grads = [torch.zeros_like(each) if each.grad is None else each.grad.to_dense() for each in parameters]
     there = grads[0].new_tensor([each.grad is not None for each in parameters])
@@ -66,7 +67,7 @@ def _average_dense(parameters: Sequence[Any], group: Any) -> None:
 
 
 def _means(tensors: Sequence[Tensor], group: Any) -> list[Tensor]:
-    """Return the means of tensors over the processes, in one collective."""
+    """Return the means of tensors over processes, in one collective."""
     dtype = functools.reduce(torch.promote_types, (each.dtype for each in tensors))
     total = torch.cat([each.flatten().to(dtype) for each in tensors])
     distributed.all_reduce(total, group=group)
@@ -76,7 +77,7 @@ def _means(tensors: Sequence[Tensor], group: Any) -> list[Tensor]:
 
 
 def _average_sparse(parameters: Sequence[tuple[Any, list[int]]], group: Any) -> None:
-    """Of each parameter it is known how many rows each process brings."""
+    """Average sparse gradients, given the number of rows of each process for each parameter."""
     size = distributed.get_world_size(group)
     nothing = torch.empty(0, dtype=torch.uint8, device=parameters[0][0].device)
     sent = torch.cat([nothing, *(part for each, _ in parameters for part in _packed(each))])

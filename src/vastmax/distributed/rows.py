@@ -1,4 +1,4 @@
-"""Rows of all processes, through which gradients flow back to those that brought them."""
+"""Rows gathered from all processes, with gradients that flow back to the processes they came from."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["all_rows"]
 
 
 def all_rows(own: Tensor, mesh: DeviceMesh) -> tuple[Tensor, Tensor]:
-    """Return the rows of all processes, and where this one's stand among them.
+    """Return the rows of all processes, and the positions of this process's rows among them.
 
-    As for a loss over a batch whose negatives are other processes' items. Every process calls it, with as many rows as
-    it likes, none included, and calls backward where any of them does. A row's gradient is the sum of what all
-    processes' losses give to it; where each averages its parameters' gradients over processes, as
-    ``DistributedDataParallel`` and FSDP do, the objective is the mean of their losses.
+    For example, for a loss over a batch whose negatives are items of other processes. All processes call it, each with
+    any number of rows, none included, and all call backward if any does. A row's gradient is the sum over all
+    processes' losses; if each averages its parameters' gradients over processes, as ``DistributedDataParallel`` and
+    FSDP do, the objective is the mean of their losses.
 
     Args:
-        own: (n, …) rows of this process, with or without a gradient; the same dtype and shape of a row on all.
-        mesh: of the processes, with one dimension; a slice such as ``mesh["data"]`` of one with several.
+        own: (n, …), this process's rows, with or without a gradient; the same dtype and row shape on all processes.
+        mesh: the processes, with one dimension; of a mesh with several, a slice such as ``mesh["data"]``.
 
     Returns:
-        (N, …) all rows, in the order of processes, and (n,) int64 the places of this process's.
+        (N, …) all rows, in the order of processes, and (n,) int64 the positions of this process's.
 
     Raises:
-        InputError: where the mesh has more than one dimension, or ``own`` none.
+        InputError: if the mesh has more than one dimension, or ``own`` has none.
     """
     if not isinstance(mesh, DeviceMesh) or mesh.ndim != 1:
         raise refused("mesh", mesh, "a DeviceMesh of one dimension, for example init_device_mesh('cpu', (4,))")

@@ -1,4 +1,4 @@
-"""Any output layer, its classes spread over processes."""
+"""Sharding of an output layer's classes over processes."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ __all__ = ["shard_classes", "unshard"]
 
 
 def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) -> OutputLayer:
-    """Spread a layer's classes over processes, in place, and return it: same contract, same numbers.
+    """Shard a layer's classes over processes, in place, and return the layer: same interface, same results.
 
-    Every process calls it, and every method of the layer afterwards, with rows of its own: as many as it likes, none
-    included. A table's rows lie on one process each, as ``torch.chunk`` cuts them, in a DTensor with ``Shard(0)``;
-    what is not cut is taken from the first process. Draws come from a seed of the first process's, all alike.
+    All processes call it, and afterwards every method of the layer, each with its own rows: any number, none included.
+    Each process holds a range of a table's rows, split as by ``torch.chunk``, in a DTensor with ``Shard(0)``; all other
+    tensors are copied from the first process. All processes draw the same samples, from the first process's seed.
 
-    A layer on the meta device is made where it is spread, so that no process has room for more than its part:
-    parameters start as :meth:`reset_parameters` has them, the same values on any number of processes. A large unigram
-    proposal (2 million classes or more) is spread as well, for one more small collective operation a draw.
+    A layer on the meta device is created shard by shard, so that no process needs memory for more than its part:
+    parameters are initialised as by :meth:`reset_parameters`, to the same values on any number of processes. A unigram
+    proposal over 2**21 (2.1 million) or more classes is sharded as well, at the cost of one small collective per draw.
 
-    A process's loss counts its own rows, and the mean over the processes is the loss of all rows: for the reduction
-    "mean" it is its rows' sum times the number of processes, over the factors of all rows. Gradients of what lies below
-    are its own loss's, to be averaged over processes as ``DistributedDataParallel`` and FSDP do; the layer's own
-    are of the mean already.
+    A process's loss covers its own rows. With the reduction "mean", it is the sum over its rows times the number of
+    processes, divided by the total weight of all rows, so that the mean over processes is the loss of all rows; with
+    "sum", that mean is the sum over all rows divided by the number of processes. Gradients of the network below are
+    those of the process's own loss: average them over processes, as ``DistributedDataParallel`` and FSDP do. The
+    layer's own gradients are already those of the mean.
 
     Args:
-        layer: of any kind whose :meth:`~vastmax.layers.OutputLayer.shard_plan` is known.
-        mesh: of the processes.
-        dim: the name of its dimension over which classes are spread, where it has several. Processes apart in the
-            others have the same classes: the layer lets them learn the mean of their gradients, after each backward
-            pass. Given a slice such as ``mesh["classes"]`` it knows of no others, whose gradients are the caller's.
+        layer: any layer with a :meth:`~vastmax.layers.OutputLayer.shard_plan`.
+        mesh: the processes.
+        dim: name of the mesh dimension to shard over; required if the mesh has several. Processes along the others hold
+            the same classes: the layer averages their gradients after each backward pass. Given a slice such as
+            ``mesh["classes"]``, it knows no other dimensions, and averaging over them is up to the caller.
 
     Raises:
-        InputError: where the layer cannot be cut, or the mesh has no such dimension.
+        InputError: if the layer cannot be sharded, or the mesh has no such dimension.
     """
     if not isinstance(layer, OutputLayer):
         raise refused("layer", layer, "one of vastmax.layers")
@@ -74,10 +75,10 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) 
 
 
 def unshard(layer: OutputLayer) -> OutputLayer:
-    """Bring all of a layer's classes to every process, in place, and return it as it was before :func:`shard_classes`.
+    """Gather all of a layer's classes on every process, in place, and return it as before :func:`shard_classes`.
 
     Raises:
-        InputError: where it is not spread.
+        InputError: if the layer is not sharded.
     """
     if isinstance(layer, OutputLayer) and (within := layer._within()) is not layer:
         unshard(within)
@@ -99,7 +100,7 @@ def unshard(layer: OutputLayer) -> OutputLayer:
 
 
 def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any]]:
-    """Return the dimension of a mesh over which classes are spread, and the groups of all others."""
+    """Return the mesh dimension to shard over, and the process groups of all others."""
     if not isinstance(mesh, DeviceMesh):
         raise refused("mesh", mesh, "a DeviceMesh, for example init_device_mesh('cpu', (4,))")
     names = mesh.mesh_dim_names or ()
@@ -112,12 +113,12 @@ def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any
 
 
 def _take_own_rows(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Cut what a plain state has whole."""
+    """Replace the whole tables of a plain state dict by this process's rows."""
     for name, table in (*layer.named_parameters(), *layer.named_buffers()):
         whole: Any = state.get(prefix + name)
         if not isinstance(table, DTensor) or not isinstance(whole, Tensor) or isinstance(whole, DTensor):
             continue
-        if whole.shape == table.shape:  # else PyTorch says so
+        if whole.shape == table.shape:  # otherwise PyTorch reports the mismatch
             state[prefix + name] = spread_like(table, own_part(table, whole).to(table.dtype))
 
 
@@ -125,7 +126,7 @@ _kinds: dict[type, type] = {}
 
 
 def _sharded_kind(kind: type[OutputLayer]) -> type:
-    """Return the class of layers of this kind whose classes are spread."""
+    """Return the sharded subclass of a layer class."""
     if kind not in _kinds:
         _kinds[kind] = type(f"Sharded{kind.__name__}", (Sharded, kind), {"__module__": kind.__module__})
     return _kinds[kind]

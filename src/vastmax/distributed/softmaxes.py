@@ -1,8 +1,8 @@
-"""Softmaxes over classes that are spread: each process has the logits of its own, for the rows of all.
+"""Softmaxes over sharded classes: each process has the logits of its own classes, for the rows of all processes.
 
-Each sends the home of every row the log Z of its own classes, and what the gradient will need: the expected vector
-under them, and the target's own where it has it. Once the log Z of all is known at home, so is the gradient of the
-hidden vectors, and backward sends the rows' factors alone.
+Each process sends every row's own process log Z over its classes, and what the gradient will need: the expected vector
+over them, and the target's vector if it has it. Once a row's process knows the total log Z, it also knows the gradient
+of the hidden vector, and the backward pass sends three numbers per row.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ __all__ = ["SoftmaxShare", "expects", "own_part", "owners_of", "places_here", "t
 
 @dataclass
 class SoftmaxShare(Share):
-    """What this process knows of a softmax for the rows (N,) of a batch, from its classes alone.
+    """A process's share of a softmax for the rows (N,) of a batch, from its own classes.
 
     Attributes:
-        parts: of the softmax, their hidden vectors of all rows, with gradients.
-        log_z: (N,) over the classes here; -inf where there are none.
-        log_prob: (N,) of the targets that are here; -inf for others.
-        owners: (N,) which process has the target; -1 where none has. None without targets.
-        expected: (N, w) of each part, where they are wanted.
-        vectors: (n, w) of each part, the targets' own of the n targets that are here, where they are wanted.
-        returns: which of the op's two results is one.
+        parts: the parts of the softmax, with the hidden vectors of all rows, and gradients.
+        log_z: (N,) over this process's classes; -inf if there are none.
+        log_prob: (N,) of the targets among them; -inf for others.
+        owners: (N,) int64, the rank of the process that has the target, -1 if none; None without targets.
+        expected: (N, w) of each part, the expected vectors, if needed.
+        vectors: (n, w) of each part, those of the n targets that this process has, if needed.
+        returns: which of the op's two results to return.
     """
 
     outputs: ClassVar[int] = 2
@@ -133,7 +133,7 @@ class SoftmaxShare(Share):
         if self.owners is not None:
             to_prob = all_prob * (self.owners == self.batch.rank)
             to_z = to_z + to_prob
-        # the mean of the processes' losses is what is learnt
+        # the objective is the mean of the processes' losses
         sums = sum(each[3 * count :] for each, count in zip(found, rows, strict=True)) / self.batch.size
         of_parts: list[Tensor | None] = []
         for part, gradient in zip(self.parts, self._gradients, strict=True):
@@ -152,9 +152,9 @@ class SoftmaxShare(Share):
 
 
 def joined(log_z: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (N,) log Z and log-probability over all classes, of those (W, N) over the classes of each process.
+    """Return log Z (N,) and log-probabilities (N,) over all classes, given those (W, N) over each process's classes.
 
-    Of large logits only differences have digits: log-probabilities are moved by the difference of two log Z.
+    Log-probabilities are shifted by the difference of two log Z: large logits keep precision only in differences.
     """
     largest = log_z.amax(0)
     rest = (log_z - largest).logsumexp(0)
@@ -162,12 +162,12 @@ def joined(log_z: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def expects(batch: Batch) -> bool:
-    """Return whether hidden vectors are to have a gradient."""
+    """Return whether hidden vectors need a gradient."""
     return torch.is_grad_enabled() and not batch.everywhere
 
 
 def own_part(part: Part) -> Part:
-    """Return the part of this process's classes, of hidden vectors as it sees them; biases may be on all, whole."""
+    """Return the part of this process's classes, with projected hidden vectors; biases may be replicated."""
     hidden, weight, bias, _ = part.projected()
     if bias is None or isinstance(bias, DTensor):
         return Part(hidden, local_rows(weight), local_rows(bias))
@@ -193,7 +193,7 @@ def _log_partition_share(parts: Sequence[Part], block_size: int | None = None) -
 
 
 def owners_of(parts: Sequence[Part], target: Tensor) -> Tensor:
-    """Return which process has each target (N,); -1 where none has."""
+    """Return the rank of the process that has each target (N,); -1 if none has."""
     owners, start = torch.full_like(target, -1), 0
     for part in parts:
         table: Any = part.weight
@@ -205,7 +205,7 @@ def owners_of(parts: Sequence[Part], target: Tensor) -> Tensor:
 
 
 def places_here(parts: Sequence[Part], target: Tensor) -> Tensor:
-    """Return where this process has each target (N,) among its classes; -1 where it has not."""
+    """Return the position of each target (N,) among this process's classes; -1 for classes of other processes."""
     places, start, before = torch.full_like(target, -1), 0, 0
     for part in parts:
         first, stop = own_rows(part.weight)
@@ -216,7 +216,7 @@ def places_here(parts: Sequence[Part], target: Tensor) -> Tensor:
 
 
 def target_vectors(parts: Sequence[Part], places: Tensor) -> list[Tensor]:
-    """Return of each part (n, w) the vectors of the targets that are here (n,), 0 where they are of another part."""
+    """Return for each part the vectors (n, w) of the n targets on this process, 0 for those of other parts."""
     here = places[places >= 0]
     vectors, before = [], 0
     for part in parts:

@@ -1,4 +1,4 @@
-"""A model that several processes train together: each has all of it, but of a layer whose classes are spread."""
+"""Data-parallel models: replicated on all processes, except for an output layer whose classes are sharded."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Together", "whole_on_first"]
 
 
 class Together(nn.Module):
-    """A model as all processes of the default group train it: called in its place, and then asked to ``average``.
+    """A model trained by all processes of the default group: call it in the model's place, then ``average``.
 
-    Dense parameters are those of a `DistributedDataParallel`. Tables with sparse gradients are averaged by the rows
-    that any process met, for which nccl has no collective and ``DistributedDataParallel`` none but for embeddings. An
-    output layer whose classes are spread sees to its own. All begin with the first process's model.
+    Dense parameters are trained by `DistributedDataParallel`. Tables with sparse gradients are averaged over the rows
+    that any process touched: nccl has no collective for these, and ``DistributedDataParallel`` only one for
+    embeddings. A sharded output layer averages its own gradients. All processes start from the first process's model.
 
     Args:
-        model: The same on all processes, but for its numbers.
+        model: The same on all processes, except for its values.
         output: The output layer in it.
     """
 
@@ -40,17 +40,17 @@ class Together(nn.Module):
         step = _Step(model, [each for each in learnt if id(each) not in tables])
         self.step = DistributedDataParallel(step, init_sync=False)
         self._tables = [each for each in learnt if id(each) in tables]
-        self._replica = () if spread else (output,)  # a tuple, as what is in it is no part of this module
+        self._replica = () if spread else (output,)  # in a tuple, so that it is not registered as a submodule
         self._versions = {}
 
     def forward(self, *given: Any, **options: Any) -> Any:
-        """Return what the model does. Its loss is to be such that the mean over the processes is that of all rows."""
+        """Return the model's output. Its loss must be such that the mean over processes is that of all rows."""
         found = self.step(*given, **options)
         self._versions = self._buffer_versions()
         return found
 
     def average(self) -> None:
-        """Give all processes the mean of the gradients, and of what else this step moved: after each backward pass."""
+        """Average gradients, and buffers that this step changed, over processes: after each backward pass."""
         self._average_tables()
         self._average_buffers()
 
@@ -59,7 +59,7 @@ class Together(nn.Module):
 
     @torch.no_grad()
     def _average_buffers(self) -> None:
-        """Average what backward moved, as a proposal that adapts; on some processes it may have found nothing to do."""
+        """Average buffers that any process's backward pass changed, such as those of an adaptive proposal."""
         now = self._buffer_versions()
         if not now:
             return
@@ -83,7 +83,7 @@ class Together(nn.Module):
 
 
 class _Step(nn.Module):
-    """A model, of which ``DistributedDataParallel`` sees these parameters only."""
+    """A model of which ``DistributedDataParallel`` sees only the given parameters."""
 
     def __init__(self, model: nn.Module, dense: Sequence[nn.Parameter]) -> None:
         super().__init__()
@@ -104,10 +104,18 @@ def _take_from_first(model: nn.Module) -> None:
 
 
 def whole_on_first(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return tensors by their names, those that are spread over the processes whole: on the first process.
+    """Return tensors by name, with sharded tables gathered on the first process, in CPU memory.
 
-    All processes call it, with tables of the same names in the same order. What other processes get of spread tables is
-    empty. What is whole is in the processor's memory, of which each process needs no more than its own part.
+    All processes call it, with tables of the same names in the same order. Processes other than the first need CPU
+    memory only for their own part.
+
+    Args:
+        tensors: by name; a sharded table is a DTensor (V, d), or (V,), with ``Shard(0)`` over all processes of the
+            default group.
+
+    Returns:
+        by name: of each sharded table (V, d), or (V,), on the first process, and (0, d), or (0,), on the others; other
+        tensors unchanged.
     """
     return {name: _on_first(each) if isinstance(each, DTensor) else each for name, each in tensors.items()}
 

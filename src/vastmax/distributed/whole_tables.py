@@ -1,4 +1,4 @@
-"""What is of all rows of a spread table: sums of them, and tables that are computed row by row."""
+"""Ops over all rows of a sharded table: sums, and tables computed row by row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 
 class _SumShare(Share):
-    """The sum over processes, of which each has the gradient of its own loss."""
+    """The sum over all processes' rows; in the backward pass each contributes the gradient of its own loss."""
 
     outputs = 2
 
@@ -29,7 +29,7 @@ class _SumShare(Share):
         of_vectors = (mine[:, None] * local_rows(weight)).sum(0)
         of_biases = (mine * local_rows(bias)).sum()[None] if isinstance(bias, DTensor) else None
         self.inputs = of_vectors, of_biases
-        self._of_all = None if bias is None or of_biases is not None else (factors * bias).sum()  # on all processes
+        self._of_all = None if bias is None or of_biases is not None else (factors * bias).sum()  # a replicated bias
         self._width = len(of_vectors) + (of_biases is not None)
 
     @override
@@ -65,12 +65,12 @@ class _SumShare(Share):
 
 
 def _by_rows(function: Callable[..., Tensor], *tables: Any) -> Tensor:
-    """Each process computes its rows, which are kept as those of a table for as long as the batch is."""
+    """Compute this process's rows of a table, cached for the duration of the batch."""
     own = function(*(local_rows(each) for each in tables))
     shape = torch.Size([tables[0].shape[0], *own.shape[1:]])
     table = spread_table(own.detach(), tables[0].device_mesh, shape)
     current().locals[id(table)] = own
-    current().locals[id(own)] = table  # kept for as long as its id is to be its own
+    current().locals[id(own)] = table  # kept alive, so that its id stays unique
     return table
 
 

@@ -1,4 +1,4 @@
-"""Softmaxes over the words of a class: each process has some words of a row's class, whichever."""
+"""Softmaxes over the words of a class, which may be on any processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _share(
     (seen,) = ops.matmul_operands(hidden.detach())
     with torch.autocast(hidden.device.type, enabled=False):
         groups = list(ops.group_by_class(of_rows[rows], here, hidden.shape[1]) if len(rows) else ())
-        uses = [  # whose gradients become one: of some dtypes PyTorch adds no sparse tensors
+        uses = [  # combined into one gradient: PyTorch cannot add sparse tensors of some dtypes
             (None,) * len(groups) if each is None else ops.sparse_uses(each, len(groups), sparse)
             for each in (mine.weight, mine.bias)
         ]
@@ -51,7 +51,7 @@ def _share(
             log_prob = log_prob.index_put((real,), of_targets[group.real])
             means = logits.detach().softmax(-1) @ vectors.detach()
             expected[real] = torch.where(nothing[..., None], 0, means)[group.real]
-    if not len(rows):  # yet the gradients are as sparse as ever
+    if not len(rows):  # gradients keep their layout
         vectors, biases = ops.table_rows(mine.weight, mine.bias, rows, sparse=sparse)
         log_z = log_z + vectors.sum() + (0 if biases is None else biases.sum())
     wants = expects(batch)
@@ -60,11 +60,11 @@ def _share(
     return SoftmaxShare(batch, [part], log_z, log_prob, owners, means, vectors, "log_prob")
 
 
-_stretches = WeakTensorKeyDictionary()  # by the classes of all words: the stretch wanted last, and its classes
+_stretches = WeakTensorKeyDictionary()  # by class_of of all words: the last range, and its classes
 
 
 def _classes_here(classes: WordClasses, first: int, stop: int) -> WordClasses:
-    """Return the classes with no words but those of a stretch, whose numbers are counted from its first."""
+    """Return the classes restricted to a range of words, numbered from its first."""
     known = _stretches.get(classes.class_of)
     if known is None or known[0] != (first, stop):
         _stretches[classes.class_of] = known = (first, stop), _stretch_of(classes, first, stop)
@@ -72,7 +72,7 @@ def _classes_here(classes: WordClasses, first: int, stop: int) -> WordClasses:
 
 
 def _stretch_of(classes: WordClasses, first: int, stop: int) -> WordClasses:
-    class_of = classes.class_of[first:stop].clone()  # a view would keep what it is a view of
+    class_of = classes.class_of[first:stop].clone()  # a view would keep its base alive
     sizes = torch.bincount(class_of, minlength=len(classes.sizes))
     words, starts = class_of.argsort(stable=True), sizes.cumsum(0) - sizes
     place = torch.empty_like(words)

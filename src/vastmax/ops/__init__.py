@@ -1,7 +1,7 @@
-"""Operations: tensors in, tensors out; no module, no method.
+"""Functional operations: tensors in, tensors out, independent of modules and methods.
 
-An op with several backends is one function; :func:`backend_of` says which of them computes it, and :func:`using` asks
-for one. Its "reference" is the formula in plain PyTorch: handed float64, it is what the others are judged by.
+An op with several backends is one function: :func:`backend_of` returns the backend that computes it, and :func:`using`
+selects one. The "reference" backend is the formula in plain PyTorch; in float64 it is the standard for the others.
 """
 
 try:

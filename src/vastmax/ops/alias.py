@@ -1,4 +1,4 @@
-"""The alias method on masses that add up to 2**62: tables, draws, and masses of classes."""
+"""The alias method on masses that sum to 2**62: tables, draws, and masses of classes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vastmax.ops.dispatch import for_table
 
 __all__ = ["ALIAS_BITS", "AliasTables", "alias_choice", "alias_draws", "alias_entries", "alias_masses", "alias_tables"]
 
-ALIAS_BITS = 62  # of a draw; masses add up to 2**62, so that sums of them are exact in int64
+ALIAS_BITS = 62  # of a draw; masses sum to 2**62, so that sums of them are exact in int64
 
 
 class AliasTables(NamedTuple):
-    """What follows from masses.
+    """The alias tables of masses.
 
     Attributes:
-        entry: (2**s,) int64, the threshold of each slot above the s bits of its alias.
-        support: how many masses are more than 0.
+        entry: (2**s,) int64, for each slot the threshold above the s bits of its alias.
+        support: the number of masses greater than 0.
     """
 
     entry: Tensor
@@ -31,7 +31,7 @@ class AliasTables(NamedTuple):
 
 
 def alias_tables(mass: Tensor) -> AliasTables:
-    """Return what follows from masses (V,) int64; InputError where they are no distribution."""
+    """Return the alias tables of masses (V,) int64; InputError if one is negative, or their sum is not 2**62."""
     if (make := for_table("alias_tables", mass)) is not None:
         return make(mass)
     given = mass.cpu().numpy()
@@ -39,7 +39,7 @@ def alias_tables(mass: Tensor) -> AliasTables:
 
 
 def alias_draws(mass: Tensor, entry: Tensor, chance: Tensor) -> Tensor:
-    """Return the ids (n,) that chances (n,), whole numbers of 62 bits, draw from these masses (V,)."""
+    """Return the ids (n,) that chances (n,), 62-bit integers, draw from masses (V,) with these entries."""
     if (draw := for_table("alias_draws", mass)) is not None:
         return draw(mass, entry, chance)
     last_slot = len(entry) - 1
@@ -53,12 +53,12 @@ def alias_masses(mass: Tensor, ids: Tensor) -> Tensor:
 
 
 def alias_choice(entry: Tensor, chance: Tensor, last_slot: int) -> Tensor:
-    """Return what chances (n,) draw, given the entries (n,) of their slots, which are their lowest bits."""
+    """Return the ids (n,) that chances (n,) draw, given the entries (n,) of their slots, their lowest bits."""
     return entry.minimum(chance).bitwise_and_(last_slot)
 
 
 def alias_entries(mass: NDArray[np.int64], first: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-    """Return the entries of a stretch of slots, of masses (V,); InputError where they are no distribution."""
+    """Return the entries of a range of slots for masses (V,); InputError as in :func:`alias_tables`."""
     slots = 2 ** (len(mass) - 1).bit_length()
     try:
         return _core.alias_entries(mass, slots, 2**ALIAS_BITS, first, slots if stop is None else stop)

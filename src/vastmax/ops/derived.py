@@ -1,4 +1,4 @@
-"""What follows from tensors of a module's state, computed anew when they are others."""
+"""Values derived from tensors of a module's state, recomputed when these change."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ T = TypeVar("T")
 
 
 class Derived(Generic[T]):
-    """A function of tensors whose value is kept while they are the same tensors and nobody has written to them.
+    """A function of tensors whose value is cached until they are replaced or written to.
 
-    Whoever restores a module may replace or fill the tensors of its state without a word to it: ``from_pretrained``,
-    ``to_empty``, a distributed checkpoint, an averaged model. What is derived from them is therefore no buffer.
-    A copy derives its own. What writes behind autograd's back (``.data``, a view of numpy, a collective operation) is
-    not noticed: call :meth:`forget`.
+    Code that restores a module may replace or fill the tensors of its state without notice: ``from_pretrained``,
+    ``to_empty``, a distributed checkpoint, an averaged model. Derived values are therefore not buffers. A copy derives
+    its own. Writes that autograd does not see (``.data``, a NumPy view, a collective operation) go unnoticed: call
+    :meth:`forget` after them.
 
     Args:
-        derive: a function of a module, not a method: copies share it.
+        derive: a function of the tensors, defined in a module, not a method: copies share it.
     """
 
     def __init__(self, derive: Callable[..., T]) -> None:
         self._derive = derive
-        self._known: tuple[list[tuple[Tensor, int, int]], T] | None = None  # the tensors as they were, and the value
+        self._known: tuple[list[tuple[Tensor, int, int]], T] | None = None  # tensors, versions, addresses; value
 
     def __call__(self, *state: Tensor) -> T:
         """Return the value for these tensors."""
@@ -47,7 +47,7 @@ class Derived(Generic[T]):
         return value
 
     def forget(self) -> None:
-        """Derive the value anew when it is asked for."""
+        """Discard the value, so that the next call recomputes it."""
         self._known = None
 
     def __reduce__(self) -> tuple[Any, ...]:

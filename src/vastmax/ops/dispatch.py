@@ -1,7 +1,7 @@
-"""Which backend computes an op: the last registered that takes such tensors, or the one that is asked for by name.
+"""Backends of ops: the last registered that supports the tensors computes an op, or one selected by name.
 
-"torch" takes any device, others are faster on some. The "reference" runs where it is asked for, and under the
-transforms of torch.func, which need plain PyTorch.
+"torch" supports any device; others are faster on some. "reference" runs only if selected, and under the transforms of
+torch.func, which need plain PyTorch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Backend(NamedTuple):
 
 _ops: dict[str, dict[str, _Backend]] = {}
 _of_tables: dict[type, dict[str, Callable[..., Any]]] = {}
-# For the whole process, not a thread: a backward pass may compute an op again in a thread of autograd's.
+# For the whole process, not per thread: a backward pass may recompute an op in a thread of autograd.
 _asked: dict[str, str] = {}
 _notes: list[dict[str, Counter[str]]] = []
 
@@ -52,17 +52,20 @@ _notes: list[dict[str, Counter[str]]] = []
 def register(
     op: str, backend: str, function: Callable[..., Any], takes: Callable[[Tensor], bool] = lambda tensor: True
 ) -> None:
-    """Add a backend, for tensors of the devices and dtypes that it takes, to an op, before all registered earlier."""
+    """Register a backend of an op for the tensors that ``takes`` accepts; it overrides those registered earlier."""
     _ops.setdefault(op, {})[backend] = _Backend(function, takes)
 
 
 def register_for_tables(kind: type[Tensor], op: str, function: Callable[..., Any]) -> None:
-    """Let this function compute an op wherever its table is a tensor of this kind, such as one spread over machines."""
+    """Register the function that computes an op if its table is of this tensor type, such as a DTensor."""
     _of_tables.setdefault(kind, {})[op] = function
 
 
 def for_table(op: str, table: Tensor | None) -> Callable[..., Any] | None:
-    """Return the function that was registered for an op on tables of this kind; None for tables of the usual kind."""
+    """Return the function registered for an op on tables of this type; None for tables of an ordinary type.
+
+    InputError if the type has functions for other ops only.
+    """
     if (own := _of_tables.get(type(table))) is None:
         return None
     if op not in own:
@@ -71,10 +74,10 @@ def for_table(op: str, table: Tensor | None) -> Callable[..., Any] | None:
 
 
 def backend_of(op: str, tensor: Tensor) -> str:
-    """Return the name of the backend that computes an op of tensors like this one: of its device and dtype.
+    """Return the name of the backend that computes an op on tensors of this device and dtype.
 
     Raises:
-        InputError: where there is no such op, or :func:`using` asks for a backend that does not take the tensor.
+        InputError: if there is no such op, or :func:`using` selects a backend that does not support the tensor.
 
     Example:
         >>> import torch
@@ -97,9 +100,9 @@ def _backend_of(op: str, tensor: Tensor) -> str:
 def implementation(
     op: str, tensor: Tensor, table: Tensor | None = None, *, outside: bool = False
 ) -> Callable[..., Any]:
-    """Return the function of the backend that computes an op of tensors like this one; ``outside`` all transforms.
+    """Return the function of the backend that computes an op on tensors like this one.
 
-    Of a table of a kind of its own, the function that is registered for that.
+    A function registered for the type of the table overrides it. ``outside`` ignores transforms of torch.func.
     """
     if (own := for_table(op, table)) is not None:
         return own
@@ -110,12 +113,12 @@ def implementation(
 
 
 def in_pytorch(op: str) -> Callable[..., Any]:
-    """Return PyTorch's function of an op, for tables of a kind of their own: what it calls of other ops knows them."""
+    """Return the "torch" function of an op, for tables of a registered type: the ops it calls support them too."""
     return _ops[op]["torch"].function
 
 
 def instead(op: str, backend: str = "compiled") -> Callable[..., Any]:
-    """Return PyTorch's function, for a backend that was asked for an op and finds that it is not for these tensors."""
+    """Return the "torch" function, for a backend that was chosen for an op but does not support these tensors."""
     for note in _notes:
         note.setdefault(op, Counter()).update({backend: -1, "torch": 1})
     return _ops[op]["torch"].function
@@ -123,7 +126,7 @@ def instead(op: str, backend: str = "compiled") -> Callable[..., Any]:
 
 @contextmanager
 def noting_backends() -> Iterator[dict[str, Counter[str]]]:
-    """Count by op how often which backend computes it, for records of what ran.
+    """Count by op how often each backend computes it, for records of what ran.
 
     Example:
         >>> import torch
@@ -142,20 +145,20 @@ def noting_backends() -> Iterator[dict[str, Counter[str]]]:
 
 
 def under_transform() -> bool:
-    """Return whether this runs under a transform of torch.func: grad, vmap, jvp and what is made of them."""
+    """Return whether a transform of torch.func is active: grad, vmap, jvp or one built on them."""
     return torch._C._are_functorch_transforms_active()
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Return whether vmap hides a dimension of a tensor, so that no value of it can be looked at."""
+    """Return whether vmap hides a dimension of a tensor, so that its values cannot be read."""
     return _unwrapped(tensor) is None
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """Return the values that the transforms of torch.func wrap, to look at :func:`outside_transforms`.
+    """Return the tensor that transforms of torch.func wrap, to read its values :func:`outside_transforms`.
 
     Raises:
-        InputError: under vmap over this tensor, where there are no single ones.
+        InputError: if vmap batches this tensor, which then has no single values.
     """
     if (found := _unwrapped(tensor)) is None:
         raise InputError("this layer reads values, which vmap hides: loop over them instead.")
@@ -163,7 +166,7 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def outside_transforms() -> AbstractContextManager[Any]:
-    """Return a context for what is not to be transformed: state of a module, calls of other libraries."""
+    """Return a context without transforms of torch.func: for module state and calls of other libraries."""
     return torch._C._DisableFuncTorch()
 
 
@@ -178,10 +181,10 @@ def _unwrapped(tensor: Tensor) -> Tensor | None:
 
 @contextmanager
 def using(**backends: str) -> Iterator[None]:
-    """Compute ops by these backends and no others, for the whole process: for tests and benchmarks.
+    """Compute ops with these backends and no others, in the whole process: for tests and benchmarks.
 
     Raises:
-        InputError: where there is no such op, or it has no such backend.
+        InputError: if there is no such op, or it has no such backend.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Tables used row by row: some of their rows, and sums of all."""
+"""Row-wise uses of tables: some of their rows, and sums over all."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["by_rows", "table_rows", "table_sum"]
 def table_rows(
     weight: Tensor, bias: Tensor | None, ids: Tensor, *, sparse: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Return (m, d) rows of a table (V, d), and (m,) of biases (V,) or None, of ids (m,); differentiable.
+    """Return rows (m, d) of a table (V, d), and biases (m,) of (V,) or None, at ids (m,) int64; differentiable.
 
-    ``sparse`` makes the gradients sparse tensors of the rows met.
+    ``sparse`` makes the gradients sparse tensors of the touched rows.
     """
     if (own := for_table("table_rows", weight)) is not None:
         return own(weight, bias, ids, sparse=sparse)
@@ -28,14 +28,14 @@ def table_rows(
 
 
 def table_sum(weight: Tensor, bias: Tensor | None, factors: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return (d,) the sum of a table's rows (V, d) times factors (V,), and () that of biases (V,) or None."""
+    """Return the sum (d,) of a table's rows (V, d) times factors (V,), and that of biases (V,), (), or None."""
     if (own := for_table("table_sum", weight)) is not None:
         return own(weight, bias, factors)
     return (factors[:, None] * weight).sum(0), None if bias is None else (factors * bias).sum()
 
 
 def by_rows(function: Callable[..., Tensor], *tables: Any) -> Tensor:
-    """Return the table (V, …) that a function computes of tables of V rows, each row of the rows in its place."""
+    """Return the table (V, …) that a function computes from tables of V rows, row i from their rows i."""
     if (own := for_table("by_rows", tables[0])) is not None:
         return own(function, *tables)
     return function(*tables)

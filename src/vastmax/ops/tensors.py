@@ -1,4 +1,4 @@
-"""What several ops need: products and sums in wide dtypes, ragged ranges, gradients of gradients, and of few rows."""
+"""Helpers of several ops: wide products and sums, ragged ranges, second derivatives and gradients of few rows."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ __all__ = [
 
 
 def touch(tensor: Tensor) -> None:
-    """Tell whoever looks that a tensor was written to, behind PyTorch's back."""
+    """Increment a tensor's version counter, for a write that PyTorch does not see."""
     tensor.detach()[:0].zero_()
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype that sums over classes are taken in: float32, or float64 for float64."""
+    """Return the dtype for sums over classes: float32, or float64 for float64."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def matmul_operands(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Return the operands as autocast would hand them to a product; without autocast as they are.
+    """Return the operands as autocast would cast them for a matrix product; unchanged without autocast.
 
-    For products inside our own autograd functions, whose backward autocast does not reach.
+    For products inside our own autograd functions, whose backward pass autocast does not cover.
     """
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
@@ -49,7 +49,7 @@ def matmul_operands(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def wide_product(left: Tensor, right: Tensor) -> Tensor:
-    """Return ``left @ right``, (…, n, d) by (…, d, m), accumulated and kept in float32 or wider."""
+    """Return ``left @ right``, (…, n, d) by (…, d, m), accumulated and returned in float32 or wider."""
     dtype = wide(left.dtype)
     if left.dtype == dtype:
         return left @ right
@@ -59,7 +59,10 @@ def wide_product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def wide_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return (N, m) ``hidden @ weight.T + bias`` in float32 or wider, as :func:`wide_product`; differentiable."""
+    """Return ``hidden @ weight.T + bias`` (N, m) in float32 or wider, as :func:`wide_product`; differentiable.
+
+    For hidden (N, d), weight (m, d), and bias (m,) or None.
+    """
     hidden, weight = matmul_operands(hidden, weight)
     with torch.autocast(hidden.device.type, enabled=False):
         dtype = wide(hidden.dtype)
@@ -70,7 +73,7 @@ def wide_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _WideProduct(torch.autograd.Function):
-    """Gradients are products in the dtype of what they are gradients of."""
+    """A wide product with gradients computed in the dtype of its operands."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
@@ -90,10 +93,10 @@ def differentiable_gradients(
     needed: Sequence[bool],
     grads: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Return the gradients of the inputs that need one, which autograd can differentiate again.
+    """Return the gradients of those inputs that need one, else None, such that autograd can differentiate them again.
 
-    Of a function in plain PyTorch, given the gradients of what it returns, None for 0: what an autograd function of
-    ours goes back to where its backward is itself to be differentiated.
+    ``function`` is in plain PyTorch, and ``grads`` are the gradients of its results, None for 0. Our autograd functions
+    use this if their backward pass is itself to be differentiated.
     """
     places = [i for i, need in enumerate(needed) if need]
 
@@ -115,14 +118,14 @@ def differentiable_gradients(
 
 
 def ragged_range(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the ranges ``start[i] … start[i] + length[i] - 1`` one after the other.
+    """Return the ranges ``start[i] … start[i] + length[i] - 1``, concatenated.
 
     Args:
         start: (N,) int64.
         length: (N,) int64, 0 or more.
 
     Returns:
-        places (T,) in the ranges, owners (T,) the i of each, and first (N,) where each range begins among the T.
+        places (T,) in the ranges, owners (T,), the i of each, and first (N,), the offset of each range among the T.
 
     Example:
         >>> [part.tolist() for part in ragged_range(torch.tensor([5, 9, 0]), torch.tensor([2, 0, 3]))]
@@ -135,7 +138,7 @@ def ragged_range(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 
 def segment_logsumexp(values: Tensor, owners: Tensor, size: int) -> Tensor:
-    """Return (size, …) log-sum-exps of values (M, …) by owner (M,) in 0..size-1, each of which owns one or more."""
+    """Return log-sum-exps (size, …) of values (M, …) by owner (M,) in 0..size-1, each with at least one value."""
     largest = values.new_full((size, *values.shape[1:]), -torch.inf)
     everywhere = owners.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
     largest.scatter_reduce_(0, everywhere, values.detach(), "amax")
@@ -143,23 +146,23 @@ def segment_logsumexp(values: Tensor, owners: Tensor, size: int) -> Tensor:
 
 
 def row_gradient(rows: Tensor, values: Tensor, shape: torch.Size, *, sparse: bool, rising: bool = False) -> Tensor:
-    """Return the gradient of a table: what each row met receives, and 0 elsewhere.
+    """Return the gradient of a table of this shape: the sums of values by row, and 0 elsewhere.
 
-    Values (M, …) of rows (M,) int64, summed where a row stands more than once; as a sparse tensor of M entries, or a
-    dense one. Where rows are known to rise strictly, a sparse tensor needs no sorting.
+    Values (M, …) belong to rows (M,) int64, which may repeat. ``sparse`` returns a sparse tensor of M entries instead
+    of a dense one; if rows are known to ascend strictly (``rising``), it needs no sorting.
     """
     if sparse:
-        if len(values) == 1:  # contiguous whatever its stride, by which PyTorch adds the row to a dense tensor
+        if len(values) == 1:  # PyTorch adds a single row by its stride, which `contiguous` would keep
             values = values.clone(memory_format=torch.contiguous_format)
         return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=rising or None, check_invariants=False)
     return values.new_zeros(shape).index_add_(0, rows, values)
 
 
 def sparse_uses(table: Tensor, times: int, sparse: bool = True) -> tuple[Tensor, ...]:
-    """Return a table as often as it is used, so that all that it receives becomes one sparse gradient.
+    """Return a table once per use, such that the gradients of all uses combine into one sparse gradient.
 
-    Uses that give it a dense gradient have met all rows. Without this, one of them would make the sum dense; with
-    ``sparse`` False all that it receives becomes one dense gradient, whatever the uses give.
+    A use with a dense gradient has touched all rows; without this, it would make the sum dense. With ``sparse`` False,
+    all combine into one dense gradient, whatever the uses give.
     """
     if (own := for_table("sparse_uses", table)) is not None:
         return own(table, times, sparse)
@@ -178,13 +181,13 @@ class _SparseUses(torch.autograd.Function):
         given = [grad if grad.is_sparse else grad.contiguous() for grad in grads if grad is not None]
         if not given:
             return None, None, None
-        # to be differentiated again a gradient is summed as it is: the parts of a sparse tensor are not differentiable
+        # for a second derivative, add gradients as they are: the components of a sparse tensor are not differentiable
         if torch.is_grad_enabled() or not ctx.sparse:
-            add = torch.add if torch.is_grad_enabled() else Tensor.add_  # nobody else has these gradients
+            add = torch.add if torch.is_grad_enabled() else Tensor.add_  # in place: nobody else has these gradients
             total = functools.reduce(add, sorted(given, key=lambda grad: grad.is_sparse))
             return total if ctx.sparse else total.to_dense(), None, None
         sparse = [grad for grad in given if grad.is_sparse]
-        if len(sparse) < len(given):  # all rows are met
+        if len(sparse) < len(given):  # all rows are touched
             values = functools.reduce(Tensor.add_, [grad for grad in given if not grad.is_sparse])
             for grad in sparse:
                 values.index_add_(0, grad._indices()[0], grad._values())

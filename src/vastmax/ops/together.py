@@ -1,4 +1,4 @@
-"""Several ops of one batch, whose results are not needed before all have been asked for."""
+"""Several ops of one batch whose results are needed only after all have been requested."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["Together", "together"]
 
 
 class Together(Protocol):
-    """Ops that are asked for one after the other, and answer together."""
+    """Ops that are requested one by one, and return their results together."""
 
     def ask(self, op: Callable[..., Any], *given: Any, **options: Any) -> None:
-        """Ask for the result of an op of this package, given its arguments."""
+        """Request the result of an op of this package, given its arguments."""
 
     def answers(self) -> list[Any]:
-        """Return the results, in the order of asking."""
+        """Return the results, in the order of the requests."""
         ...
 
 
 def together(table: Tensor) -> Together:
-    """Return what ops on tables of the kind of this one are asked of, so that where it is spread they travel together.
+    """Return a collector of ops on tables of this type; those on sharded tables share one exchange between processes.
 
     Example:
         >>> import torch

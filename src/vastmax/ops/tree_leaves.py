@@ -1,4 +1,4 @@
-"""The leaves of a tree: the most probable by a beam, or surely by branch and bound, and all by a sweep over levels."""
+"""Leaves of a tree: the most probable by beam search, or exactly by branch and bound; all by a sweep over levels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vastmax.trees import Tree
 
 __all__ = ["TreeScores", "TreeSweep", "beam_leaves", "leaves_above"]
 
-_WORTHWHILE = 16  # a search that has met this part of all leaves is slower than the sweep over them
+_WORTHWHILE = 16  # a search that visits a 16th of all leaves is slower than a sweep over all
 
 
 class TreeScores(NamedTuple):
-    """A tree whose nodes have vectors.
+    """A tree with a vector for each inner node.
 
     Attributes:
-        children: (I, 2) where each inner node leads with sign -1 and +1: an inner node, or a leaf as ``~leaf``.
+        children: (I, 2) the children of each inner node with signs -1 and +1: an inner node, or a leaf as ``~leaf``.
         weight: (I, d).
         bias: (I,) or None.
     """
@@ -32,17 +32,18 @@ class TreeScores(NamedTuple):
     bias: Tensor | None
 
     def branches(self, hidden: Tensor, nodes: Tensor, rows: Tensor) -> Tensor:
-        """Return (T, 2) log-probabilities of both branches, at nodes (T,) for rows (T,) of hidden (N, d)."""
+        """Return log-probabilities (T, 2) of both branches, at nodes (T,) for rows (T,) of hidden (N, d)."""
         logits = ragged_logits(hidden.to(self.weight.dtype), self.weight, self.bias, nodes, rows)
         logits = logits.to(wide(self.weight.dtype))
         return torch.stack((F.logsigmoid(-logits), F.logsigmoid(logits)), -1)
 
 
 def beam_leaves(tree: TreeScores, hidden: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Return the leaves (N, width) that a beam ends in, and their log-probabilities (N, width), falling.
+    """Return the leaves (N, width) found by beam search, and their log-probabilities (N, width), descending.
 
-    From the root on, the ``width`` most probable of what a row has reached go on. A leaf that is missed had an ancestor
-    less probable than all of these. Where a row meets fewer leaves, the rest have log-probability -inf.
+    On each level, a row keeps the ``width`` most probable nodes and leaves reached. A missed leaf has an ancestor less
+    probable than all of these. If a row finds fewer leaves, the rest are leaf 0 with
+    log-probability -inf.
     """
     num_rows = len(hidden)
     places = torch.full((num_rows, 1), 0 if len(tree.children) else -1, dtype=torch.int64, device=hidden.device)
@@ -52,7 +53,7 @@ def beam_leaves(tree: TreeScores, hidden: Tensor, width: int) -> tuple[Tensor, T
         nodes = places.clamp(min=0)
         rows = torch.arange(num_rows, device=hidden.device)[:, None].expand_as(nodes)
         branches = tree.branches(hidden, nodes.flatten(), rows.flatten()).view(*nodes.shape, 2)
-        ended = torch.stack((torch.zeros_like(reach), torch.full_like(reach, -torch.inf)), -1)  # a leaf stays, once
+        ended = torch.stack((torch.zeros_like(reach), torch.full_like(reach, -torch.inf)), -1)  # a leaf is kept, once
         reach = (reach[..., None] + torch.where(inner, branches, ended)).flatten(1)
         places = torch.where(inner, tree.children[nodes].long(), places[..., None]).flatten(1)
         if reach.shape[1] > width:
@@ -64,10 +65,10 @@ def beam_leaves(tree: TreeScores, hidden: Tensor, width: int) -> tuple[Tensor, T
 
 
 def leaves_above(tree: TreeScores, hidden: Tensor, bound: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return all (row, leaf) pairs, rows (M,) rising and leaves (M,), whose log-probability is at least bound (N,).
+    """Return all pairs of rows (M,), ascending, and leaves (M,) with a log-probability of at least bound (N,).
 
-    A node is at most as probable as its ancestors: what lies below the bound is left, with all that hangs from it. None
-    where so much lies above that a sweep over all leaves costs less.
+    A node is at most as probable as its ancestors, so subtrees below the bound are pruned. None if so many nodes are
+    above it that a sweep over all leaves costs less.
     """
     rows = torch.arange(len(hidden), device=hidden.device)
     if not len(tree.children):
@@ -80,7 +81,7 @@ def leaves_above(tree: TreeScores, hidden: Tensor, bound: Tensor) -> tuple[Tenso
         if (budget := budget - len(nodes)) < 0:
             return None
         reach = reach[:, None] + tree.branches(hidden, nodes, rows)
-        kept = ~(reach < bound[rows, None])  # of a row that holds NaN all is kept, and no other row suffers
+        kept = ~(reach < bound[rows, None])  # a row with NaN keeps all, without effect on other rows
         reach, places, rows = reach[kept], tree.children[nodes][kept].long(), rows[:, None].expand(-1, 2)[kept]
         inner = places >= 0
         found_rows.append(rows[~inner])
@@ -91,15 +92,15 @@ def leaves_above(tree: TreeScores, hidden: Tensor, bound: Tensor) -> tuple[Tenso
 
 
 class TreeSweep(nn.Module):
-    """Turns the logits of all inner nodes into the log-probabilities of all leaves.
+    """Converts the logits of all inner nodes into the log-probabilities of all leaves.
 
-    A level's decisions are one operation on all of its nodes and rows; vectors run along the batch, so that a level is
-    a contiguous block. Holds no parameters; its buffers are derived from the tree.
+    The decisions of a level are one operation for all of its nodes and rows. The batch is the last dimension, so that a
+    level is a contiguous block. There are no parameters; buffers are derived from the tree.
     """
 
-    below: Tensor  # (I-1,) for each level in turn: which branches of the level above lead to its inner nodes, by number
-    ends: Tensor  # (L,) for each level in turn: which of its branches end in a leaf
-    place: Tensor  # (L,) where each leaf stands among all ends
+    below: Tensor  # (I-1,) by level: the branches of the level above that lead to its inner nodes, by node
+    ends: Tensor  # (L,) by level: the branches that end in a leaf
+    place: Tensor  # (L,) the position of each leaf among all ends
 
     def __init__(self, tree: Tree) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class TreeSweep(nn.Module):
             self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
     def forward(self, logits: Tensor) -> Tensor:
-        """Return log-probabilities (L, N) of leaves from logits (I, N) of inner nodes."""
+        """Return log-probabilities (L, N) of the leaves, given logits (I, N) of the inner nodes."""
         if not self.level_sizes:
             return logits.new_zeros(1, logits.shape[1])
         found = []
@@ -125,7 +126,7 @@ class TreeSweep(nn.Module):
 
 
 def _levels(children: np.ndarray) -> tuple[list[int], dict[str, np.ndarray]]:
-    """Return the number of inner nodes a level, and the index arrays of :class:`TreeSweep`."""
+    """Return the number of inner nodes per level, and the index arrays of :class:`TreeSweep`."""
     sizes: list[int] = []
     below, ends, leaves = [], [], []
     start, size = 0, min(1, len(children))

@@ -1,4 +1,4 @@
-"""Paths to a few leaves of a tree, climbed from below: no path of any other leaf has to be there."""
+"""Paths to a few leaves of a tree, found from the leaves upwards: the paths of all others need not be stored."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["climbed_paths"]
 
 
 def climbed_paths(above: Tensor, leaves: Tensor) -> Paths:
-    """Return the paths from the root to leaves (M,), one after the other, in time in proportion to the longest.
+    """Return the paths from the root to leaves (M,), concatenated, in time proportional to the longest.
 
-    ``above`` (2L-1,) says what lies above the L-1 inner nodes, then above the leaves: node n where the branch has sign
-    +1, ``~n`` where it has sign -1. The root is node 0.
+    ``above`` (2L-1,) holds the branch above each of the L-1 inner nodes, then above each of the L leaves: n for the
+    branch of node n with sign +1, ``~n`` for that with sign -1. The root is node 0.
     """
     num_inner = len(above) // 2
     climbing = torch.arange(len(leaves) if num_inner else 0, device=leaves.device)

@@ -1,4 +1,4 @@
-"""What ops are given beside tensors: tensors that belong together."""
+"""Named tuples of tensors that ops take and return."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["BigramTables", "Draws", "GuardedDraws", "Part", "Paths", "WordClasse
 
 
 class Part(NamedTuple):
-    """Classes that stand side by side: hidden (N, w), weight (V_i, w), bias (V_i,) or None.
+    """Consecutive classes of a softmax: hidden (N, w), weight (V_i, w), bias (V_i,) or None.
 
-    Classes that see hidden vectors (N, d) through a projection (w, d) have that as well.
+    With a projection (w, d), hidden is (N, d), and the classes see its projection.
     """
 
     hidden: Tensor
@@ -22,21 +22,21 @@ class Part(NamedTuple):
     projection: Tensor | None = None
 
     def projected(self) -> Part:
-        """Return the part with what it sees of the hidden vectors in their place."""
+        """Return the part with the projected hidden vectors instead of a projection."""
         if self.projection is None:
             return self
         return Part(F.linear(self.hidden, self.projection), self.weight, self.bias)
 
 
 class BigramTables(NamedTuple):
-    """A unigram and a bigram table over V classes, in trees of sums, and how they are mixed.
+    """A unigram and a bigram table over V classes, as trees of sums, and their mixture.
 
     Attributes:
         unigram: (2V,) float64, a tree of sums over the classes.
-        bigram: (2B,) float64, a tree of sums over the pairs; (2,) of none.
-        pairs: (B,) int64, ``previous * V + class``, rising.
-        starts: (V + 1,) int64, where the pairs of each previous class start, and the last ones stop.
-        bins: (V,) uint8, which weight of the mixture is a previous class's.
+        bigram: (2B,) float64, a tree of sums over the pairs; (2,) if there are none.
+        pairs: (B,) int64, ``previous * V + class``, ascending.
+        starts: (V + 1,) int64, the offset of the pairs of each previous class and, last, B.
+        bins: (V,) uint8, the index of each previous class's weight in ``mixture``.
         mixture: (64,) float64, ``log(a / (1 - a))`` of the unigram table's share a.
     """
 
@@ -49,19 +49,19 @@ class BigramTables(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """The samples that stand against the targets of N rows.
+    """The samples that the targets of N rows are compared with.
 
-    Samples that a batch shares are merged: a class that was drawn more than once stands there once.
+    Samples that a batch shares are merged: a class drawn several times appears once.
 
     Attributes:
-        ids: (m,) shared by the rows, or (N, m) of each row's own; int64.
+        ids: (m,) int64 if rows share samples, or (N, m), each row's own.
         times: (m,) or (N, m), how often each was drawn.
-        log_expected: (m,) or (N, m), log of how often each was to be expected.
-        target_log_expected: (N,), the same of the target.
-        hits: rows (H,) and places (H,) in 0..m-1 of the samples that are their row's target.
-        excluded: rows (X,) and places (X,) of samples that are no draws of their row: where the samples are the
-            batch's targets, m = N, the row's own, and those of its group. They count for nothing.
-        distinct: whether no class could be drawn twice.
+        log_expected: (m,) or (N, m), the log of the expected number of times.
+        target_log_expected: (N,), the same for the target.
+        hits: rows (H,) and positions (H,) in 0..m-1 of the samples that equal their row's target.
+        excluded: rows (X,) and positions (X,) of samples that do not count for their row: if the samples are the
+            batch's targets (m = N), the row's own, and those of its group.
+        distinct: whether no class could be drawn twice, as without replacement.
     """
 
     ids: Tensor
@@ -74,18 +74,18 @@ class Draws(NamedTuple):
 
 
 class GuardedDraws(NamedTuple):
-    """What N rows drew, each for itself, until its effective sample size was reached; one row after the other.
+    """The draws of N rows, each row's own, until its effective sample size is reached; concatenated by row.
 
-    Of each row its targets come first, which are no draws: their log-probability is infinite. T draws and M targets.
+    Each row starts with its targets, which are not draws: their ``log_prob`` is infinite. T draws and M targets in all.
 
     Attributes:
         ids: (T + M,) int64.
         log_prob: (T + M,) log Q.
         logits: (T + M,).
-        lengths: (N,) int64, how many were drawn.
+        lengths: (N,) int64, the number of draws.
         log_sum: (N,) log Σ r, of ratios ``r = exp(s(w) - s(t)) / Q(w)`` to the row's first target t.
         log_squares: (N,) log Σ r².
-        content: (N,) bool, whether the size was reached.
+        content: (N,) bool, whether the effective sample size was reached.
     """
 
     ids: Tensor
@@ -98,12 +98,12 @@ class GuardedDraws(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """The paths from the root of a tree to its L leaves, one after the other.
+    """The paths from the root of a tree to its L leaves, concatenated.
 
     Attributes:
-        offsets: (L + 1,) int64, where each path begins, and the last ends.
+        offsets: (L + 1,) int64, the start of each path and, last, the number of steps.
         nodes: (steps,), the inner node of each decision.
-        signs: (steps,), -1 or 1: which branch the path takes.
+        signs: (steps,), -1 or 1: the branch that the path takes.
     """
 
     offsets: Tensor
@@ -116,10 +116,10 @@ class WordClasses(NamedTuple):
 
     Attributes:
         class_of: (V,) the class of each word.
-        place: (V,) which of its class's words it is.
-        words: (V,) the words, those of one class beside each other.
-        starts: (C,) where a class starts in ``words``.
-        sizes: (C,) how many words it has.
+        place: (V,) the position of each word within its class.
+        words: (V,) the words, grouped by class.
+        starts: (C,) the offset of each class in ``words``.
+        sizes: (C,) the number of words in each class.
     """
 
     class_of: Tensor

@@ -1,4 +1,4 @@
-"""What samples are drawn from: counts in, class ids and their probabilities out."""
+"""Proposal distributions: from counts to sampled class ids and their log-probabilities."""
 
 try:
     import torch as _torch  # noqa: F401
@@ -36,4 +36,4 @@ PROPOSALS: dict[str, type[Proposal]] = {
     "quadratic-kernel": QuadraticKernelProposal,
     "random-fourier": RandomFourierProposal,
 }
-"""Every proposal by the command line's name; each has ``from_counts(counts, **options)``."""
+"""Proposal classes by their command-line name; each has ``from_counts(counts, **options)``."""

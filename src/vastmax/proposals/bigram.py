@@ -1,4 +1,4 @@
-"""What followed the previous class so far, mixed with what comes anywhere."""
+"""The bigram proposal: bigram probabilities given the previous class, interpolated with unigram probabilities."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from vastmax.vocabulary import as_weights
 
 __all__ = ["BigramProposal"]
 
-_BINS = 64  # of frequency, by powers of two: bin b holds counts from 2**(b - 1) to before 2**b
-_CELLS = 2**22  # probabilities of rows and classes that are held at once
+_BINS = 64  # frequency bins by powers of two: bin b holds counts in [2**(b - 1), 2**b)
+_CELLS = 2**22  # most (row, class) probabilities computed at once
 
 Bigrams = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
 class BigramProposal(Proposal):
-    """A unigram and a bigram table, mixed: ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``.
+    """A mixture of a unigram and a bigram table: ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``.
 
-    h is the previous class and b the bin of its frequency, one for each power of two; ``Q_1(w) ∝ c(w)^alpha`` and
-    ``Q_2(w|h) = c(h, w) / c(h)``. The weights a_b start at T / (T + N), where the histories of the bin were followed
-    by N tokens, T of them for the first time (Witten & Bell 1991), and can be learned. A history of which no bigram is
-    known, or none at all, leaves ``Q_1``. Both tables live in sum trees, so that they can follow a model while it
-    learns.
+    h is the previous class and b the bin of its frequency, one per power of two; ``Q_1(w) ∝ c(w)^alpha`` and
+    ``Q_2(w|h) = c(h, w) / c(h)``. The weights a_b start at T / (T + N), where the histories of the bin were followed by
+    N tokens, T of them for the first time (Witten & Bell 1991), and can be learned. If the history has no known
+    bigrams, or there is no history, Q is ``Q_1``. Both tables are sum trees, so they can be adapted to the model during
+    training.
 
-    Samples that a batch shares come from the mean of its rows' distributions. To judge m classes by that costs m times
-    the number of different histories: each row's own samples are what this proposal is for.
+    Samples shared by a batch come from the mean of its rows' distributions. Computing ``log Q`` of m classes under that
+    mean costs m times the number of distinct histories, so this proposal is meant for samples drawn per row.
 
     References:
         Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,
@@ -45,11 +45,12 @@ class BigramProposal(Proposal):
         Zero-Frequency Problem*, 1991, https://doi.org/10.1109/18.87000.
 
     Args:
-        counts: (V,) finite and non-negative, not all zero; a class that a bigram leads to counts at least as often.
-        bigrams: three arrays (B,): previous class, class, how often one followed the other; None for none. What stands
-            there twice is added up.
-        power: alpha, of the unigram table.
-        smoothing: added to every count of the unigram table. InputError where an argument is none of these.
+        counts: (V,) finite and non-negative, not all zero; raised to the total count of bigrams that end in the class
+            if that is larger.
+        bigrams: three arrays (B,): previous class, class, and the count of the pair; None for no bigrams. Counts of
+            repeated pairs are added up.
+        power: alpha, the exponent of the unigram counts.
+        smoothing: added to every unigram count. InputError if an argument is invalid.
 
     Example:
         >>> proposal = BigramProposal.from_tokens([0, 1, 0, 1, 2, -1, 0], num_classes=3)
@@ -59,9 +60,9 @@ class BigramProposal(Proposal):
 
     context: ClassVar[Context] = "previous"
 
-    pairs: Tensor  # (B,) int64, previous * V + class, rising
-    bins: Tensor  # (V,) uint8
-    mixture: Tensor  # (64,) float64, of each bin log(a / (1 - a))
+    pairs: Tensor  # (B,) int64, previous * V + class, strictly increasing
+    bins: Tensor  # (V,) uint8, frequency bin of each class as a history
+    mixture: Tensor  # (64,) float64, log(a / (1 - a)) of each bin
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class BigramProposal(Proposal):
         weights /= weights.sum()
         self.support = int(np.count_nonzero(weights))
         previous = pairs // self.num_classes
-        seen = np.bincount(previous, times, minlength=self.num_classes)  # of each history
+        seen = np.bincount(previous, times, minlength=self.num_classes)  # tokens that followed each history
         kinds = np.bincount(previous, minlength=self.num_classes)
         bins = np.clip(np.frexp(seen)[1], 0, _BINS - 1).astype(np.uint8)
         first, tokens = np.bincount(bins, kinds, minlength=_BINS), np.bincount(bins, seen, minlength=_BINS)
@@ -98,14 +99,14 @@ class BigramProposal(Proposal):
     def from_tokens(
         cls, tokens: ArrayLike, num_classes: int, *, counts: ArrayLike | None = None, **options: Any
     ) -> Self:
-        """Return the proposal for a stream of tokens, O(T log T) in its length.
+        """Return the proposal estimated from a stream of T tokens, in O(T log T).
 
         Args:
-            tokens: (T,) class ids; what is out of 0..V-1, such as -1, is an unknown token or the break between two
-                sentences, and makes no bigram with its neighbours.
+            tokens: (T,) class ids; ids outside 0..V-1, such as -1, are unknown tokens or sentence boundaries, and form
+                no bigram with their neighbours.
             num_classes: V.
-            counts: (V,) of the unigram table, InputError for another number; None for those of the stream.
-            **options: of the constructor.
+            counts: (V,) counts of the unigram table, InputError for another shape; None to count the stream.
+            **options: passed to the constructor.
         """
         stream = np.asarray(tokens, np.int64).reshape(-1)
         known = (stream >= 0) & (stream < num_classes)
@@ -118,20 +119,20 @@ class BigramProposal(Proposal):
         return cls(counts, (previous, following, np.ones(len(previous))), **options)
 
     def reset_parameters(self) -> None:
-        """Restore the tables and the mixture that the proposal was built with."""
+        """Restore the initial tables and mixture weights."""
         self.unigram.reset_parameters()
         self.bigram.reset_parameters()
         for name, values in zip(("pairs", "bins", "mixture"), self._built, strict=True):
             getattr(self, name).copy_(torch.from_numpy(values))
 
     def unigram_share(self, context: Tensor) -> Tensor:
-        """Return the weights a_b of the unigram table for histories (N,), float64; 1 where no bigram is known."""
+        """Return the float64 weights a_b (N,) of the unigram table for histories (N,); 1 for those without bigrams."""
         return unigram_share(self.tables, context)
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return ``log Q`` of ids (N, m) by each row's own history, of (m,) or (1, m) by the mean over all histories.
+        """Return ``log Q``, float64, of ids (N, m) given each row's history, or of (m,) or (1, m) under the mean.
 
-        InputError where there are not as many previous classes as rows of ids.
+        The mean is over the distributions of all histories (N,). InputError if ids have another number of rows.
         """
         if context is None or not len(context) or not len(self.pairs):
             return (self.unigram.weights[ids] / self.unigram.total).log()
@@ -151,54 +152,53 @@ class BigramProposal(Proposal):
         return mean.log_().view(ids.shape)
 
     def adapt(self, context: Tensor, ids: Tensor, probability: Tensor, rate: float) -> None:
-        """Move both tables towards what a model says of classes that were drawn: ``q ← (1 - λ) q + λ q̄ P̃`` on them.
+        """Move both tables, in place, towards the model on the drawn classes W: ``q ← (1 - λ) q + λ q̄ P̃``.
 
-        q̄ is what the table gave to the drawn classes W together, so it gives them as much afterwards; classes that were
-        not drawn stay. The bigram table has no room for classes that never followed: for it W is what is left without
-        them.
+        q̄ is the total probability of W in the table, which therefore stays the same; classes not drawn do not change.
+        The bigram table cannot store classes that never followed the history: for it they are left out of W.
 
-        Rows that share a history move its bigrams together, and all rows the unigrams: the sum of their moves, each at
-        the rate ``(1 - (1 - λ)^M) / M``, where M is the number of rows that hold the class that most rows hold. This is
-        what one row after another would do where they hold no class in common, and where they hold all and agree.
+        Rows with the same history update its bigrams jointly, and all rows update the unigrams: their moves are summed,
+        each at the rate ``(1 - (1 - λ)^M) / M``, where M is the number of rows with the class that most rows drew.
+        This equals row-by-row updates if the rows have no class in common, or all classes in common and the same P̃.
 
         Args:
             context: (N,) histories.
-            ids: (N, m) the classes W of each row; below 0 where there are fewer than m. Of one that stands there twice
-                the first counts.
-            probability: (N, m) ``P̃`` of them, in proportion.
-            rate: λ, 0 to 1; InputError for any other.
+            ids: (N, m) the classes W of each row, padded with negative ids. Of a repeated id the first counts.
+            probability: (N, m) ``P̃`` of the ids, up to a factor per row.
+            rate: λ, 0 to 1; InputError otherwise.
         """
         self.adapt_to_draws(context, *_ragged(ids, probability), rate=rate, mixture_rate=0)
 
     def adapt_mixture(self, context: Tensor, ids: Tensor, probability: Tensor, rate: float) -> None:
-        """Take a step of gradient descent on the mixture, ``log(a_b / (1 - a_b))``, down KL(P̃ ‖ Q̃) on classes drawn.
+        """Take a gradient-descent step on ``log(a_b / (1 - a_b))``, the mixture logits, for KL(P̃ ‖ Q̃) on W.
 
-        Q̃ is Q in proportion on the classes W, as P̃ is: of the others nothing is known, and a mixture that is right
-        already must stay. The gradient of a bin is the mean of its rows'; histories without bigrams have no say.
+        W are the drawn classes. Q̃ is Q normalised over W, as P̃ is: nothing is known of other classes, and a mixture
+        that is already right must not move. The gradient of a bin is the mean over its rows; histories without bigrams
+        do not contribute.
 
-        Arguments are those of :meth:`adapt`, but that the rate is the step's, of any size.
+        Arguments are those of :meth:`adapt`, except that ``rate`` is the step size, of any value.
         """
         self.adapt_to_draws(context, *_ragged(ids, probability), rate=0, mixture_rate=rate)
 
     def adapt_to_draws(
         self, context: Tensor, ids: Tensor, logits: Tensor, offsets: Tensor, *, rate: float, mixture_rate: float
     ) -> None:
-        """Do what :meth:`adapt` and then :meth:`adapt_mixture` do, of draws as they come: some of them twice.
+        """Apply :meth:`adapt` and then :meth:`adapt_mixture` to raw draws, which may contain a class repeatedly.
 
         Args:
             context: (N,) histories.
-            ids: (T,) drawn by all rows, one row after the other.
-            logits: (T,) of them, of which P̃ is the softmax.
-            offsets: (N + 1,) where each row begins among the T, and the last one ends.
-            rate: of the tables, 0 to 1; InputError for any other.
-            mixture_rate: of the mixture.
+            ids: (T,) the ids drawn by all rows, concatenated row by row.
+            logits: (T,) their logits; P̃ is the softmax over each row's distinct ids.
+            offsets: (N + 1,) start of each row among the T draws, and the end of the last.
+            rate: λ of the tables, 0 to 1; InputError otherwise.
+            mixture_rate: step size of the mixture; 0 leaves it unchanged.
         """
         number("rate", rate, 0, 1)
         adapt_bigrams(self.tables, context, ids, logits, offsets, rate=rate, mixture_rate=mixture_rate)
 
     @property
     def tables(self) -> BigramTables:
-        """What draws come from, as ops take it; InputError where a state was loaded that is none."""
+        """The tables and the mixture in the form that ops take; InputError if the loaded state is invalid."""
         starts = self._starts(self.pairs, self.bins)
         return BigramTables(self.unigram.sums, self.bigram.sums, self.pairs, starts, self.bins, self.mixture)
 
@@ -206,7 +206,7 @@ class BigramProposal(Proposal):
         rows, n = shape
         if context is None or not len(context) or not len(self.pairs):
             return self.unigram.draw(rows * n, generator=generator).view(shape)
-        if rows == 1 and len(context) > 1:  # each draw by the history of a row that is drawn itself
+        if rows == 1 and len(context) > 1:  # each draw uses the history of a random row
             row = torch.randint(2**62, (n,), device=context.device, generator=generator) % len(context)
             return self._draw_of_rows(context[row], (n, 1), generator)[0].view(shape)
         return self._draw_of_rows(context, shape, generator)[0]
@@ -221,7 +221,7 @@ class BigramProposal(Proposal):
     def _draw_of_rows(
         self, context: Tensor, shape: tuple[int, int], generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Return ids (N, n) drawn after each of the histories, and their log Q."""
+        """Return ids (N, n) drawn given each history, and their log Q (N, n), float64."""
         if shape[0] != len(context):
             raise InputError(f"num_rows is {shape[0]} for {len(context)} previous classes: give one class a row.")
         coins, chances = torch.rand(2, *shape, dtype=torch.float64, device=context.device, generator=generator)
@@ -229,7 +229,7 @@ class BigramProposal(Proposal):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         pairs, sums = state_dict.get(f"{prefix}pairs"), state_dict.get(f"{prefix}unigram.sums")
-        if pairs is not None and pairs.shape != self.pairs.shape:  # learned from another text
+        if pairs is not None and pairs.shape != self.pairs.shape:  # from another text: resize the tables
             self.pairs = torch.empty(pairs.shape, dtype=torch.int64, device=self.pairs.device)
             self.bigram = SumTree(np.zeros(len(pairs)), device=self.pairs.device)
         if sums is not None:
@@ -237,19 +237,19 @@ class BigramProposal(Proposal):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the proposal's repr."""
+        """Return the arguments shown in the repr."""
         smoothed = f", smoothing={self.smoothing:g}" if self.smoothing else ""
         return f"{super().extra_repr()}, num_bigrams={len(self.pairs)}{smoothed}"
 
 
 def _ragged(ids: Tensor, probability: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the ids of rows (N, m) that are not below 0, logarithms of their probabilities, and where rows begin."""
+    """Return the non-negative ids of rows (N, m), concatenated, their log-probabilities and the offsets of rows."""
     drawn = ids >= 0
     return ids[drawn], probability[drawn].double().log(), F.pad(drawn.sum(1).cumsum(0), (1, 0))
 
 
 def _starts_of(pairs: Tensor, bins: Tensor) -> Tensor:
-    """Return where the pairs of each class start, and the last stop, (V + 1,); InputError where these are no tables."""
+    """Return the offsets (V + 1,) of each history's pairs; InputError if the pairs or bins are invalid."""
     num_classes = len(bins)
     if len(pairs) and (
         not bool((pairs[1:] > pairs[:-1]).all()) or int(pairs[0]) < 0 or int(pairs[-1]) >= num_classes**2
@@ -264,7 +264,7 @@ def _starts_of(pairs: Tensor, bins: Tensor) -> Tensor:
 
 
 def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the bigrams as rising numbers ``previous * V + class``, each once, and how often each came."""
+    """Return the distinct bigrams as increasing integers ``previous * V + class``, and the count of each."""
     if bigrams is None:
         return np.zeros(0, np.int64), np.zeros(0)
     previous, following = np.asarray(bigrams[0], np.int64), np.asarray(bigrams[1], np.int64)

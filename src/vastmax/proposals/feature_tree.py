@@ -1,4 +1,4 @@
-"""A tree of sums: draws in proportion to an inner product with features, in time that grows as log V."""
+"""A tree of feature sums: draws in proportion to an inner product with the features, in O(log V)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from torch import Tensor, nn
 
 __all__ = ["FeatureTree", "Query"]
 
-_TABLE = 16  # a level with fewer nodes than so many a draw is computed whole, as one product of matrices
-_CHUNK = 2**22  # numbers of the tree that are widened to float64 at a time
+_TABLE = 16  # a level of at most this many nodes per draw is computed whole, as one matrix product
+_CHUNK = 2**22  # values of the tree converted to float64 at a time
 
 
 class Query(NamedTuple):
-    """What R rows ask of a tree: a node's mass is ``max(0, features · sum of features) + floor · sum of weights``."""
+    """The queries of R rows: a node's mass is ``max(0, features · sum of features) + floor · sum of weights``."""
 
     features: Tensor  # (R, D) float64
-    floor: Tensor  # (R,) float64, positive: no class of positive weight is out of reach, whatever its features say
+    floor: Tensor  # (R,) float64, positive, so every class of positive weight can be drawn
 
 
 class FeatureTree(nn.Module):
-    """A balanced binary tree over buckets of classes, of which each node holds the sum of features of all below it.
+    """A balanced binary tree over buckets of classes; each node holds the sum of the features below it.
 
-    A draw goes down from the root, at each node to a child with the share its mass has in both children's. The
-    probability of a bucket is the product of these shares: what is stated is what is drawn, also where masses were
-    clipped at zero and a node's is not the sum of its children's.
+    A draw descends from the root and picks each child with probability proportional to its mass. The probability of a
+    bucket is the product of these choices, so stated probabilities are exact even if masses were clipped at zero and a
+    node's mass is not the sum of its children's.
 
-    Sums are kept in float32 and multiplied in float64, so that it does not matter in what shape they are asked for.
+    Sums are stored in float32 and multiplied in float64, so that results do not depend on the shape of the query.
 
     References:
         Blanc, Rendle, *Adaptive Sampled Softmax with Kernel Based Sampling*, 2018, https://arxiv.org/abs/1712.00527,
         section 3.2.
     """
 
-    sums: Tensor  # (2 * buckets, D) float32: node i has the children 2i and 2i + 1, the root is 1, buckets come last
+    sums: Tensor  # (2 * buckets, D) float32: node i has children 2i and 2i + 1, the root is 1, buckets are last
     weights: Tensor  # (2 * buckets,) float32
 
     def __init__(self, num_buckets: int, num_features: int, *, device: torch.device | str | None = None) -> None:
@@ -43,10 +43,10 @@ class FeatureTree(nn.Module):
         self.depth = num_buckets.bit_length() - 1
         for name, shape in (("sums", (2 * num_buckets, num_features)), ("weights", (2 * num_buckets,))):
             empty = torch.zeros(shape, dtype=torch.float32, device=device)
-            self.register_buffer(name, empty, persistent=False)  # derived: whoever holds the features rebuilds it
+            self.register_buffer(name, empty, persistent=False)  # derived: the owner of the features rebuilds it
 
     def add_up(self, buckets: Tensor | None = None) -> None:
-        """Set the sums above these buckets (rising), or above all, to those of their children."""
+        """Recompute the sums of all ancestors of these buckets (increasing), or of all buckets."""
         nodes = None if buckets is None else buckets + self.num_buckets
         for level in reversed(range(self.depth)):
             if nodes is None:
@@ -58,7 +58,7 @@ class FeatureTree(nn.Module):
             self.weights[above] = self.weights.view(-1, 2)[above].sum(1)
 
     def draw(self, query: Query, num_samples: int, generator: torch.Generator | None) -> Tensor:
-        """Return buckets (R, n), drawn independently."""
+        """Return independently drawn buckets (R, n) int64."""
         rows = len(query.features)
         node = torch.ones((rows, num_samples), dtype=torch.int64, device=self.sums.device)
         for level in range(self.depth):
@@ -68,7 +68,7 @@ class FeatureTree(nn.Module):
         return node - self.num_buckets
 
     def log_prob(self, query: Query, buckets: Tensor) -> Tensor:
-        """Return (R, m) log-probabilities of buckets (R, m), or of rising buckets (m,) by all rows; float64."""
+        """Return float64 log-probabilities (R, m) of buckets (R, m), or of increasing buckets (m,) for all rows."""
         leaf = buckets + self.num_buckets
         total = torch.zeros((len(query.features), buckets.shape[-1]), dtype=torch.float64, device=buckets.device)
         for level in range(self.depth):
@@ -79,16 +79,16 @@ class FeatureTree(nn.Module):
         return total
 
     def whole(self, num_samples: int) -> bool:
-        """Whether so many draws a row are worth a look at every bucket."""
+        """Return whether it is cheaper to compute all buckets for this number of draws per row."""
         return self.num_buckets <= _TABLE * num_samples
 
     @property
     def _pairs(self) -> Tensor:
-        """(buckets, 2, D): both children of each node."""
+        """(buckets, 2, D), the sums of both children of each node."""
         return self.sums.view(self.num_buckets, 2, -1)
 
     def _children(self, query: Query, nodes: Tensor, level: int) -> Tensor:
-        """(R, m, 2) masses of both children of nodes of a level: (R, m) or, rising and the same for all rows, (m,)."""
+        """Return masses (R, m, 2) of both children of a level's nodes (R, m), or (m,), increasing, for all rows."""
         first, m = 2**level, nodes.shape[-1]
         if nodes.dim() == 1:
             nodes, places = nodes.unique_consecutive(return_inverse=True)
@@ -100,7 +100,7 @@ class FeatureTree(nn.Module):
         return self._clipped(query, products.view(*nodes.shape, 2), nodes)
 
     def _masses(self, query: Query, nodes: Tensor) -> Tensor:
-        """(R, m, 2) masses of both children of nodes (m,)."""
+        """Return masses (R, m, 2) of both children of nodes (m,)."""
         parts = nodes.split(max(1, _CHUNK // self.sums.shape[1]))
         products = [query.features @ self._pairs[part].double().flatten(0, 1).t() for part in parts]
         return self._clipped(query, torch.cat(products, 1).view(len(query.features), -1, 2), nodes)

@@ -1,4 +1,4 @@
-"""What proposals that follow the hidden vector share: class vectors, a tree of features, exact shares in buckets."""
+"""Base of proposals that depend on the hidden vector: class vectors, a feature tree, exact draws within buckets."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vastmax.proposals.proposal import Context, Proposal
 
 __all__ = ["KernelProposal"]
 
-_LARGEST_BIAS = 60.0  # e**60 times a million is still a float32
-_CHUNK = 2**24  # numbers held at a time
+_LARGEST_BIAS = 60.0  # e**60 times a million still fits float32
+_CHUNK = 2**24  # most values held at a time
 
 
 class KernelProposal(Proposal):
-    """``Q(w|h)`` in proportion to a kernel ``K(h, w)`` that grows with the logit: classes that matter are drawn.
+    """``Q(w|h)`` proportional to a kernel ``K(h, w)`` that grows with the logit.
 
-    Classes lie in buckets. A tree of feature sums finds a bucket, and within it the kernel is computed class by class.
-    Until :meth:`update` tells it of class vectors it is the uniform distribution. It keeps a copy of them: what it
-    states holds for the vectors it was last told, and is exact for these, also after casts of the module. Arguments are
-    those of the subclasses, and ``num_features``, D, of the kernel.
+    Classes are grouped in buckets. A tree of feature sums selects a bucket, and the kernel is computed for each class
+    in it. The distribution is uniform until :meth:`update` passes class vectors. The proposal keeps a float32 copy of
+    them, and its probabilities are exact for this copy, also after casts of the module. Arguments are those of the
+    subclasses, and ``num_features``, D, of the kernel. InputError if a size is below 1.
     """
 
     context: ClassVar[Context] = "hidden"
@@ -51,7 +51,7 @@ class KernelProposal(Proposal):
             whole(name, value, 1)
         self.support = num_classes
         self.in_features = in_features
-        # a power of two near V / bucket_size, and not above V: class w lies in bucket w mod this, so that none is empty
+        # a power of two near V / bucket_size, at most V; class w is in bucket w mod num_buckets, so none is empty
         fitting = round(math.log2(max(1.0, num_classes / bucket_size)))
         num_buckets = 2 ** min(fitting, num_classes.bit_length() - 1)
         self.bucket_size = -(-num_classes // num_buckets)
@@ -62,7 +62,7 @@ class KernelProposal(Proposal):
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for V = len(counts) classes; InputError where ``in_features`` is not an option."""
+        """Return the proposal for counts (V,), of which only V is used; InputError without option ``in_features``."""
         if "in_features" not in options:
             raise InputError(
                 "in_features is missing: give the width of the hidden vectors that this proposal depends on."
@@ -70,33 +70,33 @@ class KernelProposal(Proposal):
         return cls(len(np.asarray(counts)), **options)
 
     def reset_parameters(self) -> None:
-        """Forget all class vectors."""
+        """Reset all class vectors and biases to 0."""
         self.vectors.zero_()
         self.biases.zero_()
         self._refresh(None)
 
-    # --- what a kernel defines ---
+    # --- defined by each kernel ---
 
     @abstractmethod
     def _query(self, hidden: Tensor) -> Query:
-        """Of hidden vectors (R, d), in float64."""
+        """Return the query of hidden vectors (R, d), float64."""
 
     @abstractmethod
     def _bucket_sums(self, vectors: Tensor, weights: Tensor) -> Tensor:
-        """(c, D) sums of features of class vectors (c, B, d), each times its weight (c, B)."""
+        """Return sums (c, D) of the features of class vectors (c, B, d), weighted by weights (c, B)."""
 
     @abstractmethod
     def _log_kernel(self, product: Tensor) -> Tensor:
-        """``log K`` where the class vector's product with the hidden vector is this and its bias 0; elementwise."""
+        """Return ``log K`` at bias 0, elementwise, given the products ``h·v`` of hidden and class vectors."""
 
-    # --- what follows ---
+    # --- derived from these ---
 
     @torch.no_grad()
     def update(self, weight: Tensor, bias: Tensor | None = None, ids: Tensor | None = None) -> None:
-        """Take notice of the vectors (V, d) and biases (V,) of classes: of these ids, or of all.
+        """Copy the vectors (V, d) and biases (V,) of these class ids, or of all classes.
 
-        The sums of every bucket that is touched are computed anew: they depend on the vectors alone, and not on the
-        order in which they came. InputError where the table has another shape.
+        The sums of every bucket touched are recomputed, so they depend on the vectors only and not on the order of
+        updates. Biases are clipped to ±60. InputError if weight or bias has another shape.
         """
         if weight.shape != self.vectors.shape:
             raise refused("weight", weight, f"a tensor of shape {tuple(self.vectors.shape)}")
@@ -110,9 +110,9 @@ class KernelProposal(Proposal):
 
     @torch.no_grad()
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return ``log Q`` of ids (N, m) by each row's hidden vector, of (m,) or (1, m) by the rows' mixture.
+        """Return ``log Q``, float64, of ids (N, m) given each row's vector, or of (m,) or (1, m) under the mixture.
 
-        InputError where the hidden vectors are missing or of another width, or are not as many as rows of ids.
+        InputError if the hidden vectors are missing or of another width, or if ids have another number of rows.
         """
         hidden = self._hidden(context)
         own = ids.dim() == 2 and len(ids) > 1
@@ -136,12 +136,12 @@ class KernelProposal(Proposal):
         return torch.cat(drawn) if drawn else torch.empty(shape, dtype=torch.int64, device=hidden.device)
 
     def _mixture_draw(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
-        """(n,) classes: each by a row of its own choice."""
+        """Return classes (n,), each drawn given a random row."""
         row = torch.randint(len(hidden), (n,), device=hidden.device, generator=generator)
         return torch.cat([self._own_draw(hidden[row[part]], 1, generator) for part in self._chunks(n, 1)]).squeeze(1)
 
     def _mixture_log_prob(self, hidden: Tensor, ids: Tensor) -> Tensor:
-        """(m,) the logs of the means over rows."""
+        """Return (m,) the logs of the mean probabilities over rows."""
         width = len(ids) * max(self.bucket_size, 2)
         parts = [
             self._own_log_prob(hidden[rows], ids).logsumexp(0, keepdim=True)
@@ -153,15 +153,15 @@ class KernelProposal(Proposal):
         return self._draw_by(self._query(hidden), n, lambda vectors: self._log_kernels(hidden, vectors), generator)
 
     def _own_log_prob(self, hidden: Tensor, ids: Tensor) -> Tensor:
-        """(R, m) of ids (R, m), or of ids (m,) by all rows."""
+        """Return ``log Q`` (R, m) of ids (R, m), or of ids (m,) for all rows."""
         return self._log_prob_by(self._query(hidden), ids, lambda vectors: self._log_kernels(hidden, vectors))
 
-    # log-kernels are asked for class vectors (c, d), the same for all rows, or (R, c, d), and answer (R, c)
+    # log_kernels maps class vectors (c, d), shared by all rows, or (R, c, d) to (R, c)
 
     def _draw_by(
         self, query: Query, n: int, log_kernels: Callable[[Tensor], Tensor], generator: torch.Generator | None
     ) -> Tensor:
-        """(R, n) classes: a bucket by the tree, and in it by the kernel."""
+        """Return classes (R, n): the tree draws a bucket, the kernel a class within it."""
         bucket = self.tree.draw(query, n, generator)
         if self.tree.whole(n) or len(bucket) == 1:
             met, places = bucket.unique(return_inverse=True)
@@ -170,13 +170,13 @@ class KernelProposal(Proposal):
         else:
             summed = self._log_shares(bucket, log_kernels).exp_().cumsum(2)
         uniform = torch.rand((*bucket.shape, 1), dtype=torch.float64, device=bucket.device, generator=generator)
-        # right=True: the draw falls into [sum before, sum with), which is empty for a place that holds no class
+        # right=True: the draw falls into [sum before, sum after), which is empty for an unused place
         place = torch.searchsorted(summed, uniform * summed[..., -1:], right=True).squeeze(2)
         last = (self.num_classes - 1 - bucket) // self.tree.num_buckets
         return bucket + self.tree.num_buckets * torch.minimum(place, last)
 
     def _log_prob_by(self, query: Query, ids: Tensor, log_kernels: Callable[[Tensor], Tensor]) -> Tensor:
-        """(R, m) log-probabilities of ids (R, m), or of ids (m,) by all rows."""
+        """Return log-probabilities (R, m) of ids (R, m), or of ids (m,) for all rows."""
         bucket, place = ids % self.tree.num_buckets, ids // self.tree.num_buckets
         if ids.dim() == 2 and not self.tree.whole(ids.shape[1]):
             shares = self._log_shares(bucket, log_kernels).gather(2, place[..., None]).squeeze(2)
@@ -187,29 +187,29 @@ class KernelProposal(Proposal):
         return shares.flatten(1).gather(1, cells)
 
     def _log_shares(self, bucket: Tensor, log_kernels: Callable[[Tensor], Tensor]) -> Tensor:
-        """(R, m, B) logs of the shares of classes in buckets (R, m) or (m,); -inf where there is no class."""
+        """Return (R, m, B) the log-shares of classes within buckets (R, m) or (m,); -inf for unused places."""
         classes, there = self._members(bucket)
         logs = log_kernels(self.vectors[classes].double().flatten(-3, -2))
         logs = logs.view(len(logs), *classes.shape[-2:]) + self.biases[classes].double()
         return logs.masked_fill_(~there, -torch.inf).log_softmax(2)
 
     def _members(self, bucket: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, B) classes of buckets (…), and whether there is one."""
+        """Return the classes (…, B) of buckets (…), and a mask of the places in use."""
         classes = bucket[..., None] + self.tree.num_buckets * torch.arange(self.bucket_size, device=bucket.device)
         return classes.clamp(max=self.num_classes - 1), classes < self.num_classes
 
     def _log_kernels(self, hidden: Tensor, vectors: Tensor) -> Tensor:
-        """(R, c) log-kernels of class vectors (c, d) or (R, c, d)."""
+        """Return log-kernels (R, c) of class vectors (c, d) or (R, c, d)."""
         if vectors.dim() == 2:
             return self._log_kernel(hidden @ vectors.t())
         return self._log_kernel((vectors @ hidden[..., None]).squeeze(2))
 
     def _refresh(self, buckets: Tensor | None) -> None:
-        """Compute the sums of these buckets (rising), or of all, and what is above them."""
+        """Recompute the sums of these buckets (increasing), or of all, and of their ancestors."""
         tree = self.tree
-        if self.vectors.is_meta:  # there is nothing to add up
+        if self.vectors.is_meta:  # nothing to sum
             return
-        if tree.sums.is_meta:  # a state came by assignment, and this is derived from it
+        if tree.sums.is_meta:  # the state was loaded with assign=True; the tree is derived from it
             tree.to_empty(device=self.vectors.device)
         chosen = torch.arange(tree.num_buckets, device=self.vectors.device) if buckets is None else buckets
         widest = self.bucket_size * max(self.in_features, tree.sums.shape[1])
@@ -224,10 +224,10 @@ class KernelProposal(Proposal):
     def _hidden(self, context: Tensor | None) -> Tensor:
         if context is None or context.dim() != 2 or context.shape[1] != self.in_features:
             raise refused("context", context, f"hidden vectors (N, {self.in_features}), which this proposal depends on")
-        return context.detach().double().nan_to_num(0, 0, 0)  # else a spoilt row would spoil the mixture, and so others
+        return context.detach().double().nan_to_num(0, 0, 0)  # a row with NaN must not spoil the mixture
 
     def _chunks(self, rows: int, m: int) -> Iterator[slice]:
-        """Rows that are worked on at a time, m classes each."""
+        """Yield slices of rows to process at a time, with m classes per row."""
         features = self.tree.sums.shape[1]
         if self.tree.whole(m):
             a_row = max(m * self.bucket_size, 2 * self.num_classes, features)
@@ -236,12 +236,12 @@ class KernelProposal(Proposal):
         return _ranges(rows, max(1, _CHUNK // max(1, a_row)))
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the proposal's repr."""
+        """Return the arguments shown in the repr."""
         return f"num_classes={self.num_classes}, in_features={self.in_features}"
 
 
 def _one_or_more(hidden: Tensor) -> Tensor:
-    """Return the hidden vectors, or a vector of zeros where an empty batch shares its samples."""
+    """Return the hidden vectors, or one vector of zeros for an empty batch with shared samples."""
     return hidden if len(hidden) else hidden.new_zeros((1, hidden.shape[1]))
 
 

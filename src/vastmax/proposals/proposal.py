@@ -1,4 +1,4 @@
-"""What every proposal can do: draw, with and without replacement, and say how likely it was to."""
+"""The interface of proposal distributions: draws with and without replacement, and their log-probabilities."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ __all__ = ["Context", "Float64Module", "Proposal", "Samples"]
 
 Context = Literal["nothing", "previous", "hidden"]
 
-_TINY = -37.0  # log of less than half of what a float64 near 1 can tell apart
+_TINY = -37.0  # e**-37 is below half the float64 spacing at 1
 
 
 class Samples(NamedTuple):
-    """Classes that were drawn, and how often each was to be expected among them.
+    """Sampled classes and their expected counts among the samples.
 
-    A sum of ``f(w) / expected count`` over them is an unbiased estimate of f's sum over all classes that can be drawn.
+    The sum of ``f(w) / expected count`` over the samples is an unbiased estimate of the sum of f over all classes that
+    can be drawn.
 
     Attributes:
-        ids: (n,) shared by a batch, or (N, n); int64.
-        log_expected_count: float64 in the same shape: log(n Q(w)) with replacement, else log P(w is among the n).
-        exposure: float64, () or (N, 1): n with replacement; without, the moment τ when one more would have come.
-        last: likewise, but without replacement the moment when the last of them came.
-        distinct: whether they were drawn without replacement.
+        ids: int64, (n,) if shared by a batch, or (N, n).
+        log_expected_count: float64 in the same shape: log(n Q(w)) with replacement, log P(w is among the n) without.
+        exposure: float64, () or (N, 1): n with replacement; without, the arrival time τ of the class after the last.
+        last: the same with replacement; without, the arrival time of the last class drawn.
+        distinct: whether the classes were drawn without replacement.
     """
 
     ids: Tensor
@@ -41,25 +42,25 @@ class Samples(NamedTuple):
     distinct: bool
 
     def log_expected_count_of(self, log_prob: Tensor, drawn: Tensor | None = None) -> Tensor:
-        """Return what ``log_expected_count`` is for classes of these ``log Q``; float64.
+        """Return the ``log_expected_count``, float64, of any classes with these ``log Q``, in their shape.
 
-        Without replacement a class is among the n where it comes before the n-th of the others: for one that is, that
-        is the moment when one more would have come, for one that is not, when the last came. ``drawn`` says which are,
-        in the shape of log Q; None where all are.
+        Without replacement a class is among the n if it arrives before the n-th of the other classes. For a class that
+        was drawn, that is the arrival time τ of the next one; for a class that was not, the arrival time of the last
+        one drawn. ``drawn`` is a mask in the shape of log Q; None if all were drawn.
         """
         exposure = self.exposure if drawn is None else torch.where(drawn, self.exposure, self.last)
         log_count = log_prob + exposure.log()
         if not self.distinct:
             return log_count
-        # 1 - exp(-x) is x where that is tiny, down to where exp(log_prob) is 0 and τ infinite
+        # 1 - exp(-x) is x for tiny x; this also covers exp(log_prob) = 0 with infinite τ
         inclusion = torch.log(-torch.expm1(-log_count.exp())).where(log_count > _TINY, log_count)
         return inclusion.masked_fill_(log_prob == -torch.inf, -torch.inf)
 
 
 class Float64Module(nn.Module):
-    """A module that moves between devices with the model around it, and whose buffers are not cast.
+    """A module whose buffers move between devices with the model, but are not cast.
 
-    A model is cast to half precision as a whole, and the stated probabilities of rare classes would be others.
+    Casting a whole model to half precision would otherwise change the stated probabilities of rare classes.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -71,18 +72,22 @@ class Float64Module(nn.Module):
 
 
 class Proposal(Float64Module, ABC):
-    """A distribution over V classes to draw samples from. Its state goes into ``state_dict``; it lives on one device.
+    """A distribution over V classes to draw samples from. Its state is in ``state_dict``, all on one device.
 
-    Some proposals depend on a context that each row of a batch has of its own: ``Q(w | context)``. Classes of shape
-    (N, m) are judged, and samples for N rows drawn, each row by its own context; samples that a batch shares are drawn
-    from the mixture of its rows' distributions, and classes (m,) or (1, m) are judged by that. Proposals that look at
-    nothing take classes of any shape, and no notice of a context.
+    Some proposals depend on a context of each row of a batch: ``Q(w | context)``. Samples for N rows, and ``log Q`` of
+    classes (N, m), use each row's own context. Samples shared by a batch are drawn from the mixture of its rows'
+    distributions, which also gives ``log Q`` of classes (m,) or (1, m). Proposals without a context accept classes of
+    any shape and ignore ``context``.
+
+    Args:
+        num_classes: V, a whole number of 1 or more; InputError otherwise. Subclasses that take counts or weights raise
+            InputError for invalid ones.
 
     Attributes:
-        context: what the proposal looks at: "nothing"; the "previous" class, (N,) int64, where what is out of 0..V-1
-            stands for none; or the "hidden" vector, (N, d).
-        support: how many classes can be drawn at all.
-        cut: names of the tensors of which, in a layer that is spread over machines, each has its classes' part.
+        context: what the proposal depends on: "nothing"; the "previous" class, (N,) int64, where ids outside 0..V-1
+            mean none; or the "hidden" vector, (N, d).
+        support: number of classes with positive probability.
+        cut: names of the state tensors that are sharded by class in a layer spread over several processes.
     """
 
     context: ClassVar[Context] = "nothing"
@@ -96,35 +101,35 @@ class Proposal(Float64Module, ABC):
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for classes with these counts (V,); ``options`` are those of the constructor.
+        """Return the proposal for classes with these counts (V,); ``options`` are passed to the constructor.
 
-        A proposal whose constructor takes V in their place overrides this.
+        A proposal whose constructor takes V instead of counts overrides this.
         """
-        return cls(counts, **options)  # pyright: ignore[reportArgumentType]  (or V, where a subclass says so)
+        return cls(counts, **options)  # pyright: ignore[reportArgumentType]  (or V, in subclasses that override this)
 
     @abstractmethod
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return ``log Q`` of ids, float64 in their shape; -inf for classes that are never drawn."""
+        """Return ``log Q`` of ids, float64, in their shape; -inf for classes that are never drawn."""
 
     @abstractmethod
     def reset_parameters(self) -> None:
-        """Restore what the proposal was built with, after ``to_empty``."""
+        """Restore the initial state, for example after ``to_empty``."""
 
     @abstractmethod
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
-        """Return ids (rows, n), independent draws; of one row and several contexts, draws from their mixture."""
+        """Return independent draws (rows, n) int64; for one row and several contexts, draws from their mixture."""
 
     def _draw_judged(
         self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Return what :meth:`_draw` does, and log Q (rows, n) of it, float64."""
+        """Return the ids of :meth:`_draw` and their log Q (rows, n), float64."""
         ids = self._draw(shape, generator, context)
         return ids, self.log_prob(ids, context)
 
     def update(self, weight: Tensor, bias: Tensor | None = None, ids: Tensor | None = None) -> None:
-        """Take notice of the vectors (V, d) and biases (V,) of classes: of these ids, or of all.
+        """Copy the vectors (V, d) and biases (V,) of these class ids, or of all classes.
 
-        Proposals that follow the hidden vector need to know them; others do nothing.
+        Proposals that depend on the hidden vector need this; for others it does nothing.
         """
 
     @torch.no_grad()
@@ -137,22 +142,21 @@ class Proposal(Float64Module, ABC):
         replacement: bool = True,
         generator: torch.Generator | None = None,
     ) -> Samples:
-        """Draw n classes, for a whole batch or for each of its rows.
+        """Draw n classes, shared by a whole batch or for each of its rows.
 
-        Without replacement the classes are those that come first when every class w arrives at the rate Q(w), and
-        given the moment τ at which one more would have come, each was among them with probability ``1 - exp(-Q(w) τ)``:
-        exact, so that sums weighted by it are unbiased (Cohen & Kaplan 2007). Where all that can be drawn are drawn,
-        it is 1.
+        Without replacement, every class w arrives at rate Q(w) and the first n are drawn. Given the arrival time τ of
+        the next class, w is among them with probability ``1 - exp(-Q(w) τ)``. This is exact, so sums weighted by its
+        inverse are unbiased (Cohen & Kaplan 2007). It is 1 if all classes of positive probability are drawn.
 
         See Also:
             Cohen, Kaplan, *Summarizing Data using Bottom-k Sketches*, 2007, https://doi.org/10.1145/1281100.1281133.
 
         Args:
-            num_samples: n, 1 or more, without replacement at most ``support``; InputError for others.
-            context: of the N rows, for proposals that look at it.
-            num_rows: None for samples (n,) that a batch shares, or N for (N, n), independent between rows.
-            replacement: whether a class may come twice among the n.
-            generator: of the proposal's device, for draws that repeat.
+            num_samples: n, 1 or more, and at most ``support`` without replacement; InputError otherwise.
+            context: of the N rows, for proposals that depend on one; InputError if it does not fit.
+            num_rows: None for samples (n,) shared by a batch, or N for (N, n), independent between rows.
+            replacement: whether a class may be drawn more than once among the n.
+            generator: on the proposal's device, for reproducible draws.
         """
         whole("num_samples", num_samples, 1)
         if not replacement and num_samples > self.support:
@@ -161,7 +165,7 @@ class Proposal(Float64Module, ABC):
                 "without replacement, or draw with replacement."
             )
         shape = (1 if num_rows is None else num_rows, num_samples)
-        if replacement or num_rows == 0:  # no row, no two draws to tell apart
+        if replacement or num_rows == 0:  # without rows there is nothing to keep distinct
             ids, log_prob = self._draw_judged(shape, generator, context)
             exposure = last = torch.full((), num_samples, dtype=torch.float64, device=ids.device)
         else:
@@ -176,11 +180,11 @@ class Proposal(Float64Module, ABC):
     def _draw_distinct(
         self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ids (rows, n) without repetition, and the moments (rows, 1) of the last and of what came next."""
+        """Return distinct ids (rows, n), and the arrival times (rows, 1) of the last and of the next one."""
         rows, n = shape
-        needed = min(n + 1, self.support)  # the one that comes too late sets the moment
+        needed = min(n + 1, self.support)  # one more than n, whose arrival time is τ
         ids = self._draw((rows, 2 * needed), generator, context)
-        # as many draws as classes, and to take all classes costs no more
+        # from V draws on, going through all classes costs no more
         while int((fresh := _is_first(ids)).sum(1).min()) < needed and ids.shape[1] < self.num_classes:
             ids = torch.cat([ids, self._draw((rows, ids.shape[1]), generator, context)], 1)
         waited = torch.empty(ids.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
@@ -189,7 +193,7 @@ class Proposal(Float64Module, ABC):
             ids, moments = self._all_arrivals(ids, moments, fresh, generator, context)
             fresh = torch.ones_like(ids, dtype=torch.bool)
         moments, place = moments.masked_fill_(~fresh, torch.inf).topk(needed, largest=False)
-        # where all there are were drawn, none comes too late
+        # if all classes are drawn, there is no next arrival
         moment = moments[:, -1:] if needed > n else torch.full_like(moments[:, -1:], torch.inf)
         return ids.gather(1, place[:, :n]), moments[:, n - 1 : n], moment
 
@@ -201,10 +205,10 @@ class Proposal(Float64Module, ABC):
         generator: torch.Generator | None,
         context: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the moment (rows, V) at which every class comes first, given the draws so far.
+        """Return all class ids (rows, V) and the first arrival time (rows, V) of each, given the draws so far.
 
-        Where draws repeat themselves too often to wait for: a class that has not come yet comes after the last draw by
-        a time of the same distribution as from the start.
+        Used if draws repeat too often to wait for n distinct ones. Arrivals are memoryless: the time from the last draw
+        to the first arrival of an undrawn class has the same distribution as from the start.
         """
         classes = torch.arange(self.num_classes, device=ids.device).expand(len(ids), -1)
         later = torch.empty(classes.shape, dtype=torch.float64, device=ids.device).exponential_(generator=generator)
@@ -212,12 +216,12 @@ class Proposal(Float64Module, ABC):
         return classes, later.scatter_reduce_(1, ids, moments.masked_fill(~fresh, torch.inf), "amin")
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the proposal's repr."""
+        """Return the arguments shown in the repr."""
         return f"num_classes={self.num_classes}"
 
 
 def _is_first(ids: Tensor) -> Tensor:
-    """Return (rows, n) whether a class comes for the first time in its row."""
+    """Return a mask (rows, n) of the first occurrence of each class in its row."""
     ordered, order = ids.sort(dim=1, stable=True)
     first = torch.ones_like(ids, dtype=torch.bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]

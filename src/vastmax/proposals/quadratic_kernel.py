@@ -1,4 +1,4 @@
-"""Samples in proportion to the square of the logit: the kernel that a tree of sums serves exactly."""
+"""The quadratic kernel proposal: exact draws in proportion to a kernel of the squared logit, by a tree of sums."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["QuadraticKernelProposal"]
 
 
 class QuadraticKernelProposal(KernelProposal):
-    """``Q(w|h) = K(h, w) / Σ K`` with ``K(h, w) = e^b_w · (alpha (h·v_w)² + 1)``: large where logits are large.
+    """``Q(w|h) = K(h, w) / Σ K`` with ``K(h, w) = e^b_w · (alpha (h·v_w)² + 1)``: large for logits far from 0.
 
-    The kernel is an inner product of d² features, ``(h·v)² = Σ_ij h_i h_j v_i v_j``; of these the d(d+1)/2 that
-    differ are summed over subtrees. A draw costs about ``d² log(V/d)``, an update of a class about d³/2, and the sums
-    take about twice the table's memory. That pays where V is much larger than ``d log V`` times the number of draws.
-    Samples that a batch shares come from the exact mixture of its rows' distributions, which is a sum of squares as
-    well: they cost as one row's and ``d²`` for each class of the buckets met, whatever the number of rows.
+    The kernel is an inner product of d² features, ``(h·v)² = Σ_ij h_i h_j v_i v_j``; the d(d+1)/2 distinct ones are
+    summed over subtrees. A draw costs about ``d² log(V/d)`` multiply-adds and the update of a class about d³/2; the
+    sums take about twice the memory of the table. This pays if V is much larger than ``d log V`` times the number of
+    draws. Samples shared by a batch come from the exact mixture of its rows' distributions, which is also a quadratic
+    form: they cost as much as one row's, plus ``d²`` for each class in the buckets met, for any number of rows.
 
-    The paper's kernel has no biases. As one more coordinate of the vectors they would be squared with the product: with
-    biases near the log of the class's frequency, rare classes would be drawn most. In ``exp(h·v + b)`` a bias
-    is a factor, and so it is here: without biases, or with all the same, this is the paper's kernel.
+    The paper's kernel has no biases. As an extra coordinate of the vectors they would be squared too, and with biases
+    near the log-frequency rare classes would be drawn most. Here a bias is a factor, as in ``exp(h·v + b)``; with no
+    biases, or equal ones, this is the paper's kernel.
 
     References:
         Blanc, Rendle, *Adaptive Sampled Softmax with Kernel Based Sampling*, 2018, https://arxiv.org/abs/1712.00527.
@@ -31,9 +31,9 @@ class QuadraticKernelProposal(KernelProposal):
     Args:
         num_classes: V.
         in_features: d, the width of hidden vectors and class vectors.
-        alpha: the weight of the square, above 0, InputError for others; the paper uses 100 for logits without biases.
-        bucket_size: classes a bucket, of which the kernel is computed one by one; None for half of d, as the paper
-            has it: a bucket then costs as much as a node. Sizes are 1 or more, InputError for less.
+        alpha: weight of the square, above 0, InputError otherwise; the paper uses 100 for logits without biases.
+        bucket_size: classes per bucket, whose kernels are computed one by one; None for d/2, as in the paper, so that a
+            bucket costs as much as a node. InputError if V, d or the bucket size is below 1.
 
     Example:
         >>> proposal = QuadraticKernelProposal(3, 2, alpha=1.0)
@@ -60,12 +60,12 @@ class QuadraticKernelProposal(KernelProposal):
 
     @property
     def _above(self) -> Tensor:
-        """(2, D): rows and columns of the upper triangle."""
+        """(2, D), row and column indices of the upper triangle."""
         return torch.triu_indices(self.in_features, self.in_features, device=self.vectors.device)
 
     def _query(self, hidden: Tensor) -> Query:
         rows, columns = self._above
-        twice = 2.0 - (rows == columns).double()  # what stands below the diagonal as well
+        twice = 2.0 - (rows == columns).double()  # off-diagonal entries count twice, for both triangles
         features = self.alpha * twice * hidden[:, rows] * hidden[:, columns]
         return Query(features, torch.ones(len(hidden), dtype=torch.float64, device=hidden.device))
 
@@ -77,7 +77,7 @@ class QuadraticKernelProposal(KernelProposal):
     def _log_kernel(self, product: Tensor) -> Tensor:
         return torch.log1p(self.alpha * product.square())
 
-    # --- the mixture of rows: alpha Σ_n q_n (h_n·v)² + Σ_n q_n, q_n = 1 / Σ_w K(h_n, w), is one query among others ---
+    # --- the mixture of rows, alpha Σ_n q_n (h_n·v)² + Σ_n q_n with q_n ∝ 1 / Σ_w K(h_n, w), is a single query ---
 
     def _mixture_draw(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
         query, moment = self._mixture(hidden)
@@ -88,7 +88,7 @@ class QuadraticKernelProposal(KernelProposal):
         return self._log_prob_by(query, ids, lambda vectors: _log_mixture(vectors, moment, query.floor))[0]
 
     def _mixture(self, hidden: Tensor) -> tuple[Query, Tensor]:
-        """The query of one row, and the moment (d, d) ``alpha Σ q_n h_n h_nᵀ`` that it stands for."""
+        """Return the mixture as a query of one row, and its moment matrix (d, d) ``alpha Σ q_n h_n h_nᵀ``."""
         rows, columns = self._above
         symmetric = torch.empty((self.in_features,) * 2, dtype=torch.float64, device=hidden.device)
         symmetric[rows, columns] = symmetric[columns, rows] = self.tree.sums[1].double()
@@ -101,5 +101,5 @@ class QuadraticKernelProposal(KernelProposal):
 
 
 def _log_mixture(vectors: Tensor, moment: Tensor, floor: Tensor) -> Tensor:
-    """(1, c) log-kernels of class vectors (c, d)."""
+    """Return the mixture's log-kernels (1, c) of class vectors (c, d)."""
     return torch.log(((vectors @ moment) * vectors).sum(1).clamp_(min=0) + floor)[None]

@@ -1,4 +1,4 @@
-"""Samples nearly in proportion to the softmax itself: its kernel in random Fourier features."""
+"""The random Fourier feature proposal: probabilities close to the softmax."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ _FLOOR = 0.5
 
 
 class RandomFourierProposal(KernelProposal):
-    """``Q(w|h)`` nearly in proportion to ``e^b_w · exp(nu cos(h, v_w))``, by random Fourier features.
+    """``Q(w|h)`` approximately proportional to ``e^b_w · exp(nu cos(h, v_w))``, by random Fourier features.
 
-    With h and v of length 1, ``exp(nu h·v)`` is, but for a constant, the Gaussian kernel ``exp(-nu |h - v|² / 2)``, and
-    this the mean of ``cos ω·(h - v)`` over ω ~ N(0, nu I): an inner product of D = 2F features
-    ``φ(x) = [cos ω_1·x … cos ω_F·x, sin ω_1·x … sin ω_F·x] / √F``. A tree of their sums finds a bucket; in the bucket
-    the softmax of the logits ``h·v + b`` is exact. A draw costs about ``2 D log(V / B) + B d``.
+    For h and v of length 1, ``exp(nu h·v)`` is, up to a constant, the Gaussian kernel ``exp(-nu |h - v|² / 2)``, which
+    is the mean of ``cos ω·(h - v)`` over ω ~ N(0, nu I), estimated by an inner product of D = 2F features
+    ``φ(x) = [cos ω_1·x … cos ω_F·x, sin ω_1·x … sin ω_F·x] / √F``. A tree of their sums selects a bucket; within it,
+    classes follow the exact softmax of the logits ``h·v + b``. A draw costs about ``2 D log(V / B) + B d``.
 
-    An inner product of so few features is noisy, and may be negative where the kernel is small. So a node's mass is
-    clipped at 0, and half of what its classes would have at a right angle to h is added: no class that matters is
-    missed for long. What is stated is the probability of what is drawn, clipped and all. A larger nu follows the
-    softmax more closely and needs more features: the noise is as large as the kernel at a right angle when
-    ``F = e^(2nu) / 2``.
+    An inner product of few features is noisy, and can be negative if the kernel is small. A node's mass is therefore
+    clipped at 0 and increased by half the mass its classes would have at a right angle to h, so that no likely class is
+    missed for long. Stated probabilities include both and are exact. A larger nu follows the softmax more closely but
+    needs more features: the noise equals the kernel at a right angle at ``F = e^(2nu) / 2``.
 
-    Samples that a batch shares come from the mixture of its rows' distributions, a row of its own for each draw; to
-    state their probabilities costs ``N D`` for every node met.
+    Samples shared by a batch come from the mixture of its rows' distributions, each drawn given a random row; computing
+    their probabilities costs ``N D`` per node met.
 
-    The paper normalises the vectors of the model itself; here only copies of them are, for the proposal. A bias is
-    a factor of the kernel, as it is of the softmax's.
+    The paper normalises the vectors of the model; here only the proposal's copies are normalised. A bias is a factor of
+    the kernel, as in the softmax.
 
     References:
         Rawat, Chen, Yu, Suresh, Kumar, *Sampled Softmax with Random Fourier Features*, 2019,
@@ -44,9 +43,10 @@ class RandomFourierProposal(KernelProposal):
     Args:
         num_classes: V.
         in_features: d, the width of hidden vectors and class vectors.
-        nu: sharpness of the kernel, above 0, InputError for others; 1/τ² where the paper has a temperature.
-        num_frequencies: F; like all sizes 1 or more, InputError for less.
-        bucket_size: B, classes a bucket.
+        nu: sharpness of the kernel, above 0, InputError otherwise; 1/τ² for the paper's temperature τ.
+        num_frequencies: F; like all sizes 1 or more, InputError otherwise.
+        bucket_size: B, classes per bucket.
+        seed: of the random frequencies.
 
     Example:
         >>> proposal = RandomFourierProposal(1000, 16)
@@ -56,7 +56,7 @@ class RandomFourierProposal(KernelProposal):
         torch.Size([4, 20])
     """
 
-    frequencies: Tensor  # (F, d) float32, times sqrt(nu)
+    frequencies: Tensor  # (F, d) float32, from N(0, nu I)
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class RandomFourierProposal(KernelProposal):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the frequencies of the seed, and forget all class vectors."""
+        """Draw the frequencies from the seed, and reset all class vectors and biases to 0."""
         generator = torch.Generator().manual_seed(self.seed)
         self.frequencies.copy_(math.sqrt(self.nu) * torch.randn(self.frequencies.shape, generator=generator))
         super().reset_parameters()
@@ -93,7 +93,7 @@ class RandomFourierProposal(KernelProposal):
         return (weights[:, None] @ self._features(vectors)).squeeze(1)
 
     def _features(self, vectors: Tensor) -> Tensor:
-        """φ (…, D) of vectors (…, d), in their dtype."""
+        """Return φ (…, D) of vectors (…, d), in their dtype."""
         angles = F.normalize(vectors, dim=-1) @ self.frequencies.to(vectors.dtype).t()
         return torch.cat([angles.cos(), angles.sin()], -1) / math.sqrt(len(self.frequencies))
 

@@ -1,4 +1,4 @@
-"""Proposals that stay as they are: uniform, powers of the unigram distribution, and Zipf's law without counts."""
+"""Fixed proposals: uniform, powers of the unigram distribution, and log-uniform (Zipf's law without counts)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,22 @@ MANY = 2**21
 
 
 class UniformProposal(Proposal):
-    """Every class alike: ``Q(w) = 1/V``. Needs no table; a poor guess where classes are as uneven as words.
+    """The uniform distribution, ``Q(w) = 1/V``. Needs no table; a poor fit for classes as skewed as word frequencies.
+
+    References:
+        Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
+        https://arxiv.org/abs/1412.2007 (uniform over each partition's candidates).
+
+    Args:
+        num_classes: V, 1 or more; InputError otherwise.
+        device: of the samples.
 
     Example:
         >>> UniformProposal(4).sample(4, replacement=False).log_expected_count.tolist()
         [0.0, 0.0, 0.0, 0.0]
     """
 
-    here: Tensor  # () nothing but the device, which a state that is assigned brings along
+    here: Tensor  # (), holds the device only, which load_state_dict(assign=True) replaces
 
     def __init__(self, num_classes: int, *, device: torch.device | str | None = None) -> None:
         super().__init__(num_classes)
@@ -39,15 +47,15 @@ class UniformProposal(Proposal):
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for V = len(counts) classes."""
+        """Return the proposal for classes with counts (V,), of which only V is used."""
         return cls(len(np.asarray(counts)), **options)
 
     def reset_parameters(self) -> None:
-        """Nothing to restore but a defined state."""
+        """Set the only buffer to a defined value; there is no other state."""
         self.here.zero_()
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return -log V in the shape of ids, float64."""
+        """Return ``-log V``, float64, in the shape of ids, such as (N, m)."""
         return torch.full(ids.shape, -math.log(self.num_classes), dtype=torch.float64, device=ids.device)
 
     def _draw(self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None) -> Tensor:
@@ -57,16 +65,17 @@ class UniformProposal(Proposal):
         self, shape: tuple[int, int], generator: torch.Generator | None, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         ids, _, moment = super()._draw_distinct(shape, generator, context)
-        share = shape[1] / self.num_classes  # of all classes the same, so known without a moment: chance less
+        share = shape[1] / self.num_classes  # the same for all classes, so exact without a random τ
         known = -self.num_classes * math.log1p(-share) if share < 1 else math.inf
         moment = torch.full_like(moment, known)
         return ids, moment, moment
 
 
 class UnigramProposal(Proposal):
-    """In proportion to a power of the counts: ``Q(w) ∝ c(w)^alpha``; alpha = 1 is the unigram distribution.
+    """A power of the unigram distribution: ``Q(w) ∝ c(w)^alpha``; alpha = 1 is the unigram distribution.
 
-    Classes that never occurred are never drawn, and so never pushed down; ``smoothing`` adds to all counts.
+    Classes of count 0 are never drawn as negatives, so their logits are never pushed down; ``smoothing`` adds to all
+    counts.
 
     References:
         Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,
@@ -75,9 +84,9 @@ class UnigramProposal(Proposal):
         https://arxiv.org/abs/1310.4546 (alpha = 3/4).
 
     Args:
-        counts: (V,) finite and non-negative, not all zero; InputError for others.
-        power: alpha, finite.
-        smoothing: added to every count first.
+        counts: (V,) finite and non-negative, not all zero; InputError otherwise.
+        power: alpha, finite; InputError otherwise.
+        smoothing: added to every count before taking the power.
 
     Example:
         >>> proposal = UnigramProposal([16, 1, 0], power=0.75)
@@ -99,7 +108,7 @@ class UnigramProposal(Proposal):
         self.table = AliasTable(weights, device=device)
 
     def reset_parameters(self) -> None:
-        """Build the table from the counts."""
+        """Restore the table of the initial counts."""
         self.table.reset_parameters()
 
     def log_prob(self, ids: Tensor, context: Tensor | None = None) -> Tensor:
@@ -111,22 +120,25 @@ class UnigramProposal(Proposal):
 
     @property
     def support(self) -> int:  # type: ignore[override]
-        """How many classes can be drawn at all."""
+        """The number of classes with positive probability."""
         return self.table.support
 
     @property
     def cut(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The masses, where there are so many that a collective operation costs less than having all."""
+        """The masses, if there are so many that a collective operation costs less than a full copy per process."""
         return ("table.mass",) if self.num_classes >= MANY else ()
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the proposal's repr."""
+        """Return the arguments shown in the repr."""
         smoothed = f", smoothing={self.smoothing:g}" if self.smoothing else ""
         return f"{super().extra_repr()}, power={self.power}{smoothed}"
 
 
 def powers(counts: ArrayLike, power: float, smoothing: float) -> NDArray[np.float64]:
-    """Return (counts + smoothing) ** power of counts (V,), up to a factor; 0 stays 0, whatever the power."""
+    """Return ``(counts + smoothing) ** power`` of counts (V,), up to a factor; 0 stays 0 for any power.
+
+    InputError if the power is not finite, or counts are empty, negative or not finite.
+    """
     number("power", power)
     values = as_weights(np.asarray(counts, np.float64) + smoothing, "counts")
     if not values.size:
@@ -137,7 +149,7 @@ def powers(counts: ArrayLike, power: float, smoothing: float) -> NDArray[np.floa
 
 
 class LogUniformProposal(Proposal):
-    """Zipf's law in closed form, ``Q(rank) = log((rank + 2) / (rank + 1)) / log(V + 1)``: no counts, only their order.
+    """Zipf's law, ``Q(rank) = log((rank + 2) / (rank + 1)) / log(V + 1)``: needs the order of counts, not their values.
 
     References:
         The candidate sampler of TensorFlow, *Candidate Sampling Algorithms Reference*, 2015,
@@ -145,16 +157,16 @@ class LogUniformProposal(Proposal):
 
     Args:
         num_classes: V.
-        order: (V,) each id once, by falling frequency, InputError for others; None where they are sorted already.
-        device: that samples are drawn on.
+        order: (V,) all ids by decreasing frequency, each once, InputError otherwise; None if ids are ranks already.
+        device: of the samples.
 
     Example:
         >>> LogUniformProposal(3).log_prob(torch.arange(3)).exp()
         tensor([0.5000, 0.2925, 0.2075], dtype=torch.float64)
     """
 
-    order: Tensor  # (V,) int64, id of each rank
-    rank: Tensor  # (V,) int64, rank of each id
+    order: Tensor  # (V,) int64, the id of each rank
+    rank: Tensor  # (V,) int64, the rank of each id
 
     def __init__(
         self, num_classes: int, order: ArrayLike | None = None, *, device: torch.device | str | None = None
@@ -170,14 +182,14 @@ class LogUniformProposal(Proposal):
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, **options: Any) -> Self:
-        """Return the proposal for classes in the order of their counts (V,), ties by id."""
+        """Return the proposal for classes ranked by decreasing counts (V,), ties by id."""
         counts = np.asarray(counts)
-        # sorted from the rear, for -counts of unsigned integers would put those that never came first
+        # sort the reversed counts: negating unsigned integers would put counts of 0 first
         rising = len(counts) - 1 - np.argsort(counts[::-1], kind="stable")
         return cls(len(counts), rising[::-1], **options)
 
     def reset_parameters(self) -> None:
-        """Set the order and the ranks."""
+        """Restore the initial order and ranks."""
         self.order.copy_(torch.from_numpy(self._order))
         self.rank.copy_(torch.from_numpy(np.argsort(self._order)))
 

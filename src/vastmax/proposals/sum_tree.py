@@ -1,4 +1,4 @@
-"""Draws from weights that change: a binary tree of sums."""
+"""A binary tree of sums: draws from weights that change."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["SumTree"]
 
 
 class SumTree(Float64Module):
-    """V weights from which a draw, the change of one and the sum of a range cost O(log V) each.
+    """V weights with draws, updates and range sums in O(log V) each.
 
-    Node i has the children 2i and 2i + 1, the leaves are V to 2V - 1, and a node holds the sum of its two children. It
-    is added up anew whenever one of them changes, so that errors of rounding do not gather, however often that is. Many
-    draws and many changes go down and up together, level by level. A weight of 0 is never drawn; a draw takes 53 random
-    bits, so weights below 2**-53 of all among which one draws need not ever come.
+    Node i has children 2i and 2i + 1, the leaves are V to 2V - 1, and a node holds the sum of its two children. It is
+    recomputed whenever one of them changes, so rounding errors do not accumulate. Batches of draws and updates traverse
+    the tree together, level by level. A weight of 0 is never drawn. A draw uses 53 random bits, so a weight below
+    2**-53 of the total of the range may never be drawn.
 
     See Also:
-        `AliasTable`, faster to draw from, for weights that stay.
+        `AliasTable`, with faster draws, for fixed weights.
 
     References:
         Wong, Easton, *An Efficient Method for Weighted Sampling without Replacement*, 1980,
         https://doi.org/10.1137/0209009.
 
     Args:
-        weights: (V,) finite and non-negative, InputError for others; there may be none.
+        weights: (V,) finite and non-negative, InputError otherwise; V may be 0.
 
     Example:
         >>> tree = SumTree([3, 0, 1, 4])
@@ -42,7 +42,7 @@ class SumTree(Float64Module):
         2
     """
 
-    sums: Tensor  # (2V,) float64; [0] is no node, and 0
+    sums: Tensor  # (2V,) float64; [0] is unused and 0
 
     def __init__(self, weights: ArrayLike, *, device: torch.device | str | None = None) -> None:
         super().__init__()
@@ -53,14 +53,14 @@ class SumTree(Float64Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Restore the weights that the tree was built with."""
+        """Restore the initial weights."""
         self.sums[: max(self.num_weights, 2)] = 0
         self.weights.copy_(torch.from_numpy(self._weights))
         add_up(self.sums)
 
     @property
     def weights(self) -> Tensor:
-        """(V,) float64, the weights as they are now; change them through `update` alone."""
+        """(V,) float64, a view of the current weights; change them with `update` only."""
         return self.sums[self.num_weights : 2 * self.num_weights]
 
     @property
@@ -69,13 +69,13 @@ class SumTree(Float64Module):
         return self.sums[1]
 
     def update(self, ids: Tensor, weights: Tensor) -> None:
-        """Set the weights (m,), finite and non-negative, of ids (m,); of an id that comes twice, the last counts."""
+        """Set the weights (m,), finite and non-negative, of ids (m,) in place; of a repeated id the last counts."""
         tree_update(self.sums, ids, weights)
 
     def sum(self, start: Tensor, stop: Tensor) -> Tensor:
-        """Return the sums (R,) float64 of the weights from start (R,) to before stop (R,); prefix sums from 0.
+        """Return the sums (R,) float64 of the weights in [start, stop), both (R,); start 0 gives prefix sums.
 
-        They are sums of weights, never differences, and so as precise in a small range as in a large one.
+        They are sums of nodes, never differences, so small ranges are as precise as large ones.
         """
         return range_sums(self.sums, start, stop)
 
@@ -91,12 +91,12 @@ class SumTree(Float64Module):
 
         Args:
             num_draws: n.
-            start: (R,) first of the ids to draw from, a range a row.
-            stop: (R,) the id behind the last.
-            generator: of the tree's device, for draws that repeat.
+            start: (R,) first id of each range; None, like `stop`, to draw from all ids.
+            stop: (R,) end of each range, exclusive.
+            generator: on the tree's device, for reproducible draws.
 
         Returns:
-            (n,) of all ids, or (R, n) of ranges; int64. It is -1 where there is no weight to draw.
+            int64, (n,) from all ids, or (R, n) from ranges; -1 if the total weight is 0.
         """
         rows = 1 if start is None or stop is None else len(start)
         chances = torch.rand(rows, num_draws, dtype=torch.float64, device=self.sums.device, generator=generator)

@@ -1,4 +1,4 @@
-"""Trees and classes over words: counts, vectors or a taxonomy in, one immutable `Tree` or `Classes` out."""
+"""Trees and classes over words, built from counts, vectors or a taxonomy: immutable `Tree` and `Classes`."""
 
 from typing import TYPE_CHECKING
 
@@ -43,5 +43,5 @@ __all__ = [
     "wordnet_tree",
 ]
 
-# The command line shows the options without numpy and the core, which all else needs.
+# Lazily, so that the command line can show the options without loading numpy and the core.
 __getattr__, __dir__ = lazy(__name__, __all__)

@@ -1,4 +1,4 @@
-"""Balanced trees: every path within one of log2 V, whatever the counts."""
+"""Balanced trees: every path is ⌊log2 V⌋ or ⌈log2 V⌉ long, for any counts."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ _MOST_WORDS = 2**31 - 1
 
 
 def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) -> Tree:
-    """Return the tree that halves the words again and again, in an order of choice.
+    """Return a balanced tree: the words, in the given order, are split in half recursively.
 
-    Of an odd number of words the first half has one less, so that words that come first have the shorter paths.
+    If the number of words is odd, the first half has one less, so the first words have the shorter paths.
+
+    See Also:
+        Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008,
+        https://papers.nips.cc/paper/3583, whose RANDOM tree is that of order "random".
 
     Args:
-        words: V, 1 to 2**31 - 1, or counts (V,), which the order by rank needs.
-        order: "id" keeps the order of the words; "rank" sorts by falling count, ties by id; "random" shuffles, which
-            is the RANDOM tree of Mnih & Hinton (2008), https://papers.nips.cc/paper/3583.
-        seed: of the shuffling, 0 to 2**63 - 1; numpy's PCG64. InputError where an argument is none of these.
+        words: V, 1 to 2**31 - 1, or counts (V,), which order "rank" needs.
+        order: "id" keeps the order of the words; "rank" sorts by decreasing count, ties by id; "random" shuffles.
+        seed: of the shuffle, by numpy's PCG64, 0 to 2**63 - 1. InputError if an argument is invalid.
 
     Example:
         >>> balanced_tree(5).lengths

@@ -1,4 +1,4 @@
-"""From children to a `Tree`, and from several trees to one."""
+"""Build a `Tree` from the children of its nodes, or from several trees."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ __all__ = ["assemble", "tree_from_children", "union_tree"]
 
 
 def tree_from_children(children: ArrayLike, words: ArrayLike, num_words: int) -> Tree:
-    """Return the tree in which every inner node leads where `children` says.
+    """Return the tree with these children (L-1, 2) and leaves owned by ``words`` (L,).
 
-    Inner nodes come in any order but for the root, and are renumbered level by level; leaves are put in the order of
-    their words, so that leaf i is that of word i where words have one leaf each. Children (L-1, 2) are as those of a
-    `Tree` but for their order, the root first; ``words`` (L,) own the leaves.
+    Children are as those of a `Tree`, with the root first and the other inner nodes in any order. Inner nodes are
+    renumbered level by level, and leaves sorted by word, so that leaf i belongs to word i if each word has one leaf.
     """
     words = np.asarray(words, dtype=np.int32)
     order = np.argsort(words, kind="stable")
@@ -32,12 +31,12 @@ def tree_from_children(children: ArrayLike, words: ArrayLike, num_words: int) ->
 
 
 def assemble(parts: Sequence[Tree], hung: Sequence[NDArray[np.integer]]) -> NDArray[np.int32]:
-    """Return the children (L-1, 2) of the tree that parts make when they are hung from each other's leaves.
+    """Return the children (L-1, 2) of the tree made by hanging parts from each other's leaves.
 
     Args:
-        parts: trees of two leaves or more; the first is the top, and its root that of the whole.
-        hung: for each part, what takes the place of each of its leaves: a value >= 0 is another part, a value < 0 is
-            leaf ``-(value + 1)`` of the whole.
+        parts: trees of two leaves or more; the root of the first is the root of the result.
+        hung: for each part, what replaces each of its leaves: a value >= 0 is another part, a value < 0 is leaf
+            ``-(value + 1)`` of the result.
     """
     start = np.cumsum([0, *(part.num_inner_nodes for part in parts)])
     children = np.empty((start[-1], 2), np.int32)
@@ -48,16 +47,17 @@ def assemble(parts: Sequence[Tree], hung: Sequence[NDArray[np.integer]]) -> NDAr
 
 
 def union_tree(trees: Sequence[Tree]) -> Tree:
-    """Return one tree that holds all of these below a small balanced top: a word owns its leaves in each.
+    """Return one tree with all of these below a small balanced top; a word owns its leaves in each of them.
 
-    ``P(word)`` is a mixture over the trees, ``Σ_i P(tree i) P(word | tree i)``, with the share of each tree learnt at
-    the top. A word costs the sum of what it costs in each, and one to ⌈log2 n⌉ decisions for each leaf besides.
+    ``P(word)`` is a mixture over the n trees, ``Σ_i P(tree i) P(word | tree i)``, with mixture weights learned at the
+    top. A word costs the sum of its costs in each tree, plus ⌊log2 n⌋ or ⌈log2 n⌉ decisions for each leaf.
 
     See Also:
-        Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008, https://papers.nips.cc/paper/3583.
+        Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008,
+        https://papers.nips.cc/paper/3583.
 
     Args:
-        trees: one or more, over the same number of words; InputError for others.
+        trees: one or more, over the same number of words; InputError otherwise.
 
     Example:
         >>> from vastmax.trees import balanced_tree
@@ -75,7 +75,7 @@ def union_tree(trees: Sequence[Tree]) -> Tree:
     words = np.concatenate([tree.words for tree in trees])
     leaves = np.split(~np.arange(len(words)), np.cumsum([tree.num_leaves for tree in trees])[:-1])
     larger = [i for i, tree in enumerate(trees) if tree.num_leaves > 1]
-    # The rest, trees of one word, hang from the top as the leaves that they are.
+    # Trees of one word are single leaves, which hang directly from the top.
     below_top = np.array([part[0] for part in leaves])
     below_top[larger] = np.arange(1, len(larger) + 1)
     parts = [balanced_tree(len(trees)), *(trees[i] for i in larger)]

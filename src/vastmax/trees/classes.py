@@ -1,4 +1,4 @@
-"""Two levels in place of a tree: words in classes, a softmax over classes and one over the words of a class."""
+"""Two levels instead of a tree: a softmax over classes and one over the words of a class."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["ClassStatistics", "Classes", "frequency_classes"]
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """What two levels cost in logits, each one dot product, a word, weighted by counts.
+    """The cost of two levels in logits (dot products) per word, weighted by counts.
 
     Attributes:
         num_words: V.
         num_classes: C.
-        largest_class: how many words the largest class has.
+        largest_class: number of words in the largest class.
         mean_logits: C plus the mean size of a word's class.
-        saving: ``1 - mean_logits / V``: against the full softmax; negative where two levels cost more.
+        saving: ``1 - mean_logits / V``, relative to the full softmax; negative if two levels cost more.
     """
 
     num_words: int
@@ -43,18 +43,19 @@ class ClassStatistics:
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class Classes:
-    """Words in classes, each word in one and no class empty. Immutable.
+    """A partition of V words into C non-empty classes. Immutable.
 
-    ``P(word) = P(class of the word) P(word | its class)``, which costs C + size of the class logits in place of V.
+    ``P(word) = P(class of the word) P(word | its class)`` costs C + (size of the class) logits instead of V.
 
     See Also:
         Goodman, *Classes for Fast Maximum Entropy Training*, ICASSP 2001, https://arxiv.org/abs/cs/0108006.
 
     Args:
-        class_of: (V,) int32, the class of each word, 0 to C-1; InputError for others, or where a class is empty.
+        class_of: (V,) integers, stored as int32: the class of each word, 0 to C-1. InputError otherwise, or if a class
+            is empty.
 
     Attributes:
-        sizes: (C,) int64, how many words each class has.
+        sizes: (C,) int64, the number of words in each class.
 
     Example:
         >>> classes = Classes([0, 1, 1, 0, 1])
@@ -84,12 +85,12 @@ class Classes:
 
     @property
     def num_words(self) -> int:
-        """V."""
+        """V, the number of words."""
         return len(self.class_of)
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """C, the number of classes."""
         return len(self.sizes)
 
     @cached_property
@@ -98,11 +99,11 @@ class Classes:
         return np.split(_read_only(order), np.cumsum(self.sizes)[:-1])
 
     def members(self, i: int) -> NDArray[np.int32]:
-        """Return the words of class i, (size,) int32 in rising order."""
+        """Return the words of class i, (size,) int32, in increasing order; InputError if there is no such class."""
         return self._by_class[whole("class", i, 0, self.num_classes - 1)]
 
     def statistics(self, counts: ArrayLike) -> ClassStatistics:
-        """Return what these classes cost on words with these counts (V,); where all are 0, words weigh the same."""
+        """Return the cost for words with counts (V,), equal weights if all are 0; InputError if counts are invalid."""
         weights = as_counts(counts, num_words=self.num_words)
         weights = weights if weights.any() else np.ones_like(weights)
         sizes = self.sizes[self.class_of].astype(np.float64)
@@ -110,12 +111,12 @@ class Classes:
         return ClassStatistics(self.num_words, self.num_classes, int(self.sizes.max()), mean, 1 - mean / self.num_words)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the classes as a safetensors file."""
+        """Write the classes to a safetensors file, replaced atomically; InputError if it cannot be written."""
         write_arrays(path, "classes", {"class_of": self.class_of})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Classes:
-        """Read classes written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
+        """Read classes written by :meth:`save`; InputError if the file is unreadable, FormatError if it is invalid."""
         return read_arrays(path, "classes", ("class_of",), cls)
 
     def __eq__(self, other: object) -> bool:
@@ -130,21 +131,21 @@ class Classes:
 def frequency_classes(
     counts: ArrayLike, num_classes: int | None = None, *, mass: Literal["count", "sqrt"] = "count"
 ) -> Classes:
-    """Return classes of words of like frequency, each with an equal share of the mass.
+    """Return classes of words of similar frequency, each with about an equal share of the total mass.
 
-    Words are sorted by falling count, ties by id, and cut where the running sum passes i/C of the whole; a word
+    Words are sorted by decreasing count, ties by id, and cut where the cumulative sum passes i/C of the total; a word
     heavier than a share is a class of its own. With equal shares a word costs about C + V/C logits, least at C = √V.
 
     See Also:
         Goodman, *Classes for Fast Maximum Entropy Training*, ICASSP 2001, https://arxiv.org/abs/cs/0108006; Mikolov,
         Kombrink, Burget, Černocký, Khudanpur, *Extensions of Recurrent Neural Network Language Model*, ICASSP 2011,
-        https://doi.org/10.1109/ICASSP.2011.5947611 (frequency binning), whose toolkit also has the mass by square root.
+        https://doi.org/10.1109/ICASSP.2011.5947611 (frequency binning; their toolkit also has mass "sqrt").
 
     Args:
         counts: (V,) non-negative whole numbers, in any order.
         num_classes: C, 1 to V; by default √V, rounded.
-        mass: "count", or "sqrt" for its square root, which makes the classes of rare words smaller. InputError where
-            an argument is none of these.
+        mass: "count", or "sqrt" for its square root, which makes the classes of rare words smaller. InputError if an
+            argument is invalid.
 
     Example:
         >>> frequency_classes([50, 20, 10, 10, 5, 5], 3).class_of
@@ -161,7 +162,7 @@ def frequency_classes(
     shares = running[-1] * np.arange(1, wanted) / wanted
     steps = np.arange(wanted - 1)
     ends = np.searchsorted(running, shares * (1 - 1e-12)) + 1
-    # One word at least for every class, those before a cut and those after it.
+    # Leave at least one word for every class, before and after each cut.
     ends = np.minimum(np.maximum.accumulate(ends - steps) + steps, num_words - (wanted - 1) + steps)
     class_of = np.empty(num_words, np.int32)
     class_of[falling] = np.searchsorted(ends, np.arange(num_words), side="right")

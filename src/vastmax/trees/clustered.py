@@ -1,4 +1,4 @@
-"""Trees that put like words together, by splitting their vectors in two again and again."""
+"""Trees that group similar words, by recursively splitting their vectors in two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["as_vectors", "clustered_tree", "two_means_tree"]
 
 Rule = Literal["random", "balanced", "adaptive"]
 _MOST_ITERATIONS = 10_000
-_LARGEST = 1e6  # of vectors: beyond this, and below its inverse, squares lose what float32 holds
+_LARGEST = 1e6  # of vector entries: above this, or below its inverse, squares lose precision in float32
 
 
 def clustered_tree(
@@ -31,38 +31,40 @@ def clustered_tree(
     iterations: int = 20,
     threads: int | None = None,
 ) -> Tree:
-    """Return a tree in which words of like vectors share the upper part of their paths.
+    """Return a tree in which words with similar vectors share the upper part of their paths.
 
     The words of a node are split in two by a mixture of two spherical Gaussians, fitted to their vectors by EM::
 
         r(x) = π₁ N(x; μ₁, σ₁² I) / (π₁ N(x; μ₁, σ₁² I) + π₂ N(x; μ₂, σ₂² I))
 
-    and so on for the words of each side, until every word is alone. Means start at two of the words, the second
-    drawn by its squared distance from the first; σ² at the variance of the node, below a thousandth of which it is
-    not let fall; π at one half.
+    Each side is split recursively until every word is alone. The means start at two of the words, the second drawn in
+    proportion to its squared distance from the first; σ² starts at the variance of the node and is kept above a
+    thousandth of it; π starts at one half.
 
-    Every split leaves words on both sides, whatever the vectors: where all would go one way, or all are the same,
-    halves are taken by responsibility, ties by id. They are taken too below level ``4 log2 V``, where only outliers
-    split off one by one can have led. With `epsilon` a word may go both ways three times on one path, so it owns
-    at most 8 leaves, and where all words of a node would go to one side, that node is split without `epsilon`.
+    Every split leaves words on both sides, for any vectors: if all words would go to one side, or all vectors are
+    equal, the node is halved by responsibility, ties by id. Nodes below level ``4 log2 V``, which only chains of
+    outliers can reach, are halved too. With `epsilon` a word may go to both sides at most three times on one path, so
+    it owns at most 8 leaves; if one side would then hold all words of a node, that node is split without `epsilon`.
 
-    The work is O(V d) a level and iteration. The tree depends on the vectors and the seed, not on the threads.
+    The cost is O(V d) per level and iteration. The tree depends on the vectors and the seed, not on the threads.
 
     See Also:
-        Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008, https://papers.nips.cc/paper/3583,
-        whose ADAPTIVE(0.4) x 4 is ``union_tree([clustered_tree(v, epsilon=0.4, seed=i) for i in range(4)])``; Arthur,
-        Vassilvitskii, *k-means++: The Advantages of Careful Seeding*, SODA 2007 (the start).
+        Mnih, Hinton, *A Scalable Hierarchical Distributed Language Model*, NIPS 2008,
+        https://papers.nips.cc/paper/3583, whose ADAPTIVE(0.4) x 4 is
+        ``union_tree([clustered_tree(v, epsilon=0.4, seed=i) for i in range(4)])``; Arthur, Vassilvitskii, *k-means++:
+        The Advantages of Careful Seeding*, SODA 2007, https://dl.acm.org/doi/10.5555/1283383.1283494 (initial means).
 
     Args:
-        vectors: (V, d), finite, of words as any model has learnt them.
+        vectors: (V, d), finite, word vectors of any model.
         rule: "adaptive" sends a word to the side of higher responsibility; "balanced" sends half of the words to each
-            side, by responsibility; "random" looks at no vector, and is the tree to learn such vectors with.
-        epsilon: in (0, 0.5]: a word goes to both sides where its responsibility lies within `epsilon` of 0.5, so it
-            owns several leaves. With "adaptive" only.
-        seed: of the first means, or of the random order.
-        iterations: of EM for a split, at most; 1 to 10,000. It ends when responsibilities change by less than 0.001 in
-            the mean.
-        threads: at most 1024; by default all processors. InputError where an argument is none of these.
+            side, by responsibility; "random" ignores the vectors, and gives the tree to train such vectors with.
+        epsilon: in (0, 0.5]: a word whose responsibility is within `epsilon` of 0.5 goes to both sides, so it owns
+            several leaves. With rule "adaptive" only.
+        seed: of the initial means, or of the random order.
+        iterations: most EM iterations per split, 1 to 10,000. EM stops once responsibilities change by less than 0.001
+            on average.
+        threads: 1 to 1024; None for ``OMP_NUM_THREADS``, or else all available processors. InputError if an argument is
+            invalid.
 
     Example:
         >>> tree = clustered_tree([[0.0, 9.0], [5.0, 0.1], [0.1, 9.1], [5.0, 0.0]])
@@ -81,7 +83,7 @@ def clustered_tree(
 
 
 def two_means_tree(vectors: NDArray, *, seed: int = 0, iterations: int = 20, threads: int | None = None) -> Tree:
-    """Return the tree of recursive 2-means: `clustered_tree` with hard responsibilities and one variance."""
+    """Return the tree of recursive 2-means on vectors (V, d): `clustered_tree` with hard assignments, one variance."""
     return _split(as_vectors(vectors), "2-means", -1.0, seed, iterations, threads)
 
 
@@ -95,9 +97,9 @@ def _split(
 
 
 def as_vectors(vectors: ArrayLike, *, num_words: int | None = None) -> NDArray[np.float32]:
-    """Return vectors (V, d) as contiguous float32, scaled where they could not be squared.
+    """Return vectors (V, d) as contiguous float32, scaled if their squares would lose precision.
 
-    InputError where they are no matrix of finite numbers, or not one row for each of V words, where V is known.
+    InputError if they are not a matrix of finite numbers, or do not have ``num_words`` rows.
     """
     array = np.asarray(vectors)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, len(array)):

@@ -1,4 +1,4 @@
-"""Trees from taxonomies that users already have."""
+"""Trees from existing taxonomies and classes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Pairs = list[tuple[Hashable, Hashable]]
 
 
 def read_taxonomy(path: str | PathLike[str]) -> list[tuple[str, str]]:
-    """Return the (parent, child) pairs of a file, one a line with a tab between them, as `custom_tree` takes them.
+    """Read (parent, child) pairs for `custom_tree` from a UTF-8 file, one tab-separated pair per line.
 
-    InputError where the file cannot be read, or a line is not of this form.
+    InputError if the file cannot be read or is empty, or a line does not have this form.
     """
     path = as_path(path)
     try:
@@ -55,24 +55,24 @@ def custom_tree(
     counts: ArrayLike | None = None,
     vectors: ArrayLike | None = None,
 ) -> Tree:
-    """Return the tree of a taxonomy: categories with any number of children, words at the ends.
+    """Return the binary tree of a taxonomy: categories with any number of children, and words as leaves.
 
-    Nodes of many children are made binary by Huffman's algorithm on the counts below each child where `counts` are
-    given, by recursive 2-means on the mean vectors below each where `vectors` are, and by halves in order otherwise.
-    A word may stand in several places and owns a leaf in each. A word that is a category too hangs below itself.
+    Nodes with many children are made binary by Huffman's algorithm on the counts below each child if you pass `counts`,
+    by recursive 2-means on the mean vectors below each child if you pass `vectors`, and by halving in order otherwise.
+    A word may have several places and owns a leaf in each. A word that is also a category gets a leaf below itself.
 
     Args:
-        taxonomy: either (parent, child) pairs, each a tuple of two names or a row of a numpy array, in any order;
-            several categories without a parent hang from a common root; or nested lists, a list for a category:
+        taxonomy: either (parent, child) pairs, each a tuple of two names or a row of a numpy array, in any order, where
+            several categories without a parent hang from a common root; or nested lists, one list per category:
             ``[["cat", "dog"], ["red", ["navy", "sky"]]]``.
-        words: (V,) the words by id. None where the ends are the ids 0 to V-1 themselves; other ends then get ids in
-            the order in which they are met.
+        words: (V,) the words by id. None if the leaves are the ids 0 to V-1; other leaves then get ids in order of
+            first occurrence.
         counts: (V,) non-negative whole numbers.
-        vectors: (V, d).
+        vectors: (V, d), finite.
 
     Raises:
-        InputError: where a category has two parents or contains itself, an end is no word, a word is missing, or both
-            counts and vectors are given.
+        InputError: if a category has two parents or contains itself, a leaf is not a word, a word is missing or
+            repeated, counts or vectors are invalid, or both are given.
 
     Example:
         >>> tree = custom_tree([("animal", "cat"), ("animal", "dog"), ("colour", "red")], words=["cat", "red", "dog"])
@@ -88,11 +88,14 @@ def custom_tree(
 
 
 def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
-    """Return the binary tree of two levels of classes: a tree over classes, and one over the words of each.
+    """Return two levels of classes as one binary tree: a tree over classes, and below each a tree over its words.
+
+    See Also:
+        Goodman, *Classes for Fast Maximum Entropy Training*, ICASSP 2001, https://arxiv.org/abs/cs/0108006.
 
     Args:
         classes: of V words.
-        counts: (V,): with them both levels are Huffman's, without them balanced; InputError where not one a word.
+        counts: (V,) for Huffman trees at both levels; None for balanced ones. InputError if there is not one per word.
 
     Example:
         >>> class_tree(Classes([0, 0, 1, 1])).lengths
@@ -106,7 +109,7 @@ def class_tree(classes: Classes, counts: ArrayLike | None = None) -> Tree:
 
 
 class _Category:
-    """A category of nested lists, which has no name: equal to itself alone."""
+    """An unnamed category, from nested lists; equal only to itself."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -154,7 +157,7 @@ def _flattened(entries: list[Any]) -> Pairs:
 
 
 def _word_ids(pairs: Pairs, words: Sequence[Hashable] | None) -> dict[Hashable, int]:
-    """Return the id of every word; every end of the taxonomy is a word, and every word stands in it."""
+    """Return the id of each word; InputError if a leaf is not a word, or a word is missing or repeated."""
     parents = {parent for parent, _ in pairs}
     named = dict.fromkeys(child for _, child in pairs)
     ends = [name for name in named if name not in parents and not isinstance(name, _Category)]
@@ -178,7 +181,7 @@ def _word_ids(pairs: Pairs, words: Sequence[Hashable] | None) -> dict[Hashable, 
 
 
 def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
-    """Return the children of each node, 0 the root above all that has no parent, as `binary_tree` wants them."""
+    """Return the children of each node for `binary_tree`; node 0 is the root, above all categories without a parent."""
     node_of: dict[Hashable, int] = {}
     for parent, _ in pairs:
         node_of.setdefault(parent, len(node_of) + 1)
@@ -201,7 +204,7 @@ def _children(pairs: Pairs, ids: dict[Hashable, int]) -> list[list[int]]:
             children[node].insert(0, ~ids[name])
         if name not in parent_of:
             children[0].append(node)
-    # found circles have the one above first
+    # so that cycles are reported with parents first
     above = TopologicalSorter({name: [parent_of[name]] for name in node_of if name in parent_of})
     try:
         above.prepare()

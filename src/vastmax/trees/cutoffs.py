@@ -1,4 +1,4 @@
-"""Where to cut a vocabulary into clusters: the cheapest places, found by dynamic programming over a step's cost."""
+"""Cut-offs of a vocabulary into clusters, chosen by dynamic programming to minimise the cost of a training step."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from vastmax.checks import number, whole
 
 __all__ = ["StepCost", "cheapest_cutoffs", "cluster_width"]
 
-_NARROWEST = 4  # automatic cut-offs make no cluster narrower: cost alone would squeeze the rare classes into one number
+_NARROWEST = 4  # of automatic clusters: by cost alone the vectors of rare classes would shrink to one number
 _MOST_CLUSTERS = 6
-_PLACES = 160  # where cuts are tried, evenly spaced in the logarithm of the rank
-_TOLERANCE = 1.05  # fewer clusters are taken where they cost at most this many times the least
+_PLACES = 160  # candidate cut-offs, evenly spaced in the logarithm of the rank
+_TOLERANCE = 1.05  # prefer fewer clusters if they cost at most this many times the minimum
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Seconds (or any unit) that a training step of one softmax takes: forward, backward and a step of plain SGD.
+    """Cost of a training step of one softmax (forward, backward and plain SGD), in seconds or any other unit.
 
     ``call + logit·rows·classes + multiply_add·rows·classes·width + parameter·classes·width``: the measured matmul cost
-    of the paper, whose λ is ``multiply_add`` and whose constant for small products is ``call``, with two terms that
-    count where products are narrow: what one exponential costs, and what one parameter costs to update.
+    of Grave et al. (2016), https://arxiv.org/abs/1609.04309, whose λ is ``multiply_add`` and whose constant for small
+    products is ``call``, plus two terms that matter for narrow products: exponentials and parameter updates.
 
     Args:
-        call: of a step, however small.
-        logit: of one score's share in the softmax.
-        multiply_add: of one multiply-add of the logits' product, with both of its backward products.
-        parameter: of writing one number's gradient and applying it.
+        call: fixed cost of a step.
+        logit: per logit, of its softmax.
+        multiply_add: per multiply-add of the logits' matrix product, including both backward products.
+        parameter: per parameter, of writing and applying its gradient.
 
     The defaults are seconds of one thread of an AMD EPYC under PyTorch 2.13; ``benchmarks/step_cost.py`` measures them.
     """
@@ -41,14 +41,18 @@ class StepCost:
     parameter: float = 1.1e-9
 
     def step(self, rows: ArrayLike, classes: ArrayLike, width: float) -> NDArray[np.float64]:
-        """Return the cost of a softmax of so many rows over so many classes of some width."""
+        """Return the cost of a step with this many rows and classes, and class vectors of this width.
+
+        ``rows`` and ``classes`` are numbers, or arrays that broadcast, such as (N,). The result is float64 in their
+        broadcast shape, such as (N,).
+        """
         logits = np.asarray(rows, np.float64) * np.asarray(classes, np.float64)
         parameters = np.asarray(classes, np.float64) * width
         return self.call + self.logit * logits + self.multiply_add * logits * width + self.parameter * parameters
 
 
 def cluster_width(in_features: int, div_value: float, cluster: int) -> int:
-    """Return the width of a cluster's vectors, d/div^i and at least 1; the head is cluster 0."""
+    """Return the width of the vectors of cluster i, ``max(1, ⌊d / div_value**i⌋)``; the head is cluster 0."""
     return max(1, int(in_features // div_value**cluster))
 
 
@@ -61,16 +65,16 @@ def cheapest_cutoffs(
     head_share: float = 2 / 3,
     cost: StepCost | None = None,
 ) -> tuple[int, ...]:
-    """Return the ranks that begin the tail clusters so that an expected training step is cheapest.
+    """Return the first ranks of the tail clusters, chosen to minimise the expected cost of a training step.
 
-    The dynamic programme of the paper's section 4: the least cost of the classes up to each rank in a head and i
-    clusters is the least over where the last cluster begins. Every row pays for the head; a row reaches a cluster with
-    the cluster's share of the counts; a cluster that no row of the batch reaches costs nothing. Among numbers of
-    clusters, the fewest within 5 % of the best are taken.
+    This is the dynamic programme of the paper's section 4: the minimum cost of the classes up to each rank, with a head
+    and i clusters, is the minimum over the start of the last cluster. Every row pays for the head. A row reaches a
+    cluster with probability equal to the cluster's share of the counts; a cluster that no row of the batch reaches
+    costs nothing. There are at most 6 tail clusters, and the fewest that cost within 5 % of the minimum.
 
-    Cost knows nothing of perplexity, and left alone it would give nearly every class a narrow vector. Two guards: the
-    head, whose classes keep the whole width, holds at least ``head_share`` of the counts; and no cluster but the first
-    becomes narrower than 4. The constants of the cost are in the source and not measured on the machine at hand, so
+    The cost ignores perplexity; on its own it would give nearly every class a narrow vector. Two rules prevent this:
+    the head, whose classes keep the full width, holds at least ``head_share`` of the counts, and no tail cluster but
+    the first is narrower than 4. The default cost constants are fixed in the source, not measured on this machine, so
     that the same counts give the same model everywhere.
 
     References:
@@ -78,15 +82,15 @@ def cheapest_cutoffs(
         https://arxiv.org/abs/1609.04309.
 
     Args:
-        counts: (V,) in falling order.
-        in_features: d.
-        div_value: each cluster's vectors are narrower by this factor, 1 or more; InputError for less.
-        rows: in a batch, 1 or more; InputError for less.
-        head_share: of the counts, that the head holds at least, 0 to 1; InputError for others.
-        cost: of a softmax; None for that of a common processor.
+        counts: (V,) in decreasing order.
+        in_features: d, the width of the head.
+        div_value: factor by which each cluster is narrower than the one before, 1 or more; InputError otherwise.
+        rows: batch size, 1 or more; InputError otherwise.
+        head_share: smallest share of the counts in the head, 0 to 1; InputError otherwise.
+        cost: of a softmax; None for the defaults of `StepCost`.
 
     Returns:
-        Rising ranks in 1..V-1; none where a full softmax is cheapest.
+        Increasing ranks in 1..V-1; empty if a full softmax is cheapest.
 
     Example:
         >>> cost = StepCost(call=1e-4, logit=2e-9, multiply_add=4e-11, parameter=1e-9)
@@ -112,13 +116,13 @@ def cheapest_cutoffs(
 def _plan(
     ends: NDArray[np.int64], share: NDArray[np.float64], widths: Sequence[int], rows: int, cost: StepCost
 ) -> tuple[float, tuple[int, ...]]:
-    """Return the least cost with exactly so many tail clusters, and their cut-offs."""
+    """Return the minimum cost with ``len(widths) - 1`` tail clusters, and their cut-offs."""
     in_features, clusters = widths[0], len(widths) - 1
-    least = cost.step(rows, ends + clusters, in_features)  # of the head alone, if it ends here
+    least = cost.step(rows, ends + clusters, in_features)  # of the head alone, ending at each candidate
     froms: list[NDArray[np.int64]] = []
     begin, end = ends[:, None], ends[None, :]
     classes, reached = end - begin, rows * np.maximum(share[end] - share[begin], 0)
-    hit = -np.expm1(-reached)  # the chance that a batch has a row there
+    hit = -np.expm1(-reached)  # probability that some row of the batch reaches the cluster
     for width in widths[1:]:
         once = cost.call + cost.parameter * width * (classes + in_features)
         each_row = cost.logit * classes + cost.multiply_add * width * (classes + in_features)

@@ -1,4 +1,4 @@
-"""Arrays of trees and classes on disk: one safetensors file each."""
+"""Safetensors files with the arrays of trees and classes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Path = str | PathLike[str]
 
 
 def write_arrays(path: Path, kind: Kind, arrays: dict[str, NDArray]) -> None:
-    """Write arrays as the tensors of one safetensors file; InputError where it cannot be written."""
+    """Write arrays to a safetensors file, replaced atomically; InputError if it cannot be written."""
     from safetensors.numpy import save
 
     content = save(arrays, metadata={"format": f"vastmax {kind} 1"})
     with replacing(path) as temporary:
-        temporary.write_bytes(content)  # save_file would write beside it, under a name that a kill leaves for ever
+        temporary.write_bytes(content)  # save_file writes a temporary file of its own, which a kill would leave behind
 
 
 def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[..., T]) -> T:
-    """Return what ``make`` makes of the arrays of these names.
+    """Read the arrays of these names, and return ``make(*arrays)``.
 
-    InputError where there is no such file, FormatError where it holds something else, or arrays that ``make`` refuses.
+    InputError if the file cannot be read, FormatError if it has another format or arrays that ``make`` rejects.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -45,5 +45,5 @@ def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[...
             return make(*(file.get_tensor(key) for key in names))
     except InputError as error:
         raise FormatError(f"{name} is damaged ({str(error).rstrip('.')}): build the {kind} again.") from error
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # the last two: no numpy type
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # the last two: a dtype that numpy lacks
         raise FormatError(f"{name} is not a {kind} file ({error}): give one that save wrote.") from error

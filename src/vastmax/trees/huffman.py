@@ -1,4 +1,4 @@
-"""The Huffman tree: the shortest mean path that any tree can have."""
+"""The Huffman tree, which has the shortest possible mean path."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["huffman_tree"]
 
 
 def huffman_tree(counts: ArrayLike) -> Tree:
-    """Return the tree of least mean path length L under these counts: H <= L < H + 1, H the entropy in bits.
+    """Return the tree with the least mean path length L under these counts: H <= L < H + 1 for entropy H in bits.
 
-    Equal weights are joined in a fixed order (a word before a joined pair, a higher id before a lower), so the tree is
-    a function of the counts, and the flattest of the optimal ones. Counts need no order; zeros are welcome. The work
-    is O(V log V) for sorting, O(V) where counts are falling already, plus the paths themselves.
+    Ties are joined in a fixed order (a word before a joined pair, a higher id before a lower), so the tree is a
+    function of the counts, and the shallowest of the optimal trees. Counts may be in any order and may be 0. The cost
+    is O(V log V) for sorting, or O(V) if counts are decreasing already, plus the paths themselves.
 
     See Also:
         Huffman, *A Method for the Construction of Minimum-Redundancy Codes*, 1952,
@@ -24,7 +24,7 @@ def huffman_tree(counts: ArrayLike) -> Tree:
         Estimation of Word Representations in Vector Space*, 2013, https://arxiv.org/abs/1301.3781.
 
     Args:
-        counts: (V,) non-negative whole numbers, V >= 1, that add up to less than 2**62; InputError for others.
+        counts: (V,) non-negative whole numbers, V >= 1, that sum to less than 2**62; InputError otherwise.
 
     Example:
         >>> huffman_tree([5, 2, 1, 1]).lengths

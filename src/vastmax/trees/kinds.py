@@ -1,4 +1,4 @@
-"""Every kind of tree by its name."""
+"""All kinds of trees by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TREES: dict[str, Callable[[ArrayLike], Tree]] = {
     "balanced-rank": partial(balanced_tree, order="rank"),
     "balanced-random": partial(balanced_tree, order="random"),
 }
-"""Builders that need counts (V,) alone, by the command line's name."""
+"""Builders that need only counts (V,), by their command-line name."""
 
 
 def build_tree(
@@ -38,15 +38,19 @@ def build_tree(
     *,
     threads: int | None = None,
 ) -> Tree:
-    """Return the tree of a kind; FormatError where WordNet's files are damaged, InputError where something is missing.
+    """Build the tree that the options describe.
 
     Args:
-        options: The kind, and what it is told.
-        counts: (V,) of the words.
-        words: (V,) their spellings, for the kinds "wordnet" and "custom".
-        vectors: Returns (V, d), as they may have to be trained; called once all else is found to be right, and only
-            where the kind looks at them. A custom tree without them goes by counts.
-        threads: For clustering.
+        options: The kind of tree and its options.
+        counts: (V,) counts of the words.
+        words: (V,) the words, for kinds "wordnet" and "custom".
+        vectors: Callable that returns vectors (V, d), which may have to be trained first; called after the other input
+            is checked, and only if the kind uses vectors. Without it a custom tree uses counts.
+        threads: For kind "clustered" only, as in `clustered_tree`.
+
+    Raises:
+        InputError: if something is missing or invalid.
+        FormatError: if WordNet's files are damaged.
 
     Example:
         >>> build_tree(TreeOptions(kind="balanced"), [8, 4, 2, 1])
@@ -68,7 +72,7 @@ def build_tree(
         return custom_tree(pairs, words, **({"counts": counts} if rows is None else {"vectors": rows}))
     if kind != "clustered":
         return TREES[kind](counts)
-    rows = given() if options.needs_vectors else np.zeros((len(np.asarray(counts)), 1))  # which are not looked at
+    rows = given() if options.needs_vectors else np.zeros((len(np.asarray(counts)), 1))  # not used
     seeds = range(seed, seed + options.trees)
     return union_tree(
         [clustered_tree(rows, rule, epsilon=options.epsilon, seed=each, threads=threads) for each in seeds]

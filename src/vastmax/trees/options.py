@@ -1,4 +1,4 @@
-"""Every choice of a tree in one checked, immutable place that needs no numpy."""
+"""The options of all kinds of trees as a checked, immutable dataclass that does not need numpy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from vastmax.options import Flag, check_options, options_of
 
 __all__ = ["TreeOptions"]
 
-# Which kind an option is for; whoever gives it to another kind would be told a lie by silence.
+# The kind that an option belongs to: for another kind it is an error, since it would have no effect.
 _CLUSTERED = ("rule", "epsilon", "trees")
 _ONLY = {"wordnet": "wordnet", "taxonomy": "custom", "classes": "class-based", **dict.fromkeys(_CLUSTERED, "clustered")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TreeOptions:
-    """A kind of tree, or of classes, and its options; InputError for what is not accepted, or is of another kind."""
+    """A kind of tree, or of classes, and its options; InputError for invalid values and options of another kind."""
 
     kind: Annotated[
         Literal[
@@ -56,7 +56,7 @@ class TreeOptions:
     seed: Annotated[int, Flag("Random seed of the clustering, or of the random order.", low=0, high=2**63 - 1)] = 1
 
     def __post_init__(self) -> None:
-        """Find all that can be wrong before words are counted or vectors trained."""
+        """Check all options, before words are counted or vectors trained."""
         check_options(self)
         for option in options_of(type(self)):
             kind = _ONLY.get(option.name, self.kind)
@@ -69,5 +69,5 @@ class TreeOptions:
 
     @property
     def needs_vectors(self) -> bool:
-        """Whether the tree is made of vectors; a custom one can do without."""
+        """Whether the kind requires word vectors; for a custom tree they are optional."""
         return self.kind == "wordnet" or (self.kind == "clustered" and self.rule != "random")

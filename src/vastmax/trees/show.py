@@ -1,4 +1,4 @@
-"""A tree as text: its top levels, and the words that lie below each node."""
+"""Trees drawn as text: the top levels, with the words below each node."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def show_tree(
     width: int = 100,
     counts: ArrayLike | None = None,
 ) -> str:
-    """Return the top of a tree as text: for each node how many words lie below, and the most frequent of them.
+    """Return the top levels of a tree as text: for each node the number of words below it and the most frequent ones.
 
-    Control characters of words are written out.
+    Control characters in words are escaped.
 
     Args:
         tree: over V words.
-        words: (V,) the words' names; None for their ids.
-        levels: how many levels below the root.
-        width: of a line, in columns of a terminal, of which the wide characters of East Asia take two; 20 or more.
-        counts: (V,): with them each line says which share of the text its words are (a word that has leaves on
-            both sides counts on both), and words are sorted by them; otherwise words stand in order of id. InputError
-            where these or words are not one a word, or levels or width are too small.
+        words: (V,) the words; None for their ids.
+        levels: number of levels to show below the root, 0 or more.
+        width: of a line, in terminal columns, 20 or more; wide East Asian characters take two.
+        counts: (V,) to sort words by, and to show the share of the text below each node (a word with leaves on both
+            sides counts on both); None to sort by id. InputError if counts or words are not one per word, or levels or
+            width are too small.
 
     Example:
         >>> from vastmax.trees import huffman_tree
@@ -56,13 +56,13 @@ def show_tree(
     whole("width", width, _FEWEST_COLUMNS)
     weights = None if counts is None else as_counts(counts, num_words=tree.num_words)
     names = range(tree.num_words) if words is None else words
-    # Frequent words first; without counts words are in falling frequency, as vocabularies have them.
+    # Frequent words first; without counts assume ids by decreasing frequency, as in vocabularies.
     by_rank = np.arange(tree.num_words) if weights is None else np.argsort(-weights, kind="stable")
     if tree.num_inner_nodes == 0:
         return _line(by_rank, names, weights, "", width, leaf=True)
     lines: list[str] = []
     below = _words_below(tree, by_rank, levels)
-    # (child, its level, what stands before its line, what stands before the lines below it)
+    # (child, its level, prefix of its line, prefix of the lines below it)
     waiting: list[tuple[int, int, str, str]] = [(0, 0, "", "")]
     while waiting:
         place, depth, before, under = waiting.pop()
@@ -76,7 +76,7 @@ def show_tree(
 
 
 def _words_below(tree: Tree, by_rank: NDArray[np.int64], levels: int) -> dict[int, NDArray]:
-    """The words below every node of the shown levels, the frequent ones first."""
+    """Return the words below each node of the levels shown, frequent ones first."""
     below: dict[int, NDArray] = {}
     ranks = np.argsort(by_rank)[tree.words]
     for level in range(levels + 1):
@@ -94,7 +94,7 @@ def _words_below(tree: Tree, by_rank: NDArray[np.int64], levels: int) -> dict[in
 def _line(
     found: NDArray, names: Sequence[Any], counts: NDArray[np.int64] | None, before: str, width: int, *, leaf: bool
 ) -> str:
-    """The line of a node: the words that were found below it, behind what stands before."""
+    """Return the line of a node: the prefix, and the words found below it."""
     share = "" if counts is None else f"  {_percent(int(counts[found].sum()), int(counts.sum()))}"
     if leaf:
         return _cut(f"{before}{visible(str(names[found[0]]))}{share}", width)
@@ -104,7 +104,7 @@ def _line(
     for i, word in enumerate(found.tolist()):
         name, gap = visible(str(names[word])), " " * (i + 1 < len(found))
         used += _columns(name) + len(gap)
-        if i and used + len(gap) > width:  # a column is left for the dots
+        if i and used + len(gap) > width:  # keep a column for the ellipsis
             line += "…"
             break
         line += name + gap
@@ -117,7 +117,7 @@ def _percent(part: int, total: int) -> str:
 
 
 def _columns(text: str) -> int:
-    """How wide text is on a terminal."""
+    """Return the width of a text in terminal columns."""
     return len(text) if text.isascii() else sum(map(_character_columns, text))
 
 

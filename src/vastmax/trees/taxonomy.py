@@ -1,4 +1,4 @@
-"""Any rooted tree over words made binary: each node's children are joined by a small binary tree of their own."""
+"""Binarise any rooted tree over words: the children of each node become the leaves of a small binary tree."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ __all__ = ["binary_tree", "joining"]
 
 
 class Joining(NamedTuple):
-    """How the children of one node become the leaves of a binary tree, by what lies below each."""
+    """How the children of a node are joined into a binary tree, by features of the words below each child."""
 
-    features: NDArray  # (V, m) a row a word; the row of a subtree is the sum over its leaves
+    features: NDArray  # (V, m), a row per word; the row of a subtree is the sum over its leaves
     join: Callable[[NDArray], Tree]  # from the rows of k >= 2 children to a tree of k leaves
 
 
 def joining(
     num_words: int, counts: ArrayLike | None = None, vectors: ArrayLike | None = None, seed: int = 0
 ) -> Joining:
-    """Huffman's tree over the children's counts, recursive 2-means over their mean vectors, or halves in order."""
+    """Return the joining by Huffman's algorithm on counts (V,), 2-means on mean vectors (V, d), or halves in order.
+
+    InputError if both counts and vectors are given, or they are invalid.
+    """
     if counts is not None and vectors is not None:
         raise InputError("counts and vectors exclude each other, as two ways to make a node binary: give one of them.")
     if counts is not None:
@@ -41,16 +44,17 @@ def joining(
 
 
 def binary_tree(children: Sequence[Sequence[int]], joining: Joining) -> Tree:
-    """Return the binary tree; nodes without words below them vanish, nodes with one child give way to it.
+    """Return the binary tree of a rooted tree, given the children of each node.
 
     Node 0 is the root; a child >= 0 is a node, a child < 0 is word ``-(value + 1)``. Every node but the root is the
-    child of one node, and a word may stand in several places: a leaf each.
+    child of one node; a word may have several places and owns a leaf in each. Nodes without words below them are
+    dropped, and nodes with one child are replaced by it.
     """
     num_words = len(joining.features)
     words: list[int] = []  # of each leaf
     parts: list[Tree] = []  # bottom up
     hung: list[list[int]] = []
-    below: dict[int, tuple[int, NDArray]] = {}  # what a node has come to, a part or ~leaf, and its features
+    below: dict[int, tuple[int, NDArray]] = {}  # the part or ~leaf that represents a node, and its features
     parents_first = [0]
     for node in parents_first:
         parents_first.extend(child for child in children[node] if child >= 0)
@@ -71,6 +75,6 @@ def binary_tree(children: Sequence[Sequence[int]], joining: Joining) -> Tree:
             hung.append([place for place, _ in live])
     if not parts:
         return tree_from_children([], words, num_words)
-    last = len(parts) - 1  # the root's: parts are hung from the top down
+    last = len(parts) - 1  # the root's; assemble wants parts top down
     downwards = [np.array([place if place < 0 else last - place for place in places]) for places in reversed(hung)]
     return tree_from_children(assemble(parts[::-1], downwards), words, num_words)

@@ -1,4 +1,4 @@
-"""The tree that hierarchical softmax walks, one ragged array of paths, and what it costs."""
+"""The tree of hierarchical softmax, as ragged arrays of paths, and statistics of its cost."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _ARRAYS = {"offsets": np.int64, "nodes": np.int32, "signs": np.int8, "words": np
 
 @dataclass(frozen=True)
 class TreeStatistics:
-    """The cost of a tree in bits (binary decisions, each one dot product) a word, weighted by counts.
+    """The cost of a tree in bits (binary decisions, one dot product each) per word, weighted by counts.
 
     Attributes:
         num_words: V.
-        entropy_bits: H, the entropy of the unigram distribution; no tree's mean can be lower.
-        mean_bits: L, the mean path; a Huffman tree has H <= L < H + 1.
+        entropy_bits: H, the entropy of the unigram distribution, a lower bound for the mean path of any tree.
+        mean_bits: L, the mean path length; a Huffman tree has H <= L < H + 1.
         longest_path: the length of the longest path.
-        balanced_bits: what a balanced tree costs, the mean over random orders of the words: log2 V or up to 0.09 more.
-        saving: ``1 - mean_bits / balanced_bits``; 0 where there is one word.
+        balanced_bits: mean path length of a balanced tree over random orders of the words: log2 V to log2 V + 0.09.
+        saving: ``1 - mean_bits / balanced_bits``; 0 for a single word.
     """
 
     num_words: int
@@ -47,7 +47,7 @@ class TreeStatistics:
 
 
 def unigram_entropy(counts: ArrayLike) -> float:
-    """Return the entropy in bits of words drawn in proportion to counts (V,).
+    """Return the entropy in bits of words drawn in proportion to counts (V,), InputError if invalid; 0 if all are 0.
 
     Example:
         >>> unigram_entropy([2, 1, 1])
@@ -59,21 +59,20 @@ def unigram_entropy(counts: ArrayLike) -> float:
 
 
 def _balanced_bits(num_words: int) -> float:
-    """Return the mean path of a balanced tree of V words: floor(log2 V) or one more, log2 V where V is a power of 2."""
+    """Return the mean path length of a balanced tree of V words, whose paths are floor(log2 V) or one more."""
     floor = num_words.bit_length() - 1
     return (floor * num_words + 2 * (num_words - 2**floor)) / num_words
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class Tree:
-    """A full binary tree over words, made of the paths from the root to its leaves. Immutable.
+    """A full binary tree over words, given by the paths from the root to its leaves. Immutable.
 
-    The probability of a leaf is the product over its path of ``sigmoid(sign * h·v_node)``, and that of a word the sum
-    over its leaves. Inner nodes are numbered level by level from the root, which is node 0, so the vectors that
-    every word needs lie together in memory, and a sweep over ``children`` in order meets parents before children.
+    The probability of a leaf is the product over its path of ``sigmoid(sign * h·v_node)``; the probability of a word is
+    the sum over its leaves. Inner nodes are numbered level by level from the root, node 0, so vectors used by every
+    word are contiguous in memory, and a sweep over ``children`` in order visits parents before children.
 
-    A tree of L leaves has L - 1 inner nodes; a tree of one word has one leaf with an empty path, and its
-    probability is 1.
+    A tree of L leaves has L - 1 inner nodes. A tree of one word has one leaf with an empty path and probability 1.
 
     See Also:
         Morin, Bengio, *Hierarchical Probabilistic Neural Network Language Model*, AISTATS 2005,
@@ -81,20 +80,20 @@ class Tree:
         Model*, NIPS 2008, https://papers.nips.cc/paper/3583.
 
     Args:
-        offsets: (L+1,) int64; the path of leaf i is ``nodes[offsets[i]:offsets[i+1]]``, the root first.
-        nodes: (steps,) int32, inner nodes.
+        offsets: (L+1,) int64; the path of leaf i is ``nodes[offsets[i]:offsets[i+1]]``, from the root.
+        nodes: (steps,) int32, the inner nodes of all paths.
         signs: (steps,) int8; +1 for the branch of probability ``sigmoid(h·v)``, -1 for ``sigmoid(-h·v)``.
         words: (L,) int32, the word that owns each leaf; None for leaf i = word i.
         num_words: V; None for the largest word + 1.
 
     Attributes:
-        children: (L-1, 2) int32; ``children[n, 0]`` is where node n leads with sign -1, ``children[n, 1]`` with sign
-            +1: a value >= 0 is an inner node, a value < 0 is leaf ``-(value + 1)``. Paths follow from it, when they are
-            asked for: they take about ``5 log2 V`` bytes a word.
+        children: (L-1, 2) int32; ``children[n, 0]`` is the child of node n for sign -1, ``children[n, 1]`` for sign +1:
+            a value >= 0 is an inner node, a value < 0 is leaf ``-(value + 1)``. Paths are computed from it on first
+            use and take about ``5 log2 V`` bytes per word.
 
     Raises:
-        InputError: where the paths do not make one full binary tree, its nodes numbered level by level from the root,
-            or a word owns no leaf.
+        InputError: if the paths do not make one full binary tree with nodes numbered level by level from the root, or a
+            word owns no leaf.
 
     Example:
         >>> from vastmax.trees import huffman_tree
@@ -131,9 +130,9 @@ class Tree:
 
     @classmethod
     def from_children(cls, children: ArrayLike, words: ArrayLike | None = None, num_words: int | None = None) -> Tree:
-        """Return the tree of ``children`` (L-1, 2), whose nodes keep their numbers; words as in the constructor.
+        """Return the tree with these ``children`` (L-1, 2); ``words`` and ``num_words`` are as in the constructor.
 
-        InputError where these are not the children of one full binary tree, numbered level by level.
+        InputError if they are not the children of one full binary tree, numbered level by level.
 
         Example:
             >>> Tree.from_children([[-1, 1], [-2, -3]]).lengths
@@ -154,7 +153,7 @@ class Tree:
         return tree
 
     def _set(self, children: NDArray[np.int32], words: ArrayLike | None, num_words: int | None) -> None:
-        """Take numbered children (2 (L-1),), which are right."""
+        """Set the fields from valid, flat children (2 (L-1),)."""
         num_leaves = len(children) // 2 + 1
         owners = _frozen("words", np.arange(num_leaves, dtype=np.int32) if words is None else words, np.int32)
         object.__setattr__(self, "children", _frozen("children", children, np.int32).reshape(-1, 2))
@@ -163,17 +162,17 @@ class Tree:
 
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """(L+1,) int64: where each leaf's path begins among :attr:`nodes` and :attr:`signs`."""
+        """(L+1,) int64, the start of each leaf's path in :attr:`nodes` and :attr:`signs`, and the end of the last."""
         return self._paths[0]
 
     @property
     def nodes(self) -> NDArray[np.int32]:
-        """(steps,) int32: inner nodes, path by path."""
+        """(steps,) int32, the inner nodes, path by path."""
         return self._paths[1]
 
     @property
     def signs(self) -> NDArray[np.int8]:
-        """(steps,) int8: the branches, path by path."""
+        """(steps,) int8, the signs of the branches taken, path by path."""
         return self._paths[2]
 
     @cached_property
@@ -185,30 +184,34 @@ class Tree:
 
     @property
     def num_leaves(self) -> int:
-        """How many leaves: at least one a word."""
+        """L, the number of leaves, at least one per word."""
         return len(self.words)
 
     @property
     def num_inner_nodes(self) -> int:
-        """How many inner nodes, each with a vector: one less than leaves."""
+        """L - 1, the number of inner nodes, each of which has a vector."""
         return self.num_leaves - 1
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """(L,) int64: the length of each leaf's path, in binary decisions."""
+        """(L,) int64, the length of each leaf's path in binary decisions."""
         _, lengths = children_links(self.children.reshape(-1))
-        return lengths.view(np.int64)  # the type of that name that numpy prints without it
+        return lengths.view(np.int64)  # numpy prints this one of its 64-bit types without a dtype
 
     def path(self, leaf: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
-        """Return the inner nodes (length,) int32 and signs (length,) int8 from the root to a leaf."""
+        """Return the inner nodes (length,) int32 and signs (length,) int8 from the root to a leaf.
+
+        InputError if the leaf is not in 0..L-1.
+        """
         whole("leaf", leaf, 0, self.num_leaves - 1)
         span = slice(self.offsets[leaf], self.offsets[leaf + 1])
         return self.nodes[span], self.signs[span]
 
     def statistics(self, counts: ArrayLike) -> TreeStatistics:
-        """Return what this tree costs on words with these counts (V,), against their entropy and a balanced tree.
+        """Return the cost of this tree for words with these counts (V,), with their entropy and a balanced tree's cost.
 
-        A word with several leaves pays for all of them; where all counts are 0, every word weighs the same.
+        A word with several leaves pays for all of them. If all counts are 0, all words weigh the same. InputError if
+        counts are invalid.
         """
         weights = as_counts(counts, num_words=self.num_words)
         weights = weights if weights.any() else np.ones_like(weights)
@@ -226,12 +229,12 @@ class Tree:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the tree as a safetensors file."""
+        """Write the tree to a safetensors file, replaced atomically; InputError if it cannot be written."""
         write_arrays(path, "tree", {name: getattr(self, name) for name in _ARRAYS})
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Tree:
-        """Read a tree written by :meth:`save`; InputError for a missing file, FormatError for anything else."""
+        """Read a tree written by :meth:`save`; InputError if the file is unreadable, FormatError if it is invalid."""
         return read_arrays(path, "tree", _ARRAYS, cls)
 
     def __eq__(self, other: object) -> bool:
@@ -252,7 +255,7 @@ class Tree:
 
 
 def _frozen(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
-    """Return values as a read-only contiguous array that nobody else can write to."""
+    """Return values as a read-only contiguous array that no caller holds a writable reference to."""
     given = np.asarray(values)
     if given.ndim != 1 or (given.size and not np.issubdtype(given.dtype, np.integer)):
         raise refused(name, given, "whole numbers of one dimension")
@@ -271,7 +274,7 @@ def _check_words(words: NDArray[np.int32], num_leaves: int, num_words: int | Non
     expected = int(words.max()) + 1 if num_words is None else int(num_words)
     if words.min() < 0 or words.max() >= expected:
         raise InputError(f"words is {words.min()} to {words.max()}: give ids from 0 to {expected - 1}.")
-    # More words than leaves are refused before anything of their number is allocated.
+    # Reject more words than leaves before allocating an array of that length.
     if expected > num_leaves or not np.bincount(words, minlength=expected).all():
         raise InputError(f"the tree has {num_leaves} leaves for {expected} words: give each word a leaf or more.")
     return expected

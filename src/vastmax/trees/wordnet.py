@@ -1,4 +1,4 @@
-"""The tree that WordNet's IS-A links make, read from WordNet's own database files (WNDB)."""
+"""Trees from WordNet's IS-A links, read from its database files (WNDB)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vastmax.trees.tree import Tree
 
 __all__ = ["WordNet", "wordnet_tree"]
 
-_PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")  # in the order in which a tie between senses is decided
-# Morphy's rules of detachment (the manual's page morphy(7WN)): ending, what replaces it.
+_PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")  # in the order that breaks ties between senses
+# Morphy's rules of detachment (manual page morphy(7WN)): suffix and its replacement.
 _DETACHMENT = {
     "noun": [
         ("s", ""),
@@ -33,24 +33,28 @@ _DETACHMENT = {
     "adj": [("er", ""), ("est", ""), ("er", "e"), ("est", "e")],
     "adv": [],
 }
-# What points upwards: hypernym, instance hypernym; for adjectives, the head that a satellite is similar to.
+# Pointers to the parent: hypernym, instance hypernym; for adjectives, the head that a satellite is similar to.
 _UPWARDS = {"noun": ("@", "@i"), "verb": ("@",), "adj": ("&",), "adv": ()}
 _SENSE_KEY = {"1": "noun", "2": "verb", "3": "adj", "4": "adv", "5": "adj"}
 
 
 class Synset(NamedTuple):
-    """A synset by its part of speech and its offset in the data file, which is its name."""
+    """A synset, identified by its part of speech and its offset in the data file."""
 
     part: str
     offset: str
 
 
 class WordNet:
-    """What a tree needs of a folder of WNDB files.
+    """The first senses and parents of synsets, from a folder of WNDB files.
 
-    Read are ``index.*`` and ``data.*`` of noun, verb, adj and adv, which must be there; ``*.exc`` (irregular forms) and
-    ``cntlist.rev`` (how often senses were met in tagged text) where they are. InputError where a file is missing,
-    FormatError where one is damaged.
+    Reads ``index.*`` and ``data.*`` of noun, verb, adj and adv, which are required, and ``*.exc`` (irregular forms) and
+    ``cntlist.rev`` (counts of senses in tagged text) if they exist. InputError if a required file is missing,
+    FormatError if a file is damaged.
+
+    References:
+        Miller, *WordNet: A Lexical Database for English*, 1995, https://doi.org/10.1145/219717.219748; the files'
+        format: wndb(5WN), https://wordnet.princeton.edu/documentation/wndb5wn.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -61,9 +65,9 @@ class WordNet:
         self._uses = self._read_uses()
 
     def first_sense(self, word: str) -> Synset | None:
-        """Return the first sense of a word, or of its base form; None for a word that WordNet lacks.
+        """Return the first sense of a word, or of its base form; None for a word not in WordNet.
 
-        Of several parts of speech the one most used in tagged text is taken, then noun, verb, adjective, adverb.
+        Among parts of speech the most frequent in tagged text is used; ties go to noun, verb, adjective, adverb.
         """
         lemma = word.lower().replace(" ", "_")
         found = [(part, base) for part in _PARTS_OF_SPEECH for base in self._bases(part, lemma)]
@@ -73,9 +77,9 @@ class WordNet:
         return Synset(part, self._first[part][base])
 
     def parent(self, synset: Synset) -> Synset | None:
-        """Return the synset above, the first where there are several; None at the top.
+        """Return the first parent of a synset; None at the top, FormatError if the files are damaged.
 
-        For nouns and verbs that is the first hypernym, for an adjective that is no head of a cluster its head.
+        For nouns and verbs it is the first hypernym; for an adjective that is not the head of a cluster, the head.
         """
         line = self._lines[synset.part].get(synset.offset)
         if line is None:
@@ -83,7 +87,7 @@ class WordNet:
         try:
             head = line.split("|", 1)[0].split()
             if head[2] == "a":
-                return None  # the head of its cluster: other heads are similar, not above
+                return None  # the head of a cluster: similar heads are not parents
             first_pointer = 5 + 2 * int(head[3], 16)
             pointers = head[first_pointer : first_pointer + 4 * int(head[first_pointer - 1])]
             for symbol, offset in zip(pointers[::4], pointers[1::4], strict=True):
@@ -94,7 +98,7 @@ class WordNet:
         return None
 
     def _bases(self, part: str, lemma: str) -> list[str]:
-        """Return the base forms of a lemma that the index has, the lemma itself first."""
+        """Return the base forms of a lemma that are in the index, the lemma itself first."""
         index = self._first[part]
         forms = [lemma, *self._irregular[part].get(lemma, [])]
         if len(forms) == 1:
@@ -132,7 +136,7 @@ class WordNet:
         return uses
 
     def _lines_of(self, name: str, *, optional: bool = False) -> list[str]:
-        """Return the lines of a file without its licence, whose lines begin with two spaces."""
+        """Return the lines of a file, without its licence, whose lines start with two spaces."""
         path = self.folder / name
         if optional and not path.exists():
             return []
@@ -162,13 +166,13 @@ def wordnet_tree(
 ) -> Tree:
     """Return the tree of WordNet's IS-A links over words, made binary by clustering word vectors.
 
-    A word hangs from the synset of its first sense, a synset from the first of those above it (hypernyms; for
-    adjectives the head of the cluster), and what has none above from its part of speech. Inflected words are looked
-    up by their base form; a word of several parts of speech stands in the one that it is most used in. Words that
-    WordNet lacks (names, function words) make a part of speech of their own. A node of many children is made binary by
-    recursive 2-means on the mean vectors of the words below each, and a node of one child gives way to it.
+    A word hangs from the synset of its first sense, a synset from its first parent (hypernym; for adjectives, the head
+    of the cluster), and a synset without parent from its part of speech. Inflected words are looked up by base form; a
+    word of several parts of speech uses its most frequent one. Words not in WordNet (names, function words) form a part
+    of speech of their own. Nodes with many children are made binary by recursive 2-means on the mean vectors of the
+    words below each child; nodes with one child are replaced by it.
 
-    Words that mean alike share their paths, but frequent words do not get short ones: see `Tree.statistics`.
+    Words of similar meaning share their paths, but frequent words do not get short ones: see `Tree.statistics`.
 
     See Also:
         Morin, Bengio, *Hierarchical Probabilistic Neural Network Language Model*, AISTATS 2005,
@@ -176,11 +180,11 @@ def wordnet_tree(
         https://wordnet.princeton.edu/documentation/wndb5wn.
 
     Args:
-        words: (V,).
-        vectors: (V, d), of these words; InputError where they are not one row a word.
-        wordnet: folder of WordNet's ``data.*`` and ``index.*`` files (on Debian package wordnet-base), or a `WordNet`.
-            InputError where there is none in the folder, FormatError where its files are damaged.
-        seed: of the clustering.
+        words: (V,) strings, at least one; InputError otherwise.
+        vectors: (V, d), finite, of these words; InputError if there is not one row per word.
+        wordnet: folder of WordNet's ``data.*`` and ``index.*`` files (Debian package wordnet-base), or a `WordNet`.
+            InputError if files are missing, FormatError if they are damaged.
+        seed: of the clustering, 0 to 2**63 - 1; InputError otherwise.
     """
     words = list(words)
     if not words or not all(isinstance(word, str) for word in words):
@@ -191,7 +195,7 @@ def wordnet_tree(
 
 
 def _children(words: list[str], wordnet: WordNet) -> list[list[int]]:
-    """Return the children of each node: 0 the root, then the parts of speech, then what WordNet lacks, then synsets."""
+    """Return the children of each node: the root, the parts of speech, the node of unknown words, then synsets."""
     lacking = len(_PARTS_OF_SPEECH) + 1
     children: list[list[int]] = [list(range(1, lacking + 1)), *([] for _ in range(lacking))]
     node_of: dict[Synset, int] = {}
@@ -203,10 +207,10 @@ def _children(words: list[str], wordnet: WordNet) -> list[list[int]]:
 
 
 def _node(synset: Synset, wordnet: WordNet, node_of: dict[Synset, int], children: list[list[int]]) -> int:
-    """Return the node of a synset, made with all above it where it is new."""
+    """Return the node of a synset; create it and its ancestors if they are new."""
     new: list[Synset] = []
     above: Synset | None = synset
-    # WordNet 3.0 has a circle among the verbs (inhibit, restrain): a synset met twice hangs from its part of speech.
+    # WordNet 3.0 has a cycle among verbs (inhibit, restrain): break it by hanging a synset from its part of speech.
     while above is not None and above not in node_of and above not in new:
         new.append(above)
         above = wordnet.parent(above)

@@ -1,4 +1,4 @@
-"""Words and their counts as a value: `Vocabulary`, and its file."""
+"""Words and their counts: the immutable `Vocabulary`, its file, and checks of counts and words."""
 
 from vastmax.vocabulary.counts import as_counts, as_weights
 from vastmax.vocabulary.vocabulary import Vocabulary, check_limits, check_word, with_word

@@ -1,4 +1,4 @@
-"""The one check of counts, and of weights that need not be whole."""
+"""Checks of counts (integers) and of weights (finite numbers of 0 or more)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from vastmax.checks import refused
 
 __all__ = ["as_counts", "as_weights"]
 
-_LARGEST_SUM = 2.0**62  # counts are added in 64 bits
+_LARGEST_SUM = 2.0**62  # counts are summed in 64 bits
 
 
 def as_counts(counts: ArrayLike, *, num_words: int | None = None, added: bool = True) -> NDArray[np.int64]:
     """Return counts as contiguous int64 (V,).
 
     Args:
-        counts: (V,) whole numbers.
-        num_words: V, where it is known.
-        added: whether they will be added in 64 bits.
+        counts: (V,) non-negative whole numbers, of an integer or floating-point type.
+        num_words: V, if known.
+        added: whether they will be summed in 64 bits, so that the sum must be below 2**62.
 
     Raises:
-        InputError: where they are no counts, or not one per word, or are to be added and reach 2**62.
+        InputError: if they are not V whole numbers of 0 or more, or their sum is too large.
     """
     array = np.asarray(counts)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, array.size):
@@ -41,7 +41,7 @@ def as_weights(weights: ArrayLike, name: str = "weights") -> NDArray[np.float64]
     """Return weights as a new array (n,) float64.
 
     Raises:
-        InputError: where they are not one finite number of 0 or more each.
+        InputError: if they are not finite numbers of 0 or more, in one dimension.
     """
     array = np.array(weights, np.float64)
     if array.ndim != 1:

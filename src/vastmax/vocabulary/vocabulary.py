@@ -22,18 +22,18 @@ __all__ = ["Vocabulary", "check_limits", "check_word", "with_word"]
 
 
 class Vocabulary:
-    """Words with their counts; a word's id is its place. Immutable.
+    """V words with their counts; a word's id is its index. Immutable.
 
-    Vocabularies that are counted from text or from a dict have their words in falling frequency, words of one count in
-    the order of their code points. Those made from an array of counts keep the array's order and have no words.
+    Vocabularies counted from text or from a dict are sorted by decreasing count, ties by code points. Those made from
+    an array of counts keep its order and have no words.
 
     Args:
-        words: V different words, or None for classes without names.
-        counts: How often each occurs, (V,) int64; None where that is unknown, as in files of vectors alone.
+        words: V distinct words, or None for classes without names.
+        counts: (V,) number of occurrences of each, stored as int64; None if unknown, as in files of vectors alone.
 
     Raises:
-        InputError: Counts that are negative or not whole, words that repeat or are no text, a different number of words
-            and counts, or neither of them.
+        InputError: Counts that are negative or not whole, words that repeat or are not valid text, different numbers
+            of words and counts, or neither of them.
 
     Example:
         >>> vocabulary = Vocabulary.from_counts({"the": 10, "cat": 2, "sat": 2})
@@ -57,14 +57,14 @@ class Vocabulary:
 
     @property
     def counted(self) -> bool:
-        """Whether counts are known."""
+        """Whether the counts are known."""
         return self._counts is not None
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How often each word occurs, (V,) int64, read-only; InputError where that is unknown.
+        """(V,) int64, read-only, how often each word occurs; InputError if unknown.
 
-        Files of vectors hold no counts. Made-up ones (V, V - 1, … 1) would look real to every sampler built from them.
+        Files of vectors contain no counts, and invented ones (V, V - 1, … 1) would look real to samplers.
         """
         if self._counts is None:
             raise InputError("the vocabulary has words but no counts: give counts too, as Vocabulary(words, counts).")
@@ -72,14 +72,14 @@ class Vocabulary:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Id of each word."""
+        """The id of each word; InputError for classes without names."""
         if self.words is None:
             raise InputError("the vocabulary has counts but no words: look classes up by their number.")
         return dict(zip(self.words, range(len(self.words)), strict=True))
 
     @property
     def total(self) -> int:
-        """Sum of the counts, exact beyond 64 bits too."""
+        """The sum of the counts, exact even beyond 64 bits; InputError if they are unknown."""
         return (int((self.counts >> 32).sum()) << 32) + int((self.counts & 0xFFFFFFFF).sum())
 
     def __len__(self) -> int:
@@ -112,15 +112,15 @@ class Vocabulary:
     def from_counts(
         cls, counts: Mapping[str, int] | ArrayLike, *, min_count: int = 1, max_size: int | None = None
     ) -> Vocabulary:
-        """From the counts of words, or of classes without names.
+        """Return the vocabulary of these counts of words, or of classes without names.
 
         Args:
-            counts: ``{word: count}``, which is sorted by falling count; or (V,) whole numbers, whose order is kept.
-            min_count: Words rarer than this are left out (only with words: classes are known by their places).
-            max_size: At most so many words, the most frequent (only with words).
+            counts: ``{word: count}``, sorted by decreasing count; or (V,) whole numbers, whose order is kept.
+            min_count: Drop words rarer than this (only with words: classes are identified by index).
+            max_size: Keep only this many words, the most frequent (only with words).
 
         Raises:
-            InputError: Counts that are negative or not whole; limits that leave nothing, or that are given for classes.
+            InputError: Counts that are negative or not whole; limits that leave no word, or that are given for classes.
         """
         check_limits(min_count, max_size)
         if not isinstance(counts, Mapping):
@@ -140,28 +140,28 @@ class Vocabulary:
         return cls([words[place] for place in order], numbers[order])
 
     def save(self, path: str | PathLike[str]) -> None:
-        r"""Write ``word<TAB>count`` lines; tab, line feed, carriage return and backslash in words are escaped by ``\``.
+        r"""Write ``word<TAB>count`` lines, UTF-8; tab, line feed, carriage return and backslash are escaped with ``\``.
 
-        Classes without names get empty words, words without counts empty counts. A kill leaves the old file or the new.
+        Classes without names get empty words, words without counts empty counts. The file is replaced atomically.
 
         Raises:
-            InputError: A place that cannot be written.
+            InputError: A path that cannot be written.
         """
         with replacing(path) as temporary, temporary.open("wb") as file:
             self.write(file)
 
     def write(self, file: IO[bytes]) -> None:
-        """Write what :meth:`save` does into a file that is open."""
+        """Write the content of :meth:`save` to an open binary file."""
         words = self.words or [""] * len(self)
         counts = self.counts.tolist() if self.counted else [""] * len(self)
         file.writelines(f"{escape(word)}\t{count}\n".encode() for word, count in zip(words, counts, strict=True))
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Vocabulary:
-        """Read what :meth:`save` wrote.
+        """Read a vocabulary written by :meth:`save`.
 
         Raises:
-            FormatError: A line that is not ``word<TAB>count``, or a word that stands twice, with the line's number.
+            FormatError: An empty file, or a line that is not ``word<TAB>count`` or repeats a word, with its number.
             InputError: A file that cannot be read.
         """
         words: list[str] = []
@@ -171,7 +171,7 @@ class Vocabulary:
                 for number, line in enumerate(file, 1):
                     word, tab, count = line.rstrip("\r\n").rpartition("\t")
                     if tab and not count and not counts:
-                        pass  # unknown, of this word and all before it
+                        pass  # counts unknown so far
                     elif not tab or not _is_count(count) or len(counts) < len(words):
                         raise FormatError(f"line {number} of {path} is not 'word<TAB>count': give a vocabulary.")
                     else:
@@ -204,21 +204,25 @@ def _is_count(text: str) -> bool:
 
 
 def check_limits(min_count: int, max_size: int | None, name: str = "max_size") -> None:
-    """Raise InputError for a limit below 1, or that is no whole number."""
+    """Raise InputError unless the limits are whole numbers of 1 or more; ``max_size`` may be None."""
     whole("min_count", min_count, 1)
     if max_size is not None:
         whole(name, max_size, 1, other="None for no limit")
 
 
 def with_word(words: list[str], counts: NDArray[np.int64], word: str, count: int) -> Vocabulary:
-    """Return the vocabulary of words in falling frequency and one more, at its place by count and code points."""
-    first, end = np.searchsorted(-counts, [-count, 1 - count]).tolist()  # the words that occur as often
+    """Return a vocabulary of V + 1 words: these and one more, inserted by count and code points.
+
+    ``words`` (V,) and ``counts`` (V,) int64 are sorted by decreasing count, ties by code points, and stay unchanged.
+    InputError if ``words`` contains the word already.
+    """
+    first, end = np.searchsorted(-counts, [-count, 1 - count]).tolist()  # words with the same count
     place = bisect_left(words, word, first, end)
     return Vocabulary([*words[:place], word, *words[place:]], np.insert(counts, place, count))
 
 
 def check_word(name: str, word: object) -> str:
-    """Return the word; InputError for something that is no word, or one that no text can hold."""
+    """Return the word; InputError if it is not a non-empty string, or contains U+001F or an unpaired surrogate."""
     if not isinstance(word, str) or not word:
         raise refused(name, word, f"a word, for example '<{name[:3]}>'")
     join_words([word])

@@ -1,4 +1,4 @@
-"""Words written down: in files of lines and tabs, and as the core takes and gives lists of them."""
+"""Words as text: escaped for tab-separated files, and joined for lists passed to and from the core."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 
 
 def escape(word: str) -> str:
-    r"""`word` with tab, line feed, carriage return and backslash as ``\t``, ``\n``, ``\r`` and ``\\``."""
+    r"""Return `word` with tab, line feed, carriage return and backslash as ``\t``, ``\n``, ``\r`` and ``\\``."""
     return word.translate(_ESCAPES)
 
 
 def unescape(word: str) -> str:
-    """The reverse of :func:`escape`; ValueError for a backslash before anything else."""
+    """Undo :func:`escape`; ValueError for a backslash before any other character."""
 
     def character(match: re.Match[str]) -> str:
         if match[1] not in _CHARACTERS:
@@ -35,7 +35,7 @@ def unescape(word: str) -> str:
 
 
 def join_words(words: Iterable[str]) -> bytes:
-    """One UTF-8 text, U+001F between words; InputError where one holds that or half of a surrogate pair."""
+    """Join words with U+001F, as UTF-8; InputError if a word contains U+001F or an unpaired surrogate."""
     words = list(words)
     text = WORD_END.join(words)
     if text.count(WORD_END) > max(len(words) - 1, 0):
@@ -48,5 +48,5 @@ def join_words(words: Iterable[str]) -> bytes:
 
 
 def split_words(joined: bytes) -> list[str]:
-    """The words of what :func:`join_words` made."""
+    """Return the words joined by :func:`join_words`."""
     return joined.decode().split(WORD_END) if joined else []

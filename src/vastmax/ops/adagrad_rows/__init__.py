@@ -1,4 +1,4 @@
-"""A step of Adagrad on the rows of a table that a batch met."""
+"""An Adagrad step on the rows of a table that a batch touched."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ register("adagrad_rows", "compiled", compiled.adagrad_rows, compiled.takes)
 def adagrad_rows(
     table: Tensor, squares: Tensor, rows: Tensor, gradients: Tensor, rate: float, epsilon: float = 1e-10
 ) -> None:
-    """Add the squares of gradients to what is known of them, and move the rows, in place.
+    """Add the squares of gradients to their running sums, and update the rows, in place.
 
-    Of table (V, …) and squares of its shape, rows (m,) int64, none of them twice, and gradients (m, …):
-    ``squares += gradients²`` and ``table -= rate · gradients / (√squares + epsilon)`` in these rows; all others stay.
+    For a table (V, …), squares of its shape, distinct rows (m,) int64, and gradients (m, …):
+    ``squares += gradients²`` and ``table -= rate · gradients / (√squares + epsilon)`` in these rows; all others stay
+    unchanged.
 
     References:
         Duchi, Hazan, Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, 2011,

@@ -15,13 +15,13 @@ __all__ = ["adagrad_rows", "takes"]
 
 
 def takes(table: Tensor) -> bool:
-    """Return whether this is for tables like this one: plain numbers in one piece of this machine's memory."""
+    """Return whether a table is supported: a plain, contiguous CPU tensor of float32 or float64."""
     plain = type(table) in (Tensor, torch.nn.Parameter) and table.device.type == "cpu" and table.is_contiguous()
     return plain and table.dtype in (torch.float32, torch.float64)
 
 
 def adagrad_rows(table: Tensor, squares: Tensor, rows: Tensor, gradients: Tensor, rate: float, epsilon: float) -> None:
-    """As :func:`vastmax.ops.adagrad_rows`."""
+    """See :func:`vastmax.ops.adagrad_rows`."""
     if not squares.is_contiguous() or squares.dtype != table.dtype:
         instead("adagrad_rows")(table, squares, rows, gradients, rate, epsilon)
         return

@@ -1,4 +1,4 @@
-"""A step of Adam on the rows of a table that a batch met."""
+"""An Adam step on the rows of a table that a batch touched."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def adam_rows(
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
 ) -> None:
-    """Move the moments of gradients, and with them the rows, in place: lazily, as torch.optim.SparseAdam does.
+    """Update the moments of gradients, and the rows, in place and lazily, as torch.optim.SparseAdam does.
 
-    Of table (V, …), means m and squares v of its shape, rows (k,) int64, none of them twice, their gradients g (k, …),
-    and the number t of the step, from 1 on:
+    For a table (V, …), means m and squares v of its shape, distinct rows (k,) int64, their gradients g (k, …), and the
+    number t of the step, counted from 1:
     ``m += (1 - β₁) · (g - m)``, ``v += (1 - β₂) · (g² - v)`` and
-    ``table -= rate · √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + epsilon)`` in these rows; all others stay. The moments of a row
-    that a step did not meet do not decay either, and t counts all steps, not those that met the row.
+    ``table -= rate · √(1 - β₂ᵗ) / (1 - β₁ᵗ) · m / (√v + epsilon)`` in these rows; all others stay unchanged. Moments of
+    untouched rows do not decay, and t counts all steps, not those that touched the row.
 
     References:
         Kingma, Ba, *Adam: A Method for Stochastic Optimization*, 2015, https://arxiv.org/abs/1412.6980: algorithm 1 in

@@ -26,7 +26,7 @@ def adam_rows(
     betas: tuple[float, float],
     epsilon: float,
 ) -> None:
-    """As :func:`vastmax.ops.adam_rows`."""
+    """See :func:`vastmax.ops.adam_rows`."""
     if not all(each.is_contiguous() and each.dtype == table.dtype for each in (means, squares)):
         instead("adam_rows")(table, means, squares, rows, gradients, step, rate, betas, epsilon)
         return

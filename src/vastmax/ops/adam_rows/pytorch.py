@@ -1,4 +1,4 @@
-"""Rows gathered, and put back: any device and dtype."""
+"""Rows are gathered, updated and written back; any device and dtype."""
 
 import math
 
@@ -16,7 +16,7 @@ def adam_rows(
     betas: tuple[float, float],
     epsilon: float,
 ) -> None:
-    """As :func:`vastmax.ops.adam_rows`."""
+    """See :func:`vastmax.ops.adam_rows`."""
     beta1, beta2 = betas
     mean, square = means.index_select(0, rows), squares.index_select(0, rows)
     mean.add_(gradients - mean, alpha=1 - beta1)

@@ -1,4 +1,4 @@
-"""Row after row."""
+"""One row at a time."""
 
 import math
 
@@ -16,7 +16,7 @@ def adam_rows(
     betas: tuple[float, float],
     epsilon: float,
 ) -> None:
-    """As :func:`vastmax.ops.adam_rows`."""
+    """See :func:`vastmax.ops.adam_rows`."""
     beta1, beta2 = betas
     corrected = rate * math.sqrt(1 - beta2**step) / (1 - beta1**step)
     for row, gradient in zip(rows.tolist(), gradients, strict=True):

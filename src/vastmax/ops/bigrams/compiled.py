@@ -1,4 +1,4 @@
-"""Row by row in the compiled core: draws are to the bit what torch's are, on any number of threads."""
+"""One row at a time in the compiled core; draws equal torch's bit for bit, on any number of threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["adapt_bigrams", "arrays", "draw_bigrams", "takes"]
 
 
 def draw_bigrams(tables: BigramTables, context: Tensor, coins: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.draw_bigrams`."""
+    """See :func:`vastmax.ops.draw_bigrams`."""
     ids, log_prob = torch.empty(coins.shape, dtype=torch.int64), torch.empty(coins.shape, dtype=torch.float64)
     given = context.long().contiguous(), coins.contiguous(), chances.contiguous(), ids, log_prob
     _core.draw_bigrams(*[*arrays(tables), *(each.numpy() for each in given), torch.get_num_threads()])
@@ -33,7 +33,7 @@ def adapt_bigrams(
     rate: float,
     mixture_rate: float,
 ) -> None:
-    """As :func:`vastmax.ops.adapt_bigrams`."""
+    """See :func:`vastmax.ops.adapt_bigrams`."""
     given = context.long().contiguous(), ids.contiguous(), logits.double().contiguous(), offsets.contiguous()
     draws = [each.numpy() for each in given]
     _core.adapt_bigrams(*[*arrays(tables), *draws, rate, mixture_rate, torch.get_num_threads()])
@@ -42,5 +42,5 @@ def adapt_bigrams(
 
 
 def arrays(tables: BigramTables) -> list[Any]:
-    """Return the tables as the core takes them."""
+    """Return the tables as NumPy arrays, for the core."""
     return [each.numpy() for each in tables]

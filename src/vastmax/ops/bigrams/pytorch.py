@@ -1,4 +1,4 @@
-"""All rows side by side, padded to the longest: any device."""
+"""All rows at once, padded to the longest; any device."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vastmax.ops.values import BigramTables
 
 __all__ = ["adapt_bigrams", "bigram_probabilities", "draw_bigrams", "unigram_share"]
 
-_TINY = 1e-300  # in place of a zero that something is divided by
-_LITTLE = 1e-200  # of less of its mass a row teaches nothing: quotients would overflow
+_TINY = 1e-300  # replaces 0 as a divisor
+_LITTLE = 1e-200  # a row with less mass is skipped: quotients would overflow
 
 
 def draw_bigrams(tables: BigramTables, context: Tensor, coins: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.draw_bigrams`."""
+    """See :func:`vastmax.ops.draw_bigrams`."""
     ids = tree_draws(tables.unigram, None, None, chances.view(1, -1)).view(chances.shape)
     start, stop, share = _rows(tables, context)
     if len(tables.pairs):
@@ -28,13 +28,13 @@ def draw_bigrams(tables: BigramTables, context: Tensor, coins: Tensor, chances: 
 
 
 def bigram_probabilities(tables: BigramTables, context: Tensor, ids: Tensor) -> Tensor:
-    """Return Q (N, m) of ids (N, m) after each of the previous classes (N,), float64."""
+    """Return Q (N, m) float64 of ids (N, m) after each of the previous classes (N,)."""
     unigram, bigram, share = _parts(tables, context, ids)
     return torch.lerp(bigram, unigram, share)
 
 
 def unigram_share(tables: BigramTables, context: Tensor) -> Tensor:
-    """Return the share (N,) of the unigram table after each of the previous classes (N,), float64."""
+    """Return the share (N,) float64 of the unigram table after each of the previous classes (N,)."""
     return _rows(tables, context)[2]
 
 
@@ -48,7 +48,7 @@ def adapt_bigrams(
     rate: float,
     mixture_rate: float,
 ) -> None:
-    """As :func:`vastmax.ops.adapt_bigrams`."""
+    """See :func:`vastmax.ops.adapt_bigrams`."""
     if not len(ids):
         return
     ids, probability = _different(ids, logits, offsets)
@@ -64,7 +64,7 @@ def adapt_bigrams(
 
 
 def _rows(tables: BigramTables, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return of previous classes (N,) where their bigrams start and stop, and the share of the unigram table."""
+    """Return for previous classes (N,) the start and stop of their bigrams, and the share of the unigram table."""
     known = (context >= 0) & (context < len(tables.bins))
     place = context.where(known, 0).long()
     start, stop = tables.starts[place].where(known, 0), tables.starts[place + 1].where(known, 0)
@@ -73,7 +73,7 @@ def _rows(tables: BigramTables, context: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 def _entries(tables: BigramTables, context: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where classes (N, m) stand in the rows of the bigram table, and whether they do."""
+    """Return the positions of classes (N, m) in the rows of the bigram table, and whether they are there."""
     known = (context >= 0) & (context < len(tables.bins))
     wanted = torch.where(known, context, -1).long()[:, None] * len(tables.bins) + ids
     place = torch.searchsorted(tables.pairs, wanted).clamp_(max=len(tables.pairs) - 1)
@@ -93,7 +93,7 @@ def _parts(tables: BigramTables, context: Tensor, ids: Tensor) -> tuple[Tensor, 
 
 
 def _different(ids: Tensor, logits: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return of each row the different classes (N, m), -1 in the places of others, and their softmax (N, m)."""
+    """Return the distinct classes (N, m) of each row, -1 elsewhere, and their softmax (N, m)."""
     lengths = offsets.diff()
     places = torch.arange(int(lengths.max()), device=ids.device)
     is_there = places < lengths[:, None]
@@ -103,7 +103,7 @@ def _different(ids: Tensor, logits: Tensor, offsets: Tensor) -> tuple[Tensor, Te
     again = torch.zeros_like(ids, dtype=torch.bool)
     again[:, 1:] = ids[:, 1:] == ids[:, :-1]
     probability = logits.masked_fill_(again, -torch.inf).softmax(1)
-    spoilt = ~probability.isfinite().all(1, keepdim=True)  # of such a row nothing is to be learnt
+    spoilt = ~probability.isfinite().all(1, keepdim=True)  # such a row is skipped
     return ids.masked_fill_(again | spoilt, -1), probability.masked_fill_(spoilt, 0)
 
 
@@ -117,7 +117,7 @@ def _move(sums: Tensor, cells: Tensor, known: Tensor, group: Tensor, probability
     known = known & (asked > _LITTLE)
     cells, place, rows = cells[known].unique(return_inverse=True, return_counts=True)
     moves = torch.zeros(len(cells), dtype=torch.float64, device=cells.device).index_add_(0, place, move[known])
-    # the rate is one for a group, else it would gain or lose mass
+    # one rate per group, otherwise it would gain or lose mass
     groups, group = group.unique(return_inverse=True)
     group = group[:, None].expand_as(known)[known]
     most = torch.zeros(len(groups), dtype=torch.float64, device=cells.device)
@@ -125,7 +125,7 @@ def _move(sums: Tensor, cells: Tensor, known: Tensor, group: Tensor, probability
     each = -torch.expm1(most * math.log1p(-rate)) / most if rate < 1 else 1 / most
     of_cell = torch.empty_like(moves).scatter_(0, place, each[group])
     before = weights[cells]
-    # what could be drawn still can, or there would be fewer classes than support says
+    # classes remain drawable, otherwise there would be fewer than support says
     tree_update(sums, cells, before.addcmul(of_cell, moves).maximum(before.clamp(max=_TINY)))
 
 

@@ -1,4 +1,4 @@
-"""A softmax over the words of a class, each row within its own."""
+"""A softmax over the words of each row's class."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ register("class_softmax", "torch", pytorch.class_softmax)
 def class_softmax(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: WordClasses, words: Tensor, *, sparse: bool = False
 ) -> Tensor:
-    """Return (N,) the log-probability of each row's word among the words of its class.
+    """Return the log-probability (N,) of each row's word among the words of its class, in float32 or wider.
 
-    Of hidden (N, d), weight (V, d), bias (V,) or None, and words (N,) int64. ``sparse`` makes the gradients of weight
-    and bias sparse tensors of the words of the classes met.
+    For hidden (N, d), weight (V, d), bias (V,) or None, and words (N,) int64. ``sparse`` makes the gradients of weight
+    and bias sparse tensors of the words of the touched classes.
     """
     return implementation("class_softmax", hidden, weight)(hidden, weight, bias, classes, words, sparse=sparse)

@@ -1,4 +1,4 @@
-"""Rows of one class share one product of matrices, and classes of like size one call: no loop over classes."""
+"""One matrix product for all rows of a class, one call for classes of similar size: no loop over classes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from vastmax.ops.values import WordClasses
 
 __all__ = ["Group", "class_softmax", "group_by_class", "grouped_log_softmax"]
 
-_GATHERED = 2**23  # numbers gathered at a time, unless a single class has more
+_GATHERED = 2**23  # elements gathered at a time, unless a single class has more
 
 
 class Group(NamedTuple):
-    """G classes with like many rows and like many words, padded to R rows and S words each.
+    """G classes with similar numbers of rows and of words, padded to R rows and S words each.
 
     Attributes:
-        items: (G, R) which rows; a class with fewer repeats its last.
-        real: (G, R) which of them are no repeats.
-        words: (G, S) the words of the classes; a class with fewer repeats its last.
-        inside: (G, S) which of them are no repeats.
-        whole: whether there are no repeats of words.
+        items: (G, R) the rows of each class, padded with repeats of the last.
+        real: (G, R) bool, which of them are not padding.
+        words: (G, S) the words of each class, padded with repeats of the last.
+        inside: (G, S) bool, which of them are not padding.
+        whole: whether no words are padding.
     """
 
     items: Tensor
@@ -38,7 +38,7 @@ class Group(NamedTuple):
 def class_softmax(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: WordClasses, words: Tensor, *, sparse: bool = False
 ) -> Tensor:
-    """As :func:`vastmax.ops.class_softmax`."""
+    """See :func:`vastmax.ops.class_softmax`."""
     groups = list(group_by_class(classes.class_of[words], classes, hidden.shape[1]))
     (hidden,) = matmul_operands(hidden)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -46,11 +46,11 @@ def class_softmax(
 
 
 def group_by_class(class_of_item: Tensor, classes: WordClasses, width: int) -> Iterator[Group]:
-    """Yield every item (N,) int64 once, and the words of its class beside it, in few groups of like shape.
+    """Yield every item (N,) int64 once, with the words of its class, in few groups of similar shape.
 
-    Classes come together whose numbers of items round up to one power of 4 and whose sizes to one power of 2, so there
-    are O(log N · log V) groups however many classes take part. ``width`` numbers are going to be gathered for each
-    word: groups that would hold too many are split.
+    A group's classes have numbers of items that round up to the same power of 4, and sizes that round up to the same
+    power of 2, so there are O(log N · log V) groups, whatever the number of classes. Each word will gather ``width``
+    numbers: groups that would gather too many are split.
     """
     by_class, items = class_of_item.sort(stable=True)
     met, counts = by_class.unique_consecutive(return_counts=True)
@@ -72,19 +72,19 @@ def group_by_class(class_of_item: Tensor, classes: WordClasses, width: int) -> I
 
 
 def _ragged(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (G, longest) places first, first+1, …, the last one repeated, and which are no repeats."""
+    """Return positions (G, longest) first, first + 1, …, the last one repeated, and which are not repeats."""
     step = torch.arange(int(count.max()), device=first.device)
     real = step < count[:, None]
     return first[:, None] + torch.minimum(step, count[:, None] - 1), real
 
 
 def _log2_up(number: Tensor) -> Tensor:
-    """Return the least e with number <= 2^e, of whole numbers from 1."""
+    """Return the least e with number <= 2^e, for integers from 1."""
     return torch.frexp((number - 1).double()).exponent.long()
 
 
 def grouped_log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, group: Group) -> tuple[Tensor, Tensor]:
-    """Return (G, R, S) log-probabilities of words within their classes, -inf for repeats, and their rows (G, S, d)."""
+    """Return log-probabilities (G, R, S) of words within their classes, -inf for repeats, and vectors (G, S, d)."""
     rows = weight.index_select(0, group.words.flatten()).view(*group.words.shape, -1).to(hidden.dtype)
     logits = wide_product(hidden[group.items], rows.transpose(1, 2))
     if bias is not None:

@@ -1,4 +1,4 @@
-"""One class after the other."""
+"""One class at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vastmax.ops.values import WordClasses
 def class_softmax(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, classes: WordClasses, words: Tensor, *, sparse: bool = False
 ) -> Tensor:
-    """As :func:`vastmax.ops.class_softmax`; gradients are dense."""
+    """See :func:`vastmax.ops.class_softmax`; gradients are dense."""
     dtype = wide(hidden.dtype)
     own = classes.class_of[words]
     rows, found = [], []

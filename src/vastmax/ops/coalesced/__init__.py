@@ -1,4 +1,4 @@
-"""A sparse gradient with each row once."""
+"""Sparse gradients with each row once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ register("coalesced", "compiled", compiled.coalesced, compiled.takes)
 
 
 def coalesced(gradient: Tensor) -> Tensor:
-    """Return a sparse gradient (V, …) with each row once, rising; as it is, where its rows rise already.
+    """Return a sparse gradient (V, …) with each row once, ascending; without sorting if its rows ascend already.
 
-    Values of a row that stands more than once are summed. Autograd forgets that a gradient which it hands to a
-    parameter was coalesced, and to sort and sum it again costs as much as a step.
+    Values of repeated rows are summed. Autograd drops the coalesced flag of a gradient that it gives to a parameter,
+    and sorting and summing again costs as much as a step.
     """
     if gradient.is_coalesced() or gradient.sparse_dim() != 1:
         return gradient.coalesce()

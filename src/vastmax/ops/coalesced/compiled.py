@@ -1,4 +1,4 @@
-"""Rows brought together by counting and summed in one pass, in the compiled core."""
+"""Rows grouped by counting and summed in one pass, in the compiled core."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["coalesced", "takes"]
 
 
 def coalesced(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    """As :func:`vastmax.ops.coalesced`, of the rows and values of a gradient of this shape."""
+    """See :func:`vastmax.ops.coalesced`, for the rows and values of a gradient of this shape."""
     rows = rows.contiguous()
     met, sums = torch.empty_like(rows), torch.empty_like(values)
     flat = [each.detach().numpy().reshape(len(rows), math.prod(shape[1:])) for each in (values, sums)]

@@ -1,4 +1,4 @@
-"""torch's own, in float32 or wider: any device and dtype."""
+"""torch's own, in float32 or wider; any device and dtype."""
 
 import torch
 from torch import Tensor
@@ -7,6 +7,6 @@ from vastmax.ops.tensors import row_gradient, wide
 
 
 def coalesced(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
-    """As :func:`vastmax.ops.coalesced`, of the rows and values of a gradient of this shape."""
+    """See :func:`vastmax.ops.coalesced`, for the rows and values of a gradient of this shape."""
     total = row_gradient(rows, values.to(wide(values.dtype)), shape, sparse=True).coalesce()
     return total.to(values.dtype)

@@ -25,11 +25,11 @@ def gathered_logits(
     target: Tensor | None = None,
     sparse: bool = False,
 ) -> Tensor:
-    """Return (N, m) ``h·v_w + b_w`` of classes that all rows share, or of each row's own, in float32 or wider.
+    """Return logits (N, m) ``h·v_w + b_w`` of classes that all rows share, or of each row's own, in float32 or wider.
 
-    Of hidden (N, d), weight (V, d), bias (V,) or None, and ids (m,) or (N, m) int64, among which a class may stand more
-    than once. With a target (N,) int64, a class of each row's own, its logit comes first, and the result is (N, 1 + m).
-    ``sparse`` makes the gradients of weight and bias sparse tensors of the rows met.
+    For hidden (N, d), weight (V, d), bias (V,) or None, and ids (m,) or (N, m) int64, which may repeat. With a target
+    (N,) int64, a class for each row, its logit comes first, and the result is (N, 1 + m). ``sparse`` makes the
+    gradients of weight and bias sparse tensors of the touched rows.
     """
     return implementation("gathered_logits", hidden, weight)(hidden, weight, bias, ids, target=target, sparse=sparse)
 
@@ -44,9 +44,9 @@ def ragged_logits(
     sparse: bool = False,
     known: Tensor | None = None,
 ) -> Tensor:
-    """Return (T,) ``h·v_w + b_w`` of classes (T,), each for one of the rows (T,) of hidden, which rise.
+    """Return logits (T,) ``h·v_w + b_w`` of classes (T,), each for one of the rows (T,) of hidden, which ascend.
 
-    Where they are ``known`` (T,) already, they are returned as they are, and have their gradients all the same. Other
-    arguments as of :func:`gathered_logits`.
+    Given ``known`` logits (T,), it returns these, with the same gradients. Other arguments as in
+    :func:`gathered_logits`.
     """
     return implementation("ragged_logits", hidden, weight)(hidden, weight, bias, ids, rows, sparse, known)

@@ -1,4 +1,4 @@
-"""One pass over the rows, in the compiled core: numbers of half precision are widened on the way, sums are float32."""
+"""One pass over the rows in the compiled core: half precision is widened on the way, and summed in float32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 def takes(tensor: Tensor) -> bool:
-    """Return whether this is for tensors like this one: plain numbers in this machine's memory, with values."""
+    """Return whether a tensor is supported: plain, on the CPU, float32, float64 or bfloat16, not in torch.compile."""
     plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.device.type == "cpu" and tensor.dtype in _DTYPES
     return plain and not torch.compiler.is_compiling()
 
@@ -32,7 +32,7 @@ def ragged_logits(
     sparse: bool = False,
     known: Tensor | None = None,
 ) -> Tensor:
-    """As :func:`vastmax.ops.ragged_logits`."""
+    """See :func:`vastmax.ops.ragged_logits`."""
     if not takes(weight) or (bias is not None and (not takes(bias) or bias.dtype != weight.dtype)):
         return instead("ragged_logits")(hidden, weight, bias, ids, rows, sparse, known)
     return pytorch.ragged_logits(hidden, weight, bias, ids.contiguous(), rows.contiguous(), sparse, known, GATHERS)
@@ -65,7 +65,7 @@ def _of_table(
 
 
 def array(tensor: Tensor) -> Any:
-    """Return the numbers of a tensor, of bfloat16 the bits, which numpy has no type for."""
+    """Return a tensor as a NumPy array; bfloat16, which NumPy lacks, as its bits."""
     tensor = tensor.detach().contiguous()
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 

@@ -1,4 +1,4 @@
-"""One product of matrices where a batch shares its classes; bags of embeddings where each row has its own."""
+"""One matrix product if a batch shares its classes; embedding bags if each row has its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vastmax.ops.tensors import matmul_operands, row_gradient, wide, wide_produc
 
 __all__ = ["Gathers", "gathered_logits", "logits_of_rows", "ragged_logits"]
 
-_GATHERED = 2**22  # numbers of half precision gathered at a time
+_GATHERED = 2**22  # elements of half precision gathered at a time
 
 
 def gathered_logits(
@@ -27,7 +27,7 @@ def gathered_logits(
     target: Tensor | None = None,
     sparse: bool = False,
 ) -> Tensor:
-    """As :func:`vastmax.ops.gathered_logits`."""
+    """See :func:`vastmax.ops.gathered_logits`."""
     if ids.dim() == 1:
         operands = shared_operands(hidden, weight, bias, ids, target, sparse)
         return shared_logits(*operands, targets=target is not None, dtype=wide(weight.dtype))
@@ -35,7 +35,7 @@ def gathered_logits(
 
 
 def logits_of_rows(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, sparse: bool) -> Tensor:
-    """Return (N, m) logits of each row's own ids (N, m); differentiable, and sparse as above."""
+    """Return logits (N, m) of each row's own ids (N, m); differentiable, with sparse gradients if ``sparse``."""
     rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(ids.shape[1])
     ragged = implementation("ragged_logits", hidden)
     return ragged(hidden, weight, bias, ids.flatten(), rows, sparse).view(ids.shape)
@@ -44,7 +44,7 @@ def logits_of_rows(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Ten
 def shared_operands(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, target: Tensor | None, sparse: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return hidden vectors, and vectors and biases of the classes met: first the targets' own, where there are any."""
+    """Return hidden vectors, and vectors and biases of the classes, preceded by those of the targets, if any."""
     met = ids if target is None else torch.cat([target, ids])
     vectors, biases = table_rows(weight, bias, met, sparse=sparse)
     return *matmul_operands(hidden, vectors), biases  # type: ignore[return-value]
@@ -53,7 +53,7 @@ def shared_operands(
 def shared_logits(
     hidden: Tensor, vectors: Tensor, biases: Tensor | None, *, targets: bool, dtype: torch.dtype
 ) -> Tensor:
-    """Return (N, m) logits of vectors (m, d); with targets of vectors (N + m, d), (N, 1 + m); differentiable."""
+    """Return logits (N, m) of vectors (m, d), or with targets (N, 1 + m) of vectors (N + m, d); differentiable."""
     return _SharedLogits.apply(hidden, vectors, biases, targets, dtype)  # type: ignore[return-value]
 
 
@@ -67,18 +67,18 @@ def ragged_logits(
     known: Tensor | None = None,
     gathers: Gathers | None = None,
 ) -> Tensor:
-    """As :func:`vastmax.ops.ragged_logits`; computed by these gathers, or by those here."""
+    """See :func:`vastmax.ops.ragged_logits`; computed by ``gathers``, by default those of this module."""
     return _RaggedLogits.apply(hidden, weight, bias, ids, rows, sparse, known, gathers or _GATHERS)  # type: ignore[return-value]
 
 
 class Gathers(NamedTuple):
-    """What a gather and its gradients are computed by; hidden (N, d) and weight (V, d) of one dtype, T pairs of them.
+    """Functions for a gather and its gradients, of T pairs from hidden (N, d) and weight (V, d) of one dtype.
 
     Attributes:
-        logits: of hidden, weight, bias or None, ids and rows (T,): (T,) logits in float32 or wider.
-        of_hidden: of weight, ids, rows, the logits' gradients (T,) and N: (N, d).
-        of_table: of hidden, ids, rows, gradients and V: the different ids (U,), rising, (U, d) of the weight, (U,) of
-            the bias.
+        logits: logits (T,) in float32 or wider, from hidden, weight, bias or None, ids (T,) and rows (T,).
+        of_hidden: the gradient (N, d) of hidden, from weight, ids, rows, the logits' gradients (T,) and N.
+        of_table: from hidden, ids, rows, the logits' gradients and V: the distinct ids (U,), ascending, and the
+            gradients of their rows of the weight (U, d) and the bias (U,).
     """
 
     logits: Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
@@ -87,8 +87,9 @@ class Gathers(NamedTuple):
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, rows: Tensor) -> Tensor:
-    """It is the gradient of a bag of embeddings for its per-sample weights, so that kernel computes it: several times
-    faster on a CPU than gathering both sides, and without a table of T vectors.
+    """Compute the logits as the gradient of an embedding bag with respect to its per-sample weights.
+
+    On a CPU, this is several times faster than gathering both sides, and it needs no table of T vectors.
     """
     if weight.dtype != (dtype := wide(weight.dtype)):  # that kernel would round every product
         most = max(1, _GATHERED // hidden.shape[1])
@@ -128,7 +129,7 @@ class _RaggedLogits(torch.autograd.Function):
         known: Tensor | None,
         gathers: Gathers,
     ) -> Tensor:
-        same = hidden.to(weight.dtype)  # under autocast too: these products are bound by memory, not by arithmetic
+        same = hidden.to(weight.dtype)  # also under autocast: these products are bound by memory, not by arithmetic
         ctx.save_for_backward(hidden, weight, ids, rows)
         ctx.sparse, ctx.gathers = sparse, gathers
         return gathers.logits(same, weight, bias, ids, rows) if known is None else known.view_as(known)
@@ -138,7 +139,7 @@ class _RaggedLogits(torch.autograd.Function):
         given, weight, ids, rows = ctx.saved_tensors
         hidden = given.to(weight.dtype)
         to_hidden = to_weight = to_bias = None
-        if torch.is_grad_enabled():  # to be differentiated again: a term a logit
+        if torch.is_grad_enabled():  # for a second derivative: one term per logit
             factor = grad.to(weight.dtype)
             if ctx.needs_input_grad[0]:
                 terms = factor[:, None] * weight[ids]
@@ -160,12 +161,12 @@ class _RaggedLogits(torch.autograd.Function):
 
 
 def _bags(table: Tensor, places: Tensor, first: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted sums of rows of a table, bag by bag."""
+    """Return weighted sums of a table's rows, one per bag."""
     return F.embedding_bag(places, table, first, mode="sum", per_sample_weights=weights.to(table.dtype))
 
 
 class _SharedLogits(torch.autograd.Function):
-    """Where each row has a target, that is one of the first N vectors, its logit comes first; all without a copy."""
+    """Logits of shared classes, after those of the rows' targets, the first N vectors, if any; without copies."""
 
     @staticmethod
     def forward(

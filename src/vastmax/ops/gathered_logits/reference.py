@@ -1,4 +1,4 @@
-"""A product of vectors a logit."""
+"""One product of vectors per logit."""
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ def gathered_logits(
     target: Tensor | None = None,
     sparse: bool = False,
 ) -> Tensor:
-    """As :func:`vastmax.ops.gathered_logits`; gradients are dense."""
+    """See :func:`vastmax.ops.gathered_logits`; gradients are dense."""
     ids = ids.expand(len(hidden), ids.shape[-1])
     if target is not None:
         ids = torch.cat([target[:, None], ids], 1)
@@ -33,7 +33,7 @@ def ragged_logits(
     sparse: bool = False,
     known: Tensor | None = None,
 ) -> Tensor:
-    """As :func:`vastmax.ops.ragged_logits`; gradients are dense, and what is known is computed again."""
+    """See :func:`vastmax.ops.ragged_logits`; gradients are dense, and ``known`` logits are recomputed."""
     dtype = wide(weight.dtype)
     logits = (hidden.to(dtype)[rows] * weight[ids]).sum(-1)
     return logits if bias is None else logits + bias[ids]

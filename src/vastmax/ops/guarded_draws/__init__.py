@@ -1,4 +1,4 @@
-"""Draws for each row until they are worth enough."""
+"""Draws for each row until its effective sample size is large enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vastmax.ops.values import BigramTables, GuardedDraws
 
 __all__ = ["guarded_draws"]
 
-for _name in (REFERENCE, "torch"):  # an oracle of the layers' tests judges it
+for _name in (REFERENCE, "torch"):  # the layers' tests compare it with an oracle
     register("guarded_draws", _name, pytorch.guarded_draws)
 register("guarded_draws", "compiled", compiled.guarded_draws, compiled.takes)
 
@@ -42,31 +42,31 @@ def guarded_draws(
 ) -> GuardedDraws:
     """Draw blocks of classes for each row until its effective sample size ``(Σ r)² / Σ r²`` is reached.
 
-    After the first block of a row come as many as are missing if further draws are worth what those were: at most as
-    many as it has drawn, and no more than its share of all.
+    After its first block, a row draws as many blocks as are missing if further draws are worth as much as those so far:
+    at most as many as it has drawn, and no more than its limit.
 
     References:
         Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,
         http://proceedings.mlr.press/r4/bengio03a.html.
 
     Args:
-        draw: from rows (R,), in which one may stand several times, and n to ids (R, n) and their log Q (R, n).
+        draw: a function of rows (R,), which may repeat, and n, that returns ids (R, n) and their log Q (R, n).
         hidden: (N, d).
         weight: (V, d).
         bias: (V,) or None.
         target: (M,) int64.
-        rows: (M,) int64, of each target, rising; every row has one.
-        block: how many draws a block has.
-        blocks: how many of them a row may draw.
+        rows: (M,) int64, the row of each target, ascending; every row has one or more.
+        block: the number of draws in a block.
+        blocks: the largest number of blocks per row.
         effective: the effective sample size.
-        tables: what ``draw`` draws from, where it is these; compiled code then does so itself, with chances of its own
-            from a seed of PyTorch's generator.
+        tables: the tables that ``draw`` draws from, if any; compiled code then draws from them itself, with random
+            numbers of its own, seeded by PyTorch's generator.
         context: (N,) previous classes, for the tables.
     """
     given = {"block": block, "blocks": blocks, "effective": effective, "tables": tables}
     tensors = hidden, weight, bias, target, rows, context
     if under_transform() and not any(each is not None and is_batched(each) for each in tensors):
-        with outside_transforms():  # draws have no derivative, and are to be the same with and without
+        with outside_transforms():  # draws have no derivative, and must be the same with and without
             *plain_ones, context = (None if each is None else plain(each).detach() for each in tensors)
             guarded = implementation("guarded_draws", plain(hidden), outside=True)
             return guarded(draw, *plain_ones, context=context, **given)

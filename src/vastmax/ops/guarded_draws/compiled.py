@@ -1,4 +1,4 @@
-"""Row by row in the compiled core, from bigrams; other proposals draw by torch."""
+"""One row at a time in the compiled core, from bigrams; other proposals fall back to torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def guarded_draws(
     tables: BigramTables | None = None,
     context: Tensor | None = None,
 ) -> GuardedDraws:
-    """As :func:`vastmax.ops.guarded_draws`."""
+    """See :func:`vastmax.ops.guarded_draws`."""
     fits = takes(weight) and (bias is None or (takes(bias) and bias.dtype == weight.dtype))
     if not fits or tables is None or context is None or not trees.takes(tables.unigram):
         return instead("guarded_draws")(

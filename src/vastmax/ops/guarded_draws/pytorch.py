@@ -1,4 +1,4 @@
-"""Round by round: all rows that go on draw their blocks at once. Any device, any proposal."""
+"""In rounds: all unfinished rows draw their blocks at once. Any device, any proposal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def guarded_draws(
     tables: BigramTables | None = None,
     context: Tensor | None = None,
 ) -> GuardedDraws:
-    """As :func:`vastmax.ops.guarded_draws`."""
+    """See :func:`vastmax.ops.guarded_draws`."""
     everyone = torch.arange(len(hidden), device=hidden.device)
     drawn, going, more = torch.zeros_like(everyone), everyone, torch.ones_like(everyone)
     ids, log_prob = draw(going, block)

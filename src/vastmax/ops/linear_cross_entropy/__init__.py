@@ -1,4 +1,4 @@
-"""Cross-entropy over the logits of linear layers, which need never be held all at once."""
+"""Cross-entropy over the logits of linear layers, which need not be held all at once."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ register("linear_cross_entropy", "torch", pytorch.linear_cross_entropy)
 
 
 def linear_cross_entropy(parts: Sequence[Part], target: Tensor, block_size: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return (N,) log Z and (N,) the target's log-probability, whose negative is the cross-entropy.
+    """Return log Z (N,) and the target's log-probability (N,), whose negative is the cross-entropy.
 
-    There is one Z over the logits ``hidden @ weight.T + bias`` of all parts, which may differ in width. Products are
-    accumulated and kept in float32 or wider. A target that is no class of them, such as -1, has the log-probability
-    -inf, and no gradient: where several processes hold parts of the classes, log Z of all is the log-sum-exp of theirs,
-    and the target's log-probability is that of its owner, plus its log Z, less that of all.
+    One Z covers the logits ``hidden @ weight.T + bias`` of all parts, which may differ in width. Products are
+    accumulated and kept in float32 or wider. A target that is not one of their classes, such as -1, has log-probability
+    -inf and no gradient: if several processes hold parts of the classes, the total log Z is the log-sum-exp of theirs,
+    and the target's log-probability is that of its owner, plus the owner's log Z, minus the total.
 
-    Few logits are kept for backward; many are computed in blocks of classes, forward and again backward, so that memory
-    besides the gradients never exceeds a constant times N.
+    Up to 2**24 logits are kept for the backward pass. More are computed in blocks of classes, forward and again
+    backward, so that memory besides the gradients grows with N, not with V.
 
     Args:
-        parts: one or more, their classes counted through.
-        target: (N,) int64, a place among all the parts' classes.
-        block_size: classes at a time; None to keep the logits where they are few.
+        parts: one or more, with classes numbered across them.
+        target: (N,) int64, a position among all classes.
+        block_size: classes at a time; None to keep the logits if they are few.
 
     Example:
         >>> import torch
@@ -47,19 +47,19 @@ def linear_cross_entropy(parts: Sequence[Part], target: Tensor, block_size: int 
 
 
 def linear_log_partition(parts: Sequence[Part], block_size: int | None = None) -> Tensor:
-    """Return (N,) log Z alone; arguments as in :func:`linear_cross_entropy`."""
+    """Return log Z (N,) alone; arguments as in :func:`linear_cross_entropy`."""
     if (own := for_table("linear_log_partition", parts[0].weight)) is not None:
         return own(parts, block_size)
     return implementation("linear_cross_entropy", parts[0].hidden)(_projected(parts), None, block_size)[0]
 
 
 def linear_logits(parts: Sequence[Part]) -> Tensor:
-    """Return (N, V) logits, the parts' classes side by side, in float32 or wider; differentiable."""
+    """Return logits (N, V), the parts' classes side by side, in float32 or wider; differentiable."""
     return (for_table("linear_logits", parts[0].weight) or pytorch.linear_logits)(_projected(parts))
 
 
 def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
-    """Return (N, V) log-probabilities, the parts' classes side by side."""
+    """Return log-probabilities (N, V), the parts' classes side by side."""
     if for_table("linear_logits", parts[0].weight) is not None:
         return torch.log_softmax(linear_logits(parts), -1)
     return pytorch.linear_log_softmax(_projected(parts))
@@ -68,9 +68,9 @@ def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
 def linear_topk(
     parts: Sequence[Part], k: int, block_size: int | None = None, *, normalized: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return (N, k) the largest log-probabilities, falling, and (N, k) their places, a block of classes at a time.
+    """Return the k largest log-probabilities (N, k), descending, and their positions (N, k), from blocks of classes.
 
-    Without ``normalized``, the largest logits. A ``block_size`` of None is for a good one.
+    If not ``normalized``, the largest logits. A ``block_size`` of None chooses a suitable one.
     """
     search = for_table("linear_topk", parts[0].weight) or pytorch.linear_topk
     return search(_projected(parts), k, block_size, normalized=normalized)

@@ -1,4 +1,4 @@
-"""Few logits at once, their probabilities kept in their place; many in blocks of classes, computed again backward."""
+"""Few logits at once, overwritten by their probabilities; many in blocks of classes, recomputed backward."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = [
     "softmax_",
 ]
 
-_KEPT = 2**24  # logits that a loss may keep for its backward: 64 MiB
-_SEARCHED = 8192  # classes at a time that a search for many of them may look through
-_BLOCK = 2**19  # logits at a time where there are more: they stay in a processor's cache
-# A target's share of the gradient is added to its probability's while it is at most this many times as large:
+_KEPT = 2**24  # logits that a loss may keep for its backward pass: 64 MiB in float32
+_SEARCHED = 8192  # limit on the classes in a block that grows with k, in a search for the k best
+_BLOCK = 2**19  # logits in a block if there are more: they stay in the CPU's cache
+# The target's term of the gradient is added to its probability's if it is less than this many times as large:
 # factors of float16 overflow beyond 2^16.
 _STEEPEST = 2.0**10
 
@@ -35,18 +35,19 @@ _STEEPEST = 2.0**10
 def linear_cross_entropy(
     parts: Sequence[Part], target: Tensor | None, block_size: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """As :func:`vastmax.ops.linear_cross_entropy`; no target, no log-probability of it."""
+    """See :func:`vastmax.ops.linear_cross_entropy`; without a target, its log-probability is None."""
     return _apply(parts, target, block_size, None)
 
 
 def partial_cross_entropy(
     parts: Sequence[Part], target: Tensor | None, block_size: int | None = None, *, expects: bool
 ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-    """Return what one of several machines knows of a cross-entropy, from its classes alone.
+    """Return one process's part of a cross-entropy, from its own classes.
 
-    That is log Z and the target's log-probability over them, as of :func:`vastmax.ops.linear_cross_entropy`, with
-    gradients of the tables but not of the hidden vectors; and, if it ``expects`` these, of each part the gradient of
-    log Z by its hidden vectors (N, w), the expected vector, in float32 or wider: what is sent to where the rows are.
+    That is log Z (N,) and the target's log-probability (N,) over them, as in :func:`vastmax.ops.linear_cross_entropy`,
+    with gradients of the tables but not of the hidden vectors. Then, if ``expects``, a list with the gradient of log Z
+    with respect to each part's hidden vectors (N, w), the expected vector, in float32 or wider, to be sent to the
+    processes of the rows; else an empty list.
     """
     seen = [part._replace(hidden=part.hidden.detach()) for part in parts]
     log_partition, log_prob, *expected = _apply(seen, target, block_size, expects)
@@ -64,13 +65,13 @@ def _apply(parts: Sequence[Part], target: Tensor | None, block_size: int | None,
 
 
 def linear_logits(parts: Sequence[Part]) -> Tensor:
-    """As :func:`vastmax.ops.linear_logits`."""
+    """See :func:`vastmax.ops.linear_logits`."""
     logits = [wide_linear(part.hidden, part.weight, part.bias) for part in parts]
     return logits[0] if len(logits) == 1 else torch.cat(logits, 1)
 
 
 def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
-    """Return (N, V) log-probabilities, the parts' classes side by side."""
+    """See :func:`vastmax.ops.linear_log_softmax`."""
     if torch.is_grad_enabled() or under_transform():
         return torch.log_softmax(linear_logits(parts), -1)
     operands = [_operands(part) for part in parts]
@@ -82,16 +83,13 @@ def linear_log_softmax(parts: Sequence[Part]) -> Tensor:
 def linear_topk(
     parts: Sequence[Part], k: int, block_size: int | None = None, *, normalized: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return (N, k) the largest log-probabilities, falling, and (N, k) their places, a block of classes at a time.
-
-    Without ``normalized``, the largest logits. A ``block_size`` of None is for a good one.
-    """
+    """See :func:`vastmax.ops.linear_topk`."""
     rows = len(parts[0].hidden)
     values = parts[0].hidden.new_empty((rows, 0), dtype=wide(parts[0].hidden.dtype))
     places = torch.empty((rows, 0), dtype=torch.int64, device=values.device)
-    largest = values.new_full((rows, 1), torch.finfo(values.dtype).min)  # no -inf, which is no number to be less than
+    largest = values.new_full((rows, 1), torch.finfo(values.dtype).min)  # not -inf: differences of it are NaN
     log_rest = torch.full_like(largest, -torch.inf)
-    # a block of few more than k classes would be sorted almost whole
+    # a block of little more than k classes would be sorted almost entirely
     block_size = block_size or max(k, min(64 * k, _SEARCHED), _BLOCK // max(1, rows))
     for number, before, span in _blocks(parts, block_size):
         part = parts[number]
@@ -107,11 +105,11 @@ def linear_topk(
 
 
 def softmax_(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (N,) the largest logit and (N,) by how much log Z is more, and put the probabilities in the logits' place.
+    """Return the largest logit (N,) and log Z minus it (N,), and overwrite the logits (N, V) with the probabilities.
 
-    One kernel, row by row within the processor's cache, and two cheap passes. The largest probability is
-    exp(largest) / Z, and no underflow befalls it, as it may any other. Of large logits the sum of the two has fewer
-    digits than a difference of one from ``largest``.
+    One kernel, row by row within the CPU's cache, and two cheap passes. The largest probability is exp(largest) / Z,
+    which cannot underflow, unlike others. For large logits, the sum of the two has fewer digits than the difference of
+    a logit from ``largest``.
     """
     largest = logits.amax(1)
     torch.softmax(logits, -1, out=logits)
@@ -124,7 +122,7 @@ def _operands(part: Part) -> Part:
 
 
 def _blocks(parts: Sequence[Part], block_size: int) -> Iterator[tuple[int, int, slice]]:
-    """Yield (part, its classes before this block among all classes, the block's classes within the part)."""
+    """Yield (part, number of classes before this block, slice of the block within the part)."""
     before = 0
     for number, part in enumerate(parts):
         size = len(part.weight)
@@ -134,13 +132,13 @@ def _blocks(parts: Sequence[Part], block_size: int) -> Iterator[tuple[int, int, 
 
 
 def _logits(part: Part, span: slice) -> Tensor:
-    """Return (N, block) logits that the caller may overwrite."""
+    """Return logits (N, block) that the caller may overwrite."""
     logits = wide_product(part.hidden, part.weight[span].t())
     return logits if part.bias is None else logits.add_(part.bias[span])
 
 
 def _all_logits(parts: Sequence[Part]) -> Tensor:
-    """Return (N, V) logits that the caller may overwrite, each part's written in its place."""
+    """Return logits (N, V) that the caller may overwrite, with each part's written in place."""
     if len(parts) == 1:
         return _logits(parts[0], slice(None))
     hidden, sizes = parts[0].hidden, [len(part.weight) for part in parts]
@@ -181,7 +179,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if target_logit is not None:
             log_prob = torch.where(target_logit == -torch.inf, -torch.inf, target_logit - largest - log_rest)
         log_partition = largest + log_rest
-        if expects is not None:  # others have classes where all here are out of the question
+        if expects is not None:  # other processes may have finite logits where all here are -inf
             nothing = (largest == -torch.inf) | (log_rest == -torch.inf)
             log_partition = torch.where(nothing, -torch.inf, log_partition)
             largest, log_rest = (torch.where(nothing, 0, each) for each in (largest, log_rest))
@@ -207,12 +205,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             is_class = _place(target, 0, sum(len(part.weight) for part in parts))[1]
             target_grad = target_grad * is_class
             grad = grad - target_grad  # log p(t) is s(t) - log Z
-            fits = target_grad.abs() < _STEEPEST * grad.abs()  # else it is added by itself: for one, where grad is 0
+            fits = target_grad.abs() < _STEEPEST * grad.abs()  # otherwise added by itself, for example if grad is 0
             ratio = torch.where(fits, target_grad / grad, 0)
             rest = torch.where(fits, 0, target_grad)
         grads = [_PartGradient(part, grad, needed[3 * i : 3 * i + 3]) for i, part in enumerate(parts)]
         if probabilities is not None and ratio is not None:
-            probabilities = probabilities.data  # written to and put back: no change that autograd should count
+            probabilities = probabilities.data  # overwritten and restored: no change for autograd to count
             place, inside = _place(target, 0, probabilities.shape[1])
             probabilities.scatter_(1, place[:, None], of_target + (ratio * inside)[:, None])
         for number, before, span in _blocks(parts, ctx.block_size or sys.maxsize):
@@ -224,7 +222,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     place, inside = _place(target, before, span.stop - span.start)
                     error.scatter_add_(1, place[:, None], (ratio * inside)[:, None])
             grads[number].add(error, span)
-        if probabilities is not None and ratio is not None:  # as they were, for whoever goes backward twice
+        if probabilities is not None and ratio is not None:  # restored for a second backward pass
             probabilities.scatter_(1, _place(target, 0, probabilities.shape[1])[0][:, None], of_target)
         if rest is not None and bool(rest.any()):
             before = 0
@@ -255,16 +253,16 @@ def _as_parts(tensors: Sequence[Any]) -> list[Part]:
 
 
 class _PartGradient:
-    """What one part's tensors receive, gathered block by block from (N, block) probabilities minus targets."""
+    """The gradients of one part's tensors, accumulated by block from (N, block) probabilities minus targets."""
 
     def __init__(self, part: Part, grad: Tensor, needed: Sequence[bool]) -> None:
         hidden, weight, bias, _ = part
         self.part, self.grad = part, grad
         self.hidden = torch.zeros_like(hidden, dtype=wide(hidden.dtype)) if needed[0] else None
-        self.to_targets: Tensor | None = None  # of the hidden vectors, what is not multiplied by grad
+        self.to_targets: Tensor | None = None  # the term of the hidden gradient that is not multiplied by grad
         self.weight = torch.empty_like(weight) if needed[1] else None
         self.bias = torch.empty_like(bias) if bias is not None and needed[2] else None
-        # the rows' factors go to the narrow side of each product: the wide one is not read for them
+        # factors are applied to the narrow side of each product, to save a pass over the wide one
         self.scaled = (hidden * grad[:, None]).to(hidden.dtype) if needed[1] else None
 
     def add(self, error: Tensor, span: slice) -> None:
@@ -277,7 +275,7 @@ class _PartGradient:
             torch.mm(error.t(), self.scaled, out=self.weight[span])
 
     def add_to_targets(self, place: Tensor, factor: Tensor) -> None:
-        """Add a target's share of a row's gradient: factor (N,) at place (N,), after all blocks."""
+        """Add the target's term of a row's gradient: factor (N,) at position (N,), after all blocks."""
         hidden, weight, *_ = self.part
         if self.bias is not None:
             self.bias.index_add_(0, place, factor.to(self.bias.dtype))
@@ -296,9 +294,9 @@ class _PartGradient:
 def _carried(
     parts: Sequence[Part], target: Tensor | None, block_size: int, expected: Sequence[Tensor] = ()
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return (N,) the largest logit, by how much log Z is more, carried from block to block, and the target's logit.
+    """Return the largest logit (N,), log Z minus it (N,), and the target's logit (N,), updated block by block.
 
-    The expected vectors (N, w) of the parts, zeros to begin with, are carried along where they are given.
+    The expected vectors (N, w) of the parts, initially 0, are updated as well if given.
     """
     hidden = parts[0].hidden
     dtype = wide(hidden.dtype)
@@ -310,7 +308,7 @@ def _carried(
         if target is not None and target_logit is not None:
             target_logit = torch.maximum(target_logit, _target_logit(logits, target, before))
         of_block, more = softmax_(logits)
-        more = torch.where(of_block == -torch.inf, 0, more)  # a block of nothing but -inf
+        more = torch.where(of_block == -torch.inf, 0, more)  # all of the block is -inf
         earlier, largest = largest, torch.maximum(largest, of_block)
         before, more = log_rest + (earlier - largest), more.add_(of_block - largest)
         log_rest = torch.logaddexp(before, more)
@@ -320,26 +318,26 @@ def _carried(
             for each in expected:
                 each.mul_(kept[:, None])
             share = (more - log_rest).exp_()[:, None]
-            # of a block of nothing but -inf there are no probabilities
+            # a block of -inf alone has no probabilities
             new = torch.where(share > 0, wide_product(logits.to(of_part.dtype), of_part) * share, 0)
             expected[number].add_(new)
     return largest, log_rest, target_logit
 
 
 def _target_logit(logits: Tensor, target: Tensor, start: int) -> Tensor:
-    """Return (N,) the target's logit among the logits of classes from ``start`` on, -inf where it is not there."""
+    """Return the target's logit (N,) among those of the classes from ``start``, -inf if it is not there."""
     place, inside = _place(target, start, logits.shape[1])
     return torch.where(inside, logits.gather(1, place[:, None]).squeeze(1), -torch.inf)
 
 
 def _place(target: Tensor, start: int, size: int) -> tuple[Tensor, Tensor]:
-    """Return where in a block of classes each target stands, and whether it stands there at all."""
+    """Return the position of each target in a block of classes, and whether it is there at all."""
     place = target - start
     return place.clamp(0, size - 1), (place >= 0) & (place < size)
 
 
 def _accumulate(total: Tensor, left: Tensor, right: Tensor) -> None:
     if total.dtype == left.dtype:
-        torch.addmm(total, left, right, out=total)  # in place, and seen by counters of operations
+        torch.addmm(total, left, right, out=total)  # in place, and seen by FLOP counters
     else:
         total.add_(wide_product(left, right))

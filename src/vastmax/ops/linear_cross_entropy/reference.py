@@ -14,7 +14,7 @@ from vastmax.ops.values import Part
 def linear_cross_entropy(
     parts: Sequence[Part], target: Tensor | None, block_size: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """As :func:`vastmax.ops.linear_cross_entropy`; no target, no log-probability of it."""
+    """See :func:`vastmax.ops.linear_cross_entropy`; without a target, its log-probability is None."""
     dtype = wide(parts[0].hidden.dtype)
     with torch.autocast(parts[0].hidden.device.type, enabled=False):
         tables = []

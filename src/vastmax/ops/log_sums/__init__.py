@@ -1,4 +1,4 @@
-"""What draws that rows share say of each row's partition function."""
+"""Importance-sampling sums that estimate each row's partition function."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from vastmax.ops.log_sums import compiled, pytorch
 
 __all__ = ["log_sums"]
 
-for _name in (REFERENCE, "torch"):  # an oracle of its tests judges it
+for _name in (REFERENCE, "torch"):  # its tests compare it with an oracle
     register("log_sums", _name, pytorch.log_sums)
 register("log_sums", "compiled", compiled.log_sums, compiled.takes)
 
 
 def log_sums(logits: Tensor, bases: Tensor, log_prob: Tensor, times: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return (N,) log Σ r, differentiable, and (N,) log Σ r², which is not, of ratios ``r = exp(s - base) / Q``.
+    """Return log Σ r (N,), differentiable, and log Σ r² (N,), which is not, of ratios ``r = exp(s - base) / Q``.
 
-    The second tells the effective sample size, ``(Σ r)² / Σ r²``.
+    The second gives the effective sample size, ``(Σ r)² / Σ r²``.
 
     References:
         Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,
@@ -25,9 +25,8 @@ def log_sums(logits: Tensor, bases: Tensor, log_prob: Tensor, times: Tensor | No
 
     Args:
         logits: (N, m), s of each row's samples.
-        bases: (N,) a logit of each row, taken off before anything is added: of large logits only differences have
-            digits.
-        log_prob: (m,) log Q where rows share their samples, else (N, m); no gradient goes to it.
-        times: how often each sample was drawn, of the shape of ``log_prob``; None for once each.
+        bases: (N,) a logit of each row, subtracted before summing: large logits keep precision only in differences.
+        log_prob: (m,) log Q if rows share their samples, else (N, m); give it without a gradient.
+        times: how often each sample was drawn, in the shape of ``log_prob``; None for once each.
     """
     return implementation("log_sums", logits)(logits, bases, log_prob, times)

@@ -1,4 +1,4 @@
-"""Two visits of the logits forward and one backward, in the compiled core; samples of each row's own are torch's."""
+"""Two passes over the logits forward and one backward, in the compiled core; per-row samples fall back to torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["log_sums", "takes"]
 
 
 def log_sums(logits: Tensor, bases: Tensor, log_prob: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.log_sums`."""
+    """See :func:`vastmax.ops.log_sums`."""
     if log_prob.dim() != 1 or not logits.shape[1] or bases.dtype != logits.dtype:
         return instead("log_sums")(logits, bases, log_prob, times)
     times = torch.ones_like(log_prob) if times is None else times

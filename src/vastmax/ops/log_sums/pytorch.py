@@ -1,10 +1,10 @@
-"""Sums relative to the largest term, each sample as often as it was drawn."""
+"""Sums relative to the largest term, with each sample as often as it was drawn."""
 
 from torch import Tensor
 
 
 def log_sums(logits: Tensor, bases: Tensor, log_prob: Tensor, times: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.log_sums`."""
+    """See :func:`vastmax.ops.log_sums`."""
     terms = logits - bases[:, None] - log_prob.to(logits.dtype)
     largest = terms.detach().amax(1)
     largest = largest.where(largest.isfinite(), 0)

@@ -1,4 +1,4 @@
-"""The negative log-probability of leaves of a tree: the decisions on their paths, summed."""
+"""The negative log-probability of leaves of a tree: a sum over the decisions on their paths."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def path_loss(
 ) -> Tensor:
     """Return (M,) ``-Σ_n log σ(±(h·v_n + b_n))`` over the inner nodes n on the path to each leaf.
 
-    Of hidden (N, d), weight (nodes, d), bias (nodes,) or None, leaves (M,) int64, and rows (M,) int64, which hidden
-    vector goes to each leaf, rising. ``sparse`` makes the gradients of weight and bias sparse tensors, one entry a node
-    met.
+    For hidden (N, d), weight (nodes, d), bias (nodes,) or None, leaves (M,) int64, and rows (M,) int64, ascending: the
+    row of hidden for each leaf. ``sparse`` makes the gradients of weight and bias sparse tensors, with one entry per
+    touched node.
     """
     return implementation("path_loss", hidden, weight)(hidden, weight, bias, paths, leaves, rows, sparse=sparse)

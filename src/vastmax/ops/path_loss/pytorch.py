@@ -20,7 +20,7 @@ def path_loss(
     *,
     sparse: bool = False,
 ) -> Tensor:
-    """As :func:`vastmax.ops.path_loss`."""
+    """See :func:`vastmax.ops.path_loss`."""
     start = paths.offsets[leaves]
     places, ends, _ = ragged_range(start, paths.offsets[leaves + 1] - start)
     logits = ragged_logits(hidden, weight, bias, paths.nodes[places].long(), rows[ends], sparse=sparse)

@@ -1,4 +1,4 @@
-"""Every path as long as the longest."""
+"""Every path padded to the longest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def path_loss(
     *,
     sparse: bool = False,
 ) -> Tensor:
-    """As :func:`vastmax.ops.path_loss`; gradients are dense."""
+    """See :func:`vastmax.ops.path_loss`; gradients are dense."""
     dtype = wide(weight.dtype)
     lengths = paths.offsets.diff()
     steps = torch.arange(int(lengths.max()), device=leaves.device)

@@ -1,4 +1,4 @@
-"""Nothing is summed again: the sums are those that rows drew by, and a pass over the draws gives their gradient."""
+"""No sum is recomputed: the sums are those of the draws, and one pass over the draws gives their gradient."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["row_estimates", "takes"]
 def row_estimates(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, drawn: GuardedDraws, sparse: bool
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.row_estimates`."""
+    """See :func:`vastmax.ops.row_estimates`."""
     if not takes(weight) or (bias is not None and (not takes(bias) or bias.dtype != weight.dtype)):
         return instead("row_estimates")(hidden, weight, bias, rows, drawn, sparse)
     return _KnownEstimates.apply(hidden, weight, bias, rows.contiguous(), drawn, sparse)  # type: ignore[return-value]

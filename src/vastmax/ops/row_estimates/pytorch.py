@@ -1,4 +1,4 @@
-"""Plain PyTorch: gathered logits, and their log-sum-exps by row. Any device."""
+"""Plain PyTorch: gathered logits, and their log-sum-exps by row; any device."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["places_of", "row_estimates"]
 def row_estimates(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor, drawn: GuardedDraws, sparse: bool
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.row_estimates`."""
+    """See :func:`vastmax.ops.row_estimates`."""
     owners, targets, first = places_of(rows, drawn)
     logits = ragged_logits(hidden, weight, bias, drawn.ids, owners, sparse=sparse, known=drawn.logits)
-    base = logits[first]  # taken off before anything is added: of large logits only differences have digits
+    base = logits[first]  # subtracted before summing: large logits keep precision only in differences
     return logits[targets], segment_logsumexp(logits - base[owners] - drawn.log_prob, owners, len(hidden))
 
 
 def places_of(rows: Tensor, drawn: GuardedDraws) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the row of each draw or target (T + M,), where targets stand (M,), and where each row begins (N,)."""
+    """Return the row of each draw or target (T + M,), the positions of targets (M,), and the start of each row (N,)."""
     number = len(drawn.lengths)
     times = torch.bincount(rows, minlength=number)
     lengths = drawn.lengths + times

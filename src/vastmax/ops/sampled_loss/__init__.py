@@ -31,23 +31,23 @@ def sampled_loss(
     *,
     sparse: bool = False,
 ) -> Tensor:
-    """Return (N,) losses of a target t against samples w_j, which stand for draws from Q.
+    """Return losses (N,) of a target t against samples w_j that represent draws from Q.
 
-    With the logits ``s(w) = h·v_w + b_w`` and ``E(w)``, how often w is to be expected among the samples:
+    With the logits ``s(w) = h·v_w + b_w`` and ``E(w)``, the expected number of times that w is among the samples:
 
     - "softmax": ``-s(t) + log(exp s(t) + Σ_j exp(s(w_j) - log E(w_j)))``;
-    - "softmax-target-corrected": the same with ``s(t) - log E(t)`` in the place of s(t);
+    - "softmax-target-corrected": the same with ``s(t) - log E(t)`` instead of s(t);
     - "nce": ``-log σ(s(t) - log E(t)) - Σ_j log σ(-(s(w_j) - log E(w_j)))``;
     - "negative-sampling": ``-log σ(s(t)) - Σ_j log σ(-s(w_j))``;
     - "negative-sampling-keeping-hits": the same;
     - "blackout": ``-log p(t) - Σ_j log(1 - p(w_j))``, with p the softmax over ``s(w) - log E(w)`` of t and all w_j.
 
-    Hits, samples that are their row's target, are left out of "softmax" and "negative-sampling", and of
-    "softmax-target-corrected" and "blackout" where draws are distinct. Where draws repeat, these two rank the target
-    among k + 1 candidates, of which any may be of its class: only with the hits do scores ``log P`` have the least loss
-    (Ma & Collins 2018, https://aclanthology.org/D18-1405/).
+    Hits, samples that equal their row's target, are left out of "softmax" and "negative-sampling", and, if draws are
+    distinct, of "softmax-target-corrected" and "blackout". With replacement, these two rank the target among k + 1
+    candidates, any of which may be of its class: only with the hits do scores ``log P`` minimise the loss (Ma & Collins
+    2018, https://aclanthology.org/D18-1405/).
 
-    Of hidden (N, d), weight (V, d), bias (V,) or None, and target (N,) int64. ``sparse`` makes the gradients of weight
-    and bias sparse tensors of the rows met.
+    For hidden (N, d), weight (V, d), bias (V,) or None, and target (N,) int64. ``sparse`` makes the gradients of weight
+    and bias sparse tensors of the touched rows.
     """
     return implementation("sampled_loss", hidden, weight)(kind, hidden, weight, bias, target, draws, sparse=sparse)

@@ -1,6 +1,6 @@
-"""Samples that a batch shares: each row's loss, and its gradient in the logits' place, in one visit by the core.
+"""Samples shared by a batch: the core computes each row's loss and writes its gradient over the logits, in one visit.
 
-Beside the three products there is one pass over the logits. Samples of each row's own are left to plain PyTorch.
+Besides the three matrix products, there is one pass over the logits. Per-row samples fall back to torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["sampled_loss", "takes"]
 
 
 class _Formula(NamedTuple):
-    """How the core is to compute it: what log E is taken off, and which draws hits are left out of."""
+    """The core's options for a formula: where log E is subtracted, and for which draws hits are left out."""
 
     logistic: bool
     samples_corrected: bool
@@ -44,7 +44,7 @@ _FORMULAS = {
 
 
 def takes(hidden: Tensor) -> bool:
-    """Return whether this is for vectors like these: plain numbers in this machine's memory, of float32 or float64."""
+    """Return whether vectors are supported: plain, on the CPU, float32 or float64, no torch.compile, no autocast."""
     plain = type(hidden) in (Tensor, torch.nn.Parameter) and hidden.device.type == "cpu"
     wide = hidden.dtype in (torch.float32, torch.float64)
     return plain and wide and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
@@ -60,7 +60,7 @@ def sampled_loss(
     *,
     sparse: bool = False,
 ) -> Tensor:
-    """As :func:`vastmax.ops.sampled_loss`."""
+    """See :func:`vastmax.ops.sampled_loss`."""
     alike = all(each is None or each.dtype == hidden.dtype for each in (weight, bias))
     if draws.ids.dim() != 1 or not alike or not takes(weight):
         return instead("sampled_loss")(kind, hidden, weight, bias, target, draws, sparse=sparse)
@@ -72,7 +72,7 @@ def sampled_loss(
 
 
 class _KnownGradient(torch.autograd.Function):
-    """Of vectors and biases, those of the N targets first, then those of the m samples."""
+    """Vectors and biases are those of the N targets, then those of the m samples."""
 
     @staticmethod
     def forward(ctx: Any, kind: str, draws: Draws, hidden: Tensor, vectors: Tensor, biases: Tensor | None) -> Tensor:
@@ -117,7 +117,7 @@ class _KnownGradient(torch.autograd.Function):
                 return (reference.loss_of_logits(ctx.kind, logits, ctx.draws),)
 
             return None, None, *differentiable_gradients(loss, [hidden, vectors, biases], needed, [grad])
-        # a row's factor goes to its vector, which is shorter than its logits
+        # factors are applied to rows' vectors, which are shorter than their logits
         of_own, to_hidden, to_vectors, to_biases = own * grad, None, None, None
         if needed[0]:
             to_hidden = (gradient @ vectors[number:]).mul_(grad[:, None])
@@ -132,5 +132,5 @@ class _KnownGradient(torch.autograd.Function):
 
 
 def _numbers(tensor: Tensor) -> NDArray[np.floating]:
-    """Return the tensor as an array of its own memory, or of a copy in one piece."""
+    """Return the tensor as an array that shares its memory, or of a copy if it is not contiguous."""
     return tensor.detach().contiguous().numpy()

@@ -1,6 +1,6 @@
-"""Logits in memory, in whose place a loss puts its gradient as soon as it knows itself.
+"""Logits in memory, which a loss overwrites with their gradient as soon as it is known.
 
-Fresh memory costs a processor more than the arithmetic, so nothing of the size of the logits is kept but they.
+Fresh memory costs a CPU more than the arithmetic, so nothing else of the logits' size is kept.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from vastmax.ops.sampled_loss import reference
 from vastmax.ops.tensors import differentiable_gradients, wide
 from vastmax.ops.values import Draws
 
-# Beyond it log(1 + exp x) is x, to the last bit of float64.
+# Above this, log(1 + exp x) is x to the last bit of float64.
 _LINEAR = 40.0
-# Beyond it a logit's last digit in float32 is worth more than 2e-6.
+# Above this, the last digit of a float32 logit is worth more than 2e-6.
 _LARGE = 32.0
 
 
@@ -35,7 +35,7 @@ def sampled_loss(
     *,
     sparse: bool = False,
 ) -> Tensor:
-    """As :func:`vastmax.ops.sampled_loss`."""
+    """See :func:`vastmax.ops.sampled_loss`."""
     operands = hidden, weight, bias
     if draws.ids.dim() == 1:
         operands = shared_operands(hidden, weight, bias, draws.ids, target, sparse)
@@ -50,8 +50,9 @@ def sampled_loss(
 
 
 class _KnownGradient(torch.autograd.Function):
-    """Leaves the logits overwritten, of which nothing else may need the values: they are computed from the operands
-    again where the gradient is to be differentiated.
+    """Overwrites the logits, whose values nothing else may need.
+
+    For a second derivative, they are recomputed from the operands.
     """
 
     @staticmethod
@@ -82,7 +83,7 @@ class _KnownGradient(torch.autograd.Function):
         return to_logits, None, None, None, *(None for _ in operands)
 
 
-# --- the formulas: each returns (N,) losses of logits (N, 1 + m), the target's first, and puts the gradient there ---
+# --- formulas: each returns losses (N,) of logits (N, 1 + m), the target's first, overwritten by the gradient ---
 
 
 def _softmax(logits: Tensor, draws: Draws) -> Tensor:
@@ -90,7 +91,7 @@ def _softmax(logits: Tensor, draws: Draws) -> Tensor:
 
 
 def _softmax_target_corrected(logits: Tensor, draws: Draws) -> Tensor:
-    # relative to the target's correction: one that is never drawn has nothing against it
+    # relative to the target's correction: nothing competes with a target that is never drawn
     correction = draws.times.log() - draws.log_expected + draws.target_log_expected[:, None]
     return _cross_entropy(logits, draws, correction, hits=draws.distinct)
 
@@ -121,7 +122,7 @@ def _negative_sampling_keeping_hits(logits: Tensor, draws: Draws) -> Tensor:
 
 
 def _logistic(logits: Tensor, times: Tensor) -> Tensor:
-    """``-log σ(x_0) - Σ_j times_j log σ(-x_j)``."""
+    """Return ``-log σ(x_0) - Σ_j times_j log σ(-x_j)``."""
     logits[:, 0].neg_()
     losses = F.softplus(logits, threshold=_LINEAR)
     noise = losses[:, 1:]
@@ -133,31 +134,30 @@ def _logistic(logits: Tensor, times: Tensor) -> Tensor:
 
 
 def _blackout(logits: Tensor, draws: Draws) -> Tensor:
-    """Where a sample has nearly all of the mass p, 1 - p is lost to rounding.
+    """Compute the loss without losing 1 - p to rounding if a sample has nearly all of the mass p.
 
-    That can befall one sample a row, the largest, drawn once: its ``log(1 - p)`` is the log of what all others have
-    together, less the log of the total. So one draw of the largest is set apart, and the softmax is taken over the rest
-    of them.
+    This can happen to one sample per row, the largest, drawn once: its ``log(1 - p)`` is the log of the total of all
+    others, minus the log of the total. So one draw of the largest is set apart, and the softmax is taken over the rest.
     """
-    if not logits[:, 1:].numel():  # against nothing p of the target is 1
+    if not logits[:, 1:].numel():  # without samples, the target's p is 1
         return logits.zero_().sum(1)
     own = _less_largest_(logits)
     times, samples = draws.times, logits[:, 1:].sub_(draws.log_expected)
     samples.add_(draws.target_log_expected[:, None])  # the target's weight is 1, also where Q(t) = 0
     _leave_out_(logits, draws, hits=draws.distinct)
     largest, place = (each.unsqueeze(1) for each in samples.max(1))
-    again = times.expand_as(samples).gather(1, place) - 1  # how often more the largest was drawn
+    again = times.expand_as(samples).gather(1, place) - 1  # further draws of the largest
     samples.add_(times.log()).scatter_(1, place, largest + again.log())
     log_rest = torch.add(*softmax_(logits))[:, None]
-    ahead = largest - log_rest  # of large logits the total has no digits, and this has some
+    ahead = largest - log_rest  # for large logits, precise where the total is not
     more = F.softplus(ahead, threshold=_LINEAR)
     of_rest, of_largest = torch.sigmoid(-ahead), torch.sigmoid(ahead)
     repeated = torch.where(again > 0, of_largest, 0)
-    negative = (samples * -of_rest).div_(times)  # -p of one draw: at least -1/2 but for the largest
+    negative = (samples * -of_rest).div_(times)  # -p of one draw: at least -1/2, except for the largest
     negative.scatter_(1, place, -repeated)
     logs = torch.log1p(negative)
     improbable = (logs @ times)[:, None] if times.dim() == 1 else (logs * times).sum(1, keepdim=True)
-    improbable -= torch.log1p(-repeated)  # of the largest, all draws but the one set apart
+    improbable -= torch.log1p(-repeated)  # for the largest, all draws but the one set apart
     odds = negative.div_(torch.add(negative, 1, out=logs)).mul_(-times)
     odds.scatter_(1, place, again * repeated / (1 - repeated))
     to_total = 2 - odds.sum(1, keepdim=True)
@@ -168,12 +168,12 @@ def _blackout(logits: Tensor, draws: Draws) -> Tensor:
 
 
 def _less_largest_(logits: Tensor) -> Tensor:
-    """Take off the largest logit where what is added next would cost large ones digits: no softmax notices.
+    """Subtract the largest logit if the next addition would cost large logits precision; softmaxes do not change.
 
-    Returns (N,) what the target's logit is now.
+    Returns the target's new logit (N,).
     """
     first = logits[:, 0].clone()
-    # a pass over all logits that small ones do not need; on CUDA to look would take longer
+    # small logits do not need this pass; on CUDA, looking would take longer
     if logits.device.type != "cpu" or bool((first.abs() > _LARGE).any()):
         logits.sub_(logits.amax(1, keepdim=True))
         first = logits[:, 0].clone()
@@ -181,7 +181,7 @@ def _less_largest_(logits: Tensor) -> Tensor:
 
 
 def _leave_out_(logits: Tensor, draws: Draws, *, hits: bool) -> None:
-    """Set the logits of samples that count for nothing to -inf."""
+    """Set the logits of samples that do not count to -inf."""
     samples = logits[:, 1:]
     if draws.excluded is not None:
         samples[draws.excluded] = -torch.inf

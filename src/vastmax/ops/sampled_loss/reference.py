@@ -20,14 +20,14 @@ def sampled_loss(
     *,
     sparse: bool = False,
 ) -> Tensor:
-    """As :func:`vastmax.ops.sampled_loss`; gradients are dense."""
+    """See :func:`vastmax.ops.sampled_loss`; gradients are dense."""
     return loss_of_logits(kind, gathered_logits(hidden, weight, bias, draws.ids, target=target), draws)
 
 
 def loss_of_logits(kind: str, logits: Tensor, draws: Draws) -> Tensor:
     """Return (N,) losses of logits (N, 1 + m), the target's first."""
     if not kind.startswith(("nce", "negative-sampling")):
-        logits = logits - logits.detach().amax(1, keepdim=True)  # of large logits only differences have digits
+        logits = logits - logits.detach().amax(1, keepdim=True)  # large logits keep precision only in differences
     own, samples, own_expected = logits[:, 0], logits[:, 1:], draws.target_log_expected
     left_out = torch.zeros_like(samples, dtype=torch.bool)
     ranked = kind in ("softmax-target-corrected", "blackout")

@@ -1,7 +1,7 @@
-"""A binary tree of sums: draws by weight, sums of ranges and changes, each in O(log V).
+"""A binary tree of sums: draws by weight, sums of ranges and updates, each in O(log V).
 
-Of V weights: node i has the children 2i and 2i + 1, and holds the sum of both; the leaves are V to 2V - 1, and node 0
-is none, and 0. All in float64.
+For V weights, node i has the children 2i and 2i + 1, and holds their sum; the leaves are nodes V to 2V - 1, and node 0
+is unused and 0. All in float64.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vastmax.ops.sum_tree.pytorch import add_up, range_sums
 
 __all__ = ["add_up", "range_sums", "tree_draws", "tree_update"]
 
-for _name in (REFERENCE, "torch"):  # plain PyTorch in float64 as it is: an oracle of the tests judges it
+for _name in (REFERENCE, "torch"):  # plain PyTorch in float64 already: tests compare it with an independent oracle
     register("tree_draws", _name, pytorch.tree_draws)
     register("tree_update", _name, pytorch.tree_update)
 register("tree_draws", "compiled", compiled.tree_draws, compiled.takes)
@@ -23,10 +23,10 @@ register("tree_update", "compiled", compiled.tree_update, compiled.takes)
 
 
 def tree_draws(sums: Tensor, start: Tensor | None, stop: Tensor | None, chances: Tensor) -> Tensor:
-    """Return leaves (R, n) int64, counted from 0, where chances (R, n) lead; -1 where there is no weight.
+    """Return leaves (R, n) int64, counted from 0, that chances (R, n) draw by weight; -1 if there is no weight.
 
-    Of sums (2V,), and from start (R,) to before stop (R,), or None for all leaves. Chances are float64, uniform from 0
-    to below 1.
+    From sums (2V,), among the leaves from start (R,) to before stop (R,), or all if these are None. Chances are
+    float64, uniform in [0, 1).
 
     References:
         Wong, Easton, *An Efficient Method for Weighted Sampling without Replacement*, 1980,
@@ -37,6 +37,6 @@ def tree_draws(sums: Tensor, start: Tensor | None, stop: Tensor | None, chances:
 
 
 def tree_update(sums: Tensor, ids: Tensor, weights: Tensor) -> None:
-    """Set the weights (m,) of leaves (m,), in place, and add up what is above; of one that comes twice, the last."""
+    """Set the weights (m,) of leaves (m,) in place, and update the sums above; the last of repeated leaves wins."""
     with torch.no_grad():
         implementation("tree_update", sums)(sums, ids, weights)

@@ -1,4 +1,4 @@
-"""Draws that go down side by side, in the compiled core; to the bit what torch's are."""
+"""Draws that descend side by side, in the compiled core; they equal torch's bit for bit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["takes", "tree_draws", "tree_update"]
 
 
 def takes(sums: Tensor) -> bool:
-    """Return whether this is for trees like this one: float64 in one piece of this machine's memory."""
+    """Return whether a tree is supported: a plain, contiguous CPU tensor of float64."""
     return type(sums) is Tensor and sums.device.type == "cpu" and sums.dtype == torch.float64 and sums.is_contiguous()
 
 
 def tree_draws(sums: Tensor, start: Tensor | None, stop: Tensor | None, chances: Tensor) -> Tensor:
-    """As :func:`vastmax.ops.tree_draws`."""
+    """See :func:`vastmax.ops.tree_draws`."""
     ids = torch.empty(chances.shape, dtype=torch.int64)
     first, last = (None if each is None else each.long().contiguous().numpy() for each in (start, stop))
     given = chances.contiguous().numpy()
@@ -26,6 +26,6 @@ def tree_draws(sums: Tensor, start: Tensor | None, stop: Tensor | None, chances:
 
 
 def tree_update(sums: Tensor, ids: Tensor, weights: Tensor) -> None:
-    """As :func:`vastmax.ops.tree_update`."""
+    """See :func:`vastmax.ops.tree_update`."""
     _core.tree_update(sums.numpy(), ids.long().contiguous().numpy(), weights.to(sums).contiguous().numpy())
     touch(sums)

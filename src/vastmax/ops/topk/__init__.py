@@ -1,4 +1,4 @@
-"""The largest of many numbers in a row, without sorting them all."""
+"""The largest values of each row, without a full sort."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ register("topk", "torch", pytorch.topk)
 
 
 def topk(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return (N, k) the largest of (N, C) numbers, falling, and (N, k) their columns."""
+    """Return the k largest of values (N, C) in each row, (N, k), descending, and their columns (N, k) int64."""
     return implementation("topk", values)(values, k)

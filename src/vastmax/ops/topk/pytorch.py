@@ -1,4 +1,4 @@
-"""Maxima of chunks, and then only the chunks that can hold one of the largest."""
+"""Maxima of chunks first, then only the chunks that may contain one of the largest."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _CHUNK = 64
 
 
 def topk(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.topk`, faster than torch's.
+    """See :func:`vastmax.ops.topk`; faster than torch's if there are many columns.
 
-    The k largest stand in the k chunks with the largest maxima; so one pass for maxima, and two small searches.
+    The k largest are in the k chunks with the largest maxima: one pass for the maxima, then two small searches.
     """
     columns = values.shape[1]
     if columns < 4 * _CHUNK * k:

@@ -1,9 +1,9 @@
-"""A sort of every row."""
+"""A full sort of every row."""
 
 from torch import Tensor
 
 
 def topk(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As :func:`vastmax.ops.topk`."""
+    """See :func:`vastmax.ops.topk`."""
     ordered, columns = values.sort(dim=1, descending=True, stable=True)
     return ordered[:, :k], columns[:, :k]
