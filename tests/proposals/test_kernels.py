@@ -234,6 +234,10 @@ def test_a_model_that_has_diverged_still_gets_classes(kind: Kind) -> None:
 def test_bad_input_is_told_clearly(name: str) -> None:
     with pytest.raises(InputError, match="in_features is missing"):
         PROPOSALS[name].from_counts([1, 2, 3])
+    with pytest.raises(InputError, match="in_features is '4': give a whole number"):
+        QuadraticKernelProposal(9, "4")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="seed is -1: give a whole number"):
+        RandomFourierProposal(9, 4, seed=-1)
     with pytest.raises(InputError, match="bucket_size is 0"):
         PROPOSALS[name].from_counts([1, 2, 3], in_features=2, bucket_size=0)
     proposal: Proposal = PROPOSALS[name].from_counts([1, 0, 3], in_features=2)

@@ -143,3 +143,9 @@ def test_state_casts_and_errors() -> None:
             InputError, match=r"^weights(\[.\] is (-1.0|nan): give a finite number| is float64 of shape \(1, 1\))"
         ):
             SumTree(bad)
+
+
+@pytest.mark.parametrize("given", ["start", "stop"])
+def test_half_a_range_is_refused(given: str) -> None:
+    with pytest.raises(InputError, match="start and stop go together"):
+        SumTree([1, 2, 3]).draw(2, **{given: torch.tensor([1])})

@@ -87,6 +87,12 @@ def test_counts_alone_give_the_same_cutoffs_everywhere() -> None:
 
 def test_bad_arguments() -> None:
     with pytest.raises(InputError, match="rows is 0: give a whole number of 1 or more"):
-        cheapest_cutoffs([1, 2], 8, rows=0, cost=COSTS[0])
+        cheapest_cutoffs([2, 1], 8, rows=0, cost=COSTS[0])
     with pytest.raises(InputError, match=r"head_share is 1\.5: give a number from 0 to 1"):
-        cheapest_cutoffs([1, 2], 8, head_share=1.5, cost=COSTS[0])
+        cheapest_cutoffs([2, 1], 8, head_share=1.5, cost=COSTS[0])
+    with pytest.raises(InputError, match=r"counts\[2\] is above the count before it: sort counts in decreasing order"):
+        cheapest_cutoffs([2, 1, 3], 8)
+    with pytest.raises(InputError, match=r"counts\[1\] is nan: give a finite number"):
+        cheapest_cutoffs([2, float("nan")], 8)
+    with pytest.raises(InputError, match="in_features is 0: give a whole number of 1 or more"):
+        cheapest_cutoffs([2, 1], 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vastmax.checks import number
+from vastmax.checks import number, whole
 from vastmax.proposals.feature_tree import Query
 from vastmax.proposals.kernel import KernelProposal
 
@@ -52,6 +52,7 @@ class QuadraticKernelProposal(KernelProposal):
         device: torch.device | str | None = None,
     ) -> None:
         number("alpha", alpha, 0, above=True)
+        in_features = whole("in_features", in_features, 1)
         num_features = in_features * (in_features + 1) // 2
         bucket_size = max(1, in_features // 2) if bucket_size is None else bucket_size
         super().__init__(num_classes, in_features, num_features=num_features, bucket_size=bucket_size, device=device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vastmax.checks import number, whole
+from vastmax.checks import LARGEST_SEED, number, whole
 from vastmax.proposals.feature_tree import Query
 from vastmax.proposals.kernel import KernelProposal
 
@@ -74,7 +74,7 @@ class RandomFourierProposal(KernelProposal):
         super().__init__(
             num_classes, in_features, num_features=2 * num_frequencies, bucket_size=bucket_size, device=device
         )
-        self.nu, self.seed = float(nu), seed
+        self.nu, self.seed = float(nu), whole("seed", seed, 0, LARGEST_SEED)
         empty = torch.empty((num_frequencies, in_features), dtype=torch.float32, device=device)
         self.register_buffer("frequencies", empty)
         self.reset_parameters()

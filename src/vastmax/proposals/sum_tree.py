@@ -6,6 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from vastmax.errors import InputError
 from vastmax.ops import add_up, range_sums, tree_draws, tree_update
 from vastmax.proposals.proposal import Float64Module
 from vastmax.vocabulary import as_weights
@@ -97,8 +98,13 @@ class SumTree(Float64Module):
 
         Returns:
             int64, (n,) from all ids, or (R, n) from ranges; -1 if the total weight is 0.
+
+        Raises:
+            InputError: `start` without `stop`, or the other way round.
         """
-        rows = 1 if start is None or stop is None else len(start)
+        if (start is None) != (stop is None):
+            raise InputError("start and stop go together: give both, or neither to draw from all ids.")
+        rows = 1 if start is None else len(start)
         chances = torch.rand(rows, num_draws, dtype=torch.float64, device=self.sums.device, generator=generator)
         ids = tree_draws(self.sums, start, stop, chances)
         return ids[0] if start is None else ids

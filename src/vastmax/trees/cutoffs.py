@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import number, whole
+from vastmax.errors import InputError
+from vastmax.vocabulary import as_weights
 
 __all__ = ["StepCost", "cheapest_cutoffs", "cluster_width"]
 
@@ -82,7 +84,7 @@ def cheapest_cutoffs(
         https://arxiv.org/abs/1609.04309.
 
     Args:
-        counts: (V,) in decreasing order.
+        counts: (V,) in decreasing order; InputError otherwise.
         in_features: d, the width of the head.
         div_value: factor by which each cluster is narrower than the one before, 1 or more; InputError otherwise.
         rows: batch size, 1 or more; InputError otherwise.
@@ -97,10 +99,14 @@ def cheapest_cutoffs(
         >>> cheapest_cutoffs([1_000_000 // rank for rank in range(1, 100_001)], 256, cost=cost)
         (1722, 8609, 35994)
     """
+    share = as_weights(counts, "counts")
+    if (rising := np.diff(share) > 0).any():
+        place = int(rising.argmax()) + 1
+        raise InputError(f"counts[{place}] is above the count before it: sort counts in decreasing order.")
+    whole("in_features", in_features, 1)
     number("div_value", div_value, 1)
     whole("rows", rows, 1)
     number("head_share", head_share, 0, 1)
-    share = np.asarray(counts, np.float64)
     share = np.append(0, np.cumsum(share / share.sum() if share.sum() else np.full(len(share), 1 / len(share))))
     cost = cost or StepCost()
     smallest = min(max(1, int(np.searchsorted(share, head_share))), len(share) - 1)
