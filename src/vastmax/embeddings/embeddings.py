@@ -155,7 +155,14 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return int(row) if self.vocabulary.words is None else self.vocabulary.words[row]
 
     def __getitem__(self, word: Word | Sequence[Word]) -> NDArray[np.float32]:
-        """Return the vector (d,) of a word, or the vectors (n, d) of a list of n words; float32."""
+        """Return the vector (d,) of a word, or the vectors (n, d) of a list of n words, float32.
+
+        With subwords, out-of-vocabulary words get the mean of their n-grams.
+
+        Raises:
+            UnknownWordError: for an unknown word, without subwords.
+            InputError: for an ambiguous id, see `id_of`, or an out-of-vocabulary word without n-grams.
+        """
         if isinstance(word, (Sequence, np.ndarray)) and not isinstance(word, (str, bytes)):
             return self._vectors_of(word)
         if self._is_unseen(word):
@@ -211,7 +218,8 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
                 a twentieth, similarities are preserved better than analogies. It is searched in blocks, like float32.
 
         Raises:
-            InputError: for another dtype, a number of bytes out of range, or a vector out of range, naming its word.
+            InputError: for another dtype, a number of bytes out of range, both arguments together, or a vector out of
+                range, naming its word.
         """
         return self._with(in_form(self.table, dtype, bytes_per_word, self.word_of))
 

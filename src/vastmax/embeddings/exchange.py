@@ -25,7 +25,9 @@ class Schedule:
 
     The run is divided into rounds. After each round a prefix of both tables is exchanged: rows are in order of
     frequency, so rows used half as often are exchanged half as often. Round k exchanges the first V / 2**(L - z) rows,
-    where 2**z is the largest power of 2 that divides k, with z at most L. The last round exchanges all rows.
+    where 2**z is the largest power of 2 that divides k, with z at most L. The last round exchanges all rows. L is the
+    least number with at most 0.04 rows exchanged per word trained, limited so that a run of 4 rounds or more exchanges
+    all rows at least 4 times.
 
     Args:
         words: Total number of words that all processes train on in the run, over all epochs.

@@ -21,7 +21,7 @@ class GroupLoop(EmbeddingLoop):
 
     A step is a round: each process trains on the same share of its part of the corpus, then the processes exchange the
     rows that are due. Learning rates therefore decay alike everywhere, and with one thread per process the run is
-    reproducible bit for bit. Checkpoints are written only after an exchange of all rows; a stop forces one at once.
+    reproducible bit for bit. Checkpoints are written only after an exchange of all rows, which a stop forces at once.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class GroupLoop(EmbeddingLoop):
         exchange(self._schedule.share(self._round))
 
     def due(self, stop: bool, checkpoint: bool) -> tuple[bool, bool]:
-        """Exchange all rows before a stop; allow a checkpoint only after a scheduled exchange of all rows."""
+        """Exchange all rows before a stop; allow a regular checkpoint only after a scheduled exchange of all rows."""
         whole = self._schedule.share(self._round) == 1
         stop, checkpoint = super().due(stop, checkpoint)
         if stop and not whole and self._exchange is not None:

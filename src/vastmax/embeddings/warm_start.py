@@ -204,8 +204,8 @@ class WarmStart:
             held: (rows,) the distinct buckets that have vectors in the new run.
 
         Returns:
-            For the n buckets in common, the rows (n,) in the new run, as indices into ``held``, and the rows (n,) in
-            ``subwords.vectors``.
+            For the n buckets in common, (n,) int64 their rows in the new run, which are indices into ``held``, and (n,)
+            int64 their rows in ``subwords.vectors``.
         """
         _, there, here = np.intersect1d(held, subwords.held, assume_unique=True, return_indices=True)
         return there, here

@@ -98,7 +98,7 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
         limit: read only this many words, from the first; None for all.
 
     Returns:
-        The embeddings, vectors (V, d) float32; a folder's compressed vectors stay compressed unless ``limit`` cuts them.
+        The embeddings, vectors (V, d) float32; a folder's vectors stay compressed unless ``limit`` cuts them.
 
     Raises:
         InputError: for another extension, or a missing file.
