@@ -1,4 +1,4 @@
-"""Two models in one space: one is rotated so that words known to correspond lie together, and others are looked up."""
+"""Alignment of two models in one space by orthogonal Procrustes, and word translation by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from vastmax.errors import InputError
 
 __all__ = ["align", "checked_pairs", "translate"]
 
-_ROWS = 8192  # in double precision at once
-_SCORES = 1 << 23  # held at once: 32 MB
+_ROWS = 8192  # rows in double precision at once
+_SCORES = 1 << 23  # scores in memory at once: 32 MB
 
 
 def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Word]] | None = None) -> Embeddings:
-    """Return the source rotated into the space of the target, by the best rotation (or reflection) of given pairs.
+    """Return the source rotated into the space of the target, by the rotation or reflection that fits the pairs best.
 
-    That is orthogonal Procrustes: the orthogonal W that minimises ``Σ |W x - y|²`` over the pairs' unit vectors,
-    ``W = U Vᵀ`` of the singular value decomposition of ``Σ y xᵀ``. Cosines within the source do not change. Its
-    output vectors of words, or of a tree, and its n-grams are rotated with it.
+    This is orthogonal Procrustes: the orthogonal W (d, d) that minimises ``Σ |W x - y|²`` over the pairs' unit vectors
+    is ``W = U Vᵀ``, from the singular value decomposition of ``Σ y xᵀ``. Cosines within the source do not change. Its
+    output vectors, of words or of a tree, and its n-gram vectors are rotated too.
 
     See Also:
         Schönemann, *A generalized solution of the orthogonal Procrustes problem*, 1966,
@@ -40,11 +40,12 @@ def align(source: Embeddings, target: Embeddings, pairs: Iterable[tuple[Word, Wo
 
     Args:
         source: the embeddings to rotate.
-        target: the embeddings whose space they are rotated into; of the same dim.
-        pairs: corresponding words of the source and of the target; by default all that have the same spelling.
+        target: the embeddings into whose space they are rotated, of the same dim.
+        pairs: corresponding words (of the source, of the target); by default all words that both contain.
 
     Raises:
-        InputError: for another dim, an unknown word, NaN or infinity in a vector, or no pairs.
+        InputError: for different dims, an unknown word, NaN or infinity in a vector, a rotated vector that overflows
+            float32, or no pairs.
     """
     _same_dim(source, target)
     if pairs is None:
@@ -87,11 +88,11 @@ def translate(
     neighbourhood: int = 10,
     restrict_vocabulary: int | None = 30_000,
 ) -> list[list[Neighbour]]:
-    """Return for each word of an aligned source the k nearest words of the target, best first, equal ones by id.
+    """Return the k nearest words in the target for each word of an aligned source, best first, ties by id.
 
-    By cosine alone some words, hubs, are near neighbours of far too many others. CSLS corrects for that: its score is
-    ``2 cos(x, y) - r(x) - r(y)``, where r(x) is the mean cosine of x with its nearest words in the target, and r(y)
-    that of y in the source.
+    With the cosine alone, some words (hubs) are near neighbours of far too many others. CSLS (cross-domain similarity
+    local scaling) corrects for this. Its score is ``2 cos(x, y) - r(x) - r(y)``, where r(x) is the mean cosine of x
+    with its nearest words in the target, and r(y) that of y with its nearest words in the source.
 
     See Also:
         Conneau, Lample, Ranzato, Denoyer, Jégou, *Word Translation Without Parallel Data*, 2018,
@@ -100,15 +101,15 @@ def translate(
     Args:
         words: n words or ids of the source.
         source: in the space of the target, as `align` returns it.
-        target: embeddings to search for translations; of the same dim.
-        k: at least 1; fewer are returned where there are fewer words.
+        target: embeddings to search for translations, of the same dim.
+        k: at least 1; fewer are returned if there are fewer words.
         method: "csls" or "cosine".
         neighbourhood: number of nearest words in the mean r.
-        restrict_vocabulary: answer with, and for CSLS compare with, only this many of the first words of both; None
-            for all. CSLS compares every word with every other.
+        restrict_vocabulary: search only this many of the first words of the target, and for CSLS also compare with only
+            this many of the source; None for all. CSLS compares every word with every other.
 
     Raises:
-        InputError: for another dim, an unknown word, NaN or infinity in a vector, or a value that is not accepted.
+        InputError: for different dims, an unknown word, NaN or infinity in a vector, or a value that is not accepted.
     """
     _same_dim(source, target)
     one_of("method", method, ("csls", "cosine"))
@@ -152,7 +153,7 @@ def _unit_rows(embeddings: Embeddings, words: Iterable[Word]) -> NDArray[np.floa
 
 
 def _first(embeddings: Embeddings, limit: int | None) -> NDArray[np.float32]:
-    """The first vectors (n, d) at length 1."""
+    """Return the first vectors as unit vectors (n, d)."""
     rows = np.asarray(embeddings.table[:limit])
     found = lengths(rows)
     if not np.isfinite(found).all():
@@ -161,18 +162,18 @@ def _first(embeddings: Embeddings, limit: int | None) -> NDArray[np.float32]:
 
 
 def _products(rows: NDArray[np.float32], others: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Cosines (some, m) of unit rows (n, d), block by block, with others (m, d)."""
+    """Yield, block by block, the cosines (block, m) of unit rows (n, d) with others (m, d)."""
     step = max(1, _SCORES // len(others))
     for start in range(0, len(rows), step):
         yield rows[start : start + step] @ others.T
 
 
 def _nearest(scores: NDArray[np.floating], near: int) -> NDArray[np.float64]:
-    """The mean (n,) of the greatest of each row's scores (n, m)."""
+    """Return the mean (n,) of the ``near`` highest scores in each row of (n, m)."""
     near = min(near, scores.shape[1])
     return np.partition(scores, -near, axis=1)[:, -near:].mean(axis=1, dtype=np.float64)
 
 
 def _mean_of_nearest(rows: NDArray[np.float32], others: NDArray[np.float32], near: int) -> NDArray[np.float64]:
-    """The mean cosine (n,) of each of the rows with its nearest of others."""
+    """Return the mean cosine (n,) of each row (n, d) with its ``near`` nearest others (m, d)."""
     return np.concatenate([_nearest(scores, near) for scores in _products(rows, others)])

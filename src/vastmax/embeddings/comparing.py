@@ -1,4 +1,4 @@
-"""How near given words are to each other."""
+"""Comparison of given words: cosine similarity, rank, odd one out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vastmax.embeddings.search import lengths, unit
 
 __all__ = ["Comparing"]
 
-_SAME = 1e-12  # cosines in double precision that differ by less are equal but for rounding
-_ROWS = 8192  # compared at once
+_SAME = 1e-12  # cosines in double precision that differ by less are equal up to rounding
+_ROWS = 8192  # rows compared at once
 
 
 class Comparing:
-    """What `Embeddings` say of given words."""
+    """The methods of `Embeddings` that compare given words."""
 
     @overload
     def similarity(self: WordVectors, a: Word, b: Word) -> float: ...
@@ -27,14 +27,15 @@ class Comparing:
     def similarity(self: WordVectors, a: Any, b: Any) -> float | NDArray[np.float64]: ...
 
     def similarity(self: WordVectors, a: Any, b: Any) -> float | NDArray[np.float64]:
-        """Return the cosine of two vectors, -1 to 1; 0 where one is the zero vector.
+        """Return the cosine similarity of two vectors, from -1 to 1, or 0 if one is the zero vector.
 
         Args:
             a: a word or a vector (d,); or a list of n words, ids and vectors, or an array (n, d).
-            b: the same, of m.
+            b: the same, with m in place of n.
 
         Returns:
-            A number; for a list and a single word an array (n,) or (m,) float64; for two lists the matrix (n, m).
+            A float for two single items; an array (n,) or (m,) float64 for a list and a single item; a matrix (n, m)
+            float64 for two lists.
 
         Raises:
             InputError: for an unknown word, a vector of another dimension, or NaN or infinity in one.
@@ -42,21 +43,21 @@ class Comparing:
         x, y = (self._rows(name, listed(name, each)) for name, each in (("a", a), ("b", b)))
         x, y = unit(x, lengths(x)), unit(y, lengths(y))
         if is_one(a) and is_one(b):
-            length = float(np.sqrt((x[0] @ x[0]) * (y[0] @ y[0])))  # 1 but for rounding, so that equal vectors have 1
+            length = float(np.sqrt((x[0] @ x[0]) * (y[0] @ y[0])))  # 1 up to rounding; equal vectors get exactly 1
             return float(np.clip(x[0] @ y[0] / length, -1, 1)) if length else 0.0
         return np.clip(x @ y.T, -1, 1)[0 if is_one(a) else slice(None), 0 if is_one(b) else slice(None)]
 
     def rank(self: WordVectors, a: Word | NDArray[np.floating], b: Word | NDArray[np.floating]) -> int:
-        """Return the place of b among the neighbours of a: 1 + how many other words have a greater cosine with a.
+        """Return the rank of b among the neighbours of a: 1 + the number of other words with a higher cosine with a.
 
-        Cosines are computed in double precision; those that are equal up to rounding count as equal.
+        Cosines are computed in double precision; cosines that are equal up to rounding count as equal.
 
         Args:
             a: a word or a vector (d,).
             b: the same.
 
         Raises:
-            InputError: for an unknown word, a vector of another dimension, or NaN or infinity in one.
+            InputError: for an unknown word, a vector of another dimension, or NaN or infinity in any vector.
         """
         found = np.concatenate([self._rows(name, [each]) for name, each in (("a", a), ("b", b))])
         self.check_finite()
@@ -71,9 +72,9 @@ class Comparing:
         return 1 + nearer
 
     def doesnt_match(self: WordVectors, words: Sequence[Word]) -> Word:
-        """Return the word that is least similar to the others: its cosine with the mean of all unit vectors is least.
+        """Return the word least similar to the others: its cosine with the mean of all unit vectors is the lowest.
 
-        Of several such words it is the first.
+        Ties go to the first such word.
 
         Raises:
             InputError: for an unknown word, NaN or infinity in a vector, or fewer than three words.

@@ -1,4 +1,4 @@
-"""Word vectors and their vocabulary, and all that can be asked of them."""
+"""Word embeddings: vectors with their vocabulary, and the methods to query, compress, save and load them."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ from vastmax.vocabulary import Vocabulary
 
 __all__ = ["Embeddings", "Neighbour"]
 
-_ROWS = 8192  # whose lengths are taken together
+_ROWS = 8192  # rows whose lengths are computed at once
 
 
 class Embeddings(Nearest, Comparing, Predicting, Views):
     """Vectors (V, d) float32 and the vocabulary that names their rows.
 
-    A word is given by its spelling, a string, or by its id, an integer, which is all that vocabularies without
-    words have. Where words are numbers, for example nodes of a graph, ``embeddings["3"]`` is the word;
-    ``embeddings[3]`` raises InputError if the id of the word "3" is not 3.
+    A word is given as a string, its spelling, or as an integer, its id; vocabularies without words have only ids. If
+    words are numbers, for example nodes of a graph, ``embeddings["3"]`` is the word; ``embeddings[3]`` raises
+    InputError if the id of the word "3" is not 3.
 
-    Vectors may be changed in place at any time, those of `load` too (the file does not change): every search computes
-    their lengths again. Vectors saved in fewer bytes are read-only.
+    Vectors may be changed in place at any time, because every search recomputes their lengths; this includes vectors
+    from `load`, whose file does not change. Compressed vectors are read-only.
 
     Attributes:
-        table: the stored vectors: the array itself, or, for compressed vectors, `StoredRows`, which decode rows on
+        table: the stored vectors: the array (V, d), or, for compressed vectors, `StoredRows`, which decode rows on
             access.
 
     Args:
-        vectors: (V, d) float32; other types are converted, and a float32 array is used without a copy, also where it
-            is strided or memory-mapped. Or `StoredRows`.
-        vocabulary: V words in order of falling frequency.
-        output_vectors: (any, d) float32; of words after negative sampling, of inner nodes after hierarchical softmax.
+        vectors: (V, d) float32, or `StoredRows`. Other types are converted; a float32 array is used without a copy,
+            even if it is strided or memory-mapped.
+        vocabulary: V words in order of decreasing frequency.
+        output_vectors: (any, d) float32: (V, d), of words, after negative sampling; (V - 1, d), of inner nodes, after
+            hierarchical softmax.
         config: how the vectors were made; any values that JSON supports.
-        subwords: vectors of n-grams. With them out-of-vocabulary words have vectors too.
+        subwords: vectors of n-grams, with which out-of-vocabulary words have vectors too.
 
     Raises:
-        InputError: where shapes or types do not match, or a number overflows float32.
+        InputError: if shapes or types do not match, or a number overflows float32.
 
     Example:
         >>> import numpy as np
@@ -96,7 +97,7 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """The vectors (V, d) float32; for compressed vectors a decoded, read-only copy, made at the first access.
+        """The vectors (V, d) float32; for compressed vectors, a read-only decoded copy made on first access.
 
         Assigned vectors are checked and converted as in the constructor.
         """
@@ -123,7 +124,7 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return f"Embeddings(words={len(self)}, dim={self.dim})"
 
     def _finite_vectors_of(self, words: Sequence[Word]) -> NDArray[np.float32]:
-        """The same; InputError naming the word of one that contains NaN or infinity."""
+        """Return the vectors (n, d) of words; InputError naming the first whose vector contains NaN or infinity."""
         found = self._vectors_of(words)
         for word, length in zip(words, lengths(found), strict=True):
             if not np.isfinite(length):
@@ -132,10 +133,10 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return found
 
     def id_of(self, word: Word) -> int:
-        """Return the row of a word, or check an id.
+        """Return the row of a word; an id is checked and returned.
 
         Raises:
-            UnknownWordError: an `InputError` and a `KeyError`, for an unknown word; it names similar words.
+            UnknownWordError: for an unknown word; it is an `InputError` and a `KeyError`, and names similar words.
             InputError: for the id of one word that is the spelling of another.
         """
         if word not in self:
@@ -150,23 +151,30 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return row
 
     def word_of(self, row: int) -> str | int:
-        """Return the spelling of a row, or the row itself where words have no names."""
+        """Return the word of a row, or the row itself if the vocabulary has no words."""
         return int(row) if self.vocabulary.words is None else self.vocabulary.words[row]
 
     def __getitem__(self, word: Word | Sequence[Word]) -> NDArray[np.float32]:
-        """Return the vector (d,) of a word, or those (n, d) of a list of words."""
+        """Return the vector (d,) of a word, or the vectors (n, d) of a list of n words, float32.
+
+        With subwords, out-of-vocabulary words get the mean of their n-grams.
+
+        Raises:
+            UnknownWordError: for an unknown word, without subwords.
+            InputError: for an ambiguous id, see `id_of`, or an out-of-vocabulary word without n-grams.
+        """
         if isinstance(word, (Sequence, np.ndarray)) and not isinstance(word, (str, bytes)):
             return self._vectors_of(word)
         if self._is_unseen(word):
             return self._vectors_of([word])[0]  # type: ignore[list-item]
-        return self.table[self.id_of(word)]  # type: ignore[arg-type]  # what is no word is told
+        return self.table[self.id_of(word)]  # type: ignore[arg-type]  # id_of refuses anything else
 
     def _is_unseen(self, word: object) -> bool:
-        """Whether a word has no row but can have a vector."""
+        """Whether this is an out-of-vocabulary word that may have a vector from its n-grams."""
         return self.subwords is not None and isinstance(word, str) and word not in self.vocabulary
 
     def _vectors_of(self, words: Sequence[Word]) -> NDArray[np.float32]:
-        """The vectors (n, d) of words, those of unseen words made of their n-grams."""
+        """Return the vectors (n, d) float32 of words; those of out-of-vocabulary words are made from their n-grams."""
         unseen = [place for place, word in enumerate(words) if self._is_unseen(word)]
         if not unseen or self.subwords is None:
             return self.table[[self.id_of(word) for word in words]]
@@ -177,15 +185,15 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return found
 
     def _rows(self, name: str, given: Sequence[Any]) -> NDArray[np.float64]:
-        """Words, ids and vectors as rows (n, d)."""
+        """Return words, ids and vectors as rows (n, d)."""
         return as_rows(name, given, self.dim, self._finite_vectors_of)
 
     def _ids_among(self, words: Sequence[Word]) -> list[int]:
-        """The ids of those words that have one."""
+        """Return the ids of the words that have one."""
         return [self.id_of(word) for word in words if not self._is_unseen(word)]
 
     def _lengths(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
-        """The lengths of some vectors as they are now; InputError naming the word of one that is not finite."""
+        """Return the current lengths (n,) of some vectors; InputError naming the word of one that is not finite."""
         found = lengths(self.table[rows])
         if not np.isfinite(found).all():
             row = np.arange(len(self))[rows][~np.isfinite(found)][0]
@@ -193,42 +201,43 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         return found
 
     def check_finite(self) -> None:
-        """Raise InputError, naming the first word, where a vector contains NaN or infinity."""
+        """Raise InputError if a vector contains NaN or infinity, naming the first such word."""
         for start in range(0, len(self), _ROWS):
             self._lengths(slice(start, start + _ROWS))
 
     def compressed(self, dtype: str | None = None, *, bytes_per_word: int | None = None) -> Embeddings:
         """Return the same embeddings with compressed, read-only vectors.
 
-        Output vectors and vectors of n-grams stay float32. Vectors that have the form already are returned unchanged.
+        Output vectors and vectors of n-grams stay float32. Vectors that already have this form are not copied.
 
         Args:
-            dtype: "float16" for 2 bytes a number; "int8" for 1 byte a number and 4 a word for its scale, with an exact
-                search that reads nothing else; "float32" for vectors that can be changed again.
-            bytes_per_word: in place of ``dtype``, 2 to d + 1 bytes a word by product quantisation: one for the length
-                of the vector, one for each part of it. With an eighth of float32's bytes little is lost, with a
-                twentieth similarities are kept better than analogies. It is searched by blocks, like float32.
+            dtype: "float16" for 2 bytes per number; "int8" for 1 byte per number and a 4-byte scale per word, with an
+                exact search that reads only these; "float32" for vectors that can be changed again.
+            bytes_per_word: instead of ``dtype``, 2 to d + 1 bytes per word by product quantisation: one for the length
+                of the vector and one for each of its parts. With an eighth of the bytes of float32 little is lost; with
+                a twentieth, similarities are preserved better than analogies. It is searched in blocks, like float32.
 
         Raises:
-            InputError: for another type, bytes out of range, or a vector out of range, naming its word.
+            InputError: for another dtype, a number of bytes out of range, both arguments together, or a vector out of
+                range, naming its word.
         """
         return self._with(in_form(self.table, dtype, bytes_per_word, self.word_of))
 
     def indexed(self) -> Embeddings:
-        """Return the same embeddings with an index of d + 8 bytes a word, with which `nearest` is much faster.
+        """Return the same embeddings with an index of d + 8 bytes per word that makes `nearest` much faster.
 
-        Answers are exact: a scan of 8-bit codes rules out all words that cannot be among the nearest, and the rest are
-        compared in double precision. Do not change the vectors in place while the index is used; after a change, call
-        this again. `save` does not write the index. Vectors of "int8" need none. Those of product quantisation are
-        decoded for it, which takes 4 d bytes a word more, and so does the copy of a table whose rows are not
-        contiguous or are reversed.
+        Results are exact: a scan of 8-bit codes rules out the words that cannot be among the nearest, and the rest are
+        compared in double precision. Do not change the vectors in place while the index is in use; after a change,
+        build it again. `save` does not write the index. Vectors of dtype "int8" need none. Product-quantised vectors
+        are decoded for the index, and tables whose rows are not contiguous or are reversed are copied; either takes up
+        to another 4 d bytes per word.
 
         Raises:
             InputError: for NaN or infinity in a vector, naming its word.
         """
         table = self.table
         while isinstance(table, SearchedRows) and not isinstance(table, IndexedRows):
-            table = table.table  # an approximate search of rows that may have an exact one
+            table = table.table  # unwrap an approximate search; the rows below it may have an exact one
         exact = isinstance(table, (Int8Rows, IndexedRows))
         return self._with(table if exact else IndexedRows(table, self.word_of))
 
@@ -238,17 +247,18 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
     def save(
         self, directory: str | PathLike[str], dtype: str | None = None, *, bytes_per_word: int | None = None
     ) -> None:
-        """Write the folder ``vectors.safetensors``, ``vocabulary.tsv``, ``config.json``; other files in it stay.
+        """Write ``vectors.safetensors``, ``vocabulary.tsv`` and ``config.json`` to a folder; its other files stay.
 
-        If the process is killed, the folder has either its old content or the new one.
+        The write is atomic: if the process is killed, the folder has either its old content or the new one.
 
         Args:
             directory: the folder.
             dtype: type of the stored vectors, see `compressed`; by default that of ``table``.
-            bytes_per_word: in place of ``dtype``, the bytes of product quantisation.
+            bytes_per_word: instead of ``dtype``, the bytes per word of product quantisation, see `compressed`.
 
         Raises:
-            InputError: where the folder cannot be written, or output vectors assigned since do not match.
+            InputError: if the folder cannot be written, the vectors cannot be compressed to this form, output vectors
+                assigned since construction do not match, or ``config`` is not valid JSON or has a reserved key.
         """
         now = self._with(self.table).compressed(dtype, bytes_per_word=bytes_per_word)
         save_folder(directory, now.table, now.vocabulary, now.output_vectors, now.config, now.subwords)
@@ -257,9 +267,11 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
     def load(cls, directory: str | PathLike[str]) -> Embeddings:
         """Open a folder written by :meth:`save`; vectors are memory-mapped, and changes to them stay in memory.
 
+        The checkpoint of a training run without subwords can be opened too.
+
         Raises:
-            InputError: where the folder is missing.
-            FormatError: where it contains something else, or damaged files.
+            InputError: if the folder is missing.
+            FormatError: if it contains something else, or damaged files.
         """
         vectors, vocabulary, output_vectors, config, subwords = load_folder(directory)
         try:

@@ -1,4 +1,4 @@
-"""The run of embedding trainers in several processes, each over its part of the corpus."""
+"""The training loop of embeddings in several processes, each on its part of the corpus."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["GroupLoop"]
 
 
 class GroupLoop(EmbeddingLoop):
-    """Drives one of several trainers from exchange to exchange; the arguments are those of `EmbeddingLoop`.
+    """The training loop of one of several processes; its arguments are those of `EmbeddingLoop`.
 
-    A step is a round: each process trains the same share of its part of the corpus, then rows that are due are
-    exchanged. So learning rates fall alike everywhere, and with one thread a process the run repeats bit for bit. A
-    checkpoint is taken where all rows have been exchanged; a stop exchanges them at once.
+    A step is a round: each process trains on the same share of its part of the corpus, then the processes exchange the
+    rows that are due. Learning rates therefore decay alike everywhere, and with one thread per process the run is
+    reproducible bit for bit. Checkpoints are written only after an exchange of all rows, which a stop forces at once.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class GroupLoop(EmbeddingLoop):
         self._round = 0
 
     def begin(self) -> None:
-        """Remember where the tables are, which changes are counted from."""
+        """Copy the tables, as the base from which changes are computed."""
         self._begun_exchange()
 
     def _begun_exchange(self) -> Exchange:
@@ -53,11 +53,11 @@ class GroupLoop(EmbeddingLoop):
         return self._exchange
 
     def end(self) -> None:
-        """Let go of where the tables were."""
+        """Free the copies of the tables."""
         self._sent_before, self._exchange = self.bytes_sent, None
 
     def step(self) -> None:
-        """Train a round, and exchange what is due."""
+        """Train one round, then exchange the rows that are due."""
         exchange = self._begun_exchange()
         self._round += 1
         trainer, stop = self._trainer, self._chunk(self._round)
@@ -71,7 +71,7 @@ class GroupLoop(EmbeddingLoop):
         exchange(self._schedule.share(self._round))
 
     def due(self, stop: bool, checkpoint: bool) -> tuple[bool, bool]:
-        """Stop at once, after an exchange of all rows; write a checkpoint where there has been one."""
+        """Exchange all rows before a stop; allow a regular checkpoint only after a scheduled exchange of all rows."""
         whole = self._schedule.share(self._round) == 1
         stop, checkpoint = super().due(stop, checkpoint)
         if stop and not whole and self._exchange is not None:
@@ -80,7 +80,7 @@ class GroupLoop(EmbeddingLoop):
 
     @property
     def position(self) -> int:
-        """Rounds done; set it to go on from there."""
+        """The number of rounds done; set it to resume from there."""
         return self._round
 
     @position.setter
@@ -90,11 +90,11 @@ class GroupLoop(EmbeddingLoop):
 
     @property
     def num_positions(self) -> int:
-        """How many rounds there are."""
+        """The number of rounds in the run."""
         return self._schedule.rounds
 
     def _chunk(self, number: int) -> int:
-        """The chunk of this process's part before which a round ends."""
+        """Return the number of chunks of this process's part that are done when a round ends."""
         return self._trainer.num_chunks * number // self._schedule.rounds
 
     @property
@@ -104,31 +104,31 @@ class GroupLoop(EmbeddingLoop):
 
     @property
     def share(self) -> float:
-        """Share of the rounds that are done."""
+        """Share of the rounds done, 0 to 1."""
         return self._round / self._schedule.rounds
 
     @property
     def words_total(self) -> int:
-        """Words that all processes pass in the whole run."""
+        """Words that all processes train on in the whole run."""
         return self._whole_words
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate now: here, as everywhere."""
+        """The current learning rate, the same in all processes."""
         options = self._trainer.options
         start, end = options.initial_learning_rate, options.min_learning_rate
         return start + (end - start) * self.share
 
     @property
     def bytes_sent(self) -> int:
-        """By all processes, since the run began."""
+        """Bytes that all processes have sent since the run began, including before a resume."""
         return self._sent_before + (0 if self._exchange is None else self._exchange.bytes_sent)
 
     @property
     def bytes_per_word(self) -> float:
-        """What a process sends for a word that it trains."""
+        """Bytes sent per word trained."""
         return self.bytes_sent / max(1, self.words)
 
     def report(self, progress: TrainingProgress) -> None:
-        """Keep a report, and pass it on, with what was sent."""
+        """Record a report with the bytes sent per word, and pass it on."""
         super().report(replace(progress, bytes_per_word=self.bytes_per_word))

@@ -1,4 +1,4 @@
-"""The run of an embedding trainer from where it stands to the end."""
+"""The training loop of embeddings in one process."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ PHRASES = "phrases.tsv"
 
 
 class EmbeddingLoop(Run):
-    """Drives a trainer, and keeps what it reports; the arguments that are not told here are those of `Run`.
+    """The training loop of an embedding trainer, with a record of its reports; other arguments are those of `Run`.
 
-    Chance in the trainer depends on seed, epoch and chunk alone, so neither the length of a step nor a stop and a
-    resumption between two steps changes what is learnt: with one thread, not by a bit.
+    The trainer's random draws depend only on the seed and the position in the corpus, so neither the length of a step
+    nor stopping and resuming between two steps changes the result; with one thread it is the same bit for bit.
 
     Args:
-        trainer: The trainer to drive.
-        corpus: What it trains on.
-        options: Whatever shapes the result; a checkpoint resumes only under the same.
+        trainer: The trainer to run.
+        corpus: The corpus that it trains on.
+        options: All options that affect the result; a checkpoint resumes only with the same options.
 
     Attributes:
-        records: All reports, those before a resumed checkpoint included: about a thousand in the longest run.
+        records: All reports, including those before a resume: about a thousand in the longest run.
     """
 
     kind = "embeddings"
     facts: ClassVar[Mapping[str, Any]] = {"position": int, "records": list[dict[str, float]]}
     report_share = 1e-3
     step_seconds: ClassVar[float] = 0.4
-    """Steps short enough to answer a Ctrl-C, and long enough to hide the threads' start."""
+    """Target duration of a step, in seconds: short enough to answer Ctrl-C, long enough to hide thread start-up."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class EmbeddingLoop(Run):
         super().__init__(checkpoint, checkpoint_minutes, progress, processes)
         self.records: list[dict[str, Any]] = []
         self._trainer, self._corpus, self._options = trainer, corpus, options
-        self._chunks = 1  # of the next step
+        self._chunks = 1  # in the next step
         self._sent_before = 0
 
     def step(self) -> None:
-        """Train some chunks."""
+        """Train on some chunks, and adapt their number to `step_seconds`."""
         began = time.perf_counter()
         statistics = self._trainer.run(self._chunks)
         elapsed = max(time.perf_counter() - began, 1e-6)
@@ -66,38 +66,38 @@ class EmbeddingLoop(Run):
 
     @property
     def finished(self) -> bool:
-        """Whether all chunks are done; the last may hold no word."""
+        """Whether all chunks are done; the last chunk may contain no words, so ``share`` cannot tell."""
         return self._trainer.position == self._trainer.num_chunks
 
     @property
     def share(self) -> float:
-        """Share of the words that are passed."""
+        """Share of the words trained on, 0 to 1."""
         return self.words / max(1, self.words_total)
 
     @property
     def words_total(self) -> int:
-        """Words to pass in the whole run."""
+        """Words to train on in the whole run, over all epochs."""
         return self._trainer.words_total
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate now."""
+        """The current learning rate."""
         return self._trainer.learning_rate
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The options, and the corpus by its fingerprint, for which all of it is read at the first use."""
+        """The options and the fingerprint of the corpus, which is read completely on first use."""
         corpus = self._corpus.whole or self._corpus
         return {**plain(self._options), "corpus": f"{corpus.num_words:,} words, {corpus.fingerprint}"}
 
     def report(self, progress: TrainingProgress) -> None:
-        """Keep a report, and pass it on."""
+        """Record a report and pass it on."""
         self.records.append(progress.to_record())
         super().report(progress)
 
     @property
     def position(self) -> int:
-        """How many of the parts that this run is cut into are done; set it to go on from there."""
+        """The number of chunks done; set it to resume from there."""
         return self._trainer.position
 
     @position.setter
@@ -106,21 +106,24 @@ class EmbeddingLoop(Run):
 
     @property
     def num_positions(self) -> int:
-        """How many parts there are."""
+        """The number of chunks in the run, over all epochs."""
         return self._trainer.num_chunks
 
     @property
     def bytes_sent(self) -> int:
-        """By all processes to each other, since the run began: of this one, whatever it was resumed from had sent."""
+        """Bytes sent since the run began. One process sends none: this is what the run it resumed from had sent."""
         return self._sent_before
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return position, reports and bytes sent, and what the trainer has learnt."""
+        """Return position, reports and bytes sent as JSON values, and the trainer's tensors."""
         where = {"position": self.position, "of": self.num_positions}
         return {**where, "records": self.records, "bytes_sent": self.bytes_sent}, self._trainer.tensors()
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`state` returned, of as many processes or of others: they cut a run otherwise."""
+        """Continue from what :meth:`state` returned; a position from another number of processes is rescaled.
+
+        ValueError if the position is beyond the end of this run, or reports are incomplete.
+        """
         of = facts.get("of", self.num_positions)
         if facts["position"] > of or any(set(RECORDED) - record.keys() for record in facts["records"]):
             raise ValueError("it is further than the end of this run, or its reports are incomplete")
@@ -129,7 +132,7 @@ class EmbeddingLoop(Run):
         self.records, self._sent_before = facts["records"], int(facts.get("bytes_sent", 0))
 
     def beside(self, folder: Path) -> None:
-        """Write vocabulary and phrases: with them a checkpoint's vectors can be used while training goes on."""
+        """Write vocabulary and phrases beside a checkpoint, so that its vectors can be used while training runs."""
         self._corpus.vocabulary.save(folder / "vocabulary.tsv")
         if self._corpus.phrases is not None:
             self._corpus.phrases.save(folder / PHRASES)

@@ -1,4 +1,4 @@
-"""The words of greatest cosine, and answers to analogies."""
+"""Nearest-neighbour search by cosine similarity, and analogies."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from vastmax.errors import InputError
 
 __all__ = ["Nearest"]
 
-_QUERIES = 256  # searched for together
+_QUERIES = 256  # queries searched together
 
 
 class Nearest:
-    """How `Embeddings` are searched."""
+    """The search methods of `Embeddings`."""
 
     @overload
     def nearest(
@@ -66,19 +66,19 @@ class Nearest:
         among: int | Iterable[Word] | None = None,
         exclude: Word | Iterable[Word] = (),
     ) -> list[Neighbour] | list[list[Neighbour]]:
-        """Return the k words of greatest cosine, best first, equal ones by id.
+        """Return the k words with the highest cosine similarity to a query, best first, ties by id.
 
         Args:
-            query: a word, which is left out of its own neighbours; a vector (d,); or several of one kind, a list of
-                words or an array (n, d), which are searched for in one matrix product and return one list each.
-                Integers are ids, in a list or an array; floats are a vector. The same holds for ``positive``,
-                ``negative`` and all other methods.
-            k: at least 1; fewer are returned where there are fewer words.
-            positive: in place of a query, words, ids and vectors, any number of each. The query is the mean of their
-                unit vectors minus those of ``negative``; its words are not returned. A pair ``(word, weight)``
-                has that weight in place of 1.
-            negative: the same; the weight is -1, or that of a pair, which is 0 or less.
-            among: return only these words; an integer is that number of the first, most frequent words.
+            query: a word, which is not returned as its own neighbour; a vector (d,); or several queries, a list of n
+                words or an array (n, d), which are searched together and return one list each. Integers, in a list or
+                an array, are ids; floats are a vector. The same holds for ``positive``, ``negative`` and all other
+                methods.
+            k: at least 1; fewer are returned if there are fewer words.
+            positive: instead of a query, any number of words, ids and vectors. The query is the mean of their unit
+                vectors minus those of ``negative``; its words are not returned. A pair ``(word, weight)`` sets a weight
+                of 0 or more in place of 1.
+            negative: the same with weight -1, or that of a pair, which is 0 or less.
+            among: return only these words; an integer n stands for the n first, most frequent words.
             exclude: words that are not returned.
 
         Raises:
@@ -98,7 +98,7 @@ class Nearest:
         if signed is not None:
             if query is not None:
                 raise refused("the query", query, "either a query, or positive and negative")
-            _unit_words(self, signed[1])  # each has a direction, or is told
+            _unit_words(self, signed[1])  # refuses words without a direction
             return _search_vectors(self, signed[0], [[*self._ids_among(signed[1]), *unwanted]], k, rows)[0]
         if is_word(query):
             return _nearest_words(self, [query], k, rows, unwanted)[0]
@@ -120,7 +120,7 @@ class Nearest:
     def analogy(
         self: WordVectors, a: Word, b: Word, c: Word, k: int = 10, method: Literal["3cosadd", "3cosmul"] = "3cosadd"
     ) -> list[Neighbour]:
-        """Return the k best answers to "a is to b as c is to ?", best first, without a, b and c.
+        """Return the k best answers to "a is to b as c is to ?", best first, excluding a, b and c.
 
         See Also:
             Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,
@@ -131,7 +131,8 @@ class Nearest:
             b: for example "king".
             c: for example "woman".
             k: at least 1.
-            method: "3cosadd", the cosine with b - a + c (unit vectors), or "3cosmul", which multiplies.
+            method: "3cosadd", the cosine with b - a + c (unit vectors), or "3cosmul", its multiplicative form; see
+                `analogy_objective`.
 
         Raises:
             InputError: for an unknown word or method, NaN or infinity in a vector, or a k below 1.
@@ -139,7 +140,7 @@ class Nearest:
         triple = (a, b, c)
         queries = _unit_words(self, triple)
         to_a, to_b, to_c = queries
-        # cosines with a, b and c add up to that with b - a + c, but for its length
+        # the cosines with b, -a and c add up to the product with b - a + c, which its length turns into a cosine
         length = float(np.linalg.norm(to_b - to_a + to_c)) if method == "3cosadd" else 1.0
 
         def score(rows: slice) -> NDArray[np.float32]:
@@ -149,7 +150,7 @@ class Nearest:
         return _search(self, score, [self._ids_among(triple)], k, len(self))[0]
 
     def cosines(self: WordVectors, ids: Sequence[int], rows: slice = slice(None)) -> NDArray[np.float32]:
-        """Return the cosines (n, rows) float32 of n words, by id, with a slice of the vocabulary."""
+        """Return the cosines (n, rows) float32 of n words, given by id, with a slice of the vocabulary."""
         return _cosines(self, unit(self.table[ids], self._lengths(ids)), rows)
 
 
@@ -168,7 +169,7 @@ def _unit_words(of: WordVectors, words: Sequence[Word]) -> NDArray[np.float64]:
     found = of._finite_vectors_of(words)
     norms = lengths(found)
     for word in (words[place] for place in np.flatnonzero(norms == 0).tolist()):
-        if not of._ids_among([word]):  # unseen: every cosine would be 0
+        if not of._ids_among([word]):  # out of vocabulary: every cosine would be 0
             raise InputError(f"{word!r} shares no n-gram with the words of these embeddings: give another word.")
     return unit(found, norms)
 

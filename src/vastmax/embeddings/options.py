@@ -1,4 +1,4 @@
-"""The options of training embeddings, typed, validated and immutable."""
+"""The options of embedding training: typed, validated, immutable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EmbeddingOptions:
         Benton, Stratos, *Corrected CBOW Performs as well as Skip-gram*, 2021, https://arxiv.org/abs/2012.15332.
 
     Raises:
-        InputError: A value that is not accepted; the message names the option, its value, and what is accepted.
+        InputError: A value is not accepted; the message names the option, its value, and what is accepted.
 
     Example:
         >>> [EmbeddingOptions(epochs=epochs).initial_learning_rate for epochs in (1, 5, 20)]
@@ -56,7 +56,7 @@ class EmbeddingOptions:
         ),
     ] = "negative-sampling"
     layer_options: Mapping[str, Any] | None = None
-    """Arguments of the output layer's ``from_vocabulary``; for the engine torch."""
+    """Arguments for the output layer's ``from_vocabulary``; engine torch only."""
     dim: Annotated[int, Flag("Dimension d of the vectors; any number.", low=1, high=65536)] = 100
     window: Annotated[int, Flag("Context words on either side.", low=1, high=250)] = 5
     shrink_window: Annotated[
@@ -131,9 +131,9 @@ class EmbeddingOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Check every value once, so that nothing behind this line needs to.
+        """Validate all options, so that later code need not.
 
-        Which output layers there are is known where torch is loaded.
+        Names of output layers are checked later, because they require torch.
         """
         check_options(self)
         if not isinstance(self.layer_options, (Mapping, type(None))):
@@ -162,17 +162,17 @@ class EmbeddingOptions:
 
     @property
     def initial_learning_rate(self) -> float:
-        """The initial learning rate: the one given, or the default of engine, model and epochs."""
+        """The initial learning rate: ``learning_rate``, or `default_learning_rate` if that is None."""
         return self.default_learning_rate if self.learning_rate is None else self.learning_rate
 
     @property
     def default_learning_rate(self) -> float:
-        """The initial learning rate where none is given."""
+        """The default initial learning rate for these options, such as engine, model, objective and epochs."""
         return TRAINERS[self.engine].learning_rate(self)
 
     @property
     def subword_rule(self) -> Subwords | None:
-        """The rule that cuts words into n-grams; None without subwords."""
+        """The rule that splits words into n-grams; None without subwords."""
         if self.subwords is None:
             return None
         from vastmax.text import Subwords
@@ -181,5 +181,5 @@ class EmbeddingOptions:
 
     @property
     def num_threads(self) -> int:
-        """The number of threads to train with: the one given, or one for each core this process may use."""
+        """The number of training threads: ``threads``, or one per core available to this process."""
         return self.threads if self.threads is not None else default_threads()

@@ -18,14 +18,14 @@ __all__ = ["add_output_vectors", "all_but_the_top", "in_single"]
 
 Rows = NDArray[np.float64]
 
-_ROWS = 8192  # in double precision at once
+_ROWS = 8192  # rows in double precision at once
 
 
 def add_output_vectors(embeddings: Embeddings) -> Embeddings:
-    """Return embeddings whose vectors are each word's vector plus its output vector, w + c.
+    """Return embeddings in which each vector is the sum w + c of a word's vector and its output vector.
 
     The cosine then combines first-order similarity, of words that occur together, with second-order similarity, of
-    words with the same neighbours. Output vectors and n-grams are not kept: they do not match the sums.
+    words with the same neighbours. Output vectors and n-grams are dropped because they do not match the sums.
 
     See Also:
         Pennington, Socher, Manning, *GloVe: Global Vectors for Word Representation*, 2014,
@@ -33,7 +33,7 @@ def add_output_vectors(embeddings: Embeddings) -> Embeddings:
         Learned from Word Embeddings*, 2015, https://aclanthology.org/Q15-1016, section 3.3.
 
     Raises:
-        InputError: where there are no output vectors, they belong to inner nodes of a tree and not to words, or a sum
+        InputError: if there are no output vectors, they belong to the inner nodes of a tree instead of words, or a sum
             overflows float32.
     """
     outputs = embeddings.output_vectors
@@ -48,21 +48,21 @@ def add_output_vectors(embeddings: Embeddings) -> Embeddings:
 
 
 def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Embeddings:
-    """Return embeddings without their common mean and without their first principal components.
+    """Return embeddings with their common mean and first principal components removed.
 
-    Vectors share a large mean and a few directions that encode word frequency; without them words are easier to tell
-    apart. Output vectors and n-grams are not kept: they do not match the new vectors.
+    Word vectors share a large mean and a few directions that encode word frequency; without them words are easier to
+    tell apart. Output vectors and n-grams are dropped because they do not match the new vectors.
 
     See Also:
         Mu, Viswanath, *All-but-the-Top: Simple and Effective Postprocessing for Word Representations*, 2018,
         https://arxiv.org/abs/1702.01417, algorithm 1.
 
     Args:
-        embeddings: vectors (V, d) with words or without.
+        embeddings: vectors (V, d), with or without words.
         components: D, the number to remove, 0 to d; by default d / 100, as the paper advises, at least 1.
 
     Raises:
-        InputError: for components out of range, or NaN or infinity in a vector.
+        InputError: for components out of range, NaN or infinity in a vector, or a result that overflows float32.
 
     Example:
         >>> from vastmax import Vocabulary
@@ -85,7 +85,7 @@ def all_but_the_top(embeddings: Embeddings, components: int | None = None) -> Em
 
 
 def in_single(name: str, shape: tuple[int, int], blocks: Iterable[Rows]) -> NDArray[np.float32]:
-    """Return blocks of rows as one float32 array; InputError where a number has no place there."""
+    """Return blocks of float64 rows as one float32 array of this shape; InputError if a number overflows."""
     found, start = np.empty(shape, np.float32), 0
     for rows in blocks:
         with np.errstate(over="ignore", invalid="ignore"):

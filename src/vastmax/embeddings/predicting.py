@@ -1,4 +1,4 @@
-"""The word in the middle of a context: probabilities over the output vectors of words, or over the tree."""
+"""Prediction of the centre word of a context, from the output vectors of words or of a Huffman tree's inner nodes."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ __all__ = ["Predicting", "outputs_of_words"]
 
 Rows = NDArray[np.float64]
 
-_ROWS = 8192  # output vectors multiplied at once
+_ROWS = 8192  # rows of output vectors multiplied at once
 
 
 class Predicting:
-    """What `Embeddings` with output vectors say of the middle of words."""
+    """The method of `Embeddings` with output vectors that predicts a centre word."""
 
     def predict(
         self: WordVectors, context: Sequence[Word], k: int = 10, *, combine: Literal["mean", "sum"] | None = None
     ) -> list[Neighbour]:
-        """Return the k most probable words in the middle of a context, with their probabilities, best first.
+        """Return the k most probable centre words of a context with their probabilities, best first.
 
-        With output vectors of words, from negative sampling, probabilities are the softmax over all words of the
-        scores ``h·u_w``, where h is the mean or the sum of the context's vectors, as in gensim's
-        ``predict_output_word``. (Negative sampling does not train scores to be log-probabilities: use only their
-        order.) With output vectors of a tree's inner nodes, from hierarchical softmax, probabilities are exact: the
-        product of the decisions on the path to the word. For CBOW the decisions are those of h. For skip-gram they are
-        those of each word of the context, whose probabilities are multiplied ("sum" of logarithms) or averaged
+        With output vectors u of words (V, d), from negative sampling, the probabilities are the softmax over all words
+        of the scores ``h·u_w``, where h is the mean or the sum of the context's vectors, as in gensim's
+        ``predict_output_word``. Negative sampling does not train scores to be log-probabilities: use only their order.
+
+        With output vectors of a tree's inner nodes (V - 1, d), from hierarchical softmax, the probabilities are exact:
+        the product of the decisions on the path to the word. CBOW makes these decisions with h. Skip-gram makes them
+        with each word of the context; the resulting probabilities are multiplied ("sum" of logarithms) or averaged
         geometrically ("mean"), and normalised. The Huffman tree is rebuilt from the words' counts.
 
         Args:
-            context: words or ids, in any order; at least one. They may be returned too.
-            k: at least 1; fewer are returned where there are fewer words.
-            combine: "mean" or "sum"; by default as CBOW was trained, "mean" for skip-gram.
+            context: n words or ids, in any order; at least one. They may be returned too.
+            k: at least 1; fewer are returned if there are fewer words.
+            combine: "mean" or "sum"; by default as CBOW was trained, and "mean" for skip-gram.
 
         Raises:
-            InputError: for an unknown word, a context without words, embeddings without output vectors or, for a
-                tree, without counts, and NaN or infinity in a vector.
+            InputError: for an unknown word, an empty context, embeddings without output vectors, a tree without counts,
+                embeddings of engine "torch", NaN or infinity in a vector, or a value that is not accepted.
 
         Example:
             >>> from vastmax import train
@@ -65,9 +66,9 @@ class Predicting:
 
 
 def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> bool:
-    """Whether words have the output vectors, and not a tree's inner nodes; InputError where neither does.
+    """Whether output vectors belong to words (True) or to a tree's inner nodes (False); InputError if to neither.
 
-    A config that knows the objective says which: word2vec and gensim keep a row too many for a tree's inner nodes.
+    The objective in the config, if known, must agree: for a tree's inner nodes word2vec and gensim keep an extra row.
     """
     if outputs is None:
         raise InputError(
@@ -90,7 +91,7 @@ def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary, config: Ma
 
 
 def _output_tree(outputs: Float32 | None, vocabulary: Vocabulary, config: Mapping[str, Any]) -> Tree | None:
-    """The tree whose inner nodes have the output vectors, None where words have them; InputError without counts."""
+    """Return the tree whose inner nodes have the output vectors, or None if words do; InputError without counts."""
     if outputs is not None and told(config, "options").get("engine") == "torch":
         raise InputError("engine is 'torch', whose biases and trees are not kept: train with engine 'compiled'.")
     of_words = outputs_of_words(outputs, vocabulary, config)
@@ -111,7 +112,7 @@ def _log_probabilities(
     config: Mapping[str, Any],
     combine: Literal["mean", "sum"] | None,
 ) -> NDArray[np.float64]:
-    """Return the log-probability (V,) of each word in the middle of a context (n, d); see `Embeddings.predict`."""
+    """Return the log-probabilities (V,) of the centre words of a context (n, d); see `Embeddings.predict`."""
     options = told(config, "options")
     apart = options.get("model") == "skipgram" and tree is not None
     if combine is None:
@@ -124,13 +125,13 @@ def _log_probabilities(
         logits[:, start : start + _ROWS] = hidden @ outputs[start : start + _ROWS].T.astype(np.float64)
     if not np.isfinite(logits).all():
         raise InputError("the output vectors contain NaN or infinity: give finite numbers.")
-    # a product of softmaxes is the softmax of summed logits; those of a tree are multiplied word by word
+    # a product of softmaxes is the softmax of summed logits; a tree's probabilities are multiplied word by word
     scores = reduce([_leaves(tree, each) for each in logits], axis=0) if tree is not None else logits[0]
     return scores - np.logaddexp.reduce(scores)
 
 
 def _leaves(tree: Tree, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The log-probability of each leaf, given the logits of the inner nodes, from level to level."""
+    """Return the log-probability (V,) of each leaf from the logits (V - 1,) of the inner nodes, level by level."""
     nodes, leaves = np.zeros(tree.num_inner_nodes), np.zeros(tree.num_leaves)
     start, stop = 0, min(1, tree.num_inner_nodes)
     while start < stop:

@@ -1,4 +1,4 @@
-"""Queries: words, ids and vectors as rows of one matrix, and the rows that may answer it."""
+"""Queries: conversion of words, ids and vectors to rows of a matrix, and selection of the rows to search."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ __all__ = [
 ]
 
 Word = str | int | np.integer
-"""A word, or its id where words have no names."""
+"""A word, or an id."""
 Rows = NDArray[np.float64]
 
 
 class Neighbour(NamedTuple):
-    """A word (or an id, in vocabularies without words) and how near, or how probable, it is."""
+    """A word, or an id if the vocabulary has no words, and its score, such as a cosine or a probability."""
 
     word: str | int
     score: float
 
 
 class WordVectors(Protocol):
-    """What the parts of `Embeddings` ask of the whole."""
+    """The members of `Embeddings` that its mixins use."""
 
     table: Table
     vocabulary: Vocabulary
@@ -64,50 +64,50 @@ class WordVectors(Protocol):
     def __len__(self) -> int: ...
 
     def id_of(self, word: Word) -> int:
-        """The row of a word."""
+        """Return the row of a word."""
         ...
 
     def word_of(self, row: int) -> str | int:
-        """The spelling of a row."""
+        """Return the word of a row."""
         ...
 
     def check_finite(self) -> None:
-        """Raise InputError, naming the first word, where a vector contains NaN or infinity."""
+        """Raise InputError if a vector contains NaN or infinity, naming the first such word."""
         ...
 
     def nearest(self, query: Any, k: int, *, among: Any) -> Any:
-        """The words of greatest cosine."""
+        """Return the k words with the highest cosine."""
         ...
 
     def _finite_vectors_of(self, words: Sequence[Word]) -> Float32:
-        """The vectors (n, d) of words; InputError naming the word of one that contains NaN or infinity."""
+        """Return the vectors (n, d) of words; InputError naming the first whose vector contains NaN or infinity."""
         ...
 
     def _lengths(self, rows: slice | Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
-        """The lengths of some vectors as they are now; InputError naming the word of one that is not finite."""
+        """Return the current lengths (n,) of some vectors; InputError naming the word of one that is not finite."""
         ...
 
     def _rows(self, name: str, given: Sequence[Any]) -> Rows:
-        """Words, ids and vectors as rows (n, d)."""
+        """Return words, ids and vectors as rows (n, d)."""
         ...
 
     def _ids_among(self, words: Sequence[Word]) -> list[int]:
-        """The ids of those words that have one."""
+        """Return the ids of the words that have one."""
         ...
 
 
 def is_word(given: Any) -> TypeGuard[Word]:
-    """Whether this is a word or an id, known or not; True and False are none."""
+    """Whether this is a word or an id, known or not; booleans are neither."""
     return isinstance(given, (str, int, np.integer)) and not isinstance(given, bool)
 
 
 def is_one(given: Any) -> bool:
-    """Whether this is one word, id or vector, and not several."""
+    """Whether this is a single word, id or vector."""
     return is_word(given) or (isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind == "f")
 
 
 def listed(name: str, given: Any) -> list[Any]:
-    """Return several words, ids and vectors as a list, one as a list of one; InputError for anything else."""
+    """Return words, ids and vectors as a list, a single item as a list of one; InputError for anything else."""
     if is_one(given):
         return [given]
     mask = isinstance(given, np.ndarray) and (given.ndim == 0 or given.dtype.kind == "b")
@@ -117,7 +117,7 @@ def listed(name: str, given: Any) -> list[Any]:
 
 
 def listed_words(name: str, given: Any) -> list[Word]:
-    """Return several words and ids as a list, one as a list of one; InputError for anything else."""
+    """Return words and ids as a list, a single item as a list of one; InputError for anything else."""
     found = listed(name, given)
     for each in found:
         if not is_word(each):
@@ -126,13 +126,13 @@ def listed_words(name: str, given: Any) -> list[Word]:
 
 
 def as_rows(name: str, given: Sequence[Any], dim: int, vectors_of: Callable[[list[Word]], Float32]) -> Rows:
-    """Return words, ids and vectors (d,), in any mixture, as rows (n, d); whole numbers are ids and floats a vector.
+    """Return any mixture of words, ids and vectors (d,) as rows (n, d) float64; integers are ids, floats a vector.
 
     Args:
-        name: of the argument, for the sentence.
-        given: n of them.
+        name: name of the argument, for error messages.
+        given: n words, ids and vectors.
         dim: d.
-        vectors_of: gives the vectors (n, d) of words and ids; it raises for those that are unknown or not finite.
+        vectors_of: returns the vectors (n, d) of words and ids, and raises if one is unknown or not finite.
 
     Raises:
         InputError: for anything else, or a vector of another dimension or with NaN or infinity.
@@ -157,7 +157,7 @@ def as_rows(name: str, given: Sequence[Any], dim: int, vectors_of: Callable[[lis
 def direction(
     positive: Any, negative: Any, rows_of: Callable[[str, Sequence[Any]], Rows]
 ) -> tuple[Rows, list[Word]] | None:
-    """Return the weighted mean (1, d) of unit vectors, of length 1 or 0, and the words in it; None without any."""
+    """Return the weighted mean (1, d) of unit vectors, scaled to length 1 or 0, and its words; None without any."""
     found: list[Rows] = []
     scale: list[float] = []
     words: list[Word] = []
@@ -171,7 +171,7 @@ def direction(
             words += filter(is_word, items)
     if not found:
         return None
-    largest = max(map(abs, scale)) or 1  # sums of very large weights have no place in float64
+    largest = max(map(abs, scale)) or 1  # sums of very large weights would overflow float64
     total = (np.array(scale) / largest)[None] @ np.concatenate(found)
     return unit(total, lengths(total)), words
 
@@ -188,7 +188,7 @@ def _weighted(name: str, item: Any, usual: float) -> tuple[Any, float]:
 
 
 def best_rows(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Return the ids of the k greatest scores (V,), the greatest first, equal ones by id."""
+    """Return the ids (k,) of the k highest scores in (V,), highest first, ties by id."""
     least = np.partition(scores, -k)[-k] if k < len(scores) else -np.inf
     ids = np.flatnonzero(scores >= least)
     return ids[np.lexsort((ids, -scores[ids]))[:k]]
@@ -197,7 +197,7 @@ def best_rows(scores: NDArray[np.float64], k: int) -> NDArray[np.int64]:
 def top_among(
     score: Callable[[Any], Float32], among: int | NDArray[np.int64], k: int, exclude: Sequence[Iterable[int]]
 ) -> list[tuple[NDArray[np.int64], Float32]]:
-    """Return what `top_rows` does, of the first so many rows or of these, which rise and differ."""
+    """Return the result of `top_rows` over the first ``among`` rows, or over given rows (ascending, distinct ids)."""
     if not isinstance(among, np.ndarray):
         return top_rows(score, len(exclude), among, k, exclude)
     places = {row: place for place, row in enumerate(among.tolist())}
@@ -207,7 +207,7 @@ def top_among(
 
 
 def among_rows(among: Any, num_rows: int, id_of: Callable[[Any], int]) -> int | NDArray[np.int64]:
-    """Return how many of the first rows, or which, may answer: all for None, a whole number as it is, words by id."""
+    """Return the number of first rows to search, or the ids (m,) of given words, ascending; None stands for all."""
     if among is None:
         return num_rows
     if isinstance(among, (int, np.integer)):

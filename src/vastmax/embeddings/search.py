@@ -1,10 +1,10 @@
-"""The rows that score best, by matrix products over blocks of rows, so that memory does not grow with V.
+"""Exact top-k search by matrix products over blocks of rows, in memory that does not grow with V.
 
-Vectors may be changed in place, by numpy or by PyTorch, which shares their memory, and only reading all of them reveals
-a change. So every search computes the norms of a block of rows while the block is in the cache for the product: one
-query among 100,000 vectors of 100 dimensions takes 3.4 ms instead of 1.5 ms, 256 queries together take no longer.
-Rejected: norms kept from the first search, which gave cosines above 1, and read-only vectors, which PyTorch does not
-respect.
+Vectors may be changed in place, by NumPy or by PyTorch, which shares their memory, and a change can only be detected by
+reading them all. Every search therefore computes the norms of a block of rows while the block is in the cache for the
+product: one query among 100,000 vectors of 100 dimensions takes 3.4 ms instead of 1.5 ms; 256 queries together take no
+longer. Two alternatives were rejected: caching the norms of the first search, which gave cosines above 1, and read-only
+vectors, which PyTorch does not respect.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ __all__ = ["Score", "analogy_objective", "cosines", "lengths", "top_rows", "unit
 
 Float32 = NDArray[np.float32]
 Score = Callable[[slice], Float32]
-"""Scores (n, rows) of n queries for a slice of the rows."""
+"""A function from a slice of the rows to scores (n, rows) of n queries."""
 
-_ROWS = 8192  # rows scored at once: few enough to be in the cache still when their lengths are taken
-_SCORES = 1 << 23  # scores held at once: 32 MB
-_LOWEST = np.finfo(np.float32).min  # above -inf, the mark of excluded rows
+_ROWS = 8192  # rows scored at once: few enough to be still in the cache when their lengths are computed
+_SCORES = 1 << 23  # scores in memory at once: 32 MB
+_LOWEST = np.finfo(np.float32).min  # above -inf, the sentinel for excluded rows
 _ONE = np.float32(1)
-_LEAST_SQUARE, _LARGEST_SQUARE = 1e-25, 1e35  # sums of squares between them are exact enough in single precision
-_SHORT, _LONG = 1e-30, 1e30  # lengths between them can be divided by after the product, in single precision
-EPSILON = 1e-6  # keeps 3CosMul from dividing by zero (Levy & Goldberg 2014; the value is gensim's)
+_LEAST_SQUARE, _LARGEST_SQUARE = 1e-25, 1e35  # range of sums of squares that are accurate in single precision
+_SHORT, _LONG = 1e-30, 1e30  # range of lengths by which products can be divided in single precision
+EPSILON = 1e-6  # avoids division by zero in 3CosMul (Levy & Goldberg 2014; the value is gensim's)
 
 
 def lengths(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return |v| (n,) float64 of rows (n, d), right at every scale; NaN or infinity where a row is not finite."""
+    """Return the norms (n,) float64 of rows (n, d), without overflow or underflow; NaN or inf for non-finite rows."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", vectors, vectors)
         found = np.sqrt(squares, dtype=np.float64)
         odd = np.flatnonzero(~((squares > _LEAST_SQUARE) & (squares < _LARGEST_SQUARE)))
-        if odd.size:  # squares of very small and very large numbers have no place in their own precision
+        if odd.size:  # squares of very small and very large numbers underflow or overflow
             rows = vectors[odd].astype(np.float64)
             largest = np.abs(rows).max(axis=1)
             rows /= np.where(largest > 0, largest, 1)[:, None]
@@ -46,12 +46,12 @@ def lengths(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def unit(vectors: NDArray[np.floating], found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return vectors (n, d) of known lengths (n,) scaled to length 1; zero vectors stay."""
+    """Return vectors (n, d), whose lengths ``found`` (n,) are known, scaled to length 1; zero vectors stay zero."""
     return vectors / np.where(found > 0, found, 1)[:, None]
 
 
 def cosines(queries: NDArray[np.floating], vectors: Float32, found: NDArray[np.float64]) -> Float32:
-    """Return cosines (n, rows) of unit queries (n, d) with vectors (rows, d) of known lengths (rows,).
+    """Return cosines (n, rows) float32 of unit queries (n, d) with vectors (rows, d), whose lengths (rows,) are known.
 
     The cosine with a zero vector is 0.
     """
@@ -66,10 +66,11 @@ def cosines(queries: NDArray[np.floating], vectors: Float32, found: NDArray[np.f
 
 
 def analogy_objective(method: str, to_a: Float32, to_b: Float32, to_c: Float32) -> Float32:
-    """Return the scores of words as answers to "a is to b as c is to ?", given their cosines (any shape) with a, b, c.
+    """Return the scores of words d as answers to "a is to b as c is to ?", given their cosines with a, b and c.
 
-    3CosAdd is ``cos(d, b) - cos(d, a) + cos(d, c)``; 3CosMul is ``cos(d, b) cos(d, c) / (cos(d, a) + ε)`` with cosines
-    shifted to [0, 1]. Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,
+    The cosines are float32 arrays of one shape, which the scores have too. 3CosAdd is
+    ``cos(d, b) - cos(d, a) + cos(d, c)``; 3CosMul is ``cos(d, b) cos(d, c) / (cos(d, a) + ε)`` with cosines shifted to
+    [0, 1]. Levy, Goldberg, *Linguistic Regularities in Sparse and Explicit Word Representations*, 2014,
     https://aclanthology.org/W14-1618, equations 2 and 4.
 
     Raises:
@@ -78,7 +79,7 @@ def analogy_objective(method: str, to_a: Float32, to_b: Float32, to_c: Float32) 
     one_of("method", method, ("3cosadd", "3cosmul"))
     if method == "3cosadd":
         return to_b - to_a + to_c
-    # the shift's halves: (b + 1)/2 · (c + 1)/2 / ((a + 1)/2 + ε) = (b + 1)(c + 1) / (2 (a + 1 + 2ε))
+    # the shift is (x + 1)/2: (b + 1)/2 · (c + 1)/2 / ((a + 1)/2 + ε) = (b + 1)(c + 1) / (2 (a + 1 + 2ε))
     scores = (to_b + _ONE) * (to_c + _ONE)
     scores /= (to_a + np.float32(1 + 2 * EPSILON)) * np.float32(2)
     return scores
@@ -87,14 +88,14 @@ def analogy_objective(method: str, to_a: Float32, to_b: Float32, to_c: Float32) 
 def top_rows(
     score: Score, num_queries: int, num_rows: int, k: int, exclude: Sequence[Iterable[int]]
 ) -> list[tuple[NDArray[np.int64], Float32]]:
-    """Return for each query the ids and scores of its k best rows, best first, equal scores by id.
+    """Return for each query the ids (k,) and scores (k,) of its k best rows, best first, ties by id.
 
     Args:
-        score: gives the scores of all queries for a slice of the rows.
-        num_queries: n; the caller keeps it small enough for (n, rows) scores.
-        num_rows: how many rows there are.
-        k: how many to return; fewer where there are fewer.
-        exclude: for each query the ids that are not wanted.
+        score: returns the scores (n, rows) of all queries for a slice of the rows; they are overwritten.
+        num_queries: n; the caller keeps it small enough for (n, rows) scores in memory.
+        num_rows: number of rows.
+        k: number of rows to return; fewer if there are fewer.
+        exclude: for each query, the ids to leave out.
     """
     found = [(np.empty(0, np.int64), np.empty(0, np.float32))] * num_queries
     step = max(1, min(_ROWS, _SCORES // max(1, num_queries)))
@@ -104,7 +105,7 @@ def top_rows(
             block = scores[query]
             block[[i - start for i in unwanted if start <= i < start + len(block)]] = -np.inf
             ids, best = found[query]
-            # partition only the first block: afterwards few rows reach the k-th best so far
+            # partition only the first block: later, few rows reach the k-th best score so far
             entry = best[-1] if len(best) == k else np.partition(block, -k)[-k] if k < len(block) else _LOWEST
             near = np.flatnonzero(block >= max(entry, _LOWEST))
             found[query] = _best(np.append(ids, near + start), np.append(best, block[near]), k)

@@ -1,4 +1,4 @@
-"""The vectors of character n-grams, from which out-of-vocabulary words get theirs."""
+"""Vectors of character n-grams, from which vectors of out-of-vocabulary words are computed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Bags", "SubwordVectors", "make_bags"]
 
 
 class Bags(NamedTuple):
-    """The rows whose mean is a word's vector, for each word of a vocabulary.
+    """For each word of a vocabulary, its bag: the rows whose mean is the word's vector.
 
     Attributes:
-        offsets: (V + 1,) int64, where each word's rows begin.
-        rows: (offsets[V],) uint32; below V the words' own, unless all is hashed, and behind them those of n-grams.
-        held: (R,) uint32, the buckets that have rows, the most used first: those that some word is hashed to.
-        num_own: rows that belong to words: V, or 0.
+        offsets: (V + 1,) int64, the start of each word's bag in ``rows``.
+        rows: (offsets[V],) uint32, row numbers: 0 to num_own - 1 are the words' own rows, the next R those of n-grams.
+        held: (R,) uint32, the buckets that have rows, which are those that some word is hashed to, most used first.
+        num_own: the number of words' own rows: V, or 0 if words are hashed like n-grams (floret).
     """
 
     offsets: NDArray[np.int64]
@@ -35,7 +35,7 @@ class Bags(NamedTuple):
 
     @property
     def num_rows(self) -> int:
-        """All rows that bags name."""
+        """The number of rows of words and n-grams together."""
         return self.num_own + len(self.held)
 
 
@@ -45,9 +45,10 @@ def make_bags(
     frozen: NDArray[np.uint8] | None = None,
     kept: NDArray[np.uint32] | None = None,
 ) -> Bags:
-    """Return the bags of a vocabulary with counts; InputError where it has no words.
+    """Return the bags of a vocabulary with counts; InputError if it has no words.
 
-    The bag of a frozen word is its own row alone. Of pruned n-grams those in the buckets ``kept`` count.
+    The bag of a word with a ``frozen`` flag (V,) is its own row alone, unless words are hashed. If ``kept`` is given,
+    n-grams in other buckets are ignored, as pruned models require.
     """
     if vocabulary.words is None:
         raise InputError("the vocabulary has no words to cut into n-grams: give words, or leave out subwords.")
@@ -71,7 +72,7 @@ def make_bags(
     if frozen is not None:
         buckets, sizes = buckets[np.repeat(frozen == 0, sizes)], sizes * (frozen == 0)
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-    own = offsets[:-1] + np.arange(num_own)  # each word's row comes first
+    own = offsets[:-1] + np.arange(num_own)  # each word's own row comes first in its bag
     rows = np.empty(len(buckets) + num_own, np.uint32)
     others = np.ones(len(rows), bool)
     others[own] = False
@@ -81,16 +82,17 @@ def make_bags(
 
 
 class SubwordVectors:
-    """The vectors of n-grams, and the rule that finds those of a word.
+    """Vectors of n-grams, and the rule that splits words into n-grams.
 
     Args:
-        rule: how words are cut into n-grams and hashed.
+        rule: how words are split into n-grams and hashed to buckets.
         vectors: (R, d) float32, one for each bucket in ``held``.
         held: (R,) the buckets of these vectors; by default all, in order. The others have zero vectors.
-        pruned: leave n-grams of the other buckets out of means, as fastText does where it has dropped rows.
+        pruned: leave n-grams of the other buckets out of means, as fastText does after dropping rows.
 
     Raises:
-        InputError: where shapes do not match, or a bucket is repeated or out of range.
+        InputError: if shapes do not match, a bucket is repeated or out of range, or ``pruned`` is True and the rule
+            hashes words like n-grams.
     """
 
     def __init__(
@@ -126,13 +128,16 @@ class SubwordVectors:
 
     @cached_property
     def _row_of(self) -> NDArray[np.uint32]:
-        """One more than the row of each bucket; 0 where it has none, which takes memory only where it is looked up."""
+        """The row of each bucket plus one, (buckets,) uint32, or 0 without a row: untouched zeros take no memory."""
         rows = np.zeros(self.rule.buckets, np.uint32)
         rows[self.held] = np.arange(1, len(self.held) + 1, dtype=np.uint32)
         return rows
 
     def sums(self, words: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the sums (n, d) of the vectors of n words' n-grams, and how many n-grams count for each word (n,)."""
+        """Return the sums (n, d) float32 of the n-gram vectors of n words, and the divisors (n,) of their means.
+
+        A divisor is the number of the word's n-grams; if pruned, of those that have a vector.
+        """
         offsets, buckets = self.rule.buckets_of(words)
         rows = self._row_of[buckets]
         there = rows > 0
@@ -143,7 +148,7 @@ class SubwordVectors:
         return means, np.diff(held if self.pruned else offsets)
 
     def vectors_of(self, words: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors (n, d) float32 of words that have no row of their own: means of their n-grams.
+        """Return the vectors (n, d) float32 of n out-of-vocabulary words: the means of their n-gram vectors.
 
         Raises:
             InputError: for a word without n-grams, for example one that is too short.

@@ -1,4 +1,4 @@
-"""``vastmax.train``: a corpus in, embeddings out."""
+"""``vastmax.train``: train embeddings on a corpus."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _TEXT_OPTIONS = (
     *("phrases", "phrase_threshold", "phrase_scoring", "phrase_min_count", "connector_words"),
 )
 _NOT_SHAPING = {"threads", "exchange_words"}
-_COMPILED = "compiled"  # the engine that several processes can train with
+_COMPILED = "compiled"  # the only engine that supports several processes and warm starts
 
 
 def train(
@@ -98,41 +98,41 @@ def train(
 ) -> Embeddings:
     """Train word embeddings on a corpus.
 
-    Several processes started by ``torchrun``, which all make the same call, train one model together: each reads its
-    part of the corpus and trains on it, and all return the model. The first writes it.
+    Processes started by ``torchrun`` that all make the same call train one model together: each reads and trains on its
+    part of the corpus, and all return the model. The first process writes it.
 
-    The arguments from ``engine`` on are explained in `EmbeddingOptions`, those from ``tokenizer`` to
+    The arguments from ``engine`` on are documented in `EmbeddingOptions`, those from ``tokenizer`` to
     ``connector_words`` in `encode_corpus`.
 
     Args:
         corpus: A file, a folder, a glob, ``-`` for standard input, or several of them; an iterable of token lists; or
             the result of `encode_corpus`, for which the text options have no effect.
-        output: Folder for the model, for ``phrases.tsv`` with the joined phrases, and for checkpoints; nothing is
-            written without it.
-        resume: Resume from the checkpoint in ``output``, if there is one; a finished model is loaded. Processes that
+        output: Folder for the model, for ``phrases.tsv`` with the joined phrases, and for checkpoints. By default
+            nothing is written.
+        resume: Resume from the checkpoint in ``output``, if there is one; load a finished model. Processes that
             ``torchrun`` restarts after one of them has died always resume from their checkpoint.
-        overwrite: Train again although ``output`` contains a model or a checkpoint.
+        overwrite: Train again even if ``output`` contains a model or a checkpoint.
         progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
             called about every second, with a `ScanProgress` while the corpus is read, then with a `TrainingProgress`.
-        checkpoint_minutes: Minutes between two checkpoints; 0 for one only when training is stopped.
+        checkpoint_minutes: Minutes between two checkpoints; 0 to write one only when training is stopped.
         keep_output_vectors: Keep the output vectors too, in the result and in the folder: those of words after negative
             sampling, those of the tree's inner nodes after hierarchical softmax. Output layers of the engine ``torch``
             without a single table of vectors raise InputError.
         start: Embeddings to continue training from, or a folder or a file of them, as `import_vectors` reads it. Their
-            words start from their vectors and, if there are any, output vectors; words of the corpus that they lack
-            are added, and words that the corpus lacks are kept. Counts are the sums of both. They must have ``dim``
-            columns; their subwords are kept, and the default learning rate is an eighth of the usual one. The output
-            vectors of the tree of hierarchical softmax are initialised again unless the tree is the same.
+            words start from their vectors and, if any, output vectors; words found only in the corpus are added, and
+            words found only in ``start`` are kept. Counts are the sums of both. They must have ``dim`` columns; their
+            subwords are kept, and the default learning rate is an eighth of the usual one. The output vectors of the
+            tree of hierarchical softmax are reinitialised unless the tree is the same.
         frozen: Words of ``start`` whose vectors do not change, bit for bit; ``"all"`` for all of them.
 
     Returns:
         The embeddings: float32 vectors of shape (V, d), one for each word of the vocabulary.
 
     Raises:
-        InputError: An option that is not accepted, an output folder that cannot be written, or PyTorch missing.
-        CorpusError: A corpus that cannot be read, or leaves nothing to learn from.
-        CheckpointError: A checkpoint of another corpus, other options or another version.
-        DivergedError: The loss overflowed or is NaN; lower the learning rate.
+        InputError: An option is not accepted, the output folder cannot be written, or PyTorch is missing.
+        CorpusError: The corpus cannot be read, or has nothing to learn from.
+        CheckpointError: The checkpoint is of another corpus, other options or another version.
+        DivergedError: The loss is NaN or infinite, or has grown out of bounds; lower the learning rate.
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is an output folder.
 
     Example:
@@ -158,7 +158,7 @@ def train(
     one_of("objective", options.objective, make_trainer.objectives)
     if resume and output is None:
         raise InputError("resume is given without output: give the folder with the checkpoint as output.")
-    # Defaults that depend on other options stand as they came out.
+    # Record the resolved values of defaults that depend on other options.
     came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
     chosen = plain({**text, **asdict(options), **came_out})
     if options.subwords is None:
@@ -167,7 +167,7 @@ def train(
         chosen["start"] = warm.fingerprint()
     again = restarted()
     with joined() as processes, processes.together(), ExitStack() as stack:
-        # With many threads chance decides anyway, and what was begun with one may be finished with more.
+        # Several threads are not reproducible anyway, so a run may be resumed with another number of threads.
         shaping = {name: value for name, value in chosen.items() if name not in _NOT_SHAPING}
         folder = None
         if processes.size > 1:
@@ -191,7 +191,7 @@ def train(
         compiled = {"stream": processes.rank, "note": getattr(told, "note", None), "start": warm}
         trainer: Trainer = make_trainer(corpus, options, **compiled if options.engine == _COMPILED else {})
         if folder is not None:
-            check_room(folder.path, 2 * trainer.bytes_needed)  # a new checkpoint beside the one before it
+            check_room(folder.path, 2 * trainer.bytes_needed)  # a new checkpoint is written before the old one goes
         if keep_output_vectors and trainer.output_vectors is None:
             raise InputError(
                 f"objective {options.objective!r} has no single table of output vectors: leave out keep_output_vectors."
@@ -203,7 +203,7 @@ def train(
             loop.resume()
         elif folder is not None and folder.has_checkpoint:
             folder.drop_checkpoint()
-        # Whoever asks to stop while the model is being saved gets the saved model.
+        # A stop requested while the model is being saved is ignored: the caller gets the saved model.
         seconds_before = loop.seconds
         with StopRequest(patient=processes.size > 1) as stop:
             loop.run(stop)
@@ -216,7 +216,7 @@ def train(
                 trained.vectors, vocabulary, trained.output_vectors, config, subwords=trained.subwords
             )
             if folder is not None:
-                replaces = resume or overwrite  # perhaps a model with phrases
+                replaces = resume or overwrite  # the folder may have an old phrases.tsv
                 loop.conclude(lambda: _save(embeddings, folder.path, corpus.phrases, loop.records, replaces))
     return embeddings
 
@@ -229,7 +229,7 @@ def _read(
     told: Callable[[ScanProgress], None] | None,
     processes: Processes,
 ) -> AbstractContextManager[EncodedCorpus]:
-    """What this process trains on: the corpus, or its part of it; what was given encoded is not closed."""
+    """Return the encoded corpus, or this process's part of it; a corpus that was given encoded is not closed."""
     if isinstance(corpus, EncodedCorpus):
         if known is not None and not set(known.words or []) <= corpus.vocabulary.index.keys():
             raise InputError("the corpus is encoded without the words of start: encode it with known=start.vocabulary.")
@@ -248,7 +248,7 @@ def _read(
 
 
 def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Processes) -> Embeddings:
-    """Load what a run of these options has saved; InputError where the folder holds what others made."""
+    """Load the finished model of these options, in all processes; InputError if it was made with other options."""
     found = None
     if folder is not None:
         found = Embeddings.load(folder.path)
@@ -281,7 +281,7 @@ def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Pr
 def _config(
     corpus: EncodedCorpus, chosen: dict[str, Any], loop: EmbeddingLoop, trainer: Trainer, seconds_before: float
 ) -> dict[str, Any]:
-    """Everything needed to know where the vectors come from, and to make them again."""
+    """Return the training record of the model: options, corpus and training, enough to reproduce the vectors."""
     last = loop.records[-1] if loop.records else {}
     about = corpus.whole or corpus
     several = {}
@@ -303,7 +303,7 @@ def _config(
             **trainer.facts,
             **several,
             "seconds": loop.seconds,
-            "seconds_before_resuming": seconds_before,  # the part of them that is an earlier process's
+            "seconds_before_resuming": seconds_before,  # the part of "seconds" spent before the last resume
             "words_per_second": loop.words / max(loop.seconds, 1e-9),
             "loss": last.get("loss"),
         },
@@ -320,7 +320,7 @@ def _save(
     if phrases is not None:
         phrases.save(folder / PHRASES)
     elif replaces:
-        with suppress(OSError):  # where nothing can be removed, nothing can be saved either, which is told next
+        with suppress(OSError):  # if this fails, so does saving, which raises
             (folder / PHRASES).unlink()
     embeddings.save(folder)
     with replacing(folder / "metrics.jsonl") as temporary:

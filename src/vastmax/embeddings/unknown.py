@@ -1,4 +1,4 @@
-"""Words that a vocabulary lacks, and the words that were meant."""
+"""The error for out-of-vocabulary words, with suggestions of similar words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vastmax.vocabulary import Vocabulary
 
 __all__ = ["unknown_word"]
 
-_FREQUENT = 50_000  # comparing spellings is slow, and frequent words are what people mean
+_FREQUENT = 50_000  # comparing spellings is slow, and people usually mean frequent words
 
 
 def unknown_word(word: object, vocabulary: Vocabulary) -> UnknownWordError:
@@ -23,7 +23,7 @@ def unknown_word(word: object, vocabulary: Vocabulary) -> UnknownWordError:
 
 
 def _close_words(word: str, vocabulary: Vocabulary) -> list[str]:
-    """Return up to three words spelt like this one: in another case first, then by difflib among the frequent."""
+    """Return up to three words with similar spelling: other cases first, then difflib's among the frequent words."""
     words = vocabulary.words or []
     cases = [form for form in (word.lower(), word.capitalize(), word.upper()) if form != word and form in vocabulary]
     alike = [other for other in words[:_FREQUENT] if abs(len(other) - len(word)) <= 2 and other not in cases]

@@ -1,4 +1,4 @@
-"""Embeddings as other programs and notebooks show them: a module of PyTorch, a data frame, a table in HTML."""
+"""Conversion of embeddings to a PyTorch module, data frames and an HTML table for notebooks."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Views"]
 
-_SHOWN, _AMONG = 5, 10_000  # words with neighbours, and the first words that these come from
-_VERY_FREQUENT = 100  # words passed over, whose neighbours say little
+_SHOWN, _AMONG = 5, 10_000  # words shown and neighbours of each, and the number of first words searched
+_VERY_FREQUENT = 100  # first words skipped, because their neighbours say little
 
 
 class Views:
-    """What `Embeddings` can be turned into."""
+    """The conversion methods of `Embeddings`."""
 
     def to_torch(
         self: WordVectors, *, trainable: bool = False, bag: Literal["mean", "sum"] | None = None, sparse: bool = False
     ) -> nn.Embedding | nn.EmbeddingBag:
-        """Return a ``torch.nn.Embedding`` with its own copy of the vectors, whose indices are ids.
+        """Return a ``torch.nn.Embedding`` (V, d) float32 with its own copy of the vectors; its indices are word ids.
 
         Args:
-            trainable: whether the vectors have gradients.
+            trainable: whether the vectors require gradients.
             bag: "mean" or "sum" for a ``torch.nn.EmbeddingBag``, which combines the vectors of several ids.
             sparse: whether gradients are sparse tensors of the rows used.
 
         Raises:
-            InputError: PyTorch is not installed, or a value that is not accepted.
+            InputError: if PyTorch is not installed, or a value is not accepted.
         """
         flag("trainable", trainable)
         flag("sparse", sparse)
@@ -53,12 +53,12 @@ class Views:
         return torch.nn.EmbeddingBag.from_pretrained(table, freeze=not trainable, mode=bag, sparse=sparse)
 
     def to_pandas(self: WordVectors) -> Any:
-        """Return a pandas DataFrame (V, d) float32 with its own copy of the vectors; its index "word" has the words.
+        """Return a pandas DataFrame (V, d) float32 with its own copy of the vectors, indexed by word.
 
-        Where words have no names, the index has their ids.
+        The index is named "word"; it has ids if the vocabulary has no words.
 
         Raises:
-            InputError: pandas is not installed.
+            InputError: if pandas is not installed.
         """
         try:
             import pandas  # type: ignore[import-not-found]
@@ -68,12 +68,12 @@ class Views:
         return pandas.DataFrame(np.array(self.vectors), index=index)
 
     def to_polars(self: WordVectors) -> Any:
-        """Return a polars DataFrame of V rows: "word", "count" where it is known, and "vector", an array of d float32.
+        """Return a polars DataFrame of V rows: "word", "count" if known, and "vector", an array of d float32.
 
-        Where words have no names, "word" has their ids.
+        "word" has ids if the vocabulary has no words.
 
         Raises:
-            InputError: polars is not installed.
+            InputError: if polars is not installed.
         """
         try:
             import polars  # type: ignore[import-not-found]
@@ -85,14 +85,14 @@ class Views:
         return polars.DataFrame({"word": _names(self.vocabulary), **counts, "vector": vector})
 
     def _repr_html_(self: WordVectors) -> str:
-        """A table for notebooks: what this is, how it was trained, and neighbours of some frequent words."""
+        """Return an HTML table for notebooks: size, training options and neighbours of some frequent words."""
         size, dim = self.table.shape
         first = _VERY_FREQUENT if size >= 2 * _VERY_FREQUENT else 0
         facts = [("words", f"{size:,}"), ("dim", str(dim)), *_training(self.config)]
         try:
             shown = list(range(first, min(first + _SHOWN, size)))
             found = _neighbours(self, shown, min(size, _AMONG))
-        except InputError:  # vectors that are not finite: what can be shown is
+        except InputError:  # vectors that are not finite: leave out the neighbours
             found = []
         return _table(facts) + (_table(found) if found else "")
 

@@ -1,4 +1,4 @@
-"""Warm starts: what a new run takes from existing vectors, and what it leaves in place."""
+"""Warm starts: initialise a training run from existing vectors, some of which may stay frozen."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from vastmax.vocabulary import WORD_END, Vocabulary
 
 __all__ = ["WarmStart"]
 
-_ROWS = 8192  # looked through at once
-_GENTLER = 8  # docs/training.md has what rates do to vectors that are there
+_ROWS = 8192  # rows checked at once
+_GENTLER = 8  # divides the default learning rate; docs/training.md shows how the rate affects existing vectors
 
 
 class WarmStart:
-    """Vectors that training starts from.
+    """The embeddings that training starts from, with V words, vectors (V, d) and perhaps R vectors of n-grams (R, d).
 
     Args:
-        start: embeddings, or a folder or file of them.
+        start: embeddings, or a folder or file of them, as `import_vectors` reads it.
         frozen: words whose vectors do not change; ``"all"`` for all words of ``start``.
 
     Raises:
-        InputError: embeddings without words, NaN or infinity in them, or a frozen word that they lack.
+        InputError: for embeddings without words, NaN or infinity in them, a frozen word that they lack, or a ``frozen``
+            that is neither a list of words nor ``"all"``.
     """
 
     def __init__(self, start: Embeddings | str | os.PathLike[str], frozen: Iterable[str] | str = ()) -> None:
@@ -66,14 +67,19 @@ class WarmStart:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The words of the vectors."""
+        """The vocabulary of the start embeddings."""
         return self.embeddings.vocabulary
 
     def checked(self, options: EmbeddingOptions) -> EmbeddingOptions:
-        """Return the options with the subwords of the vectors and a learning rate that does not destroy them.
+        """Return the options with the subword options of the start embeddings and a lower default learning rate.
 
-        The rate is an eighth of the default for training from scratch, unless one is given. InputError where options do
-        not match the vectors.
+        Unless a rate is given, it is an eighth of the default for training from scratch, so that training does not
+        destroy the vectors. Warn about words of floret models whose vectors are not the mean of their n-grams: they
+        start from that mean.
+
+        Raises:
+            InputError: if the options do not match the start embeddings, or floret's hashing (``hashes`` of 2 or more)
+                is combined with frozen words, a start without n-grams, or a floret start with 1 hash.
         """
         there = self.embeddings
         if options.dim != there.dim:
@@ -111,7 +117,7 @@ class WarmStart:
         return options
 
     def fingerprint(self) -> str:
-        """Digest of all start values, by which a checkpoint recognises them."""
+        """Return a digest (32 hex digits) of all arrays, words and frozen words; a checkpoint resumes only with it."""
         digest = hashlib.blake2b(digest_size=16)
         there = self.embeddings
         subwords = there.subwords
@@ -126,11 +132,11 @@ class WarmStart:
         return digest.hexdigest()
 
     def rows_in(self, vocabulary: Vocabulary) -> NDArray[np.int64]:
-        """The ids (n,) that the words have in a vocabulary that holds them all."""
+        """Return the ids (n,) int64 of the n start words in a vocabulary that contains them all."""
         return np.fromiter(map(vocabulary.index.__getitem__, self.vocabulary.words or []), np.int64)
 
     def frozen_in(self, vocabulary: Vocabulary) -> NDArray[np.uint8] | None:
-        """For each word of a vocabulary (V,) whether it stays; None where none does."""
+        """Return flags (V,) uint8 that are 1 for the frozen words of a vocabulary, or None if no word is frozen."""
         if not self.frozen:
             return None
         flags = np.zeros(len(vocabulary), np.uint8)
@@ -138,7 +144,11 @@ class WarmStart:
         return flags
 
     def total_counts(self, vocabulary: Vocabulary) -> NDArray[np.int64]:
-        """The counts (V,) of words in the new text and, where that is known, in the text before."""
+        """Return the word counts (V,) int64 of the new text plus those of the start embeddings, if they have counts.
+
+        Raises:
+            InputError: if a sum overflows int64.
+        """
         counts = vocabulary.counts.copy()
         if self.vocabulary.counted:
             counts[self.rows_in(vocabulary)] += self.vocabulary.counts
@@ -147,29 +157,35 @@ class WarmStart:
         return counts
 
     def keep_frozen(self, vocabulary: Vocabulary, vectors: NDArray[np.float32]) -> None:
-        """Write the vectors of frozen words into those of a vocabulary (V, d): a mean loses the sign of a zero."""
+        """Copy the frozen words' vectors into ``vectors`` (V, d), in place: a mean loses the sign of a zero."""
         words = sorted(self.frozen)
         if words:
             vectors[[vocabulary.index[word] for word in words]] = self.embeddings[words]
 
     @property
     def kept_buckets(self) -> NDArray[np.uint32] | None:
-        """The buckets whose n-grams count; None where all do."""
+        """The buckets (R,) uint32 to which pruned start embeddings restrict n-grams; None if they are not pruned."""
         there = self.embeddings.subwords
         return there.held if there is not None and there.pruned else None
 
     def _ngrams_beside(self, held: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which n-grams here (R,) are in none of these buckets."""
+        """Return flags (R,) bool of the start's n-gram vectors whose buckets are not in ``held``; (0,) without any."""
         there = self.embeddings.subwords
         return np.zeros(0, bool) if there is None else ~np.isin(there.held, held)
 
     def num_ngrams_with(self, held: NDArray[Any]) -> int:
-        """How many vectors of n-grams a run ends with; 0 where none are taken over from here."""
+        """Return the number of rows of the n-gram vectors (rows, d) that `with_ngrams_kept` allocates.
+
+        0 if the start embeddings have no n-gram vectors beyond the buckets of the run: nothing is then allocated.
+
+        Args:
+            held: (n,) the buckets that have vectors in the run.
+        """
         beside = int(self._ngrams_beside(held).sum())
         return beside and beside + len(held)
 
     def with_ngrams_kept(self, found: SubwordVectors) -> SubwordVectors:
-        """Return vectors of n-grams with those from here that the new text did not meet."""
+        """Return the n-gram vectors of a run (rows, d) followed by those of the start that its corpus does not use."""
         there = self.embeddings.subwords
         if there is None:
             return found
@@ -181,6 +197,15 @@ class WarmStart:
         return SubwordVectors(found.rule, vectors, held, pruned=there.pruned)
 
     def ngram_rows(self, subwords: SubwordVectors, held: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which of the buckets held in a new run have vectors here, and in which rows."""
+        """Match the n-gram vectors (rows, d) of a new run to existing ones (R, d) of the same buckets.
+
+        Args:
+            subwords: the existing vectors, (R, d).
+            held: (rows,) the distinct buckets that have vectors in the new run.
+
+        Returns:
+            For the n buckets in common, (n,) int64 their rows in the new run, which are indices into ``held``, and (n,)
+            int64 their rows in ``subwords.vectors``.
+        """
         _, there, here = np.intersect1d(held, subwords.held, assume_unique=True, return_indices=True)
         return there, here

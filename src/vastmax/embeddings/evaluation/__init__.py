@@ -1,1 +1,1 @@
-"""Gold standards of embeddings: analogies and word similarity."""
+"""Evaluation of embeddings on gold standards: analogies, word similarity and translation."""

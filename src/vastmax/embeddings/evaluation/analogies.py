@@ -1,4 +1,4 @@
-"""Analogies: "Athens is to Greece as Oslo is to ?"."""
+"""Evaluation on analogies: "Athens is to Greece as Oslo is to ?"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vastmax.embeddings.search import analogy_objective
 
 __all__ = ["AnalogyReport", "AnalogyScore", "Answer", "evaluate_analogies"]
 
-_ROWS = 32_768  # scored at once
+_ROWS = 32_768  # rows scored at once
 _SYNTACTIC = re.compile(r"gram|[ID]\d\d\b|[A-Z]+_[A-Z]+$")
 
 IntArray = NDArray[np.int64]
@@ -31,10 +31,10 @@ class Answer(NamedTuple):
 
     Attributes:
         a: the word in the file.
-        b: the word of the file that was asked with: of several, the first known one.
+        b: the word in the file; if there are several, the first known one, which was used.
         c: the word in the file.
-        expected: the right answers, any of which counts.
-        answer: the model's answer, in the spelling of its vocabulary; None where it has none.
+        expected: the accepted answers.
+        answer: the model's answer, in the spelling of its vocabulary; None if it has none.
         right: whether the answer is right.
     """
 
@@ -48,13 +48,13 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class AnalogyScore:
-    """Right answers out of the questions asked, in one section or several.
+    """The number of right answers among the questions asked in a section, or in several.
 
     Attributes:
         name: name of the section, or "semantic", "syntactic", "total".
         correct: number of right answers.
         total: number of questions asked.
-        skipped: number of questions left out because one of their words is out of vocabulary or of its restriction.
+        skipped: number of questions skipped because a word is not in the vocabulary or its restriction.
         answers: all questions asked, with ``keep_answers`` of `evaluate_analogies`; otherwise None.
     """
 
@@ -66,16 +66,16 @@ class AnalogyScore:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of right answers, 0 to 1; None where nothing was asked."""
+        """Share of right answers, 0 to 1; None if no questions were asked."""
         return self.correct / self.total if self.total else None
 
     @property
     def out_of_vocabulary(self) -> float | None:
-        """Share of questions left out, 0 to 1; None where there are none."""
+        """Share of questions skipped, 0 to 1; None if there are no questions."""
         return self.skipped / (self.total + self.skipped) if self.total + self.skipped else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the shares by name, ready for JSON; answers, if kept, as lists "right" and "wrong"."""
+        """Return the fields and the shares by name as JSON values; answers, if kept, as lists "right" and "wrong"."""
         found = {**asdict(self), "accuracy": self.accuracy, "out_of_vocabulary": self.out_of_vocabulary}
         del found["answers"]
         if self.answers is not None:
@@ -87,7 +87,7 @@ class AnalogyScore:
 
 @dataclass(frozen=True)
 class AnalogyReport:
-    """The score of every section or relation, in the order of the file, and their sums."""
+    """The scores of all sections or relations, in file order, and their sums."""
 
     sections: tuple[AnalogyScore, ...]
     method: str
@@ -101,7 +101,7 @@ class AnalogyReport:
 
     @property
     def syntactic(self) -> AnalogyScore:
-        """Sum of Google's sections "gram…", BATS's "I…" and "D…" (morphology), and MSR's, as "JJ_JJR"."""
+        """Sum of the syntactic sections: Google's "gram…", BATS's "I…" and "D…" (morphology), MSR's, as "JJ_JJR"."""
         return _sum("syntactic", [section for section in self.sections if _is_syntactic(section)])
 
     @property
@@ -111,16 +111,16 @@ class AnalogyReport:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of right answers over all sections, 0 to 1."""
+        """Share of right answers over all sections, 0 to 1; None if no questions were asked."""
         return self.total.accuracy
 
     @property
     def skipped(self) -> int:
-        """Questions left out in all sections."""
+        """Number of questions skipped in all sections."""
         return self.total.skipped
 
     def to_dict(self) -> dict[str, Any]:
-        """Return sections, sums and settings by name, ready for JSON."""
+        """Return sections, sums and settings by name, as JSON values."""
         return {
             "sections": [section.to_dict() for section in self.sections],
             "semantic": self.semantic.to_dict(),
@@ -141,15 +141,19 @@ def evaluate_analogies(
     method: Literal["3cosadd", "3cosmul"] = "3cosadd",
     keep_answers: bool = False,
 ) -> AnalogyReport:
-    """Ask every question of a gold standard, in the format published by its authors.
+    """Evaluate embeddings on a gold standard of analogy questions "a is to b as c is to d".
 
-    Google's: ``: section`` lines and ``a b c d`` lines, the sections not required. MSR's: ``a b c`` lines in a file
-    ``….questions``, "relation d" in ``….answers`` beside it, or ``a b c relation d`` in one. BATS: a folder of folders
-    of .txt files, or the zip archive of it; each file is a relation, each line ``word<TAB>answer/answer/…``, each two
-    lines are a question, whose b is the first known answer of the one and whose d is any of the other.
+    The published formats are read:
 
-    An answer is right if d is the best of all words but a, b and c. Questions with a word outside the vocabulary asked
-    about are left out and counted. The rules, and so the scores, are those of gensim's ``evaluate_word_analogies``.
+    - Google: lines ``a b c d``, optionally in sections that begin with a line ``: section``.
+    - MSR: lines ``a b c`` in a file ``….questions`` and "relation d" in ``….answers`` beside it, or lines
+      ``a b c relation d`` in one file.
+    - BATS: a folder of folders of .txt files, or a zip archive of it. Each file is a relation and each line
+      ``word<TAB>answer/answer/…``. Each ordered pair of lines is a question: b is the first known answer of one line,
+      d any answer of the other.
+
+    An answer is right if d is the best of all words but a, b and c. Questions with a word outside the (restricted)
+    vocabulary are skipped and counted. The rules, and so the scores, are those of gensim's ``evaluate_word_analogies``.
 
     See Also:
         Mikolov, Chen, Corrado, Dean, *Efficient Estimation of Word Representations in Vector Space*, 2013,
@@ -162,9 +166,9 @@ def evaluate_analogies(
     Args:
         embeddings: vectors with words.
         path: the file of questions, the folder or the archive.
-        restrict_vocabulary: ask about, and answer with, only this many of the most frequent words; None for all.
-        lowercase: ignore case when words are compared; of several spellings the most frequent is used.
-        method: "3cosadd" or "3cosmul".
+        restrict_vocabulary: use only this many of the most frequent words in questions and answers; None for all.
+        lowercase: ignore case when words are compared; the most frequent of several spellings is used.
+        method: "3cosadd" or "3cosmul", see `analogy_objective`.
         keep_answers: keep every question and its answer in the sections' scores.
 
     Raises:
@@ -225,9 +229,9 @@ def _score(
 
 
 def _best_answers(embeddings: Embeddings, asked: IntArray, rows: Rows, method: str) -> IntArray:
-    """Return for each (a, b, c) of rows the best answer, -1 where there is none; rows of one spelling are one word.
+    """Return the best answer (n,) to each question (n, 3) of rows, or -1; rows of one spelling count as one word.
 
-    Questions share their words, so cosines are computed once a word, by blocks of rows that bound the memory.
+    Questions share words, so cosines are computed once per word, in blocks of rows to limit memory.
     """
     num_rows = sum(map(len, rows.values()))
     several = {same[0]: same for same in rows.values() if len(same) > 1}

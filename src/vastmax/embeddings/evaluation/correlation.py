@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["average_ranks", "beta_share", "p_value", "pearson", "spearman"]
 
 _MOST_STEPS = 10_000
-_TINY = 1e-300  # in the place of 0, by which the fraction would be divided
+_TINY = 1e-300  # replaces 0 as a divisor in the continued fraction
 
 
 def average_ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Return ranks from 1 (n,); equal values share the mean of their ranks.
+    """Return the ranks (n,) float64 of values (n,), from 1; equal values share the mean of their ranks.
 
     Example:
         >>> average_ranks([3, 1, 3, 2])
@@ -26,7 +26,7 @@ def average_ranks(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def pearson(a: ArrayLike, b: ArrayLike) -> float | None:
-    """Return Pearson's correlation of two lists (n,), -1 to 1; None where one does not vary.
+    """Return Pearson's correlation of two lists (n,), -1 to 1; None if one is constant or n < 2.
 
     Example:
         >>> round(pearson([1, 2, 3], [1, 2, 9]), 4)
@@ -36,12 +36,12 @@ def pearson(a: ArrayLike, b: ArrayLike) -> float | None:
     if len(x) < 2 or x.min() == x.max() or y.min() == y.max():
         return None
     x, y = x - x.mean(), y - y.mean()
-    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of very small and very large numbers would be lost
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of very small and very large numbers under- or overflow
     return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
-    """Return Spearman's correlation of two lists (n,), Pearson's of their ranks; None where one does not vary.
+    """Return Spearman's correlation of two lists (n,), Pearson's of their ranks; None if one is constant or n < 2.
 
     Example:
         >>> spearman([1, 2, 3], [10, 30, 20])
@@ -51,11 +51,12 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
 
 
 def p_value(correlation: float | None, pairs: int) -> float | None:
-    """Return how often n independent pairs have a correlation at least as strong, of either sign: Student's t test.
+    """Return the two-sided p-value of a correlation r of n pairs, by Student's t test; None for n < 3 or without r.
 
-    ``t = r √((n - 2) / (1 - r²))`` has Student's distribution with n - 2 degrees of freedom if the pairs are
-    independent and, for Pearson's r, normal; of Spearman's that is an approximation. Its two tails together are
-    ``I(1 - r²; (n - 2)/2, 1/2)``, I being the regularised incomplete beta function. None for fewer than three pairs.
+    It is the probability of a correlation at least as strong, of either sign, if the two variables are independent.
+    ``t = r √((n - 2) / (1 - r²))`` then has Student's distribution with n - 2 degrees of freedom, exactly for Pearson's
+    r of normal variables and approximately for Spearman's. Its two tails sum to ``I(1 - r²; (n - 2)/2, 1/2)``, where I
+    is the regularised incomplete beta function.
 
     Example:
         >>> round(p_value(0.5, 20), 4)
@@ -67,9 +68,9 @@ def p_value(correlation: float | None, pairs: int) -> float | None:
 
 
 def beta_share(x: float, a: float, b: float) -> float:
-    """Return the regularised incomplete beta function I(x; a, b), 0 to 1, of x from 0 to 1 and positive a and b.
+    """Return the regularised incomplete beta function I(x; a, b), 0 to 1, for x from 0 to 1 and positive a and b.
 
-    By its continued fraction, as Lentz evaluates one, from the side where that converges quickly.
+    Its continued fraction is evaluated by Lentz's method, for x or 1 - x, whichever converges quickly.
 
     See Also:
         *NIST Digital Library of Mathematical Functions*, https://dlmf.nist.gov/8.17#SS5, equation 8.17.22; Lentz,

@@ -1,4 +1,4 @@
-"""Lines of a gold standard, and the words in it as rows of the embeddings."""
+"""Reading the lines of a gold standard, and mapping its words to rows of the embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 1 << 16
 
 
 def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of lines that are not blank, stripped; FormatError where a line is no text, or endless."""
+    """Yield (number, stripped line) of the non-blank lines; FormatError if one is not UTF-8 or too long."""
     for number in count(1):
         line = file.readline(_LONGEST + 1)
         if not line:
@@ -34,12 +34,12 @@ def numbered_lines(file: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
 
 
 def spelling(word: str, lowercase: bool) -> str:
-    """Return the form in which words are compared. Upper case, as gensim does: it also joins "ß" and "ss"."""
+    """Return the form in which words are compared: upper case to ignore case, as in gensim, so that "ß" equals "ss"."""
     return word.upper() if lowercase else word
 
 
 def rows_by_spelling(embeddings: Embeddings, limit: int | None, lowercase: bool) -> dict[str, list[int]]:
-    """Return the rows of each spelling among the first words, the most frequent first; InputError without words."""
+    """Return the rows of each spelling among the first ``limit`` words, in order; InputError without words."""
     if embeddings.vocabulary.words is None:
         raise InputError("the embeddings have no words, only ids: give embeddings with words.")
     rows: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Questions "a is to b as c is to ?" as their authors publish them: Google's, MSR's and BATS."""
+"""Reading of analogy questions "a is to b as c is to ?" in the formats of Google, MSR and BATS."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from vastmax.files import as_path, opened
 
 __all__ = ["Question", "read_questions"]
 
-_MOST_PAIRS = 1000  # in a relation: a question each two of them
-_LARGEST_ARCHIVE = 1 << 28
-_TAGS = re.compile(r"[A-Za-z]+_[A-Za-z]+")  # of MSR's relations, as JJ_JJR
+_MOST_PAIRS = 1000  # pairs in a BATS relation; the number of questions is quadratic
+_LARGEST_ARCHIVE = 1 << 28  # bytes, unpacked
+_TAGS = re.compile(r"[A-Za-z]+_[A-Za-z]+")  # an MSR relation, for example JJ_JJR
 
 
 class Question(NamedTuple):
-    """Words of a question; of several for b the first known is taken, and any answer is right."""
+    """The words of a question; the first known word of b is used, and any of the answers is right."""
 
     a: str
     b: tuple[str, ...]
@@ -36,11 +36,11 @@ Sections = list[tuple[str, list[Question]]]
 
 
 def read_questions(path: str | os.PathLike[str]) -> Sections:
-    """Return the questions of every section or relation, by name, in the order of the file or of the files' names.
+    """Return the (name, questions) of all sections or relations, in the order of the file or sorted by file name.
 
     Raises:
-        InputError: where there is no file.
-        FormatError: for a line that is no question, with its number.
+        InputError: if the file is missing.
+        FormatError: for a line that is not a question, with its number, a damaged archive, or one above 256 MiB.
     """
     source = as_path(path)
     if source.suffix == ".answers":
@@ -74,7 +74,7 @@ def _read_archive(archive: Path) -> Sections:
 
 
 def _unpacked(archive: Path) -> list[tuple[str, bytes]]:
-    """Name and content of the .txt files of an archive."""
+    """Return (name, content) of the .txt files in an archive."""
     try:
         with zipfile.ZipFile(archive) as content:
             members = [each for each in content.infolist() if PurePosixPath(each.filename).suffix == ".txt"]
@@ -83,13 +83,13 @@ def _unpacked(archive: Path) -> list[tuple[str, bytes]]:
             if size <= _LARGEST_ARCHIVE:
                 members.sort(key=lambda each: each.filename)
                 return [(f"{archive}/{each.filename}", content.read(each)) for each in members]
-    except Exception as error:  # of damaged archives the library raises much that it does not name
+    except Exception as error:  # zipfile raises undocumented errors for damaged archives
         raise FormatError(f"{archive} is a zip archive that cannot be read ({error}): fetch it again.") from error
     raise FormatError(f"{archive} unpacks to {size} bytes, more than {_LARGEST_ARCHIVE}: give a gold standard.")
 
 
 def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | None = None) -> Sections:
-    """The sections of one file; its name is theirs where it names none."""
+    """Return the sections of a file; questions without a section are put under the file's name."""
     lines = list(numbered_lines(file, name))
     if lines and len(_fields(lines[0][1])) == 2 and not any(line.startswith(":") for _, line in lines):
         return [(PurePosixPath(name).stem, _pairs_as_questions(lines, name))]
@@ -118,7 +118,7 @@ def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | 
 
 
 def _answer(answers: Iterator[tuple[int, str]], where: str) -> tuple[str, str]:
-    """The relation and the word on the next line of MSR's answers."""
+    """Return the relation and the word on the next line of an MSR .answers file."""
     _, line = next(answers, (0, ""))
     fields = line.split()
     if len(fields) != 2:
@@ -127,7 +127,7 @@ def _answer(answers: Iterator[tuple[int, str]], where: str) -> tuple[str, str]:
 
 
 def _pairs_as_questions(lines: list[tuple[int, str]], name: str) -> list[Question]:
-    """Every two pairs of a relation, "word<TAB>answer/answer", are a question."""
+    """Return a question for each ordered pair of lines "word<TAB>answer/answer" of a BATS relation."""
     if len(lines) > _MOST_PAIRS:
         raise FormatError(
             f"{name} has {len(lines)} pairs, of which each two are a question: give at most {_MOST_PAIRS}."

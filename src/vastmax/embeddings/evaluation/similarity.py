@@ -1,4 +1,4 @@
-"""Word similarity: cosines against human scores of pairs."""
+"""Evaluation on word similarity: correlation of cosines with human scores of word pairs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from vastmax.files import as_path, opened
 
 __all__ = ["PART_OF_SPEECH", "SimilarityReport", "evaluate_similarity", "read_pairs"]
 
-PART_OF_SPEECH = re.compile(r"(?<=.)-[nvja]$")  # as in the lemmas of MEN
-_NEARLY_A_NUMBER = re.compile(r"[-+]?([.,]?\d|(nan|inf(inity)?)$)", re.IGNORECASE)  # and no title
-_DECIMAL_COMMA = re.compile(r"\s\S+\s+[-+]?\d*,\d+(\s|$)")  # the third of three words between blanks
+PART_OF_SPEECH = re.compile(r"(?<=.)-[nvja]$")  # as in the lemmas of MEN, for example "sun-n"
+_NEARLY_A_NUMBER = re.compile(r"[-+]?([.,]?\d|(nan|inf(inity)?)$)", re.IGNORECASE)  # a malformed score, not a title
+_DECIMAL_COMMA = re.compile(r"\s\S+\s+[-+]?\d*,\d+(\s|$)")  # in the third of three fields separated by blanks
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class SimilarityReport:
     """The correlation of cosines with human scores of pairs.
 
     Attributes:
-        name: name of the file, without its ending.
-        spearman: Spearman's rank correlation, -1 to 1; None where fewer than two different pairs are left.
+        name: name of the file, without its extension.
+        spearman: Spearman's rank correlation, -1 to 1; None for fewer than two pairs, or if the cosines or the scores
+            are constant.
         pairs: number of pairs compared.
-        left_out: number of pairs with an out-of-vocabulary word that has no n-grams.
-        pearson: Pearson's correlation; None where either does not vary.
-        spearman_p: p-value of Spearman's correlation (`p_value`); None below three pairs.
+        left_out: number of pairs skipped, with an out-of-vocabulary word that has no n-grams.
+        pearson: Pearson's correlation, -1 to 1; None in the same cases.
+        spearman_p: two-sided p-value of Spearman's correlation; None for fewer than three pairs, or without it.
         pearson_p: the same for Pearson's.
     """
 
@@ -48,24 +49,25 @@ class SimilarityReport:
 
     @property
     def out_of_vocabulary(self) -> float:
-        """Share of pairs left out, 0 to 1."""
+        """Share of pairs skipped, 0 to 1."""
         return self.left_out / (self.pairs + self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the share left out by name, ready for JSON."""
+        """Return the fields and the share of pairs skipped by name, as JSON values."""
         return {**asdict(self), "out_of_vocabulary": self.out_of_vocabulary}
 
 
 def evaluate_similarity(
     embeddings: Embeddings, path: str | os.PathLike[str], *, lowercase: bool = True
 ) -> SimilarityReport:
-    """Compare cosines with the human scores in a file of word pairs, by Spearman's rank correlation and by Pearson's.
+    """Correlate cosines with the human scores in a file of word pairs, by Spearman's rank correlation and Pearson's.
 
-    Files are read as published by their authors: WordSim-353, SimLex-999, SimVerb-3500, MEN (natural form and lemmas),
-    the rare words of Stanford, RG-65, MTurk-771. A line has two words, optionally their part of speech as one letter,
-    the score, and further columns that are ignored. It is split at tabs, else at semicolons, else at commas, else at
-    spaces. Lines that start with ``#`` and column titles in the first line are skipped. Where the model has no word
-    "sun-n", that is read as "sun".
+    The published files of WordSim-353, SimLex-999, SimVerb-3500, MEN (natural form and lemmas), Stanford's rare words,
+    RG-65 and MTurk-771 are read as they are. A line has two words, optionally their part of speech as one letter, the
+    score, and further columns that are ignored. It is split at tabs, else at semicolons, else at commas, else at
+    spaces. Lines that start with ``#`` and column titles in the first line are skipped. A word such as "sun-n" is
+    looked up as "sun" if the model does not have it. Pairs with out-of-vocabulary words without n-grams are skipped
+    and counted.
 
     See Also:
         Finkelstein et al., *Placing Search in Context: The Concept Revisited*, 2002,
@@ -78,7 +80,7 @@ def evaluate_similarity(
     Args:
         embeddings: vectors with words.
         path: the file of pairs.
-        lowercase: ignore case when words are compared; of several spellings the most frequent is used.
+        lowercase: ignore case when words are compared; the most frequent of several spellings is used.
 
     Raises:
         InputError: for a missing file, or embeddings without words.
@@ -115,7 +117,7 @@ def evaluate_similarity(
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str, float]]:
-    """Return the pairs of a file with their scores, read as `evaluate_similarity` says; the same errors."""
+    """Return the (word, word, score) of a file in a format of `evaluate_similarity`; raises the same errors."""
     name = os.fspath(as_path(path))
     pairs: list[tuple[str, str, float]] = []
     title_may_come = True

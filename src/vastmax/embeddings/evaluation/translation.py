@@ -1,4 +1,4 @@
-"""How well two aligned models translate: precision at k over a dictionary of pairs."""
+"""Evaluation of translation between two aligned models: precision at k on a dictionary of word pairs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["TranslationReport", "evaluate_translation", "read_pairs"]
 
 @dataclass(frozen=True)
 class TranslationReport:
-    """The share of words with a right translation among their first k answers.
+    """Precision at k: the share of words with a right translation among their first k answers.
 
     Attributes:
-        precision: share of words, 0 to 1, by k; None where no word was translated.
-        words: number of words translated, each once, however many translations it has.
-        left_out: number of words left out: the source lacks them, or the target all their translations.
+        precision: the share, 0 to 1, by k; None if no word was translated.
+        words: number of words translated; a word with several translations counts once.
+        left_out: number of words skipped because the source lacks them, or the target lacks all their translations.
         method: "csls" or "cosine".
     """
 
@@ -36,11 +36,11 @@ class TranslationReport:
 
     @property
     def out_of_vocabulary(self) -> float:
-        """Share of words left out, 0 to 1."""
+        """Share of words skipped, 0 to 1."""
         return self.left_out / (self.words + self.left_out)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields and the share left out by name, ready for JSON."""
+        """Return the fields and the share of words skipped by name, as JSON values."""
         return {**asdict(self), "out_of_vocabulary": self.out_of_vocabulary}
 
 
@@ -53,10 +53,10 @@ def evaluate_translation(
     method: Literal["csls", "cosine"] = "csls",
     restrict_vocabulary: int | None = 30_000,
 ) -> TranslationReport:
-    """Translate the words of a dictionary with an aligned source, and count those with a right one among the first k.
+    """Translate the words of a dictionary with `translate`, and return the precision at each k.
 
     A word with several translations is translated once, and any of them is right. Words that the source lacks, or
-    all of whose translations the target lacks, are left out and counted. These are the rules of MUSE.
+    whose translations the target lacks altogether, are skipped and counted. These are the rules of MUSE.
 
     See Also:
         Conneau, Lample, Ranzato, Denoyer, Jégou, *Word Translation Without Parallel Data*, 2018,
@@ -65,10 +65,10 @@ def evaluate_translation(
     Args:
         source: in the space of the target, as `align` returns it.
         target: embeddings to search for translations.
-        dictionary: pairs (word of the source, word of the target), or a file of them, two words a line.
-        ks: each at least 1.
+        dictionary: pairs (word of the source, word of the target), or a file of them, two words per line.
+        ks: the values of k, each at least 1.
         method: "csls" or "cosine", as in `translate`.
-        restrict_vocabulary: search only this many of the first words of the target, as in `translate`.
+        restrict_vocabulary: search only this many of the first words of the target, as in `translate`; None for all.
 
     Raises:
         InputError: for a missing file, an empty dictionary, or a value that is not accepted.
@@ -102,7 +102,7 @@ def evaluate_translation(
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
-    """Return the pairs of a file, two words a line with a tab or blanks between, the format of MUSE.
+    """Return the word pairs of a file in MUSE's format: two words per line, separated by a tab or blanks.
 
     Raises:
         InputError: for a missing file.

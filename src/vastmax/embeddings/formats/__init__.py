@@ -1,1 +1,1 @@
-"""Embeddings on disk: our folder, and the formats of other programs."""
+"""Embeddings on disk: the folder format of vastmax, and the formats of other programs."""

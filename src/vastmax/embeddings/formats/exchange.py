@@ -1,4 +1,4 @@
-"""Vectors for other programs and from them, in the format of the file's ending and content."""
+"""Export and import of vectors in the formats of other programs, chosen by file extension and content."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _WRITTEN = {
     ".floret": ("floret",),
     ".npy": ("numpy",),
 }
-"""The formats that a file of an ending may have; the first is the usual one."""
+"""The formats that each file extension may have; the first is the default."""
 _FASTTEXT = MAGIC.to_bytes(4, "little")
 
 
 def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str | None = None) -> None:
-    """Write vectors in the format of the file's ending, or for ``.bin`` in ``format``.
+    """Write vectors in the format of the file's extension; for ``.bin``, ``format`` chooses one of three.
 
     ========  ===================================================================
     .txt .vec word2vec text
@@ -41,17 +41,18 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str 
     .npy      the vectors (V, d) float32 of numpy, with a .tsv
     ========  ===================================================================
 
-    ``name.tsv`` beside it is the vocabulary, "word<TAB>count" a line. Two files cannot be replaced at one moment: a
-    kill between them leaves vectors without words, never with wrong ones.
+    ``name.tsv`` beside the file is the vocabulary, one "word<TAB>count" per line. Two files cannot be replaced
+    atomically: if the process is killed in between, the vectors are left without words, never with wrong ones.
 
     Args:
-        embeddings: the embeddings to write; only fastText's and floret's formats keep vectors of unseen words.
+        embeddings: vectors (V, d) to write; only fastText's and floret's formats keep vectors of out-of-vocabulary
+            words.
         path: the file.
-        format: ``word2vec``, ``fasttext``, ``floret`` or ``numpy``; None for the usual one of the ending.
+        format: ``word2vec``, ``fasttext``, ``floret`` or ``numpy``; None for the default of the extension.
 
     Raises:
-        InputError: for another ending, a format that does not support these embeddings, a vector with NaN or
-            infinity, or where the file cannot be written.
+        InputError: for another extension, a format that does not support these embeddings, a vector with NaN or
+            infinity, or if the file cannot be written.
     """
     target = as_path(path)
     formats = _WRITTEN.get(target.suffix)
@@ -78,7 +79,7 @@ def _write_numpy(embeddings: Embeddings, path: Path) -> None:
 
 @contextmanager
 def _words_beside(embeddings: Embeddings, target: Path) -> Iterator[Path]:
-    """Write the vocabulary where vectors are written; its old file, which is given, must go before they come."""
+    """Write the vocabulary beside the vectors; yield its old file, to be deleted before the vectors are replaced."""
     names = target.with_suffix(".tsv")
     with writing(target.parent, patience=PATIENCE), replacing(names) as new_names:
         with new_names.open("wb") as file:
@@ -87,18 +88,21 @@ def _words_beside(embeddings: Embeddings, target: Path) -> Iterator[Path]:
 
 
 def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> Embeddings:
-    """Read what `export` writes, also packed (.txt.gz, .vec.gz, .bin.gz), GloVe's text, and folders of embeddings.
+    """Read what `export` writes, .txt, .vec, .bin and .floret also gzipped, GloVe's text, and folders of embeddings.
 
-    The content decides whether .txt, .vec and .bin are text or binary, or a model of fastText or floret (as .ftz);
-    see `read_word2vec`, `read_fasttext` and `read_floret`.
+    The content decides whether a .txt, .vec, .bin or .ftz file is word2vec's text or binary format, or a model of
+    fastText or floret; see `read_word2vec`, `read_fasttext` and `read_floret`.
 
     Args:
         path: the file, or the folder.
-        limit: read only so many words, the first; None for all.
+        limit: read only this many words, from the first; None for all.
+
+    Returns:
+        The embeddings, vectors (V, d) float32; a folder's vectors stay compressed unless ``limit`` cuts them.
 
     Raises:
-        InputError: for another ending, or a file that is missing.
-        FormatError: where the content does not match the ending; it names the formats of other programs.
+        InputError: for another extension, or a missing file.
+        FormatError: if the content does not match the extension; it names the formats of other programs.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     source = as_path(path)
@@ -121,7 +125,7 @@ def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) ->
 
 
 def _is_fasttext(source: Path) -> bool:
-    """Whether a file begins as fastText's do; what is read from a pipe would be gone."""
+    """Whether a file begins like fastText's; False for a pipe, from which bytes can be read only once."""
     if not is_file(source):
         return False
     with opened(source) as file:
@@ -129,7 +133,7 @@ def _is_fasttext(source: Path) -> bool:
 
 
 def _first(embeddings: Embeddings, limit: int | None) -> Embeddings:
-    """The first words; output vectors belong to all of them."""
+    """Return the embeddings of the first words, without output vectors, which belong to all words."""
     if limit is None or limit >= len(embeddings):
         return embeddings
     known = embeddings.vocabulary

@@ -1,4 +1,4 @@
-"""fastText's models, .bin and .ftz, and those that floret writes as .bin."""
+"""Models of fastText (.bin and .ftz) and of floret (.bin)."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ Matrix = NDArray[np.float32]
 
 
 def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> Embeddings:
-    """Read a model of fastText, .bin or quantised .ftz, or floret's .bin: words, n-grams and output vectors.
+    """Read a model of fastText (.bin or quantised .ftz) or of floret (.bin): words, n-grams and output vectors.
 
-    Vectors are those that fastText gives, of unseen words too, whose n-grams are all kept whatever the limit. Of a
-    supervised model the words are read, and not the labels. Output vectors are kept where they are of words: not those
-    of a tree, which is another than ours, and not with a limit. Words that are not UTF-8 are left out with a warning,
-    and of a repeated word the first is kept. What the model was trained with is in ``config["options"]``.
+    The vectors are those that fastText computes, also for out-of-vocabulary words; all n-grams are kept, whatever the
+    limit. The labels of a supervised model are not read. Output vectors of words are kept, except with a limit; those
+    of a tree are not, because fastText's tree differs from ours. Words that are not UTF-8 are left out, and only the
+    first of repeated words is kept, both with a warning. The training options of the model are in
+    ``config["options"]``.
 
-    It needs ``4 d (V + buckets + output vectors)`` bytes of memory, where a limit lowers V. Where so much is not free,
-    it raises InputError before allocating any.
+    Reading needs ``4 d (V + buckets + output vectors)`` bytes of memory; a limit lowers V. If less is available, it
+    raises InputError before allocating any.
 
     See Also:
         Bojanowski, Grave, Joulin, Mikolov, *Enriching Word Vectors with Subword Information*, 2017,
@@ -52,14 +53,14 @@ def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> 
 
     Args:
         path: plain or .gz, recognised by content.
-        limit: read only the vectors of so many words, the first; None for all.
+        limit: read only the vectors of this many words, from the first; None for all.
 
     Returns:
         The embeddings, vectors (V, d) float32.
 
     Raises:
-        InputError: where the file cannot be opened, or does not fit into memory.
-        FormatError: where it is truncated or damaged, or not a fastText file.
+        InputError: if the file cannot be opened, or does not fit into memory.
+        FormatError: if it is truncated or damaged, or not a fastText file.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     with opened(path) as file:
@@ -129,7 +130,7 @@ def _check_memory(data: ByteStream, needed: int) -> None:
 
 
 def _words(dictionary: Dictionary, source: RowSource) -> tuple[list[str], list[int]]:
-    """The words that are text, each once, and their places; a warning tells of the others."""
+    """Return the distinct words that are UTF-8, and their rows; warn about the others."""
     rows: dict[str, int] = {}
     damaged: list[int] = []
     for row, raw in enumerate(dictionary.words):
@@ -155,10 +156,10 @@ def _words(dictionary: Dictionary, source: RowSource) -> tuple[list[str], list[i
 
 
 def _bags(words: Sequence[str], first: int, subwords: SubwordVectors) -> tuple[Matrix, Matrix, Matrix]:
-    """For some words from the first on: the sums (n, d) of their n-grams' vectors, and (n, 1) how many rows these are.
+    """Return sums (n, d) of the n-gram vectors of n words, their numbers (n, 1), and weights (n, 1) of the own rows.
 
-    And of how many rows of their own a word's vector is the mean besides, (n, 1): 1, but 0 where words are hashed,
-    except for the very first word, as floret has it. The end of a line has no n-grams.
+    ``first`` is the row of the first of the words. The vector of a word is the mean of its n-grams and own row. The
+    weight is 1; it is 0 if words are hashed, except for row 0, as in floret. The end-of-line word has no n-grams.
     """
     sums, sizes = subwords.sums(words)
     if parts.EOS in words:
@@ -170,7 +171,7 @@ def _bags(words: Sequence[str], first: int, subwords: SubwordVectors) -> tuple[M
 
 
 def _finish(vectors: Matrix, words: Sequence[str], subwords: SubwordVectors) -> None:
-    """Turn the words' own rows into means over them and their n-grams, in place."""
+    """Replace each word's own row by the mean of it and its n-grams, in place."""
     for start in range(0, len(words), _ROWS):
         block = vectors[start : start + _ROWS]
         sums, sizes, own = _bags(words[start : start + _ROWS], start, subwords)
@@ -180,7 +181,7 @@ def _finish(vectors: Matrix, words: Sequence[str], subwords: SubwordVectors) -> 
 
 
 def _options(arguments: Arguments, rule: Subwords | None, labels: bool) -> dict[str, Any]:
-    """The arguments by the names of `EmbeddingOptions`."""
+    """Return the arguments under the names of `EmbeddingOptions`."""
     ngrams = {} if rule is None else {"subwords": f"{rule.shortest}-{rule.longest}", "buckets": rule.buckets}
     return {
         "model": _MODELS[arguments.model],
@@ -193,22 +194,23 @@ def _options(arguments: Arguments, rule: Subwords | None, labels: bool) -> dict[
 
 
 def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, floret: bool = False) -> None:
-    """Write a model that fastText and gensim load, or floret, to a temporary name that is renamed in the end.
+    """Write a model that fastText and gensim, or floret, load. The file is replaced atomically.
 
-    Words keep their vectors, and unseen words get the same vectors as here: a word's own row is what its vector has
-    beyond its n-grams, and buckets without a vector are written as zero rows. Output vectors of words are written,
-    others are zeros; unknown counts are written as 1, and words without names as their ids.
+    Words keep their vectors, and out-of-vocabulary words get the same vectors as here: each word's own row is written
+    so that the mean of it and the n-grams is the word's vector, and buckets without a vector are zero rows. Output
+    vectors of words are written, and zeros instead of missing ones or those of a tree. Unknown counts are written as 1.
+    If the vocabulary has no words, ids are written.
 
     Args:
-        embeddings: vectors (V, d), with subwords or without.
+        embeddings: vectors (V, d), with or without subwords.
         path: the file.
-        floret: write what floret's ``load_model`` reads, whose header is longer. Only it supports models whose words
-            are hashed like their n-grams; of these vectors only the first word's may be arbitrary, as in floret, and
-            that of a later ``</s>`` becomes zeros, with a warning.
+        floret: write the format of floret's ``load_model``, with a longer header. Only this format supports models
+            whose words are hashed like their n-grams. Of these, only the first word may have an arbitrary vector, as in
+            floret; the vector of a later ``</s>`` becomes zeros, with a warning.
 
     Raises:
-        InputError: where the file cannot be written, the format does not support these embeddings, or a number is
-            not finite.
+        InputError: if the file cannot be written, the format does not support these embeddings, or a number is NaN or
+            infinite.
     """
     subwords = embeddings.subwords
     hashed = subwords is not None and subwords.rule.floret
@@ -247,7 +249,7 @@ def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, flor
 
 
 def _arguments(embeddings: Embeddings) -> Arguments:
-    """What fastText is told of the training; its own defaults where nothing is known."""
+    """Return the training arguments to write; fastText's defaults stand for unknown ones."""
     options = embeddings.config.get("options")
     given: Mapping[str, Any] = options if isinstance(options, Mapping) else {}
 
@@ -285,7 +287,7 @@ def _write_dictionary(file: IO[bytes], vocabulary: Vocabulary, names: Sequence[s
 
 
 def _input_blocks(embeddings: Embeddings, names: Sequence[str]) -> Iterator[NDArray[Any]]:
-    """The words' own rows, and behind them those of all buckets."""
+    """Yield blocks of the input matrix: the words' own rows, then those of all buckets."""
     subwords = embeddings.subwords
     for start in range(0, len(names), _ROWS):
         block = embeddings.table[start : start + _ROWS]

@@ -1,4 +1,4 @@
-"""What a model of fastText is made of, one part behind the other: arguments, dictionary, matrices.
+"""The parts of a fastText file, in order: arguments, dictionary, matrices.
 
 See Also:
     https://github.com/facebookresearch/fastText, whose ``Args``, ``Dictionary``, ``DenseMatrix``, ``QuantMatrix`` and
@@ -35,18 +35,18 @@ __all__ = [
 
 MAGIC, VERSION, _OLD_VERSION = 793712314, 12, 11
 EOS = "</s>"
-"""The end of a line, a word without n-grams."""
+"""The end-of-line word, which has no n-grams."""
 CBOW, SKIPGRAM, SUPERVISED = 1, 2, 3
 HIERARCHICAL, NEGATIVE_SAMPLING = 1, 2
-FLORET = 2  # the mode of floret in which words are hashed too
+FLORET = 2  # floret's mode, in which words are hashed too
 _CENTROIDS = 256
-_SIZES = "<3i2q"  # of a dictionary
+_SIZES = "<3i2q"  # the layout of `Sizes`
 
 Matrix = NDArray[np.float32]
 
 
 class Arguments(NamedTuple):
-    """What a model was trained with, as fastText writes it; ``mode`` and ``hashes`` are in floret's models alone."""
+    """The training arguments of a model, in file order; only floret's models have ``mode`` and ``hashes``."""
 
     dim: int
     window: int
@@ -65,12 +65,12 @@ class Arguments(NamedTuple):
     subsample: float
 
     def pack(self, floret: bool) -> bytes:
-        """Return the bytes of them."""
+        """Return the arguments as bytes."""
         return struct.pack("<14id", *self) if floret else struct.pack("<12id", *self[:11], *self[13:])
 
 
 class Sizes(NamedTuple):
-    """The numbers that a dictionary begins with; ``kept`` buckets have a row, or all where it is -1."""
+    """The header of a dictionary; ``kept`` is the number of buckets that have a row, -1 for all."""
 
     entries: int
     words: int
@@ -80,7 +80,7 @@ class Sizes(NamedTuple):
 
 
 class Dictionary(NamedTuple):
-    """The first words, as bytes, and their counts; and the buckets that have a row, or None where all have one."""
+    """The first words, as bytes, their counts (V,) int64, and the buckets (R,) that have a row, or None for all."""
 
     words: list[bytes]
     counts: NDArray[np.int64]
@@ -92,7 +92,7 @@ _MOST = {"dim": 1 << 20, "shortest": 100, "longest": 100, "model": 3, "loss": 4,
 
 
 def read_arguments(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
-    """Return what a model begins with, and whether floret wrote it; FormatError where nothing can be that."""
+    """Return the header of a model, and whether floret wrote it; FormatError if it is invalid."""
     magic, version = data.unpack("<2i", "header")
     if magic != MAGIC:
         raise data.source.error("is not a fastText model", "give a .bin or .ftz file of fastText, or floret's .bin")
@@ -103,7 +103,7 @@ def read_arguments(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
     for name, value in arguments._asdict().items():
         if not _LEAST.get(name, -(2**31)) <= value <= _MOST.get(name, 2**31 - 1):
             raise data.source.error(f"is damaged, its {name.replace('_', ' ')} is {value}")
-    if version == _OLD_VERSION and arguments.model == SUPERVISED:  # which had no n-grams of characters
+    if version == _OLD_VERSION and arguments.model == SUPERVISED:  # had no character n-grams
         arguments = arguments._replace(longest=0)
     if not sizes.words:
         raise data.source.error("contains no words", "give a model with words")
@@ -111,7 +111,7 @@ def read_arguments(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
 
 
 def _told_apart(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
-    """Floret's arguments are two more under the same name and version: only one reading makes sense of what follows."""
+    """Read the header with or without floret's two extra arguments: only one reading gives consistent sizes."""
     for floret, layout in ((False, "<12id"), (True, "<14id")):
         size = struct.calcsize(layout)
         start = data.peek(size + struct.calcsize(_SIZES), "header")
@@ -124,7 +124,7 @@ def _told_apart(data: ByteStream) -> tuple[Arguments, Sizes, bool]:
 
 
 def read_dictionary(data: ByteStream, sizes: Sizes, buckets: int, wanted: int) -> Dictionary:
-    """Return the first words, the buckets that have rows, and pass over all else."""
+    """Return the first ``wanted`` words, and the buckets that have rows; skip all else."""
     data.check(10 * sizes.entries + 8 * max(0, sizes.kept), "words")
     words: list[bytes] = []
     counts: list[int] = []
@@ -152,7 +152,7 @@ def _held(data: ByteStream, kept: int, buckets: int) -> NDArray[np.int64]:
 def read_rows(
     data: ByteStream, quantized: bool, parts: tuple[tuple[int, int], ...], dim: int, what: str
 ) -> list[Matrix]:
-    """Return the first ``wanted`` of each part (rows, wanted) of a matrix, one part behind the other."""
+    """Return the first rows (wanted, d) of consecutive parts of a matrix, each given as (rows, wanted)."""
     num_rows = sum(rows for rows, _ in parts)
     if quantized:
         matrix = QuantizedRows(data, num_rows, dim, what)
@@ -175,14 +175,14 @@ def _check_shape(data: ByteStream, found: tuple[int, ...], shape: tuple[int, int
 
 
 class QuantizedRows:
-    """A matrix (n, d) as bytes: each names one of 256 centroids for a few of a row's numbers, and one its length."""
+    """A product-quantised matrix (n, d): one byte per part of a row selects a centroid, another, if any, its length."""
 
     def __init__(self, data: ByteStream, num_rows: int, dim: int, what: str) -> None:
         self._data, self._what = data, what
         scaled, *shape = data.unpack("<?2q", what)
         _check_shape(data, tuple(shape), (num_rows, dim), what)
         (size,) = data.unpack("<i", what)
-        if num_rows < 1 or size < 0 or size % num_rows:  # a quantiser is trained on rows
+        if num_rows < 1 or size < 0 or size % num_rows:  # a quantiser needs rows to be trained
             raise data.source.error(f"is damaged, its {what} has {size} codes for {num_rows} rows")
         self._codes = np.frombuffer(data.take(size, what), np.uint8).reshape(num_rows, -1)
         self._centroids = self._quantizer(dim, self._codes.shape[1])
@@ -192,7 +192,7 @@ class QuantizedRows:
             self._scale = self._quantizer(1, 1)[0][codes]
 
     def _quantizer(self, dim: int, parts: int) -> list[Matrix]:
-        """The centroids of each part of a row, (256, numbers of the part)."""
+        """Return the centroids (256, width) of each part of a row."""
         found = self._data.unpack("<4i", self._what)
         width, last = found[2:]
         if found[:2] != (dim, parts) or not 1 <= last <= width or (parts - 1) * width + last != dim:
@@ -202,7 +202,7 @@ class QuantizedRows:
         return [self._data.rows(_CENTROIDS, width if part < parts - 1 else last, self._what) for part in range(parts)]
 
     def decode(self, start: int, stop: int) -> Matrix:
-        """Return some rows; FormatError where a number of one is too large."""
+        """Return some rows (n, d) float32; FormatError if a number overflows."""
         codes = self._codes[start:stop]
         rows = np.concatenate(
             [centroids[codes[:, part]] for part, centroids in enumerate(self._centroids)], axis=1, dtype=np.float32

@@ -1,4 +1,4 @@
-"""floret's table of hashed n-grams in text, ``.floret``, which spaCy reads."""
+"""floret's text format ``.floret``, a table of hashed n-gram vectors, which spaCy reads."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = ["blocks_of_buckets", "check_hashed", "read_floret", "unlike_their_ngr
 
 _ROWS = 8192
 _HEAD = 1 << 16
-_SEED, _BEGIN, _END = 2166136261, "<", ">"  # of the hash, and the marks at a word's ends
-_NEAR = 1e-3  # of a vector's length: more than rounding and five digits do
+_SEED, _BEGIN, _END = 2166136261, "<", ">"  # hash seed, and the marks at the beginning and end of a word
+_NEAR = 1e-3  # tolerance relative to a vector's length: above the error of rounding and of five digits
 
 
 def read_floret(
     path: str | os.PathLike[str], vocabulary: Vocabulary | None = None, *, limit: int | None = None
 ) -> Embeddings:
-    """Read floret's vectors of n-grams in text, from which the vectors of all words are computed.
+    """Read floret's text format of n-gram vectors, from which the vectors of all words are computed.
 
-    The file contains no words. Those to search among are given, or are taken from a file of the same name beside it:
-    the vocabulary ``.tsv``, which `export` writes, or else the ``.vec`` that floret writes. Other words have vectors
-    too, but are never returned as neighbours.
+    The file contains no words. The words to search among are given, or read from a file of the same name beside it: the
+    vocabulary ``.tsv`` that `export` writes, or else the ``.vec`` that floret writes. Other words have vectors too, but
+    are never returned as neighbours.
 
     See Also:
         *Compact word vectors with Bloom embeddings*, 2022, https://explosion.ai/blog/floret-vectors;
@@ -46,15 +46,15 @@ def read_floret(
 
     Args:
         path: plain or .gz, recognised by content.
-        vocabulary: the words; None looks beside the file.
-        limit: take only so many words, the first; None for all.
+        vocabulary: the V words; None to read them from a file beside this one.
+        limit: use only this many words, from the first; None for all.
 
     Returns:
         The embeddings, vectors (V, d) float32.
 
     Raises:
-        InputError: where the file cannot be opened, or there are no words.
-        FormatError: where it is truncated, or of another format, naming the line.
+        InputError: if the file cannot be opened, or there are no words.
+        FormatError: if it is truncated or in another format, naming the line.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     source = as_path(path)
@@ -103,7 +103,7 @@ def _header(head: bytes, source: RowSource) -> tuple[Subwords, int]:
 
 
 def _beside(source: Path, limit: int | None) -> Vocabulary:
-    """The words of the files that `export` or floret wrote with this one."""
+    """Return the words of the file that `export` or floret wrote beside this one; InputError if there is none."""
     stem = source.with_suffix("") if source.suffix == ".gz" else source
     known, vectors = stem.with_suffix(".tsv"), stem.with_suffix(".vec")
     if is_file(known):
@@ -117,24 +117,25 @@ def _beside(source: Path, limit: int | None) -> Vocabulary:
 
 
 def write_floret(embeddings: Embeddings, path: str | os.PathLike[str]) -> None:
-    """Write floret's vectors of n-grams in text, to a temporary name that is renamed in the end.
+    """Write floret's text format of n-gram vectors. The file is replaced atomically.
 
-    Numbers are the shortest digits that read back as the same float32; buckets without a vector are zeros. The file
-    does not contain the words; `export` writes them beside it.
+    Numbers are written with the fewest digits that read back as the same float32; buckets without a vector are zeros.
+    The file does not contain the words; `export` writes them beside it.
 
     Args:
-        embeddings: with subwords that hash the words too, as several ``hashes`` do.
+        embeddings: vectors (V, d) with subwords that hash the words too, as with ``hashes`` of 2 or more.
         path: the file.
 
     Raises:
-        InputError: where the file cannot be written, words are not hashed, or a number is not finite.
+        InputError: if the file cannot be written, words are not hashed, a number is NaN or infinite, or a vector is not
+            the mean of its n-grams, except for the first word and ``</s>``, which only give a warning.
     """
     with replacing(path) as temporary:
         write_table(embeddings, temporary)
 
 
 def write_table(embeddings: Embeddings, path: Path) -> None:
-    """Write what `write_floret` does, straight to a file of this name; the same errors."""
+    """Write as `write_floret`, but directly to the file, not atomically; raises the same errors."""
     subwords = embeddings.subwords
     if subwords is None or not subwords.rule.floret:
         raise InputError(
@@ -157,10 +158,10 @@ def write_table(embeddings: Embeddings, path: Path) -> None:
 
 
 def blocks_of_buckets(subwords: SubwordVectors) -> Iterator[NDArray[np.float32]]:
-    """Yield the vectors of all buckets, some thousand at once, zeros where there is none.
+    """Yield the vectors of all buckets in blocks (n, d) float32, zeros for buckets without a vector.
 
     Raises:
-        InputError: where a number is not finite.
+        InputError: if a number is NaN or infinite.
     """
     order = np.argsort(subwords.held, kind="stable")
     held = subwords.held[order].astype(np.int64)
@@ -174,7 +175,7 @@ def blocks_of_buckets(subwords: SubwordVectors) -> Iterator[NDArray[np.float32]]
 
 
 def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
-    """Return the rows of words whose vectors are not the mean of their n-grams, which hashed words must be."""
+    """Return the rows of words whose vectors are not the mean of their n-grams, as they must be with hashed words."""
     subwords, words = embeddings.subwords, embeddings.vocabulary.words or []
     found: list[int] = []
     if subwords is None:
@@ -188,10 +189,10 @@ def unlike_their_ngrams(embeddings: Embeddings) -> list[int]:
 
 
 def check_hashed(embeddings: Embeddings, format: str) -> list[int]:
-    """Return which of the first word and the end of a line have other vectors than their n-grams give them.
+    """Return which of row 0 and the end-of-line word's row have vectors that are not the mean of their n-grams.
 
     Raises:
-        InputError: where another word has, though words are hashed: a format of floret's holds only n-grams.
+        InputError: if another word has such a vector, because floret's formats contain only n-grams.
     """
     words, found = embeddings.vocabulary.words or [], unlike_their_ngrams(embeddings)
     lost = next((row for row in found if row and words[row] != EOS), None)

@@ -1,4 +1,4 @@
-"""The folder of a model: vectors.safetensors, vocabulary.tsv, config.json, and metrics.jsonl beside them."""
+"""The folder of a model: vectors.safetensors, vocabulary.tsv and config.json, with metrics.jsonl beside them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from vastmax.vocabulary import Vocabulary
 __all__ = ["holds_embeddings", "load_folder", "save_folder"]
 
 VECTORS, VOCABULARY, CONFIG = "vectors.safetensors", "vocabulary.tsv", "config.json"
-_FORMAT, _COMPRESSED = "vastmax embeddings 1", "vastmax embeddings 2"  # the second where vectors are not float32
-_NGRAMS, _BUCKETS, _SUBWORDS = "ngram_vectors", "ngram_buckets", "subwords"  # the last is in the config
+_FORMAT, _COMPRESSED = "vastmax embeddings 1", "vastmax embeddings 2"  # the second if vectors are not float32
+_NGRAMS, _BUCKETS, _SUBWORDS = "ngram_vectors", "ngram_buckets", "subwords"  # the last is a key of the config
 _Found = tuple[Table, Vocabulary, NDArray[np.float32] | None, dict[str, Any], SubwordVectors | None]
 
 
 def holds_embeddings(directory: str | os.PathLike[str]) -> bool:
-    """Whether a folder contains what `Embeddings.save` wrote, whole or damaged; nothing is read."""
+    """Whether a folder has a config.json, as `Embeddings.save` writes it; no file is read, so it may be damaged."""
     return is_file(member(as_path(directory), CONFIG))
 
 
@@ -57,7 +57,7 @@ def save_folder(
         written[_SUBWORDS] = asdict(subwords.rule) | ({"pruned": True} if subwords.pruned else {})
     try:
         text = json.dumps(written, indent=2, ensure_ascii=False)
-        parse_json(text)  # what is written can be read
+        parse_json(text)  # make sure that it can be read back
     except (TypeError, ValueError, RecursionError, FormatError) as error:
         raise InputError(f"config cannot be written as JSON ({error}): give only values that JSON supports.") from error
     with replacing_members(directory) as staging:
@@ -77,7 +77,7 @@ def load_folder(directory: str | os.PathLike[str]) -> _Found:
 
 
 def _load(folder: Path) -> _Found:
-    # the checkpoint of a run can be looked into while training goes on
+    # the checkpoint of a run can be opened while training continues
     running = is_file(member(folder, CHECKPOINT_TENSORS))
     tensors = CHECKPOINT_TENSORS if running else VECTORS
     for name in (tensors, VOCABULARY) if running else (tensors, VOCABULARY, CONFIG):
@@ -104,7 +104,7 @@ def _subwords(folder: Path, rule: Any, found: Mapping[str, NDArray[Any]]) -> Sub
 
 
 def _matrices(path: Path, subwords: bool) -> dict[str, NDArray[Any]]:
-    """The vectors of a file and, if they are there, its output vectors and those of n-grams, of which none may be."""
+    """Return the arrays of a file: vectors, output vectors if any, and with subwords n-gram vectors, perhaps (0, d)."""
     found = map_tensors(path)
     if _NGRAMS in found and "vectors" not in found and not is_compressed(found):
         raise FormatError(

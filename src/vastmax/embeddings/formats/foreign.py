@@ -1,4 +1,4 @@
-"""Files of other programs that hold vectors, or once did, but in no format that is read here: they are named."""
+"""Detection of files in formats that are not supported here, so that errors can name the format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WEB_PAGE = re.compile(rb"\s*<(!doctype html|\?xml |html lang=|html>\s*<)", re.I
 
 
 def refuse_foreign(start: bytes, name: str) -> None:
-    """Raise FormatError for the beginning of a file that another program's format begins with."""
+    """Raise FormatError if the first bytes of a file are those of an unsupported format, which it names."""
     what = _foreign(start)
     if what is not None:
         raise FormatError(f"{name} {what}.")

@@ -1,4 +1,4 @@
-"""Words and vectors out of a stream, in time and memory that grow with what is read and not with what is promised."""
+"""Reading of words and vectors from a stream, in time and memory that grow with the data, not with the header."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["LONGEST_WORD", "RowSource", "grown", "read_binary", "read_text"]
 _CHUNK = 1 << 23
 LONGEST_WORD = 1 << 16
 _LONGEST_NUMBER = 64
-_MOST_NUMBERS = 1 << 20  # in a vector
-_FIRST_BYTES = 1 << 24  # of vectors, where the length of a file tells nothing
+_MOST_NUMBERS = 1 << 20  # per vector
+_FIRST_BYTES = 1 << 24  # bytes allocated for vectors at first, if the file size is unknown
 _GROWTH = 1.25
 
 Matrix = NDArray[np.float32]
 
 
 class RowSource:
-    """An open file of vectors, its name, and its length: None for a pipe, or where it is packed."""
+    """An open file of vectors, its name, and its size in bytes, which is None for a pipe or a gzipped file."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.file = file
@@ -39,11 +39,11 @@ class RowSource:
         self.size = status.st_size if plain else None
 
     def error(self, what: str, todo: str = "fetch or write it again", *, part: str = "") -> FormatError:
-        """The error that says what is wrong with the file, or with a part of it, and what to do."""
+        """Return the error that says what is wrong with the file, or a part of it, and how to fix it."""
         return FormatError(f"{part}{part and ' of '}{self.name} {what}: {todo}.")
 
     def room(self, promised: int | None, dim: int, row_size: int, limit: int | None) -> Matrix:
-        """Rows (n, d) for what line 1 promises, but no more than can be there: a row takes at least so many bytes."""
+        """Allocate rows (n, d), as many as promised, but no more than the file can hold at ``row_size`` bytes each."""
         if dim > _MOST_NUMBERS:
             raise self.error(f"promises vectors of {dim} numbers, more than {_MOST_NUMBERS}", part="line 1")
         first = _FIRST_BYTES // (4 * dim) + 1
@@ -56,7 +56,7 @@ class RowSource:
             raise self.error(what, "read fewer (limit)") from None
 
     def check_number(self, found: int, promised: int, whole: bool, limit: int | None) -> None:
-        """Warn where there are more or fewer words than promised; FormatError where the last one is cut."""
+        """Warn if there are more or fewer words than promised; FormatError if none, or the last one is cut off."""
         if found in (limit, promised):
             return
         if found < promised and (found == 0 or not whole):
@@ -70,15 +70,15 @@ class RowSource:
 def read_text(
     source: RowSource, start: bytes, dim: int, promised: int | None, first_line: int, limit: int | None
 ) -> tuple[list[bytes], Matrix]:
-    """Return words and vectors (n, d) of lines; FormatError naming the line.
+    """Return n words and vectors (n, d) float32 of text lines; FormatError naming the line.
 
     Args:
-        source: the rest of the file.
-        start: what was read of it, from a line's beginning.
-        dim: how many numbers each line ends with.
-        promised: how many words there should be, where that is known.
-        first_line: its number.
-        limit: at most so many words.
+        source: the file, after ``start``.
+        start: bytes already read, from the beginning of a line.
+        dim: d, the number of numbers at the end of each line.
+        promised: the number of words that the file should have, if known.
+        first_line: the number of the first line in ``start``.
+        limit: the largest number of words to read; None for all.
     """
     words: list[bytes] = []
     vectors = source.room(promised, dim, 2 * dim + 1, limit)
@@ -105,7 +105,7 @@ def read_text(
 
 
 def _whole_lines(source: RowSource, start: bytes, line: int, longest: int) -> Iterator[tuple[int, bytes]]:
-    """Yield blocks of lines, each with the number of its first; FormatError for a line that does not end."""
+    """Yield (number of the first line, lines) of blocks of whole lines; FormatError for a line that is too long."""
     chunk, rest = start or source.file.read(_CHUNK), bytearray()
     while chunk:
         whole = chunk.rfind(b"\n") + 1
@@ -125,7 +125,7 @@ def _whole_lines(source: RowSource, start: bytes, line: int, longest: int) -> It
 def read_binary(
     source: RowSource, start: bytes, dim: int, promised: int, limit: int | None
 ) -> tuple[list[bytes], Matrix]:
-    """Return words and vectors (n, d) of records; FormatError naming the byte, counted after line 1."""
+    """Return n words and vectors (n, d) float32 of binary records; FormatError naming the byte after line 1."""
     size, wanted = 4 * dim, promised if limit is None else min(promised, limit)
     words: list[bytes] = []
     vectors = source.room(promised, dim, size + 2, limit)
@@ -166,7 +166,7 @@ def read_binary(
 
 
 def grown(vectors: Matrix, promised: int | None, limit: int | None) -> Matrix:
-    """The same rows and room for more; large arrays are moved by the system, not copied."""
+    """Enlarge an array of rows in place, and return it; the system remaps large arrays instead of copying them."""
     wanted = int(len(vectors) * _GROWTH) + 1
     bounds = [each for each in (promised, limit) if each is not None and each > len(vectors)]
     return _cut(vectors, min([wanted, *bounds]))

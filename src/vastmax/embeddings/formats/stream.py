@@ -1,4 +1,4 @@
-"""The bytes of a file one after the other, in memory that grows with what is there and not with what is promised."""
+"""Sequential reading of a binary file, in memory that grows with the data, not with the sizes in its headers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vastmax.embeddings.formats.rows import LONGEST_WORD, RowSource, grown
 __all__ = ["ByteStream"]
 
 _CHUNK = 1 << 20
-_BLOCK = 1 << 23  # bytes of rows that are read and looked at together
+_BLOCK = 1 << 23  # bytes of rows read and checked at once
 _ENTRY = struct.Struct("<qb")
 
 
 class ByteStream:
-    """What is taken from an open file is there, or FormatError says where the file ends."""
+    """A reader of an open binary file; FormatError, saying where the file ends, if it is too short."""
 
     def __init__(self, source: RowSource) -> None:
         self.source = source
@@ -26,11 +26,11 @@ class ByteStream:
 
     @property
     def position(self) -> int:
-        """How many bytes were taken."""
+        """The number of bytes taken."""
         return self._passed + self._at
 
     def check(self, size: int, what: str) -> None:
-        """Raise FormatError where the file is too short for so many bytes more."""
+        """Raise FormatError if the file is too short for ``size`` more bytes."""
         if self.source.size is not None and size > (left := self.source.size - self.position):
             raise self.source.error(f"is truncated, its {what} would take {size:,} bytes and {left:,} are left")
 
@@ -38,7 +38,7 @@ class ByteStream:
         return self.source.error(f"is truncated at byte {self._passed + len(self._buffer):,}, in its {what}")
 
     def _more(self, what: str) -> None:
-        """Read on, what was taken forgotten."""
+        """Read another chunk into the buffer, and drop what was taken."""
         chunk = self.source.file.read(_CHUNK)
         if not chunk:
             raise self._cut(what)
@@ -46,13 +46,13 @@ class ByteStream:
         self._buffer, self._at = self._buffer[self._at :] + chunk, 0
 
     def peek(self, size: int, what: str) -> bytes:
-        """Return so many bytes, at most a few thousand, which are still to be taken."""
+        """Return the next bytes, at most a few thousand, without taking them."""
         while len(self._buffer) - self._at < size:
             self._more(what)
         return self._buffer[self._at : self._at + size]
 
     def take(self, size: int, what: str) -> bytearray:
-        """Return so many bytes."""
+        """Take ``size`` bytes."""
         self.check(size, what)
         found = bytearray()
         while len(found) < size:
@@ -64,11 +64,11 @@ class ByteStream:
         return found
 
     def unpack(self, layout: str, what: str) -> tuple[Any, ...]:
-        """Return the values of a `struct`."""
+        """Take the values of a `struct` layout."""
         return struct.unpack(layout, self.take(struct.calcsize(layout), what))
 
     def entry(self) -> tuple[bytes, int, int]:
-        """Return a word that a NUL ends, the 64-bit number and the byte behind it."""
+        """Take a NUL-terminated word, and the 64-bit integer and the byte after it."""
         while True:
             end = self._buffer.find(b"\0", self._at, self._at + LONGEST_WORD)
             if 0 <= end <= len(self._buffer) - 10:
@@ -80,7 +80,7 @@ class ByteStream:
             self._more("words")
 
     def skip(self, size: int, what: str) -> None:
-        """Pass over so many bytes, without reading them where that is possible."""
+        """Skip ``size`` bytes, without reading them if the file is seekable."""
         self.check(size, what)
         if size and self.source.size is not None:
             self._passed, self._buffer, self._at = self.position + size, b"", 0
@@ -89,7 +89,7 @@ class ByteStream:
             size -= len(self.take(min(size, _CHUNK), what))
 
     def rows(self, num_rows: int, dim: int, what: str) -> NDArray[np.float32]:
-        """Return (num_rows, dim) 32-bit floats; FormatError where one is not finite."""
+        """Take rows (num_rows, dim) float32; FormatError if a number is NaN or infinite."""
         self.check(4 * num_rows * dim, what)
         found = self.source.room(num_rows, dim, 4 * dim, None)
         step = max(1, _BLOCK // (4 * dim))
@@ -118,6 +118,6 @@ class ByteStream:
         self._passed += done - len(held)
 
     def end(self) -> None:
-        """Raise FormatError where the file goes on."""
+        """Raise FormatError if the file continues."""
         if self._at < len(self._buffer) or self.source.file.read(1):
             raise self.source.error(f"continues at byte {self.position:,}, after its last part")

@@ -1,4 +1,4 @@
-"""The two formats of the word2vec tool, text and binary, and GloVe's, which is the text without its first line."""
+"""The text and binary formats of word2vec, and GloVe's text format, which lacks the header line."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from vastmax.vocabulary import Vocabulary
 __all__ = ["read_word2vec", "write_word2vec"]
 
 _ROWS = 8192
-_HEAD = 1 << 20  # read to see what a file is
-_PROBED = 100  # lines that tell how many numbers a line ends with
+_HEAD = 1 << 20  # bytes read to detect the format
+_PROBED = 100  # lines from which the number of dimensions is inferred
 _DECIMAL_COMMA = re.compile(rb"[+-]?\d*,\d+")
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))
 _BLANKS = str.maketrans({blank: "_" for blank in " \t\n\r\v\f"})
 
 
 def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, limit: int | None = None) -> Embeddings:
-    """Read vectors in word2vec's text or binary format, as gensim, fastText and many others write them, or GloVe's.
+    """Read word2vec's text or binary format, which gensim, fastText and many others write, or GloVe's text format.
 
-    Words are expected in order of falling frequency; their counts are unknown, since the formats have none. In text the
-    last d fields of a line are the numbers and all before them is the word, which may contain blanks; where the first
-    line is not a header, d is the number that most of the first lines have. Three faults give a warning and the file
-    is read: another number of words than promised, if the file ends with a whole line or record; a repeated word, of
-    which the first is kept; bytes that are not UTF-8, which U+FFFD replaces.
+    Words are expected in order of decreasing frequency; their counts are unknown, because the formats have none. In
+    text, the last d fields of a line are the numbers, and everything before them is the word, which may contain blanks.
+    If the first line is not a header, d is the number that most of the first lines have. Three faults give a warning
+    and the file is read: another number of words than the header has, if the file ends with a whole line or record; a
+    repeated word, which keeps its first vector; bytes that are not UTF-8, which are replaced by U+FFFD.
 
     See Also:
         The tool of Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and
@@ -47,15 +47,15 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
 
     Args:
         path: plain or .gz, recognised by content.
-        binary: which of the two; None looks.
-        limit: read only so many words, the first; None for all.
+        binary: whether the file is binary; None to detect it.
+        limit: read only this many words, from the first; None for all.
 
     Returns:
         The embeddings, vectors (V, d) float32.
 
     Raises:
-        InputError: where the file cannot be opened.
-        FormatError: where it is truncated, or of another format, naming the line or byte.
+        InputError: if the file cannot be opened.
+        FormatError: if it is truncated or in another format, naming the line or byte, or most words are not UTF-8.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     with opened(path) as file:
@@ -96,18 +96,18 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
 
 
 def write_word2vec(embeddings: Embeddings, path: str | os.PathLike[str], *, binary: bool = False) -> None:
-    """Write vectors in word2vec's text or binary format, to a temporary name that is renamed in the end.
+    """Write vectors in word2vec's text or binary format. The file is replaced atomically.
 
-    Text holds the shortest digits that read back as the same float32. The formats separate words by blanks, so blanks
-    within a word become "_", as word2vec writes phrases; words without names are written as their ids.
+    Text has the fewest digits that read back as the same float32. The formats separate fields by blanks, so blanks
+    within a word become "_", as word2vec writes phrases. Without words, ids are written.
 
     Args:
-        embeddings: vectors (V, d); these formats have no output vectors and counts.
+        embeddings: vectors (V, d); these formats do not store output vectors, n-grams or counts.
         path: the file.
-        binary: little-endian float32 instead of digits.
+        binary: write little-endian float32 instead of digits.
 
     Raises:
-        InputError: where the file cannot be written, two words would become one, or a vector contains NaN or infinity.
+        InputError: if the file cannot be written, two words would become one, or a vector contains NaN or infinity.
     """
     embeddings.check_finite()
     words = _writable_words(embeddings)
@@ -135,7 +135,7 @@ def _writable_words(embeddings: Embeddings) -> list[bytes]:
 
 
 def _header(head: bytes) -> tuple[int, int] | None:
-    """The numbers of words and dimensions on the first line; None where it holds something else."""
+    """Return the numbers of words and dimensions on the first line, or None if it is not a header."""
     line, newline, _ = head.partition(b"\n")
     fields = line.split()
     if len(fields) != 2 or not newline or not all(field.isdigit() and len(field) < 19 for field in fields):
@@ -144,9 +144,9 @@ def _header(head: bytes) -> tuple[int, int] | None:
 
 
 def _dimensions(head: bytes, source: RowSource) -> int:
-    """How many numbers most of the first lines end with; FormatError where these are no lines of vectors."""
+    """Return how many numbers most of the first lines end with; FormatError if they are not lines of vectors."""
     lines = _first_lines(head)
-    runs = Counter(run for run in map(_numbers_at_the_end, lines) if run > 1)  # vectors of one number have a header
+    runs = Counter(run for run in map(_numbers_at_the_end, lines) if run > 1)  # vectors of one number need a header
     if runs:
         return min(runs, key=lambda run: (-runs[run], run))
     last = lines[0].split()[-1] if lines else b""
@@ -159,7 +159,7 @@ def _dimensions(head: bytes, source: RowSource) -> int:
 
 
 def _check_dimensions(start: bytes, dim: int, source: RowSource) -> None:
-    """Raise FormatError where most lines have one decimal or more before their d numbers; single words may end so."""
+    """Raise FormatError if most lines have a decimal number before the last d; a few words may end in one."""
     before = [fields[-dim - 1] for line in _first_lines(start) if len(fields := line.split()) > dim + 1]
     decimals = sum(b"." in field and _is_number(field) for field in before)
     if decimals > 1 and 2 * decimals > len(_first_lines(start)):
@@ -167,7 +167,7 @@ def _check_dimensions(start: bytes, dim: int, source: RowSource) -> None:
 
 
 def _first_lines(start: bytes) -> list[bytes]:
-    """Whole lines that are not blank, or the one that there is."""
+    """Return the first whole lines that are not blank, or the only line if it has no end."""
     *whole_lines, cut = start.split(b"\n", _PROBED)
     return [line for line in whole_lines or [cut] if line.strip()]
 
@@ -187,16 +187,16 @@ def _is_number(field: bytes) -> bool:
 
 
 def _looks_like_text(start: bytes, dim: int) -> bool:
-    """Tell text from binary by what follows the header: numbers one can read, or at least no control characters."""
+    """Distinguish text from binary by the content after the header: numbers, or at least no control characters."""
     line, newline, _ = start.partition(b"\n")
-    fields = line.split()[-dim:] if newline else line.split()[1:-1]  # without its end, the last field may be cut
+    fields = line.split()[-dim:] if newline else line.split()[1:-1]  # without a newline, the last field may be cut off
     if fields and len(fields) == (dim if newline else len(fields)) and all(map(_is_number, fields)):
         return True
     return start.translate(None, _CONTROL) == start
 
 
 def _decoded(raw_words: list[bytes], source: RowSource) -> list[str]:
-    """Words as text; what is not UTF-8 becomes U+FFFD with a warning, unless that is most of them."""
+    """Decode words; replace invalid UTF-8 by U+FFFD with a warning; FormatError if most words are affected."""
     try:
         return [raw.decode() for raw in raw_words]
     except UnicodeDecodeError:
@@ -215,6 +215,6 @@ def _decoded(raw_words: list[bytes], source: RowSource) -> list[str]:
 
 
 def _format_binary(words: list[bytes], rows: NDArray[np.float32]) -> bytes:
-    """Return the records of words and their rows (n, d), each closed by a newline as word2vec itself does."""
+    """Return the records of n words and their rows (n, d), each ended by a newline as in word2vec."""
     data, size = rows.astype("<f4", copy=False).tobytes(), 4 * rows.shape[1]
     return b"".join(b"%b %b\n" % (word, data[i * size : (i + 1) * size]) for i, word in enumerate(words))

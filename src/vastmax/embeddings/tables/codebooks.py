@@ -1,4 +1,4 @@
-"""Codebooks of product quantisation, and the rotation before it: alternating k-means and Procrustes."""
+"""Codebooks and rotation of optimised product quantisation, learned by alternating k-means and Procrustes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ __all__ = ["CENTROIDS", "assign", "boundaries", "learn"]
 
 CENTROIDS = 256
 _SAMPLE, _ROUNDS = 1 << 16, 24
-_ROWS = 4096  # compared with all centroids at once
+_ROWS = 4096  # rows compared with all centroids at once
 
 
 def boundaries(dim: int, parts: int) -> list[tuple[int, int]]:
-    """Return the first and the last column, exclusive, of each part: as even as can be."""
+    """Return the (start, stop) columns of each part; sizes differ by at most one."""
     ends = [part * dim // parts for part in range(parts + 1)]
     return list(pairwise(ends))
 
 
 def learn(table: Table, found: NDArray[np.float64], parts: int) -> tuple[Float32, Float32]:
-    """Return codebooks (256, d) and a rotation (d, d) for vectors of known lengths (V,), learned on a sample of them.
+    """Return codebooks (256, d) and a rotation R (d, d), both float32, learned on a sample of the vectors (V, d).
 
-    The codebooks are learned on unit vectors x R', R first joining principal components to parts of like variance; then
-    each round assigns every row to its centroids, moves those, and turns R to what brings the rows nearest to them. The
-    first words, which are the most frequent, weigh more: row i weighs (i + 100)^-0.75.
+    ``found`` (V,) are the lengths of the vectors. The codebooks are learned on rotated unit vectors x R'. At first, R
+    distributes the principal components over parts of similar variance. Then each of 24 rounds assigns all rows to
+    their centroids, moves the centroids to the means of their rows, and updates R to the rotation that brings the rows
+    nearest to their centroids. The first, most frequent words weigh more: the weight of row i is (i + 100)^-0.75. The
+    sample is at most 65,536 vectors that are not zero, drawn with a fixed seed.
     """
     random = np.random.default_rng(0)
     chosen = np.flatnonzero(found > 0)
@@ -53,7 +55,7 @@ def learn(table: Table, found: NDArray[np.float64], parts: int) -> tuple[Float32
 
 
 def assign(rows: Float32, codebooks: Float32, parts: int) -> NDArray[np.uint8]:
-    """Return for each part of each row (n, d) its nearest centroid, (n, parts) uint8."""
+    """Return the nearest centroid of each part of rows (n, d), as codes (n, parts) uint8."""
     codes = np.empty((len(rows), parts), np.uint8)
     for part, (start, stop) in enumerate(boundaries(rows.shape[1], parts)):
         centroids = np.ascontiguousarray(codebooks[:, start:stop])
@@ -66,7 +68,7 @@ def assign(rows: Float32, codebooks: Float32, parts: int) -> NDArray[np.uint8]:
 
 
 def _balanced(rows: Float32, parts: int) -> Float32:
-    """Principal components, each given to the part of least variance so far that has room (Ge et al. 2013, 3.2)."""
+    """Return principal components (d, d), each in the part with room and least variance (Ge et al. 2013, 3.2)."""
     spread, components = np.linalg.eigh(rows.T.astype(np.float64) @ rows)
     columns = boundaries(rows.shape[1], parts)
     room = [stop - start for start, stop in columns]
@@ -81,7 +83,7 @@ def _balanced(rows: Float32, parts: int) -> Float32:
 
 
 def _joined(codes: NDArray[np.uint8], codebooks: Float32) -> Float32:
-    """What codes stand for, (n, d)."""
+    """Return the rows (n, d) that codes (n, parts) stand for."""
     joined = np.empty((len(codes), codebooks.shape[1]), np.float32)
     for part, (start, stop) in enumerate(boundaries(codebooks.shape[1], codes.shape[1])):
         joined[:, start:stop] = codebooks[codes[:, part], start:stop]
@@ -89,7 +91,7 @@ def _joined(codes: NDArray[np.uint8], codebooks: Float32) -> Float32:
 
 
 def _centroids(rows: Float32, codes: NDArray[np.uint8], codebooks: Float32, weights: NDArray[np.float64]) -> Float32:
-    """The weighted means (256, d) of the rows of each centroid; those of none stay."""
+    """Return the weighted means (256, d) of each centroid's rows; centroids without rows stay."""
     moved = codebooks.copy()
     for part, (start, stop) in enumerate(boundaries(rows.shape[1], codes.shape[1])):
         times = np.bincount(codes[:, part], weights, CENTROIDS)

@@ -1,4 +1,4 @@
-"""Tables from one form to another, and from the arrays of a file."""
+"""Conversion of tables between forms, and from the arrays of a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORMS = ("float32", "float16", "int8")
 
 
 def in_form(table: Table, dtype: str | None, bytes_per_word: int | None, word_of: Callable[[int], object]) -> Table:
-    """Return a table in another form, or as it is where it has it; InputError where it has no place there."""
+    """Return a table in a form, unchanged if it has it already; InputError if a vector cannot be converted."""
     table = unsearched(table)
     if bytes_per_word is not None:
         if dtype is not None:
@@ -46,7 +46,7 @@ def is_compressed(tensors: Mapping[str, NDArray[Any]]) -> bool:
 
 
 def read_table(tensors: Mapping[str, NDArray[Any]], path: Path) -> StoredRows:
-    """Return the compressed table that a file's arrays make up; FormatError where they do not fit."""
+    """Return the compressed table stored in a file's arrays; FormatError if they do not match."""
     if "vectors" in tensors:
         if tensors["vectors"].ndim != 2 or not tensors["vectors"].size:
             raise FormatError(f"{path} is damaged, its vectors are not a matrix: train it again, or restore a copy.")

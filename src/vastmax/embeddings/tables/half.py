@@ -1,4 +1,4 @@
-"""Vectors in float16: half the bytes, three digits."""
+"""Vectors in float16: half the bytes of float32, three decimal digits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vastmax.errors import InputError
 
 __all__ = ["HalfRows"]
 
-_MOST_LOST = 2.0**-9  # of a vector's length; rounding alone takes at most 2**-11
+_MOST_LOST = 2.0**-9  # largest accepted error relative to a vector's length; rounding alone is at most 2**-11
 
 
 class HalfRows(StoredRows):
@@ -28,7 +28,7 @@ class HalfRows(StoredRows):
 
     @classmethod
     def encode(cls, table: Table, word_of: Callable[[int], object]) -> HalfRows:
-        """Round to the nearest; InputError, naming the word, where a vector is too long or too short for the type."""
+        """Round to nearest; InputError, naming the word, if numbers of a vector overflow or underflow, or are NaN."""
         halves = np.empty(table.shape, np.float16)
         for start in range(0, len(table), BLOCK):
             rows = np.asarray(table[start : start + BLOCK])
@@ -51,5 +51,5 @@ class HalfRows(StoredRows):
         return self.halves[rows].astype(np.float32)
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """The array itself, under the name that float32 has."""
+        """Return the array, under the same name as float32 vectors."""
         return {"vectors": self.halves}

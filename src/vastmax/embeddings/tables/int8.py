@@ -1,4 +1,4 @@
-"""Vectors in 8 bits a number, and the exact search that scans them."""
+"""Vectors quantised to 8 bits per number, and an exact search that scans the codes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vastmax.machine import default_threads
 
 __all__ = ["IndexedRows", "Int8Rows"]
 
-_QUERIES, _CANDIDATES = 512, 1 << 22  # searched for together, and held at most: 24 bytes each, and 8 a bound
-_MOST_COLUMNS = 1 << 15  # that a scan takes
+_QUERIES, _CANDIDATES = 512, 1 << 22  # most queries per scan, and most candidates in memory: 24 bytes, and 8 a bound
+_MOST_COLUMNS = 1 << 15  # most columns that a scan supports
 
 
 class Int8Rows(StoredRows):
-    """Vectors (V, d) as codes int8 times a scale (V,) float32 of their own: v ≈ s c, s = max |v| / 127."""
+    """Vectors v ≈ s c of codes c (V, d) int8 and a scale s (V,) float32 for each vector, s = max |v| / 127."""
 
     form = "int8"
 
@@ -32,7 +32,7 @@ class Int8Rows(StoredRows):
 
     @classmethod
     def encode(cls, table: Table, word_of: Callable[[int], object]) -> Int8Rows:
-        """Round to the nearest; InputError, naming the word, where a vector is not finite."""
+        """Round to nearest; InputError, naming the word, if a vector contains NaN or infinity."""
         return cls(*_encoded(table, word_of)[:2])
 
     def __getitem__(self, rows: Any) -> Float32:
@@ -40,12 +40,12 @@ class Int8Rows(StoredRows):
         return self.codes[rows].astype(np.float32) * (scales if np.ndim(scales) == 0 else scales[:, None])
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """Codes and scales."""
+        """Return codes (V, d) int8 and scales (V,) float32."""
         return {"vector_codes": self.codes, "vector_scales": self.scales}
 
     @cached_property
     def _factors(self) -> Float32:
-        """1 / |c| (V,), or 0."""
+        """1 / |c| for each vector, (V,) float32; 0 for zero vectors."""
         factors = np.empty(len(self), np.float32)
         code_factors(self.codes, factors, threads=default_threads())
         return factors
@@ -53,16 +53,17 @@ class Int8Rows(StoredRows):
     def nearest(
         self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
     ) -> Found | None:
-        """Scan the codes; exact, as what they stand for is."""
+        """Scan the codes. The result is exact for the decoded vectors; None for more than 32,768 columns."""
         if self.shape[1] > _MOST_COLUMNS:
             return None
         return _scan((self.codes, self._factors, None), {"scales": self.scales}, queries, k, among, exclude)
 
 
 class IndexedRows(SearchedRows):
-    """Vectors of any form, and beside them codes int8 whose scan leaves few rows to compare with: d + 8 bytes a row.
+    """Vectors of any form, with an index of int8 codes (d + 8 bytes per row) whose scan leaves few rows to compare.
 
-    Rows that the scan cannot read as they are, quantised ones or those that are reversed, are copied: 4 d more.
+    Rows that the scan cannot read in place are copied, which takes up to 4 d bytes more per row: product-quantised
+    rows, and rows that are reversed or not contiguous.
     """
 
     def __init__(self, table: Table, word_of: Callable[[int], object]) -> None:
@@ -77,21 +78,21 @@ class IndexedRows(SearchedRows):
     def nearest(
         self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
     ) -> Found | None:
-        """Scan the codes, and score in double precision the rows that may be answers."""
+        """Scan the codes, then score the remaining rows in double precision; None for more than 32,768 columns."""
         if self.shape[1] > _MOST_COLUMNS:
             return None
         return _scan(self._coded, self._vectors, queries, k, among, exclude)
 
 
 def _readable(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows in one piece each, one behind the other, as the scan reads them: copied where they are otherwise."""
+    """Return rows as the scan reads them, each contiguous and with a non-negative stride; copied if necessary."""
     apart, within = rows.strides
     fits = within == rows.itemsize and apart >= 0 and apart % rows.itemsize == 0
     return rows if fits else np.ascontiguousarray(rows)
 
 
 def _encoded(table: Table, word_of: Callable[[int], object]) -> tuple[NDArray[np.int8], Float32, Float32, Float32]:
-    """Codes (V, d), scales, factors s / |v| and slacks |v - s c| / |v| (V,)."""
+    """Return codes c (V, d) and, each (V,), scales s, factors s / |v| and slacks |v - s c| / |v|."""
     codes = np.empty(table.shape, np.int8)
     scales, factors, slacks = (np.empty(len(table), np.float32) for _ in range(3))
     for start in range(0, len(table), BLOCK):
@@ -115,7 +116,7 @@ def _scan(
     ids, rows = (among, len(among)) if isinstance(among, np.ndarray) else (None, among)
     k = max(1, min(k, rows))
     threads = default_threads()
-    step = max(1, min(_QUERIES, _CANDIDATES // (threads * (k + max(k // 4, 1024)))))  # each thread holds its own
+    step = max(1, min(_QUERIES, _CANDIDATES // (threads * (k + max(k // 4, 1024)))))  # each thread has its candidates
     found: Found = []
     for start in range(0, len(queries), step):
         unwanted = [sorted(set(each)) for each in exclude[start : start + step]]

@@ -1,4 +1,4 @@
-"""Product quantisation: a word in as many bytes as one chooses."""
+"""Product quantisation: vectors in a chosen number of bytes per word."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["ProductRows"]
 
 _LENGTH_BYTES = 1
 _LARGEST = np.finfo(np.float32).max
-_LENGTHS = (1 << 8) - 2  # steps of logarithms; 0 stands for a zero vector
+_LENGTHS = (1 << 8) - 2  # steps on the logarithmic scale of lengths; code 0 is a zero vector
 
 
 class ProductRows(StoredRows):
-    """Vectors as v ≈ |v| x R: x joins one of 256 centroids in each of m parts of the columns, R is a rotation.
+    """Vectors v ≈ |v| x R, where x concatenates one of 256 centroids for each of m parts, and R is a rotation.
 
-    A word takes m bytes, one a part, and one for the logarithm of its length. Codebooks and rotation are learned
-    together on unit vectors (optimised product quantisation).
+    A word takes m + 1 bytes: one for each part, and one for the logarithm of its length. Codebooks and rotation are
+    learned together on unit vectors (optimised product quantisation).
 
     See Also:
         Jégou, Douze, Schmid, *Product Quantization for Nearest Neighbor Search*, 2011,
@@ -33,10 +33,11 @@ class ProductRows(StoredRows):
 
     Args:
         codes: (V, m) uint8.
-        lengths: (V,) uint8, 0 for a zero vector, else 1 to 255 on a scale from the least to the greatest length.
-        length_range: (2,) the least and the greatest logarithm of a length.
-        codebooks: (256, d), the centroids of all parts side by side.
-        rotation: (d, d), orthogonal.
+        lengths: (V,) uint8: 0 for a zero vector, else 1 to 255 on a logarithmic scale from the least to the greatest
+            length.
+        length_range: (2,) float32, the natural logarithms of the least and the greatest length.
+        codebooks: (256, d) float32, the centroids of all parts side by side.
+        rotation: (d, d) float32, orthogonal.
     """
 
     form = "product"
@@ -56,7 +57,10 @@ class ProductRows(StoredRows):
 
     @classmethod
     def encode(cls, table: Table, word_of: Callable[[int], object], bytes_per_word: int) -> ProductRows:
-        """Learn codebooks on these vectors and encode them; InputError where one is not finite, or for the bytes."""
+        """Learn codebooks on these vectors and encode them.
+
+        InputError if a vector contains NaN or infinity, naming its word, or if bytes_per_word is not 2 to d + 1.
+        """
         size, dim = table.shape
         parts = whole("bytes_per_word", bytes_per_word, 1 + _LENGTH_BYTES, dim + _LENGTH_BYTES) - _LENGTH_BYTES
         found = np.concatenate([lengths(np.asarray(table[i : i + BLOCK])) for i in range(0, size, BLOCK)])
@@ -78,7 +82,7 @@ class ProductRows(StoredRows):
 
     @property
     def bytes_per_word(self) -> int:
-        """Of codes and length."""
+        """Bytes per word: one for each part, and one for the length."""
         return self.codes.shape[1] + _LENGTH_BYTES
 
     def __getitem__(self, rows: Any) -> Float32:
@@ -90,11 +94,11 @@ class ProductRows(StoredRows):
         low, high = self.length_range.astype(np.float64)
         scales = np.exp(low + (high - low) / _LENGTHS * (steps - 1), where=steps > 0, out=np.zeros_like(steps))
         turned = found @ self.rotation * scales[:, None]
-        found = np.clip(turned, -_LARGEST, _LARGEST).astype(np.float32)  # where lengths are the largest there are
+        found = np.clip(turned, -_LARGEST, _LARGEST).astype(np.float32)  # rounding may overflow near the largest length
         return found[0] if np.ndim(self.lengths[rows]) == 0 else found
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """All of it."""
+        """Return codes, lengths, their range, codebooks and rotation."""
         return {
             "vector_codes": self.codes,
             "vector_lengths": self.lengths,

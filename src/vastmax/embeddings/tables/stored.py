@@ -21,14 +21,14 @@ Found = list[tuple[NDArray[np.int64], NDArray[np.floating]]]
 
 
 class StoredRows(ABC):
-    """Read-only vectors (V, d) in fewer bytes than float32, which indexing decodes.
+    """Read-only vectors (V, d) in fewer bytes than float32, decoded by indexing.
 
-    ``table[row]`` is a vector (d,), ``table[slice]`` and ``table[ids]`` are several (n, d), float32 copies.
-    Arrays of the table may be memory-mapped, so that opening a file reads nothing.
+    ``table[row]`` is a vector (d,); ``table[slice]`` and ``table[ids]`` are vectors (n, d). All are float32 copies.
+    The arrays of the table may be memory-mapped, so that opening a file reads nothing.
     """
 
     form: ClassVar[str]
-    """The name of the form, as ``dtype`` has it."""
+    """The name of the form, for example "int8", as the ``dtype`` of `Embeddings.compressed`."""
     shape: tuple[int, int]
     dtype = np.dtype(np.float32)
     ndim = 2
@@ -38,20 +38,20 @@ class StoredRows(ABC):
 
     @abstractmethod
     def __getitem__(self, rows: Any) -> Float32:
-        """Decode a row, a slice of rows, or rows by id."""
+        """Decode a row (d,), or a slice of rows or rows by id (n, d)."""
 
     @abstractmethod
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """The arrays of the table, by their names in the file."""
+        """Return the arrays of the table by their names in the file."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Size of all arrays in bytes."""
         return sum(array.nbytes for array in self.tensors().values())
 
     @cached_property
     def decoded(self) -> Float32:
-        """All rows (V, d), read-only, in 4 V d bytes that are kept after the first access."""
+        """All rows (V, d), read-only; decoded on first access and cached, in 4 V d bytes."""
         found = np.empty(self.shape, np.float32)
         for start in range(0, len(self), BLOCK):
             found[start : start + BLOCK] = self[start : start + BLOCK]
@@ -64,15 +64,15 @@ class StoredRows(ABC):
     def nearest(
         self, queries: NDArray[np.float64], k: int, among: int | NDArray[np.int64], exclude: Sequence[Iterable[int]]
     ) -> Found | None:
-        """Return the ids and cosines of each unit query's k nearest rows, best first, equal ones by id.
+        """Return the ids (k,) and cosines (k,) of each query's k nearest rows, best first, ties by id.
 
-        None where the form has no search of its own.
+        None if the form has no search of its own.
 
         Args:
-            queries: (n, d), of length 1 or 0.
-            k: at least 1.
-            among: the number of first rows, or the ids in rising order, that may be returned.
-            exclude: for each query the ids that are not returned.
+            queries: (n, d) float64, of length 1 or 0.
+            k: at least 1; fewer are returned if there are fewer rows.
+            among: the number of first rows, or the ids in ascending order, that may be returned.
+            exclude: for each query, the ids that are not returned.
         """
         return None
 
@@ -81,14 +81,14 @@ Table = Float32 | StoredRows
 
 
 class SearchedRows(StoredRows):
-    """The rows of another table, in the same form, with a search of their own that is not saved."""
+    """A wrapper of a table that adds a search of its own; saving it saves only the table."""
 
     def __init__(self, table: Table) -> None:
         self.table, self.shape = table, (table.shape[0], table.shape[1])
 
     @property
-    def form(self) -> str:  # type: ignore[override]  # of a class elsewhere, here of what is searched
-        """The form of the rows."""
+    def form(self) -> str:  # type: ignore[override]  # a class variable elsewhere; here that of the wrapped table
+        """The form of the wrapped table."""
         return self.table.form if isinstance(self.table, StoredRows) else "float32"
 
     def __getitem__(self, rows: Any) -> Float32:
@@ -96,18 +96,18 @@ class SearchedRows(StoredRows):
 
     @cached_property
     def decoded(self) -> Float32:
-        """The rows themselves, read-only."""
+        """All rows (V, d) float32, read-only; a view of an uncompressed table."""
         found = self.table.decoded if isinstance(self.table, StoredRows) else self.table.view()
         found.flags.writeable = False
         return found
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """The arrays of the rows; the search is not saved."""
+        """Return the arrays of the wrapped table."""
         return self.table.tensors() if isinstance(self.table, StoredRows) else {"vectors": self.table}
 
 
 def unsearched(table: Table) -> Table:
-    """Return the rows without the searches that were made for them."""
+    """Return the innermost table, without the searches that wrap it."""
     while isinstance(table, SearchedRows):
         table = table.table
     return table

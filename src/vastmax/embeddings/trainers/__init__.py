@@ -1,4 +1,4 @@
-"""The engines: the trainer over the compiled core, and the one over PyTorch."""
+"""The training engines: the compiled core and PyTorch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["TRAINERS", "Engine", "trainer_class"]
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A trainer, and the options it supports; the class itself, and torch with it, is loaded where it computes.
+    """A trainer and the options it supports; its class, and with it torch, is imported lazily.
 
     Attributes:
-        trainer: The class, after its module beside this file.
-        learning_rate: The default initial rate, from the `EmbeddingOptions`.
-        objectives: The objectives it supports; empty where only the class knows.
+        trainer: The class as "module.Class", with the module in this package.
+        learning_rate: Returns the default initial learning rate for the given `EmbeddingOptions`.
+        objectives: The supported objectives; empty if only the class knows.
         refused: Options that it does not support, and what to do instead.
     """
 
@@ -29,7 +29,7 @@ class Engine:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-_AT_ONE_EPOCH = {  # and a window of 5
+_AT_ONE_EPOCH = {  # default learning rates for 1 epoch, a window of 5 and up to 5 negatives
     "skipgram": {"negative-sampling": 0.085, "hierarchical": 0.055},
     "cbow, corrected mean": {"negative-sampling": 0.45, "hierarchical": 0.2},
     "cbow, published mean": {"negative-sampling": 0.2, "hierarchical": 0.13},
@@ -38,7 +38,7 @@ _AT_ONE_EPOCH = {  # and a window of 5
 
 
 def _compiled_learning_rate(options: Any) -> float:
-    """The rule and its reasons: docs/design.md, "The learning rate falls with the epochs"."""
+    """Return the default learning rate; docs/design.md explains it, "The learning rate falls with the epochs"."""
     kind, wide, steps = options.model, max(1.0, options.window / 5), float(options.epochs)
     if kind == "skipgram":
         slower = wide**0.5
@@ -46,7 +46,7 @@ def _compiled_learning_rate(options: Any) -> float:
         kind += ", sum" if options.cbow_combine == "sum" else f", {options.cbow_gradient} mean"
         slower = wide if options.cbow_combine == "sum" else 1.0
     if options.objective == "negative-sampling":
-        steps = max(steps, options.negatives / 5)  # which move a vector all at once
+        steps = max(steps, options.negatives / 5)  # negatives move a vector in one step
     return float(f"{_AT_ONE_EPOCH[kind][options.objective] / steps ** (1 / 3) / slower:.2g}")
 
 
@@ -69,11 +69,11 @@ TRAINERS = {
         },
     ),
 }
-"""Every engine by its name."""
+"""The engines by name."""
 
 
 def trainer_class(engine: str) -> Any:
-    """Return an engine's class: from a corpus and options to a `Trainer`, with the ``objectives`` that it takes.
+    """Return the `Trainer` class of an engine, which is built from a corpus and options and lists its ``objectives``.
 
     Raises:
         InputError: PyTorch is needed and missing.

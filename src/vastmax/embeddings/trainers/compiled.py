@@ -1,4 +1,4 @@
-"""The embedding trainer over the compiled core, which trains a corpus chunk by chunk."""
+"""The embedding trainer of the compiled core."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ from vastmax.trees import huffman_tree
 
 __all__ = ["EmbeddingTrainer"]
 
-# A block of centres draws 10 negatives for 5, shared by its windows and weighted 5/10. What that saves is fetching and
-# multiplying the rows of 30; that it costs no quality was measured: docs/benchmarks.md has the figures.
+# For 5 negatives, a block of centre words draws 10 that its windows share, each weighted 5/10. A block of 6 thus
+# fetches and multiplies 10 rows instead of 30, at no measured loss of quality: docs/benchmarks.md has the figures.
 BLOCK_CENTRES = {"skipgram": 6, "cbow": 4}
 DRAWN_PER_NEGATIVE = 2
 
-# Work is handed out in chunks of ids; 64 or more an epoch keep all threads busy to the end and a checkpoint near.
-# Several processes exchange rows every few chunks. Smaller chunks keep many threads busy until then, but were seen to
-# cost 1.5 points of WS-353, so processes of few threads keep the large ones.
+# Threads take chunks of ids; 64 or more per epoch keep all threads busy to the end and a checkpoint near. Several
+# processes exchange rows every few chunks. Smaller chunks keep many threads busy until then, but cost 1.5 points of
+# WS-353 in a measurement, so processes with few threads keep large chunks.
 SMALLEST_CHUNK, LARGEST_CHUNK, CHUNKS_AN_EPOCH = 1024, 65536, 64
 
-ROW_BYTES = 64  # that the core pads rows to
-_BETWEEN_STREAMS = 0x9E3779B97F4A7C15  # seeds that nobody gives: of 63 bits, a user's would be next to each other
-_ABSURD = 10  # times the loss of scores that are all 0: only scores that grow without end cost so much
+ROW_BYTES = 64  # the core pads rows to a multiple of this
+_BETWEEN_STREAMS = 0x9E3779B97F4A7C15  # between the seeds of streams; users' seeds, of 63 bits, are often consecutive
+_ABSURD = 10  # a loss this many times that of all-zero scores means that scores grow without bound
 
 
 class EmbeddingTrainer(Trainer):
-    """Skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
+    """Trainer of skip-gram or CBOW with negative sampling or hierarchical softmax, on all cores (Hogwild).
 
     The random draws of a chunk of the corpus depend only on (seed, epoch, chunk), and the learning rate only on the
-    position. So the state of training is :attr:`vectors`, :attr:`output_vectors` and :attr:`position`: a trainer with
-    these three continues as if it had never stopped, with one thread bit for bit.
+    position. The whole training state is therefore :meth:`tensors` (without subwords, :attr:`vectors` and
+    :attr:`output_vectors`) and :attr:`position`: a trainer with the same state continues as if it had never stopped,
+    with one thread bit for bit.
 
     See Also:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -54,10 +55,10 @@ class EmbeddingTrainer(Trainer):
     Args:
         corpus: The encoded corpus; it must stay open while training runs.
         options: The options of training.
-        stream: Number of this trainer among several with the same options; each has its own random draws.
-        simd_level: ``avx512``, ``avx2`` or ``plain``; by default that of the environment variable ``VASTMAX_SIMD``, or
-            the best this processor has.
-        note: Is called with a sentence on the memory that training needs, before it is allocated.
+        stream: Index of this trainer among several with the same options; each has its own random draws.
+        simd_level: ``avx512``, ``avx2`` or ``plain``; by default the environment variable ``VASTMAX_SIMD``, or else the
+            best level of this processor.
+        note: Called with a sentence on the memory that training needs, before it is allocated.
         start: The vectors to start from; the vocabulary of the corpus must contain all their words.
 
     Raises:
@@ -100,13 +101,13 @@ class EmbeddingTrainer(Trainer):
             raise InputError(
                 f"{needs}, more than the system has: lower dim, max_vocabulary or buckets, or raise min_count."
             ) from error
-        initialise(self._core.vectors, options.seed, options.num_threads)  # output vectors are zero
+        initialise(self._core.vectors, options.seed, options.num_threads)  # output vectors start as zeros
         if start is not None:
             self._begin_with(start)
 
     @property
     def _memory_needed(self) -> int:
-        """Bytes of both matrices, or at the end of the first and of what is made of it."""
+        """Peak memory in bytes: both matrices, or, if larger, the input matrix and the results of `finish`."""
         row, padded = 4 * self.options.dim, -(-4 * self.options.dim // ROW_BYTES) * ROW_BYTES
         words, inputs, made = len(self._keep), len(self._keep), 0
         if self._bags is not None:
@@ -116,7 +117,7 @@ class EmbeddingTrainer(Trainer):
         return padded * inputs + max(padded * words, made)
 
     def _begin_with(self, start: WarmStart) -> None:
-        """Write the vectors of words that are there, and of n-grams and outputs."""
+        """Initialise words, n-grams and output vectors from the start embeddings, where they have them."""
         there, vocabulary, inputs = start.embeddings, self._corpus.vocabulary, self._core.vectors
         rows, bags = start.rows_in(vocabulary), self._bags
         if bags is not None and there.subwords is not None:
@@ -124,7 +125,7 @@ class EmbeddingTrainer(Trainer):
             inputs[bags.num_own + new] = there.subwords.vectors[old]
         if bags is None or bags.num_own:
             own = there.vectors
-            if bags is not None:  # what is left of the word's vector, the mean, when its n-grams are taken out
+            if bags is not None:  # the word's own row makes the mean of its bag equal its start vector
                 inputs[rows] = 0
                 sizes = np.diff(bags.offsets)[rows, None].astype(np.float32)
                 own = sizes * (own - self.vectors[rows])
@@ -153,7 +154,7 @@ class EmbeddingTrainer(Trainer):
             shrink_window=options.shrink_window,
             cbow=options.model == "cbow",
             cbow_mean=options.cbow_combine == "mean",
-            # Published code adds the undivided gradient of a mean to every word of the context; a sum's needs none.
+            # The published code adds the undivided gradient of a mean to each context word; a sum needs no division.
             cbow_divides=options.cbow_combine == "mean" and options.cbow_gradient == "corrected",
             learning_rate=options.initial_learning_rate,
             min_learning_rate=options.min_learning_rate,
@@ -169,41 +170,41 @@ class EmbeddingTrainer(Trainer):
         make = partial(
             CoreTrainer, ids=self._ids, keep=keep, settings=settings, dim=options.dim, level=simd_level, **inputs
         )
-        self._first_loss = (1 + options.negatives) * math.log(2)  # an example's, where all scores are 0
+        self._first_loss = (1 + options.negatives) * math.log(2)  # loss of an example if all scores are 0
         if (tree := self._tree) is not None:
             self._first_loss = float(np.diff(tree.offsets).max()) * math.log(2)
-            # One centre a block: centres share few nodes, and a larger block would multiply the rest in vain.
+            # One centre per block: centres share few nodes, and a larger block would multiply the others in vain.
             settings.sharing, settings.block, settings.negatives, settings.drawn = "window", 1, 0, 0
             return make(outputs=tree.num_inner_nodes, paths=(tree.offsets, tree.nodes, tree.signs))
         blocks = options.sharing == "block"
         settings.sharing, settings.negatives = options.sharing, options.negatives
         settings.drawn = options.negatives * (DRAWN_PER_NEGATIVE if blocks else 1)
         settings.block = BLOCK_CENTRES[options.model] if blocks else 1
-        seen = counts > 0  # a word of a given vocabulary may never occur: it is no noise, whatever the exponent
+        seen = counts > 0  # words of a given vocabulary that never occur are never negatives, whatever the exponent
         noise = np.power(counts.astype(np.float64), options.negative_exponent, where=seen, out=np.zeros(len(counts)))
         return make(outputs=len(counts), noise=noise)
 
     @property
     def simd_level(self) -> str:
-        """The level of the kernels in use."""
+        """The SIMD level of the kernels in use."""
         return self._core.level
 
     @property
     def bytes_needed(self) -> int:
-        """Bytes of both matrices, which a checkpoint contains too."""
+        """Bytes of both matrices without padding, which a checkpoint contains too."""
         inputs = len(self._keep) if self._bags is None else self._bags.num_rows
         return 4 * self.options.dim * (inputs + len(self._keep))
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What computed, for the model's config."""
+        """The SIMD level, for the model's config."""
         return {"simd_level": self.simd_level}
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """(V, d) float32, the word vectors: a view, which training changes and which may be written to for resuming.
+        """The word vectors (V, d) float32: a view, which training changes and which may be written to when resuming.
 
-        With subwords a copy, as the vectors are means.
+        With subwords a copy, because the vectors are means.
         """
         if self._bags is None:
             return self._core.vectors
@@ -213,21 +214,25 @@ class EmbeddingTrainer(Trainer):
 
     @property
     def held_buckets(self) -> NDArray[np.uint32] | None:
-        """(R,) uint32, the buckets of the n-grams that have rows, as the rows lie; None without subwords."""
+        """The buckets (R,) uint32 of the n-grams that have rows, in the order of the rows; None without subwords."""
         return None if self._bags is None else self._bags.held
 
     @property
     def output_vectors(self) -> NDArray[np.float32]:
-        """(V, d) float32 for negative sampling, (V - 1, d) for the inner nodes of the Huffman tree; a view."""
+        """The output vectors, float32: (V, d) for negative sampling, (V - 1, d) for hierarchical softmax; a view."""
         return self._core.outputs
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate at the present position."""
+        """The learning rate at the current position."""
         return self._core.learning_rate(self._ids_passed)
 
     def run(self, chunks: int) -> ChunkStatistics:
-        """Train the next chunks on all threads; the interpreter is free meanwhile."""
+        """Train on the next chunks with all threads, without holding the GIL.
+
+        Raises:
+            DivergedError: The mean loss is NaN, infinite or more than 10 times that of all-zero scores.
+        """
         last = min(self._position + chunks, self.num_chunks)
         rate = self.learning_rate
         statistics = self._core.run(self._position, last, self.options.num_threads)
@@ -240,7 +245,7 @@ class EmbeddingTrainer(Trainer):
         return statistics
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Both matrices; with subwords that of the words' own rows, if they have such, apart from that of n-grams."""
+        """Return both matrices by name; with subwords, the rows of words (if any) and of n-grams separately."""
         if self._bags is None:
             return {"vectors": self._core.vectors, "output_vectors": self.output_vectors}
         own, ngrams = np.split(self._core.vectors, [self._bags.num_own])
@@ -248,17 +253,17 @@ class EmbeddingTrainer(Trainer):
         return {**words, "ngram_vectors": ngrams, "output_vectors": self.output_vectors}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what :meth:`tensors` returned; CheckpointError where one is missing, or of another shape."""
+        """Continue from what :meth:`tensors` returned; CheckpointError if one is missing or has another shape."""
         for name, array in self.tensors().items():
             array[...] = checked_tensor(tensors, name, array.shape)
 
     def finish(self, *, output_vectors: bool) -> Trained:
-        """Return the word vectors and, on request, a copy of the output vectors; the trainer is spent.
+        """Return the word vectors and, on request, a copy of the output vectors; the trainer cannot be used afterwards.
 
-        Views would keep both padded matrices, and the map of the corpus, alive as long as the result.
+        Views would keep both padded matrices and the memory-mapped corpus alive as long as the result.
         """
         outputs = self.output_vectors.copy() if output_vectors else None
-        self._core.discard_outputs()  # makes room for the means of bags
+        self._core.discard_outputs()  # frees memory for the means of bags
         rule, bags, start = self.options.subword_rule, self._bags, self._start
         if rule is None or bags is None:
             return Trained(self._core.take_vectors(0), outputs)
@@ -271,6 +276,6 @@ class EmbeddingTrainer(Trainer):
 
 
 def keep_thresholds(probability: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """(V,) uint32 thresholds: a word is kept where 32 random bits are at most its threshold."""
+    """Return thresholds (V,) uint32: a word is kept if 32 random bits are at most its threshold."""
     scaled = np.ceil(probability.astype(np.float64) * 2.0**32) - 1
     return np.clip(scaled, 0, 2**32 - 1).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Skip-gram and CBOW: one vector a word, and any output layer on top."""
+"""Skip-gram and CBOW as PyTorch modules: a table of word vectors and any output layer."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["CBOW", "SkipGram"]
 
 
 class SkipGram(nn.Module):
-    """Each word of a window predicts the word in its middle: the hidden vector is the word's own.
+    """Skip-gram: each word of a window predicts the centre word, so the hidden vector is the word's own vector.
 
-    That is the direction of word2vec's code and of ``vastmax train``'s compiled engine. The paper turns it round, the
-    middle predicting its window; over a text both meet the same pairs, equally often in expectation.
+    This is the direction of word2vec's code and of the compiled engine of ``vastmax train``. In the paper the centre
+    word predicts its window; over a text both give the same pairs, equally often in expectation.
 
-    A proposal that is conditional on the class before looks at the word that predicts.
+    A proposal that is conditional on the previous class is given the predicting word.
 
     See Also:
-        :class:`CBOW`, where the window predicts its middle together.
+        :class:`CBOW`, where the words of a window together predict the centre word.
 
     References:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -46,18 +46,18 @@ class SkipGram(nn.Module):
         _start_small(self.embedding.weight)
 
     def hidden(self, words: Tensor) -> Tensor:
-        """Return (…, d) the vectors of words (…)."""
+        """Return the vectors (…, d) of words (…)."""
         return self.embedding(words)
 
     def forward(self, words: Tensor, target: Tensor, *, reduction: Literal["mean", "sum", "none"] = "mean") -> Tensor:
-        """Return the training loss of predicting target (…) from words (…), reduced as the output layer does."""
+        """Return the training loss of predicting target (…) from words (…), reduced by the output layer."""
         return self.output(self.hidden(words), target, reduction=reduction, context=words)
 
 
 class CBOW(nn.Module):
-    """The words of a window predict the word in its middle: the hidden vector is their mean or sum.
+    """CBOW: the words of a window predict the centre word, so the hidden vector is the mean or sum of their vectors.
 
-    The gradient of a mean reaches each word divided by how many there are; the published code leaves the division out
+    The gradient of a mean reaches each word divided by the number of words; the published code omits this division
     (İrsoy, Benton, Stratos, *Corrected CBOW Performs as well as Skip-gram*, 2021, https://arxiv.org/abs/2012.15332).
 
     References:
@@ -69,7 +69,7 @@ class CBOW(nn.Module):
         combine: "mean" or "sum".
 
     Raises:
-        InputError: where combine is neither.
+        InputError: if combine is neither.
 
     Example:
         >>> from vastmax.layers import build
@@ -87,22 +87,22 @@ class CBOW(nn.Module):
         _start_small(self.embedding.weight)
 
     def hidden(self, words: Tensor, starts: Tensor) -> Tensor:
-        """Return (N, d) hidden vectors of N windows.
+        """Return the hidden vectors (N, d) of N windows.
 
         Args:
-            words: (M,) ids of all windows' words, one window behind the other.
-            starts: (N,) where in ``words`` each window begins.
+            words: (M,) ids of the words of all windows, concatenated.
+            starts: (N,) offsets in ``words`` at which the windows start.
         """
         return self.embedding(words, starts)
 
     def forward(
         self, words: Tensor, starts: Tensor, target: Tensor, *, reduction: Literal["mean", "sum", "none"] = "mean"
     ) -> Tensor:
-        """Return the training loss of predicting target (N,) from N windows, reduced as the output layer does."""
+        """Return the training loss of predicting target (N,) from N windows, reduced by the output layer."""
         return self.output(self.hidden(words, starts), target, reduction=reduction)
 
 
 @torch.no_grad()
 def _start_small(table: Tensor) -> None:
-    """Uniform on ±1/2d, as in the published code."""
+    """Initialise uniformly within ±1/(2d), as in the published code."""
     nn.init.uniform_(table, -0.5 / table.shape[1], 0.5 / table.shape[1])

@@ -1,4 +1,4 @@
-"""The embedding trainer over torch: skip-gram and CBOW with any output layer."""
+"""The embedding trainer of PyTorch: skip-gram and CBOW with any output layer."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from vastmax.text import EncodedCorpus, count_words
 
 __all__ = ["TorchEmbeddingTrainer"]
 
-# A step learns from this many words of the text: about two thousand examples once frequent words are passed over.
+# Each step covers so many words of text (for skip-gram, divided by window + 1) that about two thousand examples remain
+# after subsampling.
 STEP_PAIRS = 6144
 STEP_WINDOWS = 2048
-# The examples of a few steps are found and shuffled together; so many numbers are held for that.
+# The examples of several steps are collected and shuffled together, within this number of context ids in memory.
 STEPS_TOGETHER = 64
 CONTEXT_PLACES = 1 << 22
 
@@ -34,11 +35,11 @@ _TABLE = "embedding.weight"
 
 
 class TorchEmbeddingTrainer(Trainer):
-    """Skip-gram or CBOW over any output layer, by Adagrad whose cost does not grow with V where the layer's does not.
+    """Trainer of skip-gram or CBOW with any output layer, by Adagrad at a cost independent of V if the layer's is.
 
-    A step learns from a batch of examples, whose losses are added up as the compiled trainer adds them. Its random
-    draws depend only on (seed, position), so vectors, layer, optimiser and position are the whole state: a trainer with
-    these continues as if it had never stopped, with the same number of threads bit for bit.
+    A step minimises the sum of the losses of a batch of examples, as the compiled trainer does. Its random draws depend
+    only on (seed, position), so the vectors, layer, optimiser state and position are the whole training state: a
+    trainer with the same state continues as if it had never stopped, with the same number of threads bit for bit.
 
     See Also:
         :class:`~vastmax.embeddings.EmbeddingTrainer`, tens of times as fast, for two objectives.
@@ -74,7 +75,7 @@ class TorchEmbeddingTrainer(Trainer):
 
     @contextmanager
     def _chance(self) -> Iterator[None]:
-        """Leave the caller's state of chance and number of threads as they were."""
+        """Use this run's number of threads, and restore the caller's random state and number of threads on exit."""
         threads = torch.get_num_threads()
         with torch.random.fork_rng(devices=[]):
             torch.set_num_threads(self.options.num_threads)
@@ -85,12 +86,12 @@ class TorchEmbeddingTrainer(Trainer):
 
     @property
     def vectors(self) -> NDArray[np.float32]:
-        """(V, d) float32, the word vectors; a view."""
+        """The word vectors (V, d) float32; a view."""
         return self.model.embedding.weight.detach().numpy()
 
     @property
     def output_vectors(self) -> NDArray[np.float32] | None:
-        """(any, d) float32, the layer's vectors of words or inner nodes; None where it has no one table of them."""
+        """The layer's vectors of words or inner nodes, (any, d) float32; None if it has no single table; a view."""
         weight = getattr(self.model.output, "weight", None)
         if isinstance(weight, Tensor) and weight.dim() == 2 and weight.shape[1] == self.options.dim:
             return weight.detach().numpy()
@@ -98,17 +99,17 @@ class TorchEmbeddingTrainer(Trainer):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What computed, for the model's config."""
+        """The version of torch and the output layer, for the model's config."""
         return {"torch": torch.__version__, "output_layer": repr(self.model.output)}
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate at the present position."""
+        """The learning rate at the current position."""
         first, last = self.options.initial_learning_rate, self.options.min_learning_rate
         return max(first + (last - first) * self._ids_passed / (len(self._ids) * self.options.epochs), last)
 
     def run(self, chunks: int) -> Statistics:
-        """Make the next steps; DivergedError where the loss is no longer finite."""
+        """Run the next ``chunks`` steps; DivergedError if the loss is NaN or infinite."""
         words, examples, loss_sum = 0, 0, 0.0
         with self._chance():
             for _ in range(min(chunks, self.num_chunks - self._position)):
@@ -124,7 +125,7 @@ class TorchEmbeddingTrainer(Trainer):
         return Statistics(words, examples, loss_sum)
 
     def _learn(self, batch: tuple[Tensor, ...]) -> float:
-        """One step; return the sum of the losses."""
+        """Make one optimiser step, and return the sum of the losses."""
         rate = self.optimizer.learning_rate = self.learning_rate
         torch.default_generator.manual_seed(_seed(self.options.seed, self._position))
         self.optimizer.zero_grad()
@@ -137,7 +138,7 @@ class TorchEmbeddingTrainer(Trainer):
         return value
 
     def _batch(self) -> tuple[Tensor, ...]:
-        """Return what the model takes in this step, the targets last."""
+        """Return the model's inputs for this step, with the targets last."""
         epoch, step = divmod(self._position, self._chunks_an_epoch)
         stretch, number = divmod(step, self._together)
         if self._found is None or self._found[0] != (epoch, stretch):
@@ -145,7 +146,7 @@ class TorchEmbeddingTrainer(Trainer):
         return tuple(map(torch.from_numpy, self._found[1][number]))
 
     def _examples(self, epoch: int, stretch: int) -> list[tuple[NDArray[np.int64], ...]]:
-        """Return the examples of all steps of a stretch of text, shuffled, in equal parts."""
+        """Return the shuffled examples of a stretch of text, divided evenly among its steps."""
         options, size = self.options, self._together * self._chunk
         ids = self._ids[stretch * size : (stretch + 1) * size]
         generator = np.random.default_rng([options.seed, epoch, stretch])
@@ -157,13 +158,13 @@ class TorchEmbeddingTrainer(Trainer):
         return batches if options.model == "skipgram" else [_bags(centre, context) for centre, context in batches]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """The word vectors, the rest of the model, and the optimiser's state."""
+        """Return the word vectors, the other tensors of the model, and the optimiser state, by name."""
         state = {f"model.{name}": tensor for name, tensor in model_tensors(self.model).items() if name != _TABLE}
         state |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_tensors().items()}
         return {"vectors": self.vectors, **arrays_of(state)}
 
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`tensors` returned; CheckpointError where it does not fit this model."""
+        """Continue from what :meth:`tensors` returned; CheckpointError if it does not match this model."""
         vectors = checked_tensor(tensors, "vectors", self.vectors.shape)
         model, optimizer = (tensors_of(tensors_under(part, tensors)) for part in ("model", "optimizer"))
         state = tensors_under("output", model)
@@ -173,18 +174,18 @@ class TorchEmbeddingTrainer(Trainer):
         self.optimizer.load_state_tensors(optimizer)
 
     def finish(self, *, output_vectors: bool) -> Trained:
-        """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent."""
-        del self.optimizer  # whose memory is as large as the model's
+        """Return copies of the word vectors and, on request, output vectors; the trainer cannot be used afterwards."""
+        del self.optimizer  # frees as much memory as the model takes
         outputs = self.output_vectors
         return Trained(self.vectors.copy(), outputs.copy() if output_vectors and outputs is not None else None)
 
 
 def _bags(centre: NDArray[np.int64], context: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-    """The words of all windows, one window behind the other; where each begins; and the words in their middle."""
+    """Return the words of all windows, concatenated, (M,), the windows' offsets (N,) and the centre words (N,)."""
     inside = context >= 0
     return context[inside], np.concatenate([[0], inside.sum(1).cumsum()[:-1]]), centre
 
 
 def _seed(seed: int, position: int) -> int:
-    """A seed for torch of a step, unlike those of all others."""
+    """Return the torch seed of a step, different for each seed and position."""
     return int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)

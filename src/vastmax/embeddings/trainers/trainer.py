@@ -1,4 +1,4 @@
-"""What the loop asks of a trainer of embeddings, and what the trainers have in common."""
+"""The base class of embedding trainers, and functions that they share."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ IDS_AT_ONCE = 1 << 20
 
 
 class Statistics(NamedTuple):
-    """What a few steps did.
+    """Statistics of some training steps.
 
     Attributes:
-        words: Words of the corpus passed.
-        examples: Predictions made: pairs for skip-gram, windows for CBOW.
+        words: Number of words of the corpus processed.
+        examples: Number of predictions: pairs for skip-gram, windows for CBOW.
         loss_sum: Sum of their losses, in nats.
     """
 
@@ -41,12 +41,12 @@ class Statistics(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What a trainer leaves, in memory of its own.
+    """The result of a trainer, in memory of its own.
 
     Attributes:
-        vectors: (V, d) float32, the words'.
-        output_vectors: (any, d) float32, where they were asked for.
-        subwords: The vectors of n-grams, where there are such.
+        vectors: (V, d) float32, the word vectors.
+        output_vectors: (any, d) float32, if requested.
+        subwords: The vectors of n-grams, if there are any.
     """
 
     vectors: NDArray[np.float32]
@@ -55,19 +55,22 @@ class Trained(NamedTuple):
 
 
 class Trainer(ABC):
-    """A corpus that is passed chunk by chunk.
+    """Base class of trainers, which process a corpus chunk by chunk.
 
-    Chance depends on the seed and the position alone, so :meth:`tensors` and ``position`` are all there is to a
-    trainer's state.
+    Random draws depend only on the seed and the position, so :meth:`tensors` and ``position`` are the whole training
+    state.
 
     Args:
         corpus: The encoded corpus; it must stay open while training runs.
-        options: What to train and how.
-        chunk: Ids of a chunk.
+        options: The options of training.
+        chunk: Number of ids per chunk.
 
     Attributes:
-        num_chunks: Chunks of all epochs.
-        words_done: Words passed.
+        num_chunks: Number of chunks in all epochs.
+        words_done: Number of words processed.
+
+    Raises:
+        InputError: A corpus with fewer than two different words, or with ids outside its vocabulary.
     """
 
     objectives: ClassVar[Collection[str]]
@@ -82,18 +85,18 @@ class Trainer(ABC):
 
     @property
     def words_total(self) -> int:
-        """Words to pass in all epochs, those included that subsampling passes over."""
+        """Words to process in all epochs, including those that subsampling skips."""
         return self._corpus.num_words * self.options.epochs
 
     @property
     def position(self) -> int:
-        """Chunks done, over all epochs; set it, after :meth:`restore`, to go on from a checkpoint."""
+        """Number of chunks done, over all epochs; set it after :meth:`restore` to resume from a checkpoint."""
         return self._position
 
     @position.setter
     def position(self, position: int) -> None:
         whole("position", position, 0, self.num_chunks)
-        if not self.num_chunks:  # of a process whose part of the corpus is empty
+        if not self.num_chunks:  # this process's part of the corpus is empty
             return
         epoch, chunk = divmod(position, self._chunks_an_epoch)
         passed = count_words(self._ids, min(chunk * self._chunk, len(self._ids)))
@@ -107,58 +110,59 @@ class Trainer(ABC):
 
     @property
     def bytes_needed(self) -> int:
-        """Bytes of both matrices, which a checkpoint holds too."""
+        """Bytes of both matrices, which a checkpoint contains too."""
         return 2 * 4 * len(self._keep) * self.options.dim
 
     @property
     @abstractmethod
     def vectors(self) -> NDArray[np.float32]:
-        """(V, d) float32, the word vectors: a view, which training changes and whoever resumes may write to.
+        """The word vectors (V, d) float32: a view, which training changes and which may be written to when resuming.
 
-        With subwords, whose means they are, a copy.
+        With subwords a copy, because the vectors are means.
         """
 
     @property
     @abstractmethod
     def output_vectors(self) -> NDArray[np.float32] | None:
-        """(any, d) float32, the output layer's vectors, where it has one table of them; a view."""
+        """The output layer's vectors (any, d) float32, a view; None if it has no single table."""
 
     @property
     @abstractmethod
     def learning_rate(self) -> float:
-        """The learning rate at the present position."""
+        """The learning rate at the current position."""
 
     @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What computed, for the model's config."""
+        """Facts about the engine, for the model's config."""
 
     @abstractmethod
     def run(self, chunks: int) -> Statistics | ChunkStatistics:
-        """Train the next chunks.
+        """Train on the next chunks.
 
         Raises:
-            DivergedError: The loss is no longer finite. The vectors are spoilt; a checkpoint from before is not.
+            DivergedError: The loss is NaN or infinite, or has grown out of bounds. The vectors are useless; an earlier
+                checkpoint is not.
         """
 
     @abstractmethod
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """All that training changes but the position, by name: what a checkpoint holds, and processes exchange.
+        """Return the training state, except the position, by name; checkpoints store it, and processes exchange it.
 
-        Rows lie in falling frequency of use. ``vectors`` are among them, but with subwords.
+        Rows are in order of decreasing frequency of use. ``vectors`` are included, except with subwords.
         """
 
     @abstractmethod
     def restore(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what :meth:`tensors` returned; CheckpointError where it does not fit."""
+        """Continue from what :meth:`tensors` returned; CheckpointError if it does not match."""
 
     @abstractmethod
     def finish(self, *, output_vectors: bool) -> Trained:
-        """Return copies of the word vectors and, on request, of the output vectors; the trainer is spent."""
+        """Return copies of the word vectors and, on request, output vectors; the trainer cannot be used afterwards."""
 
 
 def check_corpus(corpus: EncodedCorpus) -> NDArray[np.uint32]:
-    """Return the corpus's ids; InputError where they are nothing to learn from, or one names no word."""
+    """Return the ids of a corpus; InputError if it has fewer than two different words, or an id is out of range."""
     words = len(corpus.vocabulary)
     if (corpus.whole or corpus).num_words == 0 or words < 2:
         raise InputError("the corpus has fewer than two different words: give more text, or lower min_count.")
@@ -175,7 +179,7 @@ def check_corpus(corpus: EncodedCorpus) -> NDArray[np.uint32]:
 
 
 def checked_tensor(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return a tensor of a checkpoint; CheckpointError where it is missing or of another shape."""
+    """Return a tensor of a checkpoint; CheckpointError if it is missing or has another shape."""
     found = tensors.get(name)
     if found is None or found.shape != shape:
         has = f"lacks {name!r}" if found is None else f"has {name!r} of shape {found.shape}"
@@ -184,10 +188,13 @@ def checked_tensor(tensors: Mapping[str, NDArray[Any]], name: str, shape: tuple[
 
 
 def initialise(vectors: NDArray[np.float32], seed: int, threads: int) -> None:
-    """Fill word vectors (V, d) uniformly from [-1/2d, 1/2d), as the published code does, on any number of threads."""
+    """Fill word vectors (V, d) uniformly from [-1/(2d), 1/(2d)), as the published code does.
+
+    The result does not depend on the number of threads.
+    """
     rows, dim = vectors.shape
 
-    def fill(start: int) -> None:  # every block draws from a generator of its own, whoever fills it
+    def fill(start: int) -> None:  # every block has its own generator, so threads do not matter
         block = vectors[start : start + INITIALISATION_ROWS]
         drawn = np.random.default_rng((seed, start)).random(block.shape, np.float32)
         drawn -= np.float32(0.5)
@@ -198,7 +205,7 @@ def initialise(vectors: NDArray[np.float32], seed: int, threads: int) -> None:
 
 
 def diverged(options: EmbeddingOptions, rate: float, words: int, loss: float) -> DivergedError:
-    """Return the error of a loss (the mean, in nats) that is no number, or absurd, with a learning rate to try."""
+    """Return the error for a mean loss (in nats) that is NaN, infinite or absurd; it suggests a learning rate."""
     usual, start = options.default_learning_rate, options.initial_learning_rate
     return DivergedError(
         f"training diverged to a loss of {loss:.3g} nats after {words:,} words, at learning rate {rate:.3g}: "

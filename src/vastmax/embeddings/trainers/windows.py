@@ -1,4 +1,4 @@
-"""What there is to predict in a piece of text: subsampling and windows, all of a piece at once."""
+"""Training examples of a piece of text: subsampling and context windows, vectorised."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["Windows", "find_windows", "keep_probability"]
 
 
 class Windows(NamedTuple):
-    """The words of a piece of text that stay, each with the words around it.
+    """The words of a piece of text after subsampling, each with its context window.
 
     Attributes:
-        centre: (n,) int64 ids.
-        context: (n, 2 window) int64 ids of the words around; -1 where the window or the sentence ends before.
+        centre: (n,) int64, ids of the centre words.
+        context: (n, 2 window) int64, ids of the context words; -1 beyond the end of the window or the sentence.
     """
 
     centre: NDArray[np.int64]
     context: NDArray[np.int64]
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (m,) a word of a window and (m,) the word in its middle, for every such pair: skip-gram's examples."""
+        """Return skip-gram's m examples: context words (m,) and centre words (m,), int64."""
         row, column = np.nonzero(self.context >= 0)
         return self.context[row, column], self.centre[row]
 
     def filled(self) -> Windows:
-        """Return the windows that hold a word at all: CBOW's examples."""
+        """Return the windows with at least one context word: CBOW's examples."""
         some = (self.context >= 0).any(1)
         return Windows(self.centre[some], self.context[some])
 
@@ -38,12 +38,12 @@ class Windows(NamedTuple):
 def keep_probability(
     counts: ArrayLike, threshold: float, formula: Literal["word2vec", "paper"] = "word2vec"
 ) -> NDArray[np.float32]:
-    r"""Probability with which each occurrence of a word is kept in training.
+    r"""Return the probability of keeping each occurrence of a word in training (subsampling of frequent words).
 
     With :math:`f` a word's share of all words and :math:`t` the threshold:
 
-    - ``word2vec``, the published code's: :math:`\min(1, (\sqrt{f/t} + 1)\, t/f)`;
-    - ``paper``, the paper's: :math:`\min(1, \sqrt{t/f})`.
+    - ``word2vec``, as in the published code: :math:`\min(1, (\sqrt{f/t} + 1)\, t/f)`;
+    - ``paper``, as in the paper: :math:`\min(1, \sqrt{t/f})`.
 
     Reference:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -78,17 +78,17 @@ def find_windows(
     shrink: bool,
     generator: np.random.Generator,
 ) -> Windows:
-    """Return the windows of a piece of text, which never reach across the end of a sentence.
+    """Return the context windows of a piece of text; they never cross the end of a sentence.
 
-    As in the published code, words that subsampling drops are gone before windows are laid, so that a window reaches
-    further; and each window's width is drawn from 1 to ``window`` where it shrinks.
+    As in the published code, subsampling drops words before windows are formed, so windows reach further, and with
+    ``shrink`` the width of each window is drawn uniformly from 1 to ``window``.
 
     Args:
-        ids: (n,) ids of words, ``END_OF_SENTENCE`` behind each sentence.
-        keep: (V,) what `keep_probability` returned.
-        window: words on either side.
-        shrink: whether widths are drawn, or all full.
-        generator: what chance comes from.
+        ids: (n,) uint32, ids of words, with ``END_OF_SENTENCE`` after each sentence.
+        keep: (V,) float32, the result of `keep_probability`.
+        window: number of words on either side.
+        shrink: whether to draw widths instead of using the full width.
+        generator: the source of randomness.
     """
     is_word = ids != END_OF_SENTENCE
     sentence = np.cumsum(~is_word)[is_word]
