@@ -14,6 +14,7 @@ from vastmax.cli.app import app
 from vastmax.embeddings import Embeddings, export, import_vectors, train
 from vastmax.embeddings.loop import EmbeddingLoop
 from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.embeddings.warm_start import WarmStart
 from vastmax.errors import CheckpointError, CorpusError, InputError
 from vastmax.runs import TrainingInterrupted
 from vastmax.text import Subwords, encode_corpus
@@ -82,6 +83,12 @@ def test_pruned_ngrams_stay_so() -> None:
     assert set(went_on.subwords.held.tolist()) == set(start.subwords.held.tolist())
     for words in (start.vocabulary.words or [], ["xyzzy", "g3w3g3w1"]):
         np.testing.assert_allclose(went_on[words], start[words], atol=1e-5)
+
+
+def test_a_start_with_other_ngrams_is_another() -> None:
+    start = train(sentences(), **SMALL)
+    made = {pruned: with_ngrams(start, held=200, pruned=pruned) for pruned in (False, True)}
+    assert WarmStart(made[True]).fingerprint() != WarmStart(made[False]).fingerprint()
 
 
 def test_hashed_words_that_are_no_means_are_told() -> None:

@@ -125,6 +125,8 @@ class WarmStart:
         for array in arrays:
             if array is not None:
                 digest.update(np.ascontiguousarray(array).data)
+        if subwords is not None and subwords.pruned:
+            digest.update(b"pruned")
         if there.vocabulary.counted:
             digest.update(there.vocabulary.counts.tobytes())
         for words in (there.vocabulary.words or [], sorted(self.frozen)):

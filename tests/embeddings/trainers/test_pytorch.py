@@ -101,6 +101,7 @@ def test_a_restored_trainer_goes_on_as_if_it_had_never_stopped(made_up: EncodedC
     again.position = stop
     assert again.words_done < again.words_total
     again.run(again.num_chunks)
+    assert whole.bytes_needed == sum(each.nbytes for each in state.values())
     assert again.words_done == whole.words_done
     ended, expected = again.tensors(), whole.tensors()
     assert ended.keys() == expected.keys()

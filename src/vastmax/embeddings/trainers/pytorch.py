@@ -85,6 +85,11 @@ class TorchEmbeddingTrainer(Trainer):
                 torch.set_num_threads(threads)
 
     @property
+    def bytes_needed(self) -> int:
+        """Bytes of the model and of the optimiser state, which a checkpoint contains too."""
+        return sum(each.nbytes for each in self.tensors().values())
+
+    @property
     def vectors(self) -> NDArray[np.float32]:
         """The word vectors (V, d) float32; a view."""
         return self.model.embedding.weight.detach().numpy()
