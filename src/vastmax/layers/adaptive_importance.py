@@ -138,7 +138,7 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
 
     @classmethod
     def from_corpus(cls, in_features: int, corpus: TrainingText, **options: Any) -> Self:
-        """Return the layer with the bigrams of a training text."""
+        """Return the layer with the bigrams of a training text, none of which spans a sentence end."""
         return cls.from_vocabulary(in_features, corpus.vocabulary, **{"tokens": corpus.tokens, **options})
 
     @classmethod

@@ -116,9 +116,9 @@ class ClassBasedSoftmax(OutputLayer):
     ) -> Self:
         """Return the layer for a vocabulary, or for counts (V,).
 
-        ``classes`` is the classes of its V words, or a number of classes of words of similar frequency. These have
-        equal sums of square roots of the counts, which keeps classes of rare words small. None means 3√V classes; step
-        times are about equal from 2√V to 4√V.
+        ``classes`` is the classes of the V words, or the number of classes to make of words of similar frequency. These
+        have about equal sums of square roots of counts, which keeps classes of rare words small. None means 3√V
+        classes; step times are about equal from 2√V to 4√V.
 
         Raises:
             InputError: if ``classes`` is invalid or of another number of words, or another option is invalid.

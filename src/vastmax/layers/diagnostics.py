@@ -52,7 +52,7 @@ class Diagnostics:
         effective_sample_size: ``(Σr)² / Σr²`` with ``r = exp(s(w)) / Q(w)`` over a row's samples, mean over rows and
             repeats: the number of draws from P itself that they are worth.
         kl_divergence: ``KL(P‖Q)`` in nats, mean over rows; infinite if Q never draws a class. If rows share their
-            samples, Q is the distribution of those.
+            samples, Q is the distribution that these are drawn from.
         hit_rate: share of the samples that equal their row's target.
         log_partition_mean: mean of log Z over the rows; this and the next are None if the layer has no Z.
         log_partition_std: standard deviation of log Z over the rows.

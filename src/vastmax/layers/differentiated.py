@@ -35,8 +35,8 @@ class DifferentiatedSoftmax(LinearLayer):
     ``s(w) = h_B · v_w + b_w`` for w in block B, and ``p = softmax(s)``. In the paper's variant, "slices", the hidden
     vector is the concatenation of the blocks' slices ``h_B``, so the widths sum to d. In the variant "projections" each
     block sees the whole vector, ``h_B = P_B h``; a block of width d needs no projection and has none. With one block
-    this is exactly the full softmax. Every class takes part in every step, so the cost is linear in V, times the
-    blocks' mean width instead of d, in training and at test alike. Other arguments are those of :class:`OutputLayer`.
+    this is exactly the full softmax. Every class takes part in every step, so the cost still grows with V, but with the
+    blocks' mean width in place of d, in training and at test alike. Other arguments are those of :class:`OutputLayer`.
 
     References:
         Chen, Grangier, Auli, *Strategies for Training Large Vocabulary Neural Language Models*, 2015,

@@ -100,7 +100,10 @@ class LayerSpec:
         return _layer(self.name)
 
     def build(self, in_features: int, vocabulary: Vocabulary | ArrayLike) -> OutputLayer:
-        """Return the layer for a vocabulary, or for counts (V,); InputError if an option is invalid or unknown here."""
+        """Return the layer for a vocabulary, or for counts (V,).
+
+        InputError if an option is invalid, or can be used only by :meth:`build_for`.
+        """
         _check_options(self.layer, self.options, "from_vocabulary")
         own, left = self._without(vocabulary)
         if left is None:

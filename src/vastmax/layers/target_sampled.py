@@ -33,8 +33,8 @@ class TargetSampledSoftmax(TableLayer):
     its targets are the candidates (:meth:`set_candidates`). V' also contains the ``common`` classes and those targets
     of the current batch that are not candidates. :meth:`prepare` does all of this.
 
-    A rare class is pushed down only while a partition contains it, a share π(w) of the time (:func:`inclusion`).
-    Training is at its optimum when the pull and the push on each w balance over all partitions:
+    A rare class is pushed down only while a partition contains it, a share π(w) of the time (:func:`inclusion`). The
+    scores are stationary when what pulls w up balances what pushes it down, over all partitions:
     ``P(w) = E[1(w ∈ V') exp a(w) / Σ_{V'} exp a]``. With ``exp a(w) = P(w) / π(w)`` the sum is 1 on average, and if it
     is nearly 1 in each partition the right side is ``π(w) P(w) / π(w)``: the optimal s is log P, as for the full
     softmax. Without the correction, as published, it is ``log P(w) - log π(w)``: rare classes get too much probability.

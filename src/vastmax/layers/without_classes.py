@@ -28,7 +28,7 @@ class WithoutClasses(OutputLayer):
     """A layer over V classes of which E, such as padding, are removed from the distribution.
 
     A removed class has probability 0: it is never a target, sample or candidate, has no parameters and costs nothing.
-    In ``context`` it means no previous class. Label smoothing is over the remaining classes.
+    In ``context`` it counts as no previous class. Label smoothing is over the remaining classes.
     ``build(name, d, vocabulary, without=[…])`` makes one. Methods that are not part of :class:`OutputLayer`, such as
     ``set_candidates``, are those of ``layer``, with its own ids.
 

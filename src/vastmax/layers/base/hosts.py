@@ -1,8 +1,8 @@
 """Clear errors where the code around a layer does not support its sparse gradients.
 
 There are three such places: :class:`~torch.nn.parallel.DistributedDataParallel` in backward, gradient clipping, and the
-optimiser's step. Trainers (Lightning, accelerate, transformers) end in these. PyTorch fails in each with an error of
-its own; this module raises an InputError in the same cases and changes nothing else. The kernels below are for
+optimiser's step. Trainers (Lightning, accelerate, transformers) go through these. PyTorch fails in each with an error
+of its own; this module raises an InputError in the same cases and changes nothing else. The kernels below are for
 operations that PyTorch lacks for sparse tensors, and the hook checks only PyTorch's own optimisers.
 """
 

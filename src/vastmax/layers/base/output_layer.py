@@ -64,8 +64,7 @@ class OutputLayer(nn.Module, ABC):
         reference: the publication of the method.
         opaque_to_compiler: whether compiled graphs see the loss as one operator, because its shapes depend on data.
         sparse_parameters: names of the parameters whose gradients are sparse.
-        used: the samples that the rows of the last batch needed, for layers that draw until they have enough; else
-            None.
+        used: the samples that the rows of the last batch needed, if the layer draws until it has enough; else None.
         variants: named variants of the method, and the options that select them.
         not_options: constructor arguments that :meth:`from_vocabulary` fills in, so that they are not options of it.
     """
@@ -241,7 +240,7 @@ class OutputLayer(nn.Module, ABC):
             return self._loss(some, target, None if context is None else context[row])
 
     def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
-        """Return (N, T) mean losses over all classes, times ``weight`` (V,), given the losses (N, T) of targets."""
+        """Return (N, T) means over all classes of ``weight`` (V,) times loss, given the losses (N, T) of targets."""
         raise NotImplementedError(f"{type(self).__name__} smooths its loss with sampled classes")
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -370,7 +369,7 @@ class OutputLayer(nn.Module, ABC):
         yield
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Return (…) exact, normalised log-probabilities of the targets, the only source of perplexity.
+        """Return (…) exact, normalised log-probabilities of the targets; perplexity is computed only from these.
 
         ``hidden`` is (…, d), and ``target`` (…) integer classes in 0..V-1.
 
@@ -382,7 +381,7 @@ class OutputLayer(nn.Module, ABC):
         return self._target_log_prob(rows, classes).view(target.shape)
 
     def log_prob(self, hidden: Tensor) -> Tensor:
-        """Return (…, V) exact, normalised log-probabilities of hidden vectors (…, d)."""
+        """Return (…, V) exact, normalised log-probabilities of hidden vectors (…, d); InputError if they do not fit."""
         return self._log_prob(self._rows(hidden)).reshape(*hidden.shape[:-1], self.num_classes)
 
     def log_partition(self, hidden: Tensor) -> Tensor:

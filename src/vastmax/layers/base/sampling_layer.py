@@ -116,7 +116,7 @@ class SamplingLayer(TableLayer):
         tensor_options(device, None)
         more: dict[str, Any] = {}
         if isinstance(proposal, str) and proposal == "unigram":
-            usual = 1.0 if options.get("in_batch") else cls.power  # targets are as frequent as they are
+            usual = 1.0 if options.get("in_batch") else cls.power  # targets follow the counts themselves
             more["power"] = usual if power is None else number("power", power)
         elif power is not None:
             raise InputError(f"power is {power}: leave it out, as only the named proposal 'unigram' has it.")

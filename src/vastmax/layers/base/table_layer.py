@@ -151,7 +151,7 @@ class TableLayer(LinearLayer):
         return ShardPlan.of(self, "weight", "bias")
 
     def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Return (…) ``s(t)``, one dot product per target: a log-probability where log Z is known to be 0."""
+        """Return (…) ``s(t)``, one dot product per target: the log-probability plus log Z."""
         rows, classes = self._flat(hidden, target)
         self._check_range(classes)
         return gathered_logits(rows, self.weight, self.bias, classes[:, None]).view(target.shape)
