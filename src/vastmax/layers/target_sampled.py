@@ -147,7 +147,10 @@ class TargetSampledSoftmax(TableLayer):
     def set_inclusion(self, share: ArrayLike | Tensor | None) -> None:
         """Set π, the share of the time that each class is a candidate; None to clear π and the candidates.
 
-        ``share`` is (V,) numbers in 0..1, as returned by :func:`inclusion`; InputError otherwise.
+        ``share`` is (V,) numbers in 0..1, as returned by :func:`inclusion`.
+
+        Raises:
+            InputError: if it is not.
         """
         if share is None:
             self.log_inclusion = self.candidates = None

@@ -128,8 +128,8 @@ class OutputLayer(nn.Module, ABC):
         """Yield None before each training batch, with the layer prepared for it; for methods that look ahead.
 
         Args:
-            targets: the targets of each batch, arrays of integers of any shape, in training order; may be iterated more
-                than once.
+            targets: the targets of each batch in training order, arrays of integers of any shape, such as (N,); may be
+                iterated more than once.
             num_candidates: τ of target sampling, the distinct targets that a partition of the text may have.
         """
         return repeat(None)
