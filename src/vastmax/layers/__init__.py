@@ -1,4 +1,4 @@
-"""Output layers for PyTorch: a hidden vector and a target in; loss, log-probabilities and the best classes out."""
+"""Output layers for PyTorch: training loss, exact log-probabilities and top-k from hidden vectors and targets."""
 
 try:
     import torch as _torch  # noqa: F401

@@ -1,4 +1,4 @@
-"""Adaptive softmax: frequent classes in a short list, rare ones in clusters of narrower vectors; and its embedding."""
+"""Adaptive softmax: frequent classes in a head, rare ones in clusters of narrower vectors; and its embedding."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ __all__ = ["AdaptiveEmbedding", "AdaptiveSoftmax"]
 
 
 class AdaptiveSoftmax(OutputLayer):
-    """The adaptive softmax: a head over the frequent classes and one logit for each cluster of rare ones, which are
-    told apart by a softmax of their own over a narrower projection of the hidden vector.
+    """The adaptive softmax: a head over the frequent classes with one extra logit per cluster of rare classes, each
+    cluster with its own softmax over a narrower projection of the hidden vector.
 
     ``p(w) = p_head(w)`` for a class of the head, and ``p(w) = p_head(cluster i) · p_i(w)`` for one of cluster i, with
-    logits ``v_w · P_i h + b_w`` and ``P_i`` of d/div^i rows. A row pays for the head and for its target's cluster, and
-    a cluster that no row of a batch reaches costs nothing: its parameters then have no gradient (``None``), and
-    optimisers let them be. :meth:`from_vocabulary` finds the cheapest cut-offs, :class:`AdaptiveEmbedding` shares this
-    layer's tables with the input, :meth:`from_torch` takes over a ``torch.nn.AdaptiveLogSoftmaxWithLoss``, and
-    :meth:`to_torch` gives one. Other arguments as of :class:`OutputLayer`.
+    logits ``v_w · P_i h + b_w`` and ``P_i`` of shape (d/div^i, d), at least one row. A row costs the head and its
+    target's cluster. A cluster that no row of a batch reaches costs nothing: the gradients of its parameters are None,
+    and optimisers skip them. :meth:`from_vocabulary` finds the cheapest cut-offs, :class:`AdaptiveEmbedding` shares
+    this layer's tables with the input, and :meth:`from_torch` and :meth:`to_torch` convert a
+    ``torch.nn.AdaptiveLogSoftmaxWithLoss``. Other arguments are those of :class:`OutputLayer`.
 
     References:
         Grave, Joulin, Cissé, Grangier, Jégou, *Efficient softmax approximation for GPUs*, 2016,
         https://arxiv.org/abs/1609.04309.
 
     Args:
-        cutoffs: rising ranks in 1..V-1 at which the tail clusters begin; none for a full softmax.
-        div_value: each cluster's vectors are narrower than the former's by this factor.
-        order: (V,) the classes by falling frequency, or None where ids already have that order.
-        head_bias: whether head classes and clusters have a bias.
-        tail_bias: whether the clusters' classes have a bias.
+        cutoffs: ascending ranks in 1..V-1 at which the tail clusters begin; empty for a full softmax.
+        div_value: the factor, 1 or more, by which each cluster's vectors are narrower than the previous one's.
+        order: (V,) classes by falling frequency, or None if ids already have that order.
+        head_bias: whether head classes and clusters have biases.
+        tail_bias: whether the clusters' classes have biases.
 
     Example:
         >>> layer = AdaptiveSoftmax(64, 10_000, [1000, 4000])
@@ -113,18 +113,21 @@ class AdaptiveSoftmax(OutputLayer):
         cost: StepCost | None = None,
         **options: Any,
     ) -> Self:
-        """Return the layer for a vocabulary, or for the counts (V,) of classes without names, in any order.
+        """Return the layer for a vocabulary, or for counts (V,) of unnamed classes in any order.
 
         Args:
             in_features: d.
-            vocabulary: whose counts say which classes are frequent.
-            cutoffs: ranks at which clusters begin, or "auto": the cheapest, see
-                :func:`~vastmax.trees.cheapest_cutoffs`. The layer names them (``cutoffs``), and its state carries them.
-            div_value: each cluster's vectors are narrower than the former's by this factor.
-            rows: in a training batch, for "auto".
-            head_share: of the counts, that the head holds at least, for "auto".
-            cost: of a softmax, for "auto"; None for that of a common processor.
-            options: the constructor's.
+            vocabulary: its counts determine which classes are frequent.
+            cutoffs: ranks at which clusters begin, or "auto" for the cheapest, see
+                :func:`~vastmax.trees.cheapest_cutoffs`. They are in the attribute ``cutoffs`` and in the state.
+            div_value: as in the constructor.
+            rows: rows of a training batch, for "auto".
+            head_share: least share of the counts in the head, in 0..1, for "auto".
+            cost: cost model of a softmax, for "auto"; None for a common processor's.
+            options: other constructor arguments.
+
+        Raises:
+            InputError: if there are no classes, or an argument is invalid.
         """
         counts = as_vocabulary(vocabulary).counts
         order = np.argsort(-counts, kind="stable")
@@ -142,10 +145,10 @@ class AdaptiveSoftmax(OutputLayer):
 
     @classmethod
     def from_torch(cls, layer: nn.AdaptiveLogSoftmaxWithLoss) -> Self:
-        """Return this layer with a copy of the parameters of torch's, and so with equal outputs.
+        """Return a layer with a copy of the parameters of torch's, and so with equal outputs.
 
-        ``layer(hidden, target)`` is torch's ``.loss``, ``target_log_prob`` its ``.output``, ``log_prob`` its
-        ``log_prob``, and ``topk(hidden, 1)`` its ``predict``.
+        ``layer(hidden, target)`` equals torch's ``.loss``, ``target_log_prob`` its ``.output``, ``log_prob`` its
+        ``log_prob``, and the class of ``topk(hidden, 1)`` its ``predict``.
         """
         weight = layer.head.weight
         made = cls(
@@ -167,20 +170,20 @@ class AdaptiveSoftmax(OutputLayer):
                 if len(projection):
                     made.projections[i].copy_(projection)
                     made.tail_weights[i].copy_(table)
-                else:  # torch lets widths fall to 0: the cluster's classes are all alike
+                else:  # torch allows width 0: the cluster's classes are equally likely
                     made.tail_weights[i].zero_()
         return made
 
     def to_torch(self, *, by_rank: bool = False) -> nn.AdaptiveLogSoftmaxWithLoss:
-        """Return torch's layer with a copy of the parameters of this one, and so with equal outputs.
+        """Return torch's layer with a copy of this one's parameters, and so with equal outputs.
 
-        torch wants classes by falling frequency. Where they are in another order here, torch's classes are their ranks,
-        if ``by_rank`` says that this is known: ``layer.ranks.of(target)`` are its targets, and
-        ``layer.ranks.classes(best)`` the classes that it predicts.
+        torch expects ids by falling frequency. If this layer's have another order, pass ``by_rank=True``: torch's
+        classes are then ranks, its targets ``layer.ranks.of(target)``, and the classes it predicts
+        ``layer.ranks.classes(best)``.
 
         Raises:
-            InputError: where torch has no such layer: without cut-offs, with biases in the tail, or with a cluster that
-                would be 0 wide; or where classes are in another order, without ``by_rank``.
+            InputError: if torch has no such layer (no cut-offs, biases in the tail, or a cluster that would be 0 wide),
+                or if ids have another order and ``by_rank`` is false.
         """
         flag("by_rank", by_rank)
         if not self.cutoffs:
@@ -219,7 +222,7 @@ class AdaptiveSoftmax(OutputLayer):
         return made
 
     def reset_parameters(self) -> None:
-        """Draw each table and projection from a uniform distribution in ±1/√width, and set the biases to 0."""
+        """Initialise tables and projections uniformly in ±1/√width, set the biases to 0, and restore the ranks."""
         self.ranks.restore()
         tables = self.head_weight, *self.projections, *self.tail_weights
         draw_uniformly(tables, (self.head_bias, *(self.tail_biases or ())))
@@ -228,28 +231,31 @@ class AdaptiveSoftmax(OutputLayer):
     def rebuild(
         cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
     ) -> Self:
-        """Return the layer with the state's cut-offs."""
+        """Return the layer with the cut-offs of a state, as :meth:`OutputLayer.rebuild`."""
         (cutoffs,) = from_state(state, "ranks.cutoffs")
         return cls.from_vocabulary(in_features, vocabulary, **{**options, "cutoffs": cutoffs.tolist()})
 
     def input_embedding(self) -> AdaptiveEmbedding:
-        """Return an embedding of short and long vectors, which are this layer's."""
+        """Return an adaptive embedding, (…) -> (…, d), that shares this layer's tables and projections."""
         self._shares_table = True
         return AdaptiveEmbedding(self)
 
     @property
     def touches_all_classes(self) -> bool:
-        """A cluster that no row of a batch reaches costs nothing, but for a gradient of 0 in a process group."""
+        """False: a cluster that no row of a batch reaches costs nothing, except a zero gradient in a process group."""
         return False
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes of the head and of every cluster; the projections are on all."""
+        """Return a plan that shards the classes of the head and of every cluster, and replicates the projections."""
         clusters = range(len(self.cutoffs))
         tails = [f"{tables}.{cluster}" for tables in ("tail_weights", "tail_biases") for cluster in clusters]
         return ShardPlan.of(self, "head_weight", "head_bias", *tails)
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d·(c_0 + n) for the head, 2·d_i·(d + V_i) for a cluster by its share of the counts; twice that backward."""
+        """Return 2·d·(c_0 + n) for the head, plus 2·d_i·(d + V_i) per cluster, weighted by its share of the counts.
+
+        Three times that in training. The head has c_0 classes and n clusters; cluster i has V_i classes of width d_i.
+        """
         forward = 2.0 * self.in_features * len(self.head_weight)
         for share, width, size in zip(self.ranks.shares[1:], self.widths, self.ranks.sizes[1:], strict=True):
             forward += share * 2.0 * width * (self.in_features + size)
@@ -264,10 +270,10 @@ class AdaptiveSoftmax(OutputLayer):
             return linear_cross_entropy([self._head(hidden)], of_head)[1]
         asked = together(self.head_weight)
         asked.ask(linear_cross_entropy, [self._head(hidden)], of_head)
-        # one sort: the rows of a cluster stand side by side, and those of the head come first
+        # one sort makes the rows of each cluster contiguous, those of the head first
         in_head, *sizes = torch.bincount(cluster, minlength=len(self.cutoffs) + 1).tolist()
         rare = cluster.argsort(stable=True)[in_head:]
-        # another process may have met a cluster that this one has not, and waits for its gradient: here it is 0
+        # another process may reach a cluster that this one does not, and wait for its gradient: give it 0
         everywhere = distributed.is_available() and distributed.is_initialized()
         for i, places in enumerate(rare.split(sizes)):
             if len(places) or everywhere:
@@ -283,7 +289,7 @@ class AdaptiveSoftmax(OutputLayer):
         )
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The head's best, then a cluster's for those rows whose k-th best is below the cluster's probability."""
+        """Take the head's best; then search a cluster for rows whose k-th best is below the cluster's probability."""
         first, clusters = self._first_step(hidden)
         values, ranks = topk(first, min(k, first.shape[1]))
         if (missing := k - values.shape[1]) > 0:
@@ -302,7 +308,7 @@ class AdaptiveSoftmax(OutputLayer):
         return values, self.ranks.classes(ranks)
 
     def _first_step(self, hidden: Tensor) -> list[Tensor]:
-        """Log-probabilities of the head's classes (N, c_0) and of the clusters (N, n)."""
+        """Return log-probabilities of the head's classes (N, c_0) and of the n clusters (N, n)."""
         log_prob = linear_log_softmax([self._head(hidden)])
         return list(log_prob.split([self.ranks.sizes[0], len(self.cutoffs)], -1))
 
@@ -323,17 +329,17 @@ class AdaptiveSoftmax(OutputLayer):
 
 
 class AdaptiveEmbedding(nn.Module):
-    """Adaptive input representations, tied to the output: class w of cluster i is embedded as ``P_iᵀ v_w``, one of the
-    head as its ``v_w``, with the vectors and projections of an :class:`AdaptiveSoftmax`.
+    """Adaptive input representations, tied to the output: class w of cluster i is embedded as ``P_iᵀ v_w``, a class of
+    the head as ``v_w``, with the vectors and projections of an :class:`AdaptiveSoftmax`.
 
-    The parameters are the softmax's own: both learn them, and a clone of one alone is no longer tied.
+    The parameters are the softmax's own: both modules train them, and a clone of only one of the two is no longer tied.
 
     References:
         Baevski, Auli, *Adaptive Input Representations for Neural Language Modeling*, 2019,
         https://arxiv.org/abs/1809.10853.
 
     Args:
-        softmax: whose tables are shared.
+        softmax: the layer whose tables are shared.
 
     Example:
         >>> softmax = AdaptiveSoftmax(64, 10_000, [1000, 4000])
@@ -349,16 +355,16 @@ class AdaptiveEmbedding(nn.Module):
         self.softmax = softmax
 
     def forward(self, classes: Tensor) -> Tensor:
-        """Return the vectors (…, d) of classes (…).
+        """Return the vectors (…, d) of classes (…), int64 in 0..V-1.
 
         Raises:
-            InputError: where a class is out of range (on CUDA and in compiled code a device assertion, as in torch).
+            InputError: if a class is out of range (on CUDA and in compiled code a device assertion, as in torch).
         """
         softmax = self.softmax
         softmax._check_range(classes)
         rank = softmax.ranks.of(classes)
         cluster = softmax.ranks.cluster(rank)
-        # every cluster embeds every id and keeps its own: short vectors cost less than sorting the ids would
+        # every cluster embeds every id and masks the others': with short vectors this is cheaper than sorting the ids
         vectors = _rows(softmax.head_weight, rank, cluster == 0)
         for i, (table, projection) in enumerate(zip(softmax.tail_weights, softmax.projections, strict=True)):
             short = _rows(table, rank - softmax.cutoffs[i], cluster == i + 1)
@@ -367,5 +373,5 @@ class AdaptiveEmbedding(nn.Module):
 
 
 def _rows(table: Tensor, place: Tensor, chosen: Tensor) -> Tensor:
-    """Return the table's rows where chosen, and 0 elsewhere."""
+    """Return the table's rows at ``place`` where ``chosen``, and 0 elsewhere."""
     return F.embedding(torch.where(chosen, place, 0), table) * chosen[..., None]

@@ -1,4 +1,4 @@
-"""Adaptive importance sampling: a proposal of bigrams that follows the model while it learns."""
+"""Adaptive importance sampling: a bigram proposal that adapts to the model during training."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ __all__ = ["AdaptiveImportanceSampledSoftmax"]
 
 
 class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
-    """Importance sampling from bigrams that are moved towards what the model says of the classes drawn.
+    """Importance sampling from a bigram proposal that adapts to the model's probabilities of the classes drawn.
 
-    Samples are drawn for each row, until its effective sample size is reached, as in :class:`ImportanceSampledSoftmax`;
-    from ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``, a unigram and a bigram table, mixed by the frequency bin b of the
-    class before the target. A training step then teaches Q by the model's ``P̃(w) = exp s(w) / Σ_W exp s`` on the
-    classes W that a row drew: it moves both tables, ``q ← (1 - λ) q + λ q̄ P̃(w)``, q̄ the mass that the table has on
-    W, which it keeps; and takes a step of gradient descent on the mixture's weights, down KL(P̃‖Q).
+    Each row draws samples until its effective sample size is reached, as in :class:`ImportanceSampledSoftmax`, from
+    ``Q(w|h) = a_b Q_1(w) + (1 - a_b) Q_2(w|h)``: a unigram and a bigram table, mixed by the frequency bin b of the
+    class before the target. A training step then adapts Q to the model's ``P̃(w) = exp s(w) / Σ_W exp s`` on the
+    classes W that a row drew. It updates both tables, ``q ← (1 - λ) q + λ q̄ P̃(w)``, where q̄ is the table's mass on
+    W, which does not change; and takes a gradient step on the mixture weights to reduce KL(P̃‖Q).
 
-    The class before each target comes through ``forward(…, context=…)``; without it, or without bigrams, the unigram
-    table alone is used, and moved. Q adapts in training mode, when a backward pass through the loss has ended; in eval
-    mode, and under the transforms of ``torch.func``, never. Its tables travel in the layer's state. Other arguments as
-    of :class:`ImportanceSampledSoftmax`.
+    The class before each target is passed as ``forward(…, context=…)``. Without it, or without bigrams, only the
+    unigram table is used and updated. Q adapts in training mode, when a backward pass through the loss has ended; never
+    in eval mode or under the transforms of ``torch.func``. Its tables are part of the layer's state. Other arguments
+    are those of :class:`ImportanceSampledSoftmax`.
 
     References:
         Bengio, Senécal, *Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model*,
         IEEE Transactions on Neural Networks 19(4), 2008, https://doi.org/10.1109/TNN.2007.912312.
 
     Args:
-        adaptation_rate: λ, of the tables; 0 keeps them.
-        mixture_rate: of the mixture's gradient steps; 0 keeps it.
-        options: those of :class:`SamplingLayer`, but for how samples are shared and replaced.
+        proposal: Q, a BigramProposal; its ``num_classes`` is V.
+        adaptation_rate: λ in 0..1, the step size of the tables; 0 keeps them fixed.
+        mixture_rate: step size of the mixture's gradient steps; 0 keeps the mixture fixed.
+        options: those of :class:`SamplingLayer`, except ``shared``, ``replacement`` and ``in_batch``.
 
     Example:
         >>> tokens = torch.randint(100, (2000,))
@@ -110,16 +111,19 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
         device: torch.device | str | None = None,
         **options: Any,
     ) -> Self:
-        """Return this layer for a vocabulary, or for counts (V,).
+        """Return the layer for a vocabulary, or for counts (V,).
 
         Args:
             in_features: d.
-            vocabulary: its counts are what the unigram table starts as.
-            tokens: (T,) a text in class ids, -1 between two sentences, whose bigrams are what the other starts as;
-                None for no bigrams.
+            vocabulary: its counts initialise the unigram table.
+            tokens: (T,) integers, a text of class ids with -1 between sentences, whose bigrams initialise the bigram
+                table; None for no bigrams.
             smoothing: added to every count of the unigram table, so that every class can be drawn; None for 0.5.
             device: of the layer.
-            options: what the layer takes.
+            options: other constructor arguments.
+
+        Raises:
+            InputError: if there are no classes, or an argument is invalid.
         """
         counts = as_vocabulary(vocabulary).counts
         tensor_options(device, None)
@@ -134,14 +138,14 @@ class AdaptiveImportanceSampledSoftmax(ImportanceSampledSoftmax):
 
     @classmethod
     def from_corpus(cls, in_features: int, corpus: TrainingText, **options: Any) -> Self:
-        """Return this layer with the bigrams of the text, none of which reaches over a sentence's end."""
+        """Return the layer with the bigrams of a training text, none of which spans a sentence end."""
         return cls.from_vocabulary(in_features, corpus.vocabulary, **{"tokens": corpus.tokens, **options})
 
     @classmethod
     def rebuild(
         cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
     ) -> Self:
-        """Return this layer with room for the bigrams of the state."""
+        """Return the layer with room for the bigrams of a state, as :meth:`OutputLayer.rebuild`."""
         (pairs,) = from_state(state, "proposal.pairs")
         previous, following = np.divmod(pairs, len(as_vocabulary(vocabulary)))
         tokens = np.stack([previous, following, np.full_like(previous, -1)], 1)

@@ -1,4 +1,4 @@
-"""BlackOut: a weighted softmax over the target and a few samples that also learns from what the samples are not."""
+"""BlackOut: a weighted softmax over the target and k samples with a discriminative loss."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["BlackOut"]
 class BlackOut(SamplingLayer):
     """``-log p̃(t) - Σ_j log(1 - p̃(w_j))`` over the target and k samples, ``p̃(w) ∝ exp s(w) / Q(w)``.
 
-    A softmax over few classes, each weighted against how often it is drawn, and a loss that asks of each sample as well
-    that it be improbable. Samples come from ``Q(w) ∝ c(w)^alpha``, between uniform (0) and unigram (1). With all
-    classes drawn, without replacement, p̃ is the full softmax. A class that was drawn twice counts twice, the target
-    too: the truth then is the optimum for any k. A target that Q never draws has p̃ = 1: nothing is learnt from it.
-    Without replacement, the probability that a class is among the samples takes the place of Q.
+    A softmax over few classes, each weighted by 1/Q, with a loss that also pushes down the probability of each sample.
+    Samples come from ``Q(w) ∝ c(w)^alpha``, between uniform (0) and unigram (1). With all classes drawn without
+    replacement, p̃ is the full softmax. A class drawn twice counts twice, including the target, so the true
+    distribution is the optimum for any k. A target that Q never draws has p̃ = 1 and trains nothing. Without
+    replacement, the probability that a class is among the samples replaces Q.
 
     References:
         Ji, Vishwanathan, Satish, Anderson, Dubey, *BlackOut: Speeding up Recurrent Neural Network Language Models With
         Very Large Vocabularies*, 2015, https://arxiv.org/abs/1511.06909.
 
     Args:
-        proposal: Q, what samples are drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is the
+        proposal: Q, the proposal distribution; its ``num_classes`` is V. "unigram" in :meth:`from_vocabulary` means the
             unigram distribution to the power of alpha = 0.4, which the paper found best at a million classes.
         options: those of :class:`SamplingLayer`.
 

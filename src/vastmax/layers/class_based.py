@@ -1,4 +1,4 @@
-"""Class-based softmax: first the class of the word, then the word among those of its class."""
+"""Class-based softmax: predict the class of a word, then the word within its class."""
 
 from __future__ import annotations
 
@@ -38,21 +38,22 @@ __all__ = ["ClassBasedSoftmax"]
 
 
 class ClassBasedSoftmax(OutputLayer):
-    """Two softmaxes in place of one: ``p(w|h) = p(c(w)|h) p(w|c(w),h)``, over C classes and over the words of a class.
+    """Two nested softmaxes: ``p(w|h) = p(c(w)|h) p(w|c(w),h)``, over C classes and over the words of a class.
 
-    A step costs ``C + size of the class`` logits a row instead of V, and its gradient holds the rows of classes met.
-    The best words are found exactly without looking into classes that are too unlikely: ``p(c|h)`` bounds their words.
-    The classes decide how well it learns: words of like frequency, the default, share little else, and some perplexity
-    is lost against the full softmax; classes of like meaning lose less (Brown et al. 1992). Other arguments as of
-    :class:`OutputLayer`.
+    A step costs ``C + size of the class`` logits per row instead of V, and its gradient holds only the words of classes
+    used. Top-k is exact and skips unlikely classes, since ``p(c|h)`` bounds the probability of their words. Quality
+    depends on the classes. Words of similar frequency, the default, have little else in common, and some perplexity is
+    lost against the full softmax; classes of similar meaning lose less (Brown et al. 1992). The V words are the classes
+    of :class:`OutputLayer`, whose other arguments apply.
 
     References:
         Goodman, *Classes for Fast Maximum Entropy Training*, 2001, https://arxiv.org/abs/cs/0108006.
 
     Args:
-        classes: of the V words, with any ids; part of the layer's state, so that a checkpoint brings its own.
-        counts: (V,) of the words, for :meth:`flops_per_token`; None for equal ones.
-        sparse: gradients of words are sparse tensors of the classes met.
+        classes: the class of each of the V words, with any ids; part of the layer's state, so that a checkpoint has its
+            own.
+        counts: (V,) counts of the words, for :meth:`flops_per_token`; None for equal counts.
+        sparse: whether gradients of words are sparse tensors, of the classes used.
 
     Example:
         >>> from vastmax.trees import Classes
@@ -91,7 +92,7 @@ class ClassBasedSoftmax(OutputLayer):
         flag("sparse", sparse)
         super().__init__(in_features, classes.num_words)
         self._counts = np.ones(classes.num_words, np.int64) if counts is None else counts
-        classes.statistics(self._counts)  # or they are refused now
+        classes.statistics(self._counts)  # raises if they are invalid
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         make = tensor_options(device, dtype)
@@ -113,10 +114,14 @@ class ClassBasedSoftmax(OutputLayer):
         classes: int | Classes | None = None,
         **options: Any,
     ) -> Self:
-        """Return the layer over given classes, or over so many classes of words of like frequency.
+        """Return the layer for a vocabulary, or for counts (V,).
 
-        The classes share out the square roots of the counts, which keeps those of rare words small; None is for 3√V of
-        them: by the time of a step, 2 to 4 are alike.
+        ``classes`` is the classes of the V words, or the number of classes to make of words of similar frequency. These
+        have about equal sums of square roots of counts, which keeps classes of rare words small. None means 3√V
+        classes; step times are about equal from 2√V to 4√V.
+
+        Raises:
+            InputError: if ``classes`` is invalid or of another number of words, or another option is invalid.
         """
         counts = as_vocabulary(vocabulary).counts
         if classes is None:
@@ -132,24 +137,25 @@ class ClassBasedSoftmax(OutputLayer):
         return cls(in_features, classes, counts=counts, **options)
 
     def reset_parameters(self) -> None:
-        """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the classes."""
+        """Initialise the vectors uniformly in ±1/√d, set the biases to 0, and restore the classes."""
         draw_uniformly((self.class_weight, self.weight), (self.class_bias, self.bias))
         self.class_of.copy_(torch.from_numpy(self._classes.class_of.copy()))
 
     @property
     def classes(self) -> Classes:
-        """The classes of the words, as the state has them."""
+        """The classes of the words, from the state."""
         return self._classes if self.class_of.is_meta else self._layout[0]
 
     @property
     def mean_logits(self) -> float:
-        """How many logits a word costs, the mean under the counts."""
+        """Number of logits per word, the mean under the counts."""
         return self.classes.statistics(self._counts).mean_logits
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
-        """Share the words' table (V, d) with an input embedding: one parameter, which both learn.
+        """Share the words' table (V, d) with an input embedding, as one parameter that both train.
 
-        An embedding whose own gradient is dense makes the sum dense: give it ``sparse=True``.
+        An embedding with a dense gradient makes the sum dense: give it ``sparse=True``. InputError if its table is not
+        (V, d), or it has a ``max_norm``.
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
         self._shares_table = True
@@ -158,25 +164,25 @@ class ClassBasedSoftmax(OutputLayer):
     def rebuild(
         cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
     ) -> Self:
-        """Return the layer over the state's classes."""
+        """Return the layer with the classes of a state, as :meth:`OutputLayer.rebuild`."""
         (class_of,) = from_state(state, "class_of")
         return cls.from_vocabulary(in_features, vocabulary, **{**options, "classes": Classes(class_of)})
 
     def input_embedding(self) -> nn.Embedding:
-        """Return an embedding whose table is that of the words."""
+        """Return an embedding, (…) -> (…, d), that shares the words' table (V, d)."""
         self._shares_table = True
         return shared_embedding(self.weight, self.sparse)
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
-        """Return facts of the classes."""
+        """Return statistics of the classes under counts (V,)."""
         return {"kind": "class-based", **self.classes.statistics(counts).to_dict()}
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some words, and some of the classes' own vectors."""
+        """Return a plan that shards the words' and the classes' vectors and biases."""
         return ShardPlan.of(self, "class_weight", "class_bias", "weight", "bias")
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d·(C + size of the class) forward, the mean over words, and twice that backward."""
+        """Return 2·d·(C + size of the class), the mean under the counts; three times that in training."""
         return 2.0 * self.in_features * self.mean_logits * (3 if train else 1)
 
     # --- the contract on flat batches ---
@@ -190,7 +196,7 @@ class ClassBasedSoftmax(OutputLayer):
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
         logits = linear_logits([Part(hidden, self.weight, self.bias)])
-        logits = logits - logits.amax(1, keepdim=True)  # of large logits only differences have digits
+        logits = logits - logits.amax(1, keepdim=True)  # only differences of large logits are precise
         log_z = logits.new_empty(len(hidden), len(self._word_classes.sizes))
         every = torch.arange(len(self._word_classes.sizes), device=hidden.device)
         for group in group_by_class(every, self._word_classes, len(hidden)):
@@ -201,11 +207,11 @@ class ClassBasedSoftmax(OutputLayer):
         return logits + (self._class_log_prob(hidden) - log_z)[:, self.class_of]
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Look into classes in falling order of probability until the next is below the k-th best word.
+        """Search classes by falling probability until the next one is below the k-th best word.
 
-        Rows for which that takes more than one class in 16 are swept: many small products cost more than a large one.
+        Rows that need more than one class in 16 compute all words: many small products cost more than one large one.
         """
-        if for_table("linear_logits", self.weight) is not None:  # searched where each process has all words of a class
+        if for_table("linear_logits", self.weight) is not None:  # the search needs all words of a class in one process
             return super()._topk(hidden, k)
         bounds, ranked = self._class_log_prob(hidden).sort(dim=1, descending=True)
         values = torch.full_like(bounds[:, :1], -torch.inf).repeat(1, k)
@@ -227,7 +233,7 @@ class ClassBasedSoftmax(OutputLayer):
     def _best_in_classes(
         self, hidden: Tensor, rows: Tensor, classes: Tensor, class_log_prob: Tensor, k: int
     ) -> tuple[Tensor, Tensor]:
-        """(A, m·k) log-probabilities of the best words of m classes a row (A, m), -inf for none, and the words."""
+        """Return (A, m·k) log-probabilities of the best words in m classes per row, -inf for none, and the words."""
         owner = rows.repeat_interleave(classes.shape[1])
         values = class_log_prob.new_full((len(owner), k), -torch.inf)
         words = torch.zeros_like(values, dtype=torch.int64)
@@ -261,12 +267,12 @@ class ClassBasedSoftmax(OutputLayer):
         return layout
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the parentheses of the repr."""
         return f"{super().extra_repr()}, classes={self.classes.num_classes}, largest={int(self.classes.sizes.max())}"
 
 
 def _layout_of(class_of: Tensor) -> tuple[Classes, WordClasses]:
-    """Return what follows from the class of each word (V,); InputError where they are no classes."""
+    """Return the classes and their layout from the class of each word (V,); InputError if they are invalid."""
     try:
         classes = Classes(class_of.cpu().numpy().copy())
     except InputError as error:
@@ -280,7 +286,7 @@ def _layout_of(class_of: Tensor) -> tuple[Classes, WordClasses]:
 
 
 def _adopt_classes(layer: nn.Module, incompatible_keys: Any) -> None:
-    """Take the classes that a loaded state brought; InputError where they are none of this layer."""
+    """Adopt the classes of a loaded state; InputError if they do not fit this layer."""
     if not isinstance(layer, ClassBasedSoftmax) or layer.class_of.is_meta:
         return
     layer._derived.forget()

@@ -1,4 +1,4 @@
-"""CNN softmax: output vectors from the spelling of the words."""
+"""CNN softmax: output vectors computed from the spelling of the words."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["CharCNNSoftmax"]
 
 
 class CharCNNSoftmax(LinearLayer):
-    """A full softmax whose output vectors are spelt: ``s(w) = h·CNN(characters of w) + h·M c_w (+ b_w)``.
+    """A full softmax with output vectors computed from spelling: ``s(w) = h·CNN(characters of w) + h·M c_w (+ b_w)``.
 
-    The network is shared by all words, and a word of its own has k numbers c_w in place of d, which tell apart what is
-    spelt alike and means something else. Words that were never seen have scores too: :meth:`log_prob_of_words`. Words
-    are read as the bytes of UTF-8, begin and end marked.
+    All words share the network. Each word has only k parameters of its own, c_w, instead of d; they distinguish words
+    that are spelt alike and differ in meaning. Unseen words have scores too: :meth:`log_prob_of_words`. Words are read
+    as UTF-8 bytes with begin and end marks.
 
-    Every step of training runs all V words through the network, in blocks, forward and once more in backward: use large
-    batches. In eval mode the table is kept, and evaluation costs what a full softmax costs. It is renewed after a
-    change of mode, a backward pass, or any change of parameters that PyTorch counts; writes behind its back in eval
-    mode, in place through ``.data`` or numpy, are seen after ``train()`` and ``eval()``. Other arguments as of
-    :class:`OutputLayer`.
+    Every training step runs all V words through the network, in blocks, forward and again in backward: use large
+    batches. In eval mode the table (V, d) is cached, and evaluation costs as much as a full softmax. The cache is
+    invalidated by a change of mode, a backward pass, or any parameter change that PyTorch's version counters record.
+    Other in-place writes in eval mode, through ``.data`` or NumPy, are noticed only after ``train()`` and ``eval()``.
+    Other arguments are those of :class:`OutputLayer`.
 
     References:
         Jozefowicz, Vinyals, Schuster, Shazeer, Wu, *Exploring the Limits of Language Modeling*, 2016,
@@ -43,14 +43,14 @@ class CharCNNSoftmax(LinearLayer):
         Models*, 2016, https://arxiv.org/abs/1508.06615.
 
     Args:
-        words: V words; part of the layer's state as bytes.
-        char_dim: numbers that stand for a byte.
-        widths: how many bytes the filters of each kind see.
-        filters: how many filters of each kind there are, as many numbers as widths.
-        highway_layers: how many highway layers there are.
-        correction_dim: k, numbers a word has of its own.
-        max_length: bytes after which words are cut.
-        bias: whether words have a bias b_w.
+        words: V words; their bytes are part of the layer's state.
+        char_dim: dimension of the byte embeddings.
+        widths: filter widths, in bytes.
+        filters: number of filters of each width.
+        highway_layers: number of highway layers.
+        correction_dim: k, parameters of each word's own.
+        max_length: length in bytes to which words are truncated.
+        bias: whether words have biases b_w.
 
     Example:
         >>> layer = CharCNNSoftmax(8, ["walk", "walks", "talk", "sea"])
@@ -109,7 +109,7 @@ class CharCNNSoftmax(LinearLayer):
 
     @classmethod
     def from_vocabulary(cls, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> Self:
-        """Return this layer for the words of a vocabulary, which needs more than counts."""
+        """Return the layer for the words of a vocabulary; InputError if it has only counts, or an option is invalid."""
         words = as_vocabulary(vocabulary).words
         if words is None:
             raise InputError(
@@ -118,7 +118,7 @@ class CharCNNSoftmax(LinearLayer):
         return cls(in_features, words, **options)
 
     def reset_parameters(self) -> None:
-        """Draw the network anew and small corrections, set the biases to 0, and restore the words."""
+        """Reinitialise the network and the corrections, set the biases to 0, and restore the words."""
         self.cnn.reset_parameters()
         nn.init.normal_(self.correction, std=0.01)
         bound = 1 / math.sqrt(self.correction_lift.shape[1])
@@ -130,7 +130,10 @@ class CharCNNSoftmax(LinearLayer):
     # --- words by their spelling ---
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
-        """Return (K, d) the vectors ``CNN(characters of w)`` of any words, without corrections."""
+        """Return the vectors (K, d) ``CNN(characters of w)`` of any K words, without corrections.
+
+        InputError if ``words`` is not a list of strings.
+        """
         symbols = torch.from_numpy(spell(words, self.max_length)).to(self.symbols.device)
         order, parts = [torch.arange(0, device=symbols.device)], [self.correction_lift.t()[:0]]
         for ids, spelt in blocks_of_one_length(symbols, sum(self.cnn.filters)):
@@ -139,14 +142,15 @@ class CharCNNSoftmax(LinearLayer):
         return torch.cat(parts)[torch.cat(order).argsort()]
 
     def log_prob_of_words(self, hidden: Tensor, words: Sequence[str]) -> Tensor:
-        """Return (…, K) the log-probabilities of K further words as classes beside the V of the vocabulary.
+        """Return (…, K) log-probabilities of K additional words as classes besides the vocabulary's V.
 
-        They are scored by spelling alone, ``h·CNN(characters of w)``, with the correction 0 and, where words have
-        biases, the lowest of the vocabulary: as rare as the rarest. The distribution is that over V + K classes: the
-        more words are given, the less is left for each. A word that the vocabulary has counts once more here.
+        ``hidden`` is (…, d). The words are scored by spelling alone, ``h·CNN(characters of w)``, with correction 0 and,
+        if words have biases, the lowest in the vocabulary, as for the rarest word. The distribution is over V + K
+        classes: the more words are given, the less probability each gets. A word of the vocabulary is counted again
+        here.
 
         Raises:
-            InputError: where words repeat or are no strings.
+            InputError: if a word is repeated or not a string, or the shape of ``hidden`` does not fit.
         """
         if not isinstance(words, str) and len(set(words)) != len(words):
             raise InputError("words contains one word twice: give each once, as each is a class.")
@@ -159,13 +163,13 @@ class CharCNNSoftmax(LinearLayer):
     # --- the contract ---
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some words' spelling and corrections, and their logits; the network is on all."""
+        """Return a plan that shards the words' spellings, corrections and biases, and replicates the network."""
         return ShardPlan.of(self, "symbols", "correction", "bias")
 
     def flops_per_token(self, train: bool = True, *, rows: int = 512) -> float:
-        """2·d·V from the kept table; in training four times that, and the network's four passes over V words.
+        """Return 2·d·V with the cached table; in training four times that, plus four network passes over V words.
 
-        So many rows of the batch share the passes of the words through the network.
+        The ``rows`` of a batch share the passes of the words through the network.
         """
         product = 2.0 * self.in_features * self.num_classes
         if not train:
@@ -176,7 +180,7 @@ class CharCNNSoftmax(LinearLayer):
 
     @property
     def _smooths(self) -> bool:
-        return False  # the table would be computed twice
+        return False  # it would compute the table twice
 
     def _parts(self, hidden: Tensor) -> list[Part]:
         keep = self._in_chunks or not self.training
@@ -191,11 +195,11 @@ class CharCNNSoftmax(LinearLayer):
     ) -> Tensor:
         if row is None:
             return self._loss_of_each(hidden, target, context, group, row)
-        (part,) = self._parts(hidden)  # one pass of the words, and one log Z for all positives of a row
+        (part,) = self._parts(hidden)  # one pass of the words, and one log Z per row for all its positives
         return -log_prob_of_targets(part, target, row, self.block_size)[1]
 
     def _chunks(self, rows: Tensor) -> Iterator[Tensor]:
-        """Yield parts of the rows, to which one table serves in training too."""
+        """Yield chunks of the rows, which share one table in training too."""
         self._in_chunks = True
         try:
             yield from super()._chunks(rows)
@@ -205,7 +209,7 @@ class CharCNNSoftmax(LinearLayer):
                 self._words.forget()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; a change forgets the table, for the sake of writes that nothing counted."""
+        """Set the mode; a change drops the cached table, in case of writes that PyTorch did not record."""
         if mode != self.training:
             self._words.forget()
         return super().train(mode)

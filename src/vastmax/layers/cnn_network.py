@@ -1,4 +1,4 @@
-"""Vectors of words from their spelling: bytes, filters of several widths, the most of each, highway layers."""
+"""Word vectors from spelling: byte embeddings, filters of several widths, max over time, highway layers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vastmax.checks import refused
 
 __all__ = ["CharCNN", "blocks_of_one_length", "spell"]
 
-# Bytes that no UTF-8 has: where a word begins and ends, and what stands behind it.
+# Bytes that never occur in UTF-8: begin mark, end mark and padding.
 BEGIN, END, NOTHING = 0xFD, 0xFE, 0xFF
-_BLOCK = 2**21  # outputs of filters that are held at a time
+_BLOCK = 2**21  # filter outputs held at once
 
 
 def spell(words: Sequence[str], max_length: int) -> NDArray[np.uint8]:
-    """Return (K, max_length + 2) bytes: begin, the word in UTF-8 cut after max_length bytes, end, and nothing."""
+    """Return (K, max_length + 2) uint8: begin, the word in UTF-8 truncated to max_length bytes, end, and padding."""
     wrong = [words] if isinstance(words, str) else [word for word in words if not isinstance(word, str)]
     if wrong:
         raise refused("words" if isinstance(words, str) else "one of words", wrong[0], "a list of strings")
@@ -36,7 +36,7 @@ def spell(words: Sequence[str], max_length: int) -> NDArray[np.uint8]:
 
 
 def blocks_of_one_length(symbols: Tensor, filters: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (ids (n,), symbols (n, L) without nothings) of words that are equally long, so that none is padded."""
+    """Yield ids (n,) and unpadded symbols (n, L) of words of equal length."""
     lengths = (symbols != NOTHING).sum(1)
     order = lengths.argsort(stable=True)
     stop = 0
@@ -47,11 +47,11 @@ def blocks_of_one_length(symbols: Tensor, filters: int) -> Iterator[tuple[Tensor
 
 
 class CharCNN(nn.Module):
-    """Vectors (n, d) of n words of one length L from their symbols (n, L).
+    """A network from symbols (n, L) of n words of equal length L to their vectors (n, d).
 
-    ``y_f = tanh(b_f + max_t K_f · [x_t … x_{t+w-1}])`` over all places t of the word, symbols behind its end being
-    zero; highway layers ``y ← t ⊙ relu(W y + b) + (1 - t) ⊙ y``, ``t = sigmoid(W' y + b')``; a projection to d. From
-    Kim, Jernite, Sontag, Rush, *Character-Aware Neural Language Models*, 2016, https://arxiv.org/abs/1508.06615.
+    ``y_f = tanh(b_f + max_t K_f · [x_t … x_{t+w-1}])`` over all positions t of the word, with zeros beyond its end;
+    highway layers ``y ← t ⊙ relu(W y + b) + (1 - t) ⊙ y``, ``t = sigmoid(W' y + b')``; a projection to d. From Kim,
+    Jernite, Sontag, Rush, *Character-Aware Neural Language Models*, 2016, https://arxiv.org/abs/1508.06615.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class CharCNN(nn.Module):
         self.projection = nn.Linear(total, out_features, bias=False, **make)
 
     def reset_parameters(self) -> None:
-        """Draw the parameters so that vectors are as large as a table's; highway layers begin by letting through."""
+        """Initialise so that vectors are as large as a table's, and highway layers start close to the identity."""
         total = sum(self.filters)
         nn.init.normal_(self.characters)
         for kernel in self.kernels:
@@ -91,7 +91,7 @@ class CharCNN(nn.Module):
         nn.init.uniform_(self.projection.weight, -bound, bound)
 
     def forward(self, symbols: Tensor) -> Tensor:
-        """Return (n, d)."""
+        """Return vectors (n, d) of symbols (n, L)."""
         (n, length), char_dim = symbols.shape, self.characters.shape[1]
         table = torch.cat([self.characters, self.characters.new_zeros(1, char_dim)])
         places = F.embedding(F.pad(symbols.long(), (0, max(self.widths) - 1), value=NOTHING), table)
@@ -106,7 +106,7 @@ class CharCNN(nn.Module):
         return self.projection(y)
 
     def flops(self, length: float) -> float:
-        """Floating-point operations of a word's vector, length symbols with its marks: 2 a multiply-add."""
+        """Return the floating-point operations of one word of ``length`` symbols with its marks; 2 per multiply-add."""
         total, char_dim = sum(self.filters), self.characters.shape[1]
         windows = sum(width * number for width, number in zip(self.widths, self.filters, strict=True)) * char_dim
         highway = len(self.highway) * 2 * total * total

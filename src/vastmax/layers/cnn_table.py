@@ -1,4 +1,4 @@
-"""A table of word vectors that is computed: in blocks, again in backward, and once for as long as nothing changes."""
+"""A computed table of word vectors: in blocks, recomputed in backward, and cached while nothing changes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["WordTable"]
 
 
 class WordTable:
-    """The vectors ``network(symbols_w) + lift @ correction_w`` of V words, computed when they are not known."""
+    """The vectors ``network(symbols_w) + lift @ correction_w`` of V words, with a cache."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Compute the table anew when it is next asked for."""
+        """Drop the cached table."""
         self._table: Tensor | None = None
         self._state: tuple[Any, ...] | None = None
-        self._sources: list[Tensor] = []  # aliases, so that no other tensor comes to lie where a source lay
+        self._sources: list[Tensor] = []  # aliases, so that a source's memory is not reused
 
     def __call__(self, network: CharCNN, symbols: Tensor, correction: Tensor, lift: Tensor, *, keep: bool) -> Tensor:
-        """Return (V, d), with its gradient, from symbols (V, L) uint8, correction (V, k) and lift (d, k).
+        """Return the differentiable table (V, d) of symbols (V, L) uint8, correction (V, k) and lift (d, k).
 
-        Neither direction holds more than a block of words inside the network: backward computes each block again.
-        ``keep`` takes the table of the last call where nothing has changed, and keeps this one until a change that
-        PyTorch counts or a backward pass through it: an optimiser may follow that PyTorch does not count (the fused
-        ones).
+        Forward and backward hold one block of words inside the network at a time: backward recomputes each block.
+        ``keep`` reuses the table of the last call if nothing has changed, and caches this one until a change that
+        PyTorch's version counters record, or a backward pass through it: fused optimisers may follow, whose steps the
+        counters miss.
         """
         named = dict(network.named_parameters())
         if under_transform():
@@ -41,10 +41,10 @@ class WordTable:
         tensors = [symbols, correction, lift, *named.values()]
         state = _state(tensors) if keep else None
         if state is None or self._state != state:
-            self.forget()  # the memory of the old table, before there is a new one
+            self.forget()  # free the old table before computing the new one
         table = self._table
         if table is None:
-            with torch.inference_mode(False), torch.no_grad():  # one made in inference mode could not be trained with
+            with torch.inference_mode(False), torch.no_grad():  # an inference tensor could not be used for training
                 table = _computed(network, symbols, correction, lift)
             if state is not None:
                 self._table, self._state, self._sources = table, state, [tensor.detach() for tensor in tensors]
@@ -52,11 +52,11 @@ class WordTable:
         return found  # type: ignore[return-value]
 
     def __reduce__(self) -> tuple[type[WordTable], tuple[()]]:
-        return WordTable, ()  # a copy computes its own
+        return WordTable, ()  # a copy starts without a cache
 
 
 def _state(tensors: Sequence[Tensor]) -> tuple[Any, ...] | None:
-    """Return what differs after any change of the tensors that PyTorch counts; None where it does not count."""
+    """Return a key that differs after any recorded change of the tensors; None for inference tensors, not recorded."""
     if any(tensor.is_inference() for tensor in tensors):
         return None
     device = tensors[0].device.type
@@ -73,7 +73,7 @@ def _computed(network: CharCNN, symbols: Tensor, correction: Tensor, lift: Tenso
 
 
 def _table(network: CharCNN, named: dict[str, Any], symbols: Tensor, correction: Tensor, lift: Tensor) -> Tensor:
-    """Return the table at once, in plain PyTorch."""
+    """Return the table computed in plain PyTorch, without the custom backward."""
     ids, vectors = [], []
     for block, spelled in blocks_of_one_length(symbols, sum(network.filters)):
         ids.append(block)

@@ -1,4 +1,4 @@
-"""Whether an approximation is any good: a layer's loss and gradient, many times over, beside the exact softmax's."""
+"""Measure an approximation: a layer's loss and gradient over repeated draws, against the exact softmax's."""
 
 from __future__ import annotations
 
@@ -22,39 +22,40 @@ __all__ = ["Diagnostics", "diagnose"]
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How a layer's training loss and gradient stand to the exact softmax's on one batch, over repeated draws.
+    """Error of a layer's training loss and gradient on one batch, against the exact softmax's, over repeated draws.
 
     With R repeats, ``g_r`` the gradient of the mean training loss in repeat r, ``ḡ`` their mean and ``g`` the gradient
     of the mean of ``-log P(t)``::
 
         std²  = Σ_r ‖g_r - ḡ‖² / (R - 1) / ‖g‖²
-        bias² = ‖ḡ - g‖² / ‖g‖² - std² / R      (0 where that is negative)
+        bias² = ‖ḡ - g‖² / ‖g‖² - std² / R      (0 if negative)
         rmse² = mean_r ‖g_r - g‖² / ‖g‖²
 
-    The second term of the bias is what chance alone adds to the first; a bias well below ``std / √R`` cannot be told
-    from none. All are relative: a gradient error of 1 is as large as the gradient.
+    The second term of the bias removes what the variance adds to the first. A bias well below ``std / √R`` cannot be
+    distinguished from 0. All three are relative: a gradient error of 1 is as large as the gradient.
 
     Attributes:
-        rows: N, rows that counted.
+        rows: N, rows that are not ignored.
         repeats: R.
-        loss: the exact loss, mean ``-log P(t)`` over the rows, in nats.
-        loss_bias: mean training loss less the exact loss, in nats; its standard error is ``loss_std / √R``.
-        loss_std: standard deviation of the batch's training loss from repeat to repeat, in nats.
-        gradient_bias: bias of the gradient of all parameters of the layer, relative.
-        gradient_std: its standard deviation, relative.
-        gradient_rmse: its error, relative.
-        hidden_gradient_bias: the same of the gradient to the hidden vectors: what the rest of a model learns from.
-        hidden_gradient_std: its standard deviation, relative.
-        hidden_gradient_rmse: its error, relative.
-        samples: k, classes that were drawn for a row, mean over rows and repeats where it varies; None where the layer
-            does not draw from a proposal, as below.
+        loss: exact loss, the mean ``-log P(t)`` over the rows, in nats.
+        loss_bias: mean training loss minus the exact loss, in nats; its standard error is ``loss_std / √R``.
+        loss_std: standard deviation of the batch's training loss over the repeats, in nats.
+        gradient_bias: relative bias of the gradient of all parameters of the layer.
+        gradient_std: its relative standard deviation.
+        gradient_rmse: its relative root-mean-square error.
+        hidden_gradient_bias: relative bias of the gradient with respect to the hidden vectors, which trains the rest of
+            a model.
+        hidden_gradient_std: its relative standard deviation.
+        hidden_gradient_rmse: its relative root-mean-square error.
+        samples: k, classes drawn per row, the mean over rows and repeats if it varies; this and the next three are None
+            if the layer does not draw from a proposal.
         effective_sample_size: ``(Σr)² / Σr²`` with ``r = exp(s(w)) / Q(w)`` over a row's samples, mean over rows and
-            repeats: with how many draws from P itself they compare.
-        kl_divergence: ``KL(P‖Q)`` in nats, mean over rows; infinite where Q never draws a class. Where rows share
-            their samples, Q is what those are drawn from.
-        hit_rate: share of the samples that are their row's target.
-        log_partition_mean: mean of log Z over the rows; None where the layer has no Z.
-        log_partition_std: standard deviation of log Z from row to row.
+            repeats: the number of draws from P itself that they are worth.
+        kl_divergence: ``KL(P‖Q)`` in nats, mean over rows; infinite if Q never draws a class. If rows share their
+            samples, Q is the distribution that these are drawn from.
+        hit_rate: share of the samples that equal their row's target.
+        log_partition_mean: mean of log Z over the rows; this and the next are None if the layer has no Z.
+        log_partition_std: standard deviation of log Z over the rows.
     """
 
     rows: int
@@ -76,11 +77,11 @@ class Diagnostics:
     log_partition_std: float | None = None
 
     def as_record(self) -> dict[str, float | int | None]:
-        """Return the fields by name, flat: a part of a line of JSON (in which Python writes ``Infinity``)."""
+        """Return the fields by name as a flat dictionary for JSON, in which Python writes infinity as ``Infinity``."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """One number a line; what the layer has not got is left out."""
+        """Return one figure per line, without those that are None."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         lines = {name.replace("_", " "): value for name, value in found.items() if value is not None}
         width = max(len(name) for name in lines)
@@ -100,23 +101,23 @@ def diagnose(
     repeats: int = 32,
     seed: int = 0,
 ) -> Diagnostics:
-    """Return how a layer's training loss and its gradient stand to the exact softmax's on this batch.
+    """Measure the error of a layer's training loss and gradient on a batch, against the exact softmax's.
 
-    Draws the loss and its gradient ``repeats`` times. Changes nothing: a copy of the layer is looked at, in eval mode,
-    so that a proposal that adapts itself does not; gradients, the state of chance and the mode stay. Memory beside that
-    copy: three gradients, and what the loss itself takes.
+    Computes the loss and its gradient ``repeats`` times on a copy of the layer in eval mode, in which proposals do not
+    adapt. The layer's gradients and mode and the random state do not change. Needs memory for the copy, three
+    gradients, and the loss itself.
 
     Args:
         layer: any output layer.
         hidden: (…, d) hidden vectors.
         target: (…) classes, integers in 0..V-1, or ``ignore_index``.
         context: (…) the class before each target, as the layer's ``forward`` takes it.
-        ignore_index: rows with this target count for nothing.
-        repeats: how often, 2 or more.
-        seed: of the draws.
+        ignore_index: rows with this target are ignored.
+        repeats: number of repeats, 2 or more.
+        seed: seed of the draws.
 
     Raises:
-        InputError: where shapes do not fit, a target is out of range, every row is ignored, or repeats is below 2.
+        InputError: if shapes do not fit, a target is out of range, every row is ignored, or repeats is below 2.
     """
     rows, classes = layer._flat(hidden, target)
     kept = (classes != ignore_index).nonzero().squeeze(1)
@@ -129,7 +130,7 @@ def diagnose(
         raise InputError("target has only ignored rows: give 1 row or more that is not ignored.")
     with torch.inference_mode(False), torch.enable_grad(), drawing_from(seed, hidden.device):
         twin = copy.deepcopy(layer).eval().requires_grad_()
-        rows, classes = rows.detach().clone().requires_grad_(), classes.clone()  # clones are no inference tensors
+        rows, classes = rows.detach().clone().requires_grad_(), classes.clone()  # clones are not inference tensors
         before = None if before is None else before.clone()
         parameters = list(twin.parameters())
 
@@ -150,10 +151,10 @@ def diagnose(
         del to_parameters
         with torch.no_grad():
             about = twin.sampling_report(rows, classes, before, repeats=repeats)
-            if used:  # of the very draws that the losses are made of, as many as each row needed
+            if used:  # from the draws of the losses themselves, as many as each row needed
                 samples, effective = (fmean(each) for each in zip(*used, strict=True))
                 about |= {"samples": samples, "effective_sample_size": effective}
-            with suppress(InputError):  # of a distribution that is normalised by its construction
+            with suppress(InputError):  # if normalised by construction
                 log_z = twin.log_partition(rows).double()
                 mean, std = float(log_z.mean()), float(log_z.std(correction=0))
                 about |= {"log_partition_mean": mean, "log_partition_std": std}
@@ -170,7 +171,7 @@ def diagnose(
 
 
 class _Errors:
-    """Estimates of some tensors beside the truth: carries the mean error and sums of squares, and keeps no estimate."""
+    """Running errors of estimates of some tensors: the mean error and sums of squares, without storing estimates."""
 
     def __init__(self, truth: Sequence[Tensor]) -> None:
         self._truth = [each.to_dense().to(wide(each.dtype)) for each in truth]
@@ -184,16 +185,16 @@ class _Errors:
             error = truth.neg().add_(estimate.to(truth.dtype))  # sparse estimates are added row by row
             self._squares += _square(error)
             error -= mean
-            mean += error / self._count  # Welford's: exact where all are alike
+            mean += error / self._count  # Welford's algorithm: exact if all are equal
             self._deviations += _square(error) * (self._count - 1) / self._count
 
     def relative(self, name: str) -> dict[str, float]:
-        """Return bias, standard deviation and error beside the truth, under names that begin so."""
+        """Return the bias, standard deviation and RMS error relative to the truth, under names with this prefix."""
         variance = self._deviations / (self._count - 1)
         bias = max(0.0, sum(_square(each) for each in self._mean) - variance / self._count)
         squared = {f"{name}_bias": bias, f"{name}_std": variance, f"{name}_rmse": self._squares / self._count}
         whole = sum(_square(each) for each in self._truth)
-        if whole == 0:  # one class, say: there is nothing to learn, and nothing to miss
+        if whole == 0:  # with one class, say, the gradient is 0
             return {key: 0.0 if value == 0 else float("inf") for key, value in squared.items()}
         return {key: (value / whole) ** 0.5 for key, value in squared.items()}
 

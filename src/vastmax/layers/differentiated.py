@@ -1,4 +1,4 @@
-"""Differentiated softmax: the rarer a class, the shorter its vector, under one normalisation."""
+"""Differentiated softmax: shorter vectors for rarer classes, with one normalisation."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ __all__ = ["DifferentiatedSoftmax"]
 
 Variant = Literal["slices", "projections"]
 
-_SHARES = (0.8, 0.95)  # of the counts, at which the default blocks end
+_SHARES = (0.8, 0.95)  # of the counts, where the default blocks end
 
 
 class DifferentiatedSoftmax(LinearLayer):
-    """The differentiated softmax: classes in blocks by frequency, whose vectors have falling widths d_A > d_B > d_C…;
-    one softmax over all.
+    """The differentiated softmax: one softmax over classes in blocks by frequency, whose vectors have decreasing widths
+    d_A > d_B > d_C….
 
-    ``s(w) = h_B · v_w + b_w`` for w in block B, and ``p = softmax(s)``. In the variant "slices", that of the paper, the
-    hidden vector is the concatenation of the blocks' slices ``h_B``, so that the widths sum to d. In the variant
-    "projections" each block sees all of it, ``h_B = P_B h``; a block as wide as the hidden vector has none, as it needs
-    none. One block is the full softmax exactly. Every class takes part at every step, so the cost still grows with V,
-    but by the blocks' mean width instead of d, as much at test as in training. Other arguments as of
-    :class:`OutputLayer`.
+    ``s(w) = h_B · v_w + b_w`` for w in block B, and ``p = softmax(s)``. In the paper's variant, "slices", the hidden
+    vector is the concatenation of the blocks' slices ``h_B``, so the widths sum to d. In the variant "projections" each
+    block sees the whole vector, ``h_B = P_B h``; a block of width d needs no projection and has none. With one block
+    this is exactly the full softmax. Every class takes part in every step, so the cost still grows with V, but with the
+    blocks' mean width in place of d, in training and at test alike. Other arguments are those of :class:`OutputLayer`.
 
     References:
         Chen, Grangier, Auli, *Strategies for Training Large Vocabulary Neural Language Models*, 2015,
         https://arxiv.org/abs/1512.04906.
 
     Args:
-        cutoffs: rising ranks in 1..V-1 at which the blocks but the first begin; none for one block.
-        widths: of the blocks, one more than cut-offs, strictly falling; they sum to d in "slices", and are at most d in
-            "projections". None: see :meth:`default_widths`.
+        cutoffs: ascending ranks in 1..V-1 at which the blocks after the first begin; empty for one block.
+        widths: widths of the blocks, one more than cut-offs, strictly decreasing; they sum to d in "slices", and are at
+            most d in "projections". None for :meth:`default_widths`.
         variant: "slices" or "projections".
-        order: (V,) the classes by falling frequency, or None where ids already have that order.
+        order: (V,) classes by falling frequency, or None if ids already have that order.
 
     Example:
         >>> layer = DifferentiatedSoftmax(64, 10_000, [1000, 4000], [40, 16, 8])
@@ -117,16 +116,19 @@ class DifferentiatedSoftmax(LinearLayer):
         variant: Variant = "slices",
         **options: Any,
     ) -> Self:
-        """Return the layer for a vocabulary, or for the counts (V,) of classes without names, in any order.
+        """Return the layer for a vocabulary, or for counts (V,) of unnamed classes in any order.
 
         Args:
             in_features: d.
-            vocabulary: whose counts say which classes are frequent.
-            cutoffs: ranks at which blocks begin. None for three blocks: the most frequent classes that hold 80 % of
-                the counts, those that hold the next 15 %, and the rest; fewer where V or d is too small for three.
-            widths: of the blocks; None for :meth:`default_widths`.
+            vocabulary: its counts determine which classes are frequent.
+            cutoffs: ranks at which blocks begin. None for three blocks: the most frequent classes with 80 % of the
+                counts, those with the next 15 %, and the rest; fewer if V or d is too small for three.
+            widths: widths of the blocks; None for :meth:`default_widths`.
             variant: "slices" or "projections".
-            options: the constructor's.
+            options: other constructor arguments.
+
+        Raises:
+            InputError: if there are no classes, or an argument is invalid.
         """
         counts = as_vocabulary(vocabulary).counts
         order = np.argsort(-counts, kind="stable")
@@ -143,7 +145,7 @@ class DifferentiatedSoftmax(LinearLayer):
         """Return widths that halve from block to block and sum to d ("slices"), or d, d/4, d/16… ("projections").
 
         Raises:
-            InputError: where d is too small for so many blocks.
+            InputError: if d is too small for so many blocks.
 
         Example:
             >>> DifferentiatedSoftmax.default_widths(256, 3)
@@ -164,17 +166,17 @@ class DifferentiatedSoftmax(LinearLayer):
         return tuple(widths)
 
     def reset_parameters(self) -> None:
-        """Draw each table and projection from a uniform distribution in ±1/√width, and set the biases to 0."""
+        """Initialise tables and projections uniformly in ±1/√width, set the biases to 0, and restore the ranks."""
         self.ranks.restore()
         draw_uniformly((*self.weights, *self.projections.values()), self.biases or ())
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes of every block; the projections are on all."""
+        """Return a plan that shards the classes of every block, and replicates the projections."""
         blocks = range(len(self.weights))
         return ShardPlan.of(self, *(f"{tables}.{block}" for tables in ("weights", "biases") for block in blocks))
 
     def flops_per_token(self, train: bool = True) -> float:
-        """Σ 2·V_B·d_B and 2·d·d_B a projection; twice that backward, and with ``block_size`` the logits once more."""
+        """Return Σ 2·V_B·d_B, plus 2·d·d_B per projection; in training ×3, and with ``block_size`` the logits again."""
         tables = sum(2.0 * weight.numel() for weight in self.weights)
         forward = tables + sum(2.0 * projection.numel() for projection in self.projections.values())
         return 3 * forward + (tables if self.block_size else 0) if train else forward
@@ -205,7 +207,7 @@ class DifferentiatedSoftmax(LinearLayer):
 
 
 def _cut_biases(layer: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Cut the biases of a state that has those of all blocks in one, as was written before they were cut."""
+    """Split the biases of a state in an older format, which has those of all blocks in one tensor."""
     if isinstance(layer, DifferentiatedSoftmax) and layer.biases is not None and prefix + "bias" in state:
         whole = state.pop(prefix + "bias")
         for block, part in enumerate(whole.split(layer.ranks.sizes)):
@@ -231,13 +233,13 @@ def _check_whole_numbers(widths: Any) -> None:
 
 
 def _most_blocks(in_features: int, variant: Variant) -> int:
-    """Return how many default blocks a hidden vector is wide enough for: widths fall, and none is 0."""
+    """Return the number of default blocks, 1 to 3, for which the widths are decreasing and above 0."""
     narrow = (16, 4) if variant == "projections" else (7, 3)
     return next((blocks for blocks, least in zip((3, 2), narrow, strict=True) if in_features >= least), 1)
 
 
 def _cutoffs_by_share(counts: NDArray[np.int64], shares: Sequence[float]) -> list[int]:
-    """Return the ranks at which falling counts reach shares of their sum; of equal classes, where all counts are 0."""
+    """Return the ranks at which falling counts reach the shares of their sum; all-zero counts are taken as equal."""
     weights = (counts if counts.any() else np.ones_like(counts)).astype(np.float64)
     reached = np.searchsorted(np.cumsum(weights), np.asarray(shares) * weights.sum()) + 1
     return sorted({int(rank) for rank in reached if rank < len(counts)})

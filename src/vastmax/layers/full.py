@@ -1,4 +1,4 @@
-"""The full softmax: every class takes part."""
+"""The full softmax over all classes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["FullSoftmax"]
 
 
 class FullSoftmax(TableLayer):
-    """The full softmax, ``-s(t) + log Z`` with ``s(w) = h·v_w + b_w`` and ``Z = Σ exp s(w)``: what all others are
-    measured against.
+    """The full softmax, ``-s(t) + log Z`` with ``s(w) = h·v_w + b_w`` and ``Z = Σ exp s(w)``: the exact baseline.
 
-    With ``block_size`` the loss never holds an (N, V) table of logits, for one more product of matrices in backward;
-    both are equal to rounding. The gradient of the table is dense. Arguments as of :class:`OutputLayer`.
+    With ``block_size`` the loss never holds an (N, V) table of logits, at the cost of one more matrix product in
+    backward; the results are equal up to rounding. The gradient of the table (V, d) is dense. Arguments are those of
+    :class:`OutputLayer`.
 
     References:
         Bengio, Ducharme, Vincent, Jauvin, *A Neural Probabilistic Language Model*, 2003,
@@ -46,15 +46,15 @@ class FullSoftmax(TableLayer):
 
     @property
     def opaque_to_compiler(self) -> bool:  # type: ignore[override]
-        """In blocks alone: the plain loss is what compilers are good at."""
+        """Whether ``block_size`` is set: compilers handle the plain loss well."""
         return self.block_size is not None
 
     @property
     def _smooths(self) -> bool:
-        return type(self)._loss is FullSoftmax._loss  # -log p, and not the loss of a subclass
+        return type(self)._loss is FullSoftmax._loss  # the loss is -log p, not a subclass's
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""
+        """Return 2·d·V forward, plus twice that backward, and once more for recomputed logits with ``block_size``."""
         forward = 2.0 * self.in_features * self.num_classes
         return forward * (4 if self.block_size else 3) if train else forward
 
@@ -68,7 +68,7 @@ class FullSoftmax(TableLayer):
     ) -> Tensor:
         if row is None:
             return self._loss_of_each(hidden, target, context, group, row)
-        if torch.compiler.is_compiling() and self.block_size is None:  # the compiler sees through all of it
+        if torch.compiler.is_compiling() and self.block_size is None:  # the compiler handles the plain loss
             return -self._log_prob(hidden)[row, target]
         (part,) = self._parts(hidden)
         return -log_prob_of_targets(part, target, row, self.block_size)[1]

@@ -1,4 +1,4 @@
-"""Hierarchical softmax: a word is a path of binary decisions through a tree."""
+"""Hierarchical softmax: each word is a path of binary decisions through a tree."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ __all__ = ["HierarchicalSoftmax"]
 GROWN_TREES = {"clustered": ("rule", "epsilon", "trees"), "wordnet": ("wordnet",)}
 """The kinds of `TreeOptions` that are built from word vectors, and their options."""
 
-_SWEEP = 2**22  # log-probabilities that a sweep over all words works on at a time …
-_LEAST_ROWS = 16  # … but for so many rows or more
+_SWEEP = 2**22  # log-probabilities that a sweep over all words computes at once …
+_LEAST_ROWS = 16  # … for at least this many rows
 
 
 class HierarchicalSoftmax(OutputLayer):
-    """Hierarchical softmax: ``p(w) = Π sigmoid(±(h·v_n + b_n))`` over the inner nodes n on the way to w.
+    """Hierarchical softmax: ``p(w) = Π sigmoid(±(h·v_n + b_n))`` over the inner nodes n on the path to w.
 
-    A step costs the path, about log₂ V decisions: with a Huffman tree its mean lies within a bit of the words' entropy.
-    Where the tree gives a word several leaves, its probability is the sum over them. All probabilities at once cost as
-    much as a full softmax; :meth:`topk` finds the best exactly and mostly without them. A random or a Huffman tree puts
-    unlike words together and loses some perplexity against the full softmax; trees clustered from word vectors lose
-    little or nothing (Mnih & Hinton). Other arguments as of :class:`OutputLayer`.
+    A step costs one path, about log₂ V decisions; with a Huffman tree the mean is within one bit of the words' entropy.
+    If a word has several leaves, its probability is the sum over them. All probabilities together cost as much as a
+    full softmax; :meth:`topk` is exact and usually avoids computing them. A random or Huffman tree groups dissimilar
+    words and loses some perplexity against the full softmax; trees clustered from word vectors lose little or nothing
+    (Mnih & Hinton). Other arguments are those of :class:`OutputLayer`.
 
     References:
         Morin, Bengio, *Hierarchical Probabilistic Neural Network Language Model*, 2005,
@@ -60,10 +60,10 @@ class HierarchicalSoftmax(OutputLayer):
         Model*, 2008, https://papers.nips.cc/paper/3583.
 
     Args:
-        tree: over the V classes; part of the layer's state (12 bytes a leaf), so that a checkpoint brings its own: node
-            vectors would fit another tree of the same size, and be silently wrong.
-        counts: (V,) of the classes, for :meth:`flops_per_token`; None for equal ones.
-        sparse: gradients are sparse tensors of the nodes met; dense ones make every step cost as much as V.
+        tree: a tree over the V classes; part of the layer's state (12 bytes per leaf), so that a checkpoint has its
+            own: node vectors would fit another tree of the same size, and be silently wrong.
+        counts: (V,) counts of the classes, for :meth:`flops_per_token`; None for equal counts.
+        sparse: whether gradients are sparse tensors of the nodes used; with dense ones every step costs O(V).
 
     Example:
         >>> from vastmax.trees import huffman_tree
@@ -109,7 +109,7 @@ class HierarchicalSoftmax(OutputLayer):
         flag("sparse", sparse)
         super().__init__(in_features, tree.num_words)
         self._counts = np.ones(tree.num_words, np.int64) if counts is None else counts
-        tree.statistics(self._counts)  # or they are refused now
+        tree.statistics(self._counts)  # raises if they are invalid
         self.sparse = sparse
         self.sparse_parameters = frozenset(["weight", "bias"] if bias else ["weight"]) if sparse else frozenset()
         make = tensor_options(device, dtype)
@@ -131,7 +131,13 @@ class HierarchicalSoftmax(OutputLayer):
         tree: str | Tree = "huffman",
         **options: Any,
     ) -> Self:
-        """Return the layer over a tree, or over one built from the vocabulary's counts by its name in ``TREES``."""
+        """Return the layer for a vocabulary, or for counts (V,).
+
+        ``tree`` is a Tree over its V classes, or a key of ``TREES`` for one built from the counts.
+
+        Raises:
+            InputError: if the tree is unknown or does not fit, or another option is invalid.
+        """
         counts = as_vocabulary(vocabulary).counts
         if not isinstance(tree, str):
             return cls(in_features, tree, counts=counts, **options)
@@ -155,18 +161,22 @@ class HierarchicalSoftmax(OutputLayer):
         wordnet: str | None = None,
         **options: Any,
     ) -> Self:
-        """Return the layer over a tree as :meth:`from_vocabulary` takes it, or one grown from the words' vectors.
+        """Return the layer for a training text; its tree may also be grown from word vectors.
 
         Args:
             in_features: d.
             corpus: the training text.
-            tree: "clustered" or "wordnet" besides.
-            rule: of clustered trees: "adaptive", "balanced" or "random".
-            epsilon: of clustered trees: words this near the middle go to both sides.
-            trees: of clustered trees: how many are joined into one.
-            vectors: of both: whose vectors are clustered, as the text names them; None for vectors learnt from it.
-            wordnet: of the tree "wordnet": the folder of WordNet's files.
-            options: what :meth:`from_vocabulary` takes.
+            tree: as in :meth:`from_vocabulary`, or "clustered" or "wordnet".
+            rule: for clustered trees: "adaptive", "balanced" or "random".
+            epsilon: for clustered trees: words this close to the middle go to both sides.
+            trees: for clustered trees: number of trees joined into one.
+            vectors: for both: name of the vectors to cluster, as in ``corpus.word_vectors``; None for vectors trained
+                on the text.
+            wordnet: for the tree "wordnet": the folder of WordNet's files.
+            options: other options of :meth:`from_vocabulary`.
+
+        Raises:
+            InputError: if the tree is unknown, or an option is invalid or not one of this tree.
         """
         given = {"rule": rule, "epsilon": epsilon, "trees": trees, "vectors": vectors, "wordnet": wordnet}
         given = {name: value for name, value in given.items() if value is not None}
@@ -184,7 +194,7 @@ class HierarchicalSoftmax(OutputLayer):
 
     @classmethod
     def missing(cls, **options: Any) -> str | None:
-        """WordNet, where its tree is asked for."""
+        """Return that WordNet is missing, if its tree is requested and its folder does not exist; else None."""
         folder = options.get("wordnet") or TreeOptions().wordnet
         lacks = options.get("tree") == "wordnet" and not Path(folder).exists()
         return f"WordNet is not in {folder}: apt install wordnet-base" if lacks else None
@@ -193,7 +203,7 @@ class HierarchicalSoftmax(OutputLayer):
     def rebuild(
         cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
     ) -> Self:
-        """Return the layer over the state's tree."""
+        """Return the layer with the tree of a state, as :meth:`OutputLayer.rebuild`."""
         children, words = from_state(state, "tree_children", "tree_words")
         kept = {name: options[name] for name in ("bias", "sparse", "device", "dtype") if name in options}
         layer = cls.from_vocabulary(in_features, vocabulary, tree=Tree.from_children(children, words), **kept)
@@ -202,22 +212,22 @@ class HierarchicalSoftmax(OutputLayer):
         return layer
 
     def reset_parameters(self) -> None:
-        """Draw the vectors from a uniform distribution in ±1/√d, set the biases to 0, and lay out the tree."""
+        """Initialise the vectors uniformly in ±1/√d, set the biases to 0, and restore the tree."""
         draw_uniformly([self.weight], [self.bias])
         if self._tree is not None:
             self.tree_children.copy_(torch.from_numpy(self._tree.children.copy()))
             self.tree_words.copy_(torch.from_numpy(self._tree.words.copy()))
-        if for_table("path_loss", self.weight) is not None:  # of many classes, that would be a second one
+        if for_table("path_loss", self.weight) is not None:  # sharded: do not keep a second tree of many classes
             self._tree = None
 
     @property
     def tree(self) -> Tree:
-        """The tree, as the state has it."""
+        """The tree, from the state."""
         return self._tree if self._tree is not None and self.tree_children.is_meta else self._layout.tree
 
     @property
     def mean_path(self) -> float:
-        """The decisions of a word, the mean under the counts."""
+        """Number of decisions per word, the mean under the counts."""
         return self.tree.statistics(self._counts).mean_bits
 
     @property
@@ -231,29 +241,32 @@ class HierarchicalSoftmax(OutputLayer):
         return layout
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any]:
-        """Return facts of the tree."""
+        """Return statistics of the tree under counts (V,)."""
         return {"kind": self.tree_name, **self.tree.statistics(counts).to_dict(), "num_leaves": self.tree.num_leaves}
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some nodes, whichever."""
+        """Return a plan that shards the vectors and biases of the nodes, in any split."""
         return ShardPlan.of(self, "weight", "bias")
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d a decision forward and twice that backward, on the mean path."""
+        """Return 2·d per decision of the mean path; three times that in training."""
         return 2.0 * self.in_features * self.mean_path * (3 if train else 1)
 
     def beam_topk(self, hidden: Tensor, k: int, *, beam_width: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return (…, k) log-probabilities, falling, and (…, k) their classes, by a beam: mostly, not surely, the best.
+        """Return (…, k) log-probabilities, falling, and (…, k) their classes, by beam search: approximate top-k.
 
-        The k in 1..V come from ``beam_width`` nodes that go on at each level, k or more; None for 2k. Where the tree
-        gives words several leaves, a wider beam is needed to meet k different words.
+        ``hidden`` is (…, d), and k in 1..V. The search keeps ``beam_width`` nodes per level, k or more; None for 2k. If
+        words have several leaves, it needs a wider beam to find k distinct words.
+
+        Raises:
+            InputError: if the shape does not fit, or k or the beam width is out of range.
         """
         whole("k", k, 1, self.num_classes)
         width = 2 * k if beam_width is None else whole("beam_width", beam_width, k, other="leave it out")
         rows = self._rows(hidden)
         with torch.no_grad():
             words, reach = self._beam_words(rows, max(width, self._layout.most_leaves * k))
-            if self._layout.most_leaves == 1:  # else the best leaves need not make the best words
+            if self._layout.most_leaves == 1:  # else the best leaves need not belong to the best words
                 words, reach = words[:, :k], reach[:, :k]
         owners = torch.arange(len(rows), device=rows.device).repeat_interleave(words.shape[1])
         values = self._log_prob_of(rows, owners, words.flatten()).view(words.shape)
@@ -267,7 +280,7 @@ class HierarchicalSoftmax(OutputLayer):
         return self._log_prob_of(hidden, torch.arange(len(hidden), device=hidden.device), target)
 
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        # few rows at a time: a level's branches stay in the cache, and its decisions are not held for the whole batch
+        # few rows at a time: a level's branches stay in cache, and decisions are not held for the whole batch
         found = []
         for places in torch.arange(len(hidden), device=hidden.device).split(
             max(_LEAST_ROWS, _SWEEP // self.num_classes)
@@ -281,7 +294,7 @@ class HierarchicalSoftmax(OutputLayer):
         return torch.cat([values for values, _ in parts]), torch.cat([classes for _, classes in parts])
 
     def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
-        """Walk down from the root, a draw a decision."""
+        """Walk down from the root, with one draw per decision."""
         scores = self._scores
         rows = torch.arange(len(hidden), device=hidden.device).repeat_interleave(n)
         drawn = torch.full_like(rows, 0 if len(scores.children) else -1)
@@ -295,9 +308,9 @@ class HierarchicalSoftmax(OutputLayer):
     # --- paths and searches ---
 
     def _log_prob_of_all(self, hidden: Tensor) -> Tensor:
-        """(V, N) log-probabilities of all words."""
+        """Return (V, N) log-probabilities of all words."""
         if for_table("linear_logits", self.weight) is None:
-            logits = wide_linear(self.weight, hidden, None)  # vectors run along the batch
+            logits = wide_linear(self.weight, hidden, None)  # (I, N), contiguous along the batch
             logits = logits if self.bias is None else logits + self.bias[:, None]
         else:
             logits = linear_logits([Part(hidden, self.weight, self.bias)]).t()
@@ -307,7 +320,7 @@ class HierarchicalSoftmax(OutputLayer):
         return segment_logsumexp(leaves, self.tree_words.long(), self.num_classes)
 
     def _log_prob_of(self, hidden: Tensor, rows: Tensor, words: Tensor) -> Tensor:
-        """(M,) log-probability of words (M,) for rows (M,), rising, of hidden vectors (N, d)."""
+        """Return (M,) log-probabilities of words (M,) for ascending rows (M,) of hidden vectors (N, d)."""
         owners, layout = None, self._layout
         if layout.most_leaves == 1:
             leaves = layout.leaf_of(words)
@@ -324,9 +337,10 @@ class HierarchicalSoftmax(OutputLayer):
     def _topk_of_chunk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             words, reach = self._beam_words(hidden, 2 * k * self._layout.most_leaves)
-            # the k-th best of the beam bounds the k-th best of all; a word reaches it by a leaf with its share of it
+            # The beam's k-th best bounds the true k-th best from below; a word above it has a leaf with at least
+            # 1/most_leaves of it.
             bound = reach.topk(k).values[:, -1] - math.log(self._layout.most_leaves)
-            found = leaves_above(self._scores, hidden, bound - 1e-4 * (1 + bound.abs()))  # and a margin for rounding
+            found = leaves_above(self._scores, hidden, bound - 1e-4 * (1 + bound.abs()))  # with a margin for rounding
         if found is None:
             best = self._log_prob(hidden).topk(k)
             return best.values, best.indices
@@ -342,7 +356,7 @@ class HierarchicalSoftmax(OutputLayer):
         return values[best], words[best]
 
     def _beam_words(self, hidden: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """(N, width) words a beam ends in, and the log-probability of their best leaf found; -inf for repeated ones."""
+        """Return (N, width) words found by a beam, and log-probabilities of their best leaves; -inf for repeats."""
         leaves, reach = beam_leaves(self._scores, hidden, min(width, len(self.tree_words)))
         words = self.tree_words[leaves].long()
         if self._layout.most_leaves > 1:
@@ -356,12 +370,12 @@ class HierarchicalSoftmax(OutputLayer):
         return TreeScores(self.tree_children, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the parentheses of the repr."""
         return f"{super().extra_repr()}, mean_path={self.mean_path:.2f}"
 
 
 def _grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> Tree:
-    """Return the tree of a kind that is grown from a training text, as the options describe it."""
+    """Return a tree of a kind grown from a training text; InputError for an option that it does not have."""
     known = [*GROWN_TREES[kind], "vectors"]
     if unknown := [name for name in options if name not in known]:
         raise InputError(f"tree {kind!r} has the unknown option {unknown[0]!r}: give one of {', '.join(known)}.")
@@ -369,7 +383,7 @@ def _grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> T
     source = told.pop("vectors", None)
     if not conforms(source, str | None):
         raise refused("vectors", source, "the name of a run, or leave it out")
-    # how WordNet's nodes of many children are joined is one draw for all seeds
+    # WordNet nodes with many children are joined at random, in the same way for all seeds
     shape = TreeOptions(kind=kind, seed=0 if kind == "wordnet" else corpus.seed, **told)  # type: ignore[arg-type]
     words = corpus.vocabulary.words or []
     counts = corpus.vocabulary.counts
@@ -377,10 +391,10 @@ def _grow_tree(kind: str, corpus: TrainingText, options: Mapping[str, Any]) -> T
 
 
 def _adopt_tree(layer: nn.Module, incompatible_keys: Any) -> None:
-    """Take the tree that a loaded state brought; InputError where it is none."""
+    """Adopt the tree of a loaded state; InputError if it is not a tree."""
     if isinstance(layer, HierarchicalSoftmax) and not layer.tree_children.is_meta:
         layer._derived.forget()
         if layer._tree is None:
-            _ = layer._layout  # or it is refused now
+            _ = layer._layout  # raises if it is invalid
         else:
             layer._tree = layer.tree

@@ -1,4 +1,4 @@
-"""Importance sampling: the softmax's gradient from draws weighted by how much too seldom they come."""
+"""Importance sampling: the softmax's gradient estimated from draws weighted by exp s(w) / Q(w)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from vastmax.proposals import Proposal
 
 __all__ = ["ImportanceSampledSoftmax", "OwnDraws"]
 
-_BLOCKS = 16  # as many shared samples as this many first blocks hold are worth trying before all classes are
-_OWN_SHARE = 4  # classes that a product with all takes as long for as a row for one draw of its own
+_BLOCKS = 16  # first blocks of shared samples worth trying before computing all classes
+_OWN_SHARE = 4  # classes that a product with the whole table computes in the time of one draw of a row's own
 
 
 class OwnDraws(NamedTuple):
-    """What each row drew for itself, one row after the other: ids (T,), logits (T,), and where rows begin (N + 1,)."""
+    """The draws of each row's own, row by row: ids (T,), logits (T,), and the offsets (N + 1,) of rows."""
 
     ids: Tensor
     logits: Tensor
@@ -45,27 +45,29 @@ class ImportanceSampledSoftmax(SamplingLayer):
     """The softmax's gradient by self-normalised importance sampling, with as many samples as each row needs.
 
     ``-s(t) + log Ẑ`` with ``Ẑ = 1/k Σ_j r_j``, ``r_j = exp(s(w_j)) / Q(w_j)``. Its gradient replaces the expectation
-    over all classes, ``E_{w~P}[∂s(w)]``, by ``Σ_j r_j ∂s(w_j) / Σ_j r_j``: biased by O(1/k), and consistent. The target
-    is estimated like any class: draws that are the target stay, and it is not added to them.
+    over all classes, ``E_{w~P}[∂s(w)]``, by ``Σ_j r_j ∂s(w_j) / Σ_j r_j``: consistent, with bias O(1/k). The target is
+    a class like any other: draws that equal it stay, and it is not added to the samples.
 
-    With a fixed number of samples training diverges as P leaves Q. So draws go on, in blocks each as large as all
-    before it, until the effective sample size ``S = (Σ r)² / Σ r²`` of a row reaches ``effective_samples``. A row that
-    ``max_samples`` did not suffice for takes its exact gradient, over all classes. Where a batch shares samples, the
-    rows that go on share each block; where not, a row draws what is missing where that is less. To stop by S is itself
-    a bias, as in the paper: where no draw has hit a class of great weight yet, S looks large, so Ẑ is low more often
+    With a fixed number of samples, training diverges as P moves away from Q. So drawing continues, in blocks each as
+    large as all previous ones, until a row's effective sample size ``S = (Σ r)² / Σ r²`` reaches ``effective_samples``.
+    A row still short of it at ``max_samples`` takes its exact gradient over all classes. If the batch shares samples,
+    the continuing rows share each block; otherwise a row draws only what it lacks, if that is less. Stopping by S is
+    itself a bias, as in the paper: while no draw has hit a class of large weight, S looks large, so Ẑ is low more often
     than high. It vanishes as ``effective_samples`` grows.
-    Classes that are never drawn are never pushed down: give the proposal some smoothing where counts are zero.
+    Classes that are never drawn are never pushed down: give the proposal some smoothing if counts are zero.
 
     References:
         Bengio, Senécal, *Quick Training of Probabilistic Neural Nets by Importance Sampling*, 2003,
         http://proceedings.mlr.press/r4/bengio03a.html.
 
     Args:
-        num_samples: of the first block.
-        effective_samples: S that a row is to reach; None for one block and no guard.
-        max_samples: what a row may draw. None for 16 first blocks, or V where that is less: all classes cost no more.
-            Where each row draws for itself, it is whole blocks of ``num_samples``, and None stands for a quarter of V.
-        options: those of :class:`SamplingLayer` but ``in_batch``; ``replacement`` must be true unless
+        proposal: Q, the proposal distribution; its ``num_classes`` is V.
+        num_samples: samples in the first block.
+        effective_samples: S that a row must reach; None for one block without a guard.
+        max_samples: most samples of a row, at least ``num_samples``. None for 16 first blocks, or V if that is less:
+            all classes cost no more. With ``shared=False`` it is rounded down to whole blocks of ``num_samples``, and
+            None means a quarter of V.
+        options: those of :class:`SamplingLayer` except ``in_batch``; ``replacement`` must be true unless
             ``effective_samples`` is None.
 
     Example:
@@ -113,7 +115,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         self.effective_samples, self.max_samples = effective_samples, max_samples
 
     def with_samples(self, k: int) -> Self | None:
-        """Return the layer with one block of k samples and no guard, sharing its parameters and its proposal."""
+        """Return the layer with one block of k samples and no guard, sharing parameters and proposal."""
         layer = super().with_samples(k)
         if layer is not None:
             layer.max_samples, layer.effective_samples = k, None
@@ -132,7 +134,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         return self._estimated_loss(hidden, target, context, row)
 
     def _estimated_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None, row: Tensor | None) -> Tensor:
-        """(M,) losses of targets of rows (N, d); all positives of a row share one estimate of Z."""
+        """Return (M,) losses of targets of rows (N, d); all positives of a row share one estimate of Z."""
         if self.effective_samples is None:
             return self._one_block_loss(hidden, target, context, row)
         looks_at = self._proposal_context(hidden, context)
@@ -143,7 +145,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
     def _loss_by_shared_draws(
         self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, enough: float, row: Tensor, first: Tensor
     ) -> Tensor:
-        """(M,) losses of targets of rows (M,), the first of each row (N,): the rows that go on share each block."""
+        """Return (M,) losses of targets of rows (M,), the first of each at (N,); continuing rows share each block."""
         sizes = self._block_sizes()
         weights, biases = self._uses(self.weight, len(sizes) + 2), self._uses(self.bias, len(sizes) + 2)
         asked = together(self.weight)
@@ -159,7 +161,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
                 asked = together(self.weight)
                 if of_targets:  # with the first block
                     own = of_targets[0].squeeze(1)
-                    base = own[first]  # taken off before anything is added: of large ones only differences have digits
+                    base = own[first]  # subtracted before summing: only differences of large logits are precise
                 self._meet(ids)
                 estimate = estimate.with_block(rows, size, *log_sums(logits, base[rows], log_prob, times))
                 rows = rows[estimate.effective[rows] < enough]
@@ -171,9 +173,9 @@ class ImportanceSampledSoftmax(SamplingLayer):
     def _loss_by_own_draws(
         self, hidden: Tensor, target: Tensor, looks_at: Tensor | None, enough: float, row: Tensor, first: Tensor
     ) -> Tensor:
-        """(M,) losses of targets of rows (M,), the first of each row (N,): each row draws for itself.
+        """Return (M,) losses of targets of rows (M,), the first of each row at (N,); each row draws its own samples.
 
-        All that was drawn is gathered at once, with the targets, for one gradient of few rows of the table.
+        All draws and targets are gathered at once, so the table gets a single gradient of few rows.
         """
         drawn = guarded_draws(
             lambda rows, n: self._own_draws(rows, n, looks_at),
@@ -194,7 +196,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         exact = (~drawn.content).nonzero().squeeze(1)
         loss = self._with_exact_rows(estimate, exact, hidden, target[first], weights[1], biases[1])
         loss = loss[row] - (own - own[first][row])
-        of_draws = drawn.log_prob != torch.inf  # NaN is a draw, too
+        of_draws = drawn.log_prob != torch.inf  # NaN counts as a draw
         offsets = F.pad(drawn.lengths.cumsum(0), (1, 0))
         self._learn(loss, OwnDraws(drawn.ids[of_draws], drawn.logits[of_draws], offsets), looks_at)
         return loss
@@ -208,7 +210,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         weight: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        """(N,) estimates of log Z less the logit of a target (N,), exact in these rows (R,); note what was used."""
+        """Return (N,) estimates of log Z minus the logit of a target (N,), exact in these rows (R,); set ``used``."""
         exact = torch.zeros(len(hidden), dtype=torch.bool, device=rows.device).index_fill_(0, rows, True)
         self.used = SamplesUsed(estimate.drawn, estimate.effective, exact)
         loss = estimate.log_sum - estimate.drawn.to(estimate.log_sum.dtype).log()
@@ -220,7 +222,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         return loss
 
     def _one_block_loss(self, hidden: Tensor, target: Tensor, context: Tensor | None, row: Tensor | None) -> Tensor:
-        """(M,) losses from as many draws as there are in a block, whatever they are worth."""
+        """Return (M,) losses from a single block of draws, whatever its effective sample size."""
         draws = self._draw_for(hidden, target, context, None, row)
         weights, biases = self._uses(self.weight, 2), self._uses(self.bias, 2)
         row, first = rows_of_targets(hidden, row)
@@ -236,37 +238,37 @@ class ImportanceSampledSoftmax(SamplingLayer):
         return log_sum[row] - (own - base[row])
 
     def _learn(self, loss: Tensor, draws: OwnDraws, looks_at: Tensor | None) -> None:
-        """See to it that the proposal, where it learns, is taught by what was drawn for this loss."""
+        """Adapt the proposal to the draws of this loss; does nothing unless overridden."""
 
     def _shared_block(self, size: int, looks_at: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw a block that rows share: ids (m,), their log Q, and how often each was drawn."""
+        """Return a shared block of draws: distinct ids (m,), their log Q, and how often each was drawn."""
         samples = self.proposal.sample(size, context=looks_at)
         return merged(samples.ids, samples.log_expected_count - samples.exposure.log())
 
     def _own_draws(self, rows: Tensor, n: int, looks_at: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Draw (R, n) for rows (R,), and return their log Q as well."""
+        """Return (R, n) draws for rows (R,), and their log Q."""
         context = None if looks_at is None else looks_at[rows]
         samples = self.proposal.sample(n, context=context, num_rows=len(rows))
         return samples.ids, samples.log_expected_count - samples.exposure.log()
 
     def _own_tables(self, looks_at: Tensor | None, num_rows: int) -> dict[str, Any]:
-        """Return what compiled code can draw from itself, as :func:`vastmax.ops.guarded_draws` takes it."""
+        """Return arguments of :func:`vastmax.ops.guarded_draws` that let compiled code draw by itself."""
         return {}
 
     def _block_sizes(self) -> list[int]:
-        """Return the sizes of blocks: each as large as all before it, up to ``max_samples``."""
+        """Return the block sizes, each as large as all before it, up to ``max_samples`` in total."""
         sizes = [self.num_samples]
         while (total := sum(sizes)) < self.max_samples:
             sizes.append(min(total, self.max_samples - total))
         return sizes
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the parentheses of the repr."""
         return f"{super().extra_repr()}, effective_samples={self.effective_samples}, max_samples={self.max_samples}"
 
 
 class _Estimate(NamedTuple):
-    """What draws say so far of N rows: log Σ r and log Σ r², (N,), and how many they were, (N,) int64."""
+    """Running sums of the draws of N rows: log Σ r and log Σ r², (N,), and their number, (N,) int64."""
 
     log_sum: Tensor
     log_squares: Tensor
@@ -278,7 +280,7 @@ class _Estimate(NamedTuple):
         return cls(nothing, nothing, torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device))
 
     def with_block(self, rows: Tensor, size: int, log_sum: Tensor, log_squares: Tensor) -> _Estimate:
-        """Return it with so many draws more of rows (R,), and their sums (R,)."""
+        """Return the estimate with ``size`` more draws of each of the rows (R,), whose sums are (R,)."""
         return _Estimate(
             self.log_sum.index_copy(0, rows, torch.logaddexp(self.log_sum[rows], log_sum)),
             self.log_squares.index_copy(0, rows, torch.logaddexp(self.log_squares[rows], log_squares)),
@@ -287,7 +289,7 @@ class _Estimate(NamedTuple):
 
     @property
     def effective(self) -> Tensor:
-        """(N,) the effective sample size."""
+        """(N,) effective sample sizes."""
         return _effective(self.log_sum, self.log_squares)
 
 

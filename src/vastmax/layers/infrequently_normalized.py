@@ -1,4 +1,4 @@
-"""Infrequent normalisation: a normaliser for a few rows of a batch, kept in check for all."""
+"""Infrequent normalisation: self-normalisation that computes log Z for a fraction of the rows."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["InfrequentlyNormalizedSoftmax"]
 class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
     """Self-normalisation that computes log Z for a fraction of the rows: ``-s(t) + (α/γ) Σ_{sampled rows} (log Z)²``.
 
-    Each row is sampled with probability γ: loss and gradient are on average what they are with γ = 1. There is no log Z
-    in the loss beside its square, and so the loss is not -log p: where it is least, ``2α log Z = 1`` and the
-    distribution is that of the full softmax. So log Z settles at ``1/(2α)``, where the biases start it and the gradient
-    is on average the full softmax's, and :meth:`unnormalized_log_prob` takes it off.
+    Each row is sampled with probability γ, so loss and gradient equal those with γ = 1 in expectation. The loss
+    contains log Z only squared, so it is not -log p: at its minimum ``2α log Z = 1``, and the distribution is that of
+    the full softmax. log Z thus settles at ``1/(2α)``, where the initial biases put it and the expected gradient is the
+    full softmax's; :meth:`unnormalized_log_prob` subtracts it.
 
-    With ``likelihood`` log Z stands beside its square: ``-s(t) + 1/γ Σ_{sampled rows} (log Z + α (log Z)²)`` is on
-    average the self-normalised softmax's loss, log Z is drawn to 0, and with α = 0 the gradient is on average that of
-    -log p.
+    With ``likelihood`` the loss contains log Z besides its square:
+    ``-s(t) + 1/γ Σ_{sampled rows} (log Z + α (log Z)²)`` is in expectation the self-normalised softmax's loss, log Z is
+    pulled to 0, and with α = 0 the expected gradient is that of -log p.
 
-    A small γ is noisy: one sampled row stands for 1/γ others. Even a single one touches the whole table, so a step
-    costs O(V·d) unless no row is sampled. Other arguments as of :class:`OutputLayer`.
+    A small γ is noisy: one sampled row stands for 1/γ rows. A single one uses the whole table, so a step costs O(V·d)
+    unless no row is sampled. Other arguments are those of :class:`OutputLayer`.
 
     References:
         Andreas, Klein, *When and why are log-linear models self-normalizing?*, 2015,
@@ -36,11 +36,11 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         Vocabulary Neural Language Models*, 2015, https://arxiv.org/abs/1512.04906.
 
     Args:
-        penalty: α; above 0 without the likelihood, where nothing else keeps the logits from growing without bound.
+        penalty: α, 0 or more; above 0 without ``likelihood``, as nothing else bounds the logits.
         fraction: γ in (0, 1], the probability that a row's log Z is computed.
         likelihood: whether log Z itself is in the loss.
-        sparse: gradients of the targets' rows where no row was sampled, else of all. For γ so small that most steps
-            sample no row; else they only cost.
+        sparse: whether gradients are sparse tensors, of the targets' rows if no row was sampled, else of all. Useful
+            only if γ is so small that most steps sample no row.
 
     Example:
         >>> layer = InfrequentlyNormalizedSoftmax(8, 1000, fraction=0.1)
@@ -86,16 +86,16 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
 
     @property
     def usual_log_partition(self) -> float:
-        """What the training loss draws log Z to: 1/(2α), and 0 with the likelihood."""
+        """The value to which training pulls log Z: 1/(2α), or 0 with ``likelihood``."""
         return 0.0 if self.likelihood else 0.5 / self.penalty
 
     @property
     def touches_all_classes(self) -> bool:
-        """As soon as one row is sampled, also where gradients are sparse tensors."""
+        """True: a single sampled row uses all classes, even if gradients are sparse tensors."""
         return True
 
     def flops_per_token(self, train: bool = True) -> float:
-        """The target's own logit, and for a fraction γ of the rows what the full softmax costs."""
+        """Return the target's logit plus γ times the full softmax's cost; if not ``train``, 2·d·V."""
         forward = 2.0 * self.in_features * self.num_classes
         own = 6.0 * self.in_features
         return self.fraction * forward * (4 if self.block_size else 3) + own if train else forward
@@ -111,7 +111,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         return self._sampled_loss(hidden, target, row)
 
     def _sampled_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:
-        """(M,) losses of targets of rows (N, d), which are sampled with all of their positives."""
+        """Return (M,) losses of targets of rows (N, d); a row is sampled together with all its positives."""
         of_target = torch.arange(len(hidden), device=hidden.device) if row is None else row
         chosen = (torch.rand(len(hidden), device=hidden.device) < self.fraction).nonzero().squeeze(1)
         weight, all_weights = sparse_uses(self.weight, 2, self.sparse)
@@ -121,7 +121,7 @@ class InfrequentlyNormalizedSoftmax(SelfNormalizedSoftmax):
         asked = together(self.weight)
         with self._some_rows(hidden, chosen) as some:
             asked.ask(linear_log_partition, [Part(some, all_weights, all_biases)], self.block_size)
-        # to the dense gradient of log Z the few rows of the targets' are added
+        # sparse: the targets' few rows are added to the dense gradient of log Z
         asked.ask(ragged_logits, hidden, weight, bias, target, of_target, sparse=True)
         log_partition, own = asked.answers()
         normaliser = self.penalty * log_partition.square()

@@ -1,4 +1,4 @@
-"""Noise contrastive estimation: tell the target from noise, one class at a time."""
+"""Noise contrastive estimation: logistic regression of the target against noise samples."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["NoiseContrastiveEstimation"]
 
 
 class NoiseContrastiveEstimation(SamplingLayer):
-    """Logistic regression of the target against k noise words, whose odds are known: ``exp s(w) / (k Q(w))``.
+    """Logistic regression of the target against k noise samples, with the known odds ``exp s(w) / (k Q(w))``.
 
-    ``-log σ(s(t) - log(k Q(t))) - Σ_j log(1 - σ(s(w_j) - log(k Q(w_j))))`` with w_j ~ Q. ``exp s(w)`` stands for P as
-    it is: Z is taken as 1. At the optimum it is 1, since the odds leave no freedom, so that ``s(w)`` alone serves as
-    log-probability; biases start at ``-log V``, where Z is near 1. As k grows the gradient becomes maximum likelihood's
-    (at Z = 1), with an error that falls as 1/k. Noise that is the target stays: it is what the odds count on. A class
-    that is never drawn is known to come from the data: its term is 0, and its vector is not learnt. Without replacement
-    the probability that a class is among the noise takes the place of ``k Q(w)``.
+    ``-log σ(s(t) - log(k Q(t))) - Σ_j log(1 - σ(s(w_j) - log(k Q(w_j))))`` with w_j ~ Q. ``exp s(w)`` stands for P
+    itself, with Z taken as 1. At the optimum Z is 1, since the odds fix the scale, so ``s(w)`` alone serves as
+    log-probability. The biases start at ``-log V``, where Z is near 1. As k grows, the gradient converges to maximum
+    likelihood's (at Z = 1), with an error of O(1/k). Noise that equals the target stays: the odds assume it. A class
+    that is never drawn must come from the data: its term is 0, and its vector is not trained. Without replacement, the
+    probability that a class is among the noise replaces ``k Q(w)``.
 
     References:
         Gutmann, Hyvärinen, *Noise-contrastive estimation: A new estimation principle for unnormalized statistical
@@ -30,9 +30,9 @@ class NoiseContrastiveEstimation(SamplingLayer):
         Training Neural Probabilistic Language Models*, 2012, https://arxiv.org/abs/1206.6426.
 
     Args:
-        proposal: Q, what noise is drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is the
+        proposal: Q, the noise distribution; its ``num_classes`` is V. "unigram" in :meth:`from_vocabulary` means the
             unigram distribution itself (``power=1``), as in Mnih & Teh.
-        initial_bias: what biases start at; None for ``-log V``.
+        initial_bias: initial value of the biases; None for ``-log V``.
         options: those of :class:`SamplingLayer`.
 
     Example:
@@ -63,8 +63,8 @@ class NoiseContrastiveEstimation(SamplingLayer):
         super().__init__(in_features, proposal, initial_bias=0.0 if initial_bias is None else initial_bias, **options)
 
     def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Return (…) ``s(t)`` of each target, which serves as log-probability where Z is 1: one dot product, no sum.
+        """Return (…) ``s(t)`` of each target as its log-probability, assuming Z = 1: one dot product, no sum over V.
 
-        It is wrong by log Z: :meth:`log_partition` tells by how much. Arguments as of :meth:`target_log_prob`.
+        The error is log Z, see :meth:`log_partition`. Arguments and errors are those of :meth:`target_log_prob`.
         """
         return self._target_scores(hidden, target)

@@ -13,15 +13,15 @@ __all__ = ["NegativeSampling"]
 
 
 class NegativeSampling(SamplingLayer):
-    """``-log σ(s(t)) - Σ_j log σ(-s(w_j))``, w_j ~ Q: to learn word vectors, not a language model.
+    """``-log σ(s(t)) - Σ_j log σ(-s(w_j))``, w_j ~ Q: for word vectors, not for language models.
 
-    At its optimum ``s(w) = log P(w|h) - log(k Q(w))`` where hits are kept, and ``log P/(1 - P) - log(k Q)`` where they
-    are passed over. The softmax of these scores, which log-probabilities here are made of as everywhere, is not P:
-    frequent classes come out too rare. For a language model take NoiseContrastiveEstimation, which is this with the
-    ``log(k Q(w))`` accounted for.
+    At the optimum ``s(w) = log P(w|h) - log(k Q(w))`` if hits are kept, and ``log P/(1 - P) - log(k Q)`` if they are
+    skipped. The softmax of these scores, from which log-probabilities are computed as in all layers, is not P: frequent
+    classes get too little probability. For a language model use NoiseContrastiveEstimation, which accounts for
+    ``log(k Q(w))``.
 
-    Where a negative is the target, word2vec's code passes over it, and so do this layer and ``vastmax train``; the
-    paper's formula keeps it (``keep_hits``). One step of the compiled trainer is one step of SGD on this loss.
+    word2vec's code skips negatives that equal the target, and so do this layer and ``vastmax train``; the paper's
+    formula keeps them (``keep_hits``). One step of the compiled trainer is one SGD step on this loss.
 
     References:
         Mikolov, Sutskever, Chen, Corrado, Dean, *Distributed Representations of Words and Phrases and their
@@ -29,10 +29,10 @@ class NegativeSampling(SamplingLayer):
         Implicit Matrix Factorization*, 2014, https://papers.nips.cc/paper/5477.
 
     Args:
-        proposal: Q, what negatives are drawn from; it tells V. By its name "unigram" in :meth:`from_vocabulary` it is
+        proposal: Q, the distribution of negatives; its ``num_classes`` is V. "unigram" in :meth:`from_vocabulary` means
             the unigram distribution to the power of 3/4.
-        num_samples: k, negatives of a row; 5 to 20 for small corpora, 2 to 5 for large ones, says the paper.
-        keep_hits: whether a negative that is the target counts.
+        num_samples: k, negatives per row; the paper recommends 5 to 20 for small corpora and 2 to 5 for large ones.
+        keep_hits: whether a negative that equals the target counts.
         options: those of :class:`SamplingLayer`.
 
     Example:

@@ -1,4 +1,4 @@
-"""Partial softmax: only the classes that matter."""
+"""Partial softmax: the classes with the largest logits plus a uniform sample of the rest."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ from vastmax.ops import gathered_logits, linear_topk, outside_transforms, plain,
 
 __all__ = ["ClassIndex", "PartialSoftmax"]
 
-_POINTS = 64  # vectors a list that k-means sees: more make building slower, and the lists no better
+_POINTS = 64  # vectors per list for k-means: more make building slower and the lists no better
 
 
 class PartialSoftmax(TableLayer):
-    """The full softmax, learnt from the few classes that carry the probability: ``-s(t) + log Ẑ``.
+    """The full softmax, trained on the classes that carry most of the probability: ``-s(t) + log Ẑ``.
 
-    ``Ẑ = Σ_head exp s(w) + V/m · Σ_tail exp s(w)``. The head is the target and the k classes with the largest logits;
-    the tail is m classes drawn uniformly from all V, with replacement, once for the whole batch, of which those in the
-    head count for nothing. E[Ẑ] = Z, whatever the head is; ``log Ẑ`` is a little below log Z on average, by half the
-    relative variance of Ẑ. With k = V this is the full softmax. Without a tail (m = 0) what is not in the head is never
-    pushed down. The exact search for the head costs one product with the whole table; an index saves most of it, and
-    finds only some of the head. Other arguments as of :class:`OutputLayer`; the search, too, is in blocks of
-    ``block_size``.
+    ``Ẑ = Σ_head exp s(w) + V/m · Σ_tail exp s(w)``. The head is the target and the k classes with the largest logits.
+    The tail is m classes drawn uniformly from all V, with replacement, once for the whole batch; those in the head are
+    ignored. E[Ẑ] = Z, whatever the head; ``log Ẑ`` is below log Z on average by about half the relative variance of Ẑ.
+    With k = V this is the full softmax. Without a tail (m = 0), classes outside the head are never pushed down. The
+    exact search for the head costs one product with the whole table, in blocks of ``block_size``; an index avoids most
+    of this cost, but finds only part of the head. Other arguments are those of :class:`OutputLayer`.
 
     References:
         Rastogi, Van Durme, *Sublinear Partition Estimation*, 2015, https://arxiv.org/abs/1508.01596; Vijayanarasimhan,
@@ -44,9 +43,9 @@ class PartialSoftmax(TableLayer):
         Computation in Log-Linear Models*, 2017, https://arxiv.org/abs/1703.05160.
 
     Args:
-        head: k, classes with the largest logits; above V as V.
-        tail: m, classes drawn from all; 0 for none.
-        index: how the head is found: False by exact search in blocks, or a ClassIndex; True for one with its defaults.
+        head: k, number of classes with the largest logits, 1 or more; values above V mean V.
+        tail: m, number of classes drawn from all V; 0 for none.
+        index: False to find the head by exact search, or a ClassIndex; True for one with default arguments.
 
     Example:
         >>> layer = PartialSoftmax(8, 1000, head=20, tail=50)
@@ -87,27 +86,28 @@ class PartialSoftmax(TableLayer):
         self.register_load_state_dict_post_hook(_forget)
 
     def reset_parameters(self) -> None:
-        """Draw the table from a uniform distribution in ±1/√d, and set the biases to 0."""
+        """Initialise the table uniformly in ±1/√d, set the biases to 0, and drop the index."""
         super().reset_parameters()
         _forget(self)
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
-        """Share the table with an input embedding, as of :class:`FullSoftmax`.
+        """Share the table (V, d) with an input embedding, as :meth:`TableLayer.tie_weights`.
 
-        Both gradients must be of one kind: ``nn.Embedding(…, sparse=True)``, or this layer with ``sparse=False``.
+        Both gradients must have the same layout: use ``nn.Embedding(…, sparse=True)``, or this layer with
+        ``sparse=False``.
         """
         super().tie_weights(embedding)
         _forget(self)
 
     def with_samples(self, k: int) -> Self:
-        """Return the layer with half of k classes in the head and half in the tail, sharing its parameters."""
+        """Return the layer with half of k classes in the head and half in the tail, sharing parameters."""
         k = whole("k", k, 1)
         layer = self._alike()
         layer.head, layer.tail = k // 2, k - k // 2
         return layer
 
     def shard_plan(self) -> ShardPlan:
-        """As of a table; InputError with an index, which is of a whole table."""
+        """Return the plan of a table; InputError with an index, which needs the whole table."""
         if self.index is not None:
             raise InputError(
                 "index needs the whole table in one place: spread the classes of a layer without an index."
@@ -115,7 +115,7 @@ class PartialSoftmax(TableLayer):
         return super().shard_plan()
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d a class: all of them in a search, and head and tail forward and twice backward."""
+        """Return 2·d per class: those compared in the search, and head and tail ×3; if not ``train``, all V once."""
         if not train:
             return 2.0 * self.in_features * self.num_classes
         searched = self.num_classes if self.index is None else self.index.num_compared(self.num_classes)
@@ -133,7 +133,7 @@ class PartialSoftmax(TableLayer):
             tail = torch.randint(self.num_classes, (self.tail,), device=hidden.device)
             asked.ask(gathered_logits, hidden, weights[1], biases[1], tail, sparse=self.sparse)
         logits, *of_tail = asked.answers()
-        own = logits[:, :1]  # taken off before anything is added: of large logits only differences have digits
+        own = logits[:, :1]  # subtracted before summing: only differences of large logits are precise
         parts = [torch.zeros_like(own), (logits[:, 1:] - own).masked_fill(again, -torch.inf)]
         if tail is not None:
             more = of_tail[0] - own + math.log(self.num_classes / self.tail)
@@ -144,7 +144,7 @@ class PartialSoftmax(TableLayer):
         return loss
 
     def _search(self, hidden: Tensor) -> Tensor:
-        """(N, k) classes of the head, -1 where there are fewer."""
+        """Return the classes (N, k) of the head, padded with -1."""
         k = min(self.head, self.num_classes)
         if self.index is not None:
             return self.index.search(hidden, self.weight, self.bias, k)
@@ -153,7 +153,7 @@ class PartialSoftmax(TableLayer):
 
 
 def _among(drawn: Tensor, head: Tensor) -> Tensor:
-    """(N, m) whether classes drawn (m,) are in the row's head (N, k)."""
+    """Return (N, m) bool, whether the classes drawn (m,) are in each row's head (N, k)."""
     ordered, drawn = head.sort(1).values, drawn.expand(len(head), -1).contiguous()
     places = torch.searchsorted(ordered, drawn).clamp_(max=head.shape[1] - 1)
     return ordered.gather(1, places) == drawn
@@ -170,23 +170,23 @@ def _values(tensor: Tensor) -> NDArray[np.float32]:
 
 
 class ClassIndex:
-    """An inverted file of faiss over the table of a layer, built when it is first asked and again every so often.
+    """A faiss inverted file (IVF) over a layer's table (V, d), built at the first search and rebuilt periodically.
 
-    The classes are put into lists by k-means, and a query looks into the lists whose centres have the largest inner
-    product with it. Between two builds the table moves on and the index does not: what it finds goes stale slowly. How
-    much it finds depends on the table: 70 % of the best 100 with the default where vectors had been trained, 20 % among
-    random ones, as before training. ``pip install 'vastmax[index]'``.
+    k-means groups the classes into lists, and a query searches the lists whose centres have the largest inner product
+    with it. The index is not updated between builds, so its results slowly go stale. Recall depends on the table: with
+    default arguments, 70 % of the top 100 for trained vectors, and 20 % for random ones, as before training. Needs
+    ``pip install 'vastmax[index]'``.
 
     References:
         Douze et al., *The Faiss library*, 2024, https://arxiv.org/abs/2401.08281.
 
     Args:
-        rebuild_every: steps of training between builds, which are backward passes through a loss.
-        probes: lists that a query looks into.
-        lists: how many there are; None for 2√V.
+        rebuild_every: training steps between builds, counted as backward passes through a loss.
+        probes: lists searched per query.
+        lists: number of lists; None for 2√V.
 
     Raises:
-        InputError: where a number is below 1, or faiss is not installed.
+        InputError: if a number is below 1, or faiss is not installed.
 
     Example:
         >>> from vastmax.layers import ClassIndex, PartialSoftmax
@@ -205,21 +205,22 @@ class ClassIndex:
         self.forget()
 
     def forget(self) -> None:
-        """Drop what was built: the table is another one."""
+        """Drop the built index, because the table was replaced."""
         self._built = None
         self._steps = 0
 
     def age(self) -> None:
-        """Count a step of training; forget what was built when it is time."""
+        """Count a training step, and drop the built index every ``rebuild_every`` steps."""
         self._steps += 1
         if self._steps >= self.rebuild_every:
             self.forget()
 
     @torch.no_grad()
     def search(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, k: int) -> Tensor:
-        """Return (N, k) different classes with large logits, -1 where fewer were found; k in 1..V.
+        """Return (N, k) int64, distinct classes with large logits, padded with -1 if fewer were found.
 
-        Of hidden (N, d), weight (V, d), and bias (V,) or None.
+        ``hidden`` is (N, d), ``weight`` (V, d), ``bias`` (V,) or None, and k in 1..V. Builds the index if there is
+        none.
         """
         index = self._built
         if index is None:
@@ -229,7 +230,7 @@ class ClassIndex:
         return torch.from_numpy(classes).to(hidden.device)
 
     def num_compared(self, num_classes: int) -> float:
-        """Return with how many vectors a query is compared, centres included, if lists are of one length."""
+        """Return the number of vectors compared with a query, including centres, for lists of equal length."""
         lists = self._num_lists(num_classes)
         return lists + num_classes * min(self.probes, lists) / lists
 
@@ -237,7 +238,7 @@ class ClassIndex:
         return min(self.lists or math.ceil(2 * math.sqrt(num_classes)), num_classes)
 
     def _build(self, table: Tensor) -> Any:
-        faiss: Any = import_module("faiss")  # when it is needed: it starts threads of its own
+        faiss: Any = import_module("faiss")  # imported only when needed: it starts threads
         vectors = _values(table)
         lists = self._num_lists(len(vectors))
         centres = faiss.IndexFlatIP(vectors.shape[1])
@@ -251,7 +252,7 @@ class ClassIndex:
         return index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_built": None, "_steps": 0}  # a copy builds its own
+        return {**self.__dict__, "_built": None, "_steps": 0}  # a copy builds its own index
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(probes={self.probes})"

@@ -1,4 +1,4 @@
-"""Layers by name: the one place where a string picks a class, and where options are told from what is none."""
+"""Layers by name: the only place where a string selects a class and option names are checked."""
 
 from __future__ import annotations
 
@@ -61,22 +61,22 @@ LAYERS: dict[str, type[OutputLayer]] = {
     "importance": ImportanceSampledSoftmax,
     "adaptive-importance": AdaptiveImportanceSampledSoftmax,
 }
-"""Every layer by the command line's name. What a program adds here is known to every trainer and command in it."""
+"""All layers by their command-line names. Layers added here are known to every trainer and command of the process."""
 
-_WITHOUT = "without"  # the option of every layer: ids of classes to take out
+_WITHOUT = "without"  # an option of every layer: ids of classes to remove
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """A layer by name, with its options: what a saved model stores of it.
+    """A layer's name and options, as stored in a saved model.
 
     Args:
         name: a key of ``LAYERS``.
-        options: what the layer's ``from_corpus`` or ``from_vocabulary`` takes, as JSON has it; and of any layer
-            ``without``, ids of classes that it is built without, as a :class:`WithoutClasses`.
+        options: options of the layer's ``from_corpus`` or ``from_vocabulary``, of JSON types. Every layer also has
+            ``without``, (E,) ids of classes to remove with :class:`WithoutClasses`.
 
     Raises:
-        InputError: where no layer has this name, or the layer has no such option.
+        InputError: if no layer has this name, or the layer has no such option.
 
     Example:
         >>> spec = LayerSpec("hierarchical", {"tree": "balanced"})
@@ -96,11 +96,14 @@ class LayerSpec:
 
     @property
     def layer(self) -> type[OutputLayer]:
-        """The class."""
+        """The layer's class."""
         return _layer(self.name)
 
     def build(self, in_features: int, vocabulary: Vocabulary | ArrayLike) -> OutputLayer:
-        """Return the layer for a vocabulary, or for counts (V,)."""
+        """Return the layer for a vocabulary, or for counts (V,).
+
+        InputError if an option is invalid, or can be used only by :meth:`build_for`.
+        """
         _check_options(self.layer, self.options, "from_vocabulary")
         own, left = self._without(vocabulary)
         if left is None:
@@ -109,14 +112,18 @@ class LayerSpec:
         return WithoutClasses(self.layer.from_vocabulary(in_features, part, **own), left.without)
 
     def build_for(self, in_features: int, corpus: TrainingText) -> OutputLayer:
-        """Return the layer for a training text, of which it may learn more than counts."""
+        """Return the layer for a training text, of which it may use more than counts; InputError as :meth:`build`."""
         own, left = self._without(corpus.vocabulary)
         if left is None:
             return self.layer.from_corpus(in_features, corpus, **own)
         return WithoutClasses(self.layer.from_corpus(in_features, left.text(corpus), **own), left.without)
 
     def rebuild(self, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor]) -> OutputLayer:
-        """Return a layer that the state of an earlier one fits, whatever that one was built from."""
+        """Return a layer whose tensors have the shapes of a saved state, whatever the saved layer was built from.
+
+        ``vocabulary`` may be counts (V,). ``state`` maps names to tensors, as ``state_dict()``; it also determines
+        learned structure, see :meth:`OutputLayer.rebuild`. InputError if it is not the state of such a layer.
+        """
         own, left = self._without(vocabulary)
         if left is None:
             return self.layer.rebuild(in_features, vocabulary, state, **own)
@@ -124,7 +131,7 @@ class LayerSpec:
         return WithoutClasses(self.layer.rebuild(in_features, part, left.state(state), **own), left.without)
 
     def _without(self, vocabulary: Vocabulary | ArrayLike) -> tuple[dict[str, Any], ClassesLeft | None]:
-        """The layer's own options, and what is left of the classes where some are taken out."""
+        """Return the layer's own options, and the remaining classes if some are removed, else None."""
         own = {name: value for name, value in self.options.items() if name != _WITHOUT}
         if self.options.get(_WITHOUT) is None:
             return own, None
@@ -133,7 +140,7 @@ class LayerSpec:
 
     @property
     def missing(self) -> str | None:
-        """What this machine lacks to build the layer for a text, as a clause, or None."""
+        """What this machine lacks to build the layer for a text, as a clause; None if nothing."""
         return self.layer.missing(**{name: value for name, value in self.options.items() if name != _WITHOUT})
 
 
@@ -143,12 +150,13 @@ def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **opt
     Args:
         name: a key of ``LAYERS``.
         in_features: d, the width of the hidden vectors.
-        vocabulary: a Vocabulary, or the counts (V,) of classes without names.
-        options: what the layer's ``from_vocabulary`` takes; and of any layer ``without``, ids of classes to take out
-            of the distribution, such as padding. Options that speak of classes, such as a tree, speak of those left.
+        vocabulary: a Vocabulary, or counts (V,) of unnamed classes.
+        options: options of the layer's ``from_vocabulary``. Every layer also has ``without``, (E,) ids of classes to
+            remove from the distribution, such as padding; options about classes, such as a tree, then refer to the
+            remaining ones.
 
     Raises:
-        InputError: where no layer has this name, the layer has no such option, or it refuses a value.
+        InputError: if no layer has this name, the layer has no such option, or a value is invalid.
 
     Example:
         >>> build("full", 8, [5, 3, 1])
@@ -158,14 +166,14 @@ def build(name: str, in_features: int, vocabulary: Vocabulary | ArrayLike, **opt
 
 
 def own_layer(place: str) -> str:
-    """Import a layer that is none of ours, let ``LAYERS`` know it, and return its name there, which is the place.
+    """Import a custom layer, add it to ``LAYERS`` under the name ``place``, and return that name.
 
     Args:
-        place: ``module:Class``, the module as Python's ``import`` names it; it is looked for in the working directory,
-            too. Importing it runs it: name your own, or one you trust. What is loaded never imports one by itself.
+        place: ``module:Class``, with the module's import name; the working directory is searched too. Importing runs
+            the module: name only code you trust. Loading a saved model never imports a module by itself.
 
     Raises:
-        InputError: where there is no such module or class, or it is no output layer, or an abstract one.
+        InputError: if the module or class does not exist, the class is not an output layer, or it is abstract.
     """
     module, _, name = place.partition(":")
     if not module or not name.isidentifier():
@@ -173,13 +181,13 @@ def own_layer(place: str) -> str:
     sys.path.insert(0, here := os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except (Exception, SystemExit) as error:  # whatever a module of somebody's raises
+    except (Exception, SystemExit) as error:  # a module may raise anything
         why = f"{type(error).__name__}: {error}"
         raise InputError(
             f"module {module} of the layer {place} cannot be imported ({why}): correct it, or name another."
         ) from error
     finally:
-        with contextlib.suppress(ValueError):  # the module may have had its own way with it
+        with contextlib.suppress(ValueError):  # the module may have changed sys.path
             sys.path.remove(here)
     if not (isinstance(found, type) and issubclass(found, OutputLayer)):
         raise InputError(f"{place} is not an output layer: name a class that derives from vastmax.layers.OutputLayer.")
@@ -191,18 +199,18 @@ def own_layer(place: str) -> str:
 
 
 def parse_options(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return a layer's options from text, as the command line's ``--option name=value`` gives them.
+    """Parse a layer's options from text, as given by the command line's ``--option name=value``.
 
     Args:
         name: a key of ``LAYERS``.
-        texts: of each option its value, as TOML has it: ``true``, ``64``, ``0.5``, ``[1000, 4000]``. A bare word is
-            text, and ``none`` is None.
+        texts: the value of each option, as in TOML: ``true``, ``64``, ``0.5``, ``[1000, 4000]``. A bare word is a
+            string, and ``none`` is None.
 
     Returns:
-        Options of JSON's types, so that a record can hold them.
+        Options of JSON types.
 
     Raises:
-        InputError: where no layer has this name, or the layer has no such option.
+        InputError: if no layer has this name, or the layer has no such option.
 
     Example:
         >>> parse_options("sampled", {"num_samples": "64", "proposal": "log-uniform", "shared": "false"})
@@ -215,7 +223,7 @@ def parse_options(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """The value that text stands for; the text itself where it is none of TOML's, or one that JSON lacks."""
+    """Return the TOML value of a text; the text itself if it is not TOML, or not of a JSON type."""
     if text.lower() == "none":
         return None
     try:
@@ -238,7 +246,7 @@ def _layer(name: str) -> type[OutputLayer]:
 
 
 def _check_options(layer: type[OutputLayer], options: Iterable[str], made_by: str) -> None:
-    """Raise InputError where the layer's method ``made_by`` takes no such option."""
+    """Raise InputError if the layer's method ``made_by`` does not take one of the options."""
     known = _options_of(layer, made_by)
     for name in options:
         if name not in known:
@@ -246,7 +254,7 @@ def _check_options(layer: type[OutputLayer], options: Iterable[str], made_by: st
 
 
 def _options_of(layer: type[OutputLayer], made_by: str) -> set[str]:
-    """The arguments with defaults of a method that makes the layer, and of those to which it hands the rest."""
+    """Return the arguments with defaults of a method that makes the layer, and of those to which it passes the rest."""
     chain = ("from_corpus", "from_vocabulary", "__init__")
     known: set[str] = set()
     for method in chain[chain.index(made_by) :]:

@@ -1,4 +1,4 @@
-"""Sampled softmax: a softmax over the target and a few samples."""
+"""Sampled softmax: a softmax over the target and k samples."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = ["SampledSoftmax", "in_batch_softmax"]
 
 
 class SampledSoftmax(SamplingLayer):
-    """The softmax over the target and k samples, whose logits are corrected for how often each is drawn.
+    """The softmax over the target and k samples, whose logits are corrected for their expected counts.
 
     ``-s(t) + log Ẑ`` with ``Ẑ = exp s(t) + Σ_j exp(s(w_j) - log E(w_j))`` over samples other than the target, where
-    ``E(w)`` is how often w is to be expected among the samples: ``k Q(w)`` with replacement. E[Ẑ] = Z, so that the loss
-    and its gradient converge to the full softmax's as k grows; ``log Ẑ`` is a little below log Z, by half the relative
-    variance of Ẑ. Without replacement, with all classes drawn, this is the full softmax. A sample that is the target is
-    removed: it would push the target down a second time. Several positives of a row share one Ẑ, in which each counts
-    once, as it is.
+    ``E(w)`` is the expected count of w among the samples: ``k Q(w)`` with replacement. E[Ẑ] = Z, so the loss and its
+    gradient converge to the full softmax's as k grows; ``log Ẑ`` is below log Z by about half the relative variance of
+    Ẑ. With all classes drawn without replacement, this is the full softmax. Samples that equal the target are removed,
+    as they would push the target down a second time. Several positives of a row share one Ẑ, in which each counts once,
+    uncorrected.
 
-    With ``correct_target`` the target's logit is corrected as well: ranking NCE, whose optimum has the scores of the
-    full softmax, up to what depends on the context alone, for any number of samples. For that samples that are the
-    target stay where draws repeat. The gradient is another one until nearly all classes are drawn.
+    With ``correct_target`` the target's logit is corrected as well. This is ranking NCE, whose optimal scores are the
+    full softmax's up to a constant per context, for any number of samples. To that end samples that equal the target
+    stay when drawn with replacement. Its gradient differs from the full softmax's until nearly all classes are drawn.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
@@ -39,7 +39,8 @@ class SampledSoftmax(SamplingLayer):
         *Sampled Softmax with Random Fourier Features*, 2019, https://arxiv.org/abs/1907.10747.
 
     Args:
-        correct_target: whether the target's logit is corrected as samples' are.
+        proposal: Q, the proposal distribution; its ``num_classes`` is V.
+        correct_target: whether the target's logit is corrected as the samples' are.
         options: those of :class:`SamplingLayer`.
 
     Example:
@@ -77,13 +78,13 @@ class SampledSoftmax(SamplingLayer):
         asked.ask(ragged_logits, hidden, weights[1], biases[1], target, row, sparse=self.sparse)
         logits, own = asked.answers()
         base = own[torch.searchsorted(row, torch.arange(len(hidden), device=row.device))]
-        logits, own = logits - base[:, None], own - base[row]  # of large logits only differences have digits
+        logits, own = logits - base[:, None], own - base[row]  # only differences of large logits are precise
         left_out = torch.zeros_like(logits, dtype=torch.bool)
         for pairs in (draws.hits, draws.excluded):
             if pairs is not None:
                 left_out[pairs] = True
         logits = (logits + draws.times.log() - draws.log_expected).masked_fill(left_out, -torch.inf)
-        # one estimate of Z for all positives of a row, each of which counts in it once
+        # one estimate of Z for all positives of a row, in which each counts once
         pairs, place = (row * self.num_classes + target).unique(return_inverse=True)
         first = place.new_full((len(pairs),), len(place)).scatter_reduce_(
             0, place, torch.arange(len(place), device=place.device), "amin"
@@ -103,31 +104,35 @@ def in_batch_softmax(
     correct_target: bool = False,
     reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> Tensor:
-    """Return the sampled softmax's loss of queries, each of which has an item among those of the batch, in nats.
+    """Return the sampled softmax loss, in nats, of queries whose items and samples are the items of the batch.
 
-    The other items of the batch are the samples: each is drawn as often as it is an item of the data, so popular items
-    would be pushed down by their popularity, were their logits not corrected for it. For items that have vectors of
-    their own, in a table, use ``SampledSoftmax(…, in_batch=True)``.
+    The other items of the batch are a query's samples. Popular items are sampled more often and would be pushed down
+    for it, so logits are corrected by the items' probabilities. For items whose vectors are in a table, use
+    ``SampledSoftmax(…, in_batch=True)``.
 
     References:
         Yi, Yang, Hong, Cheng, Heldt, Kumthekar, Zhao, Wei, Chi, *Sampling-Bias-Corrected Neural Modeling for Large
         Corpus Item Recommendations*, 2019, https://doi.org/10.1145/3298689.3346996 (with ``correct_target``).
 
     Args:
-        queries: (M, d).
-        items: (N, d), scores are the products; scale both for cosines or a temperature.
-        log_prob: (N,) log Q of the items: how likely each is to be a batch's item, as of
+        queries: (M, d) floating-point query vectors.
+        items: (N, d) item vectors; scores are inner products, so scale both for cosines or a temperature.
+        log_prob: (N,) log Q of the items, the log-probability of being an item of a batch, such as
             ``UnigramProposal(counts, power=1).log_prob(ids)``.
-        ids: (N,) int64, which items they are: the same item elsewhere in the batch is then no sample of a query.
-        own: (M,) int64, where each query's item stands among the items, which may be those of other processes too; None
-            for the same place, where there are as many.
-        group: (N,) whole numbers, as of the items' users: what is of one group is no sample of one another's queries.
+        ids: (N,) int64 item ids; other occurrences of a query's item in the batch are then not its samples.
+        own: (M,) int64, the index of each query's item among the items, which may include those of other processes;
+            None for the same index, if M = N.
+        group: (N,) integers, such as the items' users; items of a group are not samples of the queries of the same
+            group.
         correct_target: whether the logit of a query's own item is corrected as well, as in the paper; see
             SampledSoftmax.
         reduction: "mean", "sum", or "none" for (M,).
 
+    Returns:
+        () or, for "none", (M,).
+
     Raises:
-        InputError: where shapes do not fit.
+        InputError: if shapes do not fit, or an index in ``own`` is out of range.
 
     Example:
         >>> queries, items = torch.randn(4, 8), torch.randn(4, 8)
@@ -161,7 +166,7 @@ def in_batch_softmax(
         others = len(items) - float(group.unique(return_counts=True)[1].double().square().sum()) / max(1, len(items))
     expected = log_prob.double() + math.log(max(1.0, others))
     of_target = expected.to(wide(queries.dtype))
-    of_samples = of_target.masked_fill(of_target == -torch.inf, torch.inf)  # not to be expected: as if it were not here
+    of_samples = of_target.masked_fill(of_target == -torch.inf, torch.inf)  # impossible under Q: weight 0
     once = torch.ones_like(of_target)
     draws = Draws(every, once, of_samples, of_target[own], (rows, same), (queries_of_group, in_group))
     kind = "softmax-target-corrected" if correct_target else "softmax"

@@ -1,4 +1,4 @@
-"""Self-normalised softmax: logits that learn to be log-probabilities."""
+"""Self-normalised softmax: logits trained to be log-probabilities."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["SelfNormalizedSoftmax"]
 
 
 class SelfNormalizedSoftmax(TableLayer):
-    """The full softmax with a penalty for an unusual normaliser: ``-s(t) + log Z + α (log Z)²``.
+    """The full softmax with a penalty that keeps log Z near 0: ``-s(t) + log Z + α (log Z)²``.
 
-    So ``log Z ≈ 0`` for every hidden vector, and ``s(w)`` alone serves as log-probability:
-    :meth:`unnormalized_log_prob` costs one dot product, whatever V is. The biases start at ``-log V``, where log Z is
-    near 0; without biases the penalty has to bring it down. How far log Z strays from 0 on hidden vectors unlike those
-    of training is not bounded by anything: look at :meth:`log_partition` on held-out data. With α = 0 this is the full
-    softmax. Other arguments as of :class:`OutputLayer`.
+    Then ``log Z ≈ 0`` for every hidden vector, and ``s(w)`` alone serves as log-probability:
+    :meth:`unnormalized_log_prob` costs one dot product, whatever V. The biases start at ``-log V``, where log Z is near
+    0; without biases the penalty must reduce it. Nothing bounds log Z on hidden vectors unlike those of training: check
+    :meth:`log_partition` on held-out data. With α = 0 this is the full softmax. Other arguments are those of
+    :class:`OutputLayer`.
 
     References:
         Devlin, Zbib, Huang, Lamar, Schwartz, Makhoul, *Fast and Robust Neural Network Joint Models for Statistical
@@ -64,25 +64,25 @@ class SelfNormalizedSoftmax(TableLayer):
 
     @property
     def usual_log_partition(self) -> float:
-        """What the training loss draws log Z to: 0."""
+        """The value to which training pulls log Z: 0."""
         return 0.0
 
     def reset_parameters(self) -> None:
-        """Draw the table from a uniform distribution in ±1/√d, and set the biases so that log Z starts as usual."""
+        """Initialise the table uniformly in ±1/√d, and the biases so that log Z starts near its usual value."""
         super().reset_parameters()
         if self.bias is not None:
             nn.init.constant_(self.bias, self.usual_log_partition - math.log(self.num_classes))
 
     def unnormalized_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Return (…) the score of each target that serves as log-probability where log Z is as usual, without a sum.
+        """Return (…) log-probabilities of the targets, assuming the usual log Z, without a sum over V.
 
-        That is ``s(t)``, less :attr:`usual_log_partition`; it is wrong by as much as log Z differs from that. Arguments
-        as of :meth:`target_log_prob`.
+        They are ``s(t)`` minus :attr:`usual_log_partition`; the error is the difference of log Z from that value.
+        Arguments and errors are those of :meth:`target_log_prob`.
         """
         return self._target_scores(hidden, target) - self.usual_log_partition
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d·V forward, twice that backward, and in blocks once more to have the logits again."""
+        """Return 2·d·V forward, plus twice that backward, and once more for recomputed logits with ``block_size``."""
         forward = 2.0 * self.in_features * self.num_classes
         return forward * (4 if self.block_size else 3) if train else forward
 

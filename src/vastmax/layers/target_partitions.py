@@ -1,4 +1,4 @@
-"""A data set cut into partitions of few distinct targets: the candidates that target sampling learns from."""
+"""Partitions of a data set with few distinct targets each: the candidates of target sampling."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vastmax.errors import InputError
 
 __all__ = ["Partition", "inclusion", "partitions"]
 
-_LARGEST = 2**22  # targets that are looked at together
+_LARGEST = 2**22  # targets read at once
 
 
 class Partition(NamedTuple):
-    """A stretch of a data set, and the classes that are its targets.
+    """A contiguous part of a data set, and the classes that are its targets.
 
     Attributes:
-        start: its first target's place in the data set.
-        stop: the place after its last.
-        candidates: (m,) int64, the distinct targets, rising.
+        start: index of its first target in the data set.
+        stop: index after its last target.
+        candidates: (m,) int64, its distinct targets, ascending.
     """
 
     start: int
@@ -37,22 +37,22 @@ def partitions(
     between_batches: bool = False,
     ignore_index: int = -100,
 ) -> Iterator[Partition]:
-    """Cut a data set where its distinct targets would become more than τ, and yield the partitions in order.
+    """Split a data set into partitions of at most τ distinct targets, and yield them in order.
 
-    Section 3.2 of the paper of :class:`TargetSampledSoftmax`. Every partition but the last has exactly τ candidates,
-    and is as long as it can be; together they cover all places. One pass, in O(n log n) and in memory for some million
-    targets and one byte a class, whatever n is: an array that is mapped from disk is never read whole.
+    Section 3.2 of the paper of :class:`TargetSampledSoftmax`. Each partition is as long as possible, so all but the
+    last have exactly τ candidates; together they cover the data set. One pass in O(n log n); memory is for a few
+    million targets and one byte per class, whatever n, so a memory-mapped array is never read whole.
 
     Args:
-        targets: an array of class ids, of any shape, or an iterable of such arrays: the batches, in training's order.
-            Places count through all of them.
-        num_candidates: τ.
-        between_batches: whether to cut between the arrays alone: a partition is then as many of them as have τ distinct
-            targets or fewer together, or one that has more.
-        ignore_index: targets that count for nothing, as in the layers' loss.
+        targets: an array of integer class ids, of any shape, or an iterable of such arrays: the batches in training
+            order. Indices run through all of them.
+        num_candidates: τ, 1 or more.
+        between_batches: whether to split only between arrays: a partition is then as many arrays as have at most τ
+            distinct targets together, or a single one that has more.
+        ignore_index: targets with this value are ignored, as in the layers' loss.
 
     Raises:
-        InputError: where τ is below 1, or targets are no class ids.
+        InputError: if τ is below 1, or targets are not class ids.
 
     Example:
         >>> for partition in partitions([3, 1, 3, 3, 2, 2, 0], 2):
@@ -65,14 +65,14 @@ def partitions(
 
 
 def inclusion(parts: Iterable[Partition], num_classes: int) -> NDArray[np.float64]:
-    """Return (V,) π, the share of a data set's places that lie in a partition with the class among its candidates.
+    """Return π (V,) float64, the share of a data set's positions in partitions that have the class as a candidate.
 
     Args:
         parts: the partitions of the data set.
         num_classes: V.
 
     Raises:
-        InputError: where V is below 1, or a candidate is no class.
+        InputError: if V is below 1, or a candidate is V or more.
 
     Example:
         >>> inclusion(partitions([3, 1, 3, 3, 2, 2, 3, 3, 3, 3], 2), 4)
@@ -89,7 +89,7 @@ def inclusion(parts: Iterable[Partition], num_classes: int) -> NDArray[np.float6
 
 
 def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterator[Partition]:
-    is_met, candidates = np.zeros(0, bool), np.empty(0, np.int64)  # the classes that the partition has met so far
+    is_met, candidates = np.zeros(0, bool), np.empty(0, np.int64)  # classes of the partition so far
     start = before = 0
     for array in arrays:
         done, step = 0, size
@@ -99,13 +99,13 @@ def _cut(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -> Iterat
             if (more := int(ids.max(initial=-1)) + 1 - len(is_met)) > 0:
                 is_met = np.pad(is_met, (0, more))
             new = np.flatnonzero(~is_met[ids])
-            first = np.sort(np.unique(ids[new], return_index=True)[1])  # where classes come for the first time
+            first = np.sort(np.unique(ids[new], return_index=True)[1])  # first occurrences
             places, classes = places[new[first]], ids[new[first]]
             room = size - len(candidates)
             candidates = np.concatenate([candidates, classes[:room]])
             is_met[classes[:room]] = True
             if len(classes) <= room:
-                # twice as many the next time: what is read beyond a cut, and read again, is less than the partition
+                # double the step: what is read beyond a cut, and read again, is less than the partition
                 done, step = done + len(stretch), min(2 * step, _LARGEST)
                 continue
             done, step = done + int(places[room]), size
@@ -131,7 +131,7 @@ def _cut_between(arrays: Iterable[NDArray[Any]], size: int, ignore_index: int) -
 
 
 def _ids(stretch: NDArray[Any], ignore_index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where targets are that count, and which classes these are."""
+    """Return the indices and the classes of targets that are not ignored."""
     places = np.flatnonzero(stretch != ignore_index)
     ids = stretch[places].astype(np.int64)
     if len(ids) and ids.min() < 0:

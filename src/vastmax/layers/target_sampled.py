@@ -1,4 +1,4 @@
-"""Target sampling: a softmax over the classes that a part of the data set has for targets."""
+"""Target sampling: a softmax over the classes that are targets in the current partition of the data set."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ __all__ = ["TargetSampledSoftmax"]
 
 class TargetSampledSoftmax(TableLayer):
     """A softmax over candidates, corrected for how often a class is one: ``-a(t) + log Σ_{w ∈ V'} exp a(w)`` with
-    ``a(w) = s(w) - log π(w)``, V' the targets of a part of the data.
+    ``a(w) = s(w) - log π(w)``, V' the targets of a partition of the data.
 
-    The data set is cut into partitions of τ distinct targets (:func:`partitions`), and while a partition is trained on,
-    its targets are the candidates (:meth:`set_candidates`). V' also holds the classes named ``common``, and targets of
-    the batch at hand that are no candidates. :meth:`prepare` does all of it.
+    The data set is split into partitions of τ distinct targets (:func:`partitions`). While a partition is trained on,
+    its targets are the candidates (:meth:`set_candidates`). V' also contains the ``common`` classes and those targets
+    of the current batch that are not candidates. :meth:`prepare` does all of this.
 
-    A rare class is pushed down only while a partition holds it, which is a share π(w) of the time (:func:`inclusion`).
-    The scores stand still where what pulls w up is what pushes it down, over all partitions:
-    ``P(w) = E[1(w ∈ V') exp a(w) / Σ_{V'} exp a]``. With ``exp a(w) = P(w) / π(w)`` the sum is 1 on average, and where
-    it is nearly so in each partition the right side is ``π(w) P(w) / π(w)``: the optimum of s is log P, as of the full
-    softmax. Without the correction, as published, it is ``log P(w) - log π(w)``: rare classes come out too likely.
+    A rare class is pushed down only while a partition contains it, a share π(w) of the time (:func:`inclusion`). The
+    scores are stationary when what pulls w up balances what pushes it down, over all partitions:
+    ``P(w) = E[1(w ∈ V') exp a(w) / Σ_{V'} exp a]``. With ``exp a(w) = P(w) / π(w)`` the sum is 1 on average, and if it
+    is nearly 1 in each partition the right side is ``π(w) P(w) / π(w)``: the optimal s is log P, as for the full
+    softmax. Without the correction, as published, it is ``log P(w) - log π(w)``: rare classes get too much probability.
 
-    What the correction leaves: the sum's fluctuation from partition to partition, which falls as τ grows, and what the
-    hidden vector tells of the partition, as where topics come in stretches. Common classes are always there, π = 1. A
-    target that no partition holds has the least π of the classes that some do. **Without candidates V' is the batch's
-    own targets alone**, and while no π is set nothing is corrected. With all classes as candidates it is the full
-    softmax. At test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score.
-    Other arguments as of :class:`OutputLayer`.
+    Two errors remain: the variation of the sum between partitions, which falls as τ grows, and what the hidden vector
+    reveals about the partition, as when topics come in stretches. Common classes are always candidates, π = 1. A target
+    in no partition gets the smallest π of the classes that are in one. **Without candidates V' is only the batch's own
+    targets**, and while no π is set nothing is corrected. With all classes as candidates this is the full softmax. At
+    test everything is exact and over all classes; :meth:`shortlist_log_prob` is the paper's faster score. Other
+    arguments are those of :class:`OutputLayer`.
 
     References:
         Jean, Cho, Memisevic, Bengio, *On Using Very Large Target Vocabulary for Neural Machine Translation*, 2015,
         https://arxiv.org/abs/1412.2007.
 
     Args:
-        common: ids of classes that are always among the candidates, or None. They travel in the layer's state.
-        correct_inclusion: whether log π is taken off; without, the loss is as published, with π = 1 for all.
+        common: (c,) ids of classes that are always candidates, or None. They are part of the layer's state.
+        correct_inclusion: whether log π is subtracted; without, the loss is as published, with π = 1 for all.
 
     Attributes:
-        candidates: (m,) int64, rising, or None; set by :meth:`set_candidates`, and no part of the state.
-        log_inclusion: (V,) log π, or None; set by :meth:`set_inclusion`, and no part of the state.
+        candidates: (m,) int64, ascending, or None; set by :meth:`set_candidates`, not part of the state.
+        log_inclusion: (V,) log π in float32 or wider, or None; set by :meth:`set_inclusion`, not part of the state.
 
     Example:
         >>> layer = TargetSampledSoftmax(8, 1000)
@@ -105,13 +105,16 @@ class TargetSampledSoftmax(TableLayer):
     def from_vocabulary(
         cls, in_features: int, vocabulary: Vocabulary | ArrayLike, *, num_common: int = 0, **options: Any
     ) -> Self:
-        """Return this layer for a vocabulary, or for counts (V,).
+        """Return the layer for a vocabulary, or for counts (V,).
 
         Args:
             in_features: d.
-            vocabulary: its counts tell which classes are common.
-            num_common: the most frequent classes, so many of them, are always candidates; above V as V.
-            options: what the layer takes.
+            vocabulary: its counts determine which classes are common.
+            num_common: number of most frequent classes that are always candidates; values above V mean V.
+            options: other constructor arguments.
+
+        Raises:
+            InputError: if there are no classes, or an option is invalid.
         """
         counts = as_vocabulary(vocabulary).counts
         if whole("num_common", num_common, 0):
@@ -119,19 +122,19 @@ class TargetSampledSoftmax(TableLayer):
         return cls(in_features, len(counts), **options)
 
     def reset_parameters(self) -> None:
-        """Draw the table anew, set the biases to 0, restore the common classes, and forget candidates and π."""
+        """Reinitialise the table, set the biases to 0, restore the common classes, and clear candidates and π."""
         super().reset_parameters()
-        if "log_inclusion" in self._buffers:  # not yet, while the table is being made
+        if "log_inclusion" in self._buffers:  # false while super().__init__ makes the table
             self.candidates = self.log_inclusion = None
             self.common = None if self._common is None else self._common.to(self.weight.device)
 
     def set_candidates(self, ids: ArrayLike | Tensor | None) -> None:
-        """Set the classes that the next steps learn from, beside their own targets; None for no others.
+        """Set the classes that the next steps train on besides their own targets; None for no others.
 
-        Ids are (m,) integers in 0..V-1; one that comes more than once counts once.
+        ``ids`` is (m,) integers in 0..V-1; repeats count once.
 
         Raises:
-            InputError: where an id is no class, or candidates change the loss that a π should correct, and none is set.
+            InputError: if an id is not a class, or ``correct_inclusion`` is true and no π is set.
         """
         if ids is not None and self.correct_inclusion and self.log_inclusion is None:
             raise InputError(
@@ -142,12 +145,12 @@ class TargetSampledSoftmax(TableLayer):
         self.candidates = None if ids is None else self._classes(ids, "candidates").unique().to(self.weight.device)
 
     def set_inclusion(self, share: ArrayLike | Tensor | None) -> None:
-        """Set π, how often each class is a candidate; None to forget it, and the candidates.
+        """Set π, the share of the time that each class is a candidate; None to clear π and the candidates.
 
-        Shares are (V,) numbers from 0 to 1, as of :func:`inclusion`.
+        ``share`` is (V,) numbers in 0..1, as returned by :func:`inclusion`.
 
         Raises:
-            InputError: where they are not.
+            InputError: if it is not.
         """
         if share is None:
             self.log_inclusion = self.candidates = None
@@ -164,7 +167,7 @@ class TargetSampledSoftmax(TableLayer):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         candidates, log_inclusion = self.candidates, self.log_inclusion
         super()._apply(fn, recurse)
-        # no state: neither rounded when the layer is cast, nor made of fresh memory by to_empty
+        # not state: neither cast with the layer, nor replaced by empty memory in to_empty
         device = self.weight.device
         kept = (
             None if each is None or device.type == "meta" else each.to(device) for each in (candidates, log_inclusion)
@@ -173,13 +176,15 @@ class TargetSampledSoftmax(TableLayer):
         return self
 
     def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
-        """Yield before each batch, with the candidates set to the targets of the partition that it is in.
+        """Yield None before each batch, with the candidates set to the targets of its partition.
 
-        Cuts fall between batches, so that a batch of more than τ distinct targets is a partition of its own. Where
-        inclusion is corrected, one pass over all targets comes first, which finds π; nothing of it needs to be saved.
+        ``targets`` has the targets of each batch, integers of any shape. Partitions end between batches, so a batch
+        with more than τ = ``num_candidates`` distinct targets is a partition of its own. With ``correct_inclusion`` a
+        first pass over all targets computes π; it need not be saved.
 
         Raises:
-            InputError: where that pass is needed, and targets can be gone through only once, as an iterator's.
+            InputError: if that pass is needed and ``targets`` can be iterated only once, such as an iterator; if τ is
+                below 1 or targets are not class ids.
         """
         if self.correct_inclusion:
             if iter(targets) is targets:
@@ -203,13 +208,13 @@ class TargetSampledSoftmax(TableLayer):
             while place < partition.stop:
                 yield
                 place += sizes.popleft()
-        yield from repeat(None, len(sizes))  # batches without a target behind the last
+        yield from repeat(None, len(sizes))  # trailing batches without targets
 
     def shortlist_log_prob(self, hidden: Tensor, ids: ArrayLike | Tensor) -> Tensor:
-        """Return (…, m) log-probabilities of the classes of a shortlist, as if there were no others.
+        """Return (…, m) log-probabilities of the classes of a shortlist, normalised over the shortlist.
 
-        The exact ones of hidden vectors (…, d), less the log of the shortlist's probability. The ids (m,) are distinct
-        classes in 0..V-1, one or more, and stand in the same order.
+        They are the exact ones of hidden vectors (…, d) minus the log of the shortlist's probability. ``ids`` is (m,)
+        distinct classes in 0..V-1, one or more, else InputError; results are in their order.
         """
         classes = self._classes(ids, "ids")
         if not len(classes) or len(classes.unique()) < len(classes):
@@ -219,15 +224,15 @@ class TargetSampledSoftmax(TableLayer):
         return logits.log_softmax(-1).view(*hidden.shape[:-1], len(classes))
 
     def shard_plan(self) -> ShardPlan:
-        """Raise InputError: nobody has said what partitions are where each process has a text of its own."""
+        """Raise InputError: partitions are not defined if each process has its own text."""
         raise InputError(
             "target sampling does not support spread classes, as its candidates are of one text: use another layer."
         )
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d a class: the candidates forward and twice backward, or all classes once.
+        """Return 2·d per class: the candidates forward and twice backward, or all V once if not ``train``.
 
-        Targets of the batch that are no candidates come on top; counted is the row's own, where there are none.
+        Targets of the batch that are not candidates cost extra; without candidates only the row's own is counted.
         """
         always = self._always()
         met = max(1, len(torch.cat(always).unique())) if always else 1
@@ -244,9 +249,9 @@ class TargetSampledSoftmax(TableLayer):
         return self._candidate_loss(hidden, target, row)
 
     def _candidate_loss(self, hidden: Tensor, target: Tensor, row: Tensor | None) -> Tensor:
-        """(M,) losses of targets of rows (N, d); all positives of a row share one log Z."""
+        """Return (M,) losses of targets of rows (N, d); all positives of a row share one log Z."""
         if not len(target):
-            # there may be no candidates either; of no rows, but of what is learnt, so that backward can be called
+            # there may be no candidates either: an empty loss that depends on the parameters, so that backward works
             vectors, bias = table_rows(self.weight, self.bias, target, sparse=self.sparse)
             nothing = hidden[:0] * vectors
             if bias is not None:
@@ -262,11 +267,11 @@ class TargetSampledSoftmax(TableLayer):
         return -log_prob_of_targets(Part(hidden, vectors, bias), places[-len(target) :], row, self.block_size)[1]
 
     def _always(self) -> list[Tensor]:
-        """Classes that take part whatever the batch's targets are, the common ones first."""
+        """Return the classes that take part whatever the batch's targets, the common ones first."""
         return [ids for ids in (self.common, self.candidates) if ids is not None]
 
     def _classes(self, ids: ArrayLike | Tensor, name: str) -> Tensor:
-        """(m,) int64 ids as a tensor of their own."""
+        """Return ids (m,) as an int64 tensor of their own; InputError unless they are classes."""
         given = torch.from_numpy(class_ids(name, ids))
         if given.dim() != 1:
             raise refused(name, ids, "class ids, an array of whole numbers of one dimension")
@@ -276,6 +281,6 @@ class TargetSampledSoftmax(TableLayer):
         return given
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the parentheses of the repr."""
         known = {"common": self.common, "candidates": self.candidates}
         return super().extra_repr() + "".join(f", {name}={len(ids)}" for name, ids in known.items() if ids is not None)

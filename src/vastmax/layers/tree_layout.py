@@ -1,4 +1,4 @@
-"""What follows from the state of a tree, each part when it is asked for."""
+"""Data derived lazily from the state of a tree."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["TreeLayout"]
 T = TypeVar("T")
 
 
-class _followed(cached_property[T]):  # noqa: N801 (it is used as cached_property is)
-    """What follows from a tree stays for all uses, so it is no part of the one that asks first."""
+class _followed(cached_property[T]):  # noqa: N801 (used like cached_property)
+    """A cached property computed outside transforms and inference mode, since later uses share it."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         with outside_transforms(), torch.inference_mode(False):
@@ -30,17 +30,17 @@ class _followed(cached_property[T]):  # noqa: N801 (it is used as cached_propert
 
 
 class TreeLayout:
-    """A tree as the state of a layer has it.
+    """The tree in a layer's state, with I inner nodes, L leaves and V words.
 
     Args:
         children: (I, 2) int32.
-        words: (L,) int32, which own the leaves.
+        words: (L,) int32, the word of each leaf.
 
     Attributes:
         num_words: V.
 
     Raises:
-        InputError: where they are no tree.
+        InputError: if they are not a tree.
     """
 
     def __init__(self, children: Tensor, words: Tensor) -> None:
@@ -51,7 +51,7 @@ class TreeLayout:
 
     @_followed
     def tree(self) -> Tree:
-        """The tree, in memory of its own."""
+        """The tree, in its own memory."""
         return self._checked()
 
     @_followed
@@ -60,26 +60,26 @@ class TreeLayout:
         return Paths(*(torch.from_numpy(each.copy()).to(self._words.device) for each in children_paths(self._flat)))
 
     def paths_to(self, leaves: Tensor) -> Paths:
-        """Return the paths to leaves (M,), for which those to all others are not needed."""
+        """Return the paths to leaves (M,), without computing those to all others."""
         return climbed_paths(self._above, leaves)
 
     def leaf_of(self, words: Tensor) -> Tensor:
-        """Return the leaves (M,) of words (M,), of a tree in which each has one."""
+        """Return the leaves (M,) of words (M,), if every word has one leaf."""
         return words if self._in_order else self.word_leaves[words]
 
     def leaves_of(self, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where the leaves of words (M,) begin among :attr:`word_leaves`, and how many they are."""
+        """Return the offsets (M,) of the words' leaves in :attr:`word_leaves`, and their numbers (M,)."""
         start = self._word_offsets[words]
         return start, self._word_offsets[words + 1] - start
 
     @_followed
     def word_leaves(self) -> Tensor:
-        """(L,) int64, leaves in the order of their words."""
+        """(L,) int64, leaves ordered by word."""
         return self._words.argsort(stable=True)
 
     @_followed
     def sweep(self) -> TreeSweep:
-        """From the logits of all inner nodes to the log-probabilities of all leaves."""
+        """A function from the logits of all inner nodes to the log-probabilities of all leaves."""
         return TreeSweep(self._checked()).to(self._words.device)
 
     @_followed

@@ -1,4 +1,4 @@
-"""Any layer over fewer classes: some, such as padding, taken out of the distribution."""
+"""A wrapper that removes classes, such as padding, from a layer's distribution."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = ["WithoutClasses"]
 
 
 class WithoutClasses(OutputLayer):
-    """A layer's distribution over the classes that are left when some, such as padding, are taken out.
+    """A layer over V classes of which E, such as padding, are removed from the distribution.
 
-    A class taken out has probability 0: it is no target, no sample and no candidate, has no parameters and costs
-    nothing. It may stand in ``context``, as no class before the target; label smoothing is over the classes left.
-    ``build(name, d, vocabulary, without=[…])`` makes one. What a layer has beside the contract, such as
-    ``set_candidates``, is that of ``layer``, by its own ids.
+    A removed class has probability 0: it is never a target, sample or candidate, has no parameters and costs nothing.
+    In ``context`` it counts as no previous class. Label smoothing is over the remaining classes.
+    ``build(name, d, vocabulary, without=[…])`` makes one. Methods that are not part of :class:`OutputLayer`, such as
+    ``set_candidates``, are those of ``layer``, with its own ids.
 
     Args:
-        layer: over the V - E classes that are left, in the order of their ids.
-        without: (E,) ids in 0..V-1 of the classes taken out.
+        layer: a layer over the V - E remaining classes, in the order of their ids.
+        without: (E,) ids in 0..V-1 of the removed classes; InputError for other ids.
 
     Attributes:
-        layer: over the classes left.
-        kept: (V - E,) their ids.
-        inner: (V,) each class's id in ``layer``, -1 where it is taken out.
+        layer: the wrapped layer.
+        kept: (V - E,) int64 ids of its classes.
+        inner: (V,) int64, the id of each class in ``layer``; -1 if it is removed.
 
     Example:
         >>> import torch
@@ -68,15 +68,15 @@ class WithoutClasses(OutputLayer):
 
     @property
     def taken_out(self) -> NDArray[np.int64]:
-        """(E,) the ids taken out, rising."""
+        """(E,) int64 ids removed, ascending."""
         return self._left.without
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the parentheses of the repr."""
         return f"{super().extra_repr()}, without={shown(self.taken_out.tolist())}"
 
     def reset_parameters(self) -> None:
-        """Draw the layer's parameters anew, and restore whatever both were built with."""
+        """Reinitialise the wrapped layer's parameters, and restore the buffers of both."""
         self._restore()
         self.layer.reset_parameters()
 
@@ -94,10 +94,10 @@ class WithoutClasses(OutputLayer):
         context: Tensor | None = None,
         group: Tensor | None = None,
     ) -> Tensor:
-        """Return the training loss, in nats, as of :class:`OutputLayer`.
+        """Return the training loss, in nats, as :meth:`OutputLayer.forward`.
 
         Raises:
-            InputError: as there, and where a class taken out is a target, or has a probability as one.
+            InputError: as there, and if a removed class is a target or has a probability.
         """
         target, ignore_index, weight, context = self.layer._checked(
             lambda: self._arguments_left(hidden, target, ignore_index, weight, context)
@@ -116,7 +116,7 @@ class WithoutClasses(OutputLayer):
     def _arguments_left(
         self, hidden: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None, context: Tensor | None
     ) -> tuple[Tensor, int, Tensor | None, Tensor | None]:
-        """Return target, ignore_index, weight and context by the ids of the classes left."""
+        """Return target, ignore_index, weight and context by the ids of the wrapped layer."""
         if weight is not None:
             if weight.shape != (self.num_classes,):
                 raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
@@ -136,7 +136,10 @@ class WithoutClasses(OutputLayer):
         return target, ignore_index, weight, context
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Return (…) the exact log-probability of each target, as of :class:`OutputLayer`."""
+        """Return (…) exact log-probabilities of the targets, as :meth:`OutputLayer.target_log_prob`.
+
+        InputError also if a target is removed.
+        """
 
         def ids_left() -> Tensor:
             self._flat(hidden, target)
@@ -145,22 +148,22 @@ class WithoutClasses(OutputLayer):
         return self.layer.target_log_prob(hidden, self.layer._checked(ids_left))
 
     def log_prob(self, hidden: Tensor) -> Tensor:
-        """Return (…, V) exact log-probabilities of hidden vectors (…, d), -inf of classes taken out."""
+        """Return (…, V) exact log-probabilities of hidden vectors (…, d), -inf for removed classes."""
         return self._of_all(self.layer.log_prob(hidden))
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Return (…, n) classes drawn from the exact distribution, as of :class:`OutputLayer`."""
+        """Return (…, n) classes drawn from the exact distribution, as :meth:`OutputLayer.sample`."""
         return self.kept[self.layer.sample(hidden, n, generator)]
 
     def log_partition(self, hidden: Tensor) -> Tensor:
-        """Return (…) log Z of hidden vectors (…, d), over the classes left."""
+        """Return (…) log Z of hidden vectors (…, d), over the remaining classes."""
         return self.layer.log_partition(hidden)
 
     def topk(self, hidden: Tensor, k: int, *, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return (…, k) the largest log-probabilities, falling, and their classes, as of :class:`OutputLayer`.
+        """Return the (…, k) largest log-probabilities, falling, and their classes, as :meth:`OutputLayer.topk`.
 
-        ``k`` is at most the number of classes left.
+        ``k`` is at most V - E.
         """
 
         def ids_left() -> Tensor | None:
@@ -179,7 +182,7 @@ class WithoutClasses(OutputLayer):
         return self._of_all(self.layer._log_prob(hidden))
 
     def _of_all(self, log_prob: Tensor) -> Tensor:
-        """(…, V) log-probabilities, of those of the classes left."""
+        """Return (…, V) log-probabilities from those of the remaining classes."""
         everything = log_prob.new_full((*log_prob.shape[:-1], self.num_classes), -torch.inf)
         return everything.index_copy(-1, self.kept, log_prob)
 
@@ -187,11 +190,11 @@ class WithoutClasses(OutputLayer):
         return self.kept[self.layer._sample(hidden, n, generator)]
 
     def _inner_ids(self, classes: Tensor) -> Tensor:
-        """The ids in the layer of classes that are to be among those left."""
+        """Return the ids in the wrapped layer; InputError for a removed class."""
         self._check_range(classes)
         ids = self.inner[classes]
         if not torch.compiler.is_compiling() and is_batched(ids):
-            # no value may be looked at: what is taken out becomes what the layer refuses
+            # values cannot be inspected: map removed classes to an id that the layer rejects
             return torch.where(ids < 0, self.layer.num_classes, ids)
         if torch.compiler.is_compiling() or classes.device.type != "cpu":
             _assert_later(ids >= 0, "a target is a class that was removed: leave its row out, or ignore it.")
@@ -201,7 +204,10 @@ class WithoutClasses(OutputLayer):
         return ids
 
     def _probabilities_left(self, target: Tensor) -> Tensor:
-        """Distributions (…, V) over the classes left; NaN where nobody can say that others have a probability."""
+        """Return distributions over the remaining classes.
+
+        InputError if a removed class has a probability; under ``vmap``, where values cannot be inspected, NaN.
+        """
         wrong = (self.inner < 0) & (target != 0)
         left = target.index_select(-1, self.kept)
         if not torch.compiler.is_compiling() and is_batched(wrong):
@@ -225,56 +231,60 @@ class WithoutClasses(OutputLayer):
                 )
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
-    # --- capabilities: the layer's own ---
+    # --- capabilities: those of the wrapped layer ---
 
     def _within(self) -> OutputLayer:
         return self.layer
 
     @property
     def kind(self) -> Kind:  # type: ignore[override]
-        """The layer's."""
+        """The wrapped layer's kind."""
         return self.layer.kind
 
     @property
     def reference(self) -> Reference:  # type: ignore[override]
-        """The layer's."""
+        """The wrapped layer's reference."""
         return self.layer.reference
 
     @property
     def opaque_to_compiler(self) -> bool:  # type: ignore[override]
-        """Whether the layer is."""
+        """Whether the wrapped layer is."""
         return self.layer.opaque_to_compiler
 
     @property
     def sparse_parameters(self) -> frozenset[str]:  # type: ignore[override]
-        """The layer's, by their names here."""
+        """The wrapped layer's, with the prefix ``layer.``."""
         return frozenset(f"layer.{name}" for name in self.layer.sparse_parameters)
 
     @property
     def used(self) -> SamplesUsed | None:  # type: ignore[override]
-        """The layer's."""
+        """The samples that the wrapped layer used for the last batch, or None."""
         return self.layer.used
 
     @property
     def touches_all_classes(self) -> bool:
-        """Whether the layer does."""
+        """Whether the wrapped layer does."""
         return self.layer.touches_all_classes
 
     def flops_per_token(self, train: bool = True) -> float:
-        """Return the layer's."""
+        """Return the wrapped layer's floating-point operations per row."""
         return self.layer.flops_per_token(train)
 
     def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
-        """Yield before each batch of training, with the layer ready for it."""
+        """Yield None before each training batch, with the wrapped layer prepared for it.
+
+        ``targets`` has the targets of each batch, integers of any shape by the ids of this layer; removed classes are
+        ignored. InputError if one is V or more.
+        """
         mapped = _Mapped(targets, self._left)
         return self.layer.prepare(iter(mapped) if iter(targets) is targets else mapped, num_candidates=num_candidates)
 
     def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
-        """Let the layer take notice."""
+        """Pass on the rows (n,) of each parameter that the next step may change, with names of this layer."""
         self.layer.will_move({name.removeprefix("layer."): each for name, each in rows.items()})
 
     def with_samples(self, k: int) -> Self | None:
-        """Return this with the layer's samples k a step; None where it does not sample."""
+        """Return this layer with k samples per step, sharing parameters; None if the wrapped one does not sample."""
         sampling = self.layer.with_samples(k)
         if sampling is None:
             return None
@@ -283,30 +293,30 @@ class WithoutClasses(OutputLayer):
         return found
 
     def input_embedding(self) -> nn.Module | None:
-        """Return an embedding of the classes that shares the layer's parameters, 0 for those taken out, or None."""
+        """Return an embedding, (…) -> (…, d), that shares the parameters, 0 for removed classes; or None."""
         embedding = self.layer.input_embedding()
         return None if embedding is None else _Embedding(embedding, self)
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any] | None:
-        """Return facts of the layer's tree or classes under counts (V,) of all classes."""
+        """Return statistics of the wrapped layer's tree or classes under counts (V,) of all classes, or None."""
         return self.layer.structure_statistics(as_counts(counts, num_words=self.num_classes)[self._left.kept])
 
     def sampling_report(
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
     ) -> dict[str, float]:
-        """Return what the layer's draws for these rows are like."""
+        """Return statistics of the wrapped layer's draws for rows (N, d), targets (N,) and contexts (N,)."""
         context = None if context is None else self.inner[context]
         return self.layer.sampling_report(hidden, self._inner_ids(target), context, repeats=repeats)
 
 
 def _assert_later(condition: Tensor, message: str) -> None:
-    """Let a device, or compiled code, raise where this does not hold everywhere."""
+    """Raise on the device or in compiled code, asynchronously, unless the condition holds everywhere."""
     if condition.device.type != "meta":
         torch.ops.aten._assert_async.msg(condition.all(), message)
 
 
 class _Mapped(Iterable[NDArray[Any]]):
-    """Batches of targets by their ids in the layer, -100 for those taken out, as often as they can be gone through."""
+    """Batches of targets by ids of the wrapped layer, -100 for removed ones; can be iterated as often as the input."""
 
     def __init__(self, targets: Iterable[ArrayLike], left: ClassesLeft) -> None:
         self._targets, self._inner = targets, np.where(left.inner < 0, -100, left.inner)
@@ -314,7 +324,7 @@ class _Mapped(Iterable[NDArray[Any]]):
     def __iter__(self) -> Iterator[NDArray[Any]]:
         for each in self._targets:
             ids = np.asarray(each)
-            if ids.dtype.kind not in "iu":  # for the layer to refuse
+            if ids.dtype.kind not in "iu":  # for the layer to reject
                 yield ids
                 continue
             if ids.size and ids.max() >= len(self._inner):
@@ -324,18 +334,18 @@ class _Mapped(Iterable[NDArray[Any]]):
 
 
 class _Embedding(nn.Module):
-    """An embedding of the classes left by the ids of all; those taken out are 0, as of ``padding_idx``."""
+    """An embedding of the remaining classes by the ids of all; removed ones are 0, as with ``padding_idx``."""
 
     embedding: nn.Module
 
     def __init__(self, embedding: nn.Module, layer: WithoutClasses) -> None:
         super().__init__()
         self.embedding = embedding
-        self._of = (layer,)  # which is no part of this one, and has the ids wherever it is moved and restored
+        self._of = (layer,)  # in a tuple, so not a submodule: its ids follow when it is moved or restored
 
     def forward(self, classes: Tensor) -> Tensor:
         (layer,) = self._of
         ids = layer.inner.index_select(0, classes.flatten()).view(classes.shape)
-        # padding looks up what the batch holds anyway: no row that is not met has a gradient
+        # removed ids look up a row that the batch uses anyway, so that no other row gets a gradient
         other = ids.max().clamp(min=0) if ids.numel() else 0
         return torch.where((ids >= 0)[..., None], self.embedding(torch.where(ids < 0, other, ids)), 0)

@@ -1,4 +1,4 @@
-"""What layers share; exported is what those need who put something around a layer."""
+"""Code shared by all layers; the exported names are those that code wrapping a layer needs."""
 
 from vastmax.layers.base.backward import after_backward
 from vastmax.layers.base.compiled import drawing_from

@@ -1,4 +1,4 @@
-"""What constructors of layers have in common: vocabularies, ids, states and devices checked, tables drawn."""
+"""Helpers for layer constructors: check vocabularies, ids, states and devices; initialise tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["as_vocabulary", "class_ids", "draw_uniformly", "from_state", "tensor
 
 
 def draw_uniformly(tables: Iterable[Tensor], biases: Iterable[Tensor | None]) -> None:
-    """Draw each table from a uniform distribution in ±1/√width, and set the biases to 0."""
+    """Fill the tables (n, width) in place, uniformly in ±1/√width, and set the biases to 0."""
     for table in tables:
         bound = 1 / math.sqrt(table.shape[1])
         nn.init.uniform_(table, -bound, bound)
@@ -29,7 +29,7 @@ def draw_uniformly(tables: Iterable[Tensor], biases: Iterable[Tensor | None]) ->
 
 
 def as_vocabulary(vocabulary: Vocabulary | ArrayLike) -> Vocabulary:
-    """Return the vocabulary, or one made of counts; InputError where it is empty."""
+    """Return the vocabulary, or one made from counts (V,); InputError if it is empty."""
     vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.from_counts(vocabulary)
     if not len(vocabulary):
         raise InputError("the vocabulary is empty: give one class or more.")
@@ -37,10 +37,10 @@ def as_vocabulary(vocabulary: Vocabulary | ArrayLike) -> Vocabulary:
 
 
 def class_ids(name: str, ids: ArrayLike | Tensor) -> NDArray[np.int64]:
-    """Return an array of class ids, of any shape; InputError where it holds something else than integers."""
+    """Return class ids as an int64 array of the same shape; InputError for a scalar or anything but integers."""
     try:
         found = np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids)
-    except ValueError:  # lists of different lengths
+    except ValueError:  # ragged lists
         found = np.empty((), object)
     if not found.ndim or (found.size and found.dtype.kind not in "iu"):
         raise refused(name, ids, "class ids, an array of whole numbers")
@@ -48,7 +48,7 @@ def class_ids(name: str, ids: ArrayLike | Tensor) -> NDArray[np.int64]:
 
 
 def from_state(state: Mapping[str, Tensor], *names: str) -> tuple[Any, ...]:
-    """Return tensors of a layer's state as arrays; InputError where it lacks one."""
+    """Return the named tensors of a layer's state as NumPy arrays; InputError if one is missing."""
     for name in names:
         if name not in state:
             raise InputError(f"the state lacks {name}: give one of this kind of layer.")
@@ -56,7 +56,10 @@ def from_state(state: Mapping[str, Tensor], *names: str) -> tuple[Any, ...]:
 
 
 def tensor_options(device: torch.device | str | None, dtype: torch.dtype | None) -> dict[str, Any]:
-    """Return the arguments ``device`` and ``dtype`` of tensors; InputError where torch has no such here."""
+    """Return the keyword arguments ``device`` and ``dtype``.
+
+    InputError if the dtype is not floating-point, or the device is not available.
+    """
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise refused("dtype", dtype, "a floating-point torch dtype, such as torch.float32, or None")
     try:

@@ -1,4 +1,4 @@
-"""What a layer does once a training step, when its gradients are there."""
+"""A hook that runs once per training step, when the gradients are complete."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["after_backward"]
 
 
 def after_backward(loss: Tensor, call: Callable[[], None]) -> None:
-    """Call something when a backward pass through this loss has ended; never where the loss has no gradient.
+    """Run a callback when a backward pass through this loss has ended; never if the loss has no gradient.
 
-    Not before: where activations are checkpointed, or code is compiled, the loss is computed once more on the way, and
-    has to draw and find the same classes. No backward pass goes through the loss of that second time. Nor under the
-    transforms of ``torch.func``, where functions have no side effects.
+    It must not run earlier: activation checkpointing and compiled code compute the loss a second time during backward,
+    and must draw and find the same classes then. No backward pass goes through that second loss. The callback never
+    runs under the transforms of ``torch.func``, where functions have no side effects.
     """
     engine: Any = torch.autograd.Variable._execution_engine
     if loss.requires_grad and not under_transform():

@@ -1,4 +1,4 @@
-"""What is left of V classes, of their vocabulary and of a text of them, when some are taken out."""
+"""The classes that remain after some of V are removed, with their vocabulary, text and state."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["ClassesLeft"]
 
 @dataclass(frozen=True)
 class ClassesLeft:
-    """What is left of V classes when some are taken out.
+    """The classes that remain after E of V are removed.
 
     Attributes:
-        without: (E,) ids taken out, rising.
-        kept: (V - E,) ids of the classes left, rising.
+        without: (E,) int64 ids removed, ascending.
+        kept: (V - E,) int64 ids that remain, ascending.
     """
 
     without: NDArray[np.int64]
@@ -33,7 +33,7 @@ class ClassesLeft:
 
     @classmethod
     def of(cls, num_classes: int, without: ArrayLike | Tensor) -> Self:
-        """Return what is left; InputError where that is nothing, or an id is no class."""
+        """Return the classes that remain without these ids (E,); InputError if none does, or an id is not a class."""
         given = class_ids("without", without)
         if given.ndim != 1:
             raise refused("without", given, "ids, in one dimension")
@@ -47,19 +47,19 @@ class ClassesLeft:
 
     @property
     def inner(self) -> NDArray[np.int64]:
-        """(V,) of each class its id among those left, -1 where it is taken out."""
+        """(V,) int64, the id of each class among those that remain; -1 if it is removed."""
         inner = np.full(len(self.kept) + len(self.without), -1)
         inner[self.kept] = np.arange(len(self.kept))
         return inner
 
     def vocabulary(self, vocabulary: Vocabulary) -> Vocabulary:
-        """Return the vocabulary of the classes left."""
+        """Return the vocabulary of the remaining classes."""
         words, counts = vocabulary.words, vocabulary.counts[self.kept] if vocabulary.counted else None
         return Vocabulary(None if words is None else [words[i] for i in self.kept], counts)
 
     def text(self, text: TrainingText) -> TrainingText:
-        """Return the text, with breaks (-1) for the classes taken out."""
-        inner = np.append(self.inner, -1).astype(np.int32)  # -1, the last, is a break already
+        """Return the text with removed classes replaced by breaks (-1)."""
+        inner = np.append(self.inner, -1).astype(np.int32)  # a break (-1) indexes the last entry
         return replace(
             text,
             vocabulary=self.vocabulary(text.vocabulary),
@@ -68,5 +68,5 @@ class ClassesLeft:
         )
 
     def state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the inner layer's part of the state of a layer that has it as ``layer``."""
+        """Return the wrapped layer's part of a state: the entries under the prefix ``layer.``, without the prefix."""
         return {name.removeprefix("layer."): each for name, each in state.items() if name.startswith("layer.")}

@@ -1,10 +1,10 @@
-"""A loss whose shapes depend on data, as one operator that `torch.compile` need not look into.
+"""A loss with data-dependent shapes, as a single operator that is opaque to `torch.compile`.
 
-Where rows travel paths of different lengths, or are sorted into clusters, sizes are known only when targets are. The
-compiler would have to break its graph there; it sees ``vastmax::loss`` instead, which runs the layer's own eager
-code on the parameters that the graph hands it. Its backward runs that code once more, with gradients: eager training
-does not pay for this. A loss that draws samples draws the same ones then, from a seed that the graph carries; the graph
-carries autocast's dtype as well, because compiled graphs run with autocast off.
+Where rows follow paths of different lengths or are sorted into clusters, sizes depend on the targets, and the compiler
+would have to break its graph. Instead it sees ``vastmax::loss``, which runs the layer's own eager code on the
+parameters that the graph passes in. Its backward runs that code again, with gradients; eager training does not pay for
+this. A loss that draws samples then draws the same ones, from a seed that the graph carries. The graph also carries the
+autocast dtype, because compiled graphs run with autocast off.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["drawing_from", "opaque_loss", "register_opaque"]
 
 _Layer = Any  # an OutputLayer, whose file imports this one
 
-# Operators take tensors and numbers, so a graph names its layer by a number; a tensor on the CPU, whose value no graph
-# is specialised for: layers that are alike share a graph.
+# Operators take only tensors and numbers, so a graph refers to its layer by a number. The number is a CPU tensor
+# because graphs are not specialised on tensor values: layers that are alike share a graph.
 _layers: WeakValueDictionary[int, _Layer] = WeakValueDictionary()
 _numbers = itertools.count()
 
@@ -40,7 +40,7 @@ _library.define(f"loss_backward(Tensor grad, {_given}) -> Tensor[]")
 
 
 def register_opaque(layer: _Layer) -> None:
-    """Give a layer the number that compiled graphs know it by."""
+    """Assign a layer the number by which compiled graphs refer to it."""
     number = next(_numbers)
     layer._opaque_number = torch.tensor(number, device="cpu")
     _layers[number] = layer
@@ -49,9 +49,9 @@ def register_opaque(layer: _Layer) -> None:
 def opaque_loss(
     layer: _Layer, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
 ) -> Tensor:
-    """Return ``layer._loss_of_targets(hidden, target, context, group, row)``, (M,), through the operator.
+    """Return (M,) ``layer._loss_of_targets(hidden, target, context, group, row)``, computed by the operator.
 
-    Targets of -1 take no part, not even as other rows' samples; their loss is 0.
+    Targets of -1 are ignored, also as samples of other rows; their loss is 0.
     """
     device = hidden.device.type
     seed = None if layer.kind == "exact" else torch.randint(2**31, (), device=hidden.device)
@@ -70,7 +70,7 @@ def _found(number: Tensor) -> _Layer:
 
 
 class _Rows(nn.Module):
-    """A layer's loss a row, as a module: what parameters can be handed to."""
+    """A layer's per-target loss as a module, for ``functional_call``."""
 
     def __init__(self, layer: _Layer) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ def _loss_backward(grad: Tensor, hidden: Tensor, target: Tensor, parameters: lis
 
 @contextmanager
 def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from this seed on the CPU and on this device, and go on afterwards as if nothing had been drawn."""
+    """Context manager: seed the generators of the CPU and of this device, and restore their states on exit."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":

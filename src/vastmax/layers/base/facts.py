@@ -1,4 +1,4 @@
-"""What a layer states of itself, and what it may learn of the text that it is made for."""
+"""Value types that describe a layer, its training text, its samples and its sharding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["exact", "estimator", "surrogate"]
 
 @dataclass(frozen=True)
 class Reference:
-    """Where a method was published."""
+    """The publication of a method; ``str`` of it is a citation."""
 
     authors: str
     year: int
@@ -31,15 +31,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class TrainingText:
-    """A training text, as layers ask for it.
+    """A training text, as layers receive it.
 
     Attributes:
-        vocabulary: of the text.
-        tokens: (T,) its class ids, sentence ends among them.
-        word_vectors: from a name to vectors (V, d) of the words, for trees that are clustered from them; None as a name
-            asks for vectors that are learnt from the text. It may take minutes.
-        seed: of all chance.
-        threads: to build with; None for all.
+        vocabulary: the vocabulary of the text, V words.
+        tokens: (T,) class ids, including sentence ends.
+        word_vectors: a function from a name to vectors (V, d) of the words, for clustered trees. The name None means
+            vectors trained on the text. May take minutes.
+        seed: seed of all random choices.
+        threads: threads to build with; None for all.
     """
 
     vocabulary: Vocabulary
@@ -50,12 +50,12 @@ class TrainingText:
 
 
 class SamplesUsed(NamedTuple):
-    """What the rows of a batch needed.
+    """The samples that the N rows of a batch needed.
 
     Attributes:
-        samples: (N,) int64, how many were drawn for each row.
-        effective: (N,) the effective sample size that they reached.
-        exact: (N,) bool, whether it was too small, and the row took all classes.
+        samples: (N,) int64, number of samples drawn for each row.
+        effective: (N,) effective sample size reached.
+        exact: (N,) bool, whether that was too small and the row used all classes instead.
     """
 
     samples: Tensor
@@ -65,11 +65,11 @@ class SamplesUsed(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """How a layer's parameters and buffers may be spread over machines.
+    """How to shard a layer's parameters and buffers over ranks.
 
     Attributes:
-        cut: names of the tensors of which each machine has some rows: those of its classes, or of its nodes.
-        replicated: names of the tensors that every machine has whole.
+        cut: names of the tensors sharded by rows: each rank holds those of its classes or tree nodes.
+        replicated: names of the tensors that every rank holds whole.
     """
 
     cut: frozenset[str]
@@ -77,6 +77,6 @@ class ShardPlan:
 
     @classmethod
     def of(cls, module: nn.Module, *cut: str) -> ShardPlan:
-        """Return the plan that cuts these tensors of a module, where it has them, and replicates all others."""
+        """Return a plan that shards these tensors of a module, if it has them, and replicates all others."""
         names = frozenset(name for name, _ in (*module.named_parameters(), *module.named_buffers()))
         return cls(names & set(cut), names - set(cut))

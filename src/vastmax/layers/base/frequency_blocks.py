@@ -1,4 +1,4 @@
-"""Classes by falling frequency, whatever the order of their ids, cut into blocks."""
+"""Classes ranked by falling frequency, independently of their ids, and split into blocks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["Ranks", "checked_cutoffs"]
 
 
 class Ranks(nn.Module):
-    """Which rank each class has, and in which block of ranks it stands.
+    """The rank of each class by falling frequency, and the block of each rank.
 
-    Cut-offs are the rising ranks at which blocks begin, but for the first, which begins at 0; the order is the classes
-    (V,) by falling frequency, None where ids are ranks. Both are in the state: a checkpoint tells how to build the
-    layer that reads it.
+    Cut-offs are the ascending ranks at which the blocks after the first begin. ``order`` (V,) lists the classes by
+    falling frequency; None if ids are ranks. Both are in the state, so a checkpoint tells how to build the layer that
+    loads it.
     """
 
     order: Tensor | None
@@ -44,41 +44,41 @@ class Ranks(nn.Module):
         empty: dict[str, Any] = {"dtype": torch.int64, "device": device}
         self.register_buffer("cutoffs", torch.empty(len(cutoffs), **empty))
         self.register_buffer("order", None if none else torch.empty(num_classes, **empty))
-        # a state brings both: whoever restores it tensor by tensor leaves nothing derived behind
+        # saved although derived from order: code that restores the state tensor by tensor leaves nothing stale
         self.register_buffer("rank", None if none else torch.empty(num_classes, **empty))
         self.restore()
 
     def restore(self) -> None:
-        """Write the buffers as they were built."""
+        """Rewrite the buffers from the cut-offs and the order."""
         self.cutoffs.copy_(torch.tensor(self.bounds[1:-1], dtype=torch.int64))
         if self.order is not None and self._order is not None:
             self.order.copy_(torch.from_numpy(self._order))
             self.rank.copy_(torch.from_numpy(self._order.argsort()))  # type: ignore[union-attr]
 
     def count(self, counts: NDArray[np.int64]) -> None:
-        """Remember which share of the counts (V,) each block has."""
+        """Set each block's share of the counts (V,)."""
         ordered = (counts if self._order is None else counts[self._order]).astype(np.float64)
         if total := ordered.sum():
             self.shares = [float(ordered[before:after].sum() / total) for before, after in pairwise(self.bounds)]
 
     def of(self, classes: Tensor) -> Tensor:
-        """Return the classes' ranks."""
+        """Return the ranks of classes, in their shape."""
         return classes if self.rank is None else self.rank[classes]
 
     def classes(self, ranks: Tensor) -> Tensor:
-        """Return the classes of ranks."""
+        """Return the classes of ranks, in their shape."""
         return ranks if self.order is None else self.order[ranks]
 
     def cluster(self, ranks: Tensor) -> Tensor:
-        """Return which block each rank is in."""
+        """Return the block index of each rank."""
         return torch.bucketize(ranks, self.cutoffs, right=True)
 
     def unsorted(self, by_rank: Tensor) -> Tensor:
-        """Return columns (N, V) that stand by rank in the order of the ids."""
+        """Reorder the columns of (N, V) from ranks to ids."""
         return by_rank if self.rank is None else by_rank.index_select(1, self.rank)
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the repr."""
+        """Return the text between the parentheses of the repr."""
         return f"sizes={self.sizes}"
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **options: Any) -> None:
@@ -101,10 +101,10 @@ class Ranks(nn.Module):
 
 
 def checked_cutoffs(cutoffs: Sequence[int], num_classes: int) -> tuple[int, ...]:
-    """Return the cut-offs; InputError where they do not rise strictly within 1..V-1."""
+    """Return the cut-offs; InputError unless they are strictly ascending integers in 1..V-1."""
     try:
         given = np.asarray(cutoffs)
-    except ValueError:  # lists of different lengths
+    except ValueError:  # ragged lists
         given = np.empty((0, 0))
     whole = given.ndim == 1 and (given.size == 0 or given.dtype.kind in "iu")
     if not whole or (given.size and (given[0] < 1 or given[-1] >= num_classes or (np.diff(given) <= 0).any())):

@@ -1,9 +1,9 @@
-"""One sentence in place of a crash, where what surrounds a layer cannot take its sparse gradients.
+"""Clear errors where the code around a layer does not support its sparse gradients.
 
-Three places meet them: :class:`~torch.nn.parallel.DistributedDataParallel` in backward, clipping, and the optimiser's
-step. Trainers (Lightning, accelerate, that of transformers) end in these. Each fails in PyTorch with an error of its
-own; what is said here is said in the same cases, and nothing else changes: the kernels below are of operations that
-PyTorch has not for sparse tensors, and the hook looks at its own optimisers only.
+There are three such places: :class:`~torch.nn.parallel.DistributedDataParallel` in backward, gradient clipping, and the
+optimiser's step. Trainers (Lightning, accelerate, transformers) go through these. PyTorch fails in each with an error
+of its own; this module raises an InputError in the same cases and changes nothing else. The kernels below are for
+operations that PyTorch lacks for sparse tensors, and the hook checks only PyTorch's own optimisers.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _TAKE_DENSE = tuple(
 
 
 def check_host(layer: nn.Module, sparse: Iterable[str]) -> None:
-    """Raise InputError where ``DistributedDataParallel`` is to reduce the gradients of these parameters.
+    """Raise InputError if ``DistributedDataParallel`` would reduce the gradients of these parameters.
 
-    It is known inside its forward pass alone, and not in compiled code: elsewhere its own error comes.
+    It can be detected only inside its forward pass and outside compiled code; elsewhere its own error appears.
     """
     if torch.compiler.is_compiling() or not torch.is_grad_enabled():
         return
@@ -74,7 +74,7 @@ def _check_clipping(*_: Any, **__: Any) -> NoReturn:
 
 register_optimizer_step_pre_hook(_check_optimizer)
 _library = torch.library.Library("aten", "IMPL")
-for _name in ("linalg_vector_norm", "clamp_", "clamp_min_"):  # of clip_grad_norm_ and clip_grad_value_
+for _name in ("linalg_vector_norm", "clamp_", "clamp_min_"):  # called by clip_grad_norm_ and clip_grad_value_
     for _key in ("SparseCPU", "SparseCUDA"):
         if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{_name}", _key):
             _library.impl(_name, _check_clipping, _key)

@@ -1,4 +1,4 @@
-"""The contract that every output layer keeps, and what they share: ranks, reductions, checks, drawing, costs."""
+"""The interface of all output layers and their shared code: reductions, checks, top-k, sampling, costs."""
 
 from __future__ import annotations
 
@@ -30,41 +30,43 @@ __all__ = ["OutputLayer", "Reduction"]
 Reduction = Literal["mean", "sum", "none"]
 _Found = TypeVar("_Found")
 
-_CHUNK = 2**24  # log-probabilities that topk and sample hold at a time
+_CHUNK = 2**24  # log-probabilities that topk and sample hold at once
 
 
 class OutputLayer(nn.Module, ABC):
-    """A distribution over V classes given a hidden vector of width d, with a loss to learn it by.
+    """Base class of output layers: a distribution over V classes given a hidden vector of width d, and a training loss.
 
-    Hidden vectors may have any number of leading dimensions, an empty batch included; the loss, log-probabilities and
-    classes come back with the same ones. Class ids need no order. Losses and log-probabilities are computed from
-    logits in float32 or wider, whatever the dtype of the parameters and under autocast; ``torch.compile`` takes the
-    training loss of class ids whole (``fullgraph=True``). Hidden vectors are of the parameters' dtype, but for
-    autocast. Losses can be differentiated twice, and by ``torch.func``, with dense gradients there; ``vmap`` takes
-    those whose shapes do not depend on targets. Both compute the formula in plain PyTorch, at the memory of all logits
-    that take part; a compiled loss refuses a second derivative.
+    Hidden vectors (…, d) may have any leading dimensions, including an empty batch; losses, log-probabilities and
+    classes have the same ones. Class ids need no order. Hidden vectors must have the parameters' dtype, except under
+    autocast. Losses and log-probabilities are computed from logits in float32 or wider, whatever the dtype of the
+    parameters and under autocast.
 
-    What constructors share means the same in all: ``in_features`` is d and ``num_classes`` V; ``bias`` is whether
-    classes have one; ``block_size`` the classes whose logits are computed at a time, None to keep all logits where they
-    are few; ``sparse`` whether the gradients of table and biases are sparse tensors of the rows met, for optimisers
-    that take them (``SGD``, ``Adagrad``, ``SparseAdam``); ``device`` and ``dtype`` are of the parameters. An argument
-    that cannot be used raises an InputError that says what can. A layer made on the meta device is made whole, after
-    ``to_empty``, by :meth:`reset_parameters` or ``load_state_dict``.
+    ``torch.compile`` compiles the training loss of class ids without graph breaks (``fullgraph=True``). Losses can be
+    differentiated twice, and by ``torch.func``, with dense gradients there; ``vmap`` supports those whose shapes do not
+    depend on the targets. Both compute the formula in plain PyTorch, with all logits that take part in memory. A
+    compiled loss raises an error for a second derivative.
 
-    A new method implements :meth:`_target_log_prob` and :meth:`_log_prob` on flat batches, and :meth:`_loss` where it
-    trains by something else than the negative log-probability; the rest of the contract follows. Where there is a
-    faster way to the best classes or to draws, it overrides :meth:`_topk` or :meth:`_sample`. What trainers, the
-    comparison and diagnostics ask of a layer beyond the loss are capabilities, each with a default that fits most.
+    Shared constructor arguments mean the same in all layers: ``in_features`` is d and ``num_classes`` V; ``bias`` is
+    whether classes have biases; ``block_size`` is the number of classes whose logits are computed at once, None to keep
+    all logits if they are few; ``sparse`` is whether the gradients of table and biases are sparse tensors of the rows
+    used, for optimisers that support them (``SGD``, ``Adagrad``, ``SparseAdam``); ``device`` and ``dtype`` are those of
+    the parameters. An invalid argument raises an InputError that says what is valid. A layer created on the meta device
+    is initialised, after ``to_empty``, by :meth:`reset_parameters` or ``load_state_dict``.
+
+    A new method implements :meth:`_target_log_prob` and :meth:`_log_prob` on flat batches, and :meth:`_loss` if it
+    trains with anything but the negative log-probability; the rest follows. It overrides :meth:`_topk` or
+    :meth:`_sample` if it has a faster way. What trainers, the comparison and diagnostics need beyond the loss are
+    capabilities, methods whose defaults fit most layers.
 
     Attributes:
-        kind: "exact" (the loss is -log p of a normalised distribution), "estimator" (it converges to the full
-            softmax's as samples grow) or "surrogate" (another objective). It may depend on an option.
-        reference: where the method was published.
+        kind: "exact" (the loss is -log p of a normalised distribution), "estimator" (it converges to the full softmax's
+            as samples grow) or "surrogate" (another objective). It may depend on an option.
+        reference: the publication of the method.
         opaque_to_compiler: whether compiled graphs see the loss as one operator, because its shapes depend on data.
         sparse_parameters: names of the parameters whose gradients are sparse.
-        used: what the rows of the last batch needed, of a layer that draws until it has enough.
-        variants: ways of the method that have names of their own, and the options that make them.
-        not_options: arguments of the constructor that :meth:`from_vocabulary` fills in, and so no options of it.
+        used: the samples that the rows of the last batch needed, if the layer draws until it has enough; else None.
+        variants: named variants of the method, and the options that select them.
+        not_options: constructor arguments that :meth:`from_vocabulary` fills in, so that they are not options of it.
     """
 
     kind: Kind
@@ -74,10 +76,10 @@ class OutputLayer(nn.Module, ABC):
     used: SamplesUsed | None = None
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     not_options: ClassVar[frozenset[str]] = frozenset()
-    _shown: ClassVar[tuple[str, ...]] = ()  # attributes that the repr shows, unless they are None or False
+    _shown: ClassVar[tuple[str, ...]] = ()  # attributes shown in the repr unless None or False
     _smooths: bool = False  # whether it has a _loss_of_all
     _samples_targets: bool = False  # whether a row's target is a sample for other rows
-    _shares_table: bool = False  # whether it was tied to an embedding, or gave one away
+    _shares_table: bool = False  # whether tie_weights or input_embedding was called
     _opaque_number: Tensor
 
     def __init__(self, in_features: int, num_classes: int) -> None:
@@ -88,64 +90,66 @@ class OutputLayer(nn.Module, ABC):
 
     @classmethod
     def from_vocabulary(cls, in_features: int, vocabulary: Vocabulary | ArrayLike, **options: Any) -> Self:
-        """Return this layer for a vocabulary, or for the counts (V,) of classes without names, with sensible defaults.
+        """Return the layer for a vocabulary, or for counts (V,) of unnamed classes, with sensible defaults.
 
         Raises:
-            InputError: where there is no class, an option cannot be used, or it does not fit the vocabulary.
+            InputError: if there are no classes, or an option is invalid or does not fit the vocabulary.
         """
         return cls(in_features, len(as_vocabulary(vocabulary)), **options)
 
-    # --- capabilities: what is asked of a layer, whatever its class ---
+    # --- capabilities: used by trainers, the comparison and diagnostics ---
 
     @classmethod
     def from_corpus(cls, in_features: int, corpus: TrainingText, **options: Any) -> Self:
-        """Return this layer for a training text, for methods that want to know more of it than its counts."""
+        """Return the layer for a training text, for methods that use more of it than its counts."""
         return cls.from_vocabulary(in_features, corpus.vocabulary, **options)
 
     @classmethod
     def missing(cls, **options: Any) -> str | None:
-        """Return what this machine lacks for these options of :meth:`from_corpus`, as a clause, or None."""
+        """Return what this machine lacks for these options of :meth:`from_corpus`, as a clause; None if nothing."""
         return None
 
     @classmethod
     def rebuild(
         cls, in_features: int, vocabulary: Vocabulary | ArrayLike, state: Mapping[str, Tensor], **options: Any
     ) -> Self:
-        """Return a layer that a saved state fits, for ``load_state_dict`` to fill.
+        """Return a layer whose tensors have the shapes of a saved state, ready for ``load_state_dict``.
 
-        Vocabulary and options are those that the layer of the state was made with. A method whose structure is learnt
-        or chosen when it is first built takes it from the state instead.
+        The vocabulary, or counts (V,), and the options are those of the saved layer. ``state`` maps names to tensors,
+        as ``state_dict()`` does. Structure that is learned or chosen when a layer is first built is read from it
+        instead.
 
         Raises:
-            InputError: where the state is not that of such a layer.
+            InputError: if the state is not that of such a layer.
         """
         return cls.from_vocabulary(in_features, vocabulary, **options)
 
     def prepare(self, targets: Iterable[ArrayLike], *, num_candidates: int = 2000) -> Iterator[None]:
-        """Yield before each batch of training, with the layer ready for it, for methods that look ahead.
+        """Yield None before each training batch, with the layer prepared for it; for methods that look ahead.
 
         Args:
-            targets: the batches' targets, in training's order; they may be gone through more than once.
-            num_candidates: τ of target sampling, distinct targets that a part of the text may have.
+            targets: the targets of each batch in training order, arrays of integers of any shape, such as (N,); may be
+                iterated more than once.
+            num_candidates: τ of target sampling, the distinct targets that a partition of the text may have.
         """
         return repeat(None)
 
     def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
-        """Take notice of which rows (n,) of its parameters, by their names, the next step moves; None for any.
+        """Record which rows of the parameters the next step may change, for methods that follow their tables.
 
-        For methods that follow their tables: the rows that a step moves are known to the layer itself, but where
-        gradients are those of several processes.
+        ``rows`` maps each parameter's name to (n,) int64 row indices, or None for any rows. A layer knows the rows of
+        its own step; the call is needed where gradients come from several processes.
         """
 
     def with_samples(self, k: int) -> Self | None:
-        """Return the layer with k samples a step, over the same tensors; None where it does not sample.
+        """Return the layer with k samples per step, sharing its tensors; None if it does not sample.
 
-        For judging a layer as it is: what is trained is the layer itself, whose proposal follows it.
+        For evaluating a layer. Train the layer itself: its proposal follows it, not the copy.
         """
         return None
 
     def _alike(self) -> Self:
-        """Return a layer over the same tensors whose attributes, parameters included, may be set without this one's."""
+        """Return a copy that shares the tensors; setting its attributes or parameters leaves this layer's unchanged."""
         layer = copy.copy(self)
         vars(layer).update({name: copy.copy(each) for name, each in vars(self).items() if isinstance(each, dict)})
         return layer
@@ -155,101 +159,104 @@ class OutputLayer(nn.Module, ABC):
         return None
 
     def structure_statistics(self, counts: ArrayLike) -> dict[str, Any] | None:
-        """Return facts of the layer's tree or classes under counts (V,), ``kind`` among them; None without either."""
+        """Return statistics of the tree or word classes under counts (V,), including ``kind``; None without either."""
         return None
 
     def sampling_report(
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
     ) -> dict[str, float]:
-        """Return what the draws for these rows are like, by the names of ``Diagnostics``; nothing without draws."""
+        """Return statistics of the draws for rows (N, d), by field names of ``Diagnostics``; empty without draws.
+
+        ``target`` and ``context`` are (N,) int64; the statistics are means over ``repeats`` draws.
+        """
         return {}
 
     @property
     def touches_all_classes(self) -> bool:
-        """Whether a step gives every row of the tables a gradient, and so costs and remembers as much as V."""
+        """Whether a step gives every row of the tables a gradient, so that its time and memory grow with V."""
         return not self.sparse_parameters
 
     @property
     def taken_out(self) -> Sequence[int] | NDArray[np.int64]:
-        """Ids that no text may hold, as they are taken out of the distribution; none but in :class:`WithoutClasses`."""
+        """(E,) ids that are removed and must not occur in a text; empty except in :class:`WithoutClasses`."""
         return ()
 
     def shard_plan(self) -> ShardPlan | None:
-        """Return how the layer's tensors may be spread over machines by class; None where nobody has said how."""
+        """Return how the layer's tensors can be sharded by class; None if no plan is defined."""
         return None
 
-    # --- what a method defines, on flat batches: hidden (N, d), target (N,) int64 in 0..V-1 ---
+    # --- defined by each method, on flat batches: hidden (N, d), target (N,) int64 in 0..V-1 ---
 
     @abstractmethod
     def _target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """(N,) exact log-probability of the targets, without an (N, V) table."""
+        """Return (N,) exact log-probabilities of the targets, without an (N, V) table."""
 
     @abstractmethod
     def _log_prob(self, hidden: Tensor) -> Tensor:
-        """(N, V) exact log-probabilities."""
+        """Return (N, V) exact log-probabilities."""
 
     @abstractmethod
     def reset_parameters(self) -> None:
-        """Draw the parameters anew, and restore whatever the layer was built with."""
+        """Reinitialise the parameters, and restore the buffers that the layer was built with."""
 
     @abstractmethod
     def flops_per_token(self, train: bool = True) -> float:
-        """Floating-point operations (2 a multiply-add) that one row costs: a training step's, or the log-probability's.
+        """Return the floating-point operations per row of a training step, or of a log-probability if not ``train``.
 
-        Products of matrices and vectors are counted, elementwise work is not. Where the cost depends on the target,
-        it is the mean under the layer's counts.
+        A multiply-add counts as 2. Matrix and vector products are counted, elementwise operations are not. If the cost
+        depends on the target, this is the mean under the layer's counts.
         """
 
     def _loss(self, hidden: Tensor, target: Tensor, context: Tensor | None = None) -> Tensor:
-        """(N,) training loss, given (N,) the class before each target where the caller knows it."""
+        """Return (N,) training losses; ``context`` (N,) is the class before each target, if the caller knows it."""
         return -self._target_log_prob(hidden, target)
 
     def _loss_of_targets(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        """(M,) training losses of targets (M,), of which some may be of one row, or of rows of one group.
+        """Return (M,) training losses of targets (M,), several of which may belong to one row.
 
         Args:
             hidden: (N, d).
             target: (M,).
-            context: (N,) the class before each row, or None.
-            group: (N,) what rows have in common that are no samples of each other, or None.
-            row: (M,) the row of each target, rising; None where there is one a row.
+            context: (N,) the class before each row's target, or None.
+            group: (N,) numbers; rows with the same one are not samples of each other. Or None.
+            row: (M,) the row of each target, ascending; None for one target per row.
         """
         return self._loss_of_each(hidden, target, context, group, row)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "_loss" in vars(cls) and "_loss_of_targets" not in vars(cls):
-            cls._loss_of_targets = OutputLayer._loss_of_targets  # what a parent shares is of the parent's loss
+            cls._loss_of_targets = OutputLayer._loss_of_targets  # a parent's override computes the parent's loss
 
     def _loss_of_each(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Tensor:
-        """(M,) training losses as :meth:`_loss_of_targets`, each by :meth:`_loss`."""
+        """Return (M,) training losses as :meth:`_loss_of_targets` does, each computed by :meth:`_loss`."""
         if row is None:
             return self._loss(hidden, target, context)
         with self._some_rows(hidden, row) as some:
             return self._loss(some, target, None if context is None else context[row])
 
     def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
-        """(N, T) mean over all classes of their losses times ``weight`` (V,), given the losses (N, T) of targets."""
+        """Return (N, T) means over all classes of ``weight`` (V,) times loss, given the losses (N, T) of targets."""
         raise NotImplementedError(f"{type(self).__name__} smooths its loss with sampled classes")
 
     def _topk(self, hidden: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """(N, k) largest log-probabilities, falling, and their classes."""
+        """Return the (N, k) largest log-probabilities, falling, and their classes (N, k)."""
         parts = [topk(self._log_prob(rows), k) for rows in self._chunks(hidden)]
         return torch.cat([values for values, _ in parts]), torch.cat([classes for _, classes in parts])
 
     def _sample(self, hidden: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
-        """(N, n) classes drawn from the distribution: here by inversion in float64."""
+        """Return (N, n) classes drawn from the distribution, by default by inversion in float64."""
         uniform = torch.rand((len(hidden), n), dtype=torch.float64, device=hidden.device, generator=generator)
         drawn = torch.empty((len(hidden), n), dtype=torch.int64, device=hidden.device)
         start = 0
         for chunk in self._chunks(hidden):
             span = slice(start, start := start + len(chunk))
             summed = self._log_prob(chunk).double().exp_().cumsum(-1)
-            # right=True: the draw falls into [sum before, sum with), which is empty for a class of probability 0
+            # right=True: a draw falls into [sum before, sum with), an empty interval for a class of probability 0
             drawn[span] = torch.searchsorted(summed, uniform[span] * summed[:, -1:], right=True)
         return drawn.clamp_(max=self.num_classes - 1)
 
@@ -269,36 +276,36 @@ class OutputLayer(nn.Module, ABC):
     ) -> Tensor:
         """Return the training loss, in nats.
 
-        A row may have several positives: then ``target`` has one dimension more than the rows, and a row's loss is
-        the mean over those that are not ignored. It is the cross-entropy to the uniform distribution over them. To
-        any other distribution it is, where the layer's kind is "exact", for a ``target`` of probabilities.
+        A row may have several positives: ``target`` then has an extra dimension, and the row's loss is the mean over
+        those that are not ignored, the cross-entropy to the uniform distribution over them. If the layer's kind is
+        "exact", ``target`` may also be probabilities: the loss is the cross-entropy to them.
 
-        With ``label_smoothing`` ε a row's loss is ``(1-ε) loss(t) + ε/V Σ_w loss(w)``. ``full`` and
-        ``differentiated`` compute it; any other draws one class a row, uniformly, whose loss counts ε: on average it is
-        the same.
+        With ``label_smoothing`` ε a row's loss is ``(1-ε) loss(t) + ε/V Σ_w loss(w)``. ``full`` and ``differentiated``
+        compute the sum; other layers draw one class per row, uniformly, and weight its loss by ε, which is the same in
+        expectation.
 
         Args:
             hidden: (…, d) hidden vectors.
-            target: (…) classes, integers in 0..V-1, or ``ignore_index``; or (…, T), of which a row counts as one; or
-                (…, V) probabilities, floating-point numbers, whose "mean" is over all rows, whatever their weights.
-            reduction: "mean" over the targets that are not ignored (weighted by ``weight``; NaN where there are none),
-                "sum", or "none" for one loss a row, 0 where ignored. As torch's cross_entropy.
-            ignore_index: rows with this target count for nothing.
+            target: (…) classes, integers in 0..V-1, or ``ignore_index``; or (…, T) of them, T positives per row; or
+                (…, V) floating-point probabilities, whose "mean" is over all rows, whatever their weights.
+            reduction: "mean" over the rows that are not ignored (weighted by ``weight``; NaN if there are none), "sum",
+                or "none" for one loss per row, 0 if ignored. As in torch's cross_entropy.
+            ignore_index: targets with this value are ignored.
             weight: (V,) factors of the classes' losses.
-            label_smoothing: ε in 0..1, as of torch's cross_entropy; above 0 not where the batch's targets are samples.
-            context: (…) the class that came before each target, as in a language model's input; outside 0..V-1 where
-                none did. For layers that draw from a proposal conditional on it; others take no notice.
-            group: (…) whole numbers; the targets of rows with the same number are no samples of one another, as the
-                items of one user. For layers whose samples are the batch's targets; others take no notice. The
-                positives of one row never are.
+            label_smoothing: ε in 0..1, as in torch's cross_entropy; must be 0 if targets of the batch are samples.
+            context: (…) integers, the class before each target, as in a language model's input; outside 0..V-1 if there
+                is none. Used by layers with a proposal conditional on it, ignored by others.
+            group: (…) integers; targets of rows with the same number, such as items of one user, are not samples of one
+                another. Used by layers with ``in_batch``, ignored by others. The positives of one row are never samples
+                of one another.
 
         Returns:
-            () or, for "none", (…).
+            () or, for "none", (…), in float32 or wider.
 
         Raises:
-            InputError: where shapes do not fit, the layer does not take probabilities or smoothing, a target is out of
+            InputError: if shapes do not fit, the layer does not support probabilities or smoothing, a target is out of
                 range (on CUDA and in compiled code a device assertion, as in torch), or ``DistributedDataParallel``
-                would be given sparse gradients.
+                would receive sparse gradients.
         """
         smoothing = self._check_options(reduction, weight, label_smoothing)
         check_host(self, self.sparse_parameters)
@@ -335,64 +342,64 @@ class OutputLayer(nn.Module, ABC):
         return self._reduced(weighted.flatten(), factor.flatten(), reduction, hidden)
 
     def _reduced(self, loss: Tensor, factor: Tensor, reduction: Reduction, hidden: Tensor) -> Tensor:
-        """Return what :meth:`forward` does of rows' losses (N,), times their factors (N,)."""
+        """Return the reduction of rows' losses (N,), which include their factors (N,)."""
         if reduction == "none":
             return loss.view(hidden.shape[:-1])
         return loss.sum() if reduction == "sum" else loss.sum() / factor.sum()
 
     def _within(self) -> OutputLayer:
-        """The layer that has the parameters of the classes: this one, or the one that it wraps."""
+        """Return the layer that holds the classes' parameters: this one, or the one it wraps."""
         return self
 
     def _checked(self, check: Callable[[], _Found]) -> _Found:
-        """Return what a check of this process's rows returns; where classes are spread, others hear of its refusal."""
+        """Return the result of a check of this process's rows; a sharded layer also tells other ranks of its error."""
         return check()
 
     @contextmanager
     def _some_rows(self, rows: Tensor, places: Tensor) -> Iterator[Tensor]:
-        """Yield the rows of a batch at places (M,), which rise, for ops that are given these and no others."""
+        """Yield the rows of a batch at ascending ``places`` (M,); ops inside must be given exactly these rows."""
         yield rows.index_select(0, places)
 
     def _restore(self) -> None:
-        """Set buffers of its own to what a layer around another one was built with."""
+        """Restore the buffers that a layer wrapping another was built with."""
 
     @contextmanager
     def _for_everyone(self) -> Iterator[None]:
-        """Let ops find the values of all rows on every process, where what is done next depends on them."""
+        """Make ops return the values of all rows on every process, where control flow depends on them."""
         yield
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """Return (…) the exact, normalised log-probability of each target; perplexity comes from this and nothing else.
+        """Return (…) exact, normalised log-probabilities of the targets; perplexity is computed only from these.
 
-        ``hidden`` is (…, d), and ``target`` (…) classes in 0..V-1.
+        ``hidden`` is (…, d), and ``target`` (…) integer classes in 0..V-1.
 
         Raises:
-            InputError: where shapes do not fit, or a target is out of range.
+            InputError: if shapes do not fit, or a target is out of range.
         """
         rows, classes = self._flat(hidden, target)
         self._check_range(classes)
         return self._target_log_prob(rows, classes).view(target.shape)
 
     def log_prob(self, hidden: Tensor) -> Tensor:
-        """Return (…, V) exact, normalised log-probabilities of hidden vectors (…, d)."""
+        """Return (…, V) exact, normalised log-probabilities of hidden vectors (…, d); InputError if they do not fit."""
         return self._log_prob(self._rows(hidden)).reshape(*hidden.shape[:-1], self.num_classes)
 
     def log_partition(self, hidden: Tensor) -> Tensor:
-        """Return (…) log Z of hidden vectors (…, d), for layers that have logits and so a Z.
+        """Return (…) log Z of hidden vectors (…, d).
 
         Raises:
-            InputError: where the distribution is normalised by its construction.
+            InputError: if the distribution is normalised by construction, without logits and Z.
         """
         raise InputError(f"{type(self).__name__} is normalised by construction and has no log Z: do not ask for it.")
 
     def topk(self, hidden: Tensor, k: int, *, exclude: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return (…, k) the largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V.
+        """Return the (…, k) largest log-probabilities, falling, and (…, k) their classes, exactly; k in 1..V.
 
-        ``exclude`` is int64 ids that do not come out, such as items seen: (E,) of all rows, or (…, E) of each;
-        negative ones fill up rows that have fewer. What else comes out keeps its log-probability.
+        ``exclude`` is int64 ids to leave out, such as items already seen: (E,) for all rows, or (…, E) per row, padded
+        with negative ids. The log-probabilities of the others are not renormalised.
 
         Raises:
-            InputError: where shapes do not fit, an id is out of range, or fewer than k classes are left of a row.
+            InputError: if shapes do not fit, an id is out of range, or fewer than k classes remain in a row.
         """
         k = whole("k", k, 1, self.num_classes)
         rows = self._rows(hidden)
@@ -403,26 +410,26 @@ class OutputLayer(nn.Module, ABC):
         left_out, most = excluded_ids(exclude, hidden.shape[:-1], self.num_classes, k)
         values, classes = self._topk(rows, k + most)
         places = torch.searchsorted(left_out, classes).clamp_(max=left_out.shape[1] - 1)
-        # what may come out first, in the order in which it stands
+        # a stable sort moves the excluded classes behind the others
         best = (left_out.gather(1, places) == classes).sort(dim=1, stable=True).indices[:, :k]
         return values.gather(1, best).view(shape), classes.gather(1, best).view(shape)
 
     @torch.no_grad()
     def sample(self, hidden: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Return (…, n) classes drawn from the exact distribution of each row of hidden (…, d), independently.
+        """Return (…, n) int64 classes drawn independently from the exact distribution of each hidden vector (…, d).
 
-        A generator, of the device of hidden, is for draws that repeat.
+        Pass a generator on the device of ``hidden`` for reproducible draws. n is 1 or more, else InputError.
         """
         n = whole("n", n, 1)
         return self._sample(self._rows(hidden), n, generator).view(*hidden.shape[:-1], n)
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers are learnt."""
+        """Number of trained parameters, in scalars."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the parentheses of the repr."""
         names = [name for kind in reversed(type(self).__mro__) for name in vars(kind).get("_shown", ())]
         parts = []
         for name in ("in_features", "num_classes", *names):
@@ -435,11 +442,11 @@ class OutputLayer(nn.Module, ABC):
     # --- checks ---
 
     def _check_options(self, reduction: Reduction, weight: Tensor | None, smoothing: float) -> float:
-        """Return the smoothing; InputError where one of what is not of rows cannot be used."""
+        """Return the smoothing; InputError if the reduction, ``weight`` or the smoothing is invalid."""
         one_of("reduction", reduction, ("mean", "sum", "none"))
         if weight is not None and weight.shape != (self.num_classes,):
             raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
-        # a compiler may have made it a symbol, which has no value to look at
+        # the compiler may have made it a symbol, which has no value
         return smoothing if torch.compiler.is_compiling() else number("label_smoothing", smoothing, 0, 1)
 
     def _rows(self, hidden: Tensor) -> Tensor:
@@ -484,4 +491,4 @@ class OutputLayer(nn.Module, ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        register_opaque(self)  # a copy is a layer of its own
+        register_opaque(self)  # a copy gets its own number

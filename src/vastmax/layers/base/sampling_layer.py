@@ -1,4 +1,4 @@
-"""What layers that learn from samples share: a proposal, draws from it, sparse gradients."""
+"""Base class of layers that train on samples: a proposal, draws from it, sparse gradients."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from vastmax.vocabulary import Vocabulary
 
 __all__ = ["SamplingLayer", "merged", "proposal_for", "same_group"]
 
-_CHUNK = 2**22  # log-probabilities in float64 that the divergence holds at a time
+_CHUNK = 2**22  # float64 log-probabilities that the divergence holds at once
 
 
 class SamplingLayer(TableLayer):
-    """A table of classes that learns from the target and a few samples: the cost of a step does not grow with V.
+    """A table (V, d) trained on the target and k samples, so a training step costs O(k), independent of V.
 
-    Log-probabilities, log Z and the best classes are exact, those of the full softmax. A method names its
-    formula on the samples of :meth:`draw`. Other arguments as of :class:`OutputLayer`; ``block_size`` is of
-    exact log-probabilities.
+    Log-probabilities, log Z and top-k are exact, those of the full softmax; ``block_size`` applies to them. A method
+    names its formula on the samples of :meth:`draw`. Other arguments are those of :class:`OutputLayer`.
 
     Args:
-        proposal: Q, what samples are drawn from; it tells V. The layer owns it, and its state travels with the layer's.
-        num_samples: k, samples a batch, or a row where they are not shared.
-        shared: whether the batch shares its samples, whose logits are then one product of matrices; else rows are
-            independent, and each sample costs a gather.
-        replacement: whether a class may be drawn more than once; without, no more are drawn than there are.
+        proposal: Q, the proposal distribution; its ``num_classes`` is V. The layer owns it, and its state is part of
+            the layer's.
+        num_samples: k, samples per batch, or per row if they are not shared.
+        shared: whether the rows of a batch share their samples, whose logits are then one matrix product; otherwise
+            rows draw independently, and each sample costs a gather.
+        replacement: whether samples are drawn with replacement; without, k is at most the number of classes that Q can
+            draw.
         in_batch: whether the targets of the batch's other rows are the samples, instead of draws. The proposal then
-            states how likely a class is to be a target: the unigram distribution, as a rule.
-        initial_bias: what biases start at.
+            states how likely a class is to be a target, usually the unigram distribution.
+        initial_bias: initial value of the biases.
 
     Attributes:
-        power: the default power of the unigram proposal that :meth:`from_vocabulary` makes.
+        power: default power of the unigram proposal made by :meth:`from_vocabulary`.
     """
 
     power: ClassVar[float] = 0.75
@@ -78,10 +79,10 @@ class SamplingLayer(TableLayer):
         self.proposal = proposal if device is None else proposal.to(device)
         self.num_samples, self.shared, self.replacement, self.in_batch = num_samples, shared, replacement, in_batch
         self.sparse, self._samples_targets = sparse, in_batch
-        self._met: list[Tensor] = []  # classes whose vectors may have moved since the proposal last took notice
-        self._seen = (0, 0)  # where the table lay and its version, when the proposal last took notice
+        self._met: list[Tensor] = []  # classes whose vectors may have changed since the proposal was last updated
+        self._seen = (0, 0)  # data pointer and version of the table when the proposal was last updated
         self._tell_proposal()
-        # what is loaded, or put in the place of the table, may have the version of what stood there
+        # a loaded or replaced table may have the same version counter as the old one
         self.register_load_state_dict_post_hook(_look_anew)
 
     @classmethod
@@ -96,22 +97,26 @@ class SamplingLayer(TableLayer):
         device: torch.device | str | None = None,
         **options: Any,
     ) -> Self:
-        """Return this layer for a vocabulary, or for counts (V,), with a proposal made of its counts.
+        """Return the layer for a vocabulary, or for counts (V,), with a proposal made from the counts.
 
         Args:
             in_features: d.
-            vocabulary: its counts are what the proposal is made of.
-            proposal: a name of ``PROPOSALS``, or a proposal.
-            power: of the counts, for the proposal "unigram"; None for the layer's own, and 1 for ``in_batch``.
-            smoothing: added to every count, for the proposals "unigram" and "bigram". None for 1 where a count is 0,
-                else for 0: a class that is never drawn is never pushed down, and comes out too likely.
+            vocabulary: its counts define the proposal.
+            proposal: a key of ``PROPOSALS``, or a Proposal for V classes.
+            power: of the counts, for the proposal "unigram"; None for the layer's ``power``, or 1 with ``in_batch``.
+            smoothing: added to every count, for the proposals "unigram" and "bigram". None for 1 if some counts are 0
+                and others are not, else 0: a class that is never drawn is never pushed down, and gets too much
+                probability.
             device: of the layer.
-            options: what the layer takes.
+            options: other constructor arguments.
+
+        Raises:
+            InputError: if an option is invalid, or does not apply to the proposal.
         """
         tensor_options(device, None)
         more: dict[str, Any] = {}
         if isinstance(proposal, str) and proposal == "unigram":
-            usual = 1.0 if options.get("in_batch") else cls.power  # targets are as frequent as they are
+            usual = 1.0 if options.get("in_batch") else cls.power  # targets follow the counts themselves
             more["power"] = usual if power is None else number("power", power)
         elif power is not None:
             raise InputError(f"power is {power}: leave it out, as only the named proposal 'unigram' has it.")
@@ -127,8 +132,8 @@ class SamplingLayer(TableLayer):
         return cls(in_features, made, device=device, **options)
 
     def reset_parameters(self) -> None:
-        """Draw the table anew, set the biases to where they start, and restore the proposal."""
-        proposal = getattr(self, "proposal", None)  # not yet, while the table is being made
+        """Initialise the table uniformly in ±1/√d, set the biases to ``initial_bias``, and restore the proposal."""
+        proposal = getattr(self, "proposal", None)  # None while super().__init__ makes the table
         if proposal is not None:
             proposal.reset_parameters()
         super().reset_parameters()
@@ -138,16 +143,16 @@ class SamplingLayer(TableLayer):
             self._tell_proposal()
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
-        """Share the table (V, d) with an input embedding: one parameter, which both learn.
+        """Share the table (V, d) with an input embedding, as one parameter that both train.
 
-        A table's gradient must come in one layout: make the embedding ``sparse=True`` as well, or the layer
-        ``sparse=False``.
+        Both gradients must have the same layout: make the embedding ``sparse=True`` too, or the layer ``sparse=False``.
+        InputError as in :meth:`TableLayer.tie_weights`.
         """
         super().tie_weights(embedding)
         self._tell_proposal()
 
     def with_samples(self, k: int) -> Self | None:
-        """Return the layer with k samples, sharing parameters and proposal; None where the batch is the samples."""
+        """Return the layer with k samples, sharing parameters and proposal; None with ``in_batch``."""
         k = whole("k", k, 1)
         if self.in_batch:
             return None
@@ -156,7 +161,10 @@ class SamplingLayer(TableLayer):
         return layer
 
     def will_move(self, rows: Mapping[str, Tensor | None]) -> None:
-        """Let a proposal that follows the table take notice of these rows, or of all."""
+        """Record the classes that the next step may change, for a proposal that follows the table.
+
+        ``rows["weight"]`` is (n,) int64 ids, or None for all classes.
+        """
         moved = rows["weight"]
         if moved is None:
             _look_anew(self, None)
@@ -164,7 +172,7 @@ class SamplingLayer(TableLayer):
             self._meet(moved)
 
     def shard_plan(self) -> ShardPlan:
-        """As of a table; InputError where the proposal follows the table, which it then has to see whole."""
+        """Return a table's plan, with the proposal; InputError if the proposal depends on the whole table."""
         if self.proposal.context == "hidden":
             raise InputError(
                 f"proposal is {type(self.proposal).__name__}, which depends on the whole table: "
@@ -173,14 +181,14 @@ class SamplingLayer(TableLayer):
         return ShardPlan.of(self, "weight", "bias", *(f"proposal.{name}" for name in self.proposal.cut))
 
     def flops_per_token(self, train: bool = True) -> float:
-        """2·d a class: the target and the samples forward and twice backward, or all classes once."""
+        """Return 2·d per class: the target and samples forward and twice backward; if not ``train``, all V once."""
         classes = 3 * (1 + self.num_samples) if train else self.num_classes
         return 2.0 * self.in_features * classes
 
     def _loss(
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None
     ) -> Tensor:
-        """(N,) training loss; rows of one group (N,) are no samples of each other."""
+        """Return (N,) training losses; rows of one group (N,) are not samples of each other."""
         draws = self.draw(hidden, target, context, group)
         return sampled_loss(self._formula, hidden, self.weight, self.bias, target, draws, sparse=self.sparse)
 
@@ -196,9 +204,20 @@ class SamplingLayer(TableLayer):
             return self._loss(some, target, None if context is None else context[row], *of_group)
 
     def draw(self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None) -> Draws:
-        """Return samples for the rows of a batch, as a step of training draws them.
+        """Return the samples of a batch of N rows, drawn as in a training step.
 
-        Arguments as of :meth:`forward`; rows are counted through in what is returned.
+        Args:
+            hidden: (…, d) hidden vectors.
+            target: (…) classes, integers in 0..V-1.
+            context: (…) the class before each target, as in :meth:`forward`.
+            group: (…) as in :meth:`forward`.
+
+        Returns:
+            Draws with ids (m,) if the batch shares its samples, or (N, m); rows are numbered in the order of the flat
+            batch.
+
+        Raises:
+            InputError: if shapes do not fit.
         """
         self._check_of_rows("context", hidden, context)
         self._check_of_rows("group", hidden, group)
@@ -209,7 +228,7 @@ class SamplingLayer(TableLayer):
     def _draw_for(
         self, hidden: Tensor, target: Tensor, context: Tensor | None, group: Tensor | None, row: Tensor | None
     ) -> Draws:
-        """Draw for N rows of M targets, as of :meth:`_loss_of_targets`; hits are of any of a row's targets."""
+        """Draw for N rows with M targets, as in :meth:`_loss_of_targets`; hits match any of a row's targets."""
         looks_at = self._proposal_context(hidden, context)
         excluded = None
         if self.in_batch:
@@ -222,7 +241,7 @@ class SamplingLayer(TableLayer):
             ids, log_expected, times = merged(ids, log_expected)
         self._meet(target, ids)
         judged, of_rows = target, ids
-        if ids.dim() == 2:  # as the samples are: by the mixture, or by its own row
+        if ids.dim() == 2:  # as the samples: each by its own row, not by the mixture
             judged = target[:, None]
             if row is not None:
                 of_rows, looks_at = ids[row], None if looks_at is None else looks_at[row]
@@ -242,18 +261,18 @@ class SamplingLayer(TableLayer):
         )
 
     def _proposal_context(self, hidden: Tensor, context: Tensor | None) -> Tensor | None:
-        """Return what the proposal looks at, brought up to date with the table."""
+        """Return the context that the proposal depends on, and update the proposal if the table has changed."""
         if self.proposal.context == "hidden":
             (place, version), table = self._seen, plain(self.weight)
-            if place != table.data_ptr():  # loaded, copied, tied, or replaced: nothing is known of it
+            if place != table.data_ptr():  # loaded, copied, tied or replaced: any row may differ
                 self._tell_proposal()
-            elif version != table._version:  # an optimiser has been here, or someone who may have moved all
+            elif version != table._version:  # changed by an optimiser, or by code that may have changed any row
                 self._tell_proposal(torch.cat(self._met).unique() if self._met else None)
             return hidden.detach()
         return context if self.proposal.context == "previous" else None
 
     def _tell_proposal(self, ids: Tensor | None = None) -> None:
-        """Bring the proposal up to date with these classes of the table, or with all."""
+        """Update the proposal from these classes of the table, or from all."""
         with outside_transforms():
             table = plain(self.weight)
             self.proposal.update(table, None if self.bias is None else plain(self.bias), ids)
@@ -261,7 +280,7 @@ class SamplingLayer(TableLayer):
                 self._met, self._seen = [], (table.data_ptr(), table._version)
 
     def _meet(self, *ids: Tensor) -> None:
-        """Note classes whose vectors may be about to move, for a proposal that follows them."""
+        """Record classes whose vectors the next step may change, for a proposal that follows them."""
         if self.proposal.context == "hidden" and torch.is_grad_enabled() and self.weight.requires_grad:
             self._met += [plain(each).flatten() for each in ids]
 
@@ -271,17 +290,27 @@ class SamplingLayer(TableLayer):
         return self.proposal.sample(number, context=looks_at, num_rows=num_rows, replacement=self.replacement)
 
     def _other_targets(self, target: Tensor, looks_at: Tensor | None, number: float) -> Samples:
-        """Return the batch's targets as samples that it shares: of these so many are draws to each row."""
+        """Return the batch's targets as shared samples, of which ``number`` count as draws for each row."""
         others = torch.tensor(max(1.0, number), dtype=torch.float64, device=target.device)
         expected = self.proposal.log_prob(target, looks_at) + others.log()
-        expected.masked_fill_(expected == -torch.inf, torch.inf)  # not to be expected and yet here: as if it were not
+        expected.masked_fill_(expected == -torch.inf, torch.inf)  # impossible under Q: weight 0
         return Samples(target, expected, others, others, False)
 
     @torch.no_grad()
     def sampling_report(
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
     ) -> dict[str, float]:
-        """Return what the draws for these rows are like, mean over some repeats, and how far Q is from P."""
+        """Return statistics of the samples for N rows, means over ``repeats`` draws, and the divergence of Q from P.
+
+        Args:
+            hidden: (N, d) hidden vectors.
+            target: (N,) int64 classes.
+            context: (N,) int64, the class before each target, or None.
+            repeats: number of draws.
+
+        Returns:
+            "samples", "effective_sample_size", "kl_divergence" in nats and "hit_rate", as in ``Diagnostics``.
+        """
         drawn = effective = hits = 0.0
         for _ in range(repeats):
             draws = self.draw(hidden, target, context)
@@ -291,7 +320,7 @@ class SamplingLayer(TableLayer):
                 times[draws.excluded] = 0
             log_ratio = logits - draws.log_expected.double()
             once, twice = ((times.log() + power * log_ratio).logsumexp(1) for power in (1, 2))
-            effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 of no samples
+            effective += float((2 * once - twice).exp().masked_fill(once == -torch.inf, 0).mean())  # 0 without samples
             drawn += float(times.sum(1).mean())
             hits += float(times[draws.hits].sum()) / len(hidden)
         return {
@@ -302,7 +331,7 @@ class SamplingLayer(TableLayer):
         }
 
     def _divergence(self, hidden: Tensor, context: Tensor | None) -> float:
-        """KL(P‖Q) in nats, mean over rows."""
+        """Return KL(P‖Q) in nats, mean over rows."""
         classes = torch.arange(self.num_classes, device=hidden.device)
         looks_at = self._proposal_context(hidden, context)
         own = None if self.shared else looks_at
@@ -318,19 +347,19 @@ class SamplingLayer(TableLayer):
         return total / len(hidden)
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the parentheses of the repr."""
         return f"{super().extra_repr()}, num_samples={self.num_samples}, shared={self.shared}"
 
 
 def _look_anew(layer: SamplingLayer, _: Any) -> None:
-    """Let the proposal take notice of the whole table before the next draw."""
+    """Make the next draw update the proposal from the whole table."""
     layer._met, layer._seen = [], (0, 0)
 
 
 def same_group(places: Tensor, group: Tensor | None, row: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return the pairs of N rows and M targets, of rows ``row`` (M,), that are of the same group (N,), or the same row.
+    """Return the pairs of N rows and M targets, of rows ``row`` (M,), in one group (N,), or without groups in one row.
 
-    places: 0 to N - 1.
+    ``places`` is 0..N-1.
     """
     if group is None and row is None:
         return places, places
@@ -340,7 +369,7 @@ def same_group(places: Tensor, group: Tensor | None, row: Tensor | None = None) 
 
 
 def merged(ids: Tensor, log_prob: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the different classes among ids (n,), rising, the log-probability of each, and how often each is there."""
+    """Return the distinct ids among (n,), ascending, the log-probability of each, and how often each occurs."""
     classes, places, times = ids.unique(return_inverse=True, return_counts=True)
     return classes, torch.empty_like(classes, dtype=log_prob.dtype).scatter_(0, places, log_prob), times
 
@@ -352,7 +381,7 @@ def proposal_for(
     device: torch.device | str | None = None,
     **options: Any,
 ) -> Proposal:
-    """Return the proposal of a name for a vocabulary; a proposal as it is, where it fits."""
+    """Return the named proposal for a vocabulary, or a given one; InputError for another V or an unknown name."""
     if isinstance(proposal, Proposal):
         if proposal.num_classes != len(vocabulary):
             raise InputError(
@@ -364,14 +393,14 @@ def proposal_for(
         raise InputError(f"proposal is {proposal!r}: give one of {', '.join(PROPOSALS)}, or a Proposal.")
     kind = PROPOSALS[proposal]
     sized: dict[str, Any] = {"in_features": in_features} if kind.context == "hidden" else {}
-    # the other kinds ask for the number of classes and perhaps their order, which is that of falling frequency
+    # the other kinds need only the number of classes, and perhaps their order, by falling frequency
     counted = vocabulary.counted or proposal in ("unigram", "bigram")
     counts = vocabulary.counts if counted else np.ones(len(vocabulary), np.int64)
     return kind.from_counts(counts, device=device, **sized, **options)
 
 
 def _hits(ids: Tensor, target: Tensor, row: Tensor | None, *, rising: bool) -> tuple[Tensor, Tensor]:
-    """Return rows and places where samples are a target of the row; of rising ids (m,) by search."""
+    """Return the rows and places of samples that are a target of their row; ascending ids (m,) are searched."""
     if rising:
         places = torch.searchsorted(ids, target).clamp(max=len(ids) - 1)
         rows = (ids[places] == target).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""Layers with one vector a class: a table (V, d), logits, and the softmax over them, exactly."""
+"""Layers with one vector per class: a table (V, d), its logits, and the exact softmax over them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class LinearLayer(OutputLayer):
-    """A softmax over the logits of linear layers side by side, computed in blocks of ``block_size`` classes."""
+    """An exact softmax over the concatenated logits of linear layers, computed in blocks of ``block_size`` classes."""
 
     block_size: int | None
 
@@ -51,7 +51,7 @@ class LinearLayer(OutputLayer):
 
     @abstractmethod
     def _parts(self, hidden: Tensor) -> list[Part]:
-        """The linear layers, on flat rows (N, d)."""
+        """Return the linear layers applied to flat rows (N, d)."""
 
     def log_partition(self, hidden: Tensor) -> Tensor:
         """Return (…) log Z of hidden vectors (…, d)."""
@@ -64,7 +64,7 @@ class LinearLayer(OutputLayer):
         return linear_log_softmax(self._parts(hidden))
 
     def _loss_of_all(self, hidden: Tensor, target: Tensor, loss: Tensor, weight: Tensor | None) -> Tensor:
-        """The target's loss, and how far its logit is ahead of the mean of all: that needs no logits."""
+        """Return the target's loss plus its logit's lead over the mean of all logits, without an (N, V) table."""
         share = loss.new_ones(self.num_classes) if weight is None else weight.to(loss.dtype)
         share = share / self.num_classes
         parts = [part.projected() for part in self._parts(hidden)]
@@ -81,7 +81,7 @@ class LinearLayer(OutputLayer):
         ):
             own = total * ((target >= start) & (target < stop))
             (vectors, biases), (sum_of_vectors, sum_of_biases) = of_targets, sums
-            # the difference of vectors, not of logits: of large ones digits would be lost
+            # subtract vectors, not logits: large logits would lose precision
             ahead = own[..., None] * vectors.view(*target.shape, vectors.shape[1]) - sum_of_vectors
             found = found + (part.hidden[:, None] * ahead).sum(-1)
             if biases is not None and sum_of_biases is not None:
@@ -93,14 +93,14 @@ class LinearLayer(OutputLayer):
 
 
 class TableLayer(LinearLayer):
-    """A softmax over ``s(w) = h·v_w + b_w``: everything but how it is trained.
+    """Base class of softmaxes over ``s(w) = h·v_w + b_w`` with a table (V, d); subclasses define how it is trained.
 
-    Log-probabilities, the log-partition and the best classes are those of the full softmax, computed in blocks of
-    classes; a method adds its :meth:`_loss`. Arguments as of :class:`OutputLayer`.
+    Log-probabilities, log Z and top-k are exact, those of the full softmax, computed in blocks of classes. A method
+    overrides :meth:`_loss`. Arguments are those of :class:`OutputLayer`.
     """
 
     _shown = ("block_size",)
-    sparse: bool = False  # whether the gradients of table and biases are sparse tensors; for a method to say
+    sparse: bool = False  # whether the gradients of table and biases are sparse tensors; set by the method
 
     def __init__(
         self,
@@ -121,42 +121,43 @@ class TableLayer(LinearLayer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the table from a uniform distribution in ±1/√d, and set the biases to 0."""
+        """Initialise the table uniformly in ±1/√d, and set the biases to 0."""
         draw_uniformly([self.weight], [self.bias])
 
     @property
     def sparse_parameters(self) -> frozenset[str]:  # type: ignore[override]
-        """Table and biases, where ``sparse`` is set."""
+        """The names of the table and biases if ``sparse`` is set, else empty."""
         return frozenset(name for name in ("weight", "bias") if self.sparse and getattr(self, name) is not None)
 
     def tie_weights(self, embedding: nn.Embedding | nn.Parameter) -> None:
-        """Share the table (V, d) with an input embedding: one parameter, which both learn.
+        """Share the table (V, d) with an input embedding, as one parameter that both train.
 
-        See Press, Wolf, *Using the Output Embedding to Improve Language Models*, 2017, https://arxiv.org/abs/1608.05859.
+        See Press, Wolf, *Using the Output Embedding to Improve Language Models*, 2017,
+        https://arxiv.org/abs/1608.05859.
 
         Raises:
-            InputError: where the embedding is no table of V rows of width d, or has a ``max_norm``.
+            InputError: if the embedding's table is not a parameter (V, d), or it has a ``max_norm``.
         """
         self.weight = tied_table(embedding, self.num_classes, self.in_features)
         self._shares_table = True
 
     def input_embedding(self) -> nn.Embedding:
-        """Return an embedding whose table is this layer's."""
+        """Return an embedding, (…) -> (…, d), that shares this layer's table (V, d)."""
         self._shares_table = True
         return shared_embedding(self.weight, "weight" in self.sparse_parameters)
 
     def shard_plan(self) -> ShardPlan:
-        """Each rank has some classes' vectors and biases, and their logits."""
+        """Return a plan in which each rank holds the vectors and biases of some classes, and computes their logits."""
         return ShardPlan.of(self, "weight", "bias")
 
     def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """(…) ``s(t)`` of each target, one dot product; what layers call a log-probability whose log Z is known."""
+        """Return (…) ``s(t)``, one dot product per target: the log-probability plus log Z."""
         rows, classes = self._flat(hidden, target)
         self._check_range(classes)
         return gathered_logits(rows, self.weight, self.bias, classes[:, None]).view(target.shape)
 
     def _uses(self, table: Tensor | None, times: int) -> tuple[Any, ...]:
-        """Return a table as often as it is used, so that a sparse gradient stays one whatever the uses give."""
+        """Return a table once for each use, so that its gradient stays sparse whatever layout each use produces."""
         return sparse_uses(table, times) if self.sparse and table is not None else (table,) * times
 
     def _parts(self, hidden: Tensor) -> list[Part]:
@@ -164,7 +165,7 @@ class TableLayer(LinearLayer):
 
 
 def rows_of_targets(hidden: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the row (M,) of each target, and the first target (N,) of each row; None for one target a row."""
+    """Return the row (M,) of each target and the index (N,) of each row's first target; None: one target per row."""
     every = torch.arange(len(hidden), device=hidden.device)
     return (every, every) if row is None else (row, torch.searchsorted(row, every))
 
@@ -172,9 +173,10 @@ def rows_of_targets(hidden: Tensor, row: Tensor | None) -> tuple[Tensor, Tensor]
 def log_prob_of_targets(
     part: Part, target: Tensor, row: Tensor | None, block_size: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Return (N,) log Z and (M,) log-probabilities of targets, of rows ``row`` (M,) or one a row, from one log Z a row.
+    """Return (N,) log Z and (M,) log-probabilities of targets of rows ``row`` (M,) or one per row, with one Z per row.
 
-    From that of a row's first target the others differ by their logits, whose difference has digits when large.
+    The others of a row are computed from its first target's, by the difference of logits, which keeps precision when
+    logits are large.
     """
     if row is None:
         return linear_cross_entropy([part], target, block_size)
@@ -183,7 +185,7 @@ def log_prob_of_targets(
         return linear_log_partition([part], block_size), nothing
     row, first = rows_of_targets(part.hidden, row)
     spread = for_table("ragged_logits", part.weight) is not None
-    if torch.is_autocast_enabled(part.hidden.device.type) and not spread:  # all logits are to be rounded alike
+    if torch.is_autocast_enabled(part.hidden.device.type) and not spread:  # round all logits alike
         log_partition, log_prob = linear_cross_entropy([part._replace(hidden=part.hidden[row])], target, block_size)
         return log_partition[first], log_prob
     asked = together(part.weight)
@@ -194,19 +196,19 @@ def log_prob_of_targets(
 
 
 def checked_block_size(block_size: int | None) -> int | None:
-    """Return the classes a block; InputError where that is neither 1 or more nor None."""
+    """Return the number of classes per block; InputError unless it is 1 or more, or None."""
     return None if block_size is None else whole("block_size", block_size, 1, other="None for the default")
 
 
 def shared_embedding(table: nn.Parameter, sparse: bool) -> nn.Embedding:
-    """Return an embedding whose table (V, d) is this parameter."""
+    """Return an embedding that uses this parameter (V, d) as its table."""
     embedding = nn.Embedding(table.shape[0], table.shape[1], sparse=sparse)
     embedding.weight = table
     return embedding
 
 
 def tied_table(embedding: nn.Embedding | nn.Parameter, num_classes: int, in_features: int) -> nn.Parameter:
-    """Return the parameter (V, d) of an embedding; InputError where it has another shape, or a ``max_norm``."""
+    """Return the parameter (V, d) of an embedding; InputError for another shape or a ``max_norm``."""
     if isinstance(embedding, nn.Embedding) and embedding.max_norm is not None:
         raise InputError(
             f"the embedding to tie to has max_norm={embedding.max_norm:g}, which rewrites the table at every lookup, "

@@ -1,4 +1,4 @@
-"""Targets as callers give them: several a row, ignored ones, probabilities; and ids to be left out of the best."""
+"""Targets as callers pass them: several per row, ignored, or probabilities; and ids excluded from top-k."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ _Layer = Any  # an OutputLayer, whose file imports this one
 def losses_of_classes(
     layer: _Layer, rows: Tensor, classes: Tensor, kept: Tensor, context: Tensor | None, group: Tensor | None
 ) -> Tensor:
-    """(N, T) losses of classes (N, T), 0 where these are not kept; other arguments are one a row."""
+    """Return (N, T) losses of classes (N, T), 0 where not ``kept`` (N, T); other arguments have one entry per row."""
     target, taken = classes.flatten(), kept.flatten()
     row = chosen = of_rows = None
     if classes.shape[1] != 1:
         row = torch.arange(len(rows), device=rows.device).repeat_interleave(classes.shape[1])
-    # costs a synchronisation off the CPU: there, ignored rows are computed, but where shapes depend on data anyway
+    # Dropping ignored rows costs a synchronisation off the CPU: there they are computed, unless shapes depend on the
+    # data anyway.
     sifts = rows.device.type == "cpu" or (layer.opaque_to_compiler and not rows.is_meta)
     sifts = sifts and not torch.compiler.is_compiling() and not is_batched(taken)
     if sifts and not bool(taken.all()):
@@ -58,7 +59,7 @@ def loss_of_probabilities(
     weight: Tensor | None,
     smoothing: float,
 ) -> Tensor:
-    """Return the cross-entropy to distributions ``target`` (…, V), as the layer's ``forward`` does."""
+    """Return the cross-entropy to the distributions ``target`` (…, V), reduced as in the layer's ``forward``."""
     rows = layer._rows(hidden)
     check_probabilities(layer, hidden, target, ignore_index)
     loss = losses_of_probabilities(layer, rows, target, weight, smoothing)
@@ -68,9 +69,9 @@ def loss_of_probabilities(
 def losses_of_probabilities(
     layer: _Layer, rows: Tensor, target: Tensor, weight: Tensor | None, smoothing: float
 ) -> Tensor:
-    """(N,) cross-entropies to the distributions ``target`` (…, V) of N rows."""
+    """Return (N,) cross-entropies to the distributions ``target`` (…, V) of N rows."""
     alike = layer._alike() if layer.sparse_parameters else layer
-    for name in layer.sparse_parameters:  # whose gradients are of all rows here, and yet sparse tensors
+    for name in layer.sparse_parameters:  # gradients of all rows, yet sparse tensors
         alike._parameters[name] = sparse_uses(getattr(layer, name), 1)[0]
     log_prob = alike._log_prob(rows)
     probability = target.reshape(log_prob.shape).to(log_prob.dtype)
@@ -82,7 +83,7 @@ def losses_of_probabilities(
 
 
 def check_probabilities(layer: _Layer, hidden: Tensor, target: Tensor, ignore_index: int) -> None:
-    """Raise InputError where the layer takes no probabilities as a target, or not these."""
+    """Raise InputError if the layer does not take probabilities as targets, or these do not fit."""
     shape = (*hidden.shape[:-1], layer.num_classes)
     if layer.kind != "exact":
         raise refused("target", target, "class ids, for example drawn from probabilities by torch.multinomial")
@@ -93,7 +94,10 @@ def check_probabilities(layer: _Layer, hidden: Tensor, target: Tensor, ignore_in
 
 
 def excluded_ids(exclude: Tensor, shape: tuple[int, ...], num_classes: int, k: int) -> tuple[Tensor, int]:
-    """(N, E+1) ids that a row excludes, rising, beside negative ones; and the most that are different in a row."""
+    """Return (N, E+1) excluded ids per row, ascending after negative padding, and the most distinct ids in a row.
+
+    InputError if ``exclude`` is not int64 ids in (E,) or (…, E), or leaves fewer than k classes in a row.
+    """
     if not isinstance(exclude, Tensor):
         raise refused("exclude", exclude, "a tensor of ids, int64")
     if exclude.dim() == 1:
