@@ -216,6 +216,12 @@ def test_a_proposal_follows_what_is_loaded(proposal: str, assign: bool) -> None:
     torch.testing.assert_close(*probabilities)
 
 
+@pytest.mark.parametrize("wrong", [-1, V, -100])
+def test_draws_for_targets_that_are_none_are_refused(wrong: int) -> None:
+    with pytest.raises(InputError, match=f"target contains {wrong}: give class ids from 0 to {V - 1}"):
+        build("sampled", D, COUNTS).draw(torch.zeros(2, D), torch.tensor([1, wrong]))  # type: ignore[operator]
+
+
 # --- spreading over machines ---
 
 

@@ -409,3 +409,15 @@ def test_a_language_model_shares_its_table_wherever_it_is_made() -> None:
     with pytest.raises(InputError, match="every word with a probability above 0 is forbidden"):
         model.generate(words[:1], 2, forbidden=torch.tensor(LEFT))
     assert not set(model.generate(words[:1], 50).flatten().tolist()) & set(PAD)
+
+
+def test_samples_are_reported_for_contexts_as_losses_are() -> None:
+    """A removed class, and one that is none, is no previous class."""
+    layer = build("adaptive-importance", D, COUNTS, without=PAD)
+    hidden, target = rows()
+    reports = []
+    for before in (-1, V, PAD[0], LEFT[4]):
+        torch.manual_seed(0)
+        context = torch.full(target.shape, before)
+        reports.append(diagnose(layer, hidden.float(), target, context=context, repeats=2).kl_divergence)
+    assert reports[0] == reports[1] == reports[2] is not None

@@ -131,9 +131,14 @@ class WithoutClasses(OutputLayer):
             ignore_index = -100
         if context is not None:
             self._check_of_rows("context", hidden, context)
-            known = (context >= 0) & (context < self.num_classes)
-            context = torch.where(known, self.inner[torch.where(known, context, 0).long()], -1)
-        return target, ignore_index, weight, context
+        return target, ignore_index, weight, self._context_left(context)
+
+    def _context_left(self, context: Tensor | None) -> Tensor | None:
+        """Return the previous classes in the wrapped layer; -1, for none, if removed or outside 0..V-1."""
+        if context is None:
+            return None
+        known = (context >= 0) & (context < self.num_classes)
+        return torch.where(known, self.inner[torch.where(known, context, 0).long()], -1)
 
     def target_log_prob(self, hidden: Tensor, target: Tensor) -> Tensor:
         """Return (…) exact log-probabilities of the targets, as :meth:`OutputLayer.target_log_prob`.
@@ -305,8 +310,7 @@ class WithoutClasses(OutputLayer):
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, *, repeats: int = 1
     ) -> dict[str, float]:
         """Return statistics of the wrapped layer's draws for rows (N, d), targets (N,) and contexts (N,)."""
-        context = None if context is None else self.inner[context]
-        return self.layer.sampling_report(hidden, self._inner_ids(target), context, repeats=repeats)
+        return self.layer.sampling_report(hidden, self._inner_ids(target), self._context_left(context), repeats=repeats)
 
 
 def _assert_later(condition: Tensor, message: str) -> None:

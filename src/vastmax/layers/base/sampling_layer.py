@@ -189,7 +189,7 @@ class SamplingLayer(TableLayer):
         self, hidden: Tensor, target: Tensor, context: Tensor | None = None, group: Tensor | None = None
     ) -> Tensor:
         """Return (N,) training losses; rows of one group (N,) are not samples of each other."""
-        draws = self.draw(hidden, target, context, group)
+        draws = self._draw_for(hidden, target, context, group, None)
         return sampled_loss(self._formula, hidden, self.weight, self.bias, target, draws, sparse=self.sparse)
 
     def _loss_of_each(
@@ -217,11 +217,12 @@ class SamplingLayer(TableLayer):
             batch.
 
         Raises:
-            InputError: if shapes do not fit.
+            InputError: if shapes do not fit, or a target is out of range.
         """
         self._check_of_rows("context", hidden, context)
         self._check_of_rows("group", hidden, group)
         hidden, target = self._flat(hidden, target)
+        self._check_range(target)
         context, group = (None if each is None else each.reshape(-1) for each in (context, group))
         return self._draw_for(hidden, target, context, group, None)
 
