@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["COMMANDS", "shortened", "visible"]
+__all__ = ["COMMANDS", "counted", "shortened", "visible"]
 
 _LONGEST = 1_000  # characters of a message; quoted values may be longer
 # Terminal control characters C0, DEL and C1; Unicode line and paragraph separators; bidirectional controls; and
@@ -30,3 +30,13 @@ def visible(text: str, *, keep: str = "") -> str:
 def shortened(text: str) -> str:
     """Return a text of at most 1,000 characters, with an ellipsis in place of the middle."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 300]} … {text[-297:]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1.
+
+    Example:
+        >>> counted(1, "word"), counted(2000, "word")
+        ('1 word', '2,000 words')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -189,7 +189,7 @@ def test_other_vectors_in_the_place_of_those_given(random: Embeddings) -> None:
     embeddings.vectors = random.compressed("int8").table
     assert embeddings.dim == 20
     for wrong, sentence in (
-        (own[:7], "^vectors has 7 rows and the vocabulary has 2000 words"),
+        (own[:7], "^vectors has 7 rows and the vocabulary has 2,000 words"),
         (np.full((2000, 2), 1e39), "^vectors contains numbers beyond 3e38"),
         (own[0], "^vectors is float32 of shape .*: give numbers of shape"),
     ):

@@ -178,7 +178,7 @@ def test_no_damaged_step_goes_unseen(counts: np.ndarray, data: st.DataObject) ->
         ([0, 2], None, "give each word a leaf"),
         ([0, 0], 2, "give each word a leaf"),
         ([0, 1], 1, "give ids from 0"),
-        ([0, 2**31 - 1], None, "the tree has 2 leaves for 2147483648 words: give each word a leaf"),
+        ([0, 2**31 - 1], None, "the tree has 2 leaves for 2,147,483,648 words: give each word a leaf"),
         ([0, 1], 2**50, "give each word a leaf"),
     ],
 )

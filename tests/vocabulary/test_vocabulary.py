@@ -60,7 +60,7 @@ def test_array_keeps_its_order(counts: np.ndarray) -> None:
         ([1, float("inf")], r"counts\[1\] is inf"),
         (["a"], "counts is <U1 of shape"),
         ([[1]], r"shape \(1, 1\)"),
-        ({"a": 0}, "1 times or more"),
+        ({"a": 0}, "1 time or more"),
         ({}, "give one whole number a word"),
     ],
 )

@@ -23,6 +23,7 @@ from vastmax.embeddings.tables.stored import SearchedRows, StoredRows, Table
 from vastmax.embeddings.unknown import unknown_word
 from vastmax.embeddings.views import Views
 from vastmax.errors import FormatError, InputError
+from vastmax.sentences import counted
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["Embeddings", "Neighbour"]
@@ -87,12 +88,13 @@ class Embeddings(Nearest, Comparing, Predicting, Views):
         self.subwords = subwords
         if self.output_vectors is not None and self.output_vectors.shape[1] != self.dim:
             raise InputError(
-                f"output_vectors has {self.output_vectors.shape[1]} columns and vectors has {self.dim}: give the "
-                "same number."
+                f"output_vectors has {counted(self.output_vectors.shape[1], 'column')} and vectors has {self.dim}: "
+                "give the same number."
             )
         if subwords is not None and subwords.vectors.shape[1] != self.dim:
             raise InputError(
-                f"subwords has {subwords.vectors.shape[1]} columns and vectors has {self.dim}: give the same number."
+                f"subwords has {counted(subwords.vectors.shape[1], 'column')} and vectors has {self.dim}: "
+                "give the same number."
             )
 
     @property
@@ -285,7 +287,8 @@ def _table(vectors: Any, vocabulary: Vocabulary) -> Table:
     table = vectors if isinstance(vectors, StoredRows) else _rows("vectors", vectors)
     if len(table) != len(vocabulary):
         raise InputError(
-            f"vectors has {len(table)} rows and the vocabulary has {len(vocabulary)} words: give one row a word."
+            f"vectors has {counted(len(table), 'row')} and the vocabulary has {counted(len(vocabulary), 'word')}: "
+            "give one row a word."
         )
     return table
 

@@ -13,6 +13,7 @@ from vastmax.embeddings.queries import Neighbour, Word, WordVectors, best_rows, 
 from vastmax.embeddings.search import Float32
 from vastmax.embeddings.told import told
 from vastmax.errors import InputError
+from vastmax.sentences import counted
 from vastmax.trees import Tree, huffman_tree
 from vastmax.vocabulary import Vocabulary
 
@@ -77,15 +78,15 @@ def outputs_of_words(outputs: Float32 | None, vocabulary: Vocabulary, config: Ma
     size, objective = len(vocabulary), told(config, "options").get("objective")
     if len(outputs) not in (size, size - 1):
         raise InputError(
-            f"output_vectors has {len(outputs)} rows: give one for each word ({size}), or one for each inner node of "
-            f"their Huffman tree ({size - 1})."
+            f"output_vectors has {counted(len(outputs), 'row')}: give one for each word ({size}), or one for each "
+            f"inner node of their Huffman tree ({size - 1})."
         )
     of_words = len(outputs) == size
     if isinstance(objective, str) and of_words != (objective != "hierarchical"):
         wanted = f"inner node of the Huffman tree ({size - 1})" if of_words else f"word ({size})"
         raise InputError(
-            f"output_vectors has {len(outputs)} rows, and objective is {objective!r} in config: give one for each "
-            f"{wanted}."
+            f"output_vectors has {counted(len(outputs), 'row')}, and objective is {objective!r} in config: "
+            f"give one for each {wanted}."
         )
     return of_words
 

@@ -15,6 +15,7 @@ from vastmax.errors import CorpusError
 from vastmax.language.evaluation import perplexity
 from vastmax.language.saved import SavedModel
 from vastmax.machine import MOST_THREADS
+from vastmax.sentences import counted
 from vastmax.text import Sources, read_sentences
 
 __all__ = ["Drawn", "TextScore", "draw_text", "score_text"]
@@ -106,8 +107,8 @@ def score_text(
             texts.append(sentence)
     if not known:
         raise CorpusError(
-            f"the text has {words:,} words, and the model knows none of them: give text of the language that it was "
-            "trained on, tokenised and cased alike."
+            f"the text has {counted(words, 'word')}, and the model knows none of them: give text of the language that "
+            "it was trained on, tokenised and cased alike."
         )
     array_of_ids = np.frombuffer(ids, np.int32)
     end, batching = saved.end_of_sentence, batching or saved.options.batching

@@ -31,6 +31,7 @@ from vastmax.ops import (
     linear_logits,
     together,
 )
+from vastmax.sentences import counted
 from vastmax.trees import Classes, frequency_classes
 from vastmax.vocabulary import Vocabulary
 
@@ -131,8 +132,8 @@ class ClassBasedSoftmax(OutputLayer):
             classes = frequency_classes(counts, number, mass="sqrt")
         if classes.num_words != len(counts):
             raise InputError(
-                f"classes is of {classes.num_words} words and the vocabulary has {len(counts)}: give classes of the "
-                "same words."
+                f"classes is of {counted(classes.num_words, 'word')} and the vocabulary has {len(counts)}: give classes "
+                "of the same words."
             )
         return cls(in_features, classes, counts=counts, **options)
 

@@ -33,6 +33,7 @@ from vastmax.ops import (
     segment_logsumexp,
     wide_linear,
 )
+from vastmax.sentences import counted
 from vastmax.trees import TREES, Tree, TreeOptions, build_tree
 from vastmax.vocabulary import Vocabulary
 
@@ -235,7 +236,7 @@ class HierarchicalSoftmax(OutputLayer):
         layout = self._derived(self.tree_children, self.tree_words)
         if layout.num_words != self.num_classes:
             raise InputError(
-                f"the tree in the state has {layout.num_words} words and the layer {self.num_classes}: "
+                f"the tree in the state has {counted(layout.num_words, 'word')} and the layer {self.num_classes}: "
                 "give a state of as many."
             )
         return layout

@@ -17,6 +17,7 @@ from vastmax.checks import refused, whole
 from vastmax.errors import InputError
 from vastmax.proposals.feature_tree import FeatureTree, Query
 from vastmax.proposals.proposal import Context, Proposal
+from vastmax.sentences import counted
 
 __all__ = ["KernelProposal"]
 
@@ -118,7 +119,8 @@ class KernelProposal(Proposal):
         own = ids.dim() == 2 and len(ids) > 1
         if own and len(ids) != len(hidden):
             raise InputError(
-                f"ids has {len(ids)} rows for {len(hidden)} hidden vectors: give one row for each, or one."
+                f"ids has {counted(len(ids), 'row')} for {counted(len(hidden), 'hidden vector')}: give one row "
+                "for each, or one."
             )
         if own:
             parts = [self._own_log_prob(hidden[rows], ids[rows]) for rows in self._chunks(len(hidden), ids.shape[1])]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vastmax.checks import refused
 from vastmax.errors import CorpusError, InputError
+from vastmax.sentences import counted
 from vastmax.text.corpus import EncodedCorpus
 from vastmax.text.phrase_learning import PhraseOptions, apply_pass, learn_passes
 from vastmax.text.phrases import Phrases, PhraseScoring
@@ -199,7 +200,7 @@ def _known_words(text: ScannedText, vocabulary: Vocabulary, unknown: str | None)
         held[vocabulary[unknown]] = False
     if not held.any():
         raise CorpusError(
-            f"{describe(text.sources)} contains none of the {len(vocabulary)} words of the given vocabulary: "
-            "give text of its language, or another vocabulary."
+            f"{describe(text.sources)} contains none of the {counted(len(vocabulary), 'word')} of the given "
+            "vocabulary: give text of its language, or another vocabulary."
         )
     return chosen

@@ -16,6 +16,7 @@ from vastmax.checks import whole
 from vastmax.display import reporting
 from vastmax.errors import CorpusError
 from vastmax.machine import MOST_THREADS, default_threads
+from vastmax.sentences import counted
 from vastmax.text.readers import BlockReader, Piece
 from vastmax.text.sources import Sources, describe, expand_paths, is_paths, total_bytes
 from vastmax.text.spool import BLOCK, NO_WORD, SpoolFile
@@ -232,8 +233,8 @@ def select_words(
         top = lexicon.ranked(1, 1)
         word, count = split_words(lexicon.joined(top))[0], int(lexicon.counts()[top[0]])
         raise CorpusError(
-            f"{describe(sources)} has no word that occurs {min_count} times or more (the most frequent, {word!r}, "
-            f"occurs {count} {'time' if count == 1 else 'times'}): lower min_count."
+            f"{describe(sources)} has no word that occurs {counted(min_count, 'time')} or more (the most "
+            f"frequent, {word!r}, occurs {counted(count, 'time')}): lower min_count."
         )
     words, counts = split_words(lexicon.joined(chosen)), lexicon.counts()
     if unknown is None:

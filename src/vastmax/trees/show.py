@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vastmax.checks import refused, whole
-from vastmax.sentences import visible
+from vastmax.sentences import counted, visible
 from vastmax.trees.tree import Tree
 from vastmax.vocabulary import as_counts
 
@@ -98,7 +98,7 @@ def _line(
     share = "" if counts is None else f"  {_percent(int(counts[found].sum()), int(counts.sum()))}"
     if leaf:
         return _cut(f"{before}{visible(str(names[found[0]]))}{share}", width)
-    number = "1 word" if len(found) == 1 else f"{len(found):,} words"
+    number = counted(len(found), "word")
     line = f"{before}{number}{share}  "
     used = _columns(line)
     for i, word in enumerate(found.tolist()):

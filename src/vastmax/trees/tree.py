@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from vastmax._core import children_links, children_paths, tree_children
 from vastmax.checks import refused, whole
 from vastmax.errors import InputError
+from vastmax.sentences import counted
 from vastmax.trees.files import read_arrays, write_arrays
 from vastmax.vocabulary import as_counts
 
@@ -276,5 +277,7 @@ def _check_words(words: NDArray[np.int32], num_leaves: int, num_words: int | Non
         raise InputError(f"words is {words.min()} to {words.max()}: give ids from 0 to {expected - 1}.")
     # Reject more words than leaves before allocating an array of that length.
     if expected > num_leaves or not np.bincount(words, minlength=expected).all():
-        raise InputError(f"the tree has {num_leaves} leaves for {expected} words: give each word a leaf or more.")
+        raise InputError(
+            f"the tree has {num_leaves} leaves for {counted(expected, 'word')}: give each word a leaf or more."
+        )
     return expected

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from vastmax.checks import refused, shown, whole, word_list
 from vastmax.errors import FormatError, InputError, UnknownWordError
 from vastmax.files import as_path, replacing
-from vastmax.sentences import shortened, visible
+from vastmax.sentences import counted, shortened, visible
 from vastmax.vocabulary.counts import as_counts
 from vastmax.vocabulary.written import escape, join_words, unescape
 
@@ -136,7 +136,9 @@ class Vocabulary:
             np.flatnonzero(numbers >= min_count).tolist(), key=lambda place: (-numbers[place], words[place])
         )[:max_size]
         if not order:
-            raise InputError(f"none of {len(words)} words occurs {min_count} times or more: lower min_count.")
+            raise InputError(
+                f"none of {counted(len(words), 'word')} occurs {counted(min_count, 'time')} or more: lower min_count."
+            )
         return cls([words[place] for place in order], numbers[order])
 
     def save(self, path: str | PathLike[str]) -> None:

@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 from vastmax.embeddings.evaluation.lines import numbered_lines
 from vastmax.errors import FormatError
 from vastmax.files import as_path, opened
+from vastmax.sentences import counted
 
 __all__ = ["Question", "read_questions"]
 
@@ -107,7 +108,7 @@ def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | 
             section, answer = _answer(answers, f"line {number} of {name}")
             words.append(answer)
         if len(words) != 4:
-            raise FormatError(f"line {number} of {name} has {len(words)} words: give 4, as 'a b c d'.")
+            raise FormatError(f"line {number} of {name} has {counted(len(words), 'word')}: give 4, as 'a b c d'.")
         a, b, c, answer = words
         sections.setdefault(section, []).append(Question(a, (b,), c, (answer,)))
     if answers is not None and next(answers, None) is not None:

@@ -14,6 +14,7 @@ from vastmax.embeddings.evaluation.lines import numbered_lines
 from vastmax.embeddings.queries import Word
 from vastmax.errors import FormatError, InputError
 from vastmax.files import as_path, opened
+from vastmax.sentences import counted
 
 __all__ = ["TranslationReport", "evaluate_translation", "read_pairs"]
 
@@ -115,7 +116,7 @@ def read_pairs(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
             words = [word.strip() for word in line.split("\t")] if "\t" in line else line.split()
             if len(words) != 2:
                 raise FormatError(
-                    f"line {number} of {name} has {len(words)} words: give 2, a word and its translation."
+                    f"line {number} of {name} has {counted(len(words), 'word')}: give 2, a word and its translation."
                 )
             pairs.append((words[0], words[1]))
     return pairs

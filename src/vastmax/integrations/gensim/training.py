@@ -18,6 +18,7 @@ from vastmax.integrations.gensim.corpora import Text
 from vastmax.integrations.gensim.counting import CountingModel
 from vastmax.integrations.gensim.settings import LIMITS
 from vastmax.integrations.gensim.vocabularies import sample_threshold
+from vastmax.sentences import counted
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus
 
 __all__ = ["TrainingModel", "own", "share"]
@@ -200,7 +201,9 @@ class TrainingModel(CountingModel):
             instead = f"at most {most}"
             if longest <= most + 1:
                 instead += ", or shrink_windows=False, with which it ends at the ends of sentences"
-            raise InputError(f"window is {self.window}, and the longest sentence has {longest} words: give {instead}.")
+            raise InputError(
+                f"window is {self.window}, and the longest sentence has {counted(longest, 'word')}: give {instead}."
+            )
         return max(1, longest - 1)
 
     def _make_trainer(self, corpus: EncodedCorpus, options: EmbeddingOptions) -> EmbeddingTrainer:
