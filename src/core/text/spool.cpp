@@ -120,8 +120,8 @@ StreamSize Spool::remap(const uint32_t* table, size_t table_size, size_t threads
         tables.push_back(std::move(composed));
     }
 
-    // Rounds of one chunk a thread: all of a round are read before any is written, and what is written never reaches
-    // behind what has been read, so the file can be rewritten in its own place.
+    // Rounds of one chunk per thread: all chunks of a round are read before any is written, and writing never passes
+    // what has been read, so the file can be rewritten in place.
     StreamSize total;
     uint64_t written = 0;
     uint32_t last = kEndOfSentence;
