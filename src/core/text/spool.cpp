@@ -49,7 +49,8 @@ void Spool::read(uint64_t at, uint32_t* ids, size_t count) const {
         const ssize_t done = ::pread(descriptor_, bytes, left, offset);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) fail("cannot read the encoded corpus");
-        if (done == 0) throw std::runtime_error("the file of the encoded corpus became shorter while it was in use");
+        if (done == 0)
+            throw std::runtime_error("the encoded corpus was truncated while in use: encode the corpus again");
         bytes += done;
         offset += done;
         left -= static_cast<size_t>(done);

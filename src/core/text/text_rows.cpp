@@ -81,10 +81,10 @@ std::string parse_line(std::string_view line, float* row, int64_t dim, std::stri
     for (int64_t k = dim - 1; k >= 0; --k) {
         const std::string_view field = cut_last_field(line);
         if (line.empty() && (k > 0 || blanks == 0))
-            return "has a word and " + std::to_string(dim - 1 - k) + " numbers, not " + std::to_string(dim);
+            return "has " + std::to_string(dim - 1 - k) + " of " + std::to_string(dim) + " numbers after the word";
         if (!parse_float(field, row[k])) {
             const bool comma = field.find(',') != std::string_view::npos;
-            return "has '" + std::string(field.substr(0, 40)) + "' for a finite number" +
+            return "has '" + std::string(field.substr(0, 40)) + "' instead of a finite number" +
                    (comma ? ": write decimals with a point" : "");
         }
     }

@@ -79,7 +79,8 @@ uint32_t WordTable::find(const WordKey& key) const {
 }
 
 uint32_t WordTable::insert(const WordKey& key, uint64_t count) {
-    if (size() >= kMaxTypes) throw std::length_error("the corpus holds more than 4,294,967,294 different words");
+    if (size() >= kMaxTypes)
+        throw std::length_error("the corpus has more than 4,294,967,294 distinct words: give a smaller one");
     if (2 * (size() + 1) > mask_) grow();
     size_t place = key.hash >> shift_;
     while (slots_[place].number != 0) place = (place + 1) & mask_;

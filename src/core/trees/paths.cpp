@@ -8,20 +8,20 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& fault) { throw std::invalid_argument(fault); }
 
-[[noreturn]] void refuse(const char* what, int64_t leaf) {
-    refuse(std::string(what) + " at leaf " + std::to_string(leaf));
+[[noreturn]] void refuse_path(int64_t leaf, const char* fault) {
+    refuse("the path of leaf " + std::to_string(leaf) + " " + fault);
 }
 
 void check_steps(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes, const int8_t* signs,
                  int64_t num_steps) {
     if (offsets[0] != 0 || offsets[num_leaves] != num_steps) refuse("the offsets do not span the nodes");
     for (int64_t leaf = 0; leaf < num_leaves; ++leaf) {
-        if (offsets[leaf + 1] < offsets[leaf]) refuse("the offsets fall", leaf);
-        if (offsets[leaf + 1] == offsets[leaf] && num_leaves > 1) refuse("there is an empty path", leaf);
+        if (offsets[leaf + 1] < offsets[leaf]) refuse("the offsets decrease at leaf " + std::to_string(leaf));
+        if (offsets[leaf + 1] == offsets[leaf] && num_leaves > 1) refuse_path(leaf, "is empty");
     }
     for (int64_t i = 0; i < num_steps; ++i) {
         if (nodes[i] < 0 || nodes[i] >= num_leaves - 1) refuse("there is no inner node " + std::to_string(nodes[i]));
-        if (signs[i] != 1 && signs[i] != -1) refuse("there is a sign " + std::to_string(signs[i]));
+        if (signs[i] != 1 && signs[i] != -1) refuse("sign " + std::to_string(signs[i]) + " is neither 1 nor -1");
     }
 }
 
@@ -78,9 +78,9 @@ Links links_from_children(const int32_t* children, int64_t num_leaves) {
         const int32_t node = static_cast<int32_t>(branch / 2);
         // a parent has the lower number, so its level is known and a walk upwards cannot cycle
         if (child >= 0 ? child <= node || child >= num_inner : int64_t{~child} >= num_leaves)
-            refuse("node " + std::to_string(node) + " cannot lead to " + std::to_string(child));
+            refuse("node " + std::to_string(node) + " cannot have the child " + std::to_string(child));
         const int64_t place = child >= 0 ? child : num_inner + ~child;
-        if (met[place]) refuse("two branches lead to " + std::to_string(child));
+        if (met[place]) refuse(std::to_string(child) + " is the child of two branches");
         met[place] = true;
         links.above[place] = branch % 2 ? node : ~node;
         if (child >= 0)
@@ -129,16 +129,16 @@ std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_lea
     std::vector<int64_t> parent_branch(num_inner, -1);  // the branch that leads to a node
     for (int64_t leaf = 0; leaf < num_leaves; ++leaf) {
         const int64_t end = offsets[leaf + 1];
-        if (offsets[leaf] < end && nodes[offsets[leaf]] != 0) refuse("a path does not start at node 0", leaf);
+        if (offsets[leaf] < end && nodes[offsets[leaf]] != 0) refuse_path(leaf, "does not start at node 0");
         for (int64_t i = offsets[leaf]; i < end; ++i) {
             const int64_t branch = 2 * int64_t{nodes[i]} + (signs[i] > 0);
             const int32_t below = i + 1 < end ? nodes[i + 1] : ~static_cast<int32_t>(leaf);
-            if (below == 0) refuse("a node is reached in two ways", leaf);
+            if (below == 0) refuse_path(leaf, "reaches a node in a second way");
             if (child[branch] == below) continue;
-            if (child[branch] != none) refuse("the path contradicts another", leaf);
+            if (child[branch] != none) refuse_path(leaf, "contradicts another path");
             child[branch] = below;
             if (below < 0) continue;
-            if (parent_branch[below] >= 0) refuse("a node is reached in two ways", leaf);
+            if (parent_branch[below] >= 0) refuse_path(leaf, "reaches a node in a second way");
             parent_branch[below] = branch;
         }
     }
