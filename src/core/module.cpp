@@ -1,4 +1,4 @@
-// The compiled core: arrays in, arrays out. Each folder binds its own part.
+// The compiled core, which takes and returns arrays. Each folder binds its own part.
 #include <nanobind/nanobind.h>
 
 #include "base/ids.hpp"

@@ -365,8 +365,8 @@ def test_import_reads_what_others_publish(tmp_path: Path) -> None:
     assert "note: " in with_a_note.err
     assert f"word 3 (b'\\xff') of {glove} is not UTF-8" in with_a_note.err
     refused = vastmax("import", glove, tmp_path / "c")
-    todo = "correct it, or fetch or write the file again"
-    assert (refused.code, refused.sentence) == (1, f"line 4 of {glove} has 'vector' for a finite number: {todo}.")
+    fault, todo = "has 'vector' instead of a finite number", "correct it, or fetch or write the file again"
+    assert (refused.code, refused.sentence) == (1, f"line 4 of {glove} {fault}: {todo}.")
     assert not (tmp_path / "c").exists()
     glove.write_bytes(b"\xba\x16\x4f\x2f" + bytes(100))
     assert "has version 0 of fastText's format" in vastmax("import", glove, tmp_path / "c").sentence

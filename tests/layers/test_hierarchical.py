@@ -204,7 +204,7 @@ def test_a_damaged_tree_is_refused() -> None:
     layer = layer_over(huffman_tree(shuffled_zipf(30)))
     state = layer.state_dict()
     state["tree_children"] = state["tree_children"].clone().fill_(-1)
-    with pytest.raises(InputError, match=r"the tree in the state is not valid: .*two branches lead to -1"):
+    with pytest.raises(InputError, match=r"the tree in the state is not valid: .*-1 is the child of two branches"):
         HierarchicalSoftmax(D, layer.tree, dtype=torch.float64).load_state_dict(state)
 
 

@@ -1,10 +1,10 @@
-// Words are 32-bit ids.
+// Word ids: 32 bits.
 #pragma once
 
 #include <cstdint>
 
 namespace vastmax {
 
-constexpr uint32_t kEndOfSentence = 0xFFFFFFFFu;  // behind each sentence in every encoded stream
+constexpr uint32_t kEndOfSentence = 0xFFFFFFFFu;  // follows each sentence in every encoded stream
 
 }  // namespace vastmax

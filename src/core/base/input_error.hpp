@@ -1,4 +1,4 @@
-// A value that a user gave and that cannot be used; Python sees it as vastmax.errors.InputError.
+// An invalid value given by the user; Python sees it as vastmax.errors.InputError.
 #pragma once
 
 #include <stdexcept>

@@ -1,4 +1,4 @@
-// Arrays in, arrays out.
+// Conversion between NumPy arrays and C++ vectors.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -9,11 +9,11 @@
 
 namespace vastmax {
 
-// What Python hands over: one row of numbers, borrowed for the length of a call.
+// A one-dimensional array from Python, borrowed for the duration of a call.
 template <typename T>
 using ArrayView = nanobind::ndarray<const T, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
 
-// What it gets: a read-only array that owns the values.
+// An array returned to Python: read-only, owns its values.
 template <typename T>
 using Array = nanobind::ndarray<nanobind::numpy, const T, nanobind::ndim<1>>;
 
@@ -24,7 +24,7 @@ Array<T> to_numpy(std::vector<T> values) {
     return Array<T>(held->data(), {held->size()}, owner);
 }
 
-// The same, converted.
+// As above, converting the values from From to T.
 template <typename T, typename From>
 Array<T> to_numpy(const std::vector<From>& values) {
     return to_numpy(std::vector<T>(values.begin(), values.end()));

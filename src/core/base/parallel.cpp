@@ -8,14 +8,14 @@
 namespace vastmax {
 namespace {
 
-// How GCC's OpenMP runtime begins a parallel region; LLVM's and Intel's know it, too.
+// How GCC's OpenMP runtime starts a parallel region (GOMP_parallel); LLVM's and Intel's runtimes export it, too.
 using BeginRegion = void (*)(void (*task)(void*), void* data, unsigned threads, unsigned flags);
 
 std::atomic<bool> forked{false};
 const int kToldOfForks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 
 BeginRegion openmp() {
-#if defined(VASTMAX_SANITIZED)  // no sanitizer sees what keeps order in a runtime that was built without it
+#if defined(VASTMAX_SANITIZED)  // a sanitizer cannot see the synchronisation of a runtime built without it
     return nullptr;
 #else
     return reinterpret_cast<BeginRegion>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
@@ -29,7 +29,7 @@ void run_in_threads(size_t threads, void (*task)(void*), void* data) {
     try {
         for (size_t worker = 1; worker < threads; ++worker) others.emplace_back(task, data);
     } catch (...) {  // NOLINT(bugprone-empty-catch)
-        // No more threads to be had: those that started, and this one, do the work.
+        // No more threads can be started: those that have started and the calling thread do the work.
     }
     task(data);
     for (auto& thread : others) thread.join();

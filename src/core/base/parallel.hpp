@@ -1,4 +1,4 @@
-// A loop shared among threads.
+// Parallel loops.
 #pragma once
 
 #include <algorithm>
@@ -10,16 +10,17 @@
 
 namespace vastmax {
 
-// Runs task(data) in so many threads at once, this one among them, and returns when all have ended. Where no more
-// threads are to be had, they are fewer.
+// Runs task(data) in `threads` threads at once, the calling thread included, and returns when all have finished. Uses
+// fewer threads if no more can be started.
 void run_in_threads(size_t threads, void (*task)(void*), void* data);
 
-// The same in the threads that PyTorch computes in, where it is loaded and has them from OpenMP: they spin for a while
-// after an operation, and so slow down any others. A forked process has none of them, and uses threads of its own.
+// As run_in_threads, but in PyTorch's thread pool if PyTorch is loaded and uses OpenMP: the pool's threads spin for a
+// while after an operation, which slows down all others. A forked process has no pool and starts threads of its own.
 void run_in_pool(size_t threads, void (*task)(void*), void* data);
 
-// Calls work(worker, i) for every i below `count`, each i once, in rising order of start; the caller is worker 0.
-// The first exception thrown is thrown again here when all have stopped.
+// Calls work(worker, i) once for every i below `count`, started in ascending order; the caller is worker 0. After an
+// exception no further i is started; once all threads have stopped, the exception of the lowest worker that threw is
+// rethrown.
 template <typename Work>
 void parallel_for(size_t count, size_t threads, Work&& work, decltype(run_in_threads)* run = run_in_threads) {
     struct Loop {
@@ -52,7 +53,7 @@ void parallel_for(size_t count, size_t threads, Work&& work, decltype(run_in_thr
         if (error) std::rethrow_exception(error);
 }
 
-// parallel_for in PyTorch's threads: for what runs between its operations.
+// parallel_for in PyTorch's thread pool, for work between its operations.
 template <typename Work>
 void pooled_for(size_t count, size_t threads, Work&& work) {
     parallel_for(count, threads, work, run_in_pool);

@@ -1,5 +1,5 @@
-// Marks what may touch memory that other threads write at the same moment: ThreadSanitizer leaves it alone and reports
-// every other race. trainer.hpp says which races are meant.
+// Marks functions with intentional data races, which ThreadSanitizer then ignores; it reports all others. trainer.hpp
+// describes these races.
 #pragma once
 
 #define VASTMAX_RACES __attribute__((no_sanitize("thread")))

@@ -1,5 +1,5 @@
-// The one source of randomness of the core: wyrand. The trainers seed it per chunk of the corpus, so that what is drawn
-// depends on (seed, epoch, chunk) and on nothing else: not on threads, not on what was drawn before a checkpoint.
+// wyrand, the only random number generator of the core. The trainers seed it for each chunk of the corpus, so that
+// draws depend on (seed, epoch, chunk) alone, not on the threads or on draws made before a checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@ namespace vastmax {
 
 class Random {
 public:
-    // Three splitmix64 rounds mix the coordinates, so that neighbouring chunks share nothing.
+    // Three splitmix64 rounds mix the coordinates, so that neighbouring chunks get unrelated streams.
     Random(uint64_t seed, uint64_t epoch, uint64_t chunk) : state_(mix(mix(mix(seed) + epoch) + chunk)) {}
 
     uint64_t next() {
@@ -17,7 +17,7 @@ public:
         return static_cast<uint64_t>(product >> 64) ^ static_cast<uint64_t>(product);
     }
 
-    // Uniform from 0 to below 1, in steps of 2^-53.
+    // Uniform on [0, 1), in steps of 2^-53.
     double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
     // Uniform on [0, bound) from 32 random bits (bias below bound / 2^32).

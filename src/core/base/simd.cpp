@@ -38,7 +38,7 @@ Simd simd_named(const std::string& level, const char* source) {
     std::string choices;
     for (const std::string& choice : simd_levels())
         choices += (choices.empty() ? "" : choice == "plain" ? " or " : ", ") + choice;
-    throw InputError(std::string(source) + " is '" + level + "': give " + choices + ", which this processor runs.");
+    throw InputError(std::string(source) + " is '" + level + "': give " + choices + ", which this processor supports.");
 }
 
 Simd best_simd() {

@@ -1,4 +1,4 @@
-// The levels of vector instructions that kernels are compiled for, each in a file of its own, and picked at run time.
+// SIMD levels: kernels are compiled once per level, each in its own file, and selected at run time.
 #pragma once
 
 #include <string>
@@ -9,11 +9,12 @@ namespace vastmax {
 enum class Simd { plain, avx2, avx512 };
 
 const char* name_of(Simd level);
-// The names of those that this processor runs, the best first.
+// Names of the levels that this processor supports, best first.
 std::vector<std::string> simd_levels();
-// Throws InputError where the processor has no such level; `source` says where the name comes from.
+// Returns the level of this name. Throws InputError if the processor does not support it; `source` says where the name
+// comes from.
 Simd simd_named(const std::string& level, const char* source);
-// The level that the environment variable VASTMAX_SIMD names, else the best.
+// The level named by the environment variable VASTMAX_SIMD, or the best one.
 Simd best_simd();
 
 }  // namespace vastmax

@@ -1,4 +1,4 @@
-// The alias method's tables, in one sweep over the classes that needs no memory but for the slots asked for.
+// Tables of the alias method, built in one sweep over the classes that needs no memory beyond the requested slots.
 #include <algorithm>
 
 #include "ops/arrays.hpp"
@@ -8,8 +8,8 @@ namespace nb = nanobind;
 namespace vastmax {
 namespace {
 
-// A heavy class has at least the mass of a slot; in order, they fill up the slots of light ones, in order. A heavy
-// class that has given away all beyond its own slot, and a part of that, is filled up by the next.
+// A heavy class has at least the mass of a slot. Heavy classes, in order, fill the slots of light ones, in order. A
+// heavy class that has given away its surplus and part of its own slot is filled by the next heavy one.
 class Sweep {
 public:
     Sweep(const int64_t* mass, int64_t classes, int64_t slots, int64_t slot, int64_t first,
@@ -19,8 +19,8 @@ public:
     void run() {
         for (size_t i = 0; i < entries_.size(); ++i) write(first_ + static_cast<int64_t>(i), slot_, first_ + i);
         int64_t heavy = next_heavy(0);
-        int64_t spare = of(heavy) - slot_;  // what heavy classes have had to give, up to this one
-        int64_t lacked = 0;                 // what light ones have lacked, before this one
+        int64_t spare = of(heavy) - slot_;  // surplus of the heavy classes up to this one
+        int64_t lacked = 0;                 // deficit of the light classes before this one
         for (int64_t light = 0; light < slots_; ++light) {
             const int64_t lack = slot_ - of(light);
             if (lack <= 0) continue;
@@ -46,8 +46,9 @@ private:
         return from < classes_ ? from : slots_;
     }
 
-    // Threshold above alias; at the threshold itself the smaller class wins, which is one level too many for a larger
-    // alias. A threshold of 0 may become -1, below every draw.
+    // An entry is the threshold above the bits of the alias, and a draw takes the smaller of entry and chance. At the
+    // threshold itself the smaller class wins, which is one level too many if the alias is larger, so the threshold is
+    // then lowered by one. A threshold of 0 may become -1, below every draw.
     void write(int64_t slot, int64_t threshold, int64_t alias) {
         const int64_t place = slot - first_;
         if (place >= 0 && place < static_cast<int64_t>(entries_.size()))

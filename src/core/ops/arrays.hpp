@@ -1,4 +1,4 @@
-// Arrays as ops are handed them, and what is asked of them.
+// Array types of the ops' arguments, and checks of them.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -18,7 +18,7 @@
 
 namespace vastmax {
 
-// Numbers as Python hands them over: bfloat16 as its bits.
+// Element type of arrays from Python: bfloat16 arrives as its bits.
 template <typename T>
 using Stored = std::conditional_t<std::is_same_v<T, Half>, uint16_t, T>;
 template <typename T>

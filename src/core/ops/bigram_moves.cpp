@@ -10,19 +10,20 @@
 namespace vastmax {
 namespace {
 
-constexpr double kTiny = 1e-300;    // in place of a zero that something is divided by
-constexpr double kLittle = 1e-200;  // of less of its mass a row teaches nothing: quotients would overflow
+constexpr double kTiny = 1e-300;    // replaces zero divisors; also the least weight left to a class that can be drawn
+constexpr double kLittle = 1e-200;  // a row with less target mass is ignored: quotients would overflow
 
-// A draw that teaches: a class that a row drew, once.
+// A distinct class drawn by a row, and what it adds to the weights of its leaves.
 struct Lesson {
     int64_t id;
     size_t entry;
-    double target;          // P of it among the row's
+    double target;          // P of the class among those of the row
     double of_unigram = 0;  // moves
     double of_bigram = 0;
 };
 
-// Of a row the different classes, by a table of places; `seen` holds a power of two of slots, all kNone.
+// Finds the distinct classes of a row by open addressing: `places` gets the first occurrence of each. `seen` is the
+// hash table, a power of two of slots. Returns the number of classes.
 size_t different(const int64_t* ids, size_t count, std::vector<size_t>& seen, std::vector<size_t>& places) {
     size_t slots = 16;
     while (slots < 2 * count) slots *= 2;
@@ -44,8 +45,8 @@ struct LearningRoom {
     std::vector<int64_t> ids;
 };
 
-// What a row teaches: how many lessons, none where a logit is no number; and whether the bigram table is asked
-// anything.
+// A row's result: the number of its lessons (0 if the softmax of its logits is not finite), and whether it changes the
+// bigram table.
 struct Row {
     size_t count = 0;
     bool of_bigrams = false;
@@ -86,13 +87,13 @@ Row learn_row(const BigramTables& tables, const History& history, const int64_t*
     return {found, asked > kLittle};
 }
 
-// A move of a leaf.
+// A change of a leaf's weight.
 struct Move {
     size_t cell, group;
     double by;
 };
 
-// Sorts by cell; moves of one cell stay in their order.
+// Stable radix sort by cell.
 void sort_by_cell(std::vector<Move>& moves, size_t cells) {
     constexpr size_t bits = 11, values = size_t{1} << bits;
     std::vector<Move> other(moves.size());
@@ -105,7 +106,7 @@ void sort_by_cell(std::vector<Move>& moves, size_t cells) {
     }
 }
 
-// Adds up the moves of each leaf and makes them. Cells of a group stand beside each other.
+// Sums the moves of each leaf and applies them. Cells of a group are adjacent.
 void make_moves(double* sums, size_t leaves, std::vector<Move>& moves, double rate) {
     if (moves.empty()) return;
     sort_by_cell(moves, leaves);
@@ -127,7 +128,7 @@ void make_moves(double* sums, size_t leaves, std::vector<Move>& moves, double ra
         const double each = rate < 1 ? -std::expm1(most * std::log1p(-rate)) / most : 1 / most;
         for (size_t i = first; i < stop; ++i) {
             double& weight = sums[leaves + moves[i].cell];
-            // what could be drawn still can, or there would be fewer classes than support says
+            // a class that could be drawn still can, or there would be fewer classes than `support` says
             weight = std::max(weight + each * moves[i].by, std::min(weight, kTiny));
         }
     }
@@ -136,7 +137,8 @@ void make_moves(double* sums, size_t leaves, std::vector<Move>& moves, double ra
     add_up(sums, leaves, changed);
 }
 
-// The slope of KL(P || Q) by a bin's mixture that a row's lessons give; no number where they say nothing.
+// The derivative of KL(P || Q) with respect to the mixture of a bin, estimated from a row's lessons; NaN if they say
+// nothing.
 double mixture_slope(const BigramTables& tables, const History& history, const Lesson* lessons, size_t count) {
     double mixed = 0, difference = 0, target = 0, wanted = 0;
     for (size_t i = 0; i < count; ++i) {

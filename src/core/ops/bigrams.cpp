@@ -23,7 +23,7 @@ struct DrawingRoom {
 
 void draw_row(const BigramTables& tables, const History& history, size_t count, const double* coins,
               const double* chances, int64_t* ids, double* log_prob, DrawingRoom& room) {
-    size_t unigrams = 0, bigrams = 0;  // the first in the order of their places, the others from the rear
+    size_t unigrams = 0, bigrams = 0;  // unigram draws fill `places` from the front, bigram draws from the back
     for (size_t i = 0; i < count; ++i) {
         const bool unigram = coins[i] < history.share;
         room.places[unigram ? unigrams++ : count - ++bigrams] = i;
@@ -47,9 +47,9 @@ void draw_row(const BigramTables& tables, const History& history, size_t count, 
     }
 }
 
-// --- draws until the guard is content ---
+// --- draws until the guard is satisfied ---
 
-// Σ r and Σ r² of the ratios r, told by their logarithms, relative to the largest.
+// Σ r and Σ r² of ratios r given by their logarithms, relative to the largest r.
 struct Sums {
     double largest = -std::numeric_limits<double>::infinity(), once = 0, squares = 0;
 
@@ -72,7 +72,7 @@ struct Sums {
     double effective() const { return once * once / squares; }
 };
 
-// What one row drew.
+// The draws of one row.
 template <typename T>
 struct Drawn {
     std::vector<int64_t> ids;
@@ -130,7 +130,7 @@ GuardedDraws<T> draw_guarded(const BigramTables& tables, const int64_t* context,
                              const Scores<T>& scores, const Guard& guard, const GatheredKernels<T>& kernels,
                              uint64_t seed, size_t threads) {
     std::vector<Drawn<T>> drawn(num_rows);
-    std::vector<size_t> first(num_rows + 1);  // target of each row
+    std::vector<size_t> first(num_rows + 1);  // the first target of each row
     for (size_t i = 0; i < scores.count; ++i) ++first[static_cast<size_t>(scores.rows[i]) + 1];
     for (size_t row = 0; row < num_rows; ++row) first[row + 1] += first[row];
     std::vector<GuardedRoom> rooms(std::max<size_t>(1, threads));

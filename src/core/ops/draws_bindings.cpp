@@ -22,7 +22,7 @@ bool rises_to(const ArrayView<int64_t>& offsets, size_t last) {
            static_cast<size_t>(offsets.data()[offsets.size() - 1]) == last;
 }
 
-// Whether rows rise, and none of so many is left out.
+// Whether rows are ascending and none of the `num_rows` is missing.
 bool all_have_one(const ArrayView<int64_t>& rows, size_t num_rows) {
     int64_t last = -1;
     for (size_t i = 0; i < rows.size(); last = rows.data()[i++])
@@ -30,7 +30,7 @@ bool all_have_one(const ArrayView<int64_t>& rows, size_t num_rows) {
     return last + 1 == static_cast<int64_t>(num_rows);
 }
 
-// Of tables whose contents vastmax.ops.bigrams has checked.
+// Checks the sizes of the tables; vastmax.ops.bigrams has checked their contents.
 BigramTables tables_of(const Row<double>& unigram, const Row<double>& bigram, const ArrayView<int64_t>& pairs,
                        const ArrayView<int64_t>& starts, const ArrayView<uint8_t>& bins, const Row<double>& mixture) {
     const size_t classes = bins.size(), entries = pairs.size();

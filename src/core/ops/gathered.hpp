@@ -1,5 +1,5 @@
-// Rows of a table that each row of a batch names for itself: logits, and their gradients. vastmax.ops.ragged_logits has
-// the formulas. Numbers of half precision are widened on their way into a register, and sums are kept in float.
+// Logits of table rows that each row of a batch selects for itself, and their gradients. vastmax.ops.ragged_logits has
+// the formulas. Half-precision numbers are widened on loading, and sums are kept in float.
 #pragma once
 
 #include <cstddef>
@@ -17,16 +17,16 @@ struct Half {
 template <typename T>
 using Wide = std::conditional_t<std::is_same_v<T, Half>, float, T>;
 
-// Loops over pairs of rows. Compiled once a SIMD level: gathered_*.cpp.
+// Loops over pairs of rows, compiled once per SIMD level (gathered_*.cpp).
 template <typename T>
 struct GatheredKernels {
-    // out[t] = hidden[rows[t]] . table[ids[t]] + bias[ids[t]], of `count` pairs; bias may be null.
+    // out[t] = hidden[rows[t]] . table[ids[t]] + bias[ids[t]], for `count` pairs; bias may be null.
     void (*logits)(const T* hidden, const T* table, const T* bias, const int64_t* ids, const int64_t* rows,
                    size_t count, size_t width, Wide<T>* out);
-    // out = sum over t of factors[t] * table[places[t]]; `sum` is room for a row.
+    // out = sum over t of factors[t] * table[places[t]]; `sum` is scratch space for a row.
     void (*bag)(const T* table, const int64_t* places, const Wide<T>* factors, size_t count, size_t width, Wide<T>* sum,
                 T* out);
-    // The same of factors[order[t]] * table[places[order[t]]].
+    // As bag, with factors[order[t]] * table[places[order[t]]].
     void (*ordered_bag)(const T* table, const int64_t* places, const Wide<T>* factors, const uint32_t* order,
                         size_t count, size_t width, Wide<T>* sum, T* out);
 };

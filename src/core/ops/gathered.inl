@@ -6,7 +6,7 @@
 namespace vastmax {
 namespace {
 
-constexpr size_t kAhead = 8;  // rows that are asked for before they are read
+constexpr size_t kAhead = 8;  // number of rows to prefetch ahead
 
 inline float wide(float x) { return x; }
 inline double wide(double x) { return x; }
@@ -22,7 +22,7 @@ inline void put(double& out, double x) { out = x; }
 inline void put(Half& out, float x) {
     uint32_t bits;
     __builtin_memcpy(&bits, &x, sizeof bits);
-    // to the nearest, and of two the even one; what is no number stays none
+    // round to nearest, ties to even; NaN stays NaN
     out.bits = static_cast<uint16_t>(x == x ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : 0x7fc0);
 }
 

@@ -5,10 +5,11 @@
 namespace vastmax {
 namespace {
 
-// Counting needs a counter for every possible id: where there are more than this many an id, digits are cheaper.
+// Counting sort needs a counter for every possible id; with more than this many counters per id given, a radix sort is
+// cheaper.
 constexpr size_t kCounters = 16;
 
-// Sorts by counting: where each value goes follows from how many are below it.
+// Counting sort.
 void count_sort(const int64_t* ids, size_t count, size_t limit, std::vector<uint32_t>& order) {
     std::vector<uint32_t> next(limit + 1);
     for (size_t i = 0; i < count; ++i) ++next[static_cast<size_t>(ids[i]) + 1];
@@ -16,7 +17,7 @@ void count_sort(const int64_t* ids, size_t count, size_t limit, std::vector<uint
     for (size_t i = 0; i < count; ++i) order[next[static_cast<size_t>(ids[i])]++] = static_cast<uint32_t>(i);
 }
 
-// Sorts by digits, the lowest first.
+// Radix sort, least significant digit first.
 void digit_sort(const int64_t* ids, size_t count, size_t limit, std::vector<uint32_t>& order) {
     constexpr size_t bits = 11, values = size_t{1} << bits;
     std::vector<uint32_t> other(count);

@@ -1,4 +1,4 @@
-// Equal ids brought together.
+// Grouping of equal ids.
 #pragma once
 
 #include <cstddef>
@@ -7,10 +7,11 @@
 
 namespace vastmax {
 
-// The different values among ids (count,), all below `limit`, rising, and where each stands, in rising order.
+// The distinct values among ids (count,), all below `limit`, in ascending order, and the places of each, also
+// ascending.
 struct Groups {
     std::vector<int64_t> values;
-    std::vector<int64_t> starts;  // in `order`, of each value; and the end
+    std::vector<int64_t> starts;  // of each value in `order`, and the end
     std::vector<uint32_t> order;  // (count,)
 
     Groups(const int64_t* ids, size_t count, size_t limit);

@@ -1,4 +1,4 @@
-// What a previous class tells of the tables, and the probabilities that they give together.
+// The part of the tables that a previous class selects, and the probabilities under their mixture.
 #pragma once
 
 #include <algorithm>
@@ -15,9 +15,9 @@ namespace vastmax {
 constexpr size_t kNone = std::numeric_limits<size_t>::max();
 constexpr size_t kRowsAtATime = 8;
 
-// What a previous class tells.
+// The part of the tables that a previous class selects.
 struct History {
-    int64_t first = 0;  // its pair with class 0
+    int64_t first = 0;  // key of its pair with class 0
     size_t start = 0, stop = 0;
     RangeParts parts;
     double share = 1;  // of the unigram table
@@ -32,7 +32,7 @@ struct History {
     }
 };
 
-// Finds where classes stand in a row of the bigram table, kNone for those that do not.
+// Finds the entries of classes in the bigram table's row of this history; kNone for those without one.
 inline void find_entries(const BigramTables& tables, const History& history, const int64_t* ids, size_t count,
                          size_t* entries) {
     for (size_t first = 0; first < count; first += kSideBySide) {
@@ -50,7 +50,7 @@ inline void find_entries(const BigramTables& tables, const History& history, con
     }
 }
 
-// The probabilities of a class by both tables, and mixed.
+// The probabilities of a class under both tables and under their mixture.
 struct Probability {
     double unigram, bigram, mixed;
 

@@ -18,7 +18,7 @@ struct OfFloat {
     typedef Floats Vector;
     typedef FloatBits Bits;
     static constexpr int kMantissa = 23, kBias = 127, kTerms = 7, kOdd = 8;
-    static constexpr float kShift = 12582912.0F, kLowest = -87.0F;  // 1.5 * 2^23; exp of less is 0 to us
+    static constexpr float kShift = 12582912.0F, kLowest = -87.0F;  // 1.5 * 2^23; exp below kLowest is 0
     static constexpr float kLog2High = 0.693359375F, kLog2Low = -2.12194440e-4F;
 };
 struct OfDouble {
@@ -36,7 +36,7 @@ struct Math {
     typedef typename F::Vector V;
     typedef typename F::Bits B;
     static constexpr size_t kLanes = sizeof(V) / sizeof(T);
-    static constexpr T kLarge = 32;  // beyond it a logit's last digit in float32 is worth more than 2e-6
+    static constexpr T kLarge = 32;  // beyond it float32 logits are more than 2e-6 apart
 
     static V splat(T x) {
         V result;
@@ -49,7 +49,7 @@ struct Math {
         return result;
     }
     static void store(T* p, V x) { std::memcpy(p, &x, sizeof x); }
-    // The first `count` numbers, and `rest` behind them.
+    // The first `count` numbers, padded with `rest`.
     static V load(const T* p, size_t count, T rest) {
         V result = splat(rest);
         std::memcpy(&result, p, count * sizeof(T));
@@ -69,7 +69,7 @@ struct Math {
     }
     static V max(V a, V b) { return a > b ? a : b; }
 
-    // Of x <= 0, to the last digits; 0 where that would be denormal. What is no number stays none.
+    // exp of x <= 0, accurate to the last digits; 0 if the result would be subnormal. NaN stays NaN.
     static V exp(V x) {
         const V inside = x < F::kLowest ? splat(F::kLowest) : x;
         const V shifted = inside * T(1.44269504088896340736) + F::kShift;
@@ -79,13 +79,13 @@ struct Math {
         for (int term = F::kTerms; term > 0; --term) factor = factor * rest * (T(1) / T(term)) + T(1);
         B scale;
         std::memcpy(&scale, &shifted, sizeof scale);
-        scale = (scale + F::kBias) << F::kMantissa;  // the bits of the shift itself are pushed out
+        scale = (scale + F::kBias) << F::kMantissa;  // the shift's own bits are shifted out
         V scaled;
         std::memcpy(&scaled, &scale, sizeof scaled);
         return x < F::kLowest ? splat(0) : factor * scaled;
     }
 
-    // log(1 + x) of x from 0 to 1, by 2 artanh(x / (2 + x)).
+    // log(1 + x) for x in [0, 1], as 2 artanh(x / (2 + x)).
     static V log1p(V x) {
         const V ratio = x / (x + T(2)), square = ratio * ratio;
         V series = splat(0);
@@ -109,7 +109,7 @@ struct Math {
         return sum(total + more);
     }
 
-    // Calls work(place, numbers) for every vector of a row, the last of which may be a part.
+    // Calls work(offset, count) for every vector of a row; the last may be partial.
     template <typename Work>
     static void sweep(size_t size, Work work) {
         size_t j = 0;
@@ -131,9 +131,10 @@ struct Math {
         return largest(most);
     }
 
-    // Corrects the logits of a row that are ranked, with how often each was drawn or for one draw, and returns the
-    // largest. The target's own logit is taken off before anything is added, or the largest where that is another and
-    // may be far from it: of large logits only differences have digits.
+    // Corrects the sample logits of a ranked row, counting each sample as often as it was drawn (once for BlackOut),
+    // and returns the largest. A base is subtracted before anything is added, from `own` as well, because only
+    // differences of large logits are accurate: the target's own logit, or the largest sample's if that is larger and
+    // the target's is beyond kLarge.
     static T correct(const Rows<T>& given, Formula formula, size_t row, T& own) {
         T* const logits = given.logits + row * given.samples;
         const T correction = formula.target_corrected ? given.target_expected[row] : T(0);
@@ -156,7 +157,7 @@ struct Math {
         return largest(most);
     }
 
-    // log(total exp(top - own)), of a total 1 + others where own is the top.
+    // log(total exp(top - own)); total is 1 + others if own is the top.
     static T log_ratio(T top, T own, T total, T others) {
         return top > own || others > 1 ? (top - own) + log_of_sum(total) : log1p(others);
     }
@@ -176,15 +177,15 @@ struct Math {
         given.target_gradients[row] = -others / total;
     }
 
-    // Where a sample has nearly all of the mass p, 1 - p is lost to rounding. That can befall one sample a row, the
-    // largest, drawn once: so one draw of the largest is set apart from the rest of them. Of any other sample p is at
-    // most 1/2, and -log(1 - p) = log(1 + p / (1 - p)).
+    // If a sample has nearly all of the mass p, 1 - p is lost to rounding. That can happen to one sample per row only,
+    // the largest, drawn once: so one draw of the largest is set apart from all other draws. Any other sample has p of
+    // at most 1/2, and -log(1 - p) = log(1 + p / (1 - p)).
     static void blackout(const Rows<T>& given, Formula formula, size_t row, T own) {
         T* const logits = given.logits + row * given.samples;
         const T apart = correct(given, formula, row, own);
         size_t place = 0;
         while (place < given.samples && logits[place] != apart) ++place;
-        const bool found = place < given.samples;  // not where there are no samples, or no numbers
+        const bool found = place < given.samples;  // false if there are no samples, or only NaN
         const T times = found ? given.times[place] : T(1);
         if (found) logits[place] = -__builtin_inf();
         V most = splat(times > 1 && apart > own ? apart : own);
@@ -221,7 +222,7 @@ struct Math {
         if (found) logits[place] = of_largest;
         given.losses[row] = log_ratio(top, own, rest, others) +
                             (T(1) + times) * ((ahead > 0 ? ahead : T(0)) + log1p(small)) + sum(improbable);
-        given.target_gradients[row] = -(sum(gradients) + of_largest);  // a number added to all logits changes nothing
+        given.target_gradients[row] = -(sum(gradients) + of_largest);  // the loss is shift-invariant: they sum to 0
     }
 
     static void logistic(const Rows<T>& given, Formula formula, size_t row, T own) {
@@ -261,7 +262,7 @@ struct Math {
             V most = splat(-__builtin_inf());
             sweep(given.samples, [&](size_t j, size_t count) { most = max(log_ratios(given, row, j, count), most); });
             T top = largest(most);
-            if (top == -__builtin_inf()) top = 0;  // nothing has mass, or all is NaN and stays it
+            if (top == -__builtin_inf()) top = 0;  // no sample has mass, or all are NaN and stay NaN
             V once = splat(0), twice = splat(0);
             sweep(given.samples, [&](size_t j, size_t count) {
                 const V ratio = exp(log_ratios(given, row, j, count) - top), times = part(given.times + j, count);

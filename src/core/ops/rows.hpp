@@ -1,4 +1,4 @@
-// Rows of a table that a batch met.
+// Optimiser steps and sums on the table rows touched by a batch.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace vastmax {
 
-// Calls work(i) for each of `count` rows, in blocks that are worth handing to another thread.
+// Calls work(i) for each of `count` rows, in blocks large enough to be worth another thread.
 template <typename Work>
 void for_rows(size_t count, size_t width, size_t threads, Work&& work) {
     const size_t block = std::max<size_t>(1, (size_t{1} << 15) / std::max<size_t>(1, width));
@@ -20,8 +20,8 @@ void for_rows(size_t count, size_t width, size_t threads, Work&& work) {
     });
 }
 
-// Takes a step of Adagrad on rows (count,) of a table (…, width), none of them twice: the squares of their gradients
-// (count, width) are added to `squares`, then a row moves by rate * gradient / (sqrt(squares) + epsilon).
+// Takes an Adagrad step on distinct rows (count,) of a table (…, width): adds the squares of their gradients (count,
+// width) to `squares`, then subtracts rate * gradient / (sqrt(squares) + epsilon) from each row.
 template <typename T>
 void adagrad_rows(T* table, T* squares, const int64_t* rows, const T* gradients, size_t count, size_t width, T rate,
                   T epsilon, size_t threads) {
@@ -40,13 +40,13 @@ struct Adam {
     double rate, beta1, beta2, epsilon;
 };
 
-// Takes Adam's step number `step`, of 1 and on, on rows as above: `means` and `squares` go towards the gradients and
-// their squares, then a row moves by rate * sqrt(1 - beta2^step) / (1 - beta1^step) * means / (sqrt(squares) +
-// epsilon).
+// Takes Adam's step number `step`, counted from 1, on rows as above: moves `means` and `squares` towards the gradients
+// and their squares, then subtracts rate * sqrt(1 - beta2^step) / (1 - beta1^step) * means / (sqrt(squares) + epsilon)
+// from each row.
 template <typename T>
 void adam_rows(T* table, T* means, T* squares, const int64_t* rows, const T* gradients, size_t count, size_t width,
                int64_t step, const Adam& adam, size_t threads) {
-    // in double until they are finished: 1 - beta2 of floats has few digits
+    // in double, because 1 - beta2 of floats has few digits
     const auto times = static_cast<double>(step);
     const T rate =
         static_cast<T>(adam.rate * std::sqrt(1 - std::pow(adam.beta2, times)) / (1 - std::pow(adam.beta1, times)));
@@ -65,7 +65,7 @@ void adam_rows(T* table, T* means, T* squares, const int64_t* rows, const T* gra
     });
 }
 
-// Writes for each of the groups the sum of its rows of `values` (…, width), in the order in which they stand there.
+// Writes the sum of each group's rows of `values` (…, width), added in the order of their places.
 template <typename T>
 void sum_rows(const T* values, const Groups& groups, size_t width, T* sums, size_t threads) {
     for_rows(groups.values.size(), width, threads, [&](size_t i) {

@@ -1,4 +1,4 @@
-// Ops of batches that share their samples.
+// Ops on batches whose rows share their samples.
 #include <algorithm>
 #include <optional>
 #include <stdexcept>
@@ -61,7 +61,7 @@ void bind_row_losses(nb::module_& m) {
                                   target_gradients.data()};
             const RowKernels<T>& kernels = row_losses(best_simd()).of<T>();
             const Formula formula = {logistic, samples_corrected, target_corrected, blackout};
-            // as many rows at a time as are worth a thread's waking
+            // rows per task, enough to be worth waking a thread
             const size_t block = std::max<size_t>(1, (size_t{1} << 16) / (width + samples + 1));
             nb::gil_scoped_release release;
             pooled_for((count + block - 1) / block, threads, [&](size_t, size_t number) {
@@ -83,7 +83,7 @@ Ratios<T> ratios_of(const Table<const T>& logits, const Row<const T>& bases, con
     return {logits.shape(0), logits.shape(1), logits.data(), bases.data(), log_prob.data(), times.data()};
 }
 
-// As many rows at a time as are worth a thread's waking.
+// Rows per task, enough to be worth waking a thread.
 size_t rows_at_a_time(size_t width) { return std::max<size_t>(1, (size_t{1} << 15) / (width + 1)); }
 
 template <typename T>

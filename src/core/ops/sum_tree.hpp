@@ -1,5 +1,5 @@
-// A binary tree of sums: node i has the children 2i and 2i + 1 and holds their sum, the leaves are `count` to
-// 2 count - 1. vastmax.ops.sum_tree says what the functions compute, to the last bit.
+// A binary tree of sums: node i has the children 2i and 2i + 1 and holds their sum; the leaves are nodes `leaves` to 2
+// leaves - 1. vastmax.ops.sum_tree says what the functions compute, bit for bit.
 #pragma once
 
 #include <algorithm>
@@ -9,13 +9,13 @@
 
 namespace vastmax {
 
-constexpr size_t kSideBySide = 16;  // draws that go down together: each waits for memory while the others do not
+constexpr size_t kSideBySide = 16;  // draws that descend together, so that their cache misses overlap
 
-// A range of leaves as the nodes that hold it, those without mass left out.
+// A range of leaves as the nodes that cover it, without those of zero mass.
 struct RangeParts {
     size_t count = 0;
-    size_t nodes[128];  // two a level
-    double upto[128];   // the mass of these and all before them
+    size_t nodes[128];  // two per level
+    double upto[128];   // cumulative mass up to and including each node
 
     RangeParts() = default;
     RangeParts(const double* sums, size_t leaves, size_t start, size_t stop) {
@@ -32,7 +32,7 @@ struct RangeParts {
     }
     double mass() const { return count ? upto[count - 1] : 0; }
 
-    // The part where a draw goes down that leaves so much mass behind it, and what of it is left over there.
+    // The node that contains the cumulative mass `left_over`, which is reduced to the mass within that node.
     size_t find(double& left_over) const {
         size_t place = 0;
         for (size_t i = 0; i + 1 < count; ++i) place += upto[i] <= left_over;
@@ -49,7 +49,7 @@ private:
     }
 };
 
-// Takes nodes to the leaves below them where so much mass is left over.
+// Moves each node down to the leaf below it that contains its `left_over` mass.
 inline void descend(const double* sums, size_t leaves, size_t* nodes, double* left_over, size_t draws) {
     for (size_t first = 0; first < draws; first += kSideBySide) {
         const size_t some = std::min(kSideBySide, draws - first);
@@ -60,7 +60,7 @@ inline void descend(const double* sums, size_t leaves, size_t* nodes, double* le
             for (size_t i = 0; i < some; ++i) {
                 if (node[i] >= leaves) continue;
                 const size_t left = 2 * node[i];
-                // where rounding leaves more than the right child has, the draw is still of what has weight
+                // if rounding leaves more than there is, do not descend to a right child without mass
                 const size_t right =
                     static_cast<size_t>(rest[i] >= sums[left]) & static_cast<size_t>(sums[left + 1] > 0);
                 rest[i] -= sums[left] * static_cast<double>(right);
@@ -71,7 +71,7 @@ inline void descend(const double* sums, size_t leaves, size_t* nodes, double* le
     }
 }
 
-// Draws leaves, counted from 0, by chances from 0 to below 1; -1 where there is no mass.
+// Draws leaves, numbered from 0, by uniform numbers in [0, 1); -1 if there is no mass.
 inline void draw_leaves(const double* sums, size_t leaves, const RangeParts& parts, const double* chances, size_t count,
                         int64_t* found) {
     if (parts.count == 0) {
@@ -88,7 +88,7 @@ inline void draw_leaves(const double* sums, size_t leaves, const RangeParts& par
     for (size_t i = 0; i < count; ++i) found[i] = static_cast<int64_t>(nodes[i] - leaves);
 }
 
-// Adds all nodes up from the leaves.
+// Recomputes all inner nodes from the leaves.
 inline void add_up(double* sums, size_t leaves) {
     for (size_t high = leaves; high > 1;) {
         const size_t low = (high + 1) / 2;
@@ -97,12 +97,12 @@ inline void add_up(double* sums, size_t leaves) {
     }
 }
 
-// The same after a change of these leaves, which rise; overwrites them.
+// Recomputes the nodes above these changed leaves, given as ascending nodes; overwrites `changed`.
 inline void add_up(double* sums, size_t leaves, std::vector<size_t>& changed) {
     size_t levels = 0;
     for (size_t rest = leaves; rest; rest >>= 1) ++levels;
     if (changed.size() * levels >= leaves) return add_up(sums, leaves);
-    for (size_t level = 0; level < levels; ++level) {  // leaves stand on two levels: what came too early comes again
+    for (size_t level = 0; level < levels; ++level) {  // leaves are on two levels: nodes summed too early come again
         size_t kept = 0;
         for (const size_t node : changed) {
             const size_t parent = std::max<size_t>(1, node >> 1);

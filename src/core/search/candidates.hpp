@@ -1,4 +1,4 @@
-// Rows that may be among the k nearest of one query, given bounds on their cosines.
+// Rows that may be among the k nearest to one query, given bounds on their cosines.
 #pragma once
 
 #include <algorithm>
@@ -19,12 +19,12 @@ inline bool better(const Candidate& a, const Candidate& b) {
     return a.lower != b.lower ? a.lower > b.lower : a.id < b.id;
 }
 
-// Holds at most a fixed number of rows: where more cannot be told apart by their bounds, `exact` decides.
+// Holds at most a fixed number of rows: if bounds cannot separate more, `exact` decides.
 class Candidates {
 public:
     explicit Candidates(size_t k) : k_(k), room_(k + std::max<size_t>(k / 4, 1024)) {}
 
-    // k rows are known to reach it; rows whose upper bound is less are no answers.
+    // The k-th greatest lower bound, -inf with fewer than k rows; a row whose upper bound is less is no answer.
     double least() const { return lowers_.size() == k_ ? lowers_.front() : -std::numeric_limits<double>::infinity(); }
 
     template <typename Exact>
@@ -36,7 +36,7 @@ public:
         if (rows_.size() > k_ + (room_ - k_) / 2) decide(exact);
     }
 
-    // The k best of several threads' candidates, scored.
+    // The k best of the candidates of several threads, with their cosines.
     template <typename Exact>
     static std::vector<Answer> best(const std::vector<Candidates*>& parts, Exact&& exact) {
         Candidates all(parts.front()->k_);
@@ -71,7 +71,7 @@ private:
             rows_.end());
     }
 
-    // Scores all rows, and keeps the k best in their order.
+    // Computes the cosines of all rows, and keeps the k best in order.
     template <typename Exact>
     void decide(Exact&& exact) {
         for (Candidate& row : rows_)
@@ -85,7 +85,7 @@ private:
 
     size_t k_, room_;
     std::vector<Candidate> rows_;
-    std::vector<double> lowers_;  // the k greatest lower bounds, the least of them first
+    std::vector<double> lowers_;  // min-heap of the k greatest lower bounds
 };
 
 }  // namespace vastmax

@@ -8,7 +8,8 @@ namespace {
 
 constexpr float kMostCode = 127;
 
-// Where numbers are so small that the scale has few digits it is rounded up, lest a code have no place.
+// The scale of a row with this largest magnitude. A scale so small that it has few digits is rounded up, so that every
+// code fits; one at which the largest code would overflow to infinity is rounded down.
 float scale_of(float largest) {
     float scale = largest / kMostCode;
     if (!(scale * kMostCode >= largest * (1 - 1e-3f))) scale = std::nextafter(scale, largest);

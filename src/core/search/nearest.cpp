@@ -11,9 +11,9 @@ namespace vastmax {
 namespace {
 
 constexpr size_t kBlocksAtATime = 32;
-constexpr double kRounding = 1e-6;  // more than single precision loses in a bound
+constexpr double kRounding = 1e-6;  // exceeds the error of a bound in single precision
 
-// Queries as codes, and how far each is from them.
+// Queries as codes, and the error of each.
 class Coded {
 public:
     Coded(const Asked& asked, size_t width)
@@ -49,10 +49,10 @@ private:
     std::vector<int32_t> sums_;
 
 public:
-    std::vector<double> scales, errors;  // t and |f|
+    std::vector<double> scales, errors;  // t and |f| + kRounding
 };
 
-// The cosine of a unit query with a row, in double precision; the order of the sum is the same on every processor.
+// The cosine of a unit query with a row, in double precision, summed in the same order on every processor.
 template <typename Read>
 double cosine(const double* query, size_t width, Read&& read) {
     constexpr size_t lanes = 8;
@@ -84,7 +84,7 @@ double cosine(const double* query, const Vectors& vectors, size_t id, size_t wid
     });
 }
 
-// What one thread knows: of each query its candidates and what a product must reach.
+// The state of one thread: each query's candidates, and the threshold for products.
 class Worker {
 public:
     Worker(const CodedRows& rows, const Vectors& vectors, const Asked& asked, const Coded& coded,
@@ -103,7 +103,7 @@ public:
         for (size_t n = 0; n < asked.count; ++n) weights_[n] = static_cast<float>((1 + coded.errors[n]) / scale(n));
     }
 
-    // Scans a block of rows, the first of them at this place of those asked about.
+    // Scans a block of rows, starting at position `first` of the rows asked about.
     void scan(size_t first) {
         first_ = first;
         const size_t count = std::min(kBlockRows, asked_.rows - first);
@@ -139,7 +139,7 @@ private:
     // The id of a row of the block.
     int64_t id(size_t r) const { return asked_.among ? asked_.among[first_ + r] : static_cast<int64_t>(first_ + r); }
 
-    double scale(size_t n) const { return std::max(coded_.scales[n], 1e-30); }  // of a zero query: any number will do
+    double scale(size_t n) const { return std::max(coded_.scales[n], 1e-30); }  // of a zero query: any number > 0
 
     void take(size_t n, const int32_t* products, const float* factors, const float* slacks, size_t count) {
         const double error = coded_.errors[n];

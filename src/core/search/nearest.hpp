@@ -1,7 +1,7 @@
-// The rows of greatest cosine with a query, exactly: a scan of 8-bit codes leaves out all rows whose cosine cannot be
-// among the k greatest, and the others are scored in double precision.
+// Exact search for the rows of greatest cosine with a query: a scan of 8-bit codes discards all rows whose cosine
+// cannot be among the k greatest, and the others are scored in double precision.
 //
-// With a row v = s c + e and a unit query q = t p + f, p and c being codes of 8 bits,
+// For a row v = s c + e and a unit query q = t p + f, where p and c are 8-bit codes,
 //     |q.v / |v| - t p.c s / |v||  <=  |f| + (1 + |f|) |e| / |v|.
 #pragma once
 
@@ -15,13 +15,13 @@
 namespace vastmax {
 
 struct Asked {
-    const double* queries;  // (n, width), of length 1 or 0
+    const double* queries;  // (n, width), of norm 1 or 0
     size_t count;
     size_t k;
-    const int64_t* among;  // the ids that may be answers, each once; null for those below `rows`
-    size_t rows;           // how many these are
+    const int64_t* among;  // distinct ids that may be answers; null for those below `rows`
+    size_t rows;           // number of ids that may be answers
     const int64_t* exclude;
-    const int64_t* exclude_from;  // (n + 1,): of query i those of exclude_from[i] to exclude_from[i + 1], rising
+    const int64_t* exclude_from;  // (n + 1,): query i excludes [exclude_from[i], exclude_from[i + 1]), ascending
 };
 
 struct Answer {
@@ -29,7 +29,7 @@ struct Answer {
     double cosine;
 };
 
-// Of each query the k rows of greatest cosine, best first, equal ones by id; fewer where there are fewer.
+// For each query the k rows of greatest cosine, best first, ties by id; fewer if there are fewer.
 std::vector<std::vector<Answer>> nearest(const CodedRows& rows, const Vectors& vectors, const Asked& asked,
                                          const ScanKernels& kernels, size_t threads);
 

@@ -1,6 +1,6 @@
-// What the compiler vectorises by itself. Included by scan_*.cpp, compiled with that level's flags. Everything is in an
-// anonymous namespace and nothing from the standard library is instantiated here, so that the linker cannot hand this
-// level's code to another processor.
+// Code that the compiler vectorises by itself. Included by scan_*.cpp, compiled with that level's flags. Everything is
+// in an anonymous namespace and nothing from the standard library is instantiated here, so that the linker cannot hand
+// this level's code to another processor.
 #include "search/scan.hpp"
 
 namespace vastmax {

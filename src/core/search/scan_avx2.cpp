@@ -8,7 +8,7 @@ namespace {
 
 constexpr size_t kRows = 16, kHalf = 8;
 
-// Four bytes of each of eight rows become one register for each column of four bytes.
+// Transposes groups of four bytes: eight rows become one register for each column of four bytes.
 inline void transpose(const __m256i* rows, __m256i* columns) {
     __m256i pairs[8], fours[8];
     for (int i = 0; i < 8; i += 2) {
@@ -26,7 +26,7 @@ inline void transpose(const __m256i* rows, __m256i* columns) {
     }
 }
 
-// A packed block: sixteen rows after sixteen, pairs of their codes side by side, widened.
+// Packed layout: groups of sixteen rows; in each, pairs of codes of all rows side by side, widened to 16 bits.
 void pack(const int8_t* const* rows, size_t width, uint8_t* packed) {
     auto* out = reinterpret_cast<int16_t*>(packed);
     const size_t stride = padded(width);

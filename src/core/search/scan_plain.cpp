@@ -3,9 +3,9 @@
 namespace vastmax {
 namespace {
 
-constexpr size_t kRows = 16;  // whose sums are kept in registers
+constexpr size_t kRows = 16;  // rows whose sums are kept in registers
 
-// A packed block: sixteen rows after sixteen, their codes side by side, widened.
+// Packed layout: groups of sixteen rows; in each, one code of all rows side by side, widened to 16 bits.
 void pack(const int8_t* const* rows, size_t width, uint8_t* packed) {
     auto* out = reinterpret_cast<int16_t*>(packed);
     for (size_t group = 0; group < kBlockRows; group += kRows)

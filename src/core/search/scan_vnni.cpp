@@ -1,6 +1,6 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 #if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC 12's own header
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // in GCC 12's own header
 #endif
 #include <immintrin.h>
 
@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kVectors = kBlockRows / 16;
 
-// Four bytes of each of sixteen rows become one register for each column of four bytes.
+// Transposes groups of four bytes: sixteen rows become one register for each column of four bytes.
 inline void transpose(const __m512i* rows, __m512i* columns) {
     __m512i pairs[16], fours[16];
     for (int i = 0; i < 16; i += 2) {
@@ -23,7 +23,7 @@ inline void transpose(const __m512i* rows, __m512i* columns) {
             fours[i + 2 * j] = _mm512_unpacklo_epi64(pairs[i + j], pairs[i + j + 2]);
             fours[i + 2 * j + 1] = _mm512_unpackhi_epi64(pairs[i + j], pairs[i + j + 2]);
         }
-    // fours[4 g + c] has column c + 4 l of rows 4 g to 4 g + 3 in its quarter l
+    // quarter l of fours[4 g + c] holds column c + 4 l of rows 4 g to 4 g + 3
     for (int c = 0; c < 4; ++c) {
         const __m512i low = _mm512_shuffle_i32x4(fours[c], fours[c + 4], 0x88);
         const __m512i high = _mm512_shuffle_i32x4(fours[c], fours[c + 4], 0xdd);
@@ -36,8 +36,8 @@ inline void transpose(const __m512i* rows, __m512i* columns) {
     }
 }
 
-// A packed block: for each four codes a register of each sixteen rows. The instruction multiplies numbers without a
-// sign by numbers with one, so 128 is added here, and what that adds to a product is taken off at its start.
+// Packed layout: for every four codes one register per sixteen rows. The instruction multiplies unsigned by signed
+// numbers, so 128 is added to the codes here, and the sums start at minus what that adds.
 void pack(const int8_t* const* rows, size_t width, uint8_t* packed) {
     const __m512i shift = _mm512_set1_epi8(-128);
     for (size_t group = 0; group < kVectors; ++group)

@@ -1,4 +1,4 @@
-// Rows to search: 8-bit codes, what is known of their errors, and the vectors that decide.
+// Rows to search: 8-bit codes, the sizes of their errors, and the vectors that decide.
 #pragma once
 
 #include <cmath>
@@ -17,7 +17,7 @@ inline float from_half(uint16_t bits) {
     return value;
 }
 
-// The vectors: one of three kinds, rows `stride` numbers apart.
+// The vectors, of one of three kinds; rows are `stride` numbers apart.
 struct Vectors {
     const float* floats = nullptr;
     const uint16_t* halves = nullptr;
@@ -26,7 +26,7 @@ struct Vectors {
     size_t stride = 0;
 };
 
-// v = s c + e, of every row: codes c (V, d), factors s / |v| and slacks |e| / |v| (V,); both 0 of a zero vector.
+// For every row v = s c + e: codes c (V, d), factors s / |v| and slacks |e| / |v| (V,); both are 0 for a zero vector.
 struct CodedRows {
     const int8_t* codes;
     const float* factors;
@@ -34,8 +34,8 @@ struct CodedRows {
     size_t size, width;
 };
 
-// Codes of one row, rounded to the nearest of multiples of its scale, which is returned, with its factor and its slack.
-// NaN is returned for what is not finite.
+// Encodes one row by rounding to the nearest multiples of its scale. Sets its factor and slack and returns the scale,
+// or NaN if the row is not finite.
 float encode_row(const float* row, size_t width, int8_t* codes, float& factor, float& slack);
 
 }  // namespace vastmax

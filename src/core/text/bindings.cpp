@@ -32,7 +32,7 @@ using Ids = ArrayView<uint32_t>;
 using Flags = ArrayView<uint8_t>;
 using Counts = ArrayView<int64_t>;
 
-// The bytes of any object with a buffer, held for the length of a call.
+// The bytes of an object that supports the buffer protocol, held for the duration of a call.
 class Bytes {
 public:
     explicit Bytes(nb::handle source) {
@@ -237,7 +237,7 @@ nb::tuple parse_text_rows(const nb::bytes& text, const WritableRows& rows) {
     }
     nb::list words;
     for (const std::string_view& word : parsed.words) words.append(nb::bytes(word.data(), word.size()));
-    const nb::bytes fault(parsed.fault.data(), parsed.fault.size());  // may quote bytes that are no text
+    const nb::bytes fault(parsed.fault.data(), parsed.fault.size());  // may quote bytes that are not valid UTF-8
     return nb::make_tuple(words, parsed.end, fault);
 }
 
@@ -280,7 +280,7 @@ void bind_text(nb::module_& m) {
         try {
             std::rethrow_exception(pointer);
         } catch (const std::system_error& error) {
-            // OSError picks its subclass by the number, as everywhere in Python.
+            // OSError selects its subclass by errno, as everywhere in Python.
             nb::object arguments = nb::make_tuple(error.code().value(), error.code().message());
             PyErr_SetObject(PyExc_OSError, arguments.ptr());
         }

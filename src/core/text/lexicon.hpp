@@ -1,5 +1,5 @@
-// The words of a corpus and their counts, for the vocabulary to be chosen from. Lists of words travel as one text,
-// U+001F between words: Python splits or joins a hundred thousand in a millisecond or two.
+// The words of a corpus and their counts, from which the vocabulary is chosen. Lists of words are passed as one text,
+// joined by U+001F: Python splits or joins a hundred thousand words in a millisecond or two.
 #pragma once
 
 #include <cstddef>
@@ -21,20 +21,21 @@ public:
     void set_counts(std::vector<uint64_t> counts);
     std::string_view word(uint32_t id) const { return table_.word(id); }
 
-    // Ids of `joined` words, added with count zero where they are new.
+    // The ids of the words of `joined`; new words are added with count zero.
     std::vector<uint32_t> intern(std::string_view joined);
 
-    // Ids of the words with a count of at least `min_count`, in falling order of count, equal counts in the order of
-    // their code points (which is the order of their bytes), the first `max_size` of them.
+    // The ids of the first `max_size` words that have a count of at least `min_count`, and at least 1, in descending
+    // order of count; equal counts are in code-point order, which is also the order of their bytes.
     std::vector<uint32_t> ranked(uint64_t min_count, size_t max_size) const;
 
     std::string joined(const uint32_t* ids, size_t count) const;
     std::string joined() const;
 
-    // For each of `joined` words its id or kNoWord.
+    // For each word of `joined` its id, or kNoWord.
     std::vector<uint32_t> find(std::string_view joined) const;
 
-    // The lexicon in which word i is called by the i-th of `joined`, words of one name merged; table[i] is its new id.
+    // The lexicon with word i renamed to the i-th word of `joined`; words of the same name are merged. table[i]
+    // becomes the new id of word i.
     Lexicon renamed(std::string_view joined, std::vector<uint32_t>& table) const;
 
 private:

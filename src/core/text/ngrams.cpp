@@ -37,7 +37,7 @@ void murmur3(std::string_view text, uint32_t* words) {
         h1 = (rotated(h1 ^ first(k[0]), 27) + h2) * 5 + 0x52dce729u;
         h2 = (rotated(h2 ^ second(k[1]), 31) + h1) * 5 + 0x38495ab5u;
     }
-    uint64_t k[2] = {};  // the tail, padded with zeros, which leave the hash as it is
+    uint64_t k[2] = {};  // the tail, padded with zeros, which do not change the hash
     if (done < text.size()) std::memcpy(k, text.data() + done, text.size() - done);
     h1 ^= first(k[0]);
     h2 ^= second(k[1]);

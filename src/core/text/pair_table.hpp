@@ -1,4 +1,4 @@
-// Pairs of words to numbers.
+// A hash table from pairs of words to numbers.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ public:
 
     PairTable() : slots_(size_t{1} << 12), shift_(64 - 12) {}
 
-    // The value of `key`, 0 where it is new; a new one must be given another value before the next call.
+    // The value of `key`, 0 if it is new; the caller must then set another value before the next call.
     uint64_t& operator[](const PairKey& key) {
         if (2 * size_ >= slots_.size()) grow();
         Slot& slot = slots_[place_of(key)];
@@ -43,7 +43,7 @@ public:
 
     uint64_t find(const PairKey& key) const { return slots_[place_of(key)].value; }
     void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash >> shift_]); }
-    const std::vector<Slot>& slots() const { return slots_; }  // empty ones among them
+    const std::vector<Slot>& slots() const { return slots_; }  // including empty ones
 
 private:
     size_t place_of(const PairKey& key) const {

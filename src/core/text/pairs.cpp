@@ -12,11 +12,11 @@ namespace vastmax {
 namespace {
 
 constexpr size_t kChunk = size_t{1} << 18;           // ids read at once
-constexpr size_t kBatch = 64;                        // pairs whose slots are fetched ahead
+constexpr size_t kBatch = 64;                        // pairs whose slots are prefetched together
 constexpr uint64_t kMostBounds = uint64_t{1} << 27;  // 256 MB of bounds at most
 constexpr uint64_t kFewestBounds = uint64_t{1} << 16;
 
-// Calls visit(key) for each pair of the stream whose two ends may be part of a frequent one.
+// Calls visit(key) for each pair of the stream whose ends are both frequent enough to be part of a frequent pair.
 template <typename Visit>
 void for_each_pair(const Spool& spool, const std::vector<uint8_t>& may_be_end, const uint8_t* is_connector,
                    Sequences& sequences, Visit&& visit) {
@@ -43,8 +43,8 @@ void for_each_pair(const Spool& spool, const std::vector<uint8_t>& may_be_end, c
     }
 }
 
-// The pairs that belong to one thread, by their hash: each thread reads the whole stream and counts its own share, so
-// no counter is shared and the outcome does not depend on timing.
+// The pairs assigned to one thread by their hash. Each thread reads the whole stream and counts its own share, so that
+// no counter is shared and the result is deterministic.
 class Share {
 public:
     Share(uint64_t bounds, size_t number, size_t of) : bounds_(bounds), number_(number), of_(of) {}
@@ -85,7 +85,7 @@ public:
     }
 
 private:
-    // The low bits choose the share and the place of the bound, the high ones the slot in the table.
+    // The low bits of the hash select the share and the bound, the high bits the slot in the table.
     size_t place(uint64_t hash) const { return (hash / of_) & (bounds_.size() - 1); }
 
     template <typename Prefetch, typename Use>
@@ -161,7 +161,7 @@ Pairs count_pairs(const Spool& spool, const int64_t* word_counts, const uint8_t*
 
 namespace {
 
-// Greedy joining as a state machine: a start, the connectors seen since, and what they spell.
+// Greedy joining as a state machine: a start word, the connectors seen since, and the number of their run.
 class Joiner {
 public:
     Joiner(const Pairs& pairs, const std::vector<uint32_t>& joined, const uint8_t* is_connector, size_t num_words)
@@ -204,7 +204,7 @@ public:
         start_ = id;
     }
 
-    // Gives out what was held back in hope of a phrase.
+    // Emits the words held back as a possible phrase.
     void release(std::vector<uint32_t>& out) {
         if (start_ == kNoWord) return;
         emit(start_, out);
@@ -245,7 +245,7 @@ std::vector<uint64_t> join_pairs(Spool& spool, const Pairs& pairs, const std::ve
         out.clear();
         for (size_t i = 0; i < count; ++i) joiner.take(in[i], out);
         if (at + count == spool.size()) joiner.release(out);
-        spool.write(written, out.data(), out.size());  // never reaches behind what was read: joining only shortens
+        spool.write(written, out.data(), out.size());  // never passes what was read: joining only shortens
         written += out.size();
     }
     spool.truncate(written);

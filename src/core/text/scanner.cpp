@@ -10,7 +10,7 @@
 namespace vastmax {
 namespace {
 
-constexpr size_t kPiece = size_t{1} << 18;  // fits the second-level cache with its ids
+constexpr size_t kPiece = size_t{1} << 18;  // fits the L2 cache together with its ids
 
 bool is_cut(char c, Mode mode) {
     return mode == Mode::whitespace ? is_separator<Mode::whitespace>(c) : is_separator<Mode::exact>(c);

@@ -1,4 +1,4 @@
-// One pass over a corpus: blocks of bytes in, counted words and a spool of ids out.
+// One pass over a corpus: reads blocks of bytes, counts words and spools their ids.
 #pragma once
 
 #include <cstddef>
@@ -12,19 +12,20 @@
 
 namespace vastmax {
 
-// Every thread counts in a table of its own, so that none waits for another; `finish` merges the tables. Which thread
-// met a word first is chance: ids are provisional until `Spool::remap` is given an order that the words alone decide.
+// Each thread counts in a table of its own, without synchronisation; `finish` merges the tables. Which thread sees a
+// word first depends on timing, so ids are provisional until `Spool::remap` assigns an order that depends on the words
+// alone.
 class Scanner {
 public:
-    // `spool` may be null: then words are only counted.
+    // `spool` may be null: words are then only counted.
     Scanner(std::shared_ptr<Spool> spool, Mode mode, size_t threads);
     Scanner(const Scanner&) = delete;
     Scanner& operator=(const Scanner&) = delete;
 
-    // A block ends where a word ends: behind a separator, or at the end of the corpus.
+    // A block must end where a word ends: after a separator, or at the end of the corpus.
     void feed(const char* data, size_t size);
 
-    // The table of all words; the scanner takes no more blocks then.
+    // Returns the table of all words; the scanner accepts no blocks afterwards.
     WordTable finish();
 
     uint64_t words() const;
@@ -40,7 +41,7 @@ private:
     struct Piece {
         const char* begin;
         size_t size;
-        bool padded;  // enough bytes of the same block follow
+        bool padded;  // followed by kPiecePadding bytes of the same block
         uint32_t worker;
     };
 
@@ -51,10 +52,10 @@ private:
     Mode mode_;
     bool finished_ = false;
     std::vector<std::unique_ptr<Worker>> workers_;
-    std::vector<std::vector<uint32_t>> ids_;  // of each piece of a block; kept to be reused
+    std::vector<std::vector<uint32_t>> ids_;  // of each piece of a block; kept for reuse
 };
 
-// Bytes of `data` up to and with its last ASCII separator, 0 where it has none: where a stream may be cut.
+// Number of bytes of `data` up to and including its last ASCII separator, where a stream may be cut; 0 if it has none.
 size_t last_cut(const char* data, size_t size, Mode mode);
 
 }  // namespace vastmax

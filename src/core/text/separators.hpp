@@ -1,4 +1,4 @@
-// Where words end, 64 bytes at a time: one bit a byte.
+// Bit masks of the separators of words, 64 bytes at a time: one bit per byte.
 #pragma once
 
 #include <cstddef>
@@ -10,10 +10,10 @@
 
 namespace vastmax {
 
-// How a stream of bytes falls into words and sentences.
+// How a stream of bytes is split into words and sentences.
 enum class Mode {
-    whitespace,  // words as Python's str.split() sees them, a sentence a line
-    exact,       // words end at U+001F and sentences at U+001E: what a tokeniser in Python hands over
+    whitespace,  // words as split by Python's str.split(), one sentence per line
+    exact,       // words end at U+001F and sentences at U+001E: the output of a tokeniser in Python
 };
 
 constexpr char kWordEnd = '\x1f';
@@ -33,9 +33,9 @@ constexpr char sentence_end() {
 }
 
 struct ByteMasks {
-    uint64_t separator;  // ASCII separators, sentence ends among them
+    uint64_t separator;  // ASCII separators, including sentence ends
     uint64_t sentence_end;
-    uint64_t space_lead;  // bytes that may start a whitespace character outside ASCII: C2, E1, E2, E3
+    uint64_t space_lead;  // bytes that may start a non-ASCII whitespace character: C2, E1, E2, E3
 };
 
 #if defined(__SSE2__)
@@ -48,7 +48,7 @@ inline ByteMasks byte_masks(const char* p) {
             return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(truth))) << (16 * part);
         };
         const auto equals = [&](char c) { return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c)); };
-        // x - first <= width, unsigned: the minimum with the width is the number itself.
+        // Unsigned x - first <= width if the minimum of both is x - first.
         const auto between = [&](char first, char width) {
             const __m128i moved = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
             return _mm_cmpeq_epi8(_mm_min_epu8(moved, _mm_set1_epi8(width)), moved);
@@ -77,8 +77,8 @@ inline ByteMasks byte_masks(const char* p) {
 }
 #endif
 
-// Length in bytes of the whitespace character outside ASCII that starts at `p` (valid UTF-8), or 0:
-// U+0085, U+00A0, U+1680, U+2000 to U+200A, U+2028, U+2029, U+202F, U+205F, U+3000.
+// Length in bytes of the non-ASCII whitespace character that starts at `p` (valid UTF-8), or 0: U+0085, U+00A0,
+// U+1680, U+2000 to U+200A, U+2028, U+2029, U+202F, U+205F, U+3000.
 inline int unicode_space(const char* p) {
     const auto* c = reinterpret_cast<const unsigned char*>(p);
     if (c[0] == 0xc2) return c[1] == 0x85 || c[1] == 0xa0 ? 2 : 0;

@@ -49,7 +49,8 @@ void Spool::read(uint64_t at, uint32_t* ids, size_t count) const {
         const ssize_t done = ::pread(descriptor_, bytes, left, offset);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) fail("cannot read the encoded corpus");
-        if (done == 0) throw std::runtime_error("the file of the encoded corpus became shorter while it was in use");
+        if (done == 0)
+            throw std::runtime_error("the encoded corpus was truncated while in use: encode the corpus again");
         bytes += done;
         offset += done;
         left -= static_cast<size_t>(done);
@@ -120,8 +121,8 @@ StreamSize Spool::remap(const uint32_t* table, size_t table_size, size_t threads
         tables.push_back(std::move(composed));
     }
 
-    // Rounds of one chunk a thread: all of a round are read before any is written, and what is written never reaches
-    // behind what has been read, so the file can be rewritten in its own place.
+    // Rounds of one chunk per thread: all chunks of a round are read before any is written, and writing never passes
+    // what has been read, so the file can be rewritten in place.
     StreamSize total;
     uint64_t written = 0;
     uint32_t last = kEndOfSentence;

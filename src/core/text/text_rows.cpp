@@ -17,7 +17,7 @@ constexpr int kLongestFloat = 32;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
-// Numbers are written with a point whatever the program's locale says, which printf and strtod would follow.
+// Parses with a decimal point in every locale; strtod would follow the program's.
 double parse_double(const std::string& digits, const char*& stop) {
     char* end = nullptr;
     static const locale_t plain = newlocale(LC_ALL_MASK, "C", static_cast<locale_t>(nullptr));
@@ -37,7 +37,7 @@ char* format_float(char* out, float value) {
 #endif
 }
 
-// Whether all of the field is one finite number.
+// Parses one finite number that must be the whole field; returns whether it is.
 bool parse_float(std::string_view field, float& value) {
     if (!field.empty() && field.front() == '+') field.remove_prefix(1);
     if (field.empty()) return false;
@@ -53,7 +53,7 @@ bool parse_float(std::string_view field, float& value) {
         return false;
     }
 #else
-    if (field.find_first_not_of("+-.0123456789eE") != std::string_view::npos) return false;  // strtod reads more
+    if (field.find_first_not_of("+-.0123456789eE") != std::string_view::npos) return false;  // strtod accepts more
     const std::string copy(field);
     value = static_cast<float>(parse_double(copy, stop));
     if (*stop != '\0') return false;
@@ -61,7 +61,7 @@ bool parse_float(std::string_view field, float& value) {
     return std::isfinite(value);
 }
 
-// The last field of the line, cut off it together with the blanks before it.
+// Removes the last field of the line and the blanks before it; returns the field.
 std::string_view cut_last_field(std::string_view& line) {
     size_t start = line.size();
     while (start > 0 && !is_blank(line[start - 1])) --start;
@@ -71,7 +71,8 @@ std::string_view cut_last_field(std::string_view& line) {
     return field;
 }
 
-// The word is what stands before the numbers, without blanks around it, but for a word of nothing else.
+// Parses one line; returns what is wrong with it, or an empty string. The word is everything before the numbers,
+// without surrounding blanks, unless it consists of blanks only.
 std::string parse_line(std::string_view line, float* row, int64_t dim, std::string_view& word) {
     size_t blanks = 0;
     while (is_blank(line[blanks])) ++blanks;
@@ -80,10 +81,10 @@ std::string parse_line(std::string_view line, float* row, int64_t dim, std::stri
     for (int64_t k = dim - 1; k >= 0; --k) {
         const std::string_view field = cut_last_field(line);
         if (line.empty() && (k > 0 || blanks == 0))
-            return "has a word and " + std::to_string(dim - 1 - k) + " numbers, not " + std::to_string(dim);
+            return "has " + std::to_string(dim - 1 - k) + " of " + std::to_string(dim) + " numbers after the word";
         if (!parse_float(field, row[k])) {
             const bool comma = field.find(',') != std::string_view::npos;
-            return "has '" + std::string(field.substr(0, 40)) + "' for a finite number" +
+            return "has '" + std::string(field.substr(0, 40)) + "' instead of a finite number" +
                    (comma ? ": write decimals with a point" : "");
         }
     }

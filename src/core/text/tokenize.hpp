@@ -1,4 +1,4 @@
-// Bytes to ids: the inner loop of every scan.
+// Converts bytes to ids: the inner loop of every scan.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ namespace vastmax {
 
 constexpr size_t kPiecePadding = 64 + kWordPadding;  // readable bytes that must follow a piece
 
-// Looks words up in batches: every slot of a batch is fetched before the first is needed.
+// Looks words up in batches, so that every slot of a batch is prefetched before the first is needed.
 class BatchLookup {
 public:
     BatchLookup(WordTable& table, std::vector<uint32_t>* ids) : table_(table), ids_(ids) {}
@@ -34,7 +34,7 @@ public:
         keys_[filled_++].length = 0;
     }
 
-    // Room for 64 bytes' worth of words and ends is kept.
+    // Keeps room for the words and sentence ends of 64 bytes.
     void flush_if_full() {
         if (filled_ >= kSize - 64) flush();
     }
@@ -63,14 +63,14 @@ private:
     uint64_t words_ = 0;
 };
 
-// Counts the words of a piece in `table` and appends their ids to `ids` (null: counts only); returns how many there
-// were. The piece ends where a word ends, is valid UTF-8 and has kPiecePadding bytes behind it; `unicode` says that it
-// is not all ASCII.
+// Counts the words of a piece in `table`, appends their ids to `ids` (null: counts only), and returns their number.
+// The piece must end where a word ends and have kPiecePadding readable bytes after it. With `unicode` it must be valid
+// UTF-8 and is also split at non-ASCII whitespace.
 template <Mode mode, bool unicode>
 uint64_t tokenize(const char* begin, size_t size, WordTable& table, std::vector<uint32_t>* ids) {
     BatchLookup lookup(table, ids);
     const char* word = begin;
-    uint64_t carried = 0;  // whitespace bytes of a character that began in the chunk before
+    uint64_t carried = 0;  // bytes of a whitespace character that began in the previous chunk
     for (size_t base = 0; base < size; base += 64) {
         const char* chunk = begin + base;
         const ByteMasks masks = byte_masks<mode, unicode>(chunk);

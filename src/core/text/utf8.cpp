@@ -6,12 +6,12 @@ namespace vastmax {
 namespace {
 
 struct Character {
-    int length;  // bytes it takes, or that its ill-formed start takes
+    int length;  // in bytes; of the ill-formed part if not valid
     bool valid;
 };
 
-// Table 3-7 of the Unicode standard: what may follow each lead byte. An ill-formed part ends before the first byte that
-// cannot continue it, as Python's decoder has it.
+// Table 3-7 of the Unicode standard: the bytes that may follow each lead byte. An ill-formed part ends before the
+// first byte that cannot continue it, as in Python's decoder.
 Character character_at(const unsigned char* p, size_t left) {
     const unsigned char lead = p[0];
     if (lead < 0x80) return {1, true};

@@ -56,10 +56,10 @@ WordTable::Slots WordTable::allocate(size_t count) {
     const size_t bytes = count * sizeof(Slot);
     const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
     void* memory = nullptr;
-    // Not std::aligned_alloc, which macOS has only from 10.15 on.
+    // Not std::aligned_alloc, which macOS lacks before 10.15.
     if (posix_memalign(&memory, alignment, bytes) != 0) throw std::bad_alloc();
 #if defined(__linux__)
-    // Rare words land anywhere in the table: with small pages every one of them would miss the TLB as well.
+    // Rare words fall anywhere in the table: with small pages each of them would also miss the TLB.
     if (bytes >= kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
     std::memset(memory, 0, bytes);
@@ -79,7 +79,8 @@ uint32_t WordTable::find(const WordKey& key) const {
 }
 
 uint32_t WordTable::insert(const WordKey& key, uint64_t count) {
-    if (size() >= kMaxTypes) throw std::length_error("the corpus holds more than 4,294,967,294 different words");
+    if (size() >= kMaxTypes)
+        throw std::length_error("the corpus has more than 4,294,967,294 distinct words: give a smaller one");
     if (2 * (size() + 1) > mask_) grow();
     size_t place = key.hash >> shift_;
     while (slots_[place].number != 0) place = (place + 1) & mask_;

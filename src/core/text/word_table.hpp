@@ -1,4 +1,4 @@
-// Words to small numbers, with their counts: the hash table under every scan.
+// A hash table from words to consecutive numbers, with counts: the basis of every scan.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@ namespace vastmax {
 constexpr uint32_t kNoWord = 0xFFFFFFFFu;  // in tables of ids: this word is dropped
 constexpr uint64_t kMaxTypes = 0xFFFFFFFEu;
 
-// Bytes that must be readable behind every word handed to `key_of`: keys are loaded sixteen bytes at a time.
+// Bytes that must be readable from the start of every word passed to `key_of`, which always loads sixteen.
 constexpr size_t kWordPadding = 16;
 
-// Words of up to sixteen bytes, which is nearly all running text, are their own key: one comparison of two registers
-// and one cache line decide a lookup. Longer ones carry their hash in `low` and are compared in the arena.
+// Words of up to sixteen bytes, nearly all of running text, are their own key: a lookup takes one comparison of two
+// registers and one cache line. Longer words carry their hash in `low` and are compared in the arena.
 struct WordKey {
     uint64_t low = 0;
     uint64_t high = 0;
@@ -63,14 +63,14 @@ inline WordKey key_of(const char* begin, size_t length) {
     return key;
 }
 
-// The same for bytes without padding.
+// As key_of, for bytes without padding.
 WordKey key_of_unpadded(const char* begin, size_t length);
 
 class WordTable {
 public:
     WordTable();
 
-    // Number of `key`, which is new with count zero where it was unknown; adds `count` to it.
+    // Number of `key`, which is inserted if new; adds `count` to its count.
     uint32_t add(const WordKey& key, uint64_t count) {
         size_t place = key.hash >> shift_;
         for (;;) {
@@ -99,9 +99,9 @@ public:
 
 private:
     struct Slot {
-        uint64_t low, high;  // longer words: hash, number of the word's first byte in the arena
+        uint64_t low, high;  // longer words: hash, offset of the word in the arena
         uint64_t count;
-        uint32_t number;  // + 1; 0 = empty
+        uint32_t number;  // plus 1; 0 if empty
         uint32_t length;
     };
     struct Release {
@@ -119,8 +119,8 @@ private:
     Slots slots_;
     size_t mask_;
     int shift_;
-    std::vector<char> arena_;       // the words' bytes, end to end, in the order of their numbers
-    std::vector<uint64_t> begins_;  // where each starts, and the end
+    std::vector<char> arena_;       // the words' bytes, concatenated in the order of their numbers
+    std::vector<uint64_t> begins_;  // offset of each word, and the end
 };
 
 }  // namespace vastmax

@@ -1,8 +1,9 @@
 // Draws from a fixed distribution in constant time: Vose's alias method.
 //
-// A slot takes 8 bytes and a draw one random number, since fetching is what draws cost: 32 bits choose the slot and 32
-// the word in it, so a slot's probability is off by up to V / 2^32 of itself. That does for draws whose probabilities
-// nobody needs; the table of vastmax.proposals, whose probabilities enter a loss, is exact to 62 bits.
+// A slot takes 8 bytes and a draw one random number, because memory access dominates the cost of a draw: 32 bits
+// select the slot and 32 the word in it, so a slot's probability has a relative error of up to V / 2^32. That suffices
+// for draws whose probabilities are not used; the table of vastmax.proposals, whose probabilities enter a loss, is
+// exact to 62 bits.
 #pragma once
 
 #include <cmath>
@@ -39,12 +40,12 @@ public:
                 small.push_back(l);
             }
         }
-        // What is left has mass one up to rounding: such a slot always answers with itself.
+        // The remaining slots have mass one up to rounding and always return themselves.
         for (const uint32_t i : large) slots_[i] = {0xFFFFFFFFu, i};
         for (const uint32_t i : small) slots_[i] = {0xFFFFFFFFu, i};
     }
 
-    // Fills drawn[0, count). In two passes, so that the table's cache lines come while other draws are made.
+    // Fills drawn[0, count). In two passes, so that the table's cache lines are fetched while other draws are made.
     void draw(Random& random, uint32_t* drawn, size_t count) const {
         uint64_t bits[kBatch];
         for (size_t done = 0; done < count; done += kBatch) {
@@ -56,7 +57,7 @@ public:
             for (size_t i = 0; i < batch; ++i) {
                 const uint32_t self = slot(bits[i]);
                 const Slot at = slots_[self];
-                // No branch: half of the draws would be predicted wrong.
+                // Branch-free: half of the draws would be mispredicted.
                 const uint32_t stays = 0u - (static_cast<uint32_t>(bits[i]) < at.threshold);
                 drawn[done + i] = at.alias ^ ((at.alias ^ self) & stays);
             }

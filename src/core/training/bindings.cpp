@@ -27,7 +27,7 @@ namespace {
 
 template <typename T>
 using Rows = nb::ndarray<T, nb::numpy, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using PathArrays = std::tuple<ArrayView<int64_t>, ArrayView<int32_t>, ArrayView<int8_t>>;  // as of a Tree
+using PathArrays = std::tuple<ArrayView<int64_t>, ArrayView<int32_t>, ArrayView<int8_t>>;  // as in a Tree
 using BagArrays = std::tuple<ArrayView<int64_t>, ArrayView<uint32_t>>;                     // offsets, rows
 
 constexpr std::pair<const char*, Sharing> kSharings[] = {
@@ -110,7 +110,8 @@ Task make_task(const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, 
     return task;
 }
 
-// What the words of a vocabulary are read from; throws where a bag is empty or names a row that is not there.
+// The input rows of a vocabulary's words. Throws std::invalid_argument if a bag is empty or names a row that does not
+// exist, or if sizes do not match.
 Inputs make_inputs(size_t words, size_t rows, const std::optional<BagArrays>& bags,
                    const std::optional<ArrayView<uint8_t>>& frozen) {
     Inputs inputs{words, {}, nullptr};
@@ -203,7 +204,7 @@ void bind_trainer(nb::module_& m) {
                      [](nb::handle_t<Trainer> self) { return view(nb::cast<Trainer&>(self).matrices.outputs, self); });
 }
 
-// One step of the kernels on given rows and weights, for tests and benchmarks: what the trainers do, without a trainer.
+// One step of the kernels on given rows and weights, without a trainer, for tests and benchmarks.
 double kernel_step(const std::string& level, const Rows<float>& outputs, const Rows<float>& inputs,
                    const Rows<const float>& positive, const Rows<const float>& total, float rate, int repeat) {
     const Kernels* kernels = kernels_named(level, "level");
@@ -240,7 +241,7 @@ double kernel_step(const std::string& level, const Rows<float>& outputs, const R
     return loss;
 }
 
-// Row i of `out` is the mean of the rows of `table` that bag i names; zero where it is empty.
+// Sets row i of `out` to the mean of the rows of `table` that bag i names, to zero if the bag is empty.
 void bag_means(const nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>& table, const BagArrays& bags,
                const Rows<float>& out, size_t threads) {
     const auto& [offsets, rows] = bags;

@@ -1,12 +1,12 @@
 // The input rows of one thread's steps: where the vector of a word is read and written.
 //
 // A plain word has a row of its own. With subwords its vector is the mean of a bag of rows, and a change of the vector
-// goes to each row of the bag undivided, so that the mean changes by as much (Bojanowski et al. 2017, the published
-// code). So a word that comes into the windows is given a working row, their mean, which is trained like any other, and
-// what was added goes to the bag when the word has left them: bags are read and written once a word and not once a
-// window. The centre of a window may be no part of it, so a word that is missing from one window has not left. To keep
-// the most frequent words longer was tried: it is a tenth faster, and diverges where many words share their n-grams.
-// A frozen word has a working row too, whose change goes nowhere, anew in each window.
+// is added undivided to each row of the bag, so that the mean changes by the same amount (Bojanowski et al. 2017, the
+// published code). A word that enters the windows gets a working row, initialised to the mean of its bag and trained
+// like any other row, and its change is added to the bag when the word has left the windows: bags are read and written
+// once per word instead of once per window. A window may lack its centre, so a word that is missing from one window
+// has not left. Keeping the most frequent words longer was tried: it is a tenth faster, but diverges if many words
+// share n-grams. A frozen word also has a working row, reloaded for each window, whose change is discarded.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,7 @@ public:
 
     bool plain() const { return inputs_.plain(); }
 
-    // Rows of the words of a window, good until the next call.
+    // Looks up the rows of a window's words; they are valid until the next call.
     void take(const uint32_t* words, int count, float** rows) {
         if (inputs_.plain()) {
             for (int j = 0; j < count; ++j) rows[j] = shared_.row(words[j]);
@@ -49,14 +49,14 @@ public:
         for (int j = 0; j < count; ++j) rows[j] = row(words[j]);
     }
 
-    // Puts all working rows back.
+    // Writes back all working rows.
     void finish() {
         while (!live_.empty()) put_back(live_.size() - 1);
     }
 
 private:
     static constexpr uint16_t kNone = 0xFFFF;
-    static constexpr uint64_t kWindows = 16;  // after so many a working row is put back though its word is still there
+    static constexpr uint64_t kWindows = 16;  // after this many a working row is written back even if still in use
 
     bool frozen(uint32_t word) const { return inputs_.frozen && inputs_.frozen[word]; }
 
@@ -103,8 +103,8 @@ private:
     std::vector<uint16_t> live_, free_;  // slots
     // -- of a slot
     uint32_t word_[kMaxInputs];
-    uint64_t used_[kMaxInputs], loaded_at_[kMaxInputs];  // windows
-    Matrix working_, loaded_;                            // a row as it is now, and as it came
+    uint64_t used_[kMaxInputs], loaded_at_[kMaxInputs];  // window numbers
+    Matrix working_, loaded_;                            // a row as it is now, and as it was loaded
     uint64_t now_ = 0;
 };
 

@@ -10,7 +10,7 @@ namespace vastmax {
 namespace {
 
 constexpr int kLanes = VASTMAX_LANES;
-// dots: input rows a tile; its kLanes / kTileInputs output rows fill a vector
+// dots: input rows per tile; its kLanes / kTileInputs output rows fill a vector
 constexpr int kTileInputs = VASTMAX_TILE_INPUTS;
 // combine: rows x vectors of accumulators held in registers
 constexpr int kCombineRows = VASTMAX_COMBINE_ROWS;
@@ -20,19 +20,19 @@ static_assert(kRowMultiple % kLanes == 0, "rows hold whole vectors");
 typedef float Floats __attribute__((vector_size(4 * VASTMAX_LANES)));
 typedef int Ints __attribute__((vector_size(4 * VASTMAX_LANES)));
 
-// Every access to a row is one of these two.
+// All accesses to rows go through these two functions.
 VASTMAX_RACES inline Floats load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
 VASTMAX_RACES inline void store(float* p, Floats x) { *reinterpret_cast<Floats*>(p) = x; }
 
-// All lanes x: adding to zero would have to be computed, and a loop of inserts is compiled as inserts.
+// All lanes x. Adding x to a vector of zeros would be computed, and a loop of inserts is compiled as inserts.
 template <int... lane>
 inline Floats splat_lanes(float x, std::integer_sequence<int, lane...>) {
     return Floats{(static_cast<void>(lane), x)...};
 }
 inline Floats splat(float x) { return splat_lanes(x, std::make_integer_sequence<int, kLanes>{}); }
 
-// Keeps a value in its register: GCC would rather read a vector from memory again for every use, and hold every address
-// of a row in a register of its own.
+// Keep a value in a register: GCC would otherwise reload a vector from memory for every use, and keep each address of
+// a row in a register of its own.
 inline Floats in_register(Floats x) {
 #if defined(__x86_64__)
     __asm__("" : "+v"(x));
@@ -83,7 +83,7 @@ inline double sum(Floats x) {
     return total;
 }
 
-// Asks for the next of the rows to come.
+// Prefetches up to `rows` of the next block's rows.
 inline void fetch(Block& block, int dim, int rows) {
     for (; rows > 0 && block.fetches > 0; --rows) {
         const float* row = block.fetch_rows[--block.fetches];
@@ -143,12 +143,12 @@ inline void dots(Block& block, int dim, float* score, int stride, int fetches) {
 
 // ---- the logistic function -----------------------------------------------------------------------------------------
 
-// The polynomials are Chebyshev series, cut off and rounded to float, with a constant of exactly 1. In numpy they are
+// The polynomials are Chebyshev series, truncated and rounded to float, with a constant of exactly 1. In numpy:
 //     Chebyshev.interpolate(lambda f: 2.0**f, 60, [-0.5, 0.5]).truncate(6)
 //     Chebyshev.interpolate(lambda e: log1p(e) / e, 60, [0, 1]).truncate(9)
-// converted to kind=Polynomial. A test sweeps the errors stated here.
+// converted to kind=Polynomial. A test checks the errors stated here over the whole range.
 
-// exp(-min(a, 87)) for a >= 0; NaN stays NaN. The relative error is that of the polynomial, 2.1e-7, and that of
+// exp(-min(a, 87)) for a >= 0; NaN stays NaN. The relative error is that of the polynomial, 2.1e-7, plus that of
 // rounding the exponent, 8e-8 a.
 inline Floats exp_negative(Floats a) {
     const Floats y = (a > 87.0f ? splat(87.0f) : a) * -1.44269504088896341f;
@@ -165,7 +165,7 @@ inline Floats exp_negative(Floats a) {
     return p * (Floats)exponent;  // a vector cast keeps the bits
 }
 
-// log(1 + e) for e in [0, 1]: absolute error 3.2e-8, and 7e-8 of rounding.
+// log(1 + e) for e in [0, 1]: absolute error 3.2e-8, plus 7e-8 from rounding.
 inline Floats log1p_unit(Floats e) {
     Floats p = splat(0.005253458f);
     p = p * e - 0.029588507f;
@@ -247,7 +247,7 @@ void combine_slice(float* const* out, int rows, const float* const* in, int coun
 
 using CombineSlice = void (*)(float* const*, int, const float* const*, int, const float*, long, long, long);
 
-// One entry a width; the table is as long as the level's registers allow.
+// One entry per width; the table is as long as the level's registers allow.
 // clang-format off
 template <bool add>
 constexpr CombineSlice kCombineSlices[] = {  // NOLINT(readability-identifier-naming): a constant all the same
@@ -261,7 +261,7 @@ constexpr CombineSlice kCombineSlices[] = {  // NOLINT(readability-identifier-na
 };
 // clang-format on
 
-// Any dimension in slices of nearly equal width, so that none is left with a sliver.
+// Handles any dimension in slices of nearly equal width, so that no slice is a sliver.
 template <bool add>
 void combine_strided(float* const* out, int rows, const float* const* in, int count, const float* weights,
                      long in_stride, long out_stride, int dim) {
@@ -280,7 +280,7 @@ void combine(float* const* out, int rows, const float* const* in, int count, con
     combine_strided<false>(out, rows, in, count, weights, in_stride, out_stride, dim);
 }
 
-// Row after row, so that a row named twice receives both.
+// One row after another, so that a row named twice receives both changes.
 void add_rows(float* const* out, int rows, const float* in, int dim) {
     for (int j = 0; j < rows; ++j, in += dim)
         for (int x = 0; x < dim; x += kLanes) store(out[j] + x, load(out[j] + x) + load(in + x));
@@ -288,7 +288,7 @@ void add_rows(float* const* out, int rows, const float* in, int dim) {
 
 // ---- bags of rows --------------------------------------------------------------------------------------------------
 
-// What is done to L vectors of the rows of a bag; the rows of the table are `dim` apart.
+// Operations on L vectors of the rows of a bag; the rows of the table are `dim` floats apart.
 template <int L>
 struct Gather {
     static void run(long offset, float* out, const float* table, const uint32_t* rows, int count, long dim) {
@@ -326,7 +326,7 @@ void run_slice(int width, Arguments... arguments) {
     if constexpr (L > 1) run_slice<Slice, L - 1>(width, arguments...);
 }
 
-// All vectors of the rows, in slices of nearly equal width; `arguments` end with the dimension.
+// Runs Slice on all vectors of the rows, in slices of nearly equal width; appends the dimension to `arguments`.
 template <template <int> class Slice, typename... Arguments>
 void in_slices(int dim, Arguments... arguments) {
     const int vectors = dim / kLanes, slices = (vectors + kCombineVectors - 1) / kCombineVectors;
@@ -349,7 +349,7 @@ void scatter(float* table, const uint32_t* rows, int count, const float* now, co
 
 double step_outputs(Block& block, int dim, float rate, const Scratch& scratch) {
     const int stride = padded(block.outputs);
-    const int pauses = block.inputs + (block.outputs * block.inputs + kLanes - 1) / kLanes;  // where rows are fetched
+    const int pauses = block.inputs + (block.outputs * block.inputs + kLanes - 1) / kLanes;  // prefetch points
     const int fetches = (block.fetches + pauses - 1) / pauses;
     dots(block, dim, scratch.score, stride, fetches);
     const double loss = logistic(block, dim, rate, scratch.score, stride, fetches);

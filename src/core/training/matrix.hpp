@@ -1,5 +1,5 @@
-// Row-major float matrix whose rows start on 64 bytes and are padded with zeros, on huge pages where there are such:
-// a training step touches some twenty rows at random, and with pages of 4 KiB each costs a walk of the page table.
+// Row-major float matrix whose rows are aligned to 64 bytes and zero-padded, on huge pages where available: a training
+// step touches some twenty rows at random, and with pages of 4 KiB each row costs a page-table walk.
 #pragma once
 
 #include <sys/mman.h>
@@ -17,7 +17,7 @@ class Matrix {
 public:
     Matrix(size_t rows, int dim) : rows_(rows), dim_(dim), stride_(padded(dim)) {
         bytes_ = (rows_ * static_cast<size_t>(stride_) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
-        // Anonymous mappings come zeroed; one huge page more leaves room to align.
+        // Anonymous mappings are zero-filled; one more huge page leaves room for alignment.
         mapped_ = mmap(nullptr, bytes_ + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (mapped_ == MAP_FAILED) throw std::bad_alloc();
         const size_t misplaced = reinterpret_cast<size_t>(mapped_) % kHugePage;
@@ -39,10 +39,10 @@ public:
     Matrix(const Matrix&) = delete;
     Matrix& operator=(const Matrix&) = delete;
 
-    // Gives the memory back; on Linux the rows read as zeros afterwards.
+    // Releases the memory; on Linux the rows read as zeros afterwards.
     void discard() { discard_from(0); }
 
-    // Keeps the rows from the first on, without padding, and gives back the memory of all else.
+    // Keeps the rows from `first` on, without padding, and releases the rest of the memory.
     void pack(size_t first) {
         float* to = data_;
         for (size_t i = first; i < rows_; ++i, to += dim_)

@@ -1,5 +1,5 @@
-// One step of training, in words and positions: what the planner hands to the stepper. It names no memory, so that
-// another planner or another stepper (of a GPU) can stand on either side.
+// One training step as words and positions, passed from the planner to the stepper. It refers to no memory, so that
+// either side can be replaced (by a stepper for a GPU, for example).
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ struct Plan {
     int centres = 0;
     int columns = 0;
     int negatives = 0;
-    alignas(16) uint32_t word[kMaxOutputs + 4];  // the centres, then the negatives; kEndOfSentence behind them
+    alignas(16) uint32_t word[kMaxOutputs + 4];  // the centres, the negatives, then kEndOfSentence
     uint32_t context[kMaxInputs];                // words of the columns
-    // The window of each centre, in columns, and the column that is the centre itself and no context. Centres past the
-    // last have empty windows.
+    // The window of each centre, in columns, and the column of the centre itself, which is no context. Centres past
+    // the last have empty windows.
     int begin[kMaxCentres] = {}, end[kMaxCentres] = {}, self[kMaxCentres] = {};
     int64_t path = 0;  // of the centre, in the steps of PackedPaths (hierarchical softmax)
     int64_t path_end = 0;

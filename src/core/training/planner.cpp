@@ -21,11 +21,12 @@ void Planner::begin(size_t epoch, size_t chunk) {
     subsample(corpus.ids + start, size);
     first_id_ = static_cast<double>(epoch) * static_cast<double>(corpus.size) + static_cast<double>(start);
     ids_a_word_ = kept_.empty() ? 0 : static_cast<double>(size) / static_cast<double>(kept_.size());
-    next_noise_ = noise_.size();  // draws left from the chunk before are not this chunk's
+    next_noise_ = noise_.size();  // discards the draws left from the previous chunk
     sentence_ = position_ = centres_ = column_ = last_column_ = 0;
 }
 
-// Fills kept_ with the words that stay, and sentence_end_ with where their sentences end. The chunk cuts its last.
+// Fills kept_ with the words that are kept and sentence_end_ with the ends of their sentences. The last sentence ends
+// with the chunk.
 void Planner::subsample(const uint32_t* ids, size_t size) {
     kept_.resize(size);
     sentence_end_.clear();
@@ -38,7 +39,7 @@ void Planner::subsample(const uint32_t* ids, size_t size) {
         }
         ++words_;
         kept_[count] = ids[i];
-        count += static_cast<uint32_t>(random_.next() >> 32) <= keep[ids[i]];  // no branch: it would be missed often
+        count += static_cast<uint32_t>(random_.next() >> 32) <= keep[ids[i]];  // branch-free: often mispredicted
     }
     sentence_end_.push_back(count);
     kept_.resize(count);
@@ -86,8 +87,8 @@ bool Planner::next_block() {
     return true;
 }
 
-// The next columns of the block with the windows of its centres. Without sharing every pair is a plan of its own; else
-// the block is one plan.
+// Plans the next columns of the block, with the windows of its centres. Without sharing every pair is a plan of its
+// own; otherwise the block is one plan.
 void Planner::plan_columns(Plan& plan) {
     const bool pairs = task_.settings.sharing == Sharing::pair && !task_.settings.cbow;
     const size_t first = column_, stop = pairs ? first + 1 : last_column_;
@@ -101,7 +102,7 @@ void Planner::plan_columns(Plan& plan) {
         plan.end[t] = static_cast<int>(std::min(end_[t], stop) - first);
         plan.self[t] = static_cast<int>(position_ + t - first);
     }
-    if (centres_ == 1) plan.begin[0] = 0, plan.end[0] = plan.columns, plan.self[0] = -1;  // the centre is no column
+    if (centres_ == 1) plan.begin[0] = 0, plan.end[0] = plan.columns, plan.self[0] = -1;  // the centre has no column
     for (size_t t = centres_; t < static_cast<size_t>(task_.settings.block); ++t) plan.begin[t] = plan.end[t] = 0;
 }
 
@@ -117,7 +118,7 @@ void Planner::draw_negatives(Plan& plan) {
     next_noise_ += count;
 }
 
-// Asks for the paths of centres to come: first where they lie, then the steps.
+// Prefetches the paths of upcoming centres: first their offsets, then their steps.
 void Planner::prefetch_paths() const {
     const PackedPaths& paths = task_.paths;
     if (position_ + 2 * kPathsAhead < kept_.size())
@@ -129,7 +130,7 @@ void Planner::prefetch_paths() const {
     }
 }
 
-// Asks for the bags of words that come into the windows soon: first where they lie, then their rows' numbers.
+// Prefetches the bags of words that will soon enter the windows: first their offsets, then their row numbers.
 void Planner::prefetch_bags() const {
     const Bags& bags = task_.inputs.bags;
     for (size_t t = 0; t < centres_; ++t) {

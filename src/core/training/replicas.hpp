@@ -1,11 +1,11 @@
-// One thread's own copies of the output rows that every thread writes at every step: the top of the tree in
-// hierarchical softmax, whose nodes come first.
+// One thread's copies of the output rows that every thread writes at every step: the top of the tree in hierarchical
+// softmax, whose nodes come first.
 //
-// Two threads that step on the same row pull its cache lines from each other, which costs more than the step: how much
-// depends on where the system has put the threads, and was measured at anything from nothing to half of the speed. So a
-// thread works on its copy and exchanges it every few uses: what it added goes to the shared row, and what others added
-// comes back. Nothing is lost, it only arrives later, as in Hogwild itself. Words of negative sampling gain nothing:
-// they meet too rarely.
+// Two threads that step on the same row contend for its cache lines, which costs more than the step itself. The cost
+// depends on where the system has placed the threads, and was measured at anything from nothing to half of the speed.
+// So a thread works on its copy and exchanges it every few uses: it adds its own changes to the shared row and takes
+// over those of other threads. Nothing is lost, changes only arrive later, as in Hogwild itself. Negative sampling
+// gains nothing from copies: its threads rarely meet on a row.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +33,7 @@ public:
     float* row(size_t i) {
         if (i >= count_) return shared_.row(i);
         if (used_[i] == uses_) exchange(i);
-        // Counted after the exchange, which cannot hold what the caller is about to add.
+        // Counted after the exchange, which cannot include what the caller is about to add.
         if (++used_[i] == uses_)
             for (int x = 0; x < shared_.stride(); x += kRowMultiple) __builtin_prefetch(shared_.row(i) + x, 1, 3);
         return own_.row(i);

@@ -6,12 +6,13 @@
 namespace vastmax {
 namespace {
 
-// The top of the tree: nodes that stay in the cache by themselves, and that threads have copies of.
+// The top of the tree: nodes that stay in the cache without prefetching, and that threads have copies of.
 constexpr uint32_t kHotNodes = 256;
-// Uses of a hot node, over all threads, between two exchanges: with more the threads' steps add up to one too long.
+// Uses of a hot node, over all threads, between two exchanges. With more, the steps of the threads add up to one that
+// is too long.
 constexpr int kUsesOfAllThreads = 32;
 
-// Four lanes, which every processor has: what runs for each column of each block is written in them.
+// Vectors of four lanes, which every processor has, for the code that runs for each column of each block.
 typedef float Quad __attribute__((vector_size(16)));
 typedef uint32_t WordQuad __attribute__((vector_size(16)));
 constexpr int kQuad = 4;
@@ -19,7 +20,7 @@ Quad load(const float* p) { return *reinterpret_cast<const Quad*>(p); }
 void store(float* p, Quad x) { *reinterpret_cast<Quad*>(p) = x; }
 static_assert(kMaxCentres == 2 * kQuad, "the weights of a column's centres are two quads");
 
-// Whether the words of a plan are all different.
+// Whether the words of a plan are distinct.
 bool distinct_words(const Plan& plan) {
     const int count = plan.centres + plan.negatives;
     const auto* quads = reinterpret_cast<const WordQuad*>(plan.word);
@@ -59,14 +60,15 @@ Stepper::Stepper(const Task& task, Matrices& matrices, const Kernels& kernels, i
 void Stepper::step(const Plan& plan, const Plan* next) {
     block_.fetches = 0;
     if (next) prefetch(*next);
-    if (settings_.cbow || paths_.empty()) fill_windows(plan);  // a path is predicted from every column alike
+    if (settings_.cbow || paths_.empty()) fill_windows(plan);  // a path is predicted from every column
     settings_.cbow ? step_cbow(plan) : step_skipgram(plan);
 }
 
-// Lists the plan's rows for the kernels to fetch while they compute the plan before it.
+// Lists the plan's rows, which the kernels prefetch while they compute the previous plan.
 void Stepper::prefetch(const Plan& plan) {
     const auto fetch = [this](const float* row) { block_.fetch_rows[block_.fetches++] = row; };
-    // The columns of the plan before are in the cache already. Bags are left to the gathering, which waits for no row.
+    // The columns of the previous plan are in the cache already. Bags are not prefetched: gathering waits for no
+    // single row.
     if (inputs_.plain())
         for (int j = std::max(0, plan.columns - plan.centres - 1); j < plan.columns; ++j)
             fetch(matrices_.vectors.row(plan.context[j]));
@@ -78,11 +80,11 @@ void Stepper::prefetch(const Plan& plan) {
     for (int64_t i = plan.path; i < end; ++i) {
         const uint32_t node = paths_.steps[i] >> 1;
         block_.fetch_rows[block_.fetches] = matrices_.outputs.row(node);
-        block_.fetches += node >= kHotNodes;  // no branch: it would be missed often
+        block_.fetches += node >= kHotNodes;  // branch-free: often mispredicted
     }
 }
 
-// windows_[j][t] = 1 where column j is in the window of centre t.
+// windows_[j][t] = 1 if column j is in the window of centre t.
 void Stepper::fill_windows(const Plan& plan) {
     for (int j = 0; j < plan.columns; ++j)
         for (int t = 0; t < kMaxCentres; ++t) windows_[j * kMaxCentres + t] = static_cast<float>(plan.in_window(j, t));
@@ -98,11 +100,11 @@ void Stepper::step_skipgram(const Plan& plan) {
     for_outputs(plan, windows_, [&] { loss_ += kernels_.step(block_, dim, static_cast<float>(plan.rate), scratch_); });
 }
 
-// h_t = sum or mean of the rows in window t; every output sees the hidden vectors as its input rows, and their gradient
-// goes back to the context, divided by the window's size or not.
+// h_t = sum or mean of the rows in window t. The hidden vectors are the input rows of every output, and their gradient
+// goes back to the context rows, divided by the window's size or not.
 void Stepper::step_cbow(const Plan& plan) {
     const int dim = matrices_.vectors.stride();
-    alignas(16) float examples[kMaxCentres * kMaxCentres] = {};  // [t][t] = 1 where window t is not empty
+    alignas(16) float examples[kMaxCentres * kMaxCentres] = {};  // [t][t] = 1 if window t is not empty
     float size[kMaxCentres] = {}, inverse[kMaxCentres];
     float* context[kMaxInputs];
     inputs_.take(plan.context, plan.columns, context);
@@ -136,8 +138,8 @@ void Stepper::step_cbow(const Plan& plan) {
     });
 }
 
-// Names the output rows of the plan with their weights, and steps. examples[j][t] is 1 where centre t is predicted from
-// input row j.
+// Sets the output rows of the plan and their weights, and calls `step`. examples[j][t] is 1 if centre t is predicted
+// from input row j.
 template <typename Step>
 void Stepper::for_outputs(const Plan& plan, float* examples, Step&& step) {
     if (!paths_.empty()) return for_path(plan, step);
@@ -145,14 +147,14 @@ void Stepper::for_outputs(const Plan& plan, float* examples, Step&& step) {
     step();
 }
 
-// The centres and the shared negatives, each row once. With e_t = 1 where centre t is predicted from an input,
-// n = sum e_t the predictions from it and w = negatives / drawn, the input's weights on centre t, drawn c times as a
-// negative too, are
+// Sets the output rows to the centres and the shared negatives, each row once. Let e_t = 1 if centre t is predicted
+// from an input, n = sum e_t, the number of predictions from it, and w = negatives / drawn. If centre t was also drawn
+// c times as a negative, the input's weights on it are
 //
 //     P = e_t,   A = e_t + w c (n - e_t):
 //
-// a drawn word is a negative of every prediction but those whose target it is, as in the published code, which skips
-// such a draw. On a word that is no centre and was drawn c times, P = 0 and A = w c n.
+// a drawn word is a negative of every prediction except those whose target it is, as in the published code, which
+// skips such a draw. For a word that is no centre and was drawn c times, P = 0 and A = w c n.
 void Stepper::name_targets_and_noise(const Plan& plan, float* examples) {
     const int words = plan.centres + plan.negatives;
     const float weight = static_cast<float>(settings_.negatives) / static_cast<float>(settings_.drawn);
@@ -169,7 +171,7 @@ void Stepper::name_targets_and_noise(const Plan& plan, float* examples) {
         for (int t = 1; t < plan.centres; ++t) {
             const int first = static_cast<int>(std::find(plan.word, plan.word + t, plan.word[t]) - plan.word);
             if (first == t) continue;
-            // Two windows of one word: the first row gets both examples; in place of the second stands a row of zeros.
+            // Two centres of the same word: the first row gets both examples, and a row of zeros replaces the second.
             block_.output_rows[t] = unused_ + t * matrices_.outputs.stride();
             for (int j = 0; j < block_.inputs; ++j) {
                 examples[j * kMaxCentres + first] += examples[j * kMaxCentres + t];
@@ -206,8 +208,8 @@ void Stepper::name_targets_and_noise(const Plan& plan, float* examples) {
     }
 }
 
-// The inner nodes on the path of the plan's one centre, which is predicted from every input row. A path of more nodes
-// than a block has rows is stepped in parts.
+// Sets the output rows to the inner nodes on the path of the plan's only centre, which is predicted from every input
+// row, and calls `step`. A path with more nodes than a block has rows is stepped in parts.
 template <typename Step>
 void Stepper::for_path(const Plan& plan, Step&& step) {
     const uint32_t* steps = paths_.steps.data();

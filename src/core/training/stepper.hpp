@@ -1,5 +1,5 @@
-// From a plan to a block of the kernels: which output rows with which weights (negative sampling, hierarchical
-// softmax), and which input rows (skip-gram: the context's vectors; CBOW: one hidden vector a window).
+// Turns a plan into a block of the kernels: the output rows with their weights (negative sampling, hierarchical
+// softmax), and the input rows (skip-gram: the context's vectors; CBOW: one hidden vector per window).
 #pragma once
 
 #include <cstdint>
@@ -19,15 +19,15 @@ struct Matrices {
     Matrix outputs;
 };
 
-// One of so many threads'; all it names must outlive it.
+// The stepper of one of `threads` threads; all its references must outlive it.
 class Stepper {
 public:
     Stepper(const Task& task, Matrices& matrices, const Kernels& kernels, int threads);
 
-    // Takes the step, and asks for the rows of the next one meanwhile (null where there is none).
+    // Takes the step, and meanwhile prefetches the rows of the next one (null if there is none).
     void step(const Plan& plan, const Plan* next);
 
-    // Hands on what this thread keeps to itself.
+    // Writes this thread's working rows and copies back to the shared rows.
     void finish_chunk() {
         inputs_.finish();
         outputs_.exchange_all();
@@ -59,11 +59,11 @@ private:
     Block block_;
     Scratch scratch_;
     std::vector<float> memory_;
-    float* windows_;   // kMaxInputs rows of kMaxCentres: 1 where column j is in the window of centre t
+    float* windows_;   // kMaxInputs rows of kMaxCentres: 1 if column j is in the window of centre t
     float* positive_;  // kMaxInputs rows of kMaxOutputs
     float* total_;     // kMaxInputs rows of kMaxOutputs
     float* hidden_;    // kMaxCentres rows of the padded dimension (CBOW)
-    float* unused_;    // kMaxCentres rows of zeros, which stand where a block has no output row
+    float* unused_;    // kMaxCentres rows of zeros, in place of missing output rows
     float* scatter_;   // kMaxInputs rows of the padded dimension (CBOW)
 };
 

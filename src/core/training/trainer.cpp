@@ -10,13 +10,13 @@
 namespace vastmax {
 namespace {
 
-// What one thread has of its own.
+// The state of one thread.
 struct Worker {
     Planner planner;
     Stepper stepper;
     Plan plans[2];
 
-    // Each step is planned while the one before is yet to be taken, so that its rows can be fetched meanwhile.
+    // Each step is planned before the previous one is taken, so that its rows can be prefetched meanwhile.
     void train(size_t epoch, size_t chunk) {
         planner.begin(epoch, chunk);
         bool more = planner.next(plans[0]);
@@ -34,7 +34,8 @@ Trainer::Trainer(Task given, size_t inputs, size_t outputs, int dim, const Kerne
     : task(std::move(given)), matrices{{inputs, dim}, {outputs, dim}}, kernels(kernels_table) {}
 
 Statistics Trainer::run(size_t first, size_t last, int threads) {
-    // A thread that finds no memory must not end the process: parallel_for hands its exception on.
+    // Workers are made inside parallel_for, which rethrows exceptions: a failed allocation in a thread must not end
+    // the process.
     std::vector<std::unique_ptr<Worker>> workers(static_cast<size_t>(threads));
     const size_t chunks = task.chunks_an_epoch();
     parallel_for(last - first, workers.size(), [&](size_t thread, size_t i) {

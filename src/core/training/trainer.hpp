@@ -1,16 +1,16 @@
 // Hogwild training of word vectors over an encoded corpus.
 //
-// The corpus is cut into chunks of equal length; a run trains the next chunks on all threads. What is drawn for a chunk
-// depends on (seed, epoch, chunk) alone, and the learning rate on the position alone, so the state between two runs is
+// The corpus is cut into chunks of equal length; a run trains the next chunks on all threads. The draws of a chunk
+// depend on (seed, epoch, chunk) alone, and the learning rate on the position alone, so the state between two runs is
 // the two matrices and the number of chunks done.
 //
-// Threads write to the same rows without locks or atomics, on purpose. C++ leaves such races undefined; relied on is
-// what GCC and Clang make of them: an aligned float is read and written whole, so what a race loses is an update, never
-// half a number. Only rows are shared so, and only the kernels and Replicas touch them. All else is one thread's, or
-// const while threads run.
+// Threads intentionally write to the same rows without locks or atomics. Such races are undefined behaviour in C++;
+// this relies on GCC and Clang reading and writing an aligned float as a whole, so that a race loses an update, never
+// half a number. Only rows are shared like this, and only the kernels and Replicas access them. Everything else
+// belongs to one thread, or is const while threads run.
 //
-// References: Mikolov et al. 2013 (skip-gram, CBOW, negative sampling,
-// hierarchical softmax), Recht et al. 2011 (Hogwild), Ji et al. 2016 (shared negatives).
+// References: Mikolov et al. 2013 (skip-gram, CBOW, negative sampling, hierarchical softmax), Recht et al. 2011
+// (Hogwild), Ji et al. 2016 (shared negatives).
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@
 namespace vastmax {
 
 struct Statistics {
-    uint64_t words = 0;     // words of the corpus passed
+    uint64_t words = 0;     // words of the corpus, before subsampling
     uint64_t examples = 0;  // pairs (skip-gram) or windows (CBOW) predicted
     double loss = 0;        // sum over examples
 };

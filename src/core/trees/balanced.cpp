@@ -11,7 +11,7 @@ Children balanced_children(const int32_t* order, int64_t num_words) {
     struct Range {
         int64_t first, last;
     };
-    std::vector<Range> ranges(num_inner);  // words below each inner node, in the order in which nodes are met
+    std::vector<Range> ranges(num_inner);  // words below each inner node, in breadth-first order
     ranges[0] = {0, num_words};
     int32_t met = 1;
     const auto place = [&](int64_t first, int64_t last) {

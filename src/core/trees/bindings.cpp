@@ -88,8 +88,8 @@ SplitRule rule_named(const std::string& name) {
     throw std::invalid_argument("there is no rule " + name);
 }
 
-// Lets Ctrl-C end a long build: throws what Python's handler of a signal raised. It looks a few times a second, for
-// taking the lock of the interpreter may mean waiting for other threads.
+// Lets Ctrl-C interrupt a long build: throws the exception raised by Python's signal handler. Checks at most ten times
+// a second, because acquiring the GIL may mean waiting for other threads.
 class SignalCheck {
 public:
     void operator()() {
@@ -121,7 +121,7 @@ nb::tuple clustered_children(const Vectors& vectors, const std::string& rule, do
     return nb::make_tuple(to_numpy(std::move(children)), to_numpy(std::move(tree.words)));
 }
 
-// A mixture of all rows, for tests: what one step, or a whole fit, makes of it.
+// A mixture of all rows, for tests: runs one step or a whole fit and returns the result.
 class Fit {
 public:
     Fit(const Vectors& vectors, bool hard, size_t threads)
@@ -131,7 +131,7 @@ public:
         mixture_ = std::make_unique<Mixture>(points_, members_, hard, threads);
     }
 
-    // The root of a tree of this seed is fitted so.
+    // Fits the mixture as at the root of a tree with this seed.
     nb::tuple run(uint64_t seed, int iterations) {
         Random random = mixture_random(seed);
         mixture_->fit(random, iterations);

@@ -11,16 +11,16 @@
 namespace vastmax {
 namespace {
 
-// Larger nodes are fitted one after the other by all threads, smaller ones one a thread.
+// Larger nodes are fitted one at a time by all threads, smaller ones by one thread each.
 constexpr size_t kAlone = 8192;
-constexpr uint8_t kDoublings = 3;  // times that a word may go both ways on one path: at most 2^3 leaves a word
+constexpr uint8_t kDoublings = 3;  // times that a word may go to both sides on one path: at most 2^3 leaves per word
 
-// Words that one node is yet to split. Members are in rising order, each once.
+// A node still to be split. Members are distinct and in ascending order.
 struct Node {
     std::vector<int32_t> members;
-    std::vector<uint8_t> doubled;  // how often each has gone both ways; empty without epsilon
+    std::vector<uint8_t> doubled;  // how often each has gone to both sides; empty without epsilon
     int depth;
-    uint64_t seed;  // of this node alone, by its place in the tree: the order of work changes nothing
+    uint64_t seed;  // from the node's place in the tree, so that the order of work has no effect
     int64_t parent;
     int side;
 };
@@ -51,7 +51,7 @@ private:
         Random random = mixture_random(node.seed);
         mixture.fit(random, clustering_.iterations);
         const std::vector<double> ratios = mixture.log_ratios();
-        // A chain of outliers, each split off alone, ends somewhere: below the deepest level halves are taken.
+        // Limits chains of outliers that are split off one at a time: nodes at or below the deepest level are halved.
         if (clustering_.rule == SplitRule::balanced || node.depth >= deepest_) return halves(ratios);
         std::vector<uint8_t> sides(n);
         for (size_t i = 0; i < n; ++i) sides[i] = ratios[i] > 0 ? kLeft : kRight;
@@ -60,7 +60,7 @@ private:
         return doubled(node, ratios, sides);
     }
 
-    // Words in doubt go both ways, unless one side would then be as large as the whole and nothing be gained.
+    // Sends doubtful words to both sides, unless one side would then be as large as the node itself.
     std::vector<uint8_t> doubled(const Node& node, const std::vector<double>& ratios,
                                  const std::vector<uint8_t>& sides) const {
         std::vector<uint8_t> wider = sides;
@@ -79,7 +79,8 @@ private:
         const size_t n = ratios.size();
         std::vector<size_t> order(n);
         std::iota(order.begin(), order.end(), size_t{0});
-        // The odd word goes to the first part: begun at a word drawn evenly it tends to be the denser, of rarer words.
+        // An odd word goes to the first part. Its mean starts at a uniformly drawn word, so it tends to be the denser
+        // part, with the rarer words.
         const auto middle = order.begin() + (n + 1) / 2;
         std::nth_element(order.begin(), middle, order.end(),
                          [&](size_t a, size_t b) { return ratios[a] != ratios[b] ? ratios[a] > ratios[b] : a < b; });
@@ -104,13 +105,13 @@ private:
     const int deepest_;
 };
 
-// Inner nodes and leaves in the order in which they are met.
+// Builds a tree, numbering inner nodes and leaves in the order in which they are reached.
 class Builder {
 public:
     explicit Builder(const Splitter& splitter) : splitter_(splitter) {}
 
-    // Splits `pending` and what comes of it; leaves nodes of at most `smallest` words where it is told to.
-    // `between` is called before every split.
+    // Splits the nodes of `pending` and their descendants. If `small` is given, nodes of at most `smallest` words are
+    // appended to it unsplit. Calls `between` before each node.
     void grow(std::vector<Node> pending, size_t threads, size_t smallest, std::vector<Node>* small,
               const std::function<void()>& between) {
         while (!pending.empty()) {
@@ -136,7 +137,7 @@ public:
         }
     }
 
-    // Hangs a subtree, grown elsewhere, in the place that `node` has here.
+    // Attaches a subtree grown elsewhere in the place of `node`.
     void graft(const Node& node, const LeafyTree& below) {
         const int32_t nodes = static_cast<int32_t>(tree.children.left.size());
         const int32_t leaves = static_cast<int32_t>(tree.words.size());
@@ -170,7 +171,7 @@ LeafyTree clustered_tree(const Points& points, const Clustering& clustering) {
     Builder top(splitter);
     top.grow({std::move(root)}, clustering.threads, kAlone, &small, clustering.between);
     std::vector<LeafyTree> below(small.size());
-    const std::function<void()> nothing = [] {};  // worker 0 is the caller, and alone may look for signals
+    const std::function<void()> nothing = [] {};  // only worker 0, the calling thread, may check for signals
     parallel_for(small.size(), clustering.threads, [&](size_t worker, size_t i) {
         Node node = small[i];
         node.parent = -1;

@@ -1,4 +1,4 @@
-// Trees that put like words together: recursive splits of word vectors.
+// Trees that group similar words: recursive splits of word vectors.
 #pragma once
 
 #include <functional>
@@ -9,21 +9,21 @@
 namespace vastmax {
 
 enum class SplitRule {
-    adaptive,   // to the Gaussian of higher responsibility
-    balanced,   // halves by responsibility
-    two_means,  // to the nearer of two means
+    adaptive,   // each word to the Gaussian of higher responsibility
+    balanced,   // two halves, by responsibility
+    two_means,  // each word to the nearer of two means
 };
 
 struct Clustering {
     SplitRule rule = SplitRule::adaptive;
-    double epsilon = -1;  // words whose responsibility lies within epsilon of 1/2 go to both sides; negative: none
+    double epsilon = -1;  // words with a responsibility within epsilon of 1/2 go to both sides; negative: none
     uint64_t seed = 0;
     int iterations = 20;
     size_t threads = 1;
-    std::function<void()> between = [] {};  // called again and again by the caller's thread; may throw to stop
+    std::function<void()> between = [] {};  // called repeatedly in the calling thread; may throw to stop
 };
 
-// Children name leaves, and leaf i belongs to words[i]: with epsilon a word may own several.
+// A tree whose leaf i belongs to words[i]; with epsilon >= 0 a word may have several leaves.
 struct LeafyTree {
     Children children;
     std::vector<int32_t> words;
@@ -31,7 +31,7 @@ struct LeafyTree {
 
 LeafyTree clustered_tree(const Points& points, const Clustering& clustering);
 
-// What a node of this seed draws its means by; the root has the seed of the clustering.
+// The generator from which a node with this seed draws its initial means. The root has the clustering's seed.
 Random mixture_random(uint64_t seed);
 
 }  // namespace vastmax

@@ -6,8 +6,8 @@
 namespace vastmax {
 namespace {
 
-// Words from rare to frequent, the higher id first among equals: the reverse of falling order, which costs nothing
-// where the vocabulary already stands in falling order.
+// Words by ascending count, the higher id first among equal counts. This is the reverse of descending order, so that a
+// vocabulary already in descending order is not sorted.
 std::vector<int32_t> words_by_rising_count(const int64_t* counts, int64_t num_words) {
     std::vector<int32_t> words(num_words);
     for (int64_t i = 0; i < num_words; ++i) words[i] = static_cast<int32_t>(num_words - 1 - i);
@@ -18,9 +18,9 @@ std::vector<int32_t> words_by_rising_count(const int64_t* counts, int64_t num_wo
 
 }  // namespace
 
-// The two-queue algorithm of van Leeuwen (1976): sums of joined pairs only grow, so the inner nodes are a sorted queue
-// of their own, and the rest after sorting is linear. On a tie the leaf goes first, which gives the flattest of all
-// optimal trees and keeps words of count zero from hanging on one long chain.
+// The two-queue algorithm of van Leeuwen (1976): sums of joined pairs never decrease, so the inner nodes form a second
+// sorted queue, and the work after sorting is linear. On a tie the leaf goes first, which gives the optimal tree of
+// least depth and prevents one long chain of words with count zero.
 Children huffman_children(const int64_t* counts, int64_t num_words) {
     const std::vector<int32_t> words = words_by_rising_count(counts, num_words);
     const int64_t num_inner = num_words - 1;

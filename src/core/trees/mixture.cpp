@@ -9,8 +9,8 @@ namespace vastmax {
 namespace {
 
 constexpr int64_t kBlock = 256;             // rows summed in float32 before their sum is added in float64
-constexpr double kSmallestVariance = 1e-3;  // of a part, against that of all: one word alone must not become a point
-constexpr double kSettled = 1e-3;           // mean change of a responsibility at which fitting ends
+constexpr double kSmallestVariance = 1e-3;  // relative to that of all members: one word alone must not become a point
+constexpr double kSettled = 1e-3;           // mean change of responsibilities below which fitting stops
 constexpr double kSame = 1e-12;             // squared distances below this share of the squared length are rounding
 
 int64_t num_blocks(int64_t n) { return (n + kBlock - 1) / kBlock; }
@@ -55,7 +55,7 @@ Points::Points(const float* rows, int64_t num_rows, int64_t dim, size_t threads)
     });
 }
 
-// log_ratio = bias + quadratic * |x|^2 + weights . x, x from the centre: one dot product a member.
+// log_ratio = bias + quadratic * |x|^2 + weights . x, with x relative to the centre: one dot product per member.
 struct Mixture::Rule {
     double bias, quadratic;
     std::vector<float> weights;
@@ -183,10 +183,10 @@ double Mixture::step() {
         for (int64_t k = 0; k < stride; ++k) weighted[k] += sum.weighted[k];
     }
     const double weights[2] = {all.weight, n - all.weight};
-    if (std::min(weights[0], weights[1]) < 1e-6 * n) return 0;  // one part has it all
+    if (std::min(weights[0], weights[1]) < 1e-6 * n) return 0;  // one part has all the weight
     const double squares[2] = {all.squared, total_squared_ - all.squared};
     for (int part = 0; part < 2; ++part) {
-        // The members' sum, from their centre, is zero: what one part has, the other lacks.
+        // Relative to their centre the members sum to zero, so the sums of the two parts are opposite.
         for (int64_t k = 0; k < stride; ++k) parts[part].mean[k] = (part ? -weighted[k] : weighted[k]) / weights[part];
         const double around = squares[part] / weights[part] - squared_length(parts[part].mean);
         parts[part].variance = std::max(around / static_cast<double>(points_.dim()), kSmallestVariance * variance_);

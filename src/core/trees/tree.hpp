@@ -1,4 +1,4 @@
-// Binary trees over words: first as children of inner nodes, then as ragged paths from the root.
+// Binary trees over words, as the children of inner nodes and as ragged paths from the root.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 
 namespace vastmax {
 
-// The children of every inner node. A child >= 0 is an inner node, a child < 0 is leaf ~child: that of word ~child,
-// where words have one leaf each.
+// The children of every inner node. A child >= 0 is an inner node, a child < 0 is leaf ~child: that of word ~child if
+// each word has one leaf.
 struct Children {
     std::vector<int32_t> left;   // taken with sigmoid(-h.v): sign -1
     std::vector<int32_t> right;  // taken with sigmoid(+h.v): sign +1
-    int32_t root = 0;            // ignored where there is no inner node (one word)
+    int32_t root = 0;            // ignored if there is no inner node (one word)
 };
 
 // Path of leaf i: nodes[offsets[i] .. offsets[i+1]), the root first.
@@ -22,34 +22,35 @@ struct Paths {
     std::vector<int8_t> signs;
 };
 
-// The tree of least mean path length under counts; equal counts are joined in a fixed order.
+// The tree of least mean path length under the counts. Equal counts are joined in a fixed order.
 Children huffman_children(const int64_t* counts, int64_t num_words);
 
-// Halves of order[0 .. num_words), again and again; the second half takes the odd word, so that the first words have
-// the shorter paths.
+// Halves order[0 .. num_words) recursively. The second half takes the odd word, so that the first words have the
+// shorter paths.
 Children balanced_children(const int32_t* order, int64_t num_words);
 
-// Children of inner nodes numbered level by level from the root (node 0): 2n is where node n leads with sign -1, 2n+1
-// with sign +1. Children in any order will do; std::invalid_argument where they go in circles or share a node.
+// Renumbers inner nodes level by level from the root (node 0): entry 2n of the result is the child of node n with sign
+// -1, entry 2n+1 that with sign +1. The nodes given may be in any order. Throws std::invalid_argument if they form a
+// cycle or share a node.
 std::vector<int32_t> numbered_children(const Children& children, int64_t num_leaves);
 
-// What lies above every inner node, and above every leaf: node n where its sign is +1, ~n where it is -1. Nothing lies
-// above the root, node 0, nor above the only leaf: 0 stands there.
+// The parent of every inner node and every leaf: n if it is the child of node n with sign +1, ~n if with sign -1. The
+// root (node 0), or the only leaf, has no parent; its entry is 0.
 struct Links {
     std::vector<int32_t> above;    // inner nodes, then leaves
     std::vector<int64_t> lengths;  // of the leaves' paths
 };
 
-// The links of numbered children. Throws std::invalid_argument, with what is wrong, where they do not make one full
+// The links of numbered children. Throws std::invalid_argument, saying what is wrong, if they do not form one full
 // binary tree whose inner nodes are numbered level by level.
 Links links_from_children(const int32_t* children, int64_t num_leaves);
 
 // The paths of numbered children; throws as links_from_children.
 Paths paths_from_children(const int32_t* children, int64_t num_leaves);
 
-// The same the other way round: child 2n is where node n leads with sign -1, child 2n+1 with sign +1; a child >= 0 is
-// an inner node, a child < 0 is leaf ~child. Throws std::invalid_argument, with what is wrong, where the paths do not
-// make one full binary tree whose inner nodes are numbered level by level from the root.
+// The inverse of paths_from_children: entry 2n is the child of node n with sign -1, entry 2n+1 that with sign +1; a
+// child >= 0 is an inner node, a child < 0 is leaf ~child. Throws std::invalid_argument, saying what is wrong, if the
+// paths do not form one full binary tree whose inner nodes are numbered level by level from the root.
 std::vector<int32_t> children_from_paths(const int64_t* offsets, int64_t num_leaves, const int32_t* nodes,
                                          const int8_t* signs, int64_t num_steps);
 

@@ -313,7 +313,7 @@ def test_without_the_environment_the_best_level_is_taken(monkeypatch):
 def test_a_simd_level_this_processor_lacks_is_refused(corpus, monkeypatch, bad):
     choices = LEVELS[0] if len(LEVELS) == 1 else f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}"
     monkeypatch.setenv("VASTMAX_SIMD", bad)
-    with pytest.raises(InputError, match=f"^VASTMAX_SIMD is '{bad}': give {choices}, which this processor runs.$"):
+    with pytest.raises(InputError, match=f"^VASTMAX_SIMD is '{bad}': give {choices}, which this processor supports.$"):
         EmbeddingTrainer(corpus, EmbeddingOptions(dim=4))
     monkeypatch.delenv("VASTMAX_SIMD")
     with pytest.raises(InputError, match=f"^simd_level is '{bad}': give {choices}, which"):
