@@ -185,7 +185,7 @@ def test_without_a_header(tmp_path: Path, content: str, words: list[str], vector
 def test_without_a_header_a_bad_line_is_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"line 2 of .* has '2,5' instead of a finite number: write decimals"):
         read_text(tmp_path, "a 1 2\nb 1 2,5\n")
-    with pytest.raises(FormatError, match=r"line 1 of .* has '2,5' for a number: write decimals with a point"):
+    with pytest.raises(FormatError, match=r"line 1 of .* has '2,5' instead of a number: write decimals with a point"):
         read_text(tmp_path, "a 1,5 2,5\nb 1,5 2,5\n")
 
 

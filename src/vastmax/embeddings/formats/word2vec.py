@@ -151,7 +151,7 @@ def _dimensions(head: bytes, source: RowSource) -> int:
         return min(runs, key=lambda run: (-runs[run], run))
     last = lines[0].split()[-1] if lines else b""
     if _DECIMAL_COMMA.fullmatch(last):
-        raise source.error(f"has '{last.decode()}' for a number", "write decimals with a point", part="line 1")
+        raise source.error(f"has '{last.decode()}' instead of a number", "write decimals with a point", part="line 1")
     raise source.error(
         "is not a file of vectors",
         "give one whose line 1 is the numbers of words and dimensions, or a word and its numbers",
