@@ -54,8 +54,7 @@ nb::bytes to_bytes(const std::string& text) { return nb::bytes(text.data(), text
 Mode mode_of(bool exact) { return exact ? Mode::exact : Mode::whitespace; }
 
 void bind_spool(nb::module_& m) {
-    nb::class_<Spool>(m, "Spool",
-                      "Ids in the order of the text, in a file that the caller has opened for reading and writing.")
+    nb::class_<Spool>(m, "Spool", "Ids in text order, in a file that the caller has opened for reading and writing.")
         .def(nb::init<int>(), nb::arg("descriptor"))
         .def("__len__", &Spool::size)
         .def(
@@ -71,7 +70,8 @@ void bind_spool(nb::module_& m) {
 }
 
 void bind_scanner(nb::module_& m) {
-    nb::class_<Scanner>(m, "Scanner", "One pass over blocks of bytes: words counted, their provisional ids spooled.")
+    nb::class_<Scanner>(m, "Scanner",
+                        "One pass over blocks of bytes that counts words and spools their provisional ids.")
         .def(
             "__init__",
             [](Scanner* self, std::shared_ptr<Spool> spool, bool exact, size_t threads) {
@@ -124,7 +124,7 @@ void bind_lexicon(nb::module_& m) {
             [](Lexicon& lexicon, const nb::bytes& words) {
                 return to_numpy(lexicon.intern({words.c_str(), words.size()}));
             },
-            nb::arg("words"), "Ids of the words; new ones are added with count zero.")
+            nb::arg("words"), "Return the ids of the words; new words are added with count 0.")
         .def(
             "set_counts",
             [](Lexicon& lexicon, const Counts& counts) {
@@ -164,8 +164,8 @@ void bind_pairs(nb::module_& m) {
                                   to_numpy<int64_t>(pairs.counts));
         },
         nb::arg("spool"), nb::arg("word_counts"), nb::arg("is_connector"), nb::arg("min_count"), nb::arg("threads") = 1,
-        "Pairs that occur at least min_count times: first and last word, offsets into the words between, those words, "
-        "counts.");
+        "Return the pairs that occur at least min_count times: first and last word, offsets into the words between, "
+        "those words, counts.");
     m.def(
         "join_pairs",
         [](Spool& spool, const Ids& first, const Ids& last, const Counts& offsets, const Ids& between,
@@ -189,7 +189,7 @@ void bind_pairs(nb::module_& m) {
         },
         nb::arg("spool"), nb::arg("first"), nb::arg("last"), nb::arg("offsets"), nb::arg("between"), nb::arg("joined"),
         nb::arg("is_connector"),
-        "Join the pairs listed, left to right, in place; returns the count of every id afterwards.");
+        "Join the listed pairs, left to right, in place; return the count of every id afterwards.");
 }
 
 void bind_bytes(nb::module_& m) {
@@ -200,7 +200,7 @@ void bind_bytes(nb::module_& m) {
             return last_cut(bytes.data(), std::min(size, bytes.size()), mode_of(exact));
         },
         nb::arg("block"), nb::arg("size"), nb::arg("exact") = false,
-        "Length of the part of the first `size` bytes that ends with their last separator; 0 where there is none.");
+        "Return the length of the first `size` bytes up to their last separator, inclusive; 0 if there is none.");
     m.def(
         "clean_utf8",
         [](nb::handle block) {
@@ -210,7 +210,8 @@ void bind_bytes(nb::module_& m) {
             const uint64_t replaced = replace_invalid_utf8(bytes.data(), bytes.size(), out);
             return nb::make_tuple(nb::bytes(out.data(), out.size()), replaced);
         },
-        nb::arg("block"), "The bytes with every ill-formed part replaced by U+FFFD, and the number of replacements.");
+        nb::arg("block"),
+        "Return the bytes with every ill-formed part replaced by U+FFFD, and the number of replacements.");
 }
 
 using ReadableRows = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
@@ -244,10 +245,11 @@ nb::tuple parse_text_rows(const nb::bytes& text, const WritableRows& rows) {
 void bind_rows(nb::module_& m) {
     m.def(
         "format_text_rows", &format_rows, nb::arg("words"), nb::arg("vectors"),
-        "Lines 'word number number …' of words (n bytes objects) and vectors (n, d) float32, digits that round-trip.");
+        "Return lines 'word number number …' for words (n bytes objects) and vectors (n, d) float32, with digits that "
+        "round-trip.");
     m.def("parse_text_rows", &parse_text_rows, nb::arg("text"), nb::arg("rows"),
-          "Fill rows (n, d) float32 from whole lines; return the words, the place of the first line not read, and what "
-          "is wrong with that: nothing where the rows are full, or the text is at its end.");
+          "Fill rows (n, d) float32 from whole lines; return the words, the offset of the first line not read, and "
+          "its fault: empty if the rows are full or the text has ended.");
 }
 
 std::tuple<Array<int64_t>, Array<uint32_t>> ngram_buckets(const std::vector<std::string>& words, int shortest,
@@ -269,8 +271,8 @@ std::tuple<Array<int64_t>, Array<uint32_t>> ngram_buckets(const std::vector<std:
 void bind_ngrams(nb::module_& m) {
     m.def("ngram_buckets", &ngram_buckets, nb::arg("words"), nb::arg("shortest"), nb::arg("longest"),
           nb::arg("buckets"), nb::arg("hashes"), nb::arg("floret"),
-          "The buckets of the character n-grams of n words, one word's behind the other's, and where they begin (n + "
-          "1).");
+          "Return the buckets of the character n-grams of n words, word after word, and the offsets (n + 1,) of the "
+          "words.");
 }
 
 }  // namespace

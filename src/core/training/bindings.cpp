@@ -46,7 +46,7 @@ std::string name_of(Sharing sharing) {
 }
 
 void bind_settings(nb::module_& m) {
-    nb::class_<Settings>(m, "Settings", "How to train; task.hpp says what each means.")
+    nb::class_<Settings>(m, "Settings", "Training options; see task.hpp.")
         .def("__init__",
              [](Settings* self, const nb::kwargs& fields) {
                  nb::object settings = nb::cast(Settings());
@@ -77,7 +77,7 @@ nb::object words(const uint32_t* first, int count) {
 
 void bind_plan(nb::module_& m) {
     nb::class_<Plan>(m, "Plan",
-                     "One step of training in words, for tests: centres, the columns of their windows, negatives.")
+                     "One training step as words, for tests: centres, the columns of their windows, negatives.")
         .def_prop_ro("centres", [](const Plan& plan) { return words(plan.word, plan.centres); })
         .def_prop_ro("context", [](const Plan& plan) { return words(plan.context, plan.columns); })
         .def_prop_ro("negatives", [](const Plan& plan) { return words(plan.word + plan.centres, plan.negatives); })
@@ -142,13 +142,12 @@ nb::ndarray<nb::numpy, float> view(Matrix& matrix, nb::handle owner) {
 
 void bind_trainer(nb::module_& m) {
     nb::class_<Statistics>(m, "ChunkStatistics",
-                           "What a run of chunks passed: words, examples, and the sum of their loss.")
+                           "Totals of a run of chunks: words, examples, and the sum of the losses.")
         .def_ro("words", &Statistics::words)
         .def_ro("examples", &Statistics::examples)
         .def_ro("loss_sum", &Statistics::loss);
 
-    nb::class_<Trainer>(m, "Trainer",
-                        "Hogwild training of word vectors; vastmax.embeddings.EmbeddingTrainer is its front.")
+    nb::class_<Trainer>(m, "Trainer", "Hogwild training of word vectors, behind vastmax.embeddings.EmbeddingTrainer.")
         .def(
             "__init__",
             [](Trainer* self, const ArrayView<uint32_t>& ids, const ArrayView<uint32_t>& keep, const Settings& settings,
@@ -180,7 +179,7 @@ void bind_trainer(nb::module_& m) {
                 for (Plan plan; planner.next(plan);) plans.push_back(plan);
                 return plans;
             },
-            nb::arg("epoch"), nb::arg("chunk"), "The steps that a chunk will be trained in.")
+            nb::arg("epoch"), nb::arg("chunk"), "Return the training steps of a chunk.")
         .def(
             "learning_rate",
             [](const Trainer& trainer, double position) { return trainer.task.learning_rate(position); },
@@ -195,7 +194,7 @@ void bind_trainer(nb::module_& m) {
                 taken->pack(first);
                 return view(*taken, owner);
             },
-            nb::arg("first"), "The input rows from the first on, in memory of their own; the trainer has none after.")
+            nb::arg("first"), "Move the input rows from this row on out of the trainer, which then has none.")
         .def_prop_ro("chunks_an_epoch", [](const Trainer& trainer) { return trainer.task.chunks_an_epoch(); })
         .def_prop_ro("level", [](const Trainer& trainer) { return trainer.kernels.name; })
         .def_prop_ro("vectors",

@@ -188,36 +188,36 @@ Array<int32_t> tree_children(const ArrayView<int64_t>& offsets, const ArrayView<
 
 void bind_trees(nb::module_& m) {
     m.def("huffman_children", &huffman_tree_children, nb::arg("counts"),
-          "Huffman tree of non-negative counts: children (2 (V-1),) int32 as tree_children gives them, leaf w of word "
-          "w.");
+          "Return the Huffman tree of non-negative counts as children (2 (V-1),) int32, as tree_children; leaf w is "
+          "word w.");
     m.def("balanced_children", &balanced_tree_children, nb::arg("order"),
-          "Tree that halves the words, taken in this order: children as huffman_children.");
+          "Return the tree that halves the words in this order, as children like huffman_children.");
     m.def("numbered_children", &renumbered_children, nb::arg("children"), nb::arg("root"),
-          "Children (2 (L-1),) int32, an inner node or ~leaf each, of inner nodes in any order: renumbered level by "
+          "Renumber children (2 (L-1),) int32, each an inner node or ~leaf, of inner nodes in any order, level by "
           "level.");
     m.def("children_links", &children_links, nb::arg("children"),
-          "What lies above inner nodes, then leaves (2L-1,) int32: node n where the sign is +1, ~n where it is -1; and "
-          "the "
-          "lengths of paths (L,) int64. ValueError says what keeps children from being one full binary tree, its nodes "
+          "Return the parents of inner nodes, then of leaves, (2L-1,) int32: node n if the sign is +1, ~n if it is -1; "
+          "and the lengths of paths (L,) int64. ValueError unless children form one full binary tree whose nodes are "
           "numbered level by level from root 0.");
     m.def("children_paths", &children_paths, nb::arg("children"),
-          "The other way round of tree_children: offsets (L+1,) int64, nodes int32, signs int8; ValueError as "
-          "children_links.");
+          "Return the paths of children, the inverse of tree_children: offsets (L+1,) int64, nodes int32, signs int8; "
+          "ValueError as in children_links.");
     m.def("clustered_children", &clustered_children, nb::arg("vectors"), nb::arg("rule"), nb::arg("epsilon"),
           nb::arg("seed"), nb::arg("iterations"), nb::arg("threads"),
-          "Recursive splits of vectors (V, d): children (2 (L-1),) int32 with root 0, and the word of every leaf.");
+          "Split vectors (V, d) recursively; return children (2 (L-1),) int32 with root 0, and the word of each leaf.");
     nb::class_<Fit>(m, "MixtureFit", "A mixture of two spherical Gaussians (or two means) of all rows of a matrix.")
         .def(nb::init<const Vectors&, bool, size_t>(), nb::arg("vectors"), nb::arg("hard") = false,
              nb::arg("threads") = 1)
         .def("run", &Fit::run, nb::arg("seed"), nb::arg("iterations"),
-             "Fit as the root of a tree of this seed; returns what step does.")
-        .def("step", &Fit::step, nb::arg("means"), nb::arg("variances"), nb::arg("mixing"),
-             "One step from these parameters; returns the first part's responsibilities (n,), the means (2 d,), the "
-             "variances (2,) and the mixing shares (2,).");
-    m.def(
-        "tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
-        "Children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. ValueError says what "
-        "keeps the paths from being one full binary tree, its nodes numbered level by level from root 0.");
+             "Fit as at the root of a tree with this seed; return the same as step.")
+        .def(
+            "step", &Fit::step, nb::arg("means"), nb::arg("variances"), nb::arg("mixing"),
+            "Make one step from these parameters; return the first part's responsibilities (n,), the means (2 d,), the "
+            "variances (2,) and the mixing shares (2,).");
+    m.def("tree_children", &tree_children, nb::arg("offsets"), nb::arg("nodes"), nb::arg("signs"),
+          "Return the children (2 (L-1),) int32 of the inner nodes, by node and sign: an inner node, or ~leaf. "
+          "ValueError "
+          "unless the paths form one full binary tree whose nodes are numbered level by level from root 0.");
 }
 
 }  // namespace vastmax
