@@ -1,4 +1,4 @@
-"""The pictures of a comparison, as data and layout for plotly."""
+"""The figures of a comparison, as data and layout for plotly."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LINE = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a figure: its name on the switch between views, plotly's traces and layout, and a caption."""
+    """One view of a figure: its name on the view switch, plotly's traces and layout, and a caption."""
 
     name: str
     data: list[dict[str, Any]]
@@ -50,7 +50,7 @@ class View:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with one view or more; ``name`` is its identifier in the page, ``text`` says how to read it."""
+    """A figure with one or more views; ``name`` is its identifier in the page, ``text`` explains how to read it."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ class Figure:
 
 
 def comparison_figures(records: Iterable[RunRecord]) -> list[Figure]:
-    """Return the pictures that the records have data for.
+    """Return the figures for which the records have data.
 
     Example:
         >>> run = RunRecord(label="full", layer="full", perplexity={"test": 114.5}, training_words_per_second=3900.0)
@@ -96,12 +96,12 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
         found = {row.label: (costs[row.label], row.test.mean) for row in rows if row.test and row.label in costs}
         if not found:
             continue
-        # what others are measured by is always within the picture
+        # the reference is always within the visible range
         limit = limit_of((y for _, y in found.values()), found[reference][1] if reference in found else 0.0)
         places = pareto_front([(-x if is_speed else x, y) for x, y in found.values()])
         front = [list(found)[place] for place in places]
         series = []
-        # names are written in the order of the traces, as far as there is room
+        # labels are placed in the order of the traces, as far as there is room
         for label in sorted(found, key=lambda label: (label != reference, label not in front)):
             x, y = found[label]
             note = f"{whole(x)} words/s" if is_speed else seconds(x)
@@ -125,7 +125,7 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
 
 
 def _front(points: Sequence[tuple[str, float, float]], limit: float) -> dict[str, Any]:
-    """The line through the front; by ``ids`` the script leaves out the methods that are hidden."""
+    """Return the line through the Pareto front; the script uses ``ids`` to leave out hidden methods."""
     labels, xs, ys = zip(*points, strict=True)
     line = {"color": "var(--accent)", "width": 6}
     return {**_LINE, "ids": labels, "x": xs, "y": [min(y, limit) for y in ys], "line": line, "opacity": 0.25}
@@ -141,7 +141,7 @@ def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: f
         if not series:
             continue
         finals = [each.known[-1][1] for each in series]
-        # the way down is steep: the end of it, where methods differ, gets the most of the height
+        # curves fall steeply at first: give most of the height to their ends, where methods differ
         marks = []
         sizes = {run.corpus.get("train_words") for runs in by_label.values() for run in runs}
         epoch = sizes.pop() if len(sizes) == 1 else None
@@ -168,7 +168,7 @@ def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: f
 
 
 def _curves(label: str, runs: Sequence[RunRecord], key: str) -> Series:
-    """The curves of all seeds in one series, apart from each other by a break."""
+    """Return the curves of all seeds as one series, separated by breaks."""
     found = Series(label)
     for run in runs:
         if found.x:
@@ -223,7 +223,7 @@ def _band_means(runs: Sequence[RunRecord]) -> dict[tuple[int, int], float]:
 
 
 def _means(points: Iterable[tuple[Key, Any]]) -> dict[Key, float]:
-    """The mean of the positive values of each key."""
+    """Return the mean of the positive values of each key."""
     found: dict[Key, list[float]] = {}
     for key, value in points:
         if _positive(value):
@@ -248,7 +248,7 @@ def _band_series(
 
 
 def _rank(rank: float) -> str:
-    """A rank, or a count, in few characters: 1,001 and 1,000 are 1k."""
+    """Return a rank or a count in few characters: 1,000 and 1,001 are both 1k."""
     if rank >= 999_500:
         return f"{rank / 1e6:.3g}M"
     return f"{rank / 1000:.3g}k" if rank >= 1000 else f"{rank:g}"
@@ -288,7 +288,7 @@ def _gradient_series(label: str, runs: Sequence[RunRecord], key: str) -> Series:
 
 
 def _guides(series: Sequence[Series], power: float) -> list[dict[str, Any]]:
-    """Lines of the promised rate along the lower and the upper side of what is drawn."""
+    """Return lines of the expected rate below and above the data."""
     points = [point for each in series for point in each.known]
     first, last = min(points)[0], max(points)[0]
     if first == last:
@@ -306,10 +306,10 @@ def _counts(title: str) -> dict[str, Any]:
 
 
 def _level(value: float, text: str = "") -> dict[str, Any]:
-    """A line across the whole picture, and what it stands for."""
+    """Return a horizontal line across the whole figure, with a label."""
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "label": {"text": text}}
 
 
 def _positive(value: Any) -> TypeGuard[float]:
-    """Whether a value has a place on a logarithmic axis."""
+    """Return whether a value is finite and positive, so that a logarithmic axis can show it."""
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0

@@ -1,4 +1,4 @@
-"""A comparison as one page that needs nothing else: no network, no other file, no training done again."""
+"""A comparison as one self-contained HTML page: no network, no other files, no new training."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _SCRIPTS = ("theme.js", "figures.js", "names.js", "controls.js")
 
 
 def require_report() -> None:
-    """Raise InputError where what a report is made with is not installed: before hours are spent on what it shows."""
+    """Raise InputError if a package needed for the report is missing, before hours of training."""
     for name in ("jinja2", "markupsafe", "plotly"):
         if find_spec(name) is None:
             raise InputError(f"the report needs {name}: pip install 'vastmax[report]'.")
 
 
 def write_report(records: Iterable[RunRecord], path: str | os.PathLike[str]) -> Path:
-    """Write the page of a comparison, and return its path; the file is replaced at once, never half written.
+    """Write the HTML page of a comparison atomically, and return its path.
 
-    The page holds its figures' library (plotly, 4.8 of its 5 MB) and their data and loads nothing: it can be mailed,
-    and opened years later. Its Content-Security-Policy allows its own scripts by their hashes and forbids all else.
+    The page embeds the data of its figures and plotly (4.8 of its 5 MB) and loads nothing, so it can be mailed and
+    still opens years later. Its Content-Security-Policy allows only its own scripts, by hash.
 
     Args:
-        records: of one comparison, as from :func:`~vastmax.comparison.report.read_records`; of several with one
-            label and seed the last counts.
-        path: of the page, as ``report.html``.
+        records: records of one comparison, as from :func:`~vastmax.comparison.report.read_records`; the last of
+            several with the same label and seed is used.
+        path: the file to write, such as ``report.html``.
 
     Raises:
-        InputError: where there is no record, jinja2 or plotly is missing, or the page cannot be written.
+        InputError: if there is no record, jinja2, markupsafe or plotly is missing, or the page cannot be written.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -94,7 +94,7 @@ def _asset(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """What lets a browser run this script and no other."""
+    """Return the Content-Security-Policy hash of a script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -130,7 +130,7 @@ def _title(runs: Sequence[RunRecord]) -> str:
 
 
 def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
-    """Name, value and a hint for a pointer, of what all runs have in common."""
+    """Return name, value and tooltip of each fact about the comparison as a whole."""
     corpus = next((run.corpus for run in runs if run.corpus), {})
     size, finished = corpus.get("vocabulary_size"), max(run.finished for run in runs)
     seeds, failed = sorted({run.seed for run in runs}), sum(run.status == "failed" for run in runs)
@@ -160,18 +160,18 @@ def _warnings(runs: Sequence[RunRecord], reference: str | None) -> list[str]:
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer: the question in short, the method, its number with the unit, and how it stands to full softmax."""
+    """One finding: its title, the method, its value with the unit, and a comparison with the full softmax."""
 
     title: str
     label: str
     value: str
-    sentence: str  # goes on after the label
+    sentence: str  # continues after the label
 
 
 def findings(rows: Sequence[SummaryRow], reference: str | None, pairs: Sequence[Pair]) -> list[Finding]:
-    """Return the best perplexity, the fastest in training, the fastest within 5 % of the reference: three cards.
+    """Return up to three findings: best perplexity, fastest in training, fastest within 5 % of the reference.
 
-    A method that wins twice has one card, with both titles; then the fastest at test and the least memory follow.
+    A method that wins twice has one card with both titles; the fastest at test and the least memory then fill up.
     """
     perplexities = {row.label: row.test.mean for row in rows if row.test}
     full = None if reference is None else perplexities.get(reference)
@@ -194,7 +194,7 @@ def findings(rows: Sequence[SummaryRow], reference: str | None, pairs: Sequence[
         value = text(values[label])
         card = next((each for each in found if each.label == label), None)
         if card is not None:
-            # beyond the three questions, a method that has a card already is no news
+            # the first two titles join the card of their method; the others need a method without a card
             if place < 2:
                 both = card.value if value in card.value else f"{card.value}, {value}"
                 found[found.index(card)] = replace(card, title=f"{card.title}, {title.lower()}", value=both)
@@ -212,7 +212,7 @@ def findings(rows: Sequence[SummaryRow], reference: str | None, pairs: Sequence[
 
 
 def _best(perplexities: Mapping[str, float], reference: str | None, pairs: Sequence[Pair]) -> Finding:
-    """The method with the lowest perplexity, or that it is undecided which one that is."""
+    """Return the method with the lowest perplexity, or an undecided finding."""
     label = pairs[0].better if pairs else min(perplexities, key=perplexities.__getitem__)
     value, full = perplexities[label], perplexities.get(reference or "")
     open_ = [pair for pair in pairs if pair.better == label and pair.status != "different"]

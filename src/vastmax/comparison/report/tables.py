@@ -1,4 +1,4 @@
-"""A comparison's tables: text for a terminal, and the page's cells with what they are sorted by and what stands out."""
+"""The tables of a comparison: text for a terminal, and the page's cells with sort keys and highlighting."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _CHECKS = {
 
 
 class _Column(NamedTuple):
-    """A number of a row: heading and hint on the page, the field of `SummaryRow`, and how it is written."""
+    """A numeric column: heading and tooltip on the page, the field of `SummaryRow`, and its format."""
 
     name: str
     hint: str
     field: str
     text: Callable[[float], str]
-    best: Callable[[Iterable[float]], float] | None = None  # which end stands out; speeds have bars
+    best: Callable[[Iterable[float]], float] | None = None  # min or max, to highlight; columns with max have bars
 
 
 _NUMBERS = [
@@ -74,9 +74,9 @@ _NUMBERS = [
 
 
 def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of text for a terminal, in the order of :func:`summary_rows`.
+    """Return column names and rows of text for a terminal, in the order of :func:`summary_rows`.
 
-    A failed run's row ends in its sentence.
+    The row of a failed run ends with its error.
 
     Example:
         >>> columns, rows = comparison_table([RunRecord(label="full", layer="full", perplexity={"test": 114.53})])
@@ -93,12 +93,12 @@ def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list
 
 
 def _columns(rows: Sequence[SummaryRow]) -> list[_Column]:
-    """The columns to show: perplexity a character only where a record has what it takes."""
+    """Return the columns to show: perplexity per character only if a record has the numbers for it."""
     return [column for column in _NUMBERS if column.field != "character" or any(row.character for row in rows)]
 
 
 def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str, Any]:
-    """Return columns, rows of runs that are done and of those that failed, and a note, for the page's first table."""
+    """Return the columns, the rows of finished and of failed methods, and a note, for the page's first table."""
     done = [row for row in rows if row.status == "done"]
     full = next((row.test.mean for row in done if row.label == reference and row.test), None)
     usual = Counter(row.budget for row in rows).most_common(1)[0][0] if rows else ""
@@ -172,7 +172,7 @@ def _stand_out(cells: Sequence[dict[str, Any]], best: Callable[[Iterable[float]]
 
 
 def pairs_table(pairs: Sequence[Pair]) -> dict[str, Any] | None:
-    """Return the page's matrix of verdicts: a row and a column a method, the best first; None without pairs."""
+    """Return the page's matrix of verdicts: one row and column per method, the best first; None without pairs."""
     if not pairs:
         return None
     labels = list(dict.fromkeys(label for pair in pairs for label in (pair.better, pair.worse)))
@@ -185,7 +185,7 @@ def pairs_table(pairs: Sequence[Pair]) -> dict[str, Any] | None:
 
 
 def _verdict(label: str, other: str, pair: Pair | None) -> dict[str, str]:
-    """How a row's method stands to a column's: its sign, what is sorted by, and the gap in words."""
+    """Compare the method of a row with that of a column: sign, sort key, and a tooltip with the gap."""
     if pair is None:
         return {"sign": "", "status": "", "value": "0", "hint": ""}
     sign = -1 if pair.better == label else 1
@@ -206,7 +206,7 @@ def _percent(logs: float, *, signed: bool = False) -> str:
 
 
 def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Return the tables of trees and of checks, as far as the records have them; of several seeds the first run's."""
+    """Return the tables of learning rates, trees and checks that the records have data for, from each first seed."""
     first = list({run.label: run for run in reversed(runs) if run.status == "done"}.values())[::-1]
     rates = {f"{rate:g}": f"loss at {rate:g}" for run in first for rate, _ in _tried(run)}
     found = [
@@ -242,7 +242,7 @@ def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
 
 
 def _tried(run: RunRecord) -> list[tuple[float, float | None]]:
-    """The learning rates of a probe, each with its loss, as far as the record holds numbers."""
+    """Return the trial rates of a probe, each with its loss; what is not a number is left out."""
     probe = run.probe or {}
     rates, losses = (each if isinstance(each, list) else [] for each in (probe.get("rates"), probe.get("losses")))
     pairs = zip_longest(rates, losses[: len(rates)])
@@ -287,7 +287,7 @@ def _value(field: str, value: Any) -> str:
 
 
 def _status_text(row: SummaryRow) -> str:
-    """Return "done", or what failed and why."""
+    """Return "done", or how many runs failed and why."""
     if not row.failed:
         return row.status
     which = "failed" if not row.done else f"{row.failed} of {row.done + row.failed} seeds failed"
@@ -295,7 +295,7 @@ def _status_text(row: SummaryRow) -> str:
 
 
 def _text(row: SummaryRow, column: _Column) -> str:
-    """A mean as it is written; "never" where a run never came to full softmax's quality."""
+    """Format a mean; "never" if a run never reached the full softmax's quality."""
     value = getattr(row, column.field)
     if column.field == "seconds_to_full" and row.reaches_full is False:
         return "never"
@@ -308,7 +308,7 @@ def _text_with_spread(row: SummaryRow, column: _Column) -> str:
 
 
 def _spread(value: Estimate | None) -> str:
-    """A standard deviation with a decimal, like what it belongs to; with one digit where that would be none."""
+    """Format a standard deviation with one decimal, like its mean, or with one significant digit if below 0.05."""
     if value is None or value.deviation is None:
         return ""
     return f"{value.deviation:.1g}" if 0 < value.deviation < 0.05 else number(value.deviation)
