@@ -83,8 +83,8 @@ def comparison_figures(records: Iterable[RunRecord]) -> list[Figure]:
 def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None) -> Figure:
     views = []
     for name, across, cost, is_speed in (
-        ("Training speed", _counts("words a second in training"), lambda row: row.training_speed, True),
-        ("Test speed", _counts("words of the test text a second"), lambda row: row.evaluation_speed, True),
+        ("Training speed", _counts("training words per second"), lambda row: row.training_speed, True),
+        ("Test speed", _counts("test words per second"), lambda row: row.evaluation_speed, True),
         (
             "Time to full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
             time_axis("training time to full softmax + 5 %"),
@@ -107,7 +107,7 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
             note = f"{whole(x)} words/s" if is_speed else seconds(x)
             series.append(Series(label, [x], [y], [f"perplexity {number(y)}<br>{note}"]))
         missing = [row.label for row in rows if row.label not in found and not is_speed]
-        never = f"Never got there: {', '.join(missing)}. " if missing else ""
+        never = f"Never reached: {', '.join(missing)}. " if missing else ""
         views.append(
             View(
                 name,
@@ -119,7 +119,8 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
     return Figure(
         "tradeoff",
         "Speed against perplexity",
-        "Right and down is better. Methods on the line, the Pareto front, are those that no other one beats in both.",
+        "Lower right is better (lower left for times). The line is the Pareto front: no other method is at least as "
+        "good in both and better in one.",
         views,
     )
 
@@ -134,7 +135,7 @@ def _front(points: Sequence[tuple[str, float, float]], limit: float) -> dict[str
 def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: float | None) -> Figure:
     views = []
     for name, key, across in (
-        ("Over time", "seconds", time_axis("time spent training")),
+        ("Over time", "seconds", time_axis("training time")),
         ("Over words", "words", _counts("words trained on")),
     ):
         series = [each for label, runs in by_label.items() if (each := _curves(label, runs, key)).known]
@@ -162,7 +163,7 @@ def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: f
     return Figure(
         "progress",
         "Perplexity over time",
-        "One point an evaluation. Who is lowest at the time that you have is who to take.",
+        "One point per evaluation. At the training time you can afford, choose the lowest curve.",
         views,
     )
 
@@ -186,7 +187,7 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
     values = {label: bands for label, runs in by_label.items() if (bands := _band_means(runs))}
     order = sorted({band for bands in values.values() for band in bands})
     across = axis(
-        "rank of the word, frequent to rare",
+        "word rank, frequent to rare",
         type="linear",
         range=[-0.3, len(order) - 0.7],
         tickvals=list(range(len(order))),
@@ -200,10 +201,10 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
         limit = limit_of(ratios)
         layout = {
             "xaxis": across,
-            "yaxis": axis("perplexity ÷ full softmax's", tickformat=",~r", **between(ratios, limit)),
+            "yaxis": axis("perplexity relative to full softmax", tickformat=",~r", **between(ratios, limit)),
             "shapes": [_level(1.0)],
         }
-        views.append(View("Against full softmax", line_traces(series, styles), layout, out_of_sight(series, limit)))
+        views.append(View("Relative to full", line_traces(series, styles), layout, out_of_sight(series, limit)))
     if values:
         series = [_band_series(label, bands, order, None) for label, bands in values.items()]
         layout = {"xaxis": across, "yaxis": axis("test perplexity", tickformat=",~r")}
@@ -211,7 +212,7 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
     return Figure(
         "bands",
         "Perplexity by word frequency",
-        "Approximations rarely cost all words alike: look at the right, where the rare ones are.",
+        "Approximations rarely affect all words equally: check the rare words at the right.",
         views,
     )
 
@@ -257,8 +258,8 @@ def _rank(rank: float) -> str:
 def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figure:
     views = []
     for name, key, title, power, rate in (
-        ("Error", "gradient_rmse", "error of the gradient, relative", 0.5, "1/√k"),
-        ("Bias", "gradient_bias", "bias of the gradient, relative", 1.0, "1/k"),
+        ("Error", "gradient_rmse", "relative gradient error", 0.5, "1/√k"),
+        ("Bias", "gradient_bias", "relative gradient bias", 1.0, "1/k"),
     ):
         series = [each for label, runs in by_label.items() if (each := _gradient_series(label, runs, key)).known]
         if series:
@@ -268,13 +269,13 @@ def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figur
                 "xaxis": axis("samples k", tickformat=",~r"),
                 "yaxis": axis(title, tickformat=",~r", **between(errors)),
             }
-            note = f"Dotted: falling as {rate}, the rate that estimators promise."
+            note = f"Dotted: proportional to {rate}, the theoretical rate of estimators."
             views.append(View(name, data, layout, note))
     return Figure(
         "gradients",
         "Gradient error against samples",
-        "Measured on each method's trained model. An error of 1 is as large as the gradient itself; exact methods have "
-        "none.",
+        "Measured on the trained model of each method. An error of 1 is as large as the gradient itself; exact methods "
+        "have no error.",
         views,
     )
 

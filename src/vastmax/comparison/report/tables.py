@@ -21,13 +21,13 @@ _TREE = {
     "num_words": "words",
     "entropy_bits": "entropy, bits",
     "mean_bits": "mean path, bits",
-    "longest_path": "longest",
+    "longest_path": "longest path",
     "balanced_bits": "balanced, bits",
     "num_classes": "classes",
-    "largest_class": "largest",
-    "mean_logits": "logits",
+    "largest_class": "largest class",
+    "mean_logits": "mean logits",
     "saving": "saving",
-    "building_seconds": "built in, s",
+    "building_seconds": "build time, s",
 }
 _CHECKS = {
     "samples": "samples",
@@ -36,7 +36,7 @@ _CHECKS = {
     "effective_sample_size": "effective samples",
     "kl_divergence": "KL(P‖Q), nats",
     "log_partition_mean": "mean log Z",
-    "log_partition_std": "spread of log Z",
+    "log_partition_std": "std of log Z",
     "largest_difference": "largest error",
     "largest_sum_error": "largest |Σp − 1|",
 }
@@ -53,23 +53,25 @@ class _Column(NamedTuple):
 
 
 _NUMBERS = [
-    _Column("Test", "perplexity of the test text", "test", number, min),
-    _Column("A character", "perplexity a character, which compares across vocabularies", "character", "{:.3f}".format),
-    _Column("Valid", "perplexity of the validation text", "valid", number),
-    _Column("Train", "perplexity of the training text", "train", number),
+    _Column("Test", "perplexity on the test text", "test", number, min),
+    _Column(
+        "Per character", "test perplexity per character, comparable across vocabularies", "character", "{:.3f}".format
+    ),
+    _Column("Valid", "perplexity on the validation text", "valid", number),
+    _Column("Train", "perplexity on the training text", "train", number),
     _Column("Epochs", "passes over the training text", "epochs", "{:.2g}".format),
-    _Column("Training", "time spent in training", "training_seconds", seconds),
-    _Column("Words/s", "words a second in training", "training_speed", whole, max),
+    _Column("Training", "training time, without evaluation", "training_seconds", seconds),
+    _Column("Words/s", "training words per second", "training_speed", whole, max),
     _Column(
         "To full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
-        "training until full softmax's final validation perplexity + 5 %",
+        "training time until the validation perplexity reaches the full softmax's final one + 5 %",
         "seconds_to_full",
         seconds,
         min,
     ),
-    _Column("Test words/s", "words of the test text a second, exact and normalised", "evaluation_speed", whole, max),
-    _Column("Memory", "the most that the run's process held", "peak_memory", memory, min),
-    _Column("Parameters", "of the whole model", "parameters", whole),
+    _Column("Test words/s", "exact log-probabilities of test words per second", "evaluation_speed", whole, max),
+    _Column("Memory", "peak memory of the run's process", "peak_memory", memory, min),
+    _Column("Parameters", "parameters of the whole model", "parameters", whole),
 ]
 
 
@@ -104,11 +106,11 @@ def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str,
     usual = Counter(row.budget for row in rows).most_common(1)[0][0] if rows else ""
     columns = _columns(done)
     headings = [
-        ("Method", "its name here; a link leads to where it was published"),
+        ("Method", "name of the method, linked to its publication"),
         ("Kind", ""),
         *((column.name, column.hint) for column in columns),
     ]
-    headings.insert(3, ("vs\N{NO-BREAK SPACE}full", "test perplexity against the full softmax's"))
+    headings.insert(3, ("vs\N{NO-BREAK SPACE}full", "test perplexity relative to the full softmax's"))
     cells = [[_cell(row, column) for column in columns] for row in done]
     for place, column in enumerate(columns):
         if column.best is not None:
@@ -124,7 +126,7 @@ def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str,
         ],
         "rows": [{**_method(row, usual), "cells": each} for row, each in zip(done, cells, strict=True)],
         "failed": [{**_method(row, usual), "error": row.error or ""} for row in rows if row.status != "done"],
-        "table_note": "Means over seeds, ± their standard deviation." if several else "",
+        "table_note": "Means over seeds ± standard deviation." if several else "",
     }
 
 
@@ -196,7 +198,7 @@ def _verdict(label: str, other: str, pair: Pair | None) -> dict[str, str]:
         "sign": signs[pair.status],
         "status": pair.status.replace(" ", "-"),
         "value": repr(sign * pair.gap),
-        "hint": f"{label} against {other}: {gap}{chance} perplexity, {pair.status}",
+        "hint": f"{label} vs {other}: {gap}{chance} perplexity, {pair.status}",
     }
 
 
@@ -213,27 +215,28 @@ def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
         _table(
             "rates",
             "Learning rates",
-            "How each method came to its own. By a probe: where the loss after a few steps from one start is least; "
-            "Adagrad's rate is then larger, as the run is longer. All diverged: the lowest that was tried. Too short: "
-            "what is usual for so many steps. No memory for a copy of the model: the default.",
-            {"chosen": "chosen", "why": "by", **dict(sorted(rates.items(), key=lambda each: float(each[0])))}
-            | {"steps": "steps", "seconds": "probed for, s"},
+            "How the learning rate of each method was chosen. Probe: the rate with the lowest loss after a few steps "
+            "from the same initial model; Adagrad's is then increased, as the run is longer. All diverged: the lowest "
+            "rate tried. Too short: the usual rate for the number of steps. No memory for a copy of the model: the "
+            "default.",
+            {"chosen": "chosen", "why": "reason", **dict(sorted(rates.items(), key=lambda each: float(each[0])))}
+            | {"steps": "steps", "seconds": "probe time, s"},
             [(run.label, _rates(run)) for run in first],
         ),
         _table(
             "trees",
             "Trees and classes",
-            "What a word costs: decisions along its path in a tree, or logits of two levels, weighted by frequency. "
-            "The entropy is the least that any tree can reach. Building one, skip-gram vectors for it included, is "
-            "part of no budget, nor is another run whose vectors it borrows.",
+            "The cost per word, weighted by frequency: decisions on its path in a tree, or logits of two levels. The "
+            "entropy is the lower bound of every tree's mean path. The budget does not include building a tree, with "
+            "skip-gram vectors for it, nor another run whose vectors it uses.",
             _TREE,
             [(run.label, {**run.tree, "building_seconds": run.building_seconds} if run.tree else {}) for run in first],
         ),
         _table(
             "checks",
             "Checks and diagnostics",
-            "Training's gradient against the exact one on the trained model (an error of 1 is as large as the gradient "
-            "itself), the normaliser Z, and log-probabilities against the normalised table in float64.",
+            "The training gradient compared with the exact one on the trained model (an error of 1 is as large as the "
+            "gradient itself), the normaliser Z, and log-probabilities compared with the normalised table in float64.",
             _CHECKS,
             [(run.label, {**(run.diagnostics or {}), **(run.brute_force or {})}) for run in first],
         ),

@@ -174,4 +174,4 @@ def out_of_sight(series: Sequence[Series], limit: float) -> str:
     """Return a sentence naming the methods beyond the limit, each with its smallest value; or an empty string."""
     least = {each.method: min(y for _, y in each.known) for each in series if each.known}
     far = [f"{label} ({float(f'{value:.4g}'):,.10g})" for label, value in least.items() if value > limit]
-    return f"Above the picture: {', '.join(far)}." if far else ""
+    return f"Above the plotted range: {', '.join(far)}." if far else ""

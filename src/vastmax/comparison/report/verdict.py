@@ -208,7 +208,7 @@ def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
     Example:
         >>> runs = [RunRecord(label=label, layer="full", perplexity={"test": 100.0}) for label in ("a", "b")]
         >>> verdict_sentences(runs)
-        ['a and b cannot be told apart by one run each: give --seeds 3, or records with losses by part of the text.']
+        ['a and b cannot be told apart with one run each: give --seeds 3, or records with losses by part of the text.']
     """
     runs = [run for run in latest(records) if run.status == "done"]
     pairs = judge(runs)
@@ -220,7 +220,10 @@ def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
         pair.status == "different" for pair in pairs
     ):
         which = "both" if len(labels) == 2 else f"all {len(labels)}"
-        return [f"Too short to judge: {which} methods were under one epoch and still falling; {_longer(judged)}."]
+        return [
+            f"Too short to judge: {which} methods trained for less than one epoch and may still improve; "
+            f"{_longer(judged)}."
+        ]
     best, top = pairs[0].better, pairs[: len(labels) - 1]
     seeds = Counter(run.label for run in judged)
     unknown = [pair.worse for pair in top if pair.status == "undecided" and pair.chance is None]
@@ -232,26 +235,31 @@ def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
     found = []
     if unknown:
         found.append(
-            f"{named([best, *unknown])} cannot be told apart by one run each: give --seeds 3, or records with losses "
+            f"{named([best, *unknown])} cannot be told apart with one run each: give --seeds 3, or records with losses "
             "by part of the text."
         )
     if close:
         verb = "is" if len(close) == 1 else "are"
         found.append(
-            f"{named(close)} {verb} within {ONE_SEED_GAP:.0%} of {best}, too little for one seed to tell: "
+            f"{named(close)} {verb} within {ONE_SEED_GAP:.0%} of {best}, too close to judge with one seed each: "
             "give --seeds 3."
         )
     if chance:
-        lie = "lies" if len(chance) == 1 else "lie"
-        found.append(f"{named(chance)} {lie} within chance of {best}: more --seeds or a longer test text would tell.")
+        verb = "is" if len(chance) == 1 else "are"
+        found.append(
+            f"{named(chance)} {verb} not significantly worse than {best}: give more --seeds or a longer test text."
+        )
     if falling:
-        verb = "is" if len(falling) == 1 else "are"
-        found.append(f"{named(falling)} {verb} still falling and may yet overtake {best}: {_longer(judged)}.")
+        subject = "The perplexity of" if len(falling) == 1 else "The perplexities of"
+        verb, they = ("is", "it") if len(falling) == 1 else ("are", "they")
+        found.append(
+            f"{subject} {named(falling)} {verb} still falling, so {they} may overtake {best}: {_longer(judged)}."
+        )
     if found:
         return found
-    basis = ", judged by one seed" if max(seeds.values()) == 1 else ""
+    basis = ", with one seed each" if max(seeds.values()) == 1 else ""
     return [
-        f"{best} is best{basis}: its lead over every other method is larger than chance explains, and larger than "
+        f"{best} is best{basis}: its lead over every other method is statistically significant, and larger than what "
         "that method could still gain with more training."
     ]
 
