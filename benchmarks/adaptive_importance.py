@@ -1,12 +1,13 @@
-"""Adaptive importance sampling over training: how far the proposal is from the model, and what an example costs.
+"""Measure adaptive importance sampling over training: divergence of the proposal from the model, and cost per example.
 
     python benchmarks/adaptive_importance.py -o benchmarks/results/adaptive-importance.jsonl --figure docs/images/curves
 
-Trains one feed-forward language model (after Bengio, Ducharme, Vincent, Jauvin 2003) on Penn Treebank, three times from
-the same start and on the same batches: with importance sampling from the unigram distribution, with bigrams that stay
-as they are, and with bigrams that adapt. All draw for each row until its effective sample size is the same. At every
-checkpoint: KL(P‖Q) and perplexity on held-out text, and, of the training steps since the last, the mean of samples a
-row, of S, and of rows that fell back to all classes. ``--show`` draws the picture from earlier results.
+Trains a feed-forward language model (after Bengio, Ducharme, Vincent, Jauvin 2003) on Penn Treebank three times, with
+the same initial weights and batches, with importance sampling from the unigram distribution, from fixed bigrams and
+from adaptive bigrams. All sample until each row has the same effective sample size S. At every checkpoint, the script
+records KL(P‖Q) and perplexity on held-out text and, over the training steps since the last one, the mean number of
+samples per row, the mean S, and the share of rows that fell back to all classes. ``--show`` draws the figure from
+earlier results.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def effort(arguments: argparse.Namespace) -> Record:
 
 
 class Model(nn.Module):
-    """The words before -> a hidden vector, and an output layer."""
+    """A network from preceding words (N, before) to hidden vectors (N, d), and an output layer."""
 
     def __init__(self, classes: int, before: int, dim: int, output: ImportanceSampledSoftmax) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class Model(nn.Module):
 
 
 def trained(name: str, text: Text, arguments: argparse.Namespace) -> Iterator[Record]:
-    """One record a checkpoint."""
+    """Train a method, and yield one record per checkpoint."""
     torch.manual_seed(arguments.seed)
     layer = LAYERS[name](text, arguments)
     torch.manual_seed(arguments.seed)
@@ -140,7 +141,7 @@ def means(used: list[Tensor]) -> Record:
 
 @torch.no_grad()
 def judged(model: Model, text: Text, rows: int = 8192, of_them: int = 512) -> Record:
-    """Perplexity and KL(P‖Q) on held-out text, the latter on fewer rows."""
+    """Return perplexity and KL(P‖Q) on held-out text, the latter on fewer rows."""
     layer, classes = model.output, torch.arange(text.classes)
     windows = torch.from_numpy(text.valid).unfold(0, model.before + 1, 1)
     windows = windows[torch.linspace(0, len(windows) - 1, rows).long()]

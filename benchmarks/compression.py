@@ -1,11 +1,11 @@
-"""What vectors in fewer bytes lose: bytes a word against analogies and similarities, of a trained model.
+"""Measure the quality of compressed vectors: bytes per word against analogies and similarities, for a trained model.
 
     vastmax train enwiki-100M.txt -o model
     python benchmarks/compression.py model --analogies questions-words.txt \
         --similarity EN-WS-353-ALL.txt EN-SIMLEX-999.txt EN-MTurk-771.txt --out results.jsonl
 
-Each form is saved, loaded and evaluated as `vastmax evaluate` does. Bytes are those of the vectors in the file,
-codebooks and rotation included.
+Each format is saved, loaded and evaluated as in `vastmax evaluate`. Bytes are those of the vectors in the file,
+including codebooks and rotation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One run of one trainer, or one evaluation, in a process of its own: a JSON object in, a JSON object out.
+"""Run one trainer, or one evaluation, in its own process: a JSON object in, a JSON object out.
 
-``embeddings.py`` starts this file; it is no program for people. Importing a trainer is not timed, and what a run
-evaluates to is measured by another process, so that peak memory is that of scanning, training and saving.
+Internal: started by ``embeddings.py``. Importing a trainer is not timed, and another process evaluates the run, so that
+peak memory is that of scanning, training and saving.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ MODELS = {
 
 
 class Stopwatch:
-    """Times the parts of a run: by the clock, and by the processor, which shows a run that had to wait."""
+    """Measures wall-clock and CPU time of the parts of a run; a difference shows that the run had to wait."""
 
     def __init__(self) -> None:
         self.facts: Facts = {}
         self.restart()
 
     def restart(self) -> None:
-        """Forget what has passed since the last part."""
+        """Discard the time since the last part."""
         self.last = time.perf_counter(), time.process_time()
 
     def lap(self, part: str) -> None:
-        """Note the seconds since the last part as those of this one."""
+        """Record the time since the last part, in seconds, as that of this part."""
         now = time.perf_counter(), time.process_time()
         self.facts[f"{part}_seconds"] = now[0] - self.last[0]
         self.facts[f"{part}_processor_seconds"] = now[1] - self.last[1]
@@ -44,7 +44,7 @@ class Stopwatch:
 
 
 def run_vastmax(spec: Spec) -> Facts:
-    """Scan with encode_corpus, train with train, save as a folder."""
+    """Scan with `encode_corpus`, train with `train`, and save as a folder."""
     from vastmax.embeddings import train
     from vastmax.text import encode_corpus
 
@@ -76,7 +76,7 @@ def run_vastmax(spec: Spec) -> Facts:
 
 
 def gensim_options(spec: Spec) -> dict[str, Any]:
-    """The same run in gensim's words; what is not named here is left at gensim's defaults."""
+    """Return gensim's options for the same run; all others keep gensim's defaults."""
     model, objective = MODELS[spec["model"]]
     negative_sampling = objective == "negative-sampling"
     return {
@@ -96,13 +96,13 @@ def gensim_options(spec: Spec) -> dict[str, Any]:
 
 
 def lengths_of_ngrams(subwords: str) -> tuple[int, int]:
-    """Return the shortest and the longest of "3-6", or of "5", which is both."""
+    """Return the shortest and the longest length of "3-6", or of "5" for a single length."""
     shortest, _, longest = subwords.partition("-")
     return int(shortest), int(longest or shortest)
 
 
 def run_gensim(spec: Spec) -> Facts:
-    """Scan with build_vocab, train from the file (gensim's fastest way), save the KeyedVectors."""
+    """Scan with build_vocab, train from the file (gensim's fastest mode), and save the KeyedVectors."""
     from gensim.models import FastText, Word2Vec, word2vec
 
     model = (FastText if spec["subwords"] else Word2Vec)(**gensim_options(spec))
@@ -129,7 +129,7 @@ def run_gensim(spec: Spec) -> Facts:
 
 
 def run_fasttext(spec: Spec) -> Facts:
-    """Scan and train in one call; the scan cannot be told apart and counts as training."""
+    """Scan and train in one call; the scan cannot be timed separately and counts as training."""
     import fasttext  # type: ignore[import-not-found]
 
     model, objective = MODELS[spec["model"]]
@@ -164,7 +164,7 @@ def run_fasttext(spec: Spec) -> Facts:
 
 
 def write_vectors(spec: Spec, words: list[str], vectors: Any) -> None:
-    """Write the vectors of words, and behind them of those that are judged unseen."""
+    """Write the vectors of the words, followed by those of the unseen words to evaluate."""
     words = words + spec["unseen"]
     with open(Path(spec["output"], "vectors.vec"), "w", encoding="utf-8") as file:
         file.write(f"{len(words)} {spec['dim']}\n")
@@ -179,7 +179,7 @@ TRAINERS: dict[str, Callable[[Spec], Facts]] = {
 
 
 def whole_gensim(spec: Spec) -> Facts:
-    """What a user of gensim would write: scan, train, save."""
+    """Scan, train and save as a gensim user would."""
     from gensim.models import FastText, Word2Vec
 
     model = (FastText if spec["subwords"] else Word2Vec)(corpus_file=spec["corpus"], **gensim_options(spec))
@@ -189,7 +189,7 @@ def whole_gensim(spec: Spec) -> Facts:
 
 
 def evaluate(spec: Spec) -> Facts:
-    """Measure the vectors that a run saved; every trainer's by the same code."""
+    """Evaluate the saved vectors of a run, with the same code for all trainers."""
     import numpy as np
 
     from vastmax.embeddings import Embeddings, evaluate_analogies, evaluate_similarity
@@ -199,7 +199,7 @@ def evaluate(spec: Spec) -> Facts:
     if not np.isfinite(embeddings.vectors).all() or not embeddings.vectors.any():
         return {"fault": "vectors are not finite, or all zero"}
     seen = embeddings.vocabulary.words or []
-    seen = seen[: len(seen) - sum(word in embeddings for word in spec["unseen"])]  # they come last
+    seen = seen[: len(seen) - sum(word in embeddings for word in spec["unseen"])]  # unseen words come last
     reports = [evaluate_similarity(embeddings, path) for path in spec["similarity"]]
     facts: Facts = {
         "vocabulary_saved": len(seen),
@@ -213,7 +213,7 @@ def evaluate(spec: Spec) -> Facts:
 
 
 def load(folder: Path) -> Any:
-    """Return the embeddings that a run saved, whoever made them."""
+    """Load the saved embeddings of a run, from any trainer."""
     from vastmax.embeddings import Embeddings, read_word2vec
 
     if (folder / "vectors.kv").exists():
@@ -228,9 +228,9 @@ def load(folder: Path) -> Any:
 
 
 def peak_bytes() -> int:
-    """Return the peak of resident memory, files mapped into it included.
+    """Return the peak resident memory in bytes, including memory-mapped files.
 
-    Linux hands the getrusage peak of the parent down through fork and exec, so the kernel's own mark is asked first.
+    On Linux the getrusage peak is inherited from the parent through fork and exec, so VmHWM is preferred.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -1,22 +1,21 @@
-"""Word embeddings: vastmax beside gensim (and fastText where it is installed) on a file of your own, in one run.
+"""Compare word embeddings of vastmax, gensim and, if installed, fastText on a text file of your own, in one run.
 
     python benchmarks/embeddings.py corpus.txt --analogies questions-words.txt --similarity EN-WS-353-ALL.txt \
         --dims 100,300 --threads 1,2 --models skipgram-ns,cbow-ns --repeat 3 --out results.jsonl
 
-Every run is a fresh process, and trainers take turns, so that a slow minute of the machine falls on all. Both read
-the file as whitespace-separated words, one sentence a line, with the same window, negatives, subsampling and epochs;
-learning rates are each trainer's defaults, or those of ``--learning-rates``, for all trainers alike. Words a second
-are the words of the file times epochs over the seconds of training, for everybody. A run whose vectors, words or
-vocabulary are not as they must be reports no speed. ``--whole-command`` also times the commands: ``vastmax train``
-against a script that scans, trains and saves with gensim, from start to exit.
+Every run is a new process, and trainers take turns, so that slow periods of the machine affect all of them. All read
+the file as whitespace-separated words, one sentence per line, with the same window, negatives, subsampling and epochs.
+Learning rates are each trainer's defaults, or those of ``--learning-rates`` for all trainers. Words per second are the
+words of the file × epochs / training seconds, for all trainers. A run with invalid vectors, or with other words or
+another vocabulary than the first, reports no speed. ``--whole-command`` also times the commands from start to exit:
+``vastmax train``, and a script that scans, trains and saves with gensim.
 
-No run is left out, however odd. A ratio is marked "?" where it rests on fewer than three runs of either side, on runs
-under a second, or on runs that differ by more than a quarter. Those that differ are listed below the table with their
-processor time: one that took much longer than it computed had to wait for the machine, and its ratio says nothing
-about a trainer.
+No run is excluded as an outlier. A ratio is marked "?" if either side has fewer than three runs, runs under a second,
+or runs that differ by more than a quarter. Runs that differ are listed below the table with their CPU time: if a run
+took much longer than its CPU time, it waited for the machine, and its ratio says nothing about the trainer.
 
-All trainers are judged by the same pairs of words, which are chosen before: those of words in the vocabulary and, with
-``--subwords``, those with a word that is not in it, apart and named "unseen".
+All trainers are evaluated on the same word pairs, selected in advance: pairs of words in the vocabulary and, with
+``--subwords``, separately those with an out-of-vocabulary word, named "unseen".
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ from vastmax.text import Subwords
 HERE = Path(__file__).parent
 REFERENCE = "gensim"
 ENOUGH_RUNS, STEADY, ENOUGH_SECONDS = 3, 1.25, 1.0
-ENOUGH_PAIRS = 30  # for a rank correlation that is more than chance
+ENOUGH_PAIRS = 30  # for a meaningful rank correlation
 CONFIGURATION = ("corpus", "model", "dim", "threads", "epochs", "learning_rate", "window", "negatives", "subsample")
 CONFIGURATION += ("min_count", "subwords", "held_out", "vastmax_options")
-ABSENT = {"held_out": 0}  # in records from before there was such a thing
+ABSENT = {"held_out": 0}  # defaults for records that predate the field
 
 Record = dict[str, Any]
 
@@ -130,7 +129,7 @@ def option(text: str) -> tuple[str, Any]:
 
 
 def specifications(arguments: argparse.Namespace) -> Iterator[Record]:
-    """Every run, in order: repeat after repeat, and within it configuration after configuration, A B A B."""
+    """Yield all runs in order: by repeat, then by configuration, with trainers alternating (A B A B)."""
     kinds = arguments.models, arguments.dims, arguments.threads, arguments.epochs, arguments.learning_rates
     configurations = list(product(*kinds))
     tasks = ["run", "whole"] if arguments.whole_command else ["run"]
@@ -161,7 +160,7 @@ def specifications(arguments: argparse.Namespace) -> Iterator[Record]:
 
 
 def measure(spec: Record) -> Record:
-    """Run, evaluate, and return what was found; a fault takes the place of what it spoils."""
+    """Run and evaluate, and return the measurements; after a failure ``fault`` replaces what could not be measured."""
     with tempfile.TemporaryDirectory(prefix="vastmax-bench-") as folder:
         spec = {**spec, "output": str(Path(folder, "model"))}
         found = whole_command(spec) if spec["task"] == "whole" else child(spec)
@@ -171,7 +170,7 @@ def measure(spec: Record) -> Record:
 
 
 def child(spec: Record) -> Record:
-    """Run `embedding_runs.py` in a fresh process and return what it says."""
+    """Run `embedding_runs.py` in a new process and return its output."""
     command = [sys.executable, str(HERE / "embedding_runs.py"), json.dumps(spec)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     if done.returncode:
@@ -180,7 +179,7 @@ def child(spec: Record) -> Record:
 
 
 def whole_command(spec: Record) -> Record:
-    """Time a command from start to exit, with processor time and peak memory as the system counts them."""
+    """Time a command from start to exit, with CPU time and peak memory as measured by the system."""
     command = vastmax_command(spec) if spec["trainer"] == "vastmax" else gensim_command(spec)
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment())
@@ -215,12 +214,12 @@ def gensim_command(spec: Record) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """BLAS keeps to one thread beside the trainers' own."""
+    """Return the environment, with BLAS limited to one thread beside the threads of the trainers."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def check(records: list[Record]) -> None:
-    """Mark runs that read other words, or keep another vocabulary, than the first of the same file."""
+    """Mark runs whose words, vocabulary or pairs differ from those of the first run."""
     for record in records:
         for name in ("raw_words", "vocabulary_saved", "pairs"):
             peers = [other[name] for other in records if name in other and "fault" not in other]
@@ -229,7 +228,7 @@ def check(records: list[Record]) -> None:
 
 
 def facts(device: str = "cpu") -> Record:
-    """What a record says of the machine and the source that it was measured with."""
+    """Return the fields of a record on the machine, versions and commit."""
     found = versions("gensim", "fasttext")
     if device.startswith("cuda"):
         import torch
@@ -245,7 +244,7 @@ def facts(device: str = "cpu") -> Record:
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records in a file, a line of JSON each."""
+    """Read the records of a file of JSON lines."""
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
@@ -253,7 +252,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def table(records: list[Record]) -> Table:
-    """Medians of each configuration and trainer, and how many times the reference they are."""
+    """Return a table of medians by configuration and trainer, with their ratios to the reference."""
     standards = list(dict.fromkeys(name for record in records for name in record.get("similarity", {})))
     values = {name: {setting(record, name) for record in records} for name in CONFIGURATION[:-1]}
     differing = [name for name, found in values.items() if len(found) > 1]
@@ -288,7 +287,7 @@ def table(records: list[Record]) -> Table:
 
 
 def setting(record: Record, name: str) -> str:
-    """A part of a run's configuration as text."""
+    """Return a setting of a run's configuration as text."""
     return str(record.get(name, ABSENT.get(name)))
 
 
@@ -314,9 +313,9 @@ def cells(runs: list[Record], reference: list[Record], standards: list[str]) -> 
 
 
 def mean_score(record: Record) -> float | None:
-    """The mean of a run's scores: semantic and syntactic analogies, and files of which 30 pairs or more are known.
+    """Return the mean of a run's scores: semantic and syntactic analogies, and files with at least 30 known pairs.
 
-    Pairs of unseen words are no part of it.
+    Pairs with unseen words are excluded.
     """
     files = [each for name, each in record.get("similarity", {}).items() if not name.endswith(UNSEEN)]
     found = [each["spearman"] for each in files if each["spearman"] is not None and each["pairs"] >= ENOUGH_PAIRS]
@@ -327,7 +326,7 @@ def mean_score(record: Record) -> float | None:
 
 
 def middle(runs: list[Record], *path: str) -> float | None:
-    """Return the median of a value found by path in each run that has it."""
+    """Return the median of a nested value over the runs that have it; None if none has."""
     values: list[Any] = list(runs)
     for name in path:
         values = [value.get(name) for value in values if value is not None]
@@ -340,7 +339,7 @@ def number(value: float | None, scale: float = 1, digits: int = 0) -> str:
 
 
 def times(above: list[Record], below: list[Record], name: str) -> str:
-    """Return the ratio of medians, with a question mark where the runs do not bear it out."""
+    """Return the ratio of medians, with a question mark if the runs are not steady."""
     over, under = middle(above, name), middle(below, name)
     if over is None or under is None:
         return "-"
@@ -348,7 +347,7 @@ def times(above: list[Record], below: list[Record], name: str) -> str:
 
 
 def steady(runs: list[Record], name: str) -> bool:
-    """Whether there are enough runs, they agree, and took long enough to tell a trainer from starting one."""
+    """Return whether there are enough runs, they agree, and are long enough for start-up not to matter."""
     clock = "train_seconds" if name == "words_per_second" else name
     values = [(run[name], run[clock]) for run in runs if run.get(name) is not None]
     if len(values) < ENOUGH_RUNS or min(seconds for _, seconds in values) < ENOUGH_SECONDS:
@@ -357,7 +356,7 @@ def steady(runs: list[Record], name: str) -> bool:
 
 
 def unsteady(records: list[Record]) -> Iterator[str]:
-    """Yield a line for each group of runs that differ too much, with the seconds by the clock and by the processor."""
+    """Yield a line for each group of runs that differ too much, with wall-clock and CPU seconds."""
     for runs in repeats([record for record in records if "fault" not in record]):
         trainer, task, model, dim, threads = (runs[0][name] for name in ("trainer", "task", "model", "dim", "threads"))
         prefix = "train_" if task == "run" else ""
@@ -368,7 +367,7 @@ def unsteady(records: list[Record]) -> Iterator[str]:
 
 
 def show(records: list[Record], console: Console) -> None:
-    """Print the table, and what to doubt in it."""
+    """Print the table, and warnings about unreliable values."""
     console.print(table(records))
     if any(len(runs) < ENOUGH_RUNS for runs in repeats(records)):
         console.print(f"fewer than {ENOUGH_RUNS} runs of a kind: give --repeat {ENOUGH_RUNS} or more")

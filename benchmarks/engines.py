@@ -1,8 +1,8 @@
-"""The two engines of `vastmax train` on one text: quality of the vectors, and words a second, by objective.
+"""Compare the two engines of `vastmax train` on one text: quality of the vectors and words per second, by objective.
 
     python benchmarks/engines.py corpus.txt --similarity EN-WS-353-ALL.txt EN-SIMLEX-999.txt -o engines.jsonl
 
-Takes the beginning of a long text. Every row is one run on one thread; ``--show`` prints earlier ones.
+Uses the first words of a long text (``--words``). Every row is one run on one thread; ``--show`` prints earlier runs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Record = dict[str, Any]
 
 
 def name(options: Record) -> str:
-    """A run in words."""
+    """Return a description of a run."""
     parts = [options.get("engine", "compiled"), options.get("objective", "negative-sampling"), options["model"]]
     differing = {name: options[name] for name in ("epochs", "learning_rate") if name in options}
     differing |= options.get("layer_options", {})
@@ -46,7 +46,7 @@ def name(options: Record) -> str:
 
 
 def measured(sentences: list[list[str]], options: Record, standards: list[Path]) -> Record:
-    """Train once, and compare with people's judgement."""
+    """Train once, and evaluate on human similarity judgements."""
     common = {"dim": 100, "epochs": 5, "threads": 1, "seed": 1}
     embeddings = train(sentences, **{**common, **options})
     return {
@@ -59,7 +59,7 @@ def measured(sentences: list[list[str]], options: Record, standards: list[Path])
 
 
 def show(records: list[Record], console: Console) -> None:
-    """Print a row a run."""
+    """Print a table with one row per run."""
     table = Table("run", "words/s", *(records[0]["similarity"] if records else ()), title="Spearman's correlation")
     for record in records:
         figures = (number(value, digits=2) for value in record["similarity"].values())

@@ -1,14 +1,14 @@
-"""Gradient error against samples: every layer that samples, with every proposal, on the weights of a trained model.
+"""Measure gradient error by number of samples, for every sampling layer and proposal, on weights of a trained model.
 
     python benchmarks/gradient_error.py -o benchmarks/results/gradient-error.jsonl --figures docs/images
 
-Trains a feed-forward language model with the full softmax for a minute, puts its table into each layer, and asks
-`diagnose` on held-out rows. The biases are shifted so that log Z is 0 on average: the softmax does not see it,
-and methods that take Z as 1 are then judged where they would arrive. ``--weights`` keeps the trained model.
+Trains a feed-forward language model with the full softmax for about a minute, copies its table to each layer, and calls
+`diagnose` on held-out rows. The biases are shifted so that log Z is 0 on average: this does not change the softmax, and
+methods that assume Z = 1 are evaluated where they would converge. ``--weights`` saves the trained model.
 
-One draw for the whole batch and draws of each row's own ("per row") are both measured, the latter for estimators
-alone. A layer or proposal that fails is told, and does not stop the others. Ends with the samples that proposals need
-for equal error; ``--show`` prints that and draws the figures from earlier results, and measures nothing.
+Samples shared by the batch and, for estimators only, samples per row are both measured. If a layer or proposal fails,
+the error is reported and the others go on. At the end the script prints the number of samples that each proposal needs
+for the same error; ``--show`` prints this and draws the figures from earlier results without measuring.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from vastmax.layers import (
 from vastmax.proposals import PROPOSALS, Proposal
 
 DATA = Path(__file__).parents[1] / "../shared/data/ptb"
-ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02)  # at which proposals are compared
+ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02)  # levels at which proposals are compared
 MEASURE = "hidden_gradient_rmse"
 
 Record = dict[str, Any]
 
 
 class Contender(NamedTuple):
-    """A layer with a proposal, for any number of samples."""
+    """A layer with a proposal, built for any number of samples."""
 
     layer: str
     proposal: str | None
@@ -66,9 +66,10 @@ class Contender(NamedTuple):
         return ", ".join(part for part in parts if part)
 
     def build(self, trained: Trained, proposals: dict[str, Proposal], samples: int) -> OutputLayer:
-        """The layer with the trained table, and so many samples a row; half of a partial softmax's are its head.
+        """Build the layer with the trained table (V, d) and a number of samples per row.
 
-        Target sampling has the first partition of the training text with so many targets: one, not a sample of them.
+        The head of a partial softmax takes half of them. Target sampling uses the first partition of the training text
+        with that many targets: a single partition, not a sample of partitions.
         """
         kind: Any = LAYERS[self.layer]
         classes, dim = trained.weight.shape
@@ -80,7 +81,7 @@ class Contender(NamedTuple):
             layer.set_candidates(cut[0].candidates)
         else:
             assert self.proposal is not None
-            # fixed numbers of samples, where a layer would draw until it is content
+            # a fixed number of samples for layers that otherwise sample up to an effective sample size
             own = {"effective_samples": None} if "effective_samples" in inspect.signature(kind).parameters else {}
             layer = kind(dim, proposals[self.proposal], num_samples=samples, shared=self.shared, **own)
         with torch.no_grad():
@@ -94,7 +95,7 @@ class Contender(NamedTuple):
 def contenders(layers: Sequence[str], proposals: Sequence[str]) -> Iterator[Contender]:
     for name in layers:
         if name == "adaptive-importance":
-            continue  # on weights that stand still and with so many samples it is importance with the bigram proposal
+            continue  # with fixed weights and a fixed number of samples it equals importance with the bigram proposal
         if issubclass(LAYERS[name], (PartialSoftmax, TargetSampledSoftmax)):
             yield Contender(name, None, True)
         elif issubclass(LAYERS[name], SamplingLayer):
@@ -103,7 +104,10 @@ def contenders(layers: Sequence[str], proposals: Sequence[str]) -> Iterator[Cont
 
 
 def proposals_for(names: Sequence[str], trained: Trained) -> dict[str, Proposal]:
-    """Each proposal once, for all layers: of the training text, and of the trained table where it follows that."""
+    """Build each proposal once for all layers, from the training text.
+
+    :meth:`Contender.build` updates those that depend on the trained table.
+    """
     made = {}
     for name in names:
         kind: Any = PROPOSALS[name]
@@ -118,7 +122,7 @@ def proposals_for(names: Sequence[str], trained: Trained) -> dict[str, Proposal]
 def measure(
     trained: Trained, batch: tuple[Tensor, Tensor, Tensor], arguments: argparse.Namespace, console: Console
 ) -> Iterator[Record]:
-    """One record a contender and number of samples."""
+    """Yield one record per contender and number of samples."""
     proposals = proposals_for(arguments.proposals, trained)
     hidden, target, previous = batch
     for contender in contenders(arguments.layers, arguments.proposals):
@@ -131,7 +135,7 @@ def measure(
                 layer = contender.build(trained, proposals, samples)
                 found = diagnose(layer, hidden, target, context=previous, repeats=arguments.repeats)
                 record |= {**found.as_record(), "samples": samples, "kind": layer.kind}
-            except Exception as error:  # a layer that fails is a result, and does not stop the others
+            except Exception as error:  # a failure is recorded and does not stop the others
                 record["fault"] = f"{type(error).__name__}: {error}"
             record["seconds"] = time.perf_counter() - began
             console.print(
@@ -144,13 +148,16 @@ def measure(
                 break
 
 
-# --- what comes of it ---
+# --- results ---
 
 
 def samples_for(error: float, curve: Sequence[tuple[int, float]]) -> float | None:
-    """The samples at which a curve (k, error) first falls to an error; straight between its points on log axes."""
+    """Return the number of samples at which a curve (k, error) first reaches an error, interpolated on log axes.
+
+    None if the first point is below it already; infinity if it is never reached.
+    """
     if curve[0][1] <= error:
-        return None  # there already with the fewest that were tried: how few would do is not known
+        return None  # the smallest number tried already suffices, so only an upper bound is known
     for (k, above), (more, below) in pairwise(curve):
         if below <= error < above:
             share = math.log(above / error) / math.log(above / below)
@@ -159,7 +166,7 @@ def samples_for(error: float, curve: Sequence[tuple[int, float]]) -> float | Non
 
 
 def compare(records: Sequence[Record], console: Console) -> None:
-    """Of each layer: the samples that its proposals need for one and the same error, and how many times fewer."""
+    """Print for each layer the samples that each proposal needs for the same error, and the ratio to uniform."""
     curves: dict[tuple[str, bool], dict[str, list[tuple[int, float]]]] = {}
     for record in records:
         if record.get("proposal") and record.get("kind") == "estimator":
@@ -181,7 +188,7 @@ def compare(records: Sequence[Record], console: Console) -> None:
 
 
 def needed(error: float, curve: Sequence[tuple[int, float]], uniform: Sequence[tuple[int, float]]) -> str:
-    """The samples, and in brackets how many times fewer than uniform's; bounds where a curve does not reach so far."""
+    """Format the samples and, in brackets, how many times fewer than uniform; bounds where a curve does not reach."""
     own, others = samples_for(error, curve), samples_for(error, uniform)
     shown = f"<{curve[0][0]:,}" if own is None else f">{curve[-1][0]:,}" if own == math.inf else f"{own:,.0f}"
     if others is None or own == math.inf:
@@ -192,9 +199,9 @@ def needed(error: float, curve: Sequence[tuple[int, float]], uniform: Sequence[t
 
 
 def draw(records: Sequence[Record], folder: Path) -> None:
-    """Two pictures of estimators: the methods with one proposal, and the proposals with one method.
+    """Draw two figures of estimators: methods with the same proposal, and proposals with the same method.
 
-    Surrogates are not drawn: their gradient is meant to be another one.
+    Surrogates are not drawn, as their gradient differs by design.
     """
     good = [record for record in records if record.get("kind") == "estimator" and math.isfinite(record[MEASURE])]
     if not good:

@@ -1,4 +1,4 @@
-"""What `gradient_error.py` judges layers on: a feed-forward language model, trained with the full softmax."""
+"""The model of `gradient_error.py`: a feed-forward language model trained with the full softmax."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vastmax.layers import FullSoftmax
 from vastmax.text import END_OF_SENTENCE, EncodedCorpus, encode_corpus
 
-CONTEXT = 3  # words before the one that is predicted
+CONTEXT = 3  # preceding words as input
 BATCH = 256
 LEARNING_RATE = 4e-3
 
@@ -25,7 +25,7 @@ Ids = NDArray[np.int64]
 
 
 class Text(NamedTuple):
-    """Two texts as class ids, the end of a sentence being the last class."""
+    """Two texts as class ids; the last class is the end of a sentence."""
 
     train: Ids
     valid: Ids
@@ -34,17 +34,17 @@ class Text(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """A table and what it was trained on.
+    """A trained output table and its data.
 
     Attributes:
         weight: (V, d).
-        bias: (V,), such that log Z is 0 on average.
+        bias: (V,), shifted so that log Z is 0 on average.
         hidden: (M, d) hidden vectors of held-out text.
-        words: (M,) the words that follow.
-        previous: (M,) the words before these.
-        perplexity: of the held-out text.
-        tokens: the training text.
-        counts: (V,) of it.
+        words: (M,) their targets.
+        previous: (M,) the words before the targets.
+        perplexity: perplexity on the held-out text.
+        tokens: the training text, (n,) int64.
+        counts: (V,) counts of the classes in the training text.
     """
 
     weight: Tensor
@@ -57,13 +57,13 @@ class Trained:
     counts: Ids
 
     def rows(self, generator: np.random.Generator, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        """So many rows of held-out text: hidden vectors, words, and the words before."""
+        """Sample rows of held-out text: hidden vectors (N, d), targets (N,), and the words before them (N,)."""
         chosen = torch.from_numpy(generator.permutation(len(self.words))[:number])
         return self.hidden[chosen], self.words[chosen], self.previous[chosen]
 
 
 def read(train: Path, valid: Path) -> Text:
-    """Read and encode both texts with the words of the first."""
+    """Read and encode both texts with the vocabulary of the first."""
 
     def ids(corpus: EncodedCorpus) -> Ids:
         classes = len(corpus.vocabulary)
@@ -76,7 +76,7 @@ def read(train: Path, valid: Path) -> Text:
 
 
 class Model(nn.Module):
-    """The words before -> a hidden vector; after Bengio, Ducharme, Vincent, Jauvin 2003."""
+    """Map preceding words (N, CONTEXT) to hidden vectors (N, d), after Bengio, Ducharme, Vincent, Jauvin 2003."""
 
     def __init__(self, classes: int, dim: int) -> None:
         super().__init__()
@@ -90,13 +90,13 @@ class Model(nn.Module):
 
 
 def windows(ids: Ids) -> tuple[Tensor, Tensor]:
-    """(M, CONTEXT) the words before, and (M,) the words."""
+    """Return the preceding words (M, CONTEXT) and the targets (M,)."""
     found = np.lib.stride_tricks.sliding_window_view(ids, CONTEXT + 1)
     return torch.from_numpy(found[:, :-1].copy()), torch.from_numpy(found[:, -1].copy())
 
 
 def train(text: Text, dim: int, steps: int, weights: Path | None, console: Console) -> Trained:
-    """Train, or take the weights that are there."""
+    """Train the model, or load its weights if the file exists."""
     torch.manual_seed(0)
     model = Model(text.classes, dim)
     if weights is not None and weights.exists():
@@ -131,7 +131,7 @@ def train(text: Text, dim: int, steps: int, weights: Path | None, console: Conso
 def fit(model: Model, text: Text, steps: int, console: Console) -> None:
     before, words = windows(text.train)
     assert model.output.bias is not None
-    with torch.no_grad():  # frequencies need not be learnt
+    with torch.no_grad():  # start from log counts, so that frequencies need not be learnt
         model.output.bias.copy_(torch.bincount(words, minlength=text.classes).clamp(min=1).float().log())
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=steps)

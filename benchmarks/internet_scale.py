@@ -1,12 +1,12 @@
-"""What training takes on 1 to 1,024 processes, on paper: operations and bytes by formula, and the seconds that follow.
+"""Estimate training on 1 to 1,024 processes: operations and bytes by formula, and the resulting seconds.
 
     python benchmarks/internet_scale.py benchmarks/results/sharded-layers-*.jsonl benchmarks/results/many-ranks-*.jsonl
 
-Of output layers: a step of N rows a process. Of word embeddings: a whole run. Seconds are operations / speed + ids /
-sorting + bytes / bandwidth + collectives x latency. The speed of each layer is fitted to records of one process and of
-two, as benchmarks/sharded_layers.py and benchmarks/many_ranks.py write them, and how far these two differ is its error.
-The network, and how fast ids are sorted, are named.
-Prints tables in Markdown, as docs/internet-scale.md has them.
+Estimates a step of N rows per process for output layers, and a whole run for word embeddings. Seconds are operations /
+speed + ids / sorting + bytes / bandwidth + collectives × latency. The speed of each layer is fitted to records of one
+and of two processes, written by benchmarks/sharded_layers.py and benchmarks/many_ranks.py; the difference between the
+two is its error. The speed of the network and of sorting ids are options.
+Prints the Markdown tables of docs/internet-scale.md.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PROCESSES = (1, 2, 4, 16, 64, 256, 1024)
 
 @dataclass(frozen=True)
 class Network:
-    """What lies between processes, each on a machine of its own.
+    """The network between processes, each on its own machine.
 
     Attributes:
-        bandwidth: bytes a second that a process sends.
-        latency: seconds a collective takes, times log2 of the processes.
+        bandwidth: bytes per second that a process sends.
+        latency: seconds per collective, multiplied by log2 of the number of processes.
     """
 
     bandwidth: float = 12.5e9  # 100 Gbit/s
@@ -39,7 +39,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Step:
-    """What the busiest process does and sends in a step; ``ids`` are those it sorts to know what others need."""
+    """Operations, bytes sent, ids sorted for the rows that others need, and collectives of the busiest process."""
 
     operations: float
     bytes: float
@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Shape:
-    """N rows a process, of W; d wide; V classes; k samples of the whole batch."""
+    """W processes with N rows each, dimension d, V classes, and k samples for the whole batch."""
 
     processes: int
     rows: int
@@ -59,16 +59,16 @@ class Shape:
 
 
 def rows_gathered(at: Shape) -> float:
-    """Bytes that a process sends of its hidden vectors and targets, to all others."""
+    """Return the bytes of hidden vectors and targets that a process sends to all others."""
     return (at.processes - 1) * at.rows * (4.0 * at.dim + 8)
 
 
 def softmax(at: Shape, columns: float) -> Step:
-    """A softmax over so many classes, of all rows of all processes, its classes spread.
+    """Return the step of a softmax over some classes, sharded over the processes, for the rows of all processes.
 
-    A process sends each other one, for each of its rows, log Z, a log-probability and the expected vector, and the
-    vectors of the targets that it has: all of them, if it is the one with the frequent words. On the way back all
-    gather three numbers a row.
+    For each row of each other process, a process sends log Z, a log-probability and the expected vector, and the
+    vectors of the targets that it holds: all of them, if it holds the frequent words. In the backward pass all gather
+    three numbers per row.
     """
     others = (at.processes - 1) * at.rows
     sent = others * 4.0 * (2 + at.dim) + others * 4 * at.dim + others * 12
@@ -76,21 +76,21 @@ def softmax(at: Shape, columns: float) -> Step:
 
 
 def full(at: Shape) -> Step:
-    """All logits, the expected vectors, the table's gradient."""
+    """Return the step of the full softmax: all logits, expected vectors, and the gradient of the table."""
     found = softmax(at, at.classes)
     return Step(found.operations, rows_gathered(at) + found.bytes)
 
 
 def harmonic(number: float) -> float:
-    """Return 1 + 1/2 + 1/3 + …, of which Zipf's law makes shares."""
+    """Return an approximation of 1 + 1/2 + … + 1/number, which normalises Zipf's law."""
     return math.log(number) + 0.5772
 
 
 def class_based(at: Shape) -> Step:
-    """A softmax over C = 3√V classes, and one over the words of the target's.
+    """Return the step of a softmax over C = 3√V classes, and one over the words of the target's class.
 
-    Under Zipf's law the row's class has 4V / (C·H) words, if classes share out the square roots of the counts. Words of
-    the first 1/W of the table are the most frequent, and have 1/√W of these logits, not 1/W.
+    Under Zipf's law the target's class has 4V / (C·H) words on average, if classes have equal sums of square roots of
+    counts. The first 1/W of the table holds the most frequent words, and 1/√W of these logits instead of 1/W.
     """
     classes = 3 * math.sqrt(at.classes)
     within = 4 * at.classes / (classes * harmonic(at.classes))
@@ -99,9 +99,9 @@ def class_based(at: Shape) -> Step:
 
 
 def fetched(at: Shape, needed: float, first: float, each: float, ids: float) -> Step:
-    """Each process needs so many rows of the table, of which the first process has a share, and sends it to all others.
+    """Return the step if each process fetches some rows of the table, a share of them from the first process.
 
-    That process is the busiest; it sends back the gradients of the rows that it needs of others.
+    The first process is the busiest: it sends its rows to all others, and the gradients of the rows fetched from them.
     """
     sent = needed * (first * (at.processes - 1) + 1 - first) * 4 * (at.dim + 1) if at.processes > 1 else 0.0
     sorted_ids = ids * at.processes if at.processes > 1 else 0.0
@@ -109,15 +109,15 @@ def fetched(at: Shape, needed: float, first: float, each: float, ids: float) -> 
 
 
 def sampled(at: Shape) -> Step:
-    """The samples, which all rows of the batch share, and the targets: by Zipf's law."""
+    """Return the step of sampled softmax: samples shared by the batch, and targets, both by Zipf's law."""
     needed, first = at.samples + at.rows, harmonic(at.classes / at.processes) / harmonic(at.classes)
     return fetched(at, needed, first, at.samples + 1, needed)
 
 
 def hierarchical(at: Shape) -> Step:
-    """The nodes on the paths of a Huffman tree, as long as the entropy of Zipf's law; upper nodes are met by many.
+    """Return the step of a Huffman tree, with paths as long as the entropy of Zipf's law.
 
-    Nodes are numbered by level, so that the upper ones lie on the first process.
+    Many rows share the upper nodes. Nodes are numbered by level, so the first process holds the upper ones.
     """
     total = harmonic(at.classes)
     depth = (math.log(at.classes) ** 2 / 2 / total + math.log(total)) / math.log(2)
@@ -135,13 +135,13 @@ LAYERS: dict[str, Callable[[Shape], Step]] = {
 
 
 def memory(name: str, at: Shape) -> dict[str, float]:
-    """Bytes that a process keeps: of the table with Adagrad's sums, of the structure beside it, of all rows."""
+    """Return the bytes that a process holds: the table with Adagrad's sums, the layer's structure, and all rows."""
     share, slots = at.classes / at.processes, 2.0 ** math.ceil(math.log2(at.classes))
     structure = {
         "full": 0.0,
-        "class-based": 32.0 * at.classes + 24 * share,  # class, place, words of each class, counts; of its words again
+        "class-based": 32.0 * at.classes + 24 * share,  # class, place, words of each class, counts; again for own words
         "sampled": 8 * share + 16 * slots / at.processes if at.classes >= 2**21 else 8 * at.classes + 8 * slots,
-        "hierarchical": 28.0 * at.classes,  # children, words, what lies above, counts
+        "hierarchical": 28.0 * at.classes,  # children, words, parents, counts
     }
     rows = at.processes * at.rows * (4.0 * at.dim + 8)
     return {"table": 2 * 4.0 * (at.dim + 1) * share, "structure": structure[name], "rows": rows}
@@ -149,7 +149,7 @@ def memory(name: str, at: Shape) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Fit:
-    """Operations a second of a thread, as one process with several says it, and several with one each."""
+    """Operations per second of a thread: fitted to one process with several threads, and to several with one each."""
 
     alone: float
     spread: float
@@ -160,14 +160,14 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """How far either is from the speed, as a share."""
+        """The relative deviation of the larger from the speed, their geometric mean."""
         return max(self.alone, self.spread) / self.speed - 1
 
 
 def fit(record: Record) -> Fit:
-    """Of a layer's record: what a thread of one process computes, and one of several beside collectives."""
+    """Fit the speed of a thread to a layer's record: in one process, and in several outside of collectives."""
     size, name = record["processes"], record["layer"].partition(":")[0]
-    rows = record["rows"] // size  # of a thread
+    rows = record["rows"] // size  # per thread
     alone, spread = (
         LAYERS[name](Shape(processes, rows, record["dim"], record["vocabulary"])).operations for processes in (1, size)
     )
@@ -175,7 +175,7 @@ def fit(record: Record) -> Fit:
 
 
 def seconds(step: Step, speed: float, sorting: float, size: int, network: Network) -> dict[str, float]:
-    """The terms of a step's time."""
+    """Return the terms of the time of a step, in seconds."""
     return {
         "computing": step.operations / speed,
         "sorting": step.ids / sorting,
@@ -194,7 +194,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def amount(value: float, unit: str = "") -> str:
-    """A number with three digits and a prefix."""
+    """Format a number with three digits and an SI prefix."""
     if not value:
         return f"0 {unit}".strip()
     power = min(5, max(0, int(math.log10(abs(value)) // 3)))
@@ -211,7 +211,7 @@ def duration(value: float) -> str:
 
 
 def layer_tables(records: list[Record], classes: int, dim: int, rows: int, sorting: float, network: Network) -> str:
-    """What a step takes and a process keeps: a row a number of processes, a column a layer."""
+    """Return tables of step times, bytes sent and bytes held: one row per number of processes, one column per layer."""
     names = {name: fit(each).speed for each in records if (name := each["layer"].partition(":")[0]) in LAYERS}
     shapes = [Shape(size, rows, dim, classes) for size in PROCESSES]
     steps = {name: [LAYERS[name](at) for at in shapes] for name in names}
@@ -244,7 +244,7 @@ def layer_tables(records: list[Record], classes: int, dim: int, rows: int, sorti
 
 
 def speed_table(records: list[Record]) -> str:
-    """A row a layer: the fitted speeds, their error, and the bytes of a step beside those counted."""
+    """Return a table with one row per layer: fitted speeds, their error, and bytes per step by formula and counted."""
     lines, size = [], 2
     for record in records:
         name, size = record["layer"].partition(":")[0], record["processes"]
@@ -259,7 +259,7 @@ def speed_table(records: list[Record]) -> str:
 
 
 def embeddings_table(records: list[Record], words: float, rows: int, dim: int, network: Network) -> str:
-    """A row a number of processes: a whole run of skip-gram with negative sampling."""
+    """Return a table of a run of skip-gram with negative sampling, one row per number of processes."""
     own = []
     for processes in (1, 2):
         of_size = [each for each in records if each["processes"] == processes]

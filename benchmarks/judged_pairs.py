@@ -1,4 +1,4 @@
-"""The pairs of words that runs are judged by, the same for all trainers, and apart those of words not seen before."""
+"""Select the word pairs on which all trainers are evaluated, and separately those with out-of-vocabulary words."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vastmax.embeddings.evaluation.lines import spelling
 from vastmax.embeddings.evaluation.similarity import PART_OF_SPEECH, read_pairs
 
 UNSEEN = " unseen"
-"""What the name of a file ends in whose pairs hold a word that is not in the vocabulary."""
+"""Suffix of the names of files whose pairs contain an out-of-vocabulary word."""
 
 
 class Judged(NamedTuple):
-    """The text to train on, the files of pairs, the judged words it lacks, and how many were taken out of it."""
+    """The training text, the files of pairs, the judged words not in the vocabulary, and the number held out."""
 
     corpus: Path
     files: list[Path]
@@ -26,11 +26,11 @@ class Judged(NamedTuple):
 def judge(
     corpus: Path, similarity: list[Path], folder: Path, min_count: int, subwords: str | None, every: int | None
 ) -> Judged:
-    """Write the pairs of each file whose words are in the vocabulary, and where there are n-grams the others apart.
+    """Write the pairs of each file whose words are in the vocabulary and, with ``subwords``, the others separately.
 
-    Case is looked past, as in judging, and words without an n-gram are left out. With ``every`` each so-many-th judged
-    word, by alphabet, is taken out of the text; the pairs apart are then those whose rarer word is held out, and whose
-    other word is in the vocabulary.
+    Case is ignored, as in the evaluation, and words without an n-gram are left out. With ``every``, every N-th judged
+    word in alphabetical order is held out of the text; the separate pairs are then those whose rarer word is held out
+    and whose other word is in the vocabulary.
     """
     if not similarity:
         return Judged(corpus, [], [], 0)
@@ -76,7 +76,7 @@ def judge(
 
 
 def _forms(corpus: Path) -> Counter[str]:
-    """How often each word occurs, in each case that it is written in."""
+    """Count every spelling of every word, by case."""
     forms: Counter[str] = Counter()
     with corpus.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -85,7 +85,7 @@ def _forms(corpus: Path) -> Counter[str]:
 
 
 def _without(held: set[str], corpus: Path, folder: Path) -> Path:
-    """Write the text without some words, in whatever case, and return its place."""
+    """Write the text without some words, ignoring case, and return its path."""
     text = folder / corpus.name
     with corpus.open(encoding="utf-8", errors="replace") as lines, text.open("w", encoding="utf-8") as file:
         for line in lines:

@@ -1,11 +1,12 @@
-"""The inner loops: their share of what this processor can do at most.
+"""Measure the speed of the inner loops as a share of the peak of this processor.
 
     python benchmarks/kernels.py [--out results.jsonl]
 
-Two tables. The first steps on one block again and again, all of it in the cache: floating-point operations a second
-beside the peak of the same SIMD level, measured by peak.cpp (a C++ compiler is needed). The second trains, one thread,
-on a corpus drawn from Zipf's law, and sets the rows it reads and writes, as if none were cached, beside the bandwidth
-of copying memory. Every kernel is checked against the formula in float64 first: a wrong one gets no speed.
+Prints two tables. The first repeats steps on one block in the cache and compares floating-point operations per second
+with the peak of the same SIMD level, measured by peak.cpp (needs a C++ compiler). The second trains with one thread on
+a corpus sampled from Zipf's law, and compares the traffic of reading and writing rows, as if none were cached, with the
+bandwidth of copying memory. Every kernel is first checked against the formula in float64; if one is wrong, no speed is
+reported.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FLAGS = {
     "avx2": ["-DLANES=8", "-mavx2", "-mfma"],
     "plain": ["-DLANES=4"],
 }
-# Output rows, input rows: what a typical block of each model and objective holds.
+# Output rows and input rows of a typical block of each model and objective.
 BLOCKS = {
     "skip-gram, negative sampling": (16, 14),
     "skip-gram, hierarchical softmax": (13, 6),
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def peak(level: str) -> tuple[float, float]:
-    """GFLOP/s and GB/s of one thread."""
+    """Return the peak GFLOP/s and copying GB/s of one thread."""
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         raise SystemExit("no C++ compiler was found to measure the peak with: install g++, or name one in CXX")
@@ -77,7 +78,7 @@ def peak(level: str) -> tuple[float, float]:
 
 
 def in_cache(level: str, name: str, dim: int, peaks: tuple[float, float]) -> dict[str, Any]:
-    """Step on one block again and again."""
+    """Time repeated steps on one block in the cache."""
     outputs_count, inputs_count = BLOCKS[name]
     generator = np.random.default_rng(0)
     outputs, inputs = (generator.normal(0, 0.1, (n, dim)).astype(np.float32) for n in (outputs_count, inputs_count))
@@ -88,7 +89,7 @@ def in_cache(level: str, name: str, dim: int, peaks: tuple[float, float]) -> dic
         timed(lambda: _core.kernel_step(level, outputs.copy(), inputs.copy(), positive, total, 1e-6, REPEATS)) / REPEATS
         for _ in range(ATTEMPTS)
     )
-    gflops = 6 * outputs_count * inputs_count * dim / seconds / 1e9  # dots, and both updates
+    gflops = 6 * outputs_count * inputs_count * dim / seconds / 1e9  # dot products and both updates
     return {
         "level": level,
         "block": name,
@@ -101,7 +102,7 @@ def in_cache(level: str, name: str, dim: int, peaks: tuple[float, float]) -> dic
 
 
 def check(level: str, outputs: Any, inputs: Any, positive: Any, total: Any) -> None:
-    """Hold one step at rate 1 against the gradient in float64."""
+    """Compare one step at learning rate 1 with the gradient in float64."""
     stepped = outputs.copy(), inputs.copy()
     _core.kernel_step(level, *stepped, positive, total, 1.0)
     exact_outputs, exact_inputs = outputs.astype(np.float64), inputs.astype(np.float64)
@@ -112,7 +113,7 @@ def check(level: str, outputs: Any, inputs: Any, positive: Any, total: Any) -> N
 
 
 def training(dim: int, peaks: tuple[float, float], vocabulary: int = 70_000, words: int = 8_000_000) -> dict[str, Any]:
-    """Train skip-gram with negative sampling on words drawn from Zipf's law."""
+    """Time training of skip-gram with negative sampling on words sampled from Zipf's law."""
     generator = np.random.default_rng(0)
     share = 1 / np.arange(1, vocabulary + 1)
     ids = generator.choice(vocabulary, words, p=share / share.sum()).astype(np.uint32)
@@ -125,7 +126,7 @@ def training(dim: int, peaks: tuple[float, float], vocabulary: int = 70_000, wor
     trainer = EmbeddingTrainer(corpus, options)
     seconds = timed(lambda: trainer.run(trainer.num_chunks))
     kept = float((counts * keep_probability(counts, options.subsample)).sum())
-    # A block of 6 centres: 16 output rows and as many new input rows as centres, each read and written once.
+    # A block of 6 centres reads and writes 16 output rows and 6 new input rows once each.
     row_bytes = 2 * 4 * -(-dim // 16) * 16
     traffic = kept / 6 * (16 + 6) * row_bytes / seconds / 1e9
     return {

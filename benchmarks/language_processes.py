@@ -1,10 +1,10 @@
-"""One language model in one process of two threads beside two processes of one: words a second, memory, perplexity.
+"""Compare a language model in one process with two threads and two processes with one: speed, memory, perplexity.
 
     python benchmarks/language_processes.py CORPUS --vocabulary 5000,20000,80000 -o results.jsonl
 
-Each run is the command `vastmax lm train`, by itself or under torchrun, for `--minutes` of training; the output layer
-is whole on every process (none) or spread by class (classes). The ways of a method and vocabulary run in turn,
-`--repeat` times. What has trained on more words has a lower perplexity.
+Each run is the command `vastmax lm train`, by itself or under torchrun, for `--minutes` of training. The output layer
+is replicated on every process (none) or sharded by class (classes). The configurations of a method and vocabulary take
+turns, `--repeat` times. A run that trains on more words in the same time has a lower perplexity.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MODEL = ["--dim", "128", "--layers", "1", "--rows", "32", "--held-out", "2000", 
 
 
 def measured(corpus: Path, method: str, vocabulary: int, way: str, minutes: float) -> Record:
-    """One run of the command."""
+    """Run the command once and return its record."""
     size, sharding = WAYS[way]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)] if size > 1 else []
     flags = ["--output-layer", method, "--max-vocabulary", str(vocabulary), "--minutes", str(minutes), "--json"]
@@ -48,7 +48,7 @@ def measured(corpus: Path, method: str, vocabulary: int, way: str, minutes: floa
 
 
 def table(records: list[Record]) -> Table:
-    """Medians, and speeds as a share of one process's."""
+    """Return a table of medians, with speeds relative to one process."""
     shown = Table(title="lm train: one process of two threads, and two of one", title_justify="left")
     for name in ("method", "V", "way", "words/s", "of one", "scored words/s", "MB a process", "perplexity"):
         shown.add_column(name, justify="left" if name in ("method", "way") else "right")
@@ -74,7 +74,7 @@ def table(records: list[Record]) -> Table:
 
 
 def main() -> None:
-    """Measure, show and keep."""
+    """Measure, show and save the records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--methods", default="full,sampled")

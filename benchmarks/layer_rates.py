@@ -1,10 +1,10 @@
-"""Which learning rate suits each output layer, and which one `vastmax compare` picks by trying.
+"""Find the best learning rate of each output layer, and the one that the probe of `vastmax compare` chooses.
 
     python benchmarks/layer_rates.py corpus.txt --steps 150 -o rates.jsonl
     python benchmarks/layer_rates.py ptb.train.txt --steps 6300 --model feed-forward --dim 100 --probe -o rates.jsonl
 
-Every method trains the same model with every rate for as many steps, as a comparison would: warm-up, then a linear
-fall. The table has the perplexity of held-out words; ``--show`` prints earlier ones.
+Every method trains the same model with every rate for the same number of steps, as in a comparison: warm-up, then
+linear decay. The table shows held-out perplexity; ``--show`` prints earlier records.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 
 def show(records: list[Record], console: Console) -> None:
-    """Print a row a method, the least perplexity of a rate that was given bold; then what the probe came to."""
+    """Print one row per method, with the lowest perplexity over given rates in bold, followed by the probe's result."""
     tried = sorted({record["learning_rate"] for record in records if record.get("probe") is None})
     picked = {(each["method"], each["steps"]): each for each in records if each.get("probe") is not None}
     heads = "method", "steps", "optimizer", *(f"{rate:g}" for rate in tried), "probe", "above the least"

@@ -1,12 +1,12 @@
-"""Word embeddings in one process and in several: words a second, bytes sent, quality; in turn, in one run.
+"""Compare word embeddings in one and in several processes, taking turns: words per second, bytes sent, quality.
 
     python benchmarks/many_ranks.py corpus.txt --analogies questions-words.txt --similarity EN-WS-353-ALL.txt \
         --runs 1x2,2x1,4x1 --seeds 1,2,3 --out results.jsonl
 
-A run of PxT is ``vastmax train`` in P processes (torchrun, where P is more than 1) with T threads each, and with the
-defaults for all else. Runs take turns, so that a slow minute of the machine falls on all. Words a second are those of
-training, exchanges included, by the clock; beside them stand the processor's seconds of the whole command, reading and
-start included, which other programs on the machine do not add to. The table has medians over the seeds 1, 2, ….
+A run PxT is ``vastmax train`` in P processes (with torchrun if P > 1) with T threads each, and otherwise default
+options. Runs take turns, so that slow periods of the machine affect all of them. Words per second are wall-clock, of
+training including exchanges. CPU seconds are of the whole command, including start-up and reading; other programs on
+the machine do not add to them. The table shows medians over ``--seeds``, and means of the quality with their range.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(given: argparse.Namespace, run: str, seed: int) -> Record:
-    """Train once, and judge what came out."""
+    """Train once, and evaluate the vectors."""
     processes, threads = map(int, run.split("x"))
     launcher = [sys.executable]
     if processes > 1:

@@ -1,12 +1,13 @@
-"""Nearest neighbours by cosine: vastmax beside gensim, faiss and usearch, on the same vectors, in one run.
+"""Compare nearest-neighbour search by cosine in vastmax, gensim, faiss and usearch, on the same vectors in one run.
 
     python benchmarks/nearest.py --rows 1000000 --dim 100 --threads 2 --out results.jsonl
     python benchmarks/nearest.py --model model --threads 2
 
-Vectors are random, or those of a model. Every exact search must first give the answers of cosines in double precision
-on some queries, or it reports no speed; of an index the share of them that it finds is shown. Then all take turns,
-`--repeat` times: one query at a time, and batches. Reading the codes int8 once, with as many threads, is measured
-beside them, as no exact search of codes that fit no cache can be faster. What is not installed is said and left out.
+Vectors are random, or those of a model. Every exact search is first checked on some queries against cosines in double
+precision; if its answers differ, no speed is reported. For approximate indexes, recall is reported. Then all take
+turns, `--repeat` times, with single queries and batches. The time to read the int8 codes once, with the same number of
+threads, is a lower bound of exact search over codes larger than the cache. Packages that are not installed are reported
+and left out.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ import numpy as np
 
 Search = Callable[[np.ndarray, int], np.ndarray]
 CHECKED = 20  # queries compared with double precision
-LONG = 3.0  # seconds of queries one by one, in a turn
-SLOW = ("gensim", "usearch exact")  # whose batches take as long as their queries one by one
+LONG = 3.0  # time limit of single queries in a turn, in seconds
+SLOW = ("gensim", "usearch exact")  # batches are no faster than single queries
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -46,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def searches(rows: np.ndarray, threads: int, leave_out: set[str]) -> dict[str, tuple[Search, bool, float]]:
-    """Each search, whether it is exact, and the seconds that it took to prepare."""
+    """Return each search by name, whether it is exact, and its preparation time in seconds."""
     found: dict[str, tuple[Search, bool, float]] = {}
     for name, exact, make in (
         ("vastmax int8", True, vastmax_int8),
@@ -96,7 +97,7 @@ def vastmax_float32(rows: np.ndarray, threads: int) -> Search:
 
 
 def gensim_search(rows: np.ndarray, threads: int) -> Search:
-    """Gensim answers one query at a time."""
+    """Search with gensim, which takes one query at a time."""
     from gensim.models import KeyedVectors
 
     vectors = KeyedVectors(rows.shape[1])
@@ -147,7 +148,7 @@ def usearch_hnsw(rows: np.ndarray, threads: int) -> Search:
 
 
 def truth(rows: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines in double precision: all of them, block by block, and the k best ids."""
+    """Return all cosines in double precision (Q, N), computed in blocks, and the ids of the k best (Q, k)."""
     scores = np.empty((len(queries), len(rows)))
     for start in range(0, len(rows), 8192):
         block = rows[start : start + 8192].astype(np.float64)
@@ -157,7 +158,7 @@ def truth(rows: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np
 
 
 def reading(codes: np.ndarray, threads: int) -> float:
-    """Seconds that it takes to read the codes once."""
+    """Return the time to read the codes once, in seconds."""
     flat = codes.reshape(-1)[: codes.size // 8 * 8].view(np.int64)
     parts = np.array_split(flat, threads)
     with ThreadPoolExecutor(threads) as pool:

@@ -1,15 +1,14 @@
-"""Drawing samples: vastmax's proposals beside torch.multinomial, in one process, in turn.
+"""Compare the sampling speed of vastmax's proposals and torch.multinomial, taking turns in one process.
 
     python benchmarks/proposals.py --vocabulary 10000,100000,793471,33554432 -o results.jsonl
 
-Times the whole of `proposal.sample`: ids, and of each the log of how often it was to be expected. torch.multinomial,
-which all ratios are against, gives ids alone. Weights are counts to the power 3/4: Zipf's, and at V=793,471 those of
-the One Billion Word benchmark. `sum-tree` draws from weights that may change; multinomial reads its weights anew each
-time.
+Times all of `proposal.sample`: ids, and the log of the expected count of each. torch.multinomial, the reference of all
+ratios, returns ids alone. Weights are counts to the power 3/4: Zipf's law, or at V=793,471 those of the One Billion
+Word benchmark. `sum-tree` samples from mutable weights; multinomial reads all weights on every call.
 
-The draws of a contender are held against its weights first, by a test of chi squared that is wrong less than once in a
-million; a wrong one gets no speed. Then contenders take turns, `--repeat` rounds of a few calls each, the first call of
-a turn not counted. Times are medians; a "?" marks one whose calls differ, quartile from quartile, by more than a
+First the samples of each contender are compared with its weights by a chi-squared test with a false alarm rate below
+one in a million; if it fails, no speed is reported. Then contenders take turns, `--repeat` rounds of a few calls each,
+without the first call of a turn. Times are medians; "?" marks a contender whose quartiles differ by more than a
 quarter.
 """
 
@@ -39,7 +38,7 @@ REFERENCES = ["multinomial-float32", "multinomial-float64"]
 CHECKED_DRAWS, POOLS = 200_000, 200
 
 Record = dict[str, Any]
-Contender = tuple[str, bool]  # a name, and whether it draws with replacement
+Contender = tuple[str, bool]  # a name, and whether it samples with replacement
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -56,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 class Draws:
-    """One contender, built: ``probability`` (V,) of its draws, and calls that draw."""
+    """A contender: ``probability`` (V,) of its samples; calling it draws ids."""
 
     def __init__(self, name: str, weights: NDArray[np.float64], device: str) -> None:
         began = time.perf_counter()
@@ -87,7 +86,7 @@ BUILD: dict[str, Callable[[NDArray[np.float64], str], Any]] = {
 
 
 def measure(vocabulary: int, arguments: argparse.Namespace, console: Console) -> list[Record]:
-    """One V: build, check, and time in turn."""
+    """Build, check and time all contenders for one V."""
     weights = counts(vocabulary).astype(np.float64) ** 0.75
     contenders = [(name, replacement) for replacement in (True, False) for name in BUILD]
     contenders.remove(("sum-tree", False))
@@ -102,7 +101,7 @@ def measure(vocabulary: int, arguments: argparse.Namespace, console: Console) ->
         try:
             draws = built[name] = built.get(name) or Draws(name, weights, arguments.device)
             record |= {"build_seconds": draws.build_seconds, "fault": check(draws, arguments.samples, replacement)}
-        except Exception as error:  # one that cannot draw is a result, and does not stop the others
+        except Exception as error:  # a failure is recorded and does not stop the others
             record["fault"] = f"{type(error).__name__}: {error}".splitlines()[0]
         else:
             if record["fault"] is None:
@@ -114,7 +113,10 @@ def measure(vocabulary: int, arguments: argparse.Namespace, console: Console) ->
 
 
 def check(draws: Draws, num_samples: int, replacement: bool) -> str | None:
-    """Return what is wrong with draws, or None. Classes are pooled to 200 or fewer, each half a percent likely."""
+    """Return a description of the fault if samples do not follow the weights, else None.
+
+    Classes are pooled into at most 200 bins of about 0.5 % probability each.
+    """
     if not replacement:
         ids = draws(num_samples, False)
         return None if len(ids.unique()) == num_samples else "a class came twice"
@@ -130,7 +132,7 @@ def check(draws: Draws, num_samples: int, replacement: bool) -> str | None:
 
 
 def show(records: list[Record], console: Console) -> None:
-    """A table for each V and number of samples."""
+    """Print a table for each V, number of samples, device and number of threads."""
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(record[key] for key in ("vocabulary", "samples", "device", "threads")), []).append(

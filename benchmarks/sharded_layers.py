@@ -1,18 +1,16 @@
-"""Output layers whose classes are spread over processes, beside the same layer in one process: time, bytes, memory.
+"""Compare output layers sharded by class over processes with the same layer in one process: time, bytes, memory.
 
     python benchmarks/sharded_layers.py -o results.jsonl
     python benchmarks/sharded_layers.py --vocabulary 20000 --layers sampled,full:block_size=4096 --repeat 2
 
-The same threads, cut otherwise: one process with as many threads as there are processes of one thread each. Both are
-started for one layer after the other, and take turns, `--repeat` rounds of `--steps` steps of training (forward,
-backward, the step of an optimizer), the first step of a turn not counted; while one has its turn, the other waits for
-its own. Rows are the same in both, so many in all; targets are drawn from counts: Zipf's, and at V=793,471 those of the
-One Billion Word benchmark.
+Both use the same number of threads: one process with P threads, or P processes with one thread each. For each layer,
+the two take turns: `--repeat` rounds of `--steps` training steps (forward, backward, optimiser step), without the first
+step of a turn; the other waits meanwhile. Both train on the same rows in total. Targets are sampled from counts: Zipf's
+law, or at V=793,471 those of the One Billion Word benchmark.
 
-Of a step of several processes the time within collectives is counted by itself, waiting for the others included; the
-rest is what they compute. Times are medians over all steps, of the slower process. Bytes are those that a process hands
-to others in a step. Memory of parameters and of what the optimizer remembers is added up, and the peak beside them is
-of resident memory, gradients included.
+With several processes, time within collectives, including waiting for the others, is measured separately; the rest is
+computing time. Times are medians over all steps of the slowest process. Bytes are those that a process sends to others
+per step. Kept memory is parameters plus optimiser state; peak memory is resident memory, including gradients.
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ Record = dict[str, Any]
 
 
 class Meter:
-    """Counts a step's collectives, the seconds within them, and the bytes that go to other processes."""
+    """Counts the collectives of a step, the seconds within them, and the bytes sent to other processes."""
 
     def __init__(self) -> None:
         self.reset()
@@ -75,7 +73,10 @@ class Meter:
 
 
 def bytes_sent(name: str, given: tuple[Any, ...]) -> int:
-    """What a process hands to others in a collective, given its arguments; of a sum, its numbers once to each other."""
+    """Return the bytes that a process sends in a collective, given its arguments.
+
+    A sum counts its numbers once for each other process.
+    """
     others, own = distributed.get_world_size() - 1, distributed.get_rank()
     if name != "all_to_all_single":
         mine = given[0] if name in ("all_reduce", "broadcast") else given[1]
@@ -85,7 +86,7 @@ def bytes_sent(name: str, given: tuple[Any, ...]) -> int:
 
 
 def local_bytes(tensors: list[Tensor]) -> int:
-    """What tensors take on this process, which may have some rows of each."""
+    """Return the bytes of tensors on this process, which may hold a shard of each."""
     mine = [each.to_local() if hasattr(each, "to_local") else each for each in tensors]  # type: ignore[operator]
     return sum(each.numel() * each.element_size() for each in mine)
 
@@ -96,7 +97,7 @@ def resident_memory() -> int:
 
 
 def work(setting: Setting, rank: int, size: int, store: str) -> None:
-    """Be one of the processes: each line read asks for so many steps, and is answered by a line of JSON."""
+    """Run one of the processes: each input line is a number of steps, answered by a line of JSON."""
     torch.set_num_threads(setting.threads)
     meter = None
     torch.manual_seed(0)
@@ -106,7 +107,7 @@ def work(setting: Setting, rank: int, size: int, store: str) -> None:
         distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
         from torch.distributed.device_mesh import init_device_mesh
 
-        meter = Meter()  # before the functions are taken by name
+        meter = Meter()  # before other modules import the collectives by name
         from vastmax.distributed import shard_classes
 
         shard_classes(layer, init_device_mesh("cpu", (size,)))  # type: ignore[arg-type]
@@ -149,7 +150,7 @@ def step_record(seconds: float, meter: Meter | None) -> Record:
 
 
 class Group:
-    """The processes of one way to cut the threads."""
+    """The processes of one configuration: one process with several threads, or several with one."""
 
     def __init__(self, arguments: argparse.Namespace, contender: str, size: int, threads: int, folder: str) -> None:
         shape = [str(each) for each in (arguments.vocabulary, arguments.rows, arguments.dim)]
@@ -165,7 +166,7 @@ class Group:
         self.answers: list[list[Record]] = []
 
     def turn(self, steps: int) -> None:
-        """Let all take so many steps, and one before them that does not count."""
+        """Let all processes take a number of steps, after one that is not counted."""
         for each in self.processes:
             assert each.stdin is not None
             each.stdin.write(f"{steps + 1}\n")
@@ -176,7 +177,7 @@ class Group:
         self.answers.append([json.loads(line) for line in lines])
 
     def end(self) -> None:
-        """Let all end."""
+        """Stop all processes."""
         for each in self.processes:
             assert each.stdin is not None
             each.stdin.close()
@@ -184,7 +185,7 @@ class Group:
             each.wait()
 
     def summary(self) -> Record:
-        """Medians of the slower process, and the most that one of them keeps."""
+        """Return medians of the slowest process, and the largest memory of any process."""
         by_rank = [[step for turn in ranks for step in turn["steps"][1:]] for ranks in zip(*self.answers, strict=True)]
 
         def slowest(value: Callable[[Record], float]) -> float:
@@ -203,11 +204,11 @@ class Group:
 
 
 def measure(arguments: argparse.Namespace, contender: str) -> Record:
-    """A record of one layer."""
+    """Measure one layer and return its record."""
     size = arguments.processes
     with tempfile.TemporaryDirectory() as folder:
         alone = Group(arguments, contender, 1, size, folder)
-        alone.turn(1)  # whatever it builds is built before the others begin
+        alone.turn(1)  # so that it has built its layer before the others start
         spread = Group(arguments, contender, size, 1, folder)
         spread.turn(1)
         for group in (alone, spread):
@@ -233,7 +234,7 @@ def measure(arguments: argparse.Namespace, contender: str) -> Record:
 
 
 def show(records: list[Record]) -> Table:
-    """A row a layer."""
+    """Return a table with one row per layer."""
     table = Table("layer")
     for title in ("alone ms", "spread ms", "×", "computing ms", "×", "collectives", "MB sent", "kept ×", "peak MB"):
         table.add_column(title, justify="right")
@@ -247,7 +248,7 @@ def show(records: list[Record]) -> Table:
 
 
 def main() -> None:
-    """Measure, and show and keep what was found."""
+    """Measure, show and save the records."""
     if sys.argv[1:2] == ["--work"]:
         contender, vocabulary, rows, dim, optimizer, threads, size, store, rank = sys.argv[2:]
         setting = Setting(contender, int(vocabulary), int(rows), int(dim), "cpu", int(threads), optimizer)

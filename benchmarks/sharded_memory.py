@@ -1,9 +1,9 @@
-"""Memory of each process where a layer of very many classes is made from counts, spread over processes.
+"""Measure the memory of each process when a layer with very many classes is built from counts and sharded.
 
     python benchmarks/sharded_memory.py -o benchmarks/results/sharded-memory.jsonl
 
-Every process makes the layer on the meta device, spreads it, and takes a few steps of SGD on random rows of its own.
-Counts fall as in Zipf's law. Peaks are of resident memory since the process began: with Python, PyTorch and counts.
+Every process builds the layer on the meta device, shards it, and takes a few SGD steps on its own random rows. Counts
+follow Zipf's law. Peaks are of resident memory since the start of the process, including Python, PyTorch and counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vastmax.machine import peak_memory
 
 
 def one_process(method: str, options: argparse.Namespace, rank: int, store: str) -> Record:
-    """What a process of the group says of itself."""
+    """Run one process of the group, and return its record."""
     import torch
     from torch import distributed
     from torch.distributed.device_mesh import init_device_mesh
@@ -48,7 +48,7 @@ def one_process(method: str, options: argparse.Namespace, rank: int, store: str)
     for _ in range(options.steps):
         hidden = torch.randn(rows, options.dim, generator=chance, requires_grad=True)
         uniform = torch.rand(rows, generator=chance, dtype=torch.float64)
-        target = (options.classes**uniform).long() - 1  # as counts fall
+        target = (options.classes**uniform).long() - 1  # distributed like the counts
         distributed.barrier()
         start = time.perf_counter()
         layer(hidden, target).backward()

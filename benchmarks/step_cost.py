@@ -1,10 +1,10 @@
-"""What a training step of one softmax costs: the constants of vastmax.trees.StepCost, fitted to measured steps.
+"""Fit the constants of vastmax.trees.StepCost, the cost of a training step of a softmax, to measured steps.
 
     python benchmarks/step_cost.py
 
-Steps of few shapes (rows, classes, width) that differ in what they are dominated by: forward, backward and plain SGD of
-a full softmax in one thread. Times are the least of many, in the processor time of that thread, which other programs on
-the machine do not lengthen. The constants, none negative, have the least sum of squared relative errors.
+Times forward, backward and plain SGD of a full softmax in one thread, for a few shapes (rows, classes, width) dominated
+by different terms. Times are the minimum of many steps, in CPU time of that thread, which other programs on the machine
+do not affect. The constants minimise the sum of squared relative errors and are not negative.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHAPES = ((1, 1, 1), (512, 1024, 128), (512, 2048, 16), (512, 512, 256), (8, 655
 
 
 def seconds(rows: int, classes: int, width: int, repeats: int) -> float:
-    """The least time of a step."""
+    """Return the minimum CPU time of a step, in seconds."""
     layer = FullSoftmax(width, classes, bias=False)
     hidden = torch.zeros((rows, width), requires_grad=True)
     target = torch.zeros(rows, dtype=torch.int64)
@@ -38,7 +38,7 @@ def seconds(rows: int, classes: int, width: int, repeats: int) -> float:
 
 
 def not_negative_fit(relative: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factors, none negative, by which the columns sum nearest to one in every row."""
+    """Return non-negative factors x that minimise the squared error of relative @ x against ones."""
     factors, free = np.zeros(relative.shape[1]), np.ones(relative.shape[1], bool)
     while free.any():
         found = np.linalg.lstsq(relative[:, free], np.ones(len(relative)), rcond=None)[0]

@@ -1,21 +1,24 @@
-"""Training steps of a language model that is no longer new: methods beside the full softmax, from kept states.
+"""Compare training steps of methods and the full softmax on partly trained language models, from saved states.
 
     python benchmarks/trained_steps.py STATES --train CORPUS --methods importance,adaptive-importance
     python benchmarks/trained_steps.py STATES --peer before=/elsewhere/.venv/bin/python -o results.jsonl
 
-A method whose samples depend on the model is fastest while the model knows nothing. So each method first trains an
-LSTM on the corpus, and keeps its state in the folder STATES after `--words` words and again after `--minutes`. Then all
-of them, with the full softmax, go on from these states in processes of their own, one at a time and in turn, for
-`--repeat` rounds: the whole step is timed, of a model that goes on learning. ``--peer`` names another Python whose
-vastmax, of another commit, goes on from the same states. What a state holds is not made again.
+A method whose samples depend on the model is fastest before the model has learnt anything. So each method first trains
+a language model on the corpus (an LSTM by default), and saves its state in the folder STATES after `--words` words and
+again after `--minutes`. Then all methods resume from these states in separate processes, and with the full softmax,
+which starts anew, take turns for `--repeat` rounds. Whole steps are timed while the model goes on learning. ``--peer``
+names another Python interpreter whose vastmax, of another commit, resumes from the same states. Existing states are
+reused.
 
-Beside each stands what the machine allows: the step of all but the output layer as it is; of the output layer, drawn
-vectors read twice where each row has its own, the three products at the machine's peak where a batch shares them, and
-of each row of the table that is met its gradient written and read, itself and the optimizer's squares read and written.
-Bandwidth is that of random rows of such a table, the peak that of a product of 512 by 256 by 1024.
+For comparison, the script computes a limit of the machine for each step: the measured time of everything but the output
+layer, plus the memory traffic and the products of the output layer. Traffic: sampled vectors are read twice if each row
+has its own; for each row of the table with a gradient, the gradient is written and read, and the row itself and the
+optimiser's squares are read and written. Products: three matrix products at the peak of the machine, over samples that
+the batch shares and, for exact rows, over all classes. Bandwidth is measured on random rows of the table, the peak on a
+product of 512 × 256 × 1024.
 
-Methods are those of `vastmax compare`, with options as in ``nce:shared=false``. ``--profile N`` adds where the time of
-N steps goes, by function, in as many threads as the steps have.
+Methods are those of `vastmax compare`, with options as in ``nce:shared=false``. ``--profile N`` adds the time of N
+steps by function, with the same number of threads.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a method goes on from, and how wide its model is."""
+    """The saved state from which a method resumes, and the shape of its model."""
 
     states: str
     method: str
@@ -69,11 +72,11 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """Of its checkpoint."""
+        """Folder of the checkpoint."""
         return Path(self.states) / f"{self.method.replace(':', ',')}-{self.state}"
 
     def loop(self, corpus: LanguageCorpus) -> LanguageModelLoop:
-        """The run, at its beginning."""
+        """Build the run at its beginning."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(1)
         shape: dict[str, Any] = {name: getattr(self, name) for name in ("model", "dim", "rows", "length")}
@@ -127,7 +130,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def corpus_in(arguments: argparse.Namespace) -> LanguageCorpus:
-    """The corpus that the states are of, read where it was not yet."""
+    """Load the corpus of the states; read and save it first if it does not exist yet."""
     folder = arguments.states / "corpus"
     if not folder.exists():
         if arguments.train is None:
@@ -138,7 +141,7 @@ def corpus_in(arguments: argparse.Namespace) -> LanguageCorpus:
 
 
 def make_states(early: Place, late: Place, corpus: LanguageCorpus, words: int, minutes: float) -> None:
-    """Train from the start to the one and to the other."""
+    """Train from the start, and save the early state and the late state."""
     loop = early.loop(corpus)
     loop.begin()
     while loop.seconds < 60 * minutes or loop.words < words:
@@ -151,11 +154,11 @@ def make_states(early: Place, late: Place, corpus: LanguageCorpus, words: int, m
     loop.save()
 
 
-# --- a process that goes on ---
+# --- worker processes ---
 
 
 def work(place: Place) -> None:
-    """Read a task's name and its number from stdin, a line each; answer with a line of JSON."""
+    """Read tasks from stdin, one line with name and number each; answer each with a line of JSON."""
     loop = place.loop(LanguageCorpus.load(Path(place.states) / "corpus"))
     if loop.has_checkpoint:
         loop.resume()
@@ -168,10 +171,8 @@ def work(place: Place) -> None:
 
 
 def turn(loop: LanguageModelLoop, seconds: float) -> Record:
-    """Steps for so long: seconds of each, words a step, and what the layer used."""
-    warm = (
-        time.perf_counter() + seconds / 3
-    )  # while caches are another's, and memory is still given back to this process
+    """Train for some seconds, after a warm-up; return seconds of each step, words per step, and samples used."""
+    warm = time.perf_counter() + seconds / 3  # warm up, as caches and memory were used by another process
     loop.step()
     while time.perf_counter() < warm:
         loop.step()
@@ -188,13 +189,13 @@ def turn(loop: LanguageModelLoop, seconds: float) -> Record:
 
 
 def rows_met(layer: OutputLayer) -> int:
-    """Of the layer's table, how many rows received a gradient in the last step."""
+    """Return the number of rows of the layer's table with a gradient in the last step."""
     gradient = getattr(layer.weight, "grad", None)
     return 0 if gradient is None else gradient._nnz() if gradient.is_sparse else len(gradient)
 
 
 def body(loop: LanguageModelLoop, seconds: float) -> Record:
-    """Seconds of a step of all but the output layer, which spoils the model's state."""
+    """Return the seconds of a step without the output layer; this ruins the state of the model."""
     model, optimizer, times, end = loop._model, loop._optimizer, [], time.perf_counter() + seconds
     optimizer.learning_rate = 1e-9
     while len(times) < 3 or time.perf_counter() < end:
@@ -210,7 +211,7 @@ def body(loop: LanguageModelLoop, seconds: float) -> Record:
 
 
 def machine_limits(loop: LanguageModelLoop, seconds: float) -> Record:
-    """Bytes a second of random rows of the output layer's table, and floating-point operations a second."""
+    """Return the bytes per second of reading random rows of the output table, and peak operations per second."""
     layer: Any = loop._model.output
     table = layer.weight.detach()
     ids = torch.randint(len(table), (2**17,))
@@ -222,7 +223,7 @@ def machine_limits(loop: LanguageModelLoop, seconds: float) -> Record:
 
 
 def fastest(call: Callable[[], Any], seconds: float) -> float:
-    """The median time of the faster half of calls."""
+    """Return the median time of the faster half of calls, in seconds."""
     times, end = [], time.perf_counter() + seconds
     while len(times) < 10 or time.perf_counter() < end:
         start = time.perf_counter()
@@ -232,7 +233,7 @@ def fastest(call: Callable[[], Any], seconds: float) -> float:
 
 
 def profiled(loop: LanguageModelLoop, number: float) -> Record:
-    """Milliseconds a step of functions, each without those that it calls."""
+    """Return the milliseconds per step of each function, excluding its callees."""
     steps, profile = int(number), cProfile.Profile()
     start = time.perf_counter()
     profile.enable()
@@ -253,7 +254,7 @@ TASKS = {"turn": turn, "profile": profiled, "body": body, "limits": machine_limi
 
 
 class Worker:
-    """One such process, with a name."""
+    """A named worker process."""
 
     def __init__(self, name: str, python: str, place: Place) -> None:
         self.name, self.place = name, place
@@ -346,7 +347,7 @@ def main() -> None:
 
 
 def limit(record: Record, own: bool) -> float:
-    """Seconds of a step that the machine allows, where each row has its own samples or all share them."""
+    """Return the machine's limit for a step in seconds; ``own`` if each row has its own samples."""
     batch, width = record["rows"] * record["length"], record["dim"]
     drawn, _, exact = record["samples_effective_exact"] or (0, 0, 1)
     by_product = batch * exact * record["vocabulary"] + (0 if own else batch * drawn)

@@ -1,11 +1,11 @@
-"""What going on with vectors does to them: scores before and after other text, and in two parts beside one run.
+"""Measure the effect of a warm start on vectors: scores before and after other text, and two parts against one run.
 
     python benchmarks/warm_start.py corpus.txt other.txt --analogies questions-words.txt --similarity EN-WS-353-ALL.txt
         --out results.jsonl
 
-Vectors of the corpus go on with the other text, at several learning rates; and vectors of the corpus's first half go on
-with its second, beside one run over both. A line of JSON each. With one thread runs repeat; with more they differ by
-half a point of analogies or so.
+Vectors of the corpus continue training on the other text, at several learning rates. Vectors of the first half of the
+corpus continue on its second half, for comparison with one run over both. Writes one JSON line per run. Runs with one
+thread are reproducible; with more threads they differ by about half a point on analogies.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def halves(corpus: Path, folder: Path) -> tuple[Path, Path]:
-    """Cut a text behind the line in its middle."""
+    """Split a text into halves at a line break."""
     text = corpus.read_bytes()
     cut = text.rfind(b"\n", 0, len(text) // 2) + 1
     parts = folder / "first.txt", folder / "second.txt"

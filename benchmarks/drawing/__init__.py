@@ -1,1 +1,1 @@
-"""Pictures by matplotlib, of what benchmarks and studies measure."""
+"""Matplotlib figures of the results of benchmarks and studies."""

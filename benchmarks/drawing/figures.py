@@ -1,4 +1,4 @@
-"""What figures have in common: matplotlib when it is needed, colours, labels beside lines, files."""
+"""Helpers for figures: lazy import of matplotlib, colours, labels beside lines, saving."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["COLOURS", "INK", "MARKERS", "label_lines", "new_figure", "new_panels", "save_figure"]
 
-# Told apart by people who do not see red and green alike, and not by colour alone: after Okabe, Ito, *Color Universal
-# Design*, 2008, https://jfly.uni-koeln.de/color/, its yellow left out and its light colours darkened for text on white.
+# Colour-blind safe, after Okabe, Ito, *Color Universal Design*, 2008, https://jfly.uni-koeln.de/color/, without yellow
+# and with the light colours darkened for text on white. Lines also differ by marker.
 COLOURS = ("#0072B2", "#D55E00", "#00805E", "#B3478F", "#B07A00", "#2E93C9", "#5B5B5B")
 MARKERS = "osD^vP*"
 INK = "#3A3A3A"
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of so many inches, with one pair of axes, that needs no display.
+    """Return a figure of a size in inches with one pair of axes; it needs no display.
 
     Raises:
-        InputError: where matplotlib is not installed.
+        InputError: if matplotlib is not installed.
     """
     figure, panels = new_panels(width, height, 1)
     return figure, panels[0]
 
 
 def new_panels(width: float, height: float, number: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many inches, with so many pairs of axes side by side; else as :func:`new_figure`."""
+    """Return a figure of a size in inches with several pairs of axes side by side, as :func:`new_figure`."""
     try:
         figure: Figure = import_module("matplotlib.figure").Figure((width, height), layout="constrained", facecolor="w")
     except ImportError:
@@ -48,12 +48,12 @@ def new_panels(width: float, height: float, number: int) -> tuple[Figure, list[A
 
 
 def label_lines(axes: Axes, names: Sequence[str], *, apart: float) -> None:
-    """Write its name beside the end of each line, in its colour; names stand ``apart`` of the height."""
+    """Write the name of each line beside its end, in its colour, at least ``apart`` of the height apart."""
     lines = axes.get_lines()[: len(names)]
     place = (axes.transData + axes.transAxes.inverted()).transform
     ends = [place((line.get_xdata()[-1], line.get_ydata()[-1]))[1] for line in lines]  # type: ignore[index]
     order = sorted(range(len(ends)), key=ends.__getitem__)
-    # as low as the line allows, then all moved down together where they have been pushed out at the top
+    # stack upwards from the line ends, then move down those pushed out at the top
     heights: dict[int, float] = {}
     lowest = float("-inf")
     for index in order:
@@ -78,16 +78,16 @@ def label_lines(axes: Axes, names: Sequence[str], *, apart: float) -> None:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> list[Path]:
-    """Write a figure as SVG and as PNG, side by side, and return both paths.
+    """Save a figure as SVG and PNG in the same folder, and return both paths.
 
-    The same figure makes the same bytes: no date, no random names.
+    The output is deterministic: no date, no random ids.
 
     Args:
-        figure: of matplotlib.
-        path: of either file; its ending is not looked at.
+        figure: a matplotlib figure.
+        path: path of either file; its suffix is ignored.
 
     Raises:
-        InputError: where the folder does not exist.
+        InputError: if the folder does not exist.
     """
     stem = Path(path).with_suffix("")
     if not stem.parent.is_dir():

@@ -1,4 +1,4 @@
-"""Gradient error against samples: what an estimator is worth, in one picture."""
+"""A plot of the gradient error of estimators by number of samples."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ Curve = list[tuple[float, float]]
 def gradient_error_plot(
     records: Iterable[Mapping[str, Any]], *, measure: str = "hidden_gradient_rmse", title: str | None = None
 ) -> Figure:
-    """Return a plot of gradient error against samples, both on logarithmic axes, one line an estimator.
+    """Return a log-log plot of gradient error against samples, with one line per estimator.
 
-    Dotted lines fall as ``1/√k`` (for a bias as ``1/k``), the rate that estimators promise. Where an estimator has
-    several records at one number of samples, their median is drawn; errors of 0 have no place on the axis.
+    Dotted lines are proportional to ``1/√k`` (for a bias ``1/k``), the theoretical rate of estimators. The median is
+    drawn if an estimator has several records with the same number of samples; errors of 0 are left out.
 
     Args:
         records: dictionaries with the fields ``estimator`` (its name), ``samples`` (k) and the measure, as made from
             ``{"estimator": …, **diagnose(layer, hidden, target).as_record()}``.
-        measure: "hidden_gradient_rmse", or one of its siblings in ``Diagnostics``.
-        title: written above.
+        measure: "hidden_gradient_rmse", or a related field of ``Diagnostics``.
+        title: title above the plot.
 
     Raises:
-        InputError: where there is no record, a record lacks a field or holds no number there, or matplotlib is missing.
+        InputError: if measure is unknown, there is no record with samples and error above 0, a record lacks a field or
+            has an invalid number, or matplotlib is missing.
 
     Example:
         >>> records = [{"estimator": "sampled", "samples": k, "hidden_gradient_rmse": k**-0.5} for k in (16, 64, 256)]
@@ -67,13 +68,13 @@ def gradient_error_plot(
     _axes(axes, curves, measure)
     if title:
         axes.set_title(title, loc="left", color=INK, fontsize=12, pad=12)
-    figure.draw_without_rendering()  # settles where lines end, which the labels need
+    figure.draw_without_rendering()  # computes the line ends, which the labels need
     label_lines(axes, list(curves), apart=0.055)
     return figure
 
 
 def _curves(records: Iterable[Mapping[str, Any]], measure: str) -> dict[str, Curve]:
-    """Return points (k, error) of each estimator, k rising, errors of 0 left out."""
+    """Return points (k, error) of each estimator in increasing order of k, without errors of 0."""
     found: dict[str, dict[float, list[float]]] = {}
     for number, record in enumerate(records):
         for field in ("estimator", "samples", measure):
@@ -97,7 +98,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _guides(axes: Axes, curves: Sequence[Curve], measure: str) -> None:
-    """Dotted lines of the rate that is promised, through the middle of what is drawn."""
+    """Draw dotted lines of the theoretical rate: below, through the middle of and above the data."""
     power, text = (1.0, "1/k") if measure.endswith("bias") else (0.5, "1/√k")
     points = [point for curve in curves for point in curve]
     first, last = min(k for k, _ in points), max(k for k, _ in points)

@@ -1,4 +1,4 @@
-"""Importance sampling over training: how far the proposal is from the model, and what an example costs."""
+"""Plots of importance sampling over training: divergence of the proposal from the model, and samples per example."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _FIELDS = ("step", "perplexity", *_PANELS)
 
 
 def importance_curves(records: Iterable[Mapping[str, Any]], *, title: str | None = None) -> Figure:
-    """Return two plots against held-out perplexity, which falls to the right: KL(P‖Q), and samples an example.
+    """Return two plots against held-out perplexity, decreasing to the right: KL(P‖Q), and samples per example.
 
-    So methods are compared where their models are equally good, and training goes from left to right. One line a
-    method, in the order of steps; a record may lack a panel's number, as before the first step, and is left out of it.
+    Methods are thus compared at equal perplexity, and training goes from left to right. Each method is one line, in the
+    order of steps. A value may be None, as before the first step; that panel then leaves the record out.
 
     Args:
         records: dictionaries with the fields ``method`` (its name), ``step``, ``perplexity``, ``kl_divergence`` in nats
-            and ``samples``, the mean of samples drawn for an example.
-        title: written above.
+            and ``samples``, the mean number of samples per example.
+        title: title above the plots.
 
     Raises:
-        InputError: where there is no record, a record lacks a field or holds no number there, or matplotlib is missing.
+        InputError: if there is no record, a record lacks a field or has an invalid number, or matplotlib is missing.
 
     Example:
         >>> records = [
@@ -48,7 +48,7 @@ def importance_curves(records: Iterable[Mapping[str, Any]], *, title: str | None
     for axes, (field, name) in zip(panels, _PANELS.items(), strict=True):
         drawn = _lines(axes, methods, field)
         axes.set_ylabel(name, color=INK)
-        figure.draw_without_rendering()  # settles where lines end, which the labels need
+        figure.draw_without_rendering()  # computes the line ends, which the labels need
         label_lines(axes, drawn, apart=0.065)
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=12)
@@ -79,7 +79,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _lines(axes: Axes, methods: Mapping[str, list[Mapping[str, Any]]], field: str) -> list[str]:
-    """Draw one panel, and return whose lines it has."""
+    """Draw one panel, and return the names of the methods with a line."""
     drawn = []
     for number, (name, records) in enumerate(methods.items()):
         points = [(record["perplexity"], record[field]) for record in records if record.get(field) is not None]

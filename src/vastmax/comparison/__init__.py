@@ -1,4 +1,4 @@
-"""The comparison: a corpus and configs in; one run, or all methods beside each other, out as records and a report."""
+"""Train output layers on one corpus, alone or compared under one budget, and write records and a report."""
 
 from typing import TYPE_CHECKING
 
@@ -31,5 +31,5 @@ __all__ = [
     "within_budget",
 ]
 
-# The report is drawn from records without torch, which all else needs.
+# The report is drawn from records without torch, which everything else needs.
 __getattr__, __dir__ = lazy(__name__, __all__, ("comparing", "config", "methods", "run", "scoring", "sharding"))

@@ -1,7 +1,7 @@
-"""Every method on one corpus, one model and one budget, one after the other; a report after each.
+"""Run every method on the same corpus, model and budget, one after the other, and write a report after each.
 
-The comparison's state is its files. Finished runs are known by ``records.jsonl`` alone, so that a comparison can be
-committed without its models and go on elsewhere.
+The state of a comparison is its files. ``records.jsonl`` alone identifies the finished runs, so a comparison can be
+committed without its models and resumed elsewhere.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ __all__ = ["ComparisonProgress", "compare"]
 
 RECORDS, REPORT = "records.jsonl", "report.html"
 _RUNS, _CORPUS, _ERRORS = "runs", "corpus", "errors.log"
-_FREE = ("threads", "device")  # which a run may be finished with others
-_PATIENCE = 120.0  # seconds that a run asked to stop has for its checkpoint
+_FREE = ("threads", "device")  # may change when a run is resumed
+_PATIENCE = 120.0  # seconds a run has to write its checkpoint after a request to stop
 
 
 @dataclass(frozen=True)
 class ComparisonProgress:
-    """Where a comparison stands.
+    """The progress of a comparison.
 
     Attributes:
-        label: the method whose run this is about, and ``seed`` the run's.
-        number: which run of ``total``, from 1.
-        training: how far its training is; None where the run begins or has ended.
-        record: what the run came to, once it has ended; ``kept`` where it is one of an earlier call.
-        warning: what the run has to say meanwhile.
+        label: the method of the current run, and ``seed`` its seed.
+        number: the number of the run, from 1 to ``total``.
+        training: progress of its training; None when the run begins or has ended.
+        record: the record of the run, once it has ended; ``kept`` if it was finished in an earlier call.
+        warning: a warning issued by the run.
     """
 
     label: str
@@ -59,7 +59,7 @@ class ComparisonProgress:
 
     @property
     def title(self) -> str:
-        """What to call the run, one of several or the only one."""
+        """Title of the run: its label and, if there are several runs, its number."""
         return self.label if self.total == 1 else f"{self.label} ({self.number} of {self.total})"
 
 
@@ -73,25 +73,29 @@ def compare(
     checkpoint_minutes: float = 10.0,
     progress: bool | Callable[[ComparisonProgress], None] | None = None,
 ) -> list[RunRecord]:
-    """Run every config in a process of its own, and write ``records.jsonl`` and ``report.html`` after each.
+    """Run every config in its own process, and write ``records.jsonl`` and ``report.html`` after each.
 
-    Called again with the same folder it keeps what is finished, goes on where a run was stopped, and tries again what
-    failed. Configs may be added from call to call; records of others stay.
+    Calling it again with the same folder keeps finished runs, resumes an interrupted run and retries failed ones.
+    Configs may be added from call to call; records of other runs are kept.
 
     Args:
-        corpus: What all train on.
-        configs: The runs, in order; a label and a seed name one.
-        folder: For everything.
-        text: How text became words, kept with the models.
+        corpus: The training, validation and test text of all runs.
+        configs: The runs, in order; label and seed together identify a run.
+        folder: Output folder.
+        text: How the text was tokenised, saved with the models.
         command: The command line, for the report.
-        checkpoint_minutes: Time between two checkpoints of a run.
-        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
-            called as runs begin, go on and end.
+        checkpoint_minutes: Minutes between two checkpoints of a run, up to 1,000,000; 0 to write one only when stopped.
+        progress: True for a progress bar on a terminal or in a notebook, and lines on stderr elsewhere; or a callback
+            for the start, progress and end of each run.
+
+    Returns:
+        The records of the configs, in their order.
 
     Raises:
-        InputError: The folder cannot be written, somebody else writes into it, or it holds another comparison; two runs
-            have one name; there is no such device; checkpoint_minutes is no such number.
-        TrainingInterrupted: Ctrl-C or SIGTERM; the run that was under way has its checkpoint.
+        InputError: The folder cannot be written, another process writes into it, or it holds another comparison; two
+            runs have the same name; the device does not exist; a finished or interrupted run has another config;
+            checkpoint_minutes is out of range.
+        TrainingInterrupted: Ctrl-C or SIGTERM; the interrupted run has its checkpoint.
     """
     require_report()
     by_name: dict[str, RunConfig] = {}
@@ -104,13 +108,13 @@ def compare(
         by_name[name] = config
     folder = as_path(folder)
     runs, known = folder / _RUNS, _known(folder)
-    # all before the first run: what is refused, is refused before hours are spent
+    # check everything before the first run, so that no error comes after hours of training
     kept = {name: finished(known.get(name), config) for name, config in by_name.items()}
     checks.number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)
     for config in configs:
         check_device(config.device)
     for name, config in by_name.items():
-        # what failed may be tried with any config
+        # a failed run may be retried with any config
         if not kept[name] and (differs := _begun_with_other(runs / name, config)) and not _read(runs / name / RECORD):
             raise InputError(
                 f"{name} was started with {differs}: use the same again, name another folder, or delete {runs / name}."
@@ -119,7 +123,7 @@ def compare(
         for place in (folder, folder / _CORPUS, *(runs / name for name in by_name)):
             tidy(place)
         for name, record in kept.items():
-            if record is not None:  # it was killed as it was finished
+            if record is not None:  # the process may have been killed before it deleted the checkpoint
                 drop(runs / name / CHECKPOINT)
         _keep_corpus(corpus, folder, known)
         records: list[RunRecord] = []
@@ -134,8 +138,8 @@ def compare(
             if record is None:
                 tell()
                 if _begun_with_other(place, config):
-                    drop(place / CHECKPOINT)  # it failed, and is tried with other options
-                # finished runs of this seed, whose words' vectors it may ask for
+                    drop(place / CHECKPOINT)  # a failed run is retried with other options
+                # finished runs with this seed, whose word vectors this run may use
                 lenders = [each for each in (*known.values(), *records) if each.status == "done" and each.seed == seed]
                 job = {
                     "corpus": str((folder / _CORPUS).resolve()),
@@ -147,32 +151,32 @@ def compare(
                     "runs": {each.label: str((runs / f"{each.label}-seed{seed}").resolve()) for each in lenders},
                 }
                 record = _run(place, job, config, corpus, tell, (number - 1) / len(configs))
-            if record.status == "done":  # perhaps after whoever asked for it was gone
+            if record.status == "done":  # perhaps finished after its parent process had died
                 (place / _ERRORS).unlink(missing_ok=True)
             records.append(record)
             tell(record=record, kept=kept[name] is not None)
-            if kept[name] is None or number == len(configs):  # at the end also where nothing is new: a page drawn anew
+            if kept[name] is None or number == len(configs):  # redraw the page at the end even if nothing is new
                 _write(folder)
     return records
 
 
 def run_name(config: RunConfig) -> str:
-    """Return the name of a run's folder."""
+    """Return the name of a run, which is also the name of its folder."""
     return f"{config.method.label}-seed{config.loop_options.seed}"
 
 
 def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
-    """Return the record of a run where it was finished under this config, or None; InputError if under another."""
+    """Return the record if its run finished with this config, else None; InputError if it finished with another."""
     if record is None or record.status != "done":
         return None
-    was = {"probe": False, **record.config}  # as the first versions, which had no probe, do not say
+    was = {"probe": False, **record.config}  # the first versions had no probe and did not record it
     if differs := differences(was, plain(config.to_json()), _FREE):
         raise InputError(f"{run_name(config)} was made with {differs}: use the same again, or name another folder.")
     return record
 
 
 def _begun_with_other(place: Path, config: RunConfig) -> str | None:
-    """How the config of the checkpoint in a run's folder differs from this one, in words; None without either."""
+    """Describe how the config of the checkpoint in a run's folder differs; None if it does not or there is none."""
     try:
         was = read_json(place / JOB)["config"]
     except (OSError, FormatError, KeyError, TypeError):
@@ -181,9 +185,9 @@ def _begun_with_other(place: Path, config: RunConfig) -> str | None:
 
 
 def _keep_corpus(corpus: LanguageCorpus, folder: Path, known: Mapping[str, RunRecord]) -> None:
-    """Save the corpus where every run's process finds it; all records of a folder are of one."""
+    """Save the corpus for the processes of the runs; InputError if the folder holds records of another corpus."""
     place = folder / _CORPUS
-    saved = is_file(member(place, "corpus.json"))  # not where saving it failed
+    saved = is_file(member(place, "corpus.json"))  # False if saving failed
     there = {record.corpus.get("fingerprint") for record in known.values()}
     there |= {LanguageCorpus.load(place).fingerprint} if saved else set()
     if there - {corpus.fingerprint}:
@@ -204,16 +208,16 @@ def _run(
     tell: Callable[..., None],
     share: float,
 ) -> RunRecord:
-    """Let a process of its own do the job; its record, or one that says how it failed."""
+    """Run the job in a subprocess, and return its record, or one that describes the failure."""
     try:
         place.mkdir(parents=True, exist_ok=True)
-        (place / RECORD).unlink(missing_ok=True)  # of a run that failed
+        (place / RECORD).unlink(missing_ok=True)  # the record of a failed attempt
     except OSError as error:
         raise cannot_write(place, error) from error
     with replacing(place / JOB) as temporary:
         temporary.write_text(json.dumps(job), encoding="utf-8")
     error = None
-    # a session of its own: a terminal's Ctrl-C reaches us alone, and we pass it on once
+    # in a new session, so that Ctrl-C in the terminal reaches only this process, which forwards it once
     with (place / _ERRORS).open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "vastmax.comparison.worker", str(place)],
@@ -257,7 +261,7 @@ def _ending(code: int) -> str:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Ask a run to stop, and wait for its checkpoint."""
+    """Ask a run to stop, and wait until it has written its checkpoint; kill it after a timeout or a second Ctrl-C."""
     process.send_signal(signal.SIGTERM)
     try:
         process.communicate(timeout=_PATIENCE)
@@ -274,7 +278,7 @@ def _read(path: Path) -> RunRecord | None:
 
 
 def _known(folder: Path) -> dict[str, RunRecord]:
-    """Every record of a folder by its run's name: from the runs' own folders and, where those are gone, the file."""
+    """Return the records of a folder by run name: from the run folders and, if those are gone, ``records.jsonl``."""
     path = folder / RECORDS
     found = {f"{record.label}-seed{record.seed}": record for record in (read_records(path) if is_file(path) else [])}
     for place in (folder / _RUNS).glob(f"*/{RECORD}"):
@@ -284,7 +288,7 @@ def _known(folder: Path) -> dict[str, RunRecord]:
 
 
 def _write(folder: Path) -> None:
-    """Write all records that there are, those of earlier calls with other methods too, and the report over them."""
+    """Write all records, including those of earlier calls with other methods, and their report."""
     found = sorted(_known(folder).values(), key=lambda record: (record.status != "done", record.finished))
     write_records(folder / RECORDS, *found)
     write_report(found, folder / REPORT)

@@ -1,4 +1,4 @@
-"""What a comparison runs: the config of each run, the runs where little is said, and both as a file of TOML."""
+"""The configuration of a comparison: the config of each run, the default runs, and the TOML file for both."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from vastmax.language import LoopOptions, ModelOptions, can_tie
 from vastmax.layers import LAYERS, own_layer
 from vastmax.machine import MOST_THREADS, default_threads
 
-_MOST_SEEDS = 10_000  # each is a run
+_MOST_SEEDS = 10_000  # each is a run of every method
 
 __all__ = ["ComparisonFile", "Plan", "RunConfig", "plan_comparison", "read_comparison"]
 
 _TEXTS = ("train", "valid", "test")
 
 _WARMUP = 0.05  # share of a run
-_SMALL_BUDGET = 0.15  # minutes a method where no budget is given: all of them in some minutes
+_SMALL_BUDGET = 0.15  # default budget in minutes per method: all methods take a few minutes
 _HELD_OUT = 20_000
-_SMALL_HELD_OUT = 8_000  # else scoring them six times would outlast the training where there are 100,000 words
+_SMALL_HELD_OUT = 8_000  # scoring 20,000 words six times takes longer than 9 s of training over 100,000 classes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run.
+    """The config of one run.
 
     Args:
-        method: The output layer, its options, and what differs in its training.
-        model: The model below.
-        training: How it is trained; what the method says stands above it.
-        threads: Of the processor; None for all.
-        device: "cpu" or "cuda".
-        probe: Whether the learning rate is chosen by trying, before the run: see :func:`~vastmax.comparison.probe`.
+        method: The output layer, its options, and its own training options.
+        model: The model below the output layer.
+        training: Training options; the method's own override them.
+        threads: CPU threads; None for all.
+        device: "cpu", "cuda" or "cuda:N".
+        probe: Whether to choose the learning rate by short trial runs first: see :func:`~vastmax.comparison.probe`.
 
     Raises:
-        InputError: where threads is no such number.
+        InputError: threads is out of range.
     """
 
     method: Method
@@ -57,7 +57,7 @@ class RunConfig:
 
     @property
     def loop_options(self) -> LoopOptions:
-        """The training's options with the method's own."""
+        """The training options, with the method's own overriding; InputError if the method has an unknown one."""
         names = [each.name for each in fields(LoopOptions)]
         if unknown := set(self.method.training) - set(names):
             raise InputError(
@@ -68,22 +68,22 @@ class RunConfig:
 
     @property
     def num_threads(self) -> int:
-        """Threads to run on."""
+        """Number of CPU threads."""
         return default_threads() if self.threads is None else self.threads
 
     @property
     def budget(self) -> str:
-        """What a run may spend, in words."""
+        """The budget of the run as text, such as "13 epochs" or "5 minutes"."""
         options = self.loop_options
         return f"{options.epochs:g} epochs" if options.minutes is None else f"{options.minutes:g} minutes"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the config as JSON has it."""
+        """Return the config as a JSON object."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> RunConfig:
-        """Return the config that :meth:`to_json` described; InputError where it is none."""
+        """Return the config of a JSON object from :meth:`to_json`; InputError if it is not valid."""
         try:
             return cls(
                 method=Method(**record["method"]),
@@ -101,12 +101,12 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a comparison runs.
+    """The runs of a comparison.
 
     Attributes:
-        configs: The runs, seed by seed, so that a first picture of all is there early.
-        held_out: Words, or share, of the training text for each text that is not given.
-        notes: What was left out, or has no effect, a sentence each.
+        configs: The runs, seed by seed, so that results of all methods are available early.
+        held_out: Words, or share, of the training text to hold out for each text that is not given.
+        notes: Sentences about methods that are left out and options without effect.
     """
 
     configs: list[RunConfig]
@@ -132,21 +132,21 @@ def plan_comparison(
     """Return the runs of a comparison.
 
     Args:
-        methods: Names of methods; by default all there are, without those that need what this machine lacks.
-        own_methods: Methods to choose among in place of the catalogue.
-        model: The model that all share; tied where a method has a table to share.
-        training: Options of `LoopOptions` that all share, besides those below.
-        minutes_each: Training time of each method; by default 0.15 minutes where there are no epochs either.
+        methods: Names of methods; by default all except those with requirements that this machine does not meet.
+        own_methods: Methods to choose from instead of the catalogue.
+        model: The model of all methods; embeddings are tied only for methods with a table of words to share.
+        training: Options of `LoopOptions` for all methods, besides those below.
+        minutes_each: Training time of each method, in minutes; by default 0.15 if epochs is not given either.
         epochs: Passes over the training text.
-        held_out: Words, or share; by default 20,000, or 8,000 for the default budget.
-        seeds: Runs a method: with seed, seed + 1, and so on.
-        seed: Of the first.
+        held_out: Words, or share; by default 20,000, or 8,000 with the default budget.
+        seeds: Runs per method, with seed, seed + 1, and so on.
+        seed: Seed of the first run of each method.
         threads: As for `RunConfig`.
         device: As for `RunConfig`.
-        probe: As for `RunConfig`; never where a learning rate is given, to all or to a method.
+        probe: As for `RunConfig`; ignored if a learning rate is given, for all methods or for one.
 
     Raises:
-        InputError: No method, one that there is not, or a value that is not accepted.
+        InputError: methods is empty or has an unknown name, or a value is not accepted.
     """
     chosen, notes = _chosen(methods, own_methods)
     whole("seeds", seeds, 1, _MOST_SEEDS)
@@ -157,7 +157,7 @@ def plan_comparison(
     told = {"minutes": minutes_each, **dict(training or {}), **({} if epochs is None else {"epochs": epochs})}
     if minutes_each is not None and not told.get("validations"):
         told["validations"] = 3 if minutes_each < 1 else 10
-    if probe := probe and told.get("learning_rate") is None:  # who gives a rate says the warm-up and the limit, too
+    if probe := probe and told.get("learning_rate") is None:  # with a given rate, keep warm-up and clipping as given
         told["warmup"] = _WARMUP if told.get("warmup") is None else told["warmup"]
     first, model = LoopOptions(**told), model or ModelOptions()
     if untied := [method for method in chosen if model.tie and not can_tie(LAYERS[method.layer])]:
@@ -173,8 +173,8 @@ def plan_comparison(
             device=device,
             probe=probe and method.training.get("learning_rate") is None,
         )
-        # losses whose gradients are of other sizes are not alike under one limit of the norm, which Adagrad and Adam do
-        # not need
+        # gradient clipping at one norm treats losses with gradients of different sizes unequally; Adagrad and Adam do
+        # not need it
         if probe and first.max_norm is None and config.loop_options.optimizer != "sgd":
             config = replace(config, training=replace(config.training, max_norm=0.0))
         return config
@@ -183,7 +183,7 @@ def plan_comparison(
 
 
 def _chosen(names: Iterable[str] | None, own: Sequence[Method]) -> tuple[list[Method], list[str]]:
-    """The methods of these names, or all; and what is said of those left out."""
+    """Return the named methods, or all that can run here, and a note about each that is left out."""
     catalogue = {method.label: method for method in own} or METHODS
     if names is not None:
         if not (found := [method_named(name, catalogue) for name in names]):
@@ -195,27 +195,27 @@ def _chosen(names: Iterable[str] | None, own: Sequence[Method]) -> tuple[list[Me
 
 
 class ComparisonFile(NamedTuple):
-    """What such a file says: flags by name, with underscores, and its methods in order, if it says any."""
+    """The contents of a comparison file: flags by name, with underscores, and its methods in order, if any."""
 
     flags: dict[str, Any]
     methods: list[Method]
 
 
 def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
-    """Read a comparison.
+    """Read a comparison from a TOML file.
 
-    Top-level keys are flags of ``vastmax compare``, words joined by ``-`` or ``_``. ``methods`` is a list of names,
-    or tables ``[methods.NAME]``, a row each: ``layer`` is a key of ``LAYERS``, or your own as ``module:Class``;
-    without it NAME is one of the catalogue's; ``[methods.NAME.training]`` holds what differs in its training, and
-    all other keys are options of the layer.
+    Top-level keys are flags of ``vastmax compare``, with ``-`` or ``_`` between words. ``methods`` is a list of names,
+    or one table ``[methods.NAME]`` per method: ``layer`` is a key of ``LAYERS``, or a third-party layer as
+    ``module:Class``; without it NAME must be in the catalogue. ``[methods.NAME.training]`` holds the method's own
+    training options; all other keys are options of the layer.
 
     Args:
-        path: Of the file.
-        flags: Names that are accepted, and the type of each.
+        path: The file.
+        flags: Accepted names, and the type of each.
 
     Raises:
         FormatError: The file is not TOML.
-        InputError: It cannot be read, or says what cannot be.
+        InputError: The file cannot be read, or has an unknown option or a value that is not accepted.
     """
     try:
         document = read_toml(path)
@@ -226,10 +226,10 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     if unknown := sorted(set(given) - set(flags)):
         raise InputError(f"{path} has the unknown option {unknown[0]!r}: give one of {', '.join(sorted(flags))}.")
     for name, value in given.items():
-        kind = flags[name] | str if name in _TEXTS else flags[name]  # one text stands for a list of one
+        kind = flags[name] | str if name in _TEXTS else flags[name]  # a single path is a list of one
         if not conforms(value, kind):
             raise InputError(f"{path}: {refused(name, value, described(kind))}")
-    for name in given.keys() & set(_TEXTS):  # paths are relative to the file, not to where the command is typed
+    for name in given.keys() & set(_TEXTS):  # paths are relative to the file, not to the working directory
         texts = [given[name]] if isinstance(given[name], str) else given[name]
         given[name] = [str(path.parent / text) for text in texts]
     if isinstance(tables, list):
@@ -258,7 +258,7 @@ def _method(label: str, table: dict[str, Any]) -> Method:
 
 
 def _names(table: Any) -> Any:
-    """The table with words joined by ``_`` in its keys."""
+    """Return the table with ``-`` in its keys replaced by ``_``; other values as they are."""
     if not isinstance(table, dict):
         return table
     names = [name.replace("-", "_") for name in table]

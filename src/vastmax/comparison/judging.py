@@ -1,4 +1,4 @@
-"""What is asked of a trained model: perplexities, bands of frequency, a check by brute force, diagnostics."""
+"""Evaluation of a trained model: perplexities, frequency bands, a brute-force check and diagnostics."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from vastmax.layers import diagnose as diagnose_layer
 
 __all__ = ["check_by_brute_force", "diagnose", "judge"]
 
-_ROWS = 128  # hidden vectors that diagnostics look at
-_CHECKED = 16  # and that are checked by brute force
+_ROWS = 128  # hidden vectors used by the diagnostics
+_CHECKED = 16  # hidden vectors checked by brute force
 _REPEATS = 8
 _TITLES = {"train": "training", "valid": "validation", "test": "test"}
-_PARTS = 100  # of the test text, by which two runs are compared
+_PARTS = 100  # parts of the test text, by which two runs are compared
 _SAMPLES = (8, 32, 128, 512, 2048)
-_TOLERANCE = 1e-2  # nats; rounding in float32 and bfloat16 stays far below, a missing term far above
+_TOLERANCE = 1e-2  # nats: far above rounding errors in float32 and bfloat16, far below the effect of a missing term
 
 
 def judge(
@@ -41,10 +41,10 @@ def judge(
     meanwhile: Callable[[str], None] = lambda _: None,
     columns: Columns | None = None,
 ) -> dict[str, Any]:
-    """Return the perplexities of a model and what comes with them, by the names of ``RunRecord``.
+    """Return perplexities, losses, scoring speed and frequency bands of a model, by field names of ``RunRecord``.
 
-    The training text's perplexity is that of as many words from its beginning as the validation text has. What it does
-    it tells ``meanwhile``. Of several processes each scores its ``columns``.
+    The training perplexity is measured on as many words from the start of the training text as the validation text
+    has. ``meanwhile`` is called with progress messages. With several processes, each scores its ``columns``.
     """
     texts = {"train": corpus.train[: len(corpus.valid)], "valid": corpus.valid, "test": corpus.test}
 
@@ -69,7 +69,7 @@ def judge(
 
 
 def diagnose(model: LanguageModel, corpus: LanguageCorpus) -> dict[str, Any]:
-    """Return how the layer's loss stands to the exact one on held-out text, by the names of ``RunRecord``."""
+    """Compare the layer's loss with the exact one on the validation text; return fields of ``RunRecord`` by name."""
     was_training, layer = model.training, model.output
     model.eval()
     try:
@@ -84,16 +84,17 @@ def diagnose(model: LanguageModel, corpus: LanguageCorpus) -> dict[str, Any]:
 
 
 def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> dict[str, float | int]:
-    """Compare ``target_log_prob`` with the whole table of log-probabilities of the layer's copy in float64.
+    """Compare ``target_log_prob`` of ``target`` (N,) with all log-probabilities (N, V) of a float64 copy of the layer.
 
-    VastmaxError where they differ, or the table's probabilities do not sum to 1.
+    ``hidden`` is (N, d). VastmaxError if they differ by 0.01 nats or more, or the log of the table's sum of
+    probabilities is not 0 within 0.01.
     """
     with torch.no_grad():
         table = copy.deepcopy(layer).double().log_prob(hidden.double())
         scored = layer.target_log_prob(hidden, target).double()
         difference = float((scored - table.gather(1, target[:, None]).squeeze(1)).abs().max())
         error = float(table.logsumexp(1).abs().max())
-    if not (difference < _TOLERANCE and error < _TOLERANCE):  # nor where one is NaN
+    if not (difference < _TOLERANCE and error < _TOLERANCE):  # written so that NaN fails too
         raise VastmaxError(
             f"{type(layer).__name__}'s log-probabilities differ from brute force by {difference:.2g} nats, and sum to "
             f"1 within {error:.2g}: do not trust its perplexity, and report this."
@@ -102,18 +103,18 @@ def check_by_brute_force(layer: OutputLayer, hidden: Tensor, target: Tensor) -> 
 
 
 def _sample(model: LanguageModel, corpus: LanguageCorpus) -> tuple[Tensor, Tensor, Tensor]:
-    """Hidden vectors (N, d) of the validation text, what followed (N,), and the words before (N,)."""
+    """Return hidden vectors (N, d) of the validation text, their targets (N,), and the preceding words (N,)."""
     device = next(model.parameters()).device
     batches = StreamBatches(corpus.valid, rows=8, length=_ROWS // 8, start=corpus.end_of_sentence)
     state, parts = None, []
     with torch.no_grad():
-        for number in range(min(2, len(batches))):  # the second batch, which has something to remember
+        for number in range(min(2, len(batches))):  # the second batch starts from a non-zero state
             batch = batches.batch(0, number)
             words, target = batch.words.to(device), batch.target.to(device)
             hidden, state = model.hidden(words, state)
             kept = target >= 0
             parts.append((hidden[kept], target[kept], words[kept]))
-    return max(reversed(parts), key=lambda part: len(part[1]))  # the second of a short text may hold next to nothing
+    return max(reversed(parts), key=lambda part: len(part[1]))  # the second batch of a short text may be almost empty
 
 
 def _gradient_error(layer: OutputLayer, hidden: Tensor, target: Tensor, context: Tensor) -> list[dict[str, Any]]:

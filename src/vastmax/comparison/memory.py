@@ -1,4 +1,4 @@
-"""Whether a run fits the machine, told before it trains."""
+"""Check before training whether a run fits into memory."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["check_memory", "memory_needed", "numbers_kept"]
 
 
 def numbers_kept(optimizer: str) -> int:
-    """Return how many numbers each parameter takes: itself, and those that its optimiser keeps for it."""
+    """Return how many numbers are stored per parameter: the parameter itself and its optimiser state."""
     return 1 + sum(name != "step" for name in OPTIMIZERS[optimizer])
 
 
 def memory_needed(model: LanguageModel, optimizer: str) -> int:
-    """Return the least bytes that training a model takes: its parameters, what the optimiser keeps, dense gradients."""
+    """Return the minimum memory to train a model, in bytes: parameters, optimiser state and dense gradients."""
     kept = numbers_kept(optimizer) * sum(each.numel() for each in model.parameters())
     return 4 * (kept + (model.output.num_parameters if model.output.touches_all_classes else 0))
 
 
 def check_memory(needed: int, num_classes: int, device: torch.device, taken: int = 0) -> None:
-    """Raise InputError where training a model over V classes needs more bytes than a device has free.
+    """Raise InputError if training a model over V classes needs more bytes than the device has free.
 
-    What a run takes besides, logits and sparse gradients, is not foreseen: it is a process of its own, so that the
-    system may end it and the other runs go on. ``taken`` bytes the model has on the processor already.
+    Logits and sparse gradients are not counted. Each run is its own process, so if the system kills it for them, the
+    other runs go on. ``taken`` is the bytes that the model already occupies in CPU memory.
     """
     if device.type == "cuda":
         there: int | None = torch.cuda.mem_get_info(device)[0]

@@ -1,4 +1,4 @@
-"""The methods that are compared: a layer and its options under a name, and what a layer may learn from the corpus."""
+"""The methods of a comparison: named layers with options, and building them for a corpus."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["METHODS", "Method", "build_layer", "method_named", "method_with"]
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the comparison.
+    """A method: one row of the comparison.
 
     Args:
-        label: its name there.
-        layer: a key of ``LAYERS``; for a layer of your own what :func:`~vastmax.layers.own_layer` returned.
-        options: what the layer's ``from_corpus`` takes, as JSON has it. Where a layer asks for vectors by name, that of
-            a run of this comparison stands for its words' vectors: its output table where it has one, else its input
-            embeddings. Without a name skip-gram vectors are trained on the training text, with a window of one word:
-            what stands next to a word tells where in a sentence it may stand, and that is what a tree must say first.
-        training: what differs from the other methods' training, by the names of ``LoopOptions``.
+        label: its name in the comparison.
+        layer: a key of ``LAYERS``; for a third-party layer the return value of :func:`~vastmax.layers.own_layer`.
+        options: options of the layer's ``from_corpus``, as JSON values. If the layer takes word vectors by name, the
+            name of a run of this comparison selects that run's vectors: its output table if it has one, else its input
+            embeddings. Without a name, skip-gram vectors are trained on the training text with a window of one word:
+            adjacent words reflect syntactic position, which the top of a tree must predict first.
+        training: the method's own training options, by field of ``LoopOptions``.
 
     Raises:
-        InputError: where there is no such layer or option, or the name cannot be that of a folder.
+        InputError: if the layer or an option does not exist, or the label is not valid as a folder name.
     """
 
     label: str
@@ -49,17 +49,17 @@ class Method:
 
     @property
     def spec(self) -> LayerSpec:
-        """The layer, and its options."""
+        """The layer and its options."""
         return LayerSpec(self.layer, self.options)
 
 
 class _Catalogue(Mapping[str, Method]):
-    """A method for each layer with its defaults, and for each variant that a layer names."""
+    """A read-only mapping with a method for each built-in layer with its defaults, and for each of its variants."""
 
     def _methods(self) -> dict[str, Method]:
         found = {}
         for name, layer in LAYERS.items():
-            if ":" in name:  # a user's own, which is named by its place
+            if ":" in name:  # a third-party layer, module:Class
                 continue
             found[name] = Method(name, name)
             for variant, options in layer.variants.items():
@@ -77,11 +77,11 @@ class _Catalogue(Mapping[str, Method]):
 
 
 METHODS = _Catalogue()
-"""Every method by name: each layer of ``LAYERS`` with its defaults, and its variants."""
+"""All methods by name: each built-in layer of ``LAYERS`` with its defaults, and its variants."""
 
 
 def method_named(name: str, catalogue: Mapping[str, Method] = METHODS) -> Method:
-    """Return a method of the catalogue, or that of a layer ``module:Class``; InputError where there is none."""
+    """Return a method of the catalogue, or one for a layer ``module:Class``; InputError if neither exists."""
     if isinstance(name, str) and ":" in name and name not in catalogue:
         return Method(name.rpartition(":")[2], own_layer(name))
     if not isinstance(name, str) or name not in catalogue:
@@ -90,10 +90,10 @@ def method_named(name: str, catalogue: Mapping[str, Method] = METHODS) -> Method
 
 
 def method_with(name: str, texts: Mapping[str, str]) -> Method:
-    """Return a method of the catalogue with options of its layer as the command line gives them, each as text.
+    """Return a method of the catalogue with options of its layer overridden, each given as text (command line).
 
     Raises:
-        InputError: where there is no such method or option.
+        InputError: if the method or an option does not exist.
     """
     method = method_named(name)
     return replace(method, options={**method.options, **parse_options(method.layer, texts)})
@@ -108,18 +108,18 @@ def build_layer(
     threads: int | None = None,
     vectors_of: Callable[[str], NDArray] | None = None,
 ) -> OutputLayer:
-    """Return the layer of a method for a corpus, with what it wants to learn from that learnt.
+    """Build the output layer of a method for a corpus, including what it learns from it, such as a tree.
 
     Args:
-        method: which.
-        in_features: d.
-        corpus: whose vocabulary and training text it is for.
-        seed: of trees.
-        threads: for vectors and trees.
-        vectors_of: from the name of a finished run to its words' vectors (V, d).
+        method: the method.
+        in_features: d, the size of the hidden vectors.
+        corpus: the corpus whose vocabulary and training text the layer is built for.
+        seed: seed for word vectors and trees.
+        threads: CPU threads for word vectors and trees; None for all.
+        vectors_of: returns the word vectors (V, d) of a finished run by its name.
 
     Raises:
-        InputError: where the layer refuses an option, or this machine lacks what it needs.
+        InputError: if the layer does not accept an option, or this machine lacks a requirement of the layer.
     """
 
     def word_vectors(source: str | None) -> NDArray:
@@ -134,10 +134,10 @@ def build_layer(
 
 
 def _vectors(corpus: LanguageCorpus, seed: int, threads: int | None) -> NDArray:
-    """Skip-gram's vectors (V, d)."""
+    """Train skip-gram vectors (V, 100) on the training text."""
     from vastmax.embeddings import train
 
-    # a mark behind each sentence, whose end stays a word
+    # add a sentence boundary after each end of a sentence, which itself stays a word
     ids, ends = corpus.train.astype(np.uint32), np.flatnonzero(corpus.train == corpus.end_of_sentence)
     sentences = EncodedCorpus(
         np.insert(ids, ends + 1, np.uint32(END_OF_SENTENCE)),

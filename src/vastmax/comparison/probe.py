@@ -1,7 +1,7 @@
-"""The learning rate of a run, chosen by trying: short runs from the same start, judged by validation perplexity.
+"""Choose the learning rate of a run by a probe: short trials from the same initial model, by validation perplexity.
 
-A rate that suits one loss overshoots with another, whose gradients are of another size, so that one rate for all
-compares the rates and not the methods.
+A learning rate that suits one loss overshoots with another whose gradients have another scale. With one rate for all,
+a comparison would compare how well the rate fits, not the methods.
 """
 
 from __future__ import annotations
@@ -21,20 +21,23 @@ from vastmax.runs import StopRequest, TrainingInterrupted, TrainingProgress
 __all__ = ["FEWEST_STEPS", "PROBE_SHARE", "Probe", "probe"]
 
 PROBE_SHARE = 0.2
-"""Of a run's budget, which a probe takes at most."""
+"""The largest share of a run's budget that a probe takes."""
 
 FEWEST_STEPS = 40
-"""That tell rates apart."""
+"""The fewest steps per trial that distinguish learning rates."""
 
 _MOST_STEPS = 400
-_FACTORS = (0.5, 1.0, 2.0)  # of the usual rate: what is tried
-_MOST_BEYOND = 3  # tries outside of these
-_TIMED = 3  # steps
-_HARMLESS = 1e-3  # of the default
+_FACTORS = (0.5, 1.0, 2.0)  # trial rates, as multiples of the usual rate
+_MOST_BEYOND = 3  # further trials outside this range
+_TIMED = 3  # steps to time
+_HARMLESS = 1e-3  # the rate for timing, as a share of the default
 _USUAL_STEPS = 500
-"""From which on an optimiser's default is the usual rate. Of Adagrad, whose steps shrink as it goes, that of shorter
-runs is lower, in proportion to the root of their steps: a rule of thumb between what suits most methods for 150 steps
-and for 6,300: ``benchmarks/layer_rates.py``, ``benchmarks/results/layer-rates-2026-11-28.jsonl``."""
+"""The number of steps from which the usual rate is the optimiser's default.
+
+With Adagrad, whose effective step size shrinks over time, the usual rate of shorter runs is lower, in proportion to
+the square root of their steps. This is a rule of thumb between the rates that suit most methods for 150 steps and for
+6,300: ``benchmarks/layer_rates.py``, ``benchmarks/results/layer-rates-2026-11-28.jsonl``.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,14 @@ class Probe:
     """How a learning rate was chosen.
 
     Attributes:
-        chosen: The rate.
-        why: "probe": it is where the loss is lowest; "all diverged": that of the lowest tried, none of which has a
-            finite loss; "too short": the usual one, as too few steps fit into the share of the budget; "no memory": the
-            optimiser's default, as no copy of the model fits.
-        rates: What was tried, the lowest first.
-        losses: The validation text's loss after each, in nats a word; None where it diverged.
-        steps: Of each try.
-        seconds: That all took; part of the budget.
+        chosen: The chosen learning rate.
+        why: "probe": the rate with the lowest loss; "all diverged": the lowest trial rate, as no trial has a finite
+            loss; "too short": the usual rate, as too few steps fit into the probe's share of the budget; "no memory":
+            the optimiser's default, as there is no memory for a copy of the model.
+        rates: The trial rates, in increasing order.
+        losses: The validation loss after each trial, in nats per word; None if it diverged.
+        steps: Steps of each trial.
+        seconds: Total duration in seconds; part of the budget.
     """
 
     chosen: float
@@ -61,12 +64,15 @@ class Probe:
 
     @classmethod
     def none(cls, rate: float, why: Literal["too short", "no memory"], seconds: float = 0.0) -> Probe:
-        """Return that of a run that tries nothing."""
+        """Return the probe of a run without trials."""
         return cls(rate, why, [], [], 0, seconds)
 
     @classmethod
     def of(cls, losses: Mapping[float, float], steps: int, seconds: float, growth: float) -> Probe:
-        """Return `growth` times the rate where the loss is lowest, of losses by rate, infinite where it diverged."""
+        """Return the probe that chooses `growth` times the rate with the lowest loss.
+
+        ``losses`` maps each trial rate to its loss, infinite if it diverged.
+        """
         rates, best = sorted(losses), _best(losses)
         known = [losses[rate] if math.isfinite(losses[rate]) else None for rate in rates]
         if not math.isfinite(losses[best]):
@@ -74,7 +80,7 @@ class Probe:
         return cls(float(f"{growth * _lowest(losses):.3g}"), "probe", rates, known, steps, seconds)
 
     def minutes_left(self, minutes: float | None) -> float | None:
-        """Return what is left of a budget; None for none in minutes."""
+        """Return the rest of a budget in minutes, at least a tenth of it; None if the budget is not in minutes."""
         return None if minutes is None else max(minutes - self.seconds / 60, 0.1 * minutes)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,7 +89,7 @@ class Probe:
 
     @classmethod
     def from_json(cls, document: Any) -> Probe:
-        """Return what :meth:`to_json` wrote; InputError where it is something else."""
+        """Return the probe of an object from :meth:`to_json`; InputError if it is not valid."""
         kinds = get_type_hints(cls)
         for name, kind in kinds.items():
             value = document.get(name) if isinstance(document, Mapping) else None
@@ -101,23 +107,24 @@ def probe(
     stop: StopRequest,
     progress: Callable[[TrainingProgress], None] | None = None,
 ) -> Probe:
-    """Choose the learning rate of a run that is about to begin.
+    """Choose the learning rate of a run that is about to start.
 
-    Every rate trains a copy of the model for as many steps, from the same chance, and falls to 0 on the way. Three
-    rates are tried, the usual one of so many steps, half and twice as much, for a quarter of the steps that fit into a
-    fifth of the budget, at most 400 each. The run takes the best, times what the usual rate of its own steps is of that
-    of a try. Where fewer than 40 steps would fit, it takes its usual rate.
+    Each trial trains a copy of the model for the same number of steps with the same seed, and its learning rate decays
+    linearly to 0. Three rates are tried: the usual rate for that number of steps, half and twice that. Each trial takes
+    a quarter of the steps that fit into a fifth of the budget, at most 400. The run takes the best rate, multiplied by
+    the ratio of the usual rate for its own number of steps to that for a trial. If fewer than 40 steps would fit, it
+    takes its usual rate without trials.
 
-    Where the best is the lowest or the highest that was tried, the next one outside follows, a factor of 2 further; and
-    where all diverged, a quarter of the lowest. There are three of these at most, and only as many as a budget in
-    minutes has time for in its fifth.
+    If the best rate is the lowest or the highest of those tried, the next rate outside follows, a factor of 2 further;
+    if all diverged, a quarter of the lowest. There are at most three of these extra trials and, with a budget in
+    minutes, only as many as fit into its fifth.
 
     Args:
-        model: As it begins; it is left as it is.
-        batches: Of the training text.
-        options: Of the run; the learning rate that they begin with is the default.
-        score: From a model, and what it calls as it goes, to the validation text's perplexity.
-        stop: What a try asks after each step.
+        model: The initial model; not modified.
+        batches: Batches of the training text.
+        options: Options of the run; their initial learning rate is the default.
+        score: Returns the validation perplexity of a model; calls its second argument with the share that is done.
+        stop: Checked by a trial after each step.
         progress: Called about every second.
 
     Raises:
@@ -131,7 +138,7 @@ def probe(
         return LanguageModelLoop(learner, batches, short, progress=told)
 
     def tried(rate: float, steps: int) -> LanguageModel:
-        """A copy of the model after some steps."""
+        """Return a copy of the model after some steps."""
         learner = copy.deepcopy(model)
         loop_of(learner, rate, steps).run(stop)
         return learner
@@ -145,7 +152,7 @@ def probe(
             progress(replace(report, doing="trying learning rates"))
 
     def loss_after(rate: float) -> float:
-        """The validation text's, infinite where it diverged."""
+        """Return the validation loss after a trial, infinite if it diverged."""
         try:
             loss = math.log(score(tried(rate, steps), pause))
         except DivergedError:
@@ -153,7 +160,7 @@ def probe(
         return loss if math.isfinite(loss) else math.inf
 
     def that_fit(tries: int, a_step: float, scoring: float = 0.0) -> int:
-        """Steps of each of so many tries, from the seconds that a step and a scoring take."""
+        """Return how many steps of each of some trials fit, from the seconds that a step and a scoring take."""
         if options.minutes is None:
             fit = PROBE_SHARE * options.epochs * len(batches) / tries
         else:
@@ -162,13 +169,13 @@ def probe(
         return min(math.floor(fit), _MOST_STEPS)
 
     def usual(count: float) -> float:
-        """The usual rate of so many steps."""
+        """Return the usual rate for a number of steps."""
         return default * min(max(count, 1.0) / _USUAL_STEPS, 1.0) ** 0.5 if options.optimizer == "adagrad" else default
 
-    loop_of(model, default, 1)  # torch loads what its optimisers need, once, which is no run's to pay for
+    loop_of(model, default, 1)  # torch loads its optimisers lazily, which must not count against the budget
     began = time.perf_counter()
-    harmless = _HARMLESS * default  # what is timed must not diverge
-    learner = tried(harmless, 1)  # the first step takes longer than those that follow
+    harmless = _HARMLESS * default  # timed steps must not diverge
+    learner = tried(harmless, 1)  # the first step is slower than the following ones
     steps, a_step, scoring = 0, time.perf_counter() - began, 0.0
     if that_fit(1, a_step) >= 2 * _TIMED:
         clock = time.perf_counter()
@@ -182,7 +189,7 @@ def probe(
         whole = (1 - PROBE_SHARE) * 60 * options.minutes / a_step
     if steps < FEWEST_STEPS:
         return Probe.none(float(f"{usual(whole):.3g}"), "too short", time.perf_counter() - began)
-    # on one grid for all methods, whose tries are of different lengths
+    # one grid of rates for all methods, although the lengths of their trials differ
     middle = default * 2.0 ** round(math.log2(usual(steps) / default))
     losses = {rate: loss_after(rate) for rate in (factor * middle for factor in _FACTORS)}
     for _ in range(_MOST_BEYOND):
@@ -194,14 +201,14 @@ def probe(
 
 
 def _best(losses: Mapping[float, float]) -> float:
-    """The rate with the lowest loss; the lowest where all diverged."""
+    """Return the rate with the lowest loss; the lowest rate if all diverged."""
     return min(sorted(losses), key=losses.__getitem__)
 
 
 def _lowest(losses: Mapping[float, float]) -> float:
-    """The rate at the lowest point of the parabola through the best and its neighbours, which are half and twice of it.
+    """Return the rate at the minimum of the parabola through the losses of the best rate, half and twice of it.
 
-    Over the logarithm of the rate; the best itself where one of these was not tried, or diverged.
+    The parabola is over the logarithm of the rate. Returns the best rate if a neighbour was not tried or diverged.
     """
     best = _best(losses)
     below, here, above = (losses.get(rate, math.inf) for rate in (best / 2, best, 2 * best))
@@ -210,7 +217,7 @@ def _lowest(losses: Mapping[float, float]) -> float:
 
 
 def _beyond(losses: Mapping[float, float]) -> float | None:
-    """The rate to try next, outside of those that were tried; None where the best is among them."""
+    """Return the next rate to try outside the range of those tried; None if the best lies inside the range."""
     best = _best(losses)
     if best == min(losses):
         return best / 2 if math.isfinite(losses[best]) else best / 4

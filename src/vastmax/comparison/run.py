@@ -1,4 +1,4 @@
-"""One run: a corpus and a config in; a trained model, its judgement and a record out."""
+"""One run: train a language model on a corpus with a config, evaluate it and record the results."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ CHECKPOINT, PROBE, RECORD = "checkpoint", "probe.json", "record.json"
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to."""
+    """The result of a run: its record and the trained model."""
 
     record: RunRecord
     model: LanguageModel
@@ -88,26 +88,33 @@ def run_language_model(
     processes: Processes = ALONE,
     output_sharding: OutputSharding | None = None,
 ) -> RunResult:
-    """Train a language model, judge it, and save both; goes on from the checkpoint in the folder, if there is one.
+    """Train a language model, evaluate it and save it with its record; resume from a checkpoint in the folder, if any.
+
+    A batch is int64 word ids (T, B): T steps of B texts side by side. The model passes hidden vectors (N, d) and their
+    targets (N,) to the output layer over the V words of the vocabulary.
 
     Args:
-        corpus: Training, validation and test text.
-        config: What to train.
-        folder: For the model, its record and checkpoints; None to keep nothing.
-        text: How text became words, kept with the model: ``tokenizer``, ``lowercase``, ``unknown``,
+        corpus: Training, validation and test text, each an int32 array (n,) of word ids.
+        config: The output layer, the model and the training options.
+        folder: Output folder for the model, its record and checkpoints; None to save nothing.
+        text: How the text was tokenised, saved with the model: ``tokenizer``, ``lowercase``, ``unknown``,
             ``end_of_sentence``.
-        command: The command line that asked for it, for the record.
-        checkpoint_minutes: Time between two checkpoints; 0 for none but when stopped.
-        progress: True for a bar on a terminal or in a notebook, and lines on stderr elsewhere; or a function that is
-            called about every second while training.
-        vectors_of: From the name of a finished run to its words' vectors, for trees that are clustered from them.
-        processes: Those that train it together, all of which call this; the leader has the folder, and all of the
-            record.
-        output_sharding: Whether the processes spread the output layer's classes or each have all of them; None for
-            what suits it: see :func:`~vastmax.comparison.sharding.spreads`.
+        command: The command line, for the record.
+        checkpoint_minutes: Minutes between two checkpoints, up to 1,000,000; 0 to write one only when stopped.
+        progress: True for a progress bar on a terminal or in a notebook, and lines on stderr elsewhere; or a callback
+            that is called about every second while training.
+        vectors_of: Returns the word vectors (V, d) of a finished run by its name, for trees clustered from them.
+        processes: The processes that train the model together, all of which call this function. Only the leader writes
+            to the folder and has the complete record.
+        output_sharding: "classes" to shard the classes of the output layer over the processes, "none" to replicate
+            them; None chooses by layer: see :func:`~vastmax.comparison.sharding.spreads`.
+
+    Returns:
+        The record, and the model on the device of the run.
 
     Raises:
-        InputError: A layer, model or option that does not fit, or too little memory.
+        InputError: The config is not valid, or there is too little memory or disk space.
+        CheckpointError: The checkpoint belongs to another run, or its ``probe.json`` is missing.
         TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was written if there is a folder.
         DivergedError: The loss became NaN or infinite.
     """
@@ -120,9 +127,9 @@ def run_language_model(
     device = check_device(config.device, processes)
     if device.type == "cuda" and processes.size > 1:
         torch.cuda.set_device(device)
-    neighbours = processes_here(processes) if device.type == "cpu" else 1  # which share its memory
+    neighbours = processes_here(processes) if device.type == "cpu" else 1  # these share the memory
     words = len(corpus.vocabulary)
-    if not model_options.tie:  # before anything is allocated: the input's table, whatever the output's is
+    if not model_options.tie:  # before anything is allocated, check that the input table alone fits
         table = words * (model_options.embedding_dim or model_options.dim)
         check_memory(4 * numbers_kept(options.optimizer) * table * neighbours, words, device)
     torch.set_num_threads(config.num_threads)
@@ -148,7 +155,7 @@ def run_language_model(
     model = build_model(model_options, layer, corpus.end_of_sentence)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     spread = spreads(output_sharding, layer, model_options, processes)
-    share = layer.num_parameters * (1 - 1 / processes.size) if spread else 0  # which other processes have
+    share = layer.num_parameters * (1 - 1 / processes.size) if spread else 0  # held by the other processes
     needed = neighbours * (memory_needed(model, options.optimizer) - 4 * numbers_kept(options.optimizer) * share)
     check_memory(int(needed), words, device, taken=4 * neighbours * parameters)
     model = model.to(device)
@@ -156,7 +163,7 @@ def run_language_model(
         spread_classes(layer, device, processes)
     if folder is not None and processes.leads:
         folder.mkdir(parents=True, exist_ok=True)
-        # while a new checkpoint is written beside the one before it, and for the model
+        # room for two checkpoints, as the old one is kept while a new one is written, and for the model
         check_room(folder, 4 * parameters * (1 + 2 * numbers_kept(options.optimizer)))
     end, batching = corpus.end_of_sentence, model_options.batching
     shape = {"rows": model_options.rows, "length": model_options.length, "end": end}
@@ -176,7 +183,7 @@ def run_language_model(
             if config.probe:
 
                 def choose() -> Probe:
-                    try:  # a copy of the model beside it, which has no optimiser yet
+                    try:  # a trial holds a copy of the model, which itself has no optimiser yet
                         check_memory(memory_needed(model, options.optimizer), words, device)
                     except InputError:
                         return Probe.none(options.initial_learning_rate, "no memory")
@@ -187,7 +194,7 @@ def run_language_model(
                 validation_seconds = 0.0
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats(device)
-                forget_peak_memory()  # the copies that were tried are no part of what the run holds
+                forget_peak_memory()  # the copies of the trials do not count towards the peak of the run
             loop = LanguageModelLoop(
                 model,
                 batches,
@@ -248,7 +255,7 @@ def run_language_model(
 
 
 def _probed(folder: Path | None, resumed: bool, choose: Callable[[], Probe]) -> Probe:
-    """The probe of a run: the one that its checkpoint began with, or a new one, which is kept."""
+    """Return the saved probe of a resumed run, or choose and save a new one."""
     place = None if folder is None else folder / PROBE
     if resumed and place is not None:
         with reading(place):
@@ -265,17 +272,17 @@ def _probed(folder: Path | None, resumed: bool, choose: Callable[[], Probe]) -> 
 
 
 def _layer_state(checkpoint: Path, identity: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """The output layer's tensors in a checkpoint of this run; None where there is no such checkpoint."""
+    """Return the tensors of the output layer in a checkpoint of this run; None if there is no checkpoint."""
     if not holds_checkpoint(checkpoint):
         return None
     found = Checkpoint.load(checkpoint, LanguageModelLoop.kind)
-    # told before a layer is built, which may take minutes
+    # fail before the layer is built, which may take minutes
     replace(found, identity={name: found.identity.get(name) for name in identity}).check(identity, checkpoint)
     return tensors_of(tensors_under("model.output", found.tensors))
 
 
 def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = None) -> dict[str, Any]:
-    """Return what is known of a run before it begins, by the names of ``RunRecord``."""
+    """Return the fields of ``RunRecord`` that are known before a run begins."""
     sizes = {f"{name}_words": len(getattr(corpus, name)) for name in ("train", "valid", "test")}
     fixed = {"vocabulary_size": len(corpus.vocabulary), **sizes, "fingerprint": corpus.fingerprint}
     if corpus.spelling is not None:
@@ -298,16 +305,16 @@ def described(config: RunConfig, corpus: LanguageCorpus, command: str | None = N
 
 
 def write_records(path: Path, *records: RunRecord) -> None:
-    """Write records as a file of JSON lines, at one moment."""
+    """Write records as a file of JSON lines, atomically."""
     lines = [json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records]
     with replacing(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def check_device(name: str, processes: Processes = ALONE) -> torch.device:
-    """Return the device of a name; InputError where there is none of this name here.
+    """Return the device of this name; InputError if this machine has no such device.
 
-    Of several processes on a machine with GPUs each takes the one of its number there.
+    With several processes, "cuda" is the GPU with the local rank of each.
     """
     if processes.size > 1 and name.startswith("cuda:"):
         raise InputError(f"device is {name!r}: give cuda for several processes, each of which takes its own GPU.")
@@ -329,7 +336,7 @@ def check_device(name: str, processes: Processes = ALONE) -> torch.device:
 
 
 def _check_taken_out(layer: OutputLayer, corpus: LanguageCorpus) -> None:
-    """Raise InputError where a text holds a class that is taken out of the layer."""
+    """Raise InputError if a text contains a class that is removed from the layer."""
     for name in ("train", "valid", "test") if len(layer.taken_out) else ():
         text = getattr(corpus, name)
         for met in text[np.isin(text, layer.taken_out)][:1].tolist():

@@ -1,4 +1,4 @@
-"""How much of the held-out texts the runs of a comparison score, so that no budget is spent on scoring alone."""
+"""Limit how much of the held-out texts the runs of a comparison score, so that scoring stays within the budget."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from vastmax.language import LanguageCorpus
 __all__ = ["SCORING_SHARE", "estimated_seconds", "within_budget"]
 
 SCORING_SHARE = 0.25
-"""Of a run's budget, for scoring."""
+"""Time for scoring, as a share of a run's budget."""
 
-_OPERATIONS = {"cpu": 2e10, "cuda": 2e12}  # a second, of scoring all classes: what small machines do
+_OPERATIONS = {"cpu": 2e10, "cuda": 2e12}  # floating-point operations per second in scoring, on small machines
 _SLOWEST = min(_OPERATIONS.values())
-_FEWEST = 500  # words of a text: fewer tell too little
-_SECONDS_BESIDE = 6.0  # for each run: a process, its imports, and diagnostics
+_FEWEST = 500  # words of a text: fewer are too noisy
+_SECONDS_BESIDE = 6.0  # overhead of each run: process start, imports and diagnostics
 
 
 def within_budget(
     corpus: LanguageCorpus, configs: Sequence[RunConfig], scoring: float = SCORING_SHARE
 ) -> LanguageCorpus:
-    """Return the corpus with validation and test text cut to what the runs' minutes pay for.
+    """Return the corpus with validation and test text truncated to fit the time for scoring.
 
-    All runs score the same words, or they could not be compared, and do so on any machine and device, or a run could
-    not be repeated, nor go on elsewhere: how many follows from the sizes alone, as the full softmax, the slowest of
-    all, takes them on a CPU. Half of the share goes to the test text; the other to the validation text, at every
-    validation and once for as many words of the training text. Where epochs are the budget, nothing is cut.
+    All runs score the same words, so that they can be compared, on any machine and device, so that a run can be
+    reproduced and resumed elsewhere. The number of words therefore depends on the sizes alone: it assumes the full
+    softmax, the slowest method, on a CPU. Half of the share goes to the test text. The other half goes to the
+    validation text at every validation, and once to as many words of the training text. Nothing is truncated if the
+    budget is in epochs.
 
     Args:
-        corpus: What the runs train on.
+        corpus: The corpus of the runs.
         configs: The runs.
-        scoring: Share of a run's minutes; 0 for no bound.
+        scoring: Share of a run's minutes, from 0 to 1; 0 for no limit.
 
     Raises:
-        InputError: scoring is no number from 0 to 1.
+        InputError: scoring is not in [0, 1].
     """
     number("scoring", scoring, 0, 1)
     minutes = [config.loop_options.minutes for config in configs]
@@ -59,7 +60,7 @@ def within_budget(
 
 
 def estimated_seconds(corpus: LanguageCorpus, configs: Sequence[RunConfig]) -> float | None:
-    """Return about how long the runs take, one after the other; None where epochs are their budget."""
+    """Return an estimate of the seconds that all runs take, one after the other; None if a budget is in epochs."""
     found = 0.0
     for config in configs:
         if (minutes := config.loop_options.minutes) is None:
@@ -71,11 +72,11 @@ def estimated_seconds(corpus: LanguageCorpus, configs: Sequence[RunConfig]) -> f
 
 
 def _operations(corpus: LanguageCorpus, config: RunConfig) -> int:
-    """What scoring one word takes."""
+    """Return the floating-point operations to score one word."""
     model = config.model
     return 2 * model.dim * (len(corpus.vocabulary) + 8 * model.dim * model.layers)
 
 
 def _scorings(config: RunConfig) -> int:
-    """How often as many words as the validation text has are scored: at each validation, and of the training text."""
+    """Return how often a text of the length of the validation text is scored: every validation, and training once."""
     return (config.loop_options.validations or 1) + 1

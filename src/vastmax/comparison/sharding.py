@@ -1,4 +1,4 @@
-"""The output layer of a run of several processes: built once, and spread over them or not."""
+"""The output layer of a run with several processes: build it once, and shard or replicate its classes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = [
 
 OutputSharding = Literal["classes", "none"]
 
-_FEWEST = 4_000_000  # numbers of a layer that is spread unasked
+_FEWEST = 4_000_000  # parameters from which a layer is sharded by default
 
 
 def check_sharding(asked: OutputSharding | None, model: ModelOptions) -> None:
-    """Raise InputError where the output layer cannot be as asked, whatever layer it is."""
+    """Raise InputError if the requested sharding of the output layer is impossible for every layer."""
     if asked is not None:
         one_of("output_sharding", asked, get_args(OutputSharding))
     if asked == "classes" and model.tie:
@@ -42,13 +42,13 @@ def check_sharding(asked: OutputSharding | None, model: ModelOptions) -> None:
 
 
 def spreads(asked: OutputSharding | None, layer: OutputLayer, model: ModelOptions, processes: Processes) -> bool:
-    """Return whether the processes spread a layer's classes.
+    """Return whether to shard a layer's classes over the processes.
 
-    One process has all of them, whatever was asked for. Unasked they are spread where the layer has 4 million numbers
-    or more, whose gradient may be 16 MB to send, and says how it may be cut.
+    A single process always holds all classes. By default a layer is sharded if it has a shard plan and at least
+    4 million parameters, whose gradient may be 16 MB to send, and its table is not tied to the input.
 
     Raises:
-        InputError: Asked for of a layer that cannot be cut.
+        InputError: "classes" is requested for a layer that cannot be sharded.
     """
     if processes.size == 1 or asked == "none":
         return False
@@ -69,7 +69,7 @@ def spreads(asked: OutputSharding | None, layer: OutputLayer, model: ModelOption
 
 
 def spread_classes(layer: OutputLayer, device: torch.device, processes: Processes) -> None:
-    """Spread a layer's classes over the processes, on their devices."""
+    """Shard a layer's classes over the processes and their devices, in place."""
     from torch.distributed.device_mesh import init_device_mesh
 
     from vastmax.distributed import shard_classes
@@ -78,7 +78,7 @@ def spread_classes(layer: OutputLayer, device: torch.device, processes: Processe
 
 
 def gather_classes(layer: OutputLayer) -> None:
-    """Bring all of a layer's classes to every process, as before they were spread."""
+    """Gather all of a layer's classes on every process, in place: the reverse of :func:`spread_classes`."""
     from vastmax.distributed import unshard
 
     unshard(layer)
@@ -87,7 +87,7 @@ def gather_classes(layer: OutputLayer) -> None:
 def built_by_leader(
     processes: Processes, build: Callable[[], OutputLayer], spec: LayerSpec, in_features: int, vocabulary: Vocabulary
 ) -> OutputLayer:
-    """Return on all processes the layer that the leader builds: what it learns on the way, on threads, may differ."""
+    """Return on all processes the layer that the leader builds, as multi-threaded building is not deterministic."""
     with processes.together():
         built = build() if processes.leads else None
     if built is not None and processes.size == 1:
@@ -102,5 +102,5 @@ def built_by_leader(
 
 
 def processes_here(processes: Processes) -> int:
-    """Return how many of the processes are on this machine."""
+    """Return the number of processes on this machine."""
     return processes.gather(socket.gethostname()).count(socket.gethostname())

@@ -1,10 +1,11 @@
-"""A run of a comparison in a process of its own: ``python -m vastmax.comparison.worker FOLDER``.
+"""The subprocess for one run of a comparison: ``python -m vastmax.comparison.worker FOLDER``.
 
-Reads ``job.json`` in the folder, and leaves there what :func:`run_language_model` leaves. What it has to say comes as
-lines of JSON on standard output: ``{"progress": …}`` while it trains, ``{"error": …}`` with exit code 1 where it fails.
-What anyone else prints there, a library's C code too, goes to standard error.
-A process of its own, so that a crash, or the system's killing what takes too much memory, ends one run and not all,
-and so that the peak of memory is the run's alone.
+Reads ``job.json`` in the folder, and writes the output of :func:`run_language_model` there. Reports lines of JSON on
+standard output: ``{"progress": …}`` while it trains, ``{"warning": …}``, and ``{"error": …}`` with exit code 1 if it
+fails. Exit code 130 means that it was interrupted. Everything else printed to standard output, by C libraries too, is
+redirected to standard error.
+
+In its own process, a crash or an out-of-memory kill ends one run only, and the peak memory is that of the run alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ JOB = "job.json"
 
 
 def main(folder: Path) -> int:
-    """Run the job of a folder, and return the exit code."""
+    """Run the job of a folder and return the exit code."""
     from vastmax.comparison.run import run_language_model
 
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -43,7 +44,7 @@ def main(folder: Path) -> int:
     def say(**record: Any) -> None:
         try:
             print(json.dumps(record), file=lines, flush=True)
-        except BrokenPipeError:  # whoever asked for this is gone: stop as for Ctrl-C, with a checkpoint
+        except BrokenPipeError:  # the parent process is gone: write a checkpoint and stop, as on Ctrl-C
             os.dup2(os.open(os.devnull, os.O_WRONLY), lines.fileno())
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -52,7 +53,7 @@ def main(folder: Path) -> int:
     try:
         for place in job["layers"]:
             own_layer(place)
-        with writing(folder):  # the process of a comparison that was killed may still be at it
+        with writing(folder):  # the worker of a killed comparison may still be running
             run_language_model(
                 LanguageCorpus.load(job["corpus"]),
                 RunConfig.from_json(job["config"]),
@@ -80,14 +81,14 @@ def main(folder: Path) -> int:
 
 
 def _vectors(folder: str | None, label: str) -> Any:
-    """Words' vectors (V, d) of a finished run: its output's, which tell what stands in one place, or its input's."""
+    """Return the word vectors (V, d) of a finished run: of its output table, if there is one, else of its input."""
     file = Path(folder or "", "model.safetensors")
     if folder is None or not file.is_file():
         raise InputError(f"vectors is {label!r}, and no run of this name is finished: put it before this one.")
     num_words = len(Vocabulary.load(file.with_name("vocabulary.tsv")))
     with safe_open(file, framework="numpy") as tensors:
         for name in ("output.weight", "embedding.weight"):
-            # an output's vectors may also be those of nodes, classes or clusters; a shared table has one name only
+            # rows of an output table may also belong to nodes, classes or clusters; a tied table has one name only
             if name in tensors.keys() and tensors.get_slice(name).get_shape()[0] == num_words:  # noqa: SIM118
                 return tensors.get_tensor(name)
     raise InputError(f"vectors is {label!r}, which has no vector a word: name a run with a table of words.")

@@ -73,7 +73,7 @@ def test_the_caption_says_who_is_far_off() -> None:
         RunRecord(label=f"m{n}", layer="nce", perplexity={"test": value}, training_words_per_second=1.0)
         for n, value in enumerate([100.0, 110.0, 120.0, 130.0, 140.0, 12345.6])
     ]
-    assert comparison_figures(runs)[0].views[0].caption == "Above the picture: m5 (12,350)."
+    assert comparison_figures(runs)[0].views[0].caption == "Above the plotted range: m5 (12,350)."
 
 
 def test_the_full_softmax_is_always_within_the_picture() -> None:

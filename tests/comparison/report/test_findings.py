@@ -26,8 +26,9 @@ def test_findings_by_hand() -> None:
     assert (best.label, best.value) == ("best", "98.0 test perplexity")
     assert best.sentence.replace("\xa0", " ") == "has the lowest perplexity on the test text, 2.0 % below full's 100.0."
     assert (fastest.label, fastest.value) == ("far", "50 words/s")
-    assert fastest.sentence.startswith("trains 5 times as fast as full, and comes out 30.0")
-    assert near.label == "near" and near.sentence.startswith("trains 3 times as fast as full, and comes out 4.0")
+    assert fastest.sentence.startswith("trains 5 times as fast as full and has a test perplexity 30.0")
+    assert near.label == "near"
+    assert near.sentence.startswith("trains 3 times as fast as full and has a test perplexity 4.0")
 
 
 @pytest.mark.parametrize("status", ["undecided", "still falling"])
@@ -60,4 +61,4 @@ def test_findings_where_little_is_known() -> None:
     assert only.sentence == "has the lowest perplexity on the test text: no approximation beats it here."
     wild = [*full, run("wild", 250.0, training_words_per_second=40.0)]
     found = findings(summary_rows(wild), "full", [pair("full", "wild")])
-    assert found[1].sentence.endswith("comes out at 2.5 times full's 100.0.")
+    assert found[1].sentence.endswith("has a test perplexity 2.5 times full's 100.0.")

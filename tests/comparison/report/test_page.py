@@ -92,7 +92,7 @@ def test_numbers_that_are_none_do_not_stop_it(tmp_path: Path) -> None:
 def test_each_method_alone_makes_a_page(label: str, tmp_path: Path) -> None:
     html = page([run for run in comparison_records() if run.label == label], tmp_path)
     assert "1 output layer on ptb.train.txt</title>" in html
-    assert ("no run of the full softmax" in html) == (label != "full")
+    assert ("No run of the full softmax" in html) == (label != "full")
 
 
 def test_trees_say_what_building_them_took(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_trees_say_what_building_them_took(tmp_path: Path) -> None:
     html = page(runs, tmp_path)
     table = html[html.index("Trees and classes") :]
     table = table[: table.index("</table>")]
-    assert "built in, s" in table
+    assert "build time, s" in table
     assert "123.40" in table
     assert ">resumed<" in table
     assert ">full<" not in table
@@ -121,7 +121,7 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     full, other, *_ = comparison_records()
     changed = RunRecord.from_json({**other.to_json(), "corpus": {**other.corpus, "fingerprint": "0"}, "machine": "B"})
     html = page([full, changed], tmp_path)
-    assert "not on the same text" in html and "not of the same machine" in html
+    assert "on different texts" in html and "from different machines" in html
     html = page([full, other], tmp_path)
     assert 'class="warning" role="note"' not in html
 

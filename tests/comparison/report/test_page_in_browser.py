@@ -195,10 +195,10 @@ def test_methods_are_toggled_views_switched_and_zoomed(open_page: Open) -> None:
 
     title = "document.getElementById('tradeoff').layout.xaxis.title.text"
     page.get_by_role("button", name="Test speed").click()
-    assert page.evaluate(title) == "words of the test text a second"
+    assert page.evaluate(title) == "test words per second"
     page.get_by_role("button", name="Time to full").click()
     assert page.evaluate(title) == "training time to full softmax + 5 %"
-    assert "Never got there: " in page.locator("#tradeoff + figcaption").inner_text()
+    assert "Never reached: " in page.locator("#tradeoff + figcaption").inner_text()
 
     page.get_by_role("button", name="Training speed").click()
     settle(page)

@@ -150,9 +150,9 @@ def test_perplexity_a_character_compares_across_vocabularies() -> None:
     assert found is not None and found.mean == pytest.approx(math.e)
     assert row(records, "nce").character is None
     columns, rows = comparison_table(records)
-    assert columns[2:4] == ["test", "a character"] and rows[0][3] == "2.718" and rows[1][3] == ""
+    assert columns[2:4] == ["test", "per character"] and rows[0][3] == "2.718" and rows[1][3] == ""
     assert rows[0][columns.index("epochs")] == "0.031"
-    assert "a character" not in comparison_table([run("nce", 120.0)])[0]
+    assert "per character" not in comparison_table([run("nce", 120.0)])[0]
 
 
 @pytest.mark.parametrize("name", ["test_words", "test_characters", "test_spelling"])

@@ -27,7 +27,7 @@ def test_learning_rates_and_how_they_were_chosen() -> None:
     ]
     (table,) = [each for each in extra_tables(runs) if each["name"] == "rates"]
     assert [each["name"] for each in table["columns"]] == [
-        "chosen", "by", "loss at 0.03", "loss at 0.1", "loss at 0.3", "steps", "probed for, s",
+        "chosen", "reason", "loss at 0.03", "loss at 0.1", "loss at 0.3", "steps", "probe time, s",
     ]  # fmt: skip
     assert table["rows"] == [
         ("full", ["0.1", "probe", "6.25", "5.50", "∞", "40", "2.50"]),
@@ -63,7 +63,7 @@ def test_the_matrix_of_pairs_says_who_is_better() -> None:
     assert [[cell["sign"] for cell in row["cells"]] for row in table["rows"]] == [
         ["", "−", "≈"], ["+", "", "…"], ["≈", "…", ""],
     ]  # fmt: skip
-    assert table["rows"][0]["cells"][1]["hint"] == "a against b: −9.5 % ± 2 % perplexity, different"
-    assert table["rows"][1]["cells"][0]["hint"] == "b against a: +11 % ± 2 % perplexity, different"
-    assert table["rows"][2]["cells"][0]["hint"] == "c against a: +172 % perplexity, undecided"
+    assert table["rows"][0]["cells"][1]["hint"] == "a vs b: −9.5 % ± 2 % perplexity, different"
+    assert table["rows"][1]["cells"][0]["hint"] == "b vs a: +11 % ± 2 % perplexity, different"
+    assert table["rows"][2]["cells"][0]["hint"] == "c vs a: +172 % perplexity, undecided"
     assert pairs_table([]) is None

@@ -91,7 +91,7 @@ def test_one_seed_does_not_tell_less_than_five_percent_apart() -> None:
     chance = np.random.default_rng(23)
     (pair,) = judge(one := drawn(chance, methods=2, seeds=1, better=0.03))
     assert pair.gap > 3 * (pair.chance or math.inf) and pair.status == "undecided"
-    assert verdict_sentences(one) == ["m1 is within 5% of m0, too little for one seed to tell: give --seeds 3."]
+    assert verdict_sentences(one) == ["m1 is within 5% of m0, too close to judge with one seed each: give --seeds 3."]
     (pair,) = judge(three := drawn(chance, methods=2, seeds=3, better=0.03))  # whose spread is known
     assert pair.gap < 0.05 and pair.status == "different"
     assert verdict_sentences(three)[0].startswith("m0 is best: its lead")
@@ -203,24 +203,25 @@ def test_sentences() -> None:
 
     assert verdict_sentences([method("full", 5.0)]) == []
     assert verdict_sentences([method("full", 5.0), method("nce", 5.5)]) == [
-        "full is best, judged by one seed: its lead over every other method is larger than chance explains, and larger "
-        "than that method could still gain with more training."
+        "full is best, with one seed each: its lead over every other method is statistically significant, and larger "
+        "than what that method could still gain with more training."
     ]
     assert verdict_sentences([method("full", 5.0), method("nce", 5.5), method("sampled", 5.001)]) == [
-        "sampled is within 5% of full, too little for one seed to tell: give --seeds 3."
+        "sampled is within 5% of full, too close to judge with one seed each: give --seeds 3."
     ]
     rough = run_of("rough", math.exp(5.1), test_losses=[3.6, 6.6] * 15, epochs=2.0, curve=FLAT)
     assert verdict_sentences([method("full", 5.0), rough]) == [
-        "rough lies within chance of full: more --seeds or a longer test text would tell."
+        "rough is not significantly worse than full: give more --seeds or a longer test text."
     ]
     steep = [{"words": 1e6 * 2**k, "valid_perplexity": 900.0 / 2**k} for k in range(3)]
     assert verdict_sentences([method("full", 5.0), method("nce", 5.5, curve=steep)]) == [
-        "nce is still falling and may yet overtake full: give --minutes-each 5 or more."
+        "The perplexity of nce is still falling, so it may overtake full: give --minutes-each 5 or more."
     ]
     assert verdict_sentences([method("full", 5.0, budget="2 epochs"), method("nce", 5.5, curve=steep)]) == [
-        "nce is still falling and may yet overtake full: give --epochs 8 or more."
+        "The perplexity of nce is still falling, so it may overtake full: give --epochs 8 or more."
     ]
     short = [method(label, loss, epochs=0.1) for label, loss in (("full", 5.0), ("nce", 5.5), ("sampled", 6.0))]
     assert verdict_sentences(short) == [
-        "Too short to judge: all 3 methods were under one epoch and still falling; give --minutes-each 10 or more."
+        "Too short to judge: all 3 methods trained for less than one epoch and may still improve; "
+        "give --minutes-each 10 or more."
     ]

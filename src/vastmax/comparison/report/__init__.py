@@ -1,4 +1,4 @@
-"""Finished records to tables and one page: nothing here trains or measures, so all is redrawn without that."""
+"""Tables and an HTML page from finished records. Nothing here trains or measures, so a report can be redrawn."""
 
 from vastmax.comparison.report.page import require_report, write_report
 from vastmax.comparison.report.records import RunRecord, read_records

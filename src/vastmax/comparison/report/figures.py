@@ -1,4 +1,4 @@
-"""The pictures of a comparison, as data and layout for plotly."""
+"""The figures of a comparison, as data and layout for plotly."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LINE = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a figure: its name on the switch between views, plotly's traces and layout, and a caption."""
+    """One view of a figure: its name on the view switch, plotly's traces and layout, and a caption."""
 
     name: str
     data: list[dict[str, Any]]
@@ -50,7 +50,7 @@ class View:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with one view or more; ``name`` is its identifier in the page, ``text`` says how to read it."""
+    """A figure with one or more views; ``name`` is its identifier in the page, ``text`` explains how to read it."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ class Figure:
 
 
 def comparison_figures(records: Iterable[RunRecord]) -> list[Figure]:
-    """Return the pictures that the records have data for.
+    """Return the figures for which the records have data.
 
     Example:
         >>> run = RunRecord(label="full", layer="full", perplexity={"test": 114.5}, training_words_per_second=3900.0)
@@ -83,8 +83,8 @@ def comparison_figures(records: Iterable[RunRecord]) -> list[Figure]:
 def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None) -> Figure:
     views = []
     for name, across, cost, is_speed in (
-        ("Training speed", _counts("words a second in training"), lambda row: row.training_speed, True),
-        ("Test speed", _counts("words of the test text a second"), lambda row: row.evaluation_speed, True),
+        ("Training speed", _counts("training words per second"), lambda row: row.training_speed, True),
+        ("Test speed", _counts("test words per second"), lambda row: row.evaluation_speed, True),
         (
             "Time to full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
             time_axis("training time to full softmax + 5 %"),
@@ -96,18 +96,18 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
         found = {row.label: (costs[row.label], row.test.mean) for row in rows if row.test and row.label in costs}
         if not found:
             continue
-        # what others are measured by is always within the picture
+        # the reference is always within the visible range
         limit = limit_of((y for _, y in found.values()), found[reference][1] if reference in found else 0.0)
         places = pareto_front([(-x if is_speed else x, y) for x, y in found.values()])
         front = [list(found)[place] for place in places]
         series = []
-        # names are written in the order of the traces, as far as there is room
+        # labels are placed in the order of the traces, as far as there is room
         for label in sorted(found, key=lambda label: (label != reference, label not in front)):
             x, y = found[label]
             note = f"{whole(x)} words/s" if is_speed else seconds(x)
             series.append(Series(label, [x], [y], [f"perplexity {number(y)}<br>{note}"]))
         missing = [row.label for row in rows if row.label not in found and not is_speed]
-        never = f"Never got there: {', '.join(missing)}. " if missing else ""
+        never = f"Never reached: {', '.join(missing)}. " if missing else ""
         views.append(
             View(
                 name,
@@ -119,13 +119,14 @@ def _tradeoff(rows: Sequence[SummaryRow], styles: Styles, reference: str | None)
     return Figure(
         "tradeoff",
         "Speed against perplexity",
-        "Right and down is better. Methods on the line, the Pareto front, are those that no other one beats in both.",
+        "Lower right is better (lower left for times). The line is the Pareto front: no other method is at least as "
+        "good in both and better in one.",
         views,
     )
 
 
 def _front(points: Sequence[tuple[str, float, float]], limit: float) -> dict[str, Any]:
-    """The line through the front; by ``ids`` the script leaves out the methods that are hidden."""
+    """Return the line through the Pareto front; the script uses ``ids`` to leave out hidden methods."""
     labels, xs, ys = zip(*points, strict=True)
     line = {"color": "var(--accent)", "width": 6}
     return {**_LINE, "ids": labels, "x": xs, "y": [min(y, limit) for y in ys], "line": line, "opacity": 0.25}
@@ -134,14 +135,14 @@ def _front(points: Sequence[tuple[str, float, float]], limit: float) -> dict[str
 def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: float | None) -> Figure:
     views = []
     for name, key, across in (
-        ("Over time", "seconds", time_axis("time spent training")),
+        ("Over time", "seconds", time_axis("training time")),
         ("Over words", "words", _counts("words trained on")),
     ):
         series = [each for label, runs in by_label.items() if (each := _curves(label, runs, key)).known]
         if not series:
             continue
         finals = [each.known[-1][1] for each in series]
-        # the way down is steep: the end of it, where methods differ, gets the most of the height
+        # curves fall steeply at first: give most of the height to their ends, where methods differ
         marks = []
         sizes = {run.corpus.get("train_words") for runs in by_label.values() for run in runs}
         epoch = sizes.pop() if len(sizes) == 1 else None
@@ -162,13 +163,13 @@ def _progress(by_label: Mapping[str, list[RunRecord]], styles: Styles, target: f
     return Figure(
         "progress",
         "Perplexity over time",
-        "One point an evaluation. Who is lowest at the time that you have is who to take.",
+        "One point per evaluation. At the training time you can afford, choose the lowest curve.",
         views,
     )
 
 
 def _curves(label: str, runs: Sequence[RunRecord], key: str) -> Series:
-    """The curves of all seeds in one series, apart from each other by a break."""
+    """Return the curves of all seeds as one series, separated by breaks."""
     found = Series(label)
     for run in runs:
         if found.x:
@@ -186,7 +187,7 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
     values = {label: bands for label, runs in by_label.items() if (bands := _band_means(runs))}
     order = sorted({band for bands in values.values() for band in bands})
     across = axis(
-        "rank of the word, frequent to rare",
+        "word rank, frequent to rare",
         type="linear",
         range=[-0.3, len(order) - 0.7],
         tickvals=list(range(len(order))),
@@ -200,10 +201,10 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
         limit = limit_of(ratios)
         layout = {
             "xaxis": across,
-            "yaxis": axis("perplexity ÷ full softmax's", tickformat=",~r", **between(ratios, limit)),
+            "yaxis": axis("perplexity relative to full softmax", tickformat=",~r", **between(ratios, limit)),
             "shapes": [_level(1.0)],
         }
-        views.append(View("Against full softmax", line_traces(series, styles), layout, out_of_sight(series, limit)))
+        views.append(View("Relative to full", line_traces(series, styles), layout, out_of_sight(series, limit)))
     if values:
         series = [_band_series(label, bands, order, None) for label, bands in values.items()]
         layout = {"xaxis": across, "yaxis": axis("test perplexity", tickformat=",~r")}
@@ -211,7 +212,7 @@ def _bands(by_label: Mapping[str, list[RunRecord]], styles: Styles, reference: s
     return Figure(
         "bands",
         "Perplexity by word frequency",
-        "Approximations rarely cost all words alike: look at the right, where the rare ones are.",
+        "Approximations rarely affect all words equally: check the rare words at the right.",
         views,
     )
 
@@ -223,7 +224,7 @@ def _band_means(runs: Sequence[RunRecord]) -> dict[tuple[int, int], float]:
 
 
 def _means(points: Iterable[tuple[Key, Any]]) -> dict[Key, float]:
-    """The mean of the positive values of each key."""
+    """Return the mean of the positive values of each key."""
     found: dict[Key, list[float]] = {}
     for key, value in points:
         if _positive(value):
@@ -248,7 +249,7 @@ def _band_series(
 
 
 def _rank(rank: float) -> str:
-    """A rank, or a count, in few characters: 1,001 and 1,000 are 1k."""
+    """Return a rank or a count in few characters: 1,000 and 1,001 are both 1k."""
     if rank >= 999_500:
         return f"{rank / 1e6:.3g}M"
     return f"{rank / 1000:.3g}k" if rank >= 1000 else f"{rank:g}"
@@ -257,8 +258,8 @@ def _rank(rank: float) -> str:
 def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figure:
     views = []
     for name, key, title, power, rate in (
-        ("Error", "gradient_rmse", "error of the gradient, relative", 0.5, "1/√k"),
-        ("Bias", "gradient_bias", "bias of the gradient, relative", 1.0, "1/k"),
+        ("Error", "gradient_rmse", "relative gradient error", 0.5, "1/√k"),
+        ("Bias", "gradient_bias", "relative gradient bias", 1.0, "1/k"),
     ):
         series = [each for label, runs in by_label.items() if (each := _gradient_series(label, runs, key)).known]
         if series:
@@ -268,13 +269,13 @@ def _gradients(by_label: Mapping[str, list[RunRecord]], styles: Styles) -> Figur
                 "xaxis": axis("samples k", tickformat=",~r"),
                 "yaxis": axis(title, tickformat=",~r", **between(errors)),
             }
-            note = f"Dotted: falling as {rate}, the rate that estimators promise."
+            note = f"Dotted: proportional to {rate}, the theoretical rate of estimators."
             views.append(View(name, data, layout, note))
     return Figure(
         "gradients",
         "Gradient error against samples",
-        "Measured on each method's trained model. An error of 1 is as large as the gradient itself; exact methods have "
-        "none.",
+        "Measured on the trained model of each method. An error of 1 is as large as the gradient itself; exact methods "
+        "have no error.",
         views,
     )
 
@@ -288,7 +289,7 @@ def _gradient_series(label: str, runs: Sequence[RunRecord], key: str) -> Series:
 
 
 def _guides(series: Sequence[Series], power: float) -> list[dict[str, Any]]:
-    """Lines of the promised rate along the lower and the upper side of what is drawn."""
+    """Return lines of the expected rate below and above the data."""
     points = [point for each in series for point in each.known]
     first, last = min(points)[0], max(points)[0]
     if first == last:
@@ -306,10 +307,10 @@ def _counts(title: str) -> dict[str, Any]:
 
 
 def _level(value: float, text: str = "") -> dict[str, Any]:
-    """A line across the whole picture, and what it stands for."""
+    """Return a horizontal line across the whole figure, with a label."""
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "label": {"text": text}}
 
 
 def _positive(value: Any) -> TypeGuard[float]:
-    """Whether a value has a place on a logarithmic axis."""
+    """Return whether a value is finite and positive, so that a logarithmic axis can show it."""
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0

@@ -1,4 +1,4 @@
-"""Numbers as people read them: enough digits to compare by, and no more."""
+"""Format numbers for readers: enough digits to compare, and no more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["memory", "number", "seconds", "whole"]
 
 
 def number(value: float) -> str:
-    """Return a number with one decimal, with none from 1,000 on, with its power of ten from a million on.
+    """Format a number with one decimal; without decimals from 1,000, in scientific notation from a million.
 
     Example:
         >>> number(114.53), number(15344.2), number(3.14159)
@@ -18,7 +18,7 @@ def number(value: float) -> str:
 
 
 def whole(value: float) -> str:
-    """Return a count or a speed: 4 digits or all before the point, thousands apart.
+    """Format a count or a speed as an integer with thousands separators; a fraction below 10 with two digits.
 
     Example:
         >>> whole(12345.6), whole(0.5), whole(2_653_401)
@@ -28,7 +28,7 @@ def whole(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a span of time in its two largest units.
+    """Format a duration in seconds in its two largest units.
 
     Example:
         >>> seconds(3.21), seconds(83), seconds(7265), seconds(200_000)
@@ -48,7 +48,7 @@ def seconds(value: float) -> str:
 
 
 def memory(value: float) -> str:
-    """Return bytes in MB or GB (powers of ten).
+    """Format bytes in MB or GB (powers of ten).
 
     Example:
         >>> memory(412_345_678), memory(2_345_678_901)

@@ -1,4 +1,4 @@
-"""One typed row a run, and the file of JSON lines that rows are kept in."""
+"""The typed record of a run, and reading files of JSON lines with one record each."""
 
 from __future__ import annotations
 
@@ -21,61 +21,64 @@ __all__ = ["RunRecord", "read_records"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What is known of one run of a comparison: enough to show it, and to repeat it.
+    """The record of one run of a comparison: everything needed to show and to reproduce it.
 
-    Only ``label`` and ``layer`` have to be given: what a failed run never came to know stays at its default. What is
-    infinite or no number is null once it is written, as JSON has no word for it.
+    Only ``label`` and ``layer`` are required: fields that a failed run never measured keep their defaults. Infinity and
+    NaN, which JSON does not have, are written as null.
 
     Attributes:
-        label: the method's name in the comparison; runs that differ by the seed alone share it.
+        label: the method's name in the comparison; runs that differ only in their seed share it.
         layer: the output layer's name, a key of ``vastmax.layers.LAYERS``.
-        options: what the layer was built with.
-        reference: where the method was published: authors, title, year, address.
-        seed: of everything that chance decides.
-        error: one sentence, of a run whose ``status`` is "failed".
-        budget: what the run was given, as "13 epochs" or "5 minutes".
-        command: the command line that was typed.
-        config: everything needed to repeat the run.
+        options: options of the layer.
+        kind: "exact", "estimator" or "surrogate", by how the layer's training loss relates to the full softmax's.
+        reference: the publication of the method: authors, title, year, URL.
+        seed: random seed of the run.
+        status: "done" or "failed".
+        error: one sentence, if ``status`` is "failed".
+        budget: budget of the run, such as "13 epochs" or "5 minutes".
+        command: the command line.
+        config: the config, which reproduces the run.
         corpus: ``train``, ``valid``, ``test`` (names), ``vocabulary_size``, ``train_words``, ``valid_words``,
-            ``test_words``, ``fingerprint``; where known ``test_characters`` (the space or line end of a word included)
-            and ``test_spelling`` (nats that spelling out the unknown words takes beyond the layer's unknown word).
-        test_losses: mean −log p, in nats a word, of consecutive, equally long parts of the test text, in its order; at
-            most 100. What tells chance from difference.
+            ``test_words``, ``fingerprint``; if known, ``test_characters`` (including the space or line end after each
+            word) and ``test_spelling`` (nats to spell out the unknown words, beyond the layer's unknown word).
         perplexity: of ``train``, ``valid`` and ``test``, as far as measured and finite.
-        epochs: passes over the training text; fractions where minutes ended the run.
-        words: words trained on.
-        building_seconds: spent building the output layer before training, skip-gram vectors for its tree included, but
-            not another run whose vectors it borrows; part of no budget. None where a checkpoint brought the layer.
-        training_seconds: spent in training steps, evaluation left out.
-        validation_seconds: spent on scoring the validation text in the course of training, beside it.
-        training_words_per_second: in training.
-        evaluation_words_per_second: exact log-probabilities of the test text's words.
-        peak_memory: bytes, resident, of the run's own process; of several that of the largest.
-        parameters: of the whole model.
-        output_parameters: of its output layer.
-        flops_per_token_train: of the output layer, a training step.
-        flops_per_token_test: of the output layer, one exact log-probability.
-        curve: one point an evaluation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss``,
+        test_losses: mean −log p, in nats per word, of consecutive parts of the test text of equal length, in order; at
+            most 100. They are the basis of significance tests.
+        epochs: passes over the training text; a fraction if the budget in minutes ended the run.
+        words: number of words trained on.
+        building_seconds: seconds to build the output layer before training, including skip-gram vectors for its tree,
+            but not another run whose vectors it uses; not part of the budget. None if the layer is from a checkpoint.
+        training_seconds: seconds spent in training steps, without evaluation.
+        validation_seconds: seconds spent on scoring the validation text during training, not part of
+            ``training_seconds``.
+        training_words_per_second: training speed.
+        evaluation_words_per_second: speed of scoring the test text with exact log-probabilities.
+        peak_memory: peak memory of the run's process in bytes: resident set size, or memory allocated by torch on a
+            GPU; with several processes the largest.
+        parameters: parameters of the whole model.
+        output_parameters: parameters of the output layer.
+        flops_per_token_train: floating-point operations of the output layer per token in training.
+        flops_per_token_test: floating-point operations of the output layer for one exact log-probability.
+        curve: one point per evaluation: ``epoch``, ``words``, ``seconds``, ``learning_rate``, ``train_loss``,
             ``valid_perplexity``.
-        probe: how the learning rate was chosen: ``rates`` that were tried, ``losses`` of each (null where infinite),
-            ``steps`` and ``seconds`` that it took, ``chosen``, and ``why``: "probe"; "all diverged", where no rate has
-            a loss and the lowest is taken; "too short" or "no memory", where none was tried. None where a rate was
-            given.
-        bands: perplexity by frequency: ``lowest_rank``, ``highest_rank`` (both within; rank 1 is the training text's
-            most frequent word), ``words`` (of the test text), ``perplexity``.
+        probe: how the learning rate was chosen: trial ``rates``, their ``losses`` (null if diverged), ``steps`` of each
+            trial, total ``seconds``, the ``chosen`` rate, and ``why``: "probe"; "all diverged", if no rate has a finite
+            loss and the lowest is taken; "too short" or "no memory", if none was tried. None if a rate was given.
+        bands: perplexity by word frequency: ``lowest_rank``, ``highest_rank`` (both inclusive; rank 1 is the most
+            frequent word of the training text), ``words`` (of the test text), ``perplexity``.
         diagnostics: the fields of ``vastmax.layers.Diagnostics``.
         gradient_error: ``samples``, ``gradient_rmse``, ``gradient_bias`` on the trained model, for several numbers of
             samples.
-        tree: the statistics of the layer's tree or classes, and its ``kind``.
-        brute_force: ``rows``, ``largest_difference``, ``largest_sum_error``: log-probabilities on a sample against the
-            normalised table in float64.
-        backends: by operation of ``vastmax.ops``, what computed it: "compiled" code of vastmax's own, "torch", or both.
-        processes: how many trained it together.
-        output_sharding: "classes" where these spread the output layer's classes; "none" where each had all of them.
+        tree: statistics of the layer's tree or classes, and its ``kind``.
+        brute_force: ``rows``, ``largest_difference``, ``largest_sum_error``: log-probabilities of some rows compared
+            with the normalised table in float64.
+        backends: the backend of each operation of ``vastmax.ops``: "compiled" (vastmax's own code), "torch", or both.
+        processes: number of processes that trained the model together.
+        output_sharding: "classes" if the output layer's classes were sharded over them; "none" if replicated.
         machine: processor, cores, accelerator.
-        versions: of vastmax and what it stands on.
-        commit: of the source.
-        finished: when, in UTC, as ISO 8601.
+        versions: versions of vastmax and its dependencies.
+        commit: git commit of the source.
+        finished: time at the end of the run, in UTC, ISO 8601.
 
     Example:
         >>> record = RunRecord(label="nce-25", layer="nce", perplexity={"test": 143.1})
@@ -125,15 +128,15 @@ class RunRecord:
     finished: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields by name, ready for ``json.dumps``; what is infinite or no number becomes null."""
+        """Return the fields by name, ready for ``json.dumps``; infinity and NaN become None."""
         return _finite(asdict(self))
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> RunRecord:
-        """Return the record of a JSON object; fields that a newer version may have added are left out.
+        """Return the record of a JSON object; unknown fields, such as those of a newer version, are ignored.
 
         Raises:
-            InputError: where it is no object, lacks ``label`` or ``layer``, or a field holds what it cannot.
+            InputError: if it is not an object, lacks ``label`` or ``layer``, or a field has the wrong type.
         """
         if not isinstance(document, Mapping):
             raise refused("a record", document, "a JSON object")
@@ -154,12 +157,12 @@ def _hints() -> dict[str, Any]:
 
 
 def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
-    """Return the records of a file of JSON lines, in its order; empty lines count for nothing.
+    """Read the records of a file of JSON lines, in its order; empty lines are skipped.
 
-    A last line that was cut while it was written, by a kill or a full disk, is left out with a warning.
+    A truncated last line, left by a kill or a full disk, is skipped with a warning.
 
     Raises:
-        InputError: where the file cannot be read or a line holds no record, naming file and line.
+        InputError: if the file cannot be read or a line is not a record; names file and line.
     """
     try:
         lines = Path(path).read_bytes().split(b"\n")
@@ -174,7 +177,7 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
         try:
             records.append(RunRecord.from_json(parse_json(line)))
         except (FormatError, InputError) as error:
-            # what follows the last line's end has none itself: only there can a line have been cut
+            # only the last line, which lacks a newline, can be truncated
             if number == len(lines) and not isinstance(error, InputError):
                 place = f"line {number} of {visible(os.fspath(path))}"
                 warnings.warn(
@@ -192,7 +195,7 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
 
 
 def _finite(value: Any) -> Any:
-    """The same without infinities and NaN, for which JSON has no word."""
+    """Return the value with infinities and NaN, which JSON does not have, replaced by None."""
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list):

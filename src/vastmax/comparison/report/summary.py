@@ -1,4 +1,4 @@
-"""Records of many runs to one row a method: means over seeds, the way to full softmax's quality, the Pareto front."""
+"""Summarise the records of many runs by method: means over seeds, time to the full softmax's quality, Pareto front."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = [
 ]
 
 MARGIN = 1.05
-"""How far above full softmax's perplexity still counts as its quality."""
+"""The largest ratio to the full softmax's perplexity that counts as the same quality."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over the seeds that have a number, and the deviation of single runs (n - 1), None for one run."""
+    """A mean over the seeds that have a value, and the sample standard deviation (n - 1), None for one run."""
 
     mean: float
     deviation: float | None = None
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> Estimate | None:
-        """Return the estimate of what is there and finite; None where nothing is.
+        """Return the estimate from the finite values; None if there are none.
 
         Example:
             >>> Estimate.of([1.0, 3.0, None])
@@ -48,25 +48,25 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRow:
-    """One method over its seeds; numbers are None where no run has them.
+    """The summary of one method over its seeds; a number is None if no run has it.
 
     Attributes:
-        label: of its runs, as are ``layer``, ``kind``, ``reference`` and ``budget``.
-        status: "done" where one run or more is.
-        error: of the last run that failed.
-        done: how many runs are.
-        failed: how many runs did.
-        test: perplexity of the test text, as are ``valid`` and ``train`` of theirs.
-        character: perplexity of the test text a character, which compares across vocabularies.
+        label: label of the runs; ``layer``, ``kind``, ``reference`` and ``budget`` are likewise those of its runs.
+        status: "done" if at least one run is, else "failed".
+        error: error of the last failed run.
+        done: number of finished runs.
+        failed: number of failed runs.
+        test: perplexity on the test text; ``valid`` and ``train`` likewise. None unless it is finite for every run.
+        character: perplexity per character on the test text, which is comparable across vocabularies.
         epochs: passes over the training text.
-        training_seconds: spent in training.
-        training_speed: words a second in training.
-        reaches_full: whether every run came down to :func:`target_perplexity`; None where that cannot be known, for
-            want of a full softmax or a curve.
-        seconds_to_full: training until then; None where some run never got there.
-        evaluation_speed: words a second of the test text.
+        training_seconds: seconds spent in training.
+        training_speed: training speed, in words per second.
+        reaches_full: whether every run reached :func:`target_perplexity`; None if unknown, without a full softmax or
+            a curve.
+        seconds_to_full: training seconds until then; None if a run never reached it.
+        evaluation_speed: words of the test text scored per second.
         peak_memory: bytes.
-        parameters: of the whole model.
+        parameters: parameters of the whole model.
     """
 
     label: str
@@ -93,12 +93,12 @@ class SummaryRow:
 
 
 def latest(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Return the last record of each label and seed, in order of first appearance: a run tried again counts once."""
+    """Return the last record of each label and seed, in order of first appearance: a retried run counts once."""
     return list({(record.label, record.seed): record for record in records}.values())
 
 
 def summary_rows(records: Iterable[RunRecord]) -> list[SummaryRow]:
-    """Return one row a label: by test perplexity, the best first; then those without one; those that failed last.
+    """Return one row per label, by increasing test perplexity; rows without one follow, failed methods come last.
 
     Example:
         >>> runs = [RunRecord(label="full", layer="full", seed=i, perplexity={"test": 114.0 + i}) for i in (0, 1)]
@@ -121,7 +121,7 @@ def _row(runs: Sequence[RunRecord], target: float | None) -> SummaryRow:
         return Estimate.of(map(value, done))
 
     def perplexity(text: str) -> Estimate | None:
-        # a mean over the seeds that have one would make a method look better for those where it is infinite
+        # a mean over the finite seeds alone would hide those that diverged
         found = [run.perplexity.get(text) for run in done]
         return None if any(value is None or not math.isfinite(value) for value in found) else Estimate.of(found)
 
@@ -144,7 +144,7 @@ def _row(runs: Sequence[RunRecord], target: float | None) -> SummaryRow:
         training_seconds=over(lambda run: run.training_seconds),
         training_speed=over(lambda run: run.training_words_per_second),
         reaches_full=None not in reached if reached else None,
-        # a mean over the seeds that got there would make a method look better for failing
+        # a mean over the seeds that reached it would reward a method for the seeds that did not
         seconds_to_full=None if None in reached else Estimate.of(reached),
         evaluation_speed=over(lambda run: run.evaluation_words_per_second),
         peak_memory=over(lambda run: run.peak_memory),
@@ -153,7 +153,7 @@ def _row(runs: Sequence[RunRecord], target: float | None) -> SummaryRow:
 
 
 def _character_perplexity(run: RunRecord) -> float | None:
-    """exp((nats of the test text's words + nats of spelling its unknown ones out) / its characters), where known."""
+    """Return exp((nats of the test words + nats to spell its unknown words) / its characters); None if unknown."""
     words, characters, spelling = (run.corpus.get(f"test_{each}") for each in ("words", "characters", "spelling"))
     perplexity = run.perplexity.get("test")
     numbers = [each for each in (words, characters, spelling, perplexity) if isinstance(each, (int, float))]
@@ -163,13 +163,13 @@ def _character_perplexity(run: RunRecord) -> float | None:
 
 
 def reference_label(records: Iterable[RunRecord]) -> str | None:
-    """Return the label that others are measured by: a done run of the layer "full", one of that very label first."""
+    """Return the label of the reference: a finished run of the layer "full", preferably labelled "full", else None."""
     full = [record.label for record in records if record.layer == "full" and record.status == "done"]
     return "full" if "full" in full else full[0] if full else None
 
 
 def target_perplexity(records: Sequence[RunRecord]) -> float | None:
-    """Return full softmax's final validation perplexity, mean over seeds, and 5 % more; None without full softmax."""
+    """Return 1.05 × the full softmax's final validation perplexity, a mean over seeds; None without a full softmax."""
     label = reference_label(records)
     finals = [
         record.perplexity.get("valid") or (record.curve[-1].get("valid_perplexity") if record.curve else None)
@@ -181,10 +181,10 @@ def target_perplexity(records: Sequence[RunRecord]) -> float | None:
 
 
 def seconds_to_reach(record: RunRecord, target: float) -> float | None:
-    """Return the training seconds after which a run's validation perplexity was first at a target, or None for never.
+    """Return the training seconds after which a run's validation perplexity first reached a target; None if never.
 
-    Between two points of the curve the logarithm of the perplexity is taken to be straight. Where the first point is
-    there already, its time is an upper bound.
+    The logarithm of the perplexity is interpolated linearly between two points of the curve. If the first point is
+    already at the target, its time is returned, an upper bound.
 
     Example:
         >>> points = [{"seconds": 10.0, "valid_perplexity": 400.0}, {"seconds": 20.0, "valid_perplexity": 100.0}]
@@ -206,9 +206,9 @@ def seconds_to_reach(record: RunRecord, target: float) -> float | None:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return which points (cost, perplexity) no other one beats: cheaper and no worse, or better and no dearer.
+    """Return the indices of the points (cost, perplexity) on the Pareto front: no other point dominates them.
 
-    The best perplexity comes first, and with it the highest cost; of equal points all are there.
+    They are sorted by increasing perplexity, so decreasing cost. Equal points are all included.
 
     Example:
         >>> pareto_front([(10, 100.0), (5, 120.0), (7, 130.0), (5, 120.0)])

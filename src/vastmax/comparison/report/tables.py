@@ -1,4 +1,4 @@
-"""A comparison's tables: text for a terminal, and the page's cells with what they are sorted by and what stands out."""
+"""The tables of a comparison: text for a terminal, and the page's cells with sort keys and highlighting."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _TREE = {
     "num_words": "words",
     "entropy_bits": "entropy, bits",
     "mean_bits": "mean path, bits",
-    "longest_path": "longest",
+    "longest_path": "longest path",
     "balanced_bits": "balanced, bits",
     "num_classes": "classes",
-    "largest_class": "largest",
-    "mean_logits": "logits",
+    "largest_class": "largest class",
+    "mean_logits": "mean logits",
     "saving": "saving",
-    "building_seconds": "built in, s",
+    "building_seconds": "build time, s",
 }
 _CHECKS = {
     "samples": "samples",
@@ -36,47 +36,49 @@ _CHECKS = {
     "effective_sample_size": "effective samples",
     "kl_divergence": "KL(P‖Q), nats",
     "log_partition_mean": "mean log Z",
-    "log_partition_std": "spread of log Z",
+    "log_partition_std": "std of log Z",
     "largest_difference": "largest error",
     "largest_sum_error": "largest |Σp − 1|",
 }
 
 
 class _Column(NamedTuple):
-    """A number of a row: heading and hint on the page, the field of `SummaryRow`, and how it is written."""
+    """A numeric column: heading and tooltip on the page, the field of `SummaryRow`, and its format."""
 
     name: str
     hint: str
     field: str
     text: Callable[[float], str]
-    best: Callable[[Iterable[float]], float] | None = None  # which end stands out; speeds have bars
+    best: Callable[[Iterable[float]], float] | None = None  # min or max, to highlight; columns with max have bars
 
 
 _NUMBERS = [
-    _Column("Test", "perplexity of the test text", "test", number, min),
-    _Column("A character", "perplexity a character, which compares across vocabularies", "character", "{:.3f}".format),
-    _Column("Valid", "perplexity of the validation text", "valid", number),
-    _Column("Train", "perplexity of the training text", "train", number),
+    _Column("Test", "perplexity on the test text", "test", number, min),
+    _Column(
+        "Per character", "test perplexity per character, comparable across vocabularies", "character", "{:.3f}".format
+    ),
+    _Column("Valid", "perplexity on the validation text", "valid", number),
+    _Column("Train", "perplexity on the training text", "train", number),
     _Column("Epochs", "passes over the training text", "epochs", "{:.2g}".format),
-    _Column("Training", "time spent in training", "training_seconds", seconds),
-    _Column("Words/s", "words a second in training", "training_speed", whole, max),
+    _Column("Training", "training time, without evaluation", "training_seconds", seconds),
+    _Column("Words/s", "training words per second", "training_speed", whole, max),
     _Column(
         "To full +\N{NO-BREAK SPACE}5\N{NO-BREAK SPACE}%",
-        "training until full softmax's final validation perplexity + 5 %",
+        "training time until the validation perplexity reaches the full softmax's final one + 5 %",
         "seconds_to_full",
         seconds,
         min,
     ),
-    _Column("Test words/s", "words of the test text a second, exact and normalised", "evaluation_speed", whole, max),
-    _Column("Memory", "the most that the run's process held", "peak_memory", memory, min),
-    _Column("Parameters", "of the whole model", "parameters", whole),
+    _Column("Test words/s", "exact log-probabilities of test words per second", "evaluation_speed", whole, max),
+    _Column("Memory", "peak memory of the run's process", "peak_memory", memory, min),
+    _Column("Parameters", "parameters of the whole model", "parameters", whole),
 ]
 
 
 def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of text for a terminal, in the order of :func:`summary_rows`.
+    """Return column names and rows of text for a terminal, in the order of :func:`summary_rows`.
 
-    A failed run's row ends in its sentence.
+    The row of a failed run ends with its error.
 
     Example:
         >>> columns, rows = comparison_table([RunRecord(label="full", layer="full", perplexity={"test": 114.53})])
@@ -93,22 +95,22 @@ def comparison_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list
 
 
 def _columns(rows: Sequence[SummaryRow]) -> list[_Column]:
-    """The columns to show: perplexity a character only where a record has what it takes."""
+    """Return the columns to show: perplexity per character only if a record has the numbers for it."""
     return [column for column in _NUMBERS if column.field != "character" or any(row.character for row in rows)]
 
 
 def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str, Any]:
-    """Return columns, rows of runs that are done and of those that failed, and a note, for the page's first table."""
+    """Return the columns, the rows of finished and of failed methods, and a note, for the page's first table."""
     done = [row for row in rows if row.status == "done"]
     full = next((row.test.mean for row in done if row.label == reference and row.test), None)
     usual = Counter(row.budget for row in rows).most_common(1)[0][0] if rows else ""
     columns = _columns(done)
     headings = [
-        ("Method", "its name here; a link leads to where it was published"),
+        ("Method", "name of the method, linked to its publication"),
         ("Kind", ""),
         *((column.name, column.hint) for column in columns),
     ]
-    headings.insert(3, ("vs\N{NO-BREAK SPACE}full", "test perplexity against the full softmax's"))
+    headings.insert(3, ("vs\N{NO-BREAK SPACE}full", "test perplexity relative to the full softmax's"))
     cells = [[_cell(row, column) for column in columns] for row in done]
     for place, column in enumerate(columns):
         if column.best is not None:
@@ -124,7 +126,7 @@ def method_table(rows: Sequence[SummaryRow], reference: str | None) -> dict[str,
         ],
         "rows": [{**_method(row, usual), "cells": each} for row, each in zip(done, cells, strict=True)],
         "failed": [{**_method(row, usual), "error": row.error or ""} for row in rows if row.status != "done"],
-        "table_note": "Means over seeds, ± their standard deviation." if several else "",
+        "table_note": "Means over seeds ± standard deviation." if several else "",
     }
 
 
@@ -172,7 +174,7 @@ def _stand_out(cells: Sequence[dict[str, Any]], best: Callable[[Iterable[float]]
 
 
 def pairs_table(pairs: Sequence[Pair]) -> dict[str, Any] | None:
-    """Return the page's matrix of verdicts: a row and a column a method, the best first; None without pairs."""
+    """Return the page's matrix of verdicts: one row and column per method, the best first; None without pairs."""
     if not pairs:
         return None
     labels = list(dict.fromkeys(label for pair in pairs for label in (pair.better, pair.worse)))
@@ -185,7 +187,7 @@ def pairs_table(pairs: Sequence[Pair]) -> dict[str, Any] | None:
 
 
 def _verdict(label: str, other: str, pair: Pair | None) -> dict[str, str]:
-    """How a row's method stands to a column's: its sign, what is sorted by, and the gap in words."""
+    """Compare the method of a row with that of a column: sign, sort key, and a tooltip with the gap."""
     if pair is None:
         return {"sign": "", "status": "", "value": "0", "hint": ""}
     sign = -1 if pair.better == label else 1
@@ -196,7 +198,7 @@ def _verdict(label: str, other: str, pair: Pair | None) -> dict[str, str]:
         "sign": signs[pair.status],
         "status": pair.status.replace(" ", "-"),
         "value": repr(sign * pair.gap),
-        "hint": f"{label} against {other}: {gap}{chance} perplexity, {pair.status}",
+        "hint": f"{label} vs {other}: {gap}{chance} perplexity, {pair.status}",
     }
 
 
@@ -206,34 +208,35 @@ def _percent(logs: float, *, signed: bool = False) -> str:
 
 
 def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """Return the tables of trees and of checks, as far as the records have them; of several seeds the first run's."""
+    """Return the tables of learning rates, trees and checks that the records have data for, from each first seed."""
     first = list({run.label: run for run in reversed(runs) if run.status == "done"}.values())[::-1]
     rates = {f"{rate:g}": f"loss at {rate:g}" for run in first for rate, _ in _tried(run)}
     found = [
         _table(
             "rates",
             "Learning rates",
-            "How each method came to its own. By a probe: where the loss after a few steps from one start is least; "
-            "Adagrad's rate is then larger, as the run is longer. All diverged: the lowest that was tried. Too short: "
-            "what is usual for so many steps. No memory for a copy of the model: the default.",
-            {"chosen": "chosen", "why": "by", **dict(sorted(rates.items(), key=lambda each: float(each[0])))}
-            | {"steps": "steps", "seconds": "probed for, s"},
+            "How the learning rate of each method was chosen. Probe: the rate with the lowest loss after a few steps "
+            "from the same initial model; Adagrad's is then increased, as the run is longer. All diverged: the lowest "
+            "rate tried. Too short: the usual rate for the number of steps. No memory for a copy of the model: the "
+            "default.",
+            {"chosen": "chosen", "why": "reason", **dict(sorted(rates.items(), key=lambda each: float(each[0])))}
+            | {"steps": "steps", "seconds": "probe time, s"},
             [(run.label, _rates(run)) for run in first],
         ),
         _table(
             "trees",
             "Trees and classes",
-            "What a word costs: decisions along its path in a tree, or logits of two levels, weighted by frequency. "
-            "The entropy is the least that any tree can reach. Building one, skip-gram vectors for it included, is "
-            "part of no budget, nor is another run whose vectors it borrows.",
+            "The cost per word, weighted by frequency: decisions on its path in a tree, or logits of two levels. The "
+            "entropy is the lower bound of every tree's mean path. The budget does not include building a tree, with "
+            "skip-gram vectors for it, nor another run whose vectors it uses.",
             _TREE,
             [(run.label, {**run.tree, "building_seconds": run.building_seconds} if run.tree else {}) for run in first],
         ),
         _table(
             "checks",
             "Checks and diagnostics",
-            "Training's gradient against the exact one on the trained model (an error of 1 is as large as the gradient "
-            "itself), the normaliser Z, and log-probabilities against the normalised table in float64.",
+            "The training gradient compared with the exact one on the trained model (an error of 1 is as large as the "
+            "gradient itself), the normaliser Z, and log-probabilities compared with the normalised table in float64.",
             _CHECKS,
             [(run.label, {**(run.diagnostics or {}), **(run.brute_force or {})}) for run in first],
         ),
@@ -242,7 +245,7 @@ def extra_tables(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
 
 
 def _tried(run: RunRecord) -> list[tuple[float, float | None]]:
-    """The learning rates of a probe, each with its loss, as far as the record holds numbers."""
+    """Return the trial rates of a probe, each with its loss; what is not a number is left out."""
     probe = run.probe or {}
     rates, losses = (each if isinstance(each, list) else [] for each in (probe.get("rates"), probe.get("losses")))
     pairs = zip_longest(rates, losses[: len(rates)])
@@ -287,7 +290,7 @@ def _value(field: str, value: Any) -> str:
 
 
 def _status_text(row: SummaryRow) -> str:
-    """Return "done", or what failed and why."""
+    """Return "done", or how many runs failed and why."""
     if not row.failed:
         return row.status
     which = "failed" if not row.done else f"{row.failed} of {row.done + row.failed} seeds failed"
@@ -295,7 +298,7 @@ def _status_text(row: SummaryRow) -> str:
 
 
 def _text(row: SummaryRow, column: _Column) -> str:
-    """A mean as it is written; "never" where a run never came to full softmax's quality."""
+    """Format a mean; "never" if a run never reached the full softmax's quality."""
     value = getattr(row, column.field)
     if column.field == "seconds_to_full" and row.reaches_full is False:
         return "never"
@@ -308,7 +311,7 @@ def _text_with_spread(row: SummaryRow, column: _Column) -> str:
 
 
 def _spread(value: Estimate | None) -> str:
-    """A standard deviation with a decimal, like what it belongs to; with one digit where that would be none."""
+    """Format a standard deviation with one decimal, like its mean, or with one significant digit if below 0.05."""
     if value is None or value.deviation is None:
         return ""
     return f"{value.deviation:.1g}" if 0 < value.deviation < 0.05 else number(value.deviation)

@@ -1,7 +1,7 @@
-"""Series as plotly's traces and axes: what is drawn, for the page's script to draw as it stands here.
+"""Convert series to plotly traces and axes, which the page's script draws.
 
-Colours are CSS variables, ``var(--ink)``, which the script reads from the theme; it has the fonts and the grid of all
-figures, too. A method's trace has the method's label as its ``meta``, so that the script can hide and fade methods.
+Colours are CSS variables such as ``var(--ink)``, which the script reads from the theme; it also sets the fonts and the
+grid of all figures. A method's trace has the label of the method as ``meta``, so that the script can hide and fade it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = [
     "time_axis",
 ]
 
-# told apart by people who do not see red and green alike, and never by colour alone
+# colour-blind safe; methods never differ by colour alone
 _COLOURS = [f"var(--series-{number})" for number in range(1, 7)]
 _DASHES = ["solid", "dash", "dot", "dashdot"]
-# plotly's symbols, and the same as paths of an SVG of 14 by 14
+# plotly's symbols, and their paths in a 14 × 14 SVG
 _SYMBOLS = {
     "circle": "M7 2.5a4.5 4.5 0 1 0 .01 0z",
     "square": "M3 3h8v8H3z",
@@ -54,18 +54,18 @@ _TIMES = {
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """One method's looks; ``dash`` and ``symbol`` are plotly's words."""
+    """The style of a method; ``dash`` and ``symbol`` are plotly names."""
 
     colour: str
     dash: str
     symbol: str
-    path: str  # of the symbol, in an SVG of 14 by 14
+    path: str  # the symbol as a path in a 14 × 14 SVG
     width: float = 1.8  # of lines, in pixels
-    size: float = 10  # of points that stand alone, in pixels
+    size: float = 10  # of single points, in pixels
 
 
 def method_styles(labels: Iterable[str], reference: str | None) -> dict[str, MethodStyle]:
-    """Return a style a label, in the order given; the reference, which others are measured by, stands out in black."""
+    """Return a style for each label, assigned in the order given; the reference stands out in black."""
     others = (label for label in labels if label != reference)
     symbols = list(_SYMBOLS.items())
     styles = {
@@ -79,7 +79,7 @@ def method_styles(labels: Iterable[str], reference: str | None) -> dict[str, Met
 
 @dataclass(frozen=True)
 class Series:
-    """One method's points in one view; a ``y`` of None breaks the line, and ``notes`` are told on pointing."""
+    """The points of one method in one view; a ``y`` of None breaks the line, and ``notes`` are tooltips."""
 
     method: str
     x: list[float | None] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Series:
 
 
 def line_traces(series: Iterable[Series], styles: Mapping[str, MethodStyle]) -> list[dict[str, Any]]:
-    """Return a line a method; one with breaks, as of several seeds, is thinner."""
+    """Return one line per method; a line with breaks, such as those of several seeds, is thinner."""
     return [
         {
             **_trace(each),
@@ -113,7 +113,7 @@ def line_traces(series: Iterable[Series], styles: Mapping[str, MethodStyle]) -> 
 
 
 def point_traces(series: Iterable[Series], styles: Mapping[str, MethodStyle], limit: float) -> list[dict[str, Any]]:
-    """Return a point a method; an arrow at the limit where it lies beyond."""
+    """Return one point per method; a point beyond the limit becomes an arrow at the limit."""
     return [
         {
             **_trace(each),
@@ -133,7 +133,7 @@ def point_traces(series: Iterable[Series], styles: Mapping[str, MethodStyle], li
 
 
 def _trace(series: Series) -> dict[str, Any]:
-    # plotly reads a little HTML in its texts: labels are to be shown as they are
+    # plotly interprets some HTML in texts, but labels must be shown literally
     name = escape(series.method, quote=False)
     notes = [f"<b>{name}</b><br>{note}" for note in series.notes]
     return {"type": "scatter", "name": name, "meta": series.method, "x": series.x, "y": series.y, "text": notes}
@@ -145,21 +145,21 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def between(values: Iterable[float], limit: float = math.inf) -> dict[str, Any]:
-    """Return how far an axis may reach: over the values up to a limit, and a little room."""
+    """Return the range of an axis: the values up to a limit, with a small margin."""
     inside = [value for value in values if value <= limit]
     room = max((max(inside) / min(inside)) ** 0.05, 1.02)
     return {"autorangeoptions": {"clipmin": min(inside) / room, "clipmax": max(inside) * room}}
 
 
 def time_axis(title: str) -> dict[str, Any]:
-    """Return a logarithmic axis of seconds, with marks at round times."""
+    """Return a logarithmic axis of seconds, with ticks at round durations."""
     return axis(title, tickvals=list(_TIMES.values()), ticktext=list(_TIMES))
 
 
 def limit_of(values: Iterable[float], keep: float = 0.0) -> float:
-    """Return the largest value that is not far off: within 3 interquartile ranges of the others, in logarithms.
+    """Return the largest value that is not an outlier: at most 3 interquartile ranges above the upper quartile.
 
-    ``keep`` is never far off. Infinity where nothing is.
+    Ranges are of the logarithms of the values. ``keep`` is never an outlier. Infinity if there are none.
     """
     logs = sorted(map(math.log, values))
     if len(logs) < 4:
@@ -171,7 +171,7 @@ def limit_of(values: Iterable[float], keep: float = 0.0) -> float:
 
 
 def out_of_sight(series: Sequence[Series], limit: float) -> str:
-    """Return a sentence on the methods that lie beyond the limit, each with the least that it has; or nothing."""
+    """Return a sentence naming the methods beyond the limit, each with its smallest value; or an empty string."""
     least = {each.method: min(y for _, y in each.known) for each in series if each.known}
     far = [f"{label} ({float(f'{value:.4g}'):,.10g})" for label, value in least.items() if value > limit]
-    return f"Above the picture: {', '.join(far)}." if far else ""
+    return f"Above the plotted range: {', '.join(far)}." if far else ""

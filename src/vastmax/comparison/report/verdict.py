@@ -1,23 +1,23 @@
-"""Which differences between methods can be believed, and which are chance or come of stopping early.
+"""Decide which differences between methods are significant, and which may be due to chance or to early stopping.
 
-A gap between two methods is the difference of their mean log perplexities on the test text. It is believed where it
-exceeds both of what could turn it round:
+The gap between two methods is the difference of their mean log perplexities on the test text. It is significant if it
+exceeds both of the following.
 
-**Chance.** Both methods are scored on the same text, so losses are paired part by part: what makes a part hard for one
-makes it hard for the other, and only the spread of the differences counts (Koehn, *Statistical Significance Tests for
-Machine Translation Evaluation*, 2004, https://aclanthology.org/W04-3250/, who resamples what is taken here by
-Student's t). With several seeds, the variance between them, pooled over the two methods, is added, as another seed
-would be drawn anew for both. The degrees of freedom of the sum are Satterthwaite's (*An Approximate Distribution of
-Estimates of Variance Components*, 1946). All pairs are judged at once, so Holm's procedure (*A Simple Sequentially
-Rejective Multiple Test Procedure*, 1979) holds the chance of even one wrong "different" at 5 %.
-Where each of the two has one seed, nothing tells what another seed would change, and a gap below 5 % is undecided.
+**Chance.** Both methods are scored on the same text, so losses are paired part by part: a part that is hard for one is
+hard for the other, and only the variance of the differences counts (Koehn, *Statistical Significance Tests for Machine
+Translation Evaluation*, 2004, https://aclanthology.org/W04-3250/, who resamples; Student's t is used here). With
+several seeds, the variance between seeds, pooled over the two methods, is added, as another seed would be drawn for
+both. The degrees of freedom of the sum are Satterthwaite's (*An Approximate Distribution of Estimates of Variance
+Components*, 1946). All pairs are tested together, so Holm's procedure (*A Simple Sequentially Rejective Multiple Test
+Procedure*, 1979) bounds the probability of even one wrong "different" at 5 %. If both methods have a single seed, the
+effect of the seed is unknown, and a gap below 5 % is undecided.
 
-**Falling.** What a run gained in ln validation perplexity while its words doubled the last time is its *fall*. Falls
-shrink from one doubling to the next. The better method is granted that they halve, so that all to come adds up to its
-last one; the worse that they shrink by no more than a third, so that all to come is twice its last. Only a gap above
-2 × fall(worse) − fall(better) outlasts that. Of several seeds the worse has its greatest fall, the better its least. A
-run of less than an epoch, or of fewer than three evaluations, has no fall that could be trusted: as the worse one of
-a pair it is still falling, whatever the gap; as the better one it is granted none.
+**Falling.** The *fall* of a run is the decrease of its ln validation perplexity over the last doubling of its words.
+Falls shrink from one doubling to the next. For the better method they are assumed to halve, so its future falls add up
+to its last one; for the worse, to shrink by a third at most, so its future falls add up to twice its last. The gap must
+exceed 2 × fall(worse) − fall(better). With several seeds, the worse method has its largest fall, the better its
+smallest. A run of less than one epoch, or with fewer than three evaluations, has no reliable fall: as the worse method
+of a pair it is still falling, whatever the gap; as the better its fall is taken as 0.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from vastmax.comparison.report.summary import latest, summary_rows
 __all__ = ["Pair", "fall_of", "judge", "verdict_sentences"]
 
 FAMILY_ERROR = 0.05
-"""How likely even one of all pairs may be called different though none is."""
+"""The family-wise error rate: the probability that any pair is called different if none is."""
 
 ONE_SEED_GAP = 0.05
-"""The least gap in nats, 5 % of perplexity, that one seed each can show.
+"""The smallest gap that can be significant with one seed each, in nats (5 % of perplexity).
 
-Runs of one method differ by as much where only the seed differs, or only how far a budget of minutes took them.
+Runs of the same method differ by as much if only the seed differs, or only the steps within a budget of minutes.
 """
 
 MOST_METHODS = 50
-"""How many methods are judged, the best ones: pairs are half as many as its square."""
+"""The largest number of methods judged, the best ones, as the number of pairs grows with its square."""
 
 Status = Literal["different", "undecided", "still falling"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What is known of two methods; ``better`` has the lower test perplexity, ties by name.
+    """The verdict on two methods; ``better`` has the lower test perplexity, ties are broken by name.
 
     Attributes:
-        gap: ln perplexity of the worse one less the better one's, 0 or more.
-        chance: half the width of this gap's own 95 % interval; None where nothing tells it.
-        status: "different", "undecided" (within chance, chance unknown, or below 5 % with one seed each) or
+        gap: difference of ln perplexity, worse minus better, at least 0.
+        chance: half the width of the 95 % confidence interval of this gap alone; None if unknown.
+        status: "different", "undecided" (not significant, chance unknown, or below 5 % with one seed each) or
             "still falling".
     """
 
@@ -69,7 +69,7 @@ class Pair:
 
 
 def judge(records: Iterable[RunRecord]) -> list[Pair]:
-    """Return a verdict on every pair of the 50 best methods; those without a finite test perplexity have none.
+    """Return a verdict on every pair of the 50 best methods, without those that lack a finite test perplexity.
 
     Example:
         >>> curve = [{"words": 2.0**i, "valid_perplexity": 90.0} for i in range(4)]
@@ -108,9 +108,9 @@ def judge(records: Iterable[RunRecord]) -> list[Pair]:
 
 
 def fall_of(run: RunRecord) -> float | None:
-    """Return the fall of ln validation perplexity while words doubled the last time; None where a run is too short.
+    """Return the fall of ln validation perplexity over the last doubling of words; None if the run is too short.
 
-    Between two points of the curve, it is taken to be straight over the logarithm of the words.
+    Between two points of the curve, it is interpolated linearly over the logarithm of the words.
 
     Example:
         >>> points = [{"words": 100.0 * 2**i, "valid_perplexity": 800.0 / 2**i} for i in range(3)]
@@ -144,7 +144,7 @@ def _outlasts(gap: float, better: Sequence[RunRecord], worse: Sequence[RunRecord
 def _error(
     first: Sequence[RunRecord], second: Sequence[RunRecord], logs: Sequence[float], others: Sequence[float]
 ) -> tuple[float, float] | None:
-    """The standard error of a gap and its degrees of freedom; None where neither parts nor seeds tell it."""
+    """Return the standard error of a gap and its degrees of freedom; None if neither parts nor seeds give one."""
     if len({run.corpus.get("fingerprint") for run in (*first, *second)}) > 1:
         return None
     found = []  # variances of the mean, each with its degrees of freedom
@@ -164,7 +164,7 @@ def _error(
 
 
 def _parts(runs: Sequence[RunRecord]) -> list[float]:
-    """The mean loss of each part of the test text over seeds; nothing where runs differ in them."""
+    """Return the mean loss over seeds of each part of the test text; empty if the parts of the runs differ."""
     losses = [[loss for loss in run.test_losses if loss is not None and abs(loss) < 1e6] for run in runs]
     if {len(each) for each in losses} != {len(runs[0].test_losses)} or len(losses[0]) < 2:
         return []
@@ -172,10 +172,11 @@ def _parts(runs: Sequence[RunRecord]) -> list[float]:
 
 
 def _p_value(gap: float, error: float, freedom: float) -> float:
-    """How likely a gap at least as wide is where there is none, on either side.
+    """Return the two-sided p-value of a gap.
 
-    Student's t becomes normal by Wallace's formula (*Bounds on Normal Approximations to Student's and the Chi-Square
-    Distributions*, 1959): to 0.02 of a standard deviation from 3 degrees on, and with fewer it errs by caution.
+    Student's t is transformed to a normal deviate by Wallace's formula (*Bounds on Normal Approximations to Student's
+    and the Chi-Square Distributions*, 1959): within 0.02 standard deviations from 3 degrees of freedom; with fewer it
+    is conservative.
     """
     if error == 0:
         return float(gap == 0)
@@ -185,13 +186,13 @@ def _p_value(gap: float, error: float, freedom: float) -> float:
 
 
 def _quantile(freedom: float) -> float:
-    """The t that is exceeded on either side in 5 %, by the same formula."""
+    """Return the two-sided 5 % critical value of Student's t, by the same formula."""
     normal = NormalDist().inv_cdf(0.975) * (8 * freedom + 3) / (8 * freedom + 1)
     return math.sqrt(freedom * math.expm1(normal**2 / freedom))
 
 
 def _holm(values: Sequence[float | None]) -> list[bool]:
-    """Which of these are too unlikely for chance, all together at the family's error."""
+    """Return which p-values Holm's procedure rejects at the family-wise error rate; None is never rejected."""
     known = sorted((value, place) for place, value in enumerate(values) if value is not None)
     beyond = [False] * len(values)
     for rank, (value, place) in enumerate(known):
@@ -202,12 +203,12 @@ def _holm(values: Sequence[float | None]) -> list[bool]:
 
 
 def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
-    """Return what may be believed of the order, as sentences for the page's head and the terminal's end.
+    """Return sentences on which differences are significant, for the top of the page and the end of terminal output.
 
     Example:
         >>> runs = [RunRecord(label=label, layer="full", perplexity={"test": 100.0}) for label in ("a", "b")]
         >>> verdict_sentences(runs)
-        ['a and b cannot be told apart by one run each: give --seeds 3, or records with losses by part of the text.']
+        ['a and b cannot be told apart with one run each: give --seeds 3, or records with losses by part of the text.']
     """
     runs = [run for run in latest(records) if run.status == "done"]
     pairs = judge(runs)
@@ -219,7 +220,10 @@ def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
         pair.status == "different" for pair in pairs
     ):
         which = "both" if len(labels) == 2 else f"all {len(labels)}"
-        return [f"Too short to judge: {which} methods were under one epoch and still falling; {_longer(judged)}."]
+        return [
+            f"Too short to judge: {which} methods trained for less than one epoch and may still improve; "
+            f"{_longer(judged)}."
+        ]
     best, top = pairs[0].better, pairs[: len(labels) - 1]
     seeds = Counter(run.label for run in judged)
     unknown = [pair.worse for pair in top if pair.status == "undecided" and pair.chance is None]
@@ -231,32 +235,37 @@ def verdict_sentences(records: Iterable[RunRecord]) -> list[str]:
     found = []
     if unknown:
         found.append(
-            f"{named([best, *unknown])} cannot be told apart by one run each: give --seeds 3, or records with losses "
+            f"{named([best, *unknown])} cannot be told apart with one run each: give --seeds 3, or records with losses "
             "by part of the text."
         )
     if close:
         verb = "is" if len(close) == 1 else "are"
         found.append(
-            f"{named(close)} {verb} within {ONE_SEED_GAP:.0%} of {best}, too little for one seed to tell: "
+            f"{named(close)} {verb} within {ONE_SEED_GAP:.0%} of {best}, too close to judge with one seed each: "
             "give --seeds 3."
         )
     if chance:
-        lie = "lies" if len(chance) == 1 else "lie"
-        found.append(f"{named(chance)} {lie} within chance of {best}: more --seeds or a longer test text would tell.")
+        verb = "is" if len(chance) == 1 else "are"
+        found.append(
+            f"{named(chance)} {verb} not significantly worse than {best}: give more --seeds or a longer test text."
+        )
     if falling:
-        verb = "is" if len(falling) == 1 else "are"
-        found.append(f"{named(falling)} {verb} still falling and may yet overtake {best}: {_longer(judged)}.")
+        subject = "The perplexity of" if len(falling) == 1 else "The perplexities of"
+        verb, they = ("is", "it") if len(falling) == 1 else ("are", "they")
+        found.append(
+            f"{subject} {named(falling)} {verb} still falling, so {they} may overtake {best}: {_longer(judged)}."
+        )
     if found:
         return found
-    basis = ", judged by one seed" if max(seeds.values()) == 1 else ""
+    basis = ", with one seed each" if max(seeds.values()) == 1 else ""
     return [
-        f"{best} is best{basis}: its lead over every other method is larger than chance explains, and larger than "
+        f"{best} is best{basis}: its lead over every other method is statistically significant, and larger than what "
         "that method could still gain with more training."
     ]
 
 
 def named(labels: Sequence[str]) -> str:
-    """Return names as one list to read, the first three where there are many.
+    """Join names to an English list; of more than four only the first three and a count.
 
     Example:
         >>> named(["a", "b", "c"]), named(list("abcde"))
@@ -268,7 +277,7 @@ def named(labels: Sequence[str]) -> str:
 
 
 def _longer(runs: Sequence[RunRecord]) -> str:
-    """What budget to give: one that takes every run through an epoch, and no less than four times this one."""
+    """Return advice on a larger budget: at least four times this one, and at least one epoch for every run."""
     if any("epoch" in run.budget for run in runs):
         most = max((run.epochs or 0.0) for run in runs)
         return f"give --epochs {max(1, math.ceil(4 * most))} or more"

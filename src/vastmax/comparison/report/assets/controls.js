@@ -1,5 +1,5 @@
 "use strict";
-// What can be pressed: methods, views, headings of the table; and the window's size, and paper.
+// Event handlers: method chips, view buttons, table headings, resizing and printing.
 function press(label, shown) {
   shown ? hidden.delete(label) : hidden.add(label);
   chips.find((chip) => chip.dataset.method === label).setAttribute("aria-pressed", String(shown));
@@ -32,7 +32,7 @@ for (const button of document.querySelectorAll(".views button")) {
   });
 }
 
-// --- the table ---
+// --- sorting the tables ---
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
@@ -42,13 +42,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.setAttribute("aria-sort", rising ? "ascending" : "descending");
     const value = (row) => row.cells[column].dataset.value;
     const compare = (a, b) => (numeric ? Number(a) - Number(b) : a.localeCompare(b, "en", { numeric: true }));
-    // what is not known comes last in both directions
+    // empty cells come last in both directions
     const rows = [...body.rows].sort((a, b) => (value(a) === "") - (value(b) === "") || (rising ? 1 : -1) * compare(value(a), value(b)));
     body.append(...rows);
   }));
 }
 
-// --- light and dark, the window's size, paper ---
+// --- theme, resizing, printing ---
 document.addEventListener("themechange", redraw);
 addEventListener("beforeprint", () => { printing = true; paint("light"); });
 addEventListener("afterprint", () => { printing = false; paint(); });
@@ -62,7 +62,7 @@ addEventListener("resize", () => {
 
 redraw();
 for (const figure of figures) {
-  // after zooming: names where their points are now
+  // after zooming, place the labels again
   figure.element.on("plotly_relayout", (change) => {
     const keys = Object.keys(change);
     if (figure.writing || !keys.some((key) => key.includes("range"))) return;

@@ -1,6 +1,6 @@
 "use strict";
-// The figures: traces and layouts of the page's data, in the theme's colours and the window's size, without the methods that are hidden.
-// Classic scripts see each other's names, in the order of the page: theme, figures, names, controls.
+// Draw the figures from the page's data, in the theme's colours and the window's size, without hidden methods.
+// Classic scripts share one global scope; they run in the order of the page: theme, figures, names, controls.
 const coarse = matchMedia("(pointer: coarse)").matches;
 const chips = [...document.querySelectorAll("#chips button")];
 const main = document.querySelector("main");
@@ -14,31 +14,31 @@ function busy(work) {
   return work.finally(() => { if (--pending === 0) main.setAttribute("aria-busy", "false"); });
 }
 
-// What is in the data as a colour "var(--ink)" is read from the theme, which may have changed; plotly knows no variables.
+// Replace colours such as "var(--ink)" by their values in the current theme, as plotly does not support CSS variables.
 const themed = (view) => JSON.parse(JSON.stringify(view), (key, value) => (key === "color" ? value.replace(/^var\(--(.*)\)$/, (_, name) => token(name)) : value));
 const opacity = (label) => (marked && marked !== label ? 0.15 : 1);
 
 function draw(figure) {
   const { data, layout, caption } = themed(figure.views[figure.view]);
-  // what prints is told of it before paper's width is known: the narrower of A4 and Letter, then
+  // beforeprint fires before the paper width is known: use the narrower of A4 and Letter
   const [width, height] = printing ? [650, 360] : [figure.element.clientWidth, figure.element.clientHeight];
   figure.narrow = width < 620;
   for (const trace of data) {
     if (trace.meta) Object.assign(trace, { visible: !hidden.has(trace.meta), opacity: opacity(trace.meta) });
-    // the line through a front goes by those that are shown
+    // the line through the Pareto front skips hidden methods
     if (!trace.ids) continue;
     const shown = trace.ids.map((label) => !hidden.has(label));
     for (const key of ["x", "y", "ids"]) trace[key] = trace[key].filter((_, index) => shown[index]);
   }
   const margin = { t: 14, b: 52, ...(figure.narrow ? { t: 32, l: 50, r: 14 } : { l: 66, r: 186, ...layout.margin }) };
-  // beside the numbers a phone has no room for what they are of: it stands above them
+  // on a phone there is no room for a title beside the tick labels: put it above them
   if (figure.narrow) {
     layout.title = { text: layout.yaxis.title.text, x: 0.02, xanchor: "left", y: 1, yanchor: "top", yref: "container", pad: { t: 8 }, font: { size: 12, color: token("soft") } };
     layout.yaxis.title = { text: "" };
-    // and ranges of ranks stand aslant
+    // and rank ranges are rotated, which needs a larger margin
     if (layout.xaxis.type !== "log") margin.b = 88;
   }
-  // an empty picture keeps the axes that it had
+  // an empty figure keeps its previous axes
   const kept = figure.element.layout && data.every((trace) => !trace.meta || !trace.visible);
   for (const key of ["xaxis", "yaxis"]) if (kept) layout[key].range = figure.element.layout[key].range;
   busy(Plotly.react(figure.element, data, { ...layout, width, height, margin, template: template(figure.narrow) }, {
@@ -47,7 +47,7 @@ function draw(figure) {
   }).then(() => write(figure)));
   const [legend, note] = figure.element.nextElementSibling.children;
   note.textContent = caption;
-  // where lines have no names at their ends, in the order of these
+  // a legend, in the order of the line ends, if these have no labels
   const last = ({ y }) => y.findLast((value) => value !== null);
   const lines = figure.narrow ? data.filter((trace) => trace.meta && trace.visible && trace.mode !== "markers") : [];
   legend.replaceChildren(...lines.sort((a, b) => last(b) - last(a)).map(({ meta }) => {
@@ -58,7 +58,7 @@ function draw(figure) {
 }
 const redraw = () => figures.forEach(draw);
 
-// What all figures have in common.
+// The plotly template of all figures.
 function template(narrow) {
   const soft = token("soft"), clear = "rgba(0,0,0,0)";
   const axis = {

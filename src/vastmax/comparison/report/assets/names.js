@@ -1,11 +1,11 @@
 "use strict";
-// Names beside points and at the ends of lines, written anew after each drawing and zooming.
+// Labels beside points and at the ends of lines, placed again after each redraw and zoom.
 const canvas = document.createElement("canvas").getContext("2d");
 function widthOf(label, size) {
   canvas.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
   return canvas.measureText(label).width;
 }
-// Where plotly's annotations count from: logarithms on a logarithmic axis.
+// Annotation coordinates in plotly: log10 of the value on a logarithmic axis.
 const place = (axis, value) => (axis.type === "log" ? Math.log10(value) : value);
 const share = (axis, value) => (place(axis, value) - axis.range[0]) / (axis.range[1] - axis.range[0]);
 
@@ -23,7 +23,7 @@ function write(figure) {
   const points = data.some((trace) => trace.mode === "markers");
   const change = { annotations: points ? besidePoints(figure, box, ends, front) : figure.narrow ? [] : besideLines(box, ends) };
   for (const [key, axis, length] of [["xaxis", xaxis, box.right - box.left], ["yaxis", yaxis, box.bottom - box.top]]) {
-    // names make no room for themselves
+    // fix the range, so that labels do not extend it
     change[`${key}.range`] = [...axis.range];
     if (axis.type !== "log") continue;
     const times = figure.views[figure.view].layout[key].tickvals;
@@ -33,7 +33,7 @@ function write(figure) {
   return Plotly.relayout(figure.element, change).then(() => { figure.writing = false; });
 }
 
-// Each where it meets nothing that stands already, or else nowhere: pointing tells it. The first get the best places.
+// Place each label where it overlaps nothing, or leave it to the tooltip. The first labels get the best places.
 function besidePoints({ narrow }, box, ends, front) {
   const size = narrow ? 10.5 : 12, found = [];
   const taken = ends.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]);
@@ -61,7 +61,7 @@ function besidePoints({ narrow }, box, ends, front) {
   return found;
 }
 
-// One below the other at the right, no two closer than a line of text.
+// Stack the labels at the right, at least one line of text apart.
 function besideLines(box, ends) {
   const shown = ends.filter(({ x, y }) => y > box.top - 4 && y < box.bottom + 4 && x <= box.right + 2).sort((a, b) => a.y - b.y);
   const apart = Math.min(15, (box.bottom - box.top + 20) / Math.max(1, shown.length));
@@ -74,7 +74,7 @@ function besideLines(box, ends) {
   return shown.map((end) => ({ ...end.name, xanchor: "left", ax: box.right + 14 - end.x, ay: end.at - end.y, standoff: 3, arrowcolor: end.colour + "70" }));
 }
 
-// The marks of a logarithmic axis: as many round values as there is room for, and three at least, of less than a decade too.
+// The ticks of a logarithmic axis: as many round values as there is room for and at least three, even within a decade.
 const ROUND = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 5, 7], [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]];
 function marks([from, to], room, times) {
   const low = 10 ** Math.min(from, to) * (1 - 1e-9), high = 10 ** Math.max(from, to) * (1 + 1e-9);
@@ -84,7 +84,7 @@ function marks([from, to], room, times) {
     const found = thin(inside(times));
     if (found.length >= 3) return { tickvals: found, ticktext: found.map(duration) };
   }
-  // below a decade steps are even, in the unit that times are told in
+  // within a decade ticks are evenly spaced, for times in their unit
   const unit = times ? unitOf(low)[1] : 1;
   const decades = Array.from({ length: Math.ceil(Math.log10(high)) - Math.floor(Math.log10(low)) + 1 }, (_, index) => 10 ** (Math.floor(Math.log10(low)) + index));
   const sets = times ? [] : ROUND.map((digits) => inside(decades.flatMap((decade) => digits.map((digit) => digit * decade))));
@@ -94,7 +94,7 @@ function marks([from, to], room, times) {
       if (count < 40) sets.push(Array.from({ length: Math.max(0, count) }, (_, index) => Number(((first + index) * step).toPrecision(12))));
     }
   }
-  // as many as there is room for, or else the first that are enough
+  // the largest set that there is room for, or else the first with at least three ticks
   const apart = (values) => values.every((value, index) => index === 0 || (Math.log10(value / values[index - 1]) / Math.log10(high / low)) * room > 0.62);
   const fit = sets.filter((values) => values.length >= 3 && apart(values));
   const most = (found) => found.reduce((one, other) => (other.length > one.length ? other : one), []);
@@ -105,7 +105,7 @@ function marks([from, to], room, times) {
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 const unitOf = (time) => UNITS.find(([, size]) => time >= size) ?? ["s", 1];
 function duration(time) {
-  // in the largest unit that tells it in halves: 90 s are 1.5 min, 100 s stay
+  // in the largest unit of which it is a multiple of a half: 90 s are 1.5 min, 100 s stay
   const [name, size] = UNITS.find(([, each]) => time >= each && Number.isInteger((2 * time) / each)) ?? ["s", 1];
   return `${Number((time / size).toPrecision(4))} ${name}`;
 }
