@@ -229,7 +229,7 @@ def check(records: list[Record]) -> None:
 
 def facts(device: str = "cpu") -> Record:
     """Return the fields of a record on the machine, versions and commit."""
-    found = versions("gensim", "fasttext")
+    found = versions("gensim", "fasttext", "faiss-cpu", "usearch")
     if device.startswith("cuda"):
         import torch
 

@@ -52,7 +52,13 @@ Key = TypeVar("Key")
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     everything = [*PEERS, *LAYERS, *VARIANTS]
-    parser.add_argument("--layers", type=lambda text: text.split(","), default=everything, metavar="A,B:OPTION=VALUE")
+    parser.add_argument(
+        "--layers",
+        type=lambda text: text.split(","),
+        default=everything,
+        metavar="A,B:OPTION=VALUE",
+        help=f"ratios need {REFERENCE} among them",
+    )
     parser.add_argument("--vocabulary", type=numbers, default=[10_000, 100_000, 793_471], metavar="V,V")
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--dim", type=int, default=256)
