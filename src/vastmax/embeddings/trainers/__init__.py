@@ -35,6 +35,7 @@ _AT_ONE_EPOCH = {  # default learning rates for 1 epoch, a window of 5 and up to
     "cbow, published mean": {"negative-sampling": 0.2, "hierarchical": 0.13},
     "cbow, sum": {"negative-sampling": 0.085, "hierarchical": 0.04},
 }
+_HIGHEST = 0.3  # above it, CBOW's corrected mean diverges in one epoch of more than 100 million words
 
 
 def _compiled_learning_rate(options: Any) -> float:
@@ -47,7 +48,8 @@ def _compiled_learning_rate(options: Any) -> float:
         slower = wide if options.cbow_combine == "sum" else 1.0
     if options.objective == "negative-sampling":
         steps = max(steps, options.negatives / 5)  # negatives move a vector in one step
-    return float(f"{_AT_ONE_EPOCH[kind][options.objective] / steps ** (1 / 3) / slower:.2g}")
+    rate = _AT_ONE_EPOCH[kind][options.objective] / steps ** (1 / 3) / slower
+    return float(f"{min(rate, _HIGHEST):.2g}")
 
 
 TRAINERS = {
