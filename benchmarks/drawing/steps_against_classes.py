@@ -7,6 +7,7 @@ RECORDS are lines that ``benchmarks/layers.py -o`` wrote, with one shape and sev
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from vastmax.errors import InputError
 
-from ..embeddings import read_records
 from .figures import COLOURS, INK, MARKERS, label_lines, new_panels, save_figure
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def steps_against_classes(records: Iterable[Mapping[str, Any]]) -> Figure:
             axes.plot(list(each), values, color=COLOURS[number], marker=MARKERS[number], markersize=5, linewidth=1.7)
         for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
             scale("log")
-            axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+            axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.12g}"))
         axes.set_xticks(sorted({size for each in layers.values() for size in each}))
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.set_xlabel("classes, V", color=INK)
@@ -69,7 +69,8 @@ def main() -> None:
     """Draw the records that the arguments name."""
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    *_, png = save_figure(steps_against_classes(read_records(Path(sys.argv[1]))), sys.argv[2])
+    records = map(json.loads, Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())
+    *_, png = save_figure(steps_against_classes(records), sys.argv[2])
     png.unlink()
 
 

@@ -276,7 +276,9 @@ class LanguageModelLoop(Run):
         return self._group.own_part(name, tensor)
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what :meth:`state` returned, each tensor reduced by :meth:`own_part`.
+        """Continue from what :meth:`state` returned, with tables (V, d) reduced to this process's rows (n, d).
+
+        :meth:`own_part` reduces them.
 
         ValueError if the position is beyond the last batch or the curve is incomplete, CheckpointError if tensors do
         not match the model or optimiser, KeyError if a fact or another tensor is missing, RuntimeError if the carried
