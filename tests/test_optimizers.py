@@ -1,5 +1,6 @@
 """Optimisers: rows that no batch met keep their bits; sparse gradients give what dense ones give."""
 
+import collections
 import copy
 import io
 import math
@@ -123,8 +124,8 @@ def test_other_precisions_are_clipped_too(dtype: torch.dtype) -> None:
     assert layer.weight.grad.flatten().tolist() == pytest.approx([0.6, 0.8], rel=1e-2)
 
 
-@pytest.mark.parametrize("max_norm", [0, -1.0, math.nan])
-def test_a_norm_that_is_none_is_refused(max_norm: float) -> None:
+@pytest.mark.parametrize("max_norm", [0, -1.0, math.nan, None, "1"])
+def test_a_norm_that_is_none_is_refused(max_norm: Any) -> None:
     with pytest.raises(InputError, match=r"^max_norm is .*: give a number above 0\.$"):
         SparseAwareOptimizer(Twins(sparse=True)).clip(max_norm)
 
@@ -358,19 +359,129 @@ def test_a_state_dict_goes_on_bit_for_bit(name: str) -> None:
         assert torch.equal(one, other) and torch.equal(one, third)
 
 
-@every_optimizer
-def test_the_rate_is_that_of_the_groups(name: str) -> None:
-    """A scheduler's rate is the one that rows step with; a warm-up from 0 begins without moving."""
-    models = [Twins(sparse=True), Twins(sparse=True)]
-    scheduled, fixed = (SparseAwareOptimizer(each, name, 0.3) for each in models)
-    schedule = torch.optim.lr_scheduler.LambdaLR(scheduled, lambda step: step / 2)
-    for step, words in enumerate(STEPS):
-        fixed.learning_rate = 0.3 * step / 2
-        train(models[0], scheduled, [words])
-        train(models[1], fixed, [words])
-        schedule.step()
+TORCH = {"adagrad": torch.optim.Adagrad, "sgd": torch.optim.SGD}
+SCHEDULES: dict[str, Any] = {
+    "warm-up from 0": lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: step / 3),
+    "one cycle": lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.3, total_steps=5, cycle_momentum=False
+    ),
+    "plateau": lambda optimizer: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0),
+    "cosine": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", TORCH)
+def test_schedulers_do_what_they_do_for_torch(name: str, schedule: str) -> None:
+    models = [Twins(sparse=True), Twins(sparse=False)]
+    optimizers = [SparseAwareOptimizer(models[0], name, 0.3), TORCH[name](models[1].parameters(), lr=0.3)]
+    schedules = [SCHEDULES[schedule](each) for each in optimizers]
+    for words in STEPS:
+        for model, optimizer, each in zip(models, optimizers, schedules, strict=True):
+            train(model, optimizer, [words])  # type: ignore[arg-type]
+            each.step(*([1.0] if schedule == "plateau" else []))
+        assert optimizers[0].param_groups[0]["lr"] == optimizers[1].param_groups[0]["lr"]
         for one, other in zip(models[0].values(), models[1].values(), strict=True):
-            assert torch.equal(one, other)
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_adam_steps_at_a_rate_of_0_and_with_a_cycled_beta_as_torch_does() -> None:
+    model, dense = Twins(sparse=True), Twins(sparse=False)
+    ours = SparseAwareOptimizer(model, "adam", 0.3)
+    theirs = [torch.optim.Adam(dense.matrix.parameters(), lr=0.3), torch.optim.SparseAdam([dense.table.weight], lr=0.3)]
+    for step, words in enumerate(STEPS):
+        ours.learning_rate = 0.3 * step
+        beta = 0.9 - 0.1 * step
+        for optimizer in (ours, *theirs):
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"], group["betas"] = 0.3 * step, (beta, 0.999)
+        model.backward(words)
+        dense.backward(words)
+        dense.table.weight.grad = dense.table.weight.grad.to_sparse(1)  # type: ignore[union-attr]
+        for optimizer in (ours, *theirs):
+            optimizer.step()
+        for one, other in zip(model.values(), dense.values(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(ours, 0.3, total_steps=5)
+    ours.step()
+    cycle.step()
+    assert ours.param_groups[0]["betas"][0] < 0.95
+
+
+@every_optimizer
+def test_parameters_that_are_unfrozen_later_learn(name: str) -> None:
+    model = Twins(sparse=True)
+    model.table.requires_grad_(False)
+    optimizer = SparseAwareOptimizer(model, name, 0.3)
+    before = model.values()
+    train(model, optimizer, [[3]])
+    assert torch.equal(model.values()[0], before[0])
+    model.table.requires_grad_(True)
+    train(model, optimizer, [[3]])
+    moved = (model.values()[0] != before[0]).any(1)
+    assert moved.nonzero().flatten().tolist() == [3]
+
+
+@every_optimizer
+def test_state_and_groups_that_are_replaced_count(name: str) -> None:
+    models = [Twins(sparse=True), Twins(sparse=True)]
+    optimizers = [SparseAwareOptimizer(each, name, 0.3) for each in models]
+    for model, optimizer in zip(models, optimizers, strict=True):
+        train(model, optimizer, STEPS[:2])
+    first = optimizers[0]
+    first.state = collections.defaultdict(dict, {key: dict(state) for key, state in first.state.items()})
+    first.param_groups = [dict(group) for group in first.param_groups]
+    for optimizer in optimizers:
+        optimizer.param_groups[-1]["lr"] = 0.1
+    for model, optimizer in zip(models, optimizers, strict=True):
+        train(model, optimizer, STEPS[2:])
+    for one, other in zip(models[0].values(), models[1].values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_adam_starts_where_there_is_no_state() -> None:
+    """As for a model that is cast after the optimiser was made, and a table that no step of a checkpoint touched."""
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, "adam", 0.3)
+    model.double()
+    train(model, optimizer, STEPS)
+    assert optimizer.state[model.table.weight]["exp_avg"].dtype == torch.float64
+    other = Twins(sparse=True)
+    fresh, loaded = SparseAwareOptimizer(other, "adam", 0.3), Twins(sparse=True)
+    again = SparseAwareOptimizer(loaded, "adam", 0.3)
+    again.load_state_tensors(fresh.state_tensors())
+    for each, its in ((other, fresh), (loaded, again)):
+        train(each, its, STEPS)
+    assert all(torch.equal(one, two) for one, two in zip(other.values(), loaded.values(), strict=True))
+
+
+@pytest.mark.parametrize("rate", [-1, math.nan, "fast", None])
+def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
+    with pytest.raises(InputError, match=r"^learning_rate is .*: give a number of 0 or more\.$"):
+        SparseAwareOptimizer(Twins(sparse=True)).learning_rate = rate
+
+
+def test_options_that_touch_every_row_are_refused_for_adam() -> None:
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, "adam")
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.1
+    model.backward([1])
+    with pytest.raises(InputError, match=r"^weight_decay and amsgrad would update every row of a sparse table: leave"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("step", [-1.0, math.nan, math.inf, "3", None])
+def test_a_number_of_steps_that_is_none_is_refused(step: Any) -> None:
+    model = Twins(sparse=True)
+    optimizer = SparseAwareOptimizer(model, "adam")
+    train(model, optimizer, STEPS)
+    for place in range(3):
+        state = copy.deepcopy(optimizer.state_dict())
+        state["state"][place]["step"] = torch.tensor(step) if isinstance(step, float) else step
+        with pytest.raises(CheckpointError, match="does not match this model and adam"):
+            optimizer.load_state_dict(state)
 
 
 def test_hooks_and_closures_are_called() -> None:

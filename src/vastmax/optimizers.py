@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 try:
@@ -14,7 +15,7 @@ except ImportError as error:
 
 from torch import Tensor, nn
 
-from vastmax.checks import number, one_of, refused
+from vastmax.checks import number, one_of, refused, whole
 from vastmax.errors import CheckpointError, InputError
 from vastmax.layers import OutputLayer
 from vastmax.ops import adagrad_rows, adam_rows, coalesced, row_gradient
@@ -49,7 +50,13 @@ def _adagrad_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradie
     adagrad_rows(_here(parameter), _here(state["sum"]), rows, gradients, rate)
 
 
+def _start_adam(parameter: Tensor, state: dict[str, Any]) -> None:
+    if not state:  # as in SparseAdam
+        state.update(step=0, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter))
+
+
 def _adam_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
+    _start_adam(parameter, state)
     state["step"] += 1
     moments = _here(state["exp_avg"]), _here(state["exp_avg_sq"])
     adam_rows(_here(parameter), *moments, rows, gradients, state["step"], rate)
@@ -92,6 +99,11 @@ def _part(parameter: Any) -> Tensor:
     else:
         own.grad = _here(gradient)
     return own
+
+
+def _plain(option: Any) -> Any:
+    """Return an option of a parameter group; a tuple that a checkpoint returned as a list is a tuple again."""
+    return tuple(option) if isinstance(option, list) else option
 
 
 def _sgd_step(parameter: Tensor, state: dict[str, Any], rows: Tensor, gradients: Tensor, rate: float) -> None:
@@ -151,8 +163,8 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
                 raise refused("module", module, "an nn.Module, or several in a list")
             module = nn.ModuleList(module)
         self.name = name
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if not parameters:
+        parameters = list(module.parameters())  # frozen ones too, which may be unfrozen later
+        if not any(parameter.requires_grad for parameter in parameters):
             raise InputError("module has no trainable parameter: give one with requires_grad=True.")
         sparse = {id(parameter) for parameter in sparse_parameters(module)}
         # torch's multi-tensor kernels take no plain tensors together with DTensors
@@ -168,15 +180,10 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         else:
             self._optimizers = [torch.optim.SGD(parameters, lr=learning_rate, foreach=foreach)]
         self._complete = False
-        super().__init__([each.param_groups[0] for each in self._optimizers], {"lr": learning_rate})
+        super().__init__([each.param_groups[0] for each in self._optimizers], self._optimizers[0].defaults)
         self._complete = True
         for each in self._optimizers:
             self.state.update(each.state)
-            if name == "adam":  # from the start, as Adagrad's: torch.distributed.checkpoint loads into what is there
-                for parameter in each.param_groups[0]["params"]:
-                    moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-                    step = 0 if isinstance(each, torch.optim.SparseAdam) else torch.tensor(0.0)
-                    self.state[parameter] = {"step": step, **moments}
         self._share()
 
     def _share(self) -> None:
@@ -188,35 +195,44 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         own = ("name", "_optimizers", "_complete")
         return {**super().__getstate__(), **{each: self.__dict__[each] for each in own}}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for optimizer, group in zip(self._optimizers, self.param_groups, strict=True):
+            optimizer.__setstate__({"param_groups": [group], "state": self.state})  # adds options of newer versions
+            if isinstance(optimizer, torch.optim.SparseAdam):  # counts steps in an int, the others in a tensor
+                for known in filter(None, map(self.state.get, group["params"])):
+                    known["step"] = int(known["step"])
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Raise InputError: all parameters are given at construction, where sparse and dense ones are told apart."""
+        """Raise InputError: all parameters are given at construction, where sparse and dense ones are separated."""
         if self._complete:
             raise InputError("parameters cannot be added: construct the optimiser with all modules in a list.")
         super().add_param_group(param_group)
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step; set it, or use a scheduler."""
+        """The learning rate of the next step; set it to a number of 0 or more (InputError), or use a scheduler."""
         return float(self.param_groups[0]["lr"])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
+        value = number("learning_rate", value.item() if isinstance(value, Tensor) else value, 0)
         for group in self.param_groups:
             group["lr"] = value
 
     @cached_property
     def shards(self) -> Shards:
-        """What ``torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler`` takes where parameters are DTensors."""
+        """The object to pass to a ``ShardedGradScaler`` of torch.distributed.fsdp if parameters are DTensors."""
         return Shards(self)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Update the parameters; those with a learning rate of 0, and their state, keep their values.
+        """Update the parameters.
 
         Args:
-            closure: computes the loss and its gradients anew; optional.
+            closure: recomputes the loss and its gradients; optional.
 
         Returns:
             The loss of ``closure``, else None.
@@ -225,14 +241,14 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        moving = [each for each in self._optimizers if each.param_groups[0]["lr"] != 0]
+        self._share()
         with torch.sparse.check_sparse_tensor_invariants(False):  # explicit, as torch warns about the default
-            stepped = [parameter for each in moving for parameter in self._step_rows(each)]
+            stepped = [parameter for each in self._optimizers for parameter in self._step_rows(each)]
             gradients = [each.grad for each in stepped]
             for each in stepped:
                 each.grad = None  # so that torch skips it
             try:
-                for optimizer in moving:
+                for optimizer in self._optimizers:
                     optimizer.step()
             finally:
                 for each, gradient in zip(stepped, gradients, strict=True):
@@ -246,13 +262,20 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         torch's own optimisers make many passes over such a gradient. They step those whose options were changed.
         """
         step, group = _ROW_STEPS.get(type(optimizer)), optimizer.param_groups[0]
+        adam = isinstance(optimizer, torch.optim.SparseAdam)
+        if adam and (group.get("weight_decay") or group.get("amsgrad")):
+            raise InputError("weight_decay and amsgrad would update every row of a sparse table: leave them out.")
         options = optimizer.defaults.keys() - _WITHOUT_EFFECT
-        if step is None or any(group.get(name) != optimizer.defaults[name] for name in options):
+        if step is None or any(_plain(group.get(name)) != optimizer.defaults[name] for name in options):
             return []
         stepped = []
         for parameter in group["params"]:
             gradient = parameter.grad
-            if gradient is not None and gradient.is_sparse and gradient.sparse_dim() == 1:
+            if adam and gradient is not None and not gradient.is_sparse and group["lr"] == 0:
+                # torch.distributed.checkpoint creates the state that it loads into by such a step
+                _start_adam(parameter, self.state[parameter])
+                stepped.append(parameter)
+            elif gradient is not None and gradient.is_sparse and gradient.sparse_dim() == 1:
                 parameter.grad = gradient = coalesced(gradient)
                 rows, values = gradient._indices()[0], gradient._values()
                 step(parameter, self.state[parameter], rows - _first_row(parameter), values, float(group["lr"]))
@@ -263,16 +286,16 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
     def clip(self, max_norm: float) -> float:
         """Clip the gradients by their joint Euclidean norm: scale all so that it is at most ``max_norm``.
 
-        Rows that a batch met several times count with the sum of their gradients. With sharded parameters the norm is
-        over all processes, and all of them must call this.
+        Rows that occur several times in a batch count with the sum of their gradients. With sharded parameters the
+        norm is over all processes, and all of them must call this.
 
         Args:
             max_norm: above 0; InputError for others. Infinity only measures.
 
         Returns:
-            The norm before clipping; where it is NaN, gradients stay as they are.
+            The norm before clipping; if it is NaN, gradients are unchanged.
         """
-        if not max_norm > 0:
+        if not isinstance(max_norm, Real) or not max_norm > 0:
             raise refused("max_norm", max_norm, "a number above 0")
         values: list[Tensor] = []
         squares: dict[tuple[Any, ...], float] = {}  # by the process groups over which to sum
@@ -301,22 +324,29 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
     # --- checkpoints ---
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what ``state_dict()`` returned; CheckpointError for another optimiser's or model's state."""
+        """Load what ``state_dict()`` returned, without a copy; CheckpointError for another optimiser's or model's."""
         try:
             saved = [key for group in state_dict["param_groups"] for key in group["params"]]
             parameters = dict(zip(saved, self._parameters(), strict=True))
-            for key, known in state_dict["state"].items():
-                if known.keys() != set(OPTIMIZERS[self.name]):
-                    raise KeyError(*sorted(known.keys() ^ set(OPTIMIZERS[self.name])))
-                for name, value in known.items():
-                    if name != "step" and value.shape != parameters[key].shape:
-                        raise ValueError(f"{name} of shape {tuple(value.shape)}")
-                    if isinstance(value, Tensor) and not value.is_floating_point():
-                        raise ValueError(f"{name} of type {value.dtype}")
+            for key, state in state_dict["state"].items():
+                self._check(parameters[key], state)
             super().load_state_dict(state_dict)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise self._mismatch(error) from error
-        self._share()
+
+    def _check(self, parameter: Tensor, state: Mapping[str, Any]) -> None:
+        """Raise an error that says what is wrong with the state of a parameter, if anything is."""
+        names = OPTIMIZERS[self.name]
+        if state.keys() != set(names):
+            raise KeyError(*sorted(map(str, state.keys() ^ set(names))))
+        for name in names:
+            value = state[name]
+            if name == "step":
+                whole(name, int(value), 0)
+            elif value.shape != parameter.shape:
+                raise ValueError(f"{name} of shape {tuple(value.shape)}")
+            elif not value.is_floating_point():
+                raise ValueError(f"{name} of type {value.dtype}")
 
     def _mismatch(self, reason: object) -> CheckpointError:
         return CheckpointError(
@@ -330,9 +360,9 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         A name is ``GROUP.PLACE.WHAT``. Moments and sums have the shape of their parameter, steps are scalars.
         """
         return {
-            f"{number}.{place}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
-            for number, group in enumerate(self.param_groups)
-            for place, parameter in enumerate(group["params"])
+            f"{place}.{i}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+            for place, group in enumerate(self.param_groups)
+            for i, parameter in enumerate(group["params"])
             for name, value in self.state.get(parameter, {}).items()
         }
 
@@ -347,17 +377,14 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Load what :meth:`state_tensors` returned; CheckpointError for another optimiser's or model's state."""
-        groups = zip(self._optimizers, self.param_groups, strict=True)
-        known = [(f"{n}.{i}", each) for n, (each, group) in enumerate(groups) for i in range(len(group["params"]))]
-        places = {name: place for place, (name, _) in enumerate(known)}
+        names = [f"{place}.{i}" for place, group in enumerate(self.param_groups) for i in range(len(group["params"]))]
+        places = {name: place for place, name in enumerate(names)}
         state: dict[int, dict[str, Any]] = {}
         for key, value in tensors.items():
             parameter, _, name = key.rpartition(".")
-            if (place := places.get(parameter)) is None:
+            if parameter not in places:
                 raise self._mismatch(key)
-            # SparseAdam counts steps in a Python number, the others in a tensor
-            counts = name == "step" and isinstance(known[place][1], torch.optim.SparseAdam)
-            state.setdefault(place, {})[name] = int(value) if counts else value
+            state.setdefault(places[parameter], {})[name] = value
         self.load_state_dict({"state": state, "param_groups": self.state_dict()["param_groups"]})
 
 
