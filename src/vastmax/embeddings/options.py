@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vastmax.checks import shown
@@ -108,7 +108,7 @@ class EmbeddingOptions:
             low=0,
             high=10,
             above=True,
-            default="by model, objective, epochs, window and negatives: 0.05 for skip-gram with all defaults; "
+            default="by model, objective, epochs, words, window and negatives: 0.05 for skip-gram with all defaults; "
             "0.1 (with Adagrad) for the engine torch",
         ),
     ] = None
@@ -167,8 +167,17 @@ class EmbeddingOptions:
 
     @property
     def default_learning_rate(self) -> float:
-        """The default initial learning rate for these options, such as engine, model, objective and epochs."""
-        return TRAINERS[self.engine].learning_rate(self)
+        """The default initial learning rate for these options and a corpus of up to 20 million words."""
+        return TRAINERS[self.engine].learning_rate(self, 0)
+
+    def for_corpus(self, words: int) -> EmbeddingOptions:
+        """Return these options with the default learning rate for a corpus of so many words, unless a rate is given.
+
+        InputError if that is below ``min_learning_rate``.
+        """
+        if self.learning_rate is not None:
+            return self
+        return replace(self, learning_rate=TRAINERS[self.engine].learning_rate(self, words))
 
     @property
     def subword_rule(self) -> Subwords | None:

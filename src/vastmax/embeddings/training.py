@@ -19,6 +19,7 @@ from vastmax.embeddings.group_loop import GroupLoop
 from vastmax.embeddings.loop import PHRASES, EmbeddingLoop
 from vastmax.embeddings.options import EmbeddingOptions
 from vastmax.embeddings.subwords import SubwordVectors
+from vastmax.embeddings.told import told
 from vastmax.embeddings.trainers import trainer_class
 from vastmax.embeddings.trainers.trainer import Trainer
 from vastmax.embeddings.warm_start import WarmStart
@@ -158,9 +159,7 @@ def train(
     one_of("objective", options.objective, make_trainer.objectives)
     if resume and output is None:
         raise InputError("resume is given without output: give the folder with the checkpoint as output.")
-    # Record the resolved values of defaults that depend on other options.
-    came_out = {"learning_rate": options.initial_learning_rate, "threads": options.num_threads}
-    chosen = plain({**text, **asdict(options), **came_out})
+    chosen = plain({**text, **asdict(options), "threads": options.num_threads})
     if options.subwords is None:
         del chosen["buckets"], chosen["hashes"]
     if warm is not None:
@@ -184,11 +183,13 @@ def train(
             folder is not None and resume and folder.is_finished,
         )
         if done:
-            return _finished(folder, chosen, processes)
-        told = stack.enter_context(reporting(progress if processes.leads else None))
+            return _finished(folder, options, chosen, processes)
+        reports = stack.enter_context(reporting(progress if processes.leads else None))
         known = None if warm is None else warm.vocabulary
-        corpus = stack.enter_context(_read(corpus, text, known, options.num_threads, told, processes))
-        compiled = {"stream": processes.rank, "note": getattr(told, "note", None), "start": warm}
+        corpus = stack.enter_context(_read(corpus, text, known, options.num_threads, reports, processes))
+        options = options.for_corpus((corpus.whole or corpus).num_words)
+        chosen["learning_rate"] = shaping["learning_rate"] = options.learning_rate
+        compiled = {"stream": processes.rank, "note": getattr(reports, "note", None), "start": warm}
         trainer: Trainer = make_trainer(corpus, options, **compiled if options.engine == _COMPILED else {})
         if folder is not None:
             check_room(folder.path, 2 * trainer.bytes_needed)  # a new checkpoint is written before the old one goes
@@ -198,7 +199,7 @@ def train(
             )
         checkpoint = None if output is None else as_path(output) / "checkpoint"
         make_loop = EmbeddingLoop if processes.size == 1 else GroupLoop
-        loop = make_loop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, told, processes)
+        loop = make_loop(trainer, corpus, shaping, checkpoint, checkpoint_minutes, reports, processes)
         if going_on:
             loop.resume()
         elif folder is not None and folder.has_checkpoint:
@@ -226,7 +227,7 @@ def _read(
     text: Mapping[str, Any],
     known: Vocabulary | None,
     threads: int,
-    told: Callable[[ScanProgress], None] | None,
+    reports: Callable[[ScanProgress], None] | None,
     processes: Processes,
 ) -> AbstractContextManager[EncodedCorpus]:
     """Return the encoded corpus, or this process's part of it; a corpus that was given encoded is not closed."""
@@ -235,9 +236,9 @@ def _read(
             raise InputError("the corpus is encoded without the words of start: encode it with known=start.vocabulary.")
         return nullcontext(corpus if processes.size == 1 else part_of(corpus, processes))
     if processes.size > 1:
-        read = encode_part(corpus, processes, **text, known=known, threads=threads, progress=told)
+        read = encode_part(corpus, processes, **text, known=known, threads=threads, progress=reports)
     else:
-        read = encode_corpus(corpus, **text, known=known, threads=threads, progress=told)
+        read = encode_corpus(corpus, **text, known=known, threads=threads, progress=reports)
     invalid = (read.whole or read).invalid_utf8
     if invalid and processes.leads:
         warnings.warn(
@@ -247,11 +248,16 @@ def _read(
     return read
 
 
-def _finished(folder: OutputFolder | None, chosen: dict[str, Any], processes: Processes) -> Embeddings:
+def _finished(
+    folder: OutputFolder | None, options: EmbeddingOptions, chosen: dict[str, Any], processes: Processes
+) -> Embeddings:
     """Load the finished model of these options, in all processes; InputError if it was made with other options."""
     found = None
     if folder is not None:
         found = Embeddings.load(folder.path)
+        words = told(found.config, "corpus").get("words_kept")
+        usual = options.for_corpus(words if isinstance(words, int) else 0)
+        chosen = {**chosen, "learning_rate": usual.learning_rate}
         if differs := differences(found.config.get("options", {}), chosen, free=_NOT_SHAPING):
             raise InputError(
                 f"{folder.path} contains a finished model, made with {differs}: add --overwrite to train again, or "

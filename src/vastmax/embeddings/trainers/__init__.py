@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -18,13 +19,14 @@ class Engine:
 
     Attributes:
         trainer: The class as "module.Class", with the module in this package.
-        learning_rate: Returns the default initial learning rate for the given `EmbeddingOptions`.
+        learning_rate: Returns the default initial learning rate for `EmbeddingOptions` and the number of words in the
+            corpus, 0 if unknown.
         objectives: The supported objectives; empty if only the class knows.
         refused: Options that it does not support, and what to do instead.
     """
 
     trainer: str
-    learning_rate: Callable[[Any], float]
+    learning_rate: Callable[[Any, int], float]
     objectives: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -35,21 +37,24 @@ _AT_ONE_EPOCH = {  # default learning rates for 1 epoch, a window of 5 and up to
     "cbow, published mean": {"negative-sampling": 0.2, "hierarchical": 0.13},
     "cbow, sum": {"negative-sampling": 0.085, "hierarchical": 0.04},
 }
-_HIGHEST = 0.3  # above it, CBOW's corrected mean diverges in one epoch of more than 100 million words
+_HIGHEST = {"cbow, corrected mean": 0.3, "cbow, published mean": 0.12, "cbow, sum": 0.05}  # stable at d = 300
+_ONE_EPOCH = 20e6  # words; a larger corpus counts as several epochs of this one
 
 
-def _compiled_learning_rate(options: Any) -> float:
+def _compiled_learning_rate(options: Any, words: int) -> float:
     """Return the default learning rate; docs/design.md explains it, "The learning rate falls with the epochs"."""
-    kind, wide, steps = options.model, max(1.0, options.window / 5), float(options.epochs)
+    kind, wide = options.model, max(1.0, options.window / 5)
+    steps = max(float(options.epochs), options.epochs * words / _ONE_EPOCH)
     if kind == "skipgram":
         slower = wide**0.5
     else:
         kind += ", sum" if options.cbow_combine == "sum" else f", {options.cbow_gradient} mean"
         slower = wide if options.cbow_combine == "sum" else 1.0
+    highest = math.inf
     if options.objective == "negative-sampling":
         steps = max(steps, options.negatives / 5)  # negatives move a vector in one step
-    rate = _AT_ONE_EPOCH[kind][options.objective] / steps ** (1 / 3) / slower
-    return float(f"{min(rate, _HIGHEST):.2g}")
+        highest = _HIGHEST.get(kind, highest)
+    return float(f"{min(_AT_ONE_EPOCH[kind][options.objective] / steps ** (1 / 3), highest) / slower:.2g}")
 
 
 TRAINERS = {
@@ -61,7 +66,7 @@ TRAINERS = {
     ),
     "torch": Engine(
         trainer="pytorch.TorchEmbeddingTrainer",
-        learning_rate=lambda _: 0.1,
+        learning_rate=lambda *_: 0.1,
         refused={
             "negatives": "give it in layer_options, for example as num_samples",
             "negative_exponent": "give it in layer_options, for example as power",
