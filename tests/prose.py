@@ -1,4 +1,4 @@
-"""Words that no page says, and what to say instead: few rules, of the terms that people search for.
+"""Words that no page, docstring or message says, with the term to use: a few rules.
 
     python -m tests.prose
 
@@ -34,6 +34,12 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *docs]
 
 
+def sources() -> list[Path]:
+    """The code whose docstrings, comments and messages keep to the terms too."""
+    found = (path for folder in ("src", "benchmarks", "examples", "studies") for path in (ROOT / folder).rglob("*"))
+    return sorted(path for path in found if path.suffix in (".py", ".cpp", ".hpp", ".inl"))
+
+
 def without_code(text: str) -> str:
     """A page's prose: code and generated tables blanked, line by line."""
     text = re.sub(r"^ *```.*?^ *```", lambda found: re.sub(r"[^\n]", "", found[0]), text, flags=re.M | re.S)
@@ -51,7 +57,8 @@ def words_of(page: Path) -> int:
 
 def faults(page: Path) -> Iterator[str]:
     """Each fault of a page with its line, and the term to use."""
-    for number, line in enumerate(without_code(page.read_text(encoding="utf-8")).split("\n"), 1):
+    text = page.read_text(encoding="utf-8")
+    for number, line in enumerate((without_code(text) if page.suffix == ".md" else text).split("\n"), 1):
         for rule, instead in RULES.items():
             for found in re.finditer(rule, line, re.IGNORECASE):
                 yield f"{page.relative_to(ROOT)}:{number}: {found[0]!r}: say {instead}"
@@ -59,7 +66,7 @@ def faults(page: Path) -> Iterator[str]:
 
 def main() -> int:
     """Print the faults of all pages."""
-    found = [fault for page in pages() for fault in faults(page)]
+    found = [fault for page in [*pages(), *sources()] for fault in faults(page)]
     print("\n".join(found) or f"{sum(map(words_of, pages())):,} words, no fault")
     return bool(found)
 

@@ -100,7 +100,7 @@ def test_other_options_are_refused_before_anything_runs(copied: Path, text: Path
     outcome = vastmax("compare", text, "-o", copied, "--methods", methods, *SHORT, "--dropout", "0.5")
     assert outcome.code == 1
     assert outcome.sentence == (
-        "full-seed1 was made with dropout=0.0, now came dropout=0.5: use the same again, or name another folder."
+        "full-seed1 was made with dropout=0.0, now came dropout=0.5: use those options, or name another folder."
     )
     assert not (copied / "runs").exists()
 
@@ -189,7 +189,7 @@ def test_an_interrupt_prints_the_command_that_goes_on(tmp_path: Path, text: Path
     assert words > 0
     other = vastmax("compare", text, "-o", folder, "--methods", "full", *LONG, "--epochs", "20")
     assert other.code == 1
-    assert "full-seed1 was started with epochs=5.0, now came epochs=20.0: use the same again" in other.sentence
+    assert "full-seed1 was started with epochs=5.0, now came epochs=20.0: use those options" in other.sentence
     subprocess.run(shlex.split(command), check=True, capture_output=True)
     (record,) = records(folder)
     assert record["status"] == "done"

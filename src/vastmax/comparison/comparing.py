@@ -117,7 +117,7 @@ def compare(
         # a failed run may be retried with any config
         if not kept[name] and (differs := _begun_with_other(runs / name, config)) and not _read(runs / name / RECORD):
             raise InputError(
-                f"{name} was started with {differs}: use the same again, name another folder, or delete {runs / name}."
+                f"{name} was started with {differs}: use those options, name another folder, or delete {runs / name}."
             )
     with writing(folder), reporting(progress) as told:
         for place in (folder, folder / _CORPUS, *(runs / name for name in by_name)):
@@ -171,7 +171,7 @@ def finished(record: RunRecord | None, config: RunConfig) -> RunRecord | None:
         return None
     was = {"probe": False, **record.config}  # the first versions had no probe and did not record it
     if differs := differences(was, plain(config.to_json()), _FREE):
-        raise InputError(f"{run_name(config)} was made with {differs}: use the same again, or name another folder.")
+        raise InputError(f"{run_name(config)} was made with {differs}: use those options, or name another folder.")
     return record
 
 
