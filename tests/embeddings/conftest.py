@@ -9,7 +9,7 @@ WORDS = ["the", "naïve", "한국어", "🙂", "new_york", "-0.5", "42", "a\u00a
 
 @pytest.fixture
 def small() -> Embeddings:
-    """Ten odd words, vectors of all magnitudes, and output vectors."""
+    """Ten unusual words with vectors of all magnitudes and output vectors."""
     generator = np.random.default_rng(5)
     vectors = (generator.normal(size=(10, 7)) * 10.0 ** generator.integers(-30, 30, (10, 7))).astype(np.float32)
     return Embeddings(
@@ -19,6 +19,6 @@ def small() -> Embeddings:
 
 @pytest.fixture(scope="session")
 def random() -> Embeddings:
-    """Two thousand words in twenty dimensions."""
+    """2,000 words with normal vectors of dimension 20."""
     vectors = np.random.default_rng(6).normal(size=(2000, 20)).astype(np.float32)
     return Embeddings(vectors, Vocabulary([f"word{i}" for i in range(2000)], range(2000, 0, -1)))

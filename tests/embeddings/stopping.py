@@ -1,4 +1,4 @@
-"""Stopping a run in the middle."""
+"""Interrupt a training run."""
 
 import signal
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from vastmax.runs import TrainingProgress
 
 
 def stop_at(step: int, number: int = signal.SIGINT) -> Callable[[Any], None]:
-    """A progress callback that asks to stop after so many steps, as Ctrl-C would."""
+    """Return a progress callback that raises signal `number` (default: Ctrl-C) at the given step."""
     steps = 0
 
     def progress(report: Any) -> None:

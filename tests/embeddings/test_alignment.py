@@ -1,4 +1,4 @@
-"""Two models in one space: Procrustes against scipy, CSLS against brute force in double precision."""
+"""Alignment of two models: Procrustes against scipy, CSLS against double-precision brute force."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def rotation(dim: int, seed: int = 3) -> Any:
 
 @pytest.fixture
 def spaces() -> tuple[Embeddings, Embeddings]:
-    """Three hundred vectors, and the same turned, with some noise, in another order of lengths."""
+    """300 vectors of varied norms, and the same vectors rotated, with noise."""
     generator = np.random.default_rng(2)
     vectors = generator.normal(size=(300, 10)) * generator.uniform(0.1, 10, (300, 1))
     other = (vectors + generator.normal(scale=0.3, size=(300, 10))) @ rotation(10)
@@ -127,7 +127,7 @@ def test_what_cannot_be_aligned(random: Embeddings, spaces: tuple[Embeddings, Em
 @pytest.mark.parametrize("method", ["csls", "cosine"])
 @pytest.mark.parametrize("near", [1, 4, 99])
 def test_translations_equal_brute_force(method: Any, near: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alignment, "_SCORES", 70)  # blocks of a row or two
+    monkeypatch.setattr(alignment, "_SCORES", 70)  # blocks of one or two rows
     generator = np.random.default_rng(6)
     source, target = named(generator.normal(size=(25, 4)), "a"), named(generator.normal(size=(33, 4)), "b")
     for limit, rows in ((None, 99), (20, 20)):
@@ -150,7 +150,7 @@ def test_equal_translations_by_id() -> None:
 
 
 def test_csls_passes_over_a_hub() -> None:
-    """b0 is near to every word of the source, b1 to a0 alone and hardly less."""
+    """b0 is a hub, near every source word; b1 is near a0 alone, and almost as near as b0."""
     source = named([[1, 0.2, 0.2], [0.2, 1, 0.2], [0.2, 0.2, 1]], "a")
     target = named([[1, 1, 1], [1, -0.35, -0.35], [-1, 0, 0]], "b")
     assert translate(["a0"], source, target, 1, method="cosine")[0][0].word == "b0"
@@ -177,7 +177,7 @@ def test_precision_over_a_dictionary(spaces: tuple[Embeddings, Embeddings]) -> N
         assert (report.words, report.left_out, report.method) == (76, 2, method)
         assert report.out_of_vocabulary == pytest.approx(2 / 78)
     few = evaluate_translation(turned, target, dictionary, restrict_vocabulary=5)
-    assert (few.words, few.left_out) == (1, 77)  # a1
+    assert (few.words, few.left_out) == (1, 77)  # only a1
     assert evaluate_translation(turned, target, [("x", "y")]).to_dict() == {
         "precision": {1: None, 5: None, 10: None},
         "words": 0,

@@ -90,7 +90,7 @@ def test_an_unknown_word_is_a_key_error_that_reads_as_a_sentence(random: Embeddi
 def test_ids_and_words_that_are_numbers_are_not_taken_for_each_other() -> None:
     graph = Embeddings(np.eye(4), Vocabulary(["3", "1", "0", "x"], None))
     assert_array_equal(graph["3"], graph.vectors[0])
-    assert_array_equal(graph[1], graph["1"])  # the same by either reading
+    assert_array_equal(graph[1], graph["1"])  # id and word name the same row
     for row, other in ((3, "x"), (0, "3")):
         for ask in (
             lambda id: graph[id],
@@ -102,7 +102,7 @@ def test_ids_and_words_that_are_numbers_are_not_taken_for_each_other() -> None:
                 InputError, match=f"{row} is ambiguous, the word '{row}' or the id of '{other}': give one"
             ):
                 ask(row)
-    assert_array_equal(graph[2], graph.vectors[2])  # no word "2"
+    assert_array_equal(graph[2], graph.vectors[2])  # unambiguous: no word "2"
 
 
 def test_similarity_is_the_cosine(random: Embeddings) -> None:

@@ -1,7 +1,7 @@
-"""``vastmax.train`` in several processes: one model, made alike each time, told of once.
+"""``vastmax.train`` in several processes: one model, reproducible, reported once.
 
-Most of it is seen on threads that speak as processes do; `test_processes_train_one_model` and what follows it starts
-processes.
+Most tests use threads that communicate as processes do; `test_processes_train_one_model` and the tests after it start
+real processes.
 """
 
 import json
@@ -33,14 +33,14 @@ TRAIN = [sys.executable, "-m", "vastmax", "train"]
 
 
 def is_learnt(embeddings: Embeddings) -> bool:
-    """Whether a word's neighbours are of its own group of `sentences`."""
+    """Return whether the neighbours of each w0 word belong to its own group of `sentences`."""
     words = [f"g{group}w0" for group in range(10)]
     return all(near.startswith(word[:-1]) for word in words for near, _ in embeddings.nearest(word, k=3))
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text of some groups of words, one byte of which is no UTF-8."""
+    """A text of several word groups that ends in one byte of invalid UTF-8."""
     path = write_corpus(tmp_path_factory.mktemp("corpus") / "text.txt")
     path.write_bytes(path.read_bytes() + b"\xff")
     return path
@@ -50,7 +50,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exchanged(changes: list[list[float]], share: float = 1.0) -> tuple[list[float], int]:
-    """What a row of 1s becomes where each process has changed it so, and the bytes that all sent."""
+    """Return a row of ones after the exchange of each process's change to it, and the bytes sent by all."""
 
     def work(processes: Threads) -> tuple[list[float], int]:
         table = np.ones((4, 2), np.float32)
@@ -69,10 +69,10 @@ def exchanged(changes: list[list[float]], share: float = 1.0) -> tuple[list[floa
 @pytest.mark.parametrize(
     ("changes", "row"),
     [
-        ([[1, 0], [0, 2]], [2, 3]),  # across each other: their sum
-        ([[1, 3], [1, 3], [1, 3]], [2, 4]),  # the same: their mean
-        ([[0, 0], [0, 0], [5, 1], [0, 0]], [6, 2]),  # one alone: all of it
-        ([[1, 0], [-1, 0]], [1, 1]),  # against each other: nothing
+        ([[1, 0], [0, 2]], [2, 3]),  # orthogonal: the sum
+        ([[1, 3], [1, 3], [1, 3]], [2, 4]),  # equal: the mean
+        ([[0, 0], [0, 0], [5, 1], [0, 0]], [6, 2]),  # one process alone: all of it
+        ([[1, 0], [-1, 0]], [1, 1]),  # opposite: nothing
         ([[3, 0], [0, 0], [1, 0]], [1 + 4 * (1 - 0.6 / 3), 1]),  # q = 16 / 10
         ([[0, 0], [0, 0]], [1, 1]),
     ],
@@ -83,7 +83,7 @@ def test_changes_are_added_as_far_as_they_differ(changes: list[list[float]], row
 
 def test_bytes_are_those_of_the_rows_that_are_due() -> None:
     every, some = (exchanged([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], share)[1] for share in (1.0, 0.5))
-    assert every == 2 * 2 * 4 * 3 * 4 and some == every / 2  # each of three sends 2 / 3 twice, of 4 rows of 3 floats
+    assert every == 2 * 2 * 4 * 3 * 4 and some == every / 2  # each of three sends 2/3 of 4 rows of 3 floats, twice
 
 
 @pytest.mark.parametrize(("words", "size", "rows"), [(10**8, 2, 70_000), (1000, 3, 50), (10**11, 8, 10**6), (1, 5, 2)])
@@ -93,7 +93,7 @@ def test_frequent_rows_are_exchanged_more_often(words: int, size: int, rows: int
     shares = [schedule.share(number) for number in range(1, schedule.rounds + 1)]
     assert shares[-1] == 1 and shares.count(1.0) >= 4
     least = min(shares)
-    for twice in (2, 4):  # of a share of the rows twice as large, half as often
+    for twice in (2, 4):  # a share of rows twice as large is exchanged half as often
         if least * twice <= 1:
             often = sum(share >= least * twice for share in shares[: len(shares) // 64 * 64 - 1])
             assert often == (len(shares) // 64 * 64 - 1) // twice
@@ -134,7 +134,7 @@ def test_what_a_run_in_processes_says_of_itself(corpus: Path, tmp_path: Path) ->
     training = made.config["training"]
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert records[-1]["words"] == records[-1]["words_total"] == 48_000
-    least = 4 * 2 * 2 * len(made.vocabulary) * 4 * 13  # both tables four times from both, d + 1 floats a row
+    least = 4 * 2 * 2 * len(made.vocabulary) * 4 * 13  # both tables, four times, from both ranks, d + 1 floats
     assert training["processes"] == 2 and training["bytes_sent"] >= least
     assert training["bytes_per_word"] == training["bytes_sent"] / 48_000 == records[-1]["bytes_per_word"]
     assert reports[-1].bytes_per_word == training["bytes_per_word"]
@@ -161,7 +161,7 @@ def test_more_processes_than_sentences() -> None:
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, rounds: int, rank: int = 1) -> None:
-    """Ask one of the processes to stop after so many rounds, as a signal would."""
+    """Ask one process to stop after the given number of rounds, as a signal would."""
     step = GroupLoop.step
 
     def watched(self: GroupLoop) -> None:
@@ -179,7 +179,7 @@ def test_stopped_and_resumed_by_as_many_or_by_others(
 ) -> None:
     whole = train_together(2, str(corpus), **OPTIONS)[0]
     with monkeypatch.context() as patched, pytest.raises(TrainingInterrupted) as caught:
-        stop_after(patched, 32)  # where all rows have been exchanged
+        stop_after(patched, 32)  # all rows have been exchanged by then
         train_together(2, str(corpus), output=tmp_path / "2", **OPTIONS)
     assert (caught.value.checkpoint, caught.value.share) == (tmp_path / "2" / "checkpoint", 0.5)
     for size in (1, 3):
@@ -299,7 +299,7 @@ def test_what_one_finds_wrong_ends_all(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_processes_train_one_model(corpus: Path, tmp_path: Path) -> None:
-    """As threads do; bit for bit, said once, and a restart of the launcher goes on from the checkpoint."""
+    """Match the threads bit for bit, report once, and resume from the checkpoint when the launcher restarts."""
     stopping = (
         "import os, signal, sys\n"
         "from vastmax.cli import main\n"
@@ -361,7 +361,7 @@ KILLS = int(os.environ.get("VASTMAX_KILLS", "5"))
 
 @pytest.mark.slow
 def test_a_killed_process_costs_the_time_since_the_last_checkpoint(tmp_path: Path) -> None:
-    """Under torchrun, at random moments: the run ends with the model of one that nobody killed."""
+    """Kill ranks at random moments under torchrun: the run ends with the model of an undisturbed run."""
     text = write_corpus(tmp_path / "text.txt", count=60_000)
     call = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     call += [f"--max-restarts={KILLS + 3}", "-m", "vastmax", "train", str(text), "--dim", "50", "--threads", "1"]
@@ -381,5 +381,5 @@ def test_a_killed_process_costs_the_time_since_the_last_checkpoint(tmp_path: Pat
 
 
 def _children(process: int) -> list[int]:
-    """The processes that a process has started."""
+    """Return the child processes of a process."""
     return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]

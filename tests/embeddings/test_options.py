@@ -1,4 +1,4 @@
-"""Options: every bad value is one sentence that names the option, what came and what is accepted."""
+"""Options: the error for a bad value is one sentence naming the option, the value and what is accepted."""
 
 import os
 from dataclasses import FrozenInstanceError

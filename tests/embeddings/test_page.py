@@ -1,4 +1,4 @@
-"""The code of docs/embeddings.md and of docs/vectors-at-rest.md runs."""
+"""The code in docs/embeddings.md and docs/vectors-at-rest.md runs."""
 
 import re
 from pathlib import Path

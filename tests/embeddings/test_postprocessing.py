@@ -1,4 +1,4 @@
-"""w + c and all-but-the-top, against the formula and against scipy."""
+"""w + c and all-but-the-top, against the formula and numpy's SVD."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def test_output_vectors_that_are_not_of_words_are_refused(random: Embeddings) ->
     for of_a_tree in (embeddings, uncounted):
         with pytest.raises(InputError, match="not to words: train with objective 'negative-sampling'"):
             add_output_vectors(of_a_tree)
-    one_too_many = np.ones((3, 4), np.float32)  # as word2vec and gensim keep them
+    one_too_many = np.ones((3, 4), np.float32)  # as word2vec and gensim store them
     theirs = Embeddings(embeddings.vectors, embeddings.vocabulary, one_too_many, embeddings.config)
     with pytest.raises(InputError, match=r"^output_vectors has 3 rows, and objective is 'hierarchical' in config"):
         add_output_vectors(theirs)
@@ -55,7 +55,7 @@ def test_the_mean_and_the_first_components_are_gone(data: st.DataObject) -> None
     scales = np.append(scales, np.zeros(dim))
     size = np.abs(centred).max() + 1
     assert_allclose(found.mean(axis=0), 0, atol=1e-5 * size)
-    if removed in (0, dim) or scales[removed - 1] > 1.01 * scales[removed] + 1e-6 * size:  # else any of several
+    if removed in (0, dim) or scales[removed - 1] > 1.01 * scales[removed] + 1e-6 * size:  # else not unique
         expected = sum((np.outer(centred @ each, each) for each in directions[removed:]), np.zeros((rows, dim)))
         assert_allclose(found, expected, atol=2e-5 * size)
 

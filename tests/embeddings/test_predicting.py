@@ -1,4 +1,4 @@
-"""The word in the middle of others: against brute force over words and over the tree's paths, and against gensim."""
+"""Predicting the centre word: against brute force over words and over tree paths, and against gensim."""
 
 from typing import Any
 

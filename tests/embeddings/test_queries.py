@@ -1,4 +1,4 @@
-"""Several words in one query, and words compared, against brute force in double precision and against gensim."""
+"""Queries of several words and comparisons of words, against double-precision brute force and gensim."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from vastmax.vocabulary import Vocabulary
 
 @pytest.fixture(scope="session")
 def theirs(random: Embeddings) -> Any:
-    """The same words in gensim."""
+    """The same words as gensim KeyedVectors."""
     pytest.importorskip("gensim")
     return to_gensim(random)
 
@@ -33,7 +33,7 @@ def words_of(rows: list[int]) -> list[str]:
 @settings(max_examples=30)
 @given(st.data())
 def test_signed_words_equal_brute_force(random: Embeddings, data: st.DataObject) -> None:
-    ids = data.draw(st.lists(st.integers(0, 1999), min_size=1, max_size=8, unique=True))  # or they may cancel
+    ids = data.draw(st.lists(st.integers(0, 1999), min_size=1, max_size=8, unique=True))  # with repeats they may cancel
     place = data.draw(st.integers(0, len(ids)))
     positive, negative = ids[:place], ids[place:]
     weights = [data.draw(st.floats(0.1, 10)) for _ in positive]
@@ -168,7 +168,7 @@ def test_wrong_queries(random: Embeddings) -> None:
 
 
 def test_whole_numbers_are_ids_and_floats_a_vector(random: Embeddings) -> None:
-    ids = np.arange(20)  # as many as a vector has numbers
+    ids = np.arange(20)  # as many as there are dimensions
     answers = random.nearest(ids, 3)
     assert answers == random.nearest(ids.tolist(), 3) == random.nearest(ids.astype(np.uint8), 3)
     assert [len(each) for each in answers] == [3] * 20
@@ -251,7 +251,7 @@ def test_rank(random: Embeddings, theirs: Any) -> None:
         assert random.rank("word17", f"word{order[place]}") == place + 1
         assert theirs.rank("word17", f"word{order[place]}") == place + 1
     assert random.rank(17, 17) == 1
-    assert random.rank(random["word17"], f"word{order[0]}") == 2  # a vector is no word, and word17 is nearer to it
+    assert random.rank(random["word17"], f"word{order[0]}") == 2  # a vector excludes no word: word17 is nearer
     for unknown in ("nothing", 2000):
         with pytest.raises(UnknownWordError):
             random.rank("word17", unknown)
@@ -261,7 +261,7 @@ def test_rank(random: Embeddings, theirs: Any) -> None:
 
 
 def test_equal_vectors_share_a_rank(random: Embeddings) -> None:
-    factors = 2.0 ** np.random.default_rng(2).integers(-40, 40, (2000, 1))  # exact in every precision
+    factors = 2.0 ** np.random.default_rng(2).integers(-40, 40, (2000, 1))  # powers of two: exact in every precision
     twins = Embeddings(np.repeat(random.vectors[:5], 400, axis=0) * factors, random.vocabulary)
     expected = sorted((-cosine(twins.vectors[0], twins.vectors[row]), row) for row in range(0, 2000, 400))
     for place, (_, row) in enumerate(expected):
@@ -278,7 +278,7 @@ def test_doesnt_match(random: Embeddings, theirs: Any) -> None:
         assert random.word_of(int(random.doesnt_match(ids))) == theirs.doesnt_match(words)
         scores = signed_scores([random[word] for word in words], [(random[word], 1) for word in words])
         assert random.doesnt_match(words) == words[int(np.argmin(scores))]
-    assert random.doesnt_match(["word1", "word2", "word2", "word1"]) == "word1"  # the first of equals
+    assert random.doesnt_match(["word1", "word2", "word2", "word1"]) == "word1"  # the first of tied words
     for wrong in ([], ["word1", "word2"], "word1"):
         with pytest.raises(InputError, match=r"^words is .*: give a list of three words or more"):
             random.doesnt_match(wrong)
@@ -303,4 +303,4 @@ def test_words_that_were_never_seen() -> None:
     assert embeddings.doesnt_match(["teas", "tea", "sugar"]) == "sugar"
     assert embeddings.predict(["teas"]) == embeddings.predict([unseen])  # type: ignore[list-item]
     with pytest.raises(UnknownWordError):
-        embeddings.nearest("tea", among=["teas"])  # it has no row to be found
+        embeddings.nearest("tea", among=["teas"])  # it has no row

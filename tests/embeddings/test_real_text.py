@@ -1,4 +1,4 @@
-"""Text that is not English, and sequences that are not text: training finds what belongs together."""
+"""Non-English text, and sequences that are not text: training groups related items."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def neighbours(embeddings: Any, word: str, k: int = 15) -> set[str]:
 
 def test_korean() -> None:
     embeddings = train(data_path("unicode/kowiki-3M.txt.gz"), tokenizer="words", epochs=20, threads=1)
-    # war: Sino-Japanese, outbreak, Vietnam, Pacific; music: performance, musician's, conductor, chart, album, musical
+    # war: Sino-Japanese, outbreak, Vietnam, Pacific; music: performance, conducting, chart, album, composition, song
     assert (
         len(neighbours(embeddings, "전쟁") & {"중일", "발발", "베트남", "태평양", "전쟁이", "전쟁으로", "전쟁에"}) >= 2
     )
@@ -30,7 +30,7 @@ def test_items_that_users_bought() -> None:
     bought_last = [history.pop() for history in histories]
     embeddings = train(histories, subsample=0, window=10, epochs=30, threads=1)
 
-    # Is what a user bought last among the 20 items nearest to what they bought before? And among the 20 most popular?
+    # Count how often a user's last purchase is among the 20 items nearest to the earlier ones, or the 20 most popular.
     unit = embeddings.vectors / np.linalg.norm(embeddings.vectors, axis=1, keepdims=True)
     near = popular = asked = 0
     for history, item in list(zip(histories, bought_last, strict=True))[:1500]:

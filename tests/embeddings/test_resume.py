@@ -1,4 +1,4 @@
-"""Checkpoints: a stop anywhere loses nothing, and a stranger's checkpoint is refused with a sentence."""
+"""Checkpoints: stopping anywhere loses nothing, and a checkpoint of another run is refused with one sentence."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {"dim": 12, "epochs": 2, "threads": 1, "keep_output_ve
 def _report_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmbeddingLoop, "report_seconds", 0)
     monkeypatch.setattr(EmbeddingLoop, "report_share", 0)
-    monkeypatch.setattr(EmbeddingLoop, "step_seconds", 1e-9)  # a chunk a step
+    monkeypatch.setattr(EmbeddingLoop, "step_seconds", 1e-9)  # one chunk per step
 
 
 def interrupt(output: Path, step: int = 3, number: int = signal.SIGINT, **options: Any) -> TrainingInterrupted:
@@ -198,7 +198,7 @@ def test_handlers_are_put_back() -> None:
         assert not stop.requested
         signal.raise_signal(signal.SIGINT)
         assert stop.requested
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # a second one kills
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL  # a second signal kills
     assert {number: signal.getsignal(number) for number in before} == before
 
 

@@ -1,4 +1,4 @@
-"""The blockwise search against a full sort, with ties, exclusions, and blocks of every size."""
+"""Blockwise search against a full sort, with ties, exclusions and all block sizes."""
 
 import numpy as np
 import pytest

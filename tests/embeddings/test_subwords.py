@@ -1,4 +1,4 @@
-"""Embeddings with n-grams: words that were never seen have vectors, and everything that takes words takes them."""
+"""Embeddings with n-grams: unseen words have vectors and work everywhere that words do."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def trained(request: pytest.FixtureRequest) -> Embeddings:
 
 
 def mean_of_ngrams(embeddings: Embeddings, word: str) -> np.ndarray:
-    """The mean over all n-grams of a word, those without a row being zero."""
+    """Return the mean over all n-grams of a word; those without a row count as zero."""
     held = embeddings.subwords
     assert held is not None
     rows = dict(zip(held.held.tolist(), held.vectors.astype(np.float64), strict=True))
@@ -230,7 +230,7 @@ def test_a_run_takes_the_memory_it_says() -> None:
     assert trained.subwords is not None and peak is not None
     said = re.fullmatch(r"4,000 words and ([\d,]+) rows of n-grams of dim 100 need ([\d.]+) MB of memory", needs[0])
     assert said is not None and int(said[1].replace(",", "")) == len(trained.subwords.held)
-    assert 0.8 * float(said[2]) < (peak - resident) / 1e6 < float(said[2]) + 30  # 30: what hashing takes on the way
+    assert 0.8 * float(said[2]) < (peak - resident) / 1e6 < float(said[2]) + 30  # 30 MB for temporary memory of hashing
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
@@ -251,4 +251,4 @@ def test_what_is_refused(tmp_path: Path) -> None:
         SubwordVectors(Subwords(buckets=5), np.zeros((2, 2), np.float32), np.array([1, 1]))
     with pytest.raises(InputError, match="config has the key 'subwords'"):
         Embeddings(np.eye(2), Vocabulary(["a", "b"], None), config={"subwords": "3-6"}).save(tmp_path)
-    export(trained, tmp_path / "vectors.txt")  # words alone, as ever
+    export(trained, tmp_path / "vectors.txt")  # writes the words without n-grams

@@ -1,4 +1,4 @@
-"""`train`: what it returns and writes, and what it refuses before hours are spent."""
+"""`train`: its result and files, and the errors it raises before training starts."""
 
 import errno
 import inspect
@@ -90,7 +90,7 @@ def test_phrases_of_a_model_that_is_replaced_go_with_it(tmp_path: Path) -> None:
     assert (tmp_path / "model" / "phrases.tsv").is_file()
     assert train(PAIRS, output=tmp_path / "model", overwrite=True, **SMALL).config["corpus"]["phrases"] is None
     assert not (tmp_path / "model" / "phrases.tsv").exists()
-    mine = tmp_path / "new" / "phrases.tsv"  # a file that no model left
+    mine = tmp_path / "new" / "phrases.tsv"  # a file that belongs to no model
     mine.parent.mkdir()
     mine.write_text("mine")
     train(PAIRS, output=tmp_path / "new", **SMALL)
@@ -98,7 +98,7 @@ def test_phrases_of_a_model_that_is_replaced_go_with_it(tmp_path: Path) -> None:
 
 
 def test_numbers_of_numpy_are_numbers(corpus: Path, tmp_path: Path) -> None:
-    """As a search over options draws them."""
+    """A hyper-parameter search may draw NumPy scalars."""
     drawn = {"dim": np.int64(16), "epochs": np.uint8(2), "threads": np.int32(1), "learning_rate": np.float32(0.03125)}
     embeddings = train(corpus, output=tmp_path / "model", min_count=np.int64(5), checkpoint_minutes=1e-9, **drawn)
     np.testing.assert_array_equal(embeddings.vectors, train(corpus, **SMALL, learning_rate=0.03125).vectors)
@@ -108,7 +108,7 @@ def test_numbers_of_numpy_are_numbers(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not list what is mapped")
 @pytest.mark.parametrize("options", [{"dim": 15}, {"dim": 16}, {"subwords": "3-4"}])
 def test_the_result_does_not_hold_the_trainer(corpus: Path, options: dict[str, Any]) -> None:
-    def mapped() -> int:  # files that have no name any more, as the encoded corpus that a trainer holds
+    def mapped() -> int:  # deleted files still mapped, such as the encoded corpus of a trainer
         return Path("/proc/self/maps").read_text().count("(deleted)")
 
     before = mapped()
@@ -140,7 +140,7 @@ def test_folder_holds_what_was_returned(corpus: Path, tmp_path: Path) -> None:
     assert loaded.output_vectors.shape == embeddings.vectors.shape
     assert loaded.config == embeddings.config
     assert loaded.config["options"]["dim"] == 16
-    assert loaded.config["options"]["learning_rate"] == 0.067  # of two epochs
+    assert loaded.config["options"]["learning_rate"] == 0.067  # the default for two epochs
     assert loaded.config["corpus"]["words_read"] == 24_000
 
 
@@ -156,7 +156,7 @@ def test_metrics_and_progress_tell_the_truth(corpus: Path, tmp_path: Path) -> No
     assert last.seconds_left == 0
     assert last.learning_rate == pytest.approx(2.5e-6)
     assert last.words_per_second == pytest.approx(last.words / last.seconds)
-    # Before anything is learnt each of the six decisions of a pair costs log 2; afterwards less.
+    # Before training, each of the six decisions of a pair costs log 2; afterwards less.
     assert 0 < last.loss < training[0].loss <= 6 * math.log(2) * 1.01
 
 
@@ -255,7 +255,7 @@ def test_a_model_that_cannot_be_saved_is_saved_by_resuming(
 
 @pytest.mark.parametrize("dim", [16, 20])
 def test_output_vectors_are_kept_on_request(corpus: Path, dim: int) -> None:
-    """Also where a row needs no padding, and the result could be the trainer's own memory."""
+    """Also where rows need no padding, so the result could share the trainer's memory."""
     plain = train(corpus, **{**SMALL, "dim": dim})
     kept = train(corpus, keep_output_vectors=True, **{**SMALL, "dim": dim})
     assert plain.output_vectors is None

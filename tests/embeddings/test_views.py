@@ -1,4 +1,4 @@
-"""Embeddings as PyTorch, pandas, polars and notebooks have them."""
+"""Embeddings as PyTorch modules, pandas and polars frames, and notebook tables."""
 
 import re
 import sys
@@ -90,7 +90,7 @@ def test_polars(small: Embeddings) -> None:
 
 
 class Cells(HTMLParser):
-    """The rows of all tables, and whether all that is opened is closed."""
+    """Collect the rows of all tables and check that every tag is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

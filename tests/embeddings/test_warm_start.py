@@ -1,4 +1,4 @@
-"""Going on with vectors: what stays, what is added, and what is refused."""
+"""Warm starts from vectors: what is kept, added and refused."""
 
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,12 @@ def test_a_run_without_a_step_leaves_everything(start: Embeddings) -> None:
     assert np.abs(went_on.output_vectors[more["new"]]).max() < 1e-6
     if start.subwords is not None:
         assert went_on.subwords is not None and went_on.subwords.rule == start.subwords.rule
-        # an n-gram that only new words have is new too
+        # an n-gram found only in new words is new too
         np.testing.assert_allclose(went_on["g3w3g3w1"], start["g3w3g3w1"], atol=3e-6)
 
 
 def with_ngrams(start: Embeddings, *, held: int | None = None, pruned: bool = False, **rule: Any) -> Embeddings:
-    """The words of other embeddings with n-grams in all buckets, or in some, their words the means of these."""
+    """Return `start` with random n-grams in all buckets, or in `held` of them; its vectors stay as they are."""
     made = Subwords(**{"shortest": 2, "longest": 4, "buckets": 500, **rule})
     generator = np.random.default_rng(7)
     buckets = np.sort(generator.permutation(made.buckets)[:held])
@@ -104,7 +104,7 @@ def test_models_of_other_programs_are_a_start(name: str) -> None:
     start = import_vectors(PEERS / name)
     options = {**STILL, "dim": start.dim, "frozen": None, "min_count": 1}
     went_on = train([["tea", "with", "milk"]] * 20, start=start, **options)
-    words = [*(start.vocabulary.words or [])[1:20], "xyzzy", "unsene", "theirs"]  # behind floret's </s>
+    words = [*(start.vocabulary.words or [])[1:20], "xyzzy", "unsene", "theirs"]  # after floret's </s>
     np.testing.assert_allclose(went_on[words], start[words], atol=2e-5)
 
 

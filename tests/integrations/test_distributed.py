@@ -1,4 +1,4 @@
-"""Layers in DistributedDataParallel: two ranks of gloo have the mean of their gradients."""
+"""Layers in DistributedDataParallel: two gloo ranks get the mean of their gradients."""
 
 import copy
 import gc
@@ -15,12 +15,12 @@ from tests.cases import CASES, LayerCase
 from tests.layers.contract import D, V
 from vastmax.layers import OutputLayer
 
-# every layer, and adaptive with clusters that a batch may miss
+# every layer, and adaptive with clusters that may be absent from a batch
 CHOSEN = [case for case in CASES if not case.label or case.id == "adaptive-clusters"]
 
 
 class Model(nn.Module):
-    """A layer behind a matrix, with a loss."""
+    """A linear layer followed by an output layer; forward returns the loss."""
 
     def __init__(self, layer: OutputLayer) -> None:
         super().__init__()
@@ -32,20 +32,20 @@ class Model(nn.Module):
 
 
 def model_of(case: LayerCase) -> Model:
-    """The same on every rank."""
+    """Return the same model on every rank, with dense gradients."""
     dense = {"sparse": False} if case.build(D, V).sparse_parameters else {}
     return Model(case.build(D, V, **dense))
 
 
 def batch_of(rank: int, step: int) -> tuple[Tensor, Tensor]:
-    """Few rows of few classes: others on each rank."""
+    """Return hidden (5, D) and target (5,): few classes, different on each rank and step."""
     generator = torch.Generator().manual_seed(10 * step + rank)
     hidden = torch.randn(5, D, generator=generator, dtype=torch.float64)
     return hidden, torch.randint(3, (5,), generator=generator) * 5 + rank + step
 
 
 def gradients(model: nn.Module, rank: int, step: int, own: Model) -> dict[str, Tensor]:
-    """Of one batch; those of classes that it has not met are 0."""
+    """Return the gradients of one batch, zero where a parameter has none."""
     torch.manual_seed(rank)
     own.zero_grad()
     model(*batch_of(rank, step)).backward()
@@ -54,12 +54,12 @@ def gradients(model: nn.Module, rank: int, step: int, own: Model) -> dict[str, T
 
 
 def compare(case: LayerCase, rank: int) -> None:
-    """A layer's gradients beside the mean of what the ranks have alone."""
+    """Compare a layer's gradients with the mean of the ranks' separate gradients."""
     model = model_of(case)
     wrapped = DistributedDataParallel(model)
-    for step in (0, 1):  # a gradient that never came is missed in the second
+    for step in (0, 1):  # a missing gradient shows up in the second step
         for buffer in model.buffers():
-            distributed.broadcast(buffer, 0)  # of a proposal that learns: all draw by what the first has learnt
+            distributed.broadcast(buffer, 0)  # DDP copies an adaptive proposal's state from rank 0
         alone = copy.deepcopy(model)
         wanted = gradients(alone, rank, step, alone)
         for name, found in gradients(wrapped, rank, step, model).items():
@@ -68,11 +68,11 @@ def compare(case: LayerCase, rank: int) -> None:
 
 
 def compare_all(rank: int, store: str) -> None:
-    """In each of two processes."""
+    """Compare all layers; runs in each of two processes."""
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     for case in CHOSEN:
         compare(case, rank)
-    gc.collect()  # a wrapper that still holds the group would leave its threads to be ended by the interpreter's exit
+    gc.collect()  # free wrappers that hold the group, or its threads live until interpreter exit
     distributed.barrier()
     distributed.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""Gensim's answers and ours, on the same vectors."""
+"""gensim's results and ours on the same vectors."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_without_counts_order_is_kept() -> None:
 def test_counts_that_gensim_makes_up_are_unknown(random: Embeddings, tmp_path: Path) -> None:
     write_word2vec(random, tmp_path / "v.txt")
     theirs = gensim_models.KeyedVectors.load_word2vec_format(str(tmp_path / "v.txt"))
-    assert theirs.get_vecattr("word0", "count") == 2000  # nothing in the file says so
+    assert theirs.get_vecattr("word0", "count") == 2000  # made up: the file has no counts
     assert not from_gensim(theirs).vocabulary.counted
 
 

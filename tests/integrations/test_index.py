@@ -1,4 +1,4 @@
-"""Approximate indexes: those that win are used, and the exact scan where none does."""
+"""Approximate indexes: the fastest that qualifies is used, or else the exact scan."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def clustered(size: int) -> Embeddings:
 
 @pytest.fixture
 def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[bool, float]:
-    """Queries a second that are measured of the scan (True) and of indexes (False)."""
+    """Fake measured queries per second for the scan (True) and the indexes (False)."""
     given = {True: 100.0, False: 1000.0}
     measured = index._measured
 
@@ -67,7 +67,7 @@ def test_tuned_vectors_have_the_form_that_they_had(speeds: dict[bool, float], tm
     for whole in (Embeddings.load(tmp_path / "wide"), tuned.compressed("float32")):
         assert isinstance(whole.table, np.ndarray)
         assert_array_equal(whole.vectors, embeddings.vectors)
-        whole.vectors[0] = 1  # can be changed again
+        whole.vectors[0] = 1  # writeable
     if form:
         assert tuned.compressed(**form).table is embeddings.table
     exact = tuned.indexed()

@@ -1,4 +1,4 @@
-"""Every layer in the trainers of others, by AdamW and with clipped gradients; sparse ones are refused in a sentence."""
+"""Every layer in third-party trainers with AdamW and gradient clipping; sparse gradients raise one-sentence errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from vastmax.errors import InputError
 from vastmax.layers import LAYERS, build
 from vastmax.vocabulary import Vocabulary
 
-# they load slowly, and warn of each other's ways
+# the libraries import slowly and emit warnings about each other
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 D, V, STEPS = 8, 40, 30
@@ -20,7 +20,7 @@ WORDS = Vocabulary([f"w{i}" for i in range(V)], range(V, 0, -1))
 
 
 class Heads(nn.Module):
-    """Every layer of LAYERS behind one matrix; the loss is the sum of theirs."""
+    """Every layer of LAYERS behind one linear layer; the loss is the sum of their losses."""
 
     def __init__(self, **options: bool) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Heads(nn.Module):
 
 
 class Pairs(Dataset):
-    """Hidden vectors, and classes that follow from them."""
+    """64 hidden vectors and the classes they encode."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(1)

@@ -1,4 +1,4 @@
-"""Layers inside a model of transformers: saved by one process, they are the same layers in another."""
+"""Layers inside a transformers model: saved in one process, they load unchanged in another."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ transformers = pytest.importorskip("transformers")
 
 V, D = 120, 8
 COUNTS = torch.randperm(V, generator=torch.Generator().manual_seed(0)) + 1
-WORDS = Vocabulary([f"w{i}" for i in range(V)], range(V, 0, -1))  # for layers that read spellings
+WORDS = Vocabulary([f"w{i}" for i in range(V)], range(V, 0, -1))  # for layers that read spelling
 
 
 class Config(transformers.PretrainedConfig):
@@ -33,7 +33,7 @@ class Holder(transformers.PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Leave what the constructor drew."""
+        """Keep the initialisation from the constructor."""
 
     def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         return {name: layer.log_prob(self.body(inputs)) for name, layer in self.layers.items()}  # type: ignore[operator]
@@ -44,7 +44,7 @@ def inputs() -> torch.Tensor:
 
 
 def compare(folder: str) -> None:
-    """In the other process: every layer's log-probabilities and a step of training."""
+    """In the other process, check every layer's log-probabilities and one training step."""
     model, wanted = Holder.from_pretrained(folder).eval(), torch.load(Path(folder) / "wanted.pt")
     for name, found in model(inputs()).items():
         torch.testing.assert_close(found, wanted[name], rtol=1e-6, atol=1e-6, msg=name)

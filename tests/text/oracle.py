@@ -1,4 +1,4 @@
-"""Plain Python that does what the core must do."""
+"""Reference implementation of the core in plain Python."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ def ranked(sentences: Iterable[Sequence[str]], min_count: int = 1, max_size: int
 def with_unknown(
     sentences: Iterable[Sequence[str]], unknown: str, min_count: int = 1, max_size: int | None = None
 ) -> dict[str, int]:
-    """As `ranked`, with a word for those that are left out; `max_size` counts it in."""
+    """Like `ranked`, with an unknown word for the words left out, which `max_size` includes."""
     counts = Counter(word for sentence in sentences for word in sentence)
     frequent = sorted((-count, word) for word, count in counts.items() if count >= min_count and word != unknown)
     kept = {word: -count for count, word in frequent[: None if max_size is None else max_size - 1]}
@@ -56,7 +56,7 @@ def decoded(corpus: EncodedCorpus) -> list[list[str]]:
 def assert_encodes(
     corpus: EncodedCorpus, sentences: list[list[str]], min_count: int = 1, max_size: int | None = None
 ) -> None:
-    """`corpus` is what `sentences` come to."""
+    """Check that `corpus` encodes `sentences`."""
     counts = ranked(sentences, min_count, max_size)
     assert corpus.vocabulary.words == list(counts)
     assert corpus.vocabulary.counts.tolist() == list(counts.values())

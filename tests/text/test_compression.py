@@ -46,7 +46,7 @@ def test_content_tells_the_compression(tmp_path: Path, plain: str, ending: str, 
 
 @packers
 def test_several_streams_in_one_file(tmp_path: Path, plain: str, ending: str) -> None:
-    pack, half = PACKERS[ending], len(TEXT) // 2 + 3  # in the middle of a line
+    pack, half = PACKERS[ending], len(TEXT) // 2 + 3  # mid-line
     path = tmp_path / f"text{ending}"
     path.write_bytes(pack(TEXT[:half].encode()) + pack(b"") + pack(TEXT[half:].encode()))
     with encode_corpus(path) as corpus:

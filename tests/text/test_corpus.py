@@ -1,4 +1,4 @@
-"""`EncodedCorpus`: what is mapped may be written to, and letting go of it loses nothing."""
+"""`EncodedCorpus`: memory-mapped ids are writable, and releasing their pages loses nothing."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from vastmax.vocabulary import Vocabulary
 def test_ids_may_be_written_to_as_pytorch_does() -> None:
     with encode_corpus([["a", "b", "a"], ["b", "a"]], min_count=1) as corpus:
         ids, expected = corpus.ids, corpus.ids.tolist()
-        torch.from_numpy(ids.view(np.int32))[0] = 1  # what is read-only ends the process here
+        torch.from_numpy(ids.view(np.int32))[0] = 1  # a read-only mapping would crash the process
         expected[0] = 1
         corpus.release()
         assert ids.tolist() == expected
-    assert ids.tolist() == expected  # closed
+    assert ids.tolist() == expected  # after closing
 
 
 def test_release_loses_nothing() -> None:
@@ -36,7 +36,7 @@ def test_release_keeps_the_changes_of_a_private_mapping(tmp_path: Path) -> None:
 
 
 def test_release_passes_over_what_is_no_map(tmp_path: Path) -> None:
-    np.arange(9).tofile(tmp_path / "ids")  # read as a map, converted to a copy that numpy calls a map all the same
+    np.arange(9).tofile(tmp_path / "ids")  # astype returns a copy that is still a numpy.memmap
     copied = np.memmap(tmp_path / "ids", dtype=np.int64, mode="r").astype(np.uint32)
     vocabulary = Vocabulary.from_counts({"a": 2, "b": 1})
     for ids in (copied, np.arange(9, dtype=np.uint32)):

@@ -1,4 +1,4 @@
-"""The corpus that everyone has: prose is found, code is left out, nothing runs."""
+"""The documentation corpus that every installation has: it finds prose, skips code and executes nothing."""
 
 import itertools
 import sysconfig

@@ -45,7 +45,7 @@ def test_result_does_not_depend_on_threads(tmp_path: Path) -> None:
     lines = [" ".join(words[i] for i in random.zipf(1.3, 12) % 5000) for _ in range(40_000)]
     path = tmp_path / "text"
     path.write_text("\n".join(lines))
-    assert path.stat().st_size > 2_000_000  # many pieces
+    assert path.stat().st_size > 2_000_000  # enough for many pieces
     prints = []
     for threads in (1, 2, 3, 5):
         with encode_corpus(path, threads=threads, phrases=1) as corpus:
@@ -55,7 +55,7 @@ def test_result_does_not_depend_on_threads(tmp_path: Path) -> None:
 
 def test_every_whitespace_character_of_python_separates(tmp_path: Path) -> None:
     path = tmp_path / "text"
-    # every offset within the sixty-four bytes that are looked at together
+    # every offset within the 64 bytes scanned together
     text = "".join("x" * shift + " " + ODD for shift in range(70))
     path.write_bytes(text.encode())
     with encode_corpus(path, min_count=1) as corpus:
@@ -97,7 +97,7 @@ def test_token_lists_keep_any_token(sentences: list[list[str]], lowercase: bool)
 
 def test_long_text_without_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "text8"
-    text = "ab cde f " * 1_200_000  # more than a block
+    text = "ab cde f " * 1_200_000  # longer than a block
     path.write_text(text)
     with encode_corpus(path) as corpus:
         assert_encodes(corpus, sentences_of(text))
@@ -125,7 +125,7 @@ def test_invalid_utf8_is_replaced_and_counted(tmp_path: Path) -> None:
     with encode_corpus(path, min_count=1) as corpus:
         assert decoded(corpus) == [data.decode(errors="replace").split()]
         assert corpus.invalid_utf8 == data.decode(errors="replace").count("\ufffd") == 3
-    with encode_corpus(path, min_count=1, tokenizer=str.split) as corpus:  # is recognised as "whitespace"
+    with encode_corpus(path, min_count=1, tokenizer=str.split) as corpus:  # str.split counts as "whitespace"
         assert corpus.invalid_utf8 == 3
     with encode_corpus(path, min_count=1, tokenizer=lambda line: line.split()) as corpus:
         assert decoded(corpus) == [data.decode(errors="replace").split()]
@@ -210,7 +210,7 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
-        encode_corpus([["a", "b"]] * 9)  # never closed
+        encode_corpus([["a", "b"]] * 9)  # not closed
         with pytest.raises(CorpusError):
             encode_corpus([["a", "a"]])
     gc.collect()

@@ -33,5 +33,5 @@ def test_peak_does_not_grow_with_the_corpus(tmp_path: Path, phrases: int) -> Non
         assert num_words > 600_000 * times
         return kilobytes
 
-    # 45 MB more of text and as much of ids; two bytes a word for the bounds of pairs (256 MB at most) are as stated
+    # 45 MB more text and ids; phrases add the documented two bytes per word (256 MB at most) for the bounds of pairs
     assert peak(20) - peak(4) < 12_000 + phrases * 2 * 16_000

@@ -1,4 +1,4 @@
-"""Character n-grams: which there are, and the buckets that fastText and floret would put them in."""
+"""Character n-grams, and the buckets that fastText and floret hash them to."""
 
 import sys
 from typing import Any
@@ -14,7 +14,7 @@ MASK = 2**64 - 1
 
 
 def ngrams(word: str, shortest: int, longest: int) -> list[str]:
-    """Every piece of "<word>" of so many characters, but a mark alone."""
+    """Return all n-grams of "<word>" of the given lengths except a lone mark."""
     marked = f"<{word}>"
     pieces = [
         (begin, marked[begin : begin + size])
@@ -26,7 +26,7 @@ def ngrams(word: str, shortest: int, longest: int) -> list[str]:
 
 
 def fnv1a(text: str) -> int:
-    """FNV-1a of 32 bits, the bytes taken as signed numbers, as fastText does."""
+    """32-bit FNV-1a with signed bytes, as in fastText."""
     found = 2166136261
     for byte in text.encode():
         signed = byte - 256 if byte > 127 else byte

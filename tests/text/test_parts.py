@@ -1,4 +1,4 @@
-"""A corpus that several read, each its part: together it is the corpus that one reads."""
+"""A corpus read in parts by several processes equals the corpus read by one."""
 
 import bz2
 import gzip
@@ -28,7 +28,7 @@ def parts_of(corpus: Any, size: int, **options: Any) -> list[EncodedCorpus]:
 
 
 def assert_together_equal(corpus: Any, size: int, *, within_lines: bool = False, **options: Any) -> None:
-    """Parts equal the whole, or raise what it raises; cut within lines they may lack ends of sentences."""
+    """Check that parts equal the whole, or raise its error; parts cut within lines may lack sentence ends."""
     try:
         whole = encode_corpus(corpus, threads=1, **options)
     except VastmaxError as error:
@@ -80,7 +80,7 @@ def test_real_text(size: int) -> None:
 
 
 def test_a_single_long_line_is_shared(tmp_path: Path) -> None:
-    """As text8 is one: each has its part of the words."""
+    """Like text8, one long line: each process gets its share of the words."""
     path = tmp_path / "text"
     path.write_text(" ".join(f"w{i % 1000}é" for i in range(900_000)))
     assert path.stat().st_size > 5 * 2**20
@@ -95,7 +95,7 @@ def test_compressed_files_are_read_by_one_each(tmp_path: Path) -> None:
         Path(file).write_bytes(bz2.compress("\n".join(lines[place::4]).encode()))
     assert_together_equal(files, 3)
     assert all(each.num_words for each in parts_of(files, 3))
-    assert_together_equal([*files, files[0]], 2)  # one file twice
+    assert_together_equal([*files, files[0]], 2)  # the same file twice
 
 
 def test_more_than_there_are_lines(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_gensim_finds_and_joins_the_same(scoring: str, connectors: tuple[str, ..
         scoring="default" if word2vec else "npmi",
         connector_words=frozenset(connectors),
     )
-    # gensim multiplies by the number of different words and pairs, the published code by the number of words.
+    # gensim multiplies by the number of distinct words and pairs, the published code by the number of words.
     ratio = sum(map(len, sentences)) / len(theirs.vocab) if word2vec else 1.0
     ours = learn(
         sentences,
@@ -57,7 +57,7 @@ def test_gensim_finds_and_joins_the_same(scoring: str, connectors: tuple[str, ..
 
 
 def pairs_of(sentences: list[list[str]], connectors: frozenset[str]) -> Counter[tuple[str, ...]]:
-    """Every word, its connectors and the next word that is none."""
+    """Count each non-connector word with the connectors after it and the next non-connector word."""
     counts: Counter[tuple[str, ...]] = Counter()
     for sentence in sentences:
         places = [place for place, word in enumerate(sentence) if word not in connectors]

@@ -1,4 +1,4 @@
-"""What a corpus may be called, and what each mistake is answered with."""
+"""Corpus path arguments, and the error for each mistake."""
 
 import errno
 import glob
@@ -56,7 +56,7 @@ def test_two_names_of_a_folder_are_one_folder(tmp_path: Path) -> None:
     (tmp_path / "y").symlink_to(tmp_path / "a" / "b")
     for pattern in ("*", "**", "*/b", "*/b/text", "*/*/t*", "*/**", "*/**/text", "**/text", "[ax]/b/*", "?"):
         assert list(read_sentences(str(tmp_path / pattern))) == [["a", "b"]], pattern
-    assert len(list(read_sentences([tmp_path / "a", tmp_path / "x"]))) == 2  # as they are named outright
+    assert len(list(read_sentences([tmp_path / "a", tmp_path / "x"]))) == 2  # both are named explicitly
 
 
 @pytest.mark.parametrize("pattern", ["*", "**", "**/*", "t*", "b/*", "*/t*", "**/t*"])
@@ -64,7 +64,7 @@ def test_a_pipe_is_waited_for_only_where_it_is_named(tmp_path: Path, pattern: st
     for folder in (tmp_path, tmp_path / "b"):
         folder.mkdir(exist_ok=True)
         (folder / "text").write_text("a b")
-        os.mkfifo(folder / "there")  # an open of it would hang
+        os.mkfifo(folder / "there")  # opening it would hang
     assert set(expand_paths(str(tmp_path / pattern))) <= {str(tmp_path / "text"), str(tmp_path / "b" / "text")}
     assert expand_paths(tmp_path / "there") == [str(tmp_path / "there")]
     assert f"no file matches {tmp_path}/ther*" in failing(f"{tmp_path}/ther*")
@@ -114,7 +114,7 @@ def test_folders_alone_match_a_pattern_that_ends_as_they_do(tmp_path: Path) -> N
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(name: Any) -> Any:  # a mode would not stop root
+    def refuse(name: Any) -> Any:  # permissions would not stop root
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
 
     for function in ("listdir", "scandir"):
@@ -173,7 +173,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     plain_open = os.open
 
     def refuse(name: Any, *arguments: Any, **options: Any) -> int:
-        if name == str(path):  # a file mode would not stop root
+        if name == str(path):  # permissions would not stop root
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return plain_open(name, *arguments, **options)
 

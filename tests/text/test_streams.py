@@ -1,4 +1,4 @@
-"""Token lists as Python holds them: what is read, what is refused and with which advice; one answer at every door."""
+"""Token lists in Python: what is accepted or refused, with which advice, and the same at every entry point."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ DOORS: dict[str, Callable[[Any], Any]] = {
 
 
 class Column:
-    """What a column of a table is to Python: something that can be iterated over, and neither list nor array."""
+    """A stand-in for a table column: iterable, but neither list nor array."""
 
     def __init__(self, values: Iterable[Any]) -> None:
         self.values = list(values)

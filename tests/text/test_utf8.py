@@ -1,4 +1,4 @@
-"""Bytes that are no UTF-8, read as Python reads them with errors="replace"."""
+"""Invalid UTF-8, decoded as Python does with errors="replace"."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from tests.text.oracle import ranked
 from vastmax import _core
 from vastmax.vocabulary import split_words
 
-# Bytes near every rule of the encoding, and any bytes.
+# Bytes near every rule of the encoding, and arbitrary bytes.
 parts = st.one_of(
     st.binary(max_size=6),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=4).map(str.encode),

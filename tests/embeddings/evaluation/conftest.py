@@ -13,10 +13,10 @@ from vastmax.vocabulary import Vocabulary
 
 @pytest.fixture(scope="session")
 def trained() -> Any:
-    """Vectors that gensim learnt from a little of Wikipedia: gensim's KeyedVectors.
+    """gensim's KeyedVectors, trained on a small part of Wikipedia.
 
-    So little text teaches few analogies. Some are planted, so that comparing scores compares more than zeros: within
-    a section, second words become their first words plus the section's offset, but for some noise.
+    So little text teaches few analogies, so some are planted to keep the compared scores above zero: within a section,
+    each second word becomes its first word plus the section's offset plus noise.
     """
     models = pytest.importorskip("gensim.models")
     with gzip.open(data_path("wiki/enwiki-20M.txt.gz"), "rt", encoding="utf-8") as file:
@@ -38,7 +38,7 @@ def trained() -> Any:
 
 @pytest.fixture
 def plane() -> Embeddings:
-    """Royalty in a plane: man and woman differ as king and queen do."""
+    """Six words in a plane: man - woman equals king - queen."""
     words = {"king": (3, 1), "queen": (3, -1), "man": (1, 1), "woman": (1, -1), "cow": (-1, -1), "ox": (-1, 1)}
     return Embeddings(np.array(list(words.values())), Vocabulary(list(words), range(6, 0, -1)))
 

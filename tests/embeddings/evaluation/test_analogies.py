@@ -85,7 +85,7 @@ def test_restricted_vocabulary(plane: Embeddings, written: Write) -> None:
         ({"lowercase": "no"}, "^lowercase is 'no': give true or false"),
         ({"keep_answers": 1}, "^keep_answers is 1: give true or false"),
     ):
-        for file in (path, written(": all\nx y z w\n")):  # whether or not anything is asked
+        for file in (path, written(": all\nx y z w\n")):  # with and without known words
             with pytest.raises(InputError, match=sentence):
                 evaluate_analogies(plane, file, **wrong)
 
@@ -148,7 +148,7 @@ def test_equals_gensim(trained: Any) -> None:
 
 
 def test_equals_gensim_where_case_differs(trained: Any) -> None:
-    """Every third word gets a capitalised double, some before it and some after, with a vector of its own."""
+    """Every third word gets a capitalised duplicate, before or after it, with its own vector."""
     models = pytest.importorskip("gensim.models")
     generator = np.random.default_rng(2)
     words, vectors = [], []
@@ -209,7 +209,7 @@ BATS = {
 }
 BATS_SECTIONS = (
     AnalogyScore("I01 [noun - plural_reg]", 5, 6, 0),
-    AnalogyScore("D02 [un+adj_reg]", 0, 0, 2),  # of words that are not there
+    AnalogyScore("D02 [un+adj_reg]", 0, 0, 2),  # words not in the vocabulary
     AnalogyScore("E10 [male - female]", 2, 2, 0),
 )
 

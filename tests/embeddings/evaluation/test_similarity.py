@@ -113,7 +113,7 @@ def test_unseen_words_are_spelt_as_the_model_spells_and_others_are_left_out(writ
     path = written("Teas MILK 9\nteas sugar 3\nTEA coffee 5\nx tea 1\n")
     pairs = [("teas", "milk"), ("teas", "sugar"), ("tea", "coffee")]
     report = evaluate_similarity(embeddings, path)
-    assert (report.pairs, report.left_out) == (3, 1)  # <x> has no n-gram of 4
+    assert (report.pairs, report.left_out) == (3, 1)  # <x> has no n-gram of 4 characters
     assert report.pearson == pytest.approx(pearson([9, 3, 5], [embeddings.similarity(*pair) for pair in pairs]))
     assert report.pearson != evaluate_similarity(embeddings, path, lowercase=False).pearson
 
@@ -123,7 +123,7 @@ def test_equals_gensim(trained: Any, name: str) -> None:
     path = data_path(f"eval/{name}.txt")
     report = evaluate_similarity(from_gensim(trained), path)
     pearson, spearman, left_out = trained.evaluate_word_pairs(str(path))
-    assert report.spearman == pytest.approx(spearman.statistic, abs=2e-4)  # gensim's cosines are of single precision
+    assert report.spearman == pytest.approx(spearman.statistic, abs=2e-4)  # gensim computes cosines in float32
     assert report.pearson == pytest.approx(pearson.statistic, abs=1e-6)
     assert report.spearman_p == pytest.approx(spearman.pvalue, rel=0.1)
     assert report.pearson_p == pytest.approx(pearson.pvalue, rel=1e-4)

@@ -1,6 +1,6 @@
-"""fastText's models: what fastText, gensim and floret wrote is read, and what is written they read.
+"""fastText models exchanged with fastText, gensim and floret, in both directions.
 
-``peers`` holds models that the programs made, and what they answered.
+``peers`` holds models written by those programs and the vectors they return.
 """
 
 import gzip
@@ -44,7 +44,7 @@ UNSEEN = ["teapots", "tea pot", "naïf", "한국", "xyzzy", "🙂🙂"]
 
 
 def some(rule: Subwords | None, *, all_held: bool = False, dim: int = 7) -> Embeddings:
-    """Odd words; without a rule bare vectors, with floret's the means over their n-grams, else any vectors."""
+    """Unusual words: random vectors, or under floret's rule the means of their n-grams; no n-grams without a rule."""
     chance = np.random.default_rng(3)
     vectors = chance.normal(size=(len(WORDS), dim)).astype(np.float32)
     subwords = None
@@ -68,7 +68,7 @@ RULES = {
 }
 
 
-# --- what others wrote ---
+# --- reading files of other programs ---
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -143,7 +143,7 @@ def test_limit(name: str) -> None:
     if every.subwords is not None:
         assert_array_equal(first[UNSEEN], every[UNSEEN])
         beyond = (every.vocabulary.words or [])[7]
-        assert_array_equal(first[beyond], every.subwords.vectors_of([beyond])[0])  # its own row was left out
+        assert_array_equal(first[beyond], every.subwords.vectors_of([beyond])[0])  # the limit dropped its own row
 
 
 def test_a_folder_keeps_its_ngrams_under_a_limit(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_folder_keeps_its_ngrams_under_a_limit(tmp_path: Path) -> None:
     assert_array_equal(import_vectors(tmp_path, limit=3)[UNSEEN], model[UNSEEN])
 
 
-# --- what is written ---
+# --- writing ---
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -206,7 +206,7 @@ def test_what_is_unknown_is_written_as_fasttext_can_take_it(tmp_path: Path) -> N
         found = read_fasttext(tmp_path / "m.bin")
         assert found.vocabulary.words == (vocabulary.words or ["0", "1", "2", "3"])
         assert found.vocabulary.counts.tolist() == ([1, 1, 1, 1] if vocabulary.words else [3, 2, 1, 1])
-        assert_array_equal(found.output_vectors, np.zeros((4, 4)))  # three are of inner nodes
+        assert_array_equal(found.output_vectors, np.zeros((4, 4)))  # the three rows belong to inner nodes
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -214,7 +214,7 @@ def test_floret_reads_what_is_written(tmp_path: Path, rule: Subwords | None) -> 
     floret = pytest.importorskip("floret", reason="floret is not installed: pip install vastmax[dev]")
     model = some(rule)
     if rule is not None and rule.floret:
-        model.vectors[0] = 3  # floret has a row of the first word's own
+        model.vectors[0] = 3  # floret stores a separate row for the first word
     export(model, tmp_path / "m.bin", format="floret")
     _check_peer(floret.load_model(str(tmp_path / "m.bin")), model)
 
@@ -253,7 +253,7 @@ def test_gensim_reads_what_is_written(tmp_path: Path, rule: Subwords | None) -> 
     whole = gensim.load_facebook_model(path)
     assert_array_equal(whole.syn1neg, model.output_vectors)
     assert (whole.sg, whole.window, whole.epochs, whole.negative) == (0, 3, 2, 4)
-    words = [word for word in WORDS if word != "</s>"]  # which gensim gives n-grams, and fastText none
+    words = [word for word in WORDS if word != "</s>"]  # gensim gives it n-grams, fastText does not
     for found in (whole.wv, gensim.load_facebook_vectors(path)):
         assert found.index_to_key == WORDS
         assert distance(found[words], model[words]) < 1e-6
@@ -328,7 +328,7 @@ def test_what_the_format_has_no_place_for(tmp_path: Path) -> None:
     assert path.read_bytes() == b"old"
 
 
-# --- damage ---
+# --- damaged files ---
 
 
 def _model_bytes(tmp_path: Path, rule: Subwords | None = RULES["fasttext"], floret: bool = False) -> bytes:
@@ -361,7 +361,7 @@ HOSTILE = [-(2**31), -1, 0, 1, 2, 7, 255, 2**16, 2**20 + 1, 2**31 - 1]
 
 @pytest.mark.parametrize("name", [None, "floret.bin", "pruned.ftz", "quantized.ftz"])
 def test_hostile_numbers_end_in_a_sentence_or_a_model(tmp_path: Path, name: str | None) -> None:
-    """Each number of the header, and every aligned or unaligned place behind it that may hold one."""
+    """Overwrite each number in the header and random, aligned or unaligned, places after it."""
     good = _model_bytes(tmp_path) if name is None else (PEERS / name).read_bytes()
     chance = random.Random(1)
     places = [*range(0, 100, 4), *(chance.randrange(100, len(good) - 8) for _ in range(50))]
@@ -418,7 +418,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
 
 def test_a_list_of_ngrams_that_does_not_fit(tmp_path: Path) -> None:
     good = (PEERS / "pruned.ftz").read_bytes()
-    pairs = good.index(b"\0", good.rindex(b"__label__")) + 10  # behind the last entry
+    pairs = good.index(b"\0", good.rindex(b"__label__")) + 10  # after the last entry
     for place, value in ((0, -1), (0, 300), (4, 1), (12, 0)):
         with pytest.raises(FormatError, match="its list of n-grams does not name each row once"):
             _read(tmp_path / "x.bin", _changed(good, pairs + place, "<i", value))
@@ -477,7 +477,7 @@ def _large(tmp_path: Path) -> tuple[Path, int]:
 
 def test_memory_is_that_of_one_copy_and_asked_for_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, row = _large(tmp_path)
-    spared = 30 << 20  # what words and blocks of rows take besides
+    spared = 30 << 20  # allowance for words and blocks of rows
     for limit, rows in ((None, 40_000 + 30_000 + 40_000), (1000, 1000 + 30_000)):
         tracemalloc.start()
         found = read_fasttext(path, limit=limit)

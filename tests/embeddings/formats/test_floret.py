@@ -1,4 +1,4 @@
-"""floret's table of n-grams in text; ``peers`` holds one that floret wrote, and what floret answered."""
+"""floret's n-gram table as text; ``peers`` holds one written by floret and the vectors floret returns."""
 
 import gzip
 import random
@@ -31,10 +31,10 @@ def some(hashes: int = 2, held: int = 20) -> Embeddings:
 
 def test_what_floret_wrote() -> None:
     expected = np.load(PEERS / "expected.npz")
-    found = import_vectors(PEERS / "floret.floret")  # with the words of floret.vec
+    found = import_vectors(PEERS / "floret.floret")  # the words come from floret.vec
     words, asked = expected["floret.bin words"].tolist(), expected["asked"].tolist()
     assert found.vocabulary == Vocabulary(words, None)
-    # five digits are written; the first word's own row and the end of a line are floret's, and not in the file
+    # the file has five digits per number, and lacks floret's separate rows for the first word and </s>
     plain = [row for row in range(1, len(words)) if words[row] != "</s>"]
     scale = np.linalg.norm(expected["floret.bin unseen"], axis=1).mean()
     assert_allclose(found.vectors[plain], expected["floret.bin vectors"][plain], atol=1e-4 * scale)
@@ -90,7 +90,7 @@ def test_words_are_given_or_lie_beside(tmp_path: Path) -> None:
     (tmp_path / "m.vec").write_text("2 3\nteapots 1 2 3\ntea 4 5 6\n")
     assert distance(import_vectors(path).vectors, some()[["teapots", "tea"]]) < 1e-6
     assert import_vectors(path, limit=1).vocabulary.words == ["teapots"]
-    Vocabulary(["a", "b", "c"], [3, 2, 1]).save(tmp_path / "m.tsv")  # whose counts are known
+    Vocabulary(["a", "b", "c"], [3, 2, 1]).save(tmp_path / "m.tsv")  # has counts
     assert import_vectors(path, limit=2).vocabulary == Vocabulary(["a", "b"], [3, 2])
     packed = tmp_path / "m.floret.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))

@@ -14,7 +14,7 @@ from vastmax.embeddings import Embeddings, export, import_vectors, read_word2vec
 from vastmax.errors import FormatError, InputError
 from vastmax.vocabulary import Vocabulary
 
-# Saves a new model over the old one of each folder given, and dies at the first, second, … touch of the file system.
+# Saves a new model over the old one in each given folder; dies at the 1st, 2nd, … file-system operation.
 CRASHES = """
 import os, sys
 import numpy as np
@@ -93,7 +93,7 @@ def test_what_is_loaded_may_be_written_to_and_the_file_stays(small: Embeddings, 
     assert_array_equal(loaded.vectors[3], small.vectors[3] - 1)
     assert (tmp_path / "vectors.safetensors").read_bytes() == before
     assert_array_equal(Embeddings.load(tmp_path).vectors, small.vectors)
-    loaded.save(tmp_path)  # over the very file that is mapped
+    loaded.save(tmp_path)  # overwrites the memory-mapped file
     assert_array_equal(Embeddings.load(tmp_path).vectors, loaded.vectors)
     assert_array_equal(Embeddings.load(tmp_path).output_vectors, 7)
 
@@ -140,11 +140,11 @@ def test_a_kill_at_any_moment_leaves_one_good_model(tmp_path: Path) -> None:
         old().save(folder)
     done = subprocess.run([sys.executable, "-c", CRASHES, *folders], check=True, capture_output=True, text=True)
     codes = done.stdout.split()
-    assert codes == sorted(codes, reverse=True)  # killed, killed, …, then there was no such moment any more
+    assert codes == sorted(codes, reverse=True)  # killed in the first folders; in the rest the save finished first
     assert {"9", "0"} == set(codes)
     outcomes = []
     for folder in folders:
-        for _ in range(2):  # the second time after the next save has cleaned up
+        for _ in range(2):  # again after the next save has cleaned up
             loaded = Embeddings.load(folder)
             if loaded.config["model"] == "old":
                 assert_array_equal(loaded.vectors, np.ones((2, 2)))
@@ -155,7 +155,7 @@ def test_a_kill_at_any_moment_leaves_one_good_model(tmp_path: Path) -> None:
             outcomes.append(loaded.config["model"])
             loaded.save(folder)
             assert len(list(folder.iterdir())) == 3
-    assert outcomes == sorted(outcomes, reverse=True)  # old up to one moment, new from then on
+    assert outcomes == sorted(outcomes, reverse=True)  # old up to some operation, new after it
     assert len({*outcomes}) == 2
 
 

@@ -357,7 +357,7 @@ def test_truncated_anywhere(tmp_path: Path, binary: bool) -> None:
     write_word2vec(Embeddings(vectors, Vocabulary(["a", "bb", "c"], [3, 2, 1])), tmp_path / "whole", binary=binary)
     content = (tmp_path / "whole").read_bytes()
     whole = 0
-    for length in range(len(content) - 1):  # the newline at the end means nothing
+    for length in range(len(content) - 1):  # the final newline is optional
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
@@ -367,9 +367,8 @@ def test_truncated_anywhere(tmp_path: Path, binary: bool) -> None:
         assert f"promises 3 words, and {len(loaded)} were read" in str(warned[0].message)
         assert_array_equal(loaded, vectors[: len(loaded)])
         whole += 1
-    assert whole == (
-        4 if binary else 2
-    )  # after the first word and after the second; there the newline means nothing too
+    # cut after the first or second word; in binary, also before the newline that follows it
+    assert whole == (4 if binary else 2)
     assert_array_equal(read_text(tmp_path, content[:-1], binary).vectors, vectors)
 
 

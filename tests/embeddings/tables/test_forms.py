@@ -1,4 +1,4 @@
-"""Vectors in fewer bytes: what they decode to, what cannot be stored, and what folders hold."""
+"""Compressed vectors: decoded values, values that cannot be stored, and saved folders."""
 
 import json
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_wrong_forms(random: Embeddings, tmp_path: Path, given: dict, sentence: 
 
 
 def test_product_quantisation_of_what_has_few_values_is_exact() -> None:
-    """Each of four parts of the columns takes one of a few values, each vector a length of its own."""
+    """Each of four column blocks takes one of ten values; norms vary from row to row."""
     generator = np.random.default_rng(2)
     values = generator.choice([-1.0, 1.0], size=(4, 10, 3))
     rows = values[np.arange(4), generator.integers(0, 10, (3000, 4))].reshape(3000, 12)
@@ -111,10 +111,10 @@ def test_rows_go_to_their_nearest_centroids(size: int, dim: int, parts: int) -> 
     generator = np.random.default_rng(3)
     rows = generator.normal(size=(size, dim)).astype(np.float32)
     codebooks = generator.normal(size=(256, dim)).astype(np.float32)
-    codebooks[200:] = codebooks[:56]  # equal ones
+    codebooks[200:] = codebooks[:56]  # duplicates
     codes = assign(rows, codebooks, parts)
     assert codes.shape == (size, parts)
-    assert codes.max(initial=0) < 200  # the first of equal ones
+    assert codes.max(initial=0) < 200  # ties go to the first duplicate
     for part, (start, stop) in enumerate(boundaries(dim, parts)):
         for row, code in zip(rows[:, start:stop].astype(np.float64), codes[:, part], strict=True):
             distances = ((row - codebooks[:, start:stop]) ** 2).sum(axis=1)
@@ -123,13 +123,13 @@ def test_rows_go_to_their_nearest_centroids(size: int, dim: int, parts: int) -> 
 
 
 def test_a_rotation_helps_columns_that_go_together() -> None:
-    """Columns in which a few hidden numbers are mixed, as they are in embeddings."""
+    """Columns that mix a few latent factors, as in embeddings."""
     generator = np.random.default_rng(4)
     rows = generator.normal(size=(4000, 4)) @ generator.normal(size=(4, 16)) + 0.01 * generator.normal(size=(4000, 16))
     table = embeddings_of(rows).compressed(bytes_per_word=5).table
     assert isinstance(table, StoredRows)
     kept = [cosine(a, b) for a, b in zip(rows, table[:], strict=True)]
-    assert np.mean(kept) > 0.999  # four parts as they stand come to 0.99
+    assert np.mean(kept) > 0.999  # four parts without a rotation reach 0.99
     assert_allclose(table.rotation @ table.rotation.T, np.eye(16), atol=1e-5)  # type: ignore[attr-defined]
 
 
@@ -149,7 +149,7 @@ def test_folders_come_back_bit_for_bit(random: Embeddings, tmp_path: Path, form:
     loaded.save(tmp_path / "e", dtype="float32")
     whole = Embeddings.load(tmp_path / "e")
     assert_array_equal(whole.vectors, loaded.vectors)
-    whole.vectors[0] = 1  # can be changed again
+    whole.vectors[0] = 1  # writeable
     assert json.loads((tmp_path / "e" / "config.json").read_text())["format"] == "vastmax embeddings 1"
     random.indexed().save(tmp_path / "f")
     random.save(tmp_path / "g")
@@ -174,7 +174,7 @@ def test_questions_are_answered_of_the_decoded_vectors(random: Embeddings, tmp_p
         assert_allclose(ask(small), ask(plain), rtol=1e-5, atol=1e-6)
     export(small, tmp_path / "vectors.bin")
     assert_array_equal(import_vectors(tmp_path / "vectors.bin").vectors, plain.vectors)
-    assert "decoded" not in vars(small.table)  # nothing of it needs all rows at once
+    assert "decoded" not in vars(small.table)  # none of it decodes all rows at once
     with pytest.raises(ValueError, match="read-only"):
         small.vectors[0] = 1
 

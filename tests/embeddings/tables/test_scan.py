@@ -1,4 +1,4 @@
-"""The exact search by codes, against cosines in double precision and a full sort."""
+"""Exact search over quantised codes, against double-precision cosines and a full sort."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +20,7 @@ Rows = np.ndarray
 
 
 def cosines_of(rows: Rows, query: Rows) -> Rows:
-    """All cosines (V,) in double precision; 0 with a zero vector."""
+    """Return all cosines (V,) in double precision; 0 for a zero vector."""
     return np.array([cosine(row, query) if row.any() and query.any() else 0.0 for row in rows])
 
 
@@ -34,7 +34,7 @@ def check(table: Table, truth: Rows, queries: Rows, k: int, among: int | Rows, e
         left = np.setdiff1d(rows, list(unwanted))
         best = left[np.lexsort((left, -exact[left]))][:k]
         assert_allclose(scores, exact[best], rtol=0, atol=1e-13)
-        assert_allclose(exact[ids], exact[best], rtol=0, atol=1e-13)  # of equals but for rounding any may come first
+        assert_allclose(exact[ids], exact[best], rtol=0, atol=1e-13)  # ties up to rounding may come in any order
         assert len(set(ids.tolist()) & set(left.tolist())) == len(best)
 
 
@@ -92,7 +92,7 @@ def test_rows_of_every_scale_and_none() -> None:
 def test_ties_are_in_the_order_of_ids() -> None:
     generator = np.random.default_rng(3)
     few = generator.normal(size=(3, 10)).astype(np.float32)
-    rows = few[generator.integers(0, 3, 20_000)]  # more than are held, and none can be left out by its bound
+    rows = few[generator.integers(0, 3, 20_000)]  # more ties than kept candidates, and no bound excludes any
     found = IndexedRows(rows, named).nearest(unit(few.astype(np.float64)), 50, 20_000, [(), range(9), ()])
     assert found is not None
     for query, (ids, _) in enumerate(found):

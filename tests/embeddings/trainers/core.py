@@ -1,4 +1,4 @@
-"""The compiled trainer on a few ids, and the examples that it should learn from."""
+"""A compiled trainer on a few ids, and the examples it should learn from."""
 
 import numpy as np
 
@@ -12,10 +12,10 @@ NOISE_WORD = 7
 def make_core(
     ids, *, tree=None, noise=None, keep=None, rate=1.0, dim=5, vocabulary=8, level=None, inputs=None, **changes
 ):
-    """A core trainer on given ids with random vectors, and copies of these."""
+    """Return a core trainer on the given ids with random vectors, and copies of both matrices."""
     one_word = np.zeros(vocabulary)
     one_word[-1] = 1
-    inputs = inputs or {}  # inputs, bags, frozen
+    inputs = inputs or {}  # keys: inputs, bags, frozen
     settings = {"shrink_window": False, "drawn": 8, "block": 4, "learning_rate": rate, "min_learning_rate": rate}
     core = _core.Trainer(
         ids=np.array(ids, np.uint32),
@@ -35,7 +35,7 @@ def make_core(
 
 
 def windows(sentence, width):
-    """The (centre, context) examples of a sentence, with full windows."""
+    """Return the (centre, context) examples of a sentence, with full windows."""
     return [
         (word, [sentence[j] for j in range(max(0, i - width), min(len(sentence), i + width + 1)) if j != i])
         for i, word in enumerate(sentence)

@@ -1,4 +1,4 @@
-"""The trainer against the papers' losses: same rows, weights and gradient, whatever the level and the sharing."""
+"""The trainer against the papers' losses: same rows, weights and gradient at every SIMD level and sharing."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ from vastmax.trees import huffman_tree
 
 
 def expected_after(vectors, outputs, blocks, rate=1.0, **options):
-    """Both matrices after gradient steps on one block of examples after the other; and the loss."""
+    """Return both matrices after one gradient step per block of examples, and the total loss."""
     vectors, outputs, total = vectors.astype(np.float64), outputs.astype(np.float64), 0.0
     for block in blocks:
         loss, vector_gradient, output_gradient = word2vec_gradients(vectors, outputs, block, **options)
@@ -50,7 +50,7 @@ def test_the_update_at_rate_one_is_the_gradient(level, sentence, objective, comb
     if objective == "hierarchical":
         block = 1
     tree = huffman_tree(COUNTS) if objective == "hierarchical" else None
-    rate = 1.0 if len(sentence) <= block else 0.1  # one step; a row of them at rate 1 would magnify rounding
+    rate = 1.0 if len(sentence) <= block else 0.1  # several steps at rate 1 would magnify rounding errors
     core, vectors, outputs = make_core(
         [*sentence, END_OF_SENTENCE],
         tree=tree,
@@ -82,7 +82,7 @@ def test_the_update_at_rate_one_is_the_gradient(level, sentence, objective, comb
 @pytest.mark.parametrize("combine", [None, "mean", "sum"])
 @pytest.mark.parametrize("negatives", [1, 5, 60])
 def test_the_blocks_that_ship_step_by_the_gradient(level, combine, negatives):
-    """One full block of the default size, whose words all differ, as in nearly every step of a real run."""
+    """Use one full block of the default size with distinct words, as in nearly every step of a real run."""
     centres = BLOCK_CENTRES["skipgram" if combine is None else "cbow"]
     drawn, vocabulary = DRAWN_PER_NEGATIVE * negatives, 200_000
     noise = np.ones(vocabulary)
@@ -102,7 +102,7 @@ def test_the_blocks_that_ship_step_by_the_gradient(level, combine, negatives):
     )
     loss = core.run(0, 1, 1).loss_sum
     changed = np.flatnonzero((core.outputs != outputs).any(axis=1)).tolist()
-    assert len(changed) == centres + drawn  # the draws differ; their rows tell which they were
+    assert len(changed) == centres + drawn  # the draws are distinct; the changed rows identify them
     expected_vectors, expected_outputs, expected_loss = expected_after(
         vectors[:centres],
         outputs[changed],
@@ -155,7 +155,7 @@ def test_windows_end_with_the_sentence():
 @pytest.mark.parametrize("window", [1, 2, 29, 70, 250])
 @pytest.mark.parametrize("block", [1, 4])
 def test_any_window_counts_its_pairs(window, block):
-    """Every pair is predicted once."""
+    """Predict every pair exactly once."""
     sentence = np.random.default_rng(0).integers(0, 7, 300).tolist()
     core, _, _ = make_core([*sentence, END_OF_SENTENCE], window=window, block=block, rate=1e-3)
     assert core.run(0, 1, 1).examples == sum(len(context) for _, context in windows(sentence, window))
@@ -166,7 +166,7 @@ def test_any_window_counts_its_pairs(window, block):
 )
 @pytest.mark.parametrize("combine", [None, "mean"])
 def test_shared_negatives_are_unbiased(sharing, block, drawn, combine):
-    """Over many draws the mean step is the gradient of the published loss, where each example draws its own."""
+    """The mean step over many draws is the gradient of the published loss, in which each example draws its own."""
     noise = COUNTS**0.75
     sentence, rounds = [3, 0, 5, 2] if sharing == "block" else [3, 0], 1500
     expected_negatives = {word: 5 * p for word, p in enumerate(noise / noise.sum())}
@@ -190,7 +190,7 @@ def test_shared_negatives_are_unbiased(sharing, block, drawn, combine):
     )
     expected = np.concatenate([gradient.ravel() for gradient in gradients])
     mean, spread = np.mean(steps, 0), np.std(steps, 0) / np.sqrt(rounds)
-    assert np.abs(mean - expected).max() > 0  # it is drawn
+    assert np.abs(mean - expected).max() > 0  # the negatives are random
     assert np.all(np.abs(mean - expected) <= 5 * spread + 5e-3)
 
 
@@ -219,7 +219,7 @@ def test_streams_of_chunks_epochs_and_seeds_differ():
     coordinates = list(itertools.product([1, 2, 3], [0, 1, 2], [0, 1, 2, 1000]))
     streams = [_core.draw_noise(weights, *at, 2000) for at in coordinates]
     for one, other in itertools.combinations(streams, 2):
-        assert len(np.intersect1d(one, other)) < 40  # two independent streams share about 4
+        assert len(np.intersect1d(one, other)) < 40  # independent streams share about 4
 
 
 def test_subsampling_keeps_each_word_at_its_rate():
@@ -228,14 +228,14 @@ def test_subsampling_keeps_each_word_at_its_rate():
     core, _, _ = make_core(
         ids, vocabulary=4, noise=np.ones(4), keep=keep_thresholds(keep), window=1, chunk=1 << 20, rate=1e-6, dim=1
     )
-    kept = core.run(0, 1, 1).examples / 2  # with a window of one, two pairs a kept word
+    kept = core.run(0, 1, 1).examples / 2  # with a window of one, two pairs per kept word
     expected, deviation = 1e5 * keep.sum(), np.sqrt(1e5 * (keep * (1 - keep)).sum())
     assert abs(kept - expected) < 5 * deviation + 2
 
 
 def test_windows_shrink_uniformly():
     core, _, _ = make_core(np.zeros(200_000, np.uint32), shrink_window=True, chunk=1 << 20, rate=1e-6, dim=1, block=1)
-    pairs = core.run(0, 1, 1).examples / 200_000  # twice the mean of 1..5
+    pairs = core.run(0, 1, 1).examples / 200_000  # pairs per word: twice the mean of 1..5
     assert pairs == pytest.approx(6, abs=5 * 2 * np.sqrt(2) / np.sqrt(200_000))
 
 
@@ -243,7 +243,7 @@ def test_thresholds_keep_everything_at_one_and_nearly_nothing_at_zero():
     assert keep_thresholds(np.array([1.0, 0.5, 0.0], np.float32)).tolist() == [2**32 - 1, 2**31 - 1, 0]
 
 
-# --- the front ---
+# --- EmbeddingTrainer ---
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,7 @@ def test_training_lowers_the_loss_on_every_level_alike(corpus, model, objective)
     np.testing.assert_allclose(losses, [losses[0]] * len(losses), rtol=1e-3)
 
 
-# --- which SIMD level ---
+# --- SIMD level ---
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -301,7 +301,7 @@ def test_the_environment_picks_the_simd_level(level):
     )
     environment = {**os.environ, "VASTMAX_SIMD": level}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [level, LEVELS[-1]]  # what the caller names wins
+    assert done.stdout.split() == [level, LEVELS[-1]]  # the caller's choice wins
 
 
 def test_without_the_environment_the_best_level_is_taken(monkeypatch):
@@ -337,7 +337,7 @@ def test_threads_reach_the_same_loss(corpus, options):
 @pytest.mark.parametrize("threads", [2, 3, 64])
 @pytest.mark.parametrize("words", range(64, 97, 4))
 def test_nothing_is_lost_between_the_copies_of_the_hot_nodes(threads, words):
-    """One chunk is the work of one thread, however many there are; so copies of the tree's top change nothing."""
+    """One chunk runs on one thread however many there are, so copies of the tree's top nodes change nothing."""
     ids = [*np.random.default_rng(words).integers(0, 8, words).tolist(), END_OF_SENTENCE]
     alone, many = (make_core(ids, tree=huffman_tree(COUNTS), rate=0.05, block=1)[0] for _ in range(2))
     alone.run(0, 1, 1)
@@ -378,7 +378,7 @@ def test_nan_stops_with_a_rate_to_try(corpus, bad):
     ],
 )
 def test_a_loss_that_grows_without_end_stops_too(corpus, options):
-    """Before it is infinite: such vectors say nothing, and would be saved as if they did."""
+    """Stop before the loss is infinite: such vectors are meaningless, and would be saved as if they were not."""
     trainer = EmbeddingTrainer(corpus, EmbeddingOptions(dim=16, threads=1, subsample=0, **options))
     with pytest.raises(DivergedError, match=r"training diverged to a loss of .* nats .*: give learning_rate"):
         trainer.run(trainer.num_chunks)

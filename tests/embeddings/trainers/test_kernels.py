@@ -1,4 +1,4 @@
-"""The kernels of every SIMD level against the loss they promise, differentiated automatically in float64."""
+"""Kernels of every SIMD level against their documented loss, differentiated automatically in float64."""
 
 import autograd
 import autograd.numpy as anp
@@ -66,10 +66,9 @@ def test_sigmoid_and_loss_are_right_in_their_tails(level, score):
 
 
 def logistic(level, score):
-    """The kernel's loss and sigmoid of one score or many, each without the rounding of any update but its own."""
-    outputs = np.stack(
-        [score, np.zeros_like(score)], axis=1
-    )  # the gradient arrives in the second column, added to zero
+    """Return the kernel's total loss and sigmoids of some scores (N,), each rounded only once by the update."""
+    # the gradient lands in the second column, which starts at zero
+    outputs = np.stack([score, np.zeros_like(score)], axis=1)
     weights = np.zeros((len(score), 1), np.float32), np.ones((len(score), 1), np.float32)
     loss = _core.kernel_step(level, outputs, np.ones((1, 2), np.float32), *weights, rate=1.0)
     return loss, -outputs[:, 1].astype(np.float64)
@@ -77,18 +76,18 @@ def logistic(level, score):
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_error_of_the_sigmoid_is_as_stated(level):
-    """What kernels.inl states for exp(-a), and three roundings."""
+    """The bound is the error stated in kernels.inl for exp(-a) plus three roundings."""
     scores = np.concatenate([np.linspace(-87, 87, 30_000), np.linspace(-2, 2, 20_000)]).astype(np.float32)
     sigmoid = np.concatenate([logistic(level, part)[1] for part in np.split(scores, range(128, len(scores), 128))])
     exact = 1 / (1 + np.exp(-scores.astype(np.float64)))
     error = np.abs(sigmoid / exact - 1)
     assert np.all(error <= 2.1e-7 + 3 * 2.0**-24 + 8e-8 * np.maximum(-scores, 0))
-    assert error.max() > 2e-7  # it is the polynomial that is judged, at its worst
+    assert error.max() > 2e-7  # the worst case of the polynomial is included
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_error_of_the_loss_is_as_stated(level):
-    """What kernels.inl states for log(1 + e) and, through its slope, for e; and the rounding of the loss, a float."""
+    """The bound is that of kernels.inl for log(1 + e), plus that for e through the slope and float rounding."""
     scores = np.linspace(-20, 20, 2001).astype(np.float32)
     loss = np.array([logistic(level, scores[i : i + 1])[0] for i in range(len(scores))])
     error = np.abs(loss - np.logaddexp(0, scores.astype(np.float64)))
@@ -115,7 +114,7 @@ def test_a_rate_of_zero_changes_nothing(level):
 
 
 def test_many_steps_bring_the_loss_to_its_minimum():
-    """Where each score is free (d = k + m), the optimum is sigmoid(s) = P / A."""
+    """With free scores (d = k + m), the optimum is sigmoid(s) = P / A."""
     outputs, inputs, _, _ = random_block(4, 4, 8)
     share = np.random.default_rng(1).uniform(0.2, 0.8, (4, 4)).astype(np.float32)
     _core.kernel_step(LEVELS[0], outputs, inputs, share, np.ones((4, 4), np.float32), rate=0.1, repeat=20000)

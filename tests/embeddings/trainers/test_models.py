@@ -16,11 +16,11 @@ from vastmax.text import END_OF_SENTENCE
 
 pytestmark = pytest.mark.numerics
 
-EXAMPLES = [([3, 1, 0], 2), ([1], 0), ([4, 4, 2, 0], 5), ([5, 2], 2)]  # a window's words, and its middle
+EXAMPLES = [([3, 1, 0], 2), ([1], 0), ([4, 4, 2, 0], 5), ([5, 2], 2)]  # words of a window, centre word
 
 
 def loss_on(model: SkipGram | CBOW, examples: list[tuple[list[int], int]]) -> torch.Tensor:
-    """The summed loss of windows and their middles."""
+    """Return the summed loss over (context, centre) examples."""
     if isinstance(model, SkipGram):
         pairs = [(word, centre) for words, centre in examples for word in words]
         words, target = torch.tensor(pairs).T
@@ -54,7 +54,7 @@ def test_the_gradient_is_the_formulas(combine: str | None) -> None:
 @pytest.mark.parametrize("combine", [None, "mean", "sum"])
 @pytest.mark.parametrize("sentence", [[0, 1, 2, 3], [0, NOISE_WORD, 2, 3]], ids=["no-hit", "hit"])
 def test_a_step_of_sgd_is_a_step_of_the_compiled_trainer(combine: str | None, sentence: list[int]) -> None:
-    """The same words predict the same words, and both tables move alike: four windows against one noise word."""
+    """The same words predict the same words and both tables change equally: four windows, one noise word."""
     cbow = {"cbow": combine is not None, "cbow_mean": combine == "mean", "cbow_divides": combine == "mean"}
     ids = [*sentence, END_OF_SENTENCE]
     core, vectors, outputs = make_core(ids, drawn=5, **cbow)

@@ -1,6 +1,6 @@
-"""What the planner makes of a chunk, against the definition: which centres, windows and negatives, and in which order.
+"""The planner's centres, windows and negatives for a chunk, and their order, against the definition.
 
-Chance is drawn by a generator written anew from its description, so it is known for certain where each draw goes.
+The random generator is reimplemented from its description, so the use of each draw is known.
 """
 
 import itertools
@@ -19,7 +19,7 @@ ALL = 2**64 - 1
 
 
 class Wyrand:
-    """The stream of 64-bit numbers of a chunk: wyrand, its state mixed from the coordinates by splitmix64."""
+    """The 64-bit random stream of a chunk: wyrand, its state mixed from the coordinates by splitmix64."""
 
     def __init__(self, *coordinates):
         self.state = 0
@@ -43,7 +43,7 @@ class Wyrand:
 
 
 def expected_plans(ids, keep, *, window, shrink, block, pairs, drawn, vocabulary, chunk, epoch, number):
-    """(centres, context, membership of each context word in each window, negatives, first centre) of every plan."""
+    """Yield (centres, context, membership of context words in windows, negatives, first centre) for every plan."""
     stream = Wyrand(1, epoch, number)
     kept, sentence_of, sentence = [], [], 0
     for word in ids[number * chunk :][:chunk]:
@@ -74,7 +74,7 @@ def expected_plans(ids, keep, *, window, shrink, block, pairs, drawn, vocabulary
 
 
 IDS = np.random.default_rng(2).integers(0, 8, 700).astype(np.uint32)
-IDS[np.random.default_rng(3).random(700) < 0.12] = END_OF_SENTENCE  # empty sentences and such of one word among them
+IDS[np.random.default_rng(3).random(700) < 0.12] = END_OF_SENTENCE  # includes empty and one-word sentences
 
 
 @pytest.mark.parametrize("subsample", [False, True])

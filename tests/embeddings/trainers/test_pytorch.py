@@ -1,4 +1,4 @@
-"""The engine over torch: every output layer learns, resumes exactly, and leaves rows that were not met alone."""
+"""The torch engine: every output layer learns, resumes exactly, and leaves rows outside the batch unchanged."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ from vastmax.text import EncodedCorpus, encode_corpus
 
 DOCS = Path(__file__).parents[3] / "docs"
 SMALL: dict[str, Any] = {"engine": "torch", "dim": 12, "epochs": 2, "threads": 1}
-# What keeps a layer small enough for a test.
+# Options that keep a layer small enough for a test.
 LAYER_OPTIONS: dict[str, dict[str, Any]] = {
     "cnn": {"char_dim": 4, "widths": (1, 2), "filters": (8, 8), "correction_dim": 4},
     "partial": {"head": 32, "tail": 32},
@@ -39,7 +39,7 @@ both_models = pytest.mark.parametrize("model", ["skipgram", "cbow"])
 
 @pytest.fixture(scope="module")
 def text() -> Iterator[EncodedCorpus]:
-    """Real text that is always there: this project's documentation."""
+    """Real text that is always available: this project's documentation."""
     with encode_corpus(sorted(map(str, DOCS.rglob("*.md"))), tokenizer="words", lowercase=True) as corpus:
         yield corpus
 
@@ -56,7 +56,7 @@ def trainer_of(corpus: EncodedCorpus, name: str = "negative-sampling", **options
 
 
 def run_to_the_end(trainer: TorchEmbeddingTrainer) -> list[float]:
-    """The mean loss of each step."""
+    """Train to the end and return the mean loss of each step."""
     losses = []
     while trainer.position < trainer.num_chunks:
         done = trainer.run(1)
@@ -65,7 +65,7 @@ def run_to_the_end(trainer: TorchEmbeddingTrainer) -> list[float]:
 
 
 def log_likelihood(trainer: TorchEmbeddingTrainer, text: EncodedCorpus) -> float:
-    """The mean exact log-probability of a word given the one before it."""
+    """Return the mean exact log-probability of a word given the previous one."""
     words = text.ids[:3000].astype(np.int64)
     both = (words[1:] < len(text.vocabulary)) & (words[:-1] < len(text.vocabulary))
     hidden = torch.from_numpy(trainer.vectors.copy()[words[:-1][both]])
@@ -84,7 +84,7 @@ def test_every_layer_learns_real_text(text: EncodedCorpus, name: str, model: Any
     if LAYERS[name].kind != "surrogate":
         assert log_likelihood(trainer, text) > likelihood + 0.2
     assert trainer.words_done == trainer.words_total == 3 * text.num_words
-    assert (trainer.vectors != before).any(1).mean() > 0.95  # all but words that stand alone
+    assert (trainer.vectors != before).any(1).mean() > 0.95  # all but words without context
 
 
 @both_models
@@ -95,7 +95,7 @@ def test_a_restored_trainer_goes_on_as_if_it_had_never_stopped(made_up: EncodedC
     whole.run(stop)
     state = {key: tensor.copy() for key, tensor in whole.tensors().items()}
     whole.run(whole.num_chunks)
-    torch.manual_seed(99)  # the caller's chance is none of the trainer's
+    torch.manual_seed(99)  # the trainer does not use the caller's random state
     again = trainer_of(made_up, name, model=model)
     again.restore(state)
     again.position = stop
@@ -129,7 +129,7 @@ def test_rows_that_a_step_did_not_meet_keep_their_bits() -> None:
         done = trainer.run(1)
         tables = [key for key, tensor in before.items() if tensor.shape == (3000, 12) and key.startswith("optimizer")]
         assert len(tables) == 2
-        # a step meets its words, and five negatives a pair at the most
+        # a step changes at most its words and five negatives per pair
         for key, most in (("vectors", done.words), ("model.output.weight", done.words + 5 * done.examples)):
             changed = (trainer.tensors()[key] != before[key]).any(1)
             assert 0 < changed.sum() <= min(most, 2999), key
@@ -140,7 +140,7 @@ def test_rows_that_a_step_did_not_meet_keep_their_bits() -> None:
 
 
 def made_up_with_one_more_word() -> EncodedCorpus:
-    """A corpus whose last word stands alone in its sentences: it is in no window."""
+    """Return a corpus whose last word is alone in its sentences, so it is in no window."""
     return encode_corpus([*sentences(200), *[["lonely"]] * 5])
 
 
@@ -201,7 +201,7 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path, every_step: None) -> No
 
 def test_cutoffs_that_were_measured_travel_with_the_checkpoint(made_up: EncodedCorpus) -> None:
     made = trainer_of(made_up, "adaptive", layer_options={"cutoffs": [20, 90]})
-    again = trainer_of(made_up, "adaptive", layer_options={"cutoffs": [50]})  # as another measurement might choose
+    again = trainer_of(made_up, "adaptive", layer_options={"cutoffs": [50]})  # as another timing might choose
     made.run(2)
     again.restore(made.tensors())
     again.position = 2

@@ -1,4 +1,4 @@
-"""Words that are means of bags of rows, and words that are frozen: the rows' change against the formula."""
+"""Words that are means of bags of rows, and frozen words: changes of the rows against the formula."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SENTENCES = {
 
 
 def arrays(bags):
-    """The bags as the core takes them."""
+    """Return the bags as the core's (offsets, rows) arrays."""
     offsets = np.concatenate([[0], np.cumsum([len(bag) for bag in bags])]).astype(np.int64)
     return offsets, np.concatenate(bags).astype(np.uint32)
 
@@ -53,7 +53,7 @@ def test_each_row_of_a_bag_moves_as_the_word_would(level, sentence, objective, c
     examples = windows(sentence, 5)
     start = means(rows, BAGS)
     vectors, outputs, loss = start.copy(), outputs.astype(np.float64), 0.0
-    for first in range(0, len(examples), block):  # words stay in the windows of so short a sentence to its end
+    for first in range(0, len(examples), block):  # in so short a sentence words stay in the windows to the end
         each, vector_gradient, output_gradient = word2vec_gradients(
             vectors,
             outputs,
@@ -77,7 +77,7 @@ OPTIONS = {"vocabulary": 900, "rate": 0.05, "dim": 11, "window": 4, "shrink_wind
 
 
 def text(size=6000, vocabulary=900, seed=1):
-    """Sentences of words that are drawn so that frequent ones come first."""
+    """Return sentences of words drawn from a Pareto distribution, so that low ids are the most frequent."""
     ids = (np.random.default_rng(seed).pareto(0.7, size) * 3).astype(np.uint32) % vocabulary
     ids[::17] = END_OF_SENTENCE
     return ids
@@ -86,7 +86,7 @@ def text(size=6000, vocabulary=900, seed=1):
 @pytest.mark.parametrize("dim", [1, 16, 100, 300])
 @pytest.mark.parametrize("cbow", [False, True])
 def test_bags_that_share_no_row_train_as_plain_words(cbow, dim):
-    """Means of three rows each move as the words themselves do, over many windows, frequent words among them."""
+    """Means of three rows change as plain words do, over many windows and with frequent words."""
     own = np.arange(900)
     bags = arrays([[word, 900 + word, 1800 + word] for word in own])
     noise = np.ones(900)
@@ -124,7 +124,7 @@ def test_frozen_words_stay_and_the_others_learn_from_them(objective, cbow, with_
     met = np.setdiff1d(np.unique(text()), [END_OF_SENTENCE])
     moved = (core.vectors[:900] != before[:900]).any(1)
     assert moved[met[frozen[met] == 0]].mean() > 0.95 and not moved[frozen == 1].any()
-    assert (core.outputs != outputs).any(1).mean() > 0.5  # output vectors learn, those of frozen words too
+    assert (core.outputs != outputs).any(1).mean() > 0.5  # output vectors learn, including those of frozen words
 
 
 @pytest.mark.numerics
@@ -156,7 +156,7 @@ def test_every_window_learns_from_frozen_words_as_they_are(level, combine):
 
 @pytest.mark.parametrize("sharing", ["block", "pair"])
 def test_the_widest_window_has_room_for_its_words(sharing):
-    """Words that all differ: as many are in the windows at once as can be."""
+    """All words differ, so the windows hold the most distinct words possible."""
     bags = arrays([[word, 3000] for word in range(3000)])
     options = {
         "vocabulary": 3000,

@@ -1,4 +1,4 @@
-"""Windows against a plain walk over the words, given the same draws; and the draws themselves."""
+"""Windows against a plain loop over the words with the same draws, and the distribution of the draws."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ V = 6
 
 
 class Scripted:
-    """A generator whose draws are known: one number a word, then one width a word that stays."""
+    """A generator that records its draws: one number per word, then one width per kept word."""
 
     def __init__(self, seed: int) -> None:
         self.generator = np.random.default_rng(seed)
@@ -31,7 +31,7 @@ class Scripted:
 
 
 def walked(ids: list[int], keep: Any, window: int, uniform: Any, widths: Any) -> list[tuple[int, list[int]]]:
-    """(centre, context) of each word that stays, from left to right."""
+    """Return (centre, context) of each kept word, from left to right."""
     sentences: list[list[int]] = [[]]
     number = 0
     for id_ in ids:
@@ -73,7 +73,7 @@ def test_windows_are_those_of_a_walk(ids: list[int], window: int, shrink: bool, 
 
 
 def test_widths_are_uniform_and_words_stay_as_often_as_they_should() -> None:
-    """Fixed seed; each test would fail by chance once in ten thousand seeds."""
+    """The seed is fixed; with random seeds each check would fail once in 10,000."""
     ids = np.tile(np.array([0, 1], np.uint32), 20_000)
     keep = np.array([0.3, 1.0], np.float32)
     windows = find_windows(ids, keep, 4, True, np.random.default_rng(5))

@@ -1,1 +1,1 @@
-"""gensim's own tests, which it installs with itself, run on the classes of vastmax."""
+"""gensim's own tests, which its package installs, run on vastmax's classes."""

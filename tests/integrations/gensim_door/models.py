@@ -1,4 +1,4 @@
-"""Small models of both kinds, and what they are made of."""
+"""Small Word2Vec and FastText models, their texts and options."""
 
 from typing import Any
 

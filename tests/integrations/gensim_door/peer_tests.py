@@ -1,4 +1,4 @@
-"""gensim's test files with its classes swapped for ours, and the list of those left out."""
+"""gensim's tests with its classes replaced by ours, and the list of tests left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEFT_OUT = Path(__file__).with_name("left_out.txt")
 
 
 def cases_of(file: str) -> dict[str, unittest.TestCase]:
-    """Every test of one of gensim's files, by ``Class.method``, with the classes swapped."""
+    """Return every test of one of gensim's files, keyed by ``Class.method``, with the classes replaced."""
     from vastmax.integrations.gensim import FastText, FrozenPhrases, Phrases, Word2Vec, load_facebook_model
 
     module = _loaded(file)
@@ -31,12 +31,13 @@ def cases_of(file: str) -> dict[str, unittest.TestCase]:
         fasttext = _with(models.fasttext, load_facebook_model=load_facebook_model)
         module.gensim = SimpleNamespace(models=_with(models, fasttext=fasttext))
     cases = _flat(unittest.defaultTestLoader.loadTestsFromModule(module))
-    own = [case for case in cases if type(case).__module__ == module.__name__]  # one file takes another's class
+    # one file imports a test class of another
+    own = [case for case in cases if type(case).__module__ == module.__name__]
     return {f"{type(case).__name__}.{case._testMethodName}": case for case in own} | _functions(module)
 
 
 def _functions(module: ModuleType) -> dict[str, unittest.TestCase]:
-    """Tests that are functions, with each value of a parameter."""
+    """Return the tests that are functions, one for each combination of parameters."""
     found: dict[str, unittest.TestCase] = {}
     for name, test in vars(module).items():
         if name.startswith("test_") and callable(test):
@@ -49,7 +50,7 @@ def _functions(module: ModuleType) -> dict[str, unittest.TestCase]:
 
 
 def left_out() -> dict[tuple[str, str], str]:
-    """Why a test is left out, by file and name: each line of the list is ``file Class.method: why``."""
+    """Return why tests are left out, keyed by (file, name); the list has lines ``file Class.method: why``."""
     lines = LEFT_OUT.read_text(encoding="utf-8").splitlines()
     found = {}
     for line in lines:
@@ -70,7 +71,7 @@ def _flat(suite: Any) -> Iterator[Any]:
 
 
 def _loaded(file: str) -> ModuleType:
-    """A file of gensim's tests; the one thing it takes of a library that gensim does not install is made here."""
+    """Import a gensim test file, with a stand-in for testfixtures' `log_capture`, which gensim does not install."""
     if "testfixtures" not in sys.modules:
         sys.modules["testfixtures"] = ModuleType("testfixtures")
         sys.modules["testfixtures"].log_capture = _log_capture  # type: ignore[attr-defined]
@@ -78,7 +79,7 @@ def _loaded(file: str) -> ModuleType:
 
 
 def _log_capture() -> Callable[[Any], Any]:
-    """As testfixtures': hands a test what is logged while it runs."""
+    """Like testfixtures' `log_capture`: pass a test the log output of its run."""
 
     def decorate(test: Any) -> Any:
         @wraps(test)

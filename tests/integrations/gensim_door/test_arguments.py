@@ -1,4 +1,4 @@
-"""Every argument is taken, and then saved too, or refused in a sentence before a text is read."""
+"""Every argument is accepted and saved, or refused with one sentence before any text is read."""
 
 from pathlib import Path
 from typing import Any

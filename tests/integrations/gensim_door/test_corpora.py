@@ -1,4 +1,4 @@
-"""Texts as gensim's users give them: generators, files, sets, and those of which nothing can be learnt."""
+"""Texts as gensim users pass them: generators, files, sets, and texts that cannot be trained on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def sentences() -> Iterator[list[str]]:
 
 
 def with_rare_words() -> Iterator[list[str]]:
-    """A text of which gensim, too, drops the rarest words on the way, and no others."""
+    """Yield a text from which gensim, too, prunes the rarest words while reading, and no others."""
     for number in range(0, 300, 3):
         yield from (["the", "cat", "sat"], ["the", "dog", "sat"], ["the", f"a{number}"])
 
@@ -145,7 +145,7 @@ def test_a_rate_below_min_alpha_stays_there() -> None:
 
 
 def test_ngrams_of_an_unused_bucket_are_zero() -> None:
-    model = gensim_models.FastText(TEXT, **NGRAMS)  # of gensim's they are random, and stay so
+    model = gensim_models.FastText(TEXT, **NGRAMS)  # gensim's are random and stay so
     from vastmax.integrations.gensim import FastText
 
     assert FastText.adopt(model).wv["qqqq"].any()

@@ -1,4 +1,4 @@
-"""A whole model becomes embeddings: with counts and output vectors, so that they predict as the model does."""
+"""A full model converts to embeddings with counts and output vectors, so they predict as the model does."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The page for those who move from gensim does what it shows."""
+"""The code on the page about moving from gensim runs as shown."""
 
 import re
 from pathlib import Path

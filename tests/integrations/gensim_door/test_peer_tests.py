@@ -1,4 +1,4 @@
-"""gensim's own tests on our classes: every one passes, or is listed with the reason and fails."""
+"""gensim's own tests on our classes: each passes, or is listed with a reason and fails."""
 
 import re
 import tempfile
@@ -18,13 +18,12 @@ from vastmax.integrations.gensim import load_word2vec_format  # noqa: E402
 
 TESTS = {(file, name): case for file in FILES for name, case in cases_of(file).items()}
 REASONS = left_out()
-SKIPPED = re.compile(
-    r"TestWMD|wm_distance|in_bulk|SaveFacebook(ByteIdentity|FormatReading)"
-)  # without POT and fastText's program
+# gensim skips these without POT, fastText's program or BULK_TEST_REPS in the environment
+SKIPPED = re.compile(r"TestWMD|wm_distance|in_bulk|SaveFacebook(ByteIdentity|FormatReading)")
 SLOW = {
     "TestWord2VecModel.test_cbow_hs_fromfile",
     "TestWord2VecModel.test_evaluate_word_pairs_from_file",
-    "TestWord2VecScripts.test_word2vec_stand_alone_script",  # a process of its own
+    "TestWord2VecScripts.test_word2vec_stand_alone_script",  # starts a process
 }
 
 
@@ -33,7 +32,7 @@ SLOW = {
 )
 def test_passes_or_is_listed(file: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # gensim's tests write files of the same names
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # gensim's tests share file names
     monkeypatch.setattr(gensim.models.KeyedVectors, "load_word2vec_format", staticmethod(load_word2vec_format))
     result = unittest.TestResult()
     with warnings.catch_warnings():

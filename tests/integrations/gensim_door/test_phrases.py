@@ -1,4 +1,4 @@
-"""Our Phrases beside gensim's, where its tests do not look."""
+"""Our Phrases compared with gensim's, where gensim's own tests do not."""
 
 import inspect
 import random
@@ -15,7 +15,7 @@ from vastmax.integrations.gensim import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, 
 
 
 def text(seed: int, sentences: int = 300) -> list[list[str]]:
-    """Sentences of few words, of which many are neighbours often, connectors between them."""
+    """Return sentences over few words, so that many are frequent neighbours, with connectors between them."""
     generator = random.Random(seed)
     words = [f"w{number}" for number in range(40)] + ["of", "the", "and"] * 6
     return [generator.choices(words, k=generator.randrange(12)) for _ in range(sentences)]

@@ -1,4 +1,4 @@
-"""What users have done to a model comes through saving, and training on: added words, locks, attributes."""
+"""User changes to a model survive saving and further training: added words, locks, attributes."""
 
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def test_an_added_word_is_trained(kind: Any, small: Any, objective: Any, way: st
     model = with_a_word(kind, way, **small, **objective)
     train_more(model)
     if kind is Word2Vec:
-        assert_array_equal(model.wv["moon"], ADDED)  # which the text does not hold
+        assert_array_equal(model.wv["moon"], ADDED)  # not in the text
     before = model.wv["moon"].copy()
     train_more(model, [["moon", "cat", "sat"]] * 50)
     assert not np.array_equal(model.wv["moon"], before)

@@ -1,4 +1,4 @@
-"""Our Word2Vec and FastText where gensim's tests do not look: arguments, training on, files, callbacks."""
+"""Our Word2Vec and FastText where gensim's tests do not check: arguments, further training, files, callbacks."""
 
 import inspect
 import math
@@ -85,7 +85,7 @@ def test_another_call_draws_other_chance() -> None:
     zeroed = Word2Vec(TEXT, **SMALL, sample=0, alpha=0.01, min_alpha=0.01)
     fresh = Word2Vec(**SMALL)
     fresh.build_vocab(TEXT)
-    zeroed.wv.vectors, zeroed.syn1neg = fresh.wv.vectors, fresh.syn1neg  # the second call from where the first began
+    zeroed.wv.vectors, zeroed.syn1neg = fresh.wv.vectors, fresh.syn1neg  # the second call starts where the first did
     train_more(zeroed)
     assert not np.array_equal(once.wv.vectors, zeroed.wv.vectors)
     assert_allclose(once.wv.vectors, zeroed.wv.vectors, atol=0.05)
@@ -117,7 +117,7 @@ def test_ngrams_of_new_words_begin_at_random_and_old_ones_stay() -> None:
 
 
 class Recorder(CallbackAny2Vec):
-    """What is called, with the loss and a vector as they are then."""
+    """Records the callbacks, with the loss and a vector at each epoch's end."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -156,7 +156,7 @@ def test_the_loss_of_one_epoch_is_that_of_scores_near_zero() -> None:
     pairs = sum(2 * (len(sentence) - 1) for sentence in TEXT)
     words = model.wv.expandos["count"].astype(float) ** 0.75
     noise = words / words.sum()
-    # a negative that is the word itself is passed over: expected so many of each pair's five
+    # negatives equal to the target are skipped, so fewer than five per pair are expected
     targets = [
         sentence[place + step]
         for sentence in TEXT
@@ -180,7 +180,7 @@ def test_what_a_callback_writes_is_trained_on() -> None:
             model.syn1neg[...] = 0
 
     model = train_more(Word2Vec(TEXT, **SMALL), callbacks=[Zero()])
-    assert not model.wv.vectors.any()  # no gradient leaves zero vectors between zero outputs
+    assert not model.wv.vectors.any()  # zero vectors and zero outputs have no gradient
 
 
 def test_the_learning_rate_is_gensims() -> None:
@@ -226,7 +226,7 @@ def test_score_is_the_log_probability_over_the_tree(sg: int) -> None:
         hiddens = vectors if sg else [vectors.mean(0)]
         expected += sum(log_probability(word, hidden) for hidden in hiddens)
     assert found[0] == pytest.approx(expected, rel=1e-6)
-    theirs = gensim_models.Word2Vec.score(model, [sentence])  # a table's index is cut to whole steps of 1/83
+    theirs = gensim_models.Word2Vec.score(model, [sentence])  # gensim looks up a table with steps of 1/83
     assert found[0] == pytest.approx(theirs[0], rel=0.04)
     total = sum(math.exp(log_probability(word, vectors[0])) for word in model.wv.index_to_key)
     assert total == pytest.approx(1)

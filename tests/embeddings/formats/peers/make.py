@@ -1,7 +1,7 @@
-"""Make the models of this folder with fastText and floret, and ask them for vectors: ``python make.py``.
+"""Create this folder's models with fastText and floret and record their vectors: ``python make.py``.
 
-Needs fasttext-wheel 0.9.2, floret 0.10.5 and a numpy below 2; nothing of vastmax. ``expected.npz`` has for each file
-what its own program answers: the words, their vectors, words it has not seen, and theirs.
+Needs fasttext-wheel 0.9.2, floret 0.10.5 and numpy < 2, but not vastmax. For each file, ``expected.npz`` holds what
+the program that wrote it returns: the words, their vectors, unseen words and their vectors.
 """
 
 import random
@@ -18,7 +18,7 @@ WORDS = ["the", "tea", "teapot", "küche", "한국어", "naïve", "new", "york",
 
 
 def write_texts(folder: Path) -> tuple[str, str, str]:
-    """Write a text, one whose lines have labels, and one of so many labels that they can be quantised."""
+    """Write a plain text, a labelled text, and one with enough labels to quantise the output."""
     chance = random.Random(1)
     weights = [1 / (1 + rank) for rank in range(len(WORDS))]
     lines = [chance.choices(WORDS, weights, k=8) for _ in range(300)]
@@ -30,7 +30,7 @@ def write_texts(folder: Path) -> tuple[str, str, str]:
 
 
 def main() -> None:
-    """Train, save, and ask."""
+    """Train and save the models, and record their answers."""
     plain, labelled, many = write_texts(Path(tempfile.mkdtemp()))
     some = {"dim": 6, "minn": 2, "maxn": 4, "minCount": 1, "epoch": 3, "thread": 2, "verbose": 0}
     supervised = {**some, "bucket": 300, "lr": 0.5}
