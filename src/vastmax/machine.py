@@ -16,9 +16,10 @@ _CACHES = ("inactive_file", "active_file")
 
 
 def default_threads() -> int:
-    """Return ``OMP_NUM_THREADS`` if set, as torch does, else the number of processors that this process may use.
+    """Return ``OMP_NUM_THREADS``, as torch does, else the number of processors that this process may use.
 
-    In a container this can be fewer than the machine has.
+    ``OMP_NUM_THREADS`` is used if it is (or its list starts with) a number from 1 to 1024. In a container a process may
+    use fewer processors than the machine has.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if asked.isdecimal() and 1 <= int(asked) <= MOST_THREADS:

@@ -189,7 +189,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         return {**super().__getstate__(), **{each: self.__dict__[each] for each in own}}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Raise InputError: all parameters are given at construction, where sparse and dense ones are told apart."""
+        """Raise InputError: all parameters are given at construction, where sparse and dense ones are separated."""
         if self._complete:
             raise InputError("parameters cannot be added: construct the optimiser with all modules in a list.")
         super().add_param_group(param_group)
@@ -206,7 +206,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
 
     @cached_property
     def shards(self) -> Shards:
-        """What ``torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler`` takes where parameters are DTensors."""
+        """The object to pass to ``torch.distributed.fsdp.sharded_grad_scaler.ShardedGradScaler`` for DTensors."""
         return Shards(self)
 
     def _parameters(self) -> list[nn.Parameter]:
@@ -216,7 +216,7 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
         """Update the parameters; those with a learning rate of 0, and their state, keep their values.
 
         Args:
-            closure: computes the loss and its gradients anew; optional.
+            closure: recomputes the loss and its gradients; optional.
 
         Returns:
             The loss of ``closure``, else None.
@@ -263,14 +263,14 @@ class SparseAwareOptimizer(torch.optim.Optimizer):
     def clip(self, max_norm: float) -> float:
         """Clip the gradients by their joint Euclidean norm: scale all so that it is at most ``max_norm``.
 
-        Rows that a batch met several times count with the sum of their gradients. With sharded parameters the norm is
-        over all processes, and all of them must call this.
+        Rows that occur several times in a batch count with the sum of their gradients. With sharded parameters the norm
+        is over all processes, and all of them must call this.
 
         Args:
             max_norm: above 0; InputError for others. Infinity only measures.
 
         Returns:
-            The norm before clipping; where it is NaN, gradients stay as they are.
+            The norm before clipping; if it is NaN, gradients are unchanged.
         """
         if not max_norm > 0:
             raise refused("max_norm", max_norm, "a number above 0")

@@ -88,7 +88,7 @@ def _words_beside(embeddings: Embeddings, target: Path) -> Iterator[Path]:
 
 
 def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> Embeddings:
-    """Read what `export` writes, .txt, .vec, .bin and .floret also gzipped, GloVe's text, and folders of embeddings.
+    """Read what `export` writes and fastText's .ftz (all but .npy also gzipped), GloVe's text, and embedding folders.
 
     The content decides whether a .txt, .vec, .bin or .ftz file is word2vec's text or binary format, or a model of
     fastText or floret; see `read_word2vec`, `read_fasttext` and `read_floret`.

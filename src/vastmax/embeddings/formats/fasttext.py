@@ -60,7 +60,7 @@ def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> 
 
     Raises:
         InputError: if the file cannot be opened, or does not fit into memory.
-        FormatError: if it is truncated or damaged, or not a fastText file.
+        FormatError: if it is truncated, damaged or not a fastText file, or most of its words are not UTF-8.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     with opened(path) as file:

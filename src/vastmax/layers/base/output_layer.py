@@ -55,8 +55,8 @@ class OutputLayer(nn.Module, ABC):
 
     A new method implements :meth:`_target_log_prob` and :meth:`_log_prob` on flat batches, and :meth:`_loss` if it
     trains with anything but the negative log-probability; the rest follows. It overrides :meth:`_topk` or
-    :meth:`_sample` if it has a faster way. What trainers, the comparison and diagnostics need beyond the loss are
-    capabilities, methods whose defaults fit most layers.
+    :meth:`_sample` if it has a faster way. Capabilities are further methods, used by trainers, the comparison and
+    diagnostics; their defaults fit most layers.
 
     Attributes:
         kind: "exact" (the loss is -log p of a normalised distribution), "estimator" (it converges to the full softmax's
@@ -296,8 +296,8 @@ class OutputLayer(nn.Module, ABC):
             context: (…) integers, the class before each target, as in a language model's input; outside 0..V-1 if there
                 is none. Used by layers with a proposal conditional on it, ignored by others.
             group: (…) integers; targets of rows with the same number, such as items of one user, are not samples of one
-                another. Used by layers with ``in_batch``, ignored by others. The positives of one row are never samples
-                of one another.
+                another. Used by layers with ``in_batch``, which also never use the positives of a row as samples of one
+                another; ignored by others.
 
         Returns:
             () or, for "none", (…), in float32 or wider.
