@@ -267,7 +267,7 @@ def test_bad_input_is_told_clearly() -> None:
         BigramProposal([1, 1], ([0], [2], [1]))
     with pytest.raises(InputError, match="0 or more"):
         BigramProposal([1, 1], ([0], [1], [-1]))
-    with pytest.raises(InputError, match=r"counts is float64 of shape \(1, 2\): give one number a class"):
+    with pytest.raises(InputError, match=r"counts is float64 of shape \(1, 2\): give one number per class"):
         BigramProposal([[1, 1]])
     with pytest.raises(InputError, match=r"of shape \(2,\): give one number for each of 3 classes"):
         BigramProposal.from_tokens([0, 1], 3, counts=[1, 1])

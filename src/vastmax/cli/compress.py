@@ -24,13 +24,13 @@ def compress(
         typer.Option(
             metavar="float32|float16|int8",
             show_default="int8",
-            help="4, 2 or 1 bytes a number; int8 loses almost no accuracy, and is the fastest to search.",
+            help="4, 2 or 1 bytes per number; int8 loses almost no accuracy, and is the fastest to search.",
         ),
     ] = None,
     bytes_per_word: Annotated[
         int | None,
         typer.Option(
-            metavar="N", show_default=False, help="Product quantisation with N bytes a word; dim/2 loses little."
+            metavar="N", show_default=False, help="Product quantisation with N bytes per word; dim/2 loses little."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the output folder.")] = False,

@@ -180,7 +180,7 @@ def score(
         ),
     ],
     per_sentence: Annotated[
-        bool, typer.Option("--per-sentence", help="Print one line a sentence: log-probability, words, the sentence.")
+        bool, typer.Option("--per-sentence", help="Print one line per sentence: log-probability, words, the sentence.")
     ] = False,
     batching: Annotated[
         str | None,

@@ -114,7 +114,7 @@ class SubwordVectors:
         self.held = np.arange(rule.buckets, dtype=np.uint32) if held is None else np.asarray(held).astype(np.uint32)
         if self.held.ndim != 1 or len(self.held) != len(vectors):
             raise InputError(
-                f"vectors of n-grams are {len(vectors)} and buckets {self.held.size}: give one vector a bucket."
+                f"vectors of n-grams are {len(vectors)} and buckets {self.held.size}: give one vector per bucket."
             )
         given = held is not None and len(self.held) > 0
         if given and (self.held.max() >= rule.buckets or np.bincount(self.held).max() > 1):

@@ -109,7 +109,7 @@ class LoopOptions:
         int,
         Flag("Stop after N validations without improvement, and keep the best model; 0 for never.", low=0, high=10**6),
     ] = 0
-    validations: Annotated[int, Flag("Validations in the whole run; 0 for one an epoch.", low=0, high=10**6)] = 0
+    validations: Annotated[int, Flag("Validations in the whole run; 0 for one per epoch.", low=0, high=10**6)] = 0
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Flag(

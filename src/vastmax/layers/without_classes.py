@@ -119,7 +119,7 @@ class WithoutClasses(OutputLayer):
         """Return target, ignore_index, weight and context by the ids of the wrapped layer."""
         if weight is not None:
             if weight.shape != (self.num_classes,):
-                raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+                raise refused("weight", weight, f"one factor per class, ({self.num_classes},)")
             weight = weight[self.kept]
         if target.is_floating_point():
             check_probabilities(self, hidden, target, ignore_index)

@@ -113,7 +113,7 @@ def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | 
         sections.setdefault(section, []).append(Question(a, (b,), c, (answer,)))
     if answers is not None and next(answers, None) is not None:
         raise FormatError(
-            f"{name} has fewer questions than the .answers file beside it has answers: give one answer a question."
+            f"{name} has fewer questions than the .answers file beside it has answers: give one answer per question."
         )
     return list(sections.items())
 

@@ -136,7 +136,7 @@ class TrainingModel(CountingModel):
         self.wv.norms = None
         seconds = max(time.perf_counter() - began, 1e-9)
         words = trainer.words_done - words
-        logger.info("EPOCH %i: %i words of the vocabulary, %.0f a second", epoch, words, words / seconds)
+        logger.info("EPOCH %i: %i words of the vocabulary, %.0f per second", epoch, words, words / seconds)
         self._call(callbacks, "on_epoch_end")
 
     def _call(self, callbacks: Sequence[Any], name: str) -> None:
@@ -153,7 +153,7 @@ class TrainingModel(CountingModel):
         outputs, size = getattr(self, self._outputs, None), (len(self.wv), self.vector_size)
         if outputs is not None:
             if len(outputs) > size[0] or outputs.shape[1:] != size[1:]:
-                raise refused(self._outputs, outputs, f"an array of shape {size}, one vector a word")
+                raise refused(self._outputs, outputs, f"an array of shape {size}, one vector per word")
             setattr(self, self._outputs, outputs if len(outputs) == size[0] else own(outputs, size[0]))
 
     def _options(self, corpus: EncodedCorpus, counts: NDArray[np.int64], **more: Any) -> EmbeddingOptions:

@@ -445,7 +445,7 @@ class OutputLayer(nn.Module, ABC):
         """Return the smoothing; InputError if the reduction, ``weight`` or the smoothing is invalid."""
         one_of("reduction", reduction, ("mean", "sum", "none"))
         if weight is not None and weight.shape != (self.num_classes,):
-            raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+            raise refused("weight", weight, f"one factor per class, ({self.num_classes},)")
         # the compiler may have made it a symbol, which has no value
         return smoothing if torch.compiler.is_compiling() else number("label_smoothing", smoothing, 0, 1)
 
@@ -462,14 +462,14 @@ class OutputLayer(nn.Module, ABC):
     def _flat(self, hidden: Tensor, target: Tensor, several: bool = False) -> tuple[Tensor, Tensor]:
         rows = self._rows(hidden)
         if (target.shape[:-1] if several else target.shape) != hidden.shape[:-1]:
-            raise refused("target", target, f"one id a row of hidden, {tuple(hidden.shape[:-1])}")
+            raise refused("target", target, f"one id per row of hidden, {tuple(hidden.shape[:-1])}")
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise refused("target", target, "class ids, whole numbers")
         return rows, target.reshape(-1).long()
 
     def _check_of_rows(self, name: str, hidden: Tensor, given: Tensor | None) -> None:
         if given is not None and (given.shape != hidden.shape[:-1] or given.is_floating_point()):
-            raise refused(name, given, f"one id a row, whole numbers of shape {tuple(hidden.shape[:-1])}")
+            raise refused(name, given, f"one id per row, whole numbers of shape {tuple(hidden.shape[:-1])}")
 
     def _check_range(self, classes: Tensor) -> None:
         if torch.compiler.is_compiling() or classes.device.type != "cpu":
