@@ -89,7 +89,7 @@ def train(
         typer.Option(
             metavar="classes|none",
             show_default="classes from 4 million numbers on",
-            help="With several processes: spread the output layer's classes, or keep all on each.",
+            help="With several processes: shard the output layer's classes, or keep all on each.",
         ),
     ] = None,
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -148,8 +148,8 @@ def summary(record: RunRecord) -> list[str]:
     memory = "" if record.peak_memory is None else f"; at most {record.peak_memory / 1e6:,.0f} MB of memory"
     by = ""
     if record.processes > 1:
-        spread = " that spread the output layer's classes" if record.output_sharding == "classes" else ""
-        by, memory = f" by {record.processes} processes{spread}", f"{memory} in each" if memory else ""
+        sharded = " that sharded the output layer's classes" if record.output_sharding == "classes" else ""
+        by, memory = f" by {record.processes} processes{sharded}", f"{memory} in each" if memory else ""
     lines = [
         f"perplexity: {found['test']:,.2f} test, {found['valid']:,.2f} validation, {found['train']:,.2f} training text",
         f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}{by}"

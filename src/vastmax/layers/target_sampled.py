@@ -226,7 +226,7 @@ class TargetSampledSoftmax(TableLayer):
     def shard_plan(self) -> ShardPlan:
         """Raise InputError: partitions are not defined if each process has its own text."""
         raise InputError(
-            "target sampling does not support spread classes, as its candidates are of one text: use another layer."
+            "target sampling does not support sharded classes, as its candidates are of one text: use another layer."
         )
 
     def flops_per_token(self, train: bool = True) -> float:
