@@ -48,7 +48,7 @@ def machine(device: str = "cpu") -> str:
 
 
 def versions(*others: str) -> dict[str, str]:
-    """Return the versions of Python, vastmax, torch, numpy and ``others``, as far as they are installed."""
+    """Return the versions of Python, vastmax, torch, NumPy and ``others``, as far as they are installed."""
     from importlib.metadata import PackageNotFoundError, version  # slower to import than everything else here
 
     found = {"python": platform.python_version()}

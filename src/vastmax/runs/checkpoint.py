@@ -115,7 +115,7 @@ def differences(was: Any, came: Any, free: Container[str] = (), name: str = "") 
 
 
 def _plain(value: Any) -> Any:
-    """Convert to JSON: numpy scalars to numbers, sets to lists, callables to their names, others to their type."""
+    """Convert to JSON: NumPy scalars to numbers, sets to lists, callables to their names, others to their type."""
     if isinstance(value, np.generic):
         return value.item()
     if callable(value):

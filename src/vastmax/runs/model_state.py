@@ -1,4 +1,4 @@
-"""The state of torch modules: each tensor once, and as the numpy arrays that checkpoints hold."""
+"""The state of torch modules: each tensor once, and as the NumPy arrays that checkpoints hold."""
 
 from __future__ import annotations
 

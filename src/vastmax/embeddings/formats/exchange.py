@@ -38,7 +38,7 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str 
     .txt .vec word2vec text
     .bin      word2vec binary; ``fasttext``, `write_fasttext`; or ``floret``, the same for floret's ``load_model``
     .floret   floret's table of n-grams, `write_floret`, with a .tsv
-    .npy      the vectors (V, d) float32 of numpy, with a .tsv
+    .npy      the vectors (V, d) float32 of NumPy, with a .tsv
     ========  ===================================================================
 
     ``name.tsv`` beside the file is the vocabulary, one "word<TAB>count" per line. Two files cannot be replaced

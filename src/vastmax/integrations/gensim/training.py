@@ -106,7 +106,7 @@ class TrainingModel(CountingModel):
         corpus = text.encode(self.wv.index_to_key, counts)
         if corpus is None:
             logger.warning(
-                "the corpus has fewer than two words of the vocabulary, and nothing is learnt: give other text."
+                "the corpus has fewer than two words of the vocabulary, and nothing is learned: give other text."
             )
             for called in ("on_train_begin", *("on_epoch_begin", "on_epoch_end") * self.epochs):
                 self._call(callbacks, called)
@@ -185,7 +185,7 @@ class TrainingModel(CountingModel):
         In old code that lowers both in a loop around ``train``, they may end below 0.
         """
         if self.train_count and max(self.alpha, self.min_alpha) <= 0:
-            logger.warning("alpha is %g, with which nothing is learnt: call train once, for all epochs.", self.alpha)
+            logger.warning("alpha is %g, with which nothing is learned: call train once, for all epochs.", self.alpha)
             return _NO_RATE, _NO_RATE
         least = number("min_alpha", self.min_alpha, 0, 10)
         return number("alpha", max(self.alpha, least), 0, 10, above=True), least
