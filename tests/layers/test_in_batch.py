@@ -107,7 +107,7 @@ def test_half_precision_keeps_log_q() -> None:
 
 def test_bad_input_is_told_clearly() -> None:
     queries, items = rows()
-    with pytest.raises(InputError, match=r"are of shapes \(6, 4\), \(5, 4\) and \(6,\): give \(N, d\)"):
+    with pytest.raises(InputError, match=r"have shapes \(6, 4\), \(5, 4\) and \(6,\): give \(N, d\)"):
         in_batch_softmax(queries, items[:5], log_q())
     with pytest.raises(InputError, match=r"ids is .*: give one per item, of shape \(6,\)"):
         in_batch_softmax(queries, items, log_q(), torch.tensor([1]))

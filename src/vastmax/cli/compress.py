@@ -57,5 +57,5 @@ def compress(
     if as_json:
         print_json({"output": output, "vocabulary": len(smaller), "dim": smaller.dim, "bytes": size})
     else:
-        share = f"{size / 1e6:,.1f} MB, {100 * size / before:.0f} % of what float32 takes"
+        share = f"{size / 1e6:,.1f} MB, {100 * size / before:.0f} % of the size in float32"
         say(f"saved in {output}: {len(smaller):,} words, {smaller.dim} dimensions; vectors take {share}")

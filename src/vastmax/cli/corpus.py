@@ -72,7 +72,7 @@ def vocab(
         print_json({"vocabulary": len(vocabulary), "words": vocabulary.total, "top": rows, "output": output})
         return
     print_table(("word", "count"), pairs)
-    note(f"{len(vocabulary):,} words kept, which stand for {vocabulary.total:,} of the text")
+    note(f"{len(vocabulary):,} words kept, which cover {vocabulary.total:,} words of the text")
 
 
 @takes(TextOptions, without=("max_vocabulary",))

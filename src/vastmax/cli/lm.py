@@ -160,11 +160,11 @@ def summary(record: RunRecord) -> list[str]:
     ]
     about = record.diagnostics or {}
     if about.get("log_partition_mean") is not None:
-        mean, spread = about["log_partition_mean"], about["log_partition_std"]
-        lines.append(f"log Z: {mean:.3f} on average, {spread:.3f} from row to row")
+        mean, deviation = about["log_partition_mean"], about["log_partition_std"]
+        lines.append(f"log Z: {mean:.3f} on average, standard deviation {deviation:.3f} over the rows")
     if record.kind != "exact" and about:
         lines.append(
-            f"training loss beside the exact one: {about['loss_bias']:+.3f} nats; its gradient's error is "
+            f"training loss minus the exact loss: {about['loss_bias']:+.3f} nats; its gradient's error is "
             f"{about['gradient_rmse']:.2f} of the gradient"
         )
     return lines
@@ -221,8 +221,8 @@ def score(
     for value, words, sentence in lines:
         say_fields(f"{value:.4f}", words, " ".join(sentence))
     said = (
-        f"perplexity {found.perplexity:,.2f} of {found.words:,} words in {found.sentences:,} sentences, whose ends "
-        f"count; {found.unknown_share:.2%} of the rest are unknown; {speed(found.words_per_second)}"
+        f"perplexity {found.perplexity:,.2f} of {found.words:,} words, including the ends of {found.sentences:,} "
+        f"sentences; {found.unknown_share:.2%} of the other words are unknown; {speed(found.words_per_second)}"
     )
     (note if per_sentence else say)(said)
 

@@ -142,7 +142,7 @@ def in_batch_softmax(
     wanted = queries.shape if own is None else (len(items), *queries.shape[1:])
     if queries.dim() != 2 or items.shape != wanted or log_prob.shape != items.shape[:1]:
         raise InputError(
-            f"queries, items and log_prob are of shapes {tuple(queries.shape)}, {tuple(items.shape)} and "
+            f"queries, items and log_prob have shapes {tuple(queries.shape)}, {tuple(items.shape)} and "
             f"{tuple(log_prob.shape)}: give (N, d), (N, d) and (N,), or fewer queries and own."
         )
     if ids is not None and ids.shape != log_prob.shape:

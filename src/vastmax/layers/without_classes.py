@@ -232,7 +232,7 @@ class WithoutClasses(OutputLayer):
                 continue
             if not np.array_equal(found.cpu().numpy(), getattr(self._left, name)):
                 raise InputError(
-                    "the state is of a layer with another without: build the layer with that of the state."
+                    "the state belongs to a layer built with another value of without: build this one with the same."
                 )
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 

@@ -131,7 +131,7 @@ def _pairs_as_questions(lines: list[tuple[int, str]], name: str) -> list[Questio
     """Return a question for each ordered pair of lines "word<TAB>answer/answer" of a BATS relation."""
     if len(lines) > _MOST_PAIRS:
         raise FormatError(
-            f"{name} has {len(lines)} pairs, of which each two are a question: give at most {_MOST_PAIRS}."
+            f"{name} has {len(lines)} pairs, every ordered pair of which is a question: give at most {_MOST_PAIRS}."
         )
     pairs: list[tuple[str, tuple[str, ...]]] = []
     for number, line in lines:

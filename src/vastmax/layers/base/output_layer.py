@@ -320,7 +320,7 @@ class OutputLayer(nn.Module, ABC):
         kept = classes != ignore_index
         if draws := smoothing > 0 and not self._smooths:
             if self._samples_targets:
-                raise refused("label_smoothing", label_smoothing, "0 where targets are samples of other rows")
+                raise refused("label_smoothing", label_smoothing, "0 if targets are samples of other rows")
             drawn = torch.randint(self.num_classes, (len(rows), 1), device=rows.device)
             classes, kept = torch.cat([classes, drawn], 1), torch.cat([kept, kept.any(1, keepdim=True)], 1)
         classes = torch.where(kept, classes, 0)
