@@ -58,7 +58,7 @@ Record = dict[str, Any]
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path, nargs="?", help="text, one sentence a line")
+    parser.add_argument("corpus", type=Path, nargs="?", help="text, one sentence per line")
     installed = [name for name in TRAINERS if name != "fasttext" or find_spec(name)]
     parser.add_argument("--trainers", type=names(TRAINERS), default=installed, metavar="A,B", help=", ".join(TRAINERS))
     parser.add_argument("--models", type=names(MODELS), default=list(MODELS), metavar="A,B", help=", ".join(MODELS))

@@ -230,7 +230,7 @@ def draw(records: Sequence[Record], folder: Path) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=Path, default=DATA / "ptb.train.txt", help="text, one sentence a line")
+    parser.add_argument("--train", type=Path, default=DATA / "ptb.train.txt", help="text, one sentence per line")
     parser.add_argument("--valid", type=Path, default=DATA / "ptb.valid.txt", help="text that the rows are taken from")
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2000, help="of training, 256 rows each")

@@ -131,7 +131,7 @@ def train(text: Text, dim: int, steps: int, weights: Path | None, console: Conso
 def fit(model: Model, text: Text, steps: int, console: Console) -> None:
     before, words = windows(text.train)
     assert model.output.bias is not None
-    with torch.no_grad():  # start from log counts, so that frequencies need not be learnt
+    with torch.no_grad():  # start from log counts, so that frequencies need not be learned
         model.output.bias.copy_(torch.bincount(words, minlength=text.classes).clamp(min=1).float().log())
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=steps)

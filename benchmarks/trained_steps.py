@@ -3,7 +3,7 @@
     python benchmarks/trained_steps.py STATES --train CORPUS --methods importance,adaptive-importance
     python benchmarks/trained_steps.py STATES --peer before=/elsewhere/.venv/bin/python -o results.jsonl
 
-A method whose samples depend on the model is fastest before the model has learnt anything. So each method first trains
+A method whose samples depend on the model is fastest before the model has learned anything. So each method first trains
 a language model on the corpus (an LSTM by default), and saves its state in the folder STATES after `--words` words and
 again after `--minutes`. Then all methods resume from these states in separate processes, and with the full softmax,
 which starts anew, take turns for `--repeat` rounds. Whole steps are timed while the model goes on learning. ``--peer``

@@ -25,7 +25,7 @@ from vastmax.text import encode_corpus
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path, help="text, one sentence a line")
+    parser.add_argument("corpus", type=Path, help="text, one sentence per line")
     parser.add_argument("other", type=Path, help="another text, small")
     parser.add_argument("--learning-rates", type=rates, default=[None, 0.05, 0.025, 0.0125], metavar="X,X")
     parser.add_argument("--epochs", type=int, default=5)

@@ -61,7 +61,7 @@ def perplexity(model: PreTrainedModel, layer: OutputLayer, words: Tensor) -> flo
 def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     """Train, and return the perplexity of held-out words before and after."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="FILE", help="text, one sentence a line")
+    parser.add_argument("--data", metavar="FILE", help="text, one sentence per line")
     parser.add_argument("--output-layer", choices=LAYERS, default="hierarchical")
     for name, default in (("steps", 500), ("rows", 32), ("dim", 64)):
         parser.add_argument(f"--{name}", type=int, default=default)

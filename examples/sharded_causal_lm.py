@@ -94,7 +94,7 @@ def train(options: argparse.Namespace, mesh: DeviceMesh) -> tuple[float, float]:
 def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     """Train, and return the perplexity of held-out words before and after."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", metavar="FILE", help="text, one sentence a line")
+    parser.add_argument("--data", metavar="FILE", help="text, one sentence per line")
     parser.add_argument("--output-layer", choices=LAYERS, default="full")
     parser.add_argument("--save", metavar="FOLDER", help="write a checkpoint after training")
     parser.add_argument("--load", metavar="FOLDER", help="begin with a checkpoint")

@@ -65,7 +65,7 @@ def flag(name: str, value: Any) -> None:
 
 
 def whole(name: str, value: Any, low: float, high: float = math.inf, *, other: str = "") -> int:
-    """Return an integer (numpy's too) as an int; InputError if it is not one from ``low`` to ``high``.
+    """Return an integer (NumPy's too) as an int; InputError if it is not one from ``low`` to ``high``.
 
     ``other`` names a further accepted value in the message, for example "None for no limit".
     """
@@ -84,7 +84,7 @@ def number(
     below: bool = False,
     other: str = "",
 ) -> float:
-    """Return a real number (numpy's too) as a float; InputError if it is not finite or out of range.
+    """Return a real number (NumPy's too) as a float; InputError if it is not finite or out of range.
 
     The range is ``low`` to ``high``, without ``low`` if ``above`` and without ``high`` if ``below``; ``other`` is as in
     `whole`.
@@ -117,8 +117,8 @@ def word_list(words: Any) -> list[str]:
 def conforms(value: Any, hint: Any) -> bool:
     """Return whether a value has an annotated type, including the members of lists, tuples and mappings.
 
-    Integers are accepted as floats, and numpy's numbers as either; True and False are neither. Arrays are sequences,
-    strings are not.
+    Integers, NumPy's included, are accepted as ints and floats; NumPy's floats as floats only; True and False as
+    neither. Arrays are sequences, strings are not.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:

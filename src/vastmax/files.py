@@ -39,7 +39,7 @@ __all__ = [
     "writing",
 ]
 
-if TYPE_CHECKING:  # callers with arrays have loaded numpy; others do without it
+if TYPE_CHECKING:  # callers with arrays have loaded NumPy; others do without it
     from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -172,12 +172,12 @@ def map_array(path: Path) -> NDArray[Any]:
         return np.load(path, mmap_mode="c", allow_pickle=False)
     except OSError:
         raise
-    except Exception as error:  # damaged headers raise whatever numpy's header parser raises
+    except Exception as error:  # damaged headers raise whatever NumPy's header parser raises
         raise FormatError(f"{path} is not a NumPy array ({error}): give a .npy file, or write it again.") from error
 
 
 class _Written:
-    """A file object that numpy does not recognise as a file, so it uses ``write``, which reports errors."""
+    """A file object that NumPy does not recognise as a file, so it uses ``write``, which reports errors."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.write = file.write

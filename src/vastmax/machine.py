@@ -16,9 +16,10 @@ _CACHES = ("inactive_file", "active_file")
 
 
 def default_threads() -> int:
-    """Return ``OMP_NUM_THREADS`` if set, as torch does, else the number of processors that this process may use.
+    """Return ``OMP_NUM_THREADS``, as torch does, else the number of processors that this process may use.
 
-    In a container this can be fewer than the machine has.
+    ``OMP_NUM_THREADS`` is used if it is (or its list starts with) a number from 1 to 1024. In a container a process may
+    use fewer processors than the machine has.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if asked.isdecimal() and 1 <= int(asked) <= MOST_THREADS:
@@ -47,7 +48,7 @@ def machine(device: str = "cpu") -> str:
 
 
 def versions(*others: str) -> dict[str, str]:
-    """Return the versions of Python, vastmax, torch, numpy and ``others``, as far as they are installed."""
+    """Return the versions of Python, vastmax, torch, NumPy and ``others``, as far as they are installed."""
     from importlib.metadata import PackageNotFoundError, version  # slower to import than everything else here
 
     found = {"python": platform.python_version()}

@@ -54,7 +54,7 @@ def options_of(options: type) -> tuple[Option, ...]:
 
 
 def check_options(options: Any) -> None:
-    """Check all fields annotated with a `Flag`, and convert numpy's numbers to Python's; for ``__post_init__``.
+    """Check all fields annotated with a `Flag`, and convert NumPy's numbers to Python's; for ``__post_init__``.
 
     InputError if a value is not accepted; the message names the option, the value and the accepted values.
     """

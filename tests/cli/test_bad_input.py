@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_version(corpus: Path, model: Path, model_folder
     checkpoint.mkdir(parents=True)
     for path in model.iterdir():  # a folder of embeddings, as checkpoints were before
         (checkpoint / path.name).write_bytes(path.read_bytes())
-    assert "of another version of vastmax" in complaint("train", corpus, "-o", model_folder, "--resume")
+    assert "by another version of vastmax" in complaint("train", corpus, "-o", model_folder, "--resume")
     assert "--resume to continue" in complaint("train", corpus, "-o", model_folder)
 
 

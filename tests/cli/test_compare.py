@@ -220,7 +220,7 @@ def test_kills_of_a_comparison_and_of_a_run(tmp_path: Path, text: Path) -> None:
         assert outcome.code == 0, outcome.err
         by_label = {row["label"]: row for row in records(folder)}
         assert by_label["full"]["status"] == "failed"
-        assert "SIGKILL, as where the system is out of memory" in by_label["full"]["error"]
+        assert "SIGKILL, for example because the system ran out of memory" in by_label["full"]["error"]
         assert by_label["sampled"]["status"] == "done"
 
     outcome = vastmax(*arguments)

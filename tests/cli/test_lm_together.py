@@ -52,7 +52,7 @@ def test_an_error_of_all_is_told_once(text: Path, tmp_path: Path) -> None:
     assert (first.code, second.code, second.err) == (1, 1, "")
     assert (
         first.sentence
-        == "target sampling does not support spread classes, as its candidates are of one text: use another layer."
+        == "target sampling does not support sharded classes, as its candidates are of one text: use another layer."
     )
     assert not (tmp_path / "m").exists()
 

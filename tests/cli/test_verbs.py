@@ -500,7 +500,7 @@ def test_compress(model: Path, tmp_path: Path) -> None:
     embeddings = Embeddings.load(model)
     outcome = vastmax("compress", model, "-o", tmp_path / "small")
     assert outcome.code == 0
-    assert "% of what float32 takes" in outcome.out
+    assert "% of the size in float32" in outcome.out
     found = json.loads(vastmax("nearest", tmp_path / "small", "g1w0", "-k", "2", "--json").out)["g1w0"]
     assert [each["word"] for each in found] == [word for word, _ in embeddings.nearest("g1w0", 2)]
     again = vastmax("compress", model, "-o", tmp_path / "small")

@@ -1,4 +1,4 @@
-"""Vectors that one run lends another: the output's where it has one a word, else the input's."""
+"""Vectors that one run lends another: the output's where it has one per word, else the input's."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_a_tied_table_is_lent_under_the_name_it_has(tmp_path: Path) -> None:
 
 
 def test_without_either_there_is_nothing_to_lend(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no vector a word"):
+    with pytest.raises(InputError, match="no vector per word"):
         _vectors(lent(tmp_path, output_head=OUT), "adaptive")
     with pytest.raises(InputError, match="no run of this name is finished"):
         _vectors(str(tmp_path / "nowhere"), "full")

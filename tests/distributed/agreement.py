@@ -71,7 +71,7 @@ def tied(mesh: DeviceMesh, rank: int, folder: Path) -> None:
         layer = build(name, D, range(V, 0, -1))
         assert layer.input_embedding() is not None
         assert "shares its table" in refused(lambda layer=layer: shard_classes(layer, mesh))
-        assert "classes are spread" in refused(spread(mesh, name).input_embedding)
+        assert "classes are sharded" in refused(spread(mesh, name).input_embedding)
     layer = build("full", D, range(V, 0, -1))
     layer.tie_weights(torch.nn.Embedding(V, D))
     assert "shares its table" in refused(lambda: shard_classes(layer, mesh))

@@ -245,7 +245,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         trained["a"]
     with pytest.raises(InputError, match="subwords has 12 columns and vectors has 3"):
         Embeddings(np.eye(3), Vocabulary(["a", "b", "c"], None), subwords=trained.subwords)
-    with pytest.raises(InputError, match="give one vector a bucket"):
+    with pytest.raises(InputError, match="give one vector per bucket"):
         SubwordVectors(Subwords(buckets=5), np.zeros((4, 2), np.float32))
     with pytest.raises(InputError, match="one outside 0 to 4: give each bucket once"):
         SubwordVectors(Subwords(buckets=5), np.zeros((2, 2), np.float32), np.array([1, 1]))

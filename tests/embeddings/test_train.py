@@ -225,7 +225,7 @@ def test_a_disk_too_small_is_found_before_training(
     from vastmax.runs import output
 
     monkeypatch.setattr(output.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
-    with pytest.raises(InputError, match="MB free where the model and its checkpoint need"):
+    with pytest.raises(InputError, match="MB free, but the model and its checkpoint need"):
         train(corpus, output=tmp_path / "model", **SMALL)
 
 

@@ -150,7 +150,7 @@ def test_adaptive_input_goes_with_adaptive_output() -> None:
             "embedding_dim is 5: give the hidden vectors' width",
         ),
         (lambda: LSTM(build("hierarchical", 4, [3, 2, 1]), tie=True), "HierarchicalSoftmax has no table"),
-        (lambda: LSTM(build("differentiated", 4, list(range(1, 40))), tie=True), "no table of one vector a word"),
+        (lambda: LSTM(build("differentiated", 4, list(range(1, 40))), tie=True), "no table of one vector per word"),
         (lambda: LSTM(FullSoftmax(4, 9), layers=0), "layers is 0: give 1 or more"),
         (lambda: FeedForward(FullSoftmax(4, 9), order=1), "order is 1: give 2 or more"),
         (lambda: LSTM(FullSoftmax(4, 9), dropout=1.0), "dropout is 1.0: give a number from 0 to below 1"),

@@ -197,7 +197,7 @@ def test_errors() -> None:
         ClassBasedSoftmax(D, RAGGED)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="classes is 4: give a whole number from 1 to 3"):
         build("class-based", D, [1, 2, 3], classes=4)
-    with pytest.raises(InputError, match="classes is of 2 words and the vocabulary has 3"):
+    with pytest.raises(InputError, match="classes has 2 words and the vocabulary has 3"):
         build("class-based", D, [1, 2, 3], classes=Classes([0, 1]))
 
 

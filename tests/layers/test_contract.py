@@ -234,11 +234,11 @@ def test_bad_input_is_told_clearly(case: LayerCase) -> None:
         layer(hidden, target, reduction="average")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"hidden is torch.float64 of shape \(4, 11\): give floating-point numbers"):
         layer(hidden[:, 1:], target)
-    with pytest.raises(InputError, match=r"target is torch.int64 of shape \(3,\): give one id a row"):
+    with pytest.raises(InputError, match=r"target is torch.int64 of shape \(3,\): give one id per row"):
         layer(hidden, target[1:])
     with pytest.raises(InputError, match=r"target is torch.float64 of shape .*: give class ids"):
         layer(hidden, target.double())
-    with pytest.raises(InputError, match=r"weight is .*: give one factor a class"):
+    with pytest.raises(InputError, match=r"weight is .*: give one factor per class"):
         layer(hidden, target, weight=torch.ones(V - 1))
     for k in (0, V + 1):
         with pytest.raises(InputError, match=f"k is {k}"):
@@ -252,7 +252,7 @@ def test_bad_input_is_told_clearly(case: LayerCase) -> None:
 def test_bad_sizes_are_told_clearly(case: LayerCase) -> None:
     with pytest.raises(InputError, match="in_features is 0"):
         build(case.name, 0, case.vocabulary([3, 2, 1]))
-    with pytest.raises(InputError, match=r"counts is .*: give one whole number a word"):
+    with pytest.raises(InputError, match=r"counts is .*: give one whole number per word"):
         build(case.name, 4, case.vocabulary([]))
 
 

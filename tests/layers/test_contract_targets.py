@@ -184,7 +184,7 @@ def test_smoothing_that_cannot_be(case: LayerCase) -> None:
 @pytest.mark.parametrize("case", OF_THE_BATCH, ids=lambda case: case.id)
 def test_no_smoothing_where_targets_are_samples(case: LayerCase) -> None:
     layer = case.build(D, V)
-    with pytest.raises(InputError, match=r"label_smoothing is 0.1: give 0 where targets are samples"):
+    with pytest.raises(InputError, match=r"label_smoothing is 0.1: give 0 if targets are samples"):
         layer(*batch((4,)), label_smoothing=0.1)
 
 

@@ -314,9 +314,9 @@ def test_bad_input_is_told_clearly() -> None:
         diagnose(layer, hidden, target, repeats=1)
     with pytest.raises(InputError, match="target has only ignored rows"):
         diagnose(layer, hidden, torch.full((4,), -100))
-    with pytest.raises(InputError, match=r"target is torch.int64 of shape \(3,\): give one id a row"):
+    with pytest.raises(InputError, match=r"target is torch.int64 of shape \(3,\): give one id per row"):
         diagnose(layer, hidden, target[1:])
     with pytest.raises(InputError, match=f"target contains {V}"):
         diagnose(layer, hidden, target.fill_(V))
-    with pytest.raises(InputError, match=r"context is .*: give one id a row"):
+    with pytest.raises(InputError, match=r"context is .*: give one id per row"):
         diagnose(layer, hidden, target.fill_(0), context=target[1:])

@@ -217,7 +217,7 @@ def test_order_and_cutoffs_persist() -> None:
 
 @pytest.mark.parametrize("widths", [(5, 4), (5, 3, 2), (3, 5, 1), (9, 0, 0), (3, 3, 3), ()], ids=str)
 def test_widths_that_are_no_slices(widths) -> None:
-    with pytest.raises(InputError, match="give 3 whole numbers, one a block, strictly falling, which sum to in_feat"):
+    with pytest.raises(InputError, match="give 3 whole numbers, one per block, strictly falling, which sum to in_feat"):
         layer_of(widths=widths)
 
 

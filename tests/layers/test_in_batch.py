@@ -107,11 +107,11 @@ def test_half_precision_keeps_log_q() -> None:
 
 def test_bad_input_is_told_clearly() -> None:
     queries, items = rows()
-    with pytest.raises(InputError, match=r"are of shapes \(6, 4\), \(5, 4\) and \(6,\): give \(N, d\)"):
+    with pytest.raises(InputError, match=r"have shapes \(6, 4\), \(5, 4\) and \(6,\): give \(N, d\)"):
         in_batch_softmax(queries, items[:5], log_q())
-    with pytest.raises(InputError, match=r"ids is .*: give one an item, of shape \(6,\)"):
+    with pytest.raises(InputError, match=r"ids is .*: give one per item, of shape \(6,\)"):
         in_batch_softmax(queries, items, log_q(), torch.tensor([1]))
-    with pytest.raises(InputError, match=r"own is .*: give one place a query, int64 of shape \(6,\)"):
+    with pytest.raises(InputError, match=r"own is .*: give one place per query, int64 of shape \(6,\)"):
         in_batch_softmax(queries, items, log_q(), own=torch.arange(5))
     with pytest.raises(InputError, match="own contains 6: give places of items from 0 to 5"):
         in_batch_softmax(queries, items, log_q(), own=torch.arange(1, 7))

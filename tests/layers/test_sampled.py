@@ -254,7 +254,7 @@ def test_bad_input_is_told_clearly() -> None:
         SampledSoftmax.from_vocabulary(D, COUNTS, proposal="zipf")
     with pytest.raises(InputError, match="proposal is for 3 classes and the vocabulary has 12"):
         SampledSoftmax.from_vocabulary(D, COUNTS, proposal=UniformProposal(3))
-    with pytest.raises(InputError, match=r"context is .* \(3,\): give one id a row, whole numbers of shape \(2,\)"):
+    with pytest.raises(InputError, match=r"context is .* \(3,\): give one id per row, whole numbers of shape \(2,\)"):
         trained()(*some_rows(2), context=torch.zeros(3, dtype=torch.int64))
 
 

@@ -184,7 +184,7 @@ def test_bad_ids(ids, message: str) -> None:
 )
 def test_bad_shares(share) -> None:
     layer = layer_of(correct_inclusion=True)
-    with pytest.raises(InputError, match=r"share is .*: give shares from 0 to 1, one a class, \(23,\)"):
+    with pytest.raises(InputError, match=r"share is .*: give shares from 0 to 1, one per class, \(23,\)"):
         layer.set_inclusion(share)
     assert layer.log_inclusion is None
 

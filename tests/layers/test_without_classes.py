@@ -199,7 +199,7 @@ def test_a_state_comes_back(case: LayerCase) -> None:
     emptied.reset_parameters()
     assert torch.equal(emptied.kept, torch.tensor(LEFT)) and emptied.inner[7] == -1 and emptied.inner[8] == 6
     other = LayerSpec(case.name, {**case.options, "without": [0, 8, V - 1]}).build(D, vocabulary)
-    with pytest.raises(InputError, match="a layer with another without"):
+    with pytest.raises(InputError, match="a layer built with another value of without"):
         other.load_state_dict(state)
 
 

@@ -109,9 +109,9 @@ def test_rows_and_histories_must_be_as_many() -> None:
     proposal = BigramProposal.from_tokens(TOKENS, 5)
     histories = torch.tensor([0, 1])
     for num_rows in (0, 3, 4):
-        with pytest.raises(InputError, match=f"num_rows is {num_rows} for 2 previous classes"):
+        with pytest.raises(InputError, match=f"num_rows is {num_rows} and context has 2 class ids"):
             proposal.sample(6, num_rows=num_rows, context=histories)
-    with pytest.raises(InputError, match=r"ids are of shape \(3, 1\) for 2 previous classes"):
+    with pytest.raises(InputError, match=r"ids have shape \(3, 1\) and context has 2 class ids"):
         proposal.log_prob(torch.zeros(3, 1, dtype=torch.int64), histories)
     none = histories[:0]
     assert proposal.sample(6, num_rows=0, context=none).log_expected_count.shape == (0, 6)
@@ -263,11 +263,11 @@ def test_a_mixture_that_is_right_stays() -> None:
 def test_bad_input_is_told_clearly() -> None:
     with pytest.raises(InputError, match="give three"):
         BigramProposal([1, 1], ([0], [1], [1, 2]))
-    with pytest.raises(InputError, match="bigrams are of classes 2 to 2: give 0 to 1"):
+    with pytest.raises(InputError, match="bigrams contain class ids 2 to 2: give 0 to 1"):
         BigramProposal([1, 1], ([0], [2], [1]))
     with pytest.raises(InputError, match="0 or more"):
         BigramProposal([1, 1], ([0], [1], [-1]))
-    with pytest.raises(InputError, match=r"counts is float64 of shape \(1, 2\): give one number a class"):
+    with pytest.raises(InputError, match=r"counts is float64 of shape \(1, 2\): give one number per class"):
         BigramProposal([[1, 1]])
     with pytest.raises(InputError, match=r"of shape \(2,\): give one number for each of 3 classes"):
         BigramProposal.from_tokens([0, 1], 3, counts=[1, 1])

@@ -146,7 +146,7 @@ def test_damage_is_one_sentence(part: str, damage: Callable[[Path], Any], tmp_pa
 def test_another_kind_is_refused(tmp_path: Path) -> None:
     checkpoint().save(tmp_path)
     with pytest.raises(
-        CheckpointError, match=f"the checkpoint in {tmp_path} is of a test, not of embeddings: resume that"
+        CheckpointError, match=f"the checkpoint in {tmp_path} belongs to a test, not to embeddings: resume that"
     ):
         Checkpoint.load(tmp_path, "embeddings")
 
@@ -162,7 +162,7 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
 def test_another_version_is_refused(name: str, about: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / name).write_text(json.dumps(about))
     assert holds_checkpoint(tmp_path)
-    with pytest.raises(CheckpointError, match="of another version of vastmax: finish it with that one, or delete it"):
+    with pytest.raises(CheckpointError, match="by another version of vastmax: finish it with that one, or delete it"):
         Checkpoint.load(tmp_path, "embeddings")
 
 

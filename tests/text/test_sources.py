@@ -262,5 +262,5 @@ def test_disk_that_fills_up_in_the_middle(tmp_path: Path) -> None:
     program = f"from vastmax.text import *; encode_corpus({str(text)!r})"
     run = subprocess.run([sys.executable, "-c", program], preexec_fn=limit, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert "has no room for the encoded corpus, 4 bytes a word (File too large)" in run.stderr.splitlines()[-1]
+    assert "has no room for the encoded corpus, 4 bytes per word (File too large)" in run.stderr.splitlines()[-1]
     assert run.stderr.endswith("free some, or name another folder in the environment variable TMPDIR.\n")

@@ -94,9 +94,9 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("class_of", "message"),
     [
-        ([], "one whole number a word"),
-        ([0.5, 1], "one whole number a word"),
-        ([[0, 1]], "one whole number a word"),
+        ([], "one whole number per word"),
+        ([0.5, 1], "one whole number per word"),
+        ([[0, 1]], "one whole number per word"),
         ([0, -1], "give 0 to C-1"),
         ([0, 2], "give 0 to C-1"),
         ([0, 2, 2], "class 1 has no word"),

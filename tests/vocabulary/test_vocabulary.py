@@ -61,7 +61,7 @@ def test_array_keeps_its_order(counts: np.ndarray) -> None:
         (["a"], "counts is <U1 of shape"),
         ([[1]], r"shape \(1, 1\)"),
         ({"a": 0}, "1 time or more"),
-        ({}, "give one whole number a word"),
+        ({}, "give one whole number per word"),
     ],
 )
 def test_counts_that_are_none(counts: object, complaint: str) -> None:
@@ -79,7 +79,7 @@ def test_limits_are_for_words() -> None:
 
 
 def test_words_and_counts_must_match() -> None:
-    with pytest.raises(InputError, match="words are 2 and counts 1: give one count a word"):
+    with pytest.raises(InputError, match="words are 2 and counts 1: give one count per word"):
         Vocabulary(["a", "b"], [1])
     with pytest.raises(InputError, match="contains the word 'a' twice"):
         Vocabulary(["a", "a"], [1, 2])["a"]

@@ -84,8 +84,8 @@ void bind_alias(nb::module_& m) {
             return to_numpy(std::move(entries));
         },
         nb::arg("mass"), nb::arg("slots"), nb::arg("total"), nb::arg("first"), nb::arg("stop"),
-        "Entries (stop - first,) int64 of an alias table's slots, of masses (V,) int64 that add up to the total: the "
-        "threshold of each slot, times slots, and its alias. ValueError where they do not.");
+        "Entries (stop - first,) int64 of an alias table's slots for masses (V,) int64: each is the threshold of the "
+        "slot times the number of slots, plus its alias. ValueError if the masses do not sum to the total.");
 }
 
 }  // namespace vastmax

@@ -56,7 +56,7 @@ void bind_draws_of(nb::module_& m) {
                       (!bias || bias->size() == tables.classes) && rows.size() == count && of_targets.size() == count &&
                       all_below(rows, num_rows) && all_have_one(rows, num_rows),
                   "every row must have a target, and rows must rise");
-            check(block > 0 && most >= block, "a row may draw a block or more");
+            check(block > 0 && most >= block, "the limit of a row must be at least one block");
             const Scores<T> scores{values<T>(hidden.data()),
                                    values<T>(table.data()),
                                    bias ? values<T>(bias->data()) : nullptr,

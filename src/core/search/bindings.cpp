@@ -75,7 +75,7 @@ void bind_search(nb::module_& m) {
         "code_factors",
         [](const Table<const int8_t>& codes, Row<float>& factors, size_t threads) {
             const size_t size = codes.shape(0), width = codes.shape(1);
-            check(factors.size() == size && width <= kMostCodes, "factors must be one a row");
+            check(factors.size() == size && width <= kMostCodes, "factors must be one per row");
             nb::gil_scoped_release release;
             parallel_for((size + kRowsAtATime - 1) / kRowsAtATime, threads, [&](size_t, size_t chunk) {
                 for (size_t i = chunk * kRowsAtATime; i < std::min(size, (chunk + 1) * kRowsAtATime); ++i) {
@@ -130,7 +130,7 @@ void bind_search(nb::module_& m) {
             const size_t count = queries.shape(0);
             check(coded.width <= kMostCodes && factors.size() == coded.size &&
                       (!slacks || slacks->size() == coded.size) && queries.shape(1) == coded.width && k > 0,
-                  "factors and slacks must be one a row, and queries as wide as the codes");
+                  "factors and slacks must be one per row, and queries as wide as the codes");
             check(among ? all_below(*among, coded.size) && rows == among->size() : rows <= coded.size,
                   "those asked about must be rows");
             check(exclude_from.size() == count + 1 && exclude_from.data()[0] == 0 &&
@@ -144,7 +144,7 @@ void bind_search(nb::module_& m) {
             vectors.floats = rows_of(floats, coded, vectors);
             vectors.halves = rows_of(halves, coded, vectors);
             if (scales) {
-                check(scales->size() == coded.size, "scales must be one a row");
+                check(scales->size() == coded.size, "scales must be one per row");
                 vectors.codes = coded.codes;
                 vectors.scales = scales->data();
                 vectors.stride = coded.width;

@@ -29,7 +29,7 @@ uint64_t first_bytes(std::string_view word) {
 }  // namespace
 
 void Lexicon::set_counts(std::vector<uint64_t> counts) {
-    if (counts.size() != size()) throw std::invalid_argument("give one count a word");
+    if (counts.size() != size()) throw std::invalid_argument("give one count per word");
     counts_ = std::move(counts);
 }
 

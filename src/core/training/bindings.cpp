@@ -118,17 +118,17 @@ Inputs make_inputs(size_t words, size_t rows, const std::optional<BagArrays>& ba
     if (bags) {
         const auto& [offsets, ids] = *bags;
         if (offsets.size() != words + 1 || offsets.data()[0] != 0 || offsets.data()[words] != int64_t(ids.size()))
-            throw std::invalid_argument("bags are not one a word");
+            throw std::invalid_argument("bags are not one per word");
         for (size_t i = 0; i < words; ++i)
             if (offsets.data()[i] >= offsets.data()[i + 1]) throw std::invalid_argument("a bag is empty");
         if (std::any_of(ids.data(), ids.data() + ids.size(), [&](uint32_t id) { return id >= rows; }))
             throw std::invalid_argument("a bag names a row that is not there");
         inputs.bags = {offsets.data(), ids.data()};
     } else if (rows != words) {
-        throw std::invalid_argument("without bags there is one row a word");
+        throw std::invalid_argument("without bags there is one row per word");
     }
     if (frozen) {
-        if (frozen->size() != words) throw std::invalid_argument("frozen is not one flag a word");
+        if (frozen->size() != words) throw std::invalid_argument("frozen is not one flag per word");
         inputs.frozen = frozen->data();
     }
     return inputs;

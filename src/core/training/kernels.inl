@@ -143,7 +143,7 @@ inline void dots(Block& block, int dim, float* score, int stride, int fetches) {
 
 // ---- the logistic function -----------------------------------------------------------------------------------------
 
-// The polynomials are Chebyshev series, truncated and rounded to float, with a constant of exactly 1. In numpy:
+// The polynomials are Chebyshev series, truncated and rounded to float, with a constant of exactly 1. In NumPy:
 //     Chebyshev.interpolate(lambda f: 2.0**f, 60, [-0.5, 0.5]).truncate(6)
 //     Chebyshev.interpolate(lambda e: log1p(e) / e, 60, [0, 1]).truncate(9)
 // converted to kind=Polynomial. A test checks the errors stated here over the whole range.

@@ -39,7 +39,8 @@ void Planner::subsample(const uint32_t* ids, size_t size) {
         }
         ++words_;
         kept_[count] = ids[i];
-        count += static_cast<uint32_t>(random_.next() >> 32) <= keep[ids[i]];  // branch-free: often mispredicted
+        // branch-free: a branch would often be mispredicted
+        count += static_cast<uint32_t>(random_.next() >> 32) <= keep[ids[i]];
     }
     sentence_end_.push_back(count);
     kept_.resize(count);

@@ -80,7 +80,7 @@ void Stepper::prefetch(const Plan& plan) {
     for (int64_t i = plan.path; i < end; ++i) {
         const uint32_t node = paths_.steps[i] >> 1;
         block_.fetch_rows[block_.fetches] = matrices_.outputs.row(node);
-        block_.fetches += node >= kHotNodes;  // branch-free: often mispredicted
+        block_.fetches += node >= kHotNodes;  // branch-free: a branch would often be mispredicted
     }
 }
 

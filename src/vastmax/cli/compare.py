@@ -51,7 +51,7 @@ def compare(
     ] = None,
     epochs: Annotated[
         float | None,
-        typer.Option(metavar="N", show_default="as --minutes-each says", help="Passes over the training text."),
+        typer.Option(metavar="N", show_default="none: see --minutes-each", help="Passes over the training text."),
     ] = None,
     seeds: Annotated[
         int, typer.Option(metavar="N", help="Runs of each method, with --seed, --seed + 1, and so on.")
@@ -64,7 +64,7 @@ def compare(
         float | None,
         typer.Option(
             metavar="N|SHARE",
-            show_default="20000, and 8000 where neither --minutes-each nor --epochs is given",
+            show_default="20000; 8000 if neither --minutes-each nor --epochs is given",
             help="Words, or share, of TRAIN to cut from its end for each text not given.",
         ),
     ] = None,
@@ -144,7 +144,7 @@ def compare(
         )
     if (seconds := estimated_seconds(corpus, plan.configs)) is not None:
         runs = len(plan.configs)
-        note(f"note: {runs} run{'s' * (runs != 1)}, about {about(seconds)} in all, less what is finished")
+        note(f"note: {runs} run{'s' * (runs != 1)}, about {about(seconds)} in all, minus finished runs")
     with ProgressDisplay() as display:
         try:
             records = compare(

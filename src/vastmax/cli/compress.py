@@ -24,13 +24,13 @@ def compress(
         typer.Option(
             metavar="float32|float16|int8",
             show_default="int8",
-            help="4, 2 or 1 bytes a number; int8 loses almost no accuracy, and is the fastest to search.",
+            help="4, 2 or 1 bytes per number; int8 loses almost no accuracy, and is the fastest to search.",
         ),
     ] = None,
     bytes_per_word: Annotated[
         int | None,
         typer.Option(
-            metavar="N", show_default=False, help="Product quantisation with N bytes a word; dim/2 loses little."
+            metavar="N", show_default=False, help="Product quantisation with N bytes per word; dim/2 loses little."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in the output folder.")] = False,
@@ -57,5 +57,5 @@ def compress(
     if as_json:
         print_json({"output": output, "vocabulary": len(smaller), "dim": smaller.dim, "bytes": size})
     else:
-        share = f"{size / 1e6:,.1f} MB, {100 * size / before:.0f} % of what float32 takes"
+        share = f"{size / 1e6:,.1f} MB, {100 * size / before:.0f} % of the size in float32"
         say(f"saved in {output}: {len(smaller):,} words, {smaller.dim} dimensions; vectors take {share}")

@@ -58,7 +58,7 @@ def say_fields(*fields: Any) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print a JSON document on stdout, with numpy scalars as numbers and paths as strings."""
+    """Print a JSON document on stdout, with NumPy scalars as numbers and paths as strings."""
 
     def plain(value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value.item()

@@ -72,7 +72,7 @@ def vocab(
         print_json({"vocabulary": len(vocabulary), "words": vocabulary.total, "top": rows, "output": output})
         return
     print_table(("word", "count"), pairs)
-    note(f"{len(vocabulary):,} words kept, which stand for {vocabulary.total:,} of the text")
+    note(f"{len(vocabulary):,} words kept, which cover {vocabulary.total:,} words of the text")
 
 
 @takes(TextOptions, without=("max_vocabulary",))
@@ -238,11 +238,11 @@ def _found(kind: str, tree: Tree, counts: NDArray) -> tuple[dict[str, Any], Sequ
     ]
     for name, each in {"huffman": huffman, kind: own}.items():
         rows.append((f"{name} tree", f"{each.mean_bits:.2f}", str(each.longest_path), f"{each.saving:.1%}"))
-    return facts, ("", "bits a word", "longest path", "saving"), rows
+    return facts, ("", "bits per word", "longest path", "saving"), rows
 
 
 def _classes_found(classes: Classes, counts: NDArray) -> tuple[dict[str, Any], Sequence[str], Sequence[Sequence[str]]]:
     found = classes.statistics(counts)
     own = f"{found.mean_logits:.1f}", str(found.largest_class), f"{found.saving:.1%}"
     rows = [("full softmax", f"{found.num_words:.1f}", "", "0.0%"), (f"{found.num_classes} classes", *own)]
-    return found.to_dict(), ("", "logits a word", "largest class", "saving"), rows
+    return found.to_dict(), ("", "logits per word", "largest class", "saving"), rows

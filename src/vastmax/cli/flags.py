@@ -107,7 +107,7 @@ Corpus = Annotated[
     typer.Argument(
         metavar="CORPUS...",
         show_default=False,
-        help="Files (plain, .gz, .bz2, .xz, .zst), folders, globs, or - for standard input; one sentence a line.",
+        help="Files (plain, .gz, .bz2, .xz, .zst), folders, globs, or - for standard input; one sentence per line.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and everything else on stderr.")]

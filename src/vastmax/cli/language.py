@@ -33,7 +33,7 @@ Test = Annotated[
 ]
 EndOfSentence = Annotated[
     str,
-    typer.Option(metavar="WORD", help="Word that marks ends of sentences, a class of its own; no text may contain it."),
+    typer.Option(metavar="WORD", help="Class that marks ends of sentences; no text may contain it."),
 ]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where to train.")]
 

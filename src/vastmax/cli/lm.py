@@ -89,7 +89,7 @@ def train(
         typer.Option(
             metavar="classes|none",
             show_default="classes from 4 million numbers on",
-            help="With several processes: spread the output layer's classes, or keep all on each.",
+            help="With several processes: shard the output layer's classes, or keep all on each.",
         ),
     ] = None,
     checkpoint_minutes: CheckpointMinutes = 10,
@@ -148,8 +148,8 @@ def summary(record: RunRecord) -> list[str]:
     memory = "" if record.peak_memory is None else f"; at most {record.peak_memory / 1e6:,.0f} MB of memory"
     by = ""
     if record.processes > 1:
-        spread = " that spread the output layer's classes" if record.output_sharding == "classes" else ""
-        by, memory = f" by {record.processes} processes{spread}", f"{memory} in each" if memory else ""
+        sharded = " that sharded the output layer's classes" if record.output_sharding == "classes" else ""
+        by, memory = f" by {record.processes} processes{sharded}", f"{memory} in each" if memory else ""
     lines = [
         f"perplexity: {found['test']:,.2f} test, {found['valid']:,.2f} validation, {found['train']:,.2f} training text",
         f"{record.words or 0:,} words, {record.epochs or 0:.3g} epochs, in {duration(record.training_seconds or 0)}{by}"
@@ -160,11 +160,11 @@ def summary(record: RunRecord) -> list[str]:
     ]
     about = record.diagnostics or {}
     if about.get("log_partition_mean") is not None:
-        mean, spread = about["log_partition_mean"], about["log_partition_std"]
-        lines.append(f"log Z: {mean:.3f} on average, {spread:.3f} from row to row")
+        mean, deviation = about["log_partition_mean"], about["log_partition_std"]
+        lines.append(f"log Z: {mean:.3f} on average, standard deviation {deviation:.3f} over the rows")
     if record.kind != "exact" and about:
         lines.append(
-            f"training loss beside the exact one: {about['loss_bias']:+.3f} nats; its gradient's error is "
+            f"training loss minus the exact loss: {about['loss_bias']:+.3f} nats; its gradient's error is "
             f"{about['gradient_rmse']:.2f} of the gradient"
         )
     return lines
@@ -180,7 +180,7 @@ def score(
         ),
     ],
     per_sentence: Annotated[
-        bool, typer.Option("--per-sentence", help="Print one line a sentence: log-probability, words, the sentence.")
+        bool, typer.Option("--per-sentence", help="Print one line per sentence: log-probability, words, the sentence.")
     ] = False,
     batching: Annotated[
         str | None,
@@ -221,8 +221,8 @@ def score(
     for value, words, sentence in lines:
         say_fields(f"{value:.4f}", words, " ".join(sentence))
     said = (
-        f"perplexity {found.perplexity:,.2f} of {found.words:,} words in {found.sentences:,} sentences, whose ends "
-        f"count; {found.unknown_share:.2%} of the rest are unknown; {speed(found.words_per_second)}"
+        f"perplexity {found.perplexity:,.2f} of {found.words:,} words, including the ends of {found.sentences:,} "
+        f"sentences; {found.unknown_share:.2%} of the other words are unknown; {speed(found.words_per_second)}"
     )
     (note if per_sentence else say)(said)
 

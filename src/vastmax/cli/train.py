@@ -72,7 +72,7 @@ def train(
         PlaceOption(
             metavar="all|FILE",
             show_default=False,
-            help="Words of --start whose vectors are not trained: all, or a file with one a line.",
+            help="Words of --start whose vectors are not trained: all, or a file with one word per line.",
         ),
     ] = None,
     as_json: Json = False,
@@ -163,10 +163,10 @@ def _frozen(given: Path | None) -> str | list[str] | None:
         words = [word for line in lines if (word := line.strip(" \t\r"))]  # words may contain other white space
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"--frozen {given} cannot be read ({error}): give all, or a file with one word a line."
+            f"--frozen {given} cannot be read ({error}): give all, or a file with one word per line."
         ) from None
     if not words:
-        raise InputError(f"--frozen {given} is empty: give all, or a file with one word a line.")
+        raise InputError(f"--frozen {given} is empty: give all, or a file with one word per line.")
     return words
 
 

@@ -256,7 +256,7 @@ def _run(
 
 def _ending(code: int) -> str:
     if code == -signal.SIGKILL:
-        return "SIGKILL, as where the system is out of memory"
+        return "SIGKILL, for example because the system ran out of memory"
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 

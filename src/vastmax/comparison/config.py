@@ -36,7 +36,7 @@ class RunConfig:
         method: The output layer, its options, and its own training options.
         model: The model below the output layer.
         training: Training options; the method's own override them.
-        threads: CPU threads; None for all.
+        threads: CPU threads; None for ``OMP_NUM_THREADS`` or all available processors.
         device: "cpu", "cuda" or "cuda:N".
         probe: Whether to choose the learning rate by short trial runs first: see :func:`~vastmax.comparison.probe`.
 
@@ -205,7 +205,7 @@ def read_comparison(path: Path, flags: Mapping[str, Any]) -> ComparisonFile:
     """Read a comparison from a TOML file.
 
     Top-level keys are flags of ``vastmax compare``, with ``-`` or ``_`` between words. ``methods`` is a list of names,
-    or one table ``[methods.NAME]`` per method: ``layer`` is a key of ``LAYERS``, or a third-party layer as
+    or one table ``[methods.NAME]`` per method: ``layer`` is a key of ``LAYERS``, or a custom layer as
     ``module:Class``; without it NAME must be in the catalogue. ``[methods.NAME.training]`` holds the method's own
     training options; all other keys are options of the layer.
 

@@ -24,7 +24,7 @@ class Method:
 
     Args:
         label: its name in the comparison.
-        layer: a key of ``LAYERS``; for a third-party layer the return value of :func:`~vastmax.layers.own_layer`.
+        layer: a key of ``LAYERS``; for a custom layer the return value of :func:`~vastmax.layers.own_layer`.
         options: options of the layer's ``from_corpus``, as JSON values. If the layer takes word vectors by name, the
             name of a run of this comparison selects that run's vectors: its output table if it has one, else its input
             embeddings. Without a name, skip-gram vectors are trained on the training text with a window of one word:
@@ -59,7 +59,7 @@ class _Catalogue(Mapping[str, Method]):
     def _methods(self) -> dict[str, Method]:
         found = {}
         for name, layer in LAYERS.items():
-            if ":" in name:  # a third-party layer, module:Class
+            if ":" in name:  # a custom layer, module:Class
                 continue
             found[name] = Method(name, name)
             for variant, options in layer.variants.items():
@@ -115,7 +115,7 @@ def build_layer(
         in_features: d, the size of the hidden vectors.
         corpus: the corpus whose vocabulary and training text the layer is built for.
         seed: seed for word vectors and trees.
-        threads: CPU threads for word vectors and trees; None for all.
+        threads: CPU threads for word vectors and trees; None for ``OMP_NUM_THREADS`` or all available processors.
         vectors_of: returns the word vectors (V, d) of a finished run by its name.
 
     Raises:

@@ -122,7 +122,7 @@ def run_language_model(
     number("checkpoint_minutes", checkpoint_minutes, 0, 1e6)  # before a layer is built, which may take minutes
     options, model_options, method = config.loop_options, config.model, config.method
     if processes.size > 1 and config.probe:
-        raise refused("probe", True, "false where several processes train together, and give learning_rate")
+        raise refused("probe", True, "false if several processes train together, and give learning_rate")
     check_sharding(output_sharding, model_options)
     device = check_device(config.device, processes)
     if device.type == "cuda" and processes.size > 1:

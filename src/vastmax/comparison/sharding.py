@@ -62,7 +62,7 @@ def spreads(asked: OutputSharding | None, layer: OutputLayer, model: ModelOption
         raise
     if plan is None and asked is not None:
         raise InputError(
-            f"output_sharding is 'classes', and {type(layer).__name__} does not define how its classes are spread: "
+            f"output_sharding is 'classes', and {type(layer).__name__} does not define how its classes are sharded: "
             "give 'none'."
         )
     return plan is not None

@@ -91,7 +91,7 @@ def _vectors(folder: str | None, label: str) -> Any:
             # rows of an output table may also belong to nodes, classes or clusters; a tied table has one name only
             if name in tensors.keys() and tensors.get_slice(name).get_shape()[0] == num_words:  # noqa: SIM118
                 return tensors.get_tensor(name)
-    raise InputError(f"vectors is {label!r}, which has no vector a word: name a run with a table of words.")
+    raise InputError(f"vectors is {label!r}, which has no vector per word: name a run with a table of words.")
 
 
 if __name__ == "__main__":

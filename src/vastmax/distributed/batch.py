@@ -122,7 +122,7 @@ def current() -> Batch:
     batch = _current.get()
     if batch is None:
         raise InputError(
-            "a table is spread over processes, and cannot be used directly: call the methods of its layer."
+            "a table is sharded over processes, and cannot be used directly: call the methods of its layer."
         )
     return batch
 

@@ -207,16 +207,16 @@ class Sharded(OutputLayer):
 
     def tie_weights(self, embedding: Any) -> NoReturn:
         raise InputError(
-            "the layer's classes are spread, and no embedding in one place can share their table: unshard it first."
+            "the layer's classes are sharded, and no embedding in one place can share their table: unshard it first."
         )
 
     def input_embedding(self) -> NoReturn:
         raise InputError(
-            "the layer's classes are spread, and no embedding in one place can share their table: unshard it first."
+            "the layer's classes are sharded, and no embedding in one place can share their table: unshard it first."
         )
 
     def sampling_report(self, *_: Any, **__: Any) -> NoReturn:
-        raise InputError("the layer's classes are spread: unshard it for a report of its samples.")
+        raise InputError("the layer's classes are sharded: unshard it for a report of its samples.")
 
     def _own(self, of_all: Tensor) -> Tensor:
         return of_all[self._batch.own]

@@ -55,16 +55,19 @@ def shard_classes(layer: OutputLayer, mesh: DeviceMesh, dim: str | None = None) 
         layer._restore()
         return layer
     if isinstance(layer, Sharded):
-        raise InputError("the layer's classes are spread already: unshard it first.")
+        raise InputError("the layer's classes are sharded already: unshard it first.")
     mesh, others = _dimensions(mesh, dim)
     if layer._shares_table:
-        raise InputError("the layer shares its table with an embedding: spread a layer without one.")
+        raise InputError("the layer shares its table with an embedding: shard a layer without one.")
     plan = layer.shard_plan()
     if plan is None:
-        raise InputError(f"{type(layer).__name__} does not define how its classes are spread: define shard_plan in it.")
+        raise InputError(
+            f"{type(layer).__name__} does not define how its classes are sharded: define shard_plan in it."
+        )
     if any(isinstance(each, DTensor) for each in (*layer.parameters(), *layer.buffers())):
         raise InputError(
-            "the layer contains a part that is spread already, for example another layer's proposal: give each its own."
+            "the layer contains a part that is sharded already, for example another layer's proposal: give each its "
+            "own."
         )
     lay_out(layer, plan, mesh, others)
     layer.__class__ = _sharded_kind(type(layer))
@@ -84,7 +87,7 @@ def unshard(layer: OutputLayer) -> OutputLayer:
         unshard(within)
         return layer
     if not isinstance(layer, Sharded):
-        raise refused("layer", layer, "a layer whose classes shard_classes spread")
+        raise refused("layer", layer, "a layer sharded by shard_classes")
     layer._cutting.remove()
     del layer._mesh, layer._others, layer._capacity, layer._cutting
     layer.__class__ = type(layer).__mro__[2]
@@ -108,7 +111,9 @@ def _dimensions(mesh: DeviceMesh, dim: str | None) -> tuple[DeviceMesh, list[Any
         return mesh, []
     if dim is None or dim not in names:
         wanted = " or ".join(map(repr, names)) or "mesh_dim_names to init_device_mesh, and one of them here"
-        raise refused("dim", dim, f"{wanted}, as classes are spread over one of the {mesh.ndim} dimensions of the mesh")
+        raise refused(
+            "dim", dim, f"{wanted}, as classes are sharded over one of the {mesh.ndim} dimensions of the mesh"
+        )
     return mesh[dim], [mesh.get_group(each) for each in names if each != dim]
 
 

@@ -1,8 +1,8 @@
 """Softmaxes over sharded classes: each process has the logits of its own classes, for the rows of all processes.
 
-Each process sends every row's own process log Z over its classes, and what the gradient will need: the expected vector
-over them, and the target's vector if it has it. Once a row's process knows the total log Z, it also knows the gradient
-of the hidden vector, and the backward pass sends three numbers per row.
+For every row, each process sends log Z over its own classes to the process that has the row, and what the gradient will
+need: the expected vector over its classes, and the target's vector if it has it. Once a row's process knows the total
+log Z, it also knows the gradient of the hidden vector, and the backward pass sends three numbers per row.
 """
 
 from __future__ import annotations

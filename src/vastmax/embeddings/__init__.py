@@ -64,7 +64,7 @@ __all__ = [
     "write_word2vec",
 ]
 
-# Lazy, so that the command line can show the options without loading numpy and the compiled core.
+# Lazy, so that the command line can show the options without loading NumPy and the compiled core.
 __getattr__, __dir__ = lazy(
     __name__,
     __all__,

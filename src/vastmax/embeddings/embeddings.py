@@ -288,7 +288,7 @@ def _table(vectors: Any, vocabulary: Vocabulary) -> Table:
     if len(table) != len(vocabulary):
         raise InputError(
             f"vectors has {counted(len(table), 'row')} and the vocabulary has {counted(len(vocabulary), 'word')}: "
-            "give one row a word."
+            "give one row per word."
         )
     return table
 

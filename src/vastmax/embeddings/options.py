@@ -190,5 +190,5 @@ class EmbeddingOptions:
 
     @property
     def num_threads(self) -> int:
-        """The number of training threads: ``threads``, or one per core available to this process."""
+        """The number of training threads: ``threads``, or ``OMP_NUM_THREADS``, or else all available processors."""
         return self.threads if self.threads is not None else default_threads()

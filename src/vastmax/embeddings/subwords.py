@@ -51,7 +51,7 @@ def make_bags(
     n-grams in other buckets are ignored, as pruned models require.
     """
     if vocabulary.words is None:
-        raise InputError("the vocabulary has no words to cut into n-grams: give words, or leave out subwords.")
+        raise InputError("the vocabulary has no words to split into n-grams: give words, or leave out subwords.")
     offsets, buckets = rule.buckets_of(vocabulary.words)
     if kept is not None:
         counts = np.zeros(rule.buckets, bool)
@@ -106,7 +106,7 @@ class SubwordVectors:
         flag("pruned", pruned)
         if pruned and rule.floret:
             raise InputError(
-                "pruned is True, and n-grams cannot be pruned where words are hashed like them: leave it out."
+                "pruned is True, and n-grams cannot be pruned if words are hashed like n-grams: leave it out."
             )
         self.rule = rule
         self.pruned = pruned
@@ -114,7 +114,7 @@ class SubwordVectors:
         self.held = np.arange(rule.buckets, dtype=np.uint32) if held is None else np.asarray(held).astype(np.uint32)
         if self.held.ndim != 1 or len(self.held) != len(vectors):
             raise InputError(
-                f"vectors of n-grams are {len(vectors)} and buckets {self.held.size}: give one vector a bucket."
+                f"vectors of n-grams are {len(vectors)} and buckets {self.held.size}: give one vector per bucket."
             )
         given = held is not None and len(self.held) > 0
         if given and (self.held.max() >= rule.buckets or np.bincount(self.held).max() > 1):

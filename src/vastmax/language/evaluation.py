@@ -150,7 +150,7 @@ def frequency_bands(report: PerplexityReport, counts: ArrayLike) -> list[dict[st
     """
     order = np.argsort(-np.asarray(counts), kind="stable")
     if not len(order):
-        raise InputError("counts is empty: give one number a word, (V,).")
+        raise InputError("counts is empty: give one number per word, (V,).")
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(1, len(order) + 1)
     of_words = rank[report.target]

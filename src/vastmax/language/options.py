@@ -36,7 +36,7 @@ class ModelOptions:
         float,
         Flag("Draw initial input embeddings and LSTM weights uniformly from -X to X.", low=0, high=1e6, above=True),
     ] = 0.1
-    tie: Annotated[bool, Flag("Share the output layer's table, where it has one, with the input embeddings.")] = False
+    tie: Annotated[bool, Flag("Share the output layer's table, if it has one, with the input embeddings.")] = False
     batching: Annotated[Batching, Flag("Read the text as one stream, or each sentence by itself.")] = "stream"
     rows: Annotated[int, Flag("Batch size: parallel parts of the text, or sentences.", low=1, high=_MOST)] = 20
     length: Annotated[int, Flag("Words of backpropagation through time, in stream batching.", low=1, high=_MOST)] = 20
@@ -102,14 +102,14 @@ class LoopOptions:
             "Clip gradients to this joint norm; 0 for no clipping.",
             low=0,
             high=1e9,
-            default="0.25; 0 where a comparison chooses the rate of adagrad or adam",
+            default="0.25; 0 if a comparison chooses the rate of adagrad or adam",
         ),
     ] = None
     patience: Annotated[
         int,
         Flag("Stop after N validations without improvement, and keep the best model; 0 for never.", low=0, high=10**6),
     ] = 0
-    validations: Annotated[int, Flag("Validations in the whole run; 0 for one an epoch.", low=0, high=10**6)] = 0
+    validations: Annotated[int, Flag("Validations in the whole run; 0 for one per epoch.", low=0, high=10**6)] = 0
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Flag(

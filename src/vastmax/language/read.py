@@ -75,7 +75,8 @@ def read_language_corpus(
             more, of which each gets a tenth of `train` at most.
         split: Instead of `held_out`, the numbers of words of `train` for training and for validation, each extended to
             the end of the sentence; the rest is for the test. ``(800_000, 200_000)`` is the usual split of Brown.
-        threads: Default: all processors. The result does not depend on it.
+        threads: Threads to count with. Default: ``OMP_NUM_THREADS``, or all available processors. The result does not
+            depend on it.
         directory: Folder of the temporary files, which take 4 bytes per word. Default: the system's.
         progress: As for :func:`encode_corpus`, for each text in turn.
 

@@ -120,7 +120,7 @@ def _load(folder: Path) -> SavedModel:
             raise FormatError(f"{folder} contains {record['format']!r}, not a language model: give the folder of one.")
         if record["format"] != _FORMAT:
             raise FormatError(
-                f"{folder} is of another version, {record['format']!r} in place of {_FORMAT!r}: train it again."
+                f"{folder} was written by another version, {record['format']!r} instead of {_FORMAT!r}: train it again."
             )
         layer, options = LayerSpec(**record["layer"]), ModelOptions(**record["model"])
         text = dict(record["text"])

@@ -132,7 +132,7 @@ class ClassBasedSoftmax(OutputLayer):
             classes = frequency_classes(counts, number, mass="sqrt")
         if classes.num_words != len(counts):
             raise InputError(
-                f"classes is of {counted(classes.num_words, 'word')} and the vocabulary has {len(counts)}: give "
+                f"classes has {counted(classes.num_words, 'word')} and the vocabulary has {len(counts)}: give "
                 "classes of the same words."
             )
         return cls(in_features, classes, counts=counts, **options)

@@ -222,7 +222,7 @@ def _checked_widths(widths: Sequence[int], in_features: int, blocks: int, varian
     if len(given) != blocks or not falling or given[-1] < 1 or not fits:
         limit = f"{'sum to' if variant == 'slices' else 'are at most'} in_features, {in_features}"
         raise InputError(
-            f"widths is {list(given)}: give {blocks} whole numbers, one a block, strictly falling, which {limit}."
+            f"widths is {list(given)}: give {blocks} whole numbers, one per block, strictly falling, which {limit}."
         )
     return given
 

@@ -100,7 +100,7 @@ class ImportanceSampledSoftmax(SamplingLayer):
         super().__init__(in_features, proposal, num_samples=num_samples, **options)
         if self.in_batch:
             raise InputError(
-                "in_batch is true: leave it out, or use SampledSoftmax, as a row alone has no samples here."
+                "in_batch is true: leave it out, or use SampledSoftmax, as importance sampling draws from a proposal."
             )
         if effective_samples is not None and not self.replacement:
             raise InputError(

@@ -109,9 +109,7 @@ class PartialSoftmax(TableLayer):
     def shard_plan(self) -> ShardPlan:
         """Return the plan of a table; InputError with an index, which needs the whole table."""
         if self.index is not None:
-            raise InputError(
-                "index needs the whole table in one place: spread the classes of a layer without an index."
-            )
+            raise InputError("index needs the whole table in one place: shard the classes of a layer without an index.")
         return super().shard_plan()
 
     def flops_per_token(self, train: bool = True) -> float:

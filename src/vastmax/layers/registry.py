@@ -140,7 +140,7 @@ class LayerSpec:
 
     @property
     def missing(self) -> str | None:
-        """What this machine lacks to build the layer for a text, as a clause; None if nothing."""
+        """The requirement of the layer that this machine does not meet, as a clause; None if it meets all."""
         return self.layer.missing(**{name: value for name, value in self.options.items() if name != _WITHOUT})
 
 
@@ -207,7 +207,7 @@ def parse_options(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
             string, and ``none`` is None.
 
     Returns:
-        Options of JSON types.
+        Options of JSON types, so that a record can hold them.
 
     Raises:
         InputError: if no layer has this name, or the layer has no such option.

@@ -142,16 +142,16 @@ def in_batch_softmax(
     wanted = queries.shape if own is None else (len(items), *queries.shape[1:])
     if queries.dim() != 2 or items.shape != wanted or log_prob.shape != items.shape[:1]:
         raise InputError(
-            f"queries, items and log_prob are of shapes {tuple(queries.shape)}, {tuple(items.shape)} and "
+            f"queries, items and log_prob have shapes {tuple(queries.shape)}, {tuple(items.shape)} and "
             f"{tuple(log_prob.shape)}: give (N, d), (N, d) and (N,), or fewer queries and own."
         )
     if ids is not None and ids.shape != log_prob.shape:
-        raise refused("ids", ids, f"one an item, of shape {tuple(log_prob.shape)}")
+        raise refused("ids", ids, f"one per item, of shape {tuple(log_prob.shape)}")
     if group is not None and group.shape != log_prob.shape:
-        raise refused("group", group, f"one an item, of shape {tuple(log_prob.shape)}")
+        raise refused("group", group, f"one per item, of shape {tuple(log_prob.shape)}")
     if own is not None:
         if own.shape != queries.shape[:1] or own.dtype != torch.int64:
-            raise refused("own", own, f"one place a query, int64 of shape {tuple(queries.shape[:1])}")
+            raise refused("own", own, f"one place per query, int64 of shape {tuple(queries.shape[:1])}")
         if len(own) and not 0 <= int(own.min()) <= int(own.max()) < len(items):
             wrong = int(own[(own < 0) | (own >= len(items))][0])
             raise InputError(f"own contains {wrong}: give places of items from 0 to {len(items) - 1}.")

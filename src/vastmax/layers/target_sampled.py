@@ -160,7 +160,7 @@ class TargetSampledSoftmax(TableLayer):
         except (TypeError, ValueError):
             given = torch.empty(())
         if given.shape != (self.num_classes,) or not bool(((given >= 0) & (given <= 1)).all()):
-            raise refused("share", share, f"shares from 0 to 1, one a class, ({self.num_classes},)")
+            raise refused("share", share, f"shares from 0 to 1, one per class, ({self.num_classes},)")
         least = min(given[given > 0].tolist(), default=1.0)
         self.log_inclusion = given.clamp(min=least).log().to(self.weight.device, wide(self.weight.dtype))
 
@@ -226,7 +226,7 @@ class TargetSampledSoftmax(TableLayer):
     def shard_plan(self) -> ShardPlan:
         """Raise InputError: partitions are not defined if each process has its own text."""
         raise InputError(
-            "target sampling does not support spread classes, as its candidates are of one text: use another layer."
+            "target sampling does not support sharded classes, as its candidates are of one text: use another layer."
         )
 
     def flops_per_token(self, train: bool = True) -> float:

@@ -119,7 +119,7 @@ class WithoutClasses(OutputLayer):
         """Return target, ignore_index, weight and context by the ids of the wrapped layer."""
         if weight is not None:
             if weight.shape != (self.num_classes,):
-                raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+                raise refused("weight", weight, f"one factor per class, ({self.num_classes},)")
             weight = weight[self.kept]
         if target.is_floating_point():
             check_probabilities(self, hidden, target, ignore_index)
@@ -232,7 +232,7 @@ class WithoutClasses(OutputLayer):
                 continue
             if not np.array_equal(found.cpu().numpy(), getattr(self._left, name)):
                 raise InputError(
-                    "the state is of a layer with another without: build the layer with that of the state."
+                    "the state belongs to a layer built with another value of without: build this one with the same."
                 )
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 

@@ -42,8 +42,7 @@ def beam_leaves(tree: TreeScores, hidden: Tensor, width: int) -> tuple[Tensor, T
     """Return the leaves (N, width) found by beam search, and their log-probabilities (N, width), descending.
 
     On each level, a row keeps the ``width`` most probable nodes and leaves reached. A missed leaf has an ancestor less
-    probable than all of these. If a row finds fewer leaves, the rest are leaf 0 with
-    log-probability -inf.
+    probable than all of these. If a row finds fewer leaves, the rest are leaf 0 with log-probability -inf.
     """
     num_rows = len(hidden)
     places = torch.full((num_rows, 1), 0 if len(tree.children) else -1, dtype=torch.int64, device=hidden.device)

@@ -60,7 +60,7 @@ class Draws(NamedTuple):
         target_log_expected: (N,), the same for the target.
         hits: rows (H,) and positions (H,) in 0..m-1 of the samples that equal their row's target.
         excluded: rows (X,) and positions (X,) of samples that do not count for their row: if the samples are the
-            batch's targets (m = N), the row's own, and those of its group.
+            batch's targets (m is the number of targets), the row's own, and those of its group.
         distinct: whether no class could be drawn twice, as without replacement.
     """
 

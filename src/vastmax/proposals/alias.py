@@ -50,7 +50,7 @@ class AliasTable(Float64Module):
         super().__init__()
         given = as_weights(weights)
         if not given.any():
-            raise refused("weights", given, "one number a class, not all 0")
+            raise refused("weights", given, "one number per class, not all 0")
         self._initial: NDArray[np.int64] | None = _masses(given, 2**ALIAS_BITS)
         self.num_classes = len(given)
         self.register_buffer("mass", torch.empty(self.num_classes, dtype=torch.int64, device=device))

@@ -17,6 +17,7 @@ from vastmax.ops import BigramTables, Derived, adapt_bigrams, bigram_probabiliti
 from vastmax.proposals.proposal import Context, Proposal
 from vastmax.proposals.static import powers
 from vastmax.proposals.sum_tree import SumTree
+from vastmax.sentences import counted
 from vastmax.vocabulary import as_weights
 
 __all__ = ["BigramProposal"]
@@ -140,8 +141,8 @@ class BigramProposal(Proposal):
             return bigram_probabilities(self.tables, context, ids).log_()
         if ids.dim() == 2 and len(ids) != 1:
             raise InputError(
-                f"ids are of shape {tuple(ids.shape)} for {len(context)} previous classes: give one row of ids for "
-                "each, or one row for the mixture of one or more."
+                f"ids have shape {tuple(ids.shape)} and context has {counted(len(context), 'class id')}: give one row "
+                "of ids for each, or one row for the mixture of one or more."
             )
         histories, times = context.unique(return_counts=True)
         share = times.double() / len(context)
@@ -223,7 +224,9 @@ class BigramProposal(Proposal):
     ) -> tuple[Tensor, Tensor]:
         """Return ids (N, n) drawn given each history, and their log Q (N, n), float64."""
         if shape[0] != len(context):
-            raise InputError(f"num_rows is {shape[0]} for {len(context)} previous classes: give one class a row.")
+            raise InputError(
+                f"num_rows is {shape[0]} and context has {counted(len(context), 'class id')}: give one id per row."
+            )
         coins, chances = torch.rand(2, *shape, dtype=torch.float64, device=context.device, generator=generator)
         return draw_bigrams(self.tables, context, coins, chances)
 
@@ -271,12 +274,12 @@ def _merged(bigrams: Bigrams | None, num_classes: int) -> tuple[NDArray[np.int64
     times = np.asarray(bigrams[2], np.float64)
     if previous.ndim != 1 or not previous.shape == following.shape == times.shape:
         raise InputError(
-            f"bigrams are of shapes {previous.shape}, {following.shape} and {times.shape}: give three (B,), the "
+            f"bigrams have shapes {previous.shape}, {following.shape} and {times.shape}: give three (B,), the "
             "previous class, the class, and the count."
         )
     for side in (previous, following):
         if len(side) and (side.min() < 0 or side.max() >= num_classes):
-            raise InputError(f"bigrams are of classes {side.min()} to {side.max()}: give 0 to {num_classes - 1}.")
+            raise InputError(f"bigrams contain class ids {side.min()} to {side.max()}: give 0 to {num_classes - 1}.")
     times = as_weights(times, "how often of bigrams")
     positive = times > 0
     pairs, place = np.unique((previous * num_classes + following)[positive], return_inverse=True)

@@ -133,7 +133,9 @@ class KernelProposal(Proposal):
         if rows == 1 and len(hidden) != 1:
             return self._mixture_draw(_one_or_more(hidden), n, generator)[None]
         if rows != len(hidden):
-            raise InputError(f"num_rows is {rows} for {len(hidden)} hidden vectors: give one vector a row.")
+            raise InputError(
+                f"num_rows is {rows} for {counted(len(hidden), 'hidden vector')}: give one vector per row."
+            )
         drawn = [self._own_draw(hidden[part], n, generator) for part in self._chunks(rows, n)]
         return torch.cat(drawn) if drawn else torch.empty(shape, dtype=torch.int64, device=hidden.device)
 

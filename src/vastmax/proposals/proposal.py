@@ -87,7 +87,7 @@ class Proposal(Float64Module, ABC):
         context: what the proposal depends on: "nothing"; the "previous" class, (N,) int64, where ids outside 0..V-1
             mean none; or the "hidden" vector, (N, d).
         support: number of classes with positive probability.
-        cut: names of the state tensors that are sharded by class in a layer spread over several processes.
+        cut: names of the state tensors that are sharded by class in a sharded layer.
     """
 
     context: ClassVar[Context] = "nothing"

@@ -142,7 +142,7 @@ def powers(counts: ArrayLike, power: float, smoothing: float) -> NDArray[np.floa
     number("power", power)
     values = as_weights(np.asarray(counts, np.float64) + smoothing, "counts")
     if not values.size:
-        raise refused("counts", values, "one number a class")
+        raise refused("counts", values, "one number per class")
     weights = np.zeros_like(values)
     np.power(values / max(values.max(), 1e-300), power, out=weights, where=values > 0)
     return weights

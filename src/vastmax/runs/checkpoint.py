@@ -60,12 +60,12 @@ class Checkpoint:
                 about = read_json(_state_of(folder))
                 if about["format"] != _FORMAT:
                     raise CheckpointError(
-                        f"the checkpoint in {folder} is of another version of vastmax: finish it with that one, or "
-                        "delete it to start again."
+                        f"the checkpoint in {folder} was written by another version of vastmax: finish it with that "
+                        "one, or delete it to start again."
                     )
                 if about["kind"] != kind:
                     raise CheckpointError(
-                        f"the checkpoint in {folder} is of {about['kind']}, not of {kind}: resume that, or name "
+                        f"the checkpoint in {folder} belongs to {about['kind']}, not to {kind}: resume that, or name "
                         "another folder."
                     )
                 if not all(isinstance(about[each], dict) for each in ("identity", "facts")):
@@ -115,7 +115,7 @@ def differences(was: Any, came: Any, free: Container[str] = (), name: str = "") 
 
 
 def _plain(value: Any) -> Any:
-    """Convert to JSON: numpy scalars to numbers, sets to lists, callables to their names, others to their type."""
+    """Convert to JSON: NumPy scalars to numbers, sets to lists, callables to their names, others to their type."""
     if isinstance(value, np.generic):
         return value.item()
     if callable(value):

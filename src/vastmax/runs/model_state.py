@@ -1,4 +1,4 @@
-"""The state of torch modules: each tensor once, and as the numpy arrays that checkpoints hold."""
+"""The state of torch modules: each tensor once, and as the NumPy arrays that checkpoints hold."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def load_model_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None
     except RuntimeError as error:
         why = str(error).splitlines()[-1].strip().rstrip(".")
         raise CheckpointError(
-            f"the saved tensors are of another model ({why}): build the model that was saved."
+            f"the saved tensors belong to another model ({why}): build the model that was saved."
         ) from error
     lacking = set(missing) & set(model_tensors(module))
     if lacking or unexpected:
         wrong = sorted(lacking)[:1] or unexpected[:1]
         raise CheckpointError(
-            f"the saved tensors are of another model ({wrong[0]} does not match): build the model that was saved."
+            f"the saved tensors belong to another model ({wrong[0]} does not match): build the model that was saved."
         )
 
 

@@ -28,7 +28,7 @@ def check_room(folder: Path, needed: int) -> None:
         return
     if free < needed:
         raise InputError(
-            f"the disk of {folder} has {free / 1e6:.0f} MB free where the model and its checkpoint need "
+            f"the disk of {folder} has {free / 1e6:.0f} MB free, but the model and its checkpoint need "
             f"{needed / 1e6:.0f} MB: free some, or name a folder on another disk."
         )
 

@@ -263,7 +263,7 @@ class Run(ABC):
         Checkpoint(self.kind, self.identity, {**common, **facts}, tensors).save(self._folder(), self.beside)
 
     def resume(self) -> None:
-        """Restore the state of the checkpoint; CheckpointError if it is of another run or damaged.
+        """Restore the state of the checkpoint; CheckpointError if it belongs to another run or is damaged.
 
         All processes call it, and the leader reads for all.
         """

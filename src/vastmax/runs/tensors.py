@@ -22,7 +22,7 @@ from vastmax.files import check_opens
 
 __all__ = ["BFLOAT16", "map_tensors", "write_tensors"]
 
-BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # its bits in a structured dtype, as numpy has no bfloat16
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # its bits in a structured dtype, as NumPy has no bfloat16
 _DTYPES = {
     **{f"{kind.upper()}{8 * size}": np.dtype(f"<{kind}{size}") for kind in "iu" for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},

@@ -96,7 +96,7 @@ class EncodedCorpus:
 
     def release(self) -> None:
         """Release mapped pages, so that resident memory does not grow to the corpus; the page cache keeps them."""
-        mapped = getattr(self.ids, "_mmap", None)  # numpy offers no other access; None if the array is a copy
+        mapped = getattr(self.ids, "_mmap", None)  # NumPy offers no other access; None if the array is a copy
         # In a private mapping ("c") this would drop changes.
         if mapped is not None and getattr(self.ids, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)

@@ -98,7 +98,7 @@ def encode_corpus(
         min_count: Drop words that occur fewer times.
         max_vocabulary: Keep at most this many words, the most frequent; None for all.
         phrases: Phrases to join before rare words are dropped: the number of passes in which to learn them from this
-            corpus, or a file or a :class:`Phrases` learnt earlier; 0 for none.
+            corpus, or a file or a :class:`Phrases` learned earlier; 0 for none.
         phrase_threshold: `threshold` of :class:`PhraseOptions`; the next three are arguments of it too.
         phrase_scoring: ``"word2vec"`` or ``"npmi"``.
         phrase_min_count: Do not join pairs that occur fewer times.

@@ -89,7 +89,7 @@ def learn_phrases(
 
     Args:
         sources: As for :func:`encode_corpus`, like the arguments after `options`.
-        options: How phrases are learnt, in at least one pass; by default two.
+        options: How phrases are learned, in at least one pass; by default two.
         tokenizer: ``"whitespace"``, ``"words"`` (Unicode words), or a function from a line to its words.
         lowercase: Lower-case the words before counting.
         threads: Default: ``OMP_NUM_THREADS``, or all available processors.

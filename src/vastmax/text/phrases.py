@@ -27,7 +27,7 @@ class Phrase:
 
     Attributes:
         score: How strongly its words are associated; see :class:`Phrases`.
-        count: How often they occurred together when the phrases were learnt.
+        count: How often they occurred together when the phrases were learned.
     """
 
     score: float
@@ -35,7 +35,7 @@ class Phrase:
 
 
 class Phrases:
-    r"""Phrases learnt from a corpus in passes; each pass joins what the passes before it have produced.
+    r"""Phrases learned from a corpus in passes; each pass joins what the passes before it have produced.
 
     A pair is two neighbouring words of a sentence. With :math:`c` the counts, :math:`\delta` `min_count` and
     :math:`N` the number of words in the corpus, connector words included, a pair is a phrase if its score exceeds

@@ -53,7 +53,7 @@ class SpoolFile:
             another = "name another folder" + ("" if self._directory else " in the environment variable TMPDIR")
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise CorpusError(
-                    f"folder {folder} has no room for the encoded corpus, 4 bytes a word ({error.strerror}): "
+                    f"folder {folder} has no room for the encoded corpus, 4 bytes per word ({error.strerror}): "
                     f"free some, or {another}."
                 ) from error
             raise CorpusError(

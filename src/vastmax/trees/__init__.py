@@ -43,5 +43,5 @@ __all__ = [
     "wordnet_tree",
 ]
 
-# Lazily, so that the command line can show the options without loading numpy and the core.
+# Lazily, so that the command line can show the options without loading NumPy and the core.
 __getattr__, __dir__ = lazy(__name__, __all__)

@@ -31,7 +31,7 @@ def balanced_tree(words: int | ArrayLike, order: Order = "id", seed: int = 0) ->
     Args:
         words: V, 1 to 2**31 - 1, or counts (V,), which order "rank" needs.
         order: "id" keeps the order of the words; "rank" sorts by decreasing count, ties by id; "random" shuffles.
-        seed: of the shuffle, by numpy's PCG64, 0 to 2**63 - 1. InputError if an argument is invalid.
+        seed: of the shuffle, by NumPy's PCG64, 0 to 2**63 - 1. InputError if an argument is invalid.
 
     Example:
         >>> balanced_tree(5).lengths

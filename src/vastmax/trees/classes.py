@@ -69,7 +69,7 @@ class Classes:
     def __init__(self, class_of: ArrayLike) -> None:
         given = np.asarray(class_of)
         if given.ndim != 1 or given.size == 0 or given.dtype.kind not in "iu":
-            raise refused("class_of", given, "one whole number a word")
+            raise refused("class_of", given, "one whole number per word")
         if given.min() < 0 or given.max() >= given.size:
             raise InputError(
                 f"class_of is {given.min()} to {given.max()}: give 0 to C-1, with at most as many classes as words, "

@@ -62,7 +62,7 @@ def custom_tree(
     A word may have several places and owns a leaf in each. A word that is also a category gets a leaf below itself.
 
     Args:
-        taxonomy: either (parent, child) pairs, each a tuple of two names or a row of a numpy array, in any order, where
+        taxonomy: either (parent, child) pairs, each a tuple of two names or a row of a NumPy array, in any order, where
             several categories without a parent hang from a common root; or nested lists, one list per category:
             ``[["cat", "dog"], ["red", ["navy", "sky"]]]``.
         words: (V,) the words by id. None if the leaves are the ids 0 to V-1; other leaves then get ids in order of

@@ -45,5 +45,5 @@ def read_arrays(path: Path, kind: Kind, names: Iterable[str], make: Callable[...
             return make(*(file.get_tensor(key) for key in names))
     except InputError as error:
         raise FormatError(f"{name} is damaged ({str(error).rstrip('.')}): build the {kind} again.") from error
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # the last two: a dtype that numpy lacks
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:  # the last two: a dtype that NumPy lacks
         raise FormatError(f"{name} is not a {kind} file ({error}): give one that save wrote.") from error

@@ -1,4 +1,4 @@
-"""The options of all kinds of trees as a checked, immutable dataclass that does not need numpy."""
+"""The options of all kinds of trees as a checked, immutable dataclass that does not need NumPy."""
 
 from __future__ import annotations
 

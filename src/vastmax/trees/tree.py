@@ -197,7 +197,7 @@ class Tree:
     def lengths(self) -> NDArray[np.int64]:
         """(L,) int64, the length of each leaf's path in binary decisions."""
         _, lengths = children_links(self.children.reshape(-1))
-        return lengths.view(np.int64)  # numpy prints this one of its 64-bit types without a dtype
+        return lengths.view(np.int64)  # NumPy prints this one of its 64-bit types without a dtype
 
     def path(self, leaf: int) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
         """Return the inner nodes (length,) int32 and signs (length,) int8 from the root to a leaf.

@@ -25,7 +25,7 @@ def as_counts(counts: ArrayLike, *, num_words: int | None = None, added: bool = 
     """
     array = np.asarray(counts)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf" or num_words not in (None, array.size):
-        wanted = "a word" if num_words is None else f"for each of {num_words} words"
+        wanted = "per word" if num_words is None else f"for each of {num_words} words"
         raise refused("counts", array, f"one whole number {wanted}")
     whole = array.dtype.kind in "iu"
     wrong = array < 0 if whole else ~((array >= 0) & (array < np.inf) & (array == np.floor(array)))
@@ -45,7 +45,7 @@ def as_weights(weights: ArrayLike, name: str = "weights") -> NDArray[np.float64]
     """
     array = np.array(weights, np.float64)
     if array.ndim != 1:
-        raise refused(name, array, "one number a class, (V,)")
+        raise refused(name, array, "one number per class, (V,)")
     wrong = ~((array >= 0) & (array < np.inf))
     if wrong.any():
         place = int(wrong.argmax())

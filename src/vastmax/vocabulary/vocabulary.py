@@ -47,9 +47,9 @@ class Vocabulary:
         if self._counts is not None:
             self._counts.flags.writeable = False
         elif not self.words:
-            raise InputError("neither words nor counts are given: give words, or one count a class.")
+            raise InputError("neither words nor counts are given: give words, or one count per class.")
         if self.words is not None and self.counted and len(self.words) != len(self.counts):
-            raise InputError(f"words are {len(self.words)} and counts {len(self.counts)}: give one count a word.")
+            raise InputError(f"words are {len(self.words)} and counts {len(self.counts)}: give one count per word.")
         if self.words is not None and len(set(self.words)) < len(self.words):
             met: set[str] = set()
             twice = next(word for word in self.words if word in met or met.add(word))  # type: ignore[func-returns-value]

@@ -290,7 +290,7 @@ def test_scores_do_not_depend_on_the_scale(plane: Embeddings, written: Write, sc
         (": people\nman woman\n", "line 2 of .* has 2 words"),
         ("man\twoman\nking\n", "line 2 of .* has no answers: give 'word<TAB>answer/answer', as in line 1"),
         ("man\twoman\nking\t / \n", "line 2 of .* has no answers"),
-        ("a b\n" * 1001, "has 1001 pairs, of which each two are a question: give at most 1000"),
+        ("a b\n" * 1001, "has 1001 pairs, every ordered pair of which is a question: give at most 1000"),
         ("x" * 70_000, "line 1 of .* is longer than 65536 bytes"),
         (": people\nman woman king queen\n\nman woman king\n", "line 4 of .* has 3 words"),
         (": people\na b c d e\n", "line 2 of .* has 5 words"),

@@ -287,7 +287,8 @@ def test_the_end_of_a_line_has_no_vector_where_words_are_hashed(tmp_path: Path, 
         export(model, tmp_path / "m.bin", format="floret")
     found = import_vectors(tmp_path / "m.bin")
     assert [str(each.message) for each in told] == [
-        "the vector of '</s>' becomes zeros, as floret has none of the end of a line: export .vec to keep it."
+        "the vector of '</s>' becomes zeros, as floret stores no vector for the end-of-line word: "
+        "export .vec to keep it."
     ] * (place > 0)
     model.vectors[3] *= place == 0
     assert_allclose(found.vectors, model.vectors, rtol=1e-6)
@@ -409,7 +410,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         ),
         (_changed(good, matrix, "<2q", 100, 4), "rows of 4 numbers in place of 100 of 3"),
         (_changed(good, matrix + 16 + 12, "<f", np.nan), "row 2 of the input matrix of"),
-        (good[:entry] + b"x" * 70_000 + good[entry:], "has no end of a word in 65536 bytes from byte"),
+        (good[:entry] + b"x" * 70_000 + good[entry:], "has a word of 65536 bytes or more at byte"),
     ):
         with pytest.raises(FormatError, match=r"x\.bin") as caught:
             _read(path, content)
@@ -448,7 +449,7 @@ def test_words_that_are_not_text_are_left_out_and_repeated_ones_kept_once(tmp_pa
     assert found.vocabulary.counts.tolist() == [model.vocabulary.counts[model.id_of(word)] for word in rest]
     assert distance(found.vectors, model[rest]) < 1e-6
     assert_array_equal(found.output_vectors, np.asarray(model.output_vectors)[[model.id_of(word) for word in rest]])
-    with pytest.warns(UserWarning, match="repeats 1 words, of which the first was kept"):
+    with pytest.warns(UserWarning, match="repeats 1 word, and only the first of each was kept"):
         twice = _read(path, good.replace(b"teapot\0", b"na\xc3\xafve\0"))
     assert twice.vocabulary.words == WORDS[:-1]
     with pytest.raises(FormatError, match="is not UTF-8, nor are most of its words"):

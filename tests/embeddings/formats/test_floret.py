@@ -114,10 +114,10 @@ def test_what_the_text_lacks_is_left_out_with_a_warning(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as told:
         export(model, tmp_path / "m.floret")
     assert [str(each.message) for each in told] == [
-        "the vector of 'the' is not the mean of its n-grams, and will be read as that mean, since floret adds a row "
-        "of the first word's own: export .vec to keep it.",
-        "the vector of '</s>' is not the mean of its n-grams, and will be read as that mean, since floret has none of "
-        "the end of a line: export .vec to keep it.",
+        "the vector of 'the' is not the mean of its n-grams, and will be read as that mean, since floret adds the "
+        "first word's own row: export .vec to keep it.",
+        "the vector of '</s>' is not the mean of its n-grams, and will be read as that mean, since floret stores no "
+        "vector for the end-of-line word: export .vec to keep it.",
     ]
     assert model.subwords is not None
     means = model.subwords.vectors_of(["the", "</s>"])

@@ -212,7 +212,7 @@ def test_one_thread_repeats_bit_for_bit_from_any_chunk():
     ("inputs", "complaint"),
     [
         ({"inputs": 9, "bags": arrays(BAGS)}, "a row that is not there"),
-        ({"inputs": ROWS, "bags": arrays(BAGS[:-1])}, "bags are not one a word"),
+        ({"inputs": ROWS, "bags": arrays(BAGS[:-1])}, "bags are not one per word"),
         ({"inputs": ROWS, "bags": arrays([*BAGS[:-1], []])}, "a bag is empty"),
         ({"inputs": 9}, "without bags"),
         ({"frozen": np.zeros(7, np.uint8)}, "frozen is not"),

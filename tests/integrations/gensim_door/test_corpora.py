@@ -71,7 +71,7 @@ def test_a_batch_without_known_words_teaches_nothing(
     before = {name: array.copy() for name, array in arrays(model).items()}
     passed = model.train(nothing, total_examples=1, epochs=2, callbacks=[recorder])
     assert passed == (0, 2 * sum(map(len, nothing)))
-    assert "nothing is learnt" in caplog.text
+    assert "nothing is learned" in caplog.text
     assert recorder.calls == ["train begins", *["epoch begins", "epoch ends"] * 2, "train ends"]
     for name, array in arrays(model).items():
         assert_array_equal(array, before[name])
@@ -83,7 +83,7 @@ def test_a_batch_without_known_words_teaches_nothing(
 @both
 def test_one_word_is_a_model_too(kind: Any, small: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     model = kind([["cat", "cat"]] * 5, **small)
-    assert "nothing is learnt" in caplog.text
+    assert "nothing is learned" in caplog.text
     assert model.wv["cat"].any()
     model.save(tmp_path / "model")
     assert_equal(kind.load(tmp_path / "model"), model)
@@ -134,7 +134,7 @@ def test_a_loop_that_lowers_the_rate_below_0_ends_with_a_warning(caplog: pytest.
         before = model.wv.vectors.copy()
         assert train_more(model).alpha == pytest.approx(0.003 - 0.002 * step)
         assert np.array_equal(model.wv.vectors, before) == (step > 1)
-    assert "with which nothing is learnt: call train once, for all epochs" in caplog.text
+    assert "with which nothing is learned: call train once, for all epochs" in caplog.text
 
 
 def test_a_rate_below_min_alpha_stays_there() -> None:

@@ -188,7 +188,7 @@ def read_records(path: str | os.PathLike[str]) -> list[RunRecord]:
             why = (
                 str(error)
                 if isinstance(error, InputError)
-                else f"the line is not JSON ({shown(line)}): give one record a line."
+                else f"the line is not JSON ({shown(line)}): give one record per line."
             )
             raise InputError(f"line {number} of {os.fspath(path)}: {why}") from None
     return records

@@ -113,7 +113,7 @@ def _read_file(file: IO[bytes], name: str, answers: Iterator[tuple[int, str]] | 
         sections.setdefault(section, []).append(Question(a, (b,), c, (answer,)))
     if answers is not None and next(answers, None) is not None:
         raise FormatError(
-            f"{name} has fewer questions than the .answers file beside it has answers: give one answer a question."
+            f"{name} has fewer questions than the .answers file beside it has answers: give one answer per question."
         )
     return list(sections.items())
 
@@ -131,7 +131,7 @@ def _pairs_as_questions(lines: list[tuple[int, str]], name: str) -> list[Questio
     """Return a question for each ordered pair of lines "word<TAB>answer/answer" of a BATS relation."""
     if len(lines) > _MOST_PAIRS:
         raise FormatError(
-            f"{name} has {len(lines)} pairs, of which each two are a question: give at most {_MOST_PAIRS}."
+            f"{name} has {len(lines)} pairs, every ordered pair of which is a question: give at most {_MOST_PAIRS}."
         )
     pairs: list[tuple[str, tuple[str, ...]]] = []
     for number, line in lines:

@@ -38,7 +38,7 @@ def export(embeddings: Embeddings, path: str | os.PathLike[str], *, format: str 
     .txt .vec word2vec text
     .bin      word2vec binary; ``fasttext``, `write_fasttext`; or ``floret``, the same for floret's ``load_model``
     .floret   floret's table of n-grams, `write_floret`, with a .tsv
-    .npy      the vectors (V, d) float32 of numpy, with a .tsv
+    .npy      the vectors (V, d) float32 of NumPy, with a .tsv
     ========  ===================================================================
 
     ``name.tsv`` beside the file is the vocabulary, one "word<TAB>count" per line. Two files cannot be replaced
@@ -88,7 +88,7 @@ def _words_beside(embeddings: Embeddings, target: Path) -> Iterator[Path]:
 
 
 def import_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> Embeddings:
-    """Read what `export` writes, .txt, .vec, .bin and .floret also gzipped, GloVe's text, and folders of embeddings.
+    """Read what `export` writes and fastText's .ftz (all but .npy also gzipped), GloVe's text, and embedding folders.
 
     The content decides whether a .txt, .vec, .bin or .ftz file is word2vec's text or binary format, or a model of
     fastText or floret; see `read_word2vec`, `read_fasttext` and `read_floret`.

@@ -22,7 +22,7 @@ from vastmax.embeddings.subwords import SubwordVectors
 from vastmax.errors import FormatError, InputError
 from vastmax.files import opened, replacing
 from vastmax.machine import available_memory
-from vastmax.sentences import visible
+from vastmax.sentences import counted, visible
 from vastmax.text import Subwords
 from vastmax.vocabulary import Vocabulary
 
@@ -60,7 +60,7 @@ def read_fasttext(path: str | os.PathLike[str], *, limit: int | None = None) -> 
 
     Raises:
         InputError: if the file cannot be opened, or does not fit into memory.
-        FormatError: if it is truncated or damaged, or not a fastText file.
+        FormatError: if it is truncated, damaged or not a fastText file, or most of its words are not UTF-8.
     """
     limit = None if limit is None else whole("limit", limit, 1, other="None for all words")
     with opened(path) as file:
@@ -149,7 +149,8 @@ def _words(dictionary: Dictionary, source: RowSource) -> tuple[list[str], list[i
         )
     if twice := len(dictionary.words) - len(damaged) - len(rows):
         warnings.warn(
-            f"{visible(source.name)} repeats {twice} words, of which the first was kept: give each word once.",
+            f"{visible(source.name)} repeats {counted(twice, 'word')}, and only the first of each was kept: give each "
+            "word once.",
             stacklevel=5,
         )
     return list(rows), list(rows.values())
@@ -228,8 +229,8 @@ def write_fasttext(embeddings: Embeddings, path: str | os.PathLike[str], *, flor
         raise InputError(f"the word {with_nul!r} contains a NUL, which ends words in fastText's format: remove it.")
     if hashed and parts.EOS in embeddings and embeddings.id_of(parts.EOS) and embeddings[parts.EOS].any():
         warnings.warn(
-            f"the vector of {parts.EOS!r} becomes zeros, as floret has none of the end of a line: "
-            "export .vec to keep it.",
+            f"the vector of {parts.EOS!r} becomes zeros, as floret stores no vector for the "
+            "end-of-line word: export .vec to keep it.",
             stacklevel=2,
         )
     arguments = _arguments(embeddings)

@@ -145,7 +145,7 @@ def write_table(embeddings: Embeddings, path: Path) -> None:
     for row in check_hashed(embeddings, "floret's text"):
         spelt = embeddings.word_of(row)
         what = f"the vector of {spelt!r} is not the mean of its n-grams, and will be read as that mean"
-        why = "floret has none of the end of a line" if row else "floret adds a row of the first word's own"
+        why = "floret stores no vector for the end-of-line word" if row else "floret adds the first word's own row"
         warnings.warn(f"{what}, since {why}: export .vec to keep it.", stacklevel=2)
     rule = subwords.rule
     header = f"{rule.buckets} {embeddings.dim} {rule.shortest} {rule.longest} {rule.hashes} {_SEED} {_BEGIN} {_END}\n"

@@ -127,5 +127,5 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path.parent} contains {config.get('format')!r}, not embeddings: give the folder of a model."
         )
     if not isinstance(config, dict) or config.get("format") not in (_FORMAT, _COMPRESSED):
-        raise FormatError(f"{path} is of another version: give one of format {_FORMAT!r} or {_COMPRESSED!r}.")
+        raise FormatError(f"{path} was written by another version: give one of format {_FORMAT!r} or {_COMPRESSED!r}.")
     return {key: value for key, value in config.items() if key != "format"}

@@ -135,7 +135,7 @@ def read_binary(
         if space < 0 or len(buffer) - space - 1 < size:
             if space < 0 and len(buffer) - position > LONGEST_WORD:
                 raise source.error(
-                    f"has no end of a word in {LONGEST_WORD} bytes from byte {passed + position} after line 1"
+                    f"has a word longer than {LONGEST_WORD} bytes at byte {passed + position} after line 1"
                 )
             more = source.file.read(max(_CHUNK, size))
             if not more:

@@ -76,7 +76,7 @@ class ByteStream:
                 self._at = end + 10
                 return word, *_ENTRY.unpack_from(self._buffer, end + 1)
             if end < 0 and len(self._buffer) - self._at > LONGEST_WORD:
-                raise self.source.error(f"has no end of a word in {LONGEST_WORD} bytes from byte {self.position:,}")
+                raise self.source.error(f"has a word of {LONGEST_WORD} bytes or more at byte {self.position:,}")
             self._more("words")
 
     def skip(self, size: int, what: str) -> None:

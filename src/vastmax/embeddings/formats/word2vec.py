@@ -18,7 +18,7 @@ from vastmax.embeddings.formats.foreign import refuse_foreign
 from vastmax.embeddings.formats.rows import RowSource, read_binary, read_text
 from vastmax.errors import InputError
 from vastmax.files import opened, replacing
-from vastmax.sentences import visible
+from vastmax.sentences import counted, visible
 from vastmax.vocabulary import Vocabulary
 
 __all__ = ["read_word2vec", "write_word2vec"]
@@ -87,8 +87,8 @@ def read_word2vec(path: str | os.PathLike[str], binary: bool | None = None, *, l
     if len(rows) < len(words):
         kept = sorted(rows.values())
         warnings.warn(
-            f"{visible(source.name)} repeats {len(words) - len(kept)} words, of which the first was kept: "
-            "give each word once.",
+            f"{visible(source.name)} repeats {counted(len(words) - len(kept), 'word')}, and only the first of each "
+            "was kept: give each word once.",
             stacklevel=2,
         )
         words, vectors = [words[row] for row in kept], vectors[kept]
@@ -207,7 +207,7 @@ def _decoded(raw_words: list[bytes], source: RowSource) -> list[str]:
         raise source.error("is not UTF-8, nor are most of its words", "convert the file to UTF-8", part=first)
     others = f", nor are {len(damaged) - 1} others" if len(damaged) > 1 else ""
     warnings.warn(
-        f"{first} of {visible(source.name)} is not UTF-8{others}, and U+FFFD replaces what cannot be read: "
+        f"{first} of {visible(source.name)} is not UTF-8{others}, and invalid bytes are replaced by U+FFFD: "
         "convert the file to UTF-8.",
         stacklevel=3,
     )

@@ -17,7 +17,7 @@ from vastmax.machine import default_threads
 
 __all__ = ["IndexedRows", "Int8Rows"]
 
-_QUERIES, _CANDIDATES = 512, 1 << 22  # most queries per scan, and most candidates in memory: 24 bytes, and 8 a bound
+_QUERIES, _CANDIDATES = 512, 1 << 22  # most queries per scan; candidates in memory: 24 bytes each, and 8 per bound
 _MOST_COLUMNS = 1 << 15  # most columns that a scan supports
 
 

@@ -23,8 +23,7 @@ from vastmax.text import EncodedCorpus, count_words
 
 __all__ = ["TorchEmbeddingTrainer"]
 
-# Each step covers so many words of text (for skip-gram, divided by window + 1) that about two thousand examples remain
-# after subsampling.
+# Words of text per step (for skip-gram, divided by window + 1): about two thousand examples remain after subsampling.
 STEP_PAIRS = 6144
 STEP_WINDOWS = 2048
 # The examples of several steps are collected and shuffled together, within this number of context ids in memory.

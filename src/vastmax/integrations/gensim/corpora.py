@@ -90,7 +90,7 @@ class Text:
     def encode(self, keys: Sequence[Any], counts: Any) -> EncodedCorpus | None:
         """Return the corpus as ids of ``keys``, without all other words, and consume this text.
 
-        None, without consuming it, if it has none of them or there are fewer than two keys: nothing can be learnt.
+        None, without consuming it, if it has none of them or there are fewer than two keys: nothing can be learned.
         """
         vocabulary = Vocabulary(names_of(keys), counts)
         if self.scanned is None or len(keys) < 2 or (self.scanned.find(vocabulary.words or []) == _NO_WORD).all():

@@ -162,7 +162,7 @@ class CountingModel(_Base):
         """
         vectors, size = self.wv.vectors, (len(self.wv), self.vector_size)
         if vectors.shape != size:
-            raise refused("wv.vectors", vectors, f"an array of shape {size}, one vector a word")
+            raise refused("wv.vectors", vectors, f"an array of shape {size}, one vector per word")
         if not size[0]:
             return
         if len(self._counts()) < size[0]:

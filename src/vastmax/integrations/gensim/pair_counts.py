@@ -85,7 +85,7 @@ def count_text(text: Text, connectors: Iterable[str], least: int, threads: int) 
     InputError if the words are integers.
     """
     if text.numbers:
-        raise InputError("the words are whole numbers: give strings, of which phrases are made.")
+        raise InputError("the words are whole numbers: give strings, as phrases join strings.")
     scanned = text.scanned
     if scanned is None:
         return PairCounts.nothing()

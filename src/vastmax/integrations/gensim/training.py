@@ -106,7 +106,7 @@ class TrainingModel(CountingModel):
         corpus = text.encode(self.wv.index_to_key, counts)
         if corpus is None:
             logger.warning(
-                "the corpus has fewer than two words of the vocabulary, and nothing is learnt: give other text."
+                "the corpus has fewer than two words of the vocabulary, and nothing is learned: give other text."
             )
             for called in ("on_train_begin", *("on_epoch_begin", "on_epoch_end") * self.epochs):
                 self._call(callbacks, called)
@@ -136,7 +136,7 @@ class TrainingModel(CountingModel):
         self.wv.norms = None
         seconds = max(time.perf_counter() - began, 1e-9)
         words = trainer.words_done - words
-        logger.info("EPOCH %i: %i words of the vocabulary, %.0f a second", epoch, words, words / seconds)
+        logger.info("EPOCH %i: %i words of the vocabulary, %.0f per second", epoch, words, words / seconds)
         self._call(callbacks, "on_epoch_end")
 
     def _call(self, callbacks: Sequence[Any], name: str) -> None:
@@ -153,7 +153,7 @@ class TrainingModel(CountingModel):
         outputs, size = getattr(self, self._outputs, None), (len(self.wv), self.vector_size)
         if outputs is not None:
             if len(outputs) > size[0] or outputs.shape[1:] != size[1:]:
-                raise refused(self._outputs, outputs, f"an array of shape {size}, one vector a word")
+                raise refused(self._outputs, outputs, f"an array of shape {size}, one vector per word")
             setattr(self, self._outputs, outputs if len(outputs) == size[0] else own(outputs, size[0]))
 
     def _options(self, corpus: EncodedCorpus, counts: NDArray[np.int64], **more: Any) -> EmbeddingOptions:
@@ -185,7 +185,7 @@ class TrainingModel(CountingModel):
         In old code that lowers both in a loop around ``train``, they may end below 0.
         """
         if self.train_count and max(self.alpha, self.min_alpha) <= 0:
-            logger.warning("alpha is %g, with which nothing is learnt: call train once, for all epochs.", self.alpha)
+            logger.warning("alpha is %g, with which nothing is learned: call train once, for all epochs.", self.alpha)
             return _NO_RATE, _NO_RATE
         least = number("min_alpha", self.min_alpha, 0, 10)
         return number("alpha", max(self.alpha, least), 0, 10, above=True), least

@@ -62,7 +62,7 @@ class LanguageModel(nn.Module, ABC):
             shared = output.input_embedding()
             if shared is None:
                 raise InputError(
-                    f"tie is true, and {type(output).__name__} has no table of one vector a word to share: "
+                    f"tie is true, and {type(output).__name__} has no table of one vector per word to share: "
                     "leave out tie."
                 )
             self.embedding = shared

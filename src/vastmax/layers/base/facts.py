@@ -39,7 +39,7 @@ class TrainingText:
         word_vectors: a function from a name to vectors (V, d) of the words, for clustered trees. The name None means
             vectors trained on the text. May take minutes.
         seed: seed of all random choices.
-        threads: threads to build with; None for all.
+        threads: threads to build with; None for ``OMP_NUM_THREADS`` or all available processors.
     """
 
     vocabulary: Vocabulary
@@ -65,11 +65,11 @@ class SamplesUsed(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """How to shard a layer's parameters and buffers over ranks.
+    """How to shard a layer's parameters and buffers over processes.
 
     Attributes:
-        cut: names of the tensors sharded by rows: each rank holds those of its classes or tree nodes.
-        replicated: names of the tensors that every rank holds whole.
+        cut: names of the tensors sharded by rows: each process holds those of its classes or tree nodes.
+        replicated: names of the tensors that every process holds whole.
     """
 
     cut: frozenset[str]

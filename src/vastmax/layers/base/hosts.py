@@ -55,10 +55,10 @@ def _check_optimizer(optimizer: Optimizer, *_: Any) -> None:
     for group in optimizer.param_groups:
         sparse = [each for each in group["params"] if each.grad is not None and each.grad.is_sparse]
         dense = isinstance(optimizer, _TAKE_DENSE) or group.get("weight_decay") or group.get("fused")
-        spread = any(hasattr(each, "to_local") for each in sparse)
-        if sparse and (dense or spread):
-            options = "" if isinstance(optimizer, _TAKE_DENSE) or spread else " with weight_decay or fused"
-            of = " of classes spread over processes" if spread and not dense else ""
+        sharded = any(hasattr(each, "to_local") for each in sparse)
+        if sparse and (dense or sharded):
+            options = "" if isinstance(optimizer, _TAKE_DENSE) or sharded else " with weight_decay or fused"
+            of = " of classes sharded over processes" if sharded and not dense else ""
             raise InputError(
                 f"{type(optimizer).__name__}{options} does not support sparse gradients{of}: build the layer with "
                 "sparse=False, or step it with vastmax.optimizers.SparseAwareOptimizer."

@@ -55,8 +55,8 @@ class OutputLayer(nn.Module, ABC):
 
     A new method implements :meth:`_target_log_prob` and :meth:`_log_prob` on flat batches, and :meth:`_loss` if it
     trains with anything but the negative log-probability; the rest follows. It overrides :meth:`_topk` or
-    :meth:`_sample` if it has a faster way. What trainers, the comparison and diagnostics need beyond the loss are
-    capabilities, methods whose defaults fit most layers.
+    :meth:`_sample` if it has a faster way. Capabilities are further methods, used by trainers, the comparison and
+    diagnostics; their defaults fit most layers.
 
     Attributes:
         kind: "exact" (the loss is -log p of a normalised distribution), "estimator" (it converges to the full softmax's
@@ -296,8 +296,8 @@ class OutputLayer(nn.Module, ABC):
             context: (…) integers, the class before each target, as in a language model's input; outside 0..V-1 if there
                 is none. Used by layers with a proposal conditional on it, ignored by others.
             group: (…) integers; targets of rows with the same number, such as items of one user, are not samples of one
-                another. Used by layers with ``in_batch``, ignored by others. The positives of one row are never samples
-                of one another.
+                another. Used by layers with ``in_batch``, which also never use the positives of a row as samples of one
+                another; ignored by others.
 
         Returns:
             () or, for "none", (…), in float32 or wider.
@@ -320,7 +320,7 @@ class OutputLayer(nn.Module, ABC):
         kept = classes != ignore_index
         if draws := smoothing > 0 and not self._smooths:
             if self._samples_targets:
-                raise refused("label_smoothing", label_smoothing, "0 where targets are samples of other rows")
+                raise refused("label_smoothing", label_smoothing, "0 if targets are samples of other rows")
             drawn = torch.randint(self.num_classes, (len(rows), 1), device=rows.device)
             classes, kept = torch.cat([classes, drawn], 1), torch.cat([kept, kept.any(1, keepdim=True)], 1)
         classes = torch.where(kept, classes, 0)
@@ -445,7 +445,7 @@ class OutputLayer(nn.Module, ABC):
         """Return the smoothing; InputError if the reduction, ``weight`` or the smoothing is invalid."""
         one_of("reduction", reduction, ("mean", "sum", "none"))
         if weight is not None and weight.shape != (self.num_classes,):
-            raise refused("weight", weight, f"one factor a class, ({self.num_classes},)")
+            raise refused("weight", weight, f"one factor per class, ({self.num_classes},)")
         # the compiler may have made it a symbol, which has no value
         return smoothing if torch.compiler.is_compiling() else number("label_smoothing", smoothing, 0, 1)
 
@@ -462,14 +462,14 @@ class OutputLayer(nn.Module, ABC):
     def _flat(self, hidden: Tensor, target: Tensor, several: bool = False) -> tuple[Tensor, Tensor]:
         rows = self._rows(hidden)
         if (target.shape[:-1] if several else target.shape) != hidden.shape[:-1]:
-            raise refused("target", target, f"one id a row of hidden, {tuple(hidden.shape[:-1])}")
+            raise refused("target", target, f"one id per row of hidden, {tuple(hidden.shape[:-1])}")
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise refused("target", target, "class ids, whole numbers")
         return rows, target.reshape(-1).long()
 
     def _check_of_rows(self, name: str, hidden: Tensor, given: Tensor | None) -> None:
         if given is not None and (given.shape != hidden.shape[:-1] or given.is_floating_point()):
-            raise refused(name, given, f"one id a row, whole numbers of shape {tuple(hidden.shape[:-1])}")
+            raise refused(name, given, f"one id per row, whole numbers of shape {tuple(hidden.shape[:-1])}")
 
     def _check_range(self, classes: Tensor) -> None:
         if torch.compiler.is_compiling() or classes.device.type != "cpu":

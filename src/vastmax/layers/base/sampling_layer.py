@@ -26,10 +26,11 @@ _CHUNK = 2**22  # float64 log-probabilities that the divergence holds at once
 
 
 class SamplingLayer(TableLayer):
-    """A table (V, d) trained on the target and k samples, so a training step costs O(k), independent of V.
+    """A table (V, d) trained on the target and k samples.
 
-    Log-probabilities, log Z and top-k are exact, those of the full softmax; ``block_size`` applies to them. A method
-    names its formula on the samples of :meth:`draw`. Other arguments are those of :class:`OutputLayer`.
+    With sparse gradients, the cost of a training step does not grow with V (or only as log V, depending on the
+    proposal). Log-probabilities, log Z and top-k are exact, those of the full softmax; ``block_size`` applies to them.
+    A method names its formula on the samples of :meth:`draw`. Other arguments are those of :class:`OutputLayer`.
 
     Args:
         proposal: Q, the proposal distribution; its ``num_classes`` is V. The layer owns it, and its state is part of

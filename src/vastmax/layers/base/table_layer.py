@@ -147,7 +147,7 @@ class TableLayer(LinearLayer):
         return shared_embedding(self.weight, "weight" in self.sparse_parameters)
 
     def shard_plan(self) -> ShardPlan:
-        """Return a plan in which each rank holds the vectors and biases of some classes, and computes their logits."""
+        """Return a plan in which each process holds the vectors and biases of its classes and computes their logits."""
         return ShardPlan.of(self, "weight", "bias")
 
     def _target_scores(self, hidden: Tensor, target: Tensor) -> Tensor:

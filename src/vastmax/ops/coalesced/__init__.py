@@ -16,7 +16,7 @@ register("coalesced", "compiled", compiled.coalesced, compiled.takes)
 
 
 def coalesced(gradient: Tensor) -> Tensor:
-    """Return a sparse gradient (V, …) with each row once, ascending; without sorting if its rows ascend already.
+    """Return a sparse gradient (V, …) with each row once, ascending; without sorting if they ascend strictly already.
 
     Values of repeated rows are summed. Autograd drops the coalesced flag of a gradient that it gives to a parameter,
     and sorting and summing again costs as much as a step.
